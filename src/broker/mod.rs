@@ -1,0 +1,114 @@
+//! What carries events between pods and keeps history, retained values and presence.
+//!
+//! A broker owns the rooms' logs: offsets, epochs, idempotency. It never knows who receives: it hands each event of a
+//! subscribed room to one [`Deliver`], in the order of the log. Always holds: within an epoch no offset names two
+//! events, and what [`Broker::publish`] answered with success is in the log.
+//!
+//! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::model::{Epoch, Event, Member, Offset, Position, PresenceList, Publication, Retained, Room, Since};
+
+/// An answer that may take a round trip. The memory broker's is ready at once.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send + 'a>>;
+
+/// Why a broker did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// It cannot be reached or is full; nothing was done.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// It did not answer in time: the command may or may not have been carried out.
+    #[error("the broker did not answer in time; the outcome is unknown")]
+    Unknown,
+    /// The event alone exceeds what a room's log may hold.
+    #[error("the event has {bytes} bytes, a room's log holds {limit}")]
+    TooLarge {
+        /// What it costs.
+        bytes: usize,
+        /// What fits.
+        limit: usize,
+    },
+}
+
+/// Which part of a log is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Continue from here; `None`: the newest events.
+    pub since: Option<Since>,
+    /// Stop at this offset; `None`: the end of the log.
+    pub until: Option<Offset>,
+    /// The most events.
+    pub max_events: usize,
+    /// The most bytes of payload.
+    pub max_bytes: usize,
+}
+
+/// A part of a log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// The log's epoch now.
+    pub epoch: Epoch,
+    /// The offset that `events` continue from.
+    pub after: Offset,
+    /// The last offset that `events` cover.
+    pub offset: Offset,
+    /// The last offset of the log.
+    pub end: Offset,
+    /// Whether `events` are exactly (`since`, `until`] (or the log's end): the epoch continues, nothing was trimmed,
+    /// nothing cut by the limits.
+    pub complete: bool,
+    /// The events, oldest first, without holes between `after` and `offset`.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// What a broker tells the hub about a subscribed room, in the order of the log.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// The subscription stands: the first delivery after `subscribe`; events continue from here.
+    Started(Position),
+    /// The next event.
+    Event {
+        /// The epoch of its offset.
+        epoch: Epoch,
+        /// The event.
+        event: Arc<Event>,
+    },
+    /// Somebody joined (presence mode `events` only).
+    Joined(Member),
+    /// Somebody left (presence mode `events` only).
+    Left(Member),
+}
+
+/// Where a broker puts what happens in subscribed rooms. Never blocks: a full queue marks the room as behind, and the
+/// hub recovers it from history.
+pub trait Deliver: Send + Sync {
+    /// Takes the next thing that happened in `room`.
+    fn deliver(&self, room: &Room, delivery: Delivery);
+}
+
+/// Rooms and positions; history lives here because append and publish must be one step.
+pub trait Broker: Send + Sync {
+    /// Appends to the log and delivers, in one step. A repeated idempotency key gets the first position back.
+    fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
+    /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
+    /// delivers `Started` again.
+    fn subscribe(&self, room: &Room);
+    /// Ends delivery of `room`.
+    fn unsubscribe(&self, room: &Room);
+    /// Reads a part of the log.
+    fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History>;
+    /// Reads the retained values.
+    fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained>;
+}
+
+/// Who is in which room.
+pub trait Presence: Send + Sync {
+    /// Adds a member; a repeated join of the same connection is one.
+    fn join(&self, room: &Room, member: &Member);
+    /// Removes it.
+    fn leave(&self, room: &Room, member: &Member);
+    /// At most `limit` members, and how many there are.
+    fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList>;
+}

@@ -1,0 +1,15 @@
+//! roomcast: an edge-deployable, low-latency broadcast proxy.
+//!
+//! The layers, lowest first; a module imports only from its own row or below (a test walks the edges):
+//!
+//! 1. `model` · `config` · `error` · `metrics`
+//! 2. `protocol` · `transport` · `broker` · `auth`
+//! 3. `hub` · `session`
+//! 4. `api` · `pod`
+//!
+//! `docs/ARCHITECTURE.md` is the map.
+
+pub mod broker;
+pub mod config;
+pub mod model;
+pub mod protocol;

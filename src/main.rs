@@ -1,0 +1,2 @@
+//! roomcast
+fn main() {}

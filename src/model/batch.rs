@@ -1,0 +1,34 @@
+//! The events of one room that leave together.
+
+use std::sync::Arc;
+
+use super::{Epoch, Event, Offset, Room};
+
+/// The events of a room in (`after`, `offset`], oldest first; conflation may have removed some, the range still
+/// covers them.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The room.
+    pub room: Room,
+    /// The epoch of `offset`.
+    pub epoch: Epoch,
+    /// The offset that the batch continues from.
+    pub after: Offset,
+    /// The last offset that the batch covers.
+    pub offset: Offset,
+    /// What is left of the range after conflation.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// The newest values of a room, given to a new subscriber: they move no position.
+#[derive(Debug, Clone)]
+pub struct Retained {
+    /// The room.
+    pub room: Room,
+    /// The room's epoch.
+    pub epoch: Epoch,
+    /// The room's offset when the values were read.
+    pub offset: Offset,
+    /// The values in the order of their offsets.
+    pub events: Vec<Arc<Event>>,
+}

@@ -1,0 +1,126 @@
+//! The one table of close codes: what each means, and whether and when a client should come back.
+
+/// What a client should do after a close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconnect {
+    /// Come back at once, with the usual growing and jittered pauses if that fails.
+    Soon,
+    /// Come back after the `reconnect` message's time, or with a jitter of some seconds.
+    Later,
+    /// Come back only with a new token.
+    WithNewToken,
+    /// Do not come back: the client is at fault and would be closed again.
+    Never,
+}
+
+/// Why the pod closes a connection: WebSocket and WebTransport close codes (RFC 6455 section 7.4; 4000-4999 are ours).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disconnect {
+    /// 1000: answer to the client's own close.
+    Normal,
+    /// 1002: the client broke the WebSocket protocol.
+    ProtocolError,
+    /// 1003: a binary message to a dialect that has none.
+    Unsupported,
+    /// 1007: text that is not UTF-8, or compressed data that does not inflate.
+    InvalidData,
+    /// 1009: a message above the limit, before or after decompression.
+    TooBig,
+    /// 1011: a fault of ours; this connection only.
+    InternalError,
+    /// 1012: the pod restarts.
+    Restart,
+    /// 1013: the pod holds as much as it may.
+    Overloaded,
+    /// 4001: the token was refused, or none came in time.
+    Unauthorized,
+    /// 4002: the token has expired and was not refreshed.
+    TokenExpired,
+    /// 4003: disconnected by the operator or the backend.
+    Disconnected,
+    /// 4008: the client reads too slowly.
+    Slow,
+    /// 4009: nothing was heard from the client, pings included.
+    PingTimeout,
+    /// 4029: errors or commands in a flood.
+    Flood,
+}
+
+impl Disconnect {
+    /// Every row of the table.
+    pub const ALL: [Self; 14] = [
+        Self::Normal,
+        Self::ProtocolError,
+        Self::Unsupported,
+        Self::InvalidData,
+        Self::TooBig,
+        Self::InternalError,
+        Self::Restart,
+        Self::Overloaded,
+        Self::Unauthorized,
+        Self::TokenExpired,
+        Self::Disconnected,
+        Self::Slow,
+        Self::PingTimeout,
+        Self::Flood,
+    ];
+
+    /// The code on the wire.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::ProtocolError => 1002,
+            Self::Unsupported => 1003,
+            Self::InvalidData => 1007,
+            Self::TooBig => 1009,
+            Self::InternalError => 1011,
+            Self::Restart => 1012,
+            Self::Overloaded => 1013,
+            Self::Unauthorized => 4001,
+            Self::TokenExpired => 4002,
+            Self::Disconnected => 4003,
+            Self::Slow => 4008,
+            Self::PingTimeout => 4009,
+            Self::Flood => 4029,
+        }
+    }
+
+    /// The reason on the wire: short, stable, without anything of the client's.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Normal => "",
+            Self::ProtocolError => "protocol error",
+            Self::Unsupported => "binary messages are not supported here",
+            Self::InvalidData => "invalid data",
+            Self::TooBig => "message too big",
+            Self::InternalError => "internal error",
+            Self::Restart => "restart",
+            Self::Overloaded => "overloaded",
+            Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token expired",
+            Self::Disconnected => "disconnected",
+            Self::Slow => "reading too slowly",
+            Self::PingTimeout => "ping time-out",
+            Self::Flood => "too many commands",
+        }
+    }
+
+    /// What the client should do.
+    #[must_use]
+    pub fn reconnect(self) -> Reconnect {
+        match self {
+            Self::InternalError | Self::Slow | Self::PingTimeout => Reconnect::Soon,
+            Self::Restart | Self::Overloaded => Reconnect::Later,
+            Self::Unauthorized | Self::TokenExpired => Reconnect::WithNewToken,
+            Self::Normal
+            | Self::ProtocolError
+            | Self::Unsupported
+            | Self::InvalidData
+            | Self::TooBig
+            | Self::Disconnected
+            | Self::Flood => Reconnect::Never,
+        }
+    }
+}

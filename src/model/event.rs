@@ -1,0 +1,97 @@
+//! What a publisher sends, and what it becomes once it is in a room's log.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::{Offset, UnixMillis};
+
+/// An event's data. JSON passes through as the publisher's own bytes: checked at the edge, never rebuilt.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// Valid JSON text (RFC 8259); `data` on the wire.
+    Json(Box<RawValue>),
+    /// Opaque bytes; `data64` (base64, RFC 4648 section 4) on the wire.
+    Binary(Bytes),
+}
+
+impl Payload {
+    /// The bytes that the payload holds in memory.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(raw) => raw.get().len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Json(a), Self::Json(b)) => a.get() == b.get(),
+            (Self::Binary(a), Self::Binary(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// What a publisher sends to a room, before the broker gave it an offset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// What kind of event this is.
+    pub topic: Box<str>,
+    /// What it is about; conflation and retained values can go by it.
+    pub key: Option<Box<str>>,
+    /// The data.
+    pub payload: Payload,
+    /// The publishing user, from its token; never from the body.
+    pub user: Option<Box<str>>,
+    /// The publisher's own id of the event, passed through.
+    pub id: Option<Box<str>>,
+    /// A repeated publish with the same key in the same room is one event.
+    pub idempotency_key: Option<Box<str>>,
+}
+
+/// One event of a room's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// The number in the room's epoch.
+    pub offset: Offset,
+    /// When the broker took it in.
+    pub time: UnixMillis,
+    /// What kind of event this is.
+    pub topic: Box<str>,
+    /// What it is about.
+    pub key: Option<Box<str>>,
+    /// The data.
+    pub payload: Payload,
+    /// The user that published it from a client.
+    pub user: Option<Box<str>>,
+    /// The publisher's own id.
+    pub id: Option<Box<str>>,
+}
+
+impl Event {
+    /// The event that a publication becomes at `offset`.
+    #[must_use]
+    pub fn from_publication(publication: Publication, offset: Offset, time: UnixMillis) -> Self {
+        let Publication { topic, key, payload, user, id, idempotency_key: _ } = publication;
+        Self { offset, time, topic, key, payload, user, id }
+    }
+
+    /// The bytes of memory that the event holds, headers included: what bounded logs count.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let texts = [&self.key, &self.user, &self.id];
+        size_of::<Self>()
+            + self.topic.len()
+            + self.payload.len()
+            + texts.iter().map(|t| t.as_ref().map_or(0, |t| t.len())).sum::<usize>()
+    }
+}

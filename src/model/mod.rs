@@ -1,0 +1,25 @@
+//! The words of roomcast as types: rooms, events, positions, batches, commands, replies, disconnects, policies.
+//!
+//! Owns no behaviour beyond what a value needs to be valid. Never does I/O, never reads a clock. Everything here is
+//! cheap to clone (an `Arc` inside) or small, because batches and rooms travel between workers.
+
+mod batch;
+mod command;
+mod disconnect;
+mod event;
+mod policy;
+mod position;
+mod reply;
+mod room;
+
+pub use batch::{Batch, Retained};
+pub use command::{Command, CommandError, CommandId, Request, Since, SubscribeTo};
+pub use disconnect::{Disconnect, Reconnect};
+pub use event::{Event, Payload, Publication};
+pub use policy::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, SlowReceiver};
+pub use position::{Epoch, MAX_OFFSET, Offset, Position};
+pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply};
+pub use room::{Room, RoomNameError};
+
+/// Milliseconds since the Unix epoch, UTC: the `time` of an event on the wire.
+pub type UnixMillis = u64;

@@ -1,0 +1,144 @@
+//! How a room behaves: the values that the configuration's policies give to the rooms they match.
+
+use std::time::Duration;
+
+/// Which of the events inside one batch survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflate {
+    /// All.
+    #[default]
+    None,
+    /// The newest of each topic.
+    Topic,
+    /// The newest of each (topic, key); an event without a key always survives.
+    Key,
+}
+
+/// Which values a room keeps for new subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retain {
+    /// None.
+    #[default]
+    None,
+    /// The newest event.
+    Room,
+    /// The newest event of each topic.
+    Topic,
+    /// The newest event of each key; an event without a key is not kept.
+    Key,
+}
+
+/// Whether the pod keeps track of who is in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PresenceMode {
+    /// No presence; asking is an error.
+    #[default]
+    Off,
+    /// Members can be listed.
+    List,
+    /// Members can be listed, and are told of joins and leaves.
+    Events,
+}
+
+/// Who may do a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Every connection, the anonymous included.
+    #[default]
+    Anyone,
+    /// Connections with a verified token.
+    User,
+    /// Connections whose token's `rooms` claim names the room with that right.
+    Claim,
+    /// No connection; backends still can, over the API.
+    Nobody,
+}
+
+/// What happens to a receiver that does not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowReceiver {
+    /// The oldest queued events are dropped, and a `gap` names the range.
+    #[default]
+    Gap,
+    /// Only its position is kept; it comes back through a shared, conflated catch-up frame, or a `gap` if the log no
+    /// longer reaches that far.
+    Conflate,
+    /// The connection is closed with code 4008.
+    Close,
+}
+
+/// What the room promises about delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// Every event or an explicit gap.
+    #[default]
+    Every,
+    /// Order only: the newest matters, what was missed does not.
+    Latest,
+}
+
+/// How a room behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long events wait for company, 0 to 60 s; 0 sends at once.
+    pub batch_window: Duration,
+    /// A batch leaves early when it holds this many events.
+    pub batch_max_events: usize,
+    /// A batch leaves early when its payloads hold this many bytes.
+    pub batch_max_bytes: usize,
+    /// Which events of a batch survive.
+    pub conflate: Conflate,
+    /// Which values are kept for new subscribers.
+    pub retain: Retain,
+    /// How many values are kept; the oldest go first.
+    pub retain_max: usize,
+    /// Topics whose event removes the retained value of the same key (or topic, or room) instead of becoming one.
+    pub retain_remove_topics: Vec<String>,
+    /// How many events the log keeps; 0 keeps none.
+    pub history_size: usize,
+    /// How many bytes the log keeps.
+    pub history_bytes: usize,
+    /// How long the log keeps an event.
+    pub history_age: Duration,
+    /// Whether members are tracked.
+    pub presence: PresenceMode,
+    /// Who may join.
+    pub join: Access,
+    /// Which connections may publish.
+    pub publish: Access,
+    /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
+    pub compress_from: Option<usize>,
+    /// What happens to a receiver that does not keep up.
+    pub slow: SlowReceiver,
+    /// What is promised.
+    pub delivery: Delivery,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            batch_window: Duration::ZERO,
+            batch_max_events: 256,
+            batch_max_bytes: 64 * 1024,
+            conflate: Conflate::None,
+            retain: Retain::None,
+            retain_max: 100,
+            retain_remove_topics: Vec::new(),
+            history_size: 1_000,
+            history_bytes: 1024 * 1024,
+            history_age: Duration::from_secs(300),
+            presence: PresenceMode::Off,
+            join: Access::Anyone,
+            publish: Access::Nobody,
+            compress_from: Some(256),
+            slow: SlowReceiver::Gap,
+            delivery: Delivery::Every,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the pod says to one connection.
+
+use std::sync::Arc;
+
+use super::{CommandId, Epoch, Event, Offset, Position, Room, UnixMillis};
+
+/// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The message is not JSON, or not an object, or a field is missing or of the wrong type.
+    BadRequest,
+    /// The `type` is unknown.
+    UnknownCommand,
+    /// The room's name breaks a rule.
+    BadRoom,
+    /// The room's policy or the token does not allow it.
+    Forbidden,
+    /// The command needs a user and the connection has none, or the token was refused.
+    Unauthorized,
+    /// The connection is not in that room.
+    NotSubscribed,
+    /// The connection is already in that room.
+    AlreadySubscribed,
+    /// A limit of the connection (rooms, message size, key length) is reached.
+    LimitExceeded,
+    /// Too many commands a second.
+    RateLimited,
+    /// The room's policy has this switched off (presence, history).
+    NotAvailable,
+    /// The broker could not take the command; it was not carried out.
+    Unavailable,
+    /// The broker did not answer in time: the command may or may not have been carried out.
+    Unknown,
+}
+
+impl ErrorCode {
+    /// Every code, in the order of the table.
+    pub const ALL: [Self; 12] = [
+        Self::BadRequest,
+        Self::UnknownCommand,
+        Self::BadRoom,
+        Self::Forbidden,
+        Self::Unauthorized,
+        Self::NotSubscribed,
+        Self::AlreadySubscribed,
+        Self::LimitExceeded,
+        Self::RateLimited,
+        Self::NotAvailable,
+        Self::Unavailable,
+        Self::Unknown,
+    ];
+
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::UnknownCommand => "unknown_command",
+            Self::BadRoom => "bad_room",
+            Self::Forbidden => "forbidden",
+            Self::Unauthorized => "unauthorized",
+            Self::NotSubscribed => "not_subscribed",
+            Self::AlreadySubscribed => "already_subscribed",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::RateLimited => "rate_limited",
+            Self::NotAvailable => "not_available",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The limits that `welcome` tells a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Limits {
+    /// The largest message that the client may send, in bytes after decompression.
+    pub max_message_bytes: usize,
+    /// The most rooms on one connection.
+    pub max_rooms: usize,
+    /// Commands a second that the token bucket refills.
+    pub commands_per_second: u32,
+    /// The most commands in one burst.
+    pub command_burst: u32,
+}
+
+/// One member of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Member {
+    /// The connection.
+    pub connection: Arc<str>,
+    /// Its user, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
+}
+
+/// Who is in a room: at most 1,000 of them, and how many there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PresenceList {
+    /// Some or all of the members.
+    pub members: Vec<Member>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// A message to one connection. Anything that goes to a whole room is a [`super::Batch`] instead.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The first message of a connection.
+    Welcome {
+        /// The connection's name.
+        connection: Arc<str>,
+        /// Milliseconds of silence after which the client should ping.
+        ping_interval_ms: u64,
+        /// What the client may do.
+        limits: Limits,
+    },
+    /// The connection is in the room; following events continue from `position`.
+    Subscribed {
+        /// The room.
+        room: Room,
+        /// The position that the following events continue from.
+        position: Position,
+        /// Whether everything since the client's position follows.
+        recovered: bool,
+    },
+    /// The connection has left the room.
+    Unsubscribed {
+        /// The room.
+        room: Room,
+        /// Why, where the client did not ask for it.
+        code: Option<ErrorCode>,
+    },
+    /// The event is in the log.
+    Published(Position),
+    /// Events in (`after`, `offset`] will not come.
+    Gap {
+        /// The room.
+        room: Room,
+        /// The epoch of `offset`.
+        epoch: Epoch,
+        /// The last offset that came.
+        after: Offset,
+        /// The last offset that is missing.
+        offset: Offset,
+    },
+    /// The answer to `presence`.
+    Presence {
+        /// The room.
+        room: Room,
+        /// Who is in it.
+        list: PresenceList,
+    },
+    /// The answer to `history`.
+    History {
+        /// The room.
+        room: Room,
+        /// The room's epoch.
+        epoch: Epoch,
+        /// The offset that the events continue from.
+        after: Offset,
+        /// The last offset that the answer covers.
+        offset: Offset,
+        /// Whether nothing between `since` and the first event is missing.
+        complete: bool,
+        /// The events, oldest first.
+        events: Vec<Arc<Event>>,
+    },
+    /// The answer to `ack` and `refresh`: done.
+    Done {
+        /// When the new token expires, for `refresh`.
+        expires_at: Option<UnixMillis>,
+    },
+    /// The answer to `ping`.
+    Pong,
+    /// The pod is going away: come back after this time.
+    Reconnect {
+        /// Milliseconds to wait.
+        after_ms: u64,
+    },
+    /// A command was refused.
+    Error {
+        /// The code.
+        code: ErrorCode,
+        /// What was wrong, where, and what to do.
+        message: String,
+    },
+}

@@ -1,0 +1,91 @@
+//! Client wire formats: bytes to commands, batches to bytes. Pure: no I/O, no clock, no rooms.
+//!
+//! A new dialect is a file here and a line in `negotiate`.
+
+use crate::model::{Batch, CommandError, CommandId, Member, Reply, Request, Retained, Room};
+
+/// Whether a message is text or binary (RFC 6455 section 5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+/// A whole message of a client, already unmasked, defragmented, inflated and checked for UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// UTF-8.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// Who came and went in a room, told to its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// The room.
+    pub room: Room,
+    /// Who came; empty above the size at which only counts are told.
+    pub joined: Vec<Member>,
+    /// Who went.
+    pub left: Vec<Member>,
+    /// How many there are now.
+    pub total: usize,
+}
+
+/// Whole messages as a dialect writes them, one after another, not yet framed for a transport.
+#[derive(Debug, Default)]
+pub struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<(MessageKind, usize)>,
+}
+
+impl Messages {
+    /// Writes one message.
+    pub fn push(&mut self, kind: MessageKind, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push((kind, self.bytes.len()));
+    }
+
+    /// Forgets all messages, keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The messages in order.
+    pub fn iter(&self) -> impl Iterator<Item = (MessageKind, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(kind, end)| {
+            let message = &self.bytes[start..end];
+            start = end;
+            (kind, message)
+        })
+    }
+}
+
+/// One client wire format. What it writes for a batch, a presence change or retained values contains nothing of the
+/// receiver: that is what makes one encoding serve everybody.
+pub trait Dialect: Send + Sync {
+    /// A client's message as a command.
+    ///
+    /// # Errors
+    /// [`CommandError`] is what the client is told.
+    fn decode(&self, message: Message<'_>) -> Result<Request, CommandError>;
+    /// A reply to one connection; `id` is that of the command it answers.
+    fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages);
+    /// A batch for everybody in the room.
+    fn batch(&self, batch: &Batch, out: &mut Messages);
+    /// Retained values for new subscribers.
+    fn retained(&self, retained: &Retained, out: &mut Messages);
+    /// Who came and went.
+    fn presence(&self, change: &PresenceChange, out: &mut Messages);
+}
