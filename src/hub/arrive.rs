@@ -73,13 +73,12 @@ impl Worker {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let policy = self.services.policies.load().of(room);
-        let mut local = LocalRoom::new(room.clone(), policy);
-        // Whoever only knocks (and is refused) leaves an empty room behind: the linger sweeps it.
-        local.empty_since = Some(Instant::now());
-        let number = self.rooms.insert(local) as u32;
+        let policy = self.services.policy(room);
+        let number = self.rooms.insert(LocalRoom::new(room.clone(), policy)) as u32;
         self.names.insert(room.clone(), number);
         self.ask_owner(number);
+        // Whoever only knocks and is refused leaves an empty room behind: the linger sweeps it.
+        self.note_if_empty(number);
         number
     }
 
@@ -322,10 +321,12 @@ impl Worker {
         self.note_if_empty(number);
     }
 
-    fn note_if_empty(&mut self, number: u32) {
+    pub(super) fn note_if_empty(&mut self, number: u32) {
         let local = &mut self.rooms[number as usize];
         if local.is_idle() && local.empty_since.is_none() {
-            local.empty_since = Some(Instant::now());
+            let now = Instant::now();
+            local.empty_since = Some(now);
+            self.emptied.push_back((now, number));
         }
     }
 

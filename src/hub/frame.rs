@@ -136,7 +136,7 @@ impl Encoder {
         }
         self.bytes_plain += messages.len() as u64;
         let compress = format.window_bits.zip(broadcast.policy.compress_from);
-        let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
+        let compress = compress.map(|(bits, from)| (deflaters.get(bits.get()), from));
         let mut bytes = Vec::new();
         frame_messages(messages, compress, &mut bytes);
         bytes.shrink_to_fit();

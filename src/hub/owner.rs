@@ -109,7 +109,7 @@ impl Owner {
             services.broker.subscribe(&room);
             let none = vec![false; services.links.workers()];
             Owned {
-                policy: services.policies.load().of(&room),
+                policy: services.policy(&room),
                 workers: none.clone(),
                 missed: none,
                 joining: Vec::new(),
