@@ -11,6 +11,9 @@ use crate::{
     transport::websocket,
 };
 
+/// How often a worker looks at its wheel.
+pub const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
+
 /// What waits on the wheel.
 pub enum Timed {
     /// A connection's next look: is it silent, should it be gone?
@@ -229,9 +232,4 @@ impl Worker {
         }
         true
     }
-}
-
-impl Wheel<Timed> {
-    /// How often a worker looks at its wheel.
-    pub const PERIOD: Duration = Duration::from_millis(Self::TICK_MS);
 }
