@@ -4,6 +4,7 @@
 //! carries it where a dialect needs that.
 
 mod bucket;
+pub mod recovery;
 mod session;
 
 pub use bucket::{Bucket, Verdict};
