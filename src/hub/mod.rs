@@ -16,6 +16,7 @@
 mod arrive;
 mod batch;
 mod budget;
+mod collector;
 mod connection;
 mod drive;
 mod fan_out;
@@ -34,6 +35,7 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
+pub use collector::Collector;
 pub use connection::{Connection, State};
 pub use drive::Drive;
 pub use frame::{Broadcast, Content, Encoder, Frame};

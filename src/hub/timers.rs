@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, time::Duration, time::Instant};
 
 use tokio::task::AbortHandle;
 
-use super::{Key, Services, ToOwner, Wheel, Worker, connection::State};
+use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
 use crate::{
     model::{Disconnect, Reply},
     session::ConnectionId,
@@ -151,7 +151,7 @@ impl Worker {
             }
             State::Open if silent >= ping_ms => {
                 let mut ping = Vec::new();
-                websocket::ping(b"", &mut ping);
+                websocket::ping_frame(b"", &mut ping);
                 if connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err() {
                     connection.wake();
                 }

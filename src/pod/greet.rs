@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode, header};
+use ::http::{Request, Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 use crate::{

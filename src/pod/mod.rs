@@ -110,8 +110,7 @@ impl Pod {
             let Some(door) = door else { continue };
             for address in reserve_all(binds)? {
                 for own in &mut listeners {
-                    let listener =
-                        listen(address, &options).map_err(|error| StartError::Listen { address, error })?;
+                    let listener = listen(address, &options).map_err(|error| StartError::Listen { address, error })?;
                     own.push((listener, door.clone()));
                 }
                 bound.push(address);
@@ -147,8 +146,7 @@ impl Pod {
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut threads = Vec::new();
         for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
-            let thread =
-                Thread { index, listeners, services: Arc::clone(&services), inboxes, phase: watched.clone() };
+            let thread = Thread { index, listeners, services: Arc::clone(&services), inboxes, phase: watched.clone() };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
@@ -330,9 +328,8 @@ fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
 
 /// Metrics of this pod alone, so that several pods of one process do not share them.
 fn metrics() -> Result<(Metrics, PrometheusHandle), StartError> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
-        .build_recorder();
+    let recorder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.build_recorder();
     let handle = recorder.handle();
     Ok((metrics::with_local_recorder(&recorder, Metrics::default), handle))
 }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener as Listener, TcpStream},
+    net::TcpListener as Listener,
     sync::{mpsc::Receiver, watch},
     task::{LocalSet, yield_now},
 };
@@ -134,4 +134,3 @@ async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, door: Door, mut
         }
     }
 }
-
