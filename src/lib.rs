@@ -6,10 +6,12 @@
 //! 2. `protocol` · `transport` · `broker` · `auth`
 //! 3. `hub` · `session`
 //! 4. `api` · `pod`
+//! 5. `cli`, and `main`
 //!
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod protocol;
