@@ -374,4 +374,19 @@ mod tests {
             assert!(!loopback.allow(origin.as_bytes()), "{origin}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn only_names_below_the_domain_pass_its_pattern(
+            origin in "(https?|HTTPS|file|x)(://|:/|:)[a-z.@/*:#\\[\\]%\u{430}-]{0,6}(example\\.com|EXAMPLE.com|\\.)[a-z0-9.:@/#]{0,6}"
+        ) {
+            if origins(&["https://*.example.com:*"]).allow(origin.as_bytes()) {
+                let rest = origin.to_ascii_lowercase();
+                let rest = rest.strip_prefix("https://").unwrap();
+                let host = rest.split(':').next().unwrap();
+                proptest::prop_assert!(host.ends_with(".example.com"), "{}", origin);
+                proptest::prop_assert!(!rest.contains(['/', '@', '#', '*', '[']), "{}", origin);
+            }
+        }
+    }
 }
