@@ -438,7 +438,7 @@ proptest! {
         }
         let mut deflaters = Deflaters::new(Deflater::DEFAULT_LEVEL);
         let mut out = Vec::new();
-        let deflate = compress.then(|| (deflaters.get(window_bits), min_size));
+        let deflate = compress.then(|| (deflaters.window(window_bits), min_size));
         frame_messages(&messages, deflate, &mut out);
         let (got, end) = read_chunks(&mut Reader::new(Role::Client, compress), &LIMITS, [&out[..]]);
         prop_assert_eq!(end, Ok(()));
