@@ -6,8 +6,7 @@ import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import tls from 'node:tls';
 
-import { chromium } from 'playwright-core';
-
+import { launch } from './support/browser.js';
 import { rooms } from './support/config.js';
 import { Pod } from './support/pod.js';
 
@@ -20,15 +19,8 @@ before(async () => {
     answer.end('<!doctype html><title>roomcast</title>');
   });
   await new Promise((listening) => pages.listen(0, '127.0.0.1', listening));
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-      ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-      // This certificate is trusted although nobody signed it; any other is not.
-      `--ignore-certificate-errors-spki-list=${await keyHash(pod.port)}`,
-    ],
-  });
+  // The pod's own key is trusted although nobody signed its certificate; any other is not.
+  browser = await launch(`--ignore-certificate-errors-spki-list=${await keyHash(pod.port)}`);
   page = await browser.newPage();
   await page.goto(`http://localhost:${pages.address().port}/`);
   await page.evaluate(() => {

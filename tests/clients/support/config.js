@@ -1,37 +1,37 @@
 // The rooms of the tests: one namespace for each thing a policy can say.
 
 export const rooms = `
-[[policies]]
+[[policy]]
 rooms = ["batch:*"]
 batch_window = "500ms"
 
-[[policies]]
+[[policy]]
 rooms = ["newest-topic:*"]
 batch_window = "500ms"
 conflate = "topic"
 
-[[policies]]
+[[policy]]
 rooms = ["newest-key:*"]
 batch_window = "500ms"
 conflate = "key"
 
-[[policies]]
+[[policy]]
 rooms = ["retain:*"]
 retain = "key"
 
-[[policies]]
+[[policy]]
 rooms = ["short:*"]
 history_size = 5
 
-[[policies]]
+[[policy]]
 rooms = ["open:*"]
 publish = "anyone"
 
-[[policies]]
+[[policy]]
 rooms = ["seen:*"]
 presence = "events"
 
-[[policies]]
+[[policy]]
 rooms = ["closed:*"]
 join = "nobody"
 `;
