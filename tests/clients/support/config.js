@@ -34,4 +34,8 @@ presence = "events"
 [[policy]]
 rooms = ["closed:*"]
 join = "nobody"
+
+[[policy]]
+rooms = ["slow-close:*"]
+slow = "close"
 `;
