@@ -9,7 +9,8 @@ use crate::model::Disconnect;
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 pub const SECONDS: [f64; 18] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    15.0, 60.0,
 ];
 
 /// The handles.
@@ -81,8 +82,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let handshake = |result: &'static str| counter!("roomcast_handshakes_total", "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
-        let disconnect =
-            |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
+        let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
         Self {
             connections: gauge!("roomcast_connections", "transport" => "websocket"),
             rooms: gauge!("roomcast_worker_rooms"),

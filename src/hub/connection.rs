@@ -205,7 +205,7 @@ impl Connection {
             outbox.clear();
         }
         let mut frame = Vec::new();
-        websocket::close(disconnect, &mut frame);
+        websocket::close_frame(disconnect.code(), disconnect.reason(), &mut frame);
         if self.say_urgent(&frame, scratch, budget).is_ok() && self.outbox.is_none() {
             self.socket.shut_down(scratch);
         }

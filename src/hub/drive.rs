@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Key, Worker,
-    connection::{Connection, Standing, State},
+    connection::{Connection, State},
     lane::Lane,
 };
 use crate::{
@@ -175,7 +175,7 @@ impl Worker {
                 return match connection.session.control_frame(&self.limits, now_ms) {
                     Verdict::Fine => {
                         let mut pong = Vec::new();
-                        websocket::pong(payload, &mut pong);
+                        websocket::pong_frame(payload, &mut pong);
                         match connection.say_urgent(&pong, &mut self.buffers.sealed, &self.services.budget) {
                             Ok(()) => ControlFlow::Continue(()),
                             Err(_) => ControlFlow::Break(()),
@@ -269,7 +269,7 @@ impl Worker {
         let lane = connection.lane.get_or_insert_default();
         if !lane.push(id.clone(), room, publication) {
             let message = format!("{} publishes wait for the broker: wait for their answers", Lane::MAX);
-            self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message }, id.as_ref());
+            self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
             return;
         }
         if !idle {
@@ -297,13 +297,6 @@ impl Worker {
         }
         next
     }
-
-    /// Whether a connection stands in a room, for tests of the hub.
-    #[cfg(test)]
-    pub(super) fn is_member(&self, key: Key) -> bool {
-        let connection = self.connections.get(key as usize);
-        connection.is_some_and(|c| c.subscriptions.iter().any(|s| matches!(s.standing, Standing::Member(_))))
-    }
 }
 
 /// What a client is told of a broker's failure.
@@ -313,5 +306,5 @@ fn refusal(error: &BrokerError) -> Reply {
         BrokerError::Unknown => ErrorCode::Unknown,
         BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
     };
-    Reply::Error { code, message: error.to_string() }
+    Reply::Error { code, message: error.to_string(), room: None }
 }

@@ -136,7 +136,7 @@ impl Encoder {
         }
         self.bytes_plain += messages.len() as u64;
         let compress = format.window_bits.zip(broadcast.policy.compress_from);
-        let compress = compress.map(|(bits, from)| (deflaters.get(bits.get()), from));
+        let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
         let mut bytes = Vec::new();
         frame_messages(messages, compress, &mut bytes);
         bytes.shrink_to_fit();
@@ -147,7 +147,13 @@ impl Encoder {
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
-    pub fn reply(&mut self, format: WireFormat, reply: &Reply, id: Option<&crate::model::CommandId>, out: &mut Vec<u8>) {
+    pub fn reply(
+        &mut self,
+        format: WireFormat,
+        reply: &Reply,
+        id: Option<&crate::model::CommandId>,
+        out: &mut Vec<u8>,
+    ) {
         self.messages.clear();
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
         frame_messages(&self.messages, None, out);

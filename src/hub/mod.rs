@@ -44,6 +44,5 @@ pub use members::Key;
 pub use owner::Owner;
 pub use recoveries::Recoveries;
 pub use services::{Full, Gate, Services};
-pub use timers::Deadline;
-pub use wheel::Wheel;
+pub use timers::{Deadline, TICK};
 pub use worker::Worker;

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Budget, Links, Recoveries};
 use crate::{
     broker::{Broker, Presence},
-    config::Config,
+    config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
     protocol::Dialects,
@@ -20,6 +20,8 @@ use crate::{
 pub struct Services {
     /// What the operator decided; replaced as a whole on a reload.
     pub config: ArcSwap<Config>,
+    /// How rooms behave; replaced with the configuration, and shared with the broker.
+    pub policies: Arc<ArcSwap<Policies>>,
     /// The rooms' logs.
     pub broker: Arc<dyn Broker>,
     /// Who is where.
@@ -42,7 +44,7 @@ impl Services {
     /// A room's policy now.
     #[must_use]
     pub fn policy(&self, room: &Room) -> Arc<Policy> {
-        self.config.load().policies.of(room)
+        self.policies.load().of(room)
     }
 }
 
@@ -50,7 +52,8 @@ impl Services {
 #[derive(Debug, Default)]
 pub struct Gate {
     connections: AtomicUsize,
-    draining: AtomicBool,
+    leaving: AtomicBool,
+    shut: AtomicBool,
 }
 
 /// Why a connection is refused before its upgrade, with 503.
@@ -73,7 +76,7 @@ impl Gate {
     /// # Errors
     /// [`Full`].
     pub fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), Full> {
-        if self.is_draining() {
+        if self.shut.load(Ordering::Relaxed) {
             return Err(Full::Draining);
         }
         if budget.is_spent() {
@@ -98,14 +101,20 @@ impl Gate {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// The pod will go away: it says so, and still takes connections in until balancers have noticed.
+    pub fn drain_soon(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// No more connections from now on.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.drain_soon();
+        self.shut.store(true, Ordering::Relaxed);
     }
 
     /// Whether the pod goes away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.leaving.load(Ordering::Relaxed)
     }
 }

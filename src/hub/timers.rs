@@ -4,12 +4,15 @@ use std::{cell::Cell, rc::Rc, time::Duration, time::Instant};
 
 use tokio::task::AbortHandle;
 
-use super::{Key, Services, ToOwner, Wheel, Worker, connection::State};
+use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
 use crate::{
     model::{Disconnect, Reply},
     session::ConnectionId,
     transport::websocket,
 };
+
+/// How often a worker looks at its wheel.
+pub const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
 
 /// What waits on the wheel.
 pub enum Timed {
@@ -148,7 +151,7 @@ impl Worker {
             }
             State::Open if silent >= ping_ms => {
                 let mut ping = Vec::new();
-                websocket::ping(b"", &mut ping);
+                websocket::ping_frame(b"", &mut ping);
                 if connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err() {
                     connection.wake();
                 }
@@ -229,9 +232,4 @@ impl Worker {
         }
         true
     }
-}
-
-impl Wheel<Timed> {
-    /// How often a worker looks at its wheel.
-    pub const PERIOD: Duration = Duration::from_millis(Self::TICK_MS);
 }

@@ -61,6 +61,12 @@ impl Messages {
         self.ends.clear();
     }
 
+    /// The bytes of all messages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod bucket;
 pub mod recovery;
+#[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 
 pub use bucket::{Bucket, Verdict};
