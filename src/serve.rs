@@ -61,9 +61,8 @@ fn log(config: &Config) {
 /// Says where the pod is, and in development mode how to try it.
 fn announce(config: &Config, pod: &Pod) {
     let addresses = pod.addresses();
-    let list = |addresses: &[std::net::SocketAddr]| {
-        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         tls = list(&addresses.tls),
