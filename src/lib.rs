@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod model;
 pub mod pod;
 pub mod protocol;
+pub mod serve;
 pub mod session;
 pub mod transport;

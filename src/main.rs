@@ -1,9 +1,9 @@
 //! roomcast, the program: one expression.
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
-    // The pod is wired here when it exists.
-    roomcast::cli::main(|_loader| {
-        eprintln!("this build has no pod yet");
-        std::process::ExitCode::FAILURE
-    })
+    roomcast::cli::main(|loader| roomcast::serve::run(&loader))
 }
