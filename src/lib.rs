@@ -13,3 +13,4 @@ pub mod broker;
 pub mod config;
 pub mod model;
 pub mod protocol;
+pub mod transport;

@@ -1,0 +1,394 @@
+//! The opening handshake (RFC 6455 section 4), both sides, on heads that were already read.
+//!
+//! Owns what is agreed there: subprotocol and compression. The checks of the request are tungstenite's. Never judges
+//! origin, path or token: that is done before.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+use tokio_tungstenite::tungstenite::{
+    Error,
+    error::ProtocolError,
+    handshake::{client::generate_key, derive_accept_key, server::create_response_with_body},
+};
+
+use super::extension::{self, AnswerError, Deflate, Offer};
+
+/// The most headers that a server's answer may have.
+const MAX_HEADERS: usize = 64;
+
+/// A handshake that a server accepted.
+#[derive(Debug)]
+pub struct Accepted<'p> {
+    /// The answer: 101 with everything that was agreed.
+    pub response: Response<()>,
+    /// The subprotocol, one of those that the client offered.
+    pub protocol: Option<&'p str>,
+    /// The compression.
+    pub deflate: Option<Deflate>,
+}
+
+/// Why a request does not become a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The method is not GET.
+    #[error("A WebSocket is opened with GET.")]
+    Method,
+    /// The request asks for no upgrade.
+    #[error(
+        "This is a WebSocket endpoint: ask for an upgrade with \"Connection: Upgrade\" and \"Upgrade: websocket\"."
+    )]
+    NoUpgrade,
+    /// The version of the WebSocket protocol is not 13.
+    #[error("Only version 13 of the WebSocket protocol is spoken here: send \"Sec-WebSocket-Version: 13\".")]
+    Version,
+    /// HTTP/1.0 or older.
+    #[error("A WebSocket is opened with HTTP/1.1.")]
+    HttpVersion,
+    /// The key is missing, repeated or not 16 bytes of base64.
+    #[error("The request needs one \"Sec-WebSocket-Key\" header: 16 random bytes in base64.")]
+    Key,
+    /// Anything else.
+    #[error("The WebSocket handshake is malformed (RFC 6455 section 4.2.1).")]
+    Malformed,
+}
+
+impl Refusal {
+    /// The HTTP answer: a status and a sentence. The connection is to be closed after it.
+    #[must_use]
+    pub fn response(self) -> Response<String> {
+        let (status, header): (_, Option<(HeaderName, &str)>) = match self {
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "GET"))),
+            Self::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, Some((UPGRADE, "websocket"))),
+            Self::Version => (StatusCode::UPGRADE_REQUIRED, Some((SEC_WEBSOCKET_VERSION, "13"))),
+            Self::HttpVersion | Self::Key | Self::Malformed => (StatusCode::BAD_REQUEST, None),
+        };
+        let body = format!("{self}\n");
+        let mut response = Response::new(String::new());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.extend(header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        *response.body_mut() = body;
+        response
+    }
+}
+
+/// The server's side: judges the request and agrees on the client's first subprotocol that is in `protocols` and, if
+/// `deflate`, on compression. A client that offers only unknown subprotocols gets none, and decides for itself.
+///
+/// # Errors
+/// [`Refusal`], with the HTTP answer to send.
+pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool) -> Result<Accepted<'p>, Refusal> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    let headers = request.headers();
+    // At most one of each (RFC 6455 sections 11.3.1 and 11.3.5).
+    if headers.get_all(SEC_WEBSOCKET_KEY).iter().count() > 1 {
+        return Err(Refusal::Key);
+    }
+    if headers.get_all(SEC_WEBSOCKET_VERSION).iter().count() > 1 {
+        return Err(Refusal::Version);
+    }
+    let mut response = create_response_with_body(request, || ()).map_err(|error| match error {
+        Error::Protocol(error) => match error {
+            ProtocolError::WrongHttpMethod => Refusal::Method,
+            ProtocolError::WrongHttpVersion => Refusal::HttpVersion,
+            ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => {
+                Refusal::NoUpgrade
+            }
+            ProtocolError::MissingSecWebSocketVersionHeader => Refusal::Version,
+            ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => Refusal::Key,
+            _ => Refusal::Malformed,
+        },
+        _ => Refusal::Malformed,
+    })?;
+    let protocol = offered_protocols(headers).find_map(|offered| protocols.iter().find(|p| **p == offered).copied());
+    if let Some(value) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    let agreed = if deflate { extension::answer(headers) } else { None };
+    let deflate = agreed.map(|(deflate, value)| {
+        response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, value);
+        deflate
+    });
+    Ok(Accepted { response, protocol, deflate })
+}
+
+fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty())
+}
+
+/// Appends a response's head as HTTP/1.1 (RFC 9112 section 4).
+pub fn write_head<T>(response: &Response<T>, out: &mut Vec<u8>) {
+    let status = response.status();
+    out.extend_from_slice(format!("HTTP/1.1 {} ", status.as_str()).as_bytes());
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in response.headers() {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The client's side: a request, and the check of its answer.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    request: Vec<u8>,
+    key: String,
+    protocols: Vec<String>,
+    offer: Option<Offer>,
+}
+
+/// What a server agreed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// The subprotocol.
+    pub protocol: Option<String>,
+    /// The compression.
+    pub deflate: Option<Deflate>,
+    /// The length of the answer's head: what follows are frames.
+    pub head_bytes: usize,
+}
+
+/// Why a server's answer opens no WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerRefused {
+    /// The answer is no HTTP/1.1 response.
+    #[error("the server's answer is no HTTP response: {0}")]
+    Http(#[from] httparse::Error),
+    /// The server did not switch protocols.
+    #[error("the server answered {0} instead of 101")]
+    Status(u16),
+    /// A header is missing or wrong.
+    #[error("the server's {0} header is missing or wrong")]
+    Header(HeaderName),
+    /// The compression that the server answers with does not fit the offer.
+    #[error(transparent)]
+    Extension(#[from] AnswerError),
+}
+
+impl ClientHandshake {
+    /// A request for `target` (path and query) at `host` (with the port, if it is not the scheme's), offering
+    /// `protocols` and compression, with more `headers` (`Origin`, say). None of the texts may contain control
+    /// characters: they come from the caller, not from a peer.
+    #[must_use]
+    pub fn new(host: &str, target: &str, protocols: &[&str], offer: Option<Offer>, headers: &[(&str, &str)]) -> Self {
+        let key = generate_key();
+        let mut request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        );
+        if !protocols.is_empty() {
+            request += &format!("Sec-WebSocket-Protocol: {}\r\n", protocols.join(", "));
+        }
+        if let Some(offer) = offer {
+            request += &format!("Sec-WebSocket-Extensions: {}\r\n", offer.header());
+        }
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "\r\n";
+        let protocols = protocols.iter().map(|&protocol| protocol.to_owned()).collect();
+        Self { request: request.into_bytes(), key, protocols, offer }
+    }
+
+    /// The request to send.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// Checks what the server has sent so far; `None`: the head is incomplete.
+    ///
+    /// # Errors
+    /// [`AnswerRefused`] if the answer is not the one to this request (RFC 6455 section 4.1).
+    pub fn answer(&self, input: &[u8]) -> Result<Option<Agreed>, AnswerRefused> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head_bytes) = response.parse(input)? else { return Ok(None) };
+        match response.code {
+            Some(101) => {}
+            code => return Err(AnswerRefused::Status(code.unwrap_or_default())),
+        }
+        let mut headers = HeaderMap::new();
+        for header in &*response.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(header.name), HeaderValue::from_bytes(header.value)) {
+                headers.append(name, value);
+            }
+        }
+        let has = |name: HeaderName, wanted: &str| {
+            let found = headers.get(&name).and_then(|value| value.to_str().ok());
+            let fits = found.is_some_and(|value| value.split(',').any(|v| v.trim().eq_ignore_ascii_case(wanted)));
+            if fits { Ok(()) } else { Err(AnswerRefused::Header(name)) }
+        };
+        has(CONNECTION, "upgrade")?;
+        has(UPGRADE, "websocket")?;
+        let accept = derive_accept_key(self.key.as_bytes());
+        if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value != &accept) {
+            return Err(AnswerRefused::Header(SEC_WEBSOCKET_ACCEPT));
+        }
+        let protocol = match headers.get(SEC_WEBSOCKET_PROTOCOL) {
+            None => None,
+            Some(chosen) => match self.protocols.iter().find(|offered| chosen == offered.as_str()) {
+                Some(protocol) => Some(protocol.clone()),
+                None => return Err(AnswerRefused::Header(SEC_WEBSOCKET_PROTOCOL)),
+            },
+        };
+        let deflate = match self.offer {
+            Some(offer) => offer.agreed(&headers)?,
+            None if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) => return Err(AnswerError::NotOffered.into()),
+            None => None,
+        };
+        Ok(Some(Agreed { protocol, deflate, head_bytes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The request of RFC 6455 section 1.2.
+    fn request() -> Request<()> {
+        Request::get("/chat")
+            .header("Host", "server.example.com")
+            .header("Upgrade", "websocket")
+            .header("Connection", "keep-alive, Upgrade")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Protocol", "chat, superchat")
+            .header("Sec-WebSocket-Version", "13")
+            .body(())
+            .unwrap()
+    }
+
+    fn parse(bytes: &[u8]) -> Request<()> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut parsed = httparse::Request::new(&mut headers);
+        assert_eq!(parsed.parse(bytes).unwrap(), httparse::Status::Complete(bytes.len()));
+        let mut request = Request::builder().method(parsed.method.unwrap()).uri(parsed.path.unwrap());
+        for header in parsed.headers {
+            request = request.header(header.name, header.value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn the_rfcs_request_is_accepted() {
+        let accepted = accept(&request(), &["superchat", "chat"], true).unwrap();
+        assert_eq!(accepted.protocol, Some("chat"), "the client's order");
+        assert_eq!(accepted.deflate, None);
+        let mut head = Vec::new();
+        write_head(&accepted.response, &mut head);
+        assert_eq!(
+            String::from_utf8(head).unwrap(),
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nsec-websocket-protocol: chat\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_echoed_that_was_not_offered() {
+        let accepted = accept(&request(), &["roomcast.v1", "Chat"], true).unwrap();
+        assert_eq!(accepted.protocol, None);
+        assert!(!accepted.response.headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
+        assert!(!accepted.response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS));
+        let mut several = request();
+        several.headers_mut().append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("x ,roomcast.v1"));
+        assert_eq!(accept(&several, &["roomcast.v1"], true).unwrap().protocol, Some("roomcast.v1"));
+    }
+
+    #[test]
+    fn what_is_wrong_gets_an_http_answer_that_says_so() {
+        let change = |name: HeaderName, value: Option<&'static str>| {
+            let mut request = request();
+            match value {
+                Some(value) => request.headers_mut().insert(name, HeaderValue::from_static(value)),
+                None => request.headers_mut().remove(name),
+            };
+            request
+        };
+        let twice = |name: HeaderName, value: &'static str| {
+            let mut request = request();
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+            request
+        };
+        let mut post = request();
+        *post.method_mut() = Method::POST;
+        let mut old = request();
+        *old.version_mut() = http::Version::HTTP_10;
+        for (request, refusal, status) in [
+            (post, Refusal::Method, 405),
+            (old, Refusal::HttpVersion, 400),
+            (change(UPGRADE, None), Refusal::NoUpgrade, 426),
+            (change(UPGRADE, Some("h2c")), Refusal::NoUpgrade, 426),
+            (change(CONNECTION, Some("keep-alive")), Refusal::NoUpgrade, 426),
+            (change(SEC_WEBSOCKET_VERSION, None), Refusal::Version, 426),
+            (change(SEC_WEBSOCKET_VERSION, Some("8")), Refusal::Version, 426),
+            (twice(SEC_WEBSOCKET_VERSION, "13"), Refusal::Version, 426),
+            (change(SEC_WEBSOCKET_KEY, None), Refusal::Key, 400),
+            (change(SEC_WEBSOCKET_KEY, Some("short")), Refusal::Key, 400),
+            (twice(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="), Refusal::Key, 400),
+        ] {
+            assert_eq!(accept(&request, &[], true).unwrap_err(), refusal);
+            let response = refusal.response();
+            assert_eq!(response.status(), status, "{refusal}");
+            assert_eq!(response.headers()[CONTENT_LENGTH], response.body().len().to_string().as_str());
+        }
+        assert_eq!(Refusal::Version.response().headers()[SEC_WEBSOCKET_VERSION], "13");
+    }
+
+    #[test]
+    fn both_sides_agree() {
+        for (switch, offer) in [(true, Some(Offer::default())), (false, Some(Offer::default())), (true, None)] {
+            let client = ClientHandshake::new("localhost", "/ws?x=1", &["roomcast.v1"], offer, &[("Origin", "null")]);
+            let request = parse(client.request());
+            assert_eq!(request.headers()["origin"], "null");
+            let accepted = accept(&request, &["roomcast.v1"], switch).unwrap();
+            assert_eq!(accepted.deflate.is_some(), switch && offer.is_some());
+            let mut head = Vec::new();
+            write_head(&accepted.response, &mut head);
+            let length = head.len();
+            assert_eq!(client.answer(&head[..length - 1]), Ok(None));
+            head.extend_from_slice(b"\x81\x00");
+            let agreed = client.answer(&head).unwrap().unwrap();
+            assert_eq!(agreed.protocol.as_deref(), Some("roomcast.v1"));
+            assert_eq!(agreed.deflate, accepted.deflate);
+            assert_eq!(agreed.head_bytes, length);
+        }
+    }
+
+    #[test]
+    fn a_client_refuses_what_it_did_not_ask_for() {
+        let client = ClientHandshake::new("localhost", "/ws", &["a"], None, &[]);
+        let good = {
+            let mut head = Vec::new();
+            write_head(&accept(&parse(client.request()), &["a"], true).unwrap().response, &mut head);
+            String::from_utf8(head).unwrap()
+        };
+        assert!(client.answer(good.as_bytes()).is_ok());
+        let other = ClientHandshake::new("localhost", "/ws", &["a"], None, &[]);
+        assert_eq!(other.answer(good.as_bytes()), Err(AnswerRefused::Header(SEC_WEBSOCKET_ACCEPT)));
+        for (from, to, error) in [
+            ("101 Switching Protocols", "503 Service Unavailable", AnswerRefused::Status(503)),
+            ("protocol: a", "protocol: b", AnswerRefused::Header(SEC_WEBSOCKET_PROTOCOL)),
+            ("upgrade: websocket", "upgrade: h2c", AnswerRefused::Header(UPGRADE)),
+            ("connection: Upgrade", "connection: close", AnswerRefused::Header(CONNECTION)),
+            ("\r\n\r\n", "\r\nsec-websocket-extensions: x\r\n\r\n", AnswerError::NotOffered.into()),
+        ] {
+            assert_eq!(client.answer(good.replace(from, to).as_bytes()), Err(error), "{to}");
+        }
+        assert!(matches!(client.answer(b"garbage\r\n\r\n"), Err(AnswerRefused::Http(_))));
+    }
+}
