@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CommandId, Epoch, Event, Offset, Position, Room, UnixMillis};
+use super::{Epoch, Event, Offset, Position, Room, UnixMillis};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -183,5 +183,7 @@ pub enum Reply {
         code: ErrorCode,
         /// What was wrong, where, and what to do.
         message: String,
+        /// The room that was refused: the answers to one `subscribe` of several rooms share its id.
+        room: Option<Room>,
     },
 }

@@ -2,6 +2,10 @@
 //!
 //! A new dialect is a file here and a line in `negotiate`.
 
+mod native;
+
+pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
+
 use crate::model::{Batch, CommandError, CommandId, Member, Reply, Request, Retained, Room};
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).

@@ -1,0 +1,42 @@
+//! The native dialect, `roomcast.v1`: JSON text messages, one object a message, described in `docs/PROTOCOL.md`.
+//!
+//! Owns the spelling of every native message, both ways. Never rebuilds a publisher's data: it is copied as it was
+//! written. Always holds: every message written is one JSON object whose first field is `type`, and what goes to a room
+//! contains nothing of its receiver.
+
+mod decode;
+mod encode;
+
+use super::{Dialect, Message, Messages, PresenceChange};
+use crate::model::{Batch, CommandError, CommandId, Reply, Request, Retained};
+
+pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
+
+/// The WebSocket subprotocol that selects this dialect on any path (RFC 6455 section 1.9).
+pub const SUBPROTOCOL: &str = "roomcast.v1";
+
+/// The native dialect.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Native;
+
+impl Dialect for Native {
+    fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
+        decode::request(message)
+    }
+
+    fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
+        encode::reply(reply, id, out);
+    }
+
+    fn batch(&self, batch: &Batch, out: &mut Messages) {
+        encode::batch(batch, out);
+    }
+
+    fn retained(&self, retained: &Retained, out: &mut Messages) {
+        encode::retained(retained, out);
+    }
+
+    fn presence(&self, change: &PresenceChange, out: &mut Messages) {
+        encode::presence(change, out);
+    }
+}

@@ -1,0 +1,338 @@
+//! A client's text as a command. Fields that a command does not use are not looked at, so that later versions can add
+//! some; a field that it uses has the right type or the client is told which one has not.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    model::{
+        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, MAX_OFFSET, Offset, Payload, Request, Room,
+        Since, SubscribeTo, check_length, check_topic,
+    },
+    protocol::Message,
+};
+
+/// The longest `id` of a command, in bytes as written, without a string's quotes.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// The most rooms in one `subscribe`, whatever a connection may hold.
+pub const MAX_ROOMS_A_COMMAND: usize = 1_024;
+
+/// The most bytes of an unknown `type` that the error repeats.
+const MAX_QUOTED: usize = 40;
+
+/// A client's message as a command.
+pub(super) fn request(message: Message<'_>) -> Result<Request, CommandError> {
+    let fault = |fault: Fault| CommandError { code: fault.code, message: fault.message, id: None };
+    let Message::Text(text) = message else {
+        return Err(fault(Fault::new("a message is text, not binary; binary data travels as base64 in data64")));
+    };
+    let fields: Fields<'_> = object(text, "a message").map_err(fault)?;
+    let id = fields.id.command_id().map_err(fault)?;
+    match fields.command() {
+        Ok(command) => Ok(Request { id, command }),
+        Err(Fault { code, message }) => Err(CommandError { code, message, id }),
+    }
+}
+
+/// What is wrong with a message.
+struct Fault {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: ErrorCode::BadRequest, message: message.into() }
+    }
+
+    /// Says where in the message the fault is.
+    fn within(self, place: impl fmt::Display) -> Self {
+        Self { message: format!("{place}.{}", self.message), ..self }
+    }
+}
+
+impl From<FieldError> for Fault {
+    fn from(error: FieldError) -> Self {
+        Self { code: error.code(), message: error.to_string() }
+    }
+}
+
+/// Every field that some command uses, not yet looked into.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Field<'a>,
+    #[serde(borrow, default)]
+    id: Field<'a>,
+    #[serde(borrow, default)]
+    room: Field<'a>,
+    #[serde(borrow, default)]
+    rooms: Field<'a>,
+    #[serde(borrow, default)]
+    since: Field<'a>,
+    #[serde(borrow, default)]
+    topic: Field<'a>,
+    #[serde(borrow, default)]
+    key: Field<'a>,
+    #[serde(borrow, default)]
+    data: Field<'a>,
+    #[serde(borrow, default)]
+    data64: Field<'a>,
+    #[serde(borrow, default)]
+    offset: Field<'a>,
+    #[serde(borrow, default)]
+    limit: Field<'a>,
+    #[serde(borrow, default)]
+    token: Field<'a>,
+}
+
+impl Fields<'_> {
+    fn command(&self) -> Result<Command, Fault> {
+        let kind = self.kind.text("type")?;
+        Ok(match kind.as_ref() {
+            "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Cow::into_owned) },
+            "subscribe" => Command::Subscribe(self.subscribe()?),
+            "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
+            "publish" => self.publish()?,
+            "presence" => Command::Presence { room: self.room.room()? },
+            "history" => {
+                Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
+            }
+            "ack" => Command::Ack { room: self.room.room()?, offset: self.offset.offset()? },
+            "refresh" => Command::Refresh { token: self.token.text("token")?.into_owned() },
+            "ping" => Command::Ping,
+            unknown => {
+                let message = format!("there is no command \"{}\"", quotable(unknown));
+                return Err(Fault { code: ErrorCode::UnknownCommand, message });
+            }
+        })
+    }
+
+    fn subscribe(&self) -> Result<Vec<SubscribeTo>, Fault> {
+        match (self.room.given(), self.rooms.given()) {
+            (Some(_), None) => Ok(vec![SubscribeTo { room: self.room.room()?, since: self.since.since()? }]),
+            (None, Some(rooms)) => {
+                let Ok(Entries(entries)) = serde_json::from_str(rooms.get()) else {
+                    return Err(wrong_type("rooms", "an array of objects", rooms));
+                };
+                if entries.is_empty() {
+                    return Err(Fault::new("rooms must not be empty"));
+                }
+                if entries.len() > MAX_ROOMS_A_COMMAND {
+                    let message =
+                        format!("rooms has at most {MAX_ROOMS_A_COMMAND} entries; subscribe in several steps");
+                    return Err(Fault { code: ErrorCode::LimitExceeded, message });
+                }
+                entries.iter().enumerate().map(|(index, entry)| subscribe_to(index, entry)).collect()
+            }
+            (Some(_), Some(_)) => Err(Fault::new("subscribe takes room or rooms, not both")),
+            (None, None) => Err(Fault::new("subscribe needs room (a string) or rooms (an array of objects)")),
+        }
+    }
+
+    fn publish(&self) -> Result<Command, Fault> {
+        let room = self.room.room()?;
+        let topic = self.topic.text("topic")?;
+        check_topic(&topic)?;
+        let key = self.key.optional_text("key")?;
+        if let Some(key) = &key {
+            check_length("key", key)?;
+        }
+        // `"data": null` is data, so absence alone counts here.
+        let payload = match (self.data.0, self.data64.given()) {
+            (Some(data), None) => Payload::json(data.to_owned())?,
+            (None, Some(_)) => self.data64.base64("data64")?,
+            (Some(_), Some(_)) => return Err(Fault::new("publish takes data or data64, not both")),
+            (None, None) => return Err(Fault::new("publish needs data (any JSON) or data64 (base64 in a string)")),
+        };
+        Ok(Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) })
+    }
+}
+
+/// The entry `rooms[index]`.
+fn subscribe_to(index: usize, entry: &RawValue) -> Result<SubscribeTo, Fault> {
+    #[derive(Deserialize)]
+    struct Entry<'a> {
+        #[serde(borrow, default)]
+        room: Field<'a>,
+        #[serde(borrow, default)]
+        since: Field<'a>,
+    }
+    let place = format_args!("rooms[{index}]");
+    let entry: Entry<'_> = object(entry.get(), place)?;
+    let within = |fault: Fault| fault.within(place);
+    Ok(SubscribeTo { room: entry.room.room().map_err(within)?, since: entry.since.since().map_err(within)? })
+}
+
+/// A field's value as written; `None`: absent.
+#[derive(Default, Clone, Copy)]
+struct Field<'a>(Option<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The value, where there is one: `null` counts as absent.
+    fn given(self) -> Option<&'a RawValue> {
+        self.0.filter(|raw| raw.get() != "null")
+    }
+
+    fn required(self, name: &str, expected: &str) -> Result<&'a RawValue, Fault> {
+        self.given().ok_or_else(|| Fault::new(format!("{name} is missing: it must be {expected}")))
+    }
+
+    fn optional_text(self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
+        self.given().map(|raw| string(name, raw)).transpose()
+    }
+
+    fn text(self, name: &str) -> Result<Cow<'a, str>, Fault> {
+        string(name, self.required(name, "a string")?)
+    }
+
+    fn room(self) -> Result<Room, Fault> {
+        let name = self.text("room")?;
+        Room::parse(&name).map_err(|e| Fault { code: ErrorCode::BadRoom, message: e.to_string() })
+    }
+
+    fn offset(self) -> Result<Offset, Fault> {
+        let expected = "an integer from 0 to 9007199254740991";
+        let raw = self.required("offset", expected)?;
+        let offset = raw.get().parse().ok().filter(|offset| *offset <= MAX_OFFSET);
+        offset.ok_or_else(|| wrong_type("offset", expected, raw))
+    }
+
+    fn limit(self) -> Result<Option<usize>, Fault> {
+        let integer = |raw: &RawValue| {
+            raw.get().parse::<u32>().map_err(|_| wrong_type("limit", "an integer from 0 to 4294967295", raw))
+        };
+        Ok(self.given().map(integer).transpose()?.map(|limit| limit as usize))
+    }
+
+    fn since(self) -> Result<Option<Since>, Fault> {
+        #[derive(Deserialize)]
+        struct Position<'a> {
+            #[serde(borrow, default)]
+            epoch: Field<'a>,
+            #[serde(borrow, default)]
+            offset: Field<'a>,
+        }
+        let position = |raw: &RawValue| {
+            let position: Position<'_> = object(raw.get(), "since")?;
+            let within = |fault: Fault| fault.within("since");
+            let epoch = position.epoch.text("epoch").map_err(within)?;
+            Ok(Since { epoch: Epoch::new(&epoch), offset: position.offset.offset().map_err(within)? })
+        };
+        self.given().map(position).transpose()
+    }
+
+    fn base64(self, name: &str) -> Result<Payload, Fault> {
+        let text = self.text(name)?;
+        let bytes = STANDARD.decode(text.as_bytes());
+        bytes.map(|bytes| Payload::Binary(bytes.into())).map_err(|error| {
+            Fault::new(format!("{name} is not base64 (standard alphabet, with padding; RFC 4648 section 4): {error}"))
+        })
+    }
+
+    fn command_id(self) -> Result<Option<CommandId>, Fault> {
+        let Some(raw) = self.given() else { return Ok(None) };
+        let text = raw.get();
+        let length = match text.as_bytes() {
+            [b'"', .., b'"'] => text.len() - 2,
+            [b'-' | b'0'..=b'9', ..] => text.len(),
+            _ => return Err(wrong_type("id", "a string or a number", raw)),
+        };
+        if length > MAX_ID_BYTES {
+            let message = format!("id has at most {MAX_ID_BYTES} bytes, this one has {length}");
+            return Err(Fault { code: ErrorCode::LimitExceeded, message });
+        }
+        Ok(Some(text.into()))
+    }
+}
+
+/// The elements of an array, and one more than allowed at most: the rest is skipped, not held.
+struct Entries<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded;
+        impl<'de> Visitor<'de> for Bounded {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while entries.len() <= MAX_ROOMS_A_COMMAND {
+                    match seq.next_element()? {
+                        Some(entry) => entries.push(entry),
+                        None => return Ok(Entries(entries)),
+                    }
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(Bounded)
+    }
+}
+
+/// Parses an object; serde alone would also take an array as one.
+fn object<'a, T: Deserialize<'a>>(json: &'a str, name: impl fmt::Display) -> Result<T, Fault> {
+    if !json.trim_ascii_start().starts_with('{') {
+        return Err(Fault::new(format!("{name} must be one JSON object")));
+    }
+    serde_json::from_str(json).map_err(|error| Fault::new(format!("{name} is not a valid JSON object: {error}")))
+}
+
+/// A JSON string's text, borrowed where nothing in it is escaped.
+fn string<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, Fault> {
+    let text = raw.get();
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return Err(wrong_type(name, "a string", raw));
+    };
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    let owned = serde_json::from_str(text).map(Cow::Owned);
+    owned.map_err(|_| Fault::new(format!("{name} holds an escape that is no Unicode character")))
+}
+
+fn wrong_type(name: &str, expected: &str, raw: &RawValue) -> Fault {
+    let got = match raw.get().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => &quotable(raw.get()),
+    };
+    Fault::new(format!("{name} must be {expected}, not {got}"))
+}
+
+/// A peer's text, short and without anything that could disturb a terminal or a log.
+fn quotable(text: &str) -> String {
+    let mut quoted = String::new();
+    for c in text.chars() {
+        if quoted.len() >= MAX_QUOTED {
+            quoted.push('…');
+            break;
+        }
+        quoted.extend(c.escape_debug());
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Replies and batches as text. Written by hand: `type` comes first, and data is copied, not parsed.
+
+use std::io::Write;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room},
+    protocol::{MessageKind, Messages, PresenceChange},
+};
+
+/// A reply to one connection.
+pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
+    match reply {
+        Reply::Welcome { connection, ping_interval_ms, limits } => write(out, "welcome", id, |o| {
+            o.text("connection", connection)
+                .text("version", env!("CARGO_PKG_VERSION"))
+                .number("ping_interval", *ping_interval_ms)
+                .object("limits", |o| {
+                    o.number("max_message_bytes", limits.max_message_bytes as u64)
+                        .number("max_rooms", limits.max_rooms as u64)
+                        .number("commands_per_second", u64::from(limits.commands_per_second))
+                        .number("command_burst", u64::from(limits.command_burst))
+                })
+        }),
+        Reply::Subscribed { room, position, recovered } => write(out, "subscribed", id, |o| {
+            o.text("room", room.as_str())
+                .text("epoch", position.epoch.as_str())
+                .number("offset", position.offset)
+                .flag("recovered", *recovered)
+        }),
+        Reply::Unsubscribed { room, code } => write(out, "unsubscribed", id, |o| {
+            o.text("room", room.as_str()).optional("code", code.map(|code| code.as_str()))
+        }),
+        Reply::Published(position) => {
+            write(out, "published", id, |o| o.text("epoch", position.epoch.as_str()).number("offset", position.offset))
+        }
+        Reply::Gap { room, epoch, after, offset } => write(out, "gap", id, |o| {
+            o.text("room", room.as_str())
+                .text("epoch", epoch.as_str())
+                .number("after", *after)
+                .number("offset", *offset)
+        }),
+        Reply::Presence { room, list: PresenceList { members, total } } => write(out, "presence", id, |o| {
+            o.text("room", room.as_str()).array("members", members, member).number("total", *total as u64)
+        }),
+        Reply::History { room, epoch, after, offset, complete, events } => write(out, "history", id, |o| {
+            o.text("room", room.as_str())
+                .text("epoch", epoch.as_str())
+                .number("after", *after)
+                .number("offset", *offset)
+                .flag("complete", *complete)
+                .array("events", events, |e, o| event(e, o))
+        }),
+        Reply::Done { expires_at } => write(out, "done", id, |o| match expires_at {
+            Some(at) => o.number("expires_at", *at),
+            None => o,
+        }),
+        Reply::Pong => write(out, "pong", id, |o| o),
+        Reply::Reconnect { after_ms } => write(out, "reconnect", id, |o| o.number("after_ms", *after_ms)),
+        Reply::Error { code, message, room } => write(out, "error", id, |o| {
+            o.text("code", code.as_str()).text("message", message).optional("room", room.as_ref().map(Room::as_str))
+        }),
+    }
+}
+
+/// A batch for everybody in the room.
+pub(super) fn batch(batch: &Batch, out: &mut Messages) {
+    write(out, "events", None, |o| {
+        o.text("room", batch.room.as_str())
+            .text("epoch", batch.epoch.as_str())
+            .number("after", batch.after)
+            .number("offset", batch.offset)
+            .array("events", &batch.events, |e, o| event(e, o))
+    });
+}
+
+/// Retained values for new subscribers. Without `after` and `offset`, so that nobody takes it for a step forward.
+pub(super) fn retained(retained: &Retained, out: &mut Messages) {
+    write(out, "events", None, |o| {
+        o.text("room", retained.room.as_str()).text("epoch", retained.epoch.as_str()).flag("retained", true).array(
+            "events",
+            &retained.events,
+            |e, o| event(e, o),
+        )
+    });
+}
+
+/// Who came and went; nobody is named in a room so large that only counts are told.
+pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
+    let (room, total) = (change.room.as_str(), change.total as u64);
+    if change.joined.is_empty() && change.left.is_empty() {
+        write(out, "presence", None, |o| o.text("room", room).number("total", total));
+    }
+    for (kind, members) in [("joined", &change.joined), ("left", &change.left)] {
+        if !members.is_empty() {
+            write(out, kind, None, |o| o.text("room", room).array("members", members, member).number("total", total));
+        }
+    }
+}
+
+fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
+    let object =
+        object.number("offset", event.offset).text("topic", &event.topic).optional("key", event.key.as_deref());
+    let object = match &event.payload {
+        Payload::Json(data) => object.raw("data", data.get()),
+        Payload::Binary(bytes) => object.base64("data64", bytes),
+    };
+    object.number("time", event.time).optional("user", event.user.as_deref()).optional("id", event.id.as_deref())
+}
+
+fn member<'a>(member: &Member, object: Object<'a>) -> Object<'a> {
+    object.text("connection", &member.connection).optional("user", member.user.as_deref())
+}
+
+/// Writes one text message: an object of that `type`, the command's `id` next.
+fn write(out: &mut Messages, kind: &str, id: Option<&CommandId>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
+    out.push(MessageKind::Text, |out| {
+        braced(out, |object| {
+            let object = object.text("type", kind);
+            fields(match id {
+                Some(id) => object.raw("id", id),
+                None => object,
+            })
+        });
+    });
+}
+
+/// The inside of a JSON object that is being written. Names are ours and need no escape.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    empty: bool,
+}
+
+impl Object<'_> {
+    fn field(mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) -> Self {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        value(self.out);
+        self
+    }
+
+    fn text(self, name: &str, text: &str) -> Self {
+        self.field(name, |out| quote(text, out))
+    }
+
+    fn optional(self, name: &str, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self,
+        }
+    }
+
+    fn number(self, name: &str, number: u64) -> Self {
+        self.field(name, |out| {
+            // A Vec takes every write.
+            let _ = write!(out, "{number}");
+        })
+    }
+
+    fn flag(self, name: &str, flag: bool) -> Self {
+        self.raw(name, if flag { "true" } else { "false" })
+    }
+
+    /// A value that is JSON already.
+    fn raw(self, name: &str, json: &str) -> Self {
+        self.field(name, |out| out.extend_from_slice(json.as_bytes()))
+    }
+
+    fn base64(self, name: &str, bytes: &[u8]) -> Self {
+        self.field(name, |out| {
+            out.push(b'"');
+            let start = out.len();
+            // Four characters for every three bytes begun; the slice is exactly that long, so encoding cannot fail.
+            out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+            let _ = STANDARD.encode_slice(bytes, &mut out[start..]);
+            out.push(b'"');
+        })
+    }
+
+    fn object(self, name: &str, fields: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
+        self.field(name, |out| braced(out, fields))
+    }
+
+    fn array<T>(self, name: &str, items: &[T], mut fields: impl for<'a> FnMut(&T, Object<'a>) -> Object<'a>) -> Self {
+        self.field(name, |out| {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                braced(out, |object| fields(item, object));
+            }
+            out.push(b']');
+        })
+    }
+}
+
+fn braced(out: &mut Vec<u8>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
+    out.push(b'{');
+    fields(Object { out, empty: true });
+    out.push(b'}');
+}
+
+/// Writes `text` as a JSON string (RFC 8259 section 7).
+fn quote(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        match special[0] {
+            byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+            byte => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+        }
+        rest = &special[1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests;
