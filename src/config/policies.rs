@@ -1,10 +1,14 @@
 //! Which policy a room has: the first whose pattern matches the room's name, else the default.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use globset::GlobMatcher;
+use globset::{Glob, GlobMatcher};
 
-use crate::model::{Policy, Room};
+use super::{
+    section::{Section, describe},
+    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Text, Time, quoted},
+};
+use crate::model::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
 /// The policies in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -28,3 +32,130 @@ impl Policies {
         Arc::clone(found.map_or(&self.default, |(_, policy)| policy))
     }
 }
+
+/// One `[[policy]]` of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The rooms it is for: patterns on their names.
+    pub patterns: Vec<RoomPattern>,
+    /// The whole policy: what the entry does not set is as in `[default_policy]`.
+    pub policy: Policy,
+}
+
+/// A pattern on the names of rooms.
+#[derive(Debug, Clone)]
+pub struct RoomPattern(GlobMatcher);
+
+impl RoomPattern {
+    /// Reads a pattern: `*` any characters, `?` one, `[a-z]` one of these, `{a,b}` either.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a pattern must not be empty; `*` matches every room".to_owned());
+        }
+        if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
+            return Err(format!("no room's name contains {c:?}"));
+        }
+        let glob = Glob::new(text).map_err(|error| format!("it is not a pattern: {}", error.kind()))?;
+        Ok(Self(glob.compile_matcher()))
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.glob().glob()
+    }
+
+    /// What matches names.
+    #[must_use]
+    pub fn matcher(&self) -> &GlobMatcher {
+        &self.0
+    }
+}
+
+impl PartialEq for RoomPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+/// [`RoomPattern`] as a value.
+pub(crate) struct Pattern;
+
+impl Kind for Pattern {
+    type Value = RoomPattern;
+
+    fn parse(&self, raw: &Raw) -> Result<RoomPattern, String> {
+        match raw {
+            Raw::Text(text) => RoomPattern::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &RoomPattern) -> Option<String> {
+        Some(quoted(value.as_str()))
+    }
+
+    fn name(&self) -> String {
+        "pattern".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "`*` for any characters, `?` for one, `[a-z]` for one of these, `{a,b}` for either".to_owned()
+    }
+}
+
+const ACCESS: &[(&str, Access)] =
+    &[("anyone", Access::Anyone), ("user", Access::User), ("claim", Access::Claim), ("nobody", Access::Nobody)];
+
+describe!(Policy in "default_policy",
+    "How rooms behave that no `[[policy]]` matches, and what a `[[policy]]` leaves out.", Policy::default(), {
+    /// How long events wait for company before they leave as one batch; `0ms` sends at once.
+    batch_window = Time(Duration::ZERO..=Duration::from_secs(60)), live;
+    /// A batch leaves early when it holds this many events.
+    batch_max_events = Count(1..=100_000), live;
+    /// A batch leaves early when its payloads hold this many bytes.
+    batch_max_bytes = Bytes(KIB..=64 * MIB), live;
+    /// Which events of a batch survive: all, the newest of each topic, or the newest of each topic and key.
+    conflate = Choice(&[("none", Conflate::None), ("topic", Conflate::Topic), ("key", Conflate::Key)]), live;
+    /// Which values are kept for new subscribers: none, the newest of the room, of each topic, or of each key.
+    retain = Choice(&[
+        ("none", Retain::None),
+        ("room", Retain::Room),
+        ("topic", Retain::Topic),
+        ("key", Retain::Key),
+    ]), live;
+    /// How many values are kept; the oldest go first.
+    retain_max = Count(1..=100_000), live;
+    /// Topics whose event removes the kept value instead of becoming one.
+    retain_remove_topics = List(Text), live;
+    /// How many events the log keeps for clients that come back; 0 keeps none.
+    history_size = Count(0..=1_000_000), live;
+    /// How many bytes the log keeps.
+    history_bytes = Bytes(0..=16 * GIB), live;
+    /// How long the log keeps an event.
+    history_age = Time(Duration::from_secs(1)..=Duration::from_secs(30 * 86_400)), live;
+    /// Whether members are known: not at all, as a list on request, or with `joined` and `left` events too.
+    presence = Choice(&[
+        ("off", PresenceMode::Off),
+        ("list", PresenceMode::List),
+        ("events", PresenceMode::Events),
+    ]), live;
+    /// Who may join: anyone, clients with a token, clients whose token names the room, or nobody.
+    join = Choice(ACCESS), live;
+    /// Which clients may publish; backends always can, over the API.
+    publish = Choice(ACCESS), live;
+    /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
+    compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
+    /// What happens to a client that does not keep up: it misses events and is told so with a `gap`, it gets only the
+    /// newest values once it can, or it is closed with 4008.
+    slow = Choice(&[
+        ("gap", SlowReceiver::Gap),
+        ("conflate", SlowReceiver::Conflate),
+        ("close", SlowReceiver::Close),
+    ]), live;
+    /// What is promised: every event or an explicit gap, or the latest in order.
+    delivery = Choice(&[("every", Delivery::Every), ("latest", Delivery::Latest)]), live;
+});

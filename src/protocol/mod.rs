@@ -93,3 +93,39 @@ pub trait Dialect: Send + Sync {
     /// Who came and went.
     fn presence(&self, change: &PresenceChange, out: &mut Messages);
 }
+
+/// Which dialect a connection speaks: an index into [`Dialects`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DialectId(u8);
+
+impl DialectId {
+    /// `roomcast.v1`.
+    pub const NATIVE: Self = Self(0);
+}
+
+/// The dialects of a pod, made once at start.
+pub struct Dialects(Vec<Box<dyn Dialect>>);
+
+impl Default for Dialects {
+    fn default() -> Self {
+        Self(vec![Box::new(Native)])
+    }
+}
+
+impl Dialects {
+    /// The dialect behind an id.
+    #[must_use]
+    pub fn get(&self, id: DialectId) -> &dyn Dialect {
+        &*self.0[usize::from(id.0)]
+    }
+}
+
+/// Everything that makes the bytes of a broadcast differ between two receivers: connections with equal formats share
+/// frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WireFormat {
+    /// The dialect.
+    pub dialect: DialectId,
+    /// permessage-deflate with this window (RFC 7692), or none.
+    pub window_bits: Option<NonZeroU8>,
+}

@@ -1,0 +1,52 @@
+# The commands that people run each day. `just` alone lists them; continuous integration runs `just test`'s command.
+
+_default:
+    @{{ just_executable() }} --list --unsorted
+
+# A pod with the embedded broker and a development certificate
+run *ARGS:
+    cargo run --release -- {{ ARGS }}
+
+# Every test, or the named stages: fmt clippy cargo clients deny autobahn fuzz
+test *STAGES:
+    tests/run {{ STAGES }}
+
+# Rust tests only, by name
+unit *FILTER:
+    cargo test --workspace {{ FILTER }}
+
+# Real clients against a pod: npm ws, Chromium, Python websockets, curl
+clients:
+    tests/run clients
+
+# Formatting and lints, warnings denied
+lint:
+    tests/run fmt clippy
+
+# Formats the code
+fmt:
+    cargo fmt --all
+
+# The load generator: idle, broadcast, rooms, mixed, connect, churn
+bench *ARGS:
+    cargo run --release -p roomcast-bench -- {{ ARGS }}
+
+# One fuzz target for some seconds, or all of them
+fuzz TARGET="" SECONDS="60":
+    {{ if TARGET == "" { "FUZZ_SECONDS=" + SECONDS + " tests/run fuzz" } else { "RUSTC_BOOTSTRAP=1 cargo fuzz run " + TARGET + " -- -max_total_time=" + SECONDS } }}
+
+# All 517 cases of the WebSocket conformance suite against examples/echo
+autobahn:
+    AUTOBAHN=full tests/run autobahn
+
+# Licences, bans and sources of the dependencies
+deny:
+    tests/run deny
+
+# Known vulnerabilities of the dependencies; needs the RustSec database from the network
+advisories:
+    cargo deny check advisories
+
+# The documentation of the library, with private items
+doc:
+    cargo doc --no-deps --workspace --document-private-items --open

@@ -1,0 +1,242 @@
+//! Which web pages may connect: an allow-list on the `Origin` that a browser sends (RFC 6454).
+//!
+//! Works on the parsed scheme, host and port, never on text: `https://example.com` must not let in
+//! `https://example.com.evil.net`. A request without an `Origin` does not come from a page; whether it may connect is
+//! not decided here.
+
+use std::net::Ipv6Addr;
+
+use super::value::{Kind, Raw, quoted};
+
+/// The allow-list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(Vec<OriginPattern>);
+
+/// One entry of the allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginPattern {
+    text: String,
+    shape: Shape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shape {
+    /// `*`
+    Any,
+    Parts {
+        scheme: String,
+        host: HostPattern,
+        /// `None`: `*`.
+        port: Option<u16>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum HostPattern {
+    V6(Ipv6Addr),
+    Name {
+        /// Any number of further labels, but at least one, may stand before `labels`: a leading `*.`
+        below: bool,
+        /// Each may contain `*` for any characters but dots.
+        labels: Vec<String>,
+    },
+}
+
+/// A serialised origin, RFC 6454 section 6.2.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: &'a str,
+}
+
+impl Origins {
+    /// An allow-list. Empty, it refuses every page.
+    #[must_use]
+    pub fn new(patterns: Vec<OriginPattern>) -> Self {
+        Self(patterns)
+    }
+
+    /// Whether pages of the origin in this header may connect. Anything but exactly one well-formed origin is refused:
+    /// `null`, a list, a path, an address with a user, letters that are not ASCII.
+    #[must_use]
+    pub fn allow(&self, header: &[u8]) -> bool {
+        if self.0.iter().any(|pattern| pattern.shape == Shape::Any) {
+            return true;
+        }
+        let Ok(text) = std::str::from_utf8(header) else { return false };
+        let Some(origin) = Origin::parse(text) else { return false };
+        self.0.iter().any(|pattern| pattern.matches(&origin))
+    }
+
+    /// Whether no page may connect.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl OriginPattern {
+    /// Reads `https://app.example.com`, `https://*.example.com`, `http://localhost:*` or `*`.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let shape = match text {
+            "*" => Shape::Any,
+            "null" => return Err("`null` is the origin of every sandboxed page, of anybody".to_owned()),
+            _ => Self::parts(text)?,
+        };
+        Ok(Self { text: text.to_owned(), shape })
+    }
+
+    /// Pages of this machine, on any port: what development mode lets in.
+    pub(crate) fn loopback() -> Vec<Self> {
+        let hosts = ["localhost", "127.0.0.1", "[::1]"];
+        let texts = hosts.iter().flat_map(|host| [format!("http://{host}:*"), format!("https://{host}:*")]);
+        texts.filter_map(|text| Self::parse(&text).ok()).collect()
+    }
+
+    fn parts(text: &str) -> Result<Shape, String> {
+        let origin = Origin::parse(text).ok_or_else(|| match text.split_once("://") {
+            None => "it has no scheme".to_owned(),
+            Some((_, rest)) if rest.contains('/') => {
+                "an origin ends after the host or port, without a slash".to_owned()
+            }
+            Some(_) => "it is not an origin".to_owned(),
+        })?;
+        if origin.scheme.eq_ignore_ascii_case("file") {
+            return Err("`file:` pages have no origin of their own".to_owned());
+        }
+        if origin.scheme.contains('*') {
+            return Err("a scheme must be written out".to_owned());
+        }
+        let port = match origin.port {
+            "*" => None,
+            _ => Some(origin.port().ok_or("its port is not one of 1 to 65535, or `*`")?),
+        };
+        let host = match origin.v6() {
+            Some(address) => HostPattern::V6(address),
+            None => {
+                let name = origin.host.to_ascii_lowercase();
+                let (below, name) = name.strip_prefix("*.").map_or((false, name.as_str()), |rest| (true, rest));
+                let labels: Vec<String> = name.split('.').map(str::to_owned).collect();
+                // `*example.com` would let in `evil-example.com`, `*.com` nearly everybody.
+                let own = labels.len().saturating_sub(2);
+                if labels.iter().skip(own).any(|label| label.contains('*')) || (below && labels.len() < 2) {
+                    return Err("a `*` so far right in the host would let in foreign domains".to_owned());
+                }
+                HostPattern::Name { below, labels }
+            }
+        };
+        Ok(Shape::Parts { scheme: origin.scheme.to_ascii_lowercase(), host, port })
+    }
+
+    fn matches(&self, origin: &Origin<'_>) -> bool {
+        match &self.shape {
+            Shape::Any => true,
+            Shape::Parts { scheme, host, port } => {
+                origin.scheme.eq_ignore_ascii_case(scheme)
+                    && origin.port().is_some_and(|given| port.is_none_or(|port| port == given))
+                    && host.matches(origin)
+            }
+        }
+    }
+}
+
+impl HostPattern {
+    fn matches(&self, origin: &Origin<'_>) -> bool {
+        match self {
+            Self::V6(address) => origin.v6().as_ref() == Some(address),
+            Self::Name { below, labels } => {
+                let given: Vec<&str> = origin.host.split('.').collect();
+                let Some(more) = given.len().checked_sub(labels.len()) else { return false };
+                let depth = if *below { more >= 1 } else { more == 0 };
+                depth && given.iter().skip(more).zip(labels).all(|(given, label)| label_matches(label, given))
+            }
+        }
+    }
+}
+
+impl<'a> Origin<'a> {
+    /// Splits `scheme://host[:port]`; `None` for anything else. A `*` passes, for patterns: no browser sends one.
+    fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, port)) => {
+                address.parse::<Ipv6Addr>().ok()?;
+                (rest.get(..address.len() + 2)?, port.strip_prefix(':').or(port.is_empty().then_some(""))?)
+            }
+            None => {
+                let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
+                let host_ok = host.split('.').all(|label| {
+                    !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_*".contains(&b))
+                });
+                host_ok.then_some((host, port))?
+            }
+        };
+        let port_ok = port == "*" || (port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+        let ended = !rest.ends_with(':');
+        (scheme_ok && port_ok && ended).then_some(Self { scheme, host, port })
+    }
+
+    /// The port, that of the scheme if none is written.
+    fn port(&self) -> Option<u16> {
+        match self.port {
+            "" if self.scheme.eq_ignore_ascii_case("https") || self.scheme.eq_ignore_ascii_case("wss") => Some(443),
+            "" if self.scheme.eq_ignore_ascii_case("http") || self.scheme.eq_ignore_ascii_case("ws") => Some(80),
+            // A scheme without ports, such as an app's own.
+            "" => Some(0),
+            port => port.parse().ok().filter(|port| *port != 0),
+        }
+    }
+
+    fn v6(&self) -> Option<Ipv6Addr> {
+        self.host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+    }
+}
+
+/// Whether a label fits one with `*` for any characters.
+fn label_matches(pattern: &str, label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == label };
+    let Some(mut left) = label.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let last = pieces.pop().unwrap_or("");
+    for piece in pieces {
+        // The earliest place leaves the most for the later pieces.
+        let Some(at) = left.find(piece) else { return false };
+        left = left.get(at + piece.len()..).unwrap_or("");
+    }
+    left.ends_with(last)
+}
+
+/// [`OriginPattern`] as a value of a key.
+pub(crate) struct OriginKind;
+
+impl Kind for OriginKind {
+    type Value = OriginPattern;
+
+    fn parse(&self, raw: &Raw) -> Result<OriginPattern, String> {
+        match raw {
+            Raw::Text(text) => OriginPattern::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &OriginPattern) -> Option<String> {
+        Some(quoted(&value.text))
+    }
+
+    fn name(&self) -> String {
+        "origin".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "`https://app.example.com`, `https://*.example.com` (every name below it), `https://pr-*.example.com`, \
+         `http://localhost:*` (any port), `*` (every page)"
+            .to_owned()
+    }
+}

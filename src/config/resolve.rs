@@ -1,0 +1,276 @@
+//! From what was set to what the pod does: the rules between keys, development mode above all. Pure.
+
+use std::path::PathBuf;
+
+use super::{
+    address::{Bind, ListenAddress},
+    api_key::ApiKey,
+    origins::{OriginPattern, Origins},
+    policies::Policies,
+    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts},
+};
+
+/// Files that a pod has open beside its connections: listeners, logs, the API's own connections.
+const RESERVED_FILES: u64 = 256;
+
+/// More connections than this have never been tried on one pod.
+const MOST_CONNECTIONS: u64 = 1_000_000;
+
+/// What the machine and the process give where the settings leave it open.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// How many threads can run at once.
+    pub cores: usize,
+    /// The hard limit of open files: the pod raises its soft limit to it.
+    pub open_files: u64,
+    /// Where state of this user is kept.
+    pub state_dir: Option<PathBuf>,
+    /// The API key of development mode, made once a process, so that a reload keeps it.
+    pub api_key: ApiKey,
+}
+
+/// What the pod does. Everything is decided: nothing in here stands for a default.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Development mode.
+    pub dev: bool,
+    /// TLS listeners; empty without a certificate.
+    pub listen: Vec<Bind>,
+    /// Listeners without TLS.
+    pub plain_listen: Vec<Bind>,
+    /// Listeners of the API, health and metrics.
+    pub internal_listen: Vec<Bind>,
+    /// Where the certificate comes from; `None`: no TLS.
+    pub tls: Option<Tls>,
+    /// Keys of the API; empty: it refuses everybody.
+    pub api_keys: Vec<ApiKey>,
+    /// Whether the API key was made by this process, so that it must be printed for anybody to know it.
+    pub api_key_generated: bool,
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// Whether clients without a token may connect.
+    pub anonymous: bool,
+    /// The most connections.
+    pub max_connections: usize,
+    /// The most bytes that queues may really hold.
+    pub memory_budget: usize,
+    /// Threads that serve connections.
+    pub workers: usize,
+    /// How log lines look.
+    pub log: LogFormat,
+    /// The least important lines that are written.
+    pub log_level: LogLevel,
+    /// What one connection may do.
+    pub limits: Limits,
+    /// How long the pod waits.
+    pub timeouts: Timeouts,
+    /// What happens on SIGTERM.
+    pub drain: Drain,
+    /// The sockets of connections.
+    pub socket: Socket,
+    /// permessage-deflate.
+    pub compression: Compression,
+    /// The embedded broker.
+    pub memory_broker: MemoryBroker,
+    /// How rooms behave.
+    pub policies: Policies,
+    /// What the operator should know: worth a log line each.
+    pub warnings: Vec<String>,
+    /// What was set, for comparing after a reload.
+    pub settings: Settings,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// Files that somebody renews.
+    Files {
+        /// The chain.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// Made by the pod.
+    Development {
+        /// Where it is kept between starts; `None`: nowhere.
+        state_dir: Option<PathBuf>,
+    },
+}
+
+/// What happens on SIGTERM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long new connections are still taken after `/ready` says no.
+    pub delay: std::time::Duration,
+    /// The time over which clients are sent away.
+    pub window: std::time::Duration,
+}
+
+/// What is missing for a pod to make sense. Each says what to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// A certificate without its key.
+    #[error("`cert` is set but `key` is not: set `key` (--key FILE, ROOMCAST_KEY) to the certificate's private key")]
+    Key,
+    /// A key without its certificate.
+    #[error("`key` is set but `cert` is not: set `cert` (--cert FILE, ROOMCAST_CERT) to the certificate chain")]
+    Cert,
+    /// A TLS listener without a certificate.
+    #[error(
+        "`listen` is set, but a TLS listener needs a certificate: set `cert` and `key` (--cert FILE --key FILE), \
+         or listen without TLS with `plain_listen` (--plain-listen ADDR), or use development mode (--dev)"
+    )]
+    Certificate,
+    /// Nothing to listen on.
+    #[error(
+        "there is no listener for clients: set `cert` and `key` (--cert FILE --key FILE) for a TLS listener, \
+         or `plain_listen` (--plain-listen ADDR) for one without, or use development mode (--dev)"
+    )]
+    Listener,
+    /// Nobody to serve.
+    #[error(
+        "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
+         or use development mode (--dev)"
+    )]
+    Audience,
+}
+
+/// Applies the rules between keys.
+///
+/// Without a certificate (and unless `dev` says otherwise) the pod is in development mode: it listens on loopback
+/// addresses unless told otherwise, also without TLS, lets in pages of this machine and anonymous clients, and makes
+/// its certificate and an API key. Outside of it nothing is made and nobody is let in unless it was set so.
+///
+/// # Errors
+/// Everything that is [`Missing`].
+pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Missing>> {
+    let general = &settings.general;
+    let mut missing = Vec::new();
+    let mut warnings = Vec::new();
+    let dev = general.dev.unwrap_or(general.cert.is_none() && general.key.is_none());
+
+    let tls = match (&general.cert, &general.key) {
+        (Some(cert), Some(key)) => Some(Tls::Files { cert: cert.clone(), key: key.clone() }),
+        (Some(_), None) => {
+            missing.push(Missing::Key);
+            None
+        }
+        (None, Some(_)) => {
+            missing.push(Missing::Cert);
+            None
+        }
+        (None, None) if dev => {
+            let state_dir = general.state_dir.clone().or_else(|| machine.state_dir.clone());
+            Some(Tls::Development { state_dir })
+        }
+        (None, None) => None,
+    };
+
+    let by_mode = |set: &Option<Vec<ListenAddress>>, development, otherwise: Option<ListenAddress>| match set {
+        Some(set) => set.clone(),
+        None if dev => vec![ListenAddress::Localhost(development)],
+        None => otherwise.into_iter().collect(),
+    };
+    let everywhere = ListenAddress::Ip((std::net::Ipv6Addr::UNSPECIFIED, 8443).into());
+    let listen = by_mode(&general.listen, 8443, tls.is_some().then_some(everywhere));
+    let plain_listen = by_mode(&general.plain_listen, 8080, None);
+    if missing.is_empty() {
+        if tls.is_none() && !listen.is_empty() {
+            missing.push(Missing::Certificate);
+        } else if listen.is_empty() && plain_listen.is_empty() {
+            missing.push(Missing::Listener);
+        }
+    }
+    let binds = |addresses: &[ListenAddress]| addresses.iter().flat_map(|address| address.binds()).collect::<Vec<_>>();
+    let (listen, plain_listen) = (binds(&listen), binds(&plain_listen));
+    let internal_listen = binds(&general.internal_listen);
+    if dev {
+        for bind in listen.iter().chain(&plain_listen).filter(|bind| !bind.address.ip().is_loopback()) {
+            warnings.push(format!(
+                "development mode listens on {}: whoever reaches it may join without a token",
+                bind.address
+            ));
+        }
+    }
+
+    let anonymous = general.anonymous.unwrap_or(dev);
+    if !anonymous {
+        if dev {
+            warnings.push("`anonymous` is false, so nobody can join".to_owned());
+        } else {
+            missing.push(Missing::Audience);
+        }
+    }
+
+    let api_key_generated = dev && general.api_keys.is_none();
+    let api_keys = match &general.api_keys {
+        Some(keys) => keys.iter().flatten().cloned().collect(),
+        None if dev => vec![machine.api_key.clone()],
+        None => Vec::new(),
+    };
+    if api_keys.is_empty() {
+        warnings.push(
+            "there is no API key, so the HTTP publish API refuses everybody: \
+             set `api_keys` (--api-key KEY, ROOMCAST_API_KEYS)"
+                .to_owned(),
+        );
+    }
+
+    let mut origins = general.origins.clone();
+    if dev {
+        origins.extend(OriginPattern::loopback());
+    }
+    if origins.is_empty() {
+        warnings.push(
+            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGINS)"
+                .to_owned(),
+        );
+    }
+
+    let possible = machine.open_files.saturating_sub(RESERVED_FILES).clamp(1, MOST_CONNECTIONS);
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX);
+    let max_connections = general.max_connections.unwrap_or(possible);
+    if max_connections > possible {
+        warnings.push(format!(
+            "`max_connections` is {max_connections}, but the open-file limit allows about {possible}: raise it (ulimit -Hn)"
+        ));
+    }
+
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let rules = settings
+        .policies
+        .iter()
+        .map(|rule| (rule.patterns.iter().map(|pattern| pattern.matcher().clone()).collect(), rule.policy.clone()));
+    let mode = |development, otherwise| if dev { development } else { otherwise };
+    let seconds = std::time::Duration::from_secs;
+    Ok(Config {
+        dev,
+        listen,
+        plain_listen,
+        internal_listen,
+        tls,
+        api_keys,
+        api_key_generated,
+        origins: Origins::new(origins),
+        anonymous,
+        max_connections,
+        memory_budget: general.memory_budget,
+        workers: general.workers.unwrap_or(machine.cores.max(1)),
+        log: general.log.unwrap_or(if dev { LogFormat::Text } else { LogFormat::Json }),
+        log_level: general.log_level,
+        limits: settings.limits.clone(),
+        timeouts: settings.timeouts.clone(),
+        drain: Drain {
+            delay: settings.drain.delay.unwrap_or(mode(seconds(0), seconds(5))),
+            window: settings.drain.window.unwrap_or(mode(seconds(0), seconds(60))),
+        },
+        socket: settings.socket.clone(),
+        compression: settings.compression.clone(),
+        memory_broker: settings.memory_broker.clone(),
+        policies: Policies::new(rules.collect(), settings.default_policy.clone()),
+        warnings,
+        settings,
+    })
+}

@@ -1,0 +1,238 @@
+//! Everything that can be set: one line a key. Flags, variables, the file, its reference and its errors follow from it.
+//!
+//! Says what was written, not yet what follows from it: `resolve` makes a [`Config`](super::Config) of it.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    address::{Address, ListenAddress},
+    api_key::{ApiKey, Secret},
+    origins::{OriginKind, OriginPattern},
+    policies::Rule,
+    section::{Section, section},
+    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Time},
+};
+use crate::model::Policy;
+
+section! {
+    /// Where the pod listens, whom it lets in, and how large it may grow.
+    pub struct General in "" {
+        /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
+        /// certificate and an API key made at start, pages of this machine and anonymous clients let in.
+        dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if `cert` is not set", "true");
+        /// Where clients connect over TLS.
+        listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
+            unset("`[::]:8443` if there is a certificate; `localhost:8443` in development mode", "[\"[::]:8443\"]");
+        /// Where clients connect without TLS: behind something that terminates it, or on this machine.
+        plain_listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
+            unset("none; `localhost:8080` in development mode", "[\"127.0.0.1:8080\"]");
+        /// Where backends publish and operators look: API, health, metrics. Not for the open network.
+        internal_listen: Vec<ListenAddress> = vec![ListenAddress::Ip(([127, 0, 0, 1], 9000).into())],
+            List(Address), restart;
+        /// The TLS certificate chain, PEM, the server's own first. The file is looked at every 10 s and on SIGHUP.
+        cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart,
+            unset("none; development mode makes one", "\"/etc/roomcast/tls/tls.crt\"");
+        /// The private key of `cert`, PEM, not encrypted.
+        key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/tls/tls.key\"");
+        /// Where development mode keeps its certificate between starts.
+        state_dir: Option<PathBuf> = None, Maybe(File("directory")), restart,
+            unset("`$XDG_STATE_HOME/roomcast`, or `$HOME/.local/state/roomcast`, or nowhere", "\"/var/lib/roomcast\"");
+        /// The keys of the backends' API. An empty key matches nobody.
+        api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(Secret)), live, flag_is("api-key"), secret(),
+            unset("none, and the API refuses everybody; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
+        /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass.
+        origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
+        /// Whether clients without a token may connect.
+        anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// The most connections; above it a connection is refused with 503 and `Retry-After`.
+        max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
+            unset("the open-file limit less 256, at most 1,000,000", "15000");
+        /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
+        /// connections are refused with 503 and `Retry-After`, and the slowest receivers are dealt with first.
+        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), live;
+        /// How many threads serve connections, each with its own event loop and listener.
+        workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
+        /// How log lines look: JSON objects, or text for people.
+        log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
+            unset("`json`; `text` in development mode", "\"json\"");
+        /// The least important log lines that are written.
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
+    }
+}
+
+section! {
+    /// What one connection may do. Clients are told of these in `welcome`.
+    pub struct Limits in "limits" {
+        /// The largest message of a client, after decompression. A larger one closes the connection with 1009.
+        max_message: usize = 64 * KIB, Bytes(KIB..=64 * MIB), live;
+        /// The most fragments of one message (RFC 6455 section 5.4).
+        max_fragments: usize = 1024, Count(1..=1_048_576), live;
+        /// The most rooms on one connection.
+        max_rooms: usize = 128, Count(1..=100_000), live;
+        /// How many commands a second a connection may send for long.
+        commands_per_second: u32 = 50, Count(1..=100_000), live;
+        /// How many commands a connection may send at once.
+        command_burst: u32 = 256, Count(1..=100_000), live;
+        /// How many WebSocket pings and pongs a second a connection may send.
+        control_frames_per_second: u32 = 50, Count(1..=100_000), live;
+        /// The largest request head: request line and headers.
+        max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
+        /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.
+        send_queue: usize = MIB, Bytes(4 * KIB..=GIB), live;
+    }
+}
+
+section! {
+    /// How long the pod waits. A connection that is too slow is closed.
+    pub struct Timeouts in "timeouts" {
+        /// For the TLS handshake.
+        tls: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
+        /// For a request head, from its first byte or the end of the TLS handshake.
+        head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
+        /// For a valid token, where clients must have one.
+        connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
+        /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
+        ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
+        /// After a ping, for any byte from the client.
+        pong: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
+        /// For the next request on an HTTP connection that was kept alive.
+        idle: Duration = Duration::from_secs(60), Time(SHORTEST..=Duration::from_secs(3600)), live;
+    }
+}
+
+section! {
+    /// What happens on SIGTERM: not ready, `reconnect` hints, paced closes.
+    pub struct DrainSettings in "drain" {
+        /// How long the pod still takes new connections after it said that it is not ready, until load balancers noticed.
+        delay: Option<Duration> = None, Maybe(Time(Duration::ZERO..=MINUTES)), live,
+            unset("`5s`; `0ms` in development mode", "\"5s\"");
+        /// The time over which clients are sent away.
+        window: Option<Duration> = None, Maybe(Time(Duration::ZERO..=Duration::from_secs(3600))), live,
+            unset("`1m`; `0ms` in development mode", "\"1m\"");
+    }
+}
+
+section! {
+    /// The sockets of connections.
+    pub struct Socket in "socket" {
+        /// The kernel's send buffer of a connection (`SO_SNDBUF`). Large, it hides a slow receiver from the pod.
+        send_buffer: Option<usize> = Some(128 * KIB), OrWord("system", Bytes(4 * KIB..=64 * MIB)), live;
+        /// How many bytes may wait in the kernel unsent before the socket counts as not writable (`TCP_NOTSENT_LOWAT`).
+        notsent_lowat: Option<usize> = Some(16 * KIB), OrWord("system", Bytes(KIB..=64 * MIB)), live;
+    }
+}
+
+section! {
+    /// permessage-deflate (RFC 7692). From which size a room's frames are compressed is a matter of its policy.
+    pub struct Compression in "compression" {
+        /// Whether it is negotiated at all.
+        enabled: bool = true, Switch, live;
+        /// How hard to try: a frame is compressed once for all its receivers.
+        level: u32 = 6, Count(1..=9), restart;
+    }
+}
+
+section! {
+    /// The embedded broker, which keeps the rooms' logs in this process.
+    pub struct MemoryBroker in "memory_broker" {
+        /// The most bytes of history and retained values of all rooms. At the limit, the room that was quiet longest loses
+        /// its log, and its epoch changes.
+        max_bytes: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
+    }
+}
+
+const SHORTEST: Duration = Duration::from_millis(100);
+const MINUTES: Duration = Duration::from_secs(600);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The least important lines that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what somebody must act on.
+    Error,
+    /// And what somebody should know.
+    Warn,
+    /// And what happens rarely.
+    Info,
+    /// And the end of each connection.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+impl LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word, as filters take it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
+    }
+}
+
+/// Everything that was set, by whichever layer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// The top of the file.
+    pub general: General,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[drain]`
+    pub drain: DrainSettings,
+    /// `[socket]`
+    pub socket: Socket,
+    /// `[compression]`
+    pub compression: Compression,
+    /// `[memory_broker]`
+    pub memory_broker: MemoryBroker,
+    /// `[default_policy]`
+    pub default_policy: Policy,
+    /// `[[policy]]`, in order.
+    pub policies: Vec<Rule>,
+}
+
+impl Settings {
+    /// The sections with fixed keys, in the order of the reference.
+    pub(crate) fn sections(&self) -> [&dyn Section; 8] {
+        [
+            &self.general,
+            &self.limits,
+            &self.timeouts,
+            &self.drain,
+            &self.socket,
+            &self.compression,
+            &self.memory_broker,
+            &self.default_policy,
+        ]
+    }
+
+    /// The sections, to set their keys.
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 8] {
+        [
+            &mut self.general,
+            &mut self.limits,
+            &mut self.timeouts,
+            &mut self.drain,
+            &mut self.socket,
+            &mut self.compression,
+            &mut self.memory_broker,
+            &mut self.default_policy,
+        ]
+    }
+}

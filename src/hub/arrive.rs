@@ -1,0 +1,385 @@
+//! How a connection comes into a room, and leaves it.
+//!
+//! A connection becomes a member at a flush boundary: at once if it wants nothing older, else when the log has answered;
+//! meanwhile live broadcasts are held for it. Always holds: `subscribed` at a position is followed by exactly what comes
+//! after that position, once.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    Broadcast, Content, Key, ToOwner, Worker,
+    connection::{Standing, State, Subscription},
+    frame::{Range, gap},
+    recoveries::Missed,
+    room::{Arrival, LocalRoom, Pending, Purpose},
+};
+use crate::{
+    broker::{BrokerError, HistoryQuery},
+    model::{
+        CommandId, Disconnect, ErrorCode, Position, PresenceMode, Reply, Retain, Retained, Room, Since, SlowReceiver,
+        SubscribeTo,
+    },
+};
+
+/// What the log said to those who wait.
+struct Answer {
+    missed: Option<Missed>,
+    /// The client stands beyond this worker's last flush: it waits for the flush.
+    ahead: bool,
+    retained: Option<Arc<Broadcast>>,
+}
+
+impl Worker {
+    /// Lets a connection into rooms; each is answered by itself.
+    pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+        for SubscribeTo { room, since } in rooms {
+            if let Err((code, message)) = self.begin_subscription(key, &room, since, id) {
+                self.reply(key, &Reply::Error { code, message }, id);
+            }
+        }
+    }
+
+    fn begin_subscription(
+        &mut self,
+        key: Key,
+        room: &Room,
+        since: Option<Since>,
+        id: Option<&CommandId>,
+    ) -> Result<(), (ErrorCode, String)> {
+        let number = self.room_number(room);
+        let policy = Arc::clone(&self.rooms[number as usize].policy);
+        let max_rooms = self.services.limits.told.max_rooms;
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
+        if connection.state != State::Open {
+            return Ok(());
+        }
+        if connection.subscriptions.iter().any(|s| s.room == number) {
+            return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
+        }
+        if connection.subscriptions.len() >= max_rooms {
+            return Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")));
+        }
+        if !connection.session.grant.allows(policy.join) {
+            return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
+        }
+        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining });
+        self.rooms[number as usize].empty_since = None;
+        self.arrive(number, Arrival { key, since, purpose: Purpose::Subscribe(id.cloned()) });
+        Ok(())
+    }
+
+    /// The room's number on this worker; a new room's owner is asked where the stream stands.
+    fn room_number(&mut self, room: &Room) -> u32 {
+        if let Some(number) = self.names.get(room) {
+            return *number;
+        }
+        let policy = self.services.policies.load().of(room);
+        let mut local = LocalRoom::new(room.clone(), policy);
+        // Whoever only knocks (and is refused) leaves an empty room behind: the linger sweeps it.
+        local.empty_since = Some(Instant::now());
+        let number = self.rooms.insert(local) as u32;
+        self.names.insert(room.clone(), number);
+        self.ask_owner(number);
+        number
+    }
+
+    /// Asks a room's owner to be put on its list. A full queue is tried again on the timer.
+    pub(super) fn ask_owner(&mut self, number: u32) {
+        let name = self.rooms[number as usize].name.clone();
+        if !self.services.links.tell_owner(&name, ToOwner::Join(name.clone(), self.index)) {
+            self.unasked.push(number);
+        }
+    }
+
+    /// The owner has answered.
+    pub(super) fn joined(&mut self, room: &Room, position: Position) {
+        let Some(&number) = self.names.get(room) else { return };
+        let local = &mut self.rooms[number as usize];
+        if local.position.is_none() {
+            local.position = Some(position);
+        }
+        for arrival in std::mem::take(&mut local.arrivals) {
+            self.arrive(number, arrival);
+        }
+    }
+
+    /// Lets an arrival in, or has it wait for the log.
+    pub(super) fn arrive(&mut self, number: u32, arrival: Arrival) {
+        let local = &mut self.rooms[number as usize];
+        let Some(position) = local.position.clone() else {
+            local.arrivals.push(arrival);
+            return;
+        };
+        match &arrival.since {
+            Some(since) if since.epoch == position.epoch && since.offset == position.offset => {
+                self.admit(number, arrival, position, true, &[]);
+            }
+            None if local.policy.retain == Retain::None => self.admit(number, arrival, position, false, &[]),
+            _ => {
+                let since = arrival.since.clone();
+                if let Some(pending) = local.pending.iter_mut().find(|p| p.since == since) {
+                    pending.waiting.push(arrival);
+                    return;
+                }
+                let (waiting, target) = (vec![arrival], position.clone());
+                local.pending.push(Pending { since: since.clone(), target, waiting, held: Vec::new(), lost: false });
+                self.ask_log(number, since, position);
+            }
+        }
+    }
+
+    fn ask_log(&self, number: u32, since: Option<Since>, target: Position) {
+        let services = Arc::clone(&self.services);
+        let local = &self.rooms[number as usize];
+        let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let read = async {
+                let mut answer = Answer { missed: None, ahead: false, retained: None };
+                if let Some(since) = &since {
+                    if since.epoch == target.epoch && since.offset > target.offset {
+                        let query =
+                            HistoryQuery { since: Some(since.clone()), until: None, max_events: 1, max_bytes: 1 };
+                        let history = services.broker.history(&room, query).await?;
+                        answer.ahead = history.epoch == since.epoch && history.end >= since.offset;
+                        answer.missed = Some(Missed::Gone);
+                    } else {
+                        let recoveries = &services.recoveries;
+                        let missed = recoveries.missed(&*services.broker, &policy, &room, since, &target).await?;
+                        answer.missed = Some(missed);
+                    }
+                }
+                if policy.retain != Retain::None && !answer.ahead && !matches!(answer.missed, Some(Missed::All(_))) {
+                    let retained: Retained = services.broker.retained(&room).await?;
+                    let content = Content::Retained(retained);
+                    answer.retained = Some(Arc::new(Broadcast::new(content, Arc::clone(&policy), Instant::now())));
+                }
+                Ok::<_, BrokerError>(answer)
+            };
+            let answer = read.await;
+            if let Some(worker) = me.upgrade() {
+                worker.borrow_mut().log_answered(&room, since.as_ref(), answer);
+            }
+        });
+    }
+
+    fn log_answered(&mut self, room: &Room, since: Option<&Since>, answer: Result<Answer, BrokerError>) {
+        let Some(&number) = self.names.get(room) else { return };
+        let local = &mut self.rooms[number as usize];
+        let Some(at) = local.pending.iter().position(|p| p.since.as_ref() == since) else { return };
+        let Pending { target, waiting, held, lost, .. } = local.pending.swap_remove(at);
+        let Some(position) = local.position.clone() else { return };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                for arrival in waiting {
+                    self.turn_away(number, &arrival, &error);
+                }
+                return;
+            }
+        };
+        if answer.ahead {
+            for arrival in waiting {
+                let since = since.map_or(0, |s| s.offset);
+                // The flush may have come while the log was read.
+                if position.offset >= since {
+                    self.arrive(number, arrival);
+                } else {
+                    self.rooms[number as usize].ahead.push(arrival);
+                }
+            }
+            return;
+        }
+        let outcome = &self.services.metrics.recoveries;
+        match (answer.missed, since) {
+            (Some(Missed::All(mut broadcasts)), Some(since)) if !lost => {
+                outcome.recovered.increment(waiting.len() as u64);
+                broadcasts.extend(held);
+                let from = Position::new(target.epoch, since.offset);
+                for arrival in waiting {
+                    self.admit(number, arrival, from.clone(), true, &broadcasts);
+                }
+            }
+            (missed, _) => {
+                if missed.is_some() {
+                    outcome.gone.increment(waiting.len() as u64);
+                }
+                let retained: Vec<_> = answer.retained.into_iter().collect();
+                for arrival in waiting {
+                    self.admit(number, arrival, position.clone(), false, &retained);
+                }
+            }
+        }
+    }
+
+    /// Makes an arrival a member. `before`: what it gets ahead of the live stream.
+    fn admit(
+        &mut self,
+        number: u32,
+        arrival: Arrival,
+        position: Position,
+        recovered: bool,
+        before: &[Arc<Broadcast>],
+    ) {
+        let key = arrival.key;
+        let Some(local) = self.rooms.get(number as usize) else { return };
+        let (room, presence) = (local.name.clone(), local.policy.presence);
+        match (arrival.purpose, arrival.since) {
+            (Purpose::Subscribe(id), _) => {
+                self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
+                if presence != PresenceMode::Off
+                    && let Some(connection) = self.connections.get(key as usize)
+                {
+                    self.services.presence.join(&room, &connection.session.member());
+                }
+            }
+            (Purpose::CatchUp, Some(since)) if !recovered => {
+                let Position { epoch, offset } = position;
+                self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), None);
+            }
+            (Purpose::CatchUp, _) => {}
+        }
+        let mut overflow = false;
+        for broadcast in before {
+            let Some(connection) = self.connections.get_mut(key as usize) else { return };
+            let frame = broadcast.frame(connection.format, &mut self.encoder);
+            let offer = connection.offer(&frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
+            overflow |= offer == super::connection::Offer::Overflow;
+            self.services.metrics.deliveries.increment(broadcast.events() as u64);
+        }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
+        let place = self.rooms[number as usize].members.add(key, connection.format);
+        subscription.standing = Standing::Member(place);
+        if overflow {
+            self.overflow(number, key);
+        }
+    }
+
+    /// The broker could not say what an arrival missed.
+    fn turn_away(&mut self, number: u32, arrival: &Arrival, error: &BrokerError) {
+        let key = arrival.key;
+        match (&arrival.purpose, &arrival.since) {
+            (Purpose::Subscribe(id), _) => {
+                if let Some(connection) = self.connections.get_mut(key as usize) {
+                    connection.subscriptions.retain(|s| s.room != number);
+                }
+                let message = format!("{error}; subscribe again");
+                self.reply(key, &Reply::Error { code: ErrorCode::Unavailable, message }, id.as_ref());
+                self.note_if_empty(number);
+            }
+            (Purpose::CatchUp, Some(since)) => {
+                let Some(position) = self.rooms[number as usize].position.clone() else { return };
+                let range = Arrival { key, since: Some(since.clone()), purpose: Purpose::CatchUp };
+                self.admit(number, range, position, false, &[]);
+            }
+            (Purpose::CatchUp, None) => {}
+        }
+    }
+
+    /// A client leaves a room.
+    pub(super) fn unsubscribe(&mut self, key: Key, room: Room, id: Option<&CommandId>) {
+        let number = self.names.get(&room).copied();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
+        let reply = match at {
+            Some(at) => {
+                let subscription = connection.subscriptions.swap_remove(at);
+                self.leave(key, subscription);
+                Reply::Unsubscribed { room, code: None }
+            }
+            None => {
+                Reply::Error { code: ErrorCode::NotSubscribed, message: format!("this connection is not in {room}") }
+            }
+        };
+        self.reply(key, &reply, id);
+    }
+
+    /// Takes a connection out of a room.
+    pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
+        let number = subscription.room;
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        match subscription.standing {
+            Standing::Member(place) => {
+                if let Some(moved) = local.members.remove(place) {
+                    self.place(moved, number, place);
+                }
+            }
+            Standing::Joining | Standing::Behind(_) => {
+                local.arrivals.retain(|a| a.key != key);
+                local.ahead.retain(|a| a.key != key);
+                for pending in &mut local.pending {
+                    pending.waiting.retain(|a| a.key != key);
+                }
+            }
+        }
+        let local = &self.rooms[number as usize];
+        if local.policy.presence != PresenceMode::Off
+            && let Some(connection) = self.connections.get(key as usize)
+        {
+            self.services.presence.leave(&local.name, &connection.session.member());
+        }
+        self.note_if_empty(number);
+    }
+
+    fn note_if_empty(&mut self, number: u32) {
+        let local = &mut self.rooms[number as usize];
+        if local.is_idle() && local.empty_since.is_none() {
+            local.empty_since = Some(Instant::now());
+        }
+    }
+
+    /// A member's place has changed.
+    pub(super) fn place(&mut self, key: Key, number: u32, place: super::members::Place) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
+            subscription.standing = Standing::Member(place);
+        }
+    }
+
+    /// A connection owes more than it may, or the pod holds more than it may.
+    pub(super) fn overflow(&mut self, number: u32, key: Key) {
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(outbox) = connection.outbox() else { return };
+        match local.policy.slow {
+            SlowReceiver::Close => self.close(key, Disconnect::Slow),
+            SlowReceiver::Gap => {
+                let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
+                let dropped = outbox.drop_oldest(keep);
+                let stuck = outbox.owed() > self.owed_limit;
+                self.services.metrics.dropped.increment(dropped as u64);
+                // What is left are replies: a client that asks and does not read.
+                if stuck {
+                    self.close(key, Disconnect::Slow);
+                }
+            }
+            SlowReceiver::Conflate => {
+                let Some(range) = outbox.drop_room(&local.name) else { return };
+                let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
+                let behind = Standing::Behind(Box::new(range));
+                if let Standing::Member(place) = std::mem::replace(&mut subscription.standing, behind)
+                    && let Some(moved) = local.members.remove(place)
+                {
+                    self.place(moved, number, place);
+                }
+            }
+        }
+    }
+
+    /// A connection that had fallen behind has read everything: it comes back through what it missed.
+    pub(super) fn catch_up(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let mut arrivals = Vec::new();
+        for subscription in &mut connection.subscriptions {
+            if let Standing::Behind(range) = &subscription.standing {
+                let since = Since { epoch: range.epoch.clone(), offset: range.after };
+                arrivals.push((subscription.room, Arrival { key, since: Some(since), purpose: Purpose::CatchUp }));
+                subscription.standing = Standing::Joining;
+            }
+        }
+        for (number, arrival) in arrivals {
+            self.arrive(number, arrival);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The pod's account of bytes that its queues really hold.
+//!
+//! Counted: each queued shared frame once however many connections it waits for, private bytes, and the queues' own
+//! nodes. What a connection *owes* (every frame in full) is its outbox's account, not this one. Always holds: what was
+//! taken is given back when the holder is dropped.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Bytes held, against what may be held. Shared by all workers.
+#[derive(Debug)]
+pub struct Budget {
+    held: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    /// An empty account.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { held: AtomicUsize::new(0), limit }
+    }
+
+    /// Books bytes. Never refuses: who books asks [`Budget::is_spent`] and drops or closes.
+    pub fn take(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Relaxed);
+    }
+
+    /// Books bytes back.
+    pub fn give(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Relaxed);
+    }
+
+    /// The bytes held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// Whether nothing more should be queued, and no new connection be taken in.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.held() >= self.limit
+    }
+}

@@ -1,0 +1,286 @@
+//! One WebSocket connection on its worker: a socket, what is incomplete of a message, what it is owed, and a session.
+//!
+//! Owned by one worker for life. Never waits: what the kernel does not take goes to the outbox, and the worker's task
+//! for this connection drains it when the socket is writable. Always holds: bytes leave in the order they were offered,
+//! control frames excepted.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use smallvec::SmallVec;
+
+use super::{
+    Budget, Encoder, Frame,
+    frame::{Range, gap},
+    members::Place,
+    outbox::{Outbox, Waiting},
+};
+use crate::{
+    model::{CommandId, Disconnect, Reply},
+    protocol::WireFormat,
+    session::Session,
+    transport::{
+        socket::{Buffers, Socket, Written},
+        tls::Scratch,
+        websocket::{Reader, close_frame},
+    },
+};
+
+/// One room that a connection is in.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The room's number on the worker.
+    pub room: u32,
+    /// How the connection stands in it.
+    pub standing: Standing,
+}
+
+/// How a connection stands in a room.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Waits for what it missed; live frames are held for it.
+    Joining,
+    /// Gets every frame.
+    Member(Place),
+    /// Fell behind and is out of the fan-out: only where it stopped is kept.
+    Behind(Box<Range>),
+}
+
+/// Whether a connection still talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Open,
+    /// A close frame was sent or queued; only the end of the socket is waited for.
+    Closing(Disconnect),
+}
+
+/// What became of an offered frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// The kernel has it.
+    Sent,
+    /// It waits.
+    Queued,
+    /// It waits, and the connection now owes more than it may: the room's policy decides.
+    Overflow,
+    /// The socket failed.
+    Failed,
+}
+
+/// One connection.
+pub struct Connection {
+    /// The socket.
+    pub socket: Socket,
+    /// What is incomplete of a message.
+    pub reader: Reader,
+    /// What makes its frames differ from others'.
+    pub format: WireFormat,
+    /// The session.
+    pub session: Session,
+    /// The rooms that it is in.
+    pub subscriptions: SmallVec<[Subscription; 1]>,
+    /// Whether it still talks.
+    pub state: State,
+    /// When something was last heard, in milliseconds since the worker began.
+    pub heard_ms: u64,
+    /// Publishes that wait for the one before them.
+    pub lane: Option<Box<super::lane::Lane>>,
+    /// Counted at its end.
+    pub totals: Totals,
+    outbox: Option<Box<Outbox>>,
+    waker: Option<Waker>,
+}
+
+/// What a connection moved, for its log line.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Totals {
+    /// Messages from the client.
+    pub messages_in: u32,
+    /// Frames to it.
+    pub frames_out: u32,
+}
+
+impl Connection {
+    /// A connection whose handshake is over.
+    #[must_use]
+    pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, now_ms: u64) -> Self {
+        Self {
+            socket,
+            reader,
+            format,
+            session,
+            subscriptions: SmallVec::new(),
+            state: State::Open,
+            heard_ms: now_ms,
+            lane: None,
+            totals: Totals::default(),
+            outbox: None,
+            waker: None,
+        }
+    }
+
+    /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
+    /// budget. The hot path: on it a frame costs one seal and one system call.
+    #[inline]
+    pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
+        self.totals.frames_out = self.totals.frames_out.wrapping_add(1);
+        let Some(outbox) = &mut self.outbox else {
+            return match self.socket.write(frame.bytes(), scratch) {
+                Ok(Written::All) => Offer::Sent,
+                Ok(Written::Rest(rest)) => {
+                    self.keep(rest, budget);
+                    Offer::Queued
+                }
+                Err(_) => Offer::Failed,
+            };
+        };
+        outbox.push(Waiting::Shared(frame.clone()));
+        if outbox.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+    }
+
+    /// Says something to this connection alone.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.push(Waiting::Private(bytes.into()));
+            return Ok(());
+        }
+        if let Written::Rest(rest) = self.socket.write(bytes, scratch)? {
+            self.keep(rest, budget);
+        }
+        Ok(())
+    }
+
+    /// Sends a control frame ahead of what waits.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn say_urgent(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
+        match &mut self.outbox {
+            Some(outbox) => {
+                outbox.push_urgent(bytes);
+                Ok(())
+            }
+            None => self.say(bytes, scratch, budget),
+        }
+    }
+
+    /// Sends a reply.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn reply(
+        &mut self,
+        reply: &Reply,
+        id: Option<&CommandId>,
+        encoder: &mut Encoder,
+        buffers: &mut Buffers,
+        budget: &Arc<Budget>,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        encoder.reply(self.format, reply, id, &mut bytes);
+        self.say(&bytes, &mut buffers.sealed, budget)
+    }
+
+    /// Begins to close: what waits is forgotten, the close frame goes out next.
+    pub fn close(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing(disconnect);
+        self.lane = None;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.clear();
+        }
+        let mut frame = Vec::new();
+        close_frame(disconnect.code(), disconnect.reason(), &mut frame);
+        if self.say_urgent(&frame, scratch, budget).is_ok() && self.outbox.is_none() {
+            self.socket.shut_down(scratch);
+        }
+        self.wake();
+    }
+
+    /// The bytes that wait.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.owed())
+    }
+
+    /// The queue, if anything waits.
+    pub fn outbox(&mut self) -> Option<&mut Outbox> {
+        self.outbox.as_deref_mut()
+    }
+
+    /// Writes what waits, as far as the kernel takes it. `Ready`: nothing waits any more.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        encoder: &mut Encoder,
+        scratch: &mut Scratch,
+    ) -> Poll<io::Result<()>> {
+        while let Some(outbox) = &mut self.outbox {
+            if outbox.is_empty() {
+                self.outbox = None;
+                if self.state != State::Open {
+                    self.socket.shut_down(scratch);
+                }
+                break;
+            }
+            std::task::ready!(self.socket.poll_writable(cx))?;
+            let written = if let Some(sealed) = outbox.take_sealed() {
+                self.socket.write_sealed(&sealed)?
+            } else if let Some(bytes) = outbox.take_urgent() {
+                self.socket.write(&bytes, scratch)?
+            } else if let Some(range) = outbox.take_gap() {
+                let mut bytes = Vec::new();
+                encoder.reply(self.format, &gap(&range), None, &mut bytes);
+                self.socket.write(&bytes, scratch)?
+            } else {
+                match outbox.take() {
+                    Some(Waiting::Shared(frame)) => self.socket.write(frame.bytes(), scratch)?,
+                    Some(Waiting::Private(bytes)) => self.socket.write(&bytes, scratch)?,
+                    None => Written::All,
+                }
+            };
+            if let Written::Rest(rest) = written {
+                outbox.keep_sealed(rest);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Remembers the task that drives this connection.
+    pub fn driven_by(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(own) => own.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Has the connection's task look at it.
+    pub fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Starts the queue with the rest of a write; the task is woken when the kernel takes more.
+    fn keep(&mut self, rest: Vec<u8>, budget: &Arc<Budget>) {
+        let mut outbox = Box::new(Outbox::new(Arc::clone(budget)));
+        outbox.keep_sealed(rest);
+        self.outbox = Some(outbox);
+        let Some(waker) = &self.waker else { return };
+        if self.socket.poll_writable(&mut Context::from_waker(waker)).is_ready() {
+            waker.wake_by_ref();
+        }
+    }
+}

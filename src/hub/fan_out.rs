@@ -1,0 +1,86 @@
+//! The hot path: one broadcast to a room's members on this worker.
+//!
+//! Nothing happens per receiver but the TLS record and the write. Runs in slices, so that a large room does not delay
+//! a small one. Always holds: each member of the moment the fan-out began gets the frame once, or is handed to the
+//! slow path.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use super::{Worker, connection::Offer, members::Key};
+use crate::model::Disconnect;
+
+/// How long a room may hold the worker before another has its turn.
+pub const SLICE: Duration = Duration::from_millis(1);
+
+/// How many receivers are written to between two looks at the clock.
+const STRIDE: usize = 16;
+
+impl Worker {
+    /// Gives the next active room its slice. Returns whether any room is still active.
+    pub fn run_slice(&mut self) -> bool {
+        let Some(number) = self.active.pop_front() else { return false };
+        let deadline = Instant::now() + SLICE;
+        let mut exceptions = Vec::new();
+        // A panic is one connection's: that connection goes, the room goes on behind it.
+        let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(number, deadline, &mut exceptions)));
+        let done = done.unwrap_or_else(|_| {
+            exceptions.extend(self.culprit(number).map(|key| (key, None)));
+            false
+        });
+        for (key, offer) in exceptions {
+            match offer {
+                Some(Offer::Overflow) => self.overflow(number, key),
+                Some(_) => self.wake(key),
+                None => self.close(key, Disconnect::InternalError),
+            }
+        }
+        if done {
+            self.finish_run(number);
+        } else {
+            self.active.push_back(number);
+        }
+        !self.active.is_empty()
+    }
+
+    /// Writes to members until all are served (`true`) or the time is up (`false`).
+    fn fan_out(&mut self, number: u32, deadline: Instant, exceptions: &mut Vec<(Key, Option<Offer>)>) -> bool {
+        let Some(room) = self.rooms.get_mut(number as usize) else { return true };
+        let Some(run) = &mut room.run else { return true };
+        while let Some(&end) = run.ends.get(run.group) {
+            let group = &room.members.groups()[run.group];
+            let encoder = &mut self.encoder;
+            let frame = run.frame.get_or_insert_with(|| run.broadcast.frame(group.format, encoder));
+            while run.slot < end {
+                let stop = (run.slot + STRIDE).min(end);
+                while run.slot < stop {
+                    let member = group.at(run.slot);
+                    run.slot += 1;
+                    let Some(key) = member else { continue };
+                    let Some(connection) = self.connections.get_mut(key as usize) else { continue };
+                    run.receivers += 1;
+                    match connection.offer(frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget) {
+                        Offer::Sent | Offer::Queued => {}
+                        exception => exceptions.push((key, Some(exception))),
+                    }
+                }
+                if Instant::now() >= deadline {
+                    return false;
+                }
+            }
+            run.frame = None;
+            run.group += 1;
+            run.slot = 0;
+        }
+        true
+    }
+
+    /// Whom a panicked slice was serving.
+    fn culprit(&self, number: u32) -> Option<Key> {
+        let room = self.rooms.get(number as usize)?;
+        let run = room.run.as_ref()?;
+        room.members.groups().get(run.group)?.at(run.slot.checked_sub(1)?)
+    }
+}

@@ -1,0 +1,210 @@
+//! What goes to a whole room, as bytes: encoded once and compressed once for each wire format, shared by every
+//! receiver on every worker.
+//!
+//! Never knows a receiver. Always holds: a frame's bytes never change, and the pod's account holds them from the moment
+//! that a queue does until the last queue lets go.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use smallvec::SmallVec;
+
+use super::Budget;
+use crate::{
+    model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
+    protocol::{Dialects, Messages, PresenceChange, WireFormat},
+    transport::websocket::{Deflaters, frame_messages},
+};
+
+/// Events in (`after`, `offset`] of a room: what a frame stands for, and what a gap names when the frame is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The room.
+    pub room: Room,
+    /// The epoch of `offset`.
+    pub epoch: Epoch,
+    /// The offset before the first event.
+    pub after: Offset,
+    /// The last offset.
+    pub offset: Offset,
+}
+
+/// What is said to a room's members.
+#[derive(Debug)]
+pub enum Content {
+    /// Events.
+    Events(Batch),
+    /// The newest values, to new members.
+    Retained(Retained),
+    /// Who came and went.
+    Presence(PresenceChange),
+    /// Events that will not come: the log no longer has them.
+    Gap(Range),
+}
+
+/// One thing said to a room, and its bytes in each wire format that some receiver asked for.
+#[derive(Debug)]
+pub struct Broadcast {
+    /// What is said.
+    pub content: Content,
+    /// The room's policy.
+    pub policy: Arc<Policy>,
+    /// When the first of the events reached this pod.
+    pub arrived: Instant,
+    frames: Mutex<SmallVec<[(WireFormat, Frame); 2]>>,
+}
+
+impl Broadcast {
+    /// Wraps what is to be said.
+    #[must_use]
+    pub fn new(content: Content, policy: Arc<Policy>, arrived: Instant) -> Self {
+        Self { content, policy, arrived, frames: Mutex::default() }
+    }
+
+    /// The events that it stands for.
+    #[must_use]
+    pub fn range(&self) -> Option<Range> {
+        match &self.content {
+            Content::Events(batch) => Some(Range {
+                room: batch.room.clone(),
+                epoch: batch.epoch.clone(),
+                after: batch.after,
+                offset: batch.offset,
+            }),
+            Content::Gap(range) => Some(range.clone()),
+            Content::Retained(_) | Content::Presence(_) => None,
+        }
+    }
+
+    /// How many events reach each receiver.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        match &self.content {
+            Content::Events(batch) => batch.events.len(),
+            Content::Retained(retained) => retained.events.len(),
+            Content::Presence(_) | Content::Gap(_) => 0,
+        }
+    }
+
+    /// The bytes for one wire format, made by whoever asks first; another worker that asks meanwhile waits for them
+    /// instead of making them again.
+    pub fn frame(&self, format: WireFormat, encoder: &mut Encoder) -> Frame {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, frame)) = frames.iter().find(|(f, _)| *f == format) {
+            return frame.clone();
+        }
+        let frame = encoder.encode(self, format);
+        frames.push((format, frame.clone()));
+        frame
+    }
+}
+
+/// Turns broadcasts into bytes: one a worker.
+pub struct Encoder {
+    dialects: Arc<Dialects>,
+    deflaters: Deflaters,
+    messages: Messages,
+    budget: Arc<Budget>,
+    /// Bytes before compression, of all frames that this worker made.
+    pub bytes_plain: u64,
+    /// Bytes after it.
+    pub bytes_framed: u64,
+}
+
+impl Encoder {
+    /// An encoder for one worker.
+    #[must_use]
+    pub fn new(dialects: Arc<Dialects>, compression_level: u32, budget: Arc<Budget>) -> Self {
+        let deflaters = Deflaters::new(compression_level);
+        Self { dialects, deflaters, messages: Messages::default(), budget, bytes_plain: 0, bytes_framed: 0 }
+    }
+
+    fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+        let Self { dialects, deflaters, messages, .. } = self;
+        let dialect = dialects.get(format.dialect);
+        messages.clear();
+        match &broadcast.content {
+            Content::Events(batch) => dialect.batch(batch, messages),
+            Content::Retained(retained) => dialect.retained(retained, messages),
+            Content::Presence(change) => dialect.presence(change, messages),
+            Content::Gap(range) => dialect.reply(&gap(range), None, messages),
+        }
+        self.bytes_plain += messages.len() as u64;
+        let compress = format.window_bits.zip(broadcast.policy.compress_from);
+        let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
+        let mut bytes = Vec::new();
+        frame_messages(messages, compress, &mut bytes);
+        bytes.shrink_to_fit();
+        self.bytes_framed += bytes.len() as u64;
+        let range = broadcast.range();
+        let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
+        Frame(Arc::new(Shared { bytes, range, policy: Arc::clone(&broadcast.policy), budget, booked }))
+    }
+
+    /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
+    pub fn reply(&mut self, format: WireFormat, reply: &Reply, id: Option<&crate::model::CommandId>, out: &mut Vec<u8>) {
+        self.messages.clear();
+        self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
+        frame_messages(&self.messages, None, out);
+    }
+}
+
+/// The `gap` that stands for a range.
+#[must_use]
+pub fn gap(range: &Range) -> Reply {
+    let Range { room, epoch, after, offset } = range.clone();
+    Reply::Gap { room, epoch, after, offset }
+}
+
+/// Bytes ready for the wire below TLS. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Frame(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bytes: Vec<u8>,
+    range: Option<Range>,
+    policy: Arc<Policy>,
+    budget: Arc<Budget>,
+    booked: AtomicBool,
+}
+
+impl Frame {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The events that the frame stands for.
+    #[must_use]
+    pub fn range(&self) -> Option<&Range> {
+        self.0.range.as_ref()
+    }
+
+    /// The room's policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Books the bytes on the pod's account, once, because a queue now holds them.
+    pub fn book(&self) {
+        if !self.0.booked.swap(true, Relaxed) {
+            self.0.budget.take(self.0.bytes.len());
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if *self.booked.get_mut() {
+            self.budget.give(self.bytes.len());
+        }
+    }
+}

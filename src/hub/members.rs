@@ -1,0 +1,193 @@
+//! A room's members on one worker, grouped by wire format: each group shares its frames.
+//!
+//! Owns places, not connections: a member is a number. Always holds: while a fan-out runs over the groups, no member
+//! moves (who leaves becomes a hole), and who joins stands behind the end that the fan-out began with.
+
+use smallvec::SmallVec;
+
+use crate::protocol::WireFormat;
+
+/// A connection's number on its worker.
+pub type Key = u32;
+
+/// Nobody: a hole that a fan-out in progress steps over.
+const HOLE: Key = Key::MAX;
+
+/// Where a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The group.
+    pub group: u8,
+    /// The place in it.
+    pub slot: u32,
+}
+
+/// Members of one wire format.
+#[derive(Debug)]
+pub struct Group {
+    /// The format.
+    pub format: WireFormat,
+    members: Vec<Key>,
+    holes: u32,
+}
+
+impl Group {
+    /// The member at a place, if it has not left.
+    #[inline]
+    #[must_use]
+    pub fn at(&self, slot: usize) -> Option<Key> {
+        self.members.get(slot).copied().filter(|&key| key != HOLE)
+    }
+
+    /// How many places there are, holes included.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.members.len()
+    }
+}
+
+/// A room's members on one worker.
+#[derive(Debug, Default)]
+pub struct Members {
+    groups: SmallVec<[Group; 1]>,
+    pinned: bool,
+}
+
+impl Members {
+    /// The groups.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.iter().map(|g| g.members.len() - g.holes as usize).sum()
+    }
+
+    /// Whether nobody is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a member.
+    pub fn add(&mut self, key: Key, format: WireFormat) -> Place {
+        let group = match self.groups.iter().position(|g| g.format == format) {
+            Some(group) => group,
+            None => {
+                self.groups.push(Group { format, members: Vec::new(), holes: 0 });
+                self.groups.len() - 1
+            }
+        };
+        let members = &mut self.groups[group].members;
+        members.push(key);
+        // There are far fewer formats than 256 and fewer connections than 2^32 on a worker.
+        Place { group: group as u8, slot: (members.len() - 1) as u32 }
+    }
+
+    /// Removes the member at a place. Returns who now stands there instead and has to be told.
+    pub fn remove(&mut self, place: Place) -> Option<Key> {
+        let group = self.groups.get_mut(usize::from(place.group))?;
+        let slot = place.slot as usize;
+        if slot >= group.members.len() {
+            return None;
+        }
+        if self.pinned {
+            if std::mem::replace(&mut group.members[slot], HOLE) != HOLE {
+                group.holes += 1;
+            }
+            return None;
+        }
+        group.members.swap_remove(slot);
+        group.members.get(slot).copied()
+    }
+
+    /// A fan-out begins: nobody moves until [`Members::unpin`].
+    pub fn pin(&mut self) {
+        self.pinned = true;
+    }
+
+    /// The fan-out is over: closes the holes and says who moved where.
+    pub fn unpin(&mut self, mut moved: impl FnMut(Key, Place)) {
+        self.pinned = false;
+        for (index, group) in self.groups.iter_mut().enumerate().filter(|(_, g)| g.holes > 0) {
+            let mut slot = 0;
+            while slot < group.members.len() {
+                if group.members[slot] != HOLE {
+                    slot += 1;
+                    continue;
+                }
+                group.members.swap_remove(slot);
+                if let Some(&key) = group.members.get(slot)
+                    && key != HOLE
+                {
+                    moved(key, Place { group: index as u8, slot: slot as u32 });
+                }
+            }
+            group.holes = 0;
+        }
+    }
+
+    /// Everybody.
+    pub fn iter(&self) -> impl Iterator<Item = Key> {
+        self.groups.iter().flat_map(|g| g.members.iter().copied()).filter(|&key| key != HOLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::DialectId;
+
+    fn format(bits: u8) -> WireFormat {
+        WireFormat { dialect: DialectId::NATIVE, window_bits: std::num::NonZeroU8::new(bits) }
+    }
+
+    proptest! {
+        /// Whatever joins and leaves in whatever order, pinned or not: places stay true, and who joined while pinned
+        /// stands behind the end.
+        #[test]
+        fn places_stay_true(steps in prop::collection::vec((0u8..4, 0u32..40), 1..200)) {
+            let mut members = Members::default();
+            let mut places: HashMap<Key, Place> = HashMap::new();
+            let mut pinned: Option<Vec<usize>> = None;
+            for (step, key) in steps {
+                match step {
+                    0 | 1 => {
+                        if places.contains_key(&key) { continue; }
+                        let place = members.add(key, format(9 + (key % 3) as u8));
+                        if let Some(ends) = &pinned {
+                            let end = ends.get(usize::from(place.group)).copied().unwrap_or(0);
+                            prop_assert!(place.slot as usize >= end);
+                        }
+                        places.insert(key, place);
+                    }
+                    2 => {
+                        let Some(place) = places.remove(&key) else { continue };
+                        if let Some(moved) = members.remove(place) {
+                            places.insert(moved, place);
+                        }
+                    }
+                    _ => {
+                        if pinned.take().is_some() {
+                            members.unpin(|key, place| { places.insert(key, place); });
+                        } else {
+                            pinned = Some(members.groups().iter().map(Group::end).collect());
+                            members.pin();
+                        }
+                    }
+                }
+                prop_assert_eq!(members.len(), places.len());
+                for (key, place) in &places {
+                    prop_assert_eq!(members.groups()[usize::from(place.group)].at(place.slot as usize), Some(*key));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Rooms: who owns them, how events become batches, and how batches reach members.
+//!
+//! ```text
+//!  broker ──deliver──▶ Owner (one a worker; a room's owner goes by its name's hash)
+//!                        batches, conflates, fills holes from history
+//!                          │ one message to each worker that has members
+//!                          ▼
+//!                      Worker (one thread, one event loop)
+//!                        members ◀── fan-out: frame encoded once, offered to each connection
+//! ```
+//!
+//! Never touches a broker's storage or a client's bytes. Always holds: a room's broadcasts pass through its one owner in
+//! the order of the log, and each queue between the two halves, when full, leaves a hole that the receiving half sees
+//! and fills from history.
+
+mod arrive;
+mod batch;
+mod budget;
+mod connection;
+mod fan_out;
+mod frame;
+mod lane;
+mod links;
+mod members;
+mod outbox;
+mod owner;
+mod recoveries;
+mod room;
+mod wheel;
+mod worker;
+
+pub use batch::Batcher;
+pub use budget::Budget;
+pub use connection::{Connection, State};
+pub use frame::{Broadcast, Content, Encoder, Frame};
+pub use links::{Links, ToOwner, ToWorker};
+pub use members::Key;
+pub use owner::Owner;
+pub use recoveries::Recoveries;
+pub use wheel::Wheel;
+pub use worker::{Deadline, Services, Timed, Worker};

@@ -1,0 +1,161 @@
+//! A room on one worker: its members here, where its stream stands, and who waits to come in.
+//!
+//! Always holds: `position` is the last batch that the worker began to fan out (the flush boundary at which members
+//! join); batches of a room begin in order and never overlap.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use smallvec::SmallVec;
+
+use super::{Broadcast, Frame, members::Members};
+use crate::model::{CommandId, Policy, Position, Room, Since};
+
+/// A room on one worker.
+#[derive(Debug)]
+pub struct LocalRoom {
+    /// Its name.
+    pub name: Room,
+    /// Its policy.
+    pub policy: Arc<Policy>,
+    /// The last batch that was begun; `None` until the room's owner has answered.
+    pub position: Option<Position>,
+    /// Who gets every frame.
+    pub members: Members,
+    /// The fan-out in progress.
+    pub run: Option<Run>,
+    /// Broadcasts behind it. Full: the newest is dropped, which shows as a hole in front of the next and is recovered
+    /// from history.
+    pub backlog: VecDeque<Arc<Broadcast>>,
+    /// Whether a hole in the stream is being filled from history: nothing begins meanwhile.
+    pub healing: bool,
+    /// Who waits for something older than the live stream.
+    pub pending: Vec<Pending>,
+    /// Who waits for the owner's first answer.
+    pub arrivals: Vec<Arrival>,
+    /// Who has seen more than this worker has flushed (from another worker or pod) and waits for the flush.
+    pub ahead: Vec<Arrival>,
+    /// Since when nobody is here.
+    pub empty_since: Option<Instant>,
+}
+
+/// A fan-out in progress.
+#[derive(Debug)]
+pub struct Run {
+    /// What is sent.
+    pub broadcast: Arc<Broadcast>,
+    /// Where each group ended when the fan-out began.
+    pub ends: SmallVec<[usize; 1]>,
+    /// The group in progress.
+    pub group: usize,
+    /// The next place in it.
+    pub slot: usize,
+    /// The group's frame, once made.
+    pub frame: Option<Frame>,
+    /// How many receivers it went to.
+    pub receivers: u64,
+    /// When it began.
+    pub began: Instant,
+}
+
+/// Why somebody waits for older events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// It subscribes.
+    Subscribe(Option<CommandId>),
+    /// It had fallen behind.
+    CatchUp,
+}
+
+/// A connection that comes in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The connection.
+    pub key: u32,
+    /// Where it stopped.
+    pub since: Option<Since>,
+    /// Why it comes.
+    pub purpose: Purpose,
+}
+
+/// Connections that wait for the same part of the log. Live broadcasts are held for them once, not once each.
+#[derive(Debug)]
+pub struct Pending {
+    /// Where they stopped; `None`: only the retained values are wanted.
+    pub since: Option<Since>,
+    /// The room's position when the log was asked.
+    pub target: Position,
+    /// Who waits.
+    pub waiting: Vec<Arrival>,
+    /// What was begun since. Beyond its bound nobody is recovered: see [`Pending::MAX_HELD`].
+    pub held: Vec<Arc<Broadcast>>,
+    /// Whether `held` went beyond its bound.
+    pub lost: bool,
+}
+
+impl Pending {
+    /// The most broadcasts held while the log is read; beyond it the answer is `recovered: false`.
+    pub const MAX_HELD: usize = 256;
+
+    /// Holds a broadcast.
+    pub fn hold(&mut self, broadcast: &Arc<Broadcast>) {
+        if self.held.len() < Self::MAX_HELD {
+            self.held.push(Arc::clone(broadcast));
+        } else {
+            self.lost = true;
+        }
+    }
+}
+
+impl LocalRoom {
+    /// The most broadcasts that wait behind a fan-out.
+    pub const MAX_BACKLOG: usize = 256;
+
+    /// A room whose owner was not asked yet.
+    #[must_use]
+    pub fn new(name: Room, policy: Arc<Policy>) -> Self {
+        Self {
+            name,
+            policy,
+            position: None,
+            members: Members::default(),
+            run: None,
+            backlog: VecDeque::new(),
+            healing: false,
+            pending: Vec::new(),
+            arrivals: Vec::new(),
+            ahead: Vec::new(),
+            empty_since: None,
+        }
+    }
+
+    /// Whether a broadcast continues what was begun last. Gaps and what has no range always do.
+    #[must_use]
+    pub fn continues(&self, broadcast: &Broadcast) -> bool {
+        let (Some(position), super::Content::Events(batch)) = (&self.position, &broadcast.content) else { return true };
+        batch.after == position.offset
+    }
+
+    /// Begins to fan out: from now on joiners stand behind it.
+    pub fn begin(&mut self, broadcast: Arc<Broadcast>, now: Instant) {
+        if let Some(range) = broadcast.range() {
+            self.position = Some(Position::new(range.epoch, range.offset));
+        }
+        for pending in &mut self.pending {
+            pending.hold(&broadcast);
+        }
+        self.members.pin();
+        let ends = self.members.groups().iter().map(super::members::Group::end).collect();
+        self.run = Some(Run { broadcast, ends, group: 0, slot: 0, frame: None, receivers: 0, began: now });
+    }
+
+    /// Whether nobody is here or on the way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.members.is_empty()
+            && self.run.is_none()
+            && self.backlog.is_empty()
+            && self.arrivals.is_empty()
+            && self.ahead.is_empty()
+            && self.pending.iter().all(|p| p.waiting.is_empty())
+    }
+}

@@ -1,0 +1,10 @@
+//! One connection's state machine, apart from its socket: messages and the time in, actions out.
+//!
+//! Never does I/O and never reads a clock, so that tests step it through time. A session outlives the transport that
+//! carries it where a dialect needs that.
+
+mod bucket;
+mod session;
+
+pub use bucket::{Bucket, Verdict};
+pub use session::{Action, ConnectionId, Session, SessionLimits};

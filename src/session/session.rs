@@ -1,0 +1,172 @@
+//! What one connection may do and asks for.
+
+use std::{fmt, sync::Arc};
+
+use super::{Bucket, Verdict};
+use crate::{
+    auth::Grant,
+    model::{
+        Command, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication, Reply, Room,
+        Since, SubscribeTo,
+    },
+    protocol::{Dialect, Message},
+};
+
+/// The name of a connection: unique in the fleet, and not to be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The limits that hold for every session of a pod.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// What `welcome` tells.
+    pub told: Limits,
+    /// Silence after which the pod pings, and which `welcome` tells.
+    pub ping_interval_ms: u64,
+}
+
+/// What the worker should do about a message.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Nothing.
+    Nothing,
+    /// Answer at once.
+    Reply(Reply),
+    /// Join rooms, each answered by itself.
+    Subscribe(Vec<SubscribeTo>),
+    /// Leave a room.
+    Unsubscribe(Room),
+    /// Publish, in the order of the connection's publishes.
+    Publish(Room, Publication),
+    /// Read who is in a room.
+    Presence(Room),
+    /// Read a room's log.
+    History {
+        /// The room.
+        room: Room,
+        /// From where.
+        since: Option<Since>,
+        /// At most this many events.
+        limit: usize,
+    },
+    /// Close.
+    Close(Disconnect),
+}
+
+/// One connection's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its name.
+    pub id: ConnectionId,
+    /// What its token (or its absence) allows.
+    pub grant: Grant,
+    bucket: Bucket,
+}
+
+impl Session {
+    /// The most events of one history answer.
+    pub const HISTORY_LIMIT: usize = 1_000;
+
+    /// A session that begins now.
+    #[must_use]
+    pub fn new(id: ConnectionId, grant: Grant, limits: &SessionLimits, now_ms: u64) -> Self {
+        Self { id, grant, bucket: Bucket::new(limits.told.command_burst, now_ms) }
+    }
+
+    /// The first message.
+    #[must_use]
+    pub fn welcome(&self, limits: &SessionLimits) -> Reply {
+        Reply::Welcome {
+            connection: self.id.to_string().into(),
+            ping_interval_ms: limits.ping_interval_ms,
+            limits: limits.told,
+        }
+    }
+
+    /// How this connection appears in presence lists.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        Member { connection: self.id.to_string().into(), user: self.grant.user.clone() }
+    }
+
+    /// Whether one more control frame is within the rate.
+    pub fn control_frame(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        self.bucket.take(limits.told.commands_per_second, limits.told.command_burst, now_ms)
+    }
+
+    /// Turns a message into what should be done. `policy` finds a room's policy.
+    pub fn receive(
+        &mut self,
+        message: Message<'_>,
+        dialect: &dyn Dialect,
+        policy: impl Fn(&Room) -> Arc<Policy>,
+        limits: &SessionLimits,
+        now_ms: u64,
+    ) -> (Option<CommandId>, Action) {
+        let verdict = self.bucket.take(limits.told.commands_per_second, limits.told.command_burst, now_ms);
+        if verdict == Verdict::Flood {
+            return (None, Action::Close(Disconnect::Flood));
+        }
+        let request = match dialect.decode(message) {
+            Ok(request) => request,
+            Err(error) => return (error.id, refuse(error.code, error.message)),
+        };
+        if verdict == Verdict::Limited {
+            let Limits { commands_per_second, .. } = limits.told;
+            let message = format!("more than {commands_per_second} commands a second: slow down, or be closed");
+            return (request.id, refuse(ErrorCode::RateLimited, message));
+        }
+        let action = match request.command {
+            Command::Ping => Action::Reply(Reply::Pong),
+            Command::Subscribe(rooms) => Action::Subscribe(rooms),
+            Command::Unsubscribe { room } => Action::Unsubscribe(room),
+            Command::Publish { room, topic, payload, key } => {
+                if self.grant.allows(policy(&room).publish) {
+                    let user = self.grant.user.as_deref().map(Into::into);
+                    let publication = Publication { topic, key, payload, user, id: None, idempotency_key: None };
+                    Action::Publish(room, publication)
+                } else {
+                    refuse(ErrorCode::Forbidden, format!("this connection may not publish to {room}"))
+                }
+            }
+            Command::Presence { room } => {
+                let policy = policy(&room);
+                if policy.presence == PresenceMode::Off {
+                    refuse(ErrorCode::NotAvailable, format!("presence is switched off for {room}"))
+                } else if self.grant.allows(policy.join) {
+                    Action::Presence(room)
+                } else {
+                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"))
+                }
+            }
+            Command::History { room, since, limit } => {
+                let policy = policy(&room);
+                if policy.history_size == 0 {
+                    refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"))
+                } else if self.grant.allows(policy.join) {
+                    let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
+                    Action::History { room, since, limit }
+                } else {
+                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"))
+                }
+            }
+            // An ack moves no state yet that a reply could be wrong about: positions are the client's to keep.
+            Command::Ack { .. } => Action::Reply(Reply::Done { expires_at: None }),
+            Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: None }),
+            Command::Connect { token: Some(_) } | Command::Refresh { .. } => {
+                refuse(ErrorCode::Unauthorized, "this pod checks no tokens: connect without one".into())
+            }
+        };
+        (request.id, action)
+    }
+}
+
+fn refuse(code: ErrorCode, message: String) -> Action {
+    Action::Reply(Reply::Error { code, message })
+}

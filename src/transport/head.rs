@@ -1,0 +1,109 @@
+//! A request's head (RFC 9112 sections 2 to 5), read by the worker itself so that its limits hold before anything else
+//! runs.
+//!
+//! Never reads a body. Always holds: a head is at most as long as the limit, and what follows it is left untouched for
+//! whoever serves the request.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+/// The most header lines of a request.
+pub const MAX_HEADERS: usize = 100;
+
+/// A parsed head.
+#[derive(Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub uri: Uri,
+    /// The header lines.
+    pub headers: HeaderMap,
+    /// Bytes that the head takes, the empty line included.
+    pub len: usize,
+    /// The minor version of HTTP/1.
+    pub version: u8,
+}
+
+/// Why a head is none. The answer is plain HTTP, whatever the client meant to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not HTTP/1.
+    #[error("this is not an HTTP/1.1 request")]
+    NotHttp,
+    /// Longer than the limit.
+    #[error("the request head is too long")]
+    TooLong,
+}
+
+impl HeadError {
+    /// The answer's status (RFC 9110 section 15, RFC 6585 section 5).
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NotHttp => 400,
+            Self::TooLong => 431,
+        }
+    }
+}
+
+impl Head {
+    /// Parses `bytes`; `None`: more is needed.
+    ///
+    /// # Errors
+    /// [`HeadError`] for anything that can never become a request.
+    pub fn parse(bytes: &[u8], limit: usize) -> Result<Option<Self>, HeadError> {
+        let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut lines);
+        let len = match request.parse(&bytes[..bytes.len().min(limit)]) {
+            Ok(httparse::Status::Complete(len)) => len,
+            Ok(httparse::Status::Partial) if bytes.len() >= limit => return Err(HeadError::TooLong),
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLong),
+            Err(_) => return Err(HeadError::NotHttp),
+        };
+        let method = request.method.and_then(|m| Method::from_bytes(m.as_bytes()).ok());
+        let uri = request.path.and_then(|p| p.parse().ok());
+        let (Some(method), Some(uri), Some(version)) = (method, uri, request.version) else {
+            return Err(HeadError::NotHttp);
+        };
+        let mut headers = HeaderMap::with_capacity(request.headers.len());
+        for line in request.headers.iter() {
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| HeadError::NotHttp)?;
+            let value = HeaderValue::from_bytes(line.value).map_err(|_| HeadError::NotHttp)?;
+            headers.append(name, value);
+        }
+        Ok(Some(Self { method, uri, headers, len, version }))
+    }
+
+    /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.version == 1 && self.method == Method::GET && asks_for_websocket(&self.headers)
+    }
+}
+
+/// Whether these headers ask for a WebSocket.
+#[must_use]
+pub fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let mut upgrades = headers.get_all(http::header::UPGRADE).iter().filter_map(|v| v.to_str().ok());
+    upgrades.any(|v| v.split(',').any(|token| token.trim().eq_ignore_ascii_case("websocket")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_read_with_limits() {
+        let text = b"GET /ws?x=1 HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\n\r\nrest";
+        let head = Head::parse(text, 1024).unwrap().unwrap();
+        assert_eq!((head.uri.path(), head.len), ("/ws", text.len() - 4));
+        assert!(head.is_websocket());
+        assert!(Head::parse(&text[..20], 1024).unwrap().is_none());
+        assert_eq!(Head::parse(text, 20).unwrap_err(), HeadError::TooLong);
+        assert_eq!(Head::parse(b"\x16\x03\x01\x02\x00", 1024).unwrap_err(), HeadError::NotHttp);
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
+        assert_eq!(Head::parse(many.as_bytes(), 16_384).unwrap_err(), HeadError::TooLong);
+    }
+}

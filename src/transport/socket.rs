@@ -1,0 +1,194 @@
+//! A TCP socket with or without TLS: plaintext in and out, never blocking.
+//!
+//! Owns the descriptor and the TLS state. Never queues: what the kernel does not take is handed back to the caller.
+//! Always holds: after [`Written::Rest`], those very bytes must leave before anything else is written.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
+
+use super::tls::{MAX_INCOMPLETE, MAX_RECORD, Progress, Scratch, Tls};
+
+/// The buffers that a worker shares between all its sockets.
+pub struct Buffers {
+    /// Bytes off the wire.
+    received: Box<[u8]>,
+    /// Bytes off the wire, opened.
+    pub plain: Vec<u8>,
+    /// Bytes for the wire.
+    pub sealed: Scratch,
+    /// What TLS itself has to say.
+    reply: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            received: vec![0; MAX_INCOMPLETE + 2 * MAX_RECORD].into_boxed_slice(),
+            plain: Vec::new(),
+            sealed: Scratch::default(),
+            reply: Vec::new(),
+        }
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// Plaintext is in `Buffers::plain` (possibly none: the bytes belonged to TLS itself).
+    Some,
+    /// The TLS handshake goes on.
+    Handshaking,
+    /// The peer has closed its side; plaintext may have come before.
+    Closed,
+}
+
+/// What became of a write.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The kernel has everything.
+    All,
+    /// The kernel is full: this is left, sealed, and must leave first.
+    Rest(Vec<u8>),
+}
+
+/// Whether the bytes are sealed.
+enum Link {
+    Plain,
+    Tls(Box<Tls>),
+}
+
+/// A connected socket.
+pub struct Socket {
+    stream: TcpStream,
+    link: Link,
+}
+
+impl Socket {
+    /// A socket without TLS.
+    #[must_use]
+    pub fn plain(stream: TcpStream) -> Self {
+        Self { stream, link: Link::Plain }
+    }
+
+    /// A socket whose peer will begin a TLS handshake.
+    #[must_use]
+    pub fn tls(stream: TcpStream, tls: Tls) -> Self {
+        Self { stream, link: Link::Tls(Box::new(tls)) }
+    }
+
+    /// The stream, for its addresses and options.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Whether the bytes are sealed.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.link, Link::Tls(_))
+    }
+
+    /// Whether a TLS ticket shortened the handshake.
+    #[must_use]
+    pub fn resumed(&self) -> bool {
+        matches!(&self.link, Link::Tls(tls) if tls.resumed())
+    }
+
+    /// Reads once. Plaintext is appended to `buffers.plain`.
+    ///
+    /// # Errors
+    /// The socket failed, or the peer broke TLS (the alert was sent if the kernel took it).
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<Read>> {
+        let Buffers { received, plain, reply, .. } = buffers;
+        let start = match &self.link {
+            Link::Plain => 0,
+            Link::Tls(tls) => tls.incomplete(),
+        };
+        if start > MAX_INCOMPLETE {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "TLS message too long")));
+        }
+        let mut free = ReadBuf::new(&mut received[start..]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut free))?;
+        let read = free.filled().len();
+        if read == 0 {
+            return Poll::Ready(Ok(Read::Closed));
+        }
+        let Link::Tls(tls) = &mut self.link else {
+            plain.extend_from_slice(&received[..read]);
+            return Poll::Ready(Ok(Read::Some));
+        };
+        tls.restore(received);
+        reply.clear();
+        let progress = tls.open(&mut received[..start + read], plain, reply);
+        if !reply.is_empty() {
+            // Handshake flights and alerts are small and come when the send buffer is empty: a kernel that does not
+            // take them whole has a peer that does not read its own handshake.
+            let sent = self.stream.try_write(reply);
+            if progress.is_ok() && sent? < reply.len() {
+                let message = "the peer does not read its TLS handshake";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::WriteZero, message)));
+            }
+        }
+        Poll::Ready(match progress {
+            Ok(Progress::PeerClosed) => Ok(Read::Closed),
+            Ok(Progress::Handshaking) => Ok(Read::Handshaking),
+            Ok(Progress::Established) => Ok(Read::Some),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        })
+    }
+
+    /// Seals `plain` and writes it. Only for when nothing is left of an earlier write.
+    ///
+    /// # Errors
+    /// The socket failed, or its TLS connection did.
+    pub fn write(&mut self, plain: &[u8], scratch: &mut Scratch) -> io::Result<Written> {
+        match &mut self.link {
+            Link::Plain => self.write_sealed(plain),
+            Link::Tls(tls) => {
+                scratch.clear();
+                tls.seal(plain, scratch).map_err(io::Error::other)?;
+                self.write_sealed(scratch.filled())
+            }
+        }
+    }
+
+    /// Writes bytes that were sealed before ([`Written::Rest`]).
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn write_sealed(&self, sealed: &[u8]) -> io::Result<Written> {
+        let mut done = 0;
+        while done < sealed.len() {
+            match self.stream.try_write(&sealed[done..]) {
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Rest(sealed[done..].to_vec())),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Written::All)
+    }
+
+    /// Says goodbye on the TLS level and stops sending. Best effort: the peer may be gone.
+    pub fn shut_down(&mut self, scratch: &mut Scratch) {
+        if let Link::Tls(tls) = &mut self.link {
+            scratch.clear();
+            if tls.seal_close(scratch).is_ok() {
+                let _ = self.stream.try_write(scratch.filled());
+            }
+        }
+        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Polls for space to write.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(cx)
+    }
+}
