@@ -67,13 +67,16 @@ pub(crate) struct Role {
 /// What a [`Role`] said; `Err` when it ended or wrote something that is no notice.
 pub(crate) type Heard<N> = (usize, Result<N, BenchError>);
 
+/// How many notices may wait for the parent; then the child waits.
+pub(crate) const NOTICES: usize = 256;
+
 impl Role {
     /// Starts one; what it says arrives in `heard`, marked with `index`.
-    pub(crate) fn start<N: DeserializeOwned + 'static>(
+    pub(crate) fn start<N: DeserializeOwned + Send + 'static>(
         name: &str,
         arguments: &[String],
         index: usize,
-        heard: mpsc::UnboundedSender<Heard<N>>,
+        heard: mpsc::Sender<Heard<N>>,
     ) -> Result<Self, BenchError> {
         let mut process = Command::new(this_program()?)
             .args(arguments)
@@ -86,7 +89,7 @@ impl Role {
         let input = process.stdin.take().ok_or_else(|| missing("input"))?;
         let output = process.stdout.take().ok_or_else(|| missing("output"))?;
         let who = name.to_owned();
-        tokio::task::spawn_local(async move {
+        tokio::spawn(async move {
             let mut lines = BufReader::new(output).lines();
             loop {
                 let ended = |what: String| BenchError::Child { who: who.clone(), what };
@@ -96,7 +99,7 @@ impl Role {
                     Err(error) => Err(ended(format!("cannot be read: {error}"))),
                 };
                 let last = notice.is_err();
-                if heard.send((index, notice)).is_err() || last {
+                if heard.send((index, notice)).await.is_err() || last {
                     break;
                 }
             }

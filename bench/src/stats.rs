@@ -55,6 +55,12 @@ impl Latencies {
         self.0.reset();
     }
 
+    /// Adds another distribution.
+    pub(crate) fn add(&mut self, other: &Self) {
+        // Both have the same bounds.
+        drop(self.0.add(&other.0));
+    }
+
     /// For another process.
     pub(crate) fn buckets(&self) -> Buckets {
         Buckets(self.0.iter_recorded().map(|b| (b.value_iterated_to(), b.count_at_value())).collect())
@@ -74,10 +80,10 @@ impl Latencies {
         Percentiles { count: self.0.len(), p50: at(0.5), p99: at(0.99), p999: at(0.999), max }
     }
 
-    /// The curve for a plot: (percentile, milliseconds), denser towards the tail.
+    /// The curve for a plot: (nines, milliseconds), where one nine is 90%, two are 99%.
     pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
-        let steps = (0..=100).map(|i| 1.0 - 10f64.powf(-f64::from(i) / 25.0));
-        steps.map(|quantile| (quantile, milliseconds(self.0.value_at_quantile(quantile)))).collect()
+        let nines = (0..=100).map(|i| f64::from(i) / 25.0);
+        nines.map(|nines| (nines, milliseconds(self.0.value_at_quantile(1.0 - 10f64.powf(-nines))))).collect()
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{
     process,
 };
 
-pub(crate) mod record;
+pub(crate) mod host;
+mod record;
 pub(crate) mod tls;
 mod worker;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::Request;
-use roomcast::{protocol::native, transport::websocket};
+use roomcast::{protocol::SUBPROTOCOL, transport::websocket};
 use rustix::event::{EventfdFlags, eventfd};
 use rustls::{ServerConfig, ServerConnection};
 use slab::Slab;
@@ -299,7 +299,7 @@ fn upgrade(head: &[u8]) -> Result<Vec<u8>, BenchError> {
         request = request.header(header.name, header.value);
     }
     let request = request.body(()).map_err(|e| malformed(&e))?;
-    let accepted = websocket::accept(&request, &[native::SUBPROTOCOL], true).map_err(|e| malformed(&e))?;
+    let accepted = websocket::accept(&request, &[SUBPROTOCOL], true).map_err(|e| malformed(&e))?;
     let mut answer = Vec::new();
     websocket::write_head(&accepted.response, &mut answer);
     Ok(answer)

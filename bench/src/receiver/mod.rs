@@ -191,7 +191,7 @@ impl Receiver {
         let now = clock::now();
         match order {
             Order::Join(join) => {
-                let tls = Arc::new(tls::config(false));
+                let tls = Arc::new(tls::config(false)?);
                 self.joining = Some(Joining { join, tls, begun: 0, members: 0, told: now, progress: now });
             }
             Order::Begin(target) => {
@@ -210,8 +210,8 @@ impl Receiver {
             Order::Visit(visits) => {
                 self.visiting = Some(Visiting {
                     visits,
-                    fresh: Arc::new(tls::config(false)),
-                    resuming: Arc::new(tls::config(true)),
+                    fresh: Arc::new(tls::config(false)?),
+                    resuming: Arc::new(tls::config(true)?),
                     begun: 0,
                     open: 0,
                     start: now,
