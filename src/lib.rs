@@ -9,8 +9,14 @@
 //!
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod api;
+pub mod auth;
 pub mod broker;
 pub mod config;
+pub mod hub;
+pub mod metrics;
 pub mod model;
+pub mod pod;
 pub mod protocol;
+pub mod session;
 pub mod transport;

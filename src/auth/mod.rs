@@ -1,7 +1,5 @@
-//! Who may do what: from a request's origin and token to a grant.
+//! Who may do what: from a request's token, or its absence, to a grant. Origins are a matter of the configuration.
 
 mod grant;
-mod origin;
 
 pub use grant::Grant;
-pub use origin::Origins;

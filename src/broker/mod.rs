@@ -6,6 +6,8 @@
 //!
 //! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
 
+pub mod memory;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::model::{Epoch, Event, Member, Offset, Position, PresenceList, Publication, Retained, Room, Since};

@@ -34,7 +34,7 @@ impl Worker {
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         for SubscribeTo { room, since } in rooms {
             if let Err((code, message)) = self.begin_subscription(key, &room, since, id) {
-                self.reply(key, &Reply::Error { code, message }, id);
+                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
             }
         }
     }
@@ -48,7 +48,7 @@ impl Worker {
     ) -> Result<(), (ErrorCode, String)> {
         let number = self.room_number(room);
         let policy = Arc::clone(&self.rooms[number as usize].policy);
-        let max_rooms = self.services.limits.told.max_rooms;
+        let max_rooms = self.session_limits().told.max_rooms;
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
         if connection.state != State::Open {
             return Ok(());
@@ -73,13 +73,12 @@ impl Worker {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let policy = self.services.policies.load().of(room);
-        let mut local = LocalRoom::new(room.clone(), policy);
-        // Whoever only knocks (and is refused) leaves an empty room behind: the linger sweeps it.
-        local.empty_since = Some(Instant::now());
-        let number = self.rooms.insert(local) as u32;
+        let policy = self.services.policy(room);
+        let number = self.rooms.insert(LocalRoom::new(room.clone(), policy)) as u32;
         self.names.insert(room.clone(), number);
         self.ask_owner(number);
+        // Whoever only knocks and is refused leaves an empty room behind: the linger sweeps it.
+        self.note_if_empty(number);
         number
     }
 
@@ -92,7 +91,7 @@ impl Worker {
     }
 
     /// The owner has answered.
-    pub(super) fn joined(&mut self, room: &Room, position: Position) {
+    pub fn joined(&mut self, room: &Room, position: Position) {
         let Some(&number) = self.names.get(room) else { return };
         let local = &mut self.rooms[number as usize];
         if local.position.is_none() {
@@ -213,14 +212,7 @@ impl Worker {
     }
 
     /// Makes an arrival a member. `before`: what it gets ahead of the live stream.
-    fn admit(
-        &mut self,
-        number: u32,
-        arrival: Arrival,
-        position: Position,
-        recovered: bool,
-        before: &[Arc<Broadcast>],
-    ) {
+    fn admit(&mut self, number: u32, arrival: Arrival, position: Position, recovered: bool, before: &[Arc<Broadcast>]) {
         let key = arrival.key;
         let Some(local) = self.rooms.get(number as usize) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
@@ -264,8 +256,8 @@ impl Worker {
                 if let Some(connection) = self.connections.get_mut(key as usize) {
                     connection.subscriptions.retain(|s| s.room != number);
                 }
-                let message = format!("{error}; subscribe again");
-                self.reply(key, &Reply::Error { code: ErrorCode::Unavailable, message }, id.as_ref());
+                let (message, room) = (format!("{error}; subscribe again"), self.rooms[number as usize].name.clone());
+                self.reply(key, &Reply::Error { code: ErrorCode::Unavailable, message, room: Some(room) }, id.as_ref());
                 self.note_if_empty(number);
             }
             (Purpose::CatchUp, Some(since)) => {
@@ -289,7 +281,8 @@ impl Worker {
                 Reply::Unsubscribed { room, code: None }
             }
             None => {
-                Reply::Error { code: ErrorCode::NotSubscribed, message: format!("this connection is not in {room}") }
+                let message = format!("this connection is not in {room}");
+                Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }
             }
         };
         self.reply(key, &reply, id);
@@ -322,10 +315,12 @@ impl Worker {
         self.note_if_empty(number);
     }
 
-    fn note_if_empty(&mut self, number: u32) {
+    pub(super) fn note_if_empty(&mut self, number: u32) {
         let local = &mut self.rooms[number as usize];
         if local.is_idle() && local.empty_since.is_none() {
-            local.empty_since = Some(Instant::now());
+            let now = Instant::now();
+            local.empty_since = Some(now);
+            self.emptied.push_back((now, number));
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     transport::{
         socket::{Buffers, Socket, Written},
         tls::Scratch,
-        websocket::{Reader, close_frame},
+        websocket::{self, Reader},
     },
 };
 
@@ -55,7 +55,9 @@ pub enum State {
     /// It does.
     Open,
     /// A close frame was sent or queued; only the end of the socket is waited for.
-    Closing(Disconnect),
+    Closing,
+    /// The end was waited for long enough.
+    Gone,
 }
 
 /// What became of an offered frame.
@@ -89,6 +91,8 @@ pub struct Connection {
     pub heard_ms: u64,
     /// Publishes that wait for the one before them.
     pub lane: Option<Box<super::lane::Lane>>,
+    /// Why the pod closed it, if it did.
+    pub closed_with: Option<Disconnect>,
     /// Counted at its end.
     pub totals: Totals,
     outbox: Option<Box<Outbox>>,
@@ -117,6 +121,7 @@ impl Connection {
             state: State::Open,
             heard_ms: now_ms,
             lane: None,
+            closed_with: None,
             totals: Totals::default(),
             outbox: None,
             waker: None,
@@ -193,13 +198,14 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        self.state = State::Closing(disconnect);
+        self.state = State::Closing;
+        self.closed_with = Some(disconnect);
         self.lane = None;
         if let Some(outbox) = &mut self.outbox {
             outbox.clear();
         }
         let mut frame = Vec::new();
-        close_frame(disconnect.code(), disconnect.reason(), &mut frame);
+        websocket::close_frame(disconnect.code(), disconnect.reason(), &mut frame);
         if self.say_urgent(&frame, scratch, budget).is_ok() && self.outbox.is_none() {
             self.socket.shut_down(scratch);
         }

@@ -147,7 +147,13 @@ impl Encoder {
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
-    pub fn reply(&mut self, format: WireFormat, reply: &Reply, id: Option<&crate::model::CommandId>, out: &mut Vec<u8>) {
+    pub fn reply(
+        &mut self,
+        format: WireFormat,
+        reply: &Reply,
+        id: Option<&crate::model::CommandId>,
+        out: &mut Vec<u8>,
+    ) {
         self.messages.clear();
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
         frame_messages(&self.messages, None, out);

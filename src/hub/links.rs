@@ -43,13 +43,8 @@ pub enum ToWorker {
     Broadcast(Room, std::sync::Arc<Broadcast>),
     /// The room stands here: a worker that stands before it has lost broadcasts.
     Tip(Room, Position),
-    /// The pod goes away: hints in `hints`, then closes paced over `closes`.
-    Drain {
-        /// The window from which each client's `after_ms` is drawn.
-        hints: Duration,
-        /// How long the closes take.
-        closes: Duration,
-    },
+    /// The pod goes away: each client is told a moment in this window, and closed then.
+    Drain(Duration),
 }
 
 /// Rooms whose owner missed deliveries because its queue was full.

@@ -63,7 +63,14 @@ impl Owner {
     /// An owner without rooms.
     #[must_use]
     pub fn new(index: usize, services: Arc<Services>) -> Self {
-        Self { index, services, rooms: HashMap::new(), deadlines: BTreeSet::new(), changed: Vec::new(), missed: HashSet::new() }
+        Self {
+            index,
+            services,
+            rooms: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            changed: Vec::new(),
+            missed: HashSet::new(),
+        }
     }
 
     /// Runs until the pod ends.
@@ -109,7 +116,7 @@ impl Owner {
             services.broker.subscribe(&room);
             let none = vec![false; services.links.workers()];
             Owned {
-                policy: services.policies.load().of(&room),
+                policy: services.policy(&room),
                 workers: none.clone(),
                 missed: none,
                 joining: Vec::new(),
@@ -161,13 +168,7 @@ impl Owner {
         }
     }
 
-    fn event(
-        &mut self,
-        room: &Room,
-        epoch: Epoch,
-        event: Arc<Event>,
-        arrived: Instant,
-    ) {
+    fn event(&mut self, room: &Room, epoch: Epoch, event: Arc<Event>, arrived: Instant) {
         let Some(owned) = self.rooms.get_mut(room) else { return };
         if let Some(ahead) = &mut owned.ahead {
             if ahead.len() < Owned::MAX_AHEAD {
@@ -311,7 +312,7 @@ impl Owner {
             && let Some((batch, arrived)) = batcher.take()
         {
             self.services.metrics.batches.increment(1);
-            let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived.unwrap_or(now));
+            let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);
             if send(&self.services, room, owned, Arc::new(broadcast)) {
                 self.missed.insert(room.clone());
             }

@@ -88,10 +88,19 @@ impl Event {
     /// The bytes of memory that the event holds, headers included: what bounded logs count.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let texts = [&self.key, &self.user, &self.id];
-        size_of::<Self>()
-            + self.topic.len()
-            + self.payload.len()
-            + texts.iter().map(|t| t.as_ref().map_or(0, |t| t.len())).sum::<usize>()
+        cost(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
     }
+}
+
+impl Publication {
+    /// [`Event::cost`] of the event that it becomes.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        cost(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
+    }
+}
+
+fn cost(topic: &str, payload: &Payload, texts: [&Option<Box<str>>; 3]) -> usize {
+    let texts: usize = texts.iter().map(|text| text.as_ref().map_or(0, |text| text.len())).sum();
+    size_of::<Event>() + topic.len() + payload.len() + texts
 }

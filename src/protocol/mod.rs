@@ -6,6 +6,8 @@ mod native;
 
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
 
+use std::num::NonZeroU8;
+
 use crate::model::{Batch, CommandError, CommandId, Member, Reply, Request, Retained, Room};
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).
@@ -57,6 +59,12 @@ impl Messages {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+    }
+
+    /// The bytes of all messages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether nothing was written.

@@ -4,6 +4,8 @@
 //! carries it where a dialect needs that.
 
 mod bucket;
+pub mod recovery;
+#[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 
 pub use bucket::{Bucket, Verdict};

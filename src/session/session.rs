@@ -115,12 +115,12 @@ impl Session {
         }
         let request = match dialect.decode(message) {
             Ok(request) => request,
-            Err(error) => return (error.id, refuse(error.code, error.message)),
+            Err(error) => return (error.id, refuse(error.code, error.message, None)),
         };
         if verdict == Verdict::Limited {
             let Limits { commands_per_second, .. } = limits.told;
             let message = format!("more than {commands_per_second} commands a second: slow down, or be closed");
-            return (request.id, refuse(ErrorCode::RateLimited, message));
+            return (request.id, refuse(ErrorCode::RateLimited, message, None));
         }
         let action = match request.command {
             Command::Ping => Action::Reply(Reply::Pong),
@@ -132,41 +132,41 @@ impl Session {
                     let publication = Publication { topic, key, payload, user, id: None, idempotency_key: None };
                     Action::Publish(room, publication)
                 } else {
-                    refuse(ErrorCode::Forbidden, format!("this connection may not publish to {room}"))
+                    refuse(ErrorCode::Forbidden, format!("this connection may not publish to {room}"), Some(room))
                 }
             }
             Command::Presence { room } => {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {
-                    refuse(ErrorCode::NotAvailable, format!("presence is switched off for {room}"))
+                    refuse(ErrorCode::NotAvailable, format!("presence is switched off for {room}"), Some(room))
                 } else if self.grant.allows(policy.join) {
                     Action::Presence(room)
                 } else {
-                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"))
+                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
                 }
             }
             Command::History { room, since, limit } => {
                 let policy = policy(&room);
                 if policy.history_size == 0 {
-                    refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"))
+                    refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"), Some(room))
                 } else if self.grant.allows(policy.join) {
                     let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
                     Action::History { room, since, limit }
                 } else {
-                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"))
+                    refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
                 }
             }
             // An ack moves no state yet that a reply could be wrong about: positions are the client's to keep.
             Command::Ack { .. } => Action::Reply(Reply::Done { expires_at: None }),
             Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: None }),
             Command::Connect { token: Some(_) } | Command::Refresh { .. } => {
-                refuse(ErrorCode::Unauthorized, "this pod checks no tokens: connect without one".into())
+                refuse(ErrorCode::Unauthorized, "this pod checks no tokens: connect without one".into(), None)
             }
         };
         (request.id, action)
     }
 }
 
-fn refuse(code: ErrorCode, message: String) -> Action {
-    Action::Reply(Reply::Error { code, message })
+fn refuse(code: ErrorCode, message: String, room: Option<Room>) -> Action {
+    Action::Reply(Reply::Error { code, message, room })
 }

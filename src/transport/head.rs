@@ -4,7 +4,7 @@
 //! Never reads a body. Always holds: a head is at most as long as the limit, and what follows it is left untouched for
 //! whoever serves the request.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 /// The most header lines of a request.
 pub const MAX_HEADERS: usize = 100;
@@ -73,6 +73,17 @@ impl Head {
             headers.append(name, value);
         }
         Ok(Some(Self { method, uri, headers, len, version }))
+    }
+
+    /// The head as a request without a body.
+    #[must_use]
+    pub fn into_request(self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        *request.version_mut() = if self.version == 1 { http::Version::HTTP_11 } else { http::Version::HTTP_10 };
+        request
     }
 
     /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).

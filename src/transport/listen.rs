@@ -3,44 +3,62 @@
 //! Always holds: options that a connection inherits (buffers, TCP_NODELAY, TCP_NOTSENT_LOWAT) are set once on the
 //! listener, so that accepting costs no further system call.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
-/// What accepted sockets inherit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What accepted sockets inherit; `None`: as the system has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SocketOptions {
     /// SO_SNDBUF in bytes: a larger one hides a slow receiver's backlog in the kernel.
-    pub send_buffer: usize,
+    pub send_buffer: Option<usize>,
     /// TCP_NOTSENT_LOWAT in bytes: how much unsent data lets a socket count as writable.
-    pub notsent_lowat: u32,
-    /// The accept queue.
-    pub backlog: i32,
+    pub notsent_lowat: Option<usize>,
 }
 
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self { send_buffer: 128 * 1024, notsent_lowat: 32 * 1024, backlog: 4_096 }
-    }
-}
+/// The accept queue.
+const BACKLOG: i32 = 4_096;
 
-/// Opens a listener. With several workers each opens its own on the same address.
+/// Makes sure that nobody else listens on an address, and fixes its port if it is 0: SO_REUSEPORT would share it with
+/// another pod of the same user without a word.
 ///
 /// # Errors
-/// The address is in use (by a socket that is not one of ours), not ours to bind, or not an address of this machine.
-pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+/// The address is in use, not ours to bind, or not an address of this machine.
+pub fn reserve(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = open(address)?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket();
+    bound.ok_or_else(|| io::Error::other("the socket has no address"))
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `[::]` serves IPv4 too; `[::1]` and others stay apart from an IPv4 listener on the same port.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// Opens a listener. Each worker opens its own on the same address; the kernel spreads connections over them.
+///
+/// # Errors
+/// The address is in use (by a socket that is not one of ours), not ours to bind, or not an address of this machine.
+pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+    let socket = open(address)?;
     socket.set_reuse_port(true)?;
-    socket.set_send_buffer_size(options.send_buffer)?;
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.notsent_lowat {
+        socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+    }
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(options.notsent_lowat)?;
     socket.bind(&address.into())?;
-    socket.listen(options.backlog)?;
-    TcpListener::from_std(socket.into())
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }

@@ -1,3 +1,8 @@
 //! Whole messages over sockets: bytes in, messages out, and back. Knows no rooms and no users.
 
+pub mod head;
+pub mod http_io;
+pub mod listen;
+pub mod socket;
+pub mod tls;
 pub mod websocket;

@@ -63,7 +63,7 @@ impl Deflaters {
     }
 
     /// The deflater for a window of 2^`window_bits` bytes (9 to 15; others are brought into the range).
-    pub fn get(&mut self, window_bits: u8) -> &mut Deflater {
+    pub fn window(&mut self, window_bits: u8) -> &mut Deflater {
         let window_bits = window_bits.clamp(9, 15);
         let slot = &mut self.by_window_bits[usize::from(window_bits - 9)];
         slot.get_or_insert_with(|| Box::new(Deflater::new(self.level, window_bits)))

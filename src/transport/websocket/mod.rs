@@ -23,7 +23,7 @@ pub use frame::{Frame, Opcode, mask};
 pub use handshake::{Accepted, Agreed, AnswerRefused, ClientHandshake, Refusal, accept, write_head};
 pub use inflate::{InflateError, Inflater};
 pub use reader::{Incoming, MessageLimits, Reader, Role};
-pub use writer::{close, frame_messages, ping, pong};
+pub use writer::{close_frame, frame_messages, ping_frame, pong_frame};
 
 #[cfg(test)]
 mod tests;

@@ -310,12 +310,8 @@ fn a_window_is_honoured() {
     for level in 1..=9 {
         for window_bits in 9..=15 {
             let mut deflater = Deflater::new(level, window_bits);
-            let payload = deflater.deflate(&message);
-            assert_eq!(payload.is_some(), window_bits >= 11, "level {level}, {window_bits} bits");
-            if let Some(payload) = payload {
-                assert!(payload.len() < message.len() / 3, "level {level}, {window_bits} bits: {}", payload.len());
-                assert_eq!(Inflater::new().inflate(payload, message.len()), Ok(&message[..]));
-            }
+            let size = deflater.deflate(&message).map_or(message.len(), <[u8]>::len);
+            assert_eq!(size < message.len() / 3, window_bits >= 11, "level {level}, {window_bits} bits: {size}");
         }
     }
 }
@@ -442,7 +438,7 @@ proptest! {
         }
         let mut deflaters = Deflaters::new(Deflater::DEFAULT_LEVEL);
         let mut out = Vec::new();
-        let deflate = compress.then(|| (deflaters.get(window_bits), min_size));
+        let deflate = compress.then(|| (deflaters.window(window_bits), min_size));
         frame_messages(&messages, deflate, &mut out);
         let (got, end) = read_chunks(&mut Reader::new(Role::Client, compress), &LIMITS, [&out[..]]);
         prop_assert_eq!(end, Ok(()));

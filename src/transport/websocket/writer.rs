@@ -3,10 +3,7 @@
 //! The broadcast path: called once per wire format and batch; what it writes is shared by all receivers, so nothing of
 //! a receiver goes into it.
 
-use crate::{
-    model::Disconnect,
-    protocol::{MessageKind, Messages},
-};
+use crate::protocol::{MessageKind, Messages};
 
 use super::{
     deflate::Deflater,
@@ -34,18 +31,23 @@ pub fn frame_messages(messages: &Messages, mut deflate: Option<(&mut Deflater, u
 }
 
 /// Appends a ping; of `payload` the first 125 bytes.
-pub fn ping(payload: &[u8], out: &mut Vec<u8>) {
+pub fn ping_frame(payload: &[u8], out: &mut Vec<u8>) {
     Frame::new(Opcode::Ping, &payload[..payload.len().min(MAX_CONTROL)]).write_server(out);
 }
 
 /// Appends a pong; of `payload` the first 125 bytes (a ping has no more).
-pub fn pong(payload: &[u8], out: &mut Vec<u8>) {
+pub fn pong_frame(payload: &[u8], out: &mut Vec<u8>) {
     Frame::new(Opcode::Pong, &payload[..payload.len().min(MAX_CONTROL)]).write_server(out);
 }
 
-/// Appends a close frame (RFC 6455 section 5.5.1) with the code and reason of the one table.
-pub fn close(disconnect: Disconnect, out: &mut Vec<u8>) {
-    let payload = [&disconnect.code().to_be_bytes(), disconnect.reason().as_bytes()].concat();
+/// Appends a close frame (RFC 6455 section 5.5.1) with a code that may go onto the wire (section 7.4) and as much of
+/// the reason as it holds: 123 bytes.
+pub fn close_frame(code: u16, reason: &str, out: &mut Vec<u8>) {
+    let mut end = reason.len().min(MAX_CONTROL - 2);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let payload = [&code.to_be_bytes(), &reason.as_bytes()[..end]].concat();
     Frame::new(Opcode::Close, &payload).write_server(out);
 }
 
@@ -84,16 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn every_close_fits_a_control_frame() {
-        for disconnect in Disconnect::ALL {
+    fn control_frames_hold_what_they_may() {
+        for disconnect in crate::model::Disconnect::ALL {
             let mut out = Vec::new();
-            close(disconnect, &mut out);
-            assert_eq!(out[0], 0x88);
-            assert!(usize::from(out[1]) <= MAX_CONTROL);
+            close_frame(disconnect.code(), disconnect.reason(), &mut out);
+            assert_eq!(out[..2], [0x88, 2 + disconnect.reason().len() as u8]);
             assert_eq!(out[2..4], disconnect.code().to_be_bytes());
+            assert_eq!(out[4..], *disconnect.reason().as_bytes());
         }
         let mut out = Vec::new();
-        pong(&[1; 200], &mut out);
-        assert_eq!(out.len(), 127);
+        close_frame(1000, &"é".repeat(100), &mut out);
+        assert_eq!((out[1], &out[4..]), (124, "é".repeat(61).as_bytes()));
+        for control in [ping_frame, pong_frame] {
+            out.clear();
+            control(&[1; 200], &mut out);
+            assert_eq!((out[1], out.len()), (125, 127));
+        }
     }
 }

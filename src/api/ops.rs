@@ -1,0 +1,25 @@
+//! What probes and monitoring ask: `/health`, `/ready`, `/metrics`.
+
+use http::StatusCode;
+
+use super::answer::{Answer, json, with_type};
+use super::server::Readiness;
+
+/// `/health`: the process answers.
+#[must_use]
+pub fn health() -> Answer {
+    json(StatusCode::OK, r#"{"status":"ok"}"#.into())
+}
+
+/// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
+#[must_use]
+pub fn ready(readiness: Readiness) -> Answer {
+    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, serde_json::json!({ "status": readiness.as_str() }).to_string())
+}
+
+/// `/metrics`, in the text format of Prometheus (version 0.0.4).
+#[must_use]
+pub fn metrics(rendered: String) -> Answer {
+    with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", rendered)
+}

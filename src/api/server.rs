@@ -1,0 +1,137 @@
+//! Serves the API on its listeners.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+use super::{
+    answer::{Answer, ApiError},
+    ops,
+    publish::{Keys, publish},
+};
+use crate::hub::Services;
+
+/// The largest body.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// How long a request's head may take, and a kept-alive connection be idle.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// How long a body may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Whether new clients should be sent to this pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// They should.
+    Ready,
+    /// It goes away.
+    Draining,
+    /// It holds as much as it may.
+    Overloaded,
+}
+
+impl Readiness {
+    /// The word in the answer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    fn of(services: &Services) -> Self {
+        let full = services.gate.connections() >= services.config.load().max_connections;
+        if services.gate.is_draining() {
+            Self::Draining
+        } else if full || services.budget.is_spent() {
+            Self::Overloaded
+        } else {
+            Self::Ready
+        }
+    }
+}
+
+/// The API of a pod.
+#[derive(Clone)]
+pub struct Api {
+    services: Arc<Services>,
+    metrics: PrometheusHandle,
+}
+
+impl Api {
+    /// An API for a pod.
+    #[must_use]
+    pub fn new(services: Arc<Services>, metrics: PrometheusHandle) -> Self {
+        Self { services, metrics }
+    }
+
+    /// Serves one listener for ever. Needs a `LocalSet`.
+    pub async fn serve(self, listener: TcpListener) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed on the internal listener; trying again in 100 ms");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let api = self.clone();
+            let service = service_fn(move |request| {
+                let api = api.clone();
+                async move { Ok::<_, Infallible>(api.answer(request).await) }
+            });
+            tokio::task::spawn_local(async move {
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIME)
+                    .serve_connection(TokioIo::new(stream), service);
+                let _ = connection.await;
+            });
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        match (&method, path.as_str()) {
+            (&Method::GET, "/health") => ops::health(),
+            (&Method::GET, "/ready") => ops::ready(Readiness::of(&self.services)),
+            (&Method::GET, "/metrics") => ops::metrics(self.metrics.render()),
+            (_, path) if path.starts_with("/api/") => self.call(request).await.unwrap_or_else(|error| error.answer()),
+            (method, path) => ApiError::not_found(format!("there is no {method} {path} here")).answer(),
+        }
+    }
+
+    async fn call(&self, request: Request<Incoming>) -> Result<Answer, ApiError> {
+        let config = self.services.config.load();
+        let keys = Keys::new(config.api_keys.iter().map(crate::config::ApiKey::reveal));
+        if !keys.allow(request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes)) {
+            return Err(ApiError::unauthorized());
+        }
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        match (&method, path.as_str()) {
+            (&Method::POST, "/api/publish") => publish(&*self.services.broker, &body(request).await?).await,
+            (method, path) => Err(ApiError::not_found(format!("there is no {method} {path} here"))),
+        }
+    }
+}
+
+async fn body(request: Request<Incoming>) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), MAX_BODY).collect()).await;
+    match collected {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
+        Ok(Err(error)) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
+        Err(_) => Err(ApiError::bad_request("the body did not come in 30 s")),
+    }
+}

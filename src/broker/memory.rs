@@ -1,0 +1,239 @@
+//! The embedded broker: every room of one pod in this process, within a budget of bytes.
+//!
+//! Owns the logs, retained values, idempotency keys and members of rooms. Never blocks, never spawns, never reads a
+//! clock of its own. Always holds:
+//!
+//! - Delivery happens under the room's lock, so that the order of the log is the order of delivery. A [`Deliver`] must
+//!   therefore neither block nor call the broker back.
+//! - A room keeps its epoch and counts on as long as it is known. It is forgotten only when memory is short, and never
+//!   while somebody is subscribed to it or in it; its next life has another epoch.
+//! - Commands act when they are called, in the order of the calls; the answer is ready at once.
+//!
+//! When the budget is full, the cheapest things go first ([`Class`]); when nothing is left to give up, an event that
+//! would have to be stored is refused with [`BrokerError::Unavailable`].
+
+mod idempotency;
+mod log;
+mod members;
+mod retained;
+mod room;
+mod shard;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+
+use super::{Answer, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, Presence};
+use crate::{
+    config::Policies,
+    model::{Member, Position, PresenceList, Publication, Retained, Room, UnixMillis},
+};
+use room::{Outcome, State, Step};
+use shard::{Ledger, Slot};
+
+/// Where the broker reads the time: milliseconds since the Unix epoch. Tests step it.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// How much the broker may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes for everything that it holds: logs, retained values, keys, members, and the rooms themselves.
+    pub max_bytes: usize,
+    /// How long a repeated idempotency key is known.
+    pub idempotency_age: Duration,
+    /// How many idempotency keys a room knows; the oldest is forgotten first.
+    pub idempotency_keys: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: 256 * 1024 * 1024, idempotency_age: Duration::from_secs(300), idempotency_keys: 10_000 }
+    }
+}
+
+/// What the broker holds, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes held, events that are both in a log and retained counted twice.
+    pub bytes: usize,
+    /// Rooms known.
+    pub rooms: usize,
+    /// Rooms forgotten for lack of memory since the start.
+    pub evicted_rooms: usize,
+}
+
+/// How many locks the rooms are spread over.
+const SHARDS: usize = 64;
+
+/// The embedded broker.
+pub struct Memory {
+    slots: Box<[Slot]>,
+    hasher: RandomState,
+    ledger: Ledger,
+    limits: Limits,
+    policies: Arc<ArcSwap<Policies>>,
+    deliver: Arc<dyn Deliver>,
+    clock: Clock,
+    swept: AtomicUsize,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("usage", &self.usage()).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// A broker without rooms. A policy that is swapped in counts from the next use of each room.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`]: the operating system gave no randomness for the epochs.
+    pub fn new(
+        limits: Limits,
+        policies: Arc<ArcSwap<Policies>>,
+        deliver: Arc<dyn Deliver>,
+        clock: Clock,
+    ) -> Result<Self, BrokerError> {
+        let seed = getrandom::u64().map_err(|e| BrokerError::Unavailable(format!("no randomness for epochs: {e}")))?;
+        Ok(Self {
+            slots: (0..SHARDS).map(|_| Slot::default()).collect(),
+            hasher: RandomState::new(),
+            ledger: Ledger::new(limits.max_bytes, seed),
+            limits,
+            policies,
+            deliver,
+            clock,
+            swept: AtomicUsize::new(0),
+        })
+    }
+
+    /// What the broker holds now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.ledger.usage()
+    }
+
+    /// Drops what has aged in a 64th of the rooms, the next at each call; meant to be called about once a second.
+    /// Nothing depends on it but memory: whatever is read has its age checked.
+    pub fn sweep(&self) {
+        let now = (self.clock)();
+        let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        self.slots[next].sweep(&self.ledger, |state| state.expire(&self.limits, now));
+    }
+
+    fn slot(&self, room: &Room) -> &Slot {
+        // The remainder is below the number of slots.
+        &self.slots[(self.hasher.hash_one(room) % SHARDS as u64) as usize]
+    }
+
+    /// Works on a room under its lock; one that is not known begins its life here.
+    fn enter<T>(&self, room: &Room, work: impl FnOnce(&Room, &mut State) -> T) -> T {
+        let answer = self.slot(room).enter(room, &self.ledger, &self.policies.load(), work);
+        self.free(0);
+        answer
+    }
+
+    fn enter_known(&self, room: &Room, work: impl FnOnce(&Room, &mut State)) {
+        self.slot(room).enter_known(room, &self.ledger, &self.policies.load(), work);
+    }
+
+    /// Gives things up, the cheapest first, until `bytes` more fit; whether they do.
+    fn free(&self, bytes: usize) -> bool {
+        loop {
+            let missing = self.ledger.missing(bytes);
+            if missing == 0 {
+                return true;
+            }
+            let cheapest =
+                self.slots.iter().filter_map(|slot| Some((slot.cheapest()?, slot))).min_by_key(|(rank, _)| *rank);
+            let Some((_, slot)) = cheapest else { return false };
+            slot.give_up(&self.ledger, missing);
+        }
+    }
+
+    fn append(&self, room: &Room, mut publication: Publication) -> Result<Position, BrokerError> {
+        let now = (self.clock)();
+        let mut held = false;
+        loop {
+            let free = if held { usize::MAX } else { self.ledger.free() };
+            let outcome = self.enter(room, |room, state| {
+                state.publish(
+                    publication,
+                    &Step { room, now, limits: &self.limits, deliver: &*self.deliver, free, held },
+                )
+            });
+            match outcome {
+                Outcome::Done(result) => return result,
+                // The room is held meanwhile: it is not forgotten to make place for its own event.
+                Outcome::Full { publication: refused, bytes } if self.free(bytes) => {
+                    (publication, held) = (refused, true)
+                }
+                Outcome::Full { .. } => {
+                    self.enter_known(room, |_, state| state.release());
+                    let limit = self.limits.max_bytes;
+                    return Err(BrokerError::Unavailable(format!("its memory of {limit} bytes is full")));
+                }
+            }
+        }
+    }
+}
+
+impl Broker for Memory {
+    fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
+        ready(self.append(room, publication))
+    }
+
+    fn subscribe(&self, room: &Room) {
+        self.enter(room, |room, state| {
+            state.subscribed = true;
+            self.deliver.deliver(room, Delivery::Started(state.position()));
+        });
+    }
+
+    fn unsubscribe(&self, room: &Room) {
+        self.enter_known(room, |_, state| state.subscribed = false);
+    }
+
+    fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
+        let now = (self.clock)();
+        ready(Ok(self.enter(room, |_, state| {
+            state.expire(&self.limits, now);
+            state.history(&query)
+        })))
+    }
+
+    fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
+        ready(Ok(self.enter(room, |room, state| state.retained(room))))
+    }
+}
+
+impl Presence for Memory {
+    fn join(&self, room: &Room, member: &Member) {
+        self.enter(room, |room, state| state.join(room, member, &*self.deliver));
+    }
+
+    fn leave(&self, room: &Room, member: &Member) {
+        self.enter_known(room, |room, state| state.leave(room, member, &*self.deliver));
+    }
+
+    fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {
+        let mut list = PresenceList::default();
+        self.enter_known(room, |_, state| list = state.members.list(limit));
+        ready(Ok(list))
+    }
+}
+
+fn ready<'a, T: Send + 'a>(result: Result<T, BrokerError>) -> Answer<'a, T> {
+    Box::pin(std::future::ready(result))
+}
+
+#[cfg(test)]
+mod tests;

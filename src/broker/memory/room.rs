@@ -1,0 +1,234 @@
+//! One room of the memory broker: what is done to it under its lock.
+
+use std::sync::Arc;
+
+use super::{
+    Limits,
+    idempotency::{self, Keys},
+    log::{self, Log},
+    members::Members,
+    retained::Values,
+};
+use crate::{
+    broker::{BrokerError, Deliver, Delivery, History, HistoryQuery},
+    config::Policies,
+    model::{
+        Epoch, Event, MAX_OFFSET, Member, Policy, Position, PresenceMode, Publication, Retain, Retained, Room,
+        UnixMillis,
+    },
+};
+
+/// A room.
+pub(super) struct State {
+    epoch: Epoch,
+    log: Log,
+    values: Option<Box<Values>>,
+    keys: Option<Box<Keys>>,
+    pub(super) members: Members,
+    /// Whether the events are delivered.
+    pub(super) subscribed: bool,
+    /// Publishes that wait for memory: the room must not be forgotten meanwhile.
+    held: u32,
+    policy: Arc<Policy>,
+    /// Where `policy` was looked up.
+    policies: Arc<Policies>,
+}
+
+/// What can be given up when memory is short, the cheapest first; within a class the least recently used goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// A room that never had an event, and has nobody: nothing is lost with it.
+    Unused,
+    /// A room that nobody is subscribed to: its log, values and epoch are lost.
+    Idle,
+    /// The log of a room with subscribers: they lose nothing, those who come back may be told `recovered: false`.
+    Log,
+}
+
+/// What one attempt to publish works with.
+pub(super) struct Step<'a> {
+    pub(super) room: &'a Room,
+    pub(super) now: UnixMillis,
+    pub(super) limits: &'a Limits,
+    pub(super) deliver: &'a dyn Deliver,
+    /// The bytes that may be added.
+    pub(super) free: usize,
+    /// Whether it is the attempt after [`Outcome::Full`].
+    pub(super) held: bool,
+}
+
+/// What came of a publish.
+pub(super) enum Outcome {
+    Done(Result<Position, BrokerError>),
+    /// So many bytes are missing; the room is held until [`State::release`] or the next attempt.
+    Full {
+        publication: Publication,
+        bytes: usize,
+    },
+}
+
+impl State {
+    /// A room without events.
+    pub(super) fn new(epoch: Epoch, room: &Room, policies: &Arc<Policies>) -> Self {
+        Self {
+            epoch,
+            log: Log::default(),
+            values: None,
+            keys: None,
+            members: Members::default(),
+            subscribed: false,
+            held: 0,
+            policy: policies.of(room),
+            policies: Arc::clone(policies),
+        }
+    }
+
+    /// Takes over policies that were swapped in.
+    pub(super) fn follow(&mut self, room: &Room, policies: &Arc<Policies>) {
+        if !Arc::ptr_eq(&self.policies, policies) {
+            self.policies = Arc::clone(policies);
+            self.policy = policies.of(room);
+        }
+    }
+
+    /// The bytes that the room holds, without its name.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.log.bytes()
+            + self.values.as_ref().map_or(0, |values| values.bytes())
+            + self.keys.as_ref().map_or(0, |keys| keys.bytes())
+            + self.members.bytes()
+    }
+
+    /// What of the room can be given up.
+    pub(super) fn class(&self) -> Option<Class> {
+        let in_use = self.subscribed || self.held > 0 || !self.members.is_empty();
+        match (in_use, self.log.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(Class::Log),
+            (false, _) if self.log.end() == 0 => Some(Class::Unused),
+            (false, _) => Some(Class::Idle),
+        }
+    }
+
+    /// Gives up `bytes` of the log, or all of it.
+    pub(super) fn give_up_log(&mut self, bytes: usize) {
+        self.log.give_up(bytes);
+    }
+
+    /// The last event's position.
+    pub(super) fn position(&self) -> Position {
+        Position::new(self.epoch.clone(), self.log.end())
+    }
+
+    /// Drops what has aged.
+    pub(super) fn expire(&mut self, limits: &Limits, now: UnixMillis) {
+        self.log.trim(&self.policy, now, 0, 0);
+        if let Some(keys) = &mut self.keys {
+            keys.expire(limits, now);
+            if keys.bytes() == 0 {
+                self.keys = None;
+            }
+        }
+    }
+
+    /// Appends and delivers, unless the key is known or memory is missing.
+    pub(super) fn publish(&mut self, publication: Publication, step: &Step<'_>) -> Outcome {
+        if step.held {
+            self.release();
+        }
+        let held_before = self.bytes();
+        self.expire(step.limits, step.now);
+        let known = publication.idempotency_key.as_ref().zip(self.keys.as_ref()).and_then(|(key, keys)| keys.get(key));
+        if let Some(offset) = known {
+            return Outcome::Done(Ok(Position::new(self.epoch.clone(), offset)));
+        }
+        let cost = log::cost(publication.cost());
+        let mut bytes = Values::cost_of(&self.policy, &publication, cost);
+        if log::keeps(&self.policy) {
+            let limit = self.policy.history_bytes;
+            if cost > limit {
+                return Outcome::Done(Err(BrokerError::TooLarge { bytes: cost, limit }));
+            }
+            self.log.trim(&self.policy, step.now, 1, cost);
+            bytes += cost;
+        }
+        bytes += publication.idempotency_key.as_deref().map_or(0, idempotency::cost);
+        let freed = held_before.saturating_sub(self.bytes());
+        if bytes > step.free.saturating_add(freed) {
+            self.held += 1;
+            return Outcome::Full { publication, bytes: bytes - freed };
+        }
+        Outcome::Done(self.append(publication, step))
+    }
+
+    fn append(&mut self, mut publication: Publication, step: &Step<'_>) -> Result<Position, BrokerError> {
+        if self.log.end() >= MAX_OFFSET {
+            return Err(BrokerError::Unavailable("the room has used up its offsets".into()));
+        }
+        let key = publication.idempotency_key.take();
+        // The clock may be set back; a room's times are not.
+        let time = step.now.max(self.log.time());
+        let event = Arc::new(Event::from_publication(publication, self.log.end() + 1, time));
+        self.log.append(Arc::clone(&event), &self.policy);
+        if self.policy.retain != Retain::None {
+            self.values.get_or_insert_default().apply(&event, &self.policy);
+        }
+        if let Some(key) = key {
+            self.keys.get_or_insert_default().insert(&key, event.offset, step.limits, step.now);
+        }
+        if self.subscribed {
+            step.deliver.deliver(step.room, Delivery::Event { epoch: self.epoch.clone(), event });
+        }
+        Ok(self.position())
+    }
+
+    /// Ends the hold of a publish that found no memory.
+    pub(super) fn release(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// A part of the log.
+    pub(super) fn history(&self, query: &HistoryQuery) -> History {
+        self.log.query(&self.epoch, query)
+    }
+
+    /// The retained values.
+    pub(super) fn retained(&mut self, room: &Room) -> Retained {
+        let Position { epoch, offset } = self.position();
+        let events = self.values.as_mut().map(|values| values.list(&self.policy)).unwrap_or_default();
+        Retained { room: room.clone(), epoch, offset, events }
+    }
+
+    /// Adds a member where the policy tracks them.
+    pub(super) fn join(&mut self, room: &Room, member: &Member, deliver: &dyn Deliver) {
+        if self.policy.presence != PresenceMode::Off && self.members.join(member) {
+            self.tell(room, Delivery::Joined(member.clone()), deliver);
+        }
+    }
+
+    /// Removes a member.
+    pub(super) fn leave(&mut self, room: &Room, member: &Member, deliver: &dyn Deliver) {
+        if let Some(member) = self.members.leave(&member.connection) {
+            self.tell(room, Delivery::Left(member), deliver);
+        }
+    }
+
+    fn tell(&self, room: &Room, delivery: Delivery, deliver: &dyn Deliver) {
+        if self.subscribed && self.policy.presence == PresenceMode::Events {
+            deliver.deliver(room, delivery);
+        }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// [`Self::bytes`], every part counted anew.
+    pub(super) fn bytes_anew(&self) -> usize {
+        size_of::<Self>()
+            + self.log.bytes_anew()
+            + self.values.as_ref().map_or(0, |values| values.bytes_anew())
+            + self.keys.as_ref().map_or(0, |keys| keys.bytes_anew())
+            + self.members.bytes_anew()
+    }
+}

@@ -1,0 +1,310 @@
+//! The task of one connection: reads what comes, writes what waits. A fan-out never passes through here.
+//!
+//! Always holds: whatever ends the task, a panic included, takes its one connection off the worker.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    ops::ControlFlow,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use super::{
+    Key, Worker,
+    connection::{Connection, State},
+    lane::Lane,
+};
+use crate::{
+    auth::Grant,
+    broker::{BrokerError, HistoryQuery},
+    model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room},
+    protocol::{Message, WireFormat},
+    session::{Action, ConnectionId, Session, Verdict},
+    transport::{
+        socket::{Read, Socket},
+        websocket::{self, Incoming, Reader, Role},
+    },
+};
+
+/// The most members of one presence answer.
+const PRESENCE_LIMIT: usize = 1_000;
+
+/// The most bytes of one history answer.
+const HISTORY_BYTES: usize = 1024 * 1024;
+
+/// How often a connection may read before others have their turn.
+const READS: usize = 8;
+
+/// Drives one connection to its end.
+pub struct Drive {
+    worker: Rc<RefCell<Worker>>,
+    key: Key,
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.worker.borrow_mut().drive(self.key, cx)
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        // Taken while the pod is torn down: nobody is left to care.
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            worker.remove(self.key);
+        }
+    }
+}
+
+impl Worker {
+    /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
+    pub fn adopt(this: &Rc<RefCell<Self>>, socket: Socket, format: WireFormat, grant: Grant, early: &[u8]) -> Drive {
+        let mut worker = this.borrow_mut();
+        let now_ms = worker.now_ms();
+        let id = worker.new_connection_id();
+        let session = Session::new(id, grant, &worker.limits, now_ms);
+        let welcome = session.welcome(&worker.limits);
+        let reader = Reader::new(Role::Server, format.window_bits.is_some());
+        let connection = Box::new(Connection::new(socket, reader, format, session, now_ms));
+        let key = worker.connections.insert(connection) as Key;
+        worker.watch_connection(key, id);
+        worker.reply(key, &welcome, None);
+        if !early.is_empty() {
+            worker.buffers.plain.extend_from_slice(early);
+            worker.received(key);
+        }
+        drop(worker);
+        Drive { worker: Rc::clone(this), key }
+    }
+
+    /// Takes a connection off.
+    fn remove(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        for subscription in std::mem::take(&mut connection.subscriptions) {
+            self.leave(key, subscription);
+        }
+        let connection = self.connections.remove(key as usize);
+        let disconnect = connection.closed_with;
+        self.services.gate.leave();
+        self.services.metrics.disconnected(disconnect);
+        let (code, totals) = (disconnect.map(Disconnect::code), connection.totals);
+        tracing::debug!(
+            connection = %connection.session.id,
+            code,
+            messages_in = totals.messages_in,
+            frames_out = totals.frames_out,
+            "connection ended"
+        );
+    }
+
+    /// Writes what waits and reads what came. `Ready`: the connection is over.
+    fn drive(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.driven_by(cx.waker());
+        }
+        for _ in 0..READS {
+            let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(()) };
+            if connection.state == State::Gone {
+                return Poll::Ready(());
+            }
+            let waited = connection.owed() > 0;
+            match connection.poll_drain(cx, &mut self.encoder, &mut self.buffers.sealed) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if waited => {
+                    self.catch_up(key);
+                    continue;
+                }
+                Poll::Ready(Ok(())) => {}
+                // Who does not read its replies is not asked for more commands.
+                Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            let Poll::Ready(read) = connection.socket.poll_read(cx, &mut self.buffers) else { return Poll::Pending };
+            let Ok(read) = read else {
+                self.buffers.plain.clear();
+                return Poll::Ready(());
+            };
+            self.received(key);
+            if read == Read::Closed {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes what was read and opened to the session.
+    fn received(&mut self, key: Key) {
+        let mut plain = std::mem::take(&mut self.buffers.plain);
+        let now_ms = self.now_ms();
+        if let Some(connection) = self.connections.get_mut(key as usize)
+            && connection.state == State::Open
+            && !plain.is_empty()
+        {
+            connection.heard_ms = now_ms;
+            let idle = Reader::new(Role::Server, false);
+            let mut reader = std::mem::replace(&mut connection.reader, idle);
+            let mut inflater = self.inflater.take().unwrap_or_default();
+            let limits = self.message_limits;
+            let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
+            inflater.shrink();
+            self.inflater = Some(inflater);
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.reader = reader;
+            }
+            if let Err(disconnect) = end {
+                self.close(key, disconnect);
+            }
+        }
+        plain.clear();
+        plain.shrink_to(64 * 1024);
+        self.buffers.plain = plain;
+    }
+
+    fn incoming(&mut self, key: Key, incoming: Incoming<'_>) -> ControlFlow<()> {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let message = match incoming {
+            Incoming::Text(text) => Message::Text(text),
+            Incoming::Binary(bytes) => Message::Binary(bytes),
+            Incoming::Ping(payload) => {
+                return match connection.session.control_frame(&self.limits, now_ms) {
+                    Verdict::Fine => {
+                        let mut pong = Vec::new();
+                        websocket::pong_frame(payload, &mut pong);
+                        match connection.say_urgent(&pong, &mut self.buffers.sealed, &self.services.budget) {
+                            Ok(()) => ControlFlow::Continue(()),
+                            Err(_) => ControlFlow::Break(()),
+                        }
+                    }
+                    Verdict::Limited => ControlFlow::Continue(()),
+                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                };
+            }
+            Incoming::Pong(_) => {
+                return match connection.session.control_frame(&self.limits, now_ms) {
+                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                    Verdict::Fine | Verdict::Limited => ControlFlow::Continue(()),
+                };
+            }
+            Incoming::Close(_) => return self.stop(key, Disconnect::Normal),
+        };
+        connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
+        self.services.metrics.messages_in.increment(1);
+        let services = std::sync::Arc::clone(&self.services);
+        let dialect = services.dialects.get(connection.format.dialect);
+        let policy = |room: &Room| services.policy(room);
+        let (id, action) = connection.session.receive(message, dialect, policy, &self.limits, now_ms);
+        if let Action::Close(disconnect) = action {
+            return self.stop(key, disconnect);
+        }
+        self.act(key, id, action);
+        ControlFlow::Continue(())
+    }
+
+    fn stop(&mut self, key: Key, disconnect: Disconnect) -> ControlFlow<()> {
+        self.close(key, disconnect);
+        ControlFlow::Break(())
+    }
+
+    /// Does what a session asks for.
+    fn act(&mut self, key: Key, id: Option<CommandId>, action: Action) {
+        match action {
+            Action::Nothing | Action::Close(_) => {}
+            Action::Reply(reply) => self.reply(key, &reply, id.as_ref()),
+            Action::Subscribe(rooms) => self.subscribe(key, rooms, id.as_ref()),
+            Action::Unsubscribe(room) => self.unsubscribe(key, room, id.as_ref()),
+            Action::Publish(room, publication) => self.publish(key, id, room, publication),
+            Action::Presence(room) => {
+                let presence = std::sync::Arc::clone(&self.services.presence);
+                self.answer_later(key, id, async move {
+                    let list = presence.list(&room, PRESENCE_LIMIT).await;
+                    list.map(|list| Reply::Presence { room, list })
+                });
+            }
+            Action::History { room, since, limit } => {
+                let broker = std::sync::Arc::clone(&self.services.broker);
+                self.answer_later(key, id, async move {
+                    let query = HistoryQuery { since, until: None, max_events: limit, max_bytes: HISTORY_BYTES };
+                    let history = broker.history(&room, query).await?;
+                    let crate::broker::History { epoch, after, offset, complete, events, .. } = history;
+                    Ok(Reply::History { room, epoch, after, offset, complete, events })
+                });
+            }
+        }
+    }
+
+    /// Answers when the broker has.
+    fn answer_later(
+        &self,
+        key: Key,
+        id: Option<CommandId>,
+        answer: impl Future<Output = Result<Reply, BrokerError>> + 'static,
+    ) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let (me, name) = (self.me.clone(), connection.session.id);
+        tokio::task::spawn_local(async move {
+            let reply = answer.await.unwrap_or_else(|error| refusal(&error));
+            if let Some(worker) = me.upgrade() {
+                worker.borrow_mut().reply_to(key, name, &reply, id.as_ref());
+            }
+        });
+    }
+
+    fn reply_to(&mut self, key: Key, name: ConnectionId, reply: &Reply, id: Option<&CommandId>) {
+        if self.connections.get(key as usize).is_some_and(|c| c.session.id == name) {
+            self.reply(key, reply, id);
+        }
+    }
+
+    /// Publishes in the order in which the connection asked.
+    fn publish(&mut self, key: Key, id: Option<CommandId>, room: Room, publication: Publication) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let name = connection.session.id;
+        let idle = connection.lane.is_none();
+        let lane = connection.lane.get_or_insert_default();
+        if !lane.push(id.clone(), room, publication) {
+            let message = format!("{} publishes wait for the broker: wait for their answers", Lane::MAX);
+            self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
+            return;
+        }
+        if !idle {
+            return;
+        }
+        let (me, broker) = (self.me.clone(), std::sync::Arc::clone(&self.services.broker));
+        tokio::task::spawn_local(async move {
+            loop {
+                let Some(worker) = me.upgrade() else { return };
+                let Some((id, room, publication)) = worker.borrow_mut().next_publish(key, name) else { return };
+                drop(worker);
+                let reply = broker.publish(&room, publication).await;
+                let reply = reply.map_or_else(|error| refusal(&error), Reply::Published);
+                let Some(worker) = me.upgrade() else { return };
+                worker.borrow_mut().reply_to(key, name, &reply, id.as_ref());
+            }
+        });
+    }
+
+    fn next_publish(&mut self, key: Key, name: ConnectionId) -> Option<(Option<CommandId>, Room, Publication)> {
+        let connection = self.connections.get_mut(key as usize).filter(|c| c.session.id == name)?;
+        let next = connection.lane.as_mut().and_then(|lane| lane.take());
+        if next.is_none() {
+            connection.lane = None;
+        }
+        next
+    }
+}
+
+/// What a client is told of a broker's failure.
+fn refusal(error: &BrokerError) -> Reply {
+    let code = match error {
+        BrokerError::Unavailable(_) => ErrorCode::Unavailable,
+        BrokerError::Unknown => ErrorCode::Unknown,
+        BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
+    };
+    Reply::Error { code, message: error.to_string(), room: None }
+}

@@ -1,0 +1,120 @@
+//! What all workers of a pod share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{Budget, Links, Recoveries};
+use crate::{
+    broker::{Broker, Presence},
+    config::{Config, Policies},
+    metrics::Metrics,
+    model::{Policy, Room},
+    protocol::Dialects,
+};
+
+/// What all workers of a pod share.
+pub struct Services {
+    /// What the operator decided; replaced as a whole on a reload.
+    pub config: ArcSwap<Config>,
+    /// How rooms behave; replaced with the configuration, and shared with the broker.
+    pub policies: Arc<ArcSwap<Policies>>,
+    /// The rooms' logs.
+    pub broker: Arc<dyn Broker>,
+    /// Who is where.
+    pub presence: Arc<dyn Presence>,
+    /// The queues between owners and workers.
+    pub links: Arc<Links>,
+    /// The account of bytes that queues hold.
+    pub budget: Arc<Budget>,
+    /// What clients missed.
+    pub recoveries: Recoveries,
+    /// The wire formats.
+    pub dialects: Arc<Dialects>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Whether and how many connections are taken in.
+    pub gate: Gate,
+}
+
+impl Services {
+    /// A room's policy now.
+    #[must_use]
+    pub fn policy(&self, room: &Room) -> Arc<Policy> {
+        self.policies.load().of(room)
+    }
+}
+
+/// Whether and how many connections are taken in.
+#[derive(Debug, Default)]
+pub struct Gate {
+    connections: AtomicUsize,
+    leaving: AtomicBool,
+    shut: AtomicBool,
+}
+
+/// Why a connection is refused before its upgrade, with 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The pod goes away.
+    #[error("this pod is draining")]
+    Draining,
+    /// As many connections as may be.
+    #[error("this pod has as many connections as it may")]
+    Connections,
+    /// The queues hold as much as they may.
+    #[error("this pod's queues hold as much as they may")]
+    Memory,
+}
+
+impl Gate {
+    /// Lets one more connection in, or says why not.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), Full> {
+        if self.shut.load(Ordering::Relaxed) {
+            return Err(Full::Draining);
+        }
+        if budget.is_spent() {
+            return Err(Full::Memory);
+        }
+        let entered = self.connections.fetch_add(1, Ordering::Relaxed);
+        if entered >= max_connections {
+            self.leave();
+            return Err(Full::Connections);
+        }
+        Ok(())
+    }
+
+    /// A connection has gone.
+    pub fn leave(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many connections are in.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The pod will go away: it says so, and still takes connections in until balancers have noticed.
+    pub fn drain_soon(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// No more connections from now on.
+    pub fn drain(&self) {
+        self.drain_soon();
+        self.shut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the pod goes away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+}

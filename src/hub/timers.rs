@@ -1,0 +1,235 @@
+//! What happens by the clock on a worker: pings to the silent, deadlines, empty rooms, a drain.
+
+use std::{cell::Cell, rc::Rc, time::Duration, time::Instant};
+
+use tokio::task::AbortHandle;
+
+use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
+use crate::{
+    model::{Disconnect, Reply},
+    session::ConnectionId,
+    transport::websocket,
+};
+
+/// How often a worker looks at its wheel.
+pub const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
+
+/// What waits on the wheel.
+pub enum Timed {
+    /// A connection's next look: is it silent, should it be gone?
+    Connection(Key, ConnectionId),
+    /// A connection's moment in a drain.
+    Leave(Key, ConnectionId),
+    /// A task that must have ended by then: a handshake, a request head.
+    Task(Deadline),
+}
+
+/// A deadline that its task may move.
+#[derive(Clone)]
+pub struct Deadline {
+    at_ms: Rc<Cell<u64>>,
+    task: Rc<Cell<Option<AbortHandle>>>,
+}
+
+impl Deadline {
+    /// A deadline in milliseconds since the worker began.
+    #[must_use]
+    pub fn new(at_ms: u64) -> Self {
+        Self { at_ms: Rc::new(Cell::new(at_ms)), task: Rc::default() }
+    }
+
+    /// Moves it.
+    pub fn set(&self, at_ms: u64) {
+        self.at_ms.set(at_ms);
+    }
+
+    /// Names the task that ends when it passes.
+    pub fn ends(&self, task: AbortHandle) {
+        self.task.set(Some(task));
+    }
+}
+
+/// A drain in progress: hints go out in slices.
+pub struct DrainRun {
+    next: usize,
+    window: Duration,
+}
+
+impl Worker {
+    /// How long a room without members stays, so that a reloading page finds it.
+    const LINGER: Duration = Duration::from_secs(10);
+    /// How long a closing connection may take to close.
+    const CLOSE_MS: u64 = 5_000;
+    /// How many clients a slice of a drain tells.
+    const DRAIN_STRIDE: usize = 256;
+
+    /// Everything that is due by the clock.
+    pub fn tick(&mut self) {
+        let (now, now_ms) = (Instant::now(), self.now_ms());
+        self.refresh_config();
+        while let Some(due) = self.wheel.turn(now_ms) {
+            for timed in due {
+                match timed {
+                    Timed::Connection(key, id) => self.look_at(key, id, now_ms),
+                    Timed::Leave(key, id) => {
+                        if self.is(key, id) {
+                            self.close(key, Disconnect::Restart);
+                        }
+                    }
+                    Timed::Task(deadline) => self.enforce(deadline, now_ms),
+                }
+            }
+        }
+        for number in std::mem::take(&mut self.unasked) {
+            if self.rooms.contains(number as usize) {
+                self.ask_owner(number);
+            }
+        }
+        self.sweep(now);
+        self.services.recoveries.forget_old(now);
+        self.report();
+    }
+
+    /// Watches over a task until a deadline that it may move.
+    pub fn watch(&mut self, deadline: Deadline) {
+        self.wheel.schedule(deadline.at_ms.get(), Timed::Task(deadline));
+    }
+
+    fn enforce(&mut self, deadline: Deadline, now_ms: u64) {
+        let Some(task) = deadline.task.take() else { return };
+        if task.is_finished() {
+            return;
+        }
+        if deadline.at_ms.get() <= now_ms {
+            task.abort();
+            return;
+        }
+        deadline.ends(task);
+        self.watch(deadline);
+    }
+
+    fn is(&self, key: Key, id: ConnectionId) -> bool {
+        self.connections.get(key as usize).is_some_and(|c| c.session.id == id)
+    }
+
+    /// Starts a connection's place on the wheel.
+    pub(super) fn watch_connection(&mut self, key: Key, id: ConnectionId) {
+        let at = self.now_ms() + self.limits.ping_interval_ms;
+        self.wheel.schedule(at, Timed::Connection(key, id));
+    }
+
+    /// A closing connection gets a moment to say goodbye.
+    pub(super) fn expect_end(&mut self, key: Key) {
+        let at = self.now_ms() + Self::CLOSE_MS;
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.heard_ms = self.began.elapsed().as_millis() as u64;
+            let id = connection.session.id;
+            self.wheel.schedule(at, Timed::Connection(key, id));
+        }
+    }
+
+    /// Pings a silent connection, closes one that stayed silent, ends one that does not close.
+    fn look_at(&mut self, key: Key, id: ConnectionId, now_ms: u64) {
+        let ping_ms = self.limits.ping_interval_ms;
+        let pong_ms = self.config().timeouts.pong.as_millis() as u64;
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if connection.session.id != id {
+            return;
+        }
+        let silent = now_ms.saturating_sub(connection.heard_ms);
+        let next = match connection.state {
+            State::Gone => return,
+            State::Closing if silent >= Self::CLOSE_MS => {
+                connection.state = State::Gone;
+                connection.wake();
+                return;
+            }
+            State::Closing => return,
+            State::Open if silent >= ping_ms + pong_ms => {
+                self.close(key, Disconnect::PingTimeout);
+                return;
+            }
+            State::Open if silent >= ping_ms => {
+                let mut ping = Vec::new();
+                websocket::ping_frame(b"", &mut ping);
+                if connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err() {
+                    connection.wake();
+                }
+                // Looked at again when its answer is late; whoever answers is silent for less than this by then.
+                connection.heard_ms + ping_ms + pong_ms
+            }
+            State::Open => connection.heard_ms + ping_ms,
+        };
+        self.wheel.schedule(next, Timed::Connection(key, id));
+    }
+
+    /// Lets go of rooms that nobody came back to.
+    fn sweep(&mut self, now: Instant) {
+        while let Some(&(since, number)) = self.emptied.front()
+            && now.duration_since(since) >= Self::LINGER
+        {
+            self.emptied.pop_front();
+            let Some(local) = self.rooms.get_mut(number as usize) else { continue };
+            if local.empty_since != Some(since) {
+                continue;
+            }
+            if !local.is_idle() || local.healing {
+                local.empty_since = None;
+                self.note_if_empty(number);
+                continue;
+            }
+            let name = local.name.clone();
+            if !self.services.links.tell_owner(&name, ToOwner::Leave(name.clone(), self.index)) {
+                local.empty_since = None;
+                self.note_if_empty(number);
+                return;
+            }
+            self.rooms.remove(number as usize);
+            self.names.remove(&name);
+        }
+        if self.rooms.is_empty() && self.rooms.capacity() > 1_024 {
+            self.rooms.shrink_to_fit();
+            self.names.shrink_to_fit();
+        }
+    }
+
+    fn report(&mut self) {
+        let Services { metrics, budget, gate, .. } = &*self.services;
+        metrics.held_bytes.set(budget.held() as f64);
+        metrics.connections.set(gate.connections() as f64);
+        metrics.bytes_plain.increment(std::mem::take(&mut self.encoder.bytes_plain));
+        metrics.bytes_framed.increment(std::mem::take(&mut self.encoder.bytes_framed));
+    }
+
+    /// Begins to send everybody away, each at its own moment in the window.
+    pub fn begin_drain(&mut self, window: Duration) {
+        self.drain = Some(DrainRun { next: 0, window });
+    }
+
+    /// Tells some more clients when to come back elsewhere. Returns whether more are to be told.
+    pub fn drain_slice(&mut self) -> bool {
+        let Some(run) = &mut self.drain else { return false };
+        let window_ms = run.window.as_millis() as u64;
+        let from = run.next;
+        run.next += Self::DRAIN_STRIDE;
+        let to = run.next;
+        if from >= self.connections.capacity() {
+            self.drain = None;
+            return false;
+        }
+        let now_ms = self.now_ms();
+        for slot in from..to {
+            let Some(connection) = self.connections.get(slot) else { continue };
+            let (key, id) = (slot as Key, connection.session.id);
+            // Connection names are spread evenly: as good a die as any, and none to seed.
+            let after_ms = if window_ms == 0 { 0 } else { id.0 % window_ms };
+            self.reply(key, &Reply::Reconnect { after_ms }, None);
+            if window_ms == 0 {
+                self.close(key, Disconnect::Restart);
+            } else {
+                self.wheel.schedule(now_ms + after_ms, Timed::Leave(key, id));
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,306 @@
+//! What one worker's event loop owns: its connections, its members' places, its scratch.
+//!
+//! One thread, no locks: everything here is reached through one `&mut`. Never waits; what must wait is a local task that
+//! comes back with an answer. Always holds: a connection is removed by its own task's end and nowhere else.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Instant,
+};
+
+use slab::Slab;
+
+use super::{
+    Broadcast, Content, Encoder, Services,
+    connection::{Connection, State},
+    frame::Range,
+    members::Key,
+    recoveries::Missed,
+    room::LocalRoom,
+    wheel::Wheel,
+};
+use crate::{
+    config::Config,
+    model::{CommandId, Disconnect, Limits, Position, Reply, Room, Since},
+    session::{ConnectionId, SessionLimits},
+    transport::{
+        socket::Buffers,
+        websocket::{Inflater, MessageLimits},
+    },
+};
+
+/// A worker's own half of the hub.
+pub struct Worker {
+    pub(super) me: Weak<RefCell<Self>>,
+    /// Its number.
+    pub index: usize,
+    /// What it shares with the others.
+    pub services: Arc<Services>,
+    /// The buffers of all its sockets.
+    pub buffers: Buffers,
+    pub(super) inflater: Option<Inflater>,
+    pub(super) encoder: Encoder,
+    pub(super) connections: Slab<Box<Connection>>,
+    pub(super) rooms: Slab<LocalRoom>,
+    pub(super) names: HashMap<Room, u32>,
+    /// Rooms with a fan-out in progress, in turn.
+    pub(super) active: VecDeque<u32>,
+    /// Rooms whose owner's queue was full.
+    pub(super) unasked: Vec<u32>,
+    /// Rooms that somebody was the last to leave, and when.
+    pub(super) emptied: VecDeque<(Instant, u32)>,
+    pub(super) wheel: Wheel<super::timers::Timed>,
+    pub(super) began: Instant,
+    /// The configuration that the cached values below are from.
+    config: Arc<Config>,
+    pub(super) limits: SessionLimits,
+    pub(super) message_limits: MessageLimits,
+    pub(super) owed_limit: usize,
+    next_id: u64,
+    pub(super) drain: Option<super::timers::DrainRun>,
+}
+
+impl Worker {
+    /// A worker without connections.
+    #[must_use]
+    pub fn new(index: usize, services: Arc<Services>) -> Rc<RefCell<Self>> {
+        let config = services.config.load_full();
+        let encoder =
+            Encoder::new(Arc::clone(&services.dialects), config.compression.level, Arc::clone(&services.budget));
+        // Connections are named from a random start, apart for each worker: unique, and not to be guessed.
+        let next_id = getrandom::u64().unwrap_or_else(|_| Instant::now().elapsed().as_nanos() as u64);
+        Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                me: me.clone(),
+                index,
+                services,
+                buffers: Buffers::default(),
+                inflater: None,
+                encoder,
+                connections: Slab::new(),
+                rooms: Slab::new(),
+                names: HashMap::new(),
+                active: VecDeque::new(),
+                unasked: Vec::new(),
+                emptied: VecDeque::new(),
+                wheel: Wheel::new(),
+                began: Instant::now(),
+                limits: session_limits(&config),
+                message_limits: message_limits(&config),
+                owed_limit: config.limits.send_queue,
+                config,
+                next_id,
+                drain: None,
+            })
+        })
+    }
+
+    /// Milliseconds since the worker began: the coarse clock of sessions and timers.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The configuration as of the last tick.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Takes over a reloaded configuration.
+    pub(super) fn refresh_config(&mut self) {
+        let config = self.services.config.load();
+        if Arc::ptr_eq(&config, &self.config) {
+            return;
+        }
+        self.config = Arc::clone(&config);
+        self.limits = session_limits(&config);
+        self.message_limits = message_limits(&config);
+        self.owed_limit = config.limits.send_queue;
+    }
+
+    /// A name for a new connection. Multiplying by an odd constant visits every number once, far apart.
+    pub fn new_connection_id(&mut self) -> ConnectionId {
+        self.next_id = self.next_id.wrapping_add(1);
+        ConnectionId(self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// How many connections it has.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// What the session limits are now.
+    #[must_use]
+    pub fn session_limits(&self) -> SessionLimits {
+        self.limits
+    }
+
+    /// A room's owner sent something for its members.
+    pub fn broadcast(&mut self, room: &Room, broadcast: Arc<Broadcast>) {
+        let Some(&number) = self.names.get(room) else { return };
+        let local = &mut self.rooms[number as usize];
+        if local.run.is_none() && local.backlog.is_empty() && !local.healing {
+            self.begin(number, broadcast);
+        } else if local.backlog.len() < LocalRoom::MAX_BACKLOG {
+            local.backlog.push_back(broadcast);
+        }
+    }
+
+    /// A room's owner says where the room stands: what lies between was lost on the way.
+    pub fn tip(&mut self, room: &Room, tip: Position) {
+        let Some(&number) = self.names.get(room) else { return };
+        let local = &self.rooms[number as usize];
+        let quiet = local.run.is_none() && local.backlog.is_empty() && !local.healing;
+        if quiet && local.position.as_ref().is_some_and(|p| p.offset < tip.offset) {
+            self.heal(number, tip);
+        }
+    }
+
+    /// Starts a fan-out, or fills the hole before it first.
+    fn begin(&mut self, number: u32, broadcast: Arc<Broadcast>) {
+        let local = &mut self.rooms[number as usize];
+        if let (Content::Events(batch), Some(position)) = (&broadcast.content, &local.position)
+            && batch.after != position.offset
+        {
+            if batch.epoch == position.epoch && batch.offset <= position.offset {
+                self.next_in_backlog(number);
+                return;
+            }
+            let until = Position::new(batch.epoch.clone(), batch.after);
+            local.backlog.push_front(broadcast);
+            self.heal(number, until);
+            return;
+        }
+        local.begin(broadcast, Instant::now());
+        let reached = local.position.as_ref().map_or(0, |p| p.offset);
+        let (ready, ahead) =
+            local.ahead.drain(..).partition(|a| a.since.as_ref().is_none_or(|since| since.offset <= reached));
+        local.ahead = ahead;
+        self.active.push_back(number);
+        let ready: Vec<super::room::Arrival> = ready;
+        for arrival in ready {
+            self.arrive(number, arrival);
+        }
+    }
+
+    /// A room's fan-out is over.
+    pub(super) fn finish_run(&mut self, number: u32) {
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(run) = local.run.take() else { return };
+        let mut moved = Vec::new();
+        local.members.unpin(|key, place| moved.push((key, place)));
+        for (key, place) in moved {
+            self.place(key, number, place);
+        }
+        let metrics = &self.services.metrics;
+        metrics.frames.increment(run.receivers);
+        metrics.deliveries.increment(run.receivers * run.broadcast.events() as u64);
+        metrics.fan_out.record(run.began.elapsed());
+        if matches!(run.broadcast.content, Content::Events(_)) {
+            metrics.publish_to_write.record(run.broadcast.arrived.elapsed());
+        }
+        drop(run);
+        self.note_if_empty(number);
+        self.next_in_backlog(number);
+    }
+
+    fn next_in_backlog(&mut self, number: u32) {
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        if local.healing || local.run.is_some() {
+            return;
+        }
+        if let Some(next) = local.backlog.pop_front() {
+            self.begin(number, next);
+        }
+    }
+
+    /// Fills a hole in a room's stream from history, for all members at once; or tells them that it is gone.
+    fn heal(&mut self, number: u32, until: Position) {
+        let local = &mut self.rooms[number as usize];
+        let Some(position) = local.position.clone() else { return };
+        local.healing = true;
+        self.services.metrics.holes.increment(1);
+        let (services, room, policy) = (Arc::clone(&self.services), local.name.clone(), Arc::clone(&local.policy));
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let since = Since { epoch: position.epoch, offset: position.offset };
+            let missed = services.recoveries.missed(&*services.broker, &policy, &room, &since, &until).await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            let Some(&number) = worker.names.get(&room) else { return };
+            let local = &mut worker.rooms[number as usize];
+            local.healing = false;
+            match missed {
+                Ok(Missed::All(broadcasts)) => {
+                    for broadcast in broadcasts.into_iter().rev() {
+                        local.backlog.push_front(broadcast);
+                    }
+                }
+                Ok(Missed::Gone) | Err(_) => {
+                    let Position { epoch, offset } = until;
+                    let range = Range { room: room.clone(), epoch, after: since.offset, offset };
+                    let gap = Broadcast::new(Content::Gap(range), policy, Instant::now());
+                    local.backlog.push_front(Arc::new(gap));
+                }
+            }
+            worker.next_in_backlog(number);
+        });
+    }
+
+    /// Says something to one connection.
+    pub fn reply(&mut self, key: Key, reply: &Reply, id: Option<&CommandId>) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if connection.state != State::Open {
+            return;
+        }
+        let said = connection.reply(reply, id, &mut self.encoder, &mut self.buffers, &self.services.budget);
+        if said.is_err() {
+            connection.wake();
+        } else if connection.owed() > 2 * self.owed_limit {
+            // Replies alone filled the queue: whoever asks for more than it reads goes.
+            self.close(key, Disconnect::Slow);
+        }
+    }
+
+    /// Closes a connection: it leaves its rooms now, its socket goes when the client has heard of it.
+    pub fn close(&mut self, key: Key, disconnect: Disconnect) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if connection.state != State::Open {
+            return;
+        }
+        connection.close(disconnect, &mut self.buffers.sealed, &self.services.budget);
+        let subscriptions = std::mem::take(&mut connection.subscriptions);
+        for subscription in subscriptions {
+            self.leave(key, subscription);
+        }
+        self.expect_end(key);
+    }
+
+    /// Has a connection's own task look at it.
+    pub(super) fn wake(&self, key: Key) {
+        if let Some(connection) = self.connections.get(key as usize) {
+            connection.wake();
+        }
+    }
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    SessionLimits {
+        told: Limits {
+            max_message_bytes: config.limits.max_message,
+            max_rooms: config.limits.max_rooms,
+            commands_per_second: config.limits.commands_per_second,
+            command_burst: config.limits.command_burst,
+        },
+        ping_interval_ms: u64::try_from(config.timeouts.ping.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn message_limits(config: &Config) -> MessageLimits {
+    MessageLimits { max_message: config.limits.max_message, max_fragments: config.limits.max_fragments }
+}

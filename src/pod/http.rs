@@ -1,0 +1,74 @@
+//! Requests on the public listeners that are no WebSocket: served by hyper on the worker that accepted them.
+//!
+//! Always holds: an upgrade that comes later on a kept-alive connection takes the socket back from hyper and ends where
+//! an upgrade at once ends.
+
+use std::{cell::RefCell, convert::Infallible, rc::Rc};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::rt::TokioTimer;
+
+use crate::{
+    hub::Worker,
+    transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
+};
+
+use super::greet::{adopt_upgraded, plain_answer, upgrade};
+
+/// Serves a socket of which `received` was read already, in a task of its own.
+pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
+    let (idle, max_head) = {
+        let this = worker.borrow();
+        let config = this.config();
+        (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
+    };
+    let service = service_fn(move |request| {
+        let answer = answer(&worker, request);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let io = HttpIo::new(socket, received);
+    tokio::task::spawn_local(async move {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_buf_size(max_head.max(8 * 1024))
+            .serve_connection(io, service)
+            .with_upgrades();
+        // What a client does to its own connection is not the pod's news.
+        let _ = connection.await;
+    });
+}
+
+fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<String> {
+    if asks_for_websocket(request.headers()) {
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        return match upgrade(worker, &request) {
+            Ok((response, format)) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format));
+                response.map(|()| String::new())
+            }
+            Err(refusal) => refusal,
+        };
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/") => plain_answer(
+            StatusCode::OK,
+            "roomcast: connect a WebSocket to /ws (subprotocol roomcast.v1) and send {\"type\":\"subscribe\",\"room\":\"…\"}",
+        ),
+        (_, "/ws") => plain_answer(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint: ask for an upgrade"),
+        _ => plain_answer(StatusCode::NOT_FOUND, "there is nothing here"),
+    }
+}
+
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, format: crate::protocol::WireFormat) {
+    let parts = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok());
+    let Some(parts) = parts else {
+        worker.borrow().services.gate.leave();
+        return;
+    };
+    let (socket, ahead) = parts.io.into_parts();
+    let early = [&parts.read_buf[..], &ahead].concat();
+    let drive = adopt_upgraded(&worker, socket, format, &early);
+    drive.await;
+}

@@ -1,0 +1,339 @@
+//! The composition root: builds everything, in the order in which it depends on each other, and takes it down again.
+//!
+//! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
+//! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
+
+mod greet;
+mod http;
+mod thread;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use roomcast_certs::{Rotation, RotationError, Source};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::LocalSet,
+};
+
+use crate::{
+    api::Api,
+    broker::{BrokerError, memory},
+    config::{Bind, Config, Tls},
+    hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
+    metrics::{Metrics, SECONDS},
+    protocol::Dialects,
+    transport::listen::{SocketOptions, listen, reserve},
+};
+use greet::Door;
+use thread::{Phase, Thread};
+
+/// Why a pod did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No certificate.
+    #[error(transparent)]
+    Certificate(#[from] RotationError),
+    /// rustls refuses the configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The operating system gives no thread or event loop.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The metrics cannot be set up.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Where a pod listens, ports resolved.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// With TLS.
+    pub tls: Vec<SocketAddr>,
+    /// Without.
+    pub plain: Vec<SocketAddr>,
+    /// API, health, metrics.
+    pub internal: Vec<SocketAddr>,
+}
+
+/// A running pod.
+pub struct Pod {
+    addresses: Addresses,
+    services: Arc<Services>,
+    certificate: Option<Arc<Rotation>>,
+    phase: watch::Sender<Phase>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pod {
+    /// Starts a pod. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let certificate = config.tls.as_ref().map(certificate).transpose()?;
+        let door = match &certificate {
+            Some(rotation) => {
+                let resolver: Arc<Rotation> = Arc::clone(rotation);
+                Some(Door::Tls(Arc::new(roomcast_certs::server_config(resolver)?)))
+            }
+            None => None,
+        };
+        let workers = config.workers;
+        let options =
+            SocketOptions { send_buffer: config.socket.send_buffer, notsent_lowat: config.socket.notsent_lowat };
+        let mut addresses = Addresses::default();
+        let mut listeners: Vec<Vec<(TcpListener, Door)>> = (0..workers).map(|_| Vec::new()).collect();
+        for (binds, bound, door) in [
+            (&config.listen, &mut addresses.tls, door),
+            (&config.plain_listen, &mut addresses.plain, Some(Door::Plain)),
+        ] {
+            let Some(door) = door else { continue };
+            for address in reserve_all(binds)? {
+                for own in &mut listeners {
+                    let listener = listen(address, &options).map_err(|error| StartError::Listen { address, error })?;
+                    own.push((listener, door.clone()));
+                }
+                bound.push(address);
+            }
+        }
+        let mut internal = Vec::new();
+        for address in reserve_all(&config.internal_listen)? {
+            let listener = listen(address, &SocketOptions::default());
+            internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
+            addresses.internal.push(address);
+        }
+
+        let (metrics, handle) = metrics()?;
+        let (links, inboxes) = Links::new(workers);
+        let links = Arc::new(links);
+        let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
+        let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
+        let broker =
+            Arc::new(memory::Memory::new(limits, Arc::clone(&policies), links.clone(), Arc::new(unix_millis))?);
+        let services = Arc::new(Services {
+            budget: Arc::new(Budget::new(config.memory_budget)),
+            config: ArcSwap::from_pointee(config),
+            policies,
+            broker: broker.clone(),
+            presence: broker.clone(),
+            links,
+            recoveries: Recoveries::default(),
+            dialects: Arc::new(Dialects::default()),
+            metrics,
+            gate: Gate::default(),
+        });
+
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let mut threads = Vec::new();
+        for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
+            let thread = Thread { index, listeners, services: Arc::clone(&services), inboxes, phase: watched.clone() };
+            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                if let Err(error) = thread.run() {
+                    tracing::error!(%error, index, "a worker could not start");
+                }
+            })?);
+        }
+        let api = Api::new(Arc::clone(&services), handle);
+        let beside = Beside { api, internal, broker, certificate: certificate.clone(), phase: watched };
+        threads.push(std::thread::Builder::new().name("beside".into()).spawn(move || {
+            if let Err(error) = beside.run() {
+                tracing::error!(%error, "the API could not start");
+            }
+        })?);
+        Ok(Self { addresses, services, certificate, phase, threads })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What its workers share.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Takes over a configuration as far as that is possible while running, and looks at the certificate.
+    pub fn reload(&self, config: Config) {
+        self.services.policies.store(Arc::new(config.policies.clone()));
+        self.services.config.store(Arc::new(config));
+        self.reload_certificate();
+    }
+
+    /// Looks at the certificate's files now.
+    pub fn reload_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            // A broken file is logged there, and the old certificate stays.
+            let _ = certificate.reload(SystemTime::now());
+        }
+    }
+
+    /// Sends everybody away and ends: `delay` for balancers to notice, `window` for clients to go.
+    pub async fn drain(self, delay: Duration, window: Duration) {
+        self.services.gate.drain_soon();
+        tokio::time::sleep(delay).await;
+        self.services.gate.drain();
+        self.phase.send_replace(Phase::Closed);
+        for worker in 0..self.services.links.workers() {
+            while !self.services.links.tell_worker(worker, ToWorker::Drain(window)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        // A moment beyond the window for the last closes to be answered, then whoever is left is cut off.
+        let end = tokio::time::Instant::now() + window + Duration::from_secs(6);
+        while self.services.gate.connections() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.stop();
+    }
+
+    /// Ends at once.
+    pub fn stop(mut self) {
+        self.phase.send_replace(Phase::Ended);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs a pod until SIGTERM or SIGINT has drained it; a second one ends it at once. SIGHUP calls `reload`.
+///
+/// # Errors
+/// [`StartError`].
+pub fn serve(
+    config: Config,
+    mut reload: impl FnMut() -> Option<Config>,
+    started: impl FnOnce(&Pod),
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hup = signal(SignalKind::hangup())?;
+        let pod = Pod::start(config)?;
+        started(&pod);
+        loop {
+            tokio::select! {
+                () = either(&mut term, &mut int) => break,
+                _ = hup.recv() => match reload() {
+                    Some(config) => pod.reload(config),
+                    None => pod.reload_certificate(),
+                },
+            }
+        }
+        let drain = pod.services.config.load().drain;
+        tracing::info!(delay = ?drain.delay, window = ?drain.window, "draining; a second signal ends at once");
+        tokio::select! {
+            () = pod.drain(drain.delay, drain.window) => {}
+            () = either(&mut term, &mut int) => tracing::warn!("ended before the drain was over"),
+        }
+        tracing::info!("ended");
+        Ok(())
+    })
+}
+
+async fn either(term: &mut Signal, int: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// What runs beside the workers: the API, and what is looked at now and then.
+struct Beside {
+    api: Api,
+    internal: Vec<TcpListener>,
+    broker: Arc<memory::Memory>,
+    certificate: Option<Arc<Rotation>>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Beside {
+    fn run(mut self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, async move {
+            for listener in self.internal {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                tokio::task::spawn_local(self.api.clone().serve(listener));
+            }
+            let (broker, certificate) = (self.broker, self.certificate);
+            tokio::task::spawn_local(async move {
+                let mut seconds = 0_u64;
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    seconds += 1;
+                    broker.sweep();
+                    if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
+                        && let Some(certificate) = &certificate
+                    {
+                        let _ = certificate.poll(SystemTime::now());
+                    }
+                }
+            });
+            let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
+            Ok(())
+        })
+    }
+}
+
+fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
+    let source = match tls {
+        Tls::Files { cert, key } => Source::Files { cert: cert.clone(), key: key.clone() },
+        Tls::Development { state_dir } => Source::Development { dir: state_dir.clone() },
+    };
+    Ok(Arc::new(Rotation::start(source, SystemTime::now())?))
+}
+
+fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
+    let mut reserved = Vec::new();
+    // Both halves of `localhost:0` get one port.
+    let mut port = None;
+    for bind in binds {
+        let mut address = bind.address;
+        if let (0, Some(port)) = (address.port(), port) {
+            address.set_port(port);
+        }
+        match reserve(address) {
+            Ok(address) => {
+                port = Some(address.port());
+                reserved.push(address);
+            }
+            Err(error) if bind.optional => tracing::debug!(%address, %error, "not listening there"),
+            Err(error) => return Err(StartError::Listen { address, error }),
+        }
+    }
+    Ok(reserved)
+}
+
+/// Metrics of this pod alone, so that several pods of one process do not share them.
+fn metrics() -> Result<(Metrics, PrometheusHandle), StartError> {
+    let recorder =
+        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.build_recorder();
+    let handle = recorder.handle();
+    Ok((metrics::with_local_recorder(&recorder, Metrics::default), handle))
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}

@@ -1,0 +1,136 @@
+//! One worker's thread: its event loop, its listeners, its two halves of the hub.
+
+use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener as Listener,
+    sync::{mpsc::Receiver, watch},
+    task::{LocalSet, yield_now},
+};
+
+use crate::hub::{Inboxes, Owner, Services, TICK, ToWorker, Worker};
+
+use super::greet::{Door, greet};
+
+/// How long `accept` rests when the process is out of files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a worker's thread is given.
+pub struct Thread {
+    /// The worker's number.
+    pub index: usize,
+    /// Its own listeners.
+    pub listeners: Vec<(TcpListener, Door)>,
+    /// What it shares with the others.
+    pub services: Arc<Services>,
+    /// Its queues.
+    pub inboxes: Inboxes,
+    /// Says when listeners close, and when all ends.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// The pod's life, as its threads need to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Connections are accepted.
+    Serving,
+    /// They are not; those that are here go at their moment.
+    Closed,
+    /// Everything ends.
+    Ended,
+}
+
+impl Thread {
+    /// Runs until the pod ends.
+    ///
+    /// # Errors
+    /// The event loop or a listener could not be set up.
+    pub fn run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let local = LocalSet::new();
+        let result = local.block_on(&runtime, self.serve());
+        // Connections that are left end here, with their worker.
+        drop(local);
+        result
+    }
+
+    async fn serve(mut self) -> io::Result<()> {
+        let worker = Worker::new(self.index, Arc::clone(&self.services));
+        let owner = Owner::new(self.index, Arc::clone(&self.services));
+        tokio::task::spawn_local(owner.run(self.inboxes.owner));
+        tokio::task::spawn_local(tick(Rc::clone(&worker)));
+        tokio::task::spawn_local(turn(Rc::clone(&worker), self.inboxes.worker));
+        for (listener, door) in self.listeners {
+            let listener = Listener::from_std(listener)?;
+            tokio::task::spawn_local(accept(Rc::clone(&worker), listener, door, self.phase.clone()));
+        }
+        // The sender goes with the pod.
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
+        Ok(())
+    }
+}
+
+/// Takes what the owners send, and gives each active room its slices. Between two slices everybody else has a turn.
+async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
+    let mut messages = Vec::new();
+    let mut busy = false;
+    loop {
+        if busy {
+            while messages.len() < 64
+                && let Ok(message) = inbox.try_recv()
+            {
+                messages.push(message);
+            }
+        } else if inbox.recv_many(&mut messages, 64).await == 0 {
+            return;
+        }
+        let mut this = worker.borrow_mut();
+        for message in messages.drain(..) {
+            match message {
+                ToWorker::Broadcast(room, broadcast) => this.broadcast(&room, broadcast),
+                ToWorker::Joined(room, position) => this.joined(&room, position),
+                ToWorker::Tip(room, position) => this.tip(&room, position),
+                ToWorker::Drain(window) => this.begin_drain(window),
+            }
+        }
+        let fanning = this.run_slice();
+        busy = this.drain_slice() || fanning;
+        drop(this);
+        if busy {
+            yield_now().await;
+        }
+    }
+}
+
+async fn tick(worker: Rc<RefCell<Worker>>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        worker.borrow_mut().tick();
+    }
+}
+
+async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, door: Door, mut phase: watch::Receiver<Phase>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => greet(&worker, stream, &door),
+            Err(error) => {
+                worker.borrow().services.metrics.accept_errors.increment(1);
+                let own = matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+                );
+                if !own {
+                    // Out of files or memory: those who are here go on, those who come wait in the kernel's queue.
+                    tracing::warn!(%error, "accept failed; trying again in 100 ms");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A socket as hyper wants it: for requests that are no WebSocket, and until one is.
+//!
+//! Owns the socket and what was read ahead. Always holds: taken apart again, it gives back every byte that hyper has
+//! not read.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::socket::{Buffers, Read as SocketRead, Socket, Written};
+
+/// A socket under hyper. The slow path: it has buffers of its own.
+pub struct HttpIo {
+    socket: Socket,
+    /// Read, not yet given to hyper.
+    ahead: Vec<u8>,
+    /// Sealed, not yet taken by the kernel.
+    behind: Vec<u8>,
+    buffers: Box<Buffers>,
+}
+
+impl HttpIo {
+    /// A socket of which `ahead` was read already.
+    #[must_use]
+    pub fn new(socket: Socket, ahead: Vec<u8>) -> Self {
+        Self { socket, ahead, behind: Vec::new(), buffers: Box::default() }
+    }
+
+    /// The socket, and what hyper has not read of it.
+    #[must_use]
+    pub fn into_parts(self) -> (Socket, Vec<u8>) {
+        (self.socket, self.ahead)
+    }
+
+    fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.behind.is_empty() {
+            ready!(self.socket.poll_writable(cx))?;
+            let sealed = std::mem::take(&mut self.behind);
+            if let Written::Rest(rest) = self.socket.write_sealed(&sealed)? {
+                self.behind = rest;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Read for HttpIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.ahead.is_empty() {
+            this.buffers.plain.clear();
+            let read = ready!(this.socket.poll_read(cx, &mut this.buffers))?;
+            std::mem::swap(&mut this.ahead, &mut this.buffers.plain);
+            if read == SocketRead::Closed {
+                break;
+            }
+        }
+        let taken = this.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&this.ahead[..taken]);
+        this.ahead.drain(..taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for HttpIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_behind(cx))?;
+        if let Written::Rest(rest) = this.socket.write(bytes, &mut this.buffers.sealed)? {
+            this.behind = rest;
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_behind(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_behind(cx))?;
+        this.socket.shut_down(&mut this.buffers.sealed);
+        Poll::Ready(Ok(()))
+    }
+}
