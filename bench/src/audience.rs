@@ -237,7 +237,9 @@ impl Audience {
         };
         let heard = timeout(patience, self.heard.recv()).await.map_err(|_| slow())?;
         match heard.ok_or_else(slow)? {
-            (_, Ok(Notice::Failed(what))) => Err(BenchError::Child { who: "receiver".to_owned(), what: format!("failed: {what}") }),
+            (_, Ok(Notice::Failed(what))) => {
+                Err(BenchError::Child { who: "receiver".to_owned(), what: format!("failed: {what}") })
+            }
             (index, notice) => Ok((index, notice?)),
         }
     }

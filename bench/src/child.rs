@@ -114,8 +114,8 @@ impl Role {
 
     /// Gives it an order.
     pub(crate) async fn order(&mut self, order: &impl Serialize) -> Result<(), BenchError> {
-        let mut line = serde_json::to_vec(order)
-            .map_err(|e| BenchError::Protocol(format!("an order that is not JSON: {e}")))?;
+        let mut line =
+            serde_json::to_vec(order).map_err(|e| BenchError::Protocol(format!("an order that is not JSON: {e}")))?;
         line.push(b'\n');
         self.write(&line).await
     }

@@ -42,58 +42,61 @@ impl Interest {
 pub(crate) struct Ready {
     /// The number that it was added with.
     pub(crate) token: u64,
-    /// Something can be read, or it was closed.
+    /// Something can be read, or it was closed, or it failed; otherwise it can be written.
     pub(crate) read: bool,
-    /// Something can be written, or it failed.
-    pub(crate) write: bool,
+}
+
+/// The sockets that one [`Poller::wait`] found ready.
+pub(crate) struct Found(Vec<Event>);
+
+impl Found {
+    /// Room for as many as one wait may find.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(1024))
+    }
+
+    /// Those of the last wait.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        self.0.iter().map(|event| {
+            let flags = event.flags;
+            let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+            Ready { token: event.data.u64(), read: broken || flags.contains(EventFlags::IN) }
+        })
+    }
 }
 
 /// One epoll instance.
 #[derive(Debug)]
-pub(crate) struct Poller {
-    epoll: OwnedFd,
-    events: Vec<Event>,
-}
+pub(crate) struct Poller(OwnedFd);
 
 impl Poller {
     /// Makes one.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(1024) })
+        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
     /// Watches a socket; [`Ready::token`] will name it.
     pub(crate) fn add(&self, socket: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
-        epoll::add(&self.epoll, socket, EventData::new_u64(token), interest.flags())
+        epoll::add(&self.0, socket, EventData::new_u64(token), interest.flags())
     }
 
     /// Changes what a socket waits for.
     pub(crate) fn modify(&self, socket: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
-        epoll::modify(&self.epoll, socket, EventData::new_u64(token), interest.flags())
+        epoll::modify(&self.0, socket, EventData::new_u64(token), interest.flags())
     }
 
     /// Stops watching a socket.
     pub(crate) fn remove(&self, socket: impl AsFd) -> io::Result<()> {
-        epoll::delete(&self.epoll, socket)
+        epoll::delete(&self.0, socket)
     }
 
-    /// Waits, at most for `timeout`, and fills `ready`.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        ready.clear();
-        self.events.clear();
+    /// Waits, at most for `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>, found: &mut Found) -> io::Result<()> {
+        found.0.clear();
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
-            Err(io::Errno::INTR) => return Ok(()),
-            result => result?,
-        };
-        ready.extend(self.events.iter().map(|event| {
-            let flags = event.flags;
-            let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-            Ready {
-                token: event.data.u64(),
-                read: broken || flags.contains(EventFlags::IN),
-                write: broken || flags.contains(EventFlags::OUT),
-            }
-        }));
-        Ok(())
+        match epoll::wait(&self.0, spare_capacity(&mut found.0), timeout.as_ref()) {
+            Ok(_) | Err(io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -104,8 +104,7 @@ impl KernelMemory {
     /// Reads it now.
     pub(crate) fn read() -> Self {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let (meminfo, sockstat, slabinfo) =
-            (file("/proc/meminfo"), file("/proc/net/sockstat"), file("/proc/slabinfo"));
+        let (meminfo, sockstat, slabinfo) = (file("/proc/meminfo"), file("/proc/net/sockstat"), file("/proc/slabinfo"));
         let fields = kilobytes(&meminfo);
         let bytes = |name: &str| fields.get(name).copied().unwrap_or(0) * 1024;
         let (sockets, pages) = parse_sockstat(&sockstat).unwrap_or((0, 0));

@@ -36,9 +36,8 @@ impl Publisher {
         let doing = || format!("connecting to the pod's internal listener at {internal}");
         let stream = TcpStream::connect(internal).await.doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
-        let (sender, connection) = handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| BenchError::Protocol(format!("{}: {e}", doing())))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|e| BenchError::Protocol(format!("{}: {e}", doing())))?;
         // It ends with the sender; what goes wrong with it, the next request says.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Self { sender, host: internal.to_string(), authorization: format!("Bearer {api_key}") })

@@ -94,7 +94,8 @@ fn command() -> String {
 
 /// The directory for results, made if it is missing.
 pub(crate) fn directory(output: &OutputArgs) -> Result<PathBuf, BenchError> {
-    fs::create_dir_all(&output.out).doing(|| format!("making the directory {} (choose another with --out)", output.out.display()))?;
+    fs::create_dir_all(&output.out)
+        .doing(|| format!("making the directory {} (choose another with --out)", output.out.display()))?;
     Ok(output.out.clone())
 }
 

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Counts, record::Sealer};
 use crate::{
     error::{BenchError, Doing as _},
-    poller::{Interest, Poller, Ready},
+    poller::{Found, Interest, Poller, Ready},
 };
 
 /// What a thread is told.
@@ -113,15 +113,15 @@ impl Worker {
 
     /// Until the process ends.
     pub(super) fn run(mut self) -> Result<(), BenchError> {
-        let mut ready = Vec::new();
+        let mut found = Found::new();
         loop {
-            self.poller.wait(None, &mut ready).doing(|| "waiting for sockets".to_owned())?;
-            for event in &ready {
+            self.poller.wait(None, &mut found).doing(|| "waiting for sockets".to_owned())?;
+            for event in found.iter() {
                 match event.token {
                     LISTENER => self.accept()?,
                     ALARM => self.orders()?,
                     token if token >= SEAT => self.drain((token - SEAT) as usize),
-                    token => self.shake(token as usize, *event),
+                    token => self.shake(token as usize, event),
                 }
             }
         }

@@ -51,14 +51,8 @@ impl Connection {
         tally: &mut Tally,
         recipe: &Recipe,
     ) -> Result<(), BenchError> {
-        let mut member = Member {
-            room: self.room,
-            stage: &mut self.stage,
-            tracker: &mut self.tracker,
-            tally,
-            recipe,
-            ended: None,
-        };
+        let mut member =
+            Member { room: self.room, stage: &mut self.stage, tracker: &mut self.tracker, tally, recipe, ended: None };
         let read = self.link.ready(ready, shared, &mut member)?;
         let ended = member.ended.take();
         tally.wire_bytes += read as u64;
@@ -99,7 +93,8 @@ impl Member<'_> {
         let offsets = batch.events.iter().map(|&(offset, _)| offset);
         self.tracker.events(batch.after, batch.offset, offsets, &mut self.tally.faults);
         if before != self.tally.faults {
-            self.tally.example(|| format!("room {}: a frame that covers ({}, {}]", self.room, batch.after, batch.offset));
+            self.tally
+                .example(|| format!("room {}: a frame that covers ({}, {}]", self.room, batch.after, batch.offset));
         }
         self.tally.batch(self.room, batch);
     }

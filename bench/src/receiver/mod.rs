@@ -21,7 +21,7 @@ use crate::{
     clock,
     content::Recipe,
     error::{BenchError, Doing as _},
-    poller::{Interest, Poller, Ready},
+    poller::{Found, Interest, Poller, Ready},
     process,
     stats::Latencies,
     verify::Tracker,
@@ -140,7 +140,7 @@ impl Receiver {
     }
 
     fn run(mut self) -> Result<(), BenchError> {
-        let mut ready = Vec::new();
+        let mut found = Found::new();
         loop {
             let wait = if self.visiting.is_some() {
                 Duration::from_millis(1)
@@ -149,15 +149,15 @@ impl Receiver {
             } else {
                 Duration::from_secs(1)
             };
-            self.poller.wait(Some(wait), &mut ready).doing(|| "waiting for sockets".to_owned())?;
-            for event in &ready {
+            self.poller.wait(Some(wait), &mut found).doing(|| "waiting for sockets".to_owned())?;
+            for event in found.iter() {
                 match event.token {
                     INPUT => {
                         if !self.orders()? {
                             return Ok(());
                         }
                     }
-                    token => self.connection(token as usize, *event)?,
+                    token => self.connection(token as usize, event)?,
                 }
             }
             self.join()?;

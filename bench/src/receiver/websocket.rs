@@ -220,12 +220,7 @@ impl Link {
         result.map(|()| read)
     }
 
-    fn plaintext(
-        &mut self,
-        plaintext: &mut [u8],
-        shared: &mut Shared,
-        hear: &mut dyn Hear,
-    ) -> Result<(), BenchError> {
+    fn plaintext(&mut self, plaintext: &mut [u8], shared: &mut Shared, hear: &mut dyn Hear) -> Result<(), BenchError> {
         match &mut self.stage {
             Stage::Open => self.frames(plaintext, shared, hear),
             Stage::Opening { request, answer, .. } => {

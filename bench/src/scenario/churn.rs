@@ -78,7 +78,10 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
         .cell("visitors/s", format!("{}", outcome.visitors_per_second))
         .cell("visits", thousands(outcome.visits.opened))
         .cell("join ms, p50 p99 max", format!("{p50:.1} {p99:.1} {max:.1}"))
-        .cell("publish to receive ms, p50 p99 max", format!("{:.1} {:.1} {:.1}", received.p50, received.p99, received.max))
+        .cell(
+            "publish to receive ms, p50 p99 max",
+            format!("{:.1} {:.1} {:.1}", received.p50, received.p99, received.max),
+        )
         .cell(
             "pod MiB before, after",
             format!("{}, {}", mib(outcome.resident_mib_before), mib(outcome.resident_mib_after)),

@@ -119,7 +119,9 @@ async fn part(
         failed: report.failed,
         resumed: report.resumed,
         handshakes_per_second: opened / args.seconds,
-        cpu_us_per_handshake: after.zip(before).map(|(after, before)| after.saturating_sub(before) as f64 / 1e3 / opened),
+        cpu_us_per_handshake: after
+            .zip(before)
+            .map(|(after, before)| after.saturating_sub(before) as f64 / 1e3 / opened),
         latency: distribution.percentiles(),
         distribution,
     })

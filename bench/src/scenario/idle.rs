@@ -117,7 +117,9 @@ async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> 
     let connect_seconds = start.elapsed().as_secs_f64();
     let connect_cpu = process.cpu()?.saturating_sub(cpu_before);
     if agreed_deflate != deflate {
-        return Err(BenchError::Protocol("the pod refused permessage-deflate: idle memory means nothing then".to_owned()));
+        return Err(BenchError::Protocol(
+            "the pod refused permessage-deflate: idle memory means nothing then".to_owned(),
+        ));
     }
     everybody_receives(pod, &mut audience, &recipe, connections).await?;
 

@@ -95,10 +95,10 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
         .cell("small beside large", latency(&outcome.small_beside))
         .cell(
             "small's publish to write, within 10 ms",
-            outcome
-                .publish_to_write
-                .as_ref()
-                .map_or_else(|| "-".to_owned(), |p| format!("{:.2}%, p99 <= {} ms", p.within_10_ms_percent, p.p99_at_most_ms)),
+            outcome.publish_to_write.as_ref().map_or_else(
+                || "-".to_owned(),
+                |p| format!("{:.2}%, p99 <= {} ms", p.within_10_ms_percent, p.p99_at_most_ms),
+            ),
         )
         .cell("large, publish to last receiver ms, p50 p99", {
             let Percentiles { p50, p99, .. } = outcome.large.last_receiver;
@@ -119,7 +119,8 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
 
 async fn measure(args: &MixedArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
-    let small = Stream { room: SMALL, members: args.small.max(1), schedule: Schedule::new(args.small_rate, args.seconds)? };
+    let small =
+        Stream { room: SMALL, members: args.small.max(1), schedule: Schedule::new(args.small_rate, args.seconds)? };
     let large = Stream { room: LARGE, members: connections, schedule: Schedule::new(args.rate, args.seconds)? };
     let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
     // The small room's receivers have a process of their own, where no other connection makes them wait.
