@@ -9,7 +9,7 @@ use super::{
     api_key::{ApiKey, Secret},
     origins::{OriginKind, OriginPattern},
     policies::Rule,
-    section::{Section, section},
+    section::{Changes, Section, Settle, section},
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Time},
 };
 use crate::model::Policy;
@@ -19,7 +19,7 @@ section! {
     pub struct General in "" {
         /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
         /// certificate and an API key made at start, pages of this machine and anonymous clients let in.
-        dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if `cert` is not set", "true");
+        dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if neither `cert` nor `key` is set", "true");
         /// Where clients connect over TLS.
         listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
             unset("`[::]:8443` if there is a certificate; `localhost:8443` in development mode", "[\"[::]:8443\"]");
@@ -48,7 +48,7 @@ section! {
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
         /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
-        /// connections are refused with 503 and `Retry-After`, and the slowest receivers are dealt with first.
+        /// connections are refused with 503 and `Retry-After`.
         memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), live;
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
@@ -234,5 +234,29 @@ impl Settings {
             &mut self.memory_broker,
             &mut self.default_policy,
         ]
+    }
+
+    /// The value of a key as TOML, by its path; a secret shows itself as `"…"`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<String> {
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        self.sections().iter().find(|candidate| candidate.name() == section)?.get(name)
+    }
+
+    /// Compares with the settings of a running pod, and takes back what needs a restart.
+    pub(crate) fn settle(&mut self, running: &Self) -> Changes {
+        let mut changes = Changes::default();
+        self.general.settle(&running.general, &mut changes);
+        self.limits.settle(&running.limits, &mut changes);
+        self.timeouts.settle(&running.timeouts, &mut changes);
+        self.drain.settle(&running.drain, &mut changes);
+        self.socket.settle(&running.socket, &mut changes);
+        self.compression.settle(&running.compression, &mut changes);
+        self.memory_broker.settle(&running.memory_broker, &mut changes);
+        self.default_policy.settle(&running.default_policy, &mut changes);
+        if self.policies != running.policies {
+            changes.live.push("policy".to_owned());
+        }
+        changes
     }
 }
