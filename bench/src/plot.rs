@@ -88,6 +88,7 @@ impl Plot {
         let mut chart = ChartBuilder::on(area)
             .caption(&self.curves_title, ("sans-serif", 15))
             .margin(12)
+            .margin_right(30)
             .x_label_area_size(30)
             .y_label_area_size(55)
             .build_cartesian_2d(0.0..4.0, 0.0..top)?;

@@ -18,10 +18,10 @@ pub(crate) const TOPIC: &str = "trip";
 /// How long the pod may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One kept-alive connection to a pod's internal listener.
+/// One kept-alive connection to a pod's internal listener; made again when the pod has closed it as idle.
 pub(crate) struct Publisher {
     sender: SendRequest<Full<Bytes>>,
-    host: String,
+    internal: SocketAddr,
     authorization: String,
 }
 
@@ -33,14 +33,7 @@ struct Published {
 impl Publisher {
     /// Connects.
     pub(crate) async fn connect(internal: SocketAddr, api_key: &str) -> Result<Self, BenchError> {
-        let doing = || format!("connecting to the pod's internal listener at {internal}");
-        let stream = TcpStream::connect(internal).await.doing(doing)?;
-        stream.set_nodelay(true).doing(doing)?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|e| BenchError::Protocol(format!("{}: {e}", doing())))?;
-        // It ends with the sender; what goes wrong with it, the next request says.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, host: internal.to_string(), authorization: format!("Bearer {api_key}") })
+        Ok(Self { sender: open(internal).await?, internal, authorization: format!("Bearer {api_key}") })
     }
 
     /// Publishes one event; `data` is JSON. Returns its offset.
@@ -66,13 +59,15 @@ impl Publisher {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, &self.host)
+            .header(header::HOST, self.internal.to_string())
             .header(header::AUTHORIZATION, &self.authorization)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| failed(&e))?;
         let answer = async {
-            self.sender.ready().await.map_err(|e| failed(&e))?;
+            if self.sender.ready().await.is_err() {
+                self.sender = open(self.internal).await?;
+            }
             let response = self.sender.send_request(request).await.map_err(|e| failed(&e))?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await.map_err(|e| failed(&e))?;
@@ -84,6 +79,17 @@ impl Publisher {
             hint: "is the pod overloaded?".to_owned(),
         })?
     }
+}
+
+async fn open(internal: SocketAddr) -> Result<SendRequest<Full<Bytes>>, BenchError> {
+    let doing = || format!("connecting to the pod's internal listener at {internal}");
+    let stream = TcpStream::connect(internal).await.doing(doing)?;
+    stream.set_nodelay(true).doing(doing)?;
+    let opened = handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = opened.map_err(|e| BenchError::Protocol(format!("{}: {e}", doing())))?;
+    // It ends with the sender; what goes wrong with it, the next request says.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
 }
 
 /// The error that an answer other than success is.
