@@ -6,7 +6,7 @@
 //! 2. `protocol` · `transport` · `broker` · `auth`
 //! 3. `hub` · `session`
 //! 4. `api` · `pod`
-//! 5. `cli`, and `main`
+//! 5. `cli` · `serve`, and `main`
 //!
 //! `docs/ARCHITECTURE.md` is the map.
 

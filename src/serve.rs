@@ -24,14 +24,17 @@ pub fn run(loader: &Loader) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let running = std::cell::RefCell::new(config.clone());
-    let reload = || match loader.reload(&running.borrow()) {
+    let mut running = config.clone();
+    let reload = || match loader.reload(&running) {
         Ok(reload) => {
             for key in &reload.changes.restart {
                 tracing::warn!(key, "changed, but takes effect only after a restart");
             }
-            running.replace(reload.config.clone());
-            tracing::info!("configuration reloaded");
+            for warning in &reload.config.warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(changed = reload.changes.live.join(" "), "configuration reloaded");
+            running = reload.config.clone();
             Some(reload.config)
         }
         Err(error) => {
@@ -61,9 +64,8 @@ fn log(config: &Config) {
 /// Says where the pod is, and in development mode how to try it.
 fn announce(config: &Config, pod: &Pod) {
     let addresses = pod.addresses();
-    let list = |addresses: &[std::net::SocketAddr]| {
-        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    };
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         tls = list(&addresses.tls),

@@ -49,14 +49,14 @@ section! {
             unset("the open-file limit less 256, at most 1,000,000", "15000");
         /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
         /// connections are refused with 503 and `Retry-After`.
-        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), live;
+        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
         /// How log lines look: JSON objects, or text for people.
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// The least important log lines that are written.
-        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), restart;
     }
 }
 
@@ -116,9 +116,9 @@ section! {
     /// The sockets of connections.
     pub struct Socket in "socket" {
         /// The kernel's send buffer of a connection (`SO_SNDBUF`). Large, it hides a slow receiver from the pod.
-        send_buffer: Option<usize> = Some(128 * KIB), OrWord("system", Bytes(4 * KIB..=64 * MIB)), live;
+        send_buffer: Option<usize> = Some(128 * KIB), OrWord("system", Bytes(4 * KIB..=64 * MIB)), restart;
         /// How many bytes may wait in the kernel unsent before the socket counts as not writable (`TCP_NOTSENT_LOWAT`).
-        notsent_lowat: Option<usize> = Some(16 * KIB), OrWord("system", Bytes(KIB..=64 * MIB)), live;
+        notsent_lowat: Option<usize> = Some(16 * KIB), OrWord("system", Bytes(KIB..=64 * MIB)), restart;
     }
 }
 

@@ -2,40 +2,40 @@
 
 export const rooms = `
 [[policy]]
-rooms = ["batch:*"]
+match = ["batch:*"]
 batch_window = "500ms"
 
 [[policy]]
-rooms = ["newest-topic:*"]
+match = ["newest-topic:*"]
 batch_window = "500ms"
 conflate = "topic"
 
 [[policy]]
-rooms = ["newest-key:*"]
+match = ["newest-key:*"]
 batch_window = "500ms"
 conflate = "key"
 
 [[policy]]
-rooms = ["retain:*"]
+match = ["retain:*"]
 retain = "key"
 
 [[policy]]
-rooms = ["short:*"]
+match = ["short:*"]
 history_size = 5
 
 [[policy]]
-rooms = ["open:*"]
+match = ["open:*"]
 publish = "anyone"
 
 [[policy]]
-rooms = ["seen:*"]
+match = ["seen:*"]
 presence = "events"
 
 [[policy]]
-rooms = ["closed:*"]
+match = ["closed:*"]
 join = "nobody"
 
 [[policy]]
-rooms = ["slow-close:*"]
+match = ["slow-close:*"]
 slow = "close"
 `;
