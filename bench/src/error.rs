@@ -39,7 +39,7 @@ pub(crate) enum BenchError {
     },
     /// Too few open files are allowed.
     #[error(
-        "{needed} open files are needed in one process ({what}), the limit is {limit}: lower --connections, raise --processes, or raise the limit (ulimit -n)"
+        "{what} needs {needed} open files, and a process may have {limit}: lower --connections, raise --processes (if it is a receiver), or raise the limit (ulimit -n)"
     )]
     FileLimit {
         /// What needs them.

@@ -94,6 +94,5 @@ async fn open(internal: SocketAddr) -> Result<SendRequest<Full<Bytes>>, BenchErr
 
 /// The error that an answer other than success is.
 pub(crate) fn refused(request: &str, status: u16, body: &str) -> BenchError {
-    let body = body[..body.floor_char_boundary(300)].to_owned();
-    BenchError::Answer { request: request.to_owned(), status, body }
+    BenchError::Answer { request: request.to_owned(), status, body: body.chars().take(300).collect() }
 }

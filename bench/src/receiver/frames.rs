@@ -4,7 +4,7 @@
 //! compares the data of each event with what was published; for all others it is enough that their bytes are the same
 //! bytes. So every connection's content is checked, not a sample, at the price of a comparison.
 
-use std::rc::Rc;
+use std::{collections::VecDeque, rc::Rc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -86,19 +86,18 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
         ("subscribed", _, Some(offset), _) => Said::Subscribed(offset),
         ("gap", Some(after), Some(offset), _) => Said::Gap { after, offset },
         ("welcome" | "pong" | "unsubscribed", ..) => Said::Other,
-        _ => Said::Wrong(start(text).to_owned()),
+        _ => Said::Wrong(start(text)),
     }
 }
 
-fn start(text: &str) -> &str {
-    &text[..text.floor_char_boundary(300)]
+fn start(text: &str) -> String {
+    text.chars().take(300).collect()
 }
 
 /// The last few frames of one room, as bytes, with their meaning.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    frames: [Option<(Box<[u8]>, Rc<Batch>)>; Known::KEPT],
-    next: usize,
+    frames: VecDeque<(Box<[u8]>, Rc<Batch>)>,
 }
 
 impl Known {
@@ -107,14 +106,15 @@ impl Known {
 
     /// The frame that `plaintext` begins with, if it is one of those, and its length.
     pub(super) fn recognise(&self, plaintext: &[u8]) -> Option<(usize, Rc<Batch>)> {
-        let mut frames = self.frames.iter().flatten();
-        frames.find(|(bytes, _)| plaintext.starts_with(bytes)).map(|(bytes, batch)| (bytes.len(), Rc::clone(batch)))
+        let mut newest_first = self.frames.iter();
+        let (bytes, batch) = newest_first.find(|(bytes, _)| plaintext.starts_with(bytes))?;
+        Some((bytes.len(), Rc::clone(batch)))
     }
 
     /// Keeps a frame in place of the oldest.
     pub(super) fn remember(&mut self, bytes: &[u8], batch: &Rc<Batch>) {
-        self.frames[self.next] = Some((bytes.into(), Rc::clone(batch)));
-        self.next = (self.next + 1) % Self::KEPT;
+        self.frames.truncate(Self::KEPT - 1);
+        self.frames.push_front((bytes.into(), Rc::clone(batch)));
     }
 }
 
