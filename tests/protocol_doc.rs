@@ -319,7 +319,12 @@ fn the_table_of_closes_is_the_codes() {
 fn the_limits_are_the_codes() {
     let limit = |what: &str| {
         let row = table("Limits").into_iter().find(|row| row[0] == what).unwrap_or_else(|| panic!("no row {what}"));
-        let digits: String = row[1].chars().filter(|c| c.is_ascii_digit()).collect();
+        let digits: String = row[1]
+            .chars()
+            .filter(|c| *c != ',')
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
         digits.parse::<usize>().unwrap_or_else(|_| panic!("no number in the row {what}"))
     };
     assert_eq!(limit("`id`"), roomcast::protocol::MAX_ID_BYTES);

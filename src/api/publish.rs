@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, ApiError, json};
@@ -24,7 +24,7 @@ struct Body<'a> {
     room: Cow<'a, str>,
     #[serde(borrow)]
     topic: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     data64: Option<Cow<'a, str>>,
@@ -34,6 +34,11 @@ struct Body<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     idempotency_key: Option<Cow<'a, str>>,
+}
+
+/// `"data": null` is data: absence alone counts.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Publishes the event that `body` describes.
@@ -51,7 +56,7 @@ fn parse(body: &[u8]) -> Result<(Room, Publication), ApiError> {
         .map_err(|e| ApiError::bad_request(format!("the body is no publish: {e}; it takes `room`, `topic`, `data` (or `data64`), and optionally `key`, `id`, `idempotency_key`")))?;
     let room = Room::parse(&body.room)?;
     let payload = match (body.data, body.data64) {
-        (Some(data), None) => Payload::Json(data.to_owned()),
+        (Some(data), None) => Payload::json(data.to_owned()).map_err(|e| ApiError::bad_request(e.to_string()))?,
         (None, Some(text)) => Payload::Binary(
             BASE64_STANDARD
                 .decode(text.as_bytes())
@@ -116,11 +121,14 @@ mod tests {
         assert_eq!(room.as_str(), "a:1");
         assert_eq!(publication.key.as_deref(), Some("k"));
         assert!(matches!(publication.payload, Payload::Json(raw) if raw.get() == r#"{"x": [1, 2]}"#));
+        let (_, null) = parse(br#"{"room":"a","topic":"t","data":null}"#).unwrap();
+        assert!(matches!(null.payload, Payload::Json(raw) if raw.get() == "null"));
         for (body, complaint) in [
             (&b"not json"[..], "no publish"),
             (br#"{"topic":"t","data":1}"#, "missing field `room`"),
             (br#"{"room":5,"topic":"t","data":1}"#, "invalid type"),
             (br#"{"room":"a","topic":"t"}"#, "`data` is missing"),
+            (br#"{"room":"a","topic":"t","data":["\ud800"]}"#, "data holds what parsers refuse"),
             (br#"{"room":"a","topic":"","data":1}"#, "`topic` has 0 bytes"),
             (br#"{"room":"a{b}","topic":"t","data":1}"#, "room name"),
             (br#"{"room":"a","topic":"t","data64":"?"}"#, "`data64`"),

@@ -9,8 +9,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use rustix::{io::Errno, net::SendFlags};
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -25,7 +26,7 @@ pub struct Buffers {
     /// Bytes for the wire.
     pub sealed: Scratch,
     /// What TLS itself has to say.
-    reply: Vec<u8>,
+    reply: Scratch,
 }
 
 impl Default for Buffers {
@@ -34,7 +35,7 @@ impl Default for Buffers {
             received: vec![0; MAX_INCOMPLETE + 2 * MAX_RECORD].into_boxed_slice(),
             plain: Vec::new(),
             sealed: Scratch::default(),
-            reply: Vec::new(),
+            reply: Scratch::default(),
         }
     }
 }
@@ -62,7 +63,7 @@ pub enum Written {
 /// Whether the bytes are sealed.
 enum Link {
     Plain,
-    Tls(Box<Tls>),
+    Tls(Tls),
 }
 
 /// A connected socket.
@@ -81,7 +82,7 @@ impl Socket {
     /// A socket whose peer will begin a TLS handshake.
     #[must_use]
     pub fn tls(stream: TcpStream, tls: Tls) -> Self {
-        Self { stream, link: Link::Tls(Box::new(tls)) }
+        Self { stream, link: Link::Tls(tls) }
     }
 
     /// The stream, for its addresses and options.
@@ -94,6 +95,17 @@ impl Socket {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.link, Link::Tls(_))
+    }
+
+    /// Makes a socket whose handshake is over as small as it will stay.
+    ///
+    /// # Errors
+    /// Its TLS connection is lost.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match &mut self.link {
+            Link::Plain => Ok(()),
+            Link::Tls(tls) => tls.settle().map_err(io::Error::other),
+        }
     }
 
     /// Whether a TLS ticket shortened the handshake.
@@ -128,11 +140,11 @@ impl Socket {
         tls.restore(received);
         reply.clear();
         let progress = tls.open(&mut received[..start + read], plain, reply);
-        if !reply.is_empty() {
+        if !reply.filled().is_empty() {
             // Handshake flights and alerts are small and come when the send buffer is empty: a kernel that does not
             // take them whole has a peer that does not read its own handshake.
-            let sent = self.stream.try_write(reply);
-            if progress.is_ok() && sent? < reply.len() {
+            let sent = self.stream.try_write(reply.filled());
+            if progress.is_ok() && sent? < reply.filled().len() {
                 let message = "the peer does not read its TLS handshake";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::WriteZero, message)));
             }
@@ -167,13 +179,31 @@ impl Socket {
     pub fn write_sealed(&self, sealed: &[u8]) -> io::Result<Written> {
         let mut done = 0;
         while done < sealed.len() {
-            match self.stream.try_write(&sealed[done..]) {
+            // Not through tokio: its look at the readiness is a cache miss for each receiver of a broadcast, and the
+            // kernel knows best whether it takes more.
+            match rustix::net::send(&self.stream, &sealed[done..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Rest(sealed[done..].to_vec())),
-                Err(e) => return Err(e),
+                Err(Errno::AGAIN) => {
+                    // tokio has to hear of it, or it would wait for nothing.
+                    let _ = self.stream.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                    return Ok(Written::Rest(sealed[done..].to_vec()));
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
             }
         }
         Ok(Written::All)
+    }
+
+    /// Touches what a write will need. Called for several sockets in a row, the cache misses overlap instead of adding
+    /// up; the answer means nothing.
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match &self.link {
+            Link::Plain => 0,
+            Link::Tls(tls) => tls.warm(),
+        }
     }
 
     /// Says goodbye on the TLS level and stops sending. Best effort: the peer may be gone.

@@ -11,7 +11,7 @@ import { BINARY, CLOSE, frame, PING, PONG, Raw, TEXT } from './support/raw.js';
 
 let pod;
 before(async () => (pod = await Pod.start({ config: rooms })));
-after(() => pod.stop());
+after(() => pod?.stop());
 
 afterEach(async () => {
   const client = await Client.open(pod.tlsUrl);
@@ -21,10 +21,11 @@ afterEach(async () => {
 describe('before the handshake', () => {
   const garbage = Buffer.from([...Array(512).keys()].map((n) => (n * 7) & 255));
 
-  test('garbage is answered with 400 or an end, never with silence', async () => {
-    for (const bytes of [garbage, Buffer.from('\r\n\r\n\r\n\r\n'), Buffer.from('GET / HTTP/9.9\r\n\r\n')]) {
+  test('garbage is answered with 400 and an end', async () => {
+    for (const bytes of [garbage, Buffer.from('GET / HTTP/9.9\r\n\r\n'), Buffer.from('GET /ws\r\n\r\n')]) {
       const raw = await Raw.connect(pod.plainPort);
       raw.send(bytes);
+      assert.equal((await raw.head()).status, 400);
       assert.ok((await raw.gone) < 5_000);
     }
   });
@@ -163,10 +164,12 @@ describe('frames', () => {
     await client.close();
   });
 
-  test('a binary message is not for the native protocol', async () => {
+  test('a binary message is answered with an error', async () => {
     const raw = await Raw.upgrade(pod.plainPort);
+    assert.equal((await raw.message()).type, 'welcome');
     raw.send(frame(BINARY, '{"type":"ping"}'));
-    assert.equal((await raw.close()).code, 1003);
+    assert.equal((await raw.message()).code, 'bad_request');
+    raw.socket.destroy();
   });
 
   test('frames cut at every byte are the same frames', async () => {

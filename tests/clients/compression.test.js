@@ -12,7 +12,7 @@ import { frame, Raw, TEXT } from './support/raw.js';
 
 let pod;
 before(async () => (pod = await Pod.start({ config: rooms })));
-after(() => pod.stop());
+after(() => pod?.stop());
 
 /** JSON that compresses well, and differs from call to call. */
 const wordy = (n) => ({ n, items: Array.from({ length: 60 }, (_, i) => ({ name: `item ${i}`, price: n * i })) });

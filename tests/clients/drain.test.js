@@ -8,7 +8,7 @@ import { Client } from './support/client.js';
 import { Pod } from './support/pod.js';
 
 test('SIGTERM drains', async () => {
-  const pod = await Pod.start();
+  const pod = await Pod.start({ config: '[drain]\ndelay = "500ms"\nwindow = "1s"' });
   const clients = await Promise.all(Array.from({ length: 20 }, () => Client.open(pod.tlsUrl)));
   await Promise.all(clients.map((client) => client.subscribe('plain:drain')));
   const ready = async () => (await pod.curl('/ready').catch(() => ({ status: 0 }))).status;

@@ -11,7 +11,7 @@ import { Raw } from './support/raw.js';
 
 let pod;
 before(async () => (pod = await Pod.start({ config: rooms })));
-after(() => pod.stop());
+after(() => pod?.stop());
 
 for (const over of ['tlsUrl', 'plainUrl']) {
   describe(`over ${new URL(`${over === 'tlsUrl' ? 'wss' : 'ws'}:x`).protocol}`, () => {

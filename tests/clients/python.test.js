@@ -13,7 +13,7 @@ const script = fileURLToPath(new URL('python_client.py', import.meta.url));
 
 let pod;
 before(async () => (pod = await Pod.start({ config: rooms })));
-after(() => pod.stop());
+after(() => pod?.stop());
 
 const offers = {
   none: null,
