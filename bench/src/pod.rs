@@ -144,6 +144,13 @@ impl Pod {
         }
     }
 
+    /// The labels of `roomcast_build_info` in the pod's metrics: version, allocator. `None` if it says nothing.
+    pub(crate) async fn build_info(&mut self) -> Result<Option<String>, BenchError> {
+        let (_, text) = self.publisher.get("/metrics").await?;
+        let labels = text.lines().find_map(|line| line.strip_prefix("roomcast_build_info{")?.split('}').next());
+        Ok(labels.map(str::to_owned))
+    }
+
     /// The process, where a figure needs it.
     pub(crate) fn process(&self) -> Result<Process, BenchError> {
         self.process.ok_or_else(|| BenchError::Usage("--url needs --pid for memory and processor figures".to_owned()))

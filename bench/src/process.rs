@@ -92,7 +92,8 @@ pub(crate) struct KernelMemory {
     pub(crate) sockets: u64,
     /// Pages that TCP's buffers hold, in bytes (`sockstat`, mem).
     pub(crate) tcp_buffers: u64,
-    /// All slabs that cannot be reclaimed: sockets, files, dentries, epoll items.
+    /// All slabs that cannot be reclaimed (sockets, files, epoll items), and those that can and that every socket has one
+    /// of, where `/proc/slabinfo` is readable.
     pub(crate) slab: u64,
     /// Page tables of all processes.
     pub(crate) page_tables: u64,
@@ -108,12 +109,14 @@ impl KernelMemory {
         let fields = kilobytes(&meminfo);
         let bytes = |name: &str| fields.get(name).copied().unwrap_or(0) * 1024;
         let (sockets, pages) = parse_sockstat(&sockstat).unwrap_or((0, 0));
+        let caches = parse_slabs(&slabinfo);
+        let of_sockets: u64 = ["sock_inode_cache", "dentry"].iter().filter_map(|&name| caches.get(name)).sum();
         Self {
             sockets,
             tcp_buffers: pages * rustix::param::page_size() as u64,
-            slab: bytes("SUnreclaim"),
+            slab: bytes("SUnreclaim") + of_sockets,
             page_tables: bytes("PageTables"),
-            caches: parse_slabs(&slabinfo),
+            caches,
         }
     }
 

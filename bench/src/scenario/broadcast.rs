@@ -90,8 +90,13 @@ struct Outcome {
     floor_counts: Option<Counts>,
     /// Pod over floor: of each pair of neighbouring repetitions.
     cpu_ratio: Option<Spread>,
-    /// Pod over floor, of the p99s to the last receiver.
+    /// Pod over floor, of the p99s to the last receiver: of each pair of neighbouring repetitions, whose p99 is the maximum
+    /// where they have fewer than a hundred events.
     last_receiver_p99_ratio: Option<Spread>,
+    /// Pod over floor, of the p99s to the last receiver over the events of all repetitions.
+    last_receiver_p99_ratio_pooled: Option<f64>,
+    /// Pod over floor, of the medians to the last receiver.
+    last_receiver_p50_ratio: Option<Spread>,
 }
 
 /// One of the two servers, as the loop sees them.
@@ -183,6 +188,11 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
         cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
         last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
+        last_receiver_p99_ratio_pooled: pod_side
+            .as_ref()
+            .zip(floor_side.as_ref())
+            .map(|(pod, floor)| pod.last_receiver_pooled.p99 / floor.last_receiver_pooled.p99),
+        last_receiver_p50_ratio: ratio(|round| Some(round.last_receiver.p50)),
         pod: pod_side,
         floor: floor_side,
         floor_counts,
@@ -321,6 +331,11 @@ fn row(outcome: &Outcome) -> Row {
         .cell("ratio", ratio(&outcome.cpu_ratio))
         .cell("p99 to the last receiver ms, pod / floor", both(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
         .cell("ratio", ratio(&outcome.last_receiver_p99_ratio))
+        .cell(
+            "ratio of all events' p99",
+            outcome.last_receiver_p99_ratio_pooled.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+        )
+        .cell("ratio of the medians to the last", ratio(&outcome.last_receiver_p50_ratio))
         .cell(
             "publish to receive ms, p50 p99 p99.9 max, pod / floor",
             both(&|s| {

@@ -44,8 +44,8 @@ struct Outcome {
     agreed_suite: String,
     agreed_deflate: bool,
     pod_ready_ms: Option<f64>,
-    /// Build of the pod, as far as it says: `/health`'s body.
-    pod_health: String,
+    /// What the pod says about its build: `roomcast_build_info` of its metrics.
+    pod_build: Option<String>,
     threads: usize,
     memory_before: Memory,
     memory_after: Memory,
@@ -79,6 +79,7 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
     let row = Row::default()
         .cell("connections", thousands(outcome.connections as u64))
+        .cell("pod's build", outcome.pod_build.as_deref().unwrap_or("-"))
         .cell("pod KiB/connection", format!("{:.2}", outcome.resident_kib_per_connection))
         .cell(
             "kernel KiB/socket, slab + buffers",
@@ -105,7 +106,7 @@ async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> 
     let connections = args.connections.max(1);
     let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
     let process = pod.process()?;
-    let (_, pod_health) = pod.publisher.get("/health").await?;
+    let pod_build = pod.build_info().await?;
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
     audience.begin(Target::Pod).await?;
     let progress = bar("connecting", 1);
@@ -150,7 +151,7 @@ async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> 
         agreed_suite,
         agreed_deflate,
         pod_ready_ms: pod.ready_ms,
-        pod_health,
+        pod_build,
         threads: process.threads(),
         resident_kib_per_connection: each(memory_after.resident, memory_before.resident),
         anonymous_kib_per_connection: each(memory_after.anonymous, memory_before.anonymous),

@@ -120,6 +120,10 @@ impl Schedule {
             send(n).await?;
             bar.inc(1);
         }
+        if latest.as_secs_f64() > (1.0 / self.rate).max(0.05) {
+            let late = latest.as_millis();
+            bar.suspend(|| eprintln!("an event was sent {late} ms late: the machine is overloaded, lower --rate"));
+        }
         // The window ends when the next event would be due, in all repetitions alike.
         tokio::time::sleep_until((start + Duration::from_secs_f64(self.events() as f64 / self.rate)).into()).await;
         Ok(latest.as_secs_f64() * 1e3)
