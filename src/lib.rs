@@ -6,17 +6,20 @@
 //! 2. `protocol` · `transport` · `broker` · `auth`
 //! 3. `hub` · `session`
 //! 4. `api` · `pod`
+//! 5. `cli` · `serve`, and `main`
 //!
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod api;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod hub;
 pub mod metrics;
 pub mod model;
 pub mod pod;
 pub mod protocol;
+pub mod serve;
 pub mod session;
 pub mod transport;

@@ -1,2 +1,5 @@
-//! roomcast
-fn main() {}
+//! roomcast, the program: one expression.
+
+fn main() -> std::process::ExitCode {
+    roomcast::cli::main(|loader| roomcast::serve::run(&loader))
+}

@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 5] = [
     &["protocol", "transport", "broker", "auth"],
     &["hub", "session"],
     &["api", "pod"],
-    &["main", "cli"],
+    &["main", "cli", "serve"],
 ];
 
 fn row(module: &str) -> Option<usize> {

@@ -1,2 +1,32 @@
-//! The bench.
-fn main() {}
+//! The load generator of roomcast: memory per connection, CPU per delivery, latency, beside a physical floor.
+//!
+//! One binary in several roles. The parent runs a scenario: it starts the pod, the floor and the receivers (this binary
+//! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
+//!
+//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (who takes part) → `receiver` (what
+//! each connection does) → `content`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
+//! `report`, `plot` (what is told).
+
+use std::process::ExitCode;
+
+mod audience;
+mod child;
+mod cli;
+mod clock;
+mod content;
+mod error;
+mod floor;
+mod plot;
+mod pod;
+mod poller;
+mod process;
+mod publisher;
+mod receiver;
+mod report;
+mod scenario;
+mod stats;
+mod verify;
+
+fn main() -> ExitCode {
+    cli::main()
+}

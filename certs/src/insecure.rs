@@ -17,8 +17,18 @@ use crate::provider;
 /// # Errors
 /// When the crypto provider supports none of TLS 1.2 and 1.3.
 pub fn client_config_accept_any() -> Result<ClientConfig, Error> {
+    client_config_accept_any_with(&[&rustls::version::TLS13, &rustls::version::TLS12])
+}
+
+/// [`client_config_accept_any`] of some TLS versions only.
+///
+/// # Errors
+/// When the crypto provider supports none of them.
+pub fn client_config_accept_any_with(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_protocol_versions(versions)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
         .with_no_client_auth();

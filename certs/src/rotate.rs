@@ -195,8 +195,9 @@ impl Rotation {
                 if next.chain() == self.current.load().chain() {
                     return Ok(Reloaded::Unchanged);
                 }
-                tracing::info!(not_after = unix_seconds(next.not_after()), "new handshakes get a new certificate");
+                let not_after = unix_seconds(next.not_after());
                 self.previous.store(Some(self.current.swap(Arc::new(next))));
+                tracing::info!(not_after, "new handshakes get a new certificate");
                 Ok(Reloaded::Replaced)
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, ApiError, json};
@@ -24,7 +24,7 @@ struct Body<'a> {
     room: Cow<'a, str>,
     #[serde(borrow)]
     topic: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     data64: Option<Cow<'a, str>>,
@@ -34,6 +34,11 @@ struct Body<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     idempotency_key: Option<Cow<'a, str>>,
+}
+
+/// `"data": null` is data: absence alone counts.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Publishes the event that `body` describes.
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(room.as_str(), "a:1");
         assert_eq!(publication.key.as_deref(), Some("k"));
         assert!(matches!(publication.payload, Payload::Json(raw) if raw.get() == r#"{"x": [1, 2]}"#));
+        let (_, null) = parse(br#"{"room":"a","topic":"t","data":null}"#).unwrap();
+        assert!(matches!(null.payload, Payload::Json(raw) if raw.get() == "null"));
         for (body, complaint) in [
             (&b"not json"[..], "no publish"),
             (br#"{"topic":"t","data":1}"#, "missing field `room`"),

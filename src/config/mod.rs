@@ -6,8 +6,14 @@
 
 mod address;
 mod api_key;
+mod error;
+mod file;
+mod interpolate;
+mod layers;
+mod loader;
 mod origins;
 mod policies;
+mod reference;
 mod resolve;
 mod section;
 mod settings;
@@ -15,10 +21,14 @@ mod value;
 
 pub use address::{Bind, ListenAddress};
 pub use api_key::ApiKey;
+pub use error::{ConfigError, Place, Problem};
+pub use layers::{Flags, Merged, Variables, keys, merge};
+pub use loader::{Loader, Reload};
 pub use origins::{OriginPattern, Origins};
 pub use policies::{Policies, RoomPattern, Rule};
+pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
-pub use section::Key;
+pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts,
 };

@@ -64,8 +64,10 @@ impl Origins {
         if self.0.iter().any(|pattern| pattern.shape == Shape::Any) {
             return true;
         }
-        let Ok(text) = std::str::from_utf8(header) else { return false };
-        let Some(origin) = Origin::parse(text) else { return false };
+        let Some(origin) = std::str::from_utf8(header).ok().and_then(Origin::parse) else { return false };
+        if origin.host.contains('*') {
+            return false;
+        }
         self.0.iter().any(|pattern| pattern.matches(&origin))
     }
 
@@ -238,5 +240,153 @@ impl Kind for OriginKind {
         "`https://app.example.com`, `https://*.example.com` (every name below it), `https://pr-*.example.com`, \
          `http://localhost:*` (any port), `*` (every page)"
             .to_owned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn origins(patterns: &[&str]) -> Origins {
+        Origins::new(patterns.iter().map(|text| OriginPattern::parse(text).unwrap()).collect())
+    }
+
+    #[test]
+    fn the_listed_ones_may_connect() {
+        for (pattern, origin) in [
+            ("https://app.example.com", "https://app.example.com"),
+            ("https://app.example.com", "https://app.example.com:443"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("HTTPS://App.Example.Com", "https://app.example.com"),
+            ("http://example.com", "http://example.com:80"),
+            ("http://example.com:8080", "http://example.com:8080"),
+            ("http://localhost:*", "http://localhost:5173"),
+            ("http://localhost:*", "http://localhost"),
+            ("https://*.example.com", "https://app.example.com"),
+            ("https://*.example.com", "https://a.b.example.com"),
+            ("https://*.example.com:*", "https://app.example.com:8443"),
+            ("https://pr-*.example.com", "https://pr-17.example.com"),
+            ("https://pr-*.example.com", "https://pr-.example.com"),
+            ("https://*-a-*-b.example.com", "https://1-a-2-a-3-b.example.com"),
+            ("https://*.pr-*.example.com", "https://x.y.pr-1.example.com"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+            ("http://192.168.1.7:3000", "http://192.168.1.7:3000"),
+            ("http://[::1]:3000", "http://[0:0:0:0:0:0:0:1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("*", "https://anything.example"),
+            ("*", "null"),
+        ] {
+            assert!(origins(&[pattern]).allow(origin.as_bytes()), "{pattern} {origin}");
+        }
+        assert!(origins(&["https://a.example", "https://b.example"]).allow(b"https://b.example"));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_listed_one_may_not() {
+        let listed =
+            ["https://example.com", "https://*.example.com", "https://pr-*.example.org", "http://localhost:3000"];
+        for origin in [
+            "null",
+            "",
+            "file://",
+            "file:///etc/passwd",
+            "https://evil-example.com",
+            "https://example.com.evil.net",
+            "https://app.example.com.evil.net",
+            "https://example.comevil.net",
+            "https://evil.net/https://example.com",
+            "https://evil.net#https://example.com",
+            "https://example.com@evil.net",
+            "https://user:password@example.com",
+            "https://example.com:8443",
+            "https://example.com:0",
+            "https://example.com:",
+            "https://example.com:443x",
+            "https://example.com:99999",
+            "https://example.com/",
+            "https://example.com.",
+            "https://.example.com",
+            "https://a..example.com",
+            "http://example.com",
+            "wss://example.com",
+            "https:example.com",
+            "https:/example.com",
+            "example.com",
+            "https://ex\u{430}mple.com",
+            "https://example\u{3002}com",
+            "https://example.com https://evil.net",
+            "https://example.com,https://evil.net",
+            " https://example.com",
+            "https://example.com\n",
+            "https://*.example.com",
+            "https://pr-1.x.example.org",
+            "https://pr-1.evil.org",
+            "https://xpr-1.example.org",
+            "http://localhost",
+            "http://localhost:3001",
+            "http://localhost:*",
+            "http://localhost.evil.net:3000",
+            "http://[::1]:3000",
+            "http://[::1",
+            "http://[zz]:3000",
+            "http://[::1]x:3000",
+            "http://127.0.0.1:3000",
+        ] {
+            assert!(!origins(&listed).allow(origin.as_bytes()), "{origin:?}");
+        }
+        assert!(!origins(&listed).allow(b"https://example.com\xff"));
+        assert!(!origins(&[]).allow(b"https://example.com"));
+        assert!(!origins(&["http://localhost:*"]).allow(b"http://localhost:0"));
+    }
+
+    #[test]
+    fn a_pattern_that_would_let_in_others_is_refused() {
+        let right = "a `*` so far right in the host would let in foreign domains";
+        for (pattern, why) in [
+            ("null", "`null` is the origin of every sandboxed page, of anybody"),
+            ("file://x", "`file:` pages have no origin of their own"),
+            ("app.example.com", "it has no scheme"),
+            ("", "it has no scheme"),
+            ("https://app.example.com/", "an origin ends after the host or port, without a slash"),
+            ("https://", "it is not an origin"),
+            ("https://exämple.com", "it is not an origin"),
+            ("https://example.com:70000", "its port is not one of 1 to 65535, or `*`"),
+            ("https://example.com:0", "its port is not one of 1 to 65535, or `*`"),
+            ("https://*example.com", right),
+            ("https://*.com", right),
+            ("https://example.*", right),
+            ("https://*", right),
+            ("https://a.*.com", right),
+            ("*://example.com", "it is not an origin"),
+        ] {
+            assert_eq!(OriginPattern::parse(pattern).unwrap_err(), why, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_on_every_port() {
+        let loopback = Origins::new(OriginPattern::loopback());
+        for origin in ["http://localhost:8080", "https://localhost", "http://127.0.0.1:5173", "https://[::1]:8443"] {
+            assert!(loopback.allow(origin.as_bytes()), "{origin}");
+        }
+        for origin in ["http://localhost.evil.net:8080", "http://127.0.0.2:8080", "http://[::2]:8080", "null"] {
+            assert!(!loopback.allow(origin.as_bytes()), "{origin}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn only_names_below_the_domain_pass_its_pattern(
+            origin in "(https?|HTTPS|file|x)(://|:/|:)[a-z.@/*:#\\[\\]%\u{430}-]{0,6}(example\\.com|EXAMPLE.com|\\.)[a-z0-9.:@/#]{0,6}"
+        ) {
+            if origins(&["https://*.example.com:*"]).allow(origin.as_bytes()) {
+                let rest = origin.to_ascii_lowercase();
+                let rest = rest.strip_prefix("https://").unwrap();
+                let host = rest.split(':').next().unwrap();
+                proptest::prop_assert!(host.ends_with(".example.com"), "{}", origin);
+                proptest::prop_assert!(!rest.contains(['/', '@', '#', '*', '[']), "{}", origin);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use globset::{Glob, GlobMatcher};
 
 use super::{
-    section::{Section, describe},
+    section::describe,
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Text, Time, quoted},
 };
 use crate::model::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, Room, SlowReceiver};

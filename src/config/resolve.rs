@@ -236,6 +236,17 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         ));
     }
 
+    for (index, rule) in settings.policies.iter().enumerate() {
+        let earlier = || settings.policies.iter().take(index).flat_map(|rule| &rule.patterns);
+        if rule.patterns.iter().all(|p| earlier().any(|e| e == p || e.as_str() == "*")) {
+            let patterns: Vec<_> = rule.patterns.iter().map(|pattern| format!("`{}`", pattern.as_str())).collect();
+            warnings.push(format!(
+                "the policy for {} is never used: policies above it match the same rooms, and the first one wins",
+                patterns.join(", ")
+            ));
+        }
+    }
+
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -274,3 +285,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         settings,
     })
 }
+
+#[cfg(test)]
+mod tests;

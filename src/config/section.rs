@@ -46,7 +46,7 @@ impl Key {
     /// The environment variable: `ROOMCAST_LIMITS_MAX_ROOMS`.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("ROOMCAST_{}", self.path().replace('.', "_").to_ascii_uppercase())
+        format!("ROOMCAST_{}", self.flag().replace('-', "_").to_ascii_uppercase())
     }
 
     /// Gives the flag another name than the path's.
@@ -79,7 +79,7 @@ impl Key {
         Self {
             section,
             name,
-            doc: doc.trim().to_owned(),
+            doc: doc.lines().map(str::trim).collect::<Vec<_>>().join("\n"),
             kind: kind.name(),
             allowed: kind.allowed(),
             default: kind.render(default),
@@ -107,7 +107,22 @@ pub(crate) trait Section {
     fn get(&self, key: &str) -> Option<String>;
 }
 
-/// Implements [`Section`] for a struct, from one line a key:
+/// Which keys differ between a running configuration and a newer one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Paths of keys that change at once.
+    pub live: Vec<String>,
+    /// Paths of keys that change at the next start.
+    pub restart: Vec<String>,
+}
+
+/// A [`Section`] that can be compared with an older one.
+pub(crate) trait Settle {
+    /// Notes what differs from `running`, and takes back what needs a restart.
+    fn settle(&mut self, running: &Self, changes: &mut Changes);
+}
+
+/// Implements [`Section`] and [`Settle`] for a struct, from one line a key:
 /// `field = kind, live|restart, more of Key…;`
 macro_rules! describe {
     ($name:ident in $section:literal, $about:expr, $default:expr, {
@@ -128,7 +143,7 @@ macro_rules! describe {
                     $crate::config::section::Key::new(
                         $section,
                         stringify!($field),
-                        concat!($($doc, "\n"),+),
+                        concat!($($doc, "\n"),+).trim_ascii_end(),
                         &$kind,
                         &default.$field,
                         $crate::config::section::describe!(@$reload),
@@ -151,6 +166,20 @@ macro_rules! describe {
                     $(stringify!($field) => ($kind).render(&self.$field),)*
                     _ => None,
                 }
+            }
+        }
+
+        impl $crate::config::section::Settle for $name {
+            fn settle(&mut self, running: &Self, changes: &mut $crate::config::section::Changes) {
+                let path = |name: &str| if $section.is_empty() { name.to_owned() } else { format!("{}.{name}", $section) };
+                $(if self.$field != running.$field {
+                    if $crate::config::section::describe!(@$reload) {
+                        changes.live.push(path(stringify!($field)));
+                    } else {
+                        changes.restart.push(path(stringify!($field)));
+                        self.$field = running.$field.clone();
+                    }
+                })*
             }
         }
     };

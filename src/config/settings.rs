@@ -9,7 +9,7 @@ use super::{
     api_key::{ApiKey, Secret},
     origins::{OriginKind, OriginPattern},
     policies::Rule,
-    section::{Section, section},
+    section::{Changes, Section, Settle, section},
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Time},
 };
 use crate::model::Policy;
@@ -19,7 +19,7 @@ section! {
     pub struct General in "" {
         /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
         /// certificate and an API key made at start, pages of this machine and anonymous clients let in.
-        dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if `cert` is not set", "true");
+        dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if neither `cert` nor `key` is set", "true");
         /// Where clients connect over TLS.
         listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
             unset("`[::]:8443` if there is a certificate; `localhost:8443` in development mode", "[\"[::]:8443\"]");
@@ -48,15 +48,15 @@ section! {
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
         /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
-        /// connections are refused with 503 and `Retry-After`, and the slowest receivers are dealt with first.
-        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), live;
+        /// connections are refused with 503 and `Retry-After`.
+        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
         /// How log lines look: JSON objects, or text for people.
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// The least important log lines that are written.
-        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), restart;
     }
 }
 
@@ -89,8 +89,6 @@ section! {
         tls: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// For a request head, from its first byte or the end of the TLS handshake.
         head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
-        /// For a valid token, where clients must have one.
-        connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// After a ping, for any byte from the client.
@@ -116,9 +114,9 @@ section! {
     /// The sockets of connections.
     pub struct Socket in "socket" {
         /// The kernel's send buffer of a connection (`SO_SNDBUF`). Large, it hides a slow receiver from the pod.
-        send_buffer: Option<usize> = Some(128 * KIB), OrWord("system", Bytes(4 * KIB..=64 * MIB)), live;
+        send_buffer: Option<usize> = Some(128 * KIB), OrWord("system", Bytes(4 * KIB..=64 * MIB)), restart;
         /// How many bytes may wait in the kernel unsent before the socket counts as not writable (`TCP_NOTSENT_LOWAT`).
-        notsent_lowat: Option<usize> = Some(16 * KIB), OrWord("system", Bytes(KIB..=64 * MIB)), live;
+        notsent_lowat: Option<usize> = Some(16 * KIB), OrWord("system", Bytes(KIB..=64 * MIB)), restart;
     }
 }
 
@@ -234,5 +232,29 @@ impl Settings {
             &mut self.memory_broker,
             &mut self.default_policy,
         ]
+    }
+
+    /// The value of a key as TOML, by its path; a secret shows itself as `"…"`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<String> {
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        self.sections().iter().find(|candidate| candidate.name() == section)?.get(name)
+    }
+
+    /// Compares with the settings of a running pod, and takes back what needs a restart.
+    pub(crate) fn settle(&mut self, running: &Self) -> Changes {
+        let mut changes = Changes::default();
+        self.general.settle(&running.general, &mut changes);
+        self.limits.settle(&running.limits, &mut changes);
+        self.timeouts.settle(&running.timeouts, &mut changes);
+        self.drain.settle(&running.drain, &mut changes);
+        self.socket.settle(&running.socket, &mut changes);
+        self.compression.settle(&running.compression, &mut changes);
+        self.memory_broker.settle(&running.memory_broker, &mut changes);
+        self.default_policy.settle(&running.default_policy, &mut changes);
+        if self.policies != running.policies {
+            changes.live.push("policy".to_owned());
+        }
+        changes
     }
 }

@@ -147,6 +147,13 @@ impl Connection {
         if outbox.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
     }
 
+    /// Touches what an offer will need; see [`Socket::warm`].
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        self.socket.warm() + usize::from(self.outbox.is_some())
+    }
+
     /// Says something to this connection alone.
     ///
     /// # Errors

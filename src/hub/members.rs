@@ -129,11 +129,6 @@ impl Members {
             group.holes = 0;
         }
     }
-
-    /// Everybody.
-    pub fn iter(&self) -> impl Iterator<Item = Key> {
-        self.groups.iter().flat_map(|g| g.members.iter().copied()).filter(|&key| key != HOLE)
-    }
 }
 
 #[cfg(test)]

@@ -242,7 +242,7 @@ impl Owner {
         let ahead = owned.ahead.take().unwrap_or_default();
         let now = Instant::now();
         if !history.complete {
-            self.flush_room(room, now);
+            self.flush_room(room);
             self.gap(room, &history, now);
         }
         for event in history.events {
@@ -280,7 +280,7 @@ impl Owner {
             && *at <= now
         {
             let Some((_, room)) = self.deadlines.pop_first() else { break };
-            self.flush_room(&room, now);
+            self.flush_room(&room);
         }
         for room in std::mem::take(&mut self.changed) {
             let Some(owned) = self.rooms.get_mut(&room) else { continue };
@@ -306,7 +306,7 @@ impl Owner {
         }
     }
 
-    fn flush_room(&mut self, room: &Room, now: Instant) {
+    fn flush_room(&mut self, room: &Room) {
         let Some(owned) = self.rooms.get_mut(room) else { return };
         while let Some(batcher) = &mut owned.batcher
             && let Some((batch, arrived)) = batcher.take()

@@ -29,10 +29,13 @@ pub enum Missed {
 
 type Cell = Arc<OnceCell<Result<Missed, BrokerError>>>;
 
+/// A range, by where it begins and ends.
+type Key = (Room, Since, Position);
+
 /// The recovered ranges of a pod.
 #[derive(Debug, Default)]
 pub struct Recoveries {
-    recent: Mutex<HashMap<(Room, Since, Position), (Instant, Cell)>>,
+    recent: Mutex<HashMap<Key, (Instant, Cell)>>,
 }
 
 impl Recoveries {

@@ -128,13 +128,6 @@ impl LocalRoom {
         }
     }
 
-    /// Whether a broadcast continues what was begun last. Gaps and what has no range always do.
-    #[must_use]
-    pub fn continues(&self, broadcast: &Broadcast) -> bool {
-        let (Some(position), super::Content::Events(batch)) = (&self.position, &broadcast.content) else { return true };
-        batch.after == position.offset
-    }
-
     /// Begins to fan out: from now on joiners stand behind it.
     pub fn begin(&mut self, broadcast: Arc<Broadcast>, now: Instant) {
         if let Some(range) = broadcast.range() {

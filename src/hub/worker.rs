@@ -297,6 +297,7 @@ fn session_limits(config: &Config) -> SessionLimits {
             commands_per_second: config.limits.commands_per_second,
             command_burst: config.limits.command_burst,
         },
+        control_frames_per_second: config.limits.control_frames_per_second,
         ping_interval_ms: u64::try_from(config.timeouts.ping.as_millis()).unwrap_or(u64::MAX),
     }
 }

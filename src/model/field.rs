@@ -1,5 +1,11 @@
 //! The rules of what a publisher may write into an event, whichever way it publishes.
 
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{ErrorCode, Payload};
@@ -29,6 +35,9 @@ pub enum FieldError {
     /// The data is nested deeper than [`MAX_DEPTH`], so that receivers' parsers could refuse it.
     #[error("data is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// The data is JSON by its grammar and yet no value: half of a surrogate pair, or a number beyond all range.
+    #[error("data holds what parsers refuse: {0}")]
+    NoValue(String),
 }
 
 /// The longest topic, key, event id and idempotency key, in bytes of UTF-8.
@@ -44,7 +53,7 @@ impl FieldError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TooLong { .. } => ErrorCode::LimitExceeded,
-            Self::Empty(_) | Self::Control { .. } | Self::TooDeep => ErrorCode::BadRequest,
+            Self::Empty(_) | Self::Control { .. } | Self::TooDeep | Self::NoValue(_) => ErrorCode::BadRequest,
         }
     }
 }
@@ -76,36 +85,83 @@ pub fn check_length(field: &'static str, text: &str) -> Result<(), FieldError> {
 }
 
 impl Payload {
-    /// JSON data of a publisher, kept as it is written.
+    /// JSON data of a publisher, kept as it is written. A receiver parses a whole frame at once, with the events of other
+    /// publishers in it: what a strict parser would refuse must not get that far.
     ///
     /// # Errors
-    /// [`FieldError::TooDeep`].
+    /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
     pub fn json(data: Box<RawValue>) -> Result<Self, FieldError> {
-        if depth(data.get()) > MAX_DEPTH {
-            return Err(FieldError::TooDeep);
+        let mut parser = serde_json::Deserializer::from_str(data.get());
+        match Levels(MAX_DEPTH).deserialize(&mut parser) {
+            Ok(()) => Ok(Self::Json(data)),
+            // The only complaint of ours; all others are the parser's.
+            Err(error) if error.is_data() => Err(FieldError::TooDeep),
+            Err(error) => Err(FieldError::NoValue(error.to_string())),
         }
-        Ok(Self::Json(data))
     }
 }
 
-/// How deep valid JSON is nested: 0 for a scalar.
-fn depth(json: &str) -> usize {
-    let (mut now, mut deepest) = (0_usize, 0);
-    let (mut quoted, mut escaped) = (false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            b']' | b'}' if !quoted => now = now.saturating_sub(1),
-            _ => {}
-        }
+/// Parses a value of at most so many levels, and keeps nothing of it.
+struct Levels(usize);
+
+impl Levels {
+    fn below<E: serde::de::Error>(&self) -> Result<Self, E> {
+        self.0.checked_sub(1).map(Self).ok_or_else(|| E::custom("too deep"))
     }
-    deepest
+}
+
+impl<'de> DeserializeSeed<'de> for Levels {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Levels {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while items.next_element_seed(Self(below.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let below = self.below()?;
+        while fields.next_key_seed(Self(0))?.is_some() {
+            fields.next_value_seed(Self(below.0))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -123,18 +179,31 @@ mod tests {
         assert_eq!(check_length("key", &"é".repeat(128)).map_err(|e| e.code()), Err(ErrorCode::LimitExceeded));
     }
 
+    fn checked(json: &str) -> Result<(), FieldError> {
+        Payload::json(RawValue::from_string(json.to_owned()).unwrap()).map(|payload| {
+            assert!(matches!(payload, Payload::Json(raw) if raw.get() == json));
+        })
+    }
+
     #[test]
-    fn depth_counts_brackets_outside_of_strings() {
-        for (json, expected) in
-            [("1", 0), ("[]", 1), (r#""[[[""#, 0), (r#"{"a\"[":[{}]}"#, 3), (r#"["\\",[1],[[2]]]"#, 3)]
-        {
-            assert_eq!(depth(json), expected, "{json}");
-        }
-        let nested = |levels: usize| {
-            let text = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-            Payload::json(RawValue::from_string(text).unwrap()).map(|_| ())
+    fn data_is_bounded_in_depth() {
+        let nested = |levels: usize, open: &str, close: &str| {
+            checked(&format!("{}1{}", open.repeat(levels), close.repeat(levels)))
         };
-        assert_eq!(nested(MAX_DEPTH), Ok(()));
-        assert_eq!(nested(MAX_DEPTH + 1), Err(FieldError::TooDeep));
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[0,", ",\"]]\"]")] {
+            assert_eq!(nested(MAX_DEPTH, open, close), Ok(()));
+            assert_eq!(nested(MAX_DEPTH + 1, open, close), Err(FieldError::TooDeep));
+            assert_eq!(nested(50_000, open, close), Err(FieldError::TooDeep));
+        }
+    }
+
+    #[test]
+    fn data_is_a_value_to_every_parser() {
+        for fine in ["null", "-0.0e-999", "12345678901234567890123", r#""\ud83d\ude00\u0000""#, r#"{"a":1,"a":2}"#] {
+            assert_eq!(checked(fine), Ok(()), "{fine}");
+        }
+        for broken in [r#""\ud800""#, r#"{"\udc00":1}"#, r#"["\ud83d\u0061"]"#, "1e999", "[-1e400]"] {
+            assert!(matches!(checked(broken), Err(FieldError::NoValue(_))), "{broken}");
+        }
     }
 }

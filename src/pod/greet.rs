@@ -81,7 +81,7 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
                         services.gate.leave();
                     }
                 }
-                Err(refusal) => refuse(&worker, &mut socket, refusal).await,
+                Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
             }
         }
         Ok(_) => http::serve(worker, socket, received),
@@ -154,21 +154,21 @@ async fn read_head(
 pub fn upgrade<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
-) -> Result<(Response<()>, WireFormat), Response<String>> {
+) -> Result<(Response<()>, WireFormat), Box<Response<String>>> {
     let this = worker.borrow();
     let config = this.config();
     let accepted = websocket::accept(request, &[SUBPROTOCOL], config.compression.enabled);
-    let accepted = accepted.map_err(websocket::Refusal::response)?;
+    let accepted = accepted.map_err(|refusal| Box::new(refusal.response()))?;
     if request.uri().path() != "/ws" && accepted.protocol.is_none() {
-        return Err(plain_answer(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws"));
+        return Err(Box::new(plain_answer(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws")));
     }
     // A request without an origin does not come from a browser.
     let origin = request.headers().get(header::ORIGIN);
     if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
-        return Err(plain_answer(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
+        return Err(Box::new(plain_answer(StatusCode::FORBIDDEN, "pages of this origin may not connect here")));
     }
     if !config.anonymous {
-        return Err(plain_answer(StatusCode::UNAUTHORIZED, "nobody may connect without a token here"));
+        return Err(Box::new(plain_answer(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")));
     }
     this.services.gate.enter(config.max_connections, &this.services.budget).map_err(full)?;
     this.services.metrics.handshakes.upgraded.increment(1);
@@ -181,11 +181,11 @@ pub fn adopt_upgraded(worker: &Rc<RefCell<Worker>>, socket: Socket, format: Wire
     Worker::adopt(worker, socket, format, Grant::default(), rest)
 }
 
-fn full(full: Full) -> Response<String> {
+fn full(full: Full) -> Box<Response<String>> {
     let mut response = plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string());
     // Long enough for a balancer to have noticed, spread by the clients' own jitter.
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-    response
+    Box::new(response)
 }
 
 /// An answer in a sentence.

@@ -48,7 +48,7 @@ fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Respo
                 tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format));
                 response.map(|()| String::new())
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         };
     }
     match (request.method(), request.uri().path()) {

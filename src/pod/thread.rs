@@ -84,22 +84,25 @@ async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
         } else if inbox.recv_many(&mut messages, 64).await == 0 {
             return;
         }
-        let mut this = worker.borrow_mut();
-        for message in messages.drain(..) {
-            match message {
-                ToWorker::Broadcast(room, broadcast) => this.broadcast(&room, broadcast),
-                ToWorker::Joined(room, position) => this.joined(&room, position),
-                ToWorker::Tip(room, position) => this.tip(&room, position),
-                ToWorker::Drain(window) => this.begin_drain(window),
-            }
-        }
-        let fanning = this.run_slice();
-        busy = this.drain_slice() || fanning;
-        drop(this);
+        busy = take_turn(&mut worker.borrow_mut(), &mut messages);
         if busy {
             yield_now().await;
         }
     }
+}
+
+/// Takes messages and gives one room its slice. Returns whether more is to be done.
+fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
+    for message in messages.drain(..) {
+        match message {
+            ToWorker::Broadcast(room, broadcast) => worker.broadcast(&room, broadcast),
+            ToWorker::Joined(room, position) => worker.joined(&room, position),
+            ToWorker::Tip(room, position) => worker.tip(&room, position),
+            ToWorker::Drain(window) => worker.begin_drain(window),
+        }
+    }
+    let fanning = worker.run_slice();
+    worker.drain_slice() || fanning
 }
 
 async fn tick(worker: Rc<RefCell<Worker>>) {

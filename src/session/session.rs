@@ -27,6 +27,8 @@ impl fmt::Display for ConnectionId {
 pub struct SessionLimits {
     /// What `welcome` tells.
     pub told: Limits,
+    /// How many pings and pongs a second a connection may send.
+    pub control_frames_per_second: u32,
     /// Silence after which the pod pings, and which `welcome` tells.
     pub ping_interval_ms: u64,
 }
@@ -66,7 +68,8 @@ pub struct Session {
     pub id: ConnectionId,
     /// What its token (or its absence) allows.
     pub grant: Grant,
-    bucket: Bucket,
+    commands: Bucket,
+    control_frames: Bucket,
 }
 
 impl Session {
@@ -76,7 +79,9 @@ impl Session {
     /// A session that begins now.
     #[must_use]
     pub fn new(id: ConnectionId, grant: Grant, limits: &SessionLimits, now_ms: u64) -> Self {
-        Self { id, grant, bucket: Bucket::new(limits.told.command_burst, now_ms) }
+        let commands = Bucket::new(limits.told.command_burst, now_ms);
+        let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
+        Self { id, grant, commands, control_frames }
     }
 
     /// The first message.
@@ -97,7 +102,8 @@ impl Session {
 
     /// Whether one more control frame is within the rate.
     pub fn control_frame(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
-        self.bucket.take(limits.told.commands_per_second, limits.told.command_burst, now_ms)
+        // A second's worth is the burst as well: nobody needs to ping faster.
+        self.control_frames.take(limits.control_frames_per_second, limits.control_frames_per_second, now_ms)
     }
 
     /// Turns a message into what should be done. `policy` finds a room's policy.
@@ -109,7 +115,7 @@ impl Session {
         limits: &SessionLimits,
         now_ms: u64,
     ) -> (Option<CommandId>, Action) {
-        let verdict = self.bucket.take(limits.told.commands_per_second, limits.told.command_burst, now_ms);
+        let verdict = self.commands.take(limits.told.commands_per_second, limits.told.command_burst, now_ms);
         if verdict == Verdict::Flood {
             return (None, Action::Close(Disconnect::Flood));
         }

@@ -9,8 +9,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use rustix::{io::Errno, net::SendFlags};
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -167,13 +168,31 @@ impl Socket {
     pub fn write_sealed(&self, sealed: &[u8]) -> io::Result<Written> {
         let mut done = 0;
         while done < sealed.len() {
-            match self.stream.try_write(&sealed[done..]) {
+            // Not through tokio: its look at the readiness is a cache miss for each receiver of a broadcast, and the
+            // kernel knows best whether it takes more.
+            match rustix::net::send(&self.stream, &sealed[done..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Rest(sealed[done..].to_vec())),
-                Err(e) => return Err(e),
+                Err(Errno::AGAIN) => {
+                    // tokio has to hear of it, or it would wait for nothing.
+                    let _ = self.stream.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                    return Ok(Written::Rest(sealed[done..].to_vec()));
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
             }
         }
         Ok(Written::All)
+    }
+
+    /// Touches what a write will need. Called for several sockets in a row, the cache misses overlap instead of adding
+    /// up; the answer means nothing.
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match &self.link {
+            Link::Plain => 0,
+            Link::Tls(tls) => tls.warm(),
+        }
     }
 
     /// Says goodbye on the TLS level and stops sending. Best effort: the peer may be gone.

@@ -170,6 +170,13 @@ impl Tls {
         }
     }
 
+    /// Touches what sealing will need; see [`super::socket::Socket::warm`].
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        self.incomplete.len() + usize::from(self.connection.is_handshaking()) + usize::from(self.connection.wants_write())
+    }
+
     /// Whether a ticket of an earlier connection shortened the handshake.
     #[must_use]
     pub fn resumed(&self) -> bool {

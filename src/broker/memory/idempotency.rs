@@ -19,7 +19,7 @@ pub(super) struct Keys {
 
 /// What a key costs: its text, the counts of its `Arc`, its place in the map and in the queue.
 pub(super) fn cost(key: &str) -> usize {
-    key.len() + 96
+    key.len() + 112
 }
 
 impl Keys {

@@ -49,7 +49,7 @@ impl Members {
 }
 
 fn cost(connection: &str, user: Option<&str>) -> usize {
-    connection.len() + user.map_or(0, str::len) + 96
+    connection.len() + user.map_or(0, str::len) + 136
 }
 
 #[cfg(test)]

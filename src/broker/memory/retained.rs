@@ -19,7 +19,7 @@ pub(super) struct Values {
 
 /// What a value costs: its event, its name twice, its places in the two maps.
 fn entry(name: &str, event: usize) -> usize {
-    event + 2 * name.len() + 96
+    event + 2 * name.len() + 176
 }
 
 impl Values {

@@ -96,7 +96,7 @@ impl Rank {
 }
 
 /// What a room costs beside its state and its name: its places in the map and in the order, the counts of its `Arc`s.
-const ROOM: usize = 192;
+const ROOM: usize = 224;
 
 /// A room in its shard.
 struct Place {

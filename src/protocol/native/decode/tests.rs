@@ -61,7 +61,9 @@ fn every_command_is_understood() {
 
 #[test]
 fn data_is_kept_as_it_was_written() {
-    for data in [r#"{ "b" : 1.0e0, "a":[1 , 2 ], "\u0061":"\ud800" }"#, "null", "12345678901234567890123", "\"x\""] {
+    for data in
+        [r#"{ "b" : 1.0e0, "a":[1 , 2 ], "\u0061":"\ud83d\ude00" }"#, "null", "12345678901234567890123", "\"x\""]
+    {
         let text = format!(r#"{{"type":"publish","room":"a","topic":"t","data": {data} ,"key":"k"}}"#);
         let Command::Publish { payload: Payload::Json(raw), key, topic, .. } = command(&text) else { panic!("{data}") };
         assert_eq!((raw.get(), key.as_deref(), &*topic), (data, Some("k"), "t"));

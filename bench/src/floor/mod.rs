@@ -1,0 +1,117 @@
+//! The floor: what no server can beat with the same sockets, the same bytes and one `write` a receiver.
+//!
+//! A real TLS 1.3 handshake by rustls and a real WebSocket upgrade, then the secrets are taken out of rustls and every
+//! record is sealed by hand into one scratch buffer and written at once. As many threads as the pod has workers, each
+//! owning the sockets that it accepted. No rooms, no protocol, no encoding, no compression, no pings, no reading: the
+//! parent hands it the frame's finished bytes. Never measures anything itself.
+
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    child,
+    error::{BenchError, Doing as _},
+    process,
+};
+
+pub(crate) mod host;
+mod record;
+pub(crate) mod tls;
+mod worker;
+
+use worker::{Order, Worker};
+
+/// What the floor tells its parent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// It accepts connections here.
+    Listening(SocketAddr),
+    /// What it has done since it started.
+    Counts(Counts),
+}
+
+/// What the floor's threads have done.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    /// Sockets that finished the handshakes.
+    pub(crate) open: u64,
+    /// Writes that the kernel took only in part, or not at once.
+    pub(crate) short_writes: u64,
+    /// Sockets given up: closed by their receiver, or too far behind.
+    pub(crate) given_up: u64,
+}
+
+/// The largest frame that the parent may hand over.
+const MOST_FRAME: u32 = 16 << 20;
+
+/// An order to send `frame` to every socket; an empty one asks for [`Counts`].
+pub(crate) fn order(frame: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes(), frame].concat()
+}
+
+/// The role's main: until the parent closes the input.
+pub(crate) fn run(threads: usize) -> Result<(), BenchError> {
+    child::end_with_parent()?;
+    process::raise_file_limit()?;
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = tls::config()?;
+    let mut workers = Vec::new();
+    for index in 0..threads.max(1) {
+        let (worker, handle) = Worker::new(address, Arc::clone(&config))?;
+        address = worker.address()?;
+        std::thread::Builder::new()
+            .name(format!("floor-{index}"))
+            .spawn(move || {
+                if let Err(error) = worker.run() {
+                    eprintln!("the floor's thread {index}: {error}");
+                    std::process::exit(1);
+                }
+            })
+            .doing(|| "starting a thread".to_owned())?;
+        workers.push(handle);
+    }
+    child::say(&Notice::Listening(address))?;
+    let mut input = std::io::stdin().lock();
+    let mut length = [0; 4];
+    while input.read_exact(&mut length).is_ok() {
+        let length = u32::from_le_bytes(length);
+        if length > MOST_FRAME {
+            return Err(BenchError::Protocol(format!("a frame of {length} bytes is too large for the floor")));
+        }
+        if length == 0 {
+            child::say(&Notice::Counts(counts(&workers)?))?;
+            continue;
+        }
+        let mut frame = vec![0; length as usize];
+        input.read_exact(&mut frame).doing(|| "reading a frame from the parent".to_owned())?;
+        let frame: Arc<[u8]> = frame.into();
+        for worker in &workers {
+            worker.order(Order::Send(Arc::clone(&frame)))?;
+        }
+    }
+    Ok(())
+}
+
+fn counts(workers: &[worker::Handle]) -> Result<Counts, BenchError> {
+    let (answer, answers) = mpsc::channel();
+    for worker in workers {
+        worker.order(Order::Count(answer.clone()))?;
+    }
+    let mut total = Counts::default();
+    for _ in workers {
+        let counts = answers
+            .recv_timeout(Duration::from_secs(10))
+            .map_err(|_| BenchError::Protocol("a thread of the floor does not answer".to_owned()))?;
+        total.open += counts.open;
+        total.short_writes += counts.short_writes;
+        total.given_up += counts.given_up;
+    }
+    Ok(total)
+}

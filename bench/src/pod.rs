@@ -1,0 +1,234 @@
+//! The pod under test: starts its process or finds a running one, and observes it from outside.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::process::{Child, Command};
+
+use crate::{
+    child::start_program,
+    cli::PodArgs,
+    error::{BenchError, Doing as _},
+    process::{self, Process},
+    publisher::{Publisher, refused},
+};
+
+/// How long a pod may take to become ready.
+const READY: Duration = Duration::from_secs(15);
+
+/// A pod.
+pub(crate) struct Pod {
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// The host of the WebSocket's URL.
+    pub(crate) host: String,
+    /// The path of the WebSocket's URL.
+    pub(crate) path: String,
+    /// The API.
+    pub(crate) publisher: Publisher,
+    /// Its process, if that is known.
+    pub(crate) process: Option<Process>,
+    /// Its worker threads, as far as the bench knows.
+    pub(crate) workers: usize,
+    /// From the start of the process to the first `/ready`, in milliseconds.
+    pub(crate) ready_ms: Option<f64>,
+    child: Option<(Child, PathBuf)>,
+    internal: SocketAddr,
+    api_key: String,
+}
+
+impl Pod {
+    /// The pod that the arguments ask for, ready.
+    pub(crate) async fn open(args: &PodArgs, connections: usize, out: &Path) -> Result<Self, BenchError> {
+        match &args.url {
+            Some(url) => Self::attach(url, args).await,
+            None => Self::start(args, connections, out).await,
+        }
+    }
+
+    async fn attach(url: &str, args: &PodArgs) -> Result<Self, BenchError> {
+        let wrong = || BenchError::Usage(format!("--url {url}: it looks like wss://127.0.0.1:8443/ws"));
+        let rest = url.strip_prefix("wss://").ok_or_else(wrong)?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, "ws"));
+        let (host, _) = authority.rsplit_once(':').ok_or_else(wrong)?;
+        let address = authority.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)?;
+        let internal = args.internal.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000)));
+        let api_key = args.api_key.clone().ok_or_else(|| {
+            BenchError::Usage("--url needs --api-key: the bench publishes through the pod's API".to_owned())
+        })?;
+        Ok(Self {
+            address,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            path: format!("/{path}"),
+            publisher: Publisher::connect(internal, &api_key).await?,
+            process: args.pid.map(Process::new),
+            workers: args.workers(),
+            ready_ms: None,
+            child: None,
+            internal,
+            api_key,
+        })
+    }
+
+    async fn start(args: &PodArgs, connections: usize, out: &Path) -> Result<Self, BenchError> {
+        let (needed, limit) = (connections + 300, process::file_limit());
+        if needed > limit {
+            return Err(BenchError::FileLimit { what: "the pod".to_owned(), needed, limit });
+        }
+        let program = match &args.pod {
+            Some(program) => program.clone(),
+            None => build().await?,
+        };
+        if !program.is_file() {
+            return Err(BenchError::NoPod(program));
+        }
+        let [address, plain, internal] = free_addresses()?;
+        let api_key = args.api_key.clone().unwrap_or_else(|| "bench".to_owned());
+        let mut arguments: Vec<String> = ["serve", "--dev", "--log-level", "warn"].map(str::to_owned).into();
+        for (flag, value) in [
+            ("--listen", address.to_string()),
+            ("--plain-listen", plain.to_string()),
+            ("--internal-listen", internal.to_string()),
+            ("--api-key", api_key.clone()),
+            ("--workers", args.workers().to_string()),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
+        arguments.extend(args.pod_arg.iter().cloned());
+        let log = out.join("pod.log");
+        let started = Instant::now();
+        let mut child = start_program(&program, &arguments, &log)?;
+        let pid = child.id();
+        let publisher = loop {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(BenchError::Pod { what: format!("ended at once ({status})"), log: tail(&log) });
+            }
+            if let Some(publisher) = ready(internal, &api_key).await {
+                break publisher;
+            }
+            if started.elapsed() > READY {
+                let what = format!("did not become ready in {} s", READY.as_secs());
+                return Err(BenchError::Pod { what, log: tail(&log) });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        Ok(Self {
+            address,
+            host: "localhost".to_owned(),
+            path: "/ws".to_owned(),
+            publisher,
+            process: pid.map(Process::new),
+            workers: args.workers(),
+            ready_ms: Some(started.elapsed().as_secs_f64() * 1e3),
+            child: Some((child, log)),
+            internal,
+            api_key,
+        })
+    }
+
+    /// Another connection to the API.
+    pub(crate) async fn another_publisher(&self) -> Result<Publisher, BenchError> {
+        Publisher::connect(self.internal, &self.api_key).await
+    }
+
+    /// The cumulative buckets of a histogram in the pod's metrics: (upper bound, count). Empty if there is none.
+    pub(crate) async fn histogram(&mut self, name: &str) -> Result<Vec<(f64, u64)>, BenchError> {
+        let (status, text) = self.publisher.get("/metrics").await?;
+        match status {
+            200 => Ok(buckets(&text, name)),
+            status => Err(refused("GET /metrics", status, &text)),
+        }
+    }
+
+    /// The process, where a figure needs it.
+    pub(crate) fn process(&self) -> Result<Process, BenchError> {
+        self.process.ok_or_else(|| BenchError::Usage("--url needs --pid for memory and processor figures".to_owned()))
+    }
+
+    /// Puts the end of the pod's log into an error that the pod's death explains better.
+    pub(crate) fn explain(&mut self, error: BenchError) -> BenchError {
+        match &mut self.child {
+            Some((child, log)) => match child.try_wait() {
+                Ok(Some(status)) => {
+                    BenchError::Pod { what: format!("ended during the run ({status}): {error}"), log: tail(log) }
+                }
+                _ => error,
+            },
+            None => error,
+        }
+    }
+}
+
+async fn ready(internal: SocketAddr, api_key: &str) -> Option<Publisher> {
+    let mut publisher = Publisher::connect(internal, api_key).await.ok()?;
+    matches!(publisher.get("/ready").await, Ok((200, _))).then_some(publisher)
+}
+
+/// Three loopback addresses that nobody listens on right now.
+fn free_addresses() -> Result<[SocketAddr; 3], BenchError> {
+    let doing = || "finding free ports on 127.0.0.1".to_owned();
+    let mut held = Vec::new();
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address).doing(doing)?;
+        *address = listener.local_addr().doing(doing)?;
+        held.push(listener);
+    }
+    Ok(addresses)
+}
+
+/// The pod's binary beside this one; under cargo, it is built first.
+async fn build() -> Result<PathBuf, BenchError> {
+    let this = std::env::current_exe().doing(|| "finding this program's path".to_owned())?;
+    let directory = this.parent().unwrap_or(Path::new("."));
+    let program = directory.join("roomcast");
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let release = directory.file_name().is_some_and(|name| name == "release");
+        eprintln!("building the pod{} ...", if release { "" } else { " (debug: figures mean nothing)" });
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "--package", "roomcast", "--bin", "roomcast"]);
+        if release {
+            command.arg("--release");
+        }
+        let status = command.kill_on_drop(true).status().await.doing(|| "running cargo".to_owned())?;
+        if !status.success() {
+            return Err(BenchError::NoPod(program));
+        }
+    }
+    Ok(program)
+}
+
+/// A histogram's buckets in Prometheus' text format.
+fn buckets(text: &str, name: &str) -> Vec<(f64, u64)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_bucket{"));
+    let buckets = lines.filter_map(|line| {
+        let (labels, count) = line.rsplit_once("} ")?;
+        let bound = labels.split("le=\"").nth(1)?.split('"').next()?;
+        let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().ok()? };
+        Some((bound, count.trim().parse().ok()?))
+    });
+    buckets.collect()
+}
+
+/// The last lines of a log.
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_read() {
+        let text = "# TYPE a histogram\na_bucket{le=\"0.01\"} 3\na_bucket{x=\"y\",le=\"+Inf\"} 5\na_sum 1\nab_bucket{le=\"1\"} 9\n";
+        assert_eq!(buckets(text, "a"), [(0.01, 3), (f64::INFINITY, 5)]);
+        assert_eq!(buckets(text, "c"), []);
+    }
+}

@@ -1,0 +1,98 @@
+//! The backend's side: publishes over HTTP, on a connection that is kept.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::error::{BenchError, Doing as _};
+
+/// The topic of the bench's events.
+pub(crate) const TOPIC: &str = "trip";
+
+/// How long the pod may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One kept-alive connection to a pod's internal listener; made again when the pod has closed it as idle.
+pub(crate) struct Publisher {
+    sender: SendRequest<Full<Bytes>>,
+    internal: SocketAddr,
+    authorization: String,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    offset: u64,
+}
+
+impl Publisher {
+    /// Connects.
+    pub(crate) async fn connect(internal: SocketAddr, api_key: &str) -> Result<Self, BenchError> {
+        Ok(Self { sender: open(internal).await?, internal, authorization: format!("Bearer {api_key}") })
+    }
+
+    /// Publishes one event; `data` is JSON. Returns its offset.
+    pub(crate) async fn publish(&mut self, room: &str, data: &str) -> Result<u64, BenchError> {
+        let body = format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#);
+        let (status, answer) = self.request(Method::POST, "/api/publish", body).await?;
+        if status != 200 {
+            return Err(refused("POST /api/publish", status, &answer));
+        }
+        let published: Published = serde_json::from_str(&answer)
+            .map_err(|e| BenchError::Protocol(format!("the answer to a publish ({e}): {answer}")))?;
+        Ok(published.offset)
+    }
+
+    /// Fetches a page.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, String), BenchError> {
+        self.request(Method::GET, path, String::new()).await
+    }
+
+    async fn request(&mut self, method: Method, path: &str, body: String) -> Result<(u16, String), BenchError> {
+        let name = format!("{method} {path}");
+        let failed = |e: &dyn std::fmt::Display| BenchError::Protocol(format!("{name}: {e} (did the pod end?)"));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.internal.to_string())
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| failed(&e))?;
+        let answer = async {
+            if self.sender.ready().await.is_err() {
+                self.sender = open(self.internal).await?;
+            }
+            let response = self.sender.send_request(request).await.map_err(|e| failed(&e))?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.map_err(|e| failed(&e))?;
+            Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+        };
+        timeout(PATIENCE, answer).await.map_err(|_| BenchError::Timeout {
+            what: format!("the answer to {name}"),
+            seconds: PATIENCE.as_secs(),
+            hint: "is the pod overloaded?".to_owned(),
+        })?
+    }
+}
+
+async fn open(internal: SocketAddr) -> Result<SendRequest<Full<Bytes>>, BenchError> {
+    let doing = || format!("connecting to the pod's internal listener at {internal}");
+    let stream = TcpStream::connect(internal).await.doing(doing)?;
+    stream.set_nodelay(true).doing(doing)?;
+    let opened = handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = opened.map_err(|e| BenchError::Protocol(format!("{}: {e}", doing())))?;
+    // It ends with the sender; what goes wrong with it, the next request says.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+/// The error that an answer other than success is.
+pub(crate) fn refused(request: &str, status: u16, body: &str) -> BenchError {
+    BenchError::Answer { request: request.to_owned(), status, body: body.chars().take(300).collect() }
+}

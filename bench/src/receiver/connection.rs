@@ -1,0 +1,141 @@
+//! One receiver of one room: subscribes, and follows the room's position.
+//!
+//! ```text
+//! Opening ──▶ Subscribing ──▶ Member       the pod
+//! Opening ─────────────────▶ Member        the floor, which has no rooms
+//! ```
+
+use std::rc::Rc;
+
+use super::{
+    control::{Target, room_name},
+    frames::{Batch, Said, parse},
+    tally::Tally,
+    websocket::{Hear, Link, Shared},
+};
+use crate::{content::Recipe, error::BenchError, poller::Ready, verify::Tracker};
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// TCP, TLS, upgrade.
+    Opening,
+    /// `subscribe` is sent.
+    Subscribing,
+    /// It receives.
+    Member,
+}
+
+/// One connection in one room.
+pub(super) struct Connection {
+    /// The transport.
+    pub(super) link: Link,
+    /// The room's number.
+    pub(super) room: u32,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// What it has received.
+    pub(super) tracker: Tracker,
+    /// When it was started, on the monotonic clock.
+    pub(super) started: u64,
+    /// Whether it will subscribe once it is open.
+    pub(super) subscribes: bool,
+}
+
+impl Connection {
+    /// The socket is ready. An error ends the connection.
+    pub(super) fn ready(
+        &mut self,
+        ready: Ready,
+        shared: &mut Shared,
+        tally: &mut Tally,
+        recipe: &Recipe,
+    ) -> Result<(), BenchError> {
+        let mut member =
+            Member { room: self.room, stage: &mut self.stage, tracker: &mut self.tracker, tally, recipe, ended: None };
+        let read = self.link.ready(ready, shared, &mut member)?;
+        let ended = member.ended.take();
+        tally.wire_bytes += read as u64;
+        if let Some(reason) = ended {
+            return Err(BenchError::Protocol(reason));
+        }
+        if self.stage == Stage::Opening && self.link.is_open() {
+            match tally.target {
+                Target::Pod if self.subscribes => {
+                    self.stage = Stage::Subscribing;
+                    // The id repeats itself, so that compression makes even this message smaller.
+                    let subscribe = format!(
+                        r#"{{"type":"subscribe","room":"{}","id":"bench-bench-bench-bench-bench-bench-bench-bench"}}"#,
+                        room_name(self.room)
+                    );
+                    self.link.send(subscribe.as_bytes(), shared)?;
+                }
+                Target::Pod | Target::Floor => self.stage = Stage::Member,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The part of a connection that hears.
+struct Member<'a> {
+    room: u32,
+    stage: &'a mut Stage,
+    tracker: &'a mut Tracker,
+    tally: &'a mut Tally,
+    recipe: &'a Recipe,
+    ended: Option<String>,
+}
+
+impl Member<'_> {
+    fn batch(&mut self, batch: &Batch) {
+        let before = self.tally.faults;
+        let offsets = batch.events.iter().map(|&(offset, _)| offset);
+        self.tracker.events(batch.after, batch.offset, offsets, &mut self.tally.faults);
+        if before != self.tally.faults {
+            self.tally
+                .example(|| format!("room {}: a frame that covers ({}, {}]", self.room, batch.after, batch.offset));
+        }
+        self.tally.batch(self.room, batch);
+    }
+}
+
+impl Hear for Member<'_> {
+    fn recognise(&mut self, plaintext: &[u8]) -> Option<usize> {
+        let (length, batch) = self.tally.known(self.room).recognise(plaintext)?;
+        self.batch(&batch);
+        Some(length)
+    }
+
+    fn text(&mut self, message: &str, frame: Option<&[u8]>) {
+        match parse(message, self.room, self.recipe) {
+            Said::Batch(batch) => {
+                if let Some(frame) = frame {
+                    self.tally.known(self.room).remember(frame, &Rc::clone(&batch));
+                }
+                self.batch(&batch);
+            }
+            Said::Subscribed(offset) => {
+                self.tracker.subscribed(offset);
+                *self.stage = Stage::Member;
+            }
+            Said::Gap { after, offset } => {
+                self.tracker.gap(after, offset, &mut self.tally.faults);
+                self.tally.example(|| format!("a gap in room {}: ({after}, {offset}]", self.room));
+            }
+            Said::Other => {}
+            Said::Wrong(what) => self.ended = Some(format!("the server said: {what}")),
+        }
+    }
+
+    fn ping(&mut self) {
+        self.tally.pings += 1;
+    }
+
+    fn close(&mut self, reason: Option<(u16, &str)>) {
+        self.ended = Some(match reason {
+            Some((code, reason)) => format!("the server closed with {code} {reason}"),
+            None => "the server closed without a code".to_owned(),
+        });
+    }
+}

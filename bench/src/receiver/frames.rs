@@ -1,0 +1,175 @@
+//! The events frames of a room as a receiver has already seen them.
+//!
+//! Every member of a room gets the same bytes: the first connection that receives a frame inflates it, parses it and
+//! compares the data of each event with what was published; for all others it is enough that their bytes are the same
+//! bytes. So every connection's content is checked, not a sample, at the price of a comparison.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+
+use crate::content::{Recipe, Stamp};
+
+/// An `events` frame, parsed and compared.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The offset that it continues from.
+    pub(super) after: u64,
+    /// The last offset that it covers.
+    pub(super) offset: u64,
+    /// The events: their offsets and what their data say.
+    pub(super) events: Vec<(u64, Stamp)>,
+    /// Events whose data are not what was published.
+    pub(super) corrupt: u64,
+}
+
+/// What a server said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// `events`.
+    Batch(Rc<Batch>),
+    /// `subscribed`, with the room's position.
+    Subscribed(u64),
+    /// `gap`.
+    Gap {
+        /// The last offset that came.
+        after: u64,
+        /// The last that is missing.
+        offset: u64,
+    },
+    /// `welcome`, `pong` and what else does not concern a receiver.
+    Other,
+    /// `error`, or something that is no message of the protocol.
+    Wrong(String),
+}
+
+/// One shape for every message: only `type` is always there.
+#[derive(Deserialize)]
+struct Message<'a> {
+    r#type: &'a str,
+    room: Option<&'a str>,
+    after: Option<u64>,
+    offset: Option<u64>,
+    #[serde(borrow)]
+    events: Option<Vec<Event<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    offset: u64,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Parses a message for a member of `room`.
+pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
+    let message: Message<'_> = match serde_json::from_str(text) {
+        Ok(message) => message,
+        Err(error) => return Said::Wrong(format!("not a message of the protocol ({error}): {}", start(text))),
+    };
+    if message.room.is_some_and(|name| name != super::control::room_name(room)) {
+        return Said::Wrong(format!("a message of another room than {room}: {}", start(text)));
+    }
+    match (message.r#type, message.after, message.offset, message.events) {
+        ("events", Some(after), Some(offset), Some(events)) => {
+            let mut batch = Batch { after, offset, events: Vec::with_capacity(events.len()), corrupt: 0 };
+            for event in events {
+                match recipe.check(room, event.data.get()) {
+                    Some(stamp) => batch.events.push((event.offset, stamp)),
+                    None => batch.corrupt += 1,
+                }
+            }
+            Said::Batch(Rc::new(batch))
+        }
+        ("subscribed", _, Some(offset), _) => Said::Subscribed(offset),
+        ("gap", Some(after), Some(offset), _) => Said::Gap { after, offset },
+        ("welcome" | "pong" | "unsubscribed", ..) => Said::Other,
+        _ => Said::Wrong(start(text)),
+    }
+}
+
+fn start(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+/// The last few frames of one room, as bytes, with their meaning.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    frames: VecDeque<(Box<[u8]>, Rc<Batch>)>,
+}
+
+impl Known {
+    /// How many frames a connection may be behind the newest and still be recognised cheaply.
+    const KEPT: usize = 4;
+
+    /// The frame that `plaintext` begins with, if it is one of those, and its length.
+    pub(super) fn recognise(&self, plaintext: &[u8]) -> Option<(usize, Rc<Batch>)> {
+        let mut newest_first = self.frames.iter();
+        let (bytes, batch) = newest_first.find(|(bytes, _)| plaintext.starts_with(bytes))?;
+        Some((bytes.len(), Rc::clone(batch)))
+    }
+
+    /// Keeps a frame in place of the oldest.
+    pub(super) fn remember(&mut self, bytes: &[u8], batch: &Rc<Batch>) {
+        self.frames.truncate(Self::KEPT - 1);
+        self.frames.push_front((bytes.into(), Rc::clone(batch)));
+    }
+}
+
+/// The length of the whole frame that `plaintext` begins with; `None`: it is not all there.
+pub(super) fn whole_frame(plaintext: &[u8]) -> Option<usize> {
+    let mut cursor = std::io::Cursor::new(plaintext);
+    let (_, length) = FrameHeader::parse(&mut cursor).ok()??;
+    let total = usize::try_from(cursor.position().checked_add(length)?).ok()?;
+    (plaintext.len() >= total).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECIPE: Recipe = Recipe { seed: 1, size: 200 };
+
+    fn events(data: &str) -> String {
+        format!(
+            r#"{{"type":"events","room":"bench:2","epoch":"e","after":4,"offset":5,"events":[{{"offset":5,"topic":"trip","data":{data},"time":1}}]}}"#
+        )
+    }
+
+    #[test]
+    fn events_are_compared_with_what_was_published() {
+        let stamp = Stamp { n: 3, t: 99 };
+        let data = RECIPE.data(2, stamp);
+        let good = Batch { after: 4, offset: 5, events: vec![(5, stamp)], corrupt: 0 };
+        assert_eq!(parse(&events(&data), 2, &RECIPE), Said::Batch(Rc::new(good)));
+        let bad = Batch { after: 4, offset: 5, events: Vec::new(), corrupt: 1 };
+        let wrong = data.replace(r#""n":3"#, r#""n":4"#);
+        assert_eq!(parse(&events(&wrong), 2, &RECIPE), Said::Batch(Rc::new(bad)));
+        assert!(matches!(parse(&events(&data), 3, &RECIPE), Said::Wrong(_)), "another room's");
+        assert!(matches!(parse("{", 3, &RECIPE), Said::Wrong(_)));
+        assert!(matches!(parse(r#"{"type":"error","code":"forbidden","message":""}"#, 3, &RECIPE), Said::Wrong(_)));
+    }
+
+    #[test]
+    fn only_the_same_bytes_are_recognised() {
+        let batch = Rc::new(Batch { after: 0, offset: 1, events: Vec::new(), corrupt: 0 });
+        let mut known = Known::default();
+        known.remember(b"\x81\x03abc", &batch);
+        assert_eq!(known.recognise(b"\x81\x03abcmore").map(|(length, _)| length), Some(5));
+        assert!(known.recognise(b"\x81\x03abd").is_none());
+        assert!(known.recognise(b"\x81\x03ab").is_none());
+        for _ in 0..Known::KEPT {
+            known.remember(b"\x81\x03xyz", &batch);
+        }
+        assert!(known.recognise(b"\x81\x03abc").is_none(), "forgotten");
+    }
+
+    #[test]
+    fn frames_are_cut_at_their_ends() {
+        assert_eq!(whole_frame(b"\x81\x03abcmore"), Some(5));
+        assert_eq!(whole_frame(b"\x81\x03ab"), None);
+        assert_eq!(whole_frame(b"\x81"), None);
+    }
+}

@@ -1,0 +1,465 @@
+//! The receivers' process: thousands of connections in one loop of one thread.
+//!
+//! Owns its connections and what they count; takes orders from the parent on its input, gives notices on its output.
+//! Never decides what is measured. Always holds: orders come one at a time, each is answered by one notice (besides
+//! progress), and what cannot be carried out is answered by `Failed`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::Read as _,
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::ClientConfig;
+use slab::Slab;
+
+use crate::{
+    child::{self, say},
+    clock,
+    content::Recipe,
+    error::{BenchError, Doing as _},
+    poller::{Found, Interest, Poller, Ready},
+    process,
+    stats::Latencies,
+    verify::Tracker,
+};
+
+mod connection;
+pub(crate) mod control;
+mod frames;
+mod tally;
+pub(crate) mod tls;
+mod websocket;
+
+use connection::{Connection, Stage};
+use control::{Agreed, Join, Notice, Order, Target, VisitReport, Visits};
+use tally::Tally;
+use websocket::{Link, Shared};
+
+/// The parent's pipe among the tokens.
+const INPUT: u64 = u64::MAX;
+/// How long a connection may take to become a member.
+const OPENING: u64 = 30 * SECOND;
+const SECOND: u64 = 1_000_000_000;
+
+/// The role's main: until the parent closes the input.
+pub(crate) fn run() -> Result<(), BenchError> {
+    child::end_with_parent()?;
+    process::raise_file_limit()?;
+    let result = Receiver::new()?.run();
+    if let Err(error) = &result {
+        say(&Notice::Failed(error.to_string()))?;
+    }
+    result
+}
+
+/// A connection and what is expected of it.
+struct Entry {
+    connection: Connection,
+    target: Target,
+    recipe: Recipe,
+    stay: Stay,
+}
+
+/// How long a connection stays.
+enum Stay {
+    /// Until the end of the process.
+    Forever,
+    /// It leaves once it is open.
+    UntilOpen,
+    /// It leaves this long after it became a member, in nanoseconds.
+    For(u64),
+}
+
+/// A `Join` under way.
+struct Joining {
+    join: Join,
+    tls: Arc<ClientConfig>,
+    begun: usize,
+    members: usize,
+    told: u64,
+    progress: u64,
+}
+
+/// A `Finish` under way.
+struct Finishing {
+    target: Target,
+    ends: HashMap<u32, u64>,
+    deadline: u64,
+    last: bool,
+}
+
+/// A `Visit` under way.
+struct Visiting {
+    visits: Visits,
+    fresh: Arc<ClientConfig>,
+    resuming: Arc<ClientConfig>,
+    begun: u64,
+    open: usize,
+    start: u64,
+    told: u64,
+    /// (when, which, started when) of the members, in the order of their leaving.
+    leaving: VecDeque<(u64, usize, u64)>,
+    latency: Latencies,
+    report: VisitReport,
+}
+
+struct Receiver {
+    poller: Poller,
+    input: File,
+    line: Vec<u8>,
+    shared: Shared,
+    entries: Slab<Entry>,
+    pod: Tally,
+    floor: Tally,
+    joining: Option<Joining>,
+    finishing: Option<Finishing>,
+    visiting: Option<Visiting>,
+}
+
+impl Receiver {
+    fn new() -> Result<Self, BenchError> {
+        let poller = Poller::new().doing(|| "making an epoll instance".to_owned())?;
+        let input = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the input".to_owned())?;
+        poller.add(&input, INPUT, Interest::READ).doing(|| "watching the input".to_owned())?;
+        Ok(Self {
+            poller,
+            input: File::from(input),
+            line: Vec::new(),
+            shared: Shared::new(),
+            entries: Slab::new(),
+            pod: Tally::new(Target::Pod),
+            floor: Tally::new(Target::Floor),
+            joining: None,
+            finishing: None,
+            visiting: None,
+        })
+    }
+
+    fn run(mut self) -> Result<(), BenchError> {
+        let mut found = Found::new();
+        loop {
+            let wait = if self.visiting.is_some() {
+                Duration::from_millis(1)
+            } else if self.joining.is_some() || self.finishing.is_some() {
+                Duration::from_millis(10)
+            } else {
+                Duration::from_secs(1)
+            };
+            self.poller.wait(Some(wait), &mut found).doing(|| "waiting for sockets".to_owned())?;
+            for event in found.iter() {
+                match event.token {
+                    INPUT => {
+                        if !self.orders()? {
+                            return Ok(());
+                        }
+                    }
+                    token => self.connection(token as usize, event)?,
+                }
+            }
+            self.join()?;
+            self.visit()?;
+            self.finish()?;
+        }
+    }
+
+    fn tally(&mut self, target: Target) -> &mut Tally {
+        match target {
+            Target::Pod => &mut self.pod,
+            Target::Floor => &mut self.floor,
+        }
+    }
+
+    /// Reads what the parent wrote; `false` at its end.
+    fn orders(&mut self) -> Result<bool, BenchError> {
+        let mut chunk = [0; 16 << 10];
+        let read = self.input.read(&mut chunk).doing(|| "reading the parent's orders".to_owned())?;
+        self.line.extend_from_slice(&chunk[..read]);
+        while let Some(end) = self.line.iter().position(|&b| b == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            let order = serde_json::from_slice(&line)
+                .map_err(|e| BenchError::Protocol(format!("an order that cannot be read: {e}")))?;
+            self.order(order)?;
+        }
+        Ok(read > 0)
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), BenchError> {
+        let now = clock::now();
+        match order {
+            Order::Join(join) => {
+                let tls = Arc::new(tls::config(false)?);
+                self.joining = Some(Joining { join, tls, begun: 0, members: 0, told: now, progress: now });
+            }
+            Order::Begin(target) => {
+                self.tally(target).begin();
+                for (_, entry) in &mut self.entries {
+                    if entry.target == target {
+                        entry.connection.tracker.begin();
+                    }
+                }
+                say(&Notice::Began)?;
+            }
+            Order::Finish { target, ends, timeout_ms, last } => {
+                let deadline = now + timeout_ms * 1_000_000;
+                self.finishing = Some(Finishing { target, ends: ends.into_iter().collect(), deadline, last });
+            }
+            Order::Visit(visits) => {
+                self.visiting = Some(Visiting {
+                    visits,
+                    fresh: Arc::new(tls::config(false)?),
+                    resuming: Arc::new(tls::config(true)?),
+                    begun: 0,
+                    open: 0,
+                    start: now,
+                    told: now,
+                    leaving: VecDeque::new(),
+                    latency: Latencies::new(),
+                    report: VisitReport::default(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, join: &Join, tls: &Arc<ClientConfig>, index: usize, stay: Stay) -> Result<(), BenchError> {
+        let link = Link::start(join, index, tls)?;
+        let entry = self.entries.vacant_entry();
+        self.poller
+            .add(link.socket(), entry.key() as u64, Interest::WRITE)
+            .doing(|| "watching a connection".to_owned())?;
+        let room = join.first_room + u32::try_from(index % join.rooms.max(1) as usize).unwrap_or(0);
+        let connection = Connection {
+            link,
+            room,
+            stage: Stage::Opening,
+            tracker: Tracker::default(),
+            started: clock::now(),
+            subscribes: !matches!(stay, Stay::UntilOpen),
+        };
+        entry.insert(Entry { connection, target: join.target, recipe: join.recipe, stay });
+        Ok(())
+    }
+
+    /// A connection's socket is ready.
+    fn connection(&mut self, key: usize, ready: Ready) -> Result<(), BenchError> {
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
+        let tally = match entry.target {
+            Target::Pod => &mut self.pod,
+            Target::Floor => &mut self.floor,
+        };
+        let before = entry.connection.stage;
+        if let Err(error) = entry.connection.ready(ready, &mut self.shared, tally, &entry.recipe) {
+            return self.ended(key, &error);
+        }
+        if let Some(interest) = entry.connection.link.new_interest() {
+            self.poller
+                .modify(entry.connection.link.socket(), key as u64, interest)
+                .doing(|| "watching a connection".to_owned())?;
+        }
+        let open = entry.connection.link.is_open();
+        let member = before != Stage::Member && entry.connection.stage == Stage::Member;
+        match (&entry.stay, &mut self.joining, &mut self.visiting) {
+            (Stay::Forever, Some(joining), _) if member => {
+                joining.members += 1;
+                joining.progress = clock::now();
+            }
+            (Stay::UntilOpen, _, Some(visiting)) if open => {
+                visiting.arrived(&entry.connection);
+                self.leave(key);
+            }
+            (Stay::For(stay), _, Some(visiting)) if member => {
+                visiting.arrived(&entry.connection);
+                visiting.leaving.push_back((clock::now() + stay, key, entry.connection.started));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A connection ended that should not have.
+    fn ended(&mut self, key: usize, error: &BenchError) -> Result<(), BenchError> {
+        let Some(entry) = self.entries.try_remove(key) else { return Ok(()) };
+        let (room, member) = (entry.connection.room, entry.connection.stage == Stage::Member);
+        match (entry.stay, &mut self.visiting) {
+            (Stay::Forever, _) if !member => {
+                return Err(BenchError::Protocol(format!("a connection could not be opened: {error}")));
+            }
+            (Stay::UntilOpen | Stay::For(_), Some(visiting)) if !member => {
+                visiting.open -= 1;
+                visiting.report.failed += 1;
+                visiting.report.example.get_or_insert_with(|| error.to_string());
+            }
+            (stay, visiting) => {
+                if let (Stay::UntilOpen | Stay::For(_), Some(visiting)) = (stay, visiting) {
+                    visiting.open -= 1;
+                }
+                let tally = self.tally(entry.target);
+                tally.faults.closed += 1;
+                tally.example(|| format!("a member of room {room} was closed: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A visitor leaves.
+    fn leave(&mut self, key: usize) {
+        if let Some(mut entry) = self.entries.try_remove(key) {
+            entry.connection.link.leave(&mut self.shared);
+            if let Some(visiting) = &mut self.visiting {
+                visiting.open -= 1;
+            }
+        }
+    }
+
+    /// Goes on with a `Join`.
+    fn join(&mut self) -> Result<(), BenchError> {
+        let Some(mut joining) = self.joining.take() else { return Ok(()) };
+        let now = clock::now();
+        while joining.begun < joining.join.connections && joining.begun - joining.members < joining.join.in_flight {
+            let index = joining.join.first + joining.begun;
+            self.start(&joining.join, &joining.tls, index, Stay::Forever)?;
+            joining.begun += 1;
+            joining.progress = now;
+        }
+        if joining.members >= joining.join.connections {
+            return say(&Notice::Ready(self.agreed(joining.join.target)));
+        }
+        if now.saturating_sub(joining.progress) > OPENING {
+            return Err(BenchError::Timeout {
+                what: format!("opening connection {} of {}", joining.members + 1, joining.join.connections),
+                seconds: OPENING / SECOND,
+                hint: "is the server overloaded, or does it refuse connections without saying so?".to_owned(),
+            });
+        }
+        if now.saturating_sub(joining.told) > SECOND / 10 {
+            joining.told = now;
+            say(&Notice::Joined(joining.members))?;
+        }
+        self.joining = Some(joining);
+        Ok(())
+    }
+
+    fn agreed(&self, target: Target) -> Agreed {
+        let mut agreed = Agreed::default();
+        let mut positions = HashMap::new();
+        for (_, entry) in self.entries.iter().filter(|(_, entry)| entry.target == target) {
+            agreed.suite = entry.connection.link.suite();
+            agreed.deflate = entry.connection.link.deflate();
+            positions.insert(entry.connection.room, entry.connection.tracker.position());
+        }
+        agreed.positions = positions.into_iter().collect();
+        agreed
+    }
+
+    /// Goes on with a `Finish`.
+    fn finish(&mut self) -> Result<(), BenchError> {
+        let Some(finishing) = &self.finishing else { return Ok(()) };
+        let (target, last) = (finishing.target, finishing.last);
+        let residents = || self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.target == target);
+        let end = |entry: &Entry| finishing.ends.get(&entry.connection.room).copied();
+        let all = residents().all(|entry| end(entry).is_none_or(|end| entry.connection.tracker.position() >= end));
+        if !all && clock::now() < finishing.deadline {
+            return Ok(());
+        }
+        let mut faults = crate::verify::Faults::default();
+        let mut connections = 0;
+        for entry in residents() {
+            connections += 1;
+            if let Some(end) = end(entry) {
+                entry.connection.tracker.finish(end, &mut faults);
+            }
+        }
+        self.finishing = None;
+        let tally = self.tally(target);
+        // The trackers count duplicates as they come; the sums must not count them again.
+        tally.faults.lost += faults.lost;
+        if faults.lost > 0 {
+            tally.example(|| format!("{} events had not come at the end", faults.lost));
+        }
+        let report = tally.report(connections, last);
+        say(&Notice::Report(Box::new(report)))
+    }
+
+    /// Goes on with a `Visit`.
+    fn visit(&mut self) -> Result<(), BenchError> {
+        let Some(mut visiting) = self.visiting.take() else { return Ok(()) };
+        let now = clock::now();
+        let elapsed = now.saturating_sub(visiting.start) as f64 / SECOND as f64;
+        let arriving = elapsed < visiting.visits.seconds;
+        while arriving && visiting.may_begin(elapsed) {
+            let (stay, tls) = (visiting.stay(), visiting.next_tls());
+            let index = visiting.begun as usize;
+            self.start(&visiting.visits.join, &tls, index, stay)?;
+            visiting.begun += 1;
+            visiting.open += 1;
+        }
+        let mut due = Vec::new();
+        while let Some(&(when, key, started)) = visiting.leaving.front()
+            && when <= now
+        {
+            visiting.leaving.pop_front();
+            due.push((key, started));
+        }
+        let late = (OPENING + visiting.visits.stay_ms.unwrap_or(0) * 1_000_000) as f64 / SECOND as f64;
+        let overdue = elapsed > visiting.visits.seconds + late;
+        if !arriving && (visiting.open <= due.len() || overdue) {
+            visiting.report.failed += visiting.open.saturating_sub(due.len()) as u64;
+            self.depart(&due);
+            return self.end_visits(visiting);
+        }
+        if now.saturating_sub(visiting.told) > SECOND / 10 {
+            visiting.told = now;
+            say(&Notice::Visited(visiting.report.opened))?;
+        }
+        self.visiting = Some(visiting);
+        self.depart(&due);
+        Ok(())
+    }
+
+    fn depart(&mut self, due: &[(usize, u64)]) {
+        for &(key, started) in due {
+            if self.entries.get(key).is_some_and(|entry| entry.connection.started == started) {
+                self.leave(key);
+            }
+        }
+    }
+
+    fn end_visits(&mut self, visiting: Visiting) -> Result<(), BenchError> {
+        let target = visiting.visits.join.target;
+        let seen = self.tally(target).report(0, false);
+        let mut report = visiting.report;
+        report.latency = visiting.latency.buckets();
+        report.deliveries = seen.deliveries;
+        report.faults = seen.faults;
+        report.example = report.example.or(seen.example);
+        say(&Notice::Visits(Box::new(report)))
+    }
+}
+
+impl Visiting {
+    fn may_begin(&self, elapsed: f64) -> bool {
+        let due = self.visits.per_second.is_none_or(|rate| (self.begun as f64) < elapsed * rate);
+        due && self.open - self.leaving.len().min(self.open) < self.visits.join.in_flight
+    }
+
+    fn stay(&self) -> Stay {
+        self.visits.stay_ms.map_or(Stay::UntilOpen, |milliseconds| Stay::For(milliseconds * 1_000_000))
+    }
+
+    /// The configuration that spreads the share of resumptions evenly.
+    fn next_tls(&self) -> Arc<ClientConfig> {
+        let share = u64::from(self.visits.resume_percent.min(100));
+        let resumes = (self.begun + 1) * share / 100 > self.begun * share / 100;
+        Arc::clone(if resumes { &self.resuming } else { &self.fresh })
+    }
+
+    fn arrived(&mut self, connection: &Connection) {
+        self.latency.record(clock::now().saturating_sub(connection.started));
+        self.report.opened += 1;
+        self.report.resumed += u64::from(connection.link.resumed());
+    }
+}

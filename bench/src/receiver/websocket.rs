@@ -1,0 +1,292 @@
+//! WebSocket over TLS, the client's side: bytes of a socket to messages, and back.
+//!
+//! This file is the receivers' seam for transports: another one is another file with the same [`Link::ready`] and
+//! [`Link::send`]. Owns the socket, the TLS session and the reader; never knows what a message means.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use roomcast::transport::websocket::{
+    ClientHandshake, Deflater, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role,
+};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerName};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{control::Join, frames::whole_frame};
+use crate::{
+    error::{BenchError, Doing as _},
+    poller::{Interest, Ready},
+};
+
+/// What all connections of a receiver share: buffers, and the two compressors.
+pub(super) struct Shared {
+    plaintext: Vec<u8>,
+    inflater: Inflater,
+    deflater: Deflater,
+    limits: MessageLimits,
+    key: u32,
+}
+
+impl Shared {
+    /// Empty buffers.
+    pub(super) fn new() -> Self {
+        Self {
+            plaintext: vec![0; 32 << 10],
+            inflater: Inflater::new(),
+            deflater: Deflater::new(Deflater::DEFAULT_LEVEL, 15),
+            limits: MessageLimits { max_message: 16 << 20, max_fragments: 1024 },
+            key: std::process::id(),
+        }
+    }
+
+    /// The next masking key. It need not be unpredictable here: there is no proxy to be fooled (RFC 6455 section 10.3).
+    fn next_key(&mut self) -> [u8; 4] {
+        self.key = self.key.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        self.key.to_ne_bytes()
+    }
+}
+
+/// Who hears what comes in on a connection.
+pub(super) trait Hear {
+    /// Plaintext at a message's boundary: the length of the frame that it begins with, if that is known already and
+    /// need not be read again.
+    fn recognise(&mut self, plaintext: &[u8]) -> Option<usize>;
+    /// A text message; with its frame's bytes, if it came as one whole frame.
+    fn text(&mut self, message: &str, frame: Option<&[u8]>);
+    /// A ping, which is answered.
+    fn ping(&mut self);
+    /// The server closes, with this code and reason.
+    fn close(&mut self, reason: Option<(u16, &str)>);
+}
+
+/// How far a connection is.
+enum Stage {
+    /// TCP, TLS and the upgrade are under way: the request, and what has come of its answer.
+    Opening { connected: bool, request: Box<ClientHandshake>, answer: Vec<u8> },
+    /// Messages go both ways.
+    Open,
+}
+
+/// One connection.
+pub(super) struct Link {
+    socket: TcpStream,
+    tls: ClientConnection,
+    stage: Stage,
+    reader: Reader,
+    deflate: bool,
+    interest: Interest,
+}
+
+impl Link {
+    /// Begins to connect; the connection's `index` chooses the source address.
+    pub(super) fn start(join: &Join, index: usize, tls: &Arc<ClientConfig>) -> Result<Self, BenchError> {
+        let socket = connect(join, index).doing(|| format!("connecting to {}", join.address))?;
+        let name = ServerName::try_from(join.host.clone())
+            .map_err(|_| BenchError::Usage(format!("{:?} is no host name", join.host)))?;
+        let mut tls = ClientConnection::new(Arc::clone(tls), name)
+            .map_err(|e| BenchError::Protocol(format!("the receiver's TLS: {e}")))?;
+        // A `Reader` keeps no window from message to message: the server must not either.
+        let offer = Offer { server_no_context_takeover: true, client_no_context_takeover: true, ..Offer::default() };
+        let host = format!("{}:{}", join.host, join.address.port());
+        let request =
+            Box::new(ClientHandshake::new(&host, &join.path, &["roomcast.v1"], join.deflate.then_some(offer), &[]));
+        // rustls keeps it until the handshake lets it go.
+        tls.writer().write_all(request.request()).doing(|| "writing the request".to_owned())?;
+        Ok(Self {
+            socket,
+            tls,
+            stage: Stage::Opening { connected: false, request, answer: Vec::new() },
+            reader: Reader::new(Role::Client, false),
+            deflate: false,
+            interest: Interest::WRITE,
+        })
+    }
+
+    /// The socket, for the poller; it waits for [`Interest::WRITE`] first.
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// What the socket waits for, if that has changed since it was last asked.
+    pub(super) fn new_interest(&mut self) -> Option<Interest> {
+        let interest = match self.stage {
+            Stage::Opening { connected: false, .. } => Interest::WRITE,
+            _ if self.tls.wants_write() => Interest::BOTH,
+            _ => Interest::READ,
+        };
+        (interest != std::mem::replace(&mut self.interest, interest)).then_some(interest)
+    }
+
+    /// Whether messages go both ways.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// The TLS cipher suite.
+    pub(super) fn suite(&self) -> String {
+        let suite = self.tls.negotiated_cipher_suite();
+        suite.map_or_else(|| "none".to_owned(), |suite| format!("{:?}", suite.suite()))
+    }
+
+    /// Whether permessage-deflate was agreed.
+    pub(super) fn deflate(&self) -> bool {
+        self.deflate
+    }
+
+    /// Whether TLS resumed an earlier session.
+    pub(super) fn resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The socket is ready: reads once, hands out what came, writes what can be. Returns the bytes read.
+    pub(super) fn ready(
+        &mut self,
+        ready: Ready,
+        shared: &mut Shared,
+        hear: &mut dyn Hear,
+    ) -> Result<usize, BenchError> {
+        if let Stage::Opening { connected: connected @ false, .. } = &mut self.stage {
+            if let Some(error) = self.socket.take_error().doing(|| "asking for a socket's error".to_owned())? {
+                return Err(error).doing(|| "connecting".to_owned());
+            }
+            *connected = true;
+        }
+        let read = if ready.read { self.read(shared, hear)? } else { 0 };
+        self.flush()?;
+        Ok(read)
+    }
+
+    /// Sends a text message, compressed if that was agreed and makes it smaller.
+    pub(super) fn send(&mut self, message: &[u8], shared: &mut Shared) -> Result<(), BenchError> {
+        let key = shared.next_key();
+        let compressed = if self.deflate { shared.deflater.deflate(message) } else { None };
+        let frame = match compressed {
+            Some(payload) => Frame { compressed: true, ..Frame::new(Opcode::Text, payload) },
+            None => Frame::new(Opcode::Text, message),
+        };
+        self.write_frame(&frame, key)?;
+        self.flush()
+    }
+
+    /// Says goodbye (1000 is a normal closure, RFC 6455 section 7.4.1), as far as that can be done without waiting.
+    pub(super) fn leave(&mut self, shared: &mut Shared) {
+        let key = shared.next_key();
+        // Whoever leaves does not care whether the other side still hears it.
+        if self.write_frame(&Frame::new(Opcode::Close, &1000u16.to_be_bytes()), key).is_ok() {
+            self.tls.send_close_notify();
+            drop(self.flush());
+        }
+    }
+
+    fn write_frame(&mut self, frame: &Frame<'_>, key: [u8; 4]) -> Result<(), BenchError> {
+        let mut bytes = Vec::with_capacity(frame.payload.len() + 14);
+        frame.write_client(key, &mut bytes);
+        self.tls.writer().write_all(&bytes).doing(|| "sending a frame".to_owned())
+    }
+
+    fn flush(&mut self) -> Result<(), BenchError> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut &self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).doing(|| "writing to a connection".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, shared: &mut Shared, hear: &mut dyn Hear) -> Result<usize, BenchError> {
+        let read = match self.tls.read_tls(&mut &self.socket) {
+            Ok(0) => return Err(BenchError::Protocol("the server ended the connection".to_owned())),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error).doing(|| "reading from a connection".to_owned()),
+        };
+        self.tls.process_new_packets().map_err(|e| BenchError::Protocol(format!("the server's TLS: {e}")))?;
+        let mut plaintext = std::mem::take(&mut shared.plaintext);
+        let mut result = Ok(());
+        while result.is_ok() {
+            match self.tls.reader().read(&mut plaintext) {
+                Ok(count @ 1..) => result = self.plaintext(&mut plaintext[..count], shared, hear),
+                // Nothing more for now, or the end, which the next read of the socket will say.
+                Ok(0) | Err(_) => break,
+            }
+        }
+        shared.plaintext = plaintext;
+        result.map(|()| read)
+    }
+
+    fn plaintext(&mut self, plaintext: &mut [u8], shared: &mut Shared, hear: &mut dyn Hear) -> Result<(), BenchError> {
+        match &mut self.stage {
+            Stage::Open => self.frames(plaintext, shared, hear),
+            Stage::Opening { request, answer, .. } => {
+                answer.extend_from_slice(plaintext);
+                let refused = |e| BenchError::Protocol(format!("the WebSocket was refused: {e}"));
+                let Some(agreed) = request.answer(answer).map_err(refused)? else { return Ok(()) };
+                let mut answer = std::mem::take(answer);
+                self.deflate = agreed.deflate.is_some();
+                self.reader = Reader::new(Role::Client, self.deflate);
+                self.stage = Stage::Open;
+                self.frames(&mut answer[agreed.head_bytes..], shared, hear)
+            }
+        }
+    }
+
+    fn frames(&mut self, mut bytes: &mut [u8], shared: &mut Shared, hear: &mut dyn Hear) -> Result<(), BenchError> {
+        while !bytes.is_empty() {
+            let (whole, length) = if self.reader.is_mid_message() {
+                (false, bytes.len())
+            } else if let Some(length) = hear.recognise(bytes) {
+                bytes = &mut bytes[length..];
+                continue;
+            } else {
+                whole_frame(bytes).map_or((false, bytes.len()), |length| (true, length))
+            };
+            let (frame, rest) = bytes.split_at_mut(length);
+            // A server's frames are not masked: reading leaves the bytes as they are, so they can be kept.
+            let kept = whole.then(|| frame.to_vec());
+            let mut pongs = Vec::new();
+            let Shared { inflater, limits, .. } = shared;
+            let read = self.reader.read(frame, inflater, limits, &mut |incoming| {
+                match incoming {
+                    Incoming::Text(text) => hear.text(text, kept.as_deref()),
+                    Incoming::Ping(payload) => {
+                        pongs.push(payload.to_vec());
+                        hear.ping();
+                    }
+                    Incoming::Close(reason) => hear.close(reason),
+                    Incoming::Binary(_) | Incoming::Pong(_) => {}
+                }
+                ControlFlow::Continue(())
+            });
+            read.map_err(|e| BenchError::Protocol(format!("the server's frames are wrong: {e:?}")))?;
+            for payload in pongs {
+                let key = shared.next_key();
+                self.write_frame(&Frame::new(Opcode::Pong, &payload), key)?;
+            }
+            bytes = rest;
+        }
+        Ok(())
+    }
+}
+
+/// A non-blocking connect, on loopback from one of sixteen addresses of this receiver's own.
+fn connect(join: &Join, index: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(join.address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if join.address.is_ipv4() && join.address.ip().is_loopback() {
+        let source = Ipv4Addr::new(127, 1, join.source, 1 + (index % 16) as u8);
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    match socket.connect(&join.address.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}

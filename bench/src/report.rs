@@ -1,0 +1,138 @@
+//! What a run tells: JSON for machines, a Markdown row for `docs/BENCHMARKS.md`, and a plot.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde::Serialize;
+
+use crate::{
+    cli::OutputArgs,
+    error::{BenchError, Doing as _},
+    plot::Plot,
+    process::Machine,
+    stats::Spread,
+};
+
+/// A Markdown table of one row.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    cells: Vec<(String, String)>,
+}
+
+impl Row {
+    /// Adds a column.
+    pub(crate) fn cell(mut self, head: &str, value: impl Into<String>) -> Self {
+        self.cells.push((head.to_owned(), value.into()));
+        self
+    }
+
+    fn markdown(&self) -> String {
+        let line = |values: Vec<&str>| format!("| {} |\n", values.join(" | "));
+        line(self.cells.iter().map(|(head, _)| head.as_str()).collect())
+            + &line(self.cells.iter().map(|_| "---").collect())
+            + &line(self.cells.iter().map(|(_, value)| value.as_str()).collect())
+    }
+}
+
+#[derive(Serialize)]
+struct Whole<'a, R> {
+    scenario: &'a str,
+    unix_time: u64,
+    version: &'a str,
+    command: String,
+    machine: Machine,
+    release_build: bool,
+    result: &'a R,
+}
+
+/// Writes the result and the plot, prints the row and where everything is.
+pub(crate) fn write<R: Serialize>(
+    scenario: &str,
+    output: &OutputArgs,
+    result: &R,
+    row: &Row,
+    plot: &Plot,
+) -> Result<(), BenchError> {
+    let whole = Whole {
+        scenario,
+        unix_time: UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs()),
+        version: env!("CARGO_PKG_VERSION"),
+        command: command(),
+        machine: Machine::this(),
+        release_build: !cfg!(debug_assertions),
+        result,
+    };
+    let json = output.json.clone().unwrap_or_else(|| output.out.join(format!("{scenario}.json")));
+    let svg = output.svg.clone().unwrap_or_else(|| output.out.join(format!("{scenario}.svg")));
+    let text = serde_json::to_string_pretty(&whole)
+        .map_err(|e| BenchError::Protocol(format!("the result cannot be written as JSON: {e}")))?;
+    save(&json, &(text + "\n"))?;
+    save(&svg, &plot.svg()?)?;
+    println!("\n{}", row.markdown());
+    println!("result: {}\nplot:   {}", json.display(), svg.display());
+    if cfg!(debug_assertions) {
+        println!("THIS IS A DEBUG BUILD: the figures mean nothing (cargo run --release -p roomcast-bench).");
+    }
+    Ok(())
+}
+
+fn save(path: &Path, text: &str) -> Result<(), BenchError> {
+    let doing = || format!("writing {}", path.display());
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).doing(doing)?;
+    }
+    fs::write(path, text).doing(doing)
+}
+
+/// The arguments of this run, without the program's path.
+fn command() -> String {
+    std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+}
+
+/// The directory for results, made if it is missing.
+pub(crate) fn directory(output: &OutputArgs) -> Result<PathBuf, BenchError> {
+    fs::create_dir_all(&output.out)
+        .doing(|| format!("making the directory {} (choose another with --out)", output.out.display()))?;
+    Ok(output.out.clone())
+}
+
+/// `12.3 (11.9 to 13.0)`.
+pub(crate) fn spread(spread: &Spread, digits: usize) -> String {
+    let Spread { median, min, max } = spread;
+    format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
+}
+
+/// A number with commas.
+pub(crate) fn thousands(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_get_commas() {
+        assert_eq!(thousands(0u64), "0");
+        assert_eq!(thousands(999u64), "999");
+        assert_eq!(thousands(15_000u64), "15,000");
+        assert_eq!(thousands(1_234_567u64), "1,234,567");
+    }
+
+    #[test]
+    fn a_row_is_a_markdown_table() {
+        let row = Row::default().cell("a", "1").cell("b", "2");
+        assert_eq!(row.markdown(), "| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+    }
+}

@@ -1,0 +1,355 @@
+//! One room, many receivers, and the floor beside it.
+
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use crate::{
+    audience::{Audience, Received},
+    cli::{LoadArgs, OutputArgs, PodArgs},
+    clock,
+    content::{Recipe, Stamp},
+    error::BenchError,
+    floor::{Counts, host::Floor},
+    plot::Plot,
+    pod::Pod,
+    process::{self, Process},
+    receiver::control::{Agreed, Join, Target, room_name},
+    report::{self, Row, spread, thousands},
+    stats::{Latencies, Percentiles, Spread},
+};
+
+/// Publishes to one room and measures, in turns with the floor: five repetitions each over connections that stay. The
+/// floor is a server of this program that seals the same bytes by hand and writes them, one write a receiver, with as
+/// many threads: nothing with one socket a receiver is cheaper. See bench/README.md.
+#[derive(Debug, Args)]
+pub(crate) struct BroadcastArgs {
+    /// How many receivers the room has
+    #[arg(long, default_value_t = 5_000, value_name = "N")]
+    connections: usize,
+    /// Events a second; keep it so low that the machine is less than half busy, or queues are measured
+    #[arg(long, default_value_t = 5.0, value_name = "EVENTS")]
+    rate: f64,
+    /// How long each repetition publishes
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    seconds: f64,
+    /// How many repetitions; the median is reported, with the smallest and the largest
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    repetitions: usize,
+    /// Measure the pod alone
+    #[arg(long)]
+    no_floor: bool,
+    /// Measure the floor alone; no pod is needed
+    #[arg(long, conflicts_with = "no_floor")]
+    floor_only: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    pod: PodArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// One server's figures.
+#[derive(Debug, Serialize)]
+struct Side {
+    agreed_suite: String,
+    agreed_deflate: bool,
+    cpu_us_per_delivery: Option<Spread>,
+    last_receiver_p50_ms: Spread,
+    last_receiver_p99_ms: Spread,
+    /// Over the events of all repetitions.
+    last_receiver_pooled: Percentiles,
+    latency_p50_ms: Spread,
+    latency_p99_ms: Spread,
+    /// Over all deliveries of all repetitions.
+    latency_pooled: Percentiles,
+    deliveries_per_second: Spread,
+    wire_bytes_per_delivery: Spread,
+    rounds: Vec<Round>,
+    #[serde(skip)]
+    latency: Latencies,
+    #[serde(skip)]
+    last: Latencies,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    connections: usize,
+    rate: f64,
+    seconds: f64,
+    size: usize,
+    deflate: bool,
+    threads: usize,
+    pod_ready_ms: Option<f64>,
+    pod: Option<Side>,
+    floor: Option<Side>,
+    floor_counts: Option<Counts>,
+    /// Pod over floor: of each pair of neighbouring repetitions.
+    cpu_ratio: Option<Spread>,
+    /// Pod over floor, of the p99s to the last receiver.
+    last_receiver_p99_ratio: Option<Spread>,
+}
+
+/// One of the two servers, as the loop sees them.
+enum Server<'a> {
+    Pod(&'a mut Pod),
+    Floor(&'a mut Floor),
+}
+
+impl Server<'_> {
+    fn target(&self) -> Target {
+        match self {
+            Self::Pod(_) => Target::Pod,
+            Self::Floor(_) => Target::Floor,
+        }
+    }
+
+    fn process(&self) -> Option<Process> {
+        match self {
+            Self::Pod(pod) => pod.process,
+            Self::Floor(floor) => Some(floor.process),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pod(_) => "pod",
+            Self::Floor(_) => "floor",
+        }
+    }
+
+    fn join(&self, recipe: Recipe, deflate: bool) -> Join {
+        match self {
+            Self::Pod(pod) => join_pod(pod, recipe, deflate),
+            Self::Floor(floor) => floor.join(recipe, deflate),
+        }
+    }
+
+    /// Publishes an event that is stamped now.
+    async fn send(&mut self, recipe: &Recipe, n: u64) -> Result<u64, BenchError> {
+        let stamp = Stamp { n, t: clock::now() };
+        match self {
+            Self::Pod(pod) => pod.publisher.publish(&room_name(0), &recipe.data(0, stamp)).await,
+            Self::Floor(floor) => floor.send(recipe, stamp).await,
+        }
+    }
+}
+
+/// What has been measured of one server so far.
+struct Measured<'a> {
+    server: Server<'a>,
+    agreed: Agreed,
+    rounds: Vec<Round>,
+    latency: Latencies,
+    last: Latencies,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
+    let (connections, threads) = (args.connections.max(1), args.pod.workers());
+    let out = report::directory(&args.output)?;
+    let mut pod = match args.floor_only {
+        true => None,
+        false => Some(Pod::open(&args.pod, connections, &out).await?),
+    };
+    let mut floor = match args.no_floor {
+        true => None,
+        false => Some(open_floor(connections, threads, args.load.deflate()).await?),
+    };
+    let measured = measure(args, connections, pod.as_mut(), floor.as_mut()).await;
+    let [pod_side, floor_side] = match (measured, &mut pod) {
+        (Err(error), Some(pod)) => return Err(pod.explain(error)),
+        (measured, _) => measured?,
+    };
+    let floor_counts = match &mut floor {
+        Some(floor) => Some(floor.counts().await?),
+        None => None,
+    };
+    let ratio = |figure: fn(&Round) -> Option<f64>| {
+        let rounds = pod_side.as_ref()?.rounds.iter().zip(&floor_side.as_ref()?.rounds);
+        Spread::of(rounds.filter_map(|(pod, floor)| Some(figure(pod)? / figure(floor)?)))
+    };
+    let outcome = Outcome {
+        connections,
+        rate: args.rate,
+        seconds: args.seconds,
+        size: args.load.recipe()?.size,
+        deflate: args.load.deflate(),
+        threads,
+        pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
+        cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
+        last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
+        pod: pod_side,
+        floor: floor_side,
+        floor_counts,
+    };
+    report::write("broadcast", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+/// Connects everybody to both servers, then publishes to one after the other.
+async fn measure(
+    args: &BroadcastArgs,
+    connections: usize,
+    pod: Option<&mut Pod>,
+    floor: Option<&mut Floor>,
+) -> Result<[Option<Side>; 2], BenchError> {
+    let schedule = Schedule::new(args.rate, args.seconds)?;
+    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let mut audience = Audience::start(args.load.processes(connections), 1)?;
+    let progress = bar("", 1);
+    let mut sides = [None, None];
+    for (index, server) in [pod.map(Server::Pod), floor.map(Server::Floor)].into_iter().enumerate() {
+        let Some(server) = server else { continue };
+        progress.set_message(format!("connecting to the {}", server.name()));
+        let join = Join { connections, ..server.join(recipe, deflate) };
+        let agreed = audience.join(&join, &progress).await?;
+        let (latency, last) = (Latencies::new(), Latencies::new());
+        sides[index] = Some(Measured { server, agreed, rounds: Vec::new(), latency, last });
+    }
+    check_agreements(&sides, deflate)?;
+    let warm_up = Schedule { rate: args.rate, seconds: 3.0 / args.rate };
+    for side in sides.iter_mut().flatten() {
+        progress.set_message(format!("warming up the {}", side.server.name()));
+        round(&mut audience, &mut side.server, &recipe, warm_up, connections, &progress).await?;
+    }
+    for repetition in 1..=args.repetitions.max(1) {
+        for side in sides.iter_mut().flatten() {
+            progress.set_message(format!("{}, repetition {repetition}", side.server.name()));
+            let measured = round(&mut audience, &mut side.server, &recipe, schedule, connections, &progress).await?;
+            let (round, received) = measured;
+            side.rounds.push(round);
+            side.latency.add(&received.latency);
+            side.last.add(&received.last);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(sides.map(|side| side.and_then(Measured::side)))
+}
+
+/// One repetition of one server.
+async fn round(
+    audience: &mut Audience,
+    server: &mut Server<'_>,
+    recipe: &Recipe,
+    schedule: Schedule,
+    connections: usize,
+    progress: &ProgressBar,
+) -> Result<(Round, Received), BenchError> {
+    progress.set_length(schedule.events());
+    progress.set_position(0);
+    // What the last repetition left behind must not run into this one.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let window = Window::begin(audience, server.target(), server.process()).await?;
+    let mut ends = Ends::default();
+    let late = schedule
+        .keep(progress, async |n| {
+            ends.published(0, server.send(recipe, n).await?);
+            Ok(())
+        })
+        .await?;
+    window.end(audience, &ends, |_| connections as u64, late).await
+}
+
+/// Figures of different ciphers, or of compressed and plain frames, must not be compared.
+fn check_agreements(sides: &[Option<Measured<'_>>], deflate: bool) -> Result<(), BenchError> {
+    let mut agreed = sides.iter().flatten().map(|side| (side.server.name(), &side.agreed));
+    let Some((_, first)) = agreed.next() else {
+        return Err(BenchError::Usage("--no-floor and --floor-only leave nothing to measure".to_owned()));
+    };
+    if let Some((name, second)) = agreed.find(|(_, other)| other.suite != first.suite) {
+        let message = format!("the pod agreed on {}, the {name} on {}", first.suite, second.suite);
+        return Err(BenchError::Protocol(message));
+    }
+    match sides.iter().flatten().find(|side| side.agreed.deflate != deflate) {
+        Some(side) => Err(BenchError::Protocol(format!(
+            "the {} {} permessage-deflate",
+            side.server.name(),
+            if deflate { "refused" } else { "agreed, unasked, on" }
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Measured<'_> {
+    fn side(self) -> Option<Side> {
+        let spread = |figure: fn(&Round) -> f64| Spread::of(self.rounds.iter().map(figure));
+        Some(Side {
+            agreed_suite: self.agreed.suite,
+            agreed_deflate: self.agreed.deflate,
+            cpu_us_per_delivery: Spread::of(self.rounds.iter().filter_map(|round| round.cpu_us_per_delivery)),
+            last_receiver_p50_ms: spread(|round| round.last_receiver.p50)?,
+            last_receiver_p99_ms: spread(|round| round.last_receiver.p99)?,
+            last_receiver_pooled: self.last.percentiles(),
+            latency_p50_ms: spread(|round| round.latency.p50)?,
+            latency_p99_ms: spread(|round| round.latency.p99)?,
+            latency_pooled: self.latency.percentiles(),
+            deliveries_per_second: spread(|round| round.deliveries_per_second)?,
+            wire_bytes_per_delivery: spread(|round| round.wire_bytes_per_delivery)?,
+            latency: self.latency,
+            last: self.last,
+            rounds: self.rounds,
+        })
+    }
+}
+
+/// A floor that may hold so many sockets.
+async fn open_floor(connections: usize, threads: usize, deflate: bool) -> Result<Floor, BenchError> {
+    let (needed, limit) = (connections + 64, process::file_limit());
+    if needed > limit {
+        return Err(BenchError::FileLimit { what: "the floor".to_owned(), needed, limit });
+    }
+    Floor::start(threads, deflate).await
+}
+
+fn row(outcome: &Outcome) -> Row {
+    let side = |side: &Option<Side>, figure: &dyn Fn(&Side) -> Option<String>| {
+        side.as_ref().and_then(figure).unwrap_or_else(|| "-".to_owned())
+    };
+    let both = |figure: &dyn Fn(&Side) -> Option<String>| {
+        format!("{} / {}", side(&outcome.pod, figure), side(&outcome.floor, figure))
+    };
+    let ratio = |ratio: &Option<Spread>| ratio.as_ref().map_or_else(|| "-".to_owned(), |ratio| spread(ratio, 2));
+    let kind = if outcome.deflate { "compressed" } else { "plain" };
+    Row::default()
+        .cell("receivers", thousands(outcome.connections as u64))
+        .cell("events", format!("{} B, {kind}, {}/s", outcome.size, outcome.rate))
+        .cell("CPU us/delivery, pod / floor", both(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
+        .cell("ratio", ratio(&outcome.cpu_ratio))
+        .cell("p99 to the last receiver ms, pod / floor", both(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
+        .cell("ratio", ratio(&outcome.last_receiver_p99_ratio))
+        .cell(
+            "publish to receive ms, p50 p99 p99.9 max, pod / floor",
+            both(&|s| {
+                let Percentiles { p50, p99, p999, max, .. } = s.latency_pooled;
+                Some(format!("{p50:.1} {p99:.1} {p999:.1} {max:.1}"))
+            }),
+        )
+        .cell("bytes/delivery, pod / floor", both(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
+        .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))))
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    let mut plot = Plot {
+        title: format!(
+            "broadcast of {} B to {} receivers, {} threads",
+            outcome.size,
+            thousands(outcome.connections as u64),
+            outcome.threads
+        ),
+        bars_title: "CPU per delivery (us)".to_owned(),
+        curves_title: "publish to receive, and to the last receiver (ms)".to_owned(),
+        ..Plot::default()
+    };
+    for (name, side) in [("pod", &outcome.pod), ("floor", &outcome.floor)] {
+        let Some(side) = side else { continue };
+        let values = side.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
+        plot.bars.push((name.to_owned(), values));
+        plot.curves.push((name.to_owned(), side.latency.curve()));
+        plot.curves.push((format!("{name}, last receiver"), side.last.curve()));
+    }
+    plot
+}

@@ -1,0 +1,122 @@
+//! Many rooms.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use crate::{
+    audience::Audience,
+    cli::{LoadArgs, OutputArgs, PodArgs},
+    clock,
+    content::Stamp,
+    error::BenchError,
+    plot::Plot,
+    pod::Pod,
+    receiver::control::{Join, Target, room_name},
+    report::{self, Row, thousands},
+    stats::Latencies,
+};
+
+/// Spreads the receivers evenly over the rooms and publishes to the rooms in turn: what a pod costs whose frames are
+/// shared by few. See bench/README.md.
+#[derive(Debug, Args)]
+pub(crate) struct RoomsArgs {
+    /// How many receivers there are
+    #[arg(long, default_value_t = 5_000, value_name = "N")]
+    connections: usize,
+    /// Over how many rooms they are spread
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    rooms: u32,
+    /// Events a second, over all rooms
+    #[arg(long, default_value_t = 500.0, value_name = "EVENTS")]
+    rate: f64,
+    /// How long it publishes
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+    seconds: f64,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    pod: PodArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    connections: usize,
+    rooms: u32,
+    rate: f64,
+    size: usize,
+    deflate: bool,
+    workers: usize,
+    round: Round,
+    #[serde(skip)]
+    latency: Latencies,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
+    let out = report::directory(&args.output)?;
+    let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
+    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let round = &outcome.round;
+    let row = Row::default()
+        .cell("receivers", thousands(outcome.connections as u64))
+        .cell("rooms", thousands(outcome.rooms))
+        .cell("events/s", format!("{}", outcome.rate))
+        .cell("deliveries/s", thousands(round.deliveries_per_second as u64))
+        .cell("CPU us/delivery", round.cpu_us_per_delivery.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.2}")))
+        .cell(
+            "publish to receive ms, p50 p99 p99.9 max",
+            format!(
+                "{:.1} {:.1} {:.1} {:.1}",
+                round.latency.p50, round.latency.p99, round.latency.p999, round.latency.max
+            ),
+        )
+        .cell("bytes/delivery", format!("{:.0}", round.wire_bytes_per_delivery));
+    let plot = Plot {
+        title: format!("{} receivers in {} rooms", thousands(outcome.connections as u64), thousands(outcome.rooms)),
+        bars_title: "CPU per delivery (us)".to_owned(),
+        bars: vec![("pod".to_owned(), round.cpu_us_per_delivery.into_iter().collect())],
+        curves_title: "publish to receive (ms)".to_owned(),
+        curves: vec![("all rooms".to_owned(), outcome.latency.curve())],
+    };
+    report::write("rooms", &args.output, &outcome, &row, &plot)
+}
+
+async fn measure(args: &RoomsArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+    let (connections, rooms) = (args.connections.max(1), args.rooms.max(1));
+    let schedule = Schedule::new(args.rate, args.seconds)?;
+    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let mut audience = Audience::start(args.load.processes(connections), 1)?;
+    let progress = bar("connecting", 1);
+    audience.join(&Join { connections, rooms, ..join_pod(pod, recipe, deflate) }, &progress).await?;
+
+    progress.set_message("publishing");
+    progress.set_length(schedule.events());
+    progress.set_position(0);
+    let window = Window::begin(&mut audience, Target::Pod, pod.process).await?;
+    let mut ends = Ends::default();
+    let late = schedule
+        .keep(&progress, async |n| {
+            let room = u32::try_from(n % u64::from(rooms)).unwrap_or(0);
+            let data = recipe.data(room, Stamp { n, t: clock::now() });
+            ends.published(room, pod.publisher.publish(&room_name(room), &data).await?);
+            Ok(())
+        })
+        .await?;
+    let (all, many) = (connections as u64, u64::from(rooms));
+    let members = |room: u32| all / many + u64::from(u64::from(room) < all % many);
+    let (round, received) = window.end(&mut audience, &ends, members, late).await?;
+    progress.finish_and_clear();
+    Ok(Outcome {
+        connections,
+        rooms,
+        rate: args.rate,
+        size: recipe.size,
+        deflate,
+        workers: pod.workers,
+        round,
+        latency: received.latency,
+    })
+}

@@ -1,0 +1,101 @@
+//! Whatever a client sends, the native dialect answers with a command or an error that names its code; what it accepted
+//! can be sent to others, and they can read it.
+
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use roomcast::{
+    model::{Batch, Command, Epoch, Event, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication, Reply, Room},
+    protocol::{Dialect, MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Message, Messages, Native},
+};
+use serde_json::Value;
+
+fuzz_target!(|data: &[u8]| {
+    assert!(Native.decode(Message::Binary(data)).is_err());
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (id, reply) = match Native.decode(Message::Text(text)) {
+        Ok(request) => {
+            check(request.command);
+            (request.id, Reply::Pong)
+        }
+        Err(error) => {
+            assert!(error.message.len() < 1_000 && !error.message.chars().any(char::is_control), "{error}");
+            (error.id, Reply::Error { code: error.code, message: error.message, room: None })
+        }
+    };
+    assert!(id.as_ref().is_none_or(|id| id.len() <= MAX_ID_BYTES + 2));
+    let mut out = Messages::default();
+    Native.reply(&reply, id.as_ref(), &mut out);
+    let written = only(&out);
+    let raw: std::collections::BTreeMap<&str, &serde_json::value::RawValue> = serde_json::from_slice(written).unwrap();
+    assert_eq!(raw.get("id").map(|id| id.get()), id.as_deref());
+});
+
+fn check(command: Command) {
+    match command {
+        Command::Subscribe(rooms) => {
+            assert!((1..=MAX_ROOMS_A_COMMAND).contains(&rooms.len()));
+            for entry in rooms {
+                check_room(&entry.room);
+                assert!(entry.since.is_none_or(|since| since.offset <= MAX_OFFSET));
+            }
+        }
+        Command::Publish { room, topic, payload, key } => {
+            check_room(&room);
+            assert!((1..=MAX_FIELD_BYTES).contains(&topic.len()) && !topic.chars().any(char::is_control));
+            assert!(key.as_ref().is_none_or(|key| key.len() <= MAX_FIELD_BYTES));
+            check_event(room, Publication { topic, key, payload, user: None, id: None, idempotency_key: None });
+        }
+        Command::Unsubscribe { room } | Command::Presence { room } => check_room(&room),
+        Command::History { room, since, .. } => {
+            check_room(&room);
+            assert!(since.is_none_or(|since| since.offset <= MAX_OFFSET));
+        }
+        Command::Ack { room, offset } => {
+            check_room(&room);
+            assert!(offset <= MAX_OFFSET);
+        }
+        Command::Connect { .. } | Command::Refresh { .. } | Command::Ping => {}
+    }
+}
+
+fn check_room(room: &Room) {
+    let name = room.as_str();
+    assert!((1..=Room::MAX_BYTES).contains(&name.len()));
+    assert!(!name.contains(|c: char| c.is_control() || c.is_whitespace() || c == '{' || c == '}'));
+}
+
+/// What one client publishes, a strict parser of another one reads, unchanged.
+fn check_event(room: Room, publication: Publication) {
+    let event = Arc::new(Event::from_publication(publication, 1, 0));
+    let mut out = Messages::default();
+    let batch = Batch { room, epoch: Epoch::new("e"), after: 0, offset: 1, events: vec![Arc::clone(&event)] };
+    Native.batch(&batch, &mut out);
+    let written: Value = serde_json::from_slice(only(&out)).unwrap();
+    let read = &written["events"][0];
+    assert_eq!((read["topic"].as_str(), read["key"].as_str()), (Some(&*event.topic), event.key.as_deref()));
+    match &event.payload {
+        Payload::Json(data) => {
+            assert_eq!(read["data"], serde_json::from_str::<Value>(data.get()).unwrap());
+            assert!(depth(&read["data"]) <= MAX_DEPTH);
+        }
+        Payload::Binary(bytes) => assert_eq!(read["data64"].as_str().map(str::len), Some(bytes.len().div_ceil(3) * 4)),
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn only(out: &Messages) -> &[u8] {
+    let mut messages = out.iter();
+    let (_, message) = messages.next().unwrap();
+    assert!(messages.next().is_none());
+    message
+}

@@ -1,0 +1,91 @@
+//! `${VAR}` and `${VAR:-default}` inside the file's text values, as a shell has them; `$${` is a plain `${`.
+
+use super::layers::Variables;
+
+/// Fills in the variables. `used` learns their names.
+///
+/// # Errors
+/// Which variable is missing, or where a `${` does not end.
+pub(crate) fn interpolate(text: &str, variables: &Variables, used: &mut Vec<String>) -> Result<String, String> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            filled.push_str(before);
+            filled.push_str("${");
+            rest = after;
+            continue;
+        }
+        filled.push_str(before);
+        let (inside, after) =
+            after.split_once('}').ok_or("a `${` is not closed by `}`; write `$${` for a plain `${`")?;
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        if !is_name(name) {
+            return Err(format!("`${{{inside}}}` does not name a variable: write `${{NAME}}` or `${{NAME:-default}}`"));
+        }
+        used.push(name.to_owned());
+        match (variables.get(name), default) {
+            (Some(value), Some(default)) if value.is_empty() => filled.push_str(default),
+            (Some(value), _) => filled.push_str(value),
+            (None, Some(default)) => filled.push_str(default),
+            (None, None) => {
+                return Err(format!("the variable {name} is not set; set it, or write `${{{name}:-default}}`"));
+            }
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<String, String> {
+        let variables = [("HOST", "example.com"), ("EMPTY", ""), ("CURLY", "${HOST}")];
+        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        interpolate(text, &variables, &mut Vec::new())
+    }
+
+    #[test]
+    fn variables_are_filled_in_once() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain $HOST {}", "plain $HOST {}"),
+            ("https://${HOST}", "https://example.com"),
+            ("${HOST}${HOST:-x}", "example.comexample.com"),
+            ("${NONE:-local}host", "localhost"),
+            ("${EMPTY:-x}", "x"),
+            ("[${EMPTY}]", "[]"),
+            ("${NONE:-}", ""),
+            ("${NONE:-a:-b}", "a:-b"),
+            ("$${HOST} and ${HOST}", "${HOST} and example.com"),
+            ("${CURLY}", "${HOST}"),
+            ("é${HOST}é", "éexample.comé"),
+        ] {
+            assert_eq!(filled(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_filled_in_is_named() {
+        assert_eq!(
+            filled("${NONE}"),
+            Err("the variable NONE is not set; set it, or write `${NONE:-default}`".to_owned())
+        );
+        assert_eq!(filled("a ${HOST"), Err("a `${` is not closed by `}`; write `$${` for a plain `${`".to_owned()));
+        for bad in ["${}", "${1A}", "${A B}", "${A-b}", "${é}"] {
+            let error = filled(bad).expect_err(bad);
+            assert!(error.starts_with(&format!("`{bad}` does not name a variable")), "{error}");
+        }
+    }
+}

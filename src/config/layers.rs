@@ -1,0 +1,144 @@
+//! The layers over the defaults: file, then environment, then flags. The later one wins, key by key.
+//!
+//! Pure: takes texts, gives settings, or everything that is wrong with them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use super::{
+    error::{ConfigError, Place, Problem},
+    file,
+    section::Key,
+    settings::Settings,
+    value::{Raw, nearest},
+};
+
+/// Environment variables.
+pub type Variables = HashMap<String, String>;
+
+/// What stands before the name of every variable that sets a key.
+pub(crate) const PREFIX: &str = "ROOMCAST_";
+
+/// Names the configuration file; not a key, because the file cannot name itself.
+pub(crate) const CONFIG_VARIABLE: &str = "ROOMCAST_CONFIG";
+
+/// Values of flags, by the key's path (`limits.max_rooms`). Repeated ones are joined with commas.
+pub type Flags = BTreeMap<String, String>;
+
+/// Settings, and where each that was set was set.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Merged {
+    /// The settings.
+    pub settings: Settings,
+    /// By the key's path; keys that are missing here have their defaults.
+    pub places: BTreeMap<String, Place>,
+}
+
+/// Merges the layers.
+///
+/// # Errors
+/// Every unknown key and every bad value of every layer, also of one that another layer overrides.
+pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) -> Result<Merged, ConfigError> {
+    let mut merge = Merge { merged: Merged::default(), problems: Vec::new() };
+    let keys = keys();
+    let mut used = Vec::new();
+    let mut policies = Vec::new();
+    if let Some((path, text)) = file {
+        let contents = file::parse(path, text, variables)?;
+        used = contents.used;
+        merge.problems = contents.problems;
+        policies = contents.policies;
+        for entry in contents.entries {
+            match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
+                Some(key) => merge.set(key, &entry.value, Place::Line(path.to_owned(), entry.line)),
+                None => merge.problems.push(file::unknown(path, &entry, &keys)),
+            }
+        }
+    }
+    let mut ours: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    ours.sort();
+    for (name, value) in ours {
+        match keys.iter().find(|key| key.variable() == *name) {
+            Some(key) => merge.set(key, &Raw::Text(value.clone()), Place::Variable(name.clone())),
+            None if name == CONFIG_VARIABLE || used.contains(name) || is_service_link(name) => {}
+            None => merge.problems.push(unknown_variable(name, &keys)),
+        }
+    }
+    for (path, value) in flags {
+        if let Some(key) = keys.iter().find(|key| key.path() == *path) {
+            merge.set(key, &Raw::Text(value.clone()), Place::Flag(key.flag()));
+        }
+    }
+    // Last, because the rules of a room start from the default policy, which every layer may have changed.
+    for policy in policies {
+        match policy.rule(&merge.merged.settings.default_policy) {
+            Ok(rule) => merge.merged.settings.policies.push(rule),
+            Err(problems) => merge.problems.extend(problems),
+        }
+    }
+    if merge.problems.is_empty() { Ok(merge.merged) } else { Err(ConfigError { problems: merge.problems }) }
+}
+
+/// Every key outside of `[[policy]]`, in the order of the reference.
+#[must_use]
+pub fn keys() -> Vec<Key> {
+    Settings::default().sections().iter().flat_map(|section| section.keys()).collect()
+}
+
+struct Merge {
+    merged: Merged,
+    problems: Vec<Problem>,
+}
+
+impl Merge {
+    fn set(&mut self, key: &Key, value: &Raw, place: Place) {
+        let mut sections = self.merged.settings.sections_mut();
+        let Some(section) = sections.iter_mut().find(|section| section.name() == key.section) else { return };
+        match section.set(key.name, value) {
+            Ok(()) => {
+                self.merged.places.insert(key.path(), place);
+            }
+            Err(why) => self.problems.push(bad_value(key, value, place, &why)),
+        }
+    }
+}
+
+/// The problem with a value.
+pub(crate) fn bad_value(key: &Key, value: &Raw, place: Place, why: &str) -> Problem {
+    Problem {
+        place,
+        key: key.path(),
+        given: (!key.secret).then(|| value.shown()),
+        why: format!("{why}; allowed: {}", key.allowed),
+    }
+}
+
+fn unknown_variable(name: &str, keys: &[Key]) -> Problem {
+    let known: Vec<String> = keys.iter().map(Key::variable).collect();
+    let why = match nearest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("no key has this variable; did you mean {meant}?"),
+        None => "no key has this variable; `roomcast serve --help` lists them. \
+                 If it is not meant for the pod, give it a name that does not start with ROOMCAST_"
+            .to_owned(),
+    };
+    Problem { place: Place::Variable(name.to_owned()), key: String::new(), given: None, why }
+}
+
+/// Whether Kubernetes made this variable, for a service that is called roomcast or roomcast-something: such a pod must
+/// start all the same.
+fn is_service_link(name: &str) -> bool {
+    let link = |suffix: &str| {
+        suffix == "PORT"
+            || suffix.starts_with("PORT_")
+            || suffix == "SERVICE_HOST"
+            || suffix.starts_with("SERVICE_PORT")
+    };
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let mut words = rest.match_indices('_').map(|(at, _)| rest.get(at + 1..).unwrap_or(""));
+    link(rest) || words.any(link)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! Precedence, and the words of every error.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    config::{KIB, LogLevel},
+    model::{Access, Conflate, PresenceMode, Retain},
+};
+
+fn merged(flags: &[(&str, &str)], variables: &[(&str, &str)], file: &str) -> Result<Merged, String> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let (flags, variables) = (flags.iter().map(own).collect(), variables.iter().map(own).collect());
+    merge(&flags, &variables, Some((Path::new("rc.toml"), file))).map_err(|error| error.to_string())
+}
+
+fn refusal(file: &str) -> String {
+    merged(&[], &[], file).expect_err(file)
+}
+
+#[test]
+fn nothing_set_is_the_defaults() {
+    assert_eq!(merged(&[], &[], ""), Ok(Merged::default()));
+    assert_eq!(merge(&Flags::new(), &Variables::new(), None).map(|merged| merged.settings), Ok(Settings::default()));
+}
+
+#[test]
+fn flag_over_variable_over_file_over_default() {
+    let key = "limits.max_rooms";
+    let (flag, variable) = ([(key, "1")], [("ROOMCAST_LIMITS_MAX_ROOMS", "2")]);
+    let file = "\n[limits]\nmax_rooms = 3\n";
+    for (flags, variables, file, rooms, place) in [
+        (&flag[..], &variable[..], file, 1, Some(Place::Flag("limits-max-rooms".to_owned()))),
+        (&flag[..], &[][..], file, 1, Some(Place::Flag("limits-max-rooms".to_owned()))),
+        (&[][..], &variable[..], file, 2, Some(Place::Variable("ROOMCAST_LIMITS_MAX_ROOMS".to_owned()))),
+        (&[][..], &[][..], file, 3, Some(Place::Line("rc.toml".into(), 3))),
+        (&[][..], &[][..], "", 128, None),
+    ] {
+        let merged = merged(flags, variables, file).expect("good layers");
+        assert_eq!(merged.settings.limits.max_rooms, rooms);
+        assert_eq!(merged.places.get(key), place.as_ref());
+    }
+}
+
+#[test]
+fn every_kind_of_value_in_a_file() {
+    let file = r#"
+        dev = false
+        listen = [":8443", "127.0.0.1:8444"]
+        internal_listen = "none"
+        api_keys = "${KEYS}"
+        origins = ["https://${HOST:-app.example.com}", "http://localhost:*"]
+        workers = "${WORKERS:-3}"
+        log_level = "debug"
+
+        [limits]
+        max_message = 0x400
+        max_rooms = 1_000
+
+        [timeouts]
+        tls = "500ms"
+
+        [compression]
+        enabled = "${COMPRESS:-false}"
+
+        [default_policy]
+        compress_from = "never"
+        retain_remove_topics = ["gone", "left"]
+    "#;
+    let settings = merged(&[], &[("KEYS", "one,two")], file).expect("a good file").settings;
+    let general = &settings.general;
+    assert_eq!(general.dev, Some(false));
+    assert_eq!(general.listen.as_ref().map(Vec::len), Some(2));
+    assert!(general.internal_listen.is_empty());
+    assert_eq!(general.api_keys.as_ref().map(Vec::len), Some(2));
+    assert_eq!(general.origins.len(), 2);
+    assert_eq!(general.workers, Some(3));
+    assert_eq!(general.log_level, LogLevel::Debug);
+    assert_eq!(settings.limits.max_message, KIB);
+    assert_eq!(settings.limits.max_rooms, 1000);
+    assert_eq!(settings.timeouts.tls, Duration::from_millis(500));
+    assert!(!settings.compression.enabled);
+    assert_eq!(settings.default_policy.compress_from, None);
+    assert_eq!(settings.default_policy.retain_remove_topics, ["gone", "left"]);
+}
+
+#[test]
+fn policies_start_from_the_default_policy_of_all_layers() {
+    let file = r#"
+        [[policy]]
+        match = ["trip:*", "driver:[0-9]"]
+        batch_window = "200ms"
+        conflate = "key"
+
+        [[policy]]
+        match = "{a,b}:*"
+        presence = "events"
+        publish = "anyone"
+
+        [default_policy]
+        history_size = 7
+        retain = "topic"
+    "#;
+    let flags = [("default_policy.history_size", "9")];
+    let rules = merged(&flags, &[], file).expect("a good file").settings.policies;
+    let [trips, others] = rules.as_slice() else { panic!("two policies: {rules:?}") };
+    assert_eq!(trips.patterns.len(), 2);
+    assert_eq!(trips.policy.batch_window, Duration::from_millis(200));
+    assert_eq!(trips.policy.conflate, Conflate::Key);
+    assert_eq!(trips.policy.history_size, 9);
+    assert_eq!(trips.policy.retain, Retain::Topic);
+    assert_eq!(others.policy.presence, PresenceMode::Events);
+    assert_eq!(others.policy.publish, Access::Anyone);
+    assert_eq!(others.policy.batch_window, Duration::ZERO);
+    assert!(others.patterns.iter().any(|pattern| pattern.matcher().is_match("b:1")), "one pattern, comma and all");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_what_was_meant() {
+    for (file, message) in [
+        ("\nworkerz = 3", "rc.toml:2: workerz: there is no such key; did you mean `workers`?"),
+        ("[limits]\n\nmax_romms = 3", "rc.toml:3: limits.max_romms: there is no such key; did you mean `max_rooms`?"),
+        ("max_rooms = 3", "rc.toml:1: max_rooms: there is no such key here; `max_rooms` belongs to `[limits]`"),
+        (
+            "[limits]\nworkers = 3",
+            "rc.toml:2: limits.workers: there is no such key here; `workers` belongs to the top of the file, \
+             above every section",
+        ),
+        ("[drain]\nspeed = 3", "rc.toml:2: drain.speed: there is no such key; allowed: `delay`, `window`"),
+        ("[limit]\nmax_rooms = 3", "rc.toml:1: [limit]: there is no such section; did you mean `[limits]`?"),
+        (
+            "[redis]\nurl = ''",
+            "rc.toml:1: [redis]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, \
+             `compression`, `memory_broker`, `default_policy`, `policy`",
+        ),
+        ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
+        ("[policy]\nmatch = 'x'", "rc.toml:1: policy: it is a list: write `[[policy]]`, once for each"),
+        ("policy = [3]", "rc.toml:1: policy: it is a list of tables: write `[[policy]]` and keys below"),
+        (
+            "[[policy]]\nmatch = 'x'\nconflat = 'key'",
+            "rc.toml:3: policy.conflat: there is no such key; did you mean `conflate`?",
+        ),
+    ] {
+        assert_eq!(refusal(file), message, "{file}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_named_with_what_is_allowed() {
+    for (file, message) in [
+        ("workers = 0", "rc.toml:1: workers = 0: it is out of range; allowed: 1 to 1024"),
+        ("workers = 1.5", "rc.toml:1: workers = a number with a point: it is not a whole number; allowed: 1 to 1024"),
+        ("dev = 'yes'", "rc.toml:1: dev = \"yes\": it is neither true nor false; allowed: `true` or `false`"),
+        (
+            "[timeouts]\nping = 25",
+            "rc.toml:2: timeouts.ping = 25: it has no unit; allowed: 1s to 1h (units ms, s, m, h, d)",
+        ),
+        (
+            "[default_policy]\nbatch_window = '61s'",
+            "rc.toml:2: default_policy.batch_window = \"61s\": it is out of range; \
+             allowed: 0ms to 1m (units ms, s, m, h, d)",
+        ),
+        (
+            "[[policy]]\nmatch = 'x'\nslow = 'conflat'",
+            "rc.toml:3: policy.slow = \"conflat\": it is not one of the words (`conflate` perhaps?); \
+             allowed: `gap`, `conflate`, `close`",
+        ),
+        (
+            "[[policy]]\nmatch = []",
+            "rc.toml:2: policy.match = []: it matches nothing; allowed: a list of patterns, `*` for any characters, \
+             `?` for one, `[a-z]` for one of these, `{a,b}` for either",
+        ),
+        (
+            "\n[[policy]]\nslow = 'gap'",
+            "rc.toml:2: policy: it has no `match`: write `match = [\"trip:*\"]`, the rooms that it is for",
+        ),
+        ("cert = ''", "rc.toml:1: cert = \"\": it is empty; allowed: the path of a PEM file"),
+        ("log = '${FORMAT}'", "rc.toml:1: log: the variable FORMAT is not set; set it, or write `${FORMAT:-default}`"),
+    ] {
+        assert_eq!(refusal(file), message, "{file}");
+    }
+    for (pattern, why) in [
+        ("trip:[", "it is not a pattern: "),
+        ("a b", "no room's name contains ' '"),
+        ("", "a pattern must not be empty; `*` matches every room"),
+    ] {
+        let error = refusal(&format!("[[policy]]\nmatch = ['*', '{pattern}']"));
+        assert!(error.starts_with(&format!("rc.toml:2: policy.match = [\"*\", \"{pattern}\"]: {why}")), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_named_with_its_line() {
+    for (file, line) in [("a = 1\nb = \n", 2), ("a = 1\na = 2", 2), ("[limits\n", 1), ("\n\n= 3", 3)] {
+        let error = refusal(file);
+        assert!(error.starts_with(&format!("rc.toml:{line}: it is not TOML: ")), "{error}");
+    }
+}
+
+#[test]
+fn all_problems_are_said_at_once() {
+    let error = merged(
+        &[("workers", "x"), ("listen", "example.com:80")],
+        &[("ROOMCAST_LOG", "xml"), ("ROOMCAST_WORKER", "3")],
+        "b = 1\nkez = 2\n[limits]\nmax_rooms = 0",
+    )
+    .expect_err("seven problems");
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 7, "{error}");
+    assert!(lines.iter().any(|line| line.starts_with("rc.toml:2: kez: there is no such key; did you mean `key`?")));
+    assert!(lines.contains(&"ROOMCAST_LOG=\"xml\": it is not one of the words; allowed: `json`, `text`"));
+    assert!(lines.contains(&"ROOMCAST_WORKER: no key has this variable; did you mean ROOMCAST_WORKERS?"));
+    assert!(lines.contains(&"--workers \"x\": it is not a whole number; allowed: 1 to 1024"));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("--listen \"example.com:80\": its host is not an IP address; allowed: ")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_bad_value_is_an_error_even_if_another_layer_overrides_it() {
+    assert!(merged(&[("workers", "2")], &[], "workers = 0").is_err());
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    let error =
+        merged(&[("api_keys", "hunter2 ")], &[("ROOMCAST_API_KEY", "hunter2\u{7}")], "api_keys = ['hunter\t2']");
+    let error = error.expect_err("keys that no header can carry");
+    assert_eq!(error.lines().count(), 2, "white space around a list's items is not part of them: {error}");
+    assert!(!error.contains("hunter"), "{error}");
+    assert!(error.starts_with("rc.toml:1: api_keys: it has white space"), "{error}");
+    assert!(error.contains("\nROOMCAST_API_KEY: it has white space"), "{error}");
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    let kubernetes = [
+        ("ROOMCAST_SERVICE_HOST", "10.0.0.1"),
+        ("ROOMCAST_SERVICE_PORT_WSS", "443"),
+        ("ROOMCAST_PORT", "tcp://10.0.0.1:443"),
+        ("ROOMCAST_PORT_443_TCP_ADDR", "10.0.0.1"),
+        ("ROOMCAST_INTERNAL_SERVICE_HOST", "10.0.0.2"),
+        ("ROOMCAST_INTERNAL_PORT_9000_TCP", "tcp://10.0.0.2:9000"),
+        ("ROOMCAST_CONFIG", "rc.toml"),
+        ("PATH", "/bin"),
+    ];
+    assert_eq!(merged(&[], &kubernetes, "").map(|merged| merged.settings), Ok(Settings::default()));
+    let mine = [("ROOMCAST_POD_NUMBER", "7")];
+    assert_eq!(
+        merged(&[], &mine, ""),
+        Err("ROOMCAST_POD_NUMBER: no key has this variable; `roomcast serve --help` lists them. \
+             If it is not meant for the pod, give it a name that does not start with ROOMCAST_"
+            .to_owned())
+    );
+    let used = merged(&[], &mine, "state_dir = '/var/lib/roomcast/${ROOMCAST_POD_NUMBER}'").expect("a used variable");
+    assert_eq!(used.settings.general.state_dir, Some("/var/lib/roomcast/7".into()));
+}
+
+#[test]
+fn flags_and_variables_have_names_of_their_own() {
+    let keys = keys();
+    let mut flags: Vec<String> = keys.iter().map(Key::flag).collect();
+    let mut variables: Vec<String> = keys.iter().map(Key::variable).collect();
+    flags.sort();
+    flags.dedup();
+    variables.sort();
+    variables.dedup();
+    assert_eq!((flags.len(), variables.len()), (keys.len(), keys.len()));
+    assert!(!flags.iter().any(|flag| ["config", "help", "version"].contains(&flag.as_str())));
+    assert!(!variables.iter().any(|name| name == CONFIG_VARIABLE || is_service_link(name)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_is_too_odd_for_an_answer(
+        file in "([a-z_.\\[\\]]{0,12}( = (['\"]?[a-z0-9$:,{}*\\[\\]-]{0,9}['\"]?))?\n?){0,8}",
+        value in "\\PC{0,12}",
+    ) {
+        let variables = [("ROOMCAST_LISTEN", value.as_str()), ("ROOMCAST_ORIGIN", &value), ("ROOMCAST_WORKERS", &value)];
+        if let Err(error) = merged(&[("timeouts.tls", &value), ("limits.max_head", &value)], &variables, &file) {
+            proptest::prop_assert!(!error.is_empty());
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Reads the layers from where they are, at start and again on SIGHUP.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{
+    api_key::ApiKey,
+    error::{ConfigError, Place, Problem},
+    layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, Variables, merge},
+    resolve::{Config, Machine, Missing, resolve},
+    section::Changes,
+};
+
+/// A configuration file above this size is refused unread.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where the configuration comes from: it can be read as often as wanted. Not `Debug`: it holds secrets as plain text.
+#[derive(Clone)]
+pub struct Loader {
+    flags: Flags,
+    file: Option<PathBuf>,
+    variables: Variables,
+    machine: Machine,
+}
+
+/// A configuration read again.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// The new configuration. Keys that need a restart have their running values in it.
+    pub config: Config,
+    /// Which keys changed.
+    pub changes: Changes,
+}
+
+impl Loader {
+    /// A loader of flags, this process' environment and the file that `file` or `ROOMCAST_CONFIG` names.
+    ///
+    /// # Errors
+    /// When one of our variables is not UTF-8, or the system has no randomness.
+    pub fn new(flags: Flags, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let mut variables = Variables::new();
+        for (name, value) in env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => {
+                    variables.insert(name, value);
+                }
+                (Ok(name), Err(_)) if name.starts_with(PREFIX) => {
+                    return Err(Problem {
+                        place: Place::Variable(name),
+                        key: String::new(),
+                        given: None,
+                        why: "it is not UTF-8".to_owned(),
+                    }
+                    .into());
+                }
+                _ => {}
+            }
+        }
+        let machine = Machine::detect(&variables).map_err(|error| Problem {
+            place: Place::Whole,
+            key: String::new(),
+            given: None,
+            why: format!("the system gives no random numbers: {error}"),
+        })?;
+        let file = file.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
+        Ok(Self { flags, file, variables, machine })
+    }
+
+    /// The configuration file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Reads the layers and applies the rules between keys.
+    ///
+    /// # Errors
+    /// Everything that is wrong or missing.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        self.resolve(self.merged()?)
+    }
+
+    /// Reads the layers again. What needs a restart stays as it runs.
+    ///
+    /// # Errors
+    /// Everything that is wrong or missing: the running configuration should stay.
+    pub fn reload(&self, running: &Config) -> Result<Reload, ConfigError> {
+        let mut merged = self.merged()?;
+        let changes = merged.settings.settle(&running.settings);
+        Ok(Reload { config: self.resolve(merged)?, changes })
+    }
+
+    /// Merges the layers.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn merged(&self) -> Result<Merged, ConfigError> {
+        match &self.file {
+            None => merge(&self.flags, &self.variables, None),
+            Some(path) => {
+                let text = read(path).map_err(|error| Problem {
+                    place: Place::File(path.clone()),
+                    key: String::new(),
+                    given: None,
+                    why: format!("cannot read the configuration file: {error}"),
+                })?;
+                merge(&self.flags, &self.variables, Some((path, &text)))
+            }
+        }
+    }
+
+    /// Applies the rules between keys.
+    ///
+    /// # Errors
+    /// Everything that is missing.
+    pub fn resolve(&self, merged: Merged) -> Result<Config, ConfigError> {
+        resolve(merged.settings, &self.machine).map_err(ConfigError::from)
+    }
+}
+
+impl From<Vec<Missing>> for ConfigError {
+    fn from(missing: Vec<Missing>) -> Self {
+        let problem = |missing: Missing| Problem {
+            place: Place::Whole,
+            key: String::new(),
+            given: None,
+            why: missing.to_string(),
+        };
+        Self { problems: missing.into_iter().map(problem).collect() }
+    }
+}
+
+impl Machine {
+    /// This machine and process.
+    ///
+    /// # Errors
+    /// When the system has no randomness for the API key of development mode.
+    pub fn detect(variables: &Variables) -> Result<Self, getrandom::Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        let api_key = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            cores: available_parallelism().map_or(1, usize::from),
+            // No limit is a limit that nobody reaches.
+            open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            state_dir: state_dir(variables),
+            api_key: ApiKey::new(api_key).ok_or(getrandom::Error::UNEXPECTED)?,
+        })
+    }
+}
+
+/// The XDG base directory for state. A relative path is to be ignored, says its specification.
+fn state_dir(variables: &Variables) -> Option<PathBuf> {
+    let absolute = |name: &str| variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.map(|state| state.join("roomcast"))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn loader(file: &Path) -> Loader {
+        let variables = Variables::from([("HOME".to_owned(), "/home/me".to_owned())]);
+        let machine = Machine::detect(&variables).unwrap();
+        Loader { flags: Flags::new(), file: Some(file.to_owned()), variables, machine }
+    }
+
+    #[test]
+    fn a_reload_changes_what_it_can_and_keeps_what_needs_a_restart() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        let loader = loader(file.path());
+        write("workers = 2\norigins = ['https://a.example']\n[limits]\nmax_rooms = 5\n");
+        let running = loader.load().unwrap();
+        assert_eq!(loader.reload(&running).unwrap().changes, Changes::default());
+
+        write("workers = 3\norigins = ['https://b.example']\n[limits]\nmax_rooms = 6\n[[policy]]\nmatch = '*'\n");
+        let reload = loader.reload(&running).unwrap();
+        assert_eq!(reload.changes.live, ["origins", "limits.max_rooms", "policy"]);
+        assert_eq!(reload.changes.restart, ["workers"]);
+        assert_eq!(reload.config.workers, 2);
+        assert_eq!(reload.config.limits.max_rooms, 6);
+        assert!(
+            reload.config.origins.allow(b"https://b.example") && !reload.config.origins.allow(b"https://a.example")
+        );
+        assert_eq!(reload.config.api_keys, running.api_keys, "the key that was made and printed stays");
+
+        // The next reload is compared with what runs: the restart is still due, the rest is done.
+        let again = loader.reload(&reload.config).unwrap();
+        assert_eq!((again.changes.live.len(), again.changes.restart), (0, vec!["workers".to_owned()]));
+    }
+
+    #[test]
+    fn a_reload_never_changes_the_mode_under_a_running_pod() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let loader = loader(file.path());
+        let running = loader.load().unwrap();
+        std::fs::write(file.path(), "cert = 'c.pem'\nkey = 'k.pem'\n").unwrap();
+        let reload = loader.reload(&running).unwrap();
+        assert_eq!(reload.changes.restart, ["cert", "key"]);
+        assert!(reload.config.dev && reload.config.anonymous && reload.config.api_key_generated);
+        assert_eq!(reload.config.tls, running.tls);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = loader(Path::new("/nowhere/rc.toml")).load().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "/nowhere/rc.toml: cannot read the configuration file: No such file or directory (os error 2)"
+        );
+        let error = loader(Path::new("/dev/zero")).load().unwrap_err().to_string();
+        assert_eq!(error, "/dev/zero: cannot read the configuration file: it is larger than 4194304 bytes");
+    }
+
+    #[test]
+    fn what_is_missing_comes_without_a_place() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "dev = false").unwrap();
+        let error = loader(file.path()).load().unwrap_err().to_string();
+        assert!(error.starts_with("there is no listener for clients: set"), "{error}");
+        assert!(error.contains("\nnobody could join: set `anonymous = true`"), "{error}");
+    }
+
+    #[test]
+    fn the_state_directory_follows_the_xdg_specification() {
+        let dir = |variables: &[(&str, &str)]| {
+            state_dir(&variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        };
+        let home = ("HOME", "/home/me");
+        assert_eq!(dir(&[home, ("XDG_STATE_HOME", "/state")]), Some("/state/roomcast".into()));
+        assert_eq!(dir(&[home, ("XDG_STATE_HOME", "state")]), Some("/home/me/.local/state/roomcast".into()));
+        assert_eq!(dir(&[home, ("XDG_STATE_HOME", "")]), Some("/home/me/.local/state/roomcast".into()));
+        assert_eq!(dir(&[("HOME", "")]), None);
+        assert_eq!(dir(&[]), None);
+    }
+
+    #[test]
+    fn two_processes_never_make_the_same_api_key() {
+        let key = || Machine::detect(&Variables::new()).unwrap().api_key.reveal().to_owned();
+        let (one, two) = (key(), key());
+        assert!(one.len() == 32 && one != two);
+    }
+}

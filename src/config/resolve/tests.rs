@@ -1,0 +1,198 @@
+//! The rules between keys, as tables.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::config::{Flags, Variables, merge};
+
+fn machine() -> Machine {
+    Machine {
+        cores: 4,
+        open_files: 20_256,
+        state_dir: Some("/home/me/.local/state/roomcast".into()),
+        api_key: ApiKey::new("made".to_owned()).unwrap(),
+    }
+}
+
+/// A pod with these flags, as `key=value` with spaces between.
+fn pod(flags: &str) -> Result<Config, Vec<Missing>> {
+    let flags: Flags = flags
+        .split_whitespace()
+        .map(|flag| flag.split_once('=').unwrap())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    resolve(merge(&flags, &Variables::new(), None).unwrap().settings, &machine())
+}
+
+fn addresses(binds: &[Bind]) -> String {
+    binds.iter().map(|bind| bind.address.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// mode, TLS, plain, certificate, API keys, anonymous
+fn summary(config: &Config) -> [String; 6] {
+    [
+        if config.dev { "dev" } else { "prod" }.to_owned(),
+        addresses(&config.listen),
+        addresses(&config.plain_listen),
+        match &config.tls {
+            None => "none",
+            Some(Tls::Files { .. }) => "files",
+            Some(Tls::Development { .. }) => "made",
+        }
+        .to_owned(),
+        config.api_keys.iter().map(ApiKey::reveal).collect::<Vec<_>>().join(" "),
+        config.anonymous.to_string(),
+    ]
+}
+
+const TLS: &str = "127.0.0.1:8443 [::1]:8443";
+const PLAIN: &str = "127.0.0.1:8080 [::1]:8080";
+const FILES: &str = "cert=c.pem key=k.pem";
+
+#[test]
+fn development_mode_is_open_on_this_machine_and_nowhere_else() {
+    let dev = |flags: &str| pod(flags).map(|config| summary(&config));
+    for (flags, expected) in [
+        ("", ["dev", TLS, PLAIN, "made", "made", "true"]),
+        ("dev=true", ["dev", TLS, PLAIN, "made", "made", "true"]),
+        // Whatever else is given: what is given is used, and all the rest is development.
+        ("dev=true cert=c key=k", ["dev", TLS, PLAIN, "files", "made", "true"]),
+        ("api_keys=mine", ["dev", TLS, PLAIN, "made", "mine", "true"]),
+        ("anonymous=false", ["dev", TLS, PLAIN, "made", "made", "false"]),
+        ("listen=:8443", ["dev", "[::]:8443", PLAIN, "made", "made", "true"]),
+        ("listen=none", ["dev", "", PLAIN, "made", "made", "true"]),
+        ("plain_listen=0.0.0.0:80", ["dev", TLS, "0.0.0.0:80", "made", "made", "true"]),
+        ("plain_listen=none", ["dev", TLS, "", "made", "made", "true"]),
+        (
+            "listen=127.0.0.1:0,[::1]:0 plain_listen=127.0.0.1:0",
+            ["dev", "127.0.0.1:0 [::1]:0", "127.0.0.1:0", "made", "made", "true"],
+        ),
+    ] {
+        assert_eq!(dev(flags), Ok(expected.map(str::to_owned)), "{flags}");
+    }
+}
+
+#[test]
+fn outside_of_it_nothing_is_made_and_nobody_is_let_in_unasked() {
+    let prod = |flags: &str| pod(flags).map(|config| summary(&config));
+    for (flags, expected) in [
+        ("cert=c key=k anonymous=true", ["prod", "[::]:8443", "", "files", "", "true"]),
+        (
+            "cert=c key=k anonymous=true listen=10.0.0.1:443 plain_listen=127.0.0.1:8080 api_keys=a,b",
+            ["prod", "10.0.0.1:443", "127.0.0.1:8080", "files", "a b", "true"],
+        ),
+        ("cert=c key=k anonymous=true listen=none plain_listen=:80", ["prod", "", "[::]:80", "files", "", "true"]),
+        ("dev=false anonymous=true plain_listen=:80", ["prod", "", "[::]:80", "none", "", "true"]),
+    ] {
+        assert_eq!(prod(flags), Ok(expected.map(str::to_owned)), "{flags}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_all_at_once() {
+    for (flags, missing) in [
+        (FILES, vec![Missing::Audience]),
+        ("cert=c key=k anonymous=false", vec![Missing::Audience]),
+        ("cert=c anonymous=true", vec![Missing::Key]),
+        ("cert=c", vec![Missing::Key, Missing::Audience]),
+        ("key=k anonymous=true", vec![Missing::Cert]),
+        ("dev=true key=k", vec![Missing::Cert]),
+        ("dev=false", vec![Missing::Listener, Missing::Audience]),
+        ("dev=false anonymous=true", vec![Missing::Listener]),
+        ("dev=false anonymous=true listen=:8443", vec![Missing::Certificate]),
+        ("dev=false anonymous=true listen=:8443 plain_listen=:80", vec![Missing::Certificate]),
+        ("cert=c key=k anonymous=true listen=none", vec![Missing::Listener]),
+        ("dev=true listen=none plain_listen=none", vec![Missing::Listener]),
+    ] {
+        assert_eq!(pod(flags).map(|config| summary(&config)), Err(missing), "{flags}");
+    }
+    let audience = Missing::Audience.to_string();
+    assert!(audience.contains("--anonymous") && audience.contains("ROOMCAST_ANONYMOUS"), "{audience}");
+    let listener = Missing::Listener.to_string();
+    assert!(listener.contains("--cert FILE --key FILE") && listener.contains("--plain-listen ADDR"), "{listener}");
+}
+
+#[test]
+fn localhost_is_both_loopback_addresses_and_the_second_may_be_missing() {
+    let config = pod("").unwrap();
+    assert!(config.listen.iter().chain(&config.plain_listen).all(|bind| bind.address.ip().is_loopback()));
+    assert_eq!(config.listen.iter().map(|bind| bind.optional).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(addresses(&config.internal_listen), "127.0.0.1:9000");
+}
+
+#[test]
+fn origins_of_this_machine_are_added_in_development_only() {
+    let allow = |flags: &str, origin: &str| pod(flags).unwrap().origins.allow(origin.as_bytes());
+    assert!(allow("", "http://localhost:8080"));
+    assert!(!allow("", "https://example.com"));
+    assert!(allow("origins=https://example.com", "http://localhost:8080"));
+    assert!(allow("origins=https://example.com", "https://example.com"));
+    let prod = "cert=c key=k anonymous=true origins=https://example.com";
+    assert!(allow(prod, "https://example.com"));
+    assert!(!allow(prod, "http://localhost:8080"));
+}
+
+#[test]
+fn api_keys() {
+    let made = pod("").unwrap();
+    assert!(made.api_key_generated && made.warnings.is_empty(), "{:?}", made.warnings);
+    // An empty key was set, so none is made, and it matches nobody.
+    let empty = pod("api_keys=").unwrap();
+    assert!(empty.api_keys.is_empty() && !empty.api_key_generated);
+    assert!(empty.warnings.iter().any(|warning| warning.contains("refuses everybody")), "{:?}", empty.warnings);
+    let one = pod("api_keys=,good").unwrap();
+    assert_eq!(one.api_keys.iter().map(ApiKey::reveal).collect::<Vec<_>>(), ["good"]);
+    assert!(!format!("{one:?}").contains("good"), "keys never show themselves");
+}
+
+#[test]
+fn what_the_machine_gives() {
+    let config = pod("").unwrap();
+    assert_eq!((config.workers, config.max_connections), (4, 20_000));
+    assert_eq!(config.tls, Some(Tls::Development { state_dir: machine().state_dir }));
+    let config = pod("workers=2 max_connections=500 state_dir=/x").unwrap();
+    assert_eq!((config.workers, config.max_connections), (2, 500));
+    assert_eq!(config.tls, Some(Tls::Development { state_dir: Some("/x".into()) }));
+    let mut unlimited = machine();
+    unlimited.open_files = u64::MAX;
+    assert_eq!(resolve(Settings::default(), &unlimited).unwrap().max_connections, 1_000_000);
+    unlimited.open_files = 100;
+    assert_eq!(resolve(Settings::default(), &unlimited).unwrap().max_connections, 1);
+}
+
+#[test]
+fn a_pod_on_a_desk_stops_at_once_and_speaks_to_people() {
+    let dev = pod("").unwrap();
+    assert_eq!((dev.drain.delay.as_secs(), dev.drain.window.as_secs(), dev.log), (0, 0, LogFormat::Text));
+    let prod = pod("cert=c key=k anonymous=true").unwrap();
+    assert_eq!((prod.drain.delay.as_secs(), prod.drain.window.as_secs(), prod.log), (5, 60, LogFormat::Json));
+    let set = pod("drain.delay=1s drain.window=2s log=json").unwrap();
+    assert_eq!((set.drain.delay.as_secs(), set.drain.window.as_secs(), set.log), (1, 2, LogFormat::Json));
+}
+
+#[test]
+fn warnings_say_what_may_surprise() {
+    for (flags, words) in [
+        ("listen=0.0.0.0:8443", "development mode listens on 0.0.0.0:8443"),
+        ("anonymous=false", "nobody can join"),
+        ("cert=c key=k anonymous=true", "there is no API key"),
+        ("cert=c key=k anonymous=true", "no web page can connect"),
+        ("max_connections=30000", "the open-file limit allows about 20000"),
+    ] {
+        let warnings = pod(flags).unwrap().warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags}: {warnings:?}");
+    }
+}
+
+#[test]
+fn the_first_policy_that_matches_wins_and_one_that_never_can_is_warned_of() {
+    let file = "[[policy]]\nmatch = ['a:*']\nhistory_size = 1\n[[policy]]\nmatch = ['*']\nhistory_size = 2\n\
+                [[policy]]\nmatch = ['b:*', 'a:*']\nhistory_size = 3\n";
+    let file = Some((std::path::Path::new("rc.toml"), file));
+    let settings = merge(&Flags::new(), &Variables::new(), file).unwrap().settings;
+    let config = resolve(settings, &machine()).unwrap();
+    let size = |room: &str| config.policies.of(&crate::model::Room::parse(room).unwrap()).history_size;
+    assert_eq!((size("a:1"), size("b:1")), (1, 2));
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings.iter().all(|w| w.starts_with("the policy for `b:*`, `a:*` is never used")));
+}

@@ -1,0 +1,262 @@
+//! Kinds of single values.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use super::{GIB, KIB, Kind, MIB, Raw, nearest, quoted};
+
+/// `true` or `false`.
+pub(crate) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+
+    fn parse(&self, raw: &Raw) -> Result<bool, String> {
+        match raw {
+            Raw::Bool(switch) => Ok(*switch),
+            Raw::Text(text) if text == "true" => Ok(true),
+            Raw::Text(text) if text == "false" => Ok(false),
+            _ => Err("it is neither true nor false".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn name(&self) -> String {
+        "switch".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "`true` or `false`".to_owned()
+    }
+}
+
+/// A whole number in a range.
+pub(crate) struct Count<T>(pub(crate) RangeInclusive<T>);
+
+impl<T: TryFrom<i128> + Copy + PartialOrd + Display> Kind for Count<T> {
+    type Value = T;
+
+    fn parse(&self, raw: &Raw) -> Result<T, String> {
+        let number = match raw {
+            Raw::Integer(number) => i128::from(*number),
+            Raw::Text(text) => {
+                text.replace('_', "").parse::<i128>().map_err(|_| "it is not a whole number".to_owned())?
+            }
+            _ => return Err("it is not a whole number".to_owned()),
+        };
+        within(T::try_from(number).ok(), &self.0)
+    }
+
+    fn render(&self, value: &T) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn name(&self) -> String {
+        "number".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        format!("{} to {}", self.0.start(), self.0.end())
+    }
+}
+
+/// A number of bytes in a range: an integer, or text with KiB, MiB or GiB.
+pub(crate) struct Bytes(pub(crate) RangeInclusive<usize>);
+
+impl Kind for Bytes {
+    type Value = usize;
+
+    fn parse(&self, raw: &Raw) -> Result<usize, String> {
+        let number = match raw {
+            Raw::Integer(number) => usize::try_from(*number).ok(),
+            Raw::Text(text) => {
+                let (digits, unit) = split_unit(text);
+                let factor = match unit.to_ascii_lowercase().as_str() {
+                    "" | "b" => 1,
+                    "kib" => KIB,
+                    "mib" => MIB,
+                    "gib" => GIB,
+                    "k" | "kb" | "m" | "mb" | "g" | "gb" => {
+                        return Err(format!("{unit:?} is ambiguous, write KiB, MiB or GiB"));
+                    }
+                    _ => return Err("it is not a size".to_owned()),
+                };
+                let digits: u64 = digits.parse().map_err(|_| "it is not a size".to_owned())?;
+                usize::try_from(digits).ok().and_then(|digits| digits.checked_mul(factor))
+            }
+            _ => return Err("it is not a size".to_owned()),
+        };
+        within(number, &self.0)
+    }
+
+    fn render(&self, value: &usize) -> Option<String> {
+        Some(render_bytes(*value))
+    }
+
+    fn name(&self) -> String {
+        "size".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        format!("{} to {}", bare(&render_bytes(*self.0.start())), bare(&render_bytes(*self.0.end())))
+    }
+}
+
+/// A span of time in a range, as text with a unit.
+pub(crate) struct Time(pub(crate) RangeInclusive<Duration>);
+
+impl Kind for Time {
+    type Value = Duration;
+
+    fn parse(&self, raw: &Raw) -> Result<Duration, String> {
+        let millis = match raw {
+            Raw::Integer(0) => Some(0),
+            Raw::Integer(_) => return Err("it has no unit".to_owned()),
+            Raw::Text(text) => {
+                let (digits, unit) = split_unit(text);
+                let factor = match unit {
+                    "ms" => 1,
+                    "s" => 1_000,
+                    "m" => 60_000,
+                    "h" => 3_600_000,
+                    "d" => 86_400_000,
+                    "" if digits == "0" => 1,
+                    "" if !digits.is_empty() => return Err("it has no unit".to_owned()),
+                    _ => return Err("it is not a duration".to_owned()),
+                };
+                digits.parse::<u64>().map_err(|_| "it is not a duration".to_owned())?.checked_mul(factor)
+            }
+            _ => return Err("it is not a duration".to_owned()),
+        };
+        within(millis.map(Duration::from_millis), &self.0)
+    }
+
+    fn render(&self, value: &Duration) -> Option<String> {
+        Some(format!("{:?}", render_time(*value)))
+    }
+
+    fn name(&self) -> String {
+        "duration".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        format!("{} to {} (units ms, s, m, h, d)", render_time(*self.0.start()), render_time(*self.0.end()))
+    }
+}
+
+/// One of some words, each with its value.
+pub(crate) struct Choice<T: 'static>(pub(crate) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Kind for Choice<T> {
+    type Value = T;
+
+    fn parse(&self, raw: &Raw) -> Result<T, String> {
+        let Raw::Text(text) = raw else { return Err("it is not one of the words".to_owned()) };
+        match self.0.iter().find(|(word, _)| word == text) {
+            Some((_, value)) => Ok(*value),
+            None => Err(match nearest(text, self.0.iter().map(|(word, _)| *word)) {
+                Some(word) => format!("it is not one of the words (`{word}` perhaps?)"),
+                None => "it is not one of the words".to_owned(),
+            }),
+        }
+    }
+
+    fn render(&self, value: &T) -> Option<String> {
+        self.0.iter().find(|(_, v)| v == value).map(|(word, _)| format!("{word:?}"))
+    }
+
+    fn name(&self) -> String {
+        "word".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        self.0.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Text that is not empty.
+pub(crate) struct Text;
+
+impl Kind for Text {
+    type Value = String;
+
+    fn parse(&self, raw: &Raw) -> Result<String, String> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Err("it is empty".to_owned()),
+            Raw::Text(text) => Ok(text.clone()),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &String) -> Option<String> {
+        Some(quoted(value))
+    }
+
+    fn name(&self) -> String {
+        "text".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "text".to_owned()
+    }
+}
+
+/// A path.
+pub(crate) struct File(pub(crate) &'static str);
+
+impl Kind for File {
+    type Value = PathBuf;
+
+    fn parse(&self, raw: &Raw) -> Result<PathBuf, String> {
+        Text.parse(raw).map(PathBuf::from)
+    }
+
+    fn render(&self, value: &PathBuf) -> Option<String> {
+        Some(quoted(&value.to_string_lossy()))
+    }
+
+    fn name(&self) -> String {
+        "path".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        format!("the path of a {}", self.0)
+    }
+}
+
+fn within<T: PartialOrd>(value: Option<T>, range: &RangeInclusive<T>) -> Result<T, String> {
+    value.filter(|value| range.contains(value)).ok_or_else(|| "it is out of range".to_owned())
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    (digits, unit.trim_start())
+}
+
+fn render_bytes(bytes: usize) -> String {
+    for (factor, unit) in [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")] {
+        if bytes != 0 && bytes.is_multiple_of(factor) {
+            return format!("\"{}{unit}\"", bytes / factor);
+        }
+    }
+    bytes.to_string()
+}
+
+/// A duration with the largest unit that leaves a whole number.
+pub(crate) fn render_time(time: Duration) -> String {
+    let millis = time.as_millis();
+    for (factor, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
+        if millis != 0 && millis.is_multiple_of(factor) {
+            return format!("{}{unit}", millis / factor);
+        }
+    }
+    format!("{millis}ms")
+}
+
+fn bare(toml: &str) -> &str {
+    toml.trim_matches('"')
+}

@@ -1,0 +1,99 @@
+//! `roomcast serve`: from a loaded configuration to a pod and its log.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{
+    cli,
+    config::{Config, Loader, LogFormat},
+    pod::{self, Pod},
+};
+
+/// Runs a pod until a signal has drained it.
+#[must_use]
+pub fn run(loader: &Loader) -> ExitCode {
+    let config = match loader.load() {
+        Ok(config) => config,
+        Err(error) => return cli::refuse(&error),
+    };
+    log(&config);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut running = config.clone();
+    let reload = || match loader.reload(&running) {
+        Ok(reload) => {
+            for key in &reload.changes.restart {
+                tracing::warn!(key, "changed, but takes effect only after a restart");
+            }
+            for warning in &reload.config.warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(changed = reload.changes.live.join(" "), "configuration reloaded");
+            running = reload.config.clone();
+            Some(reload.config)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the new configuration is unusable, the old one stays in use");
+            None
+        }
+    };
+    match pod::serve(config.clone(), reload, |pod| announce(&config, pod)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "roomcast cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(config: &Config) {
+    let filter = EnvFilter::new(config.log_level.as_str());
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A second subscriber cannot be set; the first one serves as well.
+    let _ = match config.log {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+    };
+}
+
+/// Says where the pod is, and in development mode how to try it.
+fn announce(config: &Config, pod: &Pod) {
+    let addresses = pod.addresses();
+    let list =
+        |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        tls = list(&addresses.tls),
+        plain = list(&addresses.plain),
+        internal = list(&addresses.internal),
+        workers = config.workers,
+        development = config.dev,
+        "started"
+    );
+    if !config.dev {
+        return;
+    }
+    let mut text = String::from("\n");
+    if let Some(plain) = addresses.plain.first() {
+        text.push_str(&format!("  roomcast in development mode: http://localhost:{}\n\n", plain.port()));
+        text.push_str(&format!("  WebSocket   ws://localhost:{}/ws\n", plain.port()));
+    }
+    if let Some(tls) = addresses.tls.first() {
+        text.push_str(&format!("              wss://localhost:{}/ws  (self-signed certificate)\n", tls.port()));
+    }
+    if let (Some(internal), Some(key)) = (addresses.internal.first(), config.api_keys.first()) {
+        text.push_str(&format!(
+            "  publish     curl http://{internal}/api/publish -H 'Authorization: Bearer {}' \\\n                \
+             -d '{{\"room\":\"demo:1\",\"topic\":\"greeting\",\"data\":{{\"text\":\"hello\"}}}}'\n",
+            if config.api_key_generated { key.reveal() } else { "<your API key>" }
+        ));
+    }
+    text.push('\n');
+    // A closed stdout is no reason not to serve.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+}

@@ -1,0 +1,142 @@
+//! Receivers that do not keep up: each policy's answer, and that nobody else notices.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Client, Seen, pod, publish, settings};
+use roomcast::{
+    config::{RoomPattern, Rule, Settings},
+    model::{Policy, SlowReceiver},
+    pod::Pod,
+};
+
+/// A pod whose room `slow:*` answers slowness in one way, with small buffers so that slowness shows early.
+fn with_policy(slow: SlowReceiver, change: impl FnOnce(&mut Policy)) -> Pod {
+    pod(|settings: &mut Settings| {
+        let mut policy = Policy { slow, compress_from: None, history_size: 10_000, ..Policy::default() };
+        policy.history_bytes = 64 << 20;
+        change(&mut policy);
+        settings.policies = vec![Rule { patterns: vec![RoomPattern::parse("slow:*").unwrap()], policy }];
+        settings.limits.send_queue = 256 * 1024;
+        settings.socket.send_buffer = Some(16 * 1024);
+    })
+}
+
+/// Publishes until the slow client's queue has certainly run over: kernel buffers on both sides hold some MiB at most.
+async fn flood(pod: &Pod, quick: &mut Client) -> u64 {
+    let data = format!("\"{}\"", "x".repeat(64 * 1024));
+    let mut seen = 0;
+    for n in 1..=256 {
+        publish(pod, "slow:1", "t", &data).await;
+        while seen < n {
+            let events = quick.json().await;
+            assert_eq!(events["after"].as_u64(), Some(seen), "the quick one misses nothing");
+            seen = events["offset"].as_u64().unwrap();
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_gap_names_exactly_what_was_dropped() {
+    let pod = with_policy(SlowReceiver::Gap, |_| ());
+    let address = pod.addresses().plain[0];
+    let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
+    slow.subscribe("slow:1").await;
+    quick.subscribe("slow:1").await;
+    let last = flood(&pod, &mut quick).await;
+    let (mut position, mut gaps) = (0, 0);
+    while position < last {
+        let message = slow.json().await;
+        assert_eq!(message["after"].as_u64(), Some(position), "no silent gap: {}", message["type"]);
+        gaps += u64::from(message["type"] == "gap");
+        position = message["offset"].as_u64().unwrap();
+    }
+    assert!(gaps > 0, "the queue ran over");
+    publish(&pod, "slow:1", "t", "1").await;
+    assert_eq!(slow.json().await["after"].as_u64(), Some(last), "it is back in the live stream");
+    assert_eq!(pod.services().budget.held(), 0, "everything booked was given back");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn close_says_4008() {
+    let pod = with_policy(SlowReceiver::Close, |_| ());
+    let address = pod.addresses().plain[0];
+    let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
+    slow.subscribe("slow:1").await;
+    quick.subscribe("slow:1").await;
+    flood(&pod, &mut quick).await;
+    assert_eq!(slow.closed().await, Some(4008));
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_conflating_room_brings_it_back_in_one_frame() {
+    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::model::Conflate::Topic);
+    let address = pod.addresses().plain[0];
+    let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
+    slow.subscribe("slow:1").await;
+    quick.subscribe("slow:1").await;
+    let last = flood(&pod, &mut quick).await;
+    let (mut position, mut widest) = (0, 0);
+    while position < last {
+        let message = slow.json().await;
+        assert_eq!(message["after"].as_u64(), Some(position), "no silent gap: {}", message["type"]);
+        let offset = message["offset"].as_u64().unwrap();
+        if message["type"] == "events" {
+            widest = widest.max(offset - position);
+        }
+        position = offset;
+    }
+    assert!(widest > 1, "what was missed came conflated");
+    publish(&pod, "slow:1", "t", "1").await;
+    assert_eq!(slow.json().await["after"].as_u64(), Some(last));
+    pod.stop();
+}
+
+#[tokio::test]
+async fn everybody_stopped_at_once_stays_within_the_budget() {
+    let budget = 8 << 20;
+    let pod = Pod::start(harness::config(settings(|settings| {
+        settings.general.memory_budget = budget;
+        settings.socket.send_buffer = Some(16 * 1024);
+        settings.default_policy.compress_from = None;
+        // Each owes little, all together more than the pod may hold.
+        settings.limits.send_queue = 64 << 20;
+    })))
+    .unwrap();
+    let address = pod.addresses().plain[0];
+    let mut stopped = Vec::new();
+    for n in 0..8 {
+        let mut client = Client::connect(address).await;
+        client.subscribe(&format!("stopped:{n}")).await;
+        stopped.push(client);
+    }
+    let mut quick = Client::connect(address).await;
+    quick.subscribe("quick:1").await;
+    let data = format!("\"{}\"", "x".repeat(32 * 1024));
+    let mut most = 0;
+    for round in 0..300 {
+        for n in 0..8 {
+            publish(&pod, &format!("stopped:{n}"), "t", &data).await;
+        }
+        publish(&pod, "quick:1", "t", "1").await;
+        assert_eq!(quick.json().await["offset"].as_u64(), Some(round + 1), "others go on");
+        most = most.max(pod.services().budget.held());
+    }
+    assert!(most > budget / 2, "the queues were filled: {most}");
+    assert!(most < budget + budget / 4, "held {most} of {budget}");
+    for (n, client) in stopped.iter_mut().enumerate() {
+        let (mut position, mut gaps) = (0, 0);
+        while position < 300 {
+            let Seen::Json(message) = client.next().await else { panic!("client {n} was closed") };
+            assert_eq!(message["after"].as_u64(), Some(position));
+            gaps += u64::from(message["type"] == "gap");
+            position = message["offset"].as_u64().unwrap();
+        }
+        assert!(gaps > 0);
+    }
+    assert_eq!(pod.services().budget.held(), 0);
+    pod.stop();
+}
