@@ -56,7 +56,7 @@ fn parse(body: &[u8]) -> Result<(Room, Publication), ApiError> {
         .map_err(|e| ApiError::bad_request(format!("the body is no publish: {e}; it takes `room`, `topic`, `data` (or `data64`), and optionally `key`, `id`, `idempotency_key`")))?;
     let room = Room::parse(&body.room)?;
     let payload = match (body.data, body.data64) {
-        (Some(data), None) => Payload::Json(data.to_owned()),
+        (Some(data), None) => Payload::json(data.to_owned()).map_err(|e| ApiError::bad_request(e.to_string()))?,
         (None, Some(text)) => Payload::Binary(
             BASE64_STANDARD
                 .decode(text.as_bytes())
@@ -128,6 +128,7 @@ mod tests {
             (br#"{"topic":"t","data":1}"#, "missing field `room`"),
             (br#"{"room":5,"topic":"t","data":1}"#, "invalid type"),
             (br#"{"room":"a","topic":"t"}"#, "`data` is missing"),
+            (br#"{"room":"a","topic":"t","data":["\ud800"]}"#, "data holds what parsers refuse"),
             (br#"{"room":"a","topic":"","data":1}"#, "`topic` has 0 bytes"),
             (br#"{"room":"a{b}","topic":"t","data":1}"#, "room name"),
             (br#"{"room":"a","topic":"t","data64":"?"}"#, "`data64`"),

@@ -74,7 +74,7 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
                 Ok((answer, format)) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
-                    if write(&worker, &mut socket, &bytes).await.is_ok() {
+                    if write(&worker, &mut socket, &bytes).await.is_ok() && socket.settle().is_ok() {
                         let drive = Worker::adopt(&worker, socket, format, Grant::default(), &rest);
                         tokio::task::spawn_local(drive);
                     } else {
@@ -176,9 +176,15 @@ pub fn upgrade<T>(
     Ok((accepted.response, WireFormat { dialect: DialectId::NATIVE, window_bits }))
 }
 
-/// Hands a socket over that hyper has upgraded.
-pub fn adopt_upgraded(worker: &Rc<RefCell<Worker>>, socket: Socket, format: WireFormat, rest: &[u8]) -> Drive {
-    Worker::adopt(worker, socket, format, Grant::default(), rest)
+/// Hands a socket over that hyper has upgraded; `None`: its TLS connection is lost.
+pub fn adopt_upgraded(
+    worker: &Rc<RefCell<Worker>>,
+    mut socket: Socket,
+    format: WireFormat,
+    rest: &[u8],
+) -> Option<Drive> {
+    socket.settle().ok()?;
+    Some(Worker::adopt(worker, socket, format, Grant::default(), rest))
 }
 
 fn full(full: Full) -> Box<Response<String>> {

@@ -63,12 +63,12 @@ fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Respo
 
 async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, format: crate::protocol::WireFormat) {
     let parts = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok());
-    let Some(parts) = parts else {
-        worker.borrow().services.gate.leave();
-        return;
-    };
-    let (socket, ahead) = parts.io.into_parts();
-    let early = [&parts.read_buf[..], &ahead].concat();
-    let drive = adopt_upgraded(&worker, socket, format, &early);
-    drive.await;
+    let drive = parts.and_then(|parts| {
+        let (socket, ahead) = parts.io.into_parts();
+        adopt_upgraded(&worker, socket, format, &[&parts.read_buf[..], &ahead].concat())
+    });
+    match drive {
+        Some(drive) => drive.await,
+        None => worker.borrow().services.gate.leave(),
+    }
 }

@@ -26,7 +26,7 @@ pub struct Buffers {
     /// Bytes for the wire.
     pub sealed: Scratch,
     /// What TLS itself has to say.
-    reply: Vec<u8>,
+    reply: Scratch,
 }
 
 impl Default for Buffers {
@@ -35,7 +35,7 @@ impl Default for Buffers {
             received: vec![0; MAX_INCOMPLETE + 2 * MAX_RECORD].into_boxed_slice(),
             plain: Vec::new(),
             sealed: Scratch::default(),
-            reply: Vec::new(),
+            reply: Scratch::default(),
         }
     }
 }
@@ -63,7 +63,7 @@ pub enum Written {
 /// Whether the bytes are sealed.
 enum Link {
     Plain,
-    Tls(Box<Tls>),
+    Tls(Tls),
 }
 
 /// A connected socket.
@@ -82,7 +82,7 @@ impl Socket {
     /// A socket whose peer will begin a TLS handshake.
     #[must_use]
     pub fn tls(stream: TcpStream, tls: Tls) -> Self {
-        Self { stream, link: Link::Tls(Box::new(tls)) }
+        Self { stream, link: Link::Tls(tls) }
     }
 
     /// The stream, for its addresses and options.
@@ -95,6 +95,17 @@ impl Socket {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self.link, Link::Tls(_))
+    }
+
+    /// Makes a socket whose handshake is over as small as it will stay.
+    ///
+    /// # Errors
+    /// Its TLS connection is lost.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match &mut self.link {
+            Link::Plain => Ok(()),
+            Link::Tls(tls) => tls.settle().map_err(io::Error::other),
+        }
     }
 
     /// Whether a TLS ticket shortened the handshake.
@@ -129,11 +140,11 @@ impl Socket {
         tls.restore(received);
         reply.clear();
         let progress = tls.open(&mut received[..start + read], plain, reply);
-        if !reply.is_empty() {
+        if !reply.filled().is_empty() {
             // Handshake flights and alerts are small and come when the send buffer is empty: a kernel that does not
             // take them whole has a peer that does not read its own handshake.
-            let sent = self.stream.try_write(reply);
-            if progress.is_ok() && sent? < reply.len() {
+            let sent = self.stream.try_write(reply.filled());
+            if progress.is_ok() && sent? < reply.filled().len() {
                 let message = "the peer does not read its TLS handshake";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::WriteZero, message)));
             }

@@ -1,18 +1,20 @@
 //! The TLS seam: opens what was received into the worker's buffer, seals what is sent into the worker's scratch.
 //!
-//! Owns one rustls connection and the bytes of an incomplete record, nothing else: between records a connection holds
-//! no buffer. Never touches a socket. Always holds: bytes given to [`Tls::seal`] leave in the order of the calls.
+//! Owns one connection's keys and the bytes of an incomplete record, nothing else: between records a connection holds no
+//! buffer. Never touches a socket. Always holds: bytes given to [`Tls::seal`] leave in the order of the calls.
 //!
-//! Built on rustls' unbuffered API (what was found is in `docs/ARCHITECTURE.md`): the buffered one keeps a 4 KiB
-//! deframer buffer per connection for ever after the first read.
+//! The handshake is rustls' (its unbuffered API); once a TLS 1.3 connection is established its records are ours, see
+//! [`Records`] for why. TLS 1.2 stays with rustls.
 
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
+    ProtocolVersion, ServerConfig,
     server::UnbufferedServerConnection,
-    unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
+    unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
+
+use super::record::Records;
 
 /// The largest record on the wire (RFC 8446 section 5.2, RFC 5246 section 6.2.3): what an incomplete one may hold.
 pub const MAX_RECORD: usize = 5 + 16_384 + 2_048;
@@ -32,7 +34,21 @@ pub enum Progress {
 }
 
 /// One TLS server connection, 1.2 or newer.
-pub struct Tls {
+///
+/// ```text
+///   Rustls ──settle: established, TLS 1.3──▶ Records
+///     └──── TLS 1.2 stays
+/// ```
+pub struct Tls(State);
+
+enum State {
+    Rustls(Box<Rustls>),
+    Records(Box<Records>),
+    /// The change of hands failed: every use is an error.
+    Lost,
+}
+
+struct Rustls {
     connection: UnbufferedServerConnection,
     incomplete: Vec<u8>,
 }
@@ -43,18 +59,46 @@ impl Tls {
     /// # Errors
     /// rustls refuses a configuration that cannot work.
     pub fn accept(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
-        Ok(Self { connection: UnbufferedServerConnection::new(config)?, incomplete: Vec::new() })
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self(State::Rustls(Box::new(Rustls { connection, incomplete: Vec::new() }))))
+    }
+
+    /// Makes an established connection small: its records become ours, rustls keeps only the key schedule. Does nothing
+    /// for TLS 1.2, or where the configuration does not let secrets out.
+    ///
+    /// # Errors
+    /// rustls cannot let go of the connection, which is lost then.
+    pub fn settle(&mut self) -> Result<(), rustls::Error> {
+        let settles = matches!(&self.0, State::Rustls(rustls)
+            if !rustls.connection.is_handshaking()
+                && rustls.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3));
+        if !settles {
+            return Ok(());
+        }
+        if let State::Rustls(rustls) = std::mem::replace(&mut self.0, State::Lost) {
+            let Rustls { connection, incomplete } = *rustls;
+            self.0 = State::Records(Box::new(Records::take_over(connection, incomplete)?));
+        }
+        Ok(())
     }
 
     /// How many bytes of an incomplete record are kept.
     #[must_use]
     pub fn incomplete(&self) -> usize {
-        self.incomplete.len()
+        match &self.0 {
+            State::Rustls(rustls) => rustls.incomplete.len(),
+            State::Records(records) => records.incomplete.len(),
+            State::Lost => 0,
+        }
     }
 
     /// Moves the incomplete record's bytes to the front of `buffer`: what was read since stands behind them.
     pub fn restore(&mut self, buffer: &mut [u8]) {
-        let kept = std::mem::take(&mut self.incomplete);
+        let kept = match &mut self.0 {
+            State::Rustls(rustls) => std::mem::take(&mut rustls.incomplete),
+            State::Records(records) => std::mem::take(&mut records.incomplete),
+            State::Lost => return,
+        };
         buffer[..kept.len()].copy_from_slice(&kept);
     }
 
@@ -67,7 +111,68 @@ impl Tls {
         &mut self,
         received: &mut [u8],
         plain: &mut Vec<u8>,
-        reply: &mut Vec<u8>,
+        reply: &mut Scratch,
+    ) -> Result<Progress, rustls::Error> {
+        match &mut self.0 {
+            State::Rustls(rustls) => rustls.open(received, plain, reply),
+            State::Records(records) => records.open(received, plain, reply),
+            State::Lost => Err(lost()),
+        }
+    }
+
+    /// Appends `plain` to `sealed` as records.
+    ///
+    /// # Errors
+    /// The handshake is not over, the connection failed, or its keys are used up.
+    pub fn seal(&mut self, plain: &[u8], sealed: &mut Scratch) -> Result<(), rustls::Error> {
+        match &mut self.0 {
+            State::Records(records) => records.seal(plain, sealed),
+            State::Rustls(rustls) => rustls.send(sealed, |traffic, out| traffic.encrypt(plain, out)),
+            State::Lost => Err(lost()),
+        }
+    }
+
+    /// Appends a close_notify alert (RFC 8446 section 6.1).
+    ///
+    /// # Errors
+    /// As [`Tls::seal`].
+    pub fn seal_close(&mut self, sealed: &mut Scratch) -> Result<(), rustls::Error> {
+        match &mut self.0 {
+            State::Records(records) => records.seal_close(sealed),
+            State::Rustls(rustls) => rustls.send(sealed, |traffic, out| traffic.queue_close_notify(out)),
+            State::Lost => Err(lost()),
+        }
+    }
+
+    /// Touches what sealing will need; see [`super::socket::Socket::warm`].
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match &self.0 {
+            State::Records(records) => records.warm(),
+            State::Rustls(rustls) => rustls.incomplete.len(),
+            State::Lost => 0,
+        }
+    }
+
+    /// Whether a ticket of an earlier connection shortened the handshake. Known until [`Tls::settle`].
+    #[must_use]
+    pub fn resumed(&self) -> bool {
+        matches!(&self.0, State::Rustls(rustls)
+            if rustls.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed))
+    }
+}
+
+fn lost() -> rustls::Error {
+    rustls::Error::General("the connection was lost when it was settled".into())
+}
+
+impl Rustls {
+    fn open(
+        &mut self,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        reply: &mut Scratch,
     ) -> Result<Progress, rustls::Error> {
         let mut used = 0;
         let mut peer_closed = false;
@@ -81,7 +186,7 @@ impl Tls {
                         plain.extend_from_slice(record.payload);
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(reply, |out| data.encode(out))?,
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(reply, |out| data.encode(out)),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => peer_closed = true,
                 Ok(ConnectionState::BlockedHandshake) => {
@@ -102,36 +207,24 @@ impl Tls {
             }
             used += discard;
         };
-        let rest = &received[used.min(received.len())..];
+        let rest = received.get(used..).unwrap_or_default();
         if !rest.is_empty() && progress != Progress::PeerClosed {
             self.incomplete = rest.to_vec();
         }
         Ok(progress)
     }
 
-    /// Seals `plain` into records behind `sealed[..*len]`, which grows as needed; `len` moves on.
-    ///
-    /// # Errors
-    /// The handshake is not over, the connection failed, or its keys are used up.
-    pub fn seal(&mut self, plain: &[u8], sealed: &mut Scratch) -> Result<(), rustls::Error> {
-        self.with_traffic(sealed, |traffic, out| traffic.encrypt(plain, out))
+    /// Collects a failed connection's alert.
+    fn flush(&mut self, reply: &mut Scratch) {
+        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(&mut []).state {
+            encode(reply, |out| data.encode(out));
+        }
     }
 
-    /// Seals a close_notify alert (RFC 8446 section 6.1).
-    ///
-    /// # Errors
-    /// As [`Tls::seal`].
-    pub fn seal_close(&mut self, sealed: &mut Scratch) -> Result<(), rustls::Error> {
-        self.with_traffic(sealed, |traffic, out| traffic.queue_close_notify(out))
-    }
-
-    fn with_traffic(
+    fn send(
         &mut self,
         sealed: &mut Scratch,
-        mut write: impl FnMut(
-            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
+        write: impl Fn(&mut WriteTraffic<'_, rustls::server::ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), rustls::Error> {
         loop {
             match self.connection.process_tls_records(&mut []).state? {
@@ -145,63 +238,24 @@ impl Tls {
                         Err(EncryptError::EncryptExhausted) => return Err(rustls::Error::EncryptError),
                     }
                 },
-                ConnectionState::EncodeTlsData(mut data) => loop {
-                    match data.encode(sealed.free()) {
-                        Ok(written) => {
-                            sealed.advance(written);
-                            break;
-                        }
-                        Err(EncodeError::InsufficientSize(need)) => sealed.reserve(need.required_size),
-                        Err(EncodeError::AlreadyEncoded) => break,
-                    }
-                },
+                ConnectionState::EncodeTlsData(mut data) => encode(sealed, |out| data.encode(out)),
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 _ => return Err(rustls::Error::HandshakeNotComplete),
             }
         }
     }
-
-    /// Collects a failed connection's alert.
-    fn flush(&mut self, reply: &mut Vec<u8>) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(&mut []).state {
-            if append(reply, |out| data.encode(out)).is_err() {
-                break;
-            }
-        }
-    }
-
-    /// Touches what sealing will need; see [`super::socket::Socket::warm`].
-    #[inline]
-    #[must_use]
-    pub fn warm(&self) -> usize {
-        self.incomplete.len() + usize::from(self.connection.is_handshaking()) + usize::from(self.connection.wants_write())
-    }
-
-    /// Whether a ticket of an earlier connection shortened the handshake.
-    #[must_use]
-    pub fn resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
-    }
 }
 
-fn append(
-    reply: &mut Vec<u8>,
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> Result<(), rustls::Error> {
-    let start = reply.len();
-    let mut room = 2_048;
+/// Appends what rustls has encoded, making room for it.
+fn encode(out: &mut Scratch, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
     loop {
-        reply.resize(start + room, 0);
-        match encode(&mut reply[start..]) {
+        match write(out.free()) {
             Ok(written) => {
-                reply.truncate(start + written);
-                return Ok(());
+                out.advance(written);
+                return;
             }
-            Err(EncodeError::InsufficientSize(need)) => room = need.required_size,
-            Err(EncodeError::AlreadyEncoded) => {
-                reply.truncate(start);
-                return Err(rustls::Error::General("record encoded twice".into()));
-            }
+            Err(EncodeError::InsufficientSize(need)) => out.reserve(need.required_size),
+            Err(EncodeError::AlreadyEncoded) => return,
         }
     }
 }
@@ -232,11 +286,12 @@ impl Scratch {
         &self.bytes[..self.len]
     }
 
-    /// Appends bytes as they are.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+    /// Appends so many bytes, of any content, to be written over.
+    pub fn append(&mut self, len: usize) -> &mut [u8] {
+        self.reserve(len);
+        let start = self.len;
+        self.len += len;
+        &mut self.bytes[start..self.len]
     }
 
     fn free(&mut self) -> &mut [u8] {
@@ -256,21 +311,4 @@ impl Scratch {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    // The round trip against a real rustls client, the restoring of incomplete records, and the alert of a failed
-    // handshake are tested over sockets in `tests/`; here only what sockets cannot show.
-    #[test]
-    fn scratch_keeps_its_length_and_shrinks() {
-        let mut scratch = Scratch::default();
-        scratch.extend(&[7; 300 * 1024]);
-        assert_eq!(scratch.filled().len(), 300 * 1024);
-        scratch.clear();
-        assert!(scratch.filled().is_empty());
-        assert_eq!(scratch.bytes.len(), Scratch::KEEP);
-        scratch.extend(b"abc");
-        assert_eq!(scratch.filled(), b"abc");
-    }
-}
+mod tests;
