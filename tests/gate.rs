@@ -124,9 +124,8 @@ async fn slow_handshakes_are_ended_while_others_connect() {
                 if stream.write_all(&[*byte]).await.is_err() {
                     return;
                 }
-                match timeout(Duration::from_millis(100), stream.read(&mut chunk)).await {
-                    Ok(Ok(0) | Err(_)) => return,
-                    Ok(Ok(_)) | Err(_) => {}
+                if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(100), stream.read(&mut chunk)).await {
+                    return;
                 }
             }
         }));

@@ -189,7 +189,8 @@ impl Worker {
             }
             return;
         }
-        let outcome = &self.services.metrics.recoveries;
+        let services = Arc::clone(&self.services);
+        let outcome = &services.metrics.recoveries;
         match (answer.missed, since) {
             (Some(Missed::All(mut broadcasts)), Some(since)) if !lost => {
                 outcome.recovered.increment(waiting.len() as u64);
@@ -203,9 +204,20 @@ impl Worker {
                 if missed.is_some() {
                     outcome.gone.increment(waiting.len() as u64);
                 }
-                let retained: Vec<_> = answer.retained.into_iter().collect();
+                if lost {
+                    // More was begun meanwhile than is held: what was read is too old to continue from.
+                    for arrival in waiting {
+                        match arrival.purpose {
+                            Purpose::Subscribe(_) => self.arrive(number, Arrival { since: None, ..arrival }),
+                            Purpose::CatchUp => self.admit(number, arrival, position.clone(), false, &[]),
+                        }
+                    }
+                    return;
+                }
+                // The retained values were read after `target`: what was begun since follows them, so that none stays stale.
+                let before: Vec<_> = answer.retained.into_iter().chain(held).collect();
                 for arrival in waiting {
-                    self.admit(number, arrival, position.clone(), false, &retained);
+                    self.admit(number, arrival, target.clone(), false, &before);
                 }
             }
         }

@@ -224,7 +224,10 @@ impl Rustls {
     fn send(
         &mut self,
         sealed: &mut Scratch,
-        write: impl Fn(&mut WriteTraffic<'_, rustls::server::ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
+        write: impl Fn(
+            &mut WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut [u8],
+        ) -> Result<usize, EncryptError>,
     ) -> Result<(), rustls::Error> {
         loop {
             match self.connection.process_tls_records(&mut []).state? {

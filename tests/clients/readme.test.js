@@ -37,7 +37,7 @@ test('the README works as written', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'roomcast-readme-'));
   const [cargo, ...args] = block('pod').split(' -- ');
   assert.equal(cargo, 'cargo run --release');
-  const pod = spawn(process.env.ROOMCAST_BIN, args.join(' -- ').split(' '), {
+  const pod = spawn(process.env.TEST_POD, args.join(' -- ').split(' '), {
     cwd: folder,
     env: { PATH: process.env.PATH, HOME: folder },
     stdio: ['ignore', 'pipe', 'pipe'],

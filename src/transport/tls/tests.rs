@@ -177,19 +177,18 @@ fn a_half_received_record_survives_settling() {
 #[test]
 fn a_changed_byte_ends_the_connection_with_an_alert() {
     for settled in [false, true] {
-        let (mut client, mut server) = pair(&version::TLS13, 1_000_000);
-        if settled {
-            server.settle().unwrap();
-        }
         for at in [5, 12] {
+            let (mut client, mut server) = pair(&version::TLS13, 1_000_000);
+            if settled {
+                server.settle().unwrap();
+            }
             let mut wire = from_client(&mut client, b"hello");
             wire[at] ^= 1;
             let (_, alert) = give(&mut server, &wire).unwrap_err();
-            if at == 5 {
-                client.read_tls(&mut alert.as_slice()).unwrap();
-                let error = client.process_new_packets().unwrap_err();
-                assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac));
-            }
+            let told = client
+                .read_tls(&mut alert.as_slice())
+                .and_then(|_| client.process_new_packets().map_err(std::io::Error::other));
+            assert!(told.unwrap_err().to_string().contains("BadRecordMac"));
         }
     }
 }

@@ -100,15 +100,13 @@ impl Inflater {
                 let target = self.output.capacity().saturating_mul(2).max(LEAST).min(max.saturating_add(1));
                 self.output.reserve_exact(target.saturating_sub(self.output.len()));
             }
-            let status = self
-                .stream
-                .decompress_vec(&input[taken..], &mut self.output, FlushDecompress::None)
-                .map_err(|_| InflateError::Invalid)?;
-            taken = usize::try_from(self.stream.total_in() - start).map_err(|_| InflateError::Invalid)?;
+            let status = self.stream.decompress_vec(&input[taken..], &mut self.output, FlushDecompress::None);
+            // Before the status: what is too big and then broken is too big, whatever the buffer had room for.
             if self.output.len() > max {
                 return Err(InflateError::TooBig);
             }
-            match status {
+            taken = usize::try_from(self.stream.total_in() - start).map_err(|_| InflateError::Invalid)?;
+            match status.map_err(|_| InflateError::Invalid)? {
                 Status::StreamEnd => return Ok((taken, true)),
                 // A full output may hide more of it; room in the output means that the input is used up.
                 Status::Ok | Status::BufError if self.output.len() < self.output.capacity() => {
@@ -179,6 +177,10 @@ mod tests {
         let garbage = [&whole[..], b"\x07"].concat();
         assert_eq!(inflater.inflate(&garbage, 1000), Err(InflateError::Invalid));
         assert_eq!(inflater.inflate(&[0xff; 30], 1000), Err(InflateError::Invalid));
+        // Too big before it is broken: the same whatever room an earlier message has left.
+        let broken = [0x93, 0x93, 0x93, 0x93, 0x93, 0x93, 0x93, 0x93, 0x93, 0x00, 0x7a, 0x2c];
+        assert_eq!(Inflater::new().inflate(&broken, 0), Err(InflateError::TooBig));
+        assert_eq!(inflater.inflate(&broken, 0), Err(InflateError::TooBig));
         // And the inflater is none the worse for it.
         assert!(inflater.inflate(&whole, 1000).is_ok());
     }

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-const binary = process.env.ROOMCAST_BIN;
-if (!binary) throw new Error('ROOMCAST_BIN does not say which pod to test: run tests/run clients');
+const binary = process.env.TEST_POD;
+if (!binary) throw new Error('TEST_POD does not say which pod to test: run tests/run clients');
 
 /** Ports that were free a moment ago, all different because they are held together. */
 async function freePorts(count) {
