@@ -92,8 +92,8 @@ pub(crate) struct KernelMemory {
     pub(crate) sockets: u64,
     /// Pages that TCP's buffers hold, in bytes (`sockstat`, mem).
     pub(crate) tcp_buffers: u64,
-    /// All slabs that cannot be reclaimed (sockets, files, epoll items), and those that can and that every socket has one
-    /// of, where `/proc/slabinfo` is readable.
+    /// All slabs that cannot be reclaimed (sockets, files, epoll items), and the sockets' inodes, which count as
+    /// reclaimable, where `/proc/slabinfo` is readable. Not dentries: any process that walks a directory makes them.
     pub(crate) slab: u64,
     /// Page tables of all processes.
     pub(crate) page_tables: u64,
@@ -110,11 +110,11 @@ impl KernelMemory {
         let bytes = |name: &str| fields.get(name).copied().unwrap_or(0) * 1024;
         let (sockets, pages) = parse_sockstat(&sockstat).unwrap_or((0, 0));
         let caches = parse_slabs(&slabinfo);
-        let of_sockets: u64 = ["sock_inode_cache", "dentry"].iter().filter_map(|&name| caches.get(name)).sum();
+        let inodes = caches.get("sock_inode_cache").copied().unwrap_or(0);
         Self {
             sockets,
             tcp_buffers: pages * rustix::param::page_size() as u64,
-            slab: bytes("SUnreclaim") + of_sockets,
+            slab: bytes("SUnreclaim") + inodes,
             page_tables: bytes("PageTables"),
             caches,
         }

@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use super::{Ends, PATIENCE, Round, Schedule, Window, bar, join_pod};
 use crate::{
     audience::{Audience, Received},
     cli::{LoadArgs, OutputArgs, PodArgs},
@@ -39,6 +39,10 @@ pub(crate) struct BroadcastArgs {
     /// How many repetitions; the median is reported, with the smallest and the largest
     #[arg(long, default_value_t = 5, value_name = "N")]
     repetitions: usize,
+    /// How long it is quiet before the first repetition, to learn what the pod's pings cost, which the floor does not
+    /// have; the pod pings after 25 s; 0 leaves it out
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
+    quiet: f64,
     /// Measure the pod alone
     #[arg(long)]
     no_floor: bool,
@@ -59,6 +63,10 @@ struct Side {
     agreed_suite: String,
     agreed_deflate: bool,
     cpu_us_per_delivery: Option<Spread>,
+    /// What one ping costs, while nothing else happens.
+    ping_cpu_us: Option<f64>,
+    /// Less the pings of each repetition.
+    cpu_us_per_delivery_without_pings: Option<Spread>,
     last_receiver_p50_ms: Spread,
     last_receiver_p99_ms: Spread,
     /// Over the events of all repetitions.
@@ -90,6 +98,8 @@ struct Outcome {
     floor_counts: Option<Counts>,
     /// Pod over floor: of each pair of neighbouring repetitions.
     cpu_ratio: Option<Spread>,
+    /// The same without the pod's pings.
+    cpu_ratio_without_pings: Option<Spread>,
     /// Pod over floor, of the p99s to the last receiver: of each pair of neighbouring repetitions, whose p99 is the maximum
     /// where they have fewer than a hundred events.
     last_receiver_p99_ratio: Option<Spread>,
@@ -148,6 +158,7 @@ impl Server<'_> {
 struct Measured<'a> {
     server: Server<'a>,
     agreed: Agreed,
+    ping_cpu_us: Option<f64>,
     rounds: Vec<Round>,
     latency: Latencies,
     last: Latencies,
@@ -187,6 +198,13 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         threads,
         pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
         cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
+        cpu_ratio_without_pings: pod_side.as_ref().zip(floor_side.as_ref()).and_then(|(pod, floor)| {
+            let rounds = pod.rounds.iter().zip(&floor.rounds);
+            let ratio = |pod_round, floor: &Round| {
+                Some(without_pings(pod_round, pod.ping_cpu_us)? / floor.cpu_us_per_delivery?)
+            };
+            Spread::of(rounds.filter_map(|(pod, floor)| ratio(pod, floor)))
+        }),
         last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
         last_receiver_p99_ratio_pooled: pod_side
             .as_ref()
@@ -218,13 +236,17 @@ async fn measure(
         let join = Join { connections, ..server.join(recipe, deflate) };
         let agreed = audience.join(&join, &progress).await?;
         let (latency, last) = (Latencies::new(), Latencies::new());
-        sides[index] = Some(Measured { server, agreed, rounds: Vec::new(), latency, last });
+        sides[index] = Some(Measured { server, agreed, ping_cpu_us: None, rounds: Vec::new(), latency, last });
     }
     check_agreements(&sides, deflate)?;
     let warm_up = Schedule { rate: args.rate, seconds: 3.0 / args.rate };
     for side in sides.iter_mut().flatten() {
         progress.set_message(format!("warming up the {}", side.server.name()));
         round(&mut audience, &mut side.server, &recipe, warm_up, connections, &progress).await?;
+    }
+    if let [Some(pod), Some(_)] = &mut sides {
+        progress.set_message("quiet, but for pings");
+        pod.ping_cpu_us = quiet(&mut audience, pod.server.process(), args.quiet).await?;
     }
     for repetition in 1..=args.repetitions.max(1) {
         for side in sides.iter_mut().flatten() {
@@ -238,6 +260,23 @@ async fn measure(
     }
     progress.finish_and_clear();
     Ok(sides.map(|side| side.and_then(Measured::side)))
+}
+
+/// The pod's CPU for one ping, in microseconds: all that it uses in so many seconds, over its pings.
+async fn quiet(audience: &mut Audience, process: Option<Process>, seconds: f64) -> Result<Option<f64>, BenchError> {
+    let (Some(process), true) = (process, seconds > 0.0) else { return Ok(None) };
+    audience.begin(Target::Pod).await?;
+    let before = process.cpu()?;
+    tokio::time::sleep(Duration::from_secs_f64(seconds.min(600.0))).await;
+    let used = process.cpu()?.saturating_sub(before);
+    let seen = audience.finish(Target::Pod, Vec::new(), PATIENCE, false).await?;
+    seen.check(0)?;
+    Ok((seen.pings > 0).then(|| used as f64 / 1e3 / seen.pings as f64))
+}
+
+/// A repetition's CPU per delivery without its pings.
+fn without_pings(round: &Round, ping_cpu_us: Option<f64>) -> Option<f64> {
+    Some(round.cpu_us_per_delivery? - ping_cpu_us? * round.pings as f64 / round.deliveries.max(1) as f64)
 }
 
 /// One repetition of one server.
@@ -291,6 +330,10 @@ impl Measured<'_> {
             agreed_suite: self.agreed.suite,
             agreed_deflate: self.agreed.deflate,
             cpu_us_per_delivery: Spread::of(self.rounds.iter().filter_map(|round| round.cpu_us_per_delivery)),
+            ping_cpu_us: self.ping_cpu_us,
+            cpu_us_per_delivery_without_pings: Spread::of(
+                self.rounds.iter().filter_map(|round| without_pings(round, self.ping_cpu_us)),
+            ),
             last_receiver_p50_ms: spread(|round| round.last_receiver.p50)?,
             last_receiver_p99_ms: spread(|round| round.last_receiver.p99)?,
             last_receiver_pooled: self.last.percentiles(),
@@ -329,6 +372,7 @@ fn row(outcome: &Outcome) -> Row {
         .cell("events", format!("{} B, {kind}, {}/s", outcome.size, outcome.rate))
         .cell("CPU us/delivery, pod / floor", both(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
         .cell("ratio", ratio(&outcome.cpu_ratio))
+        .cell("ratio without pings", ratio(&outcome.cpu_ratio_without_pings))
         .cell("p99 to the last receiver ms, pod / floor", both(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
         .cell("ratio", ratio(&outcome.last_receiver_p99_ratio))
         .cell(
