@@ -73,10 +73,15 @@ pub enum Offer {
     Failed,
 }
 
-/// One connection.
+/// One connection. In this order in memory: what a fan-out touches stands together, first.
+#[repr(C)]
 pub struct Connection {
+    outbox: Option<Box<Outbox>>,
     /// The socket.
     pub socket: Socket,
+    /// Counted at its end.
+    pub totals: Totals,
+    waker: Option<Waker>,
     /// What is incomplete of a message.
     pub reader: Reader,
     /// What makes its frames differ from others'.
@@ -93,10 +98,6 @@ pub struct Connection {
     pub lane: Option<Box<super::lane::Lane>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
-    /// Counted at its end.
-    pub totals: Totals,
-    outbox: Option<Box<Outbox>>,
-    waker: Option<Waker>,
 }
 
 /// What a connection moved, for its log line.
@@ -113,7 +114,10 @@ impl Connection {
     #[must_use]
     pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, now_ms: u64) -> Self {
         Self {
+            outbox: None,
             socket,
+            totals: Totals::default(),
+            waker: None,
             reader,
             format,
             session,
@@ -122,9 +126,6 @@ impl Connection {
             heard_ms: now_ms,
             lane: None,
             closed_with: None,
-            totals: Totals::default(),
-            outbox: None,
-            waker: None,
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::{
     Broadcast, Content, Encoder, Services,
     connection::{Connection, State},
+    fan_out::SMALL,
     frame::Range,
     members::Key,
     recoveries::Missed,
@@ -184,7 +185,11 @@ impl Worker {
         let (ready, ahead) =
             local.ahead.drain(..).partition(|a| a.since.as_ref().is_none_or(|since| since.offset <= reached));
         local.ahead = ahead;
-        self.active.push_back(number);
+        if local.members.len() <= SMALL {
+            self.active.push_front(number);
+        } else {
+            self.active.push_back(number);
+        }
         self.activity.notify_one();
         let ready: Vec<super::room::Arrival> = ready;
         for arrival in ready {
