@@ -154,6 +154,15 @@ impl Server<'_> {
     }
 }
 
+/// What each repetition does.
+#[derive(Clone, Copy)]
+struct Plan {
+    schedule: Schedule,
+    recipe: Recipe,
+    deflate: bool,
+    connections: usize,
+}
+
 /// What has been measured of one server so far.
 struct Measured<'a> {
     server: Server<'a>,
@@ -167,6 +176,12 @@ struct Measured<'a> {
 /// Runs it.
 pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     let (connections, threads) = (args.connections.max(1), args.pod.workers());
+    let plan = Plan {
+        schedule: Schedule::new(args.rate, args.seconds)?,
+        recipe: args.load.recipe()?,
+        deflate: args.load.deflate(),
+        connections,
+    };
     let out = report::directory(&args.output)?;
     let mut pod = match args.floor_only {
         true => None,
@@ -174,9 +189,9 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     };
     let mut floor = match args.no_floor {
         true => None,
-        false => Some(open_floor(connections, threads, args.load.deflate()).await?),
+        false => Some(open_floor(connections, threads, plan.deflate).await?),
     };
-    let measured = measure(args, connections, pod.as_mut(), floor.as_mut()).await;
+    let measured = measure(args, plan, pod.as_mut(), floor.as_mut()).await;
     let [pod_side, floor_side] = match (measured, &mut pod) {
         (Err(error), Some(pod)) => return Err(pod.explain(error)),
         (measured, _) => measured?,
@@ -193,8 +208,8 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         connections,
         rate: args.rate,
         seconds: args.seconds,
-        size: args.load.recipe()?.size,
-        deflate: args.load.deflate(),
+        size: plan.recipe.size,
+        deflate: plan.deflate,
         threads,
         pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
         cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
@@ -221,12 +236,11 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
 /// Connects everybody to both servers, then publishes to one after the other.
 async fn measure(
     args: &BroadcastArgs,
-    connections: usize,
+    plan: Plan,
     pod: Option<&mut Pod>,
     floor: Option<&mut Floor>,
 ) -> Result<[Option<Side>; 2], BenchError> {
-    let schedule = Schedule::new(args.rate, args.seconds)?;
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let Plan { recipe, deflate, connections, .. } = plan;
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
     let progress = bar("", 1);
     let mut sides = [None, None];
@@ -239,10 +253,10 @@ async fn measure(
         sides[index] = Some(Measured { server, agreed, ping_cpu_us: None, rounds: Vec::new(), latency, last });
     }
     check_agreements(&sides, deflate)?;
-    let warm_up = Schedule { rate: args.rate, seconds: 3.0 / args.rate };
+    let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
     for side in sides.iter_mut().flatten() {
         progress.set_message(format!("warming up the {}", side.server.name()));
-        round(&mut audience, &mut side.server, &recipe, warm_up, connections, &progress).await?;
+        round(&mut audience, &mut side.server, &warm_up, &progress).await?;
     }
     if let [Some(pod), Some(_)] = &mut sides {
         progress.set_message("quiet, but for pings");
@@ -251,8 +265,7 @@ async fn measure(
     for repetition in 1..=args.repetitions.max(1) {
         for side in sides.iter_mut().flatten() {
             progress.set_message(format!("{}, repetition {repetition}", side.server.name()));
-            let measured = round(&mut audience, &mut side.server, &recipe, schedule, connections, &progress).await?;
-            let (round, received) = measured;
+            let (round, received) = round(&mut audience, &mut side.server, &plan, &progress).await?;
             side.rounds.push(round);
             side.latency.add(&received.latency);
             side.last.add(&received.last);
@@ -283,11 +296,10 @@ fn without_pings(round: &Round, ping_cpu_us: Option<f64>) -> Option<f64> {
 async fn round(
     audience: &mut Audience,
     server: &mut Server<'_>,
-    recipe: &Recipe,
-    schedule: Schedule,
-    connections: usize,
+    plan: &Plan,
     progress: &ProgressBar,
 ) -> Result<(Round, Received), BenchError> {
+    let schedule = plan.schedule;
     progress.set_length(schedule.events());
     progress.set_position(0);
     // What the last repetition left behind must not run into this one.
@@ -296,11 +308,11 @@ async fn round(
     let mut ends = Ends::default();
     let late = schedule
         .keep(progress, async |n| {
-            ends.published(0, server.send(recipe, n).await?);
+            ends.published(0, server.send(&plan.recipe, n).await?);
             Ok(())
         })
         .await?;
-    window.end(audience, &ends, |_| connections as u64, late).await
+    window.end(audience, &ends, |_| plan.connections as u64, late).await
 }
 
 /// Figures of different ciphers, or of compressed and plain frames, must not be compared.

@@ -74,9 +74,10 @@ struct Outcome {
 
 /// Runs it.
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
+    let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let row = Row::default()
         .cell("connections", thousands(outcome.connections as u64))
         .cell("pod's build", outcome.pod_build.as_deref().unwrap_or("-"))
@@ -102,9 +103,9 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     report::write("idle", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let deflate = args.load.deflate();
     let process = pod.process()?;
     let pod_build = pod.build_info().await?;
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
