@@ -27,7 +27,7 @@ impl Worker {
         // A panic is one connection's: that connection goes, the room goes on behind it.
         let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(number, deadline, &mut exceptions)));
         let done = done.unwrap_or_else(|_| {
-            exceptions.extend(self.culprit(number).map(|key| (key, None)));
+            exceptions.extend(self.culprits(number).into_iter().map(|key| (key, None)));
             false
         });
         for (key, offer) in exceptions {
@@ -80,10 +80,17 @@ impl Worker {
         true
     }
 
-    /// Whom a panicked slice was serving.
-    fn culprit(&self, number: u32) -> Option<Key> {
-        let room = self.rooms.get(number as usize)?;
-        let run = room.run.as_ref()?;
-        room.members.groups().get(run.group)?.at(run.slot.checked_sub(1)?)
+    /// Whom a panicked slice was serving: one connection, or a whole group whose frame could not be made.
+    fn culprits(&mut self, number: u32) -> Vec<Key> {
+        let Some(room) = self.rooms.get_mut(number as usize) else { return Vec::new() };
+        let Some(run) = &mut room.run else { return Vec::new() };
+        let Some(group) = room.members.groups().get(run.group) else { return Vec::new() };
+        if run.frame.is_some() {
+            return run.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();
+        }
+        let end = run.ends.get(run.group).copied().unwrap_or(0);
+        run.group += 1;
+        run.slot = 0;
+        (0..end).filter_map(|slot| group.at(slot)).collect()
     }
 }

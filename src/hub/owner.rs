@@ -49,8 +49,10 @@ struct Owned {
     batcher: Option<Batcher>,
     /// The last event that came from the broker, in order.
     received: Option<Position>,
-    /// Events that came while a hole before them is filled. Full: dropped, and the hole grows by them.
+    /// Events that came while a hole before them is filled. Full: dropped, and asked for when the hole is filled.
     ahead: Option<VecDeque<(Epoch, Arc<Event>, Instant)>>,
+    /// Whether `ahead` was full.
+    ahead_lost: bool,
     joined: Vec<Member>,
     left: Vec<Member>,
 }
@@ -123,6 +125,7 @@ impl Owner {
                 batcher: None,
                 received: None,
                 ahead: None,
+                ahead_lost: false,
                 joined: Vec::new(),
                 left: Vec::new(),
             }
@@ -173,6 +176,8 @@ impl Owner {
         if let Some(ahead) = &mut owned.ahead {
             if ahead.len() < Owned::MAX_AHEAD {
                 ahead.push_back((epoch, event, arrived));
+            } else {
+                owned.ahead_lost = true;
             }
             return;
         }
@@ -250,6 +255,11 @@ impl Owner {
         }
         for (epoch, event, arrived) in ahead {
             self.event(room, epoch, event, arrived);
+        }
+        if let Some(owned) = self.rooms.get_mut(room)
+            && std::mem::take(&mut owned.ahead_lost)
+        {
+            ask_for_missing(&self.services, room, owned);
         }
     }
 

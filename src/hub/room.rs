@@ -23,9 +23,10 @@ pub struct LocalRoom {
     pub members: Members,
     /// The fan-out in progress.
     pub run: Option<Run>,
-    /// Broadcasts behind it. Full: the newest is dropped, which shows as a hole in front of the next and is recovered
-    /// from history.
+    /// Broadcasts behind it. Full: the newest is dropped, noted in `tip`, and recovered from history.
     pub backlog: VecDeque<Arc<Broadcast>>,
+    /// Where the room is known to stand beyond the backlog: what lies between was lost on the way.
+    pub tip: Option<Position>,
     /// Whether a hole in the stream is being filled from history: nothing begins meanwhile.
     pub healing: bool,
     /// Who waits for something older than the live stream.
@@ -120,6 +121,7 @@ impl LocalRoom {
             members: Members::default(),
             run: None,
             backlog: VecDeque::new(),
+            tip: None,
             healing: false,
             pending: Vec::new(),
             arrivals: Vec::new(),

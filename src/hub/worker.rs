@@ -12,6 +12,7 @@ use std::{
 };
 
 use slab::Slab;
+use tokio::sync::Notify;
 
 use super::{
     Broadcast, Content, Encoder, Services,
@@ -48,6 +49,8 @@ pub struct Worker {
     pub(super) names: HashMap<Room, u32>,
     /// Rooms with a fan-out in progress, in turn.
     pub(super) active: VecDeque<u32>,
+    /// Told when a room becomes active outside of the worker's turn: an answer from the log begins a fan-out as well.
+    pub activity: Rc<Notify>,
     /// Rooms whose owner's queue was full.
     pub(super) unasked: Vec<u32>,
     /// Rooms that somebody was the last to leave, and when.
@@ -84,6 +87,7 @@ impl Worker {
                 rooms: Slab::new(),
                 names: HashMap::new(),
                 active: VecDeque::new(),
+                activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
                 wheel: Wheel::new(),
@@ -148,17 +152,16 @@ impl Worker {
             self.begin(number, broadcast);
         } else if local.backlog.len() < LocalRoom::MAX_BACKLOG {
             local.backlog.push_back(broadcast);
+        } else if let Some(range) = broadcast.range() {
+            local.tip = Some(Position::new(range.epoch, range.offset));
         }
     }
 
     /// A room's owner says where the room stands: what lies between was lost on the way.
     pub fn tip(&mut self, room: &Room, tip: Position) {
         let Some(&number) = self.names.get(room) else { return };
-        let local = &self.rooms[number as usize];
-        let quiet = local.run.is_none() && local.backlog.is_empty() && !local.healing;
-        if quiet && local.position.as_ref().is_some_and(|p| p.offset < tip.offset) {
-            self.heal(number, tip);
-        }
+        self.rooms[number as usize].tip = Some(tip);
+        self.next_in_backlog(number);
     }
 
     /// Starts a fan-out, or fills the hole before it first.
@@ -182,6 +185,7 @@ impl Worker {
             local.ahead.drain(..).partition(|a| a.since.as_ref().is_none_or(|since| since.offset <= reached));
         local.ahead = ahead;
         self.active.push_back(number);
+        self.activity.notify_one();
         let ready: Vec<super::room::Arrival> = ready;
         for arrival in ready {
             self.arrive(number, arrival);
@@ -216,6 +220,10 @@ impl Worker {
         }
         if let Some(next) = local.backlog.pop_front() {
             self.begin(number, next);
+        } else if let (Some(tip), Some(position)) = (local.tip.take(), &local.position)
+            && position.offset < tip.offset
+        {
+            self.heal(number, tip);
         }
     }
 

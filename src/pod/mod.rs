@@ -18,6 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use roomcast_certs::{Rotation, RotationError, Source};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -90,6 +91,15 @@ impl Pod {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Dialects::default())
+    }
+
+    /// Starts a pod that speaks other dialects.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub fn start_with(config: Config, dialects: Dialects) -> Result<Self, StartError> {
+        raise_open_files();
         let certificate = config.tls.as_ref().map(certificate).transpose()?;
         let door = match &certificate {
             Some(rotation) => {
@@ -138,7 +148,7 @@ impl Pod {
             presence: broker.clone(),
             links,
             recoveries: Recoveries::default(),
-            dialects: Arc::new(Dialects::default()),
+            dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),
         });
@@ -324,6 +334,15 @@ fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
         }
     }
     Ok(reserved)
+}
+
+/// Every connection is an open file: the soft limit is raised to the hard one, which is what the configuration counts on.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, soft = limit.current, hard = limit.maximum, "the open-file limit could not be raised");
+    }
 }
 
 /// Metrics of this pod alone, so that several pods of one process do not share them.

@@ -74,6 +74,7 @@ impl Thread {
 async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
     let mut messages = Vec::new();
     let mut busy = false;
+    let activity = Rc::clone(&worker.borrow().activity);
     loop {
         if busy {
             while messages.len() < 64
@@ -81,8 +82,11 @@ async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
             {
                 messages.push(message);
             }
-        } else if inbox.recv_many(&mut messages, 64).await == 0 {
-            return;
+        } else {
+            tokio::select! {
+                count = inbox.recv_many(&mut messages, 64) => if count == 0 { return },
+                () = activity.notified() => {}
+            }
         }
         busy = take_turn(&mut worker.borrow_mut(), &mut messages);
         if busy {

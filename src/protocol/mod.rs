@@ -121,6 +121,12 @@ impl Default for Dialects {
 }
 
 impl Dialects {
+    /// Dialects of one's own; the first is what connections speak that ask for nothing else.
+    #[must_use]
+    pub fn new(dialects: Vec<Box<dyn Dialect>>) -> Self {
+        Self(dialects)
+    }
+
     /// The dialect behind an id.
     #[must_use]
     pub fn get(&self, id: DialectId) -> &dyn Dialect {

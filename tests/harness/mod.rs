@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use roomcast::{
     config::{ApiKey, Config, ListenAddress, Machine, Settings, resolve},
+    model::{Payload, Position, Publication, Room},
     pod::Pod,
     transport::websocket::{ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
@@ -181,18 +182,26 @@ impl Client {
     }
 }
 
-/// Publishes straight into a pod's broker.
-pub async fn publish(pod: &Pod, room: &str, topic: &str, data: &str) -> roomcast::model::Position {
-    use roomcast::model::{Payload, Publication, Room};
+/// An event of JSON data.
+pub fn publication(topic: &str, data: &str) -> Publication {
     let data = serde_json::value::RawValue::from_string(data.to_owned()).unwrap();
-    let publication = Publication {
+    Publication {
         topic: topic.into(),
         key: None,
         payload: Payload::Json(data),
         user: None,
         id: None,
         idempotency_key: None,
-    };
+    }
+}
+
+/// Publishes straight into a pod's broker.
+pub async fn publish(pod: &Pod, room: &str, topic: &str, data: &str) -> Position {
+    publish_as(pod, room, publication(topic, data)).await
+}
+
+/// Publishes straight into a pod's broker.
+pub async fn publish_as(pod: &Pod, room: &str, publication: Publication) -> Position {
     let broker = Arc::clone(&pod.services().broker);
     broker.publish(&Room::parse(room).unwrap(), publication).await.unwrap()
 }
