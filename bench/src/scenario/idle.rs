@@ -53,6 +53,8 @@ struct Outcome {
     resident_kib_per_connection: f64,
     /// The same of anonymous memory alone.
     anonymous_kib_per_connection: f64,
+    /// Whether the kernel's sockets grew by two a connection; if not, others were at work and the kernel's figures are void.
+    kernel_is_ours: bool,
     /// What the kernel holds more; both ends of every connection and the receivers are in it.
     kernel: KernelMemory,
     /// Slabs over sockets (two a connection), in KiB.
@@ -84,7 +86,12 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         .cell("pod KiB/connection", format!("{:.2}", outcome.resident_kib_per_connection))
         .cell(
             "kernel KiB/socket, slab + buffers",
-            format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket),
+            match outcome.kernel_is_ours {
+                true => {
+                    format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket)
+                }
+                false => format!("void: {} sockets came, not two a connection", thousands(outcome.kernel.sockets)),
+            },
         )
         .cell("idle CPU, % of a core", format!("{:.2}", outcome.idle_cpu_percent))
         .cell("pings", thousands(outcome.pings))
@@ -158,6 +165,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
         anonymous_kib_per_connection: each(memory_after.anonymous, memory_before.anonymous),
         memory_before,
         memory_after,
+        kernel_is_ours: (kernel.sockets as f64 - sockets).abs() <= 0.01 * sockets + 20.0,
         kernel_slab_kib_per_socket: kernel.slab as f64 / 1024.0 / sockets,
         kernel_buffer_kib_per_socket: kernel.tcp_buffers as f64 / 1024.0 / sockets,
         kernel,
