@@ -28,9 +28,9 @@ pub(super) enum Order {
     Count(mpsc::Sender<Counts>),
 }
 
-/// The other end of a thread's inbox. Bounded by the parent, which has at most a few frames under way.
+/// The other end of a thread's inbox.
 pub(super) struct Handle {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::SyncSender<Order>,
     alarm: Arc<OwnedFd>,
 }
 
@@ -79,6 +79,8 @@ const ALARM: u64 = u64::MAX - 1;
 const SEAT: u64 = 1 << 32;
 const MOST_HEAD: usize = 16 << 10;
 const MOST_PENDING: usize = 1 << 20;
+/// Frames that may wait for a thread; then the floor reads no more from its parent.
+const MOST_ORDERS: usize = 64;
 
 impl Worker {
     /// A thread's state; `address` with port 0 chooses a port.
@@ -89,7 +91,7 @@ impl Worker {
         let watch = || "watching the floor's listener".to_owned();
         poller.add(&listener, LISTENER, Interest::READ).doing(watch)?;
         poller.add(&alarm, ALARM, Interest::READ).doing(watch)?;
-        let (sender, orders) = mpsc::channel();
+        let (sender, orders) = mpsc::sync_channel(MOST_ORDERS);
         let alarm = Arc::new(alarm);
         let handle = Handle { orders: sender, alarm: Arc::clone(&alarm) };
         let worker = Self {

@@ -19,10 +19,8 @@ pub(super) struct Batch {
     pub(super) after: u64,
     /// The last offset that it covers.
     pub(super) offset: u64,
-    /// The events: their offsets and what their data say.
-    pub(super) events: Vec<(u64, Stamp)>,
-    /// Events whose data are not what was published.
-    pub(super) corrupt: u64,
+    /// The events: their offsets and what their data say; `None`: the data are not what was published.
+    pub(super) events: Vec<(u64, Option<Stamp>)>,
 }
 
 /// What a server said.
@@ -74,13 +72,8 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
     }
     match (message.r#type, message.after, message.offset, message.events) {
         ("events", Some(after), Some(offset), Some(events)) => {
-            let mut batch = Batch { after, offset, events: Vec::with_capacity(events.len()), corrupt: 0 };
-            for event in events {
-                match recipe.check(room, event.data.get()) {
-                    Some(stamp) => batch.events.push((event.offset, stamp)),
-                    None => batch.corrupt += 1,
-                }
-            }
+            let checked = events.iter().map(|event| (event.offset, recipe.check(room, event.data.get())));
+            let batch = Batch { after, offset, events: checked.collect() };
             Said::Batch(Rc::new(batch))
         }
         ("subscribed", _, Some(offset), _) => Said::Subscribed(offset),
@@ -142,9 +135,9 @@ mod tests {
     fn events_are_compared_with_what_was_published() {
         let stamp = Stamp { n: 3, t: 99 };
         let data = RECIPE.data(2, stamp);
-        let good = Batch { after: 4, offset: 5, events: vec![(5, stamp)], corrupt: 0 };
+        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))] };
         assert_eq!(parse(&events(&data), 2, &RECIPE), Said::Batch(Rc::new(good)));
-        let bad = Batch { after: 4, offset: 5, events: Vec::new(), corrupt: 1 };
+        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)] };
         let wrong = data.replace(r#""n":3"#, r#""n":4"#);
         assert_eq!(parse(&events(&wrong), 2, &RECIPE), Said::Batch(Rc::new(bad)));
         assert!(matches!(parse(&events(&data), 3, &RECIPE), Said::Wrong(_)), "another room's");
@@ -154,7 +147,7 @@ mod tests {
 
     #[test]
     fn only_the_same_bytes_are_recognised() {
-        let batch = Rc::new(Batch { after: 0, offset: 1, events: Vec::new(), corrupt: 0 });
+        let batch = Rc::new(Batch { after: 0, offset: 1, events: Vec::new() });
         let mut known = Known::default();
         known.remember(b"\x81\x03abc", &batch);
         assert_eq!(known.recognise(b"\x81\x03abcmore").map(|(length, _)| length), Some(5));

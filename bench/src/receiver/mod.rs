@@ -4,14 +4,7 @@
 //! Never decides what is measured. Always holds: orders come one at a time, each is answered by one notice (besides
 //! progress), and what cannot be carried out is answered by `Failed`.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fs::File,
-    io::Read as _,
-    os::fd::AsFd as _,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fs::File, io::Read as _, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use rustls::ClientConfig;
 use slab::Slab;
@@ -23,7 +16,6 @@ use crate::{
     error::{BenchError, Doing as _},
     poller::{Found, Interest, Poller, Ready},
     process,
-    stats::Latencies,
     verify::Tracker,
 };
 
@@ -32,11 +24,13 @@ pub(crate) mod control;
 mod frames;
 mod tally;
 pub(crate) mod tls;
+mod visiting;
 mod websocket;
 
 use connection::{Connection, Stage};
-use control::{Agreed, Join, Notice, Order, Target, VisitReport, Visits};
+use control::{Agreed, Join, Notice, Order, Target};
 use tally::Tally;
+use visiting::{Stay, Visiting};
 use websocket::{Link, Shared};
 
 /// The parent's pipe among the tokens.
@@ -64,16 +58,6 @@ struct Entry {
     stay: Stay,
 }
 
-/// How long a connection stays.
-enum Stay {
-    /// Until the end of the process.
-    Forever,
-    /// It leaves once it is open.
-    UntilOpen,
-    /// It leaves this long after it became a member, in nanoseconds.
-    For(u64),
-}
-
 /// A `Join` under way.
 struct Joining {
     join: Join,
@@ -90,21 +74,6 @@ struct Finishing {
     ends: HashMap<u32, u64>,
     deadline: u64,
     last: bool,
-}
-
-/// A `Visit` under way.
-struct Visiting {
-    visits: Visits,
-    fresh: Arc<ClientConfig>,
-    resuming: Arc<ClientConfig>,
-    begun: u64,
-    open: usize,
-    start: u64,
-    told: u64,
-    /// (when, which, started when) of the members, in the order of their leaving.
-    leaving: VecDeque<(u64, usize, u64)>,
-    latency: Latencies,
-    report: VisitReport,
 }
 
 struct Receiver {
@@ -207,20 +176,7 @@ impl Receiver {
                 let deadline = now + timeout_ms * 1_000_000;
                 self.finishing = Some(Finishing { target, ends: ends.into_iter().collect(), deadline, last });
             }
-            Order::Visit(visits) => {
-                self.visiting = Some(Visiting {
-                    visits,
-                    fresh: Arc::new(tls::config(false)?),
-                    resuming: Arc::new(tls::config(true)?),
-                    begun: 0,
-                    open: 0,
-                    start: now,
-                    told: now,
-                    leaving: VecDeque::new(),
-                    latency: Latencies::new(),
-                    report: VisitReport::default(),
-                });
-            }
+            Order::Visit(visits) => self.visiting = Some(Visiting::new(visits, now)?),
         }
         Ok(())
     }
@@ -397,13 +353,7 @@ impl Receiver {
             visiting.begun += 1;
             visiting.open += 1;
         }
-        let mut due = Vec::new();
-        while let Some(&(when, key, started)) = visiting.leaving.front()
-            && when <= now
-        {
-            visiting.leaving.pop_front();
-            due.push((key, started));
-        }
+        let due = visiting.due(now);
         let late = (OPENING + visiting.visits.stay_ms.unwrap_or(0) * 1_000_000) as f64 / SECOND as f64;
         let overdue = elapsed > visiting.visits.seconds + late;
         if !arriving && (visiting.open <= due.len() || overdue) {
@@ -437,29 +387,5 @@ impl Receiver {
         report.faults = seen.faults;
         report.example = report.example.or(seen.example);
         say(&Notice::Visits(Box::new(report)))
-    }
-}
-
-impl Visiting {
-    fn may_begin(&self, elapsed: f64) -> bool {
-        let due = self.visits.per_second.is_none_or(|rate| (self.begun as f64) < elapsed * rate);
-        due && self.open - self.leaving.len().min(self.open) < self.visits.join.in_flight
-    }
-
-    fn stay(&self) -> Stay {
-        self.visits.stay_ms.map_or(Stay::UntilOpen, |milliseconds| Stay::For(milliseconds * 1_000_000))
-    }
-
-    /// The configuration that spreads the share of resumptions evenly.
-    fn next_tls(&self) -> Arc<ClientConfig> {
-        let share = u64::from(self.visits.resume_percent.min(100));
-        let resumes = (self.begun + 1) * share / 100 > self.begun * share / 100;
-        Arc::clone(if resumes { &self.resuming } else { &self.fresh })
-    }
-
-    fn arrived(&mut self, connection: &Connection) {
-        self.latency.record(clock::now().saturating_sub(connection.started));
-        self.report.opened += 1;
-        self.report.resumed += u64::from(connection.link.resumed());
     }
 }

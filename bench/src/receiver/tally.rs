@@ -64,11 +64,12 @@ impl Tally {
         let now = clock::now();
         self.frames += 1;
         self.deliveries += batch.events.len() as u64;
-        if batch.corrupt > 0 {
-            self.faults.corrupt += batch.corrupt;
-            self.example(|| format!("the data of {} events of room {room} are not what was published", batch.corrupt));
-        }
-        for (_, stamp) in &batch.events {
+        for (offset, stamp) in &batch.events {
+            let Some(stamp) = stamp else {
+                self.faults.corrupt += 1;
+                self.example(|| format!("the data of event {offset} of room {room} are not what was published"));
+                continue;
+            };
             let latency = now.saturating_sub(stamp.t);
             self.latency.record(latency);
             let slowest = self.last.entry((room, stamp.n)).or_default();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use serde::Serialize;
 
 use super::{Ends, PATIENCE, Round, Schedule, Window, bar, join_pod};
 use crate::{
@@ -13,14 +12,17 @@ use crate::{
     clock,
     content::{Recipe, Stamp},
     error::BenchError,
-    floor::{Counts, host::Floor},
-    plot::Plot,
+    floor::host::Floor,
     pod::Pod,
     process::{self, Process},
     receiver::control::{Agreed, Join, Target, room_name},
-    report::{self, Row, spread, thousands},
-    stats::{Latencies, Percentiles, Spread},
+    report,
+    stats::{Latencies, Spread},
 };
+
+mod outcome;
+
+use outcome::{Outcome, Side, plot, row, without_pings};
 
 /// Publishes to one room and measures, in turns with the floor: five repetitions each over connections that stay. The
 /// floor is a server of this program that seals the same bytes by hand and writes them, one write a receiver, with as
@@ -55,58 +57,6 @@ pub(crate) struct BroadcastArgs {
     pod: PodArgs,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// One server's figures.
-#[derive(Debug, Serialize)]
-struct Side {
-    agreed_suite: String,
-    agreed_deflate: bool,
-    cpu_us_per_delivery: Option<Spread>,
-    /// What one ping costs, while nothing else happens.
-    ping_cpu_us: Option<f64>,
-    /// Less the pings of each repetition.
-    cpu_us_per_delivery_without_pings: Option<Spread>,
-    last_receiver_p50_ms: Spread,
-    last_receiver_p99_ms: Spread,
-    /// Over the events of all repetitions.
-    last_receiver_pooled: Percentiles,
-    latency_p50_ms: Spread,
-    latency_p99_ms: Spread,
-    /// Over all deliveries of all repetitions.
-    latency_pooled: Percentiles,
-    deliveries_per_second: Spread,
-    wire_bytes_per_delivery: Spread,
-    rounds: Vec<Round>,
-    #[serde(skip)]
-    latency: Latencies,
-    #[serde(skip)]
-    last: Latencies,
-}
-
-#[derive(Debug, Serialize)]
-struct Outcome {
-    connections: usize,
-    rate: f64,
-    seconds: f64,
-    size: usize,
-    deflate: bool,
-    threads: usize,
-    pod_ready_ms: Option<f64>,
-    pod: Option<Side>,
-    floor: Option<Side>,
-    floor_counts: Option<Counts>,
-    /// Pod over floor: of each pair of neighbouring repetitions.
-    cpu_ratio: Option<Spread>,
-    /// The same without the pod's pings.
-    cpu_ratio_without_pings: Option<Spread>,
-    /// Pod over floor, of the p99s to the last receiver: of each pair of neighbouring repetitions, whose p99 is the maximum
-    /// where they have fewer than a hundred events.
-    last_receiver_p99_ratio: Option<Spread>,
-    /// Pod over floor, of the p99s to the last receiver over the events of all repetitions.
-    last_receiver_p99_ratio_pooled: Option<f64>,
-    /// Pod over floor, of the medians to the last receiver.
-    last_receiver_p50_ratio: Option<Spread>,
 }
 
 /// One of the two servers, as the loop sees them.
@@ -154,6 +104,15 @@ impl Server<'_> {
     }
 }
 
+/// What each repetition does.
+#[derive(Clone, Copy)]
+struct Plan {
+    schedule: Schedule,
+    recipe: Recipe,
+    deflate: bool,
+    connections: usize,
+}
+
 /// What has been measured of one server so far.
 struct Measured<'a> {
     server: Server<'a>,
@@ -167,6 +126,12 @@ struct Measured<'a> {
 /// Runs it.
 pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     let (connections, threads) = (args.connections.max(1), args.pod.workers());
+    let plan = Plan {
+        schedule: Schedule::new(args.rate, args.seconds)?,
+        recipe: args.load.recipe()?,
+        deflate: args.load.deflate(),
+        connections,
+    };
     let out = report::directory(&args.output)?;
     let mut pod = match args.floor_only {
         true => None,
@@ -174,9 +139,9 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     };
     let mut floor = match args.no_floor {
         true => None,
-        false => Some(open_floor(connections, threads, args.load.deflate()).await?),
+        false => Some(open_floor(connections, threads, plan.deflate).await?),
     };
-    let measured = measure(args, connections, pod.as_mut(), floor.as_mut()).await;
+    let measured = measure(args, plan, pod.as_mut(), floor.as_mut()).await;
     let [pod_side, floor_side] = match (measured, &mut pod) {
         (Err(error), Some(pod)) => return Err(pod.explain(error)),
         (measured, _) => measured?,
@@ -193,8 +158,8 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         connections,
         rate: args.rate,
         seconds: args.seconds,
-        size: args.load.recipe()?.size,
-        deflate: args.load.deflate(),
+        size: plan.recipe.size,
+        deflate: plan.deflate,
         threads,
         pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
         cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
@@ -221,12 +186,11 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
 /// Connects everybody to both servers, then publishes to one after the other.
 async fn measure(
     args: &BroadcastArgs,
-    connections: usize,
+    plan: Plan,
     pod: Option<&mut Pod>,
     floor: Option<&mut Floor>,
 ) -> Result<[Option<Side>; 2], BenchError> {
-    let schedule = Schedule::new(args.rate, args.seconds)?;
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let Plan { recipe, deflate, connections, .. } = plan;
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
     let progress = bar("", 1);
     let mut sides = [None, None];
@@ -239,10 +203,10 @@ async fn measure(
         sides[index] = Some(Measured { server, agreed, ping_cpu_us: None, rounds: Vec::new(), latency, last });
     }
     check_agreements(&sides, deflate)?;
-    let warm_up = Schedule { rate: args.rate, seconds: 3.0 / args.rate };
+    let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
     for side in sides.iter_mut().flatten() {
         progress.set_message(format!("warming up the {}", side.server.name()));
-        round(&mut audience, &mut side.server, &recipe, warm_up, connections, &progress).await?;
+        round(&mut audience, &mut side.server, &warm_up, &progress).await?;
     }
     if let [Some(pod), Some(_)] = &mut sides {
         progress.set_message("quiet, but for pings");
@@ -251,8 +215,7 @@ async fn measure(
     for repetition in 1..=args.repetitions.max(1) {
         for side in sides.iter_mut().flatten() {
             progress.set_message(format!("{}, repetition {repetition}", side.server.name()));
-            let measured = round(&mut audience, &mut side.server, &recipe, schedule, connections, &progress).await?;
-            let (round, received) = measured;
+            let (round, received) = round(&mut audience, &mut side.server, &plan, &progress).await?;
             side.rounds.push(round);
             side.latency.add(&received.latency);
             side.last.add(&received.last);
@@ -274,20 +237,14 @@ async fn quiet(audience: &mut Audience, process: Option<Process>, seconds: f64) 
     Ok((seen.pings > 0).then(|| used as f64 / 1e3 / seen.pings as f64))
 }
 
-/// A repetition's CPU per delivery without its pings.
-fn without_pings(round: &Round, ping_cpu_us: Option<f64>) -> Option<f64> {
-    Some(round.cpu_us_per_delivery? - ping_cpu_us? * round.pings as f64 / round.deliveries.max(1) as f64)
-}
-
 /// One repetition of one server.
 async fn round(
     audience: &mut Audience,
     server: &mut Server<'_>,
-    recipe: &Recipe,
-    schedule: Schedule,
-    connections: usize,
+    plan: &Plan,
     progress: &ProgressBar,
 ) -> Result<(Round, Received), BenchError> {
+    let schedule = plan.schedule;
     progress.set_length(schedule.events());
     progress.set_position(0);
     // What the last repetition left behind must not run into this one.
@@ -296,11 +253,11 @@ async fn round(
     let mut ends = Ends::default();
     let late = schedule
         .keep(progress, async |n| {
-            ends.published(0, server.send(recipe, n).await?);
+            ends.published(0, server.send(&plan.recipe, n).await?);
             Ok(())
         })
         .await?;
-    window.end(audience, &ends, |_| connections as u64, late).await
+    window.end(audience, &ends, |_| plan.connections as u64, late).await
 }
 
 /// Figures of different ciphers, or of compressed and plain frames, must not be compared.
@@ -356,59 +313,4 @@ async fn open_floor(connections: usize, threads: usize, deflate: bool) -> Result
         return Err(BenchError::FileLimit { what: "the floor".to_owned(), needed, limit });
     }
     Floor::start(threads, deflate).await
-}
-
-fn row(outcome: &Outcome) -> Row {
-    let side = |side: &Option<Side>, figure: &dyn Fn(&Side) -> Option<String>| {
-        side.as_ref().and_then(figure).unwrap_or_else(|| "-".to_owned())
-    };
-    let both = |figure: &dyn Fn(&Side) -> Option<String>| {
-        format!("{} / {}", side(&outcome.pod, figure), side(&outcome.floor, figure))
-    };
-    let ratio = |ratio: &Option<Spread>| ratio.as_ref().map_or_else(|| "-".to_owned(), |ratio| spread(ratio, 2));
-    let kind = if outcome.deflate { "compressed" } else { "plain" };
-    Row::default()
-        .cell("receivers", thousands(outcome.connections as u64))
-        .cell("events", format!("{} B, {kind}, {}/s", outcome.size, outcome.rate))
-        .cell("CPU us/delivery, pod / floor", both(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
-        .cell("ratio", ratio(&outcome.cpu_ratio))
-        .cell("ratio without pings", ratio(&outcome.cpu_ratio_without_pings))
-        .cell("p99 to the last receiver ms, pod / floor", both(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
-        .cell("ratio", ratio(&outcome.last_receiver_p99_ratio))
-        .cell(
-            "ratio of all events' p99",
-            outcome.last_receiver_p99_ratio_pooled.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-        )
-        .cell("ratio of the medians to the last", ratio(&outcome.last_receiver_p50_ratio))
-        .cell(
-            "publish to receive ms, p50 p99 p99.9 max, pod / floor",
-            both(&|s| {
-                let Percentiles { p50, p99, p999, max, .. } = s.latency_pooled;
-                Some(format!("{p50:.1} {p99:.1} {p999:.1} {max:.1}"))
-            }),
-        )
-        .cell("bytes/delivery, pod / floor", both(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
-        .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))))
-}
-
-fn plot(outcome: &Outcome) -> Plot {
-    let mut plot = Plot {
-        title: format!(
-            "broadcast of {} B to {} receivers, {} threads",
-            outcome.size,
-            thousands(outcome.connections as u64),
-            outcome.threads
-        ),
-        bars_title: "CPU per delivery (us)".to_owned(),
-        curves_title: "publish to receive, and to the last receiver (ms)".to_owned(),
-        ..Plot::default()
-    };
-    for (name, side) in [("pod", &outcome.pod), ("floor", &outcome.floor)] {
-        let Some(side) = side else { continue };
-        let values = side.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
-        plot.bars.push((name.to_owned(), values));
-        plot.curves.push((name.to_owned(), side.latency.curve()));
-        plot.curves.push((format!("{name}, last receiver"), side.last.curve()));
-    }
-    plot
 }

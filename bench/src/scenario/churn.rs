@@ -10,7 +10,7 @@ use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
-    content::Stamp,
+    content::{Recipe, Stamp},
     error::BenchError,
     plot::Plot,
     pod::Pod,
@@ -66,10 +66,11 @@ struct Outcome {
 
 /// Runs it.
 pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
+    let (schedule, recipe) = (Schedule::new(args.rate, args.seconds + args.stay)?, args.load.recipe()?);
     let out = report::directory(&args.output)?;
     let visitors = (args.visitors * (args.stay + 2.0)) as usize;
     let mut pod = Pod::open(&args.pod, args.connections + visitors, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let mib = |mib: Option<f64>| mib.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1}"));
     let Percentiles { p50, p99, max, .. } = outcome.join;
     let received = &outcome.residents.latency;
@@ -100,10 +101,9 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
     report::write("churn", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &ChurnArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+async fn measure(args: &ChurnArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
-    let schedule = Schedule::new(args.rate, args.seconds + args.stay)?;
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let deflate = args.load.deflate();
     let mut residents = Audience::start(args.load.processes(connections), 1)?;
     let mut visitors = Audience::start(2, 128)?;
     let progress = bar("connecting", 1);

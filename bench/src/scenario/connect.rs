@@ -7,6 +7,7 @@ use super::{bar, join_pod};
 use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs},
+    content::Recipe,
     error::BenchError,
     plot::Plot,
     pod::Pod,
@@ -60,9 +61,10 @@ struct Outcome {
 
 /// Runs it.
 pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
+    let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.in_flight, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let (full, resuming) = (&outcome.full, &outcome.resuming);
     let cpu = |part: &Part| part.cpu_us_per_handshake.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
     let latency = |part: &Part| format!("{:.1} {:.1}", part.latency.p50, part.latency.p99);
@@ -86,20 +88,21 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     report::write("connect", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &ConnectArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+async fn measure(args: &ConnectArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let mut audience = Audience::start(args.load.processes(1), 1)?;
-    let full = part(args, pod, &mut audience, 0).await?;
-    let resuming = part(args, pod, &mut audience, args.resume).await?;
+    let full = part(args, recipe, pod, &mut audience, 0).await?;
+    let resuming = part(args, recipe, pod, &mut audience, args.resume).await?;
     Ok(Outcome { workers: pod.workers, in_flight: args.in_flight, full, resuming })
 }
 
 async fn part(
     args: &ConnectArgs,
+    recipe: Recipe,
     pod: &mut Pod,
     audience: &mut Audience,
     resume_percent: u8,
 ) -> Result<Part, BenchError> {
-    let mut join = join_pod(pod, args.load.recipe()?, args.load.deflate());
+    let mut join = join_pod(pod, recipe, args.load.deflate());
     join.in_flight = args.in_flight.max(1);
     let visits = Visits { join, per_second: None, seconds: args.seconds, stay_ms: None, resume_percent };
     let progress = bar(&format!("connecting, {resume_percent}% resumed"), 0);

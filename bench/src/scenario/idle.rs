@@ -53,6 +53,8 @@ struct Outcome {
     resident_kib_per_connection: f64,
     /// The same of anonymous memory alone.
     anonymous_kib_per_connection: f64,
+    /// Whether the kernel's sockets grew by two a connection; if not, others were at work and the kernel's figures are void.
+    kernel_is_ours: bool,
     /// What the kernel holds more; both ends of every connection and the receivers are in it.
     kernel: KernelMemory,
     /// Slabs over sockets (two a connection), in KiB.
@@ -74,16 +76,22 @@ struct Outcome {
 
 /// Runs it.
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
+    let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let row = Row::default()
         .cell("connections", thousands(outcome.connections as u64))
         .cell("pod's build", outcome.pod_build.as_deref().unwrap_or("-"))
         .cell("pod KiB/connection", format!("{:.2}", outcome.resident_kib_per_connection))
         .cell(
             "kernel KiB/socket, slab + buffers",
-            format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket),
+            match outcome.kernel_is_ours {
+                true => {
+                    format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket)
+                }
+                false => format!("void: {} sockets came, not two a connection", thousands(outcome.kernel.sockets)),
+            },
         )
         .cell("idle CPU, % of a core", format!("{:.2}", outcome.idle_cpu_percent))
         .cell("pings", thousands(outcome.pings))
@@ -102,9 +110,9 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     report::write("idle", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let deflate = args.load.deflate();
     let process = pod.process()?;
     let pod_build = pod.build_info().await?;
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
@@ -157,6 +165,7 @@ async fn measure(args: &IdleArgs, pod: &mut Pod) -> Result<Outcome, BenchError> 
         anonymous_kib_per_connection: each(memory_after.anonymous, memory_before.anonymous),
         memory_before,
         memory_after,
+        kernel_is_ours: (kernel.sockets as f64 - sockets).abs() <= 0.01 * sockets + 20.0,
         kernel_slab_kib_per_socket: kernel.slab as f64 / 1024.0 / sockets,
         kernel_buffer_kib_per_socket: kernel.tcp_buffers as f64 / 1024.0 / sockets,
         kernel,

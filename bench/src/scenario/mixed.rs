@@ -81,9 +81,14 @@ const HISTOGRAM: &str = "roomcast_publish_to_write_seconds";
 
 /// Runs it.
 pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
+    let recipe = args.load.recipe()?;
+    let small = Schedule::new(args.small_rate, args.seconds)?;
+    let large = Schedule::new(args.rate, args.seconds)?;
+    let small = Stream { room: SMALL, members: args.small.max(1), schedule: small };
+    let large = Stream { room: LARGE, members: args.connections.max(1), schedule: large };
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.connections + args.small, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, &small, &large, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let latency = |round: &Round| {
         let Percentiles { p50, p99, max, .. } = round.latency;
         format!("{p50:.1} {p99:.1} {max:.1}")
@@ -117,12 +122,14 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
     report::write("mixed", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &MixedArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
-    let connections = args.connections.max(1);
-    let small =
-        Stream { room: SMALL, members: args.small.max(1), schedule: Schedule::new(args.small_rate, args.seconds)? };
-    let large = Stream { room: LARGE, members: connections, schedule: Schedule::new(args.rate, args.seconds)? };
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+async fn measure(
+    args: &MixedArgs,
+    small: &Stream,
+    large: &Stream,
+    recipe: Recipe,
+    pod: &mut Pod,
+) -> Result<Outcome, BenchError> {
+    let (connections, deflate) = (large.members, args.load.deflate());
     // The small room's receivers have a process of their own, where no other connection makes them wait.
     let mut few = Audience::start(1, 200)?;
     let mut many = Audience::start(args.load.processes(connections), 1)?;

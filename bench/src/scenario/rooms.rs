@@ -8,7 +8,7 @@ use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
-    content::Stamp,
+    content::{Recipe, Stamp},
     error::BenchError,
     plot::Plot,
     pod::Pod,
@@ -56,9 +56,10 @@ struct Outcome {
 
 /// Runs it.
 pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
+    let (schedule, recipe) = (Schedule::new(args.rate, args.seconds)?, args.load.recipe()?);
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
-    let outcome = measure(args, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let round = &outcome.round;
     let row = Row::default()
         .cell("receivers", thousands(outcome.connections as u64))
@@ -84,10 +85,9 @@ pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
     report::write("rooms", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &RoomsArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {
+async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let (connections, rooms) = (args.connections.max(1), args.rooms.max(1));
-    let schedule = Schedule::new(args.rate, args.seconds)?;
-    let (recipe, deflate) = (args.load.recipe()?, args.load.deflate());
+    let deflate = args.load.deflate();
     let mut audience = Audience::start(args.load.processes(connections), 1)?;
     let progress = bar("connecting", 1);
     audience.join(&Join { connections, rooms, ..join_pod(pod, recipe, deflate) }, &progress).await?;

@@ -1,0 +1,125 @@
+//! What a broadcast run found, and how it is told.
+
+use serde::Serialize;
+
+use crate::{
+    floor::Counts,
+    plot::Plot,
+    report::{Row, spread, thousands},
+    scenario::Round,
+    stats::{Latencies, Percentiles, Spread},
+};
+
+/// One server's figures.
+#[derive(Debug, Serialize)]
+pub(super) struct Side {
+    pub(super) agreed_suite: String,
+    pub(super) agreed_deflate: bool,
+    pub(super) cpu_us_per_delivery: Option<Spread>,
+    /// What one ping costs, while nothing else happens.
+    pub(super) ping_cpu_us: Option<f64>,
+    /// Less the pings of each repetition.
+    pub(super) cpu_us_per_delivery_without_pings: Option<Spread>,
+    pub(super) last_receiver_p50_ms: Spread,
+    pub(super) last_receiver_p99_ms: Spread,
+    /// Over the events of all repetitions.
+    pub(super) last_receiver_pooled: Percentiles,
+    pub(super) latency_p50_ms: Spread,
+    pub(super) latency_p99_ms: Spread,
+    /// Over all deliveries of all repetitions.
+    pub(super) latency_pooled: Percentiles,
+    pub(super) deliveries_per_second: Spread,
+    pub(super) wire_bytes_per_delivery: Spread,
+    pub(super) rounds: Vec<Round>,
+    #[serde(skip)]
+    pub(super) latency: Latencies,
+    #[serde(skip)]
+    pub(super) last: Latencies,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) connections: usize,
+    pub(super) rate: f64,
+    pub(super) seconds: f64,
+    pub(super) size: usize,
+    pub(super) deflate: bool,
+    pub(super) threads: usize,
+    pub(super) pod_ready_ms: Option<f64>,
+    pub(super) pod: Option<Side>,
+    pub(super) floor: Option<Side>,
+    pub(super) floor_counts: Option<Counts>,
+    /// Pod over floor: of each pair of neighbouring repetitions.
+    pub(super) cpu_ratio: Option<Spread>,
+    /// The same without the pod's pings.
+    pub(super) cpu_ratio_without_pings: Option<Spread>,
+    /// Pod over floor, of the p99s to the last receiver: of each pair of neighbouring repetitions, whose p99 is the maximum
+    /// where they have fewer than a hundred events.
+    pub(super) last_receiver_p99_ratio: Option<Spread>,
+    /// Pod over floor, of the p99s to the last receiver over the events of all repetitions.
+    pub(super) last_receiver_p99_ratio_pooled: Option<f64>,
+    /// Pod over floor, of the medians to the last receiver.
+    pub(super) last_receiver_p50_ratio: Option<Spread>,
+}
+
+/// A repetition's CPU per delivery without its pings.
+pub(super) fn without_pings(round: &Round, ping_cpu_us: Option<f64>) -> Option<f64> {
+    Some(round.cpu_us_per_delivery? - ping_cpu_us? * round.pings as f64 / round.deliveries.max(1) as f64)
+}
+
+/// The row for `docs/BENCHMARKS.md`.
+pub(super) fn row(outcome: &Outcome) -> Row {
+    let side = |side: &Option<Side>, figure: &dyn Fn(&Side) -> Option<String>| {
+        side.as_ref().and_then(figure).unwrap_or_else(|| "-".to_owned())
+    };
+    let both = |figure: &dyn Fn(&Side) -> Option<String>| {
+        format!("{} / {}", side(&outcome.pod, figure), side(&outcome.floor, figure))
+    };
+    let ratio = |ratio: &Option<Spread>| ratio.as_ref().map_or_else(|| "-".to_owned(), |ratio| spread(ratio, 2));
+    let kind = if outcome.deflate { "compressed" } else { "plain" };
+    Row::default()
+        .cell("receivers", thousands(outcome.connections as u64))
+        .cell("events", format!("{} B, {kind}, {}/s", outcome.size, outcome.rate))
+        .cell("CPU us/delivery, pod / floor", both(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
+        .cell("ratio", ratio(&outcome.cpu_ratio))
+        .cell("ratio without pings", ratio(&outcome.cpu_ratio_without_pings))
+        .cell("p99 to the last receiver ms, pod / floor", both(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
+        .cell("ratio", ratio(&outcome.last_receiver_p99_ratio))
+        .cell(
+            "ratio of all events' p99",
+            outcome.last_receiver_p99_ratio_pooled.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
+        )
+        .cell("ratio of the medians to the last", ratio(&outcome.last_receiver_p50_ratio))
+        .cell(
+            "publish to receive ms, p50 p99 p99.9 max, pod / floor",
+            both(&|s| {
+                let Percentiles { p50, p99, p999, max, .. } = s.latency_pooled;
+                Some(format!("{p50:.1} {p99:.1} {p999:.1} {max:.1}"))
+            }),
+        )
+        .cell("bytes/delivery, pod / floor", both(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
+        .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))))
+}
+
+/// The plot.
+pub(super) fn plot(outcome: &Outcome) -> Plot {
+    let mut plot = Plot {
+        title: format!(
+            "broadcast of {} B to {} receivers, {} threads",
+            outcome.size,
+            thousands(outcome.connections as u64),
+            outcome.threads
+        ),
+        bars_title: "CPU per delivery (us)".to_owned(),
+        curves_title: "publish to receive, and to the last receiver (ms)".to_owned(),
+        ..Plot::default()
+    };
+    for (name, side) in [("pod", &outcome.pod), ("floor", &outcome.floor)] {
+        let Some(side) = side else { continue };
+        let values = side.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
+        plot.bars.push((name.to_owned(), values));
+        plot.curves.push((name.to_owned(), side.latency.curve()));
+        plot.curves.push((format!("{name}, last receiver"), side.last.curve()));
+    }
+    plot
+}
