@@ -48,6 +48,10 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// `accept` calls that failed, out of files above all.
     pub accept_errors: Counter,
+    /// Seconds until the certificate expires.
+    pub certificate_expires: Gauge,
+    /// Whether the certificate's newest file is unusable, so that the one before it is served: 0 or 1.
+    pub certificate_broken: Gauge,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -83,6 +87,7 @@ impl Default for Metrics {
         let handshake = |result: &'static str| counter!("roomcast_handshakes_total", "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
+        gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
         Self {
             connections: gauge!("roomcast_connections", "transport" => "websocket"),
             rooms: gauge!("roomcast_worker_rooms"),
@@ -107,6 +112,8 @@ impl Default for Metrics {
             held_bytes: gauge!("roomcast_held_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
+            certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
+            certificate_broken: gauge!("roomcast_certificate_broken"),
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }

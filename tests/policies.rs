@@ -47,11 +47,7 @@ async fn a_window_batches_and_conflates() {
 
 #[tokio::test]
 async fn retained_values_come_to_newcomers_and_move_no_position() {
-    let pod = with(Policy {
-        retain: Retain::Key,
-        retain_remove_topics: vec!["gone".into()],
-        ..Policy::default()
-    });
+    let pod = with(Policy { retain: Retain::Key, retain_remove_topics: vec!["gone".into()], ..Policy::default() });
     for (topic, key, data) in [("set", "x", "1"), ("set", "y", "2"), ("set", "x", "3"), ("gone", "y", "null")] {
         publish_as(&pod, "it:1", keyed(topic, key, data)).await;
     }
@@ -101,7 +97,10 @@ async fn clients_publish_where_they_may_in_the_order_they_asked() {
     }
     for n in 0..50 {
         let answer = writer.json().await;
-        assert_eq!((&answer["type"], &answer["id"], &answer["offset"]), (&json!("published"), &json!(n), &json!(n + 1)));
+        assert_eq!(
+            (&answer["type"], &answer["id"], &answer["offset"]),
+            (&json!("published"), &json!(n), &json!(n + 1))
+        );
     }
     let mut next = 0;
     while next < 50 {

@@ -164,7 +164,14 @@ impl Pod {
             })?);
         }
         let api = Api::new(Arc::clone(&services), handle);
-        let beside = Beside { api, internal, broker, certificate: certificate.clone(), phase: watched };
+        let beside = Beside {
+            api,
+            internal,
+            broker,
+            services: Arc::clone(&services),
+            certificate: certificate.clone(),
+            phase: watched,
+        };
         threads.push(std::thread::Builder::new().name("beside".into()).spawn(move || {
             if let Err(error) = beside.run() {
                 tracing::error!(%error, "the API could not start");
@@ -275,6 +282,7 @@ struct Beside {
     api: Api,
     internal: Vec<TcpListener>,
     broker: Arc<memory::Memory>,
+    services: Arc<Services>,
     certificate: Option<Arc<Rotation>>,
     phase: watch::Receiver<Phase>,
 }
@@ -287,13 +295,18 @@ impl Beside {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 tokio::task::spawn_local(self.api.clone().serve(listener));
             }
-            let (broker, certificate) = (self.broker, self.certificate);
+            let (broker, certificate, services) = (self.broker, self.certificate, self.services);
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     seconds += 1;
                     broker.sweep();
+                    if let Some(certificate) = &certificate {
+                        let left = certificate.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+                        services.metrics.certificate_expires.set(left.as_secs_f64());
+                        services.metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
+                    }
                     if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
                         && let Some(certificate) = &certificate
                     {
