@@ -9,4 +9,5 @@ mod publish;
 mod server;
 
 pub use answer::ApiError;
-pub use server::{Api, Readiness};
+pub use ops::Readiness;
+pub use server::Api;

@@ -3,7 +3,43 @@
 use http::StatusCode;
 
 use super::answer::{Answer, json, with_type};
-use super::server::Readiness;
+use crate::hub::Services;
+
+/// Whether new clients should be sent to this pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// They should.
+    Ready,
+    /// It goes away.
+    Draining,
+    /// It holds as much as it may.
+    Overloaded,
+}
+
+impl Readiness {
+    /// The word in the answer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// Where the pod stands now.
+    #[must_use]
+    pub fn of(services: &Services) -> Self {
+        let full = services.gate.connections() >= services.config.load().max_connections;
+        if services.gate.is_draining() {
+            Self::Draining
+        } else if full || services.budget.is_spent() {
+            Self::Overloaded
+        } else {
+            Self::Ready
+        }
+    }
+}
 
 /// `/health`: the process answers.
 #[must_use]

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::{
     answer::{Answer, ApiError},
-    ops,
+    ops::{self, Readiness},
     publish::{Keys, publish},
 };
 use crate::hub::Services;
@@ -25,40 +25,6 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(30);
-
-/// Whether new clients should be sent to this pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// They should.
-    Ready,
-    /// It goes away.
-    Draining,
-    /// It holds as much as it may.
-    Overloaded,
-}
-
-impl Readiness {
-    /// The word in the answer.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-            Self::Overloaded => "overloaded",
-        }
-    }
-
-    fn of(services: &Services) -> Self {
-        let full = services.gate.connections() >= services.config.load().max_connections;
-        if services.gate.is_draining() {
-            Self::Draining
-        } else if full || services.budget.is_spent() {
-            Self::Overloaded
-        } else {
-            Self::Ready
-        }
-    }
-}
 
 /// The API of a pod.
 #[derive(Clone)]

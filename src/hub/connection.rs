@@ -23,8 +23,8 @@ use crate::{
     protocol::WireFormat,
     session::Session,
     transport::{
+        scratch::Scratch,
         socket::{Buffers, Socket, Written},
-        tls::Scratch,
         websocket::{self, Reader},
     },
 };

@@ -207,6 +207,15 @@ impl Frame {
     }
 }
 
+#[cfg(test)]
+impl Frame {
+    /// A frame of so many bytes, for tests of what queues do with it.
+    pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
+        let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
+        Self(Arc::new(Shared { bytes: vec![0; len], range, policy, budget, booked }))
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         if *self.booked.get_mut() {

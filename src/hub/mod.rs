@@ -27,6 +27,7 @@ mod members;
 mod outbox;
 mod owner;
 mod recoveries;
+pub mod recovery;
 mod room;
 mod services;
 mod timers;

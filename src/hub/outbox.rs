@@ -212,3 +212,6 @@ impl Drop for Outbox {
         self.budget.give(self.booked);
     }
 }
+
+#[cfg(test)]
+mod tests;

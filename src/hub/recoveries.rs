@@ -11,11 +11,13 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{Broadcast, Content};
+use super::{
+    Broadcast, Content,
+    recovery::{self, Recovered},
+};
 use crate::{
     broker::{Broker, BrokerError, HistoryQuery},
     model::{Policy, Position, Room, Since},
-    session::recovery::{self, Recovered},
 };
 
 /// What a client missed: frames to send in order, or the news that they cannot be had.

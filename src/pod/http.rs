@@ -14,7 +14,7 @@ use crate::{
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
-use super::greet::{adopt_upgraded, plain_answer, upgrade};
+use super::upgrade::{adopt_upgraded, plain_answer, upgrade};
 
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {

@@ -6,6 +6,7 @@
 mod greet;
 mod http;
 mod thread;
+mod upgrade;
 
 use std::{
     io,

@@ -4,7 +4,6 @@
 //! carries it where a dialect needs that.
 
 mod bucket;
-pub mod recovery;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 

@@ -4,6 +4,7 @@ pub mod head;
 pub mod http_io;
 pub mod listen;
 pub mod record;
+pub mod scratch;
 pub mod socket;
 pub mod tls;
 pub mod websocket;

@@ -12,7 +12,7 @@ use rustls::{
     server::{ServerConnectionData, UnbufferedServerConnection},
 };
 
-use super::tls::{Progress, Scratch};
+use super::scratch::Scratch;
 
 const HEADER: usize = 5;
 const TAG: usize = 16;
@@ -28,6 +28,17 @@ const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 /// A KeyUpdate message but for its last byte (section 4.6.3).
 const KEY_UPDATE: [u8; 4] = [24, 0, 0, 1];
+
+/// Where a connection stands after what was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More of the handshake is needed.
+    Handshaking,
+    /// Data flows.
+    Established,
+    /// The peer has closed its side (close_notify).
+    PeerClosed,
+}
 
 /// One direction's key.
 struct Direction {

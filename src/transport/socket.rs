@@ -15,7 +15,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::tls::{MAX_INCOMPLETE, MAX_RECORD, Progress, Scratch, Tls};
+use super::{
+    record::Progress,
+    scratch::Scratch,
+    tls::{MAX_INCOMPLETE, MAX_RECORD, Tls},
+};
 
 /// The buffers that a worker shares between all its sockets.
 pub struct Buffers {

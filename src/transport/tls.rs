@@ -14,24 +14,16 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::record::Records;
+use super::{
+    record::{Progress, Records},
+    scratch::Scratch,
+};
 
 /// The largest record on the wire (RFC 8446 section 5.2, RFC 5246 section 6.2.3): what an incomplete one may hold.
 pub const MAX_RECORD: usize = 5 + 16_384 + 2_048;
 
 /// A handshake message may span records, so that a little more than a record may be incomplete.
 pub const MAX_INCOMPLETE: usize = 64 * 1024;
-
-/// Where a connection stands after what was received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// More of the handshake is needed.
-    Handshaking,
-    /// Data flows.
-    Established,
-    /// The peer has closed its side (close_notify).
-    PeerClosed,
-}
 
 /// One TLS server connection, 1.2 or newer.
 ///
@@ -259,56 +251,6 @@ fn encode(out: &mut Scratch, mut write: impl FnMut(&mut [u8]) -> Result<usize, E
             }
             Err(EncodeError::InsufficientSize(need)) => out.reserve(need.required_size),
             Err(EncodeError::AlreadyEncoded) => return,
-        }
-    }
-}
-
-/// A worker's scratch for sealed bytes: kept at its length, so that sealing never zeroes memory.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    bytes: Vec<u8>,
-    len: usize,
-}
-
-impl Scratch {
-    /// What it shrinks back to after something large.
-    const KEEP: usize = 256 * 1024;
-
-    /// Forgets the content.
-    pub fn clear(&mut self) {
-        self.len = 0;
-        if self.bytes.len() > Self::KEEP {
-            self.bytes.truncate(Self::KEEP);
-            self.bytes.shrink_to_fit();
-        }
-    }
-
-    /// The content.
-    #[must_use]
-    pub fn filled(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    /// Appends so many bytes, of any content, to be written over.
-    pub fn append(&mut self, len: usize) -> &mut [u8] {
-        self.reserve(len);
-        let start = self.len;
-        self.len += len;
-        &mut self.bytes[start..self.len]
-    }
-
-    fn free(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.len..]
-    }
-
-    fn advance(&mut self, written: usize) {
-        self.len += written;
-    }
-
-    fn reserve(&mut self, more: usize) {
-        let need = self.len + more;
-        if self.bytes.len() < need {
-            self.bytes.resize(need.next_power_of_two().max(16 * 1024), 0);
         }
     }
 }

@@ -216,15 +216,3 @@ fn both_sides_can_say_goodbye() {
         assert!(client.process_new_packets().unwrap().peer_has_closed());
     }
 }
-
-#[test]
-fn scratch_keeps_its_length_and_shrinks() {
-    let mut scratch = Scratch::default();
-    scratch.append(300 * 1024).fill(7);
-    assert_eq!(scratch.filled().len(), 300 * 1024);
-    scratch.clear();
-    assert!(scratch.filled().is_empty());
-    assert_eq!(scratch.bytes.len(), Scratch::KEEP);
-    scratch.append(3).copy_from_slice(b"abc");
-    assert_eq!(scratch.filled(), b"abc");
-}

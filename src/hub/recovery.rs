@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Collector;
 use crate::{
     broker::History,
-    hub::Collector,
     model::{Batch, Policy, Position, Room, Since},
 };
 
