@@ -61,11 +61,14 @@ fn log(config: &Config) {
     };
 }
 
-/// Says where the pod is, and in development mode how to try it.
+/// Says where the pod is, and in development mode how to try it, which comes first.
 fn announce(config: &Config, pod: &Pod) {
     let addresses = pod.addresses();
     let list =
         |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if config.dev {
+        invite(config, pod);
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         tls = list(&addresses.tls),
@@ -75,9 +78,11 @@ fn announce(config: &Config, pod: &Pod) {
         development = config.dev,
         "started"
     );
-    if !config.dev {
-        return;
-    }
+}
+
+/// How to try a pod in development mode.
+fn invite(config: &Config, pod: &Pod) {
+    let addresses = pod.addresses();
     let mut text = String::from("\n");
     if let Some(plain) = addresses.plain.first() {
         text.push_str(&format!("  roomcast in development mode: http://localhost:{}\n\n", plain.port()));

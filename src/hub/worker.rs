@@ -149,6 +149,11 @@ impl Worker {
     pub fn broadcast(&mut self, room: &Room, broadcast: Arc<Broadcast>) {
         let Some(&number) = self.names.get(room) else { return };
         let local = &mut self.rooms[number as usize];
+        if local.position.is_none() {
+            // Sent before the owner knew that this worker had left and come back: the answer to the new join follows,
+            // and stands behind it.
+            return;
+        }
         if local.run.is_none() && local.backlog.is_empty() && !local.healing {
             self.begin(number, broadcast);
         } else if local.backlog.len() < LocalRoom::MAX_BACKLOG {

@@ -4,6 +4,7 @@
 //! not read.
 
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,21 +14,25 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::socket::{Buffers, Read as SocketRead, Socket, Written};
 
-/// A socket under hyper. The slow path: it has buffers of its own.
+/// A socket under hyper. The slow path beside the worker's own.
 pub struct HttpIo {
     socket: Socket,
     /// Read, not yet given to hyper.
     ahead: Vec<u8>,
     /// Sealed, not yet taken by the kernel.
     behind: Vec<u8>,
-    buffers: Box<Buffers>,
+}
+
+thread_local! {
+    /// One set for all requests of a worker: nothing stays in it between two calls.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl HttpIo {
     /// A socket of which `ahead` was read already.
     #[must_use]
     pub fn new(socket: Socket, ahead: Vec<u8>) -> Self {
-        Self { socket, ahead, behind: Vec::new(), buffers: Box::default() }
+        Self { socket, ahead, behind: Vec::new() }
     }
 
     /// The socket, and what hyper has not read of it.
@@ -52,10 +57,12 @@ impl Read for HttpIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.ahead.is_empty() {
-            this.buffers.plain.clear();
-            let read = ready!(this.socket.poll_read(cx, &mut this.buffers))?;
-            std::mem::swap(&mut this.ahead, &mut this.buffers.plain);
-            if read == SocketRead::Closed {
+            let read = BUFFERS.with_borrow_mut(|buffers| {
+                let read = this.socket.poll_read(cx, buffers);
+                this.ahead.append(&mut buffers.plain);
+                read
+            });
+            if ready!(read)? == SocketRead::Closed {
                 break;
             }
         }
@@ -70,7 +77,7 @@ impl Write for HttpIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_behind(cx))?;
-        if let Written::Rest(rest) = this.socket.write(bytes, &mut this.buffers.sealed)? {
+        if let Written::Rest(rest) = BUFFERS.with_borrow_mut(|b| this.socket.write(bytes, &mut b.sealed))? {
             this.behind = rest;
         }
         Poll::Ready(Ok(bytes.len()))
@@ -83,7 +90,7 @@ impl Write for HttpIo {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_behind(cx))?;
-        this.socket.shut_down(&mut this.buffers.sealed);
+        BUFFERS.with_borrow_mut(|buffers| this.socket.shut_down(&mut buffers.sealed));
         Poll::Ready(Ok(()))
     }
 }
