@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use harness::{Client, Seen, pod, publish, settings};
 use roomcast::{
     config::{RoomPattern, Rule, Settings},
@@ -92,6 +94,30 @@ async fn a_conflating_room_brings_it_back_in_one_frame() {
     assert!(widest > 1, "what was missed came conflated");
     publish(&pod, "slow:1", "t", "1").await;
     assert_eq!(slow.json().await["after"].as_u64(), Some(last));
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_room_whose_only_member_has_fallen_behind_stays() {
+    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::model::Conflate::Topic);
+    let mut slow = Client::connect(pod.addresses().plain[0]).await;
+    slow.subscribe("slow:1").await;
+    let data = format!("\"{}\"", "x".repeat(64 * 1024));
+    let mut last = 0;
+    for _ in 0..256 {
+        last = publish(&pod, "slow:1", "t", &data).await.offset;
+    }
+    // Longer than an empty room lingers: real time, because the kernel's buffers are part of this.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let mut position = 0;
+    while position < last {
+        let message = slow.json().await;
+        assert_eq!(message["room"], "slow:1");
+        assert_eq!(message["after"].as_u64(), Some(position), "no silent gap: {}", message["type"]);
+        position = message["offset"].as_u64().unwrap();
+    }
+    publish(&pod, "slow:1", "t", "1").await;
+    assert_eq!(slow.json().await["after"].as_u64(), Some(last), "it is back in the live stream");
     pod.stop();
 }
 

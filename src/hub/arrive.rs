@@ -310,7 +310,8 @@ impl Worker {
                     self.place(moved, number, place);
                 }
             }
-            Standing::Joining | Standing::Behind(_) => {
+            Standing::Behind(_) => local.behind -= 1,
+            Standing::Joining => {
                 local.arrivals.retain(|a| a.key != key);
                 local.ahead.retain(|a| a.key != key);
                 for pending in &mut local.pending {
@@ -364,10 +365,10 @@ impl Worker {
             SlowReceiver::Conflate => {
                 let Some(range) = outbox.drop_room(&local.name) else { return };
                 let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
-                let behind = Standing::Behind(Box::new(range));
-                if let Standing::Member(place) = std::mem::replace(&mut subscription.standing, behind)
-                    && let Some(moved) = local.members.remove(place)
-                {
+                let Standing::Member(place) = subscription.standing else { return };
+                subscription.standing = Standing::Behind(Box::new(range));
+                local.behind += 1;
+                if let Some(moved) = local.members.remove(place) {
                     self.place(moved, number, place);
                 }
             }
@@ -386,6 +387,7 @@ impl Worker {
             }
         }
         for (number, arrival) in arrivals {
+            self.rooms[number as usize].behind -= 1;
             self.arrive(number, arrival);
         }
     }

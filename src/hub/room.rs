@@ -35,6 +35,8 @@ pub struct LocalRoom {
     pub arrivals: Vec<Arrival>,
     /// Who has seen more than this worker has flushed (from another worker or pod) and waits for the flush.
     pub ahead: Vec<Arrival>,
+    /// How many have fallen behind: out of the fan-out, but still here.
+    pub behind: usize,
     /// Since when nobody is here.
     pub empty_since: Option<Instant>,
 }
@@ -126,6 +128,7 @@ impl LocalRoom {
             pending: Vec::new(),
             arrivals: Vec::new(),
             ahead: Vec::new(),
+            behind: 0,
             empty_since: None,
         }
     }
@@ -147,6 +150,7 @@ impl LocalRoom {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.members.is_empty()
+            && self.behind == 0
             && self.run.is_none()
             && self.backlog.is_empty()
             && self.arrivals.is_empty()
