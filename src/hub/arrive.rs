@@ -16,8 +16,8 @@ use super::{
 use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
-        CommandId, Disconnect, ErrorCode, Position, PresenceMode, Reply, Retain, Retained, Room, Since, SlowReceiver,
-        SubscribeTo,
+        CommandId, Disconnect, ErrorCode, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
+        SlowReceiver, SubscribeTo,
     },
 };
 
@@ -46,14 +46,18 @@ impl Worker {
         since: Option<Since>,
         id: Option<&CommandId>,
     ) -> Result<(), (ErrorCode, String)> {
-        let number = self.room_number(room);
-        let policy = Arc::clone(&self.rooms[number as usize].policy);
+        // Whoever may not join leaves no room behind.
+        let known = self.names.get(room).copied();
+        let policy = match known {
+            Some(number) => Arc::clone(&self.rooms[number as usize].policy),
+            None => self.services.policy(room),
+        };
         let max_rooms = self.session_limits().told.max_rooms;
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
         if connection.state != State::Open {
             return Ok(());
         }
-        if connection.subscriptions.iter().any(|s| s.room == number) {
+        if connection.subscriptions.iter().any(|s| Some(s.room) == known) {
             return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
         }
         if connection.subscriptions.len() >= max_rooms {
@@ -62,6 +66,8 @@ impl Worker {
         if !connection.session.grant.allows(policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
+        let number = self.room_number(room, policy);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
         connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining });
         self.rooms[number as usize].empty_since = None;
         self.arrive(number, Arrival { key, since, purpose: Purpose::Subscribe(id.cloned()) });
@@ -69,16 +75,13 @@ impl Worker {
     }
 
     /// The room's number on this worker; a new room's owner is asked where the stream stands.
-    fn room_number(&mut self, room: &Room) -> u32 {
+    fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> u32 {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let policy = self.services.policy(room);
         let number = self.rooms.insert(LocalRoom::new(room.clone(), policy)) as u32;
         self.names.insert(room.clone(), number);
         self.ask_owner(number);
-        // Whoever only knocks and is refused leaves an empty room behind: the linger sweeps it.
-        self.note_if_empty(number);
         number
     }
 

@@ -21,6 +21,9 @@ use crate::{
 /// How often rooms that a full queue cut off are tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long joins and leaves wait for company: a crowd that comes at once is told of once.
+const PRESENCE_WINDOW: Duration = Duration::from_millis(100);
+
 /// Above this many members only counts are told of joins and leaves.
 const PRESENCE_NAMES_UP_TO: usize = 200;
 
@@ -31,8 +34,8 @@ pub struct Owner {
     rooms: HashMap<Room, Owned>,
     /// When which room's batch leaves.
     deadlines: BTreeSet<(Instant, Room)>,
-    /// Rooms with joins and leaves to tell at the end of this turn.
-    changed: Vec<Room>,
+    /// When which room's joins and leaves are told.
+    changed: BTreeSet<(Instant, Room)>,
     /// Rooms of which some worker missed something.
     missed: HashSet<Room>,
 }
@@ -70,7 +73,7 @@ impl Owner {
             services,
             rooms: HashMap::new(),
             deadlines: BTreeSet::new(),
-            changed: Vec::new(),
+            changed: BTreeSet::new(),
             missed: HashSet::new(),
         }
     }
@@ -94,7 +97,8 @@ impl Owner {
 
     fn next_wake(&self) -> Instant {
         let retry = Instant::now() + RETRY;
-        let next = self.deadlines.first().map_or(retry + 50 * RETRY, |(at, _)| *at);
+        let due = [&self.deadlines, &self.changed].into_iter().filter_map(|set| set.first());
+        let next = due.map(|(at, _)| *at).min().unwrap_or(retry + 50 * RETRY);
         if self.missed.is_empty() { next } else { next.min(retry) }
     }
 
@@ -213,9 +217,12 @@ impl Owner {
 
     fn presence(&mut self, room: &Room, note: impl FnOnce(&mut Owned)) {
         let Some(owned) = self.rooms.get_mut(room) else { return };
-        if owned.policy.presence == PresenceMode::Events && owned.joined.len() + owned.left.len() < Owned::MAX_AHEAD {
+        let waiting = owned.joined.len() + owned.left.len();
+        if owned.policy.presence == PresenceMode::Events && waiting < Owned::MAX_AHEAD {
             note(owned);
-            self.changed.push(room.clone());
+            if waiting == 0 {
+                self.changed.insert((Instant::now() + PRESENCE_WINDOW, room.clone()));
+            }
         }
     }
 
@@ -292,11 +299,11 @@ impl Owner {
             let Some((_, room)) = self.deadlines.pop_first() else { break };
             self.flush_room(&room);
         }
-        for room in std::mem::take(&mut self.changed) {
+        while let Some((at, _)) = self.changed.first()
+            && *at <= now
+        {
+            let Some((_, room)) = self.changed.pop_first() else { break };
             let Some(owned) = self.rooms.get_mut(&room) else { continue };
-            if owned.joined.is_empty() && owned.left.is_empty() {
-                continue;
-            }
             let (joined, left) = (std::mem::take(&mut owned.joined), std::mem::take(&mut owned.left));
             let (presence, services, policy) =
                 (Arc::clone(&self.services.presence), Arc::clone(&self.services), Arc::clone(&owned.policy));
