@@ -69,7 +69,7 @@ impl Worker {
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let welcome = session.welcome(&worker.limits);
         let reader = Reader::new(Role::Server, format.window_bits.is_some());
-        let connection = Box::new(Connection::new(socket, reader, format, session, now_ms));
+        let connection = Connection::new(socket, reader, format, session, now_ms);
         let key = worker.connections.insert(connection) as Key;
         worker.watch_connection(key, id);
         worker.reply(key, &welcome, None);

@@ -45,7 +45,8 @@ pub struct Worker {
     pub buffers: Buffers,
     pub(super) inflater: Option<Inflater>,
     pub(super) encoder: Encoder,
-    pub(super) connections: Slab<Box<Connection>>,
+    /// Side by side in memory: a fan-out that walks over them misses the page table's cache less often.
+    pub(super) connections: Slab<Connection>,
     pub(super) rooms: Slab<LocalRoom>,
     pub(super) names: HashMap<Room, u32>,
     /// Rooms with a fan-out in progress, in turn.

@@ -35,7 +35,7 @@ pub struct Tls(State);
 
 enum State {
     Rustls(Box<Rustls>),
-    Records(Box<Records>),
+    Records(Records),
     /// The change of hands failed: every use is an error.
     Lost,
 }
@@ -69,7 +69,7 @@ impl Tls {
         }
         if let State::Rustls(rustls) = std::mem::replace(&mut self.0, State::Lost) {
             let Rustls { connection, incomplete } = *rustls;
-            self.0 = State::Records(Box::new(Records::take_over(connection, incomplete)?));
+            self.0 = State::Records(Records::take_over(connection, incomplete)?);
         }
         Ok(())
     }
