@@ -166,3 +166,63 @@ async fn everybody_stopped_at_once_stays_within_the_budget() {
     assert_eq!(pod.services().budget.held(), 0);
     pod.stop();
 }
+
+/// One of a thousand and one stops reading: the others do not notice, and it is told what it missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_others_do_not_notice_one_that_stops() {
+    let pod = with_policy(SlowReceiver::Gap, |_| ());
+    let address = pod.addresses().plain[0];
+    let (seen, mut all_seen) = tokio::sync::mpsc::unbounded_channel();
+    let mut clients = Vec::new();
+    for _ in 0..1_000 {
+        let mut client = Client::connect(address).await;
+        client.subscribe("slow:1").await;
+        clients.push(client);
+    }
+    let mut readers = Vec::new();
+    for mut client in clients {
+        let seen = seen.clone();
+        readers.push(tokio::spawn(async move {
+            while let Seen::Json(message) = client.next().await {
+                seen.send(message["offset"].as_u64().unwrap()).unwrap();
+            }
+        }));
+    }
+    let data = format!("\"{}\"", "x".repeat(16 * 1024));
+    let mut offset = 0;
+    // How long each of 60 events takes to reach all thousand, sorted.
+    let mut round = async || {
+        let mut took = Vec::new();
+        for _ in 0..60 {
+            let began = std::time::Instant::now();
+            publish(&pod, "slow:1", "t", &data).await;
+            offset += 1;
+            for _ in 0..1_000 {
+                let seen = all_seen.recv().await.unwrap();
+                assert_eq!(seen, offset, "nobody misses anything");
+            }
+            took.push(began.elapsed());
+        }
+        took.sort();
+        took
+    };
+    let before = round().await;
+    let mut stopped = Client::connect(address).await;
+    let joined = stopped.subscribe("slow:1").await["offset"].as_u64().unwrap();
+    round().await;
+    let beside = round().await;
+    // The slack is for a machine that does something else meanwhile; a pod that waits for the slow one takes seconds.
+    let slack = std::time::Duration::from_millis(100);
+    assert!(beside[58] < 2 * before[58] + slack, "p99 {:?} beside, {:?} before", beside[58], before[58]);
+    assert!(pod.services().budget.held() <= 2 * 256 * 1024, "held {}", pod.services().budget.held());
+    let (mut position, last) = (joined, 180);
+    while position < last {
+        let message = stopped.json().await;
+        assert_eq!(message["after"].as_u64(), Some(position), "no silent gap");
+        position = message["offset"].as_u64().unwrap();
+    }
+    for reader in readers {
+        reader.abort();
+    }
+    pod.stop();
+}
