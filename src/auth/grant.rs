@@ -2,23 +2,151 @@
 
 use std::sync::Arc;
 
-use crate::model::Access;
+use crate::model::{Access, Room, UnixMillis};
 
-/// What a connection's token, or its absence, allows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grant {
-    /// The verified user; `None`: anonymous.
-    pub user: Option<Arc<str>>,
+/// What a verified token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// When it ends; a connection that was not given a newer one by then is closed.
+    pub expires_at: Option<UnixMillis>,
+    /// The rooms that it names, with what may be done there.
+    pub rooms: Vec<RoomRight>,
+    /// The room that is its user's own, where the configuration gives users one.
+    pub personal_room: Option<Room>,
 }
 
+/// Rooms by pattern, and what may be done in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRight {
+    /// The rooms' names; each `*` stands for any characters.
+    pub pattern: Box<str>,
+    /// Whether they may be joined, and their history and presence read.
+    pub join: bool,
+    /// Whether events may be published to them.
+    pub publish: bool,
+}
+
+/// What a connection's token, or its absence, allows. One pointer wide: there are as many as connections.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant(Option<Arc<Claims>>);
+
 impl Grant {
-    /// Whether this grant passes a policy's rule. Claims come with tokens: without one no claim can name the room.
+    /// The grant of a verified token. [`Grant::default`] is that of a connection without one.
     #[must_use]
-    pub fn allows(&self, access: Access) -> bool {
+    pub fn verified(claims: Claims) -> Self {
+        Self(Some(Arc::new(claims)))
+    }
+
+    /// What the token says; `None`: anonymous.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.as_deref()
+    }
+
+    /// The verified user; `None`: anonymous.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.claims().map(|claims| &claims.user)
+    }
+
+    /// Whether a room with this `join` rule may be joined, and its history and presence read.
+    #[must_use]
+    pub fn may_join(&self, room: &Room, access: Access) -> bool {
+        self.passes(room, access, |right| right.join)
+    }
+
+    /// Whether events may be published to a room with this `publish` rule.
+    #[must_use]
+    pub fn may_publish(&self, room: &Room, access: Access) -> bool {
+        self.passes(room, access, |right| right.publish)
+    }
+
+    fn passes(&self, room: &Room, access: Access, has: impl Fn(&RoomRight) -> bool) -> bool {
+        let Some(claims) = self.claims() else { return access == Access::Anyone };
         match access {
-            Access::Anyone => true,
-            Access::User => self.user.is_some(),
-            Access::Claim | Access::Nobody => false,
+            Access::Anyone | Access::User => true,
+            Access::Claim => claims.rooms.iter().any(|right| has(right) && matches(&right.pattern, room.as_str())),
+            Access::Owner => claims.personal_room.as_ref() == Some(room),
+            Access::Nobody => false,
+        }
+    }
+}
+
+/// Whether `name` fits `pattern`, in which each `*` stands for any characters. Linear in the name for each star.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_names() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*", ""),
+            ("*", "a:b"),
+            ("trip:*", "trip:"),
+            ("trip:*", "trip:7"),
+            ("*:chat", "x:chat"),
+            ("a*b*c", "a-b-b-c"),
+            ("a**", "a"),
+            ("*a*", "bab"),
+            ("é*", "éa"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a", "ab"),
+            ("", "a"),
+            ("trip:*", "trip"),
+            ("*:chat", "x:chats"),
+            ("a*a", "a"),
+            ("a*b*c", "a-c-b"),
+            ("[ab]", "a"),
+            ("?", "a"),
+            ("TRIP:*", "trip:1"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn rules_are_passed_by_whom_they_name() {
+        let room = |name: &str| Room::parse(name).expect("a name");
+        let right = |pattern: &str, join, publish| RoomRight { pattern: pattern.into(), join, publish };
+        let anonymous = Grant::default();
+        let ann = Grant::verified(Claims {
+            user: "ann".into(),
+            expires_at: None,
+            rooms: vec![right("news:*", true, false), right("chat:1", true, true)],
+            personal_room: Some(room("user:ann")),
+        });
+        for (access, room_name, anonymous_may, join, publish) in [
+            (Access::Anyone, "x", true, true, true),
+            (Access::User, "x", false, true, true),
+            (Access::Claim, "x", false, false, false),
+            (Access::Claim, "news:1", false, true, false),
+            (Access::Claim, "chat:1", false, true, true),
+            (Access::Owner, "user:ann", false, true, true),
+            (Access::Owner, "user:bob", false, false, false),
+            (Access::Nobody, "chat:1", false, false, false),
+        ] {
+            let room = room(room_name);
+            assert_eq!(anonymous.may_join(&room, access), anonymous_may, "{access:?} {room}");
+            assert_eq!(ann.may_join(&room, access), join, "{access:?} {room}");
+            assert_eq!(ann.may_publish(&room, access), publish, "{access:?} {room}");
         }
     }
 }

@@ -107,8 +107,13 @@ impl Kind for Pattern {
     }
 }
 
-const ACCESS: &[(&str, Access)] =
-    &[("anyone", Access::Anyone), ("user", Access::User), ("claim", Access::Claim), ("nobody", Access::Nobody)];
+const ACCESS: &[(&str, Access)] = &[
+    ("anyone", Access::Anyone),
+    ("user", Access::User),
+    ("claim", Access::Claim),
+    ("owner", Access::Owner),
+    ("nobody", Access::Nobody),
+];
 
 describe!(Policy in "default_policy",
     "How rooms behave that no `[[policy]]` matches, and what a `[[policy]]` leaves out.", Policy::default(), {
@@ -143,7 +148,8 @@ describe!(Policy in "default_policy",
         ("list", PresenceMode::List),
         ("events", PresenceMode::Events),
     ]), live;
-    /// Who may join: anyone, clients with a token, clients whose token names the room, or nobody.
+    /// Who may join: anyone, clients with a token, clients whose token names the room, the user whose personal room it is
+    /// (`tokens.personal_room`), or nobody.
     join = Choice(ACCESS), live;
     /// Which clients may publish; backends always can, over the API.
     publish = Choice(ACCESS), live;

@@ -63,7 +63,7 @@ impl Worker {
         if connection.subscriptions.len() >= max_rooms {
             return Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")));
         }
-        if !connection.session.grant.allows(policy.join) {
+        if !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
         let number = self.room_number(room, policy);

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::Broadcast;
+use super::{Broadcast, Question};
 use crate::{
     broker::{Deliver, Delivery, History},
     model::{Position, Room},
@@ -45,6 +45,8 @@ pub enum ToWorker {
     Tip(Room, Position),
     /// The pod goes away: each client is told a moment in this window, and closed then.
     Drain(Duration),
+    /// Something to do on its thread.
+    Ask(Question),
 }
 
 /// Rooms whose owner missed deliveries because its queue was full.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use super::{Budget, Links, Recoveries};
 use crate::{
+    auth::Authority,
     broker::{Broker, Presence},
     config::{Config, Policies},
     metrics::Metrics,
@@ -32,6 +33,8 @@ pub struct Services {
     pub budget: Arc<Budget>,
     /// What clients missed.
     pub recoveries: Recoveries,
+    /// Says which tokens are good.
+    pub authority: Arc<Authority>,
     /// The wire formats.
     pub dialects: Arc<Dialects>,
     /// The metrics.

@@ -1,6 +1,6 @@
 //! What a client asks for.
 
-use super::{Epoch, Offset, Payload, Room};
+use super::{Epoch, Offset, Payload, Room, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
@@ -30,7 +30,7 @@ pub enum Command {
     /// Presents a token that did not come with the request.
     Connect {
         /// The token.
-        token: Option<String>,
+        token: Option<Token>,
     },
     /// Joins rooms.
     Subscribe(Vec<SubscribeTo>),
@@ -74,7 +74,7 @@ pub enum Command {
     /// Replaces the token of a live connection.
     Refresh {
         /// The token.
-        token: String,
+        token: Token,
     },
     /// Asks for a sign of life.
     Ping,

@@ -12,6 +12,7 @@ mod policy;
 mod position;
 mod reply;
 mod room;
+mod token;
 
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, SubscribeTo};
@@ -22,6 +23,7 @@ pub use policy::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, SlowR
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply};
 pub use room::{Room, RoomNameError};
+pub use token::Token;
 
 /// Milliseconds since the Unix epoch, UTC: the `time` of an event on the wire.
 pub type UnixMillis = u64;

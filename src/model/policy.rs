@@ -54,6 +54,8 @@ pub enum Access {
     User,
     /// Connections whose token's `rooms` claim names the room with that right.
     Claim,
+    /// Only the user whose personal room it is.
+    Owner,
     /// No connection; backends still can, over the API.
     Nobody,
 }

@@ -28,6 +28,7 @@ use tokio::{
 
 use crate::{
     api::Api,
+    auth::Authority,
     broker::{BrokerError, memory},
     config::{Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
@@ -149,6 +150,7 @@ impl Pod {
             presence: broker.clone(),
             links,
             recoveries: Recoveries::default(),
+            authority: Arc::new(Authority::default()),
             dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),

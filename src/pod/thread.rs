@@ -103,6 +103,7 @@ fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
             ToWorker::Joined(room, position) => worker.joined(&room, position),
             ToWorker::Tip(room, position) => worker.tip(&room, position),
             ToWorker::Drain(window) => worker.begin_drain(window),
+            ToWorker::Ask(question) => question.put(worker),
         }
     }
     let fanning = worker.run_slice();

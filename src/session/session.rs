@@ -97,7 +97,7 @@ impl Session {
     /// How this connection appears in presence lists.
     #[must_use]
     pub fn member(&self) -> Member {
-        Member { connection: self.id.to_string().into(), user: self.grant.user.clone() }
+        Member { connection: self.id.to_string().into(), user: self.grant.user().cloned() }
     }
 
     /// Whether one more control frame is within the rate.
@@ -133,8 +133,8 @@ impl Session {
             Command::Subscribe(rooms) => Action::Subscribe(rooms),
             Command::Unsubscribe { room } => Action::Unsubscribe(room),
             Command::Publish { room, topic, payload, key } => {
-                if self.grant.allows(policy(&room).publish) {
-                    let user = self.grant.user.as_deref().map(Into::into);
+                if self.grant.may_publish(&room, policy(&room).publish) {
+                    let user = self.grant.user().map(|user| user.as_ref().into());
                     let publication = Publication { topic, key, payload, user, id: None, idempotency_key: None };
                     Action::Publish(room, publication)
                 } else {
@@ -145,7 +145,7 @@ impl Session {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {
                     refuse(ErrorCode::NotAvailable, format!("presence is switched off for {room}"), Some(room))
-                } else if self.grant.allows(policy.join) {
+                } else if self.grant.may_join(&room, policy.join) {
                     Action::Presence(room)
                 } else {
                     refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
@@ -155,7 +155,7 @@ impl Session {
                 let policy = policy(&room);
                 if policy.history_size == 0 {
                     refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"), Some(room))
-                } else if self.grant.allows(policy.join) {
+                } else if self.grant.may_join(&room, policy.join) {
                     let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
                     Action::History { room, since, limit }
                 } else {

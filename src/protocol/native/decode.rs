@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::{
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, MAX_OFFSET, Offset, Payload, Request, Room,
-        Since, SubscribeTo, check_length, check_topic,
+        Since, SubscribeTo, Token, check_length, check_topic,
     },
     protocol::Message,
 };
@@ -97,7 +97,7 @@ impl Fields<'_> {
     fn command(&self) -> Result<Command, Fault> {
         let kind = self.kind.text("type")?;
         Ok(match kind.as_ref() {
-            "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Cow::into_owned) },
+            "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Token::new) },
             "subscribe" => Command::Subscribe(self.subscribe()?),
             "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
             "publish" => self.publish()?,
@@ -106,7 +106,7 @@ impl Fields<'_> {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
             }
             "ack" => Command::Ack { room: self.room.room()?, offset: self.offset.offset()? },
-            "refresh" => Command::Refresh { token: self.token.text("token")?.into_owned() },
+            "refresh" => Command::Refresh { token: Token::new(self.token.text("token")?) },
             "ping" => Command::Ping,
             unknown => {
                 let message = format!("there is no command \"{}\"", quotable(unknown));

@@ -28,7 +28,7 @@ fn since(epoch: &str, offset: Offset) -> Since {
 #[test]
 fn every_command_is_understood() {
     assert_eq!(command(r#"{"type":"connect"}"#), Command::Connect { token: None });
-    assert_eq!(command(r#"{"type":"connect","token":"abc"}"#), Command::Connect { token: Some("abc".into()) });
+    assert_eq!(command(r#"{"type":"connect","token":"abc"}"#), Command::Connect { token: Some(Token::new("abc")) });
     assert_eq!(
         command(r#"{"type":"subscribe","room":"trip:1"}"#),
         Command::Subscribe(vec![SubscribeTo { room: room("trip:1"), since: None }])
@@ -55,7 +55,7 @@ fn every_command_is_understood() {
         Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: None }
     );
     assert_eq!(command(r#"{"type":"ack","room":"a","offset":3}"#), Command::Ack { room: room("a"), offset: 3 });
-    assert_eq!(command(r#"{"type":"refresh","token":"t"}"#), Command::Refresh { token: "t".into() });
+    assert_eq!(command(r#"{"type":"refresh","token":"t"}"#), Command::Refresh { token: Token::new("t") });
     assert_eq!(command(r#"{"type":"ping"}"#), Command::Ping);
 }
 
