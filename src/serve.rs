@@ -45,7 +45,7 @@ pub fn run(loader: &Loader) -> ExitCode {
     match pod::serve(config.clone(), reload, |pod| announce(&config, pod)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "roomcast cannot start: {error}");
+            tracing::error!("roomcast cannot start: {error}");
             ExitCode::FAILURE
         }
     }
@@ -59,6 +59,12 @@ fn log(config: &Config) {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
     };
+    // A panic is a line of the log like any other: whoever reads it expects one JSON object a line.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, thread = std::thread::current().name(), "panic: {message}");
+    }));
 }
 
 /// Says where the pod is, and in development mode how to try it, which comes first.

@@ -24,6 +24,7 @@ mod drive;
 mod fan_out;
 mod frame;
 mod identity;
+mod journal;
 mod lane;
 mod links;
 mod members;

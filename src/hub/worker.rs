@@ -20,6 +20,7 @@ use super::{
     directory::Directory,
     fan_out::SMALL,
     frame::Range,
+    journal::Journal,
     members::Key,
     recoveries::Missed,
     room::LocalRoom,
@@ -59,6 +60,7 @@ pub struct Worker {
     pub(super) unasked: Vec<u32>,
     /// Rooms that somebody was the last to leave, and when.
     pub(super) emptied: VecDeque<(Instant, u32)>,
+    pub(super) journal: Journal,
     pub(super) wheel: Wheel<super::timers::Timed>,
     pub(super) began: Instant,
     /// The configuration that the cached values below are from.
@@ -95,6 +97,7 @@ impl Worker {
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
+                journal: Journal::default(),
                 wheel: Wheel::new(),
                 began: Instant::now(),
                 limits: session_limits(&config),
