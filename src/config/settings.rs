@@ -173,7 +173,8 @@ section! {
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
         /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
         rooms_claim: String = "rooms".to_owned(), Text, live;
-        /// The room that is a user's own, for policies whose `join` or `publish` is `owner`.
+        /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
+        /// or `publish` is `owner` let only that user in.
         personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
     }
 }
