@@ -76,7 +76,9 @@ fn log(config: &Config) -> SetLevel {
     // A panic is a line of the log like any other: whoever reads it expects one JSON object a line.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         tracing::error!(place, thread = std::thread::current().name(), "panic: {message}");
     }));
     set
