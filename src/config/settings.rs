@@ -61,7 +61,7 @@ section! {
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// The least important log lines that are written.
-        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), restart;
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
     }
 }
 

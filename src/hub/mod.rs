@@ -33,6 +33,7 @@ mod owner;
 mod question;
 mod recoveries;
 pub mod recovery;
+mod repolicy;
 mod room;
 mod services;
 mod timers;

@@ -23,6 +23,7 @@ use super::{
     journal::Journal,
     members::Key,
     recoveries::Missed,
+    repolicy::Review,
     room::LocalRoom,
     wheel::Wheel,
 };
@@ -60,6 +61,7 @@ pub struct Worker {
     pub(super) unasked: Vec<u32>,
     /// Rooms that somebody was the last to leave, and when.
     pub(super) emptied: VecDeque<(Instant, u32)>,
+    pub(super) review: Review,
     pub(super) journal: Journal,
     pub(super) wheel: Wheel<super::timers::Timed>,
     pub(super) began: Instant,
@@ -97,6 +99,7 @@ impl Worker {
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
+                review: Review::default(),
                 journal: Journal::default(),
                 wheel: Wheel::new(),
                 began: Instant::now(),
