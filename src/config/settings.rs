@@ -46,6 +46,9 @@ section! {
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
         anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
+        /// page: outside of development mode its own origin must be one of `origins`.
+        page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
