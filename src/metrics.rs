@@ -48,6 +48,8 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// `accept` calls that failed, out of files above all.
     pub accept_errors: Counter,
+    /// Connections to the internal listener that were too many.
+    pub internal_refused: Counter,
     /// Seconds until the certificate expires.
     pub certificate_expires: Gauge,
     /// Whether the certificate's newest file is unusable, so that the one before it is served: 0 or 1.
@@ -112,6 +114,7 @@ impl Default for Metrics {
             held_bytes: gauge!("roomcast_held_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
+            internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
