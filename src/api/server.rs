@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
     router::{Found, Operation, Route, Takes, find, is_guarded},
     target::{Query, decode},
 };
-use crate::{hub::Services, model::Room};
+use crate::{hub::Services, metrics::Exposition, model::Room};
 
 /// The most connections to the internal listeners together; the excess is refused.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -47,7 +46,7 @@ pub struct Api(Arc<Shared>);
 
 struct Shared {
     services: Arc<Services>,
-    metrics: PrometheusHandle,
+    metrics: Arc<Exposition>,
     keyring: Keyring,
     connections: AtomicUsize,
 }
@@ -64,7 +63,7 @@ impl Drop for Place {
 impl Api {
     /// An API for a pod.
     #[must_use]
-    pub fn new(services: Arc<Services>, metrics: PrometheusHandle) -> Self {
+    pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
         Self(Arc::new(Shared { services, metrics, keyring: Keyring::default(), connections: AtomicUsize::new(0) }))
     }
 

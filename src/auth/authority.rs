@@ -13,6 +13,14 @@ pub enum TokenError {
     NoKeys,
 }
 
+impl TokenError {
+    /// Whether the token could not be judged: the fault is not the client's.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        false
+    }
+}
+
 /// Verifies tokens with the configured keys.
 #[derive(Debug, Default)]
 pub struct Authority {}

@@ -2,6 +2,8 @@
 
 mod authority;
 mod grant;
+mod presented;
 
 pub use authority::{Authority, TokenError};
 pub use grant::{Claims, Grant, RoomRight};
+pub use presented::{PresentError, SUBPROTOCOL_PREFIX, presented};

@@ -91,6 +91,8 @@ section! {
         tls: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// For a request head, from its first byte or the end of the TLS handshake.
         head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
+        /// For the first `connect` of a client whose request had no token, where one is needed.
+        connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// After a ping, for any byte from the client.

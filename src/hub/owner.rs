@@ -120,6 +120,7 @@ impl Owner {
         let services = &self.services;
         let owned = self.rooms.entry(room.clone()).or_insert_with(|| {
             services.broker.subscribe(&room);
+            services.metrics.rooms.increment(1);
             let none = vec![false; services.links.workers()];
             Owned {
                 policy: services.policy(&room),
@@ -154,6 +155,7 @@ impl Owner {
                 self.deadlines.remove(&(at, room.clone()));
             }
             self.rooms.remove(room);
+            self.services.metrics.rooms.decrement(1);
             self.services.broker.unsubscribe(room);
         }
     }
@@ -328,7 +330,10 @@ impl Owner {
         while let Some(batcher) = &mut owned.batcher
             && let Some((batch, arrived)) = batcher.take()
         {
-            self.services.metrics.batches.increment(1);
+            let metrics = &self.services.metrics;
+            metrics.batches.increment(1);
+            metrics.batch_events.record(batch.events.len() as f64);
+            metrics.batch_wait.record(arrived.elapsed());
             let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);
             if send(&self.services, room, owned, Arc::new(broadcast)) {
                 self.missed.insert(room.clone());

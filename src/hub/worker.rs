@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::{
     Broadcast, Content, Encoder, Services,
     connection::{Connection, State},
+    directory::Directory,
     fan_out::SMALL,
     frame::Range,
     members::Key,
@@ -47,6 +48,7 @@ pub struct Worker {
     pub(super) encoder: Encoder,
     /// Side by side in memory: a fan-out that walks over them misses the page table's cache less often.
     pub(super) connections: Slab<Connection>,
+    pub(super) directory: Directory,
     pub(super) rooms: Slab<LocalRoom>,
     pub(super) names: HashMap<Room, u32>,
     /// Rooms with a fan-out in progress, in turn.
@@ -86,6 +88,7 @@ impl Worker {
                 inflater: None,
                 encoder,
                 connections: Slab::new(),
+                directory: Directory::default(),
                 rooms: Slab::new(),
                 names: HashMap::new(),
                 active: VecDeque::new(),
@@ -214,7 +217,10 @@ impl Worker {
         }
         let metrics = &self.services.metrics;
         metrics.frames.increment(run.receivers);
-        metrics.deliveries.increment(run.receivers * run.broadcast.events() as u64);
+        metrics.sent.add(run.bytes_plain, run.bytes_framed);
+        let deliveries = run.receivers * run.broadcast.events() as u64;
+        metrics.deliveries.increment(deliveries);
+        metrics.workers[self.index].deliveries.increment(deliveries);
         metrics.fan_out.record(run.began.elapsed());
         if matches!(run.broadcast.content, Content::Events(_)) {
             metrics.publish_to_write.record(run.broadcast.arrived.elapsed());

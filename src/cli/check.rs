@@ -1,0 +1,60 @@
+//! `roomcast check-config`: what is wrong with a configuration, or what a pod would do with it.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use super::{print, refuse};
+use crate::config::{self, Bind, Config, Loader, Place, Tls};
+
+/// Reads the configuration and prints what is wrong, or what a pod would do.
+pub(super) fn run(loader: &Loader) -> ExitCode {
+    match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
+        Ok((places, config)) => print(&report(&places, &config)),
+        Err(error) => refuse(&error),
+    }
+}
+
+/// What a pod would do.
+fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
+    let list = |binds: &[Bind], scheme: &str| match binds {
+        [] => "none".to_owned(),
+        binds => binds.iter().map(|bind| format!("{scheme}://{}", bind.address)).collect::<Vec<_>>().join(" "),
+    };
+    let certificate = match &config.tls {
+        None => "none".to_owned(),
+        Some(Tls::Files { cert, .. }) => cert.display().to_string(),
+        Some(Tls::Development { state_dir: Some(dir) }) => format!("made by the pod, kept in {}", dir.display()),
+        Some(Tls::Development { state_dir: None }) => "made by the pod, kept in memory".to_owned(),
+    };
+    let api_keys = match config.api_keys.len() {
+        _ if config.api_key_generated => "made by the pod".to_owned(),
+        0 => "none: the API refuses everybody".to_owned(),
+        count => count.to_string(),
+    };
+    let mut out = format!(
+        "The configuration is good.\n\n\
+         mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
+         API keys         {api_keys}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
+        if config.dev { "development" } else { "production" },
+        list(&config.listen, "https"),
+        list(&config.plain_listen, "http"),
+        list(&config.internal_listen, "http"),
+        config.anonymous,
+        config.workers,
+        config.max_connections,
+    );
+    if !places.is_empty() {
+        out.push_str("\nSet:\n");
+        for (key, place) in places {
+            let value = config.settings.get(key).unwrap_or_default();
+            out.push_str(&format!("  {key} = {value}  ({place})\n"));
+        }
+    }
+    for rule in &config.settings.policies {
+        let patterns: Vec<&str> = rule.patterns.iter().map(config::RoomPattern::as_str).collect();
+        out.push_str(&format!("  policy for {}\n", patterns.join(", ")));
+    }
+    for warning in &config.warnings {
+        out.push_str(&format!("\nWarning: {warning}\n"));
+    }
+    out
+}

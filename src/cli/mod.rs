@@ -1,0 +1,162 @@
+//! The command line: what scripts rely on, and help that teaches.
+//!
+//! Every key of the configuration is a flag of `serve` and `check-config`, made from the key's own description.
+
+mod check;
+mod flags;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Arg, Command, ValueEnum, builder::EnumValueParser, value_parser};
+use clap_complete::Shell;
+
+use crate::config::{self, ConfigError, Loader};
+use flags::{configured, loader};
+
+/// What is asked for.
+pub enum Request {
+    /// Run a pod.
+    Serve(Loader),
+    /// Say what is wrong with the configuration, or what a pod would do.
+    CheckConfig(Loader),
+    /// Print the reference.
+    DefaultConfig(Format),
+    /// Print a shell's completions.
+    Completions(Shell),
+}
+
+/// How the reference is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A configuration file.
+    Toml,
+    /// The page `docs/CONFIGURATION.md`.
+    Markdown,
+}
+
+/// Why a command line is not carried out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The command line itself, or a request for help, which clap words and prints.
+    Usage(clap::Error),
+    /// The process' environment.
+    Config(ConfigError),
+}
+
+/// The whole program: reads the command line and carries it out; `serve` runs a pod.
+pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
+    match parse(std::env::args_os()) {
+        Ok(Request::Serve(loader)) => serve(loader),
+        Ok(Request::CheckConfig(loader)) => check::run(&loader),
+        Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
+        Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
+        Ok(Request::Completions(shell)) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "roomcast", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Err(Refusal::Usage(error)) => {
+            // Help goes to stdout, errors to stderr; a closed pipe is nobody's fault.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+        Err(Refusal::Config(error)) => refuse(&error),
+    }
+}
+
+/// Reads a command line, the program's name first. Without a command it is `serve`.
+///
+/// # Errors
+/// [`Refusal`], which is also how help and version come out.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusal> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    let about_itself = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
+    if first.is_none_or(|first| first.starts_with('-')) && !about_itself {
+        args.insert(args.len().min(1), "serve".into());
+    }
+    let matches = command().try_get_matches_from(args).map_err(Refusal::Usage)?;
+    match matches.subcommand() {
+        Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
+        Some(("default-config", matches)) => {
+            Ok(Request::DefaultConfig(matches.get_one("format").copied().unwrap_or(Format::Toml)))
+        }
+        Some(("completions", matches)) => {
+            Ok(Request::Completions(matches.get_one("shell").copied().unwrap_or(Shell::Bash)))
+        }
+        Some((_, matches)) => Ok(Request::Serve(loader(matches)?)),
+        None => Err(Refusal::Usage(command().error(clap::error::ErrorKind::MissingSubcommand, "there is no command"))),
+    }
+}
+
+/// Prints why the configuration was refused.
+pub fn refuse(error: &ConfigError) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::from(2)
+}
+
+fn command() -> Command {
+    Command::new("roomcast")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A broadcast proxy: rooms over TLS WebSocket, encoded once, compressed once.")
+        .after_help(
+            "Without a command it is `serve`, and without flags that is a pod to try out on this machine.\n\n\
+             Examples:\n  \
+             roomcast                                    try it out: http://localhost:8080\n  \
+             roomcast serve --help                       every flag\n  \
+             roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
+             roomcast default-config > roomcast.toml     a configuration file to start from\n  \
+             roomcast check-config --config roomcast.toml",
+        )
+        .subcommand(configured(Command::new("serve")).about("Run a pod (the default command)").after_help(
+            "Every flag is also a variable (--max-connections: ROOMCAST_MAX_CONNECTIONS) and a key of the \
+                     configuration file (max_connections). --help shows all of them, -h the most used.\n\n\
+                     Examples:\n  \
+                     roomcast serve                              development mode: loopback only, anybody may join\n  \
+                     roomcast serve --listen :8443               the same, but reachable from other machines\n  \
+                     roomcast serve --cert tls.crt --key tls.key --anonymous --origin 'https://*.example.com'\n  \
+                     roomcast serve --dev=false --plain-listen 127.0.0.1:8080 --anonymous    behind a TLS proxy\n  \
+                     ROOMCAST_API_KEY=… roomcast serve --config roomcast.toml",
+        ))
+        .subcommand(
+            configured(Command::new("check-config"))
+                .about("Say what is wrong with a configuration, or what a pod would do with it")
+                .after_help(
+                    "Takes the flags of `serve`. Exits 0 if a pod would start, else 2.\n\n\
+                     Example:\n  roomcast check-config --config roomcast.toml",
+                ),
+        )
+        .subcommand(
+            Command::new("default-config")
+                .about("Print every key of the configuration with its default")
+                .arg(
+                    Arg::new("format")
+                        .long("format")
+                        .value_parser(EnumValueParser::<Format>::new())
+                        .default_value("toml")
+                        .help("A configuration file, or the page docs/CONFIGURATION.md"),
+                )
+                .after_help("Example:\n  roomcast default-config > roomcast.toml"),
+        )
+        .subcommand(
+            Command::new("completions")
+                .about("Print completions for a shell")
+                .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
+                .after_help("Example:\n  source <(roomcast completions bash)"),
+        )
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        // `roomcast default-config | head` is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests;
