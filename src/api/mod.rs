@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod connections;
 mod keys;
 mod ops;
 mod patience;
@@ -14,6 +15,7 @@ mod publish;
 mod rooms;
 mod router;
 mod server;
+mod stats;
 mod target;
 
 pub use answer::{ApiCode, ApiError};

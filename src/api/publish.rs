@@ -17,7 +17,7 @@ use super::{
     body::object,
 };
 use crate::{
-    broker::Broker,
+    hub::Services,
     model::{Payload, Position, Publication, Room, check_length, check_topic},
 };
 
@@ -91,9 +91,10 @@ enum Outcome<'a> {
 ///
 /// # Errors
 /// What is wrong with the body, or what the broker said.
-pub(super) async fn publish(broker: &dyn Broker, body: &[u8]) -> Result<Answer, ApiError> {
+pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
     let (room, publication) = one(body)?;
-    let position = broker.publish(&room, publication).await?;
+    let position = services.broker.publish(&room, publication).await?;
+    services.metrics.events_in.api.increment(1);
     Ok(ok(&At::from(&position)))
 }
 
@@ -101,8 +102,8 @@ pub(super) async fn publish(broker: &dyn Broker, body: &[u8]) -> Result<Answer, 
 ///
 /// # Errors
 /// What is wrong with the body; nothing is published then.
-pub(super) async fn broadcast(broker: &dyn Broker, body: &[u8]) -> Result<Answer, ApiError> {
-    let mut results = Vec::new();
+pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
+    let (broker, mut results) = (&services.broker, Vec::new());
     for (rooms, publication) in many(body)? {
         let mut rooms = rooms.iter();
         let last = rooms.next_back();
@@ -113,6 +114,7 @@ pub(super) async fn broadcast(broker: &dyn Broker, body: &[u8]) -> Result<Answer
             results.push(broker.publish(room, publication).await.map_err(ApiError::from));
         }
     }
+    services.metrics.events_in.api.increment(results.iter().filter(|result| result.is_ok()).count() as u64);
     let results: Vec<_> = results
         .iter()
         .map(|result| match result {

@@ -19,11 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     answer::{Answer, ApiCode, ApiError, with_type},
     body,
+    connections::{self, Act, to_connection, to_user},
     keys::Keyring,
     ops::{self, Readiness},
     patience::{Noting, Patience},
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
+    stats,
     target::{Query, decode},
 };
 use crate::{hub::Services, metrics::Exposition, model::Room};
@@ -49,6 +51,7 @@ struct Shared {
     metrics: Arc<Exposition>,
     keyring: Keyring,
     connections: AtomicUsize,
+    began: Instant,
 }
 
 /// One connection's place among [`MAX_CONNECTIONS`].
@@ -64,7 +67,8 @@ impl Api {
     /// An API for a pod.
     #[must_use]
     pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
-        Self(Arc::new(Shared { services, metrics, keyring: Keyring::default(), connections: AtomicUsize::new(0) }))
+        let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { services, metrics, keyring, connections, began: Instant::now() }))
     }
 
     /// Serves one listener for ever. Needs a `LocalSet`.
@@ -160,15 +164,26 @@ impl Api {
             _ => body,
         };
         match route.operation {
-            Operation::Publish => publish::publish(&*services.broker, &body).await,
-            Operation::Broadcast => publish::broadcast(&*services.broker, &body).await,
+            Operation::Publish => publish::publish(services, &body).await,
+            Operation::Broadcast => publish::broadcast(services, &body).await,
             Operation::Health => Ok(ops::health()),
             Operation::Ready => Ok(ops::ready(Readiness::of(services))),
             Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
             Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),
             Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,
             Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
-            _ => Err(ApiError::new(ApiCode::NotFound, "not yet")),
+            Operation::Rooms => rooms::list(services, &query).await,
+            Operation::Room => rooms::detail(services, &Room::parse(&segment)?).await,
+            Operation::Stats => stats::stats(services, self.0.began.elapsed()).await,
+            Operation::Connections => connections::list(services, None, &query).await,
+            Operation::User => connections::list(services, Some(&segment), &query).await,
+            Operation::Connection => connections::detail(services, &segment).await,
+            Operation::DisconnectConnection => to_connection(services, &segment, Act::disconnect(&body)?).await,
+            Operation::SubscribeConnection => to_connection(services, &segment, Act::subscribe(&body)?).await,
+            Operation::UnsubscribeConnection => to_connection(services, &segment, Act::unsubscribe(&body)?).await,
+            Operation::DisconnectUser => to_user(services, &segment, Act::disconnect(&body)?).await,
+            Operation::SubscribeUser => to_user(services, &segment, Act::subscribe(&body)?).await,
+            Operation::UnsubscribeUser => to_user(services, &segment, Act::unsubscribe(&body)?).await,
         }
     }
 }
