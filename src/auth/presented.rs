@@ -28,7 +28,8 @@ pub enum PresentError {
 /// [`PresentError`].
 pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Token>, PresentError> {
     let mut found = None;
-    let mut take = |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };
+    let mut take =
+        |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };
     for value in headers.get_all(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok().and_then(|v| v.split_once(' ')).ok_or(PresentError::NoBearer)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -73,7 +74,10 @@ mod tests {
             (vec![], Some("x=1&token=a.b-c_d")),
             (vec![], Some("token=a%2Eb-c_d")),
             (vec![("sec-websocket-protocol", "roomcast.v1, roomcast.token.a.b-c_d")], None),
-            (vec![("sec-websocket-protocol", "roomcast.v1"), ("sec-websocket-protocol", "roomcast.token.a.b-c_d")], None),
+            (
+                vec![("sec-websocket-protocol", "roomcast.v1"), ("sec-websocket-protocol", "roomcast.token.a.b-c_d")],
+                None,
+            ),
         ] {
             assert_eq!(of(&headers, query), Ok(Some("a.b-c_d".to_owned())), "{headers:?} {query:?}");
         }

@@ -18,7 +18,8 @@ section! {
     /// Where the pod listens, whom it lets in, and how large it may grow.
     pub struct General in "" {
         /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
-        /// certificate and an API key made at start, pages of this machine and anonymous clients let in.
+        /// certificate and an API key made at start, pages of this machine and anonymous clients let in, and rooms `demo:*`
+        /// to which clients may publish.
         dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if neither `cert` nor `key` is set", "true");
         /// Where clients connect over TLS.
         listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,

@@ -3,12 +3,7 @@
 //!
 //! Never part of the hot path. Always holds: an answer is at most as long as its limit, and says how much there is.
 
-use std::{
-    collections::BinaryHeap,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     Who, Worker,

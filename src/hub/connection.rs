@@ -141,14 +141,7 @@ impl Connection {
 
     /// A connection whose handshake is over.
     #[must_use]
-    pub fn new(
-        socket: Socket,
-        reader: Reader,
-        format: WireFormat,
-        session: Session,
-        seat: Seat,
-        now_ms: u64,
-    ) -> Self {
+    pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, seat: Seat, now_ms: u64) -> Self {
         Self {
             outbox: None,
             socket,

@@ -147,7 +147,17 @@ impl LocalRoom {
         }
         self.members.pin();
         let ends = self.members.groups().iter().map(super::members::Group::end).collect();
-        self.run = Some(Run { broadcast, ends, group: 0, slot: 0, frame: None, receivers: 0, bytes_plain: 0, bytes_framed: 0, began: now });
+        self.run = Some(Run {
+            broadcast,
+            ends,
+            group: 0,
+            slot: 0,
+            frame: None,
+            receivers: 0,
+            bytes_plain: 0,
+            bytes_framed: 0,
+            began: now,
+        });
     }
 
     /// Whether nobody is here or on the way.

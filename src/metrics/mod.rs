@@ -7,7 +7,9 @@ mod exposition;
 
 pub use exposition::Exposition;
 
-use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::model::Disconnect;
 
@@ -145,9 +147,7 @@ impl Metrics {
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe();
-        let handshake = |stage: &'static str, result: &'static str| {
-            counter!("roomcast_handshakes_total", "stage" => stage, "result" => result)
-        };
+        let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
         let connections = |dialect: &&str| {
@@ -246,12 +246,21 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_events_in_total", "Events published on this pod, by source: api (backends), client."),
     ("roomcast_batches_total", "Batches that left their room's owner."),
     ("roomcast_batch_events", "Events in a batch."),
-    ("roomcast_batch_wait_seconds", "From a batch's first event reaching the pod until the batch left its room's owner."),
+    (
+        "roomcast_batch_wait_seconds",
+        "From a batch's first event reaching the pod until the batch left its room's owner.",
+    ),
     ("roomcast_deliveries_total", "Events times receivers."),
     ("roomcast_frames_total", "Frames times receivers."),
-    ("roomcast_sent_bytes_total", "Bytes of frames times receivers, plain before and framed after compression, below TLS."),
+    (
+        "roomcast_sent_bytes_total",
+        "Bytes of frames times receivers, plain before and framed after compression, below TLS.",
+    ),
     ("roomcast_encoded_bytes_total", "Bytes of frames, each once, plain before and framed after compression."),
-    ("roomcast_publish_to_write_seconds", "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included."),
+    (
+        "roomcast_publish_to_write_seconds",
+        "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
+    ),
     ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
     ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
@@ -265,15 +274,26 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_internal_refused_total", "Connections to the internal listener that were refused, because there were as many as may be."),
     ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
     ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
-    ("roomcast_certificate_broken", "1 while the certificate's newest file is unusable and the one before it is served."),
+    (
+        "roomcast_certificate_broken",
+        "1 while the certificate's newest file is unusable and the one before it is served.",
+    ),
     ("roomcast_build_info", "1, with the version and the allocator."),
 ];
 
 fn describe() {
     for (name, says) in DESCRIPTIONS {
-        let unit = if name.contains("_seconds") { Unit::Seconds } else if name.contains("_bytes") { Unit::Bytes } else { Unit::Count };
+        let unit = if name.contains("_seconds") {
+            Unit::Seconds
+        } else if name.contains("_bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
+        };
         match *name {
-            "roomcast_batch_events" | "roomcast_batch_wait_seconds" | "roomcast_publish_to_write_seconds"
+            "roomcast_batch_events"
+            | "roomcast_batch_wait_seconds"
+            | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
             name if name.ends_with("_total") && name != "roomcast_worker_cpu_seconds_total" => {
                 describe_counter!(name, unit, *says);
