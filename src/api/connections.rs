@@ -59,7 +59,8 @@ struct Joined<'a> {
 
 impl<'a> From<&'a ConnectionDetail> for Detail<'a> {
     fn from(detail: &'a ConnectionDetail) -> Self {
-        let joined = |(room, position): &'a (Room, Option<Position>)| Joined { room, position: position.as_ref().map(At::from) };
+        let joined =
+            |(room, position): &'a (Room, Option<Position>)| Joined { room, position: position.as_ref().map(At::from) };
         Self {
             id: detail.id.to_string(),
             user: detail.user.as_deref(),
@@ -180,9 +181,8 @@ struct Affected {
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
     let name = parse(id)?;
     let (who, act) = (Who::Connection(name), Arc::new(act));
-    let done = services.links.ask_all(move |worker| {
-        worker.connection_census(name).is_some().then(|| act.apply(worker, &who))
-    });
+    let done =
+        services.links.ask_all(move |worker| worker.connection_census(name).is_some().then(|| act.apply(worker, &who)));
     let connections = done.await?.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
     Ok(ok(&Affected { connections }))
 }

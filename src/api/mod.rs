@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod connections;
+mod document;
 mod keys;
 mod ops;
 mod patience;

@@ -64,6 +64,13 @@ pub(super) async fn list(services: &Services, query: &Query) -> Result<Answer, A
     Ok(ok(&Body { rooms, next }))
 }
 
+/// Where a room's log ends.
+async fn end(services: &Services, room: &Room) -> Result<Position, ApiError> {
+    let query = HistoryQuery { since: None, until: None, max_events: 0, max_bytes: 0 };
+    let History { epoch, end, .. } = services.broker.history(room, query).await?;
+    Ok(Position::new(epoch, end))
+}
+
 /// What of a policy says how to deal with a room.
 #[derive(Serialize)]
 struct Rules {
@@ -106,9 +113,7 @@ pub(super) async fn detail(services: &Services, room: &Room) -> Result<Answer, A
     let asked = room.clone();
     let details = services.links.ask_all(move |worker| worker.room_census(&asked)).await?;
     let members = details.into_iter().flatten().map(|detail| detail.members).sum();
-    let query = HistoryQuery { since: None, until: None, max_events: 0, max_bytes: 0 };
-    let History { epoch, end, .. } = services.broker.history(room, query).await?;
-    let position = Position::new(epoch, end);
+    let position = end(services, room).await?;
     let policy = Rules::from(&*services.policy(room));
     Ok(ok(&Body { room, members, position: At::from(&position), policy }))
 }
@@ -168,13 +173,9 @@ pub(super) async fn history(services: &Services, room: &Room, query: &Query) -> 
         return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no history")));
     }
     let since = match (query.text("epoch"), query.number("offset", 0..=MAX_OFFSET)?) {
-        (Some(epoch), Some(offset)) => Some(Since { epoch: Epoch::new(epoch), offset }),
         (None, None) => None,
-        _ => {
-            return Err(ApiError::bad_request(
-                "a position is `epoch` and `offset`, both; without it the newest events come",
-            ));
-        }
+        (None, Some(offset)) => Some(Since { epoch: end(services, room).await?.epoch, offset }),
+        (Some(epoch), offset) => Some(Since { epoch: Epoch::new(epoch), offset: offset.unwrap_or(0) }),
     };
     let max_events = query.number("limit", 0..=MAX_EVENTS)?.unwrap_or(MAX_EVENTS);
     let query = HistoryQuery { since, until: None, max_events, max_bytes: MAX_EVENT_BYTES };

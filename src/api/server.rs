@@ -20,6 +20,7 @@ use super::{
     answer::{Answer, ApiCode, ApiError, with_type},
     body,
     connections::{self, Act, to_connection, to_user},
+    document::OPENAPI,
     keys::Keyring,
     ops::{self, Readiness},
     patience::{Noting, Patience},
@@ -38,9 +39,6 @@ const MAX_BUFFER: usize = 64 * 1024;
 
 /// How often refused connections are logged.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-
-/// The description of the API, OpenAPI 3.1.
-const OPENAPI: &[u8] = include_bytes!("openapi.json");
 
 /// The API of a pod.
 #[derive(Clone)]

@@ -271,7 +271,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
     ("roomcast_messages_in_total", "Messages of clients."),
     ("roomcast_accept_errors_total", "Failed accept calls."),
-    ("roomcast_internal_refused_total", "Connections to the internal listener that were refused, because there were as many as may be."),
+    (
+        "roomcast_internal_refused_total",
+        "Connections to the internal listener that were refused, because there were as many as may be.",
+    ),
     ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
     ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
     (
