@@ -169,15 +169,16 @@ pub(super) async fn history(services: &Services, room: &Room, query: &Query) -> 
         complete: bool,
         events: Vec<Past<'a>>,
     }
+    let (epoch, offset) = (query.text("epoch"), query.number("offset", 0..=MAX_OFFSET)?);
+    let max_events = query.number("limit", 0..=MAX_EVENTS)?.unwrap_or(MAX_EVENTS);
     if services.policy(room).history_size == 0 {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no history")));
     }
-    let since = match (query.text("epoch"), query.number("offset", 0..=MAX_OFFSET)?) {
+    let since = match (epoch, offset) {
         (None, None) => None,
         (None, Some(offset)) => Some(Since { epoch: end(services, room).await?.epoch, offset }),
         (Some(epoch), offset) => Some(Since { epoch: Epoch::new(epoch), offset: offset.unwrap_or(0) }),
     };
-    let max_events = query.number("limit", 0..=MAX_EVENTS)?.unwrap_or(MAX_EVENTS);
     let query = HistoryQuery { since, until: None, max_events, max_bytes: MAX_EVENT_BYTES };
     let History { epoch, after, offset, end, complete, events } = services.broker.history(room, query).await?;
     let events = events.iter().map(|event| Past::from(&**event)).collect();
@@ -192,10 +193,10 @@ pub(super) async fn presence(services: &Services, room: &Room, query: &Query) ->
         members: &'a [Member],
         total: usize,
     }
+    let limit = query.number("limit", 0..=MAX_MEMBERS)?.unwrap_or(MAX_MEMBERS);
     if services.policy(room).presence == PresenceMode::Off {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("presence is switched off for {room}")));
     }
-    let limit = query.number("limit", 0..=MAX_MEMBERS)?.unwrap_or(MAX_MEMBERS);
     let list = services.presence.list(room, limit).await?;
     Ok(ok(&Body { room, members: &list.members, total: list.total }))
 }
