@@ -1,8 +1,9 @@
 //! What probes and monitoring ask: `/health`, `/ready`, `/metrics`.
 
 use http::StatusCode;
+use serde::Serialize;
 
-use super::answer::{Answer, json, with_type};
+use super::answer::{Answer, json, ok, with_type};
 use crate::hub::Services;
 
 /// Whether new clients should be sent to this pod.
@@ -10,6 +11,8 @@ use crate::hub::Services;
 pub enum Readiness {
     /// They should.
     Ready,
+    /// It cannot judge tokens yet: their keys were never fetched.
+    Starting,
     /// It goes away.
     Draining,
     /// It holds as much as it may.
@@ -22,6 +25,7 @@ impl Readiness {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
+            Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
         }
@@ -33,6 +37,8 @@ impl Readiness {
         let full = services.gate.connections() >= services.config.load().max_connections;
         if services.gate.is_draining() {
             Self::Draining
+        } else if !services.authority.is_ready() {
+            Self::Starting
         } else if full || services.budget.is_spent() {
             Self::Overloaded
         } else {
@@ -41,17 +47,22 @@ impl Readiness {
     }
 }
 
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
 /// `/health`: the process answers.
 #[must_use]
 pub fn health() -> Answer {
-    json(StatusCode::OK, r#"{"status":"ok"}"#.into())
+    ok(&Status { status: "ok" })
 }
 
 /// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
     let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, serde_json::json!({ "status": readiness.as_str() }).to_string())
+    json(status, &Status { status: readiness.as_str() })
 }
 
 /// `/metrics`, in the text format of Prometheus (version 0.0.4).

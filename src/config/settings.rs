@@ -66,7 +66,7 @@ section! {
 }
 
 section! {
-    /// What one connection may do. Clients are told of these in `welcome`.
+    /// What one connection may do. Clients are told of some of these in `welcome`.
     pub struct Limits in "limits" {
         /// The largest message of a client, after decompression. A larger one closes the connection with 1009.
         max_message: usize = 64 * KIB, Bytes(KIB..=64 * MIB), live;
@@ -84,6 +84,8 @@ section! {
         max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
         /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.
         send_queue: usize = MIB, Bytes(4 * KIB..=GIB), live;
+        /// The largest body of an API call on the internal listener; a larger one is answered with 413.
+        api_body: usize = MIB, Bytes(KIB..=64 * MIB), live;
     }
 }
 
