@@ -4,6 +4,7 @@
 
 mod check;
 mod flags;
+mod token;
 
 use std::{
     ffi::OsString,
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 
 use crate::config::{self, ConfigError, Loader};
 use flags::{configured, loader};
+pub use token::{Make, Task};
 
 /// What is asked for.
 pub enum Request {
@@ -25,6 +27,8 @@ pub enum Request {
     CheckConfig(Loader),
     /// Print the reference.
     DefaultConfig(Format),
+    /// Make or check a token.
+    Token(Task),
     /// Print a shell's completions.
     Completions(Shell),
 }
@@ -52,6 +56,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
     match parse(std::env::args_os()) {
         Ok(Request::Serve(loader)) => serve(loader),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
+        Ok(Request::Token(task)) => token::run(&task),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
         Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
         Ok(Request::Completions(shell)) => {
@@ -85,12 +90,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusa
         Some(("default-config", matches)) => {
             Ok(Request::DefaultConfig(matches.get_one("format").copied().unwrap_or(Format::Toml)))
         }
+        Some(("token", matches)) => match token::task(matches)? {
+            Some(task) => Ok(Request::Token(task)),
+            None => Err(Refusal::Usage(no_command())),
+        },
         Some(("completions", matches)) => {
             Ok(Request::Completions(matches.get_one("shell").copied().unwrap_or(Shell::Bash)))
         }
         Some((_, matches)) => Ok(Request::Serve(loader(matches)?)),
-        None => Err(Refusal::Usage(command().error(clap::error::ErrorKind::MissingSubcommand, "there is no command"))),
+        None => Err(Refusal::Usage(no_command())),
     }
+}
+
+fn no_command() -> clap::Error {
+    command().error(clap::error::ErrorKind::MissingSubcommand, "there is no command")
 }
 
 /// Prints why the configuration was refused.
@@ -110,7 +123,8 @@ fn command() -> Command {
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
              roomcast default-config > roomcast.toml     a configuration file to start from\n  \
-             roomcast check-config --config roomcast.toml",
+             roomcast check-config --config roomcast.toml\n  \
+             roomcast token make --user ann              a token to connect with",
         )
         .subcommand(configured(Command::new("serve")).about("Run a pod (the default command)").after_help(
             "Every flag is also a variable (--max-connections: ROOMCAST_MAX_CONNECTIONS) and a key of the \
@@ -130,6 +144,7 @@ fn command() -> Command {
                      Example:\n  roomcast check-config --config roomcast.toml",
                 ),
         )
+        .subcommand(token::command())
         .subcommand(
             Command::new("default-config")
                 .about("Print every key of the configuration with its default")
