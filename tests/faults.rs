@@ -47,7 +47,7 @@ impl Dialect for Faulty {
 #[tokio::test]
 async fn a_panic_in_one_connection_closes_that_connection() {
     let settings = settings(|settings| settings.general.workers = Some(1));
-    let pod = Pod::start_with(config(settings), Dialects::new(vec![Box::new(Faulty)])).unwrap();
+    let pod = Pod::start_with(config(settings), Dialects::new(vec![("faulty".into(), Box::new(Faulty))])).unwrap();
     let address = pod.addresses().plain[0];
     let (mut bad, mut good) = (Client::connect(address).await, Client::connect(address).await);
     bad.subscribe("shared:1").await;
@@ -65,7 +65,7 @@ async fn a_panic_in_one_connection_closes_that_connection() {
 #[tokio::test]
 async fn a_panic_in_a_fan_out_costs_no_other_room_anything() {
     let settings = settings(|settings| settings.general.workers = Some(1));
-    let pod = Pod::start_with(config(settings), Dialects::new(vec![Box::new(Faulty)])).unwrap();
+    let pod = Pod::start_with(config(settings), Dialects::new(vec![("faulty".into(), Box::new(Faulty))])).unwrap();
     let address = pod.addresses().plain[0];
     let (mut bad, mut good) = (Client::connect(address).await, Client::connect(address).await);
     bad.subscribe("panic:1").await;

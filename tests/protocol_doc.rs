@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use roomcast::{
     model::{
         Batch, CommandId, Disconnect, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList,
-        Reconnect, Reply, Retained, Room,
+        Reconnect, Reply, Retained, Room, Stats,
     },
     protocol::{Dialect, Message, Messages, Native, PresenceChange},
 };
@@ -62,7 +62,8 @@ fn every_client_example_is_understood() {
         assert!(request.id.is_some(), "an example without an id: {text}");
         kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
     }
-    let commands = ["ack", "connect", "history", "ping", "presence", "publish", "refresh", "subscribe", "unsubscribe"];
+    let commands =
+        ["ack", "connect", "history", "ping", "presence", "publish", "refresh", "stats", "subscribe", "unsubscribe"];
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), commands);
 }
 
@@ -93,6 +94,7 @@ fn every_server_example_is_what_the_encoder_writes() {
         "presence",
         "published",
         "reconnect",
+        "stats",
         "subscribed",
         "unsubscribed",
         "welcome",
@@ -128,6 +130,17 @@ struct Example<'a> {
     total: Option<usize>,
     after_ms: Option<u64>,
     expires_at: Option<u64>,
+    transport: Option<String>,
+    dialect: Option<String>,
+    tls: Option<bool>,
+    compression: Option<String>,
+    connected_ms: Option<u64>,
+    rooms: Option<usize>,
+    messages_in: Option<u32>,
+    bytes_in: Option<u64>,
+    frames_out: Option<u32>,
+    bytes_out: Option<u64>,
+    bytes_plain: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +204,19 @@ impl Example<'_> {
             },
             "done" => Reply::Done { expires_at: self.expires_at },
             "pong" => Reply::Pong,
+            "stats" => Reply::Stats(Stats {
+                transport: one_of(&["websocket"], self.transport.as_deref().unwrap()),
+                dialect: self.dialect.as_deref().unwrap().into(),
+                tls: self.tls.unwrap(),
+                compression: self.compression.as_deref().map(|text| one_of(&["permessage-deflate"], text)),
+                connected_ms: self.connected_ms.unwrap(),
+                rooms: self.rooms.unwrap(),
+                messages_in: self.messages_in.unwrap(),
+                bytes_in: self.bytes_in.unwrap(),
+                frames_out: self.frames_out.unwrap(),
+                bytes_out: self.bytes_out.unwrap(),
+                bytes_plain: self.bytes_plain.unwrap(),
+            }),
             "reconnect" => Reply::Reconnect { after_ms: self.after_ms.unwrap() },
             "error" => Reply::Error {
                 code: error_code(self.code.as_deref().unwrap()),
@@ -276,6 +302,10 @@ fn binary(data64: &str) -> Payload {
         roomcast::model::Command::Publish { payload, .. } => payload,
         other => panic!("{other:?}"),
     }
+}
+
+fn one_of(known: &[&'static str], text: &str) -> &'static str {
+    known.iter().find(|word| **word == text).unwrap_or_else(|| panic!("{text} is none of {known:?}"))
 }
 
 fn error_code(text: &str) -> ErrorCode {

@@ -212,7 +212,7 @@ async fn a_thousand_others_do_not_notice_one_that_stops() {
     round().await;
     let beside = round().await;
     // The slack is for a machine that does something else meanwhile; a pod that waits for the slow one takes seconds.
-    let slack = std::time::Duration::from_millis(100);
+    let slack = std::time::Duration::from_secs(1);
     assert!(beside[58] < 2 * before[58] + slack, "p99 {:?} beside, {:?} before", beside[58], before[58]);
     assert!(pod.services().budget.held() <= 2 * 256 * 1024, "held {}", pod.services().budget.held());
     let (mut position, last) = (joined, 180);

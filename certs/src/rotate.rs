@@ -169,6 +169,12 @@ impl Rotation {
         self.kept.as_ref()
     }
 
+    /// From when the certificate in use is valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.current.load().not_before()
+    }
+
     /// Until when the certificate in use is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {

@@ -7,7 +7,6 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     ops::{self, Readiness},
     publish::{Keys, publish},
 };
-use crate::hub::Services;
+use crate::{hub::Services, metrics::Exposition};
 
 /// The largest body.
 const MAX_BODY: usize = 1024 * 1024;
@@ -30,13 +29,13 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Api {
     services: Arc<Services>,
-    metrics: PrometheusHandle,
+    metrics: Arc<Exposition>,
 }
 
 impl Api {
     /// An API for a pod.
     #[must_use]
-    pub fn new(services: Arc<Services>, metrics: PrometheusHandle) -> Self {
+    pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
         Self { services, metrics }
     }
 

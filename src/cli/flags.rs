@@ -22,16 +22,12 @@ pub(super) fn loader(matches: &ArgMatches) -> Result<Loader, Refusal> {
 
 /// Adds the flags of all keys.
 pub(super) fn configured(command: Command) -> Command {
-    config::keys().iter().fold(command.arg(config_file()), |command, key| command.arg(flag(key)))
-}
-
-/// The flag that names the configuration file.
-pub(super) fn config_file() -> Arg {
-    Arg::new("config")
+    let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("The configuration file (TOML) [variable: ROOMCAST_CONFIG]")
+        .help("The configuration file (TOML) [variable: ROOMCAST_CONFIG]");
+    config::keys().iter().fold(command.arg(config), |command, key| command.arg(flag(key)))
 }
 
 fn flag(key: &Key) -> Arg {

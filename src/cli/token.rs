@@ -11,13 +11,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 use serde_json::{Value, json};
 
 use super::{
     Refusal,
-    flags::{config_file, configured, loader},
-    print, refuse,
+    flags::{configured, loader},
+    print, refuse, runtime,
 };
 use crate::{
     auth::{Authority, Claims, SigningKey, TokenError},
@@ -42,59 +42,47 @@ pub enum Task {
 }
 
 /// A token to make.
+#[derive(Args)]
 pub struct Make {
-    loader: Loader,
-    key: Key,
-    key_id: Option<String>,
+    /// Whose it is
+    #[arg(long, value_name = "NAME")]
     user: String,
+    /// A room that it names, or several with `*`; can be repeated
+    #[arg(long = "room", value_name = "PATTERN")]
     rooms: Vec<String>,
+    /// What may be done in these rooms; can be repeated
+    #[arg(long = "right", value_name = "RIGHT", value_parser = ["join", "publish"], default_value = "join", requires = "rooms")]
     rights: Vec<String>,
+    /// When it ends: 90s, 5m, 1h, 7d from now
+    #[arg(long, value_name = "TIME", value_parser = expires, default_value = "1h")]
     expires: Duration,
+    /// Its `iss` [default: tokens.issuer]
+    #[arg(long, value_name = "TEXT")]
     issuer: Option<String>,
+    /// Its `aud`; can be repeated [default: the first of tokens.audiences]
+    #[arg(long = "audience", value_name = "TEXT")]
     audiences: Vec<String>,
-}
-
-/// What it is signed with.
-enum Key {
-    Configured,
-    Secret(String),
-    SecretFile(PathBuf),
-    Private(PathBuf),
+    /// Its `kid`, where the pod has several keys in a set
+    #[arg(long, value_name = "TEXT")]
+    key_id: Option<String>,
+    /// Sign with this secret; as a flag, other users of this machine can see it
+    #[arg(long, value_name = "SECRET", group = "key")]
+    hmac_secret: Option<String>,
+    /// Sign with the secret in this file, `-` for stdin
+    #[arg(long, value_name = "FILE", group = "key")]
+    hmac_secret_file: Option<PathBuf>,
+    /// Sign with this private key (PEM: RSA, P-256, P-384, P-521 or Ed25519), `-` for stdin
+    #[arg(long, value_name = "FILE", group = "key")]
+    private_key: Option<PathBuf>,
+    /// The configuration file (TOML) [variable: ROOMCAST_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// The command and its flags.
 pub(super) fn command() -> Command {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let file = |name, help| arg(name, "FILE", help).value_parser(value_parser!(PathBuf));
-    let make = Command::new("make")
-        .about("Print a token that a pod with the same keys takes")
-        .arg(arg("user", "NAME", "Whose it is").required(true))
-        .arg(
-            arg("room", "PATTERN", "A room that it names, or several with `*`; can be repeated")
-                .action(ArgAction::Append),
-        )
-        .arg(
-            arg("right", "RIGHT", "What may be done in these rooms; can be repeated")
-                .value_parser(["join", "publish"])
-                .action(ArgAction::Append)
-                .default_value("join")
-                .requires("room"),
-        )
-        .arg(arg("expires", "TIME", "When it ends: 90s, 5m, 1h, 7d from now").value_parser(expires).default_value("1h"))
-        .arg(arg("issuer", "TEXT", "Its `iss` [default: tokens.issuer]"))
-        .arg(arg("audience", "TEXT", "Its `aud` [default: the first of tokens.audiences]").action(ArgAction::Append))
-        .arg(arg("key-id", "TEXT", "Its `kid`, where the pod has several keys in a set"))
-        .arg(arg("hmac-secret", "SECRET", "Sign with this secret; every user of this machine can see it meanwhile"))
-        .arg(file("hmac-secret-file", "Sign with the secret in this file, `-` for stdin"))
-        .arg(file(
-            "private-key",
-            "Sign with this private key (PEM: RSA, P-256, P-384, P-521 or Ed25519), `-` for stdin",
-        ))
-        .group(ArgGroup::new("key").args(["hmac-secret", "hmac-secret-file", "private-key"]))
-        .arg(config_file())
-        .after_help(
+    let make =
+        Make::augment_args(Command::new("make")).about("Print a token that a pod with the same keys takes").after_help(
             "Without a key it signs with the first of `tokens.hmac_secrets`, as the pod's configuration has it: in the \
              file, or in ROOMCAST_TOKENS_HMAC_SECRETS.\n\n\
              A secret in a flag is in the list of processes and in the shell's history: give it in the environment or \
@@ -124,65 +112,45 @@ pub(super) fn command() -> Command {
         .subcommand(check)
 }
 
-/// What the command line asks for.
-pub(super) fn task(matches: &ArgMatches) -> Result<Option<Task>, Refusal> {
-    match matches.subcommand() {
-        Some(("make", matches)) => make_task(matches).map(Some),
-        Some(("check", matches)) => {
-            let token = matches.get_one::<String>("token").cloned().unwrap_or_default();
-            Ok(Some(Task::Check(loader(matches)?, token)))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn make_task(matches: &ArgMatches) -> Result<Task, Refusal> {
-    let text = |name| matches.get_one::<String>(name).cloned();
-    let texts = |name| matches.get_many::<String>(name).into_iter().flatten().cloned().collect();
-    let path = |name| matches.get_one::<PathBuf>(name).cloned();
-    let key = if let Some(secret) = text("hmac-secret") {
-        Key::Secret(secret)
-    } else if let Some(file) = path("hmac-secret-file") {
-        Key::SecretFile(file)
-    } else {
-        path("private-key").map_or(Key::Configured, Key::Private)
-    };
-    Ok(Task::Make(Box::new(Make {
-        loader: Loader::new(Flags::new(), path("config")).map_err(Refusal::Config)?,
-        key,
-        key_id: text("key-id"),
-        user: text("user").unwrap_or_default(),
-        rooms: texts("room"),
-        rights: texts("right"),
-        expires: matches.get_one::<Duration>("expires").copied().unwrap_or(Duration::from_secs(3600)),
-        issuer: text("issuer"),
-        audiences: texts("audience"),
-    })))
-}
-
 fn expires(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400))
 }
 
-/// Carries it out.
-pub(super) fn run(task: &Task) -> ExitCode {
-    let loader = match task {
-        Task::Make(make) => &make.loader,
-        Task::Check(loader, _) => loader,
-    };
-    let settings = match loader.merged() {
-        Ok(merged) => merged.settings.tokens,
-        Err(error) => return refuse(&error),
-    };
-    match task {
-        Task::Make(task) => match make(task, &settings, SystemTime::now()) {
-            Ok(token) => print(&format!("{token}\n")),
-            Err(why) => fail(&why, 2),
-        },
-        Task::Check(_, token) => match check(token, &settings, SystemTime::now()) {
-            Ok(report) => print(&report),
-            Err(why) => fail(&why, 1),
-        },
+impl Task {
+    /// What the command line asks for.
+    pub(super) fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Refusal> {
+        match matches.subcommand() {
+            Some(("check", matches)) => {
+                let token = matches.get_one::<String>("token").cloned().unwrap_or_default();
+                Ok(Self::Check(loader(matches)?, token))
+            }
+            Some((_, matches)) => Ok(Self::Make(Box::new(Make::from_arg_matches(matches).map_err(Refusal::Usage)?))),
+            None => Err(Refusal::Usage(command().error(ErrorKind::MissingSubcommand, "there is no command"))),
+        }
+    }
+
+    /// Carries it out.
+    pub(super) fn run(&self) -> ExitCode {
+        let settings = |loader: &Loader| loader.merged().map(|merged| merged.settings.tokens);
+        match self {
+            Self::Make(make) => {
+                let loader = Loader::new(Flags::new(), make.config.clone());
+                match loader.and_then(|loader| settings(&loader)) {
+                    Ok(settings) => match make.token(&settings, SystemTime::now()) {
+                        Ok(token) => print(&format!("{token}\n")),
+                        Err(why) => fail(&why, 2),
+                    },
+                    Err(error) => refuse(&error),
+                }
+            }
+            Self::Check(loader, token) => match settings(loader) {
+                Ok(settings) => match check(token, &settings, SystemTime::now()) {
+                    Ok(report) => print(&report),
+                    Err(why) => fail(&why, 1),
+                },
+                Err(error) => refuse(&error),
+            },
+        }
     }
 }
 
@@ -191,51 +159,50 @@ fn fail(why: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn make(task: &Make, settings: &TokenSettings, now: SystemTime) -> Result<String, String> {
-    let key = signing_key(&task.key, settings)?;
-    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut claims = json!({"iat": seconds, "exp": seconds + task.expires.as_secs()});
-    let mut put = |name: &str, value: Value| claims[name] = value;
-    put(settings.user_claims.first().map_or("sub", String::as_str), task.user.as_str().into());
-    if let Some(issuer) = task.issuer.as_ref().or(settings.issuer.as_ref()) {
-        put("iss", issuer.as_str().into());
-    }
-    match (task.audiences.as_slice(), settings.audiences.first()) {
-        ([], None) => {}
-        ([], Some(first)) => put("aud", first.as_str().into()),
-        ([one], _) => put("aud", one.as_str().into()),
-        (several, _) => put("aud", several.into()),
-    }
-    if !task.rooms.is_empty() {
-        let entry = |room: &String| match task.rights.as_slice() {
-            [right] if right == "join" => json!(room),
-            rights => json!({"room": room, "rights": rights}),
-        };
-        put(&settings.rooms_claim, task.rooms.iter().map(entry).collect());
-    }
-    key.token(&claims, task.key_id.as_deref()).map_err(|_| "the system gives no random numbers".to_owned())
-}
-
-fn signing_key(key: &Key, settings: &TokenSettings) -> Result<SigningKey, String> {
-    let secret = |text: &str, from: &str| {
-        let short = || {
-            let (has, min) = (text.len(), HmacSecret::MIN_BYTES);
-            format!("{from}: the secret has {has} bytes, and HS256 needs at least {min} (RFC 7518 section 3.2)")
-        };
-        HmacSecret::new(text).map(|secret| SigningKey::secret(&secret)).ok_or_else(short)
-    };
-    match key {
-        Key::Configured => match settings.hmac_secrets.first() {
-            Some(first) => Ok(SigningKey::secret(first)),
-            None => Err(format!("there is no key to sign with; {NO_KEY}")),
-        },
-        Key::Secret(text) => secret(text, "--hmac-secret"),
-        Key::SecretFile(file) => {
-            let text = read(file)?;
-            secret(text.trim_end_matches(['\r', '\n']), &file.display().to_string())
+impl Make {
+    fn token(&self, settings: &TokenSettings, now: SystemTime) -> Result<String, String> {
+        let key = self.signing_key(settings)?;
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut claims = json!({"iat": seconds, "exp": seconds + self.expires.as_secs()});
+        let mut put = |name: &str, value: Value| claims[name] = value;
+        put(settings.user_claims.first().map_or("sub", String::as_str), self.user.as_str().into());
+        if let Some(issuer) = self.issuer.as_ref().or(settings.issuer.as_ref()) {
+            put("iss", issuer.as_str().into());
         }
-        Key::Private(file) => {
+        match (self.audiences.as_slice(), settings.audiences.first()) {
+            ([], None) => {}
+            ([], Some(first)) => put("aud", first.as_str().into()),
+            ([one], _) => put("aud", one.as_str().into()),
+            (several, _) => put("aud", several.into()),
+        }
+        if !self.rooms.is_empty() {
+            let entry = |room: &String| match self.rights.as_slice() {
+                [right] if right == "join" => json!(room),
+                rights => json!({"room": room, "rights": rights}),
+            };
+            put(&settings.rooms_claim, self.rooms.iter().map(entry).collect());
+        }
+        key.token(&claims, self.key_id.as_deref()).map_err(|_| "the system gives no random numbers".to_owned())
+    }
+
+    fn signing_key(&self, settings: &TokenSettings) -> Result<SigningKey, String> {
+        let secret = |text: &str, from: &str| {
+            let short = || {
+                let (has, min) = (text.len(), HmacSecret::MIN_BYTES);
+                format!("{from}: the secret has {has} bytes, and HS256 needs at least {min} (RFC 7518 section 3.2)")
+            };
+            HmacSecret::new(text).map(|secret| SigningKey::secret(&secret)).ok_or_else(short)
+        };
+        if let Some(text) = &self.hmac_secret {
+            secret(text, "--hmac-secret")
+        } else if let Some(file) = &self.hmac_secret_file {
+            secret(read(file)?.trim_end_matches(['\r', '\n']), &file.display().to_string())
+        } else if let Some(file) = &self.private_key {
             SigningKey::pem(read(file)?.as_bytes()).map_err(|error| format!("{}: {error}", file.display()))
+        } else if let Some(first) = settings.hmac_secrets.first() {
+            Ok(SigningKey::secret(first))
+        } else {
+            Err(format!("there is no key to sign with; {NO_KEY}"))
         }
     }
 }
@@ -269,9 +236,7 @@ fn check(token: &str, settings: &TokenSettings, now: SystemTime) -> Result<Strin
         .without_time()
         .with_ansi(false)
         .try_init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let verdict = runtime.block_on(async {
+    let verdict = runtime()?.block_on(async {
         tokio::spawn(Arc::clone(&authority).run());
         authority.verify(&Token::new(token.trim()), now).await
     });

@@ -153,6 +153,11 @@ describe!(Policy in "default_policy",
     join = Choice(ACCESS), live;
     /// Which clients may publish; backends always can, over the API.
     publish = Choice(ACCESS), live;
+    /// How many events a second one client may publish for long. Above it a publish is refused with `rate_limited`; who
+    /// goes on is closed with 4029.
+    publish_per_second = Count(1..=100_000), live;
+    /// How many events one client may publish at once.
+    publish_burst = Count(1..=100_000), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// What happens to a client that does not keep up: it misses events and is told so with a `gap`, it gets only the

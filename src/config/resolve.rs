@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use globset::GlobMatcher;
+
 use super::{
     address::{Bind, ListenAddress},
     api_key::ApiKey,
     origins::{OriginPattern, Origins},
-    policies::Policies,
+    policies::{Policies, RoomPattern},
     settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
 };
-use crate::model::Access;
+use crate::model::{Access, Policy, PresenceMode};
 
 /// Files that a pod has open beside its connections: listeners, logs, the API's own connections.
 const RESERVED_FILES: u64 = 256;
@@ -254,11 +256,15 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if !missing.is_empty() {
         return Err(missing);
     }
-    let rules = settings
+    let mut rules: Vec<_> = settings
         .policies
         .iter()
-        .map(|rule| (rule.patterns.iter().map(|pattern| pattern.matcher().clone()).collect(), rule.policy.clone()));
-    let policies = Policies::new(rules.collect(), settings.default_policy.clone());
+        .map(|rule| (rule.patterns.iter().map(|pattern| pattern.matcher().clone()).collect(), rule.policy.clone()))
+        .collect();
+    if dev {
+        rules.extend(demo_rules(&settings.default_policy));
+    }
+    let policies = Policies::new(rules, settings.default_policy.clone());
     warnings.extend(tokens(&settings.tokens, &policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };
     let seconds = std::time::Duration::from_secs;
@@ -291,6 +297,22 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         warnings,
         settings,
     })
+}
+
+/// Rooms in which development mode lets clients do everything, for the page: `demo:batch…` waits for company, the others
+/// do not. Behind all other rules.
+fn demo_rules(default: &Policy) -> Vec<(Vec<GlobMatcher>, Policy)> {
+    let demo = Policy {
+        join: Access::Anyone,
+        publish: Access::Anyone,
+        publish_per_second: 1_000,
+        publish_burst: 1_000,
+        presence: PresenceMode::Events,
+        ..default.clone()
+    };
+    let batched = Policy { batch_window: std::time::Duration::from_millis(250), ..demo.clone() };
+    let rule = |pattern, policy| Some((vec![RoomPattern::parse(pattern).ok()?.matcher().clone()], policy));
+    [rule("demo:batch*", batched), rule("demo:*", demo)].into_iter().flatten().collect()
 }
 
 /// What is allowed in `[tokens]`, but probably not meant.

@@ -19,7 +19,8 @@ section! {
     /// Where the pod listens, whom it lets in, and how large it may grow.
     pub struct General in "" {
         /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
-        /// certificate and an API key made at start, pages of this machine and anonymous clients let in.
+        /// certificate and an API key made at start, pages of this machine and anonymous clients let in, and rooms `demo:*`
+        /// to which clients may publish.
         dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if neither `cert` nor `key` is set", "true");
         /// Where clients connect over TLS.
         listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
@@ -57,7 +58,7 @@ section! {
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// The least important log lines that are written.
-        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), restart;
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
     }
 }
 
@@ -90,6 +91,8 @@ section! {
         tls: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// For a request head, from its first byte or the end of the TLS handshake.
         head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
+        /// For the first `connect` of a client whose request had no token, where one is needed.
+        connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// After a ping, for any byte from the client.
@@ -170,7 +173,8 @@ section! {
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
         /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
         rooms_claim: String = "rooms".to_owned(), Text, live;
-        /// The room that is a user's own, for policies whose `join` or `publish` is `owner`.
+        /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
+        /// or `publish` is `owner` let only that user in.
         personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
     }
 }

@@ -33,18 +33,21 @@ impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         for SubscribeTo { room, since } in rooms {
-            if let Err((code, message)) = self.begin_subscription(key, &room, since, id) {
+            if let Err((code, message)) = self.enter_room(key, &room, since, id, false) {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
             }
         }
     }
 
-    fn begin_subscription(
+    /// Begins a subscription. `given`: the pod puts the connection there, unasked and whatever the policy says of who may
+    /// join.
+    pub(super) fn enter_room(
         &mut self,
         key: Key,
         room: &Room,
         since: Option<Since>,
         id: Option<&CommandId>,
+        given: bool,
     ) -> Result<(), (ErrorCode, String)> {
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
@@ -57,18 +60,24 @@ impl Worker {
         if connection.state != State::Open {
             return Ok(());
         }
-        if connection.subscriptions.iter().any(|s| Some(s.room) == known) {
-            return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
+        if let Some(at) = connection.subscriptions.iter().position(|s| Some(s.room) == known) {
+            if given || !connection.subscriptions[at].given {
+                return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
+            }
+            // It was put there, and now says itself from where it wants to go on: that counts instead.
+            let subscription = connection.subscriptions.swap_remove(at);
+            self.leave(key, subscription);
         }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
         if connection.subscriptions.len() >= max_rooms {
             return Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")));
         }
-        if !connection.session.grant.may_join(room, policy.join) {
+        if !given && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
         let number = self.room_number(room, policy);
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
-        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining });
+        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining, given });
         self.rooms[number as usize].empty_since = None;
         self.arrive(number, Arrival { key, since, purpose: Purpose::Subscribe(id.cloned()) });
         Ok(())

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Budget {
     held: AtomicUsize,
+    owed: AtomicUsize,
     limit: usize,
 }
 
@@ -17,7 +18,7 @@ impl Budget {
     /// An empty account.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), limit }
+        Self { held: AtomicUsize::new(0), owed: AtomicUsize::new(0), limit }
     }
 
     /// Books bytes. Never refuses: who books asks [`Budget::is_spent`] and drops or closes.
@@ -34,6 +35,22 @@ impl Budget {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Relaxed)
+    }
+
+    /// Counts bytes that a connection is owed from now on. For the operator's eyes: no decision hangs on the sum.
+    pub fn owe(&self, bytes: usize) {
+        self.owed.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts bytes that are owed no more.
+    pub fn settle(&self, bytes: usize) {
+        self.owed.fetch_sub(bytes, Relaxed);
+    }
+
+    /// The bytes that all connections are owed now, each shared frame in full for each of them.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.owed.load(Relaxed)
     }
 
     /// Whether nothing more should be queued, and no new connection be taken in.

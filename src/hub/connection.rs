@@ -13,7 +13,7 @@ use std::{
 use smallvec::SmallVec;
 
 use super::{
-    Budget, Encoder, Frame,
+    Budget, Encoder, Frame, Seat,
     frame::{Range, gap},
     members::Place,
     outbox::{Outbox, Waiting},
@@ -36,6 +36,8 @@ pub struct Subscription {
     pub room: u32,
     /// How the connection stands in it.
     pub standing: Standing,
+    /// Whether the pod put it there, unasked.
+    pub given: bool,
 }
 
 /// How a connection stands in a room.
@@ -92,27 +94,54 @@ pub struct Connection {
     pub subscriptions: SmallVec<[Subscription; 1]>,
     /// Whether it still talks.
     pub state: State,
+    /// When it came, in milliseconds since the worker began.
+    pub since_ms: u64,
     /// When something was last heard, in milliseconds since the worker began.
     pub heard_ms: u64,
+    /// When its token must have come or been replaced, in milliseconds since the worker began; 0: never.
+    pub identity_due: u64,
+    /// What came while a token is verified: taken up when that is decided.
+    pub unheard: Option<Box<super::identity::Unheard>>,
     /// Publishes that wait for the one before them.
     pub lane: Option<Box<super::lane::Lane>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
+    /// Held until its end.
+    _seat: Seat,
 }
 
 /// What a connection moved, for its log line.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Messages from the client.
     pub messages_in: u32,
     /// Frames to it.
     pub frames_out: u32,
+    /// Bytes from it, WebSocket framing included.
+    pub bytes_in: u64,
+    /// Bytes to it, WebSocket framing included.
+    pub bytes_out: u64,
+    /// What they would have been without compression.
+    pub bytes_plain: u64,
+}
+
+impl Totals {
+    /// Counts a frame for the client.
+    #[inline]
+    fn sent(&mut self, bytes: usize, plain: usize) {
+        self.frames_out = self.frames_out.wrapping_add(1);
+        self.bytes_out += bytes as u64;
+        self.bytes_plain += plain as u64;
+    }
 }
 
 impl Connection {
+    /// What carries it.
+    pub const TRANSPORT: &str = "websocket";
+
     /// A connection whose handshake is over.
     #[must_use]
-    pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, now_ms: u64) -> Self {
+    pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, seat: Seat, now_ms: u64) -> Self {
         Self {
             outbox: None,
             socket,
@@ -123,9 +152,13 @@ impl Connection {
             session,
             subscriptions: SmallVec::new(),
             state: State::Open,
+            since_ms: now_ms,
             heard_ms: now_ms,
+            identity_due: 0,
+            unheard: None,
             lane: None,
             closed_with: None,
+            _seat: seat,
         }
     }
 
@@ -133,7 +166,7 @@ impl Connection {
     /// budget. The hot path: on it a frame costs one seal and one system call.
     #[inline]
     pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
-        self.totals.frames_out = self.totals.frames_out.wrapping_add(1);
+        self.totals.sent(frame.bytes().len(), frame.plain());
         let Some(outbox) = &mut self.outbox else {
             return match self.socket.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
@@ -160,6 +193,7 @@ impl Connection {
     /// # Errors
     /// The socket failed.
     pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
+        self.totals.sent(bytes.len(), bytes.len());
         if let Some(outbox) = &mut self.outbox {
             outbox.push(Waiting::Private(bytes.into()));
             return Ok(());

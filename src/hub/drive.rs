@@ -12,14 +12,14 @@ use std::{
 };
 
 use super::{
-    Key, Worker,
+    Key, Seat, Worker,
     connection::{Connection, State},
     lane::Lane,
 };
 use crate::{
     auth::Grant,
     broker::{BrokerError, HistoryQuery},
-    model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room},
+    model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room, Stats},
     protocol::{Message, WireFormat},
     session::{Action, ConnectionId, Session, Verdict},
     transport::{
@@ -62,17 +62,27 @@ impl Drop for Drive {
 
 impl Worker {
     /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
-    pub fn adopt(this: &Rc<RefCell<Self>>, socket: Socket, format: WireFormat, grant: Grant, early: &[u8]) -> Drive {
+    /// `grant`: what its token allows; `None`: its token is still to come.
+    pub fn adopt(
+        this: &Rc<RefCell<Self>>,
+        socket: Socket,
+        format: WireFormat,
+        grant: Option<Grant>,
+        seat: Seat,
+        early: &[u8],
+    ) -> Drive {
         let mut worker = this.borrow_mut();
         let now_ms = worker.now_ms();
         let id = worker.new_connection_id();
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let welcome = session.welcome(&worker.limits);
         let reader = Reader::new(Role::Server, format.window_bits.is_some());
-        let connection = Connection::new(socket, reader, format, session, now_ms);
+        let connection = Connection::new(socket, reader, format, session, seat, now_ms);
         let key = worker.connections.insert(connection) as Key;
         worker.watch_connection(key, id);
+        worker.services.metrics.connections[format.dialect.index()].increment(1);
         worker.reply(key, &welcome, None);
+        worker.identify(key);
         if !early.is_empty() {
             worker.buffers.plain.extend_from_slice(early);
             worker.received(key);
@@ -88,17 +98,10 @@ impl Worker {
             self.leave(key, subscription);
         }
         let connection = self.connections.remove(key as usize);
-        let disconnect = connection.closed_with;
-        self.services.gate.leave();
-        self.services.metrics.disconnected(disconnect);
-        let (code, totals) = (disconnect.map(Disconnect::code), connection.totals);
-        tracing::debug!(
-            connection = %connection.session.id,
-            code,
-            messages_in = totals.messages_in,
-            frames_out = totals.frames_out,
-            "connection ended"
-        );
+        self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
+        self.directory.leave(connection.session.id, connection.session.grant.user(), key);
+        self.services.metrics.disconnected(connection.closed_with);
+        self.journal.ended(&connection, self.now_ms());
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.
@@ -146,6 +149,7 @@ impl Worker {
             && !plain.is_empty()
         {
             connection.heard_ms = now_ms;
+            connection.totals.bytes_in += plain.len() as u64;
             let idle = Reader::new(Role::Server, false);
             let mut reader = std::mem::replace(&mut connection.reader, idle);
             let mut inflater = self.inflater.take().unwrap_or_default();
@@ -193,6 +197,16 @@ impl Worker {
             }
             Incoming::Close(_) => return self.stop(key, Disconnect::Normal),
         };
+        if let Some(unheard) = &mut connection.unheard {
+            return if unheard.keep(message) { ControlFlow::Continue(()) } else { self.stop(key, Disconnect::Flood) };
+        }
+        self.message(key, message)
+    }
+
+    /// Takes a message to the session, and does what that asks for.
+    pub(super) fn message(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
         connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
         self.services.metrics.messages_in.increment(1);
         let services = std::sync::Arc::clone(&self.services);
@@ -216,6 +230,8 @@ impl Worker {
         match action {
             Action::Nothing | Action::Close(_) => {}
             Action::Reply(reply) => self.reply(key, &reply, id.as_ref()),
+            Action::Authenticate(token) => self.authenticate(key, token, id),
+            Action::Stats => self.tell_stats(key, id.as_ref()),
             Action::Subscribe(rooms) => self.subscribe(key, rooms, id.as_ref()),
             Action::Unsubscribe(room) => self.unsubscribe(key, room, id.as_ref()),
             Action::Publish(room, publication) => self.publish(key, id, room, publication),
@@ -236,6 +252,25 @@ impl Worker {
                 });
             }
         }
+    }
+
+    fn tell_stats(&mut self, key: Key, id: Option<&CommandId>) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let totals = connection.totals;
+        let stats = Stats {
+            transport: Connection::TRANSPORT,
+            dialect: std::sync::Arc::clone(self.services.dialects.name(connection.format.dialect)),
+            tls: connection.socket.is_tls(),
+            compression: connection.format.window_bits.map(|_| "permessage-deflate"),
+            connected_ms: self.now_ms().saturating_sub(connection.since_ms),
+            rooms: connection.subscriptions.len(),
+            messages_in: totals.messages_in,
+            bytes_in: totals.bytes_in,
+            frames_out: totals.frames_out,
+            bytes_out: totals.bytes_out,
+            bytes_plain: totals.bytes_plain,
+        };
+        self.reply(key, &Reply::Stats(stats), id);
     }
 
     /// Answers when the broker has.
@@ -281,10 +316,14 @@ impl Worker {
                 let Some(worker) = me.upgrade() else { return };
                 let Some((id, room, publication)) = worker.borrow_mut().next_publish(key, name) else { return };
                 drop(worker);
-                let reply = broker.publish(&room, publication).await;
-                let reply = reply.map_or_else(|error| refusal(&error), Reply::Published);
+                let published = broker.publish(&room, publication).await;
+                let reply = published.map_or_else(|error| refusal(&error), Reply::Published);
                 let Some(worker) = me.upgrade() else { return };
-                worker.borrow_mut().reply_to(key, name, &reply, id.as_ref());
+                let mut worker = worker.borrow_mut();
+                if matches!(reply, Reply::Published(_)) {
+                    worker.services.metrics.events_in.client.increment(1);
+                }
+                worker.reply_to(key, name, &reply, id.as_ref());
             }
         });
     }

@@ -69,6 +69,7 @@ impl Worker {
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
                 let members = (run.slot..stop).filter_map(|slot| self.connections.get(group.at(slot)? as usize));
                 std::hint::black_box(members.map(|connection| connection.warm()).sum::<usize>());
+                let before = run.receivers;
                 while run.slot < stop {
                     let member = group.at(run.slot);
                     run.slot += 1;
@@ -80,6 +81,9 @@ impl Worker {
                         exception => exceptions.push((key, Some(exception))),
                     }
                 }
+                let served = run.receivers - before;
+                run.bytes_plain += served * frame.plain() as u64;
+                run.bytes_framed += served * frame.bytes().len() as u64;
                 if Instant::now() >= deadline {
                     return false;
                 }

@@ -143,7 +143,8 @@ impl Encoder {
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
-        Frame(Arc::new(Shared { bytes, range, policy: Arc::clone(&broadcast.policy), budget, booked }))
+        let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
+        Frame(Arc::new(Shared { bytes, plain, range, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -174,6 +175,7 @@ pub struct Frame(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     bytes: Vec<u8>,
+    plain: usize,
     range: Option<Range>,
     policy: Arc<Policy>,
     budget: Arc<Budget>,
@@ -185,6 +187,12 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// How many bytes its messages have before compression, without framing.
+    #[must_use]
+    pub fn plain(&self) -> usize {
+        self.0.plain
     }
 
     /// The events that the frame stands for.
@@ -212,7 +220,7 @@ impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
-        Self(Arc::new(Shared { bytes: vec![0; len], range, policy, budget, booked }))
+        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, policy, budget, booked }))
     }
 }
 

@@ -16,11 +16,15 @@
 mod arrive;
 mod batch;
 mod budget;
+mod census;
 mod collector;
 mod connection;
+mod directory;
 mod drive;
 mod fan_out;
 mod frame;
+mod identity;
+mod journal;
 mod lane;
 mod links;
 mod members;
@@ -29,6 +33,7 @@ mod owner;
 mod question;
 mod recoveries;
 pub mod recovery;
+mod repolicy;
 mod room;
 mod services;
 mod timers;
@@ -37,8 +42,12 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
+pub use census::{
+    ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus, WorkerTotals,
+};
 pub use collector::Collector;
-pub use connection::{Connection, State};
+pub use connection::{Connection, State, Totals};
+pub use directory::Who;
 pub use drive::Drive;
 pub use frame::{Broadcast, Content, Encoder, Frame};
 pub use links::{Inboxes, Links, ToOwner, ToWorker};
@@ -46,6 +55,6 @@ pub use members::Key;
 pub use owner::Owner;
 pub use question::{NoAnswer, Question};
 pub use recoveries::Recoveries;
-pub use services::{Full, Gate, Services};
+pub use services::{Full, Gate, Seat, Services};
 pub use timers::{Deadline, TICK};
 pub use worker::Worker;

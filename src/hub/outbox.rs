@@ -79,14 +79,14 @@ impl Outbox {
     pub fn keep_sealed(&mut self, rest: Vec<u8>) {
         debug_assert!(self.sealed.is_empty());
         self.book(rest.len());
-        self.owed += rest.len();
+        self.owe(rest.len());
         self.sealed = rest;
     }
 
     /// Queues a control frame ahead of everything that is not yet on the wire. The caller limits their rate.
     pub fn push_urgent(&mut self, bytes: &[u8]) {
         self.book(bytes.len());
-        self.owed += bytes.len();
+        self.owe(bytes.len());
         self.urgent.push_back(bytes.into());
     }
 
@@ -95,7 +95,7 @@ impl Outbox {
         if let Waiting::Shared(frame) = &waiting {
             frame.book();
         }
-        self.owed += waiting.owed();
+        self.owe(waiting.owed());
         self.book(waiting.private());
         self.waiting.push_back(waiting);
     }
@@ -146,7 +146,7 @@ impl Outbox {
             return None;
         }
         let sealed = std::mem::take(&mut self.sealed);
-        self.owed -= sealed.len();
+        self.settle(sealed.len());
         self.unbook(sealed.len());
         Some(sealed)
     }
@@ -154,7 +154,7 @@ impl Outbox {
     /// What leaves then: control frames.
     pub fn take_urgent(&mut self) -> Option<Box<[u8]>> {
         let bytes = self.urgent.pop_front()?;
-        self.owed -= bytes.len();
+        self.settle(bytes.len());
         self.unbook(bytes.len());
         Some(bytes)
     }
@@ -192,8 +192,18 @@ impl Outbox {
     }
 
     fn forget(&mut self, waiting: &Waiting) {
-        self.owed -= waiting.owed();
+        self.settle(waiting.owed());
         self.unbook(waiting.private());
+    }
+
+    fn owe(&mut self, bytes: usize) {
+        self.owed += bytes;
+        self.budget.owe(bytes);
+    }
+
+    fn settle(&mut self, bytes: usize) {
+        self.owed -= bytes;
+        self.budget.settle(bytes);
     }
 
     fn book(&mut self, bytes: usize) {
@@ -210,6 +220,7 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.budget.give(self.booked);
+        self.budget.settle(self.owed);
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Run {
     pub frame: Option<Frame>,
     /// How many receivers it went to.
     pub receivers: u64,
+    /// Bytes of frames times receivers, before compression.
+    pub bytes_plain: u64,
+    /// And after it.
+    pub bytes_framed: u64,
     /// When it began.
     pub began: Instant,
 }
@@ -143,7 +147,17 @@ impl LocalRoom {
         }
         self.members.pin();
         let ends = self.members.groups().iter().map(super::members::Group::end).collect();
-        self.run = Some(Run { broadcast, ends, group: 0, slot: 0, frame: None, receivers: 0, began: now });
+        self.run = Some(Run {
+            broadcast,
+            ends,
+            group: 0,
+            slot: 0,
+            frame: None,
+            receivers: 0,
+            bytes_plain: 0,
+            bytes_framed: 0,
+            began: now,
+        });
     }
 
     /// Whether nobody is here or on the way.

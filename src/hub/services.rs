@@ -51,6 +51,26 @@ impl Services {
     }
 }
 
+/// A connection's place among those that the pod may have; given back when it is dropped.
+pub struct Seat(Arc<Services>);
+
+impl Seat {
+    /// Lets one more connection in.
+    ///
+    /// # Errors
+    /// [`Full`]: why not.
+    pub fn take(services: &Arc<Services>) -> Result<Self, Full> {
+        services.gate.enter(services.config.load().max_connections, &services.budget)?;
+        Ok(Self(Arc::clone(services)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.gate.leave();
+    }
+}
+
 /// Whether and how many connections are taken in.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -74,11 +94,7 @@ pub enum Full {
 }
 
 impl Gate {
-    /// Lets one more connection in, or says why not.
-    ///
-    /// # Errors
-    /// [`Full`].
-    pub fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), Full> {
+    fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), Full> {
         if self.shut.load(Ordering::Relaxed) {
             return Err(Full::Draining);
         }
@@ -93,8 +109,7 @@ impl Gate {
         Ok(())
     }
 
-    /// A connection has gone.
-    pub fn leave(&self) {
+    fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 

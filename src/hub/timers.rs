@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration, time::Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::AbortHandle;
 
 use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
@@ -18,6 +19,8 @@ pub const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
 pub enum Timed {
     /// A connection's next look: is it silent, should it be gone?
     Connection(Key, ConnectionId),
+    /// A connection's token must have come or been replaced by this time.
+    Identity(Key, ConnectionId, u64),
     /// A connection's moment in a drain.
     Leave(Key, ConnectionId),
     /// A task that must have ended by then: a handshake, a request head.
@@ -67,10 +70,12 @@ impl Worker {
     pub fn tick(&mut self) {
         let (now, now_ms) = (Instant::now(), self.now_ms());
         self.refresh_config();
+        self.review_policies();
         while let Some(due) = self.wheel.turn(now_ms) {
             for timed in due {
                 match timed {
                     Timed::Connection(key, id) => self.look_at(key, id, now_ms),
+                    Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
                     Timed::Leave(key, id) => {
                         if self.is(key, id) {
                             self.close(key, Disconnect::Restart);
@@ -108,7 +113,8 @@ impl Worker {
         self.watch(deadline);
     }
 
-    fn is(&self, key: Key, id: ConnectionId) -> bool {
+    /// Whether a key still stands for the connection of that name.
+    pub(super) fn is(&self, key: Key, id: ConnectionId) -> bool {
         self.connections.get(key as usize).is_some_and(|c| c.session.id == id)
     }
 
@@ -194,11 +200,16 @@ impl Worker {
     }
 
     fn report(&mut self) {
-        let Services { metrics, budget, gate, .. } = &*self.services;
+        let Services { metrics, budget, .. } = &*self.services;
         metrics.held_bytes.set(budget.held() as f64);
-        metrics.connections.set(gate.connections() as f64);
-        metrics.bytes_plain.increment(std::mem::take(&mut self.encoder.bytes_plain));
-        metrics.bytes_framed.increment(std::mem::take(&mut self.encoder.bytes_framed));
+        metrics.owed_bytes.set(budget.owed() as f64);
+        metrics
+            .encoded
+            .add(std::mem::take(&mut self.encoder.bytes_plain), std::mem::take(&mut self.encoder.bytes_framed));
+        let own = &metrics.workers[self.index];
+        own.connections.set(self.connections.len() as f64);
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
+        own.cpu.set(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
     }
 
     /// Begins to send everybody away, each at its own moment in the window.

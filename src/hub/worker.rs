@@ -17,10 +17,13 @@ use tokio::sync::Notify;
 use super::{
     Broadcast, Content, Encoder, Services,
     connection::{Connection, State},
+    directory::Directory,
     fan_out::SMALL,
     frame::Range,
+    journal::Journal,
     members::Key,
     recoveries::Missed,
+    repolicy::Review,
     room::LocalRoom,
     wheel::Wheel,
 };
@@ -47,6 +50,7 @@ pub struct Worker {
     pub(super) encoder: Encoder,
     /// Side by side in memory: a fan-out that walks over them misses the page table's cache less often.
     pub(super) connections: Slab<Connection>,
+    pub(super) directory: Directory,
     pub(super) rooms: Slab<LocalRoom>,
     pub(super) names: HashMap<Room, u32>,
     /// Rooms with a fan-out in progress, in turn.
@@ -57,6 +61,8 @@ pub struct Worker {
     pub(super) unasked: Vec<u32>,
     /// Rooms that somebody was the last to leave, and when.
     pub(super) emptied: VecDeque<(Instant, u32)>,
+    pub(super) review: Review,
+    pub(super) journal: Journal,
     pub(super) wheel: Wheel<super::timers::Timed>,
     pub(super) began: Instant,
     /// The configuration that the cached values below are from.
@@ -86,12 +92,15 @@ impl Worker {
                 inflater: None,
                 encoder,
                 connections: Slab::new(),
+                directory: Directory::default(),
                 rooms: Slab::new(),
                 names: HashMap::new(),
                 active: VecDeque::new(),
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
+                review: Review::default(),
+                journal: Journal::default(),
                 wheel: Wheel::new(),
                 began: Instant::now(),
                 limits: session_limits(&config),
@@ -214,7 +223,10 @@ impl Worker {
         }
         let metrics = &self.services.metrics;
         metrics.frames.increment(run.receivers);
-        metrics.deliveries.increment(run.receivers * run.broadcast.events() as u64);
+        metrics.sent.add(run.bytes_plain, run.bytes_framed);
+        let deliveries = run.receivers * run.broadcast.events() as u64;
+        metrics.deliveries.increment(deliveries);
+        metrics.workers[self.index].deliveries.increment(deliveries);
         metrics.fan_out.record(run.began.elapsed());
         if matches!(run.broadcast.content, Content::Events(_)) {
             metrics.publish_to_write.record(run.broadcast.arrived.elapsed());

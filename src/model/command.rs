@@ -78,6 +78,8 @@ pub enum Command {
     },
     /// Asks for a sign of life.
     Ping,
+    /// Asks what the connection moved.
+    Stats,
 }
 
 /// A command with its id.

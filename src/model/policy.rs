@@ -114,6 +114,10 @@ pub struct Policy {
     pub join: Access,
     /// Which connections may publish.
     pub publish: Access,
+    /// How many events a second one connection may publish for long.
+    pub publish_per_second: u32,
+    /// How many events one connection may publish at once.
+    pub publish_burst: u32,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// What happens to a receiver that does not keep up.
@@ -138,6 +142,8 @@ impl Default for Policy {
             presence: PresenceMode::Off,
             join: Access::Anyone,
             publish: Access::Nobody,
+            publish_per_second: 10,
+            publish_burst: 50,
             compress_from: Some(256),
             slow: SlowReceiver::Gap,
             delivery: Delivery::Every,

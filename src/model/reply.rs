@@ -21,6 +21,8 @@ pub enum ErrorCode {
     NotSubscribed,
     /// The connection is already in that room.
     AlreadySubscribed,
+    /// The backend has taken the connection out of the room.
+    Removed,
     /// A limit of the connection (rooms, message size, key length) is reached.
     LimitExceeded,
     /// Too many commands a second.
@@ -35,7 +37,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::UnknownCommand,
         Self::BadRoom,
@@ -43,6 +45,7 @@ impl ErrorCode {
         Self::Unauthorized,
         Self::NotSubscribed,
         Self::AlreadySubscribed,
+        Self::Removed,
         Self::LimitExceeded,
         Self::RateLimited,
         Self::NotAvailable,
@@ -61,6 +64,7 @@ impl ErrorCode {
             Self::Unauthorized => "unauthorized",
             Self::NotSubscribed => "not_subscribed",
             Self::AlreadySubscribed => "already_subscribed",
+            Self::Removed => "removed",
             Self::LimitExceeded => "limit_exceeded",
             Self::RateLimited => "rate_limited",
             Self::NotAvailable => "not_available",
@@ -100,6 +104,33 @@ pub struct PresenceList {
     pub members: Vec<Member>,
     /// How many there are.
     pub total: usize,
+}
+
+/// What a connection moved so far, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// What carries it.
+    pub transport: &'static str,
+    /// What it speaks.
+    pub dialect: Arc<str>,
+    /// Whether TLS ends at this pod.
+    pub tls: bool,
+    /// How broadcasts are compressed for it, if they are.
+    pub compression: Option<&'static str>,
+    /// How long it has been here, in milliseconds.
+    pub connected_ms: u64,
+    /// The rooms that it is in.
+    pub rooms: usize,
+    /// Messages from the client.
+    pub messages_in: u32,
+    /// Bytes from the client, framing included.
+    pub bytes_in: u64,
+    /// Frames to the client.
+    pub frames_out: u32,
+    /// Bytes to the client, framing included.
+    pub bytes_out: u64,
+    /// What they would have been without compression.
+    pub bytes_plain: u64,
 }
 
 /// A message to one connection. Anything that goes to a whole room is a [`super::Batch`] instead.
@@ -172,6 +203,8 @@ pub enum Reply {
     },
     /// The answer to `ping`.
     Pong,
+    /// The answer to `stats`.
+    Stats(Stats),
     /// The pod is going away: come back after this time.
     Reconnect {
         /// Milliseconds to wait.

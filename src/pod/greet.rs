@@ -9,7 +9,6 @@ use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 use crate::{
-    auth::Grant,
     hub::{Deadline, Worker},
     transport::{
         head::{Head, HeadError},
@@ -21,7 +20,7 @@ use crate::{
 
 use super::{
     http,
-    upgrade::{plain_answer, upgrade},
+    upgrade::{Admission, plain_answer, upgrade},
 };
 
 /// How a socket is spoken to.
@@ -69,15 +68,13 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
         Ok(head) if head.is_websocket() => {
             let rest = received.split_off(head.len);
             let request = head.into_request();
-            match upgrade(&worker, &request) {
-                Ok((answer, format)) => {
+            match upgrade(&worker, &request).await {
+                Ok(Admission { answer, format, grant, seat }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
                     if write(&worker, &mut socket, &bytes).await.is_ok() && socket.settle().is_ok() {
-                        let drive = Worker::adopt(&worker, socket, format, Grant::default(), &rest);
+                        let drive = Worker::adopt(&worker, socket, format, grant, seat, &rest);
                         tokio::task::spawn_local(drive);
-                    } else {
-                        services.gate.leave();
                     }
                 }
                 Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
@@ -128,9 +125,8 @@ async fn read_head(
         let read = read.await.map_err(|_| None)?;
         if failed.tls && read == Read::Some {
             failed.tls = false;
-            if socket.resumed() {
-                failed.handshakes.resumed.increment(1);
-            }
+            let made = if socket.resumed() { &failed.handshakes.tls_resumed } else { &failed.handshakes.tls_full };
+            made.increment(1);
             let this = worker.borrow();
             deadline.set(this.now_ms() + millis(this.config().timeouts.head));
         }
@@ -138,6 +134,7 @@ async fn read_head(
             && let Some(head) = Head::parse(received, limit)?
         {
             failed.done = true;
+            failed.handshakes.head.increment(1);
             return Ok(head);
         }
         if read == Read::Closed {
@@ -148,7 +145,6 @@ async fn read_head(
 
 /// Answers and ends.
 async fn refuse(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, mut response: Response<String>) {
-    worker.borrow().services.metrics.handshakes.refused.increment(1);
     let length = response.body().len();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());

@@ -10,11 +10,13 @@ use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
-    hub::Worker,
+    auth::Grant,
+    hub::{Seat, Worker},
+    protocol::WireFormat,
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
-use super::upgrade::{adopt_upgraded, plain_answer, upgrade};
+use super::upgrade::{Admission, plain_answer, upgrade};
 
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
@@ -24,8 +26,8 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
         (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
     };
     let service = service_fn(move |request| {
-        let answer = answer(&worker, request);
-        async { Ok::<_, Infallible>(answer) }
+        let worker = Rc::clone(&worker);
+        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
     });
     let io = HttpIo::new(socket, received);
     tokio::task::spawn_local(async move {
@@ -40,13 +42,13 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
     });
 }
 
-fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<String> {
+async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<String> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
-        return match upgrade(worker, &request) {
-            Ok((response, format)) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format));
-                response.map(|()| String::new())
+        return match upgrade(worker, &request).await {
+            Ok(Admission { answer, format, grant, seat }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format, grant, seat));
+                answer.map(|()| String::new())
             }
             Err(refusal) => *refusal,
         };
@@ -61,14 +63,18 @@ fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Respo
     }
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, format: crate::protocol::WireFormat) {
-    let parts = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok());
-    let drive = parts.and_then(|parts| {
-        let (socket, ahead) = parts.io.into_parts();
-        adopt_upgraded(&worker, socket, format, &[&parts.read_buf[..], &ahead].concat())
-    });
-    match drive {
-        Some(drive) => drive.await,
-        None => worker.borrow().services.gate.leave(),
+async fn take_back(
+    worker: Rc<RefCell<Worker>>,
+    on_upgrade: OnUpgrade,
+    format: WireFormat,
+    grant: Option<Grant>,
+    seat: Seat,
+) {
+    let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
+    let (mut socket, ahead) = parts.io.into_parts();
+    if socket.settle().is_ok() {
+        let rest = [&parts.read_buf[..], &ahead].concat();
+        let drive = Worker::adopt(&worker, socket, format, grant, seat, &rest);
+        drive.await;
     }
 }

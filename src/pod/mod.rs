@@ -17,7 +17,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use roomcast_certs::{Rotation, RotationError, Source};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -32,7 +31,7 @@ use crate::{
     broker::{BrokerError, memory},
     config::{Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
-    metrics::{Metrics, SECONDS},
+    metrics::Exposition,
     protocol::Dialects,
     transport::listen::{SocketOptions, listen, reserve},
 };
@@ -139,7 +138,9 @@ impl Pod {
             addresses.internal.push(address);
         }
 
-        let (metrics, handle) = metrics()?;
+        let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
+        let (exposition, metrics) = Exposition::new(workers, &names)?;
+        let exposition = Arc::new(exposition);
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
@@ -170,12 +171,13 @@ impl Pod {
                 }
             })?);
         }
-        let api = Api::new(Arc::clone(&services), handle);
+        let api = Api::new(Arc::clone(&services), Arc::clone(&exposition));
         let beside = Beside {
             api,
             internal,
             broker,
             services: Arc::clone(&services),
+            exposition,
             certificate: certificate.clone(),
             phase: watched,
         };
@@ -293,6 +295,7 @@ struct Beside {
     internal: Vec<TcpListener>,
     broker: Arc<memory::Memory>,
     services: Arc<Services>,
+    exposition: Arc<Exposition>,
     certificate: Option<Arc<Rotation>>,
     phase: watch::Receiver<Phase>,
 }
@@ -307,15 +310,20 @@ impl Beside {
             }
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
             let (broker, certificate, services) = (self.broker, self.certificate, self.services);
+            let exposition = self.exposition;
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     seconds += 1;
                     broker.sweep();
+                    exposition.upkeep();
                     if let Some(certificate) = &certificate {
-                        let left = certificate.not_after().duration_since(SystemTime::now()).unwrap_or_default();
+                        let now = SystemTime::now();
+                        let left = certificate.not_after().duration_since(now).unwrap_or_default();
                         services.metrics.certificate_expires.set(left.as_secs_f64());
+                        let age = now.duration_since(certificate.not_before()).unwrap_or_default();
+                        services.metrics.certificate_age.set(age.as_secs_f64());
                         services.metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
                     }
                     if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
@@ -367,14 +375,6 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, soft = limit.current, hard = limit.maximum, "the open-file limit could not be raised");
     }
-}
-
-/// Metrics of this pod alone, so that several pods of one process do not share them.
-fn metrics() -> Result<(Metrics, PrometheusHandle), StartError> {
-    let recorder =
-        PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.build_recorder();
-    let handle = recorder.handle();
-    Ok((metrics::with_local_recorder(&recorder, Metrics::default), handle))
 }
 
 fn unix_millis() -> u64 {

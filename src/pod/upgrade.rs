@@ -1,68 +1,125 @@
-//! Whether a request becomes a WebSocket: path, origin, room for one more. One judge for both ways in, at once and from
-//! hyper.
+//! Whether a request becomes a WebSocket: path, origin, token, room for one more. One judge for both ways in, at once and
+//! from hyper.
 //!
-//! Always holds: nothing is upgraded that the pod has no room for or whose page is not allowed; who is let in has entered
-//! the gate, and leaves it with its connection.
+//! Always holds: nothing is upgraded that the pod has no room for, whose page is not allowed or whose token is bad.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
 
 use ::http::{Request, Response, StatusCode, header};
 
 use crate::{
-    auth::Grant,
-    hub::{Drive, Full, Worker},
+    auth::{Grant, presented},
+    hub::{Seat, Worker},
+    metrics::Upgrades,
     protocol::{DialectId, WireFormat},
-    transport::{socket::Socket, websocket},
+    transport::websocket,
 };
 
 /// The native protocol's name on the wire (RFC 6455 section 1.9).
 const SUBPROTOCOL: &str = "roomcast.v1";
 
-/// Decides about a WebSocket: the answer to send, and what the connection will speak. The gate was entered.
+/// A request that becomes a WebSocket.
+pub struct Admission {
+    /// The answer to send.
+    pub answer: Response<()>,
+    /// What the connection will speak.
+    pub format: WireFormat,
+    /// What it may do; `None`: it must present a token first.
+    pub grant: Option<Grant>,
+    /// Its place among the pod's connections.
+    pub seat: Seat,
+}
+
+/// The HTTP answer that refuses an upgrade.
+pub type Refused = Box<Response<String>>;
+
+/// Decides about a WebSocket. Waits only where a token's key must be fetched.
 ///
 /// # Errors
 /// The HTTP answer that refuses it.
-pub fn upgrade<T>(
+pub async fn upgrade<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>) -> Result<Admission, Refused> {
+    let services = Arc::clone(&worker.borrow().services);
+    let upgrades = &services.metrics.handshakes.upgrades;
+    let (answer, format) = agree(worker, request, upgrades)?;
+    let grant = authorize(worker, request, upgrades).await?;
+    let seat = Seat::take(&services).map_err(|full| {
+        upgrades.full.increment(1);
+        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
+    })?;
+    upgrades.accepted.increment(1);
+    Ok(Admission { answer, format, grant, seat })
+}
+
+/// What is decided without a token: the handshake itself, the path, the page.
+fn agree<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
-) -> Result<(Response<()>, WireFormat), Box<Response<String>>> {
+    upgrades: &Upgrades,
+) -> Result<(Response<()>, WireFormat), Refused> {
     let this = worker.borrow();
     let config = this.config();
-    let accepted = websocket::accept(request, &[SUBPROTOCOL], config.compression.enabled);
-    let accepted = accepted.map_err(|refusal| Box::new(refusal.response()))?;
+    let accepted = websocket::accept(request, &[SUBPROTOCOL], config.compression.enabled).map_err(|refusal| {
+        upgrades.malformed.increment(1);
+        Box::new(refusal.response())
+    })?;
     if request.uri().path() != "/ws" && accepted.protocol.is_none() {
-        return Err(Box::new(plain_answer(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws")));
+        upgrades.malformed.increment(1);
+        return Err(refused(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws"));
     }
     // A request without an origin does not come from a browser.
     let origin = request.headers().get(header::ORIGIN);
     if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
-        return Err(Box::new(plain_answer(StatusCode::FORBIDDEN, "pages of this origin may not connect here")));
+        upgrades.origin.increment(1);
+        return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }
-    if !config.anonymous {
-        return Err(Box::new(plain_answer(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")));
-    }
-    this.services.gate.enter(config.max_connections, &this.services.budget).map_err(full)?;
-    this.services.metrics.handshakes.upgraded.increment(1);
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
     Ok((accepted.response, WireFormat { dialect: DialectId::NATIVE, window_bits }))
 }
 
-/// Hands a socket over that hyper has upgraded; `None`: its TLS connection is lost.
-pub fn adopt_upgraded(
+/// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
+/// whoever sends one means to be somebody.
+async fn authorize<T>(
     worker: &Rc<RefCell<Worker>>,
-    mut socket: Socket,
-    format: WireFormat,
-    rest: &[u8],
-) -> Option<Drive> {
-    socket.settle().ok()?;
-    Some(Worker::adopt(worker, socket, format, Grant::default(), rest))
+    request: &Request<T>,
+    upgrades: &Upgrades,
+) -> Result<Option<Grant>, Refused> {
+    let (authority, anonymous) = {
+        let this = worker.borrow();
+        (Arc::clone(&this.services.authority), this.config().anonymous)
+    };
+    let refuse = |status, sentence: &str| {
+        upgrades.token.increment(1);
+        refused(status, sentence)
+    };
+    match presented(request.headers(), request.uri().query()) {
+        Err(error) => Err(refuse(StatusCode::BAD_REQUEST, &error.to_string())),
+        Ok(Some(token)) => match authority.verify(&token, SystemTime::now()).await {
+            Ok(grant) => Ok(Some(grant)),
+            Err(error) if error.is_outage() => {
+                Err(come_back(refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())))
+            }
+            Err(error) => {
+                let mut response = refuse(StatusCode::UNAUTHORIZED, &error.to_string());
+                // RFC 6750 section 3.1.
+                let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                Err(response)
+            }
+        },
+        Ok(None) if anonymous => Ok(Some(Grant::default())),
+        Ok(None) if authority.is_enabled() => Ok(None),
+        Ok(None) => Err(refuse(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")),
+    }
 }
 
-fn full(full: Full) -> Box<Response<String>> {
-    let mut response = plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string());
-    // Long enough for a balancer to have noticed, spread by the clients' own jitter.
+/// Says when to try again: long enough for a balancer to have noticed, spread by the clients' own jitter.
+fn come_back(mut response: Refused) -> Refused {
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-    Box::new(response)
+    response
+}
+
+fn refused(status: StatusCode, sentence: &str) -> Refused {
+    Box::new(plain_answer(status, sentence))
 }
 
 /// An answer in a sentence.

@@ -6,7 +6,7 @@ mod native;
 
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
 
-use std::num::NonZeroU8;
+use std::{num::NonZeroU8, sync::Arc};
 
 use crate::model::{Batch, CommandError, CommandId, Member, Reply, Request, Retained, Room};
 
@@ -109,28 +109,45 @@ pub struct DialectId(u8);
 impl DialectId {
     /// `roomcast.v1`.
     pub const NATIVE: Self = Self(0);
+
+    /// Its place among the pod's dialects.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
 }
 
-/// The dialects of a pod, made once at start.
-pub struct Dialects(Vec<Box<dyn Dialect>>);
+/// The dialects of a pod with their names, made once at start.
+pub struct Dialects(Vec<(Arc<str>, Box<dyn Dialect>)>);
 
 impl Default for Dialects {
     fn default() -> Self {
-        Self(vec![Box::new(Native)])
+        Self(vec![("native".into(), Box::new(Native))])
     }
 }
 
 impl Dialects {
     /// Dialects of one's own; the first is what connections speak that ask for nothing else.
     #[must_use]
-    pub fn new(dialects: Vec<Box<dyn Dialect>>) -> Self {
+    pub fn new(dialects: Vec<(Arc<str>, Box<dyn Dialect>)>) -> Self {
         Self(dialects)
     }
 
     /// The dialect behind an id.
     #[must_use]
     pub fn get(&self, id: DialectId) -> &dyn Dialect {
-        &*self.0[usize::from(id.0)]
+        &*self.0[id.index()].1
+    }
+
+    /// Its name, for metrics and the API.
+    #[must_use]
+    pub fn name(&self, id: DialectId) -> &Arc<str> {
+        &self.0[id.index()].0
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> impl Iterator<Item = DialectId> {
+        (0..=u8::MAX).take(self.0.len()).map(DialectId)
     }
 }
 

@@ -1,20 +1,34 @@
 //! What one connection may do and asks for.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Bucket, Verdict};
 use crate::{
     auth::Grant,
     model::{
         Command, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication, Reply, Room,
-        Since, SubscribeTo,
+        Since, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };
 
 /// The name of a connection: unique in the fleet, and not to be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
+
+/// Text that names no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a connection's name is 16 hexadecimal digits")]
+pub struct NoConnectionId;
+
+impl FromStr for ConnectionId {
+    type Err = NoConnectionId;
+
+    fn from_str(text: &str) -> Result<Self, NoConnectionId> {
+        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(NoConnectionId)
+    }
+}
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,6 +54,10 @@ pub enum Action {
     Nothing,
     /// Answer at once.
     Reply(Reply),
+    /// Verify a token, and go by it from now on.
+    Authenticate(Token),
+    /// Tell what the connection moved.
+    Stats,
     /// Join rooms, each answered by itself.
     Subscribe(Vec<SubscribeTo>),
     /// Leave a room.
@@ -68,6 +86,9 @@ pub struct Session {
     pub id: ConnectionId,
     /// What its token (or its absence) allows.
     pub grant: Grant,
+    /// Whether it must present a token before anything else.
+    pub awaits_token: bool,
+    publishes: Option<Box<Bucket>>,
     commands: Bucket,
     control_frames: Bucket,
 }
@@ -76,12 +97,13 @@ impl Session {
     /// The most events of one history answer.
     pub const HISTORY_LIMIT: usize = 1_000;
 
-    /// A session that begins now.
+    /// A session that begins now. Without a grant it must present a token first.
     #[must_use]
-    pub fn new(id: ConnectionId, grant: Grant, limits: &SessionLimits, now_ms: u64) -> Self {
+    pub fn new(id: ConnectionId, grant: Option<Grant>, limits: &SessionLimits, now_ms: u64) -> Self {
         let commands = Bucket::new(limits.told.command_burst, now_ms);
         let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
-        Self { id, grant, commands, control_frames }
+        let awaits_token = grant.is_none();
+        Self { id, grant: grant.unwrap_or_default(), awaits_token, publishes: None, commands, control_frames }
     }
 
     /// The first message.
@@ -128,18 +150,38 @@ impl Session {
             let message = format!("more than {commands_per_second} commands a second: slow down, or be closed");
             return (request.id, refuse(ErrorCode::RateLimited, message, None));
         }
-        let action = match request.command {
+        (request.id, self.act(request.command, policy, now_ms))
+    }
+
+    fn act(&mut self, command: Command, policy: impl Fn(&Room) -> Arc<Policy>, now_ms: u64) -> Action {
+        let expires_at = || self.grant.claims().and_then(|claims| claims.expires_at);
+        match command {
             Command::Ping => Action::Reply(Reply::Pong),
+            Command::Stats => Action::Stats,
+            Command::Connect { token: Some(token) } | Command::Refresh { token } => Action::Authenticate(token),
+            _ if self.awaits_token => {
+                let message = "a token is needed first: {\"type\":\"connect\",\"token\":…}";
+                refuse(ErrorCode::Unauthorized, message.into(), None)
+            }
+            Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: expires_at() }),
             Command::Subscribe(rooms) => Action::Subscribe(rooms),
             Command::Unsubscribe { room } => Action::Unsubscribe(room),
             Command::Publish { room, topic, payload, key } => {
-                if self.grant.may_publish(&room, policy(&room).publish) {
-                    let user = self.grant.user().map(|user| user.as_ref().into());
-                    let publication = Publication { topic, key, payload, user, id: None, idempotency_key: None };
-                    Action::Publish(room, publication)
-                } else {
-                    refuse(ErrorCode::Forbidden, format!("this connection may not publish to {room}"), Some(room))
+                let policy = policy(&room);
+                if !self.grant.may_publish(&room, policy.publish) {
+                    let message = format!("this connection may not publish to {room}");
+                    return refuse(ErrorCode::Forbidden, message, Some(room));
                 }
+                match self.may_publish_now(&policy, now_ms) {
+                    Verdict::Fine => {}
+                    Verdict::Flood => return Action::Close(Disconnect::Flood),
+                    Verdict::Limited => {
+                        let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
+                        return refuse(ErrorCode::RateLimited, message, Some(room));
+                    }
+                }
+                let user = self.grant.user().map(|user| user.as_ref().into());
+                Action::Publish(room, Publication { topic, key, payload, user, id: None, idempotency_key: None })
             }
             Command::Presence { room } => {
                 let policy = policy(&room);
@@ -164,12 +206,13 @@ impl Session {
             }
             // An ack moves no state yet that a reply could be wrong about: positions are the client's to keep.
             Command::Ack { .. } => Action::Reply(Reply::Done { expires_at: None }),
-            Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: None }),
-            Command::Connect { token: Some(_) } | Command::Refresh { .. } => {
-                refuse(ErrorCode::Unauthorized, "this pod checks no tokens: connect without one".into(), None)
-            }
-        };
-        (request.id, action)
+        }
+    }
+
+    /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms.
+    fn may_publish_now(&mut self, policy: &Policy, now_ms: u64) -> Verdict {
+        let (rate, burst) = (policy.publish_per_second, policy.publish_burst);
+        self.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms))).take(rate, burst, now_ms)
     }
 }
 

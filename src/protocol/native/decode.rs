@@ -108,6 +108,7 @@ impl Fields<'_> {
             "ack" => Command::Ack { room: self.room.room()?, offset: self.offset.offset()? },
             "refresh" => Command::Refresh { token: Token::new(self.token.text("token")?) },
             "ping" => Command::Ping,
+            "stats" => Command::Stats,
             unknown => {
                 let message = format!("there is no command \"{}\"", quotable(unknown));
                 return Err(Fault { code: ErrorCode::UnknownCommand, message });

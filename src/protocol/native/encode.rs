@@ -57,6 +57,19 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
             None => o,
         }),
         Reply::Pong => write(out, "pong", id, |o| o),
+        Reply::Stats(stats) => write(out, "stats", id, |o| {
+            o.text("transport", stats.transport)
+                .text("dialect", &stats.dialect)
+                .flag("tls", stats.tls)
+                .optional("compression", stats.compression)
+                .number("connected_ms", stats.connected_ms)
+                .number("rooms", stats.rooms as u64)
+                .number("messages_in", u64::from(stats.messages_in))
+                .number("bytes_in", stats.bytes_in)
+                .number("frames_out", u64::from(stats.frames_out))
+                .number("bytes_out", stats.bytes_out)
+                .number("bytes_plain", stats.bytes_plain)
+        }),
         Reply::Reconnect { after_ms } => write(out, "reconnect", id, |o| o.number("after_ms", *after_ms)),
         Reply::Error { code, message, room } => write(out, "error", id, |o| {
             o.text("code", code.as_str()).text("message", message).optional("room", room.as_ref().map(Room::as_str))

@@ -1,0 +1,217 @@
+//! Who a connection is: its token is verified, applied, replaced, and expires.
+//!
+//! Never looks into a token. Always holds: what a connection may do follows from its newest good token; a token that
+//! expired closes its connection; what a client sent behind a token is taken up only after it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{Key, Worker, connection::State, timers::Timed};
+use crate::{
+    auth::{Grant, TokenError},
+    model::{CommandId, Disconnect, ErrorCode, PresenceMode, Reply, Room, Token, UnixMillis},
+    protocol::Message,
+    session::ConnectionId,
+};
+
+/// What a client sent while its token was being verified. Full: the connection is closed as a flood.
+#[derive(Debug, Default)]
+pub struct Unheard {
+    messages: Vec<Kept>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Text(Box<str>),
+    Binary(Box<[u8]>),
+}
+
+impl Unheard {
+    const MAX_BYTES: usize = 64 * 1024;
+    const MAX_MESSAGES: usize = 256;
+
+    /// Keeps a message; `false`: full.
+    #[must_use]
+    pub fn keep(&mut self, message: Message<'_>) -> bool {
+        let (kept, bytes) = match message {
+            Message::Text(text) => (Kept::Text(text.into()), text.len()),
+            Message::Binary(bytes) => (Kept::Binary(bytes.into()), bytes.len()),
+        };
+        self.bytes += bytes;
+        self.messages.push(kept);
+        self.messages.len() <= Self::MAX_MESSAGES && self.bytes <= Self::MAX_BYTES
+    }
+}
+
+impl Worker {
+    /// Begins with what a connection's request said of it: enters it into the directory and puts its deadline on the
+    /// wheel.
+    pub(super) fn identify(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        self.directory.enter(connection.session.id, key);
+        let grant = connection.session.grant.clone();
+        self.apply(key, &grant);
+    }
+
+    /// Verifies a token that came in a command. Mostly that is done when this returns; if the key must be fetched first,
+    /// what the client sends meanwhile waits.
+    pub(super) fn authenticate(&mut self, key: Key, token: Token, id: Option<CommandId>) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (me, name) = (self.me.clone(), connection.session.id);
+        let authority = Arc::clone(&self.services.authority);
+        let mut verified = Box::pin(async move { authority.verify(&token, SystemTime::now()).await });
+        if let Poll::Ready(result) = poll_once(verified.as_mut()) {
+            self.verified(key, result, id.as_ref());
+            return;
+        }
+        connection.unheard = Some(Box::default());
+        tokio::task::spawn_local(async move {
+            let result = verified.await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            if worker.is(key, name) {
+                worker.verified(key, result, id.as_ref());
+                worker.hear(key);
+            }
+        });
+    }
+
+    /// Takes up what came while a token was being verified.
+    fn hear(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(unheard) = connection.unheard.take() else { return };
+        for kept in unheard.messages {
+            let message = match &kept {
+                Kept::Text(text) => Message::Text(text),
+                Kept::Binary(bytes) => Message::Binary(bytes),
+            };
+            if self.message(key, message).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn verified(&mut self, key: Key, result: Result<Grant, TokenError>, id: Option<&CommandId>) {
+        let refused = match result {
+            Ok(grant) => match self.replace(key, grant) {
+                Ok(expires_at) => return self.granted(key, expires_at, id),
+                Err(message) => (ErrorCode::Unauthorized, message),
+            },
+            Err(error) if error.is_outage() => (ErrorCode::Unavailable, error.to_string()),
+            Err(error) => (ErrorCode::Unauthorized, error.to_string()),
+        };
+        let (code, message) = refused;
+        self.reply(key, &Reply::Error { code, message, room: None }, id);
+        let awaits = self.connections.get(key as usize).is_some_and(|c| c.session.awaits_token);
+        if awaits && code == ErrorCode::Unauthorized {
+            self.close(key, Disconnect::Unauthorized);
+        }
+    }
+
+    /// Gives a connection a new grant; a connection keeps its user for life.
+    fn replace(&mut self, key: Key, grant: Grant) -> Result<Option<UnixMillis>, String> {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(None) };
+        let session = &mut connection.session;
+        if session.grant.user().is_some_and(|user| Some(user) != grant.user()) {
+            return Err("the token is another user's: a connection keeps its user, so open another one".to_owned());
+        }
+        session.awaits_token = false;
+        session.grant = grant;
+        Ok(session.grant.claims().and_then(|claims| claims.expires_at))
+    }
+
+    fn granted(&mut self, key: Key, expires_at: Option<UnixMillis>, id: Option<&CommandId>) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let grant = connection.session.grant.clone();
+        self.reply(key, &Reply::Done { expires_at }, id);
+        self.review(key, &grant);
+        self.apply(key, &grant);
+    }
+
+    /// Looks again at the rooms that a connection is in: it leaves those that its new grant does not allow, and is there
+    /// under its user in the others.
+    fn review(&mut self, key: Key, grant: &Grant) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let joined: Vec<(u32, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.given)).collect();
+        let member = connection.session.member();
+        for (number, given) in joined {
+            let local = &self.rooms[number as usize];
+            if !given && !grant.may_join(&local.name, local.policy.join) {
+                self.put_out(key, number, ErrorCode::Forbidden);
+            } else if local.policy.presence != PresenceMode::Off {
+                self.services.presence.join(&local.name, &member);
+            }
+        }
+    }
+
+    /// What follows from a grant beside rights: the directory, the deadline, the personal room.
+    fn apply(&mut self, key: Key, grant: &Grant) {
+        if let Some(user) = grant.user() {
+            self.directory.enter_user(user, key);
+        }
+        self.schedule_identity(key);
+        if let Some(room) = grant.claims().and_then(|claims| claims.personal_room.clone()) {
+            let policy = self.services.policy(&room);
+            if grant.may_join(&room, policy.join) {
+                self.put_into(key, &room);
+            }
+        }
+    }
+
+    /// Puts a connection's next deadline on the wheel: its token must have come, or must have been replaced.
+    fn schedule_identity(&mut self, key: Key) {
+        let (now_ms, connect) = (self.now_ms(), self.config().timeouts.connect);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let expires_at = connection.session.grant.claims().and_then(|claims| claims.expires_at);
+        let due = if connection.session.awaits_token {
+            connection.since_ms + millis(connect)
+        } else if let Some(expires_at) = expires_at {
+            now_ms + expires_at.saturating_sub(unix_millis()).max(1)
+        } else {
+            connection.identity_due = 0;
+            return;
+        };
+        connection.identity_due = due;
+        self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+    }
+
+    /// A connection's deadline may have come.
+    pub(super) fn check_identity(&mut self, key: Key, id: ConnectionId, due: u64, now_ms: u64) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        // A newer token has a deadline of its own.
+        if connection.session.id != id || connection.identity_due != due || connection.state != State::Open {
+            return;
+        }
+        if now_ms < due {
+            self.wheel.schedule(due, Timed::Identity(key, id, due));
+        } else if connection.session.awaits_token {
+            self.close(key, Disconnect::Unauthorized);
+        } else {
+            self.close(key, Disconnect::TokenExpired);
+        }
+    }
+
+    /// Puts a connection into a room, unasked; whether it was not in it yet.
+    pub(super) fn put_into(&mut self, key: Key, room: &Room) -> bool {
+        self.enter_room(key, room, None, None, true).is_ok()
+    }
+}
+
+/// A future's answer if it has one already.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_millis() -> UnixMillis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}

@@ -1,0 +1,57 @@
+//! How the metrics are read: the recorder of one pod, and its text for Prometheus.
+//!
+//! Always holds: a pod's numbers are its own, several pods in one process do not share them; a pod that nobody scrapes
+//! does not grow.
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_process::Collector;
+
+use super::Metrics;
+
+/// Buckets of durations, in seconds: 50 us to 60 s.
+const SECONDS: [f64; 18] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    15.0, 60.0,
+];
+
+/// Buckets of counts.
+const COUNTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_024.0];
+
+/// The recorder of one pod.
+pub struct Exposition {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    process: Collector,
+}
+
+impl Exposition {
+    /// A recorder, and the pod's handles on it.
+    ///
+    /// # Errors
+    /// A bucket list is empty; ours are not.
+    pub fn new(workers: usize, dialects: &[&str]) -> Result<(Self, Metrics), BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+            .set_buckets_for_metric(Matcher::Suffix("_events".into()), &COUNTS)?
+            .build_recorder();
+        let (handle, process) = (recorder.handle(), Collector::default());
+        let metrics = metrics::with_local_recorder(&recorder, || {
+            process.describe();
+            Metrics::new(workers, dialects)
+        });
+        Ok((Self { recorder, handle, process }, metrics))
+    }
+
+    /// Everything, in the text format of Prometheus (version 0.0.4).
+    #[must_use]
+    pub fn render(&self) -> String {
+        metrics::with_local_recorder(&self.recorder, || self.process.collect());
+        self.handle.render()
+    }
+
+    /// Takes histograms' samples into their buckets; to be called every few seconds, or they pile up until the next
+    /// scrape.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}

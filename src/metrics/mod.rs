@@ -1,0 +1,353 @@
+//! Every metric of the pod, its handles made once.
+//!
+//! Counts are added once a batch and worker, never per receiver. Always holds: no label has a value that a client can
+//! choose, so that the number of series is fixed at start.
+
+mod exposition;
+
+pub use exposition::Exposition;
+
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::model::Disconnect;
+
+/// The handles.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Open WebSockets by dialect, in the order of the pod's dialects.
+    pub connections: Vec<Gauge>,
+    /// Each worker's share.
+    pub workers: Vec<PerWorker>,
+    /// Rooms with a member.
+    pub rooms: Gauge,
+    /// Events by who published them on this pod.
+    pub events_in: EventsIn,
+    /// Batches that left their owner.
+    pub batches: Counter,
+    /// How many events a batch had.
+    pub batch_events: Histogram,
+    /// From the arrival of a batch's first event at the pod until it left the room's owner.
+    pub batch_wait: Histogram,
+    /// Events times receivers.
+    pub deliveries: Counter,
+    /// Frames times receivers.
+    pub frames: Counter,
+    /// Bytes of frames times receivers, before and after compression.
+    pub sent: Compressed,
+    /// Bytes of frames, each once, before and after compression.
+    pub encoded: Compressed,
+    /// From the arrival of a batch's first event at the pod to the last write of the batch on a worker.
+    pub publish_to_write: Histogram,
+    /// The duration of fan-outs, their pauses for others included.
+    pub fan_out: Histogram,
+    /// Frames that slow connections lost, each told by a gap.
+    pub dropped: Counter,
+    /// Holes in a room's stream that were filled from history or told as a gap.
+    pub holes: Counter,
+    /// What became of subscriptions with a position.
+    pub recoveries: Recoveries,
+    /// Handshakes by stage and result.
+    pub handshakes: Handshakes,
+    /// Bytes that queues really hold.
+    pub held_bytes: Gauge,
+    /// Bytes that connections are owed.
+    pub owed_bytes: Gauge,
+    /// Messages of clients.
+    pub messages_in: Counter,
+    /// `accept` calls that failed, out of files above all.
+    pub accept_errors: Counter,
+    /// Seconds until the certificate expires.
+    pub certificate_expires: Gauge,
+    /// Seconds since the certificate became valid.
+    pub certificate_age: Gauge,
+    /// Whether the certificate's newest file is unusable, so that the one before it is served: 0 or 1.
+    pub certificate_broken: Gauge,
+    /// Clients' tokens and their keys.
+    pub tokens: TokenMetrics,
+    disconnects: Vec<(Disconnect, Counter)>,
+    lost: Counter,
+}
+
+/// Clients' tokens by what became of them, and the keys that are fetched. Cloning shares the handles.
+#[derive(Debug, Clone)]
+pub struct TokenMetrics {
+    /// Good.
+    pub accepted: Counter,
+    /// Good once, but over.
+    pub expired: Counter,
+    /// Never good here.
+    pub refused: Counter,
+    /// Not to be judged, because the keys could not be fetched yet.
+    pub outage: Counter,
+    /// Seconds since the key set in use was fetched.
+    pub jwks_age: Gauge,
+    /// Fetches of the key set that failed.
+    pub jwks_failures: Counter,
+}
+
+impl TokenMetrics {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let counter = Counter::noop;
+        Self {
+            accepted: counter(),
+            expired: counter(),
+            refused: counter(),
+            outage: counter(),
+            jwks_age: Gauge::noop(),
+            jwks_failures: counter(),
+        }
+    }
+}
+
+impl Default for TokenMetrics {
+    fn default() -> Self {
+        let token = |result: &'static str| counter!("roomcast_tokens_total", "result" => result);
+        Self {
+            accepted: token("accepted"),
+            expired: token("expired"),
+            refused: token("refused"),
+            outage: token("outage"),
+            jwks_age: gauge!("roomcast_jwks_age_seconds"),
+            jwks_failures: counter!("roomcast_jwks_failures_total"),
+        }
+    }
+}
+
+/// One worker's share: whether the pod's work is spread evenly.
+#[derive(Debug)]
+pub struct PerWorker {
+    /// Its connections.
+    pub connections: Gauge,
+    /// The CPU time of its thread, in seconds.
+    pub cpu: Gauge,
+    /// Events times receivers that it wrote.
+    pub deliveries: Counter,
+}
+
+/// Events by who published them.
+#[derive(Debug)]
+pub struct EventsIn {
+    /// Backends.
+    pub api: Counter,
+    /// Clients.
+    pub client: Counter,
+}
+
+/// Bytes before and after compression.
+#[derive(Debug)]
+pub struct Compressed {
+    /// Before.
+    pub plain: Counter,
+    /// After, as framed for the wire below TLS.
+    pub framed: Counter,
+}
+
+/// What became of subscriptions with a position.
+#[derive(Debug)]
+pub struct Recoveries {
+    /// Exactly what was missed followed.
+    pub recovered: Counter,
+    /// It was gone, or too much.
+    pub gone: Counter,
+}
+
+/// Handshakes by stage and result.
+#[derive(Debug)]
+pub struct Handshakes {
+    /// Connections that the kernel gave.
+    pub accepted: Counter,
+    /// TLS sessions that were made anew.
+    pub tls_full: Counter,
+    /// TLS sessions that were resumed.
+    pub tls_resumed: Counter,
+    /// Ended in the TLS handshake.
+    pub tls_failed: Counter,
+    /// A whole request head came.
+    pub head: Counter,
+    /// None came in time, or none that was one.
+    pub head_failed: Counter,
+    /// What became of requests for a WebSocket.
+    pub upgrades: Upgrades,
+}
+
+/// What became of requests for a WebSocket.
+#[derive(Debug)]
+pub struct Upgrades {
+    /// Became one.
+    pub accepted: Counter,
+    /// No valid handshake, or not on that path.
+    pub malformed: Counter,
+    /// A page of a foreign origin.
+    pub origin: Counter,
+    /// No good token.
+    pub token: Counter,
+    /// No room for one more.
+    pub full: Counter,
+}
+
+impl Metrics {
+    /// Handles of the recorder that is current, for a pod with so many workers and these dialects.
+    #[must_use]
+    pub fn new(workers: usize, dialects: &[&str]) -> Self {
+        describe();
+        let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
+        let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
+        let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
+        let connections = |dialect: &&str| {
+            let gauge = gauge!("roomcast_connections", "transport" => "websocket", "dialect" => (*dialect).to_owned());
+            gauge.set(0.0);
+            gauge
+        };
+        gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
+        Self {
+            connections: dialects.iter().map(connections).collect(),
+            workers: (0..workers).map(PerWorker::new).collect(),
+            rooms: gauge!("roomcast_rooms"),
+            events_in: EventsIn {
+                api: counter!("roomcast_events_in_total", "source" => "api"),
+                client: counter!("roomcast_events_in_total", "source" => "client"),
+            },
+            batches: counter!("roomcast_batches_total"),
+            batch_events: histogram!("roomcast_batch_events"),
+            batch_wait: histogram!("roomcast_batch_wait_seconds"),
+            deliveries: counter!("roomcast_deliveries_total"),
+            frames: counter!("roomcast_frames_total"),
+            sent: Compressed::new("roomcast_sent_bytes_total"),
+            encoded: Compressed::new("roomcast_encoded_bytes_total"),
+            publish_to_write: histogram!("roomcast_publish_to_write_seconds"),
+            fan_out: histogram!("roomcast_fan_out_seconds"),
+            dropped: counter!("roomcast_dropped_frames_total"),
+            holes: counter!("roomcast_stream_holes_total"),
+            recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
+            handshakes: Handshakes {
+                accepted: handshake("accept", "ok"),
+                tls_full: handshake("tls", "ok"),
+                tls_resumed: handshake("tls", "resumed"),
+                tls_failed: handshake("tls", "failed"),
+                head: handshake("head", "ok"),
+                head_failed: handshake("head", "failed"),
+                upgrades: Upgrades {
+                    accepted: handshake("upgrade", "ok"),
+                    malformed: handshake("upgrade", "malformed"),
+                    origin: handshake("upgrade", "origin"),
+                    token: handshake("upgrade", "token"),
+                    full: handshake("upgrade", "full"),
+                },
+            },
+            held_bytes: gauge!("roomcast_held_bytes"),
+            owed_bytes: gauge!("roomcast_owed_bytes"),
+            messages_in: counter!("roomcast_messages_in_total"),
+            accept_errors: counter!("roomcast_accept_errors_total"),
+            certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
+            certificate_age: gauge!("roomcast_certificate_age_seconds"),
+            certificate_broken: gauge!("roomcast_certificate_broken"),
+            tokens: TokenMetrics::default(),
+            disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
+            lost: counter!("roomcast_disconnects_total", "code" => "none"),
+        }
+    }
+
+    /// Counts a connection's end; `None`: the socket went without a close.
+    pub fn disconnected(&self, disconnect: Option<Disconnect>) {
+        match disconnect.and_then(|d| self.disconnects.iter().find(|(known, _)| *known == d)) {
+            Some((_, counter)) => counter.increment(1),
+            None => self.lost.increment(1),
+        }
+    }
+}
+
+impl PerWorker {
+    fn new(index: usize) -> Self {
+        let worker = index.to_string();
+        Self {
+            connections: gauge!("roomcast_worker_connections", "worker" => worker.clone()),
+            cpu: gauge!("roomcast_worker_cpu_seconds_total", "worker" => worker.clone()),
+            deliveries: counter!("roomcast_worker_deliveries_total", "worker" => worker),
+        }
+    }
+}
+
+impl Compressed {
+    fn new(name: &'static str) -> Self {
+        Self { plain: counter!(name, "stage" => "plain"), framed: counter!(name, "stage" => "framed") }
+    }
+
+    /// Adds bytes.
+    pub fn add(&self, plain: u64, framed: u64) {
+        self.plain.increment(plain);
+        self.framed.increment(framed);
+    }
+}
+
+/// What each metric says: `docs/OPERATIONS.md` is checked against it.
+pub const DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_connections", "Open connections, by transport and dialect."),
+    ("roomcast_worker_connections", "Open connections of each worker."),
+    ("roomcast_worker_cpu_seconds_total", "CPU time of each worker's thread."),
+    ("roomcast_worker_deliveries_total", "Events times receivers that each worker wrote."),
+    ("roomcast_rooms", "Rooms with a member on this pod."),
+    ("roomcast_events_in_total", "Events published on this pod, by source: api (backends), client."),
+    ("roomcast_batches_total", "Batches that left their room's owner."),
+    ("roomcast_batch_events", "Events in a batch."),
+    (
+        "roomcast_batch_wait_seconds",
+        "From a batch's first event reaching the pod until the batch left its room's owner.",
+    ),
+    ("roomcast_deliveries_total", "Events times receivers."),
+    ("roomcast_frames_total", "Frames times receivers."),
+    (
+        "roomcast_sent_bytes_total",
+        "Bytes of frames times receivers, plain before and framed after compression, below TLS.",
+    ),
+    ("roomcast_encoded_bytes_total", "Bytes of frames, each once, plain before and framed after compression."),
+    (
+        "roomcast_publish_to_write_seconds",
+        "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
+    ),
+    ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
+    ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
+    ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
+    ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
+    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, upgrade) and result."),
+    ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
+    ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
+    ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
+    ("roomcast_messages_in_total", "Messages of clients."),
+    ("roomcast_accept_errors_total", "Failed accept calls."),
+    ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
+    ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
+    (
+        "roomcast_certificate_broken",
+        "1 while the certificate's newest file is unusable and the one before it is served.",
+    ),
+    ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
+    ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),
+    ("roomcast_jwks_failures_total", "Fetches of the key set that failed."),
+    ("roomcast_build_info", "1, with the version and the allocator."),
+];
+
+fn describe() {
+    for (name, says) in DESCRIPTIONS {
+        let unit = if name.contains("_seconds") {
+            Unit::Seconds
+        } else if name.contains("_bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
+        };
+        match *name {
+            "roomcast_batch_events"
+            | "roomcast_batch_wait_seconds"
+            | "roomcast_publish_to_write_seconds"
+            | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
+            name if name.ends_with("_total") && name != "roomcast_worker_cpu_seconds_total" => {
+                describe_counter!(name, unit, *says);
+            }
+            name => describe_gauge!(name, unit, *says),
+        }
+    }
+}
