@@ -1,13 +1,24 @@
 //! The internal listener: what backends and operators call. Not for the open network.
 //!
-//! Runs beside the workers, on a thread of its own. Always holds: whatever changes something needs an API key, compared
-//! in constant time; an empty list of keys lets nobody in.
+//! Runs beside the workers, on a thread of its own. Always holds: whatever changes or shows something needs an API key,
+//! compared in constant time; an empty list of keys lets nobody in; whoever has no key does not learn what there is.
+//!
+//! `router` is the table of calls, `openapi.json` its description, `docs/API.md` the same for people.
 
 mod answer;
+mod body;
+mod connections;
+mod document;
+mod keys;
 mod ops;
+mod patience;
 mod publish;
+mod rooms;
+mod router;
 mod server;
+mod stats;
+mod target;
 
-pub use answer::ApiError;
+pub use answer::{ApiCode, ApiError};
 pub use ops::Readiness;
 pub use server::Api;

@@ -1,8 +1,9 @@
 //! What probes and monitoring ask: `/health`, `/ready`, `/metrics`.
 
 use http::StatusCode;
+use serde::Serialize;
 
-use super::answer::{Answer, json, with_type};
+use super::answer::{Answer, json, ok, with_type};
 use crate::hub::Services;
 
 /// Whether new clients should be sent to this pod.
@@ -41,17 +42,22 @@ impl Readiness {
     }
 }
 
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+}
+
 /// `/health`: the process answers.
 #[must_use]
 pub fn health() -> Answer {
-    json(StatusCode::OK, r#"{"status":"ok"}"#.into())
+    ok(&Status { status: "ok" })
 }
 
 /// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
     let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, serde_json::json!({ "status": readiness.as_str() }).to_string())
+    json(status, &Status { status: readiness.as_str() })
 }
 
 /// `/metrics`, in the text format of Prometheus (version 0.0.4).

@@ -1,112 +1,231 @@
-//! `POST /api/publish`: one event into one room.
+//! `POST /api/publish`: one event into one room. `POST /api/broadcast`: many events into many rooms.
+//!
+//! Always holds: a body that breaks a rule is refused as a whole before anything of it is published. The rules of an
+//! event are the model's, the same as for events of clients.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, ApiError, json};
+use super::{
+    answer::{Answer, ApiCode, ApiError, Failed, ok},
+    body::object,
+};
 use crate::{
-    broker::Broker,
-    model::{Payload, Position, Publication, Room},
+    hub::Services,
+    model::{Payload, Position, Publication, Room, check_length, check_topic},
 };
 
-/// The longest topic, key, id and idempotency key, in bytes.
-const MAX_NAME: usize = 255;
+/// The most publications times rooms of one broadcast.
+pub(super) const MAX_PUBLICATIONS: usize = 1_000;
 
-/// The body of a publish.
-#[derive(Debug, Deserialize)]
+/// An event and where it goes. As in the WebSocket protocol, `null` is absent, but `"data":null` is data.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body<'a> {
+struct Entry<'a> {
     #[serde(borrow)]
-    room: Cow<'a, str>,
+    room: Option<Text<'a>>,
+    /// Broadcast only.
     #[serde(borrow)]
-    topic: Cow<'a, str>,
+    rooms: Option<Vec<Text<'a>>>,
+    #[serde(borrow)]
+    topic: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
-    data64: Option<Cow<'a, str>>,
+    data64: Option<Text<'a>>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<Text<'a>>,
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(borrow)]
-    idempotency_key: Option<Cow<'a, str>>,
+    idempotency_key: Option<Text<'a>>,
 }
 
-/// `"data": null` is data: absence alone counts.
+/// A text, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// The body of a broadcast.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    publications: Bounded<'a>,
+}
+
+/// The elements of an array, not looked at yet. Of a longer one than allowed, one element too many is held.
+struct Bounded<'a>(Vec<&'a RawValue>);
+
+/// Where an event stands in its room's log.
+#[derive(Serialize)]
+pub(super) struct At<'a> {
+    epoch: &'a str,
+    offset: u64,
+}
+
+impl<'a> From<&'a Position> for At<'a> {
+    fn from(position: &'a Position) -> Self {
+        Self { epoch: position.epoch.as_str(), offset: position.offset }
+    }
+}
+
+/// What became of one event in one room.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Published(At<'a>),
+    Failed(Failed<'a>),
 }
 
 /// Publishes the event that `body` describes.
 ///
 /// # Errors
 /// What is wrong with the body, or what the broker said.
-pub async fn publish(broker: &dyn Broker, body: &[u8]) -> Result<Answer, ApiError> {
-    let (room, publication) = parse(body)?;
-    let Position { epoch, offset } = broker.publish(&room, publication).await?;
-    Ok(json(StatusCode::OK, serde_json::json!({ "epoch": epoch.as_str(), "offset": offset }).to_string()))
+pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
+    let (room, publication) = one(body)?;
+    let position = services.broker.publish(&room, publication).await?;
+    services.metrics.events_in.api.increment(1);
+    Ok(ok(&At::from(&position)))
 }
 
-fn parse(body: &[u8]) -> Result<(Room, Publication), ApiError> {
-    let body: Body<'_> = serde_json::from_slice(body)
-        .map_err(|e| ApiError::bad_request(format!("the body is no publish: {e}; it takes `room`, `topic`, `data` (or `data64`), and optionally `key`, `id`, `idempotency_key`")))?;
-    let room = Room::parse(&body.room)?;
-    let payload = match (body.data, body.data64) {
-        (Some(data), None) => Payload::json(data.to_owned()).map_err(|e| ApiError::bad_request(e.to_string()))?,
-        (None, Some(text)) => Payload::Binary(
-            BASE64_STANDARD
-                .decode(text.as_bytes())
-                .map_err(|e| ApiError::bad_request(format!("`data64` is no base64: {e}")))?
-                .into(),
-        ),
-        (Some(_), Some(_)) => return Err(ApiError::bad_request("an event has either `data` or `data64`, not both")),
-        (None, None) => return Err(ApiError::bad_request("`data` is missing (or `data64`, for bytes)")),
-    };
-    let publication = Publication {
-        topic: name("topic", &body.topic)?,
-        key: body.key.map(|key| name("key", &key)).transpose()?,
-        payload,
-        user: None,
-        id: body.id.map(|id| name("id", &id)).transpose()?,
-        idempotency_key: body.idempotency_key.map(|key| name("idempotency_key", &key)).transpose()?,
-    };
-    Ok((room, publication))
-}
-
-fn name(field: &str, text: &str) -> Result<Box<str>, ApiError> {
-    if text.is_empty() || text.len() > MAX_NAME {
-        return Err(ApiError::bad_request(format!("`{field}` has {} bytes, 1 to {MAX_NAME} are allowed", text.len())));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(ApiError::bad_request(format!("`{field}` contains a control character")));
-    }
-    Ok(text.into())
-}
-
-/// The keys that may call, compared in constant time for each length.
-#[derive(Debug, Clone, Default)]
-pub struct Keys(HashSet<String>);
-
-impl Keys {
-    /// Keys; empty ones are left out, because they would let in whoever sends none.
-    #[must_use]
-    pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(keys.into_iter().filter(|key| !key.is_empty()).map(str::to_owned).collect())
-    }
-
-    /// Whether an `Authorization` header carries one of them. Looks at every key, whichever fits.
-    #[must_use]
-    pub fn allow(&self, authorization: Option<&[u8]>) -> bool {
-        use subtle::{Choice, ConstantTimeEq};
-        let Some((scheme, given)) = authorization.and_then(|value| value.split_at_checked(7)) else { return false };
-        if !scheme.eq_ignore_ascii_case(b"bearer ") || given.is_empty() {
-            return false;
+/// Publishes the events that `body` describes, one after the other, and answers what became of each in each room.
+///
+/// # Errors
+/// What is wrong with the body; nothing is published then.
+pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
+    let (broker, mut results) = (&services.broker, Vec::new());
+    for (rooms, publication) in many(body)? {
+        let mut rooms = rooms.iter();
+        let last = rooms.next_back();
+        for room in rooms {
+            results.push(broker.publish(room, publication.clone()).await.map_err(ApiError::from));
         }
-        self.0.iter().fold(Choice::from(0), |found, key| found | key.as_bytes().ct_eq(given)).into()
+        if let Some(room) = last {
+            results.push(broker.publish(room, publication).await.map_err(ApiError::from));
+        }
+    }
+    services.metrics.events_in.api.increment(results.iter().filter(|result| result.is_ok()).count() as u64);
+    let results: Vec<_> = results
+        .iter()
+        .map(|result| match result {
+            Ok(position) => Outcome::Published(At::from(position)),
+            Err(error) => Outcome::Failed(Failed { error }),
+        })
+        .collect();
+    #[derive(Serialize)]
+    struct Results<'a> {
+        results: Vec<Outcome<'a>>,
+    }
+    Ok(ok(&Results { results }))
+}
+
+fn one(body: &[u8]) -> Result<(Room, Publication), ApiError> {
+    let entry: Entry<'_> = object(body, "the body")?;
+    if entry.rooms.is_some() {
+        return Err(ApiError::bad_request("publish takes one `room`; for several there is /api/broadcast"));
+    }
+    let room = entry.room.as_ref().ok_or_else(|| ApiError::bad_request("`room` is missing"))?;
+    Ok((Room::parse(&room.0)?, entry.publication()?))
+}
+
+fn many(body: &[u8]) -> Result<Vec<(Vec<Room>, Publication)>, ApiError> {
+    let batch: Batch<'_> = object(body, "the body")?;
+    let mut count = 0;
+    let mut publications = Vec::with_capacity(batch.publications.0.len());
+    for (index, raw) in batch.publications.0.into_iter().enumerate() {
+        let place = format_args!("publications[{index}]");
+        let within = |error: ApiError| error.within(place);
+        let entry: Entry<'_> = object(raw.get().as_bytes(), "an entry").map_err(within)?;
+        let rooms = entry.rooms().map_err(within)?;
+        count += rooms.len();
+        if count > MAX_PUBLICATIONS {
+            let message = format!("one broadcast has at most {MAX_PUBLICATIONS} publications, counted for each room");
+            return Err(ApiError::new(ApiCode::LimitExceeded, message).within(place));
+        }
+        publications.push((rooms, entry.publication().map_err(within)?));
+    }
+    Ok(publications)
+}
+
+impl Entry<'_> {
+    fn rooms(&self) -> Result<Vec<Room>, ApiError> {
+        match (&self.room, &self.rooms) {
+            (Some(room), None) => Ok(vec![Room::parse(&room.0)?]),
+            (None, Some(rooms)) if rooms.is_empty() => Err(ApiError::bad_request("`rooms` must not be empty")),
+            (None, Some(rooms)) => {
+                let parse = |(index, room): (usize, &Text<'_>)| {
+                    Room::parse(&room.0).map_err(|error| ApiError::from(error).within(format_args!("rooms[{index}]")))
+                };
+                rooms.iter().take(MAX_PUBLICATIONS + 1).enumerate().map(parse).collect()
+            }
+            (Some(_), Some(_)) => Err(ApiError::bad_request("an entry has `room` or `rooms`, not both")),
+            (None, None) => Err(ApiError::bad_request("`room` is missing (or `rooms`, for several)")),
+        }
+    }
+
+    fn publication(self) -> Result<Publication, ApiError> {
+        let topic = self.topic.ok_or_else(|| ApiError::bad_request("`topic` is missing"))?;
+        check_topic(&topic.0)?;
+        let payload = match (self.data, self.data64) {
+            (Some(data), None) => Payload::json(data.to_owned())?,
+            (None, Some(text)) => {
+                let bytes = BASE64_STANDARD.decode(text.0.as_bytes()).map_err(|error| {
+                    let rule = "standard alphabet, with padding; RFC 4648 section 4";
+                    ApiError::bad_request(format!("`data64` is not base64 ({rule}): {error}"))
+                })?;
+                Payload::Binary(bytes.into())
+            }
+            (Some(_), Some(_)) => return Err(ApiError::bad_request("an event has `data` or `data64`, not both")),
+            (None, None) => return Err(ApiError::bad_request("`data` is missing (or `data64`, for bytes)")),
+        };
+        Ok(Publication {
+            topic: topic.0.into(),
+            key: bounded("key", self.key)?,
+            payload,
+            user: None,
+            id: bounded("id", self.id)?,
+            idempotency_key: bounded("idempotency_key", self.idempotency_key)?,
+        })
+    }
+}
+
+fn bounded(field: &'static str, text: Option<Text<'_>>) -> Result<Option<Box<str>>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
+    check_length(field, &text.0)?;
+    Ok(Some(text.0.into()))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bounded<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Bounded<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    if elements.len() <= MAX_PUBLICATIONS {
+                        elements.push(element);
+                    }
+                }
+                Ok(Bounded(elements))
+            }
+        }
+        deserializer.deserialize_seq(Elements)
     }
 }
 
@@ -117,37 +236,62 @@ mod tests {
 
     #[test]
     fn bodies_are_checked() {
-        let (room, publication) = parse(br#"{"room":"a:1","topic":"t","data":{"x": [1, 2]},"key":"k"}"#).unwrap();
+        let (room, publication) =
+            one(br#"{"room":"a:\u0031","topic":"t","data":{"x": [1, 2]},"key":"k","id":null}"#).unwrap();
         assert_eq!(room.as_str(), "a:1");
-        assert_eq!(publication.key.as_deref(), Some("k"));
+        assert_eq!((publication.key.as_deref(), publication.id), (Some("k"), None));
         assert!(matches!(publication.payload, Payload::Json(raw) if raw.get() == r#"{"x": [1, 2]}"#));
-        let (_, null) = parse(br#"{"room":"a","topic":"t","data":null}"#).unwrap();
+        let (_, null) = one(br#"{"room":"a","topic":"t","data":null,"data64":null}"#).unwrap();
         assert!(matches!(null.payload, Payload::Json(raw) if raw.get() == "null"));
         for (body, complaint) in [
-            (&b"not json"[..], "no publish"),
-            (br#"{"topic":"t","data":1}"#, "missing field `room`"),
+            (&b"not json"[..], "one JSON object"),
+            (br#"["a",null,"t",1]"#, "one JSON object"),
+            (br#"{"room":"a","topic":"t","data":1"#, "not understood"),
+            (br#"{"room":"a","topic":"t","data":1}{}"#, "trailing characters"),
+            (br#"{"topic":"t","data":1}"#, "`room` is missing"),
+            (br#"{"rooms":["a"],"topic":"t","data":1}"#, "/api/broadcast"),
             (br#"{"room":5,"topic":"t","data":1}"#, "invalid type"),
+            (br#"{"room":"a","room":"b","topic":"t","data":1}"#, "duplicate field"),
+            (br#"{"room":"a","data":1}"#, "`topic` is missing"),
             (br#"{"room":"a","topic":"t"}"#, "`data` is missing"),
             (br#"{"room":"a","topic":"t","data":["\ud800"]}"#, "data holds what parsers refuse"),
-            (br#"{"room":"a","topic":"","data":1}"#, "`topic` has 0 bytes"),
+            (br#"{"room":"a","topic":"","data":1}"#, "topic must not be empty"),
             (br#"{"room":"a{b}","topic":"t","data":1}"#, "room name"),
             (br#"{"room":"a","topic":"t","data64":"?"}"#, "`data64`"),
             (br#"{"room":"a","topic":"t","data":1,"data64":"AA=="}"#, "not both"),
             (br#"{"room":"a","topic":"t","data":1,"offset":3}"#, "unknown field `offset`"),
         ] {
-            let error = parse(body).unwrap_err();
+            let error = one(body).unwrap_err();
             assert!(error.message.contains(complaint), "{}: {}", String::from_utf8_lossy(body), error.message);
         }
     }
 
     #[test]
-    fn only_keys_let_in() {
-        let keys = Keys::new(["secret", "", "other"]);
-        assert!(keys.allow(Some(b"Bearer secret")) && keys.allow(Some(b"bearer other")));
-        for bad in [&b"Bearer "[..], b"Bearer secre", b"Bearer secrets", b"Basic secret", b"secret", b""] {
-            assert!(!keys.allow(Some(bad)), "{}", String::from_utf8_lossy(bad));
+    fn a_broadcast_names_what_is_wrong_in_it() {
+        let good = r#"{"room":"a","topic":"t","data":1}"#;
+        let body = format!(r#"{{"publications":[{good},{{"rooms":["b","c"],"topic":"u","data64":"AA=="}}]}}"#);
+        let publications = many(body.as_bytes()).unwrap();
+        let shape: Vec<_> = publications.iter().map(|(rooms, p)| (rooms.len(), &*p.topic)).collect();
+        assert_eq!(shape, [(1, "t"), (2, "u")]);
+        assert!(many(br#"{"publications":[]}"#).unwrap().is_empty());
+        for (second, complaint) in [
+            ("5", "publications[1]: an entry must be one JSON object"),
+            (r#"{"topic":"t","data":1}"#, "publications[1]: `room` is missing"),
+            (r#"{"rooms":[],"topic":"t","data":1}"#, "publications[1]: `rooms` must not be empty"),
+            (r#"{"rooms":["a","b c"],"topic":"t","data":1}"#, "publications[1]: rooms[1]: a room name"),
+            (r#"{"room":"a","rooms":["b"],"topic":"t","data":1}"#, "publications[1]: an entry has `room` or `rooms`"),
+        ] {
+            let body = format!(r#"{{"publications":[{good},{second}]}}"#);
+            let error = many(body.as_bytes()).err().unwrap();
+            assert!(error.message.starts_with(complaint), "{second}: {}", error.message);
         }
-        assert!(!keys.allow(None));
-        assert!(!Keys::new([""]).allow(Some(b"Bearer ")));
+        let of = |count: usize| format!(r#"{{"publications":[{}]}}"#, vec![good; count].join(","));
+        assert_eq!(many(of(1_000).as_bytes()).unwrap().len(), 1_000);
+        assert_eq!(many(of(1_001).as_bytes()).err().unwrap().code, ApiCode::LimitExceeded);
+        assert_eq!(many(of(3_000).as_bytes()).err().unwrap().code, ApiCode::LimitExceeded);
+        let rooms = vec![r#""a""#; 999].join(",");
+        let body = format!(r#"{{"publications":[{good},{good},{{"rooms":[{rooms}],"topic":"t","data":1}}]}}"#);
+        let error = many(body.as_bytes()).err().unwrap();
+        assert!(error.message.starts_with("publications[2]: one broadcast"), "{}", error.message);
     }
 }

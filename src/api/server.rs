@@ -1,102 +1,224 @@
 //! Serves the API on its listeners.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use http::{Method, Request, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderValue, Method, Request, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    answer::{Answer, ApiError},
+    answer::{Answer, ApiCode, ApiError, with_type},
+    body,
+    connections::{self, Act, to_connection, to_user},
+    document::OPENAPI,
+    keys::Keyring,
     ops::{self, Readiness},
-    publish::{Keys, publish},
+    patience::{Noting, Patience},
+    publish, rooms,
+    router::{Found, Operation, Route, Takes, find, is_guarded},
+    stats,
+    target::{Query, decode},
 };
-use crate::{hub::Services, metrics::Exposition};
+use crate::{hub::Services, metrics::Exposition, model::Room};
 
-/// The largest body.
-const MAX_BODY: usize = 1024 * 1024;
+/// The most connections to the internal listeners together; the excess is refused.
+const MAX_CONNECTIONS: usize = 1_024;
 
-/// How long a request's head may take, and a kept-alive connection be idle.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// The most bytes of a connection that wait to be read: a request's head must fit.
+const MAX_BUFFER: usize = 64 * 1024;
 
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// How often refused connections are logged.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// The API of a pod.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Shared>);
+
+struct Shared {
     services: Arc<Services>,
     metrics: Arc<Exposition>,
+    keyring: Keyring,
+    connections: AtomicUsize,
+    began: Instant,
+}
+
+/// One connection's place among [`MAX_CONNECTIONS`].
+struct Place(Api);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Api {
     /// An API for a pod.
     #[must_use]
     pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
-        Self { services, metrics }
+        let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { services, metrics, keyring, connections, began: Instant::now() }))
     }
 
     /// Serves one listener for ever. Needs a `LocalSet`.
     pub async fn serve(self, listener: TcpListener) {
+        let complained = Cell::new(None);
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            match listener.accept().await {
+                Ok((stream, _)) => match self.place() {
+                    Some(place) => drop(tokio::task::spawn_local(place.serve(stream))),
+                    None => self.refuse(&stream, &complained),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "accept failed on the internal listener; trying again in 100 ms");
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
                 }
-            };
-            let _ = stream.set_nodelay(true);
-            let api = self.clone();
-            let service = service_fn(move |request| {
-                let api = api.clone();
-                async move { Ok::<_, Infallible>(api.answer(request).await) }
-            });
-            tokio::task::spawn_local(async move {
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_TIME)
-                    .serve_connection(TokioIo::new(stream), service);
-                let _ = connection.await;
-            });
+            }
+        }
+    }
+
+    fn place(&self) -> Option<Place> {
+        let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
+        let place = Place(self.clone());
+        (before < MAX_CONNECTIONS).then_some(place)
+    }
+
+    fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {
+        self.0.services.metrics.internal_refused.increment(1);
+        // Into an empty send buffer; whoever gets nothing sees the connection end.
+        let _ = stream.try_write(
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+        );
+        if complained.get().is_none_or(|last: Instant| last.elapsed() >= COMPLAIN_EVERY) {
+            complained.set(Some(Instant::now()));
+            tracing::warn!(
+                most = MAX_CONNECTIONS,
+                "a connection to the internal listener was refused: there are as many as may be; do callers keep theirs?"
+            );
         }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        match (&method, path.as_str()) {
-            (&Method::GET, "/health") => ops::health(),
-            (&Method::GET, "/ready") => ops::ready(Readiness::of(&self.services)),
-            (&Method::GET, "/metrics") => ops::metrics(self.metrics.render()),
-            (_, path) if path.starts_with("/api/") => self.call(request).await.unwrap_or_else(|error| error.answer()),
-            (method, path) => ApiError::not_found(format!("there is no {method} {path} here")).answer(),
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let result = self.call(&parts, &mut body).await;
+        if let Some(body) = body {
+            body::discard(body);
         }
+        result.unwrap_or_else(|error| error.answer())
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<Answer, ApiError> {
-        let config = self.services.config.load();
-        let keys = Keys::new(config.api_keys.iter().map(crate::config::ApiKey::reveal));
-        if !keys.allow(request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes)) {
-            return Err(ApiError::unauthorized());
+    async fn call(&self, parts: &Parts, body: &mut Option<Incoming>) -> Result<Answer, ApiError> {
+        let (method, path) = (&parts.method, parts.uri.path());
+        let Shared { services, keyring, .. } = &*self.0;
+        if is_guarded(path) {
+            let given = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+            if !keyring.of(&services.config).allow(given) {
+                let message = "this call needs an API key: `Authorization: Bearer <api key>`";
+                return Err(ApiError::new(ApiCode::Unauthorized, message));
+            }
         }
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        match (&method, path.as_str()) {
-            (&Method::POST, "/api/publish") => publish(&*self.services.broker, &body(request).await?).await,
-            (method, path) => Err(ApiError::not_found(format!("there is no {method} {path} here"))),
+        let (route, segment) = match find(method, path) {
+            Found::Route(route, segment) => (route, segment),
+            Found::Methods(methods) => return Ok(wrong_method(method, path, &methods)),
+            Found::Nothing => return Err(ApiError::new(ApiCode::NotFound, format!("there is no {path} here"))),
+        };
+        let result = self.perform(route, segment, parts, body).await;
+        if let Err(error) = &result {
+            debug_assert!(route.errors().any(|code| code == error.code), "{} answers {:?}", route.path, error.code);
+        }
+        result
+    }
+
+    async fn perform(
+        &self,
+        route: &Route,
+        segment: &str,
+        parts: &Parts,
+        body: &mut Option<Incoming>,
+    ) -> Result<Answer, ApiError> {
+        let services = &*self.0.services;
+        let query = Query::parse(parts.uri.query(), route.query)?;
+        let segment = decode(segment).map_err(|error| error.within("the path"))?;
+        let body = match (route.takes, body.take()) {
+            (Takes::Nothing, untaken) => {
+                *body = untaken;
+                Bytes::new()
+            }
+            (_, Some(taken)) => body::read(taken, services.config.load().limits.api_body).await?,
+            (_, None) => Bytes::new(),
+        };
+        let body = match route.takes {
+            Takes::OptionalBody if body.is_empty() => Bytes::from_static(b"{}"),
+            _ => body,
+        };
+        match route.operation {
+            Operation::Publish => publish::publish(services, &body).await,
+            Operation::Broadcast => publish::broadcast(services, &body).await,
+            Operation::Health => Ok(ops::health()),
+            Operation::Ready => Ok(ops::ready(Readiness::of(services))),
+            Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
+            Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),
+            Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,
+            Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
+            Operation::Rooms => rooms::list(services, &query).await,
+            Operation::Room => rooms::detail(services, &Room::parse(&segment)?).await,
+            Operation::Stats => stats::stats(services, self.0.began.elapsed()).await,
+            Operation::Connections => connections::list(services, None, &query).await,
+            Operation::User => connections::list(services, Some(&segment), &query).await,
+            Operation::Connection => connections::detail(services, &segment).await,
+            Operation::DisconnectConnection => to_connection(services, &segment, Act::disconnect(&body)?).await,
+            Operation::SubscribeConnection => to_connection(services, &segment, Act::subscribe(&body)?).await,
+            Operation::UnsubscribeConnection => to_connection(services, &segment, Act::unsubscribe(&body)?).await,
+            Operation::DisconnectUser => to_user(services, &segment, Act::disconnect(&body)?).await,
+            Operation::SubscribeUser => to_user(services, &segment, Act::subscribe(&body)?).await,
+            Operation::UnsubscribeUser => to_user(services, &segment, Act::unsubscribe(&body)?).await,
         }
     }
 }
 
-async fn body(request: Request<Incoming>) -> Result<Bytes, ApiError> {
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), MAX_BODY).collect()).await;
-    match collected {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
-        Ok(Err(error)) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
-        Err(_) => Err(ApiError::bad_request("the body did not come in 30 s")),
+impl Place {
+    async fn serve(self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let patience = Patience::new();
+        let service = {
+            let (api, patience) = (self.0.clone(), patience.clone());
+            service_fn(move |request| {
+                let (api, patience) = (api.clone(), patience.clone());
+                async move {
+                    patience.answering();
+                    let answer = api.answer(request).await;
+                    patience.answered();
+                    Ok::<_, Infallible>(answer)
+                }
+            })
+        };
+        let io = Noting { inner: TokioIo::new(stream), patience: patience.clone() };
+        let connection = hyper::server::conn::http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .header_read_timeout(None)
+            .serve_connection(io, service);
+        tokio::select! {
+            _ = connection => {}
+            () = patience.is_over() => {}
+        }
     }
+}
+
+fn wrong_method(method: &Method, path: &str, methods: &str) -> Answer {
+    let message = format!("{path} is not for {method}, but for {methods}");
+    let mut answer = ApiError::new(ApiCode::MethodNotAllowed, message).answer();
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        answer.headers_mut().insert(header::ALLOW, methods);
+    }
+    answer
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub origins: Origins,
     /// Whether clients without a token may connect.
     pub anonymous: bool,
+    /// Whether there is a page at `/`.
+    pub page: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -278,6 +280,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         api_key_generated,
         origins: Origins::new(origins),
         anonymous,
+        page: general.page.unwrap_or(dev),
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),

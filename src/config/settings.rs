@@ -46,6 +46,9 @@ section! {
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
         anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
+        /// page: outside of development mode its own origin must be one of `origins`.
+        page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -63,7 +66,7 @@ section! {
 }
 
 section! {
-    /// What one connection may do. Clients are told of these in `welcome`.
+    /// What one connection may do. Clients are told of some of these in `welcome`.
     pub struct Limits in "limits" {
         /// The largest message of a client, after decompression. A larger one closes the connection with 1009.
         max_message: usize = 64 * KIB, Bytes(KIB..=64 * MIB), live;
@@ -81,6 +84,8 @@ section! {
         max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
         /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.
         send_queue: usize = MIB, Bytes(4 * KIB..=GIB), live;
+        /// The largest body of an API call on the internal listener; a larger one is answered with 413.
+        api_body: usize = MIB, Bytes(KIB..=64 * MIB), live;
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// `accept` calls that failed, out of files above all.
     pub accept_errors: Counter,
+    /// Connections to the internal listener that were too many.
+    pub internal_refused: Counter,
     /// Seconds until the certificate expires.
     pub certificate_expires: Gauge,
     /// Seconds since the certificate became valid.
@@ -242,6 +244,7 @@ impl Metrics {
             owed_bytes: gauge!("roomcast_owed_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
+            internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
@@ -318,6 +321,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
     ("roomcast_messages_in_total", "Messages of clients."),
     ("roomcast_accept_errors_total", "Failed accept calls."),
+    (
+        "roomcast_internal_refused_total",
+        "Connections to the internal listener that were refused, because there were as many as may be.",
+    ),
     ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
     ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
     (

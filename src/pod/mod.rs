@@ -5,6 +5,7 @@
 
 mod greet;
 mod http;
+mod page;
 mod thread;
 mod upgrade;
 

@@ -229,3 +229,16 @@ fn the_first_policy_that_matches_wins_and_one_that_never_can_is_warned_of() {
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings.iter().all(|w| w.starts_with("the policy for `b:*`, `a:*` is never used")));
 }
+
+#[test]
+fn the_page_is_there_in_development_mode_or_where_it_is_asked_for() {
+    for (flags, expected) in [
+        ("", true),
+        ("page=false", false),
+        ("dev=true cert=c.pem key=k.pem", true),
+        ("cert=c.pem key=k.pem anonymous=true", false),
+        ("cert=c.pem key=k.pem anonymous=true page=true", true),
+    ] {
+        assert_eq!(pod(flags).unwrap().page, expected, "{flags}");
+    }
+}

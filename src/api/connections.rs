@@ -1,0 +1,204 @@
+//! Connections, one by one or all of a user: what they are, and what a backend may do to them.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::{Answer, ApiCode, ApiError, ok},
+    body::object,
+    publish::At,
+    target::Query,
+};
+use crate::{
+    hub::{ConnectionDetail, ConnectionFilter, Services, Who, Worker},
+    model::{Disconnect, Position, Room},
+    session::ConnectionId,
+};
+
+/// The most connections of one answer.
+const MAX_CONNECTIONS: usize = 1_000;
+
+/// As many as are sent if nobody says.
+const DEFAULT_CONNECTIONS: usize = 100;
+
+/// The closes that a backend may ask for: one for each thing that a client can do next.
+const CLOSES: [Disconnect; 3] = [Disconnect::Restart, Disconnect::Unauthorized, Disconnect::Disconnected];
+
+/// A connection in an answer.
+#[derive(Serialize)]
+struct Detail<'a> {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    transport: &'static str,
+    dialect: &'a str,
+    tls: bool,
+    compressed: bool,
+    connected_ms: u64,
+    rooms: Vec<Joined<'a>>,
+    messages_in: u32,
+    bytes_in: u64,
+    frames_out: u32,
+    bytes_out: u64,
+    bytes_plain: u64,
+    owed_bytes: usize,
+}
+
+/// A room of a connection, and where its stream stands on this pod.
+#[derive(Serialize)]
+struct Joined<'a> {
+    room: &'a Room,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<At<'a>>,
+}
+
+impl<'a> From<&'a ConnectionDetail> for Detail<'a> {
+    fn from(detail: &'a ConnectionDetail) -> Self {
+        let joined =
+            |(room, position): &'a (Room, Option<Position>)| Joined { room, position: position.as_ref().map(At::from) };
+        Self {
+            id: detail.id.to_string(),
+            user: detail.user.as_deref(),
+            expires_at: detail.expires_at,
+            address: detail.address.map(|address| address.to_string()),
+            transport: detail.transport,
+            dialect: &detail.dialect,
+            tls: detail.tls,
+            compressed: detail.compressed,
+            connected_ms: u64::try_from(detail.age.as_millis()).unwrap_or(u64::MAX),
+            rooms: detail.rooms.iter().map(joined).collect(),
+            messages_in: detail.totals.messages_in,
+            bytes_in: detail.totals.bytes_in,
+            frames_out: detail.totals.frames_out,
+            bytes_out: detail.totals.bytes_out,
+            bytes_plain: detail.totals.bytes_plain,
+            owed_bytes: detail.owed,
+        }
+    }
+}
+
+/// `GET /api/connections`, and `GET /api/users/{user}` with that user.
+pub(super) async fn list(services: &Services, user: Option<&str>, query: &Query) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        connections: Vec<Detail<'a>>,
+        total: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+    }
+    let limit = query.number("limit", 1..=MAX_CONNECTIONS)?.unwrap_or(DEFAULT_CONNECTIONS);
+    let after = query.text("after").map(|text| text.parse::<ConnectionId>()).transpose();
+    let filter = ConnectionFilter {
+        user: user.or(query.text("user")).map(Arc::from),
+        room: query.text("room").map(Room::parse).transpose()?,
+        after: after.map_err(|error| ApiError::bad_request(error.to_string()).within("`after`"))?,
+        // One more than wanted tells whether there is a next page.
+        limit: limit + 1,
+    };
+    let censuses = services.links.ask_all(move |worker| worker.connections_census(&filter)).await?;
+    let total = censuses.iter().map(|census| census.total).sum();
+    let mut connections: Vec<_> = censuses.into_iter().flat_map(|census| census.connections).collect();
+    connections.sort_unstable_by_key(|connection| connection.id);
+    let more = connections.len() > limit;
+    connections.truncate(limit);
+    let next = connections.last().filter(|_| more).map(|connection| connection.id.to_string());
+    Ok(ok(&Body { connections: connections.iter().map(Detail::from).collect(), total, next }))
+}
+
+/// `GET /api/connections/{id}`.
+pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiError> {
+    let name = parse(id)?;
+    let found = services.links.ask_all(move |worker| worker.connection_census(name)).await?;
+    let found = found.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
+    Ok(ok(&Detail::from(&found)))
+}
+
+/// What is done to connections.
+pub(super) enum Act {
+    Disconnect(Disconnect),
+    Subscribe(Room),
+    Unsubscribe(Room),
+}
+
+impl Act {
+    /// The close that a body asks for.
+    pub(super) fn disconnect(body: &[u8]) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Body {
+            code: Option<u16>,
+        }
+        let Body { code } = object(body, "the body")?;
+        let Some(code) = code else { return Ok(Self::Disconnect(Disconnect::Disconnected)) };
+        let close = CLOSES.into_iter().find(|close| close.code() == code);
+        let allowed = CLOSES.map(|close| close.code().to_string()).join(", ");
+        close
+            .map(Self::Disconnect)
+            .ok_or_else(|| ApiError::bad_request(format!("`code` must be one of {allowed}, not {code}")))
+    }
+
+    pub(super) fn subscribe(body: &[u8]) -> Result<Self, ApiError> {
+        room(body).map(Self::Subscribe)
+    }
+
+    pub(super) fn unsubscribe(body: &[u8]) -> Result<Self, ApiError> {
+        room(body).map(Self::Unsubscribe)
+    }
+
+    /// To how many connections of a worker it was done.
+    fn apply(&self, worker: &mut Worker, who: &Who) -> usize {
+        match self {
+            Self::Disconnect(disconnect) => worker.disconnect(who, *disconnect),
+            Self::Subscribe(room) => worker.subscribe_who(who, room),
+            Self::Unsubscribe(room) => worker.unsubscribe_who(who, room),
+        }
+    }
+}
+
+fn room(body: &[u8]) -> Result<Room, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        room: Cow<'a, str>,
+    }
+    let body: Body<'_> = object(body, "the body")?;
+    Ok(Room::parse(&body.room)?)
+}
+
+/// To how many connections something was done.
+#[derive(Serialize)]
+struct Affected {
+    connections: usize,
+}
+
+/// Does something to one connection.
+pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
+    let name = parse(id)?;
+    let (who, act) = (Who::Connection(name), Arc::new(act));
+    let done =
+        services.links.ask_all(move |worker| worker.connection_census(name).is_some().then(|| act.apply(worker, &who)));
+    let connections = done.await?.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
+    Ok(ok(&Affected { connections }))
+}
+
+/// Does something to all connections that a user has on this pod.
+pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Answer, ApiError> {
+    let (who, act) = (Who::User(user.into()), Arc::new(act));
+    let done = services.links.ask_all(move |worker| act.apply(worker, &who)).await?;
+    Ok(ok(&Affected { connections: done.into_iter().sum() }))
+}
+
+/// A name that no connection can have is that of no connection.
+fn parse(id: &str) -> Result<ConnectionId, ApiError> {
+    id.parse().map_err(|_| unknown(id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::new(ApiCode::NotFound, format!("this pod has no connection {id:?}"))
+}

@@ -1,0 +1,123 @@
+//! How long a connection of the internal listener may keep the pod waiting: long between requests, briefly in a head.
+//!
+//! hyper's own time for a head runs between requests too, and would either cut off connections that backends keep, or
+//! let a head dribble in. Bodies have a time of their own.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::{Instant, sleep_until};
+
+/// Between requests. More than the 60 s after which proxies and clients give an idle connection up themselves.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(75);
+
+/// From a head's first byte to its last.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How late the end of a head's time may be noticed.
+const TICK: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy)]
+enum Wait {
+    /// For a request to begin.
+    Idle,
+    /// For its head to end.
+    Head,
+    /// For nothing: it is being answered.
+    None,
+}
+
+/// Where a connection stands. Shared by its socket, its service and who watches over both.
+#[derive(Clone)]
+pub(super) struct Patience(Rc<Cell<(Wait, Instant)>>);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(Rc::new(Cell::new((Wait::Idle, Instant::now()))))
+    }
+
+    /// A request is there.
+    pub(super) fn answering(&self) {
+        self.enter(Wait::None);
+    }
+
+    /// Its answer is made.
+    pub(super) fn answered(&self) {
+        self.enter(Wait::Idle);
+    }
+
+    fn received(&self) {
+        if let (Wait::Idle, _) = self.0.get() {
+            self.enter(Wait::Head);
+        }
+    }
+
+    fn enter(&self, wait: Wait) {
+        self.0.set((wait, Instant::now()));
+    }
+
+    /// Until the connection has kept the pod waiting too long.
+    pub(super) async fn is_over(&self) {
+        loop {
+            let (wait, since) = self.0.get();
+            let now = Instant::now();
+            let end = match wait {
+                Wait::Idle => since + IDLE_TIME,
+                Wait::Head => since + HEAD_TIME,
+                Wait::None => now + HEAD_TIME,
+            };
+            if end <= now {
+                return;
+            }
+            // A head may begin while this sleeps for an idle connection's end.
+            sleep_until(end.min(now + TICK)).await;
+        }
+    }
+}
+
+/// A socket that notes when something comes.
+pub(super) struct Noting<T> {
+    pub(super) inner: T,
+    pub(super) patience: Patience,
+}
+
+impl<T: Read + Unpin> Read for Noting<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.patience.received();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Write + Unpin> Write for Noting<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}

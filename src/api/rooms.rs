@@ -1,0 +1,202 @@
+//! Rooms: who is in them, where they stand, what happened in them.
+//!
+//! A room is its name: one that nobody has heard of is an empty one, not an error.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    answer::{Answer, ApiCode, ApiError, ok},
+    publish::At,
+    target::Query,
+};
+use crate::{
+    broker::{History, HistoryQuery},
+    hub::{Services, Worker},
+    model::{
+        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceMode, Retain,
+        Room, Since, SlowReceiver,
+    },
+};
+
+/// The most events of one answer, and as many as are sent if nobody says.
+const MAX_EVENTS: usize = 1_000;
+
+/// The most bytes of data of one answer.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+
+/// The most members of one answer, and as many as are sent if nobody says.
+const MAX_MEMBERS: usize = 1_000;
+
+/// The most rooms of one answer.
+const MAX_ROOMS: usize = 1_000;
+
+/// As many as are sent if nobody says.
+const DEFAULT_ROOMS: usize = 100;
+
+/// `GET /api/rooms`: the rooms with members on this pod, by name.
+pub(super) async fn list(services: &Services, query: &Query) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        rooms: Vec<Count<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next: Option<&'a Room>,
+    }
+    #[derive(Serialize)]
+    struct Count<'a> {
+        room: &'a Room,
+        members: usize,
+    }
+    let limit = query.number("limit", 1..=MAX_ROOMS)?.unwrap_or(DEFAULT_ROOMS);
+    let prefix: Arc<str> = query.text("prefix").unwrap_or_default().into();
+    let after: Option<Arc<str>> = query.text("after").map(Arc::from);
+    // One more than wanted tells whether there is a next page.
+    let ask = move |worker: &mut Worker| worker.rooms_census(&prefix, after.as_deref(), limit + 1);
+    // A room among the first of all workers is among the first of each that has it.
+    let mut members = BTreeMap::<Room, usize>::new();
+    for count in services.links.ask_all(ask).await?.into_iter().flat_map(|census| census.rooms) {
+        *members.entry(count.room).or_default() += count.members;
+    }
+    let rooms: Vec<_> = members.iter().take(limit).map(|(room, members)| Count { room, members: *members }).collect();
+    let next = rooms.last().filter(|_| members.len() > limit).map(|count| count.room);
+    Ok(ok(&Body { rooms, next }))
+}
+
+/// Where a room's log ends.
+async fn end(services: &Services, room: &Room) -> Result<Position, ApiError> {
+    let query = HistoryQuery { since: None, until: None, max_events: 0, max_bytes: 0 };
+    let History { epoch, end, .. } = services.broker.history(room, query).await?;
+    Ok(Position::new(epoch, end))
+}
+
+/// What of a policy says how to deal with a room.
+#[derive(Serialize)]
+struct Rules {
+    batch_window_ms: u64,
+    conflate: Conflate,
+    retain: Retain,
+    history_size: usize,
+    presence: PresenceMode,
+    join: Access,
+    publish: Access,
+    slow: SlowReceiver,
+    delivery: Delivery,
+}
+
+impl From<&Policy> for Rules {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            batch_window_ms: u64::try_from(policy.batch_window.as_millis()).unwrap_or(u64::MAX),
+            conflate: policy.conflate,
+            retain: policy.retain,
+            history_size: policy.history_size,
+            presence: policy.presence,
+            join: policy.join,
+            publish: policy.publish,
+            slow: policy.slow,
+            delivery: policy.delivery,
+        }
+    }
+}
+
+/// `GET /api/rooms/{room}`: members on this pod, the end of the log, the policy.
+pub(super) async fn detail(services: &Services, room: &Room) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        room: &'a Room,
+        members: usize,
+        position: At<'a>,
+        policy: Rules,
+    }
+    let asked = room.clone();
+    let details = services.links.ask_all(move |worker| worker.room_census(&asked)).await?;
+    let members = details.into_iter().flatten().map(|detail| detail.members).sum();
+    let position = end(services, room).await?;
+    let policy = Rules::from(&*services.policy(room));
+    Ok(ok(&Body { room, members, position: At::from(&position), policy }))
+}
+
+/// An event as the WebSocket protocol spells it.
+#[derive(Serialize)]
+struct Past<'a> {
+    offset: u64,
+    topic: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data64: Option<String>,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Event> for Past<'a> {
+    fn from(event: &'a Event) -> Self {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        let (data, data64) = match &event.payload {
+            Payload::Json(data) => (Some(&**data), None),
+            Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
+        };
+        let Event { offset, time, topic, key, payload: _, user, id } = event;
+        Self {
+            offset: *offset,
+            topic,
+            key: key.as_deref(),
+            data,
+            data64,
+            time: *time,
+            user: user.as_deref(),
+            id: id.as_deref(),
+        }
+    }
+}
+
+/// `GET /api/rooms/{room}/history`: what followed a position, or the newest events.
+pub(super) async fn history(services: &Services, room: &Room, query: &Query) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        room: &'a Room,
+        epoch: &'a str,
+        after: u64,
+        offset: u64,
+        end: u64,
+        complete: bool,
+        events: Vec<Past<'a>>,
+    }
+    let (epoch, offset) = (query.text("epoch"), query.number("offset", 0..=MAX_OFFSET)?);
+    let max_events = query.number("limit", 0..=MAX_EVENTS)?.unwrap_or(MAX_EVENTS);
+    if services.policy(room).history_size == 0 {
+        return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no history")));
+    }
+    let since = match (epoch, offset) {
+        (None, None) => None,
+        (None, Some(offset)) => Some(Since { epoch: end(services, room).await?.epoch, offset }),
+        (Some(epoch), offset) => Some(Since { epoch: Epoch::new(epoch), offset: offset.unwrap_or(0) }),
+    };
+    let query = HistoryQuery { since, until: None, max_events, max_bytes: MAX_EVENT_BYTES };
+    let History { epoch, after, offset, end, complete, events } = services.broker.history(room, query).await?;
+    let events = events.iter().map(|event| Past::from(&**event)).collect();
+    Ok(ok(&Body { room, epoch: epoch.as_str(), after, offset, end, complete, events }))
+}
+
+/// `GET /api/rooms/{room}/presence`: some or all of the members, and how many there are.
+pub(super) async fn presence(services: &Services, room: &Room, query: &Query) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        room: &'a Room,
+        members: &'a [Member],
+        total: usize,
+    }
+    let limit = query.number("limit", 0..=MAX_MEMBERS)?.unwrap_or(MAX_MEMBERS);
+    if services.policy(room).presence == PresenceMode::Off {
+        return Err(ApiError::new(ApiCode::NotAvailable, format!("presence is switched off for {room}")));
+    }
+    let list = services.presence.list(room, limit).await?;
+    Ok(ok(&Body { room, members: &list.members, total: list.total }))
+}
