@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -12,11 +12,12 @@ use roomcast::{
     config::TokenSettings,
     metrics::TokenMetrics,
 };
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 use crate::{
     server::{Answer, Server, run, soon},
-    support::{Pair, SECRET, encode, good, secret, verify, with_secret},
+    support::{Pair, SECRET, encode, file, good, secret, verify, with_secret},
 };
 
 /// Lets time pass without waiting for it.
@@ -187,4 +188,27 @@ async fn a_reload_to_another_server_trusts_the_old_one_no_more() {
     assert!(!authority.is_ready());
     assert!(verify(&authority, &two.token(Some("1"))).await.is_ok());
     assert_eq!(verify(&authority, &one.token(Some("1"))).await, Err(TokenError::Signature));
+}
+
+/// A certificate that no CA of the system has signed.
+#[tokio::test]
+async fn a_server_is_trusted_by_the_certificates_that_the_operator_names() {
+    let pair = Pair::p256();
+    let (certificate, pem) = roomcast_certs::make(SystemTime::now()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(roomcast_certs::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(certificate.served()))));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let server = Server::start_tls(Answer::keys(&[named(&pair, "1")]), config).await;
+    let stranger = run(&server.settings());
+    assert_eq!(verify(&stranger, &pair.token(Some("1"))).await, Err(TokenError::Outage));
+    assert_eq!(server.asked(), 0, "nothing is asked of a server that is not trusted");
+
+    let ca = file(&pem.certificate);
+    let settings = TokenSettings { jwks_ca: Some(ca.path().to_owned()), ..server.settings() };
+    let authority = run(&settings);
+    assert!(verify(&authority, &pair.token(Some("1"))).await.is_ok());
+    assert_eq!(server.asked(), 1);
 }

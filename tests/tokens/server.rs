@@ -19,8 +19,10 @@ use roomcast::{
     auth::Authority,
     config::{JwksUrl, TokenSettings},
 };
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::settings;
 
@@ -39,6 +41,7 @@ impl Answer {
 
 /// A server on this machine that counts what it is asked.
 pub struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicUsize>,
@@ -46,9 +49,19 @@ pub struct Server {
 
 impl Server {
     pub async fn start(answer: Answer) -> Self {
+        Self::start_with(answer, None).await
+    }
+
+    /// A server with TLS.
+    pub async fn start_tls(answer: Answer, config: ServerConfig) -> Self {
+        Self::start_with(answer, Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_with(answer: Answer, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, answer: Arc::new(Mutex::new(answer)), asked: Arc::default() };
+        let server = Self { scheme, address, answer: Arc::new(Mutex::new(answer)), asked: Arc::default() };
         let (answer, asked) = (Arc::clone(&server.answer), Arc::clone(&server.asked));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -63,7 +76,13 @@ impl Server {
                         Ok::<_, Infallible>(response.body(Full::new(body)).unwrap())
                     }
                 };
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(respond)));
+                let Some(tls) = &tls else {
+                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(respond)));
+                    continue;
+                };
+                if let Ok(socket) = tls.accept(socket).await {
+                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(respond)));
+                }
             }
         });
         server
@@ -79,7 +98,7 @@ impl Server {
 
     /// Settings whose refresh is so far away that only the first fetch happens by itself.
     pub fn settings(&self) -> TokenSettings {
-        let url = JwksUrl::parse(&format!("http://{}/keys", self.address)).unwrap();
+        let url = JwksUrl::parse(&format!("{}://localhost:{}/keys", self.scheme, self.address.port())).unwrap();
         TokenSettings { jwks_url: Some(url), jwks_refresh: Duration::from_secs(86_400), ..settings() }
     }
 }
