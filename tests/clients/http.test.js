@@ -32,11 +32,11 @@ test('metrics are in the text format and count', async () => {
     assert.equal(answer.status, 200);
     text = answer.text;
     samples = text.split('\n').filter((line) => line && !line.startsWith('#'));
-    if (value('roomcast_connections{transport="websocket"}') === 1) break;
+    if (value('roomcast_connections{transport="websocket",dialect="native"}') === 1) break;
     await sleep(200);
   }
   for (const line of samples) assert.match(line, /^[a-zA-Z_:][\w:]*(\{.*\})? [-+0-9.eENaInf]+$/);
-  assert.equal(value('roomcast_connections{transport="websocket"}'), 1, text);
+  assert.equal(value('roomcast_connections{transport="websocket",dialect="native"}'), 1, text);
   assert.equal(value('roomcast_deliveries_total'), 1, text);
   assert.ok(!text.includes('plain:metrics'), 'a room name is a label');
   await client.close();
