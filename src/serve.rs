@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     cli,
-    config::{Config, Loader, LogFormat},
+    config::{Config, Loader, LogFormat, LogLevel},
     pod::{self, Pod},
 };
 
@@ -20,7 +20,7 @@ pub fn run(loader: &Loader) -> ExitCode {
         Ok(config) => config,
         Err(error) => return cli::refuse(&error),
     };
-    log(&config);
+    let set_level = log(&config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -34,6 +34,7 @@ pub fn run(loader: &Loader) -> ExitCode {
                 tracing::warn!("{warning}");
             }
             tracing::info!(changed = reload.changes.live.join(" "), "configuration reloaded");
+            set_level(reload.config.log_level);
             running = reload.config.clone();
             Some(reload.config)
         }
@@ -45,20 +46,42 @@ pub fn run(loader: &Loader) -> ExitCode {
     match pod::serve(config.clone(), reload, |pod| announce(&config, pod)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "roomcast cannot start: {error}");
+            tracing::error!("roomcast cannot start: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn log(config: &Config) {
-    let filter = EnvFilter::new(config.log_level.as_str());
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    // A second subscriber cannot be set; the first one serves as well.
-    let _ = match config.log {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+/// Changes the least important level that is written.
+type SetLevel = Box<dyn Fn(LogLevel)>;
+
+fn log(config: &Config) -> SetLevel {
+    let filter = |level: LogLevel| EnvFilter::new(level.as_str());
+    let lines = fmt().with_writer(io::stderr).with_target(false).with_env_filter(filter(config.log_level));
+    // A second subscriber cannot be set; the first one serves as well. The filter lives as long as the process.
+    let set: SetLevel = match config.log {
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = lines.try_init();
+            Box::new(move |level| drop(handle.reload(filter(level))))
+        }
+        LogFormat::Text => {
+            let lines = lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = lines.try_init();
+            Box::new(move |level| drop(handle.reload(filter(level))))
+        }
     };
+    // A panic is a line of the log like any other: whoever reads it expects one JSON object a line.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        tracing::error!(place, thread = std::thread::current().name(), "panic: {message}");
+    }));
+    set
 }
 
 /// Says where the pod is, and in development mode how to try it, which comes first.

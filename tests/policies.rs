@@ -185,3 +185,36 @@ async fn pods_stand_apart() {
     one.stop();
     other.stop();
 }
+
+#[tokio::test]
+async fn a_reloaded_policy_reaches_the_rooms_that_are_held() {
+    let settings = |policy: Policy| {
+        harness::settings(|settings| {
+            settings.policies = vec![Rule { patterns: vec![RoomPattern::parse("it:*").unwrap()], policy }];
+        })
+    };
+    let pod = Pod::start(harness::config(settings(Policy::default()))).unwrap();
+    let mut client = member(&pod, "it:1").await;
+    let presence = json!({"type":"presence","room":"it:1"});
+    assert_eq!(client.ask(presence.clone()).await["code"], "not_available");
+    publish(&pod, "it:1", "a", "1").await;
+    assert_eq!(client.json().await["offset"], 1);
+
+    let window = Duration::from_millis(200);
+    let newer =
+        Policy { batch_window: window, presence: PresenceMode::List, join: Access::Nobody, ..Policy::default() };
+    pod.reload(harness::config(settings(newer)));
+    // A worker looks at its configuration twice a second, an owner at least once.
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
+    publish(&pod, "it:1", "a", "2").await;
+    publish(&pod, "it:1", "a", "3").await;
+    let batch = client.json().await;
+    assert_eq!((&batch["after"], &batch["offset"]), (&json!(1), &json!(3)), "the window holds them together: {batch}");
+    let mut late = Client::connect(pod.addresses().plain[0]).await;
+    let refused = late.ask(json!({"type":"subscribe","room":"it:1"})).await;
+    assert_eq!(refused["code"], "forbidden", "who comes is asked; who is in stays");
+    let services = std::sync::Arc::clone(pod.services());
+    let room = roomcast::model::Room::parse("it:1").unwrap();
+    assert_eq!(services.presence.list(&room, 10).await.unwrap().total, 1, "who is in is known");
+    pod.stop();
+}

@@ -32,7 +32,7 @@ impl Process {
     fn start(dir: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
         command.env_clear().env("HOME", dir).arg("serve").args(args);
-        command.args(["--log", "json", "--workers", "1", "--internal-listen", "127.0.0.1:0"]);
+        command.args(["--log", "json", "--internal-listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, log) = mpsc::channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -164,10 +164,10 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
     assert_eq!((pod.publish("one"), pod.publish("two"), pod.publish("")), (200, 401, 401));
     assert_eq!(pod.certificate(), first);
 
-    folder.write("rc.toml", &format!("api_keys = ['two']\nlog_level = 'debug'\n{base}"));
+    folder.write("rc.toml", &format!("api_keys = ['two']\nworkers = 2\n{base}"));
     let second = folder.certificate();
     pod.signal(Signal::HUP);
-    assert_eq!(pod.logged("changed, but takes effect only after a restart")["key"], "log_level");
+    assert_eq!(pod.logged("changed, but takes effect only after a restart")["key"], "workers");
     assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
     eventually(|| (pod.publish("one"), pod.publish("two")) == (401, 200));
     eventually(|| pod.certificate() == second);
@@ -235,4 +235,99 @@ fn what_is_missing_is_said_and_nothing_starts() {
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(words), "{said}");
     }
+}
+
+/// A request for a WebSocket, and what comes back at once.
+fn upgrade(address: SocketAddr, target: &str, headers: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    (stream, answer)
+}
+
+/// A text message of a client, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0xfe];
+    frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// Whatever clients send, at the most talkative level: every line is one JSON object (the reader of [`Process`] insists
+/// on it), and none holds a token, a key or what was said.
+#[test]
+fn the_log_is_one_object_a_line_and_holds_no_token() {
+    let folder = Folder::new();
+    let secret = "a-secret-of-at-least-thirty-two-bytes";
+    let config = folder.write("rc.toml", &format!("[tokens]\nhmac_secrets = ['{secret}']\n"));
+    let pod = Process::start(
+        folder.0.path(),
+        &[
+            "--config",
+            config.to_str().unwrap(),
+            "--log-level",
+            "trace",
+            "--api-key",
+            "hunter2",
+            "--listen",
+            "127.0.0.1:0",
+            "--plain-listen",
+            "127.0.0.1:0",
+        ],
+    );
+    let key = roomcast::auth::SigningKey::secret(&roomcast::config::HmacSecret::new(secret).unwrap());
+    let token = key.token(&serde_json::json!({"sub": "ann\n{\"}", "exp": 4_000_000_000_u64}), None);
+    let plain = pod.address("plain");
+    // The user's name has a control character: this token is refused, the other is good.
+    let refused = token.unwrap();
+    let good = key.token(&serde_json::json!({"sub": "a\"n}n", "exp": 4_000_000_000_u64}), None).unwrap();
+    for (token, status) in [(&refused, "401"), (&good, "101")] {
+        for (target, headers) in [
+            ("/ws".to_owned(), format!("Authorization: Bearer {token}\r\n")),
+            (format!("/ws?token={token}"), String::new()),
+            ("/ws".to_owned(), format!("Sec-WebSocket-Protocol: roomcast.v1, roomcast.token.{token}\r\n")),
+        ] {
+            let (_, answer) = upgrade(plain, &target, &headers);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            assert!(!answer.contains(token.as_str()));
+        }
+        let (mut stream, _) = upgrade(plain, "/ws", "");
+        stream.write_all(&frame(&format!("{{\"type\":\"connect\",\"token\":\"{token}\"}}"))).unwrap();
+        stream.write_all(&frame("{\"type\":\"whispered \\u001b[31m\\n{}\",\"id\":\"whispered\"}")).unwrap();
+        stream.write_all(b"\xff\xff whispered\n{\"level\":\"ERROR\"}\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    for bytes in [&b"\x16\x03\x01 whispered\n"[..], b"GET /whispered\n\x00 HTTP/1.1\r\n\r\n", b"\n{\"a\":1}\n"] {
+        for listener in ["plain", "tls", "internal"] {
+            let mut stream = TcpStream::connect(pod.address(listener)).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            stream.write_all(bytes).unwrap();
+            let _ = stream.read(&mut [0; 64]);
+        }
+    }
+    assert_eq!(pod.publish("hunter2"), 200);
+    pod.signal(Signal::TERM);
+    let mut lines = Vec::new();
+    while let Ok(line) = pod.log.recv_timeout(SOON) {
+        lines.push(line.to_string());
+        if line["message"] == "ended" {
+            break;
+        }
+    }
+    assert!(lines.iter().any(|line| line.contains("connection ended") && line.contains("a\\\"n}n")), "{lines:#?}");
+    for line in &lines {
+        for word in [&refused[..], &good[..], good.rsplit('.').next().unwrap(), secret, "hunter2", "whispered"] {
+            assert!(!line.contains(word), "{word} in {line}");
+        }
+    }
+    assert!(lines.last().unwrap().contains("ended"));
 }

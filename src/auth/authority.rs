@@ -1,48 +1,222 @@
-//! Says whether a token is good.
+//! Says whether a token is good, with the keys and rules of the configuration, as they are now.
+//!
+//! Verifying is done where the token is, at once; only a token that names a key that is not known yet waits, a little,
+//! for a fetch that all of them share. Always holds: whatever becomes of a key's source, the last good keys stay.
 
-use std::time::SystemTime;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
 
-use super::Grant;
-use crate::model::Token;
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
-/// Why a token is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// No key is configured, so that no token can be good.
-    #[error("this pod checks no tokens: connect without one")]
-    NoKeys,
+use super::{
+    Algorithm, Grant, KeyError, TokenError, grant::Claims, jws::Jws, key::Key, key_file::Files, remote::Remote, rules,
+};
+use crate::{config::TokenSettings, metrics::TokenMetrics, model::Token};
+
+/// How often files of keys are looked at. Contents are compared, not times, because a Kubernetes secret is replaced by
+/// swapping a symlink above the files.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Verifies tokens with the configured keys.
+#[derive(Debug)]
+pub struct Authority {
+    current: ArcSwap<Current>,
+    wanted: Mutex<Wanted>,
+    reloaded: Notify,
+    metrics: TokenMetrics,
 }
 
-impl TokenError {
-    /// Whether the token could not be judged: the fault is not the client's.
-    #[must_use]
-    pub fn is_outage(&self) -> bool {
-        false
+/// The rules and keys in use.
+#[derive(Debug, Default)]
+struct Current {
+    settings: TokenSettings,
+    /// Keys of the configuration and its files.
+    keys: Vec<Key>,
+    remote: Option<Arc<Remote>>,
+}
+
+/// What should be in use, which is what is, unless it is broken.
+#[derive(Debug, Default)]
+struct Wanted {
+    settings: TokenSettings,
+    /// What its files held when they were last looked at, so that each change is acted on once.
+    seen: [u8; 32],
+}
+
+impl Default for Authority {
+    /// An authority without keys: no token is good.
+    fn default() -> Self {
+        Self {
+            current: ArcSwap::default(),
+            wanted: Mutex::default(),
+            reloaded: Notify::new(),
+            metrics: TokenMetrics::none(),
+        }
     }
 }
 
-/// Verifies tokens with the configured keys.
-#[derive(Debug, Default)]
-pub struct Authority {}
-
 impl Authority {
+    /// An authority with the keys and rules of `settings`. Keys of a URL come when it [runs](Authority::run).
+    ///
+    /// # Errors
+    /// [`KeyError`] names the key of the configuration and the file that cannot be used.
+    pub fn new(settings: &TokenSettings) -> Result<Self, KeyError> {
+        let authority = Self::default();
+        authority.reload(settings)?;
+        Ok(authority)
+    }
+
+    /// Counts with these handles.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: TokenMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
     /// Whether tokens are verified at all.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        false
+        self.current.load().is_enabled()
     }
 
-    /// How far clocks may differ.
+    /// Whether every source of keys has given some: `false` until the key set of a URL was fetched once.
     #[must_use]
-    pub fn leeway(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
+    pub fn is_ready(&self) -> bool {
+        self.current.load().remote.as_ref().is_none_or(|remote| remote.keys().is_some())
     }
 
-    /// Verifies a token. Ready at once, unless its key must be fetched first.
+    /// Takes over other settings, and reads the files of keys again.
+    ///
+    /// # Errors
+    /// [`KeyError`]: the keys and rules before stay in use. When the files become good, [`Authority::run`] sees it.
+    pub fn reload(&self, settings: &TokenSettings) -> Result<(), KeyError> {
+        let files = Files::read(settings);
+        *self.wanted() = Wanted { settings: settings.clone(), seen: files.digest() };
+        let remote = Remote::of(settings, self.current.load().remote.as_ref())?;
+        let current = Current { settings: settings.clone(), keys: files.keys(settings)?, remote };
+        self.current.store(Arc::new(current));
+        self.reloaded.notify_one();
+        Ok(())
+    }
+
+    /// Keeps the keys fresh: fetches those of a URL, looks at files. Never ends.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let remote = self.current.load().remote.clone();
+            let fetching = async {
+                match &remote {
+                    Some(remote) => remote.drive(&self.metrics).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = fetching => {}
+                () = self.look(remote.as_deref()) => {}
+                () = self.reloaded.notified() => {}
+            }
+        }
+    }
+
+    /// Looks at the files and at the keys' age now and then. Never ends.
+    async fn look(&self, remote: Option<&Remote>) {
+        let mut seconds = 0;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            seconds += 1;
+            if let Some(age) = remote.and_then(Remote::age) {
+                self.metrics.jwks_age.set(age.as_secs_f64());
+            }
+            if seconds % POLL_INTERVAL.as_secs() == 0 {
+                self.poll();
+            }
+        }
+    }
+
+    /// Acts if the files have changed since they were last looked at.
+    fn poll(&self) {
+        let settings = {
+            let wanted = self.wanted();
+            if Files::read(&wanted.settings).digest() == wanted.seen {
+                return;
+            }
+            wanted.settings.clone()
+        };
+        match self.reload(&settings) {
+            Ok(()) => tracing::info!("the files with keys of tokens changed and were read again"),
+            Err(error) => tracing::error!(%error, "the keys of tokens are unusable, the old ones stay in use"),
+        }
+    }
+
+    /// Verifies a token. Ready at once, unless its key must be fetched first, which takes two seconds at most.
     ///
     /// # Errors
     /// Why it is refused.
-    pub async fn verify(&self, _token: &Token, _now: SystemTime) -> Result<Grant, TokenError> {
-        Err(TokenError::NoKeys)
+    pub async fn verify(&self, token: &Token, now: SystemTime) -> Result<Grant, TokenError> {
+        let verdict = self.judge(token, now).await;
+        let counter = match &verdict {
+            Ok(_) => &self.metrics.accepted,
+            Err(TokenError::Expired) => &self.metrics.expired,
+            Err(TokenError::Outage) => &self.metrics.outage,
+            Err(_) => &self.metrics.refused,
+        };
+        counter.increment(1);
+        verdict.map(Grant::verified)
     }
+
+    async fn judge(&self, token: &Token, now: SystemTime) -> Result<Claims, TokenError> {
+        let current = self.current.load_full();
+        if !current.is_enabled() {
+            return Err(TokenError::NoKeys);
+        }
+        let jws = Jws::parse(token.reveal())?;
+        let Some(remote) = &current.remote else { return current.check(&jws, now) };
+        let watch = remote.watch();
+        match current.check(&jws, now) {
+            Err(TokenError::UnknownKey | TokenError::Signature) if may_come(remote, &jws) => {}
+            verdict => return verdict,
+        }
+        let verdict = if remote.newer(watch).await { current.check(&jws, now) } else { Err(TokenError::UnknownKey) };
+        match verdict {
+            Err(TokenError::UnknownKey | TokenError::Signature) if remote.keys().is_none() => Err(TokenError::Outage),
+            verdict => verdict,
+        }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn is_enabled(&self) -> bool {
+        !self.keys.is_empty() || self.remote.is_some()
+    }
+
+    /// Verifies with the keys that are there.
+    fn check(&self, jws: &Jws<'_>, now: SystemTime) -> Result<Claims, TokenError> {
+        let fetched = self.remote.as_ref().and_then(|remote| remote.keys());
+        let mut verdict = TokenError::UnknownKey;
+        for key in self.keys.iter().chain(fetched.iter().flat_map(|keys| keys.iter())) {
+            if key.fits(jws.algorithm, jws.key_id.as_deref()) {
+                if key.verify(jws.algorithm, jws.signed, &jws.signature) {
+                    return rules::claims(&jws.payload()?, &self.settings, now);
+                }
+                verdict = TokenError::Signature;
+            }
+        }
+        Err(verdict)
+    }
+}
+
+/// Whether a fetch may bring the token's key: its set publishes no secrets, and has no key of that name so far.
+fn may_come(remote: &Remote, jws: &Jws<'_>) -> bool {
+    jws.algorithm != Algorithm::Hs256
+        && match (remote.keys(), &jws.key_id) {
+            (None, _) => true,
+            (Some(keys), Some(id)) => !keys.iter().any(|key| key.id() == Some(id)),
+            (Some(_), None) => false,
+        }
 }

@@ -3,7 +3,12 @@
 //! Every key of the configuration is a flag of `serve` and `check-config`, made from the key's own description.
 
 mod check;
+mod console;
+mod dial;
 mod flags;
+mod publish;
+mod report;
+mod subscribe;
 
 use std::{
     ffi::OsString,
@@ -11,16 +16,23 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Arg, Command, ValueEnum, builder::EnumValueParser, value_parser};
+use clap::{Arg, Args, Command, FromArgMatches, ValueEnum, builder::EnumValueParser, value_parser};
 use clap_complete::Shell;
+use tokio::runtime::Runtime;
 
 use crate::config::{self, ConfigError, Loader};
 use flags::{configured, loader};
+use publish::Publish;
+use subscribe::Subscribe;
 
 /// What is asked for.
 pub enum Request {
     /// Run a pod.
     Serve(Loader),
+    /// Publish events.
+    Publish(Publish),
+    /// Print what happens in rooms.
+    Subscribe(Subscribe),
     /// Say what is wrong with the configuration, or what a pod would do.
     CheckConfig(Loader),
     /// Print the reference.
@@ -51,6 +63,8 @@ pub enum Refusal {
 pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
     match parse(std::env::args_os()) {
         Ok(Request::Serve(loader)) => serve(loader),
+        Ok(Request::Publish(publish)) => publish.run(),
+        Ok(Request::Subscribe(subscribe)) => subscribe.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
         Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
@@ -81,6 +95,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusa
     }
     let matches = command().try_get_matches_from(args).map_err(Refusal::Usage)?;
     match matches.subcommand() {
+        Some(("publish", matches)) => Publish::from_arg_matches(matches).map(Request::Publish).map_err(Refusal::Usage),
+        Some(("subscribe", matches)) => {
+            Subscribe::from_arg_matches(matches).map(Request::Subscribe).map_err(Refusal::Usage)
+        }
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
         Some(("default-config", matches)) => {
             Ok(Request::DefaultConfig(matches.get_one("format").copied().unwrap_or(Format::Toml)))
@@ -107,6 +125,8 @@ fn command() -> Command {
             "Without a command it is `serve`, and without flags that is a pod to try out on this machine.\n\n\
              Examples:\n  \
              roomcast                                    try it out: http://localhost:8080\n  \
+             roomcast subscribe demo:1                   what happens in a room of it\n  \
+             roomcast publish demo:1 hello '{\"to\": \"all\"}' --api-key KEY\n  \
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
              roomcast default-config > roomcast.toml     a configuration file to start from\n  \
@@ -122,6 +142,16 @@ fn command() -> Command {
                      roomcast serve --dev=false --plain-listen 127.0.0.1:8080 --anonymous    behind a TLS proxy\n  \
                      ROOMCAST_API_KEY=… roomcast serve --config roomcast.toml",
         ))
+        .subcommand(
+            Publish::augment_args(Command::new("publish"))
+                .about("Publish an event over a pod's API")
+                .after_help(publish::EXAMPLES),
+        )
+        .subcommand(
+            Subscribe::augment_args(Command::new("subscribe"))
+                .about("Print what happens in rooms, and come back if the connection is lost")
+                .after_help(subscribe::EXAMPLES),
+        )
         .subcommand(
             configured(Command::new("check-config"))
                 .about("Say what is wrong with a configuration, or what a pod would do with it")
@@ -148,6 +178,12 @@ fn command() -> Command {
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
                 .after_help("Example:\n  source <(roomcast completions bash)"),
         )
+}
+
+/// The event loop of a command that talks to a pod.
+fn runtime() -> Result<Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("cannot start an event loop: {error}"))
 }
 
 fn print(text: &str) -> ExitCode {

@@ -21,6 +21,9 @@ pub type Variables = HashMap<String, String>;
 /// What stands before the name of every variable that sets a key.
 pub(crate) const PREFIX: &str = "ROOMCAST_";
 
+/// Variables of the other commands, which may be set where a pod starts too.
+const OTHER_VARIABLES: [&str; 1] = ["ROOMCAST_TOKEN"];
+
 /// Names the configuration file; not a key, because the file cannot name itself.
 pub(crate) const CONFIG_VARIABLE: &str = "ROOMCAST_CONFIG";
 
@@ -62,6 +65,7 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     for (name, value) in ours {
         match keys.iter().find(|key| key.variable() == *name) {
             Some(key) => merge.set(key, &Raw::Text(value.clone()), Place::Variable(name.clone())),
+            None if OTHER_VARIABLES.contains(&name.as_str()) => {}
             None if name == CONFIG_VARIABLE || used.contains(name) || is_service_link(name) => {}
             None => merge.problems.push(unknown_variable(name, &keys)),
         }

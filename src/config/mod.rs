@@ -17,6 +17,7 @@ mod reference;
 mod resolve;
 mod section;
 mod settings;
+mod tokens;
 mod value;
 
 pub use address::{Bind, ListenAddress};
@@ -31,5 +32,7 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts,
+    TokenSettings,
 };
+pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub use value::{GIB, KIB, MIB};

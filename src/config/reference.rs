@@ -97,7 +97,8 @@ A pod needs no configuration to be tried out. What is set comes from four layers
 - Durations are written `200ms`, `25s`, `5m`, `2h`, `1d`; sizes `64KiB`, `16MiB`, `1GiB`, or as a plain number of bytes.
 - Text in the file may use the environment: `\"${NAME}\"`, or `\"${NAME:-default}\"` where the variable is unset or empty; `$${`
   is a plain `${`. A number or switch may be written as such text.
-- A flag can be seen by every user of the machine: give API keys in the environment or in the file.
+- A flag can be seen by every user of the machine: give API keys and the secrets of tokens in the environment or in
+  the file.
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,
   key and what is allowed.
 - SIGHUP reads everything again. Keys that need a restart keep their running value, and the log names them. If anything is

@@ -9,7 +9,7 @@ use super::{
     api_key::ApiKey,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts},
+    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
 };
 use crate::model::{Access, Policy, PresenceMode};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub origins: Origins,
     /// Whether clients without a token may connect.
     pub anonymous: bool,
+    /// Whether there is a page at `/`.
+    pub page: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -71,6 +73,8 @@ pub struct Config {
     pub drain: Drain,
     /// The sockets of connections.
     pub socket: Socket,
+    /// Whose tokens are good.
+    pub tokens: TokenSettings,
     /// permessage-deflate.
     pub compression: Compression,
     /// The embedded broker.
@@ -133,7 +137,8 @@ pub enum Missing {
     /// Nobody to serve.
     #[error(
         "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
-         or use development mode (--dev)"
+         or the keys of their tokens: `tokens.public_keys`, `tokens.jwks_url`, `tokens.jwks_file` \
+         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or use development mode (--dev)"
     )]
     Audience,
 }
@@ -197,9 +202,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let anonymous = general.anonymous.unwrap_or(dev);
-    if !anonymous {
+    if !anonymous && !settings.tokens.has_keys() {
         if dev {
-            warnings.push("`anonymous` is false, so nobody can join".to_owned());
+            warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
         } else {
             missing.push(Missing::Audience);
         }
@@ -261,6 +266,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if dev {
         rules.extend(demo_rules(&settings.default_policy));
     }
+    let policies = Policies::new(rules, settings.default_policy.clone());
+    warnings.extend(tokens(&settings.tokens, &policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };
     let seconds = std::time::Duration::from_secs;
     Ok(Config {
@@ -273,6 +280,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         api_key_generated,
         origins: Origins::new(origins),
         anonymous,
+        page: general.page.unwrap_or(dev),
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),
@@ -285,9 +293,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
             window: settings.drain.window.unwrap_or(mode(seconds(0), seconds(60))),
         },
         socket: settings.socket.clone(),
+        tokens: settings.tokens.clone(),
         compression: settings.compression.clone(),
         memory_broker: settings.memory_broker.clone(),
-        policies: Policies::new(rules, settings.default_policy.clone()),
+        policies,
         warnings,
         settings,
     })
@@ -307,6 +316,31 @@ fn demo_rules(default: &Policy) -> Vec<(Vec<GlobMatcher>, Policy)> {
     let batched = Policy { batch_window: std::time::Duration::from_millis(250), ..demo.clone() };
     let rule = |pattern, policy| Some((vec![RoomPattern::parse(pattern).ok()?.matcher().clone()], policy));
     [rule("demo:batch*", batched), rule("demo:*", demo)].into_iter().flatten().collect()
+}
+
+/// What is allowed in `[tokens]`, but probably not meant.
+fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(room) = tokens.personal_room.as_ref().and_then(|template| template.of("ann")) {
+        let join = policies.of(&room).join;
+        if matches!(join, Access::Anyone | Access::User) {
+            warnings.push(format!(
+                "`tokens.personal_room` is set, but others may join such a room too: the policy of {room}, for example, \
+                 has no `join = \"owner\"`"
+            ));
+        }
+    }
+    if tokens.jwks_url.is_some() && tokens.audiences.is_empty() {
+        warnings.push(
+            "`tokens.jwks_url` is set but `tokens.audiences` is not: a token that its issuer made for any other \
+             application is good here too"
+                .to_owned(),
+        );
+    }
+    if !tokens.require_exp {
+        warnings.push("`tokens.require_exp` is false: a token without `exp` is good for ever".to_owned());
+    }
+    warnings
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use super::{
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     section::{Changes, Section, Settle, section},
-    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Time},
+    tokens::{ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, Template},
+    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Text, Time},
 };
 use crate::model::Policy;
 
@@ -45,6 +46,9 @@ section! {
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
         anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
+        /// page: outside of development mode its own origin must be one of `origins`.
+        page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -57,7 +61,7 @@ section! {
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// The least important log lines that are written.
-        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), restart;
+        log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
     }
 }
 
@@ -144,8 +148,54 @@ section! {
     }
 }
 
+section! {
+    /// Tokens of clients: JWTs (RFC 7519), signed by whoever knows the users. Without a key none is taken.
+    pub struct TokenSettings in "tokens" {
+        /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
+        /// another.
+        hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacKey), live, secret();
+        /// Files with public keys (PEM, `PUBLIC KEY` sections): RSA for RS256 and its relatives, P-256, P-384 and P-521 for
+        /// ES256, ES384 and ES512, Ed25519 for EdDSA. Looked at every 10 s and on SIGHUP.
+        public_keys: Vec<PathBuf> = Vec::new(), List(File("PEM file")), live;
+        /// A file with a key set (RFC 7517). Looked at every 10 s and on SIGHUP.
+        jwks_file: Option<PathBuf> = None, Maybe(File("JSON file")), live, unset("none", "\"/etc/roomcast/jwks.json\"");
+        /// Where a key set is fetched (RFC 7517). Each fetch replaces the keys of the one before.
+        jwks_url: Option<JwksUrl> = None, Maybe(KeySetUrl), live,
+            unset("none", "\"https://login.example.com/.well-known/jwks.json\"");
+        /// How often it is fetched. A token that names an unknown key has it fetched too, at most every 10 s.
+        jwks_refresh: Duration = Duration::from_secs(300), Time(Duration::from_secs(10)..=Duration::from_secs(86_400)), live;
+        /// CA certificates that the server of `jwks_url` is trusted by, beside the system's.
+        jwks_ca: Option<PathBuf> = None, Maybe(File("PEM file")), live, unset("none", "\"/etc/roomcast/ca.pem\"");
+        /// What a token's `iss` must be.
+        issuer: Option<String> = None, Maybe(Text), live, unset("`iss` is not looked at", "\"https://login.example.com\"");
+        /// Of these, a token's `aud` must name at least one. Empty: `aud` is not looked at.
+        audiences: Vec<String> = Vec::new(), List(Text), live;
+        /// How far clocks may differ: a token is good for this long beyond its `exp`, and before its `nbf` and `iat`.
+        leeway: Duration = Duration::from_secs(30), Time(Duration::ZERO..=Duration::from_secs(300)), live;
+        /// Whether a token must say when it ends (`exp`). One that does not is good until its key is gone.
+        require_exp: bool = true, Switch, live;
+        /// The claims that may name the user: the first that a token has. A string or a whole number.
+        user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
+        /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
+        rooms_claim: String = "rooms".to_owned(), Text, live;
+        /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
+        /// or `publish` is `owner` let only that user in.
+        personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
+    }
+}
+
 const SHORTEST: Duration = Duration::from_millis(100);
 const MINUTES: Duration = Duration::from_secs(600);
+
+impl TokenSettings {
+    /// Whether there is a key by which a token could be good.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        !(self.hmac_secrets.is_empty() && self.public_keys.is_empty())
+            || self.jwks_file.is_some()
+            || self.jwks_url.is_some()
+    }
+}
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +250,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// `[socket]`
     pub socket: Socket,
+    /// `[tokens]`
+    pub tokens: TokenSettings,
     /// `[compression]`
     pub compression: Compression,
     /// `[memory_broker]`
@@ -212,13 +264,14 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 8] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 9] {
         [
             &self.general,
             &self.limits,
             &self.timeouts,
             &self.drain,
             &self.socket,
+            &self.tokens,
             &self.compression,
             &self.memory_broker,
             &self.default_policy,
@@ -226,13 +279,14 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 8] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 9] {
         [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
             &mut self.drain,
             &mut self.socket,
+            &mut self.tokens,
             &mut self.compression,
             &mut self.memory_broker,
             &mut self.default_policy,
@@ -254,6 +308,7 @@ impl Settings {
         self.timeouts.settle(&running.timeouts, &mut changes);
         self.drain.settle(&running.drain, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
+        self.tokens.settle(&running.tokens, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);

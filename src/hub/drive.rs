@@ -100,20 +100,8 @@ impl Worker {
         let connection = self.connections.remove(key as usize);
         self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
         self.directory.leave(connection.session.id, connection.session.grant.user(), key);
-        let disconnect = connection.closed_with;
-        self.services.metrics.disconnected(disconnect);
-        let (code, totals) = (disconnect.map(Disconnect::code), connection.totals);
-        tracing::debug!(
-            connection = %connection.session.id,
-            user = connection.session.grant.user().map(AsRef::<str>::as_ref),
-            code,
-            seconds = self.now_ms().saturating_sub(connection.since_ms) / 1000,
-            messages_in = totals.messages_in,
-            bytes_in = totals.bytes_in,
-            frames_out = totals.frames_out,
-            bytes_out = totals.bytes_out,
-            "connection ended"
-        );
+        self.services.metrics.disconnected(connection.closed_with);
+        self.journal.ended(&connection, self.now_ms());
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.

@@ -167,13 +167,12 @@ impl Worker {
     /// Puts a connection's next deadline on the wheel: its token must have come, or must have been replaced.
     fn schedule_identity(&mut self, key: Key) {
         let (now_ms, connect) = (self.now_ms(), self.config().timeouts.connect);
-        let leeway = self.services.authority.leeway();
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let expires_at = connection.session.grant.claims().and_then(|claims| claims.expires_at);
         let due = if connection.session.awaits_token {
             connection.since_ms + millis(connect)
         } else if let Some(expires_at) = expires_at {
-            now_ms + (expires_at + millis(leeway)).saturating_sub(unix_millis()).max(1)
+            now_ms + expires_at.saturating_sub(unix_millis()).max(1)
         } else {
             connection.identity_due = 0;
             return;

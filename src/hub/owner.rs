@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::mpsc::Receiver, time::sleep_until};
 
-use super::{Batcher, Broadcast, Content, Services, ToOwner, ToWorker, frame::Range};
+use super::{Batcher, Broadcast, Content, Services, ToOwner, ToWorker, frame::Range, repolicy::Review};
 use crate::{
     broker::{Delivery, History, HistoryQuery},
     model::{Epoch, Event, Member, Policy, Position, PresenceMode, Room, Since},
@@ -30,17 +30,18 @@ const PRESENCE_NAMES_UP_TO: usize = 200;
 /// The rooms of one owner.
 pub struct Owner {
     index: usize,
-    services: Arc<Services>,
-    rooms: HashMap<Room, Owned>,
+    pub(super) services: Arc<Services>,
+    pub(super) rooms: HashMap<Room, Owned>,
     /// When which room's batch leaves.
     deadlines: BTreeSet<(Instant, Room)>,
     /// When which room's joins and leaves are told.
     changed: BTreeSet<(Instant, Room)>,
     /// Rooms of which some worker missed something.
     missed: HashSet<Room>,
+    pub(super) review: Review,
 }
 
-struct Owned {
+pub(super) struct Owned {
     policy: Arc<Policy>,
     /// Which workers have members.
     workers: Vec<bool>,
@@ -75,6 +76,7 @@ impl Owner {
             deadlines: BTreeSet::new(),
             changed: BTreeSet::new(),
             missed: HashSet::new(),
+            review: Review::default(),
         }
     }
 
@@ -90,6 +92,7 @@ impl Owner {
             for message in messages.drain(..) {
                 self.take(message);
             }
+            self.review_policies();
             self.catch_up();
             self.flush(Instant::now());
         }
@@ -99,7 +102,7 @@ impl Owner {
         let retry = Instant::now() + RETRY;
         let due = [&self.deadlines, &self.changed].into_iter().filter_map(|set| set.first());
         let next = due.map(|(at, _)| *at).min().unwrap_or(retry + 50 * RETRY);
-        if self.missed.is_empty() { next } else { next.min(retry) }
+        if self.missed.is_empty() && self.review.is_done() { next } else { next.min(retry) }
     }
 
     fn take(&mut self, message: ToOwner) {
@@ -142,6 +145,20 @@ impl Owner {
                 owned.workers[worker] |= services.links.tell_worker(worker, joined);
             }
             None => owned.joining.push(worker),
+        }
+    }
+
+    /// Gives a room another policy. What waits leaves under the old one.
+    pub(super) fn set_policy(&mut self, room: &Room, policy: Arc<Policy>) {
+        let Some(owned) = self.rooms.get(room).filter(|owned| owned.policy != policy) else { return };
+        if let Some(at) = owned.batcher.as_ref().and_then(Batcher::deadline) {
+            self.deadlines.remove(&(at, room.clone()));
+        }
+        self.flush_room(room);
+        let Some(owned) = self.rooms.get_mut(room) else { return };
+        owned.policy = Arc::clone(&policy);
+        if let Some(batcher) = &mut owned.batcher {
+            *batcher = Batcher::new(room.clone(), policy, batcher.position().clone());
         }
     }
 

@@ -70,6 +70,7 @@ impl Worker {
     pub fn tick(&mut self) {
         let (now, now_ms) = (Instant::now(), self.now_ms());
         self.refresh_config();
+        self.review_policies();
         while let Some(due) = self.wheel.turn(now_ms) {
             for timed in due {
                 match timed {

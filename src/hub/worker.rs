@@ -20,8 +20,10 @@ use super::{
     directory::Directory,
     fan_out::SMALL,
     frame::Range,
+    journal::Journal,
     members::Key,
     recoveries::Missed,
+    repolicy::Review,
     room::LocalRoom,
     wheel::Wheel,
 };
@@ -59,6 +61,8 @@ pub struct Worker {
     pub(super) unasked: Vec<u32>,
     /// Rooms that somebody was the last to leave, and when.
     pub(super) emptied: VecDeque<(Instant, u32)>,
+    pub(super) review: Review,
+    pub(super) journal: Journal,
     pub(super) wheel: Wheel<super::timers::Timed>,
     pub(super) began: Instant,
     /// The configuration that the cached values below are from.
@@ -95,6 +99,8 @@ impl Worker {
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
+                review: Review::default(),
+                journal: Journal::default(),
                 wheel: Wheel::new(),
                 began: Instant::now(),
                 limits: session_limits(&config),

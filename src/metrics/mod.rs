@@ -66,8 +66,57 @@ pub struct Metrics {
     pub certificate_age: Gauge,
     /// Whether the certificate's newest file is unusable, so that the one before it is served: 0 or 1.
     pub certificate_broken: Gauge,
+    /// Clients' tokens and their keys.
+    pub tokens: TokenMetrics,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
+}
+
+/// Clients' tokens by what became of them, and the keys that are fetched. Cloning shares the handles.
+#[derive(Debug, Clone)]
+pub struct TokenMetrics {
+    /// Good.
+    pub accepted: Counter,
+    /// Good once, but over.
+    pub expired: Counter,
+    /// Never good here.
+    pub refused: Counter,
+    /// Not to be judged, because the keys could not be fetched yet.
+    pub outage: Counter,
+    /// Seconds since the key set in use was fetched.
+    pub jwks_age: Gauge,
+    /// Fetches of the key set that failed.
+    pub jwks_failures: Counter,
+}
+
+impl TokenMetrics {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let counter = Counter::noop;
+        Self {
+            accepted: counter(),
+            expired: counter(),
+            refused: counter(),
+            outage: counter(),
+            jwks_age: Gauge::noop(),
+            jwks_failures: counter(),
+        }
+    }
+}
+
+impl Default for TokenMetrics {
+    fn default() -> Self {
+        let token = |result: &'static str| counter!("roomcast_tokens_total", "result" => result);
+        Self {
+            accepted: token("accepted"),
+            expired: token("expired"),
+            refused: token("refused"),
+            outage: token("outage"),
+            jwks_age: gauge!("roomcast_jwks_age_seconds"),
+            jwks_failures: counter!("roomcast_jwks_failures_total"),
+        }
+    }
 }
 
 /// One worker's share: whether the pod's work is spread evenly.
@@ -199,6 +248,7 @@ impl Metrics {
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
+            tokens: TokenMetrics::default(),
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }
@@ -281,6 +331,9 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_certificate_broken",
         "1 while the certificate's newest file is unusable and the one before it is served.",
     ),
+    ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
+    ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),
+    ("roomcast_jwks_failures_total", "Fetches of the key set that failed."),
     ("roomcast_build_info", "1, with the version and the allocator."),
 ];
 

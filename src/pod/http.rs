@@ -5,7 +5,9 @@
 
 use std::{cell::RefCell, convert::Infallible, rc::Rc};
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
@@ -16,7 +18,10 @@ use crate::{
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
-use super::upgrade::{Admission, plain_answer, upgrade};
+use super::{
+    page,
+    upgrade::{Admission, plain_answer, upgrade},
+};
 
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
@@ -42,25 +47,29 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
     });
 }
 
-async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<String> {
+async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
             Ok(Admission { answer, format, grant, seat }) => {
                 tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format, grant, seat));
-                answer.map(|()| String::new())
+                answer.map(|()| Full::default())
             }
-            Err(refusal) => *refusal,
+            Err(refusal) => refusal.map(Full::from),
         };
     }
-    match (request.method(), request.uri().path()) {
+    if let Some(answer) = page::answer_to(worker.borrow().config(), &request) {
+        return answer;
+    }
+    let answer = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/") => plain_answer(
             StatusCode::OK,
             "roomcast: connect a WebSocket to /ws (subprotocol roomcast.v1) and send {\"type\":\"subscribe\",\"room\":\"…\"}",
         ),
         (_, "/ws") => plain_answer(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint: ask for an upgrade"),
         _ => plain_answer(StatusCode::NOT_FOUND, "there is nothing here"),
-    }
+    };
+    answer.map(Full::from)
 }
 
 async fn take_back(

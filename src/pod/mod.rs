@@ -5,6 +5,7 @@
 
 mod greet;
 mod http;
+mod page;
 mod thread;
 mod upgrade;
 
@@ -27,7 +28,7 @@ use tokio::{
 
 use crate::{
     api::Api,
-    auth::Authority,
+    auth::{Authority, KeyError},
     broker::{BrokerError, memory},
     config::{Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
@@ -44,6 +45,9 @@ pub enum StartError {
     /// No certificate.
     #[error(transparent)]
     Certificate(#[from] RotationError),
+    /// The keys of tokens.
+    #[error(transparent)]
+    Tokens(#[from] KeyError),
     /// rustls refuses the configuration.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -109,6 +113,7 @@ impl Pod {
             }
             None => None,
         };
+        let authority = Authority::new(&config.tokens)?;
         let workers = config.workers;
         let options =
             SocketOptions { send_buffer: config.socket.send_buffer, notsent_lowat: config.socket.notsent_lowat };
@@ -151,7 +156,7 @@ impl Pod {
             presence: broker.clone(),
             links,
             recoveries: Recoveries::default(),
-            authority: Arc::new(Authority::default()),
+            authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
             dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),
@@ -200,6 +205,9 @@ impl Pod {
     /// Takes over a configuration as far as that is possible while running, and looks at the certificate.
     pub fn reload(&self, config: Config) {
         self.services.policies.store(Arc::new(config.policies.clone()));
+        if let Err(error) = self.services.authority.reload(&config.tokens) {
+            tracing::error!(%error, "the keys of tokens are unusable, the old ones stay in use");
+        }
         self.services.config.store(Arc::new(config));
         self.reload_certificate();
     }
@@ -301,6 +309,7 @@ impl Beside {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 tokio::task::spawn_local(self.api.clone().serve(listener));
             }
+            tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
             let (broker, certificate, services) = (self.broker, self.certificate, self.services);
             let exposition = self.exposition;
             tokio::task::spawn_local(async move {

@@ -1,10 +1,9 @@
 //! One HTTP request to somebody else, and its whole answer: for key sets, and for whoever else must ask a server.
 //!
 //! Never follows a redirect (what the operator wrote is what is asked), never waits or reads beyond its [`Limits`].
-//! Servers are trusted by the system's CA certificates, because that is where an operator's own CA is installed, and
-//! because they are renewed with the system instead of with this program; a file of further ones can be given.
+//! Whom it trusts is a matter of `trust`.
 
-use std::{error::Error, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -15,10 +14,8 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+
+use super::trust::{TrustError, client_config};
 
 /// The largest head of a response.
 const MAX_HEAD: usize = 64 * 1024;
@@ -35,22 +32,14 @@ pub struct Limits {
 /// Why there is no answer. Says nothing of the request's headers or body, which may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A file of CA certificates cannot be used.
-    #[error("the CA file {path} cannot be used: {reason}; it needs `-----BEGIN CERTIFICATE-----` sections")]
-    Ca {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// No server can be trusted.
     #[error(
         "this system has no CA certificates to trust an https server by: install them, or name a file in SSL_CERT_FILE"
     )]
     NoRoots,
-    /// rustls refuses the configuration.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
     /// It took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -73,29 +62,10 @@ impl Client {
     /// A client that trusts the system's CA certificates and those in the PEM file `ca`.
     ///
     /// # Errors
-    /// [`FetchError::Ca`] when the file is unusable. A system without certificates is found out only by an https
+    /// [`FetchError::Trust`] when the file is unusable. A system without certificates is found out only by an https
     /// request.
     pub fn new(ca: Option<&Path>) -> Result<Self, FetchError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = ca {
-            let bad = |reason: String| FetchError::Ca { path: path.to_owned(), reason };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| bad(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(bad("it has no certificate".to_owned()));
-            }
-            for certificate in certificates {
-                roots.add(certificate).map_err(|error| bad(error.to_string()))?;
-            }
-        }
-        let has_roots = !roots.is_empty();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (tls, has_roots) = client_config(ca)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -237,6 +207,6 @@ mod tests {
             let error = Client::new(Some(file.path())).unwrap_err().to_string();
             assert!(error.contains(&file.path().display().to_string()), "{error}");
         }
-        assert!(matches!(Client::new(Some(Path::new("/nowhere"))), Err(FetchError::Ca { .. })));
+        assert!(matches!(Client::new(Some(Path::new("/nowhere"))), Err(FetchError::Trust(TrustError::Ca { .. }))));
     }
 }

@@ -8,4 +8,5 @@ pub mod record;
 pub mod scratch;
 pub mod socket;
 pub mod tls;
+pub mod trust;
 pub mod websocket;

@@ -7,7 +7,7 @@ use roomcast::{
     config::{ApiKey, Config, ListenAddress, Machine, Settings, resolve},
     model::{Payload, Position, Publication, Room},
     pod::Pod,
-    transport::websocket::{ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
+    transport::websocket::{AnswerRefused, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
 use serde_json::Value;
 use tokio::{
@@ -74,8 +74,19 @@ impl Client {
 
     /// A client that has not read its welcome.
     pub async fn raw(address: SocketAddr, offer: Option<Offer>) -> Self {
+        Self::open(address, "/ws", &["roomcast.v1"], &[], offer).await.expect("it becomes a WebSocket")
+    }
+
+    /// A client that has not read its welcome; the status that it was refused with.
+    pub async fn open(
+        address: SocketAddr,
+        target: &str,
+        protocols: &[&str],
+        headers: &[(&str, &str)],
+        offer: Option<Offer>,
+    ) -> Result<Self, u16> {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let handshake = ClientHandshake::new(&address.to_string(), "/ws", &["roomcast.v1"], offer, &[]);
+        let handshake = ClientHandshake::new(&address.to_string(), target, protocols, offer, headers);
         stream.write_all(handshake.request()).await.unwrap();
         let mut received = Vec::new();
         let agreed = loop {
@@ -83,8 +94,11 @@ impl Client {
             let n = timeout(SOON, stream.read(&mut chunk)).await.expect("an answer in time").unwrap();
             assert!(n > 0, "closed in the handshake: {}", String::from_utf8_lossy(&received));
             received.extend_from_slice(&chunk[..n]);
-            if let Some(agreed) = handshake.answer(&received).unwrap() {
-                break agreed;
+            match handshake.answer(&received) {
+                Ok(Some(agreed)) => break agreed,
+                Ok(None) => {}
+                Err(AnswerRefused::Status(status)) => return Err(status),
+                Err(error) => panic!("{error}"),
             }
         };
         let deflate = agreed.deflate.is_some();
@@ -96,7 +110,7 @@ impl Client {
             deflate,
         };
         client.take(&mut received[agreed.head_bytes..].to_vec());
-        client
+        Ok(client)
     }
 
     fn take(&mut self, bytes: &mut [u8]) {
@@ -204,4 +218,15 @@ pub async fn publish(pod: &Pod, room: &str, topic: &str, data: &str) -> Position
 pub async fn publish_as(pod: &Pod, room: &str, publication: Publication) -> Position {
     let broker = Arc::clone(&pod.services().broker);
     broker.publish(&Room::parse(room).unwrap(), publication).await.unwrap()
+}
+
+/// What the internal listener answers to a GET: the status and the body.
+pub async fn get(pod: &Pod, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(pod.addresses().internal[0]).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

@@ -130,7 +130,7 @@ fn an_unknown_key_is_named_with_what_was_meant() {
         ("[limit]\nmax_rooms = 3", "rc.toml:1: [limit]: there is no such section; did you mean `[limits]`?"),
         (
             "[redis]\nurl = ''",
-            "rc.toml:1: [redis]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, \
+            "rc.toml:1: [redis]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, `tokens`, \
              `compression`, `memory_broker`, `default_policy`, `policy`",
         ),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),

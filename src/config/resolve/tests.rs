@@ -108,8 +108,41 @@ fn what_is_missing_is_said_all_at_once() {
     }
     let audience = Missing::Audience.to_string();
     assert!(audience.contains("--anonymous") && audience.contains("ROOMCAST_ANONYMOUS"), "{audience}");
+    assert!(audience.contains("tokens.public_keys") && audience.contains("ROOMCAST_TOKENS_HMAC_SECRETS"), "{audience}");
     let listener = Missing::Listener.to_string();
     assert!(listener.contains("--cert FILE --key FILE") && listener.contains("--plain-listen ADDR"), "{listener}");
+}
+
+#[test]
+fn keys_of_tokens_are_an_audience() {
+    for key in [
+        "tokens.public_keys=a.pem",
+        "tokens.jwks_file=a.json",
+        "tokens.jwks_url=https://login.example.com/keys",
+        "tokens.hmac_secrets=0123456789abcdef0123456789abcdef",
+    ] {
+        let config = pod(&format!("{FILES} {key}")).unwrap();
+        assert!(!config.anonymous && config.tokens.has_keys(), "{key}");
+        assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets never show themselves");
+        let dev = pod(&format!("anonymous=false {key}")).unwrap();
+        assert!(!dev.warnings.iter().any(|warning| warning.contains("nobody can join")), "{:?}", dev.warnings);
+    }
+    assert_eq!(pod(&format!("{FILES} tokens.issuer=me")).map(|_| ()), Err(vec![Missing::Audience]));
+    let dev = pod("anonymous=false").unwrap();
+    assert!(dev.warnings.iter().any(|warning| warning.contains("nobody can join")), "{:?}", dev.warnings);
+}
+
+#[test]
+fn tokens_that_are_good_for_more_than_was_meant_are_warned_of() {
+    let warned = |flags: &str, text: &str| pod(flags).unwrap().warnings.iter().any(|warning| warning.contains(text));
+    for (join, expected) in [("anyone", true), ("user", true), ("claim", false), ("owner", false), ("nobody", false)] {
+        let flags = format!("tokens.personal_room=user:{{user}} default_policy.join={join}");
+        assert_eq!(warned(&flags, "others may join such a room"), expected, "{join}");
+    }
+    let url = "tokens.jwks_url=https://login.example.com/keys";
+    assert!(warned(url, "any other application"));
+    assert!(!warned(&format!("{url} tokens.audiences=chat"), "any other application"));
+    assert!(warned("tokens.require_exp=false", "good for ever") && !warned("", "good for ever"));
 }
 
 #[test]
@@ -195,4 +228,17 @@ fn the_first_policy_that_matches_wins_and_one_that_never_can_is_warned_of() {
     assert_eq!((size("a:1"), size("b:1")), (1, 2));
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings.iter().all(|w| w.starts_with("the policy for `b:*`, `a:*` is never used")));
+}
+
+#[test]
+fn the_page_is_there_in_development_mode_or_where_it_is_asked_for() {
+    for (flags, expected) in [
+        ("", true),
+        ("page=false", false),
+        ("dev=true cert=c.pem key=k.pem", true),
+        ("cert=c.pem key=k.pem anonymous=true", false),
+        ("cert=c.pem key=k.pem anonymous=true page=true", true),
+    ] {
+        assert_eq!(pod(flags).unwrap().page, expected, "{flags}");
+    }
 }

@@ -28,11 +28,14 @@ async function freePorts(count) {
 export class Pod {
   static key = 'a-key-for-tests';
 
-  /** Starts `roomcast serve`; `config` is the text of its TOML file. Resolves when `/ready` answers 200. */
-  static async start({ config = '', args = [], env = {}, dev = true } = {}) {
+  /**
+   * Starts `roomcast serve`; `config` is the text of its TOML file, `ports` those of a pod that was there before. Resolves
+   * when `/ready` answers 200.
+   */
+  static async start({ config = '', args = [], env = {}, dev = true, ports } = {}) {
     const pod = new Pod();
     pod.folder = await mkdtemp(join(tmpdir(), 'roomcast-clients-'));
-    const [tls, plain, internal] = await freePorts(3);
+    const [tls, plain, internal] = (pod.ports = ports ?? (await freePorts(3)));
     Object.assign(pod, {
       port: tls,
       plainPort: plain,
@@ -97,6 +100,18 @@ export class Pod {
   /** Calls curl, a real one, for a path of the internal listener. */
   async curl(path, ...args) {
     return curl(`${this.internal}${path}`, ...args);
+  }
+
+  /** A GET of the public listener as it is on the wire: head and body, nothing decoded. */
+  async raw(path, ...headers) {
+    const args = ['--silent', '--noproxy', '*', '--max-time', '20', '--include', '--raw'];
+    const { stdout } = await promisify(execFile)(
+      'curl',
+      [...args, ...headers.flatMap((header) => ['-H', header]), `http://127.0.0.1:${this.plainPort}${path}`],
+      { encoding: 'buffer' },
+    );
+    const end = stdout.indexOf('\r\n\r\n');
+    return { head: stdout.subarray(0, end).toString('latin1'), body: stdout.subarray(end + 4) };
   }
 
   /** Publishes with curl and returns the position. */

@@ -1,0 +1,66 @@
+//! Why a token is refused, in sentences that a client may be told.
+
+use super::jws::MAX_TOKEN_BYTES;
+
+/// Why a token is refused. Never holds the token or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// No key is configured, so that no token can be good.
+    #[error("this pod checks no tokens: connect without one")]
+    NoKeys,
+    /// Larger than any token that makes sense.
+    #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
+    TooLong,
+    /// Not the compact form of a signed token.
+    #[error("the token is no signed JWT: {0}")]
+    Malformed(&'static str),
+    /// Its header has `crit`.
+    #[error("the token's header has `crit`, and this pod knows none of the extensions that it may name")]
+    Critical,
+    /// Its `alg` is none of those that a key can have, or `none`.
+    #[error("the token's `alg` is not one that this pod takes")]
+    Algorithm,
+    /// No key has its `alg` and `kid`.
+    #[error("no key of this pod fits the token's `alg` and `kid`")]
+    UnknownKey,
+    /// No key that fits has signed it.
+    #[error("the token's signature is not good")]
+    Signature,
+    /// Its `exp` is over.
+    #[error("the token has expired: get a new one")]
+    Expired,
+    /// Its `nbf` or `iat` is still to come.
+    #[error("the token is not good yet: its `{0}` is in the future; are the clocks right?")]
+    NotYet(&'static str),
+    /// A claim is missing, or is not what it should be.
+    #[error("the token's claim `{claim}` {why}")]
+    Claim {
+        /// The claim, as the configuration names it.
+        claim: Box<str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// It is for somebody else.
+    #[error("the token is not for this pod: its `aud` names none of the audiences that are configured")]
+    Audience,
+    /// It is somebody else's.
+    #[error("the token is not from the issuer that this pod trusts: its `iss` is another one")]
+    Issuer,
+    /// The keys could not be fetched yet, so that nobody can say.
+    #[error("tokens cannot be checked yet, because their keys could not be fetched: try again later")]
+    Outage,
+}
+
+impl TokenError {
+    /// Whether the pod is at fault, so that the same token may be good later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        *self == Self::Outage
+    }
+
+    /// Whether the token was good until it expired.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        *self == Self::Expired
+    }
+}

@@ -1,0 +1,119 @@
+//! One key that tokens are verified with.
+//!
+//! Always holds: the key alone says which algorithms it takes, so that no token can choose: not `none`, not HS256 with
+//! a public key as its secret, not another curve (RFC 8725 section 3.1).
+
+use std::fmt;
+
+use aws_lc_rs::{
+    hmac,
+    rsa::PublicKey,
+    signature::{ParsedPublicKey, RsaParameters},
+};
+
+use super::Algorithm;
+use crate::config::HmacSecret;
+
+/// The shortest RSA key, in bits (RFC 7518 section 3.3).
+const MIN_RSA_BITS: u32 = 2048;
+/// The longest; above it a signature takes too long to verify.
+const MAX_RSA_BITS: u32 = 8192;
+
+/// Why bytes are no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Another kind of key, or none at all.
+    #[error("it is no RSA, P-256, P-384, P-521 or Ed25519 public key")]
+    Kind,
+    /// An RSA key of the wrong size.
+    #[error("its RSA key has {0} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are taken")]
+    RsaBits(u32),
+    /// A secret that could be found by trying.
+    #[error("its secret is shorter than {min} bytes (RFC 7518 section 3.2)", min = HmacSecret::MIN_BYTES)]
+    ShortSecret,
+}
+
+/// A key that tokens are verified with.
+pub struct Key {
+    id: Option<Box<str>>,
+    verifiers: Vec<(Algorithm, Verifier)>,
+}
+
+enum Verifier {
+    Secret(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+impl Key {
+    /// A secret: HS256 and nothing else.
+    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8]) -> Result<Self, Unusable> {
+        if secret.len() < HmacSecret::MIN_BYTES {
+            return Err(Unusable::ShortSecret);
+        }
+        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
+        Ok(Self { id, verifiers: vec![(Algorithm::Hs256, verifier)] })
+    }
+
+    /// A public key in a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7), which says of what kind it is.
+    pub(super) fn spki(der: &[u8]) -> Result<Self, Unusable> {
+        // Each of these parsers takes its own kind of key and curve only.
+        match Self::public(None, &Algorithm::RSA, der) {
+            Err(Unusable::Kind) => {}
+            result => return result,
+        }
+        let curve = Algorithm::OF_CURVES.into_iter().find_map(|algorithm| Self::public(None, &[algorithm], der).ok());
+        curve.ok_or(Unusable::Kind)
+    }
+
+    /// A public key that must be of the kind that all `algorithms` need.
+    pub(super) fn public(id: Option<Box<str>>, algorithms: &[Algorithm], bytes: &[u8]) -> Result<Self, Unusable> {
+        let mut verifiers = Vec::with_capacity(algorithms.len());
+        for &algorithm in algorithms {
+            let verification = algorithm.verification().ok_or(Unusable::Kind)?;
+            let key = ParsedPublicKey::new(verification, bytes).map_err(|_| Unusable::Kind)?;
+            if Algorithm::RSA.contains(&algorithm) && verifiers.is_empty() {
+                let bits = rsa_bits(bytes).ok_or(Unusable::Kind)?;
+                if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+                    return Err(Unusable::RsaBits(bits));
+                }
+            }
+            verifiers.push((algorithm, Verifier::Public(key)));
+        }
+        if verifiers.is_empty() { Err(Unusable::Kind) } else { Ok(Self { id, verifiers }) }
+    }
+
+    /// Its name in a key set, `kid`.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether a token of this algorithm and `kid` may be one of this key's. A key without a name may be any token's.
+    pub(super) fn fits(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
+        let named = self.id.as_deref().is_none_or(|own| id.is_none_or(|id| own == id));
+        named && self.verifiers.iter().any(|(own, _)| *own == algorithm)
+    }
+
+    /// Whether `signature` is this key's, of `message`. Never, with an algorithm that is not this key's.
+    pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.verifiers.iter().any(|(own, verifier)| {
+            *own == algorithm
+                && match verifier {
+                    Verifier::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+                    Verifier::Public(key) => key.verify_sig(message, signature).is_ok(),
+                }
+        })
+    }
+}
+
+/// Shows what it is for, never what it is.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm.name()).collect();
+        f.debug_struct("Key").field("id", &self.id).field("algorithms", &algorithms).finish_non_exhaustive()
+    }
+}
+
+fn rsa_bits(der: &[u8]) -> Option<u32> {
+    let key = PublicKey::from_der(der).ok()?;
+    RsaParameters::public_modulus_len(key.as_ref()).ok()
+}

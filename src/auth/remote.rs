@@ -1,0 +1,243 @@
+//! A key set that a server publishes, fetched again and again.
+//!
+//! One task fetches; whoever verifies only asks it to, and waits. Always holds: the last good set stays in use whatever
+//! the server does, and however many tokens name unknown keys, they cause one fetch in [`ASK_PAUSE`] at most.
+//!
+//! ```text
+//!            ask, ASK_PAUSE after the last start            the task takes it up, or its pause is over
+//!   Idle ─────────────────────────────────────────▶ Asked ──────────────────────────────────────────▶ Running
+//!    ▲                                                                                                   │
+//!    └────────────────────────────────── the answer, or none in time ────────────────────────────────────┘
+//! ```
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    key::Key,
+    key_set::{self, KeySetError, Origin},
+};
+use crate::{
+    config::{JwksUrl, TokenSettings},
+    metrics::TokenMetrics,
+    transport::fetch::{Client, FetchError, Limits},
+};
+
+/// Tokens with unknown keys cause one fetch in this time at most.
+pub const ASK_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a token waits for a fetch.
+pub const WAIT: Duration = Duration::from_secs(2);
+
+/// The longest pause between attempts while the server fails.
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_bytes: 256 * 1024 };
+
+/// Why a fetch brought no keys.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("the server answers {0}{redirect}", redirect = if .0.is_redirection() { ", and redirects are not followed" } else { "" })]
+    Status(StatusCode),
+    #[error(transparent)]
+    KeySet(#[from] KeySetError),
+}
+
+/// Where the task is.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Between fetches; the last one started then.
+    Idle(Instant),
+    /// About to fetch. It starts here.
+    Asked,
+    /// Fetching.
+    Running,
+}
+
+/// A key set that a server publishes.
+#[derive(Debug)]
+pub(super) struct Remote {
+    url: JwksUrl,
+    ca: Option<PathBuf>,
+    refresh: Duration,
+    client: Client,
+    keys: ArcSwapOption<Vec<Key>>,
+    stage: Mutex<Stage>,
+    asked: Notify,
+    /// How many fetches have ended.
+    fetches: watch::Sender<u64>,
+    /// When the keys in use were fetched.
+    fetched: Mutex<Option<Instant>>,
+}
+
+impl Remote {
+    /// The set that `settings` name, if they do; `before` itself, if it is that one.
+    pub(super) fn of(settings: &TokenSettings, before: Option<&Arc<Self>>) -> Result<Option<Arc<Self>>, FetchError> {
+        let Some(url) = &settings.jwks_url else { return Ok(None) };
+        let same =
+            |own: &&Arc<Self>| own.url == *url && own.ca == settings.jwks_ca && own.refresh == settings.jwks_refresh;
+        if let Some(same) = before.filter(same) {
+            return Ok(Some(Arc::clone(same)));
+        }
+        Ok(Some(Arc::new(Self {
+            url: url.clone(),
+            ca: settings.jwks_ca.clone(),
+            refresh: settings.jwks_refresh,
+            client: Client::new(settings.jwks_ca.as_deref())?,
+            keys: ArcSwapOption::empty(),
+            stage: Mutex::new(Stage::Asked),
+            asked: Notify::new(),
+            fetches: watch::Sender::new(0),
+            fetched: Mutex::new(None),
+        })))
+    }
+
+    /// The keys; `None` until they were fetched once.
+    pub(super) fn keys(&self) -> Option<Arc<Vec<Key>>> {
+        self.keys.load_full()
+    }
+
+    /// How old the keys in use are.
+    pub(super) fn age(&self) -> Option<Duration> {
+        lock(&self.fetched).map(|at| at.elapsed())
+    }
+
+    /// What sees that a fetch has ended: to be taken before the keys are looked at.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.fetches.subscribe()
+    }
+
+    /// Asks for newer keys than those that were looked at after `watch` was taken, and waits a little; whether a fetch
+    /// has ended since, good or bad.
+    pub(super) async fn newer(&self, mut watch: watch::Receiver<u64>) -> bool {
+        {
+            let mut stage = lock(&self.stage);
+            match *stage {
+                Stage::Idle(started) if started.elapsed() < ASK_PAUSE => return watch.has_changed().unwrap_or(false),
+                Stage::Idle(_) => {
+                    *stage = Stage::Asked;
+                    self.asked.notify_one();
+                }
+                Stage::Asked | Stage::Running => {}
+            }
+        }
+        timeout(WAIT, watch.changed()).await.is_ok_and(|changed| changed.is_ok())
+    }
+
+    /// Fetches now, and again whenever it is time or asked for. Never ends; dropping it ends a fetch that runs.
+    pub(super) async fn drive(&self, metrics: &TokenMetrics) {
+        let mut failures = 0_u32;
+        // Whether the last attempt was good; each change is logged once.
+        let mut good = None;
+        loop {
+            let running = Running::start(self);
+            let result = self.fetch().await;
+            drop(running);
+            match result {
+                Ok(keys) => {
+                    let count = keys.len();
+                    let changed = self.keys().is_none_or(|old| !same(&old, &keys));
+                    self.keys.store(Some(Arc::new(keys)));
+                    *lock(&self.fetched) = Some(Instant::now());
+                    if good != Some(true) || changed {
+                        tracing::info!(url = %self.url, keys = count, "the keys of tokens were fetched");
+                    }
+                    (failures, good) = (0, Some(true));
+                }
+                Err(error) => {
+                    metrics.jwks_failures.increment(1);
+                    if good != Some(false) {
+                        let effect = match self.keys() {
+                            Some(_) => "the old ones stay in use",
+                            None => "no token can be checked with them yet",
+                        };
+                        tracing::warn!(url = %self.url, %error, effect, "the keys of tokens could not be fetched");
+                    }
+                    (failures, good) = (failures.saturating_add(1), Some(false));
+                }
+            }
+            // Only now, so that whoever waited finds the new keys.
+            self.fetches.send_modify(|count| *count += 1);
+            self.rest(Instant::now() + self.pause(failures)).await;
+        }
+    }
+
+    /// Waits until `end`, or until somebody asks.
+    async fn rest(&self, end: Instant) {
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return,
+                // What was asked for before the last fetch is done.
+                () = self.asked.notified() => if matches!(*lock(&self.stage), Stage::Asked) { return },
+            }
+        }
+    }
+
+    /// Until the next attempt: shorter by chance, so that pods that started together part.
+    fn pause(&self, failures: u32) -> Duration {
+        let mut random = [0];
+        // Without randomness, pods fetch together: no harm to this one.
+        let _ = getrandom::fill(&mut random);
+        let share = f64::from(random[0]) / 255.0;
+        match failures {
+            0 => self.refresh.mul_f64(1.0 - 0.1 * share),
+            _ => {
+                let pause = Duration::from_secs(1_u64 << (failures - 1).min(6));
+                pause.min(MAX_RETRY_PAUSE).min(self.refresh).mul_f64(1.0 - 0.5 * share)
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<Vec<Key>, Failure> {
+        let request = Request::get(self.url.uri().clone())
+            .header(header::ACCEPT, "application/jwk-set+json, application/json")
+            .body(Bytes::new())
+            .map_err(|error| FetchError::Failed(error.to_string()))?;
+        let response = self.client.fetch(request, &LIMITS).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Failure::Status(response.status()));
+        }
+        Ok(key_set::keys(response.body(), Origin::Server)?)
+    }
+}
+
+/// Whether two sets have keys of the same names.
+fn same(one: &[Key], other: &[Key]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.id() == b.id())
+}
+
+/// A fetch that runs: when it ends, or is given up, the stage says so.
+struct Running<'a> {
+    remote: &'a Remote,
+    started: Instant,
+}
+
+impl<'a> Running<'a> {
+    fn start(remote: &'a Remote) -> Self {
+        *lock(&remote.stage) = Stage::Running;
+        Self { remote, started: Instant::now() }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *lock(&self.remote.stage) = Stage::Idle(self.started);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,180 @@
+//! From the claims of a token that was signed by a known key to what its user may do. Pure.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Claims, RoomRight, TokenError, object::Object};
+use crate::{
+    config::TokenSettings,
+    model::{Room, UnixMillis},
+};
+
+/// The longest name of a user, in bytes.
+pub const MAX_USER_BYTES: usize = 255;
+
+/// The most entries of the `rooms` claim.
+pub const MAX_ROOM_RIGHTS: usize = 64;
+
+/// The end of the year 9999, in seconds: a time after it was not meant as one. Milliseconds, for example, are.
+const MAX_SECONDS: f64 = 253_402_300_799.0;
+
+/// Reads the claims of a token by the configuration's rules.
+///
+/// # Errors
+/// The first rule that they break.
+pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) -> Result<Claims, TokenError> {
+    let object =
+        Object::parse(payload).ok_or(TokenError::Malformed("its payload is no JSON object with each name once"))?;
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let leeway = settings.leeway.as_secs_f64();
+
+    let exp = seconds(&object, "exp")?;
+    if exp.is_none() && settings.require_exp {
+        return Err(wrong("exp", "is missing, and this pod takes no token without an end"));
+    }
+    if exp.is_some_and(|exp| now >= exp + leeway) {
+        return Err(TokenError::Expired);
+    }
+    for name in ["nbf", "iat"] {
+        if seconds(&object, name)?.is_some_and(|from| now < from - leeway) {
+            return Err(TokenError::NotYet(name));
+        }
+    }
+    issuer(&object, settings)?;
+    audience(&object, settings)?;
+    let user = user(&object, settings)?;
+    Ok(Claims {
+        personal_room: settings.personal_room.as_ref().and_then(|template| template.of(&user)),
+        rooms: rooms(&object, &settings.rooms_claim)?,
+        expires_at: exp.map(|exp| millis(exp + leeway)),
+        user: user.into(),
+    })
+}
+
+fn wrong(claim: &str, why: &'static str) -> TokenError {
+    TokenError::Claim { claim: claim.into(), why }
+}
+
+/// A `NumericDate` (RFC 7519 section 2).
+fn seconds(object: &Object<'_>, name: &str) -> Result<Option<f64>, TokenError> {
+    let Some(value) = object.get(name) else { return Ok(None) };
+    match read::<f64>(value) {
+        Some(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => Ok(Some(seconds)),
+        Some(_) => Err(wrong(name, "is out of range: it is a time in seconds since 1970")),
+        None => Err(wrong(name, "is not a number")),
+    }
+}
+
+/// In range, because of [`MAX_SECONDS`].
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn millis(seconds: f64) -> UnixMillis {
+    (seconds * 1000.0) as UnixMillis
+}
+
+fn issuer(object: &Object<'_>, settings: &TokenSettings) -> Result<(), TokenError> {
+    let Some(expected) = &settings.issuer else { return Ok(()) };
+    let value = object.get("iss").ok_or(wrong("iss", "is missing"))?;
+    let issuer: String = read(value).ok_or(wrong("iss", "is not a string"))?;
+    if issuer == *expected { Ok(()) } else { Err(TokenError::Issuer) }
+}
+
+fn audience(object: &Object<'_>, settings: &TokenSettings) -> Result<(), TokenError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Audience {
+        One(String),
+        Several(Vec<String>),
+    }
+
+    if settings.audiences.is_empty() {
+        return Ok(());
+    }
+    let value = object.get("aud").ok_or(wrong("aud", "is missing"))?;
+    let audiences = match read(value) {
+        Some(Audience::One(audience)) => vec![audience],
+        Some(Audience::Several(audiences)) => audiences,
+        None => return Err(wrong("aud", "is neither a string nor a list of strings")),
+    };
+    if audiences.iter().any(|own| settings.audiences.contains(own)) { Ok(()) } else { Err(TokenError::Audience) }
+}
+
+fn user(object: &Object<'_>, settings: &TokenSettings) -> Result<String, TokenError> {
+    let found = settings.user_claims.iter().find_map(|claim| Some((claim, object.get(claim)?)));
+    let Some((claim, value)) = found else {
+        let first = settings.user_claims.first().map_or("sub", String::as_str);
+        return Err(wrong(first, "is missing: it is to name the user"));
+    };
+    // A whole number's digits are its name; JSON's other numbers have several ways to be written.
+    let number = |text: &str| text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit());
+    let user = match read::<String>(value) {
+        Some(user) => user,
+        None if number(value.get()) => value.get().to_owned(),
+        None => return Err(wrong(claim, "is neither a string nor a whole number")),
+    };
+    if user.is_empty() {
+        Err(wrong(claim, "is empty"))
+    } else if user.len() > MAX_USER_BYTES {
+        Err(wrong(claim, "is longer than 255 bytes"))
+    } else if user.chars().any(char::is_control) {
+        Err(wrong(claim, "has a control character in it"))
+    } else {
+        Ok(user)
+    }
+}
+
+/// One entry of the `rooms` claim.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Join(String),
+    Rights(Rights),
+}
+
+/// A misspelt name must not pass as a right that is not asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rights {
+    room: String,
+    rights: Vec<Right>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Right {
+    Join,
+    Publish,
+}
+
+fn rooms(object: &Object<'_>, claim: &str) -> Result<Vec<RoomRight>, TokenError> {
+    let Some(value) = object.get(claim) else { return Ok(Vec::new()) };
+    let entries: Vec<&RawValue> = read(value).ok_or(wrong(claim, "is not a list"))?;
+    if entries.len() > MAX_ROOM_RIGHTS {
+        return Err(wrong(claim, "has more than 64 entries: patterns with `*` cover many rooms"));
+    }
+    let right = |entry: &RawValue| {
+        let (pattern, rights) = match read(entry) {
+            Some(Entry::Join(pattern)) => (pattern, vec![Right::Join]),
+            Some(Entry::Rights(Rights { room, rights })) => (room, rights),
+            None => {
+                let why = "has an entry that is neither a room nor {\"room\": …, \"rights\": [\"join\", \"publish\"]}";
+                return Err(wrong(claim, why));
+            }
+        };
+        // A star may be in a room's name, so that every pattern is one.
+        if Room::parse(&pattern).is_err() {
+            return Err(wrong(claim, "has an entry that no room's name can fit"));
+        }
+        Ok(RoomRight {
+            pattern: pattern.into(),
+            join: rights.contains(&Right::Join),
+            publish: rights.contains(&Right::Publish),
+        })
+    };
+    entries.into_iter().map(right).collect()
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}

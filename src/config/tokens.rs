@@ -1,0 +1,291 @@
+//! Kinds of value in `[tokens]`.
+
+use std::{fmt, net::IpAddr};
+
+use http::Uri;
+
+use super::value::{Kind, List, Raw, Text, quoted};
+use crate::model::Room;
+
+/// A secret that tokens are signed with (HS256). Never shows itself.
+///
+/// Always holds: at least [`HmacSecret::MIN_BYTES`], so that nobody finds it by trying (RFC 7518 section 3.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct HmacSecret(Box<str>);
+
+impl HmacSecret {
+    /// The shortest secret: as long as the hash (RFC 7518 section 3.2).
+    pub const MIN_BYTES: usize = 32;
+
+    /// A secret; `None` if it is too short.
+    #[must_use]
+    pub fn new(secret: &str) -> Option<Self> {
+        (secret.len() >= Self::MIN_BYTES).then(|| Self(secret.into()))
+    }
+
+    /// The secret itself, whose bytes are the key.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HmacSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HmacSecret(…)")
+    }
+}
+
+/// [`HmacSecret`] as a value of a key.
+pub(crate) struct HmacKey;
+
+impl Kind for HmacKey {
+    type Value = HmacSecret;
+
+    fn parse(&self, raw: &Raw) -> Result<HmacSecret, String> {
+        match raw {
+            Raw::Text(text) if text.bytes().all(|b| b.is_ascii_graphic()) => HmacSecret::new(text).ok_or_else(|| {
+                format!(
+                    "it has {} bytes, and HS256 needs at least {} (RFC 7518 section 3.2); make one with: openssl rand -hex 32",
+                    text.len(),
+                    HmacSecret::MIN_BYTES
+                )
+            }),
+            Raw::Text(_) => Err("it has white space or characters beyond ASCII".to_owned()),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, _: &HmacSecret) -> Option<String> {
+        Some(quoted("…"))
+    }
+
+    fn name(&self) -> String {
+        "secret".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "printable ASCII without spaces or commas, 32 bytes or more".to_owned()
+    }
+}
+
+/// Where a key set is fetched. Always holds: nobody on the way can change what comes (https, or this machine), and
+/// there is no password in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksUrl(Uri);
+
+impl JwksUrl {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err("it is not a URL with a scheme and a host".to_owned());
+        };
+        if authority.as_str().contains('@') {
+            return Err("it has a user or a password in it".to_owned());
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        match scheme {
+            "https" => Ok(Self(uri)),
+            "http" if loopback => Ok(Self(uri)),
+            "http" => Err("over http, whoever is on the way could put in their own keys: use https".to_owned()),
+            _ => Err("it is neither https nor http".to_owned()),
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+/// For people and logs: without the query, in which some servers want a secret.
+impl fmt::Display for JwksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map_or("", http::uri::Authority::as_str);
+        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+    }
+}
+
+/// [`JwksUrl`] as a value of a key.
+pub(crate) struct KeySetUrl;
+
+impl Kind for KeySetUrl {
+    type Value = JwksUrl;
+
+    fn parse(&self, raw: &Raw) -> Result<JwksUrl, String> {
+        match raw {
+            Raw::Text(text) => JwksUrl::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &JwksUrl) -> Option<String> {
+        Some(quoted(&value.0.to_string()))
+    }
+
+    fn name(&self) -> String {
+        "URL".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "an https URL; http on this machine's loopback addresses only".to_owned()
+    }
+}
+
+/// The room that is a user's own, by the user's name.
+///
+/// Always holds: the name stands in it exactly once, so that two users never share one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonalRoom {
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl PersonalRoom {
+    const PLACE: &str = "{user}";
+
+    /// Reads a template such as `user:{user}`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some((before, after)) = text.split_once(Self::PLACE) else {
+            return Err("it has no `{user}`, so that all users would share one room".to_owned());
+        };
+        let template = Self { before: before.into(), after: after.into() };
+        match Room::parse(&template.name("ann")) {
+            Ok(_) => Ok(template),
+            Err(error) => Err(format!("it makes no room names: {error}")),
+        }
+    }
+
+    /// The room of `user`; `None` if a name like this makes no room.
+    #[must_use]
+    pub fn of(&self, user: &str) -> Option<Room> {
+        Room::parse(&self.name(user)).ok()
+    }
+
+    fn name(&self, user: &str) -> String {
+        format!("{}{user}{}", self.before, self.after)
+    }
+}
+
+/// [`PersonalRoom`] as a value of a key.
+pub(crate) struct Template;
+
+impl Kind for Template {
+    type Value = PersonalRoom;
+
+    fn parse(&self, raw: &Raw) -> Result<PersonalRoom, String> {
+        match raw {
+            Raw::Text(text) => PersonalRoom::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &PersonalRoom) -> Option<String> {
+        Some(quoted(&value.name(PersonalRoom::PLACE)))
+    }
+
+    fn name(&self) -> String {
+        "room".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a room's name with `{user}` once in it".to_owned()
+    }
+}
+
+/// Names of claims, at least one.
+pub(crate) struct ClaimNames;
+
+impl Kind for ClaimNames {
+    type Value = Vec<String>;
+
+    fn parse(&self, raw: &Raw) -> Result<Vec<String>, String> {
+        let names = List(Text).parse(raw)?;
+        if names.is_empty() { Err("it names no claim, so that no token could be good".to_owned()) } else { Ok(names) }
+    }
+
+    fn render(&self, value: &Vec<String>) -> Option<String> {
+        List(Text).render(value)
+    }
+
+    fn name(&self) -> String {
+        "list of text".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "names of claims; several as a list, or with commas between".to_owned()
+    }
+
+    fn is_list(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_secrets_are_refused_with_the_reason() {
+        let text = |text: &str| Raw::Text(text.to_owned());
+        assert!(HmacKey.parse(&text(&"x".repeat(32))).is_ok());
+        let short = HmacKey.parse(&text(&"x".repeat(31))).expect_err("too short");
+        assert!(short.starts_with("it has 31 bytes, and HS256 needs at least 32 (RFC 7518 section 3.2)"), "{short}");
+        assert!(HmacKey.parse(&text("")).is_err() && HmacKey.parse(&Raw::Integer(7)).is_err());
+        assert!(HmacKey.parse(&text(&"é".repeat(32))).is_err());
+        let secret = HmacSecret::new(&"s3cret".repeat(6)).expect("long enough");
+        assert!(!format!("{secret:?}{:?}", HmacKey.render(&secret)).contains("s3cret"));
+    }
+
+    #[test]
+    fn key_sets_come_from_where_nobody_can_change_them() {
+        for good in [
+            "https://login.example.com/.well-known/jwks.json",
+            "https://10.0.0.1:8443/keys?tenant=a",
+            "http://localhost:8080/keys",
+            "http://127.0.0.1/keys",
+            "http://127.9.9.9:1/",
+            "http://[::1]:8080/keys",
+        ] {
+            assert!(JwksUrl::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "login.example.com",
+            "/keys",
+            "file:///etc/keys",
+            "ftp://example.com/keys",
+            "http://example.com/keys",
+            "http://localhost.example.com/keys",
+            "http://[::ffff:127.0.0.1]/keys",
+            "http://0.0.0.0/keys",
+            "http://127.0.0.1@example.com/keys",
+            "https://me:pass@example.com/keys",
+            "https://",
+        ] {
+            assert!(JwksUrl::parse(bad).is_err(), "{bad}");
+        }
+        let url = JwksUrl::parse("https://example.com/keys?secret=1").expect("good");
+        assert_eq!(url.to_string(), "https://example.com/keys");
+    }
+
+    #[test]
+    fn personal_rooms_are_of_one_user() {
+        let template = PersonalRoom::parse("user:{user}").expect("good");
+        assert_eq!(template.of("ann").as_ref().map(Room::as_str), Some("user:ann"));
+        assert_eq!(template.of("ann lee"), None);
+        assert_eq!(template.of(&"x".repeat(255)), None);
+        for bad in ["", "user", "user:{name}", "user {user}", "{user}{user}", "{{user}}"] {
+            assert!(PersonalRoom::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The metrics of a pod: what there is, that it counts, and that no client can add to the list.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use std::collections::BTreeSet;
+
+use harness::{Client, get, pod, publish};
+use roomcast::metrics::DESCRIPTIONS;
+use serde_json::json;
+
+async fn scrape(pod: &roomcast::pod::Pod) -> String {
+    let (status, text) = get(pod, "/metrics").await;
+    assert_eq!(status, 200);
+    text
+}
+
+/// The series, labels included and values left out.
+fn series(text: &str) -> BTreeSet<&str> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(s, _)| s)
+        .collect()
+}
+
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+}
+
+/// The name that a histogram's series are of, or the series' own.
+fn metric(series: &str) -> &str {
+    let name = series.split('{').next().unwrap();
+    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+#[tokio::test]
+async fn every_metric_is_described_here_and_in_the_operators_guide() {
+    let pod = pod(|_| ());
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    client.subscribe("r").await;
+    publish(&pod, "r", "t", "1").await;
+    client.json().await;
+    // Histograms show after their first sample, certificates' ages after a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_600)).await;
+    let text = scrape(&pod).await;
+    let described: BTreeSet<&str> = DESCRIPTIONS.iter().map(|(name, _)| *name).collect();
+    let shown: BTreeSet<&str> = series(&text).into_iter().map(metric).filter(|n| n.starts_with("roomcast_")).collect();
+    assert_eq!(shown, described);
+    for (name, says) in DESCRIPTIONS {
+        assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
+    }
+    assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
+    let guide = include_str!("../docs/OPERATIONS.md");
+    let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let pod = pod(|_| ());
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    client.subscribe("demo:1").await;
+    client.json().await;
+    for n in 0..3 {
+        publish(&pod, "demo:1", "t", &format!("{n}")).await;
+        client.json().await;
+    }
+    client.send(&json!({"type":"publish","room":"demo:1","topic":"t","data":1}).to_string()).await;
+    client.json().await;
+    client.json().await;
+    client.send("nonsense").await;
+    client.json().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    let text = scrape(&pod).await;
+    for (series, expected) in [
+        ("roomcast_connections{transport=\"websocket\",dialect=\"native\"}", 1.0),
+        ("roomcast_rooms", 1.0),
+        ("roomcast_deliveries_total", 4.0),
+        ("roomcast_events_in_total{source=\"client\"}", 1.0),
+        ("roomcast_messages_in_total", 3.0),
+        ("roomcast_handshakes_total{stage=\"upgrade\",result=\"ok\"}", 1.0),
+        ("roomcast_handshakes_total{stage=\"accept\",result=\"ok\"}", 1.0),
+        ("roomcast_batch_events_count", 4.0),
+        ("roomcast_publish_to_write_seconds_count", 4.0),
+        ("roomcast_held_bytes", 0.0),
+        ("roomcast_owed_bytes", 0.0),
+    ] {
+        assert_eq!(value(&text, series), expected, "{series}\n{text}");
+    }
+    let workers: f64 = (0..2).map(|n| value(&text, &format!("roomcast_worker_connections{{worker=\"{n}\"}}"))).sum();
+    assert_eq!(workers, 1.0);
+    let plain = value(&text, "roomcast_sent_bytes_total{stage=\"plain\"}");
+    assert!(plain > 400.0 && value(&text, "roomcast_sent_bytes_total{stage=\"framed\"}") > plain, "{text}");
+    pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_rooms_add_no_series() {
+    let pod = pod(|settings| settings.limits.max_rooms = 10_000);
+    let address = pod.addresses().plain[0];
+    let mut first = Client::connect(address).await;
+    first.subscribe("first").await;
+    publish(&pod, "first", "t", "1").await;
+    first.json().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    let before = scrape(&pod).await;
+    let mut clients = Vec::new();
+    for c in 0..10 {
+        let mut client = Client::connect(address).await;
+        for block in 0..10 {
+            let rooms: Vec<_> = (0..1_000).map(|n| json!({ "room": format!("room:{c}:{block}:{n}") })).collect();
+            client.send(&json!({"type":"subscribe","rooms":rooms}).to_string()).await;
+            for _ in 0..1_000 {
+                assert_eq!(client.json().await["type"], "subscribed");
+            }
+            publish(&pod, &format!("room:{c}:{block}:0"), &format!("topic{block}"), "1").await;
+            assert_eq!(client.json().await["type"], "events");
+        }
+        clients.push(client);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    let after = scrape(&pod).await;
+    assert_eq!(value(&after, "roomcast_rooms"), 100_001.0);
+    assert_eq!(series(&before), series(&after));
+    pod.stop();
+}
