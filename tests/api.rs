@@ -488,7 +488,10 @@ async fn connections_are_seen_moved_and_closed() {
 #[tokio::test]
 async fn all_connections_of_a_user_are_one_for_the_backend() {
     const SECRET: &str = "a secret of at least thirty-two bytes";
-    let pod = newsroom(|settings| settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()]);
+    let pod = newsroom(|settings| {
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        settings.tokens.leeway = Duration::ZERO;
+    });
     let connect = async |user: &str| {
         let claims = json!({"sub": user, "exp": 4_000_000_000_u64});
         let token = SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(&claims, None).unwrap();

@@ -16,7 +16,7 @@ import { Client } from './support/client.js';
 import { Pod } from './support/pod.js';
 
 const support = new URL('./support/', import.meta.url).pathname;
-const secret = 'a secret of at least thirty-two bytes';
+const secret = 'a-secret-of-at-least-thirty-two-bytes';
 const config = `[tokens]\nhmac_secrets = ["${secret}"]\n[[policy]]\nmatch = ["news:*"]\npresence = "list"\n`;
 
 /** A token of a user that lasts for an hour (RFC 7519). */
