@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    process::{Command, Output},
+    io::Write,
+    process::{Command, Output, Stdio},
 };
 
 /// Runs roomcast without the variables of whoever runs the tests.
@@ -87,7 +88,7 @@ fn what_is_wrong_goes_to_stderr_and_the_exit_code() {
 fn help_and_completions() {
     let help = roomcast(&["--help"], &[]);
     assert!(help.status.success());
-    for command in ["serve", "check-config", "default-config", "completions"] {
+    for command in ["serve", "check-config", "default-config", "token", "completions"] {
         assert!(stdout(&help).contains(command), "{}", stdout(&help));
     }
     let all = stdout(&roomcast(&["serve", "--help"], &[]));
@@ -102,6 +103,134 @@ fn help_and_completions() {
         let script = roomcast(&["completions", shell], &[]);
         assert!(script.status.success() && stdout(&script).contains("plain-listen"), "{shell}");
     }
+}
+
+/// Runs roomcast with something on stdin.
+fn with_stdin(args: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(args).env_clear().envs(variables.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+const SECRET: (&str, &str) = ("ROOMCAST_TOKENS_HMAC_SECRETS", "a-secret-of-more-than-32-bytes-for-HS256");
+
+fn made(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let made = roomcast(&[&["token", "make"], args].concat(), variables);
+    assert!(made.status.success() && made.stderr.is_empty(), "{}", stderr(&made));
+    let token = stdout(&made);
+    assert_eq!(token.lines().count(), 1, "a token and nothing else");
+    token
+}
+
+#[test]
+fn a_token_that_was_made_is_one_that_the_pod_takes() {
+    let token = made(&["--user", "ann"], &[SECRET]);
+    for check in [&["token", "check"][..], &["token", "check", "-"], &["token", "check", token.trim()]] {
+        let checked = with_stdin(check, &[SECRET], &token);
+        assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
+        let expected = "The token is good.\n\n\
+                        user             ann\n\
+                        ends             in 1 hour, with 30 seconds of leeway\n\
+                        personal room    none: tokens.personal_room is not set\n\
+                        rooms            none by name\n";
+        assert_eq!(stdout(&checked), expected);
+    }
+
+    // Both take the names of claims, the issuer and the audience from the configuration.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rc.toml");
+    let text = "[tokens]\nhmac_secrets = ['a-secret-of-more-than-32-bytes-for-HS256']\nissuer = 'me'\naudiences = ['chat', 'b']\n\
+                user_claims = ['uid']\nrooms_claim = 'r'\npersonal_room = 'user:{user}'\nleeway = '1m'\n";
+    fs::write(&file, text).unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let rooms =
+        ["--user", "7", "--room", "chat:*", "--room", "x", "--right", "join", "--right", "publish", "--expires", "2d"];
+    let token = made(&[&rooms[..], &config].concat(), &[]);
+    let checked = with_stdin(&[&["token", "check"][..], &config].concat(), &[], &token);
+    let report = stdout(&checked);
+    for line in [
+        "user             7",
+        "personal room    user:7",
+        "rooms            chat:*: join, publish",
+        "                 x: join, publish",
+    ] {
+        assert!(report.lines().any(|printed| printed == line), "{line}\n{report}{}", stderr(&checked));
+    }
+    let elsewhere = with_stdin(&["token", "check"], &[SECRET], &token);
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert_eq!(
+        stderr(&elsewhere),
+        "The token is refused: the token's claim `sub` is missing: it is to name the user\n"
+    );
+}
+
+#[test]
+fn a_token_that_the_pod_refuses_is_refused_with_the_reason() {
+    let token = made(&["--user", "ann", "--expires", "1s"], &[SECRET]);
+    let other = ("ROOMCAST_TOKENS_HMAC_SECRETS", "another-secret-of-more-than-32-bytes");
+    let issuer = ("ROOMCAST_TOKENS_ISSUER", "me");
+    let leeway = ("ROOMCAST_TOKENS_LEEWAY", "0ms");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for (variables, input, reason) in [
+        (vec![other], token.as_str(), "the token's signature is not good"),
+        (vec![SECRET, issuer], &token, "the token's claim `iss` is missing"),
+        (vec![SECRET, leeway], &token, "the token has expired: get a new one"),
+        (vec![SECRET], "", "the token is no signed JWT: it is not three parts with dots between"),
+        (vec![SECRET], &"x".repeat(9000), "the token is longer than 8192 bytes"),
+    ] {
+        let checked = with_stdin(&["token", "check"], &variables, input);
+        assert_eq!((checked.status.code(), stdout(&checked).as_str()), (Some(1), ""));
+        assert_eq!(stderr(&checked), format!("The token is refused: {reason}\n"));
+    }
+}
+
+#[test]
+fn without_a_key_both_say_what_to_set_and_make_up_nothing() {
+    let made = roomcast(&["token", "make", "--user", "ann"], &[]);
+    assert_eq!((made.status.code(), stdout(&made).as_str()), (Some(2), ""));
+    let checked = with_stdin(&["token", "check"], &[], "x");
+    assert_eq!((checked.status.code(), stdout(&checked).as_str()), (Some(1), ""));
+    for said in [stderr(&made), stderr(&checked)] {
+        assert!(said.contains("ROOMCAST_TOKENS_HMAC_SECRETS=$(openssl rand -hex 32)"), "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("s");
+    fs::write(&file, "short\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (args, why) in [
+        (
+            vec!["--hmac-secret", "short"],
+            "--hmac-secret: the secret has 5 bytes, and HS256 needs at least 32".to_owned(),
+        ),
+        (vec!["--hmac-secret-file", file], format!("{file}: the secret has 5 bytes")),
+        (vec!["--hmac-secret-file", "/nowhere"], "cannot read /nowhere: No such file".to_owned()),
+        (vec!["--private-key", file], format!("{file}: there is no private key in it")),
+        (vec!["--private-key", file, "--hmac-secret", "x"], "cannot be used with".to_owned()),
+        (vec!["--right", "publish"], "--room".to_owned()),
+        (vec!["--room", "x", "--right", "admin"], "possible values: join, publish".to_owned()),
+        (vec!["--expires", "forever"], "it is not a duration; allowed: 1s to 3650d".to_owned()),
+    ] {
+        let made = roomcast(&[&["token", "make", "--user", "ann"], &args[..]].concat(), &[]);
+        assert_eq!(made.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&made).contains(&why), "{args:?} {}", stderr(&made));
+    }
+    let good = dir.path().join("good");
+    fs::write(&good, format!("{}\n", SECRET.1)).unwrap();
+    let token = self::made(&["--user", "ann", "--hmac-secret-file", good.to_str().unwrap()], &[]);
+    assert!(with_stdin(&["token", "check"], &[SECRET], &token).status.success());
+}
+
+#[test]
+fn check_config_reads_the_files_with_keys() {
+    let missing = roomcast(&["check-config", "--tokens-public-keys", "/nowhere/key.pem"], &[]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(stderr(&missing).starts_with("tokens.public_keys: cannot read /nowhere/key.pem: "), "{}", stderr(&missing));
+    let good = stdout(&roomcast(&["check-config", "--tokens-jwks-url", "https://login.example.com/keys"], &[SECRET]));
+    assert!(good.contains("token keys       1 secret, https://login.example.com/keys\n"), "{good}");
+    assert!(!good.contains(SECRET.1) && good.contains("tokens.hmac_secrets = [\"…\"]"), "{good}");
 }
 
 #[test]

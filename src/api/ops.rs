@@ -11,6 +11,8 @@ use crate::hub::Services;
 pub enum Readiness {
     /// They should.
     Ready,
+    /// It cannot judge tokens yet: their keys were never fetched.
+    Starting,
     /// It goes away.
     Draining,
     /// It holds as much as it may.
@@ -23,6 +25,7 @@ impl Readiness {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
+            Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
         }
@@ -34,6 +37,8 @@ impl Readiness {
         let full = services.gate.connections() >= services.config.load().max_connections;
         if services.gate.is_draining() {
             Self::Draining
+        } else if !services.authority.is_ready() {
+            Self::Starting
         } else if full || services.budget.is_spent() {
             Self::Overloaded
         } else {

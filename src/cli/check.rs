@@ -1,16 +1,42 @@
 //! `roomcast check-config`: what is wrong with a configuration, or what a pod would do with it.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use super::{print, refuse};
-use crate::config::{self, Bind, Config, Loader, Place, Tls};
+use crate::{
+    auth::Authority,
+    config::{self, Bind, Config, Loader, Place, Tls, TokenSettings},
+};
 
 /// Reads the configuration and prints what is wrong, or what a pod would do.
 pub(super) fn run(loader: &Loader) -> ExitCode {
     match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
-        Ok((places, config)) => print(&report(&places, &config)),
+        Ok((places, config)) => match Authority::new(&config.tokens) {
+            Ok(_) => print(&report(&places, &config)),
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{error}");
+                ExitCode::from(2)
+            }
+        },
         Err(error) => refuse(&error),
     }
+}
+
+/// Where the keys of tokens come from.
+fn token_keys(tokens: &TokenSettings) -> String {
+    let mut from = Vec::new();
+    match tokens.hmac_secrets.len() {
+        0 => {}
+        1 => from.push("1 secret".to_owned()),
+        count => from.push(format!("{count} secrets")),
+    }
+    from.extend(tokens.public_keys.iter().chain(&tokens.jwks_file).map(|path| path.display().to_string()));
+    from.extend(tokens.jwks_url.iter().map(ToString::to_string));
+    if from.is_empty() { "none: no token is taken".to_owned() } else { from.join(", ") }
 }
 
 /// What a pod would do.
@@ -33,11 +59,12 @@ fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
     let mut out = format!(
         "The configuration is good.\n\n\
          mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
-         API keys         {api_keys}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
+         API keys         {api_keys}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
         if config.dev { "development" } else { "production" },
         list(&config.listen, "https"),
         list(&config.plain_listen, "http"),
         list(&config.internal_listen, "http"),
+        token_keys(&config.tokens),
         config.anonymous,
         config.workers,
         config.max_connections,

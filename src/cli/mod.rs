@@ -9,6 +9,7 @@ mod flags;
 mod publish;
 mod report;
 mod subscribe;
+mod token;
 
 use std::{
     ffi::OsString,
@@ -24,6 +25,7 @@ use crate::config::{self, ConfigError, Loader};
 use flags::{configured, loader};
 use publish::Publish;
 use subscribe::Subscribe;
+use token::Task;
 
 /// What is asked for.
 pub enum Request {
@@ -37,6 +39,8 @@ pub enum Request {
     CheckConfig(Loader),
     /// Print the reference.
     DefaultConfig(Format),
+    /// Make or check a token.
+    Token(Task),
     /// Print a shell's completions.
     Completions(Shell),
 }
@@ -66,6 +70,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Publish(publish)) => publish.run(),
         Ok(Request::Subscribe(subscribe)) => subscribe.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
+        Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
         Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
         Ok(Request::Completions(shell)) => {
@@ -103,6 +108,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusa
         Some(("default-config", matches)) => {
             Ok(Request::DefaultConfig(matches.get_one("format").copied().unwrap_or(Format::Toml)))
         }
+        Some(("token", matches)) => Task::from_arg_matches(matches).map(Request::Token),
         Some(("completions", matches)) => {
             Ok(Request::Completions(matches.get_one("shell").copied().unwrap_or(Shell::Bash)))
         }
@@ -130,7 +136,8 @@ fn command() -> Command {
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
              roomcast default-config > roomcast.toml     a configuration file to start from\n  \
-             roomcast check-config --config roomcast.toml",
+             roomcast check-config --config roomcast.toml\n  \
+             roomcast token make --user ann              a token to connect with",
         )
         .subcommand(configured(Command::new("serve")).about("Run a pod (the default command)").after_help(
             "Every flag is also a variable (--max-connections: ROOMCAST_MAX_CONNECTIONS) and a key of the \
@@ -160,6 +167,7 @@ fn command() -> Command {
                      Example:\n  roomcast check-config --config roomcast.toml",
                 ),
         )
+        .subcommand(token::command())
         .subcommand(
             Command::new("default-config")
                 .about("Print every key of the configuration with its default")

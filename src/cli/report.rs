@@ -157,8 +157,8 @@ mod tests {
         assert_eq!(
             shown(json),
             [
-                "trip:1  #42  12:00:00.123  moved bus-7  {\"lat\":60.17}",
-                "trip:1  #43  12:00:00.150  a\\u{1b}[2Jb  base64:AA==  by ann",
+                "trip:1  #42  00:00:00.123  moved bus-7  {\"lat\":60.17}",
+                "trip:1  #43  00:00:00.150  a\\u{1b}[2Jb  base64:AA==  by ann",
             ]
         );
     }

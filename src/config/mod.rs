@@ -35,4 +35,4 @@ pub use settings::{
     TokenSettings,
 };
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
-pub use value::{GIB, KIB, MIB};
+pub use value::{GIB, KIB, MIB, duration};

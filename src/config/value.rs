@@ -6,6 +6,8 @@
 mod compound;
 mod scalar;
 
+use std::{ops::RangeInclusive, time::Duration};
+
 pub(crate) use compound::{List, Maybe, OrWord};
 pub(crate) use scalar::{Bytes, Choice, Count, File, Switch, Text, Time};
 
@@ -60,6 +62,15 @@ pub(crate) trait Kind {
     fn is_list(&self) -> bool {
         false
     }
+}
+
+/// A duration as the configuration writes it, `90s` or `1h`.
+///
+/// # Errors
+/// What is wrong with it, and what is allowed.
+pub fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let kind = Time(range);
+    kind.parse(&Raw::Text(text.to_owned())).map_err(|why| format!("{why}; allowed: {}", kind.allowed()))
 }
 
 /// Text as a TOML string.

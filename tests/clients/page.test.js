@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
@@ -226,4 +227,53 @@ test('a token that is refused says so, and is kept nowhere', async (t) => {
     JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]),
   );
   assert.ok(!kept.includes('not.a.token'), kept);
+});
+
+test('a token brings the user’s own room; when it ends the page asks for another, and goes on with it', async (t) => {
+  const secret = 'a-secret-of-these-tests-that-is-long-enough';
+  const own = await Pod.start({
+    config: `
+      [tokens]
+      hmac_secrets = ["${secret}"]
+      leeway = "0ms"
+      personal_room = "user:{user}"
+      [[policy]]
+      match = ["user:*"]
+      join = "owner"
+    `,
+  });
+  t.after(() => own.stop());
+  const token = (seconds) => {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const exp = Math.floor(Date.now() / 1000) + seconds;
+    const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: 'ann', exp })}`;
+    return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+  };
+  const page = await openPage(browser, own, { rooms: ['demo:tokens'] });
+  t.after(() => page.context().close());
+  const present = async (seconds) => {
+    if (!(await page.isVisible('#token-value'))) await page.click('#token summary');
+    await page.fill('#token-value', token(seconds));
+    await page.click('#token-form button');
+  };
+  await present(4);
+  await reads(page, '#token-says', /^Accepted until \d\d:\d\d:\d\d\.$/);
+  await page.waitForSelector('[data-room="user:ann"][data-status=joined]');
+  await own.publish('user:ann', 'only for her');
+  await row(page, ({ room, data }) => room === 'user:ann' && data === '"only for her"', 'the event of her room');
+  await reads(page, '[data-room="demo:tokens"] .position', /·/);
+
+  await reads(page, '#why', /^the token expired \(4002\)$/);
+  assert.equal(await page.isVisible('#token-value'), true);
+  await own.publish('user:ann', 'while she was away');
+  await present(60);
+  await page.waitForSelector('body[data-state=open]');
+  await row(page, ({ room, data }) => room === 'user:ann' && data === '"while she was away"', 'what she missed');
+  assert.equal((await rows(page)).filter(({ room }) => room === 'user:ann').length, 2, 'each once');
+  // In band, on the same connection.
+  const before = await page.evaluate(() => window.roomcast.client.welcome.connection);
+  await present(600);
+  await reads(page, '#token-says', /^Accepted until/);
+  assert.equal(await page.evaluate(() => window.roomcast.client.welcome.connection), before);
+  await assertQuiet(page);
 });
