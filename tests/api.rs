@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use harness::{Client, SOON, pod};
 use roomcast::{
-    config::{ApiKey, RoomPattern, Rule, Settings},
+    auth::SigningKey,
+    config::{ApiKey, HmacSecret, RoomPattern, Rule, Settings},
     model::{Access, Policy, PresenceMode},
     pod::Pod,
 };
@@ -481,6 +482,58 @@ async fn connections_are_seen_moved_and_closed() {
     }
     let left = caller.get("/api/connections").await.body;
     assert_eq!((&left["total"], &left["connections"][0]["id"]), (&json!(1), &json!(ids[4])));
+    pod.stop();
+}
+
+#[tokio::test]
+async fn all_connections_of_a_user_are_one_for_the_backend() {
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    let pod = newsroom(|settings| {
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        settings.tokens.leeway = Duration::ZERO;
+    });
+    let connect = async |user: &str| {
+        let claims = json!({"sub": user, "exp": 4_000_000_000_u64});
+        let token = SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(&claims, None).unwrap();
+        let (address, bearer) = (pod.addresses().plain[0], format!("Bearer {token}"));
+        let mut client =
+            Client::open(address, "/ws", &["roomcast.v1"], &[("Authorization", &bearer)], None).await.unwrap();
+        let id = client.json().await["connection"].as_str().unwrap().to_owned();
+        (client, id)
+    };
+    let (mut first, mut second, mut other) = (connect("ann/é").await, connect("ann/é").await, connect("ann").await);
+    first.0.subscribe("news:1").await;
+    let mut caller = Caller::new(&pod).await;
+    let ann = "/api/users/ann%2F%C3%A9";
+    let mut ids = [first.1.clone(), second.1.clone()];
+    ids.sort();
+    let listed = caller.get(ann).await.body;
+    assert_eq!((&listed["total"], &listed["connections"][0]["id"]), (&json!(2), &json!(ids[0])), "{listed}");
+    assert_eq!(listed["connections"][1]["user"], "ann/é", "{listed}");
+    assert_eq!(listed["connections"][1]["expires_at"], json!(4_000_000_000_000_u64), "{listed}");
+    let page = caller.get(&format!("{ann}?limit=1")).await.body;
+    assert_eq!((&page["total"], &page["next"]), (&json!(2), &json!(ids[0])), "{page}");
+    let page = caller.get(&format!("{ann}?limit=1&after={}", ids[0])).await.body;
+    assert_eq!((&page["connections"][0]["id"], page.get("next")), (&json!(ids[1]), None), "{page}");
+    let filtered = caller.get("/api/connections?user=ann%2F%C3%A9&room=news:1").await.body;
+    assert_eq!((&filtered["total"], &filtered["connections"][0]["id"]), (&json!(1), &json!(first.1)), "{filtered}");
+
+    let room = json!({"room": "news:1"});
+    for (act, changed) in [("subscribe", 1), ("subscribe", 0), ("unsubscribe", 2), ("unsubscribe", 0)] {
+        let answer = caller.post(&format!("{ann}/{act}"), room.clone()).await;
+        assert_eq!((answer.status, answer.body), (200, json!({"connections": changed})), "{act}");
+    }
+    assert_eq!(second.0.json().await["type"], "subscribed");
+    for client in [&mut first.0, &mut second.0] {
+        assert_eq!(client.json().await["type"], "unsubscribed");
+    }
+    let answer = caller.post(&format!("{ann}/disconnect"), json!({"code": 4001})).await;
+    assert_eq!((answer.status, answer.body), (200, json!({"connections": 2})));
+    for client in [&mut first.0, &mut second.0] {
+        assert_eq!(client.closed().await, Some(4001));
+    }
+    assert!(other.0.is_quiet().await, "another user is not meant");
+    assert_eq!(caller.get(ann).await.body["total"], 0);
     pod.stop();
 }
 

@@ -10,7 +10,7 @@ use crate::{
     content::{Recipe, SMALLEST},
     error::BenchError,
     floor, process, receiver,
-    scenario::{self, broadcast, churn, connect, idle, mixed, rooms},
+    scenario::{self, broadcast, churn, connect, idle, mixed, publish, rooms},
 };
 
 /// The load generator of roomcast.
@@ -41,6 +41,8 @@ enum Command {
     Connect(connect::ConnectArgs),
     /// Members come and go while others stay and receive
     Churn(churn::ChurnArgs),
+    /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
+    Publish(publish::PublishArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -51,6 +53,9 @@ enum Command {
         #[arg(long)]
         threads: usize,
     },
+    /// The floor of the API
+    #[command(hide = true)]
+    HttpFloor,
     /// Becomes a program that ends with this process' parent
     #[command(hide = true)]
     Exec {
@@ -174,6 +179,8 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Mixed(args) => scenario::run(mixed::run(&args)),
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
+        Command::Publish(args) => scenario::run(publish::run(&args)),
+        Command::HttpFloor => floor::http::run(),
     }
 }
 

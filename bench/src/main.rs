@@ -3,13 +3,14 @@
 //! One binary in several roles. The parent runs a scenario: it starts the pod, the floor and the receivers (this binary
 //! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
 //!
-//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (who takes part) → `receiver` (what
+//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (who takes part) → `receiver`, `callers` (what
 //! each connection does) → `content`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
 //! `report`, `plot` (what is told).
 
 use std::process::ExitCode;
 
 mod audience;
+mod callers;
 mod child;
 mod cli;
 mod clock;

@@ -37,6 +37,7 @@ pub(crate) struct Pod {
     /// From the start of the process to the first `/ready`, in milliseconds.
     pub(crate) ready_ms: Option<f64>,
     child: Option<(Child, PathBuf)>,
+    plain: Option<SocketAddr>,
     internal: SocketAddr,
     api_key: String,
 }
@@ -69,6 +70,7 @@ impl Pod {
             workers: args.workers(),
             ready_ms: None,
             child: None,
+            plain: None,
             internal,
             api_key,
         })
@@ -125,6 +127,7 @@ impl Pod {
             workers: args.workers(),
             ready_ms: Some(started.elapsed().as_secs_f64() * 1e3),
             child: Some((child, log)),
+            plain: Some(plain),
             internal,
             api_key,
         })
@@ -133,6 +136,21 @@ impl Pod {
     /// Another connection to the API.
     pub(crate) async fn another_publisher(&self) -> Result<Publisher, BenchError> {
         Publisher::connect(self.internal, &self.api_key).await
+    }
+
+    /// Where the API is.
+    pub(crate) fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+
+    /// What the API is called with.
+    pub(crate) fn api_key(&self) -> &str {
+        &self.api_key
+    }
+
+    /// Where clients connect without TLS.
+    pub(crate) fn plain(&self) -> Result<SocketAddr, BenchError> {
+        self.plain.ok_or_else(|| BenchError::Usage("this scenario starts its own pod: leave out --url".to_owned()))
     }
 
     /// The cumulative buckets of a histogram in the pod's metrics: (upper bound, count). Empty if there is none.

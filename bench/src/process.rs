@@ -40,6 +40,19 @@ impl Process {
         Ok(total)
     }
 
+    /// The processor time that its threads of this name have used, in nanoseconds.
+    pub(crate) fn thread_cpu(&self, name: &str) -> Result<u64, BenchError> {
+        let tasks = format!("/proc/{}/task", self.0);
+        let entries = fs::read_dir(&tasks).doing(|| format!("reading {tasks} (is the process still running?)"))?;
+        let called = |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+        let times = entries.filter_map(Result::ok).map(|task| task.path()).filter(|task| called(task));
+        let times: Option<Vec<u64>> = times.map(|task| schedstat(&task.join("schedstat"))).collect();
+        match times {
+            Some(times) if !times.is_empty() => Ok(times.iter().sum()),
+            _ => Err(BenchError::Protocol(format!("{tasks} says nothing of the processor time of a thread {name:?}"))),
+        }
+    }
+
     fn cpu_ticks(&self) -> Result<u64, BenchError> {
         let path = format!("/proc/{}/stat", self.0);
         let text = fs::read_to_string(&path).doing(|| format!("reading {path} (is the process still running?)"))?;
@@ -234,5 +247,6 @@ mod tests {
         assert!(used > 5_000_000, "{used} ns in 60 ms of spinning");
         assert!(me.memory().expect("status").resident > 1 << 20);
         assert!(me.threads() >= 1);
+        assert!(me.thread_cpu("nobody").is_err());
     }
 }

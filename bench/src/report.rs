@@ -16,10 +16,11 @@ use crate::{
     stats::Spread,
 };
 
-/// A Markdown table of one row.
+/// A Markdown table: one row, and those below it.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     cells: Vec<(String, String)>,
+    below: Vec<Self>,
 }
 
 impl Row {
@@ -29,11 +30,19 @@ impl Row {
         self
     }
 
+    /// Adds a row with the same columns below.
+    pub(crate) fn above(mut self, row: Self) -> Self {
+        self.below.push(row);
+        self
+    }
+
     fn markdown(&self) -> String {
         let line = |values: Vec<&str>| format!("| {} |\n", values.join(" | "));
+        let values = |row: &Self| line(row.cells.iter().map(|(_, value)| value.as_str()).collect());
         line(self.cells.iter().map(|(head, _)| head.as_str()).collect())
             + &line(self.cells.iter().map(|_| "---").collect())
-            + &line(self.cells.iter().map(|(_, value)| value.as_str()).collect())
+            + &values(self)
+            + &self.below.iter().map(values).collect::<String>()
     }
 }
 
@@ -134,5 +143,7 @@ mod tests {
     fn a_row_is_a_markdown_table() {
         let row = Row::default().cell("a", "1").cell("b", "2");
         assert_eq!(row.markdown(), "| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+        let row = row.above(Row::default().cell("a", "3").cell("b", "4"));
+        assert_eq!(row.markdown(), "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n");
     }
 }

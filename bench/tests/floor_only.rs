@@ -47,6 +47,8 @@ fn what_cannot_be_done_is_said_before_anything_starts() {
         ("broadcast --floor-only --rate 0", "--rate 0"),
         ("broadcast --floor-only --connections 100000000", "open files"),
         ("broadcast --floor-only --no-floor", "cannot be used with"),
+        ("publish --seconds 0", "--seconds 0"),
+        ("publish --pod /nonexistent", "--pod"),
         ("idle --url https://127.0.0.1:1/ws --api-key k", "wss://"),
     ] {
         let start = std::time::Instant::now();

@@ -97,7 +97,7 @@ test('nothing of that was published', async () => {
 
 test('other methods and paths are refused', async () => {
   const key = ['-H', `Authorization: Bearer ${Pod.key}`];
-  assert.equal((await pod.curl('/api/publish', ...key)).status, 404);
+  assert.equal((await pod.curl('/api/publish', ...key)).status, 405);
   assert.equal((await pod.curl('/api/nothing', ...key)).status, 404);
   assert.equal((await pod.curl('/api/nothing')).status, 401, 'without a key nobody learns what there is');
   assert.equal((await pod.curl('/')).status, 404);

@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub(crate) mod host;
+pub(crate) mod http;
 mod record;
 pub(crate) mod tls;
 mod worker;

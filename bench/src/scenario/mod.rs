@@ -28,6 +28,7 @@ pub(crate) mod churn;
 pub(crate) mod connect;
 pub(crate) mod idle;
 pub(crate) mod mixed;
+pub(crate) mod publish;
 pub(crate) mod rooms;
 
 /// How long after the last event a receiver may still get it.
