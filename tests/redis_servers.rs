@@ -80,5 +80,5 @@ async fn a_cluster_fails_over_moves_slots_and_heals() {
 #[test]
 fn a_small_cluster_of_its_own() {
     let cluster = Cluster::start(1, 0);
-    assert_eq!(cluster.slots(&cluster.nodes()[0]), [0..16_384]);
+    assert_eq!(cluster.slots(&cluster.nodes()[0]).first(), Some(&(0..16_384)));
 }

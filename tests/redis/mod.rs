@@ -19,11 +19,18 @@ pub use node::{Node, Options};
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// Waits until `check` says yes; panics with `what` if it never does.
-pub fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, check: impl FnMut() -> bool) {
+    wait_or(what, check, String::new);
+}
+
+/// The same, and `why` says how it was in the end.
+pub fn wait_or(what: &str, mut check: impl FnMut() -> bool, why: impl FnOnce() -> String) {
     let began = Instant::now();
     while !check() {
-        assert!(began.elapsed() < SOON, "waited {SOON:?} in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        if began.elapsed() > SOON {
+            panic!("waited {SOON:?} in vain for: {what}; {}", why());
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
