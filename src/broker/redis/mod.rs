@@ -60,7 +60,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     Answer, Broker, BrokerError, Deliver, History, HistoryQuery, Presence,
-    wire::{Endpoints, Health, Layout, Sink, State, Subscriber},
+    wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
     config::Policies,
@@ -81,6 +81,8 @@ pub use shards::Timeouts;
 pub struct Settings {
     /// Where it is. Its prefix is what the fleet's keys begin with.
     pub endpoints: Endpoints,
+    /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
+    pub detect_cluster: bool,
     /// How long commands may take.
     pub timeouts: Timeouts,
     /// How long a pod's members count without a sign of the pod.
@@ -177,10 +179,9 @@ impl Redis {
             runtime.handle().clone(),
             Arc::clone(&metrics),
         );
-        let endpoints = settings.endpoints.clone();
         let shared = Arc::new(Shared {
             policies,
-            names: Names::new(&endpoints.prefix),
+            names: Names::new(&settings.endpoints.prefix),
             pod: Pod { number, name: format!("{number:016x}") },
             shards,
             rooms: Rooms::new(deliver),
@@ -194,17 +195,12 @@ impl Redis {
             was_well: AtomicBool::new(false),
             settings,
         });
-        let ear: Arc<dyn Sink> = Arc::new(Ear(Arc::downgrade(&shared)));
-        // The canaries' names follow the prefix without a separator of their own.
-        let endpoints = Endpoints { prefix: format!("{}:", endpoints.prefix), ..endpoints };
-        let subscriber = Arc::new(Subscriber::new(endpoints, ear, subscriptions));
-        let _ = shared.subscriber.set(Arc::clone(&subscriber));
         let (stop, mut stopped) = watch::channel(false);
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("redis".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = own.run(subscriber) => {}
+                    () = own.run(subscriptions) => {}
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
                 own.shards.quit().await;
@@ -274,7 +270,12 @@ impl Sink for Ear {
 }
 
 impl Shared {
-    async fn run(self: &Arc<Self>, subscriber: Arc<Subscriber>) {
+    async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
+        let subscriber = Arc::new(Subscriber::new(self.find().await, Arc::new(Ear(Arc::downgrade(self))), metrics));
+        let _ = self.subscriber.set(Arc::clone(&subscriber));
+        for room in self.rooms.all() {
+            subscriber.subscribe(&self.names.of(&room, Kind::Channel));
+        }
         let own = || Arc::clone(self);
         tokio::join!(
             Arc::clone(&subscriber).run(),
@@ -296,6 +297,33 @@ impl Shared {
                 }
             },
         );
+    }
+
+    /// Where to subscribe; waits until it is known whether that is a cluster.
+    async fn find(&self) -> Endpoints {
+        let mut endpoints = self.settings.endpoints.clone();
+        // The canaries' names follow the prefix without a separator of their own.
+        endpoints.prefix.push(':');
+        if !(self.settings.detect_cluster && matches!(endpoints.kind, wire::Kind::Standalone)) {
+            return endpoints;
+        }
+        let mut told = None;
+        loop {
+            match wire::discover(&endpoints).await {
+                Ok(server) => {
+                    if server.cluster {
+                        endpoints.kind = wire::Kind::Cluster;
+                    }
+                    return endpoints;
+                }
+                Err(fault) if told.as_ref() == Some(&fault) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "Redis does not answer yet");
+                    told = Some(fault);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// How the broker is now; also notes it.

@@ -125,7 +125,7 @@ impl Shared {
                 (room, result)
             }
             Work::Resync(room, members) => {
-                self.metrics.resynced.increment(1);
+                self.metrics.resyncs.increment(1);
                 let result = self.resync(&room, members).await;
                 (room, result)
             }
@@ -197,7 +197,7 @@ impl Shared {
             pods.into_iter().partition(|pod| *pod == self.pod.name || self.leases.is_live(pod));
         if !dead.is_empty() {
             let (shared, room) = (Arc::clone(self), room.clone());
-            tokio::spawn(async move { shared.evict(&room, dead).await });
+            self.runtime.spawn(async move { shared.evict(&room, dead).await });
         }
         self.list_of(room, live, limit).await
     }

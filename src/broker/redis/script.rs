@@ -45,7 +45,3 @@ scripts! {
     EVICT = "evict", include_str!("lua/evict.lua");
     LEASE = "lease", include_str!("lua/lease.lua");
 }
-
-/// The names of all scripts, for metrics.
-pub(super) const NAMES: [&str; 9] =
-    ["publish", "history", "retained", "positions", "members", "pods", "list", "evict", "lease"];

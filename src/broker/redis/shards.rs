@@ -31,13 +31,15 @@ use tokio::{
 };
 
 use super::{
-    metrics::RedisMetrics,
     partition::{PARTITIONS, Partition},
     script::Script,
 };
-use crate::broker::{
-    BrokerError,
-    wire::{Address, Endpoints, Layout},
+use crate::{
+    broker::{
+        BrokerError,
+        wire::{Address, Endpoints, Layout},
+    },
+    metrics::{CommandResult, RedisCommands},
 };
 
 /// How long a command may take.
@@ -103,7 +105,7 @@ pub(super) struct Shards {
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     /// Told when a server says that a partition is not its own.
     pub(super) stale: Notify,
-    metrics: Arc<RedisMetrics>,
+    metrics: Arc<RedisCommands>,
 }
 
 /// Why an attempt did not succeed.
@@ -124,7 +126,7 @@ impl Shards {
         endpoints: Endpoints,
         timeouts: Timeouts,
         runtime: Handle,
-        metrics: Arc<RedisMetrics>,
+        metrics: Arc<RedisCommands>,
     ) -> Arc<Self> {
         Arc::new(Self {
             endpoints,
@@ -217,11 +219,6 @@ impl Shards {
         self.owners.iter().all(|owner| owner.load().as_ref().is_some_and(|node| node.is_connected()))
     }
 
-    /// Whether commands to a partition have a connection now.
-    pub(super) fn is_well(&self, partition: Partition) -> bool {
-        self.owner(partition).is_some_and(|node| node.is_connected())
-    }
-
     fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
         self.owners.get(partition.index())?.load_full()
     }
@@ -244,7 +241,12 @@ impl Shards {
         command.extend(keys);
         command.extend(args);
         let result = self.insist(partition, script, command, began + self.timeouts.command).await;
-        self.metrics.command(script.name, began.elapsed(), &result);
+        let outcome = match &result {
+            Ok(_) => CommandResult::Ok,
+            Err(BrokerError::Unknown) => CommandResult::Timeout,
+            Err(_) => CommandResult::Error,
+        };
+        self.metrics.count(script.name, began.elapsed(), outcome);
         result
     }
 
