@@ -89,3 +89,4 @@ macro_rules! every_test {
 
 every_test!(memory_broker, crate::memory::MemoryStore);
 every_test!(redis_alone, crate::redis_stores::Alone);
+every_test!(redis_cluster, crate::redis_stores::Clustered);
