@@ -92,6 +92,17 @@ pub trait Deliver: Send + Sync {
     fn deliver(&self, room: &Room, delivery: Delivery);
 }
 
+/// How a broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It cannot be used yet, since the start.
+    Starting,
+    /// All is well.
+    Well,
+    /// A part of it cannot be used now, or not be relied on.
+    Degraded,
+}
+
 /// Rooms and positions; history lives here because append and publish must be one step.
 pub trait Broker: Send + Sync {
     /// Appends to the log and delivers, in one step. A repeated idempotency key gets the first position back.

@@ -13,8 +13,8 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::{
     broker::{
-        Broker, Deliver, Presence,
-        redis::{Condition, Partition, Redis, Settings, Timeouts},
+        Broker, Condition, Deliver, Presence,
+        redis::{Partition, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind},
     },
     config::Policies,

@@ -59,7 +59,7 @@ use fred::types::Value;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Answer, Broker, BrokerError, Deliver, History, HistoryQuery, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence,
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
@@ -129,19 +129,8 @@ struct Shared {
     attempts: AtomicU64,
     /// Whether the server has no sharded pub/sub.
     plain: AtomicBool,
-    /// Whether there ever was a moment in which all was well.
-    was_well: AtomicBool,
-}
-
-/// How the broker is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
-    /// Not yet as it should be, for the first time.
-    Starting,
-    /// All is well.
-    Well,
-    /// It was well, and something is missing now.
-    Degraded,
+    /// Whether there ever was a server that could be used.
+    was_reached: AtomicBool,
 }
 
 /// The broker of a fleet.
@@ -192,7 +181,7 @@ impl Redis {
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
-            was_well: AtomicBool::new(false),
+            was_reached: AtomicBool::new(false),
             settings,
         });
         let (stop, mut stopped) = watch::channel(false);
@@ -328,15 +317,18 @@ impl Shared {
 
     /// How the broker is now; also notes it.
     fn condition(&self) -> Condition {
-        let subscribed = self.subscriber.get().map(|subscriber| subscriber.health().state);
-        let well = subscribed == Some(State::Up) && self.shards.are_well();
-        if well {
-            self.was_well.store(true, Ordering::Relaxed);
+        let subscriptions = self.subscriber.get().map(|subscriber| subscriber.health());
+        let (any, all) = self.shards.connected();
+        let hears = subscriptions.as_ref().is_some_and(|health| health.nodes.iter().any(|node| node.connected));
+        if any && hears {
+            self.was_reached.store(true, Ordering::Relaxed);
         }
-        let condition = match (well, self.was_well.load(Ordering::Relaxed)) {
-            (true, _) => Condition::Well,
-            (false, true) => Condition::Degraded,
-            (false, false) => Condition::Starting,
+        let condition = if !self.was_reached.load(Ordering::Relaxed) {
+            Condition::Starting
+        } else if all && subscriptions.is_some_and(|health| health.state == State::Up) {
+            Condition::Well
+        } else {
+            Condition::Degraded
         };
         self.metrics.degraded.set(if condition == Condition::Well { 0.0 } else { 1.0 });
         condition

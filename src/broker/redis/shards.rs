@@ -214,9 +214,16 @@ impl Shards {
         Node { client, away: Mutex::new(None) }
     }
 
-    /// Whether every partition has an owner that there is a connection to.
-    pub(super) fn are_well(&self) -> bool {
-        self.owners.iter().all(|owner| owner.load().as_ref().is_some_and(|node| node.is_connected()))
+    /// Whether there is a connection to any master, and to the owner of every partition.
+    pub(super) fn connected(&self) -> (bool, bool) {
+        let nodes: Vec<_> = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let (mut any, mut all) = (false, !nodes.is_empty());
+        for node in nodes {
+            let connected = node.is_connected();
+            any |= connected;
+            all &= connected;
+        }
+        (any, all && self.owners.iter().all(|owner| owner.load().is_some()))
     }
 
     fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
