@@ -57,7 +57,8 @@ async fn what_is_published_on_one_pod_reaches_the_clients_of_another() {
     let (a, b) = (member(&server), member(&server));
     says(&a, 200, "ready").await;
     says(&b, 200, "ready").await;
-    let (mut ann, mut bob) = (Client::connect(a.addresses().plain[0]).await, Client::connect(b.addresses().plain[0]).await);
+    let (mut ann, mut bob) =
+        (Client::connect(a.addresses().plain[0]).await, Client::connect(b.addresses().plain[0]).await);
     let joined = ann.subscribe("r").await;
     assert_eq!((&joined["type"], &joined["offset"]), (&json!("subscribed"), &json!(0)));
     assert_eq!(bob.subscribe("r").await["epoch"], joined["epoch"]);

@@ -65,7 +65,7 @@ use super::{
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
+    model::{Durability, Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
 };
 use crowds::Crowds;
 use partition::{Kind, Names};
@@ -73,8 +73,8 @@ pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use reply::{Fields, Unexpected, bytes_of, text_of};
 use rooms::Rooms;
-use shards::Shards;
 pub use shards::Timeouts;
+use shards::{Shards, Wait};
 
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
@@ -180,12 +180,8 @@ impl Redis {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let metrics = Arc::new(commands);
-        let shards = Shards::new(
-            settings.endpoints.clone(),
-            settings.timeouts,
-            runtime.handle().clone(),
-            Arc::clone(&metrics),
-        );
+        let shards =
+            Shards::new(settings.endpoints.clone(), settings.timeouts, runtime.handle().clone(), Arc::clone(&metrics));
         let shared = Arc::new(Shared {
             policies,
             names: Names::new(&settings.endpoints.prefix),
@@ -417,13 +413,13 @@ impl Shared {
         if let Some(name) = value_name(&policy, &publication) {
             keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
             let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
-            args.extend([
-                count(policy.retain_max),
-                Value::from(name),
-                Value::from(if removes { "1" } else { "0" }),
-            ]);
+            args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
-        let frame = self.shards.call(Partition::of(room), &script::PUBLISH, keys, args).await?;
+        let wait = match policy.durability {
+            Durability::Log => Wait::Master,
+            Durability::Replica => Wait::Replica,
+        };
+        let frame = self.shards.call_and_wait(Partition::of(room), &script::PUBLISH, keys, args, wait).await?;
         let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
         let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
         Ok(Position::new(epoch, offset))
