@@ -74,7 +74,8 @@ impl Pod {
             }
             log.push(line);
         }
-        panic!("{command}: not started: {log:#?}");
+        let status = child.wait().unwrap();
+        panic!("{command}: not started, {status}: {log:#?}");
     }
 
     fn port(&self, listener: &str) -> String {
