@@ -5,8 +5,10 @@
 
 use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
+
 use super::{
-    Who, Worker,
+    Key, Who, Worker,
     connection::{Connection, State, Totals},
 };
 use crate::{
@@ -151,17 +153,13 @@ impl Worker {
                 first.offer(id);
             }
         };
-        let connection = |key: super::Key| self.connections.get(key as usize);
+        let connection = |key: Key| self.connections.get(key as usize);
         match &filter.user {
             Some(user) => {
-                let keys = self.directory.find(&Who::User(Arc::clone(user)));
+                let keys = self.directory.of(user);
                 keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
             }
-            None => self.directory.all().for_each(|(id, key)| {
-                if let Some(connection) = connection(key) {
-                    look_at(id, connection);
-                }
-            }),
+            None => self.connections.iter().for_each(|(_, c)| look_at(c.session.id, c)),
         }
         let connections = first.sorted().into_iter().filter_map(|id| self.connection_census(id)).collect();
         ConnectionsCensus { connections, total }
@@ -170,8 +168,10 @@ impl Worker {
     /// One connection; `None`: it is not on this worker.
     #[must_use]
     pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
-        let key = *self.directory.find(&Who::Connection(id)).first()?;
-        let connection = self.connections.get(key as usize)?;
+        let connection = self.connections.get(self.names_given.place(id) as usize)?;
+        if connection.session.id != id {
+            return None;
+        }
         let room = |s: &super::connection::Subscription| {
             let local = self.rooms.get(s.room as usize)?;
             Some((local.name.clone(), local.position.clone()))
@@ -220,7 +220,7 @@ impl Worker {
     }
 
     /// Takes a connection out of a room and tells it why; whether it was in it.
-    pub(super) fn put_out(&mut self, key: super::Key, number: u32, code: ErrorCode) -> bool {
+    pub(super) fn put_out(&mut self, key: Key, number: u32, code: ErrorCode) -> bool {
         let Some(connection) = self.connections.get_mut(key as usize) else { return false };
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
@@ -230,9 +230,16 @@ impl Worker {
         true
     }
 
-    fn open(&self, who: &Who) -> smallvec::SmallVec<[super::Key; 1]> {
-        let is_open = |key: &super::Key| self.connections.get(*key as usize).is_some_and(|c| c.state == State::Open);
-        self.directory.find(who).into_iter().filter(is_open).collect()
+    fn open(&self, who: &Who) -> SmallVec<[Key; 1]> {
+        let mut keys = match who {
+            Who::Connection(name) => SmallVec::from([self.names_given.place(*name)]),
+            Who::User(user) => self.directory.of(user),
+        };
+        keys.retain(|key| {
+            let connection = self.connections.get(*key as usize).filter(|c| c.state == State::Open);
+            connection.is_some_and(|c| !matches!(who, Who::Connection(name) if *name != c.session.id))
+        });
+        keys
     }
 }
 

@@ -50,11 +50,9 @@ impl Unheard {
 }
 
 impl Worker {
-    /// Begins with what a connection's request said of it: enters it into the directory and puts its deadline on the
-    /// wheel.
+    /// Begins with what a connection's request said of it: its user, its deadline, its room.
     pub(super) fn identify(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key as usize) else { return };
-        self.directory.enter(connection.session.id, key);
         let grant = connection.session.grant.clone();
         self.apply(key, &grant);
     }
@@ -153,7 +151,7 @@ impl Worker {
     /// What follows from a grant beside rights: the directory, the deadline, the personal room.
     fn apply(&mut self, key: Key, grant: &Grant) {
         if let Some(user) = grant.user() {
-            self.directory.enter_user(user, key);
+            self.directory.enter(user, key);
         }
         self.schedule_identity(key);
         if let Some(room) = grant.claims().and_then(|claims| claims.personal_room.clone()) {
