@@ -8,11 +8,11 @@ use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 use smallvec::SmallVec;
 
 use super::{
-    Key, Who, Worker,
+    Key, Worker,
     connection::{Connection, State, Totals},
 };
 use crate::{
-    model::{Disconnect, ErrorCode, Position, Reply, Room, UnixMillis},
+    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis},
     session::ConnectionId,
 };
 
@@ -199,24 +199,25 @@ impl Worker {
         WorkerTotals { connections: self.connections(), rooms, users: self.directory.users() }
     }
 
-    /// Closes connections; how many.
-    pub fn disconnect(&mut self, who: &Who, disconnect: Disconnect) -> usize {
-        let open = self.open(who);
-        for key in &open {
-            self.close(*key, disconnect);
+    /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.
+    pub fn obey(&mut self, order: &Order) -> Option<usize> {
+        let keys = self.meant(&order.target);
+        if keys.is_empty() && matches!(order.target, Target::Connection(_)) {
+            return None;
         }
-        open.len()
-    }
-
-    /// Puts connections into a room, whatever its policy says of who may join; how many were not in it yet.
-    pub fn subscribe_who(&mut self, who: &Who, room: &Room) -> usize {
-        self.open(who).into_iter().filter(|key| self.put_into(*key, room)).count()
-    }
-
-    /// Takes connections out of a room and tells them; how many were in it.
-    pub fn unsubscribe_who(&mut self, who: &Who, room: &Room) -> usize {
-        let Some(&number) = self.names.get(room) else { return 0 };
-        self.open(who).into_iter().filter(|key| self.put_out(*key, number, ErrorCode::Removed)).count()
+        let done = keys.into_iter().filter(|key| match &order.act {
+            Act::Disconnect(disconnect) => {
+                self.close(*key, *disconnect);
+                true
+            }
+            Act::Subscribe(room) => self.put_into(*key, room),
+            Act::Unsubscribe(room) => {
+                let number = self.names.get(room).copied();
+                number.is_some_and(|number| self.put_out(*key, number, ErrorCode::Removed))
+            }
+            Act::Refresh(within_ms) => self.demand_refresh(*key, Duration::from_millis(*within_ms)),
+        });
+        Some(done.count())
     }
 
     /// Takes a connection out of a room and tells it why; whether it was in it.
@@ -230,14 +231,21 @@ impl Worker {
         true
     }
 
-    fn open(&self, who: &Who) -> SmallVec<[Key; 1]> {
-        let mut keys = match who {
-            Who::Connection(name) => SmallVec::from([self.names_given.place(*name)]),
-            Who::User(user) => self.directory.of(user),
+    /// The open connections that are meant.
+    fn meant(&self, target: &Target) -> SmallVec<[Key; 1]> {
+        let mut keys = match target {
+            Target::Connection(name) => match name.parse() {
+                Ok(name) => SmallVec::from([self.names_given.place(name)]),
+                Err(_) => SmallVec::new(),
+            },
+            Target::User(user) => self.directory.of(user),
         };
         keys.retain(|key| {
             let connection = self.connections.get(*key as usize).filter(|c| c.state == State::Open);
-            connection.is_some_and(|c| !matches!(who, Who::Connection(name) if *name != c.session.id))
+            connection.is_some_and(|c| match target {
+                Target::Connection(name) => c.session.id.to_string() == **name,
+                Target::User(_) => true,
+            })
         });
         keys
     }

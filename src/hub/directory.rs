@@ -10,15 +10,6 @@ use smallvec::SmallVec;
 use super::Key;
 use crate::session::ConnectionId;
 
-/// Whom something is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
-    /// One connection.
-    Connection(ConnectionId),
-    /// All connections of a user.
-    User(Arc<str>),
-}
-
 /// The names that a worker gives: each holds its connection's place, so that finding it needs no table.
 ///
 /// A name is (serial, place), hidden by a random start and spread by a multiplication that can be undone.
@@ -81,7 +72,7 @@ impl Directory {
 
     /// The user's connections.
     #[must_use]
-    pub fn of(&self, user: &Arc<str>) -> SmallVec<[Key; 1]> {
+    pub fn of(&self, user: &str) -> SmallVec<[Key; 1]> {
         self.0.get(user).cloned().unwrap_or_default()
     }
 

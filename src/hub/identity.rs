@@ -179,6 +179,24 @@ impl Worker {
         self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
     }
 
+    /// Has a connection present a newer token within some time; whether it has one that could be replaced.
+    pub(super) fn demand_refresh(&mut self, key: Key, within: Duration) -> bool {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        if connection.session.grant.claims().is_none() {
+            return false;
+        }
+        // An earlier deadline stands.
+        let due = match (connection.identity_due, now_ms + millis(within)) {
+            (0, due) => due,
+            (stands, due) => stands.min(due),
+        };
+        connection.identity_due = due;
+        self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+        self.reply(key, &Reply::Refresh { expires_at: unix_millis() + (due - now_ms) }, None);
+        true
+    }
+
     /// A connection's deadline may have come.
     pub(super) fn check_identity(&mut self, key: Key, id: ConnectionId, due: u64, now_ms: u64) {
         let Some(connection) = self.connections.get(key as usize) else { return };
