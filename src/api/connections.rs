@@ -143,15 +143,18 @@ pub(super) fn refresh(body: &[u8]) -> Result<Act, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
-        within_ms: Option<u64>,
+        /// To JSON Schema 1000.0 is a whole number.
+        within_ms: Option<f64>,
     }
     let Body { within_ms } = object(body, "the body")?;
-    let within_ms = within_ms.unwrap_or(DEFAULT_REFRESH_MS);
-    if !REFRESH_MS.contains(&within_ms) {
+    let Some(within_ms) = within_ms else { return Ok(Act::Refresh(DEFAULT_REFRESH_MS)) };
+    let whole = within_ms as u64;
+    if whole as f64 != within_ms || !REFRESH_MS.contains(&whole) {
         let (least, most) = (REFRESH_MS.start(), REFRESH_MS.end());
-        return Err(ApiError::bad_request(format!("`within_ms` must be {least} to {most}, not {within_ms}")));
+        let message = format!("`within_ms` must be a whole number from {least} to {most}, not {within_ms}");
+        return Err(ApiError::bad_request(message));
     }
-    Ok(Act::Refresh(within_ms))
+    Ok(Act::Refresh(whole))
 }
 
 pub(super) fn subscribe(body: &[u8]) -> Result<Act, ApiError> {
