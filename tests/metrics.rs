@@ -7,7 +7,7 @@ mod harness;
 use std::collections::BTreeSet;
 
 use harness::{Client, get, pod, publish};
-use roomcast::metrics::DESCRIPTIONS;
+use roomcast::metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS};
 use serde_json::json;
 
 async fn scrape(pod: &roomcast::pod::Pod) -> String {
@@ -57,6 +57,26 @@ async fn every_metric_is_described_here_and_in_the_operators_guide() {
     let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
     pod.stop();
+}
+
+#[test]
+fn with_redis_there_are_more() {
+    let (exposition, _metrics) = Exposition::new(1, &["native"]).unwrap();
+    let (redis, _) = exposition.redis();
+    redis.show(3, 1, Some(std::time::Duration::from_millis(1_500)));
+    redis.messages.increment(2);
+    let text = exposition.render();
+    let described: BTreeSet<&str> = REDIS_DESCRIPTIONS.iter().map(|(name, _)| *name).collect();
+    let shown: BTreeSet<&str> = series(&text).into_iter().map(metric).filter(|n| n.contains("_redis_")).collect();
+    assert_eq!(shown, described);
+    for (name, says) in REDIS_DESCRIPTIONS {
+        assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
+    }
+    assert_eq!(value(&text, "roomcast_redis_subscriptions{state=\"confirmed\"}"), 3.0);
+    assert_eq!(value(&text, "roomcast_redis_canary_age_seconds"), 1.5);
+    let guide = include_str!("../docs/OPERATIONS.md");
+    let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
 }
 
 #[tokio::test]

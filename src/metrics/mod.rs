@@ -4,8 +4,12 @@
 //! choose, so that the number of series is fixed at start.
 
 mod exposition;
+mod redis_commands;
 
 pub use exposition::Exposition;
+pub use redis_commands::{CommandResult, RedisCommands};
+
+use std::time::Duration;
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -119,6 +123,65 @@ impl Default for TokenMetrics {
     }
 }
 
+/// The subscriptions in Redis; only a pod with Redis has them. Cloning shares the handles.
+#[derive(Debug, Clone)]
+pub struct RedisMetrics {
+    /// Channels whose subscription stands.
+    pub confirmed: Gauge,
+    /// Channels whose subscription is missing.
+    pub unconfirmed: Gauge,
+    /// Connections for subscriptions that ended, or could not be made.
+    pub reconnects: Counter,
+    /// Seconds since the last echo of a canary, the oldest over all masters.
+    pub canary_age: Gauge,
+    /// Times that slots had another owner.
+    pub topology_changes: Counter,
+    /// Messages that came over subscriptions.
+    pub messages: Counter,
+}
+
+impl RedisMetrics {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            confirmed: Gauge::noop(),
+            unconfirmed: Gauge::noop(),
+            reconnects: Counter::noop(),
+            canary_age: Gauge::noop(),
+            topology_changes: Counter::noop(),
+            messages: Counter::noop(),
+        }
+    }
+
+    /// Shows how the subscriptions are.
+    pub fn show(&self, confirmed: usize, unconfirmed: usize, canary_age: Option<Duration>) {
+        // Below 2^52, far from where a float would round.
+        #[allow(clippy::cast_precision_loss)]
+        {
+            self.confirmed.set(confirmed as f64);
+            self.unconfirmed.set(unconfirmed as f64);
+        }
+        self.canary_age.set(canary_age.unwrap_or_default().as_secs_f64());
+    }
+}
+
+impl Default for RedisMetrics {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        describe(REDIS_DESCRIPTIONS);
+        let subscriptions = |state: &'static str| gauge!("roomcast_redis_subscriptions", "state" => state);
+        Self {
+            confirmed: subscriptions("confirmed"),
+            unconfirmed: subscriptions("unconfirmed"),
+            reconnects: counter!("roomcast_redis_reconnects_total"),
+            canary_age: gauge!("roomcast_redis_canary_age_seconds"),
+            topology_changes: counter!("roomcast_redis_topology_changes_total"),
+            messages: counter!("roomcast_redis_messages_total"),
+        }
+    }
+}
+
 /// One worker's share: whether the pod's work is spread evenly.
 #[derive(Debug)]
 pub struct PerWorker {
@@ -195,7 +258,7 @@ impl Metrics {
     /// Handles of the recorder that is current, for a pod with so many workers and these dialects.
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
-        describe();
+        describe(DESCRIPTIONS);
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
@@ -337,8 +400,35 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_build_info", "1, with the version and the allocator."),
 ];
 
-fn describe() {
-    for (name, says) in DESCRIPTIONS {
+/// What each metric of a pod with Redis says, besides [`DESCRIPTIONS`].
+pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_redis_subscriptions", "Channels wanted in Redis, by state: confirmed, unconfirmed."),
+    ("roomcast_redis_reconnects_total", "Connections for subscriptions that ended or could not be made."),
+    (
+        "roomcast_redis_canary_age_seconds",
+        "Since a message that the pod publishes to itself every 2 s came back, the oldest over all masters.",
+    ),
+    (
+        "roomcast_redis_topology_changes_total",
+        "Times that slots of the cluster had another owner, or the master was another.",
+    ),
+    ("roomcast_redis_messages_total", "Messages that came over subscriptions in Redis."),
+    (
+        "roomcast_redis_commands_total",
+        "Commands to Redis by script and result: ok, error (refused or not reachable), timeout (outcome unknown).",
+    ),
+    ("roomcast_redis_command_seconds", "How long commands to Redis took, their retries included."),
+    ("roomcast_redis_degraded", "1 while a master cannot be reached or a subscription's canary does not come back."),
+    (
+        "roomcast_redis_rooms_behind_total",
+        "Rooms whose log was ahead of what had come without anything else showing it; each was recovered.",
+    ),
+    ("roomcast_redis_unreadable_total", "Messages and answers of Redis that this build cannot read."),
+    ("roomcast_redis_presence_resyncs_total", "Rooms whose members of this pod were written to Redis anew."),
+];
+
+fn describe(descriptions: &'static [(&str, &str)]) {
+    for (name, says) in descriptions {
         let unit = if name.contains("_seconds") {
             Unit::Seconds
         } else if name.contains("_bytes") {
@@ -348,6 +438,7 @@ fn describe() {
         };
         match *name {
             "roomcast_batch_events"
+            | "roomcast_redis_command_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),

@@ -1,0 +1,74 @@
+//! Sockets to Redis: TCP, with TLS on it where that is wanted.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{Address, Endpoints, Fault, Kind, Password, feed::Greeting};
+
+/// Until there is a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// A socket, with TLS or without.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// How to get into a server.
+#[derive(Clone)]
+pub(super) struct Access {
+    tls: Option<Arc<rustls::ClientConfig>>,
+    user: Option<String>,
+    password: Option<Password>,
+}
+
+impl Access {
+    /// To the servers themselves.
+    pub(super) fn servers(endpoints: &Endpoints) -> Self {
+        let Endpoints { tls, user, password, .. } = endpoints.clone();
+        Self { tls, user, password }
+    }
+
+    /// To the sentinels, if there are any, or else to the servers.
+    pub(super) fn seeds(endpoints: &Endpoints) -> Self {
+        match endpoints.kind.clone() {
+            Kind::Sentinel { user, password, .. } => Self { tls: endpoints.tls.clone(), user, password },
+            Kind::Standalone | Kind::Cluster => Self::servers(endpoints),
+        }
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The first command of a connection.
+    pub(super) fn greeting(&self) -> Greeting {
+        let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
+        if let Some(password) = &self.password {
+            let user = self.user.as_deref().unwrap_or("default");
+            words.extend(["AUTH".to_owned(), user.to_owned(), password.reveal().to_owned()]);
+        }
+        words.extend(["SETNAME".to_owned(), "roomcast".to_owned()]);
+        words
+    }
+
+    /// A socket, on which nothing was said yet.
+    pub(super) async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, Fault> {
+        let connecting = async {
+            let unreachable = |error: std::io::Error| Fault::Unreachable(error.to_string());
+            let stream = TcpStream::connect((&*address.host, address.port)).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
+            let Some(tls) = &self.tls else { return Ok(Box::new(stream) as Box<dyn Stream>) };
+            let name = ServerName::try_from(address.host.to_string()).map_err(|error| Fault::Tls(error.to_string()))?;
+            let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+            Ok(Box::new(stream.map_err(|error| Fault::Tls(error.to_string()))?) as Box<dyn Stream>)
+        };
+        let late = || Fault::Unreachable(format!("no connection within {} s", CONNECT.as_secs()));
+        timeout(CONNECT, connecting).await.map_err(|_| late())?
+    }
+}

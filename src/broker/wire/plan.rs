@@ -1,0 +1,426 @@
+//! Which channel is wanted on which node: the one place where slots, owners and confirmations meet.
+//!
+//! No I/O. Everybody holds it for moments only: callers from any thread, the lines of the nodes, the watch over the
+//! layout. Always holds: each wanted channel of an owned slot is wanted of exactly that owner; a node that a channel moved
+//! away from keeps it until a moment after the new owner confirmed it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    Fault,
+    feed::Order,
+    health::{Health, NodeHealth, State},
+    layout::{Address, Layout},
+    slot::{SLOTS, slot},
+};
+
+/// How long the old subscription stays when the new one stands: what is under way comes in.
+const LINGER: Duration = Duration::from_secs(1);
+/// The canary is asked for so many times without an echo, and then its node is deaf: with a publish each 2 s, 6 s.
+const UNHEARD: u32 = 3;
+
+/// A node, for as long as it owns something; an address that owns again later is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NodeId(u32);
+
+/// Nodes that came and went.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) added: Vec<(NodeId, Address)>,
+    pub(super) removed: Vec<NodeId>,
+}
+
+/// A wanted channel.
+#[derive(Debug)]
+struct Want {
+    slot: u16,
+    /// Since when its owner has it.
+    confirmed: Option<Instant>,
+}
+
+/// A node that owns slots, or did until a moment ago.
+#[derive(Debug)]
+struct Node {
+    address: Address,
+    /// One for each channel at most: the newest.
+    orders: HashMap<Arc<str>, Order>,
+    wake: Arc<Notify>,
+    owned: usize,
+    connected: bool,
+    sharded: bool,
+    fault: Option<Fault>,
+    canary: Option<Arc<str>>,
+    echo: Option<Instant>,
+    unheard: u32,
+}
+
+/// A subscription that a node keeps though the channel is another's now.
+#[derive(Debug)]
+struct Lingering {
+    channel: Arc<str>,
+    node: NodeId,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Plan {
+    wanted: HashMap<Arc<str>, Want>,
+    by_slot: HashMap<u16, HashSet<Arc<str>>>,
+    confirmed: usize,
+    owners: Vec<Option<NodeId>>,
+    nodes: BTreeMap<NodeId, Node>,
+    lingering: Vec<Lingering>,
+    /// What servers said of single slots since the last layout, with its number.
+    hints: HashMap<u16, u64>,
+    hint: u64,
+    /// What stands for nodes as long as none is known: where it was tried, and why in vain.
+    strangers: Vec<(Address, Fault)>,
+    was_up: bool,
+    sharded: Option<bool>,
+    next_node: u32,
+    canaries: String,
+}
+
+impl Plan {
+    /// With what the canaries' channels begin.
+    pub(super) fn new(canaries: String) -> Self {
+        Self {
+            wanted: HashMap::new(),
+            by_slot: HashMap::new(),
+            confirmed: 0,
+            owners: vec![None; usize::from(SLOTS)],
+            nodes: BTreeMap::new(),
+            lingering: Vec::new(),
+            hints: HashMap::new(),
+            hint: 0,
+            strangers: Vec::new(),
+            was_up: false,
+            sharded: None,
+            next_node: 0,
+            canaries,
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, channel: &str) {
+        if self.wanted.contains_key(channel) {
+            return;
+        }
+        let (channel, slot): (Arc<str>, u16) = (channel.into(), slot(channel.as_bytes()));
+        self.wanted.insert(Arc::clone(&channel), Want { slot, confirmed: None });
+        self.by_slot.entry(slot).or_default().insert(Arc::clone(&channel));
+        if let Some(owner) = self.owner(slot) {
+            self.order(owner, channel, Order::Want);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, channel: &str) {
+        let Some((channel, want)) = self.wanted.remove_entry(channel) else { return };
+        self.confirmed -= usize::from(want.confirmed.is_some());
+        if let Some(of_slot) = self.by_slot.get_mut(&want.slot) {
+            of_slot.remove(&channel);
+            if of_slot.is_empty() {
+                self.by_slot.remove(&want.slot);
+            }
+        }
+        if let Some(owner) = self.owner(want.slot) {
+            self.order(owner, channel, Order::Drop);
+        }
+    }
+
+    /// What a node is to do, since the last time.
+    pub(super) fn orders(&mut self, node: NodeId) -> HashMap<Arc<str>, Order> {
+        self.nodes.get_mut(&node).map(|node| std::mem::take(&mut node.orders)).unwrap_or_default()
+    }
+
+    /// What wakes a node's line when there are orders.
+    pub(super) fn wake(&self, node: NodeId) -> Option<Arc<Notify>> {
+        self.nodes.get(&node).map(|node| Arc::clone(&node.wake))
+    }
+
+    /// A new layout, of which everything was asked after the hint `since`.
+    pub(super) fn apply(&mut self, layout: &Layout, since: u64) -> Changes {
+        let mut changes = Changes::default();
+        self.strangers.clear();
+        let mut ids: HashMap<&Address, NodeId> = HashMap::new();
+        for address in &layout.owners {
+            let known = self.nodes.iter().find(|(_, node)| node.address == *address).map(|(id, _)| *id);
+            let id = known.unwrap_or_else(|| {
+                let id = self.add(address.clone());
+                changes.added.push((id, address.clone()));
+                id
+            });
+            ids.insert(address, id);
+        }
+        for slot in 0..SLOTS {
+            // What nobody claims stays with whom it was: it knows best where it went.
+            let Some(owner) = layout.owner(slot).and_then(|address| ids.get(address)) else { continue };
+            if self.owner(slot) != Some(*owner) && self.hints.get(&slot).is_none_or(|hint| *hint <= since) {
+                self.move_slot(slot, *owner);
+            }
+        }
+        self.hints.retain(|_, hint| *hint > since);
+        self.place_canaries();
+        self.release(&mut changes);
+        self.note_up();
+        changes
+    }
+
+    /// The number of the last hint: what is asked from now on knows what it knew.
+    pub(super) fn hint(&self) -> u64 {
+        self.hint
+    }
+
+    /// A node said that a slot is another's, as `host:port`. Followed at once if that one is known.
+    pub(super) fn moved(&mut self, node: NodeId, slot: u16, owner: &str) {
+        let Some(node) = self.nodes.get(&node) else { return };
+        let Some(owner) = Address::parse(owner, &node.address.host) else { return };
+        let known = self.nodes.iter().find(|(_, node)| node.address == owner).map(|(id, _)| *id);
+        let Some(owner) = known.filter(|owner| slot < SLOTS && self.owner(slot) != Some(*owner)) else { return };
+        self.hint += 1;
+        self.hints.insert(slot, self.hint);
+        self.move_slot(slot, owner);
+    }
+
+    /// Drops old subscriptions whose new ones have stood for a moment, and gives up nodes that nothing is left on.
+    pub(super) fn tick(&mut self, now: Instant) -> Changes {
+        for Lingering { channel, node } in std::mem::take(&mut self.lingering) {
+            let want = self.wanted.get(&channel);
+            let back = want.is_some_and(|want| self.owner(want.slot) == Some(node));
+            let over = want.is_none_or(|want| want.confirmed.is_some_and(|since| now >= since + LINGER));
+            if back || !self.nodes.contains_key(&node) {
+                continue;
+            }
+            if over {
+                self.order(node, channel, Order::Drop);
+            } else {
+                self.lingering.push(Lingering { channel, node });
+            }
+        }
+        let mut changes = Changes::default();
+        self.release(&mut changes);
+        changes
+    }
+
+    /// Orders again what is missing: harmless where it is under way, and mends whatever went wrong.
+    pub(super) fn reconcile(&mut self) {
+        if self.confirmed == self.wanted.len() {
+            return;
+        }
+        let missing = self.wanted.iter().filter(|(_, want)| want.confirmed.is_none());
+        let missing: Vec<_> = missing.map(|(channel, want)| (Arc::clone(channel), want.slot)).collect();
+        for (channel, slot) in missing {
+            if let Some(owner) = self.owner(slot) {
+                self.order(owner, channel, Order::Want);
+            }
+        }
+    }
+
+    /// A node confirmed a channel.
+    pub(super) fn confirmed(&mut self, node: NodeId, channel: &str, now: Instant) {
+        if let Some(state) = self.nodes.get_mut(&node)
+            && matches!(state.fault, Some(Fault::Subscribe(_)))
+        {
+            state.fault = None;
+        }
+        let owners = &self.owners;
+        if let Some(want) = self.wanted.get_mut(channel)
+            && owners[usize::from(want.slot)] == Some(node)
+            && want.confirmed.replace(now).is_none()
+        {
+            self.confirmed += 1;
+        }
+    }
+
+    /// A node lost a channel.
+    pub(super) fn lost(&mut self, node: NodeId, channel: &str) {
+        let owners = &self.owners;
+        if let Some(want) = self.wanted.get_mut(channel)
+            && owners[usize::from(want.slot)] == Some(node)
+            && want.confirmed.take().is_some()
+        {
+            self.confirmed -= 1;
+        }
+    }
+
+    /// A node lets us in.
+    pub(super) fn up(&mut self, node: NodeId, sharded: bool, now: Instant) {
+        self.sharded = Some(sharded);
+        if let Some(node) = self.nodes.get_mut(&node) {
+            (node.connected, node.sharded, node.fault) = (true, sharded, None);
+            (node.echo, node.unheard) = (Some(now), 0);
+        }
+        self.note_up();
+    }
+
+    /// A node's connection ended, or there was none.
+    pub(super) fn down(&mut self, node: NodeId, fault: Fault) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            (node.connected, node.fault, node.echo) = (false, Some(fault), None);
+        }
+    }
+
+    /// A node refuses something, and stays.
+    pub(super) fn refused(&mut self, node: NodeId, fault: Fault) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.fault = Some(fault);
+        }
+    }
+
+    /// Nobody could be asked for the layout.
+    pub(super) fn strangers(&mut self, strangers: Vec<(Address, Fault)>) {
+        self.strangers = strangers;
+    }
+
+    /// The canary's channel of a node that is connected, and whether it is sharded.
+    pub(super) fn canary(&self, node: NodeId) -> Option<(Arc<str>, bool)> {
+        let node = self.nodes.get(&node).filter(|node| node.connected)?;
+        Some((node.canary.clone()?, node.sharded))
+    }
+
+    /// The canary of a node was published. Whether the node is deaf.
+    pub(super) fn published(&mut self, node: NodeId) -> bool {
+        let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) else { return false };
+        node.unheard += 1;
+        node.unheard > UNHEARD
+    }
+
+    /// The canary of a node came back.
+    pub(super) fn echoed(&mut self, node: NodeId, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            (node.echo, node.unheard) = (Some(now), 0);
+        }
+    }
+
+    /// Whether somebody should look at the layout more often.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.nodes.values().any(|node| !node.connected) || self.nodes.is_empty() || self.confirmed < self.wanted.len()
+    }
+
+    pub(super) fn health(&self, now: Instant) -> Health {
+        let owners = self.nodes.values().filter(|node| node.owned > 0);
+        let mut nodes: Vec<NodeHealth> = owners
+            .map(|node| NodeHealth {
+                address: node.address.clone(),
+                connected: node.connected,
+                fault: node.fault.clone(),
+                canary_age: node.echo.map(|echo| now.saturating_duration_since(echo)),
+            })
+            .collect();
+        let strangers = self.strangers.iter().filter(|(address, _)| !nodes.iter().any(|node| node.address == *address));
+        let strangers = strangers.map(|(address, fault)| NodeHealth {
+            address: address.clone(),
+            connected: false,
+            fault: Some(fault.clone()),
+            canary_age: None,
+        });
+        let strangers: Vec<_> = if self.is_complete() { Vec::new() } else { strangers.collect() };
+        nodes.extend(strangers);
+        let well = self.is_complete() && nodes.iter().all(|node| node.is_well() && node.fault.is_none());
+        let state = match (self.was_up, well) {
+            (false, _) => State::NeverConnected,
+            (true, true) => State::Up,
+            (true, false) => State::Degraded,
+        };
+        Health {
+            state,
+            nodes,
+            confirmed: self.confirmed,
+            unconfirmed: self.wanted.len() - self.confirmed,
+            unowned_slots: self.owners.iter().filter(|owner| owner.is_none()).count(),
+            sharded: self.sharded,
+        }
+    }
+
+    fn note_up(&mut self) {
+        self.was_up |= self.is_complete() && self.nodes.values().all(|node| node.connected || node.owned == 0);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.nodes.values().map(|node| node.owned).sum::<usize>() == usize::from(SLOTS)
+    }
+
+    fn owner(&self, slot: u16) -> Option<NodeId> {
+        *self.owners.get(usize::from(slot))?
+    }
+
+    fn add(&mut self, address: Address) -> NodeId {
+        let id = NodeId(self.next_node);
+        self.next_node += 1;
+        let node = Node {
+            address,
+            orders: HashMap::new(),
+            wake: Arc::new(Notify::new()),
+            owned: 0,
+            connected: false,
+            sharded: true,
+            fault: None,
+            canary: None,
+            echo: None,
+            unheard: 0,
+        };
+        self.nodes.insert(id, node);
+        id
+    }
+
+    fn move_slot(&mut self, slot: u16, to: NodeId) {
+        let from = self.owners[usize::from(slot)].replace(to);
+        if let Some(node) = from.and_then(|from| self.nodes.get_mut(&from)) {
+            node.owned -= 1;
+        }
+        if let Some(node) = self.nodes.get_mut(&to) {
+            node.owned += 1;
+        }
+        for channel in self.by_slot.get(&slot).cloned().unwrap_or_default() {
+            if let Some(want) = self.wanted.get_mut(&channel) {
+                self.confirmed -= usize::from(want.confirmed.take().is_some());
+            }
+            if let Some(from) = from {
+                self.order(from, Arc::clone(&channel), Order::Linger);
+                self.lingering.push(Lingering { channel: Arc::clone(&channel), node: from });
+            }
+            self.order(to, channel, Order::Want);
+        }
+    }
+
+    fn order(&mut self, node: NodeId, channel: Arc<str>, order: Order) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.orders.insert(channel, order);
+            node.wake.notify_one();
+        }
+    }
+
+    /// Gives each owner a channel in a slot of its own.
+    fn place_canaries(&mut self) {
+        let mut orders = Vec::new();
+        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.owned > 0) {
+            let owned = |name: &str| self.owners[usize::from(slot(name.as_bytes()))] == Some(*id);
+            if node.canary.as_deref().is_some_and(owned) {
+                continue;
+            }
+            let mut names = (0..1_000_000).map(|n| format!("{}{{{n}}}", self.canaries));
+            let name: Option<Arc<str>> = names.find(|name| owned(name)).map(Into::into);
+            orders.extend(name.iter().map(|name| (*id, Arc::clone(name), Order::Want)));
+            orders.extend(std::mem::replace(&mut node.canary, name).map(|old| (*id, old, Order::Drop)));
+        }
+        for (node, name, order) in orders {
+            self.order(node, name, order);
+        }
+    }
+
+    fn release(&mut self, changes: &mut Changes) {
+        let lingering: HashSet<NodeId> = self.lingering.iter().map(|lingering| lingering.node).collect();
+        self.nodes.retain(|id, node| {
+            let kept = node.owned > 0 || lingering.contains(id);
+            if !kept {
+                changes.removed.push(*id);
+            }
+            kept
+        });
+    }
+}
