@@ -90,11 +90,11 @@ fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
     };
     let command = redis.command_timeout;
     Ok(Settings {
-        endpoints,
         detect_cluster: redis.detect_cluster,
         timeouts: Timeouts { connect: redis.connect_timeout, attempt: command * 2 / 5, command },
         lease: redis.lease,
         room_ttl: redis.room_ttl,
         idempotency_age: redis.idempotency_age,
+        ..Settings::new(endpoints)
     })
 }

@@ -155,3 +155,32 @@ async fn a_server_that_restarts_or_forgets_is_told_of() {
     assert_clean(&verdict);
     assert!(verdict.rolled_back > 0 && verdict.told > 0, "what was flushed is told: {verdict:?}");
 }
+
+/// A master acknowledges what its replica never gets, and dies: what it alone had is gone, and everybody who had it, or
+/// was to have it, is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_forgets_is_told_of() {
+    let cluster = blocking(|| Cluster::start(3, 1));
+    let fleet = blocking(|| Fleet::start(2, &cluster.addresses()));
+    fleet.ready().await;
+    let load = Load { rooms: 200, clients: 60, ..LOAD };
+    let verdict = run(load, fleet.addresses(), async {
+        seconds(1.0).await;
+        let (master, replica) = blocking(|| {
+            let master = cluster.masters()[0];
+            let replica = cluster.replica_of(master);
+            replica.pause();
+            (master, replica)
+        });
+        seconds(0.7).await;
+        blocking(|| {
+            master.kill();
+            replica.resume();
+            cluster.wait_promoted(replica);
+        });
+        seconds(2.0).await;
+    })
+    .await;
+    assert_clean(&verdict);
+    assert!(verdict.rolled_back > 0 && verdict.told > 0, "the failover forgot nothing: {verdict:?}");
+}

@@ -91,6 +91,24 @@ pub struct Settings {
     pub room_ttl: Duration,
     /// How long a publisher's idempotency key is known.
     pub idempotency_age: Duration,
+    /// How often each room is compared with its log.
+    pub compare_every: Duration,
+}
+
+impl Settings {
+    /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
+    #[must_use]
+    pub fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            detect_cluster: false,
+            timeouts: Timeouts::default(),
+            lease: Duration::from_secs(10),
+            room_ttl: Duration::from_secs(7 * 86_400),
+            idempotency_age: Duration::from_secs(300),
+            compare_every: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How long a publish without a key is known by ours: far longer than all its attempts take.
