@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -73,14 +73,16 @@ impl Watch {
     pub(super) async fn run(mut self) {
         let mut next_look = Instant::now();
         let mut looked = Instant::now();
-        let mut ticks = 0;
+        let mut next_tick = Instant::now();
+        let mut ticks: u32 = 0;
         let shared = Arc::clone(&self.shared);
         loop {
             tokio::select! {
                 () = sleep_until(next_look) => {}
                 () = shared.refresh.notified() => sleep_until(looked + LEAST).await,
-                () = sleep(TICK) => {
-                    ticks += 1;
+                () = sleep_until(next_tick) => {
+                    next_tick = Instant::now() + TICK;
+                    ticks = ticks.wrapping_add(1);
                     self.tick(ticks % RECONCILE == 0);
                     continue;
                 }

@@ -1,0 +1,1 @@
+//! Getting in: users, passwords, TLS, and what is told where nobody gets in.
