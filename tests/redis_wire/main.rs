@@ -72,6 +72,11 @@ fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
     Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: "test:".to_owned() }
 }
 
+/// Where nobody listens.
+fn nobody() -> (String, u16) {
+    ("127.0.0.1".to_owned(), 9)
+}
+
 impl Pod {
     fn start(endpoints: Endpoints) -> Self {
         let heard = Arc::new(Heard::default());

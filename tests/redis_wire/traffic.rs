@@ -17,8 +17,8 @@ use super::{
     redis::{Cluster, Link, Reply},
 };
 
-/// What Redis acknowledged: for each channel the numbers that were published.
-type Acknowledged = HashMap<String, Vec<u64>>;
+/// What Redis acknowledged: for each channel the numbers that were published, and when.
+type Acknowledged = HashMap<String, Vec<(u64, Instant)>>;
 
 /// A publisher on a thread of its own: each few milliseconds the next number on each channel, at its owner.
 pub struct Traffic {
@@ -34,8 +34,10 @@ pub struct Outcome {
     pub lost: usize,
     /// Channels that did not hear the last number.
     pub deaf: usize,
-    /// Between two messages of one channel.
+    /// Between two messages of one channel that came.
     pub longest_gap: Duration,
+    /// Between two messages of one channel that Redis acknowledged: what the publisher, or Redis itself, waited.
+    pub longest_pause: Duration,
 }
 
 impl Traffic {
@@ -46,27 +48,33 @@ impl Traffic {
         Self { stop, thread: thread::spawn(move || publish(&channels, ports, &stopped)) }
     }
 
-    /// Ends it, and waits a moment for what is under way.
+    /// Goes on for a moment, ends it, and waits for what is under way.
     pub fn finish(self, pod: &Pod) -> Outcome {
+        thread::sleep(Duration::from_millis(300));
         self.stop.store(true, Ordering::Relaxed);
         let acknowledged = self.thread.join().unwrap();
         thread::sleep(Duration::from_millis(300));
         let heard = pod.heard.messages.lock().unwrap();
-        let mut outcome = Outcome { acknowledged: 0, lost: 0, deaf: 0, longest_gap: Duration::ZERO };
+        let mut outcome =
+            Outcome { acknowledged: 0, lost: 0, deaf: 0, longest_gap: Duration::ZERO, longest_pause: Duration::ZERO };
         for (channel, numbers) in &acknowledged {
             let of_channel: HashMap<u64, Instant> = heard.get(channel).map_or_else(HashMap::new, |heard| {
                 heard.iter().filter_map(|(at, payload)| Some((payload.parse().ok()?, *at))).collect()
             });
             outcome.acknowledged += numbers.len();
-            outcome.lost += numbers.iter().filter(|number| !of_channel.contains_key(number)).count();
-            outcome.deaf += usize::from(!of_channel.contains_key(numbers.last().unwrap()));
-            let mut times: Vec<_> = of_channel.values().copied().collect();
-            times.sort_unstable();
-            let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
-            outcome.longest_gap = outcome.longest_gap.max(gap);
+            outcome.lost += numbers.iter().filter(|(number, _)| !of_channel.contains_key(number)).count();
+            outcome.deaf += usize::from(!of_channel.contains_key(&numbers.last().unwrap().0));
+            outcome.longest_gap = outcome.longest_gap.max(longest_gap(of_channel.values().copied().collect()));
+            let published = numbers.iter().map(|(_, at)| *at).collect();
+            outcome.longest_pause = outcome.longest_pause.max(longest_gap(published));
         }
         outcome
     }
+}
+
+fn longest_gap(mut times: Vec<Instant>) -> Duration {
+    times.sort_unstable();
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
 fn publish(channels: &[String], ports: Vec<u16>, stop: &AtomicBool) -> Acknowledged {
@@ -98,7 +106,7 @@ fn publish(channels: &[String], ports: Vec<u16>, stop: &AtomicBool) -> Acknowled
             };
             for (channel, reply) in channels.into_iter().zip(replies) {
                 match reply {
-                    Reply::Number(_) => acknowledged.entry(channel.clone()).or_default().push(number),
+                    Reply::Number(_) => acknowledged.entry(channel.clone()).or_default().push((number, Instant::now())),
                     Reply::Error(error) if error.starts_with("MOVED") => owners.clear(),
                     _ => {}
                 }

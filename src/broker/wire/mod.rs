@@ -134,6 +134,9 @@ pub enum Fault {
     /// It forbids what subscribing needs.
     #[error("the server refuses a subscription: {0}")]
     Subscribe(String),
+    /// It forbids what proves that subscriptions work.
+    #[error("the server refuses the canary: {0}")]
+    Canary(String),
     /// It closed the connection.
     #[error("the server closed the connection")]
     Ended,

@@ -22,8 +22,11 @@ use super::{
 
 /// How long the old subscription stays when the new one stands: what is under way comes in.
 const LINGER: Duration = Duration::from_secs(1);
-/// The canary is asked for so many times without an echo, and then its node is deaf: with a publish each 2 s, 6 s.
-const UNHEARD: u32 = 3;
+/// So many canaries had time enough and were not heard: the node is deaf. With one each 2 s it is 6 s since the last echo.
+const UNHEARD: u32 = 2;
+
+/// What is refused is asked for again more often than this: after it, it is over.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// A node, for as long as it owns something; an address that owns again later is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +58,8 @@ struct Node {
     connected: bool,
     sharded: bool,
     fault: Option<Fault>,
+    /// What it refused, and when.
+    refused: Option<(Fault, Instant)>,
     canary: Option<Arc<str>>,
     echo: Option<Instant>,
     unheard: u32,
@@ -223,11 +228,6 @@ impl Plan {
 
     /// A node confirmed a channel.
     pub(super) fn confirmed(&mut self, node: NodeId, channel: &str, now: Instant) {
-        if let Some(state) = self.nodes.get_mut(&node)
-            && matches!(state.fault, Some(Fault::Subscribe(_)))
-        {
-            state.fault = None;
-        }
         let owners = &self.owners;
         if let Some(want) = self.wanted.get_mut(channel)
             && owners[usize::from(want.slot)] == Some(node)
@@ -265,10 +265,10 @@ impl Plan {
         }
     }
 
-    /// A node refuses something, and stays.
-    pub(super) fn refused(&mut self, node: NodeId, fault: Fault) {
+    /// A node refuses something, and stays connected.
+    pub(super) fn refused(&mut self, node: NodeId, fault: Fault, now: Instant) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.fault = Some(fault);
+            node.refused = Some((fault, now));
         }
     }
 
@@ -283,11 +283,16 @@ impl Plan {
         Some((node.canary.clone()?, node.sharded))
     }
 
-    /// The canary of a node was published. Whether the node is deaf.
-    pub(super) fn published(&mut self, node: NodeId) -> bool {
-        let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) else { return false };
-        node.unheard += 1;
-        node.unheard > UNHEARD
+    /// The canary of a node was published.
+    pub(super) fn published(&mut self, node: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) {
+            node.unheard += 1;
+        }
+    }
+
+    /// Whether what was published did not come back.
+    pub(super) fn is_deaf(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.connected && node.unheard >= UNHEARD)
     }
 
     /// The canary of a node came back.
@@ -308,7 +313,10 @@ impl Plan {
             .map(|node| NodeHealth {
                 address: node.address.clone(),
                 connected: node.connected,
-                fault: node.fault.clone(),
+                fault: node.fault.clone().or_else(|| {
+                    let refused = node.refused.as_ref().filter(|(_, at)| now < *at + REFUSED);
+                    refused.map(|(fault, _)| fault.clone())
+                }),
                 canary_age: node.echo.map(|echo| now.saturating_duration_since(echo)),
             })
             .collect();
@@ -360,6 +368,7 @@ impl Plan {
             connected: false,
             sharded: true,
             fault: None,
+            refused: None,
             canary: None,
             echo: None,
             unheard: 0,
@@ -424,3 +433,6 @@ impl Plan {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
