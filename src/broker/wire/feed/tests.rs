@@ -1,6 +1,8 @@
 //! A feed stepped through time against a server that is played by hand.
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A feed, its clock, and what it told.
@@ -305,4 +307,55 @@ fn who_is_refused_learns_why() {
     }
     let mut stage = Stage::up("7.0.15");
     assert!(matches!(stage.hear("?\r\n"), Err(Fault::Unreadable(_))));
+}
+
+/// What may happen to a feed, of three channels.
+fn happening() -> impl Strategy<Value = (u8, usize)> {
+    (0..12u8, 0..3usize)
+}
+
+proptest! {
+    /// Whatever the server says and whoever wants what: what is pending and what stands is counted right, what is wanted
+    /// and does not stand has a moment at which it is asked for.
+    #[test]
+    fn nothing_is_forgotten(happenings in prop::collection::vec(happening(), 0..80)) {
+        let mut stage = Stage::up("7.0.15");
+        for (what, channel) in happenings {
+            let name = ["a", "b", "c"][channel];
+            match what {
+                0 | 1 => stage.order(&[(name, Order::Want)]),
+                2 => stage.order(&[(name, Order::Linger)]),
+                3 => stage.order(&[(name, Order::Drop)]),
+                4..=6 => stage.hear(&push("ssubscribe", name)).unwrap(),
+                7 => stage.hear(&push("sunsubscribe", name)).unwrap(),
+                8 => stage.hear("-MOVED 1 h:2\r\n").unwrap(),
+                9 => stage.pass(100).unwrap(),
+                10 => drop(stage.sent()),
+                _ => {
+                    let Stage { feed, told, .. } = &mut stage;
+                    feed.disconnected(|event| told.push(shown(&event)));
+                    stage.feed.connected(stage.now);
+                    stage.hear(&hello("7.0.15")).unwrap();
+                }
+            }
+            stage.hear("+PONG\r\n").unwrap();
+            let feed = &stage.feed;
+            let stands = |want: &&Want| matches!(want.standing, Standing::Confirmed | Standing::Lingering);
+            prop_assert_eq!(feed.standing, feed.wants.values().filter(stands).count());
+            prop_assert_eq!(feed.pending.len(), feed.wants.len() - feed.standing);
+            prop_assert!(feed.pending.iter().all(|channel| feed.wants.contains_key(channel)));
+            prop_assert!(feed.pending.is_empty() || feed.due.is_some());
+        }
+        // And when the server answers, all that is wanted stands.
+        stage.pass(1_000).unwrap();
+        for _ in 0..2 {
+            let asked: Vec<String> = stage.sent();
+            for name in asked.iter().filter_map(|command| command.strip_prefix("SSUBSCRIBE ")).flat_map(|c| c.split(' ')) {
+                stage.hear(&push("ssubscribe", name)).unwrap();
+            }
+            stage.hear("+PONG\r\n").unwrap();
+            stage.pass(1_000).unwrap();
+        }
+        prop_assert!(stage.feed.pending.is_empty());
+    }
 }
