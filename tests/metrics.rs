@@ -62,7 +62,7 @@ async fn every_metric_is_described_here_and_in_the_operators_guide() {
 #[test]
 fn with_redis_there_are_more() {
     let (exposition, _metrics) = Exposition::new(1, &["native"]).unwrap();
-    let redis = exposition.redis();
+    let (redis, _) = exposition.redis();
     redis.show(3, 1, Some(std::time::Duration::from_millis(1_500)));
     redis.messages.increment(2);
     let text = exposition.render();

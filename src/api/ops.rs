@@ -4,14 +4,18 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::{Answer, json, ok, with_type};
-use crate::hub::Services;
+use crate::{broker::Condition, hub::Services};
 
 /// Whether new clients should be sent to this pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// They should.
     Ready,
-    /// It cannot judge tokens yet: their keys were never fetched.
+    /// They should, although a part of Redis cannot be used: another pod would be no better off.
+    Degraded,
+    /// They should not, because a part of Redis cannot be used (`redis.unready_when_degraded`).
+    Unready,
+    /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis.
     Starting,
     /// It goes away.
     Draining,
@@ -25,6 +29,7 @@ impl Readiness {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
+            Self::Degraded | Self::Unready => "degraded",
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
@@ -34,15 +39,21 @@ impl Readiness {
     /// Where the pod stands now.
     #[must_use]
     pub fn of(services: &Services) -> Self {
-        let full = services.gate.connections() >= services.config.load().max_connections;
+        let config = services.config.load();
+        let full = services.gate.connections() >= config.max_connections;
+        let condition = (services.condition)();
         if services.gate.is_draining() {
             Self::Draining
-        } else if !services.authority.is_ready() {
+        } else if !services.authority.is_ready() || condition == Condition::Starting {
             Self::Starting
         } else if full || services.budget.is_spent() {
             Self::Overloaded
-        } else {
+        } else if condition == Condition::Well {
             Self::Ready
+        } else if config.redis.as_ref().is_some_and(|redis| redis.unready_when_degraded) {
+            Self::Unready
+        } else {
+            Self::Degraded
         }
     }
 }
@@ -61,7 +72,10 @@ pub fn health() -> Answer {
 /// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
-    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = match readiness {
+        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
     json(status, &Status { status: readiness.as_str() })
 }
 

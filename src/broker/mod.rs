@@ -7,6 +7,7 @@
 //! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
 
 pub mod memory;
+pub mod redis;
 pub mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -89,6 +90,17 @@ pub enum Delivery {
 pub trait Deliver: Send + Sync {
     /// Takes the next thing that happened in `room`.
     fn deliver(&self, room: &Room, delivery: Delivery);
+}
+
+/// How a broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It cannot be used yet, since the start.
+    Starting,
+    /// All is well.
+    Well,
+    /// A part of it cannot be used now, or not be relied on.
+    Degraded,
 }
 
 /// Rooms and positions; history lives here because append and publish must be one step.

@@ -39,6 +39,17 @@ fn token_keys(tokens: &TokenSettings) -> String {
     if from.is_empty() { "none: no token is taken".to_owned() } else { from.join(", ") }
 }
 
+/// Where the rooms live.
+fn broker(config: &Config) -> String {
+    match &config.redis {
+        None => "embedded: this pod is alone".to_owned(),
+        Some(redis) => {
+            let urls = config.settings.redis.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            format!("{urls}, prefix {}", redis.prefix)
+        }
+    }
+}
+
 /// What a pod would do.
 fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
     let list = |binds: &[Bind], scheme: &str| match binds {
@@ -59,11 +70,12 @@ fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
     let mut out = format!(
         "The configuration is good.\n\n\
          mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
-         API keys         {api_keys}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
+         API keys         {api_keys}\nbroker           {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
         if config.dev { "development" } else { "production" },
         list(&config.listen, "https"),
         list(&config.plain_listen, "http"),
         list(&config.internal_listen, "http"),
+        broker(config),
         token_keys(&config.tokens),
         config.anonymous,
         config.workers,

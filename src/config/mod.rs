@@ -13,6 +13,7 @@ mod layers;
 mod loader;
 mod origins;
 mod policies;
+mod redis;
 mod reference;
 mod resolve;
 mod section;
@@ -27,11 +28,12 @@ pub use layers::{Flags, Merged, Variables, keys, merge};
 pub use loader::{Loader, Reload};
 pub use origins::{OriginPattern, Origins};
 pub use policies::{Policies, RoomPattern, Rule};
+pub use redis::{Redis, RedisKind, RedisPassword, RedisUrl};
 pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
-    Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts,
+    Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket, Timeouts,
     TokenSettings,
 };
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};

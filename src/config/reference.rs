@@ -152,7 +152,8 @@ mod tests {
     use crate::config::{Flags, Variables, merge};
 
     fn parsed(file: &str) -> Settings {
-        let variables = Variables::from([("ROOMCAST_API_KEY".to_owned(), "secret".to_owned())]);
+        let variables = ["ROOMCAST_API_KEY", "REDIS_PASSWORD"].map(|name| (name.to_owned(), "secret".to_owned()));
+        let variables = Variables::from(variables);
         merge(&Flags::new(), &variables, Some((Path::new("default"), file))).expect("a good file").settings
     }
 
@@ -181,7 +182,11 @@ mod tests {
                     Some(default) => assert_eq!(value.as_ref(), Some(default), "{}", key.path()),
                     None => {
                         assert!(!key.unset.is_empty() && !key.example.is_empty(), "{}", key.path());
-                        let shown = if key.secret { "[\"…\"]" } else { key.example };
+                        let shown = match (key.example.contains("${"), key.list) {
+                            (false, _) => key.example,
+                            (true, true) => "[\"…\"]",
+                            (true, false) => "\"…\"",
+                        };
                         assert_eq!(value.as_deref(), Some(shown), "{}", key.path());
                     }
                 }

@@ -9,6 +9,7 @@ use super::{
     api_key::ApiKey,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
+    redis::{self, Redis},
     settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
 };
 use crate::model::{Access, Policy, PresenceMode};
@@ -77,8 +78,10 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// permessage-deflate.
     pub compression: Compression,
-    /// The embedded broker.
+    /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
+    /// Redis; `None`: the embedded broker.
+    pub redis: Option<Redis>,
     /// How rooms behave.
     pub policies: Policies,
     /// What the operator should know: worth a log line each.
@@ -141,6 +144,12 @@ pub enum Missing {
          or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or use development mode (--dev)"
     )]
     Audience,
+    /// Addresses of Redis that contradict each other.
+    #[error(
+        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user and password must \
+         be the same in all, and `redis.cluster` must fit the scheme"
+    )]
+    Redis,
 }
 
 /// Applies the rules between keys.
@@ -255,6 +264,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         }
     }
 
+    let redis = redis::redis(&settings.redis).unwrap_or_else(|redis::Disagree| {
+        missing.push(Missing::Redis);
+        None
+    });
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -296,6 +309,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         tokens: settings.tokens.clone(),
         compression: settings.compression.clone(),
         memory_broker: settings.memory_broker.clone(),
+        redis,
         policies,
         warnings,
         settings,

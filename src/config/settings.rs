@@ -9,6 +9,7 @@ use super::{
     api_key::{ApiKey, Secret},
     origins::{OriginKind, OriginPattern},
     policies::Rule,
+    redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
     section::{Changes, Section, Settle, section},
     tokens::{ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, Template},
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Text, Time},
@@ -149,6 +150,35 @@ section! {
 }
 
 section! {
+    /// Redis or Valkey, in which the pods of a fleet share their rooms. Without an address a pod is alone.
+    pub struct RedisSettings in "redis" {
+        /// Where Redis is: a server, some nodes of a cluster (the others are found), or sentinels. Version 7 or newer.
+        urls: Vec<RedisUrl> = Vec::new(), List(RedisAddress), restart, flag_is("redis"), secret(),
+            unset("none: the embedded broker", "[\"redis://localhost:6379\"]");
+        /// The password, if it should not stand in an address.
+        password: Option<RedisPassword> = None, Maybe(RedisSecret), restart, secret(), unset("none, or that of the address", "\"${REDIS_PASSWORD}\"");
+        /// Whether the servers are a cluster. `auto`: they are asked.
+        cluster: Option<bool> = None, OrWord("auto", Switch), restart;
+        /// What the names of all keys and channels begin with: fleets with different prefixes share one Redis unseen.
+        prefix: String = "roomcast".to_owned(), Prefix, restart;
+        /// CA certificates that the servers are trusted by, beside the system's.
+        ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis-ca.pem\"");
+        /// For a connection to a server, TLS included.
+        connect_timeout: Duration = Duration::from_secs(1), Time(SHORTEST..=Duration::from_secs(60)), restart;
+        /// For a command with its retries; then a publish is answered with 503 or, if it may have been carried out, 504.
+        command_timeout: Duration = Duration::from_secs(5), Time(SHORTEST..=Duration::from_secs(60)), restart;
+        /// How long the members of a pod that died are still listed. It says every quarter of this that it lives.
+        lease: Duration = Duration::from_secs(10), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), restart;
+        /// How long a room is known that nobody is in or publishes to: its epoch and its retained values.
+        room_ttl: Duration = Duration::from_secs(7 * 86_400), Time(Duration::from_secs(60)..=Duration::from_secs(365 * 86_400)), restart;
+        /// How long a repeated idempotency key is known.
+        idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
+        /// Whether `/ready` says 503 while Redis is degraded. It never does on its own: all pods would leave at once.
+        unready_when_degraded: bool = false, Switch, live;
+    }
+}
+
+section! {
     /// Tokens of clients: JWTs (RFC 7519), signed by whoever knows the users. Without a key none is taken.
     pub struct TokenSettings in "tokens" {
         /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
@@ -256,6 +286,8 @@ pub struct Settings {
     pub compression: Compression,
     /// `[memory_broker]`
     pub memory_broker: MemoryBroker,
+    /// `[redis]`
+    pub redis: RedisSettings,
     /// `[default_policy]`
     pub default_policy: Policy,
     /// `[[policy]]`, in order.
@@ -264,7 +296,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 9] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 10] {
         [
             &self.general,
             &self.limits,
@@ -274,12 +306,13 @@ impl Settings {
             &self.tokens,
             &self.compression,
             &self.memory_broker,
+            &self.redis,
             &self.default_policy,
         ]
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 9] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 10] {
         [
             &mut self.general,
             &mut self.limits,
@@ -289,6 +322,7 @@ impl Settings {
             &mut self.tokens,
             &mut self.compression,
             &mut self.memory_broker,
+            &mut self.redis,
             &mut self.default_policy,
         ]
     }
@@ -311,6 +345,7 @@ impl Settings {
         self.tokens.settle(&running.tokens, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
+        self.redis.settle(&running.redis, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         if self.policies != running.policies {
             changes.live.push("policy".to_owned());

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Budget, Links, Recoveries};
 use crate::{
     auth::Authority,
-    broker::{Broker, Presence},
+    broker::{Broker, Condition, Presence},
     config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
@@ -27,6 +27,8 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// Who is where.
     pub presence: Arc<dyn Presence>,
+    /// How the broker is.
+    pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// The queues between owners and workers.
     pub links: Arc<Links>,
     /// The account of bytes that queues hold.

@@ -6,7 +6,7 @@
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use super::{Metrics, RedisMetrics};
+use super::{Metrics, RedisCommands, RedisMetrics};
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 const SECONDS: [f64; 18] = [
@@ -44,8 +44,8 @@ impl Exposition {
 
     /// The handles of a pod with Redis, on the same recorder.
     #[must_use]
-    pub fn redis(&self) -> RedisMetrics {
-        metrics::with_local_recorder(&self.recorder, RedisMetrics::default)
+    pub fn redis(&self) -> (RedisMetrics, RedisCommands) {
+        metrics::with_local_recorder(&self.recorder, || (RedisMetrics::default(), RedisCommands::default()))
     }
 
     /// Everything, in the text format of Prometheus (version 0.0.4).

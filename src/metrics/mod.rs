@@ -4,8 +4,10 @@
 //! choose, so that the number of series is fixed at start.
 
 mod exposition;
+mod redis_commands;
 
 pub use exposition::Exposition;
+pub use redis_commands::{CommandResult, RedisCommands};
 
 use std::time::Duration;
 
@@ -411,6 +413,18 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
         "Times that slots of the cluster had another owner, or the master was another.",
     ),
     ("roomcast_redis_messages_total", "Messages that came over subscriptions in Redis."),
+    (
+        "roomcast_redis_commands_total",
+        "Commands to Redis by script and result: ok, error (refused or not reachable), timeout (outcome unknown).",
+    ),
+    ("roomcast_redis_command_seconds", "How long commands to Redis took, their retries included."),
+    ("roomcast_redis_degraded", "1 while a master cannot be reached or a subscription's canary does not come back."),
+    (
+        "roomcast_redis_rooms_behind_total",
+        "Rooms whose log was ahead of what had come without anything else showing it; each was recovered.",
+    ),
+    ("roomcast_redis_unreadable_total", "Messages and answers of Redis that this build cannot read."),
+    ("roomcast_redis_presence_resyncs_total", "Rooms whose members of this pod were written to Redis anew."),
 ];
 
 fn describe(descriptions: &'static [(&str, &str)]) {
@@ -424,6 +438,7 @@ fn describe(descriptions: &'static [(&str, &str)]) {
         };
         match *name {
             "roomcast_batch_events"
+            | "roomcast_redis_command_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),

@@ -5,6 +5,7 @@
 
 mod greet;
 mod http;
+mod log;
 mod page;
 mod thread;
 mod upgrade;
@@ -29,14 +30,18 @@ use tokio::{
 use crate::{
     api::Api,
     auth::{Authority, KeyError},
-    broker::{BrokerError, memory},
+    broker::BrokerError,
     config::{Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
     metrics::Exposition,
     protocol::Dialects,
-    transport::listen::{SocketOptions, listen, reserve},
+    transport::{
+        listen::{SocketOptions, listen, reserve},
+        trust::TrustError,
+    },
 };
 use greet::Door;
+use log::Log;
 use thread::{Phase, Thread};
 
 /// Why a pod did not start.
@@ -62,6 +67,9 @@ pub enum StartError {
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The CA certificates of Redis.
+    #[error("Redis cannot be trusted: {0}")]
+    Trust(#[from] TrustError),
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -145,15 +153,15 @@ impl Pod {
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
-        let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
-        let broker =
-            Arc::new(memory::Memory::new(limits, Arc::clone(&policies), links.clone(), Arc::new(unix_millis))?);
+        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition)?;
+        let condition = log.clone();
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
             policies,
-            broker: broker.clone(),
-            presence: broker.clone(),
+            broker: log.broker(),
+            presence: log.presence(),
+            condition: Box::new(move || condition.condition()),
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
@@ -176,7 +184,7 @@ impl Pod {
         let beside = Beside {
             api,
             internal,
-            broker,
+            log,
             services: Arc::clone(&services),
             exposition,
             certificate: certificate.clone(),
@@ -294,7 +302,7 @@ async fn either(term: &mut Signal, int: &mut Signal) {
 struct Beside {
     api: Api,
     internal: Vec<TcpListener>,
-    broker: Arc<memory::Memory>,
+    log: Log,
     services: Arc<Services>,
     exposition: Arc<Exposition>,
     certificate: Option<Arc<Rotation>>,
@@ -310,14 +318,14 @@ impl Beside {
                 tokio::task::spawn_local(self.api.clone().serve(listener));
             }
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
-            let (broker, certificate, services) = (self.broker, self.certificate, self.services);
+            let (log, certificate, services) = (self.log, self.certificate, self.services);
             let exposition = self.exposition;
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     seconds += 1;
-                    broker.sweep();
+                    log.tick();
                     exposition.upkeep();
                     if let Some(certificate) = &certificate {
                         let now = SystemTime::now();

@@ -9,6 +9,9 @@ mod idempotency;
 mod memory;
 mod order;
 mod presence;
+#[path = "../redis/mod.rs"]
+mod redis;
+mod redis_stores;
 mod retained;
 mod subscription;
 
@@ -85,3 +88,5 @@ macro_rules! every_test {
 }
 
 every_test!(memory_broker, crate::memory::MemoryStore);
+every_test!(redis_alone, crate::redis_stores::Alone);
+every_test!(redis_cluster, crate::redis_stores::Clustered);

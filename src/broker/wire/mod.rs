@@ -114,6 +114,10 @@ pub trait Sink: Send + Sync {
     fn confirmed(&self, channel: &str);
     /// A node's health, or that of all, has changed.
     fn trouble(&self, health: &Health);
+    /// Slots have another owner, or their owners are known for the first time.
+    fn layout(&self, layout: &Layout) {
+        let _ = layout;
+    }
 }
 
 /// Why a connection to a node came to its end, or there is none.

@@ -72,6 +72,11 @@ impl Subscriber {
         self.shared.plan().unsubscribe(channel);
     }
 
+    /// Looks at the layout now: somebody was told that a slot's owner is another one.
+    pub fn refresh(&self) {
+        self.shared.refresh.notify_one();
+    }
+
     /// How it is now.
     #[must_use]
     pub fn health(&self) -> Health {

@@ -130,6 +130,7 @@ impl Watch {
             if self.layout.is_some() {
                 self.shared.metrics.topology_changes.increment(1);
             }
+            self.shared.sink.layout(&layout);
             self.layout = Some(layout);
             self.shared.changed.notify_one();
         }

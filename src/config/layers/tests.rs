@@ -129,9 +129,9 @@ fn an_unknown_key_is_named_with_what_was_meant() {
         ("[drain]\nspeed = 3", "rc.toml:2: drain.speed: there is no such key; allowed: `delay`, `window`"),
         ("[limit]\nmax_rooms = 3", "rc.toml:1: [limit]: there is no such section; did you mean `[limits]`?"),
         (
-            "[redis]\nurl = ''",
-            "rc.toml:1: [redis]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, `tokens`, \
-             `compression`, `memory_broker`, `default_policy`, `policy`",
+            "[broker]\nurl = ''",
+            "rc.toml:1: [broker]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, `tokens`, \
+             `compression`, `memory_broker`, `redis`, `default_policy`, `policy`",
         ),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
         ("[policy]\nmatch = 'x'", "rc.toml:1: policy: it is a list: write `[[policy]]`, once for each"),

@@ -1,0 +1,184 @@
+//! How an event is stored and published, byte by byte. Pure.
+//!
+//! A stored event, version 1:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | `0x10`, and bits: 1 the payload is opaque bytes, otherwise JSON; 2 a key, 4 a user, 8 an id follows the topic |
+//! | 2 | the length of the head, most significant byte first |
+//! | head | topic, key, user, id: each a length of 2 bytes and UTF-8 text |
+//! | rest | the payload, as the publisher wrote it |
+//!
+//! A message on a room's channel is one of
+//! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and
+//! leaves, where `USER` is `u` and a name, or nothing (without the spaces between the words, but `SP`).
+//!
+//! Whatever does not follow this is refused, never guessed at: a newer build may have written it.
+
+use std::{str, sync::Arc};
+
+use bytes::{BufMut, Bytes};
+
+use crate::{
+    broker::BrokerError,
+    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, UnixMillis},
+};
+
+const VERSION: u8 = 0x10;
+const BINARY: u8 = 1;
+const KEY: u8 = 2;
+const USER: u8 = 4;
+const ID: u8 = 8;
+
+/// Why bytes from Redis are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// They end too soon.
+    #[error("it is cut short")]
+    Short,
+    /// They begin with what this build does not know.
+    #[error("it is of an unknown kind or version ({0:#04x})")]
+    Version(u8),
+    /// A text is not UTF-8 (RFC 3629), a number not one, or lengths do not add up.
+    #[error("its head is malformed")]
+    Head,
+    /// The payload is not the JSON that it says it is (RFC 8259).
+    #[error("its payload is not JSON")]
+    Json,
+}
+
+/// What came on a room's channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// An event and its epoch.
+    Event(Epoch, Event),
+    /// Somebody joined.
+    Joined(Member),
+    /// Somebody left.
+    Left(Member),
+}
+
+/// An event as it is stored.
+///
+/// # Errors
+/// [`BrokerError::TooLarge`]: topic, key, user and id together exceed what a head holds.
+pub fn encode(publication: &Publication) -> Result<Bytes, BrokerError> {
+    let optional = [(KEY, &publication.key), (USER, &publication.user), (ID, &publication.id)];
+    let texts = || {
+        let optional = optional.iter().filter_map(|(_, text)| text.as_deref());
+        std::iter::once(&*publication.topic).chain(optional)
+    };
+    let head: usize = texts().map(|text| 2 + text.len()).sum();
+    let limit = usize::from(u16::MAX);
+    let Ok(head_bytes) = u16::try_from(head) else { return Err(BrokerError::TooLarge { bytes: head, limit }) };
+    let (binary, payload) = match &publication.payload {
+        Payload::Json(raw) => (0, raw.get().as_bytes()),
+        Payload::Binary(bytes) => (BINARY, &bytes[..]),
+    };
+    let present = optional.iter().filter(|(_, text)| text.is_some()).fold(binary, |bits, (bit, _)| bits | bit);
+    let mut out = Vec::with_capacity(3 + head + payload.len());
+    out.put_u8(VERSION | present);
+    out.put_u16(head_bytes);
+    for text in texts() {
+        // Shorter than the head, whose length fits.
+        out.put_u16(text.len() as u16);
+        out.put_slice(text.as_bytes());
+    }
+    out.put_slice(payload);
+    Ok(out.into())
+}
+
+/// The event that was stored at `offset`.
+///
+/// # Errors
+/// [`EntryError`]: it is not one, or not of this build.
+pub fn decode(stored: &Bytes, offset: Offset, time: UnixMillis) -> Result<Event, EntryError> {
+    let [first, high, low, ..] = stored[..] else { return Err(EntryError::Short) };
+    if first & 0xf0 != VERSION {
+        return Err(EntryError::Version(first));
+    }
+    let end = 3 + usize::from(u16::from_be_bytes([high, low]));
+    let mut head = stored.get(3..end).ok_or(EntryError::Short)?;
+    let topic = text(&mut head)?;
+    let mut optional = |bit| if first & bit == 0 { Ok(None) } else { text(&mut head).map(Some) };
+    let (key, user, id) = (optional(KEY)?, optional(USER)?, optional(ID)?);
+    if !head.is_empty() {
+        return Err(EntryError::Head);
+    }
+    let payload = if first & BINARY != 0 {
+        Payload::Binary(stored.slice(end..))
+    } else {
+        Payload::Json(serde_json::from_slice(&stored[end..]).map_err(|_| EntryError::Json)?)
+    };
+    Ok(Event { offset, time, topic, key, payload, user, id })
+}
+
+fn text(head: &mut &[u8]) -> Result<Box<str>, EntryError> {
+    let (length, rest) = head.split_first_chunk().ok_or(EntryError::Head)?;
+    let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(EntryError::Head)?;
+    *head = rest;
+    str::from_utf8(text).map(Into::into).map_err(|_| EntryError::Head)
+}
+
+/// Reads a message of a room's channel.
+///
+/// # Errors
+/// [`EntryError`]: it is not one, or not of this build.
+pub fn message(bytes: &Bytes) -> Result<Message, EntryError> {
+    let kind = *bytes.first().ok_or(EntryError::Short)?;
+    let line_end = bytes.iter().position(|byte| *byte == b'\n').ok_or(EntryError::Short)?;
+    let line = str::from_utf8(&bytes[1..line_end]).map_err(|_| EntryError::Head)?;
+    let rest = bytes.slice(line_end + 1..);
+    match kind {
+        b'e' => {
+            let (position, time) = line.rsplit_once(' ').ok_or(EntryError::Head)?;
+            let (epoch, offset) = position_of(position)?;
+            let event = decode(&rest, offset, time.parse().map_err(|_| EntryError::Head)?)?;
+            Ok(Message::Event(epoch, event))
+        }
+        b'j' => Ok(Message::Joined(member(line, &rest)?)),
+        b'l' => Ok(Message::Left(member(line, &rest)?)),
+        other => Err(EntryError::Version(other)),
+    }
+}
+
+/// Reads `EPOCH SP OFFSET`.
+pub(super) fn position_of(text: &str) -> Result<(Epoch, Offset), EntryError> {
+    let (epoch, offset) = text.split_once(' ').ok_or(EntryError::Head)?;
+    Ok((Epoch::new(epoch), number(offset)?))
+}
+
+/// Reads an offset.
+pub(super) fn number(text: &str) -> Result<Offset, EntryError> {
+    text.parse().ok().filter(|offset| *offset <= MAX_OFFSET).ok_or(EntryError::Head)
+}
+
+/// Reads the id of an event in its log, `OFFSET-TIME`.
+pub(super) fn id_of(text: &str) -> Result<(Offset, UnixMillis), EntryError> {
+    let (offset, time) = text.split_once('-').ok_or(EntryError::Head)?;
+    Ok((number(offset)?, time.parse().map_err(|_| EntryError::Head)?))
+}
+
+/// Reads a retained value, `OFFSET-TIME SP` and a stored event.
+pub(super) fn value(bytes: &Bytes) -> Result<Event, EntryError> {
+    let end = bytes.iter().position(|byte| *byte == b' ').ok_or(EntryError::Short)?;
+    let (offset, time) = id_of(str::from_utf8(&bytes[..end]).map_err(|_| EntryError::Head)?)?;
+    decode(&bytes.slice(end + 1..), offset, time)
+}
+
+/// A user as it is stored beside its connection.
+pub(super) fn stored_user(user: Option<&str>) -> String {
+    user.map_or_else(String::new, |user| format!("u{user}"))
+}
+
+/// A member as it is stored.
+pub(super) fn member(connection: &str, user: &[u8]) -> Result<Member, EntryError> {
+    let user = match str::from_utf8(user).map_err(|_| EntryError::Head)? {
+        "" => None,
+        user => Some(Arc::from(user.strip_prefix('u').ok_or(EntryError::Head)?)),
+    };
+    Ok(Member { connection: connection.into(), user })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+-- Carries out joins and leaves of one pod in one room, in order.
+-- KEYS: the pod's members of the room, the room's pods.
+-- ARGV: pod, time to live (ms), channel (empty: nobody is told), PUBLISH or SPUBLISH, then triples of
+--       "+" or "-", connection, user as it is stored ("u" and its name, or nothing).
+local pod, ttl, channel, publish = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local function tell(kind, connection, user)
+  if channel ~= '' then
+    redis.call(publish, channel, kind .. connection .. '\n' .. user)
+  end
+end
+for i = 5, #ARGV, 3 do
+  local connection, user = ARGV[i + 1], ARGV[i + 2]
+  if ARGV[i] == '+' then
+    if redis.call('HSET', KEYS[1], connection, user) == 1 then
+      tell('j', connection, user)
+    end
+  else
+    local was = redis.call('HGET', KEYS[1], connection)
+    if was then
+      redis.call('HDEL', KEYS[1], connection)
+      tell('l', connection, was)
+    end
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SADD', KEYS[2], pod)
+  redis.call('PEXPIRE', KEYS[1], ttl)
+  redis.call('PEXPIRE', KEYS[2], ttl)
+else
+  redis.call('SREM', KEYS[2], pod)
+end
+return redis.status_reply('OK')

@@ -1,0 +1,555 @@
+//! The broker of a fleet: rooms live in Redis, pods share them.
+//!
+//! Owns what the pod knows of its rooms (`rooms`), its members (`crowds`) and the masters (`shards`); everything that
+//! must outlive a pod is in Redis, written by the scripts in `lua/`, each whole and in one slot. Subscriptions are
+//! [`wire`](super::wire)'s, commands go through fred. A thread of its own runs it all.
+//!
+//! # Why nothing is lost silently
+//!
+//! *An epoch never names two events.* It is `base.replid`: the base is drawn at random when a room's record is made, and
+//! `replid` is the replication id of the master that gives out offsets under it. Redis draws a new replication id
+//! whenever a server becomes a master, by promotion or by starting, and a server that stays the master does not forget.
+//! So whoever could have lost a tail of the log gives its offsets out under a name that nobody else ever used. Every
+//! script compares the id on record with the server's before it does anything; where they differ, it first writes down
+//! how far the record had come: up to that boundary the old and the new log are one. That covers a promotion, a restart
+//! with what a file held (`appendfsync everysec`), and a slot that moved, whose boundary lies at its very end.
+//!
+//! *An older position is judged by the boundary.* The chain of generations is part of the record and was replicated with
+//! the events, so it describes this log's own past. A position of an earlier generation at or below that generation's
+//! boundary names an event that this log has: recovery from it is exact. Above, it names one that this log lost: never
+//! exact, also when its offset has been given out anew. A generation that is not in the chain (another base, or too long
+//! ago) is never exact either.
+//!
+//! *What was published is seen or seen to be missing.* Append and publish are one script, and replicate as one. A message
+//! that Redis pub/sub drops leaves a hole before the next one, which the hub fills from the log. Where no next one comes,
+//! three things show it: a subscription that was renewed has its position read after it was confirmed; a room that was
+//! behind in reading is read again; and every room is compared with its log every half minute. Each ends in
+//! [`Delivery::Started`](super::Delivery::Started) with a position that differs from the last event's.
+//!
+//! *An answer is true.* A command that was sent and not answered is retried under the same idempotency key, which is
+//! written in the same script as the event: the answer is then the first one's. What stays unanswered is
+//! [`BrokerError::Unknown`], never a refusal.
+//!
+//! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
+//! because their position lies above the boundary.
+
+mod crowds;
+pub mod entry;
+mod partition;
+mod positions;
+mod presence;
+mod reply;
+mod rooms;
+mod script;
+mod shards;
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use fred::types::Value;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence,
+    wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
+};
+use crate::{
+    config::Policies,
+    metrics::{RedisCommands, RedisMetrics},
+    model::{Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
+};
+use crowds::Crowds;
+use partition::{Kind, Names};
+pub use partition::{PARTITIONS, Partition};
+use presence::Leases;
+use reply::{Fields, Unexpected, bytes_of, text_of};
+use rooms::Rooms;
+use shards::Shards;
+pub use shards::Timeouts;
+
+/// How a pod uses Redis.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is. Its prefix is what the fleet's keys begin with.
+    pub endpoints: Endpoints,
+    /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
+    pub detect_cluster: bool,
+    /// How long commands may take.
+    pub timeouts: Timeouts,
+    /// How long a pod's members count without a sign of the pod.
+    pub lease: Duration,
+    /// How long a room is known that nobody publishes to or is in.
+    pub room_ttl: Duration,
+    /// How long a publisher's idempotency key is known.
+    pub idempotency_age: Duration,
+}
+
+/// How long a publish without a key is known by ours: far longer than all its attempts take.
+const ATTEMPT_AGE: Duration = Duration::from_secs(30);
+
+/// How long a room without events is known after the last time it was asked for.
+const EMPTY_TTL: Duration = Duration::from_secs(3600);
+
+/// What a stored event costs beside its bytes; the scripts count the same.
+const EVENT_COST: usize = 64;
+
+/// The largest event: subscribers refuse messages of more than 8 MiB.
+const MAX_EVENT: usize = (8 << 20) - 1024;
+
+/// Which pod this is.
+#[derive(Debug)]
+struct Pod {
+    number: u64,
+    name: String,
+}
+
+/// What the parts share.
+struct Shared {
+    settings: Settings,
+    policies: Arc<ArcSwap<Policies>>,
+    names: Names,
+    pod: Pod,
+    shards: Arc<Shards>,
+    rooms: Rooms,
+    crowds: Crowds,
+    leases: Leases,
+    metrics: Arc<RedisCommands>,
+    subscriber: OnceLock<Arc<Subscriber>>,
+    runtime: Handle,
+    /// Numbers our publishes without a key.
+    attempts: AtomicU64,
+    /// Whether the server has no sharded pub/sub.
+    plain: AtomicBool,
+    /// Whether there ever was a server that could be used.
+    was_reached: AtomicBool,
+}
+
+/// The broker of a fleet.
+pub struct Redis {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").field("pod", &self.shared.pod).field("settings", &self.shared.settings).finish()
+    }
+}
+
+impl Redis {
+    /// A broker that connects in the background, however long that takes. A policy that is swapped in counts from the
+    /// next use of each room.
+    ///
+    /// # Errors
+    /// The operating system gives no thread, no event loop or no randomness.
+    pub fn start(
+        settings: Settings,
+        policies: Arc<ArcSwap<Policies>>,
+        deliver: Arc<dyn Deliver>,
+        subscriptions: RedisMetrics,
+        commands: RedisCommands,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let metrics = Arc::new(commands);
+        let shards = Shards::new(
+            settings.endpoints.clone(),
+            settings.timeouts,
+            runtime.handle().clone(),
+            Arc::clone(&metrics),
+        );
+        let shared = Arc::new(Shared {
+            policies,
+            names: Names::new(&settings.endpoints.prefix),
+            pod: Pod { number, name: format!("{number:016x}") },
+            shards,
+            rooms: Rooms::new(deliver),
+            crowds: Crowds::default(),
+            leases: Leases::default(),
+            metrics,
+            subscriber: OnceLock::new(),
+            runtime: runtime.handle().clone(),
+            attempts: AtomicU64::new(0),
+            plain: AtomicBool::new(false),
+            was_reached: AtomicBool::new(false),
+            settings,
+        });
+        let (stop, mut stopped) = watch::channel(false);
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("redis".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = own.run(subscriptions) => {}
+                    _ = stopped.wait_for(|stop| *stop) => {}
+                }
+                own.shards.quit().await;
+            });
+        })?;
+        Ok(Self { shared, stop, thread: Some(thread) })
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.shared.condition()
+    }
+
+    /// This pod's name among those that have members.
+    #[must_use]
+    pub fn pod(&self) -> &str {
+        &self.shared.pod.name
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the subscriber tells. Does not keep the broker alive.
+struct Ear(std::sync::Weak<Shared>);
+
+impl Sink for Ear {
+    fn message(&self, channel: &str, payload: Bytes) {
+        let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) else { return };
+        match entry::message(&payload) {
+            Ok(message) => shared.rooms.message(room, message),
+            Err(error) => {
+                // If it was an event, the next one shows the hole.
+                shared.metrics.unreadable.increment(1);
+                tracing::debug!(room, %error, "a message in Redis is unreadable");
+            }
+        }
+    }
+
+    fn confirmed(&self, channel: &str) {
+        if let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) {
+            shared.rooms.confirmed(room);
+        }
+    }
+
+    fn trouble(&self, health: &Health) {
+        if let Some(shared) = self.0.upgrade() {
+            if let Some(sharded) = health.sharded {
+                shared.plain.store(!sharded, Ordering::Relaxed);
+            }
+            shared.condition();
+        }
+    }
+
+    fn layout(&self, layout: &Layout) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.shards.adopt(layout);
+        }
+    }
+}
+
+impl Shared {
+    async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
+        let subscriber = Arc::new(Subscriber::new(self.find().await, Arc::new(Ear(Arc::downgrade(self))), metrics));
+        let _ = self.subscriber.set(Arc::clone(&subscriber));
+        for room in self.rooms.all() {
+            subscriber.subscribe(&self.names.of(&room, Kind::Channel));
+        }
+        let own = || Arc::clone(self);
+        tokio::join!(
+            Arc::clone(&subscriber).run(),
+            own().answer_questions(),
+            own().look_after_rooms(),
+            own().keep_lease(),
+            own().write_members(),
+            async {
+                loop {
+                    self.shards.stale.notified().await;
+                    subscriber.refresh();
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            async {
+                loop {
+                    self.condition();
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            },
+        );
+    }
+
+    /// Where to subscribe; waits until it is known whether that is a cluster.
+    async fn find(&self) -> Endpoints {
+        let mut endpoints = self.settings.endpoints.clone();
+        // The canaries' names follow the prefix without a separator of their own.
+        endpoints.prefix.push(':');
+        if !(self.settings.detect_cluster && matches!(endpoints.kind, wire::Kind::Standalone)) {
+            return endpoints;
+        }
+        let mut told = None;
+        loop {
+            match wire::discover(&endpoints).await {
+                Ok(server) => {
+                    if server.cluster {
+                        endpoints.kind = wire::Kind::Cluster;
+                    }
+                    return endpoints;
+                }
+                Err(fault) if told.as_ref() == Some(&fault) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "Redis does not answer yet");
+                    told = Some(fault);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// How the broker is now; also notes it.
+    fn condition(&self) -> Condition {
+        let subscriptions = self.subscriber.get().map(|subscriber| subscriber.health());
+        let (any, all) = self.shards.connected();
+        let hears = subscriptions.as_ref().is_some_and(|health| health.nodes.iter().any(|node| node.connected));
+        if any && hears {
+            self.was_reached.store(true, Ordering::Relaxed);
+        }
+        let condition = if !self.was_reached.load(Ordering::Relaxed) {
+            Condition::Starting
+        } else if all && subscriptions.is_some_and(|health| health.state == State::Up) {
+            Condition::Well
+        } else {
+            Condition::Degraded
+        };
+        self.metrics.degraded.set(if condition == Condition::Well { 0.0 } else { 1.0 });
+        condition
+    }
+
+    fn policy(&self, room: &Room) -> Arc<Policy> {
+        self.policies.load().of(room)
+    }
+
+    /// 12 random hexadecimal digits, should a room's record have to be made.
+    fn base(&self) -> Result<String, BrokerError> {
+        let chance = getrandom::u64().map_err(|error| BrokerError::Unavailable(format!("no randomness: {error}")))?;
+        Ok(format!("{:012x}", chance >> 16))
+    }
+
+    fn empty_ttl(&self) -> Value {
+        millis(EMPTY_TTL.min(self.settings.room_ttl))
+    }
+
+    fn room_ttl(&self) -> Value {
+        millis(self.settings.room_ttl)
+    }
+
+    fn publish_command(&self) -> Value {
+        Value::from(if self.plain.load(Ordering::Relaxed) { "PUBLISH" } else { "SPUBLISH" })
+    }
+
+    /// An answer that is not what the script gives: something else lies under our keys.
+    fn unexpected(&self, error: &dyn std::error::Error) -> BrokerError {
+        self.metrics.unreadable.increment(1);
+        BrokerError::Unavailable(format!("Redis holds something else under this fleet's prefix: {error}"))
+    }
+
+    fn leave_channel(&self, room: &Room) {
+        if let Some(subscriber) = self.subscriber.get() {
+            subscriber.unsubscribe(&self.names.of(room, Kind::Channel));
+        }
+    }
+
+    async fn publish(&self, room: &Room, publication: Publication) -> Result<Position, BrokerError> {
+        let policy = self.policy(room);
+        let event = entry::encode(&publication)?;
+        let limit = if keeps(&policy) { policy.history_bytes.min(MAX_EVENT) } else { MAX_EVENT };
+        let bytes = event.len() + EVENT_COST;
+        if bytes > limit {
+            return Err(BrokerError::TooLarge { bytes, limit });
+        }
+        let (key, key_age) = match &publication.idempotency_key {
+            Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
+            None => {
+                let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+                (self.names.attempt(room, self.pod.number, number), ATTEMPT_AGE)
+            }
+        };
+        let mut keys = vec![self.names.of(room, Kind::Record), self.names.of(room, Kind::Log), key];
+        let (size, age) = log_bounds(&policy);
+        let mut args = vec![
+            Value::from(self.base()?),
+            millis(self.settings.room_ttl.max(policy.history_age)),
+            millis(key_age),
+            Value::from(self.names.of(room, Kind::Channel)),
+            self.publish_command(),
+            Value::Bytes(event),
+            size,
+            count(policy.history_bytes),
+            age,
+        ];
+        if let Some(name) = value_name(&policy, &publication) {
+            keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
+            let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
+            args.extend([
+                count(policy.retain_max),
+                Value::from(name),
+                Value::from(if removes { "1" } else { "0" }),
+            ]);
+        }
+        let frame = self.shards.call(Partition::of(room), &script::PUBLISH, keys, args).await?;
+        let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
+        let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
+        Ok(Position::new(epoch, offset))
+    }
+
+    async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
+        let policy = self.policy(room);
+        let keys = [self.names.of(room, Kind::Record), self.names.of(room, Kind::Log)];
+        let (size, age) = log_bounds(&policy);
+        let (epoch, since) = query.since.map_or((String::new(), 0), |s| (s.epoch.as_str().to_owned(), s.offset));
+        // An epoch that a client sent may be empty, which would ask for the newest instead.
+        let epoch = if epoch.is_empty() && since > 0 { "-".to_owned() } else { epoch };
+        let args = [
+            Value::from(self.base()?),
+            self.empty_ttl(),
+            size,
+            age,
+            Value::from(epoch),
+            whole(since),
+            whole(query.until.unwrap_or(u64::MAX)),
+            count(query.max_events),
+            count(query.max_bytes),
+        ];
+        let frame = self.shards.call(Partition::of(room), &script::HISTORY, keys, args).await?;
+        read_history(frame).map_err(|error| self.unexpected(&*error))
+    }
+
+    async fn retained(&self, room: &Room) -> Result<Retained, BrokerError> {
+        let policy = self.policy(room);
+        let keys = [Kind::Record, Kind::Values, Kind::Order].map(|kind| self.names.of(room, kind));
+        let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
+        let args = [Value::from(self.base()?), self.empty_ttl(), count(most), Value::from(letter)];
+        let frame = self.shards.call(Partition::of(room), &script::RETAINED, keys, args).await?;
+        let read = || -> Result<Retained, Box<dyn std::error::Error>> {
+            let mut fields = Fields::of(frame)?;
+            let epoch = Epoch::new(&fields.text()?);
+            let offset = entry::number(&fields.text()?)?;
+            let mut events = Vec::new();
+            while let Some(value) = fields.next_bytes() {
+                events.push(Arc::new(entry::value(&value?)?));
+            }
+            Ok(Retained { room: room.clone(), epoch, offset, events })
+        };
+        read().map_err(|error| self.unexpected(&*error))
+    }
+}
+
+fn read_history(frame: fred::interfaces::Resp3Frame) -> Result<History, Box<dyn std::error::Error>> {
+    let mut fields = Fields::of(frame)?;
+    let epoch = Epoch::new(&fields.text()?);
+    let mut number = || Ok::<_, Box<dyn std::error::Error>>(entry::number(&fields.text()?)?);
+    let (after, offset, end) = (number()?, number()?, number()?);
+    let complete = fields.text()? == "1";
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    while let Some(id) = fields.next_bytes() {
+        let (at, time) = entry::id_of(&text_of(id?)?)?;
+        if at != after + events.len() as u64 + 1 {
+            return Err(Box::new(Unexpected));
+        }
+        events.push(Arc::new(entry::decode(&fields.bytes()?, at, time)?));
+    }
+    Ok(History { epoch, after, offset, end, complete, events })
+}
+
+fn keeps(policy: &Policy) -> bool {
+    policy.history_size > 0 && policy.history_bytes > 0 && !policy.history_age.is_zero()
+}
+
+/// A log's most events, 0 for no log, and their age.
+fn log_bounds(policy: &Policy) -> (Value, Value) {
+    (count(if keeps(policy) { policy.history_size } else { 0 }), millis(policy.history_age))
+}
+
+/// The letter that the names of retained values begin with: a policy may change what they are kept by.
+fn retained_kind(policy: &Policy) -> Option<&'static str> {
+    match policy.retain {
+        _ if policy.retain_max == 0 => None,
+        Retain::None => None,
+        Retain::Room => Some("r"),
+        Retain::Topic => Some("t"),
+        Retain::Key => Some("k"),
+    }
+}
+
+fn value_name(policy: &Policy, publication: &Publication) -> Option<String> {
+    let letter = retained_kind(policy)?;
+    match policy.retain {
+        Retain::Topic => Some(format!("{letter}{}", publication.topic)),
+        Retain::Key => publication.key.as_ref().map(|key| format!("{letter}{key}")),
+        _ => Some(letter.to_owned()),
+    }
+}
+
+/// Scripts count in doubles: what is larger than they hold exactly is as good as the largest.
+fn whole(number: u64) -> Value {
+    Value::from(i64::try_from(number.min(crate::model::MAX_OFFSET)).unwrap_or(i64::MAX))
+}
+
+fn count(number: usize) -> Value {
+    whole(number as u64)
+}
+
+fn millis(duration: Duration) -> Value {
+    whole(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 48))
+}
+
+impl Broker for Redis {
+    fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
+        Box::pin(self.shared.publish(room, publication))
+    }
+
+    fn subscribe(&self, room: &Room) {
+        if self.shared.rooms.subscribe(room)
+            && let Some(subscriber) = self.shared.subscriber.get()
+        {
+            subscriber.subscribe(&self.shared.names.of(room, Kind::Channel));
+        }
+    }
+
+    fn unsubscribe(&self, room: &Room) {
+        self.shared.rooms.unsubscribe(room);
+    }
+
+    fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
+        Box::pin(self.shared.history(room, query))
+    }
+
+    fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
+        Box::pin(self.shared.retained(room))
+    }
+}
+
+impl Presence for Redis {
+    fn join(&self, room: &Room, member: &Member) {
+        if self.shared.policy(room).presence != crate::model::PresenceMode::Off {
+            self.shared.crowds.join(room, member);
+        }
+    }
+
+    fn leave(&self, room: &Room, member: &Member) {
+        self.shared.crowds.leave(room, member);
+    }
+
+    fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {
+        Box::pin(self.shared.list_members(room, limit))
+    }
+}

@@ -1,0 +1,255 @@
+//! Who is in a room, over all pods: members are written when they join and leave, and count as long as their pod's lease
+//! runs.
+//!
+//! A pod renews one lease, not its members. When it dies, its members are left out of lists as soon as its lease has run
+//! out; whoever sees them first takes them out of Redis, and tells `left` for each where the policy says so. A pod that
+//! finds its own lease run out, or Redis without what it wrote, writes its rooms anew.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use fred::types::Value;
+use tokio::{task::JoinSet, time::sleep};
+
+use super::{
+    Shared,
+    crowds::{Change, Work},
+    entry,
+    partition::{Kind, Partition},
+    reply::{Fields, Unexpected, text_of},
+    script,
+};
+use crate::{
+    broker::BrokerError,
+    model::{Member, PresenceList, PresenceMode, Room},
+};
+
+/// The most rooms that are written at once.
+const AT_ONCE: usize = 256;
+
+/// Before a room that could not be written is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Which pods live, as the leases said last.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    live: Mutex<HashSet<String>>,
+    /// Whether our own lease was renewed in time for a whole lease: others had the time to renew theirs as well.
+    trusted: AtomicBool,
+}
+
+impl Leases {
+    /// Whether a pod's members count. In doubt they do: an outage of Redis must not empty the rooms.
+    fn is_live(&self, pod: &str) -> bool {
+        !self.trusted.load(Ordering::Relaxed)
+            || self.live.lock().unwrap_or_else(PoisonError::into_inner).contains(pod)
+    }
+}
+
+impl Shared {
+    /// Renews this pod's lease for ever.
+    pub(super) async fn keep_lease(self: Arc<Self>) {
+        let lease = self.settings.lease;
+        // Since when every renewal was in time.
+        let mut since: Option<Instant> = None;
+        let mut renewed = Instant::now();
+        let mut first = true;
+        loop {
+            let args = [Value::from(self.pod.name.as_str()), super::millis(lease)];
+            let frame = self.shards.call(Partition::FIRST, &script::LEASE, [self.names.leases()], args).await;
+            let read = |frame| {
+                let mut fields = Fields::of(frame)?;
+                let ran = fields.number()? == 1;
+                let mut live = HashSet::new();
+                while let Some(pod) = fields.next_bytes() {
+                    live.insert(text_of(pod?)?);
+                }
+                Ok::<_, Unexpected>((ran, live))
+            };
+            match frame.map(read) {
+                Ok(Ok((ran, live))) => {
+                    let now = Instant::now();
+                    if !ran {
+                        since = None;
+                        if !first {
+                            tracing::warn!("this pod's lease had run out; its members are written anew");
+                            self.crowds.doubt_all();
+                        }
+                    } else if now.duration_since(renewed) > lease {
+                        since = None;
+                    }
+                    first = false;
+                    renewed = now;
+                    let since = *since.get_or_insert(now);
+                    *self.leases.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
+                    self.leases.trusted.store(now.duration_since(since) >= lease, Ordering::Relaxed);
+                }
+                Ok(Err(error)) => tracing::error!(%error, "the leases are unreadable"),
+                Err(_) if renewed.elapsed() > lease => self.leases.trusted.store(false, Ordering::Relaxed),
+                Err(_) => {}
+            }
+            sleep(lease / 4).await;
+        }
+    }
+
+    /// Writes joins and leaves for ever.
+    pub(super) async fn write_members(self: Arc<Self>) {
+        let mut writes = JoinSet::new();
+        loop {
+            while writes.len() < AT_ONCE
+                && let Some(work) = self.crowds.next()
+            {
+                writes.spawn(Arc::clone(&self).carry_out(work));
+            }
+            if writes.is_empty() {
+                self.crowds.ready.notified().await;
+            } else {
+                tokio::select! {
+                    _ = writes.join_next() => {}
+                    () = self.crowds.ready.notified(), if writes.len() < AT_ONCE => {}
+                }
+            }
+        }
+    }
+
+    async fn carry_out(self: Arc<Self>, work: Work) {
+        let (room, result) = match work {
+            Work::Write(room, changes) => {
+                let result = self.write(&room, &changes).await;
+                (room, result)
+            }
+            Work::Resync(room, members) => {
+                self.metrics.resyncs.increment(1);
+                let result = self.resync(&room, members).await;
+                (room, result)
+            }
+        };
+        if result.is_err() {
+            sleep(AGAIN).await;
+        }
+        self.crowds.done(&room, result.is_ok());
+    }
+
+    async fn write(&self, room: &Room, changes: &[Change]) -> Result<(), BrokerError> {
+        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, Kind::Pods)];
+        let mut args = vec![
+            Value::from(self.pod.name.as_str()),
+            self.room_ttl(),
+            Value::from(self.told_on(room)),
+            self.publish_command(),
+        ];
+        for change in changes {
+            args.push(Value::from(if change.joined { "+" } else { "-" }));
+            args.push(Value::from(&*change.member.connection));
+            args.push(Value::from(entry::stored_user(change.member.user.as_deref())));
+        }
+        self.shards.call(Partition::of(room), &script::MEMBERS, keys, args).await.map(drop)
+    }
+
+    /// Makes what Redis has of this pod's members what they are.
+    async fn resync(&self, room: &Room, members: Vec<Member>) -> Result<(), BrokerError> {
+        let stored = self.list_of(room, vec![self.pod.name.clone()], usize::MAX).await?;
+        let here: HashSet<&str> = members.iter().map(|member| &*member.connection).collect();
+        let stale = stored.members.iter().filter(|member| !here.contains(&*member.connection));
+        let leave = stale.map(|member| Change { joined: false, member: member.clone() });
+        let join = members.iter().map(|member| Change { joined: true, member: member.clone() });
+        let changes: Vec<Change> = leave.chain(join).collect();
+        for changes in changes.chunks(1_024) {
+            self.write(room, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The channel on which a room is told of joins and leaves; empty where it is not.
+    fn told_on(&self, room: &Room) -> String {
+        match self.policy(room).presence {
+            PresenceMode::Events => self.names.of(room, Kind::Channel),
+            _ => String::new(),
+        }
+    }
+
+    /// The pods with members in a room, and how many of them are this pod's.
+    async fn pods(&self, room: &Room) -> Result<(u64, Vec<String>), BrokerError> {
+        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, Kind::Pods)];
+        let frame = self.shards.call(Partition::of(room), &script::PODS, keys, [self.room_ttl()]).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            let own = fields.number()?;
+            let mut pods = Vec::new();
+            while let Some(pod) = fields.next_bytes() {
+                pods.push(text_of(pod?)?);
+            }
+            Ok::<_, Unexpected>((own, pods))
+        };
+        read().map_err(|error| self.unexpected(&error))
+    }
+
+    /// The members of a room on the pods that live.
+    pub(super) async fn list_members(self: &Arc<Self>, room: &Room, limit: usize) -> Result<PresenceList, BrokerError> {
+        let (_, pods) = self.pods(room).await?;
+        let (live, dead): (Vec<_>, Vec<_>) =
+            pods.into_iter().partition(|pod| *pod == self.pod.name || self.leases.is_live(pod));
+        if !dead.is_empty() {
+            let (shared, room) = (Arc::clone(self), room.clone());
+            self.runtime.spawn(async move { shared.evict(&room, dead).await });
+        }
+        self.list_of(room, live, limit).await
+    }
+
+    async fn list_of(&self, room: &Room, pods: Vec<String>, limit: usize) -> Result<PresenceList, BrokerError> {
+        if pods.is_empty() {
+            return Ok(PresenceList::default());
+        }
+        let keys = pods.iter().map(|pod| self.names.members(room, pod));
+        let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX).min(1 << 40));
+        let frame = self.shards.call(Partition::of(room), &script::LIST, keys, [limit]).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            let total = usize::try_from(fields.number()?).map_err(|_| Unexpected)?;
+            let mut members = Vec::new();
+            while let Some(connection) = fields.next_bytes() {
+                let (connection, user) = (text_of(connection?)?, fields.bytes()?);
+                members.push(entry::member(&connection, &user).map_err(|_| Unexpected)?);
+            }
+            Ok::<_, Unexpected>(PresenceList { members, total })
+        };
+        read().map_err(|error| self.unexpected(&error))
+    }
+
+    /// Takes the members of pods that are gone out of a room.
+    async fn evict(&self, room: &Room, pods: Vec<String>) {
+        for pod in pods {
+            let keys = [self.names.members(room, &pod), self.names.of(room, Kind::Pods)];
+            let args = [Value::from(pod.as_str()), Value::from(self.told_on(room)), self.publish_command()];
+            // Whoever looks next tries again.
+            if self.shards.call(Partition::of(room), &script::EVICT, keys, args).await.is_ok() {
+                tracing::info!(%room, pod, "the members of a pod that is gone were taken out");
+            }
+        }
+    }
+
+    /// Looks whether Redis has this pod's members of a room, and whether it has pods that are gone.
+    pub(super) async fn compare_members(&self, room: &Room) {
+        if self.policy(room).presence == PresenceMode::Off {
+            return;
+        }
+        let before = self.crowds.settled(room);
+        let Ok((own, pods)) = self.pods(room).await else { return };
+        let after = self.crowds.settled(room);
+        if let (Some(before), Some(after)) = (before, after)
+            && before == after
+            && own != after as u64
+        {
+            self.crowds.doubt(room);
+        }
+        let gone: Vec<_> =
+            pods.into_iter().filter(|pod| *pod != self.pod.name && !self.leases.is_live(pod)).collect();
+        self.evict(room, gone).await;
+    }
+}

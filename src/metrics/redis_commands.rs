@@ -1,0 +1,90 @@
+//! The commands to Redis, and what had to be repaired of what went by.
+
+use std::{collections::HashMap, time::Duration};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// The commands that are counted: the names of the scripts.
+const COMMANDS: [&str; 9] =
+    ["publish", "history", "retained", "positions", "members", "pods", "list", "evict", "lease"];
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandResult {
+    /// Carried out.
+    Ok,
+    /// Refused, or the server could not be reached.
+    Error,
+    /// No answer in time.
+    Timeout,
+}
+
+/// The commands to Redis; only a pod with Redis has them.
+#[derive(Debug)]
+pub struct RedisCommands {
+    commands: HashMap<&'static str, Command>,
+    /// 1 while something about Redis is not as it should be.
+    pub degraded: Gauge,
+    /// Rooms whose log was ahead of what had come.
+    pub behind: Counter,
+    /// Messages and answers that could not be read.
+    pub unreadable: Counter,
+    /// Rooms whose members were written anew.
+    pub resyncs: Counter,
+}
+
+#[derive(Debug)]
+struct Command {
+    ok: Counter,
+    error: Counter,
+    timeout: Counter,
+    seconds: Histogram,
+}
+
+impl RedisCommands {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            commands: HashMap::new(),
+            degraded: Gauge::noop(),
+            behind: Counter::noop(),
+            unreadable: Counter::noop(),
+            resyncs: Counter::noop(),
+        }
+    }
+
+    /// Counts a command that took so long, its retries included. Names that are no command's are not counted.
+    pub fn count(&self, name: &str, took: Duration, result: CommandResult) {
+        let Some(command) = self.commands.get(name) else { return };
+        match result {
+            CommandResult::Ok => command.ok.increment(1),
+            CommandResult::Error => command.error.increment(1),
+            CommandResult::Timeout => command.timeout.increment(1),
+        }
+        command.seconds.record(took);
+    }
+}
+
+impl Default for RedisCommands {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        let command = |name: &'static str| {
+            let count =
+                |result: &'static str| counter!("roomcast_redis_commands_total", "command" => name, "result" => result);
+            Command {
+                ok: count("ok"),
+                error: count("error"),
+                timeout: count("timeout"),
+                seconds: histogram!("roomcast_redis_command_seconds", "command" => name),
+            }
+        };
+        Self {
+            commands: COMMANDS.into_iter().map(|name| (name, command(name))).collect(),
+            degraded: gauge!("roomcast_redis_degraded"),
+            behind: counter!("roomcast_redis_rooms_behind_total"),
+            unreadable: counter!("roomcast_redis_unreadable_total"),
+            resyncs: counter!("roomcast_redis_presence_resyncs_total"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which broker a pod has: Redis where the configuration names one, otherwise the embedded one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{StartError, unix_millis};
+use crate::{
+    broker::{
+        Broker, Condition, Deliver, Presence, memory,
+        redis::{Redis, Settings, Timeouts},
+        wire::{Endpoints, Kind, Password},
+    },
+    config::{self, Config, Policies, RedisKind},
+    metrics::Exposition,
+    transport::trust,
+};
+
+/// A pod's broker.
+#[derive(Clone)]
+pub(super) enum Log {
+    /// In this process.
+    Memory(Arc<memory::Memory>),
+    /// Shared by the fleet.
+    Redis(Arc<Redis>),
+}
+
+impl Log {
+    pub(super) fn start(
+        config: &Config,
+        policies: Arc<ArcSwap<Policies>>,
+        deliver: Arc<dyn Deliver>,
+        exposition: &Exposition,
+    ) -> Result<Self, StartError> {
+        let Some(redis) = &config.redis else {
+            let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
+            let memory = memory::Memory::new(limits, policies, deliver, Arc::new(unix_millis))?;
+            return Ok(Self::Memory(Arc::new(memory)));
+        };
+        let (subscriptions, commands) = exposition.redis();
+        Ok(Self::Redis(Arc::new(Redis::start(settings(redis)?, policies, deliver, subscriptions, commands)?)))
+    }
+
+    pub(super) fn broker(&self) -> Arc<dyn Broker> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn presence(&self) -> Arc<dyn Presence> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        match self {
+            Self::Memory(_) => Condition::Well,
+            Self::Redis(redis) => redis.condition(),
+        }
+    }
+
+    /// To be called about once a second.
+    pub(super) fn tick(&self) {
+        if let Self::Memory(memory) = self {
+            memory.sweep();
+        }
+    }
+}
+
+fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
+    let password = |password: &config::RedisPassword| Password::new(password.reveal());
+    let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
+    let kind = match &redis.kind {
+        RedisKind::Server => Kind::Standalone,
+        RedisKind::Cluster => Kind::Cluster,
+        RedisKind::Sentinel { master, user, password: own } => Kind::Sentinel {
+            master: master.clone(),
+            user: user.clone(),
+            password: own.as_ref().map(password),
+        },
+    };
+    let endpoints = Endpoints {
+        nodes: redis.nodes.clone(),
+        kind,
+        tls,
+        user: redis.user.clone(),
+        password: redis.password.as_ref().map(password),
+        prefix: redis.prefix.clone(),
+    };
+    let command = redis.command_timeout;
+    Ok(Settings {
+        endpoints,
+        detect_cluster: redis.detect_cluster,
+        timeouts: Timeouts { connect: redis.connect_timeout, attempt: command * 2 / 5, command },
+        lease: redis.lease,
+        room_ttl: redis.room_ttl,
+        idempotency_age: redis.idempotency_age,
+    })
+}
