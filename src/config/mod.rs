@@ -33,8 +33,8 @@ pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
-    Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket, Timeouts,
-    TokenSettings,
+    Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
+    Timeouts, TokenSettings,
 };
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub use value::{GIB, KIB, MIB, duration};

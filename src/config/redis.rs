@@ -98,9 +98,10 @@ impl RedisUrl {
             "rediss" => (true, RedisKind::Server),
             "redis-cluster" => (false, RedisKind::Cluster),
             "rediss-cluster" => (true, RedisKind::Cluster),
-            "redis-sentinel" | "rediss-sentinel" => {
-                (scheme.starts_with("rediss"), RedisKind::Sentinel { master: String::new(), user: None, password: None })
-            }
+            "redis-sentinel" | "rediss-sentinel" => (
+                scheme.starts_with("rediss"),
+                RedisKind::Sentinel { master: String::new(), user: None, password: None },
+            ),
             _ => return Err("its scheme is none of Redis'".to_owned()),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -406,7 +407,10 @@ mod tests {
     }
 
     fn settings(urls: &[&str]) -> RedisSettings {
-        RedisSettings { urls: urls.iter().map(|url| RedisUrl::parse(url).unwrap()).collect(), ..RedisSettings::default() }
+        RedisSettings {
+            urls: urls.iter().map(|url| RedisUrl::parse(url).unwrap()).collect(),
+            ..RedisSettings::default()
+        }
     }
 
     #[test]
@@ -422,6 +426,9 @@ mod tests {
         let not = RedisSettings { cluster: Some(false), ..settings(&["redis-cluster://a"]) };
         assert_eq!(redis(&not), Err(Disagree));
         let password = RedisSettings { password: Some(RedisPassword("other".into())), ..settings(&["redis://:x@a"]) };
-        assert_eq!(redis(&password).unwrap().unwrap().password.map(|p| p.reveal().to_owned()).as_deref(), Some("other"));
+        assert_eq!(
+            redis(&password).unwrap().unwrap().password.map(|p| p.reveal().to_owned()).as_deref(),
+            Some("other")
+        );
     }
 }

@@ -76,11 +76,9 @@ fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
     let kind = match &redis.kind {
         RedisKind::Server => Kind::Standalone,
         RedisKind::Cluster => Kind::Cluster,
-        RedisKind::Sentinel { master, user, password: own } => Kind::Sentinel {
-            master: master.clone(),
-            user: user.clone(),
-            password: own.as_ref().map(password),
-        },
+        RedisKind::Sentinel { master, user, password: own } => {
+            Kind::Sentinel { master: master.clone(), user: user.clone(), password: own.as_ref().map(password) }
+        }
     };
     let endpoints = Endpoints {
         nodes: redis.nodes.clone(),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use roomcast::{
     broker::wire::{Endpoints, Fault, Health, Kind, Password, State, discover},
-    transport::trust::{client_config, credulous_config},
+    transport::trust::client_config,
 };
 
 use super::{
@@ -89,6 +89,7 @@ async fn over_tls() {
     let server = Standalone::start();
     // Alone, it has no use for the port of its bus.
     let port = server.bus();
+    let trusting = client_config(Some(&cert)).unwrap().0;
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let config = ["tls-cert-file", cert, "tls-key-file", key, "tls-ca-cert-file", cert, "tls-auth-clients", "no"];
     server.call(&[&["CONFIG", "SET"], &config[..]].concat());
@@ -98,7 +99,7 @@ async fn over_tls() {
         tls: Some(Arc::new(config)),
         ..endpoints(vec![("127.0.0.1".to_owned(), port)], Kind::Standalone)
     };
-    let pod = Pod::start(with(credulous_config().unwrap()));
+    let pod = Pod::start(with(trusting));
     println!("10,000 channels over TLS confirmed in {:?}", pod.join(&channels(10_000)));
     let large = "x".repeat(1 << 20);
     server.call(&["SPUBLISH", "room:{1}", &large]);

@@ -3,12 +3,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use roomcast::broker::wire::{Endpoints, Fault, Kind, Password, State, discover};
+use bytes::Bytes;
+use roomcast::{
+    broker::wire::{Endpoints, Fault, Health, Kind, Layout, Password, Sink, State, Subscriber, discover},
+    metrics::RedisMetrics,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -145,4 +149,40 @@ async fn a_connection_that_only_looks_alive_is_rebuilt() {
     pod.wait_whole();
     server.call(&["SPUBLISH", "room:{1}", "after"]);
     wait_until("a message", || pod.heard.has("room:{1}", "after"));
+}
+
+/// Panics at the first message, and then counts.
+#[derive(Default)]
+struct Fragile {
+    broken: AtomicBool,
+    messages: AtomicUsize,
+}
+
+impl Sink for Fragile {
+    fn message(&self, _: &str, _: Bytes) {
+        assert!(self.broken.swap(true, Ordering::Relaxed), "as planned");
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+    fn confirmed(&self, _: &str) {}
+    fn trouble(&self, _: &Health) {}
+    fn layout(&self, _: &Layout) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_whoever_hears_makes_nobody_deaf() {
+    let server = Standalone::start();
+    let sink = Arc::new(Fragile::default());
+    let endpoints = endpoints(vec![server.address()], Kind::Standalone);
+    let subscriber = Arc::new(Subscriber::new(endpoints, Arc::clone(&sink) as Arc<dyn Sink>, RedisMetrics::none()));
+    let work = tokio::spawn(Arc::clone(&subscriber).run());
+    subscriber.subscribe("room:1");
+    wait_until("it stands", || subscriber.health().confirmed == 1);
+    assert_eq!(server.call(&["SPUBLISH", "room:1", "a"]).number(), 1);
+    wait_until("the panic", || sink.broken.load(Ordering::Relaxed));
+    wait_until("a message", || {
+        server.call(&["SPUBLISH", "room:1", "b"]);
+        sink.messages.load(Ordering::Relaxed) > 0
+    });
+    wait_until("all is well", || subscriber.health().state == State::Up && subscriber.health().confirmed == 1);
+    work.abort();
 }

@@ -162,12 +162,8 @@ impl Redis {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let metrics = Arc::new(commands);
-        let shards = Shards::new(
-            settings.endpoints.clone(),
-            settings.timeouts,
-            runtime.handle().clone(),
-            Arc::clone(&metrics),
-        );
+        let shards =
+            Shards::new(settings.endpoints.clone(), settings.timeouts, runtime.handle().clone(), Arc::clone(&metrics));
         let shared = Arc::new(Shared {
             policies,
             names: Names::new(&settings.endpoints.prefix),
@@ -399,11 +395,7 @@ impl Shared {
         if let Some(name) = value_name(&policy, &publication) {
             keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
             let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
-            args.extend([
-                count(policy.retain_max),
-                Value::from(name),
-                Value::from(if removes { "1" } else { "0" }),
-            ]);
+            args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
         let frame = self.shards.call(Partition::of(room), &script::PUBLISH, keys, args).await?;
         let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;

@@ -26,9 +26,9 @@ impl Partition {
 
     /// That of the room that is called so.
     pub(super) fn of_name(room: &str) -> Self {
-        let hash = room.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = room
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let folded = hash ^ (hash >> 32);
         // The lowest eight bits.
         Self((folded ^ (folded >> 16) ^ (folded >> 8)) as u8)
@@ -165,11 +165,12 @@ mod tests {
     use super::*;
 
     fn slot(tag: &str) -> u16 {
-        let crc = tag.bytes().fold(0_u16, |crc, byte| {
-            (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            })
-        });
+        let crc =
+            tag.bytes().fold(0_u16, |crc, byte| {
+                (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+                    if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+                })
+            });
         crc % 16_384
     }
 

@@ -47,8 +47,7 @@ pub(super) struct Leases {
 impl Leases {
     /// Whether a pod's members count. In doubt they do: an outage of Redis must not empty the rooms.
     fn is_live(&self, pod: &str) -> bool {
-        !self.trusted.load(Ordering::Relaxed)
-            || self.live.lock().unwrap_or_else(PoisonError::into_inner).contains(pod)
+        !self.trusted.load(Ordering::Relaxed) || self.live.lock().unwrap_or_else(PoisonError::into_inner).contains(pod)
     }
 }
 
@@ -248,8 +247,7 @@ impl Shared {
         {
             self.crowds.doubt(room);
         }
-        let gone: Vec<_> =
-            pods.into_iter().filter(|pod| *pod != self.pod.name && !self.leases.is_live(pod)).collect();
+        let gone: Vec<_> = pods.into_iter().filter(|pod| *pod != self.pod.name && !self.leases.is_live(pod)).collect();
         self.evict(room, gone).await;
     }
 }

@@ -157,7 +157,10 @@ impl Rooms {
     /// The rooms of a partition that events are delivered of.
     pub(super) fn live(&self, partition: Partition) -> Vec<Room> {
         let part = self.part(partition);
-        part.values().filter(|active| matches!(active.state, State::Live(_))).map(|active| active.room.clone()).collect()
+        part.values()
+            .filter(|active| matches!(active.state, State::Live(_)))
+            .map(|active| active.room.clone())
+            .collect()
     }
 
     /// The room's subscription stands, for the first time or again.
@@ -207,9 +210,8 @@ impl Rooms {
         match std::mem::replace(&mut active.state, State::WAITING) {
             left @ State::Left(_) => active.state = left,
             State::Waiting { ahead, lost } => {
-                let covered = |(epoch, event): &(Epoch, Arc<Event>)| {
-                    *epoch == position.epoch && event.offset <= position.offset
-                };
+                let covered =
+                    |(epoch, event): &(Epoch, Arc<Event>)| *epoch == position.epoch && event.offset <= position.offset;
                 // What came before an event that the position covers is covered by it too, whatever its epoch.
                 let first = ahead.iter().rposition(covered).map_or(0, |last| last + 1);
                 self.deliver.deliver(room, Delivery::Started(position.clone()));

@@ -55,11 +55,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(1),
-            attempt: Duration::from_secs(2),
-            command: Duration::from_secs(5),
-        }
+        Self { connect: Duration::from_secs(1), attempt: Duration::from_secs(2), command: Duration::from_secs(5) }
     }
 }
 

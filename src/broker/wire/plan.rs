@@ -28,6 +28,9 @@ const UNHEARD: u32 = 2;
 /// What is refused is asked for again more often than this: after it, it is over.
 const REFUSED: Duration = Duration::from_secs(5);
 
+/// From the first node that is up: who is missing then is a fault, and not a start that still goes on.
+const START: Duration = Duration::from_secs(3);
+
 /// A node, for as long as it owns something; an address that owns again later is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NodeId(u32);
@@ -86,6 +89,7 @@ pub(super) struct Plan {
     hint: u64,
     /// What stands for nodes as long as none is known: where it was tried, and why in vain.
     strangers: Vec<(Address, Fault)>,
+    first_up: Option<Instant>,
     was_up: bool,
     sharded: Option<bool>,
     next_node: u32,
@@ -105,6 +109,7 @@ impl Plan {
             hints: HashMap::new(),
             hint: 0,
             strangers: Vec::new(),
+            first_up: None,
             was_up: false,
             sharded: None,
             next_node: 0,
@@ -207,9 +212,24 @@ impl Plan {
                 self.lingering.push(Lingering { channel, node });
             }
         }
+        self.was_up |= self.first_up.is_some_and(|first| now >= first + START);
         let mut changes = Changes::default();
         self.release(&mut changes);
         changes
+    }
+
+    /// A node's line begins anew and knows nothing: it is told everything again. `None`: it is not needed any more.
+    pub(super) fn restart(&mut self, id: NodeId) -> Option<Address> {
+        let node = self.nodes.get_mut(&id)?;
+        (node.connected, node.echo) = (false, None);
+        node.orders = node.canary.iter().map(|canary| (Arc::clone(canary), Order::Want)).collect();
+        let address = node.address.clone();
+        let owners = &self.owners;
+        for (channel, want) in self.wanted.iter_mut().filter(|(_, want)| owners[usize::from(want.slot)] == Some(id)) {
+            self.confirmed -= usize::from(want.confirmed.take().is_some());
+            node.orders.insert(Arc::clone(channel), Order::Want);
+        }
+        Some(address)
     }
 
     /// Orders again what is missing: harmless where it is under way, and mends whatever went wrong.
@@ -251,6 +271,7 @@ impl Plan {
     /// A node lets us in.
     pub(super) fn up(&mut self, node: NodeId, sharded: bool, now: Instant) {
         self.sharded = Some(sharded);
+        self.first_up.get_or_insert(now);
         if let Some(node) = self.nodes.get_mut(&node) {
             (node.connected, node.sharded, node.fault) = (true, sharded, None);
             (node.echo, node.unheard) = (Some(now), 0);

@@ -198,3 +198,32 @@ fn canaries_are_of_their_nodes_slots_and_tell_who_is_deaf() {
     stage.plan.echoed(stage.a, late);
     assert!(!stage.plan.is_deaf(stage.a) && stage.plan.health(late).state == State::Up);
 }
+
+#[test]
+fn a_start_without_one_master_comes_to_its_end() {
+    let (mut plan, now) = (Plan::new("canary:".to_owned()), Instant::now());
+    let added = plan.apply(&layout(8_000), 0).added;
+    plan.up(added[0].0, true, now);
+    plan.down(added[1].0, Fault::Silent);
+    plan.tick(now + Duration::from_millis(2_999));
+    assert_eq!(plan.health(now).state, State::NeverConnected);
+    plan.tick(now + Duration::from_secs(3));
+    assert_eq!(plan.health(now).state, State::Degraded);
+}
+
+#[test]
+fn a_line_that_begins_anew_is_told_everything() {
+    let mut stage = Stage::new();
+    let (canary, _) = stage.plan.canary(stage.a).unwrap();
+    stage.plan.orders(stage.a);
+    assert_eq!(stage.plan.restart(stage.a).unwrap().host.as_ref(), "a");
+    assert_eq!(stage.missing(), 1);
+    let orders = stage.plan.orders(stage.a);
+    assert_eq!(orders, HashMap::from([(CHANNEL.into(), Order::Want), (canary, Order::Want)]));
+    stage.plan.restart(stage.b);
+    assert_eq!(stage.orders(stage.b), []);
+    stage.plan.apply(&Layout::single(Address::new("other", 1)), 0);
+    stage.plan.confirmed(stage.plan.owner(0).unwrap(), CHANNEL, stage.now);
+    stage.pass(1_000);
+    assert_eq!(stage.plan.restart(stage.a), None);
+}
