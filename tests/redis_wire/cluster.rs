@@ -104,8 +104,8 @@ async fn slots_move_away_and_back_before_anybody_looks() {
     let channels = channels(1_000);
     let pod = pod_with(&cluster, &channels);
     let masters = cluster.masters();
-    for turn in 0..10 {
-        let slot = slot(channels[turn].as_bytes());
+    for channel in &channels[..10] {
+        let slot = slot(channel.as_bytes());
         let from = cluster.owner(slot);
         let to = masters.iter().find(|node| node.port() != from.port()).unwrap();
         cluster.move_slots(from, to, slot..slot + 1);
