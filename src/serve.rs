@@ -106,17 +106,22 @@ fn announce(config: &Config, pod: &Pod) {
 /// How to try a pod in development mode.
 fn invite(config: &Config, pod: &Pod) {
     let addresses = pod.addresses();
-    let mut text = String::from("\n");
+    let mut text = String::from("\n  roomcast, development mode: this machine only, everybody may join\n\n");
     if let Some(plain) = addresses.plain.first() {
-        text.push_str(&format!("  roomcast in development mode: http://localhost:{}\n\n", plain.port()));
-        text.push_str(&format!("  WebSocket   ws://localhost:{}/ws\n", plain.port()));
+        let port = plain.port();
+        if config.page {
+            text.push_str(&format!(
+                "  look        http://localhost:{port}  (in a browser: it joins the room demo:1)\n"
+            ));
+        }
+        text.push_str(&format!("  connect     ws://localhost:{port}/ws\n"));
     }
     if let Some(tls) = addresses.tls.first() {
         text.push_str(&format!("              wss://localhost:{}/ws  (self-signed certificate)\n", tls.port()));
     }
     if let (Some(internal), Some(key)) = (addresses.internal.first(), config.api_keys.first()) {
         text.push_str(&format!(
-            "  publish     curl http://{internal}/api/publish -H 'Authorization: Bearer {}' \\\n                \
+            "\n  publish     curl http://{internal}/api/publish -H 'Authorization: Bearer {}' \\\n                \
              -d '{{\"room\":\"demo:1\",\"topic\":\"greeting\",\"data\":{{\"text\":\"hello\"}}}}'\n",
             if config.api_key_generated { key.reveal() } else { "<your API key>" }
         ));

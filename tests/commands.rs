@@ -10,7 +10,11 @@ use std::{
 };
 
 use harness::{pod, publish};
-use roomcast::{hub::ConnectionFilter, hub::Who, model::Disconnect, pod::Pod};
+use roomcast::{
+    hub::ConnectionFilter,
+    model::{Act, Disconnect, Order, Target},
+    pod::Pod,
+};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
@@ -149,7 +153,8 @@ async fn a_follower_comes_back_with_its_position() {
         let everybody = ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
         let cut = pod.services().links.ask_all(move |worker| {
             for connection in worker.connections_census(&everybody).connections {
-                worker.disconnect(&Who::Connection(connection.id), disconnect);
+                let target = Target::Connection(connection.id.to_string().into());
+                worker.obey(&Order { target, act: Act::Disconnect(disconnect) });
             }
         });
         cut.await.unwrap();

@@ -94,6 +94,7 @@ fn every_server_example_is_what_the_encoder_writes() {
         "presence",
         "published",
         "reconnect",
+        "refresh",
         "stats",
         "subscribed",
         "unsubscribed",
@@ -217,6 +218,7 @@ impl Example<'_> {
                 bytes_out: self.bytes_out.unwrap(),
                 bytes_plain: self.bytes_plain.unwrap(),
             }),
+            "refresh" => Reply::Refresh { expires_at: self.expires_at.unwrap() },
             "reconnect" => Reply::Reconnect { after_ms: self.after_ms.unwrap() },
             "error" => Reply::Error {
                 code: error_code(self.code.as_deref().unwrap()),

@@ -11,8 +11,8 @@ use super::{
     target::Query,
 };
 use crate::{
-    hub::{ConnectionDetail, ConnectionFilter, Services, Who, Worker},
-    model::{Disconnect, Position, Room},
+    hub::{ConnectionDetail, ConnectionFilter, Services},
+    model::{Act, Disconnect, Order, Position, Room, Target},
     session::ConnectionId,
 };
 
@@ -24,6 +24,10 @@ const DEFAULT_CONNECTIONS: usize = 100;
 
 /// The closes that a backend may ask for: one for each thing that a client can do next.
 const CLOSES: [Disconnect; 3] = [Disconnect::Restart, Disconnect::Unauthorized, Disconnect::Disconnected];
+
+/// How long a client may be given to present a newer token, in milliseconds; and how long if nobody says.
+const REFRESH_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+const DEFAULT_REFRESH_MS: u64 = 30_000;
 
 /// A connection in an answer.
 #[derive(Serialize)]
@@ -118,46 +122,47 @@ pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiE
     Ok(ok(&Detail::from(&found)))
 }
 
-/// What is done to connections.
-pub(super) enum Act {
-    Disconnect(Disconnect),
-    Subscribe(Room),
-    Unsubscribe(Room),
+/// The close that a body asks for.
+pub(super) fn disconnect(body: &[u8]) -> Result<Act, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        code: Option<u16>,
+    }
+    let Body { code } = object(body, "the body")?;
+    let Some(code) = code else { return Ok(Act::Disconnect(Disconnect::Disconnected)) };
+    let close = CLOSES.into_iter().find(|close| close.code() == code);
+    let allowed = CLOSES.map(|close| close.code().to_string()).join(", ");
+    close
+        .map(Act::Disconnect)
+        .ok_or_else(|| ApiError::bad_request(format!("`code` must be one of {allowed}, not {code}")))
 }
 
-impl Act {
-    /// The close that a body asks for.
-    pub(super) fn disconnect(body: &[u8]) -> Result<Self, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Body {
-            code: Option<u16>,
-        }
-        let Body { code } = object(body, "the body")?;
-        let Some(code) = code else { return Ok(Self::Disconnect(Disconnect::Disconnected)) };
-        let close = CLOSES.into_iter().find(|close| close.code() == code);
-        let allowed = CLOSES.map(|close| close.code().to_string()).join(", ");
-        close
-            .map(Self::Disconnect)
-            .ok_or_else(|| ApiError::bad_request(format!("`code` must be one of {allowed}, not {code}")))
+/// The time for a newer token that a body asks for.
+pub(super) fn refresh(body: &[u8]) -> Result<Act, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        /// To JSON Schema 1000.0 is a whole number.
+        within_ms: Option<f64>,
     }
+    let Body { within_ms } = object(body, "the body")?;
+    let Some(within_ms) = within_ms else { return Ok(Act::Refresh(DEFAULT_REFRESH_MS)) };
+    let whole = within_ms as u64;
+    if whole as f64 != within_ms || !REFRESH_MS.contains(&whole) {
+        let (least, most) = (REFRESH_MS.start(), REFRESH_MS.end());
+        let message = format!("`within_ms` must be a whole number from {least} to {most}, not {within_ms}");
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(Act::Refresh(whole))
+}
 
-    pub(super) fn subscribe(body: &[u8]) -> Result<Self, ApiError> {
-        room(body).map(Self::Subscribe)
-    }
+pub(super) fn subscribe(body: &[u8]) -> Result<Act, ApiError> {
+    room(body).map(Act::Subscribe)
+}
 
-    pub(super) fn unsubscribe(body: &[u8]) -> Result<Self, ApiError> {
-        room(body).map(Self::Unsubscribe)
-    }
-
-    /// To how many connections of a worker it was done.
-    fn apply(&self, worker: &mut Worker, who: &Who) -> usize {
-        match self {
-            Self::Disconnect(disconnect) => worker.disconnect(who, *disconnect),
-            Self::Subscribe(room) => worker.subscribe_who(who, room),
-            Self::Unsubscribe(room) => worker.unsubscribe_who(who, room),
-        }
-    }
+pub(super) fn unsubscribe(body: &[u8]) -> Result<Act, ApiError> {
+    room(body).map(Act::Unsubscribe)
 }
 
 fn room(body: &[u8]) -> Result<Room, ApiError> {
@@ -179,19 +184,16 @@ struct Affected {
 
 /// Does something to one connection.
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
-    let name = parse(id)?;
-    let (who, act) = (Who::Connection(name), Arc::new(act));
-    let done =
-        services.links.ask_all(move |worker| worker.connection_census(name).is_some().then(|| act.apply(worker, &who)));
-    let connections = done.await?.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
+    let order = Order { target: Target::Connection(id.into()), act };
+    let connections = services.links.obey(order).await?.ok_or_else(|| unknown(id))?;
     Ok(ok(&Affected { connections }))
 }
 
 /// Does something to all connections that a user has on this pod.
 pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Answer, ApiError> {
-    let (who, act) = (Who::User(user.into()), Arc::new(act));
-    let done = services.links.ask_all(move |worker| act.apply(worker, &who)).await?;
-    Ok(ok(&Affected { connections: done.into_iter().sum() }))
+    let order = Order { target: Target::User(user.into()), act };
+    let connections = services.links.obey(order).await?.unwrap_or_default();
+    Ok(ok(&Affected { connections }))
 }
 
 /// A name that no connection can have is that of no connection.

@@ -22,10 +22,12 @@ pub(super) enum Operation {
     DisconnectConnection,
     SubscribeConnection,
     UnsubscribeConnection,
+    RefreshConnection,
     User,
     DisconnectUser,
     SubscribeUser,
     UnsubscribeUser,
+    RefreshUser,
     Stats,
 }
 
@@ -73,7 +75,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 20] = [
+pub(super) static ROUTES: [Route; 22] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -115,6 +117,12 @@ pub(super) static ROUTES: [Route; 20] = [
         Takes::Body,
         &[BadRoom, NotFound, LimitExceeded, RequestTimeout, Unavailable],
     ),
+    post(
+        "/api/connections/{id}/refresh",
+        Operation::RefreshConnection,
+        Takes::OptionalBody,
+        &[NotFound, LimitExceeded, RequestTimeout, Unavailable],
+    ),
     get("/api/users/{user}", Operation::User, &["after", "limit"], &[Unavailable]),
     post(
         "/api/users/{user}/disconnect",
@@ -133,6 +141,12 @@ pub(super) static ROUTES: [Route; 20] = [
         Operation::UnsubscribeUser,
         Takes::Body,
         &[BadRoom, LimitExceeded, RequestTimeout, Unavailable],
+    ),
+    post(
+        "/api/users/{user}/refresh",
+        Operation::RefreshUser,
+        Takes::OptionalBody,
+        &[LimitExceeded, RequestTimeout, Unavailable],
     ),
 ];
 

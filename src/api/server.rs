@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{
     answer::{Answer, ApiCode, ApiError, with_type},
     body,
-    connections::{self, Act, to_connection, to_user},
+    connections::{self, to_connection, to_user},
     document::OPENAPI,
     keys::Keyring,
     ops::{self, Readiness},
@@ -176,12 +176,16 @@ impl Api {
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,
             Operation::Connection => connections::detail(services, &segment).await,
-            Operation::DisconnectConnection => to_connection(services, &segment, Act::disconnect(&body)?).await,
-            Operation::SubscribeConnection => to_connection(services, &segment, Act::subscribe(&body)?).await,
-            Operation::UnsubscribeConnection => to_connection(services, &segment, Act::unsubscribe(&body)?).await,
-            Operation::DisconnectUser => to_user(services, &segment, Act::disconnect(&body)?).await,
-            Operation::SubscribeUser => to_user(services, &segment, Act::subscribe(&body)?).await,
-            Operation::UnsubscribeUser => to_user(services, &segment, Act::unsubscribe(&body)?).await,
+            Operation::DisconnectConnection => to_connection(services, &segment, connections::disconnect(&body)?).await,
+            Operation::SubscribeConnection => to_connection(services, &segment, connections::subscribe(&body)?).await,
+            Operation::UnsubscribeConnection => {
+                to_connection(services, &segment, connections::unsubscribe(&body)?).await
+            }
+            Operation::RefreshConnection => to_connection(services, &segment, connections::refresh(&body)?).await,
+            Operation::RefreshUser => to_user(services, &segment, connections::refresh(&body)?).await,
+            Operation::DisconnectUser => to_user(services, &segment, connections::disconnect(&body)?).await,
+            Operation::SubscribeUser => to_user(services, &segment, connections::subscribe(&body)?).await,
+            Operation::UnsubscribeUser => to_user(services, &segment, connections::unsubscribe(&body)?).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri, header};
+use roomcast_certs::insecure::client_config_accept_any;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -13,11 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest},
 };
 
-use crate::{
-    model::Token,
-    protocol::SUBPROTOCOL,
-    transport::trust::{client_config, credulous_config},
-};
+use crate::{model::Token, protocol::SUBPROTOCOL, transport::trust::client_config};
 
 /// How long connecting may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,8 +51,12 @@ impl Endpoint {
         let tls = match uri.scheme_str() {
             Some("ws") => None,
             Some("wss") => {
-                let config = if insecure { credulous_config() } else { client_config(ca).map(|(config, _)| config) };
-                Some(TlsConnector::from(Arc::new(config.map_err(|error| error.to_string())?)))
+                let config = if insecure {
+                    client_config_accept_any().map_err(|error| error.to_string())?
+                } else {
+                    client_config(ca).map_err(|error| error.to_string())?.0
+                };
+                Some(TlsConnector::from(Arc::new(config)))
             }
             _ => return Err(wrong("its scheme is neither ws nor wss")),
         };

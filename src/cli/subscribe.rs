@@ -72,7 +72,7 @@ Examples:
   roomcast subscribe news --json --count 1 | jq .events[0].data
   roomcast subscribe -i                                         type `help`
 
-The server's pages decide which pages may connect; this program sends no Origin and passes.
+It is no browser and sends no Origin, so that a pod's `origins` do not concern it.
 Exits 0 after --count events or on SIGINT, 1 if the server sends it away, 2 on a wrong command line.";
 
 fn position(text: &str) -> Result<(String, u64), String> {

@@ -5,12 +5,14 @@
 
 use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
+
 use super::{
-    Who, Worker,
+    Key, Worker,
     connection::{Connection, State, Totals},
 };
 use crate::{
-    model::{Disconnect, ErrorCode, Position, Reply, Room, UnixMillis},
+    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis},
     session::ConnectionId,
 };
 
@@ -151,17 +153,13 @@ impl Worker {
                 first.offer(id);
             }
         };
-        let connection = |key: super::Key| self.connections.get(key as usize);
+        let connection = |key: Key| self.connections.get(key as usize);
         match &filter.user {
             Some(user) => {
-                let keys = self.directory.find(&Who::User(Arc::clone(user)));
+                let keys = self.directory.of(user);
                 keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
             }
-            None => self.directory.all().for_each(|(id, key)| {
-                if let Some(connection) = connection(key) {
-                    look_at(id, connection);
-                }
-            }),
+            None => self.connections.iter().for_each(|(_, c)| look_at(c.session.id, c)),
         }
         let connections = first.sorted().into_iter().filter_map(|id| self.connection_census(id)).collect();
         ConnectionsCensus { connections, total }
@@ -170,8 +168,10 @@ impl Worker {
     /// One connection; `None`: it is not on this worker.
     #[must_use]
     pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
-        let key = *self.directory.find(&Who::Connection(id)).first()?;
-        let connection = self.connections.get(key as usize)?;
+        let connection = self.connections.get(self.names_given.place(id) as usize)?;
+        if connection.session.id != id {
+            return None;
+        }
         let room = |s: &super::connection::Subscription| {
             let local = self.rooms.get(s.room as usize)?;
             Some((local.name.clone(), local.position.clone()))
@@ -199,28 +199,29 @@ impl Worker {
         WorkerTotals { connections: self.connections(), rooms, users: self.directory.users() }
     }
 
-    /// Closes connections; how many.
-    pub fn disconnect(&mut self, who: &Who, disconnect: Disconnect) -> usize {
-        let open = self.open(who);
-        for key in &open {
-            self.close(*key, disconnect);
+    /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.
+    pub fn obey(&mut self, order: &Order) -> Option<usize> {
+        let keys = self.meant(&order.target);
+        if keys.is_empty() && matches!(order.target, Target::Connection(_)) {
+            return None;
         }
-        open.len()
-    }
-
-    /// Puts connections into a room, whatever its policy says of who may join; how many were not in it yet.
-    pub fn subscribe_who(&mut self, who: &Who, room: &Room) -> usize {
-        self.open(who).into_iter().filter(|key| self.put_into(*key, room)).count()
-    }
-
-    /// Takes connections out of a room and tells them; how many were in it.
-    pub fn unsubscribe_who(&mut self, who: &Who, room: &Room) -> usize {
-        let Some(&number) = self.names.get(room) else { return 0 };
-        self.open(who).into_iter().filter(|key| self.put_out(*key, number, ErrorCode::Removed)).count()
+        let done = keys.into_iter().filter(|key| match &order.act {
+            Act::Disconnect(disconnect) => {
+                self.close(*key, *disconnect);
+                true
+            }
+            Act::Subscribe(room) => self.put_into(*key, room),
+            Act::Unsubscribe(room) => {
+                let number = self.names.get(room).copied();
+                number.is_some_and(|number| self.put_out(*key, number, ErrorCode::Removed))
+            }
+            Act::Refresh(within_ms) => self.demand_refresh(*key, Duration::from_millis(*within_ms)),
+        });
+        Some(done.count())
     }
 
     /// Takes a connection out of a room and tells it why; whether it was in it.
-    pub(super) fn put_out(&mut self, key: super::Key, number: u32, code: ErrorCode) -> bool {
+    pub(super) fn put_out(&mut self, key: Key, number: u32, code: ErrorCode) -> bool {
         let Some(connection) = self.connections.get_mut(key as usize) else { return false };
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
@@ -230,9 +231,23 @@ impl Worker {
         true
     }
 
-    fn open(&self, who: &Who) -> smallvec::SmallVec<[super::Key; 1]> {
-        let is_open = |key: &super::Key| self.connections.get(*key as usize).is_some_and(|c| c.state == State::Open);
-        self.directory.find(who).into_iter().filter(is_open).collect()
+    /// The open connections that are meant.
+    fn meant(&self, target: &Target) -> SmallVec<[Key; 1]> {
+        let mut keys = match target {
+            Target::Connection(name) => match name.parse() {
+                Ok(name) => SmallVec::from([self.names_given.place(name)]),
+                Err(_) => SmallVec::new(),
+            },
+            Target::User(user) => self.directory.of(user),
+        };
+        keys.retain(|key| {
+            let connection = self.connections.get(*key as usize).filter(|c| c.state == State::Open);
+            connection.is_some_and(|c| match target {
+                Target::Connection(name) => c.session.id.to_string() == **name,
+                Target::User(_) => true,
+            })
+        });
+        keys
     }
 }
 

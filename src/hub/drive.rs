@@ -73,12 +73,13 @@ impl Worker {
     ) -> Drive {
         let mut worker = this.borrow_mut();
         let now_ms = worker.now_ms();
-        let id = worker.new_connection_id();
+        let key = worker.connections.vacant_key() as Key;
+        let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let welcome = session.welcome(&worker.limits);
         let reader = Reader::new(Role::Server, format.window_bits.is_some());
         let connection = Connection::new(socket, reader, format, session, seat, now_ms);
-        let key = worker.connections.insert(connection) as Key;
+        worker.connections.insert(connection);
         worker.watch_connection(key, id);
         worker.services.metrics.connections[format.dialect.index()].increment(1);
         worker.reply(key, &welcome, None);
@@ -99,7 +100,9 @@ impl Worker {
         }
         let connection = self.connections.remove(key as usize);
         self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
-        self.directory.leave(connection.session.id, connection.session.grant.user(), key);
+        if let Some(user) = connection.session.grant.user() {
+            self.directory.leave(user, key);
+        }
         self.services.metrics.disconnected(connection.closed_with);
         self.journal.ended(&connection, self.now_ms());
     }

@@ -50,11 +50,9 @@ impl Unheard {
 }
 
 impl Worker {
-    /// Begins with what a connection's request said of it: enters it into the directory and puts its deadline on the
-    /// wheel.
+    /// Begins with what a connection's request said of it: its user, its deadline, its room.
     pub(super) fn identify(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key as usize) else { return };
-        self.directory.enter(connection.session.id, key);
         let grant = connection.session.grant.clone();
         self.apply(key, &grant);
     }
@@ -153,7 +151,7 @@ impl Worker {
     /// What follows from a grant beside rights: the directory, the deadline, the personal room.
     fn apply(&mut self, key: Key, grant: &Grant) {
         if let Some(user) = grant.user() {
-            self.directory.enter_user(user, key);
+            self.directory.enter(user, key);
         }
         self.schedule_identity(key);
         if let Some(room) = grant.claims().and_then(|claims| claims.personal_room.clone()) {
@@ -179,6 +177,24 @@ impl Worker {
         };
         connection.identity_due = due;
         self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+    }
+
+    /// Has a connection present a newer token within some time; whether it has one that could be replaced.
+    pub(super) fn demand_refresh(&mut self, key: Key, within: Duration) -> bool {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        if connection.session.grant.claims().is_none() {
+            return false;
+        }
+        // An earlier deadline stands.
+        let due = match (connection.identity_due, now_ms + millis(within)) {
+            (0, due) => due,
+            (stands, due) => stands.min(due),
+        };
+        connection.identity_due = due;
+        self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+        self.reply(key, &Reply::Refresh { expires_at: unix_millis() + (due - now_ms) }, None);
+        true
     }
 
     /// A connection's deadline may have come.

@@ -47,7 +47,6 @@ pub use census::{
 };
 pub use collector::Collector;
 pub use connection::{Connection, State, Totals};
-pub use directory::Who;
 pub use drive::Drive;
 pub use frame::{Broadcast, Content, Encoder, Frame};
 pub use links::{Inboxes, Links, ToOwner, ToWorker};

@@ -3,11 +3,12 @@
 //! A question must be short: everybody on that worker waits for it. Always holds: whoever asks gets an answer from every
 //! worker or is told that there is none.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use super::{Links, ToWorker, Worker};
+use crate::model::Order;
 
 /// Something to do on a worker's thread.
 pub struct Question(Box<dyn FnOnce(&mut Worker) + Send>);
@@ -57,6 +58,16 @@ impl Links {
             answers.push(answer?.await.map_err(|_| NoAnswer)?);
         }
         Ok(answers)
+    }
+
+    /// Has all workers do what a backend orders; to how many connections. `None`: the one that is meant is not here.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: some may have done it.
+    pub async fn obey(&self, order: Order) -> Result<Option<usize>, NoAnswer> {
+        let order = Arc::new(order);
+        let done = self.ask_all(move |worker| worker.obey(&order)).await?;
+        Ok(done.into_iter().flatten().reduce(|all, some| all + some))
     }
 
     fn put<T: Send + 'static>(

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::{
     Broadcast, Content, Encoder, Services,
     connection::{Connection, State},
-    directory::Directory,
+    directory::{Directory, Names},
     fan_out::SMALL,
     frame::Range,
     journal::Journal,
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::Config,
     model::{CommandId, Disconnect, Limits, Position, Reply, Room, Since},
-    session::{ConnectionId, SessionLimits},
+    session::SessionLimits,
     transport::{
         socket::Buffers,
         websocket::{Inflater, MessageLimits},
@@ -70,7 +70,7 @@ pub struct Worker {
     pub(super) limits: SessionLimits,
     pub(super) message_limits: MessageLimits,
     pub(super) owed_limit: usize,
-    next_id: u64,
+    pub(super) names_given: Names,
     pub(super) drain: Option<super::timers::DrainRun>,
 }
 
@@ -81,8 +81,6 @@ impl Worker {
         let config = services.config.load_full();
         let encoder =
             Encoder::new(Arc::clone(&services.dialects), config.compression.level, Arc::clone(&services.budget));
-        // Connections are named from a random start, apart for each worker: unique, and not to be guessed.
-        let next_id = getrandom::u64().unwrap_or_else(|_| Instant::now().elapsed().as_nanos() as u64);
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -107,7 +105,7 @@ impl Worker {
                 message_limits: message_limits(&config),
                 owed_limit: config.limits.send_queue,
                 config,
-                next_id,
+                names_given: Names::new(),
                 drain: None,
             })
         })
@@ -135,12 +133,6 @@ impl Worker {
         self.limits = session_limits(&config);
         self.message_limits = message_limits(&config);
         self.owed_limit = config.limits.send_queue;
-    }
-
-    /// A name for a new connection. Multiplying by an odd constant visits every number once, far apart.
-    pub fn new_connection_id(&mut self) -> ConnectionId {
-        self.next_id = self.next_id.wrapping_add(1);
-        ConnectionId(self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// How many connections it has.

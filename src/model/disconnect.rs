@@ -14,7 +14,9 @@ pub enum Reconnect {
 }
 
 /// Why the pod closes a connection: WebSocket and WebTransport close codes (RFC 6455 section 7.4; 4000-4999 are ours).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// As JSON it is its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "u16", try_from = "u16")]
 pub enum Disconnect {
     /// 1000: answer to the client's own close.
     Normal,
@@ -122,5 +124,24 @@ impl Disconnect {
             | Self::Disconnected
             | Self::Flood => Reconnect::Never,
         }
+    }
+}
+
+impl From<Disconnect> for u16 {
+    fn from(disconnect: Disconnect) -> Self {
+        disconnect.code()
+    }
+}
+
+/// A code that is in no row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no close code of this program")]
+pub struct NoDisconnect(u16);
+
+impl TryFrom<u16> for Disconnect {
+    type Error = NoDisconnect;
+
+    fn try_from(code: u16) -> Result<Self, NoDisconnect> {
+        Self::ALL.into_iter().find(|disconnect| disconnect.code() == code).ok_or(NoDisconnect(code))
     }
 }

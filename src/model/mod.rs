@@ -8,6 +8,7 @@ mod command;
 mod disconnect;
 mod event;
 mod field;
+mod order;
 mod policy;
 mod position;
 mod reply;
@@ -19,6 +20,7 @@ pub use command::{Command, CommandError, CommandId, Request, Since, SubscribeTo}
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};
+pub use order::{Act, Order, Target};
 pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};

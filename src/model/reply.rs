@@ -205,6 +205,11 @@ pub enum Reply {
     Pong,
     /// The answer to `stats`.
     Stats(Stats),
+    /// A newer token must come by this time.
+    Refresh {
+        /// When the connection is closed otherwise.
+        expires_at: UnixMillis,
+    },
     /// The pod is going away: come back after this time.
     Reconnect {
         /// Milliseconds to wait.

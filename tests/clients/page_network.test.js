@@ -177,6 +177,7 @@ test('a thousand events a second do not freeze it, and each is counted', async (
   const there = await page.$$eval('#events [role=option]', (all) => all.length);
   assert.ok(there > 50 && there <= 300, `${there} rows`);
   // The newest on top, and what was not drawn is said.
+  await row(page, ({ offset }) => offset === 4_000, 'the last event');
   assert.equal((await rows(page))[0].offset, 4_000);
   assert.match((await page.$$eval('.skipped', (all) => all.map(({ textContent }) => textContent))).join(), /not drawn/);
 });

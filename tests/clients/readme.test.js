@@ -55,6 +55,25 @@ test('the README works as written', async (t) => {
       assert.ok(Date.now() < deadline && pod.exitCode === null, `the pod is not ready; it said:\n${log}`);
       await sleep(50);
     }
+    const publish = async () => JSON.parse((await promisify(execFile)('bash', ['-c', block('publish')])).stdout);
+
+    // The page at the printed address, untouched: the event that curl publishes appears on it.
+    const address = log.match(/http:\/\/localhost:\d+/)?.[0];
+    assert.equal(address, readme.match(/Open <(.*?)>/)[1], `the README names the address that is printed:\n${log}`);
+    const own = await browser.newPage();
+    await own.goto(address);
+    await own.waitForFunction(() => window.roomcast?.client.rooms.get('demo:1')?.position);
+    const { epoch, offset } = await publish();
+    assert.deepEqual([typeof epoch, offset], ['string', 1]);
+    await own.waitForSelector('#events [role=option]:has-text("Hello, room")');
+
+    // A terminal, and a page of one's own.
+    const [program, command] = block('terminal').split(' -- ');
+    assert.equal(program, 'cargo run --release');
+    const terminal = spawn(process.env.TEST_POD, command.split(' '), { stdio: ['ignore', 'pipe', 'ignore'] });
+    let printed = '';
+    terminal.stdout.setEncoding('utf8').on('data', (text) => (printed += text));
+    t.after(() => terminal.kill());
     const page = await browser.newPage();
     const logged = [];
     page.on('console', (line) => logged.push(line.text()));
@@ -68,13 +87,13 @@ test('the README works as written', async (t) => {
       return found();
     };
     await seen('subscribed');
-
-    const { stdout } = await promisify(execFile)('bash', ['-c', block('publish')]);
-    const { epoch, offset } = JSON.parse(stdout);
-    assert.deepEqual([typeof epoch, offset], ['string', 1]);
+    for (let n = 0; n < 100 && !printed.includes('joined at'); n++) await sleep(50);
+    assert.equal((await publish()).offset, 2);
     const event = await seen('events');
     const shown = block('event').replace('"epoch":"…"', `"epoch":"${epoch}"`);
     assert.equal(event.replace(/"time":\d{13}\b/, '"time":…'), shown);
+    for (let n = 0; n < 100 && !printed.includes('#2'); n++) await sleep(50);
+    assert.match(printed, /^demo:1 {2}#2 .* greeting {2}\{"text":"Hello, room"\}$/m);
   } finally {
     await browser.close();
     pages.close();

@@ -1,6 +1,6 @@
 //! A cluster of servers, and the faults that clusters have.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
@@ -120,12 +120,18 @@ impl Cluster {
 
     /// Waits until `replica` is a master, and every running node knows.
     pub fn wait_promoted(&self, replica: &Node) {
+        self.wait_promoted_without(replica, &[]);
+    }
+
+    /// The same, while some nodes are paused and know nothing.
+    pub fn wait_promoted_without(&self, replica: &Node, paused: &[&Node]) {
         let id = replica.call(&["CLUSTER", "MYID"]);
         let says = |node: &Node| {
             let nodes = node.call(&["CLUSTER", "NODES"]);
             nodes.text().lines().any(|line| line.starts_with(id.text()) && line.contains("master"))
         };
-        wait_until("a promotion", || self.running().all(says));
+        let asked = |node: &&Node| paused.iter().all(|paused| paused.port() != node.port());
+        wait_until("a promotion", || self.running().filter(asked).all(says));
     }
 
     /// Moves slots from one master to another, with the keys in them, one slot after the other, while they are in use.
@@ -133,6 +139,12 @@ impl Cluster {
         let (mut source, mut target) = (from.link().unwrap(), to.link().unwrap());
         let id = |link: &mut Link| link.call(&["CLUSTER", "MYID"]).unwrap().ok().text().to_owned();
         let (from_id, to_id) = (id(&mut source), id(&mut target));
+        // Otherwise a slot that comes back at once may be nobody's: its new owner takes too low an epoch, and believes what
+        // the old one said before.
+        wait_until("nodes that know each other's epoch", || {
+            let (here, there) = (epochs(from), epochs(to));
+            [&from_id, &to_id].iter().all(|id| here.get(*id) == there.get(*id))
+        });
         let port = to.port().to_string();
         for slot in slots {
             let slot = &slot.to_string();
@@ -211,6 +223,13 @@ fn owners(node: &Node) -> Vec<(String, String)> {
         .collect();
     owners.sort();
     owners
+}
+
+/// Each node's configuration epoch, as one sees it.
+fn epochs(node: &Node) -> BTreeMap<String, String> {
+    let nodes = node.call(&["CLUSTER", "NODES"]);
+    let words = nodes.text().lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    words.filter(|words| words.len() > 7).map(|words| (words[0].to_owned(), words[6].to_owned())).collect()
 }
 
 fn slots_of(node: &Node) -> Vec<Range<u16>> {

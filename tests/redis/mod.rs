@@ -8,12 +8,14 @@
 mod cluster;
 mod link;
 mod node;
+mod sentinel;
 
 use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, shared};
 pub use link::{Link, Reply};
 pub use node::{Node, Options};
+pub use sentinel::{NAME, Watched};
 
 /// How long anything may take that should happen.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -49,9 +49,11 @@ impl Access {
     /// The first command of a connection.
     pub(super) fn greeting(&self) -> Greeting {
         let mut words = vec!["HELLO".to_owned(), "3".to_owned()];
-        if let Some(password) = &self.password {
+        if self.user.is_some() || self.password.is_some() {
             let user = self.user.as_deref().unwrap_or("default");
-            words.extend(["AUTH".to_owned(), user.to_owned(), password.reveal().to_owned()]);
+            // A user without a password may give any.
+            let password = self.password.as_ref().map_or("", Password::reveal);
+            words.extend(["AUTH".to_owned(), user.to_owned(), password.to_owned()]);
         }
         words.extend(["SETNAME".to_owned(), "roomcast".to_owned()]);
         words

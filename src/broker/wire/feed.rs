@@ -39,8 +39,8 @@ const COUNT: Duration = Duration::from_secs(5);
 const UNANSWERED: Duration = Duration::from_secs(1);
 /// After an error, what is missing is asked for again after this, and each time twice that until something is confirmed.
 const RETRY: Duration = Duration::from_millis(100);
-/// The longest time between retries.
-const MAX_RETRY: Duration = Duration::from_secs(2);
+/// The longest time between retries: what is not answered at all is asked for as often.
+const MAX_RETRY: Duration = UNANSWERED;
 /// After the server took a subscription away.
 const RETAKE: Duration = Duration::from_millis(1);
 
@@ -472,3 +472,6 @@ pub(super) fn refused(error: &[u8]) -> Fault {
         _ => Fault::Hello(text),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub const MAX_FRAME: usize = (8 << 20) + (64 << 10);
 pub const MAX_DEPTH: usize = 8;
 /// The most elements of one list.
 pub const MAX_ELEMENTS: usize = 1 << 20;
+/// After a value of at least so many bytes the buffer is given back.
+const LARGE: usize = 1 << 20;
 /// The most bytes of a line: a length, a number, an error's text.
 const MAX_LINE: usize = 64 << 10;
 
@@ -93,6 +95,9 @@ impl Reader {
         };
         let result = take(value(&self.buffer, &mut 0)?);
         self.buffer.advance(end);
+        if end >= LARGE {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
         (self.at, self.searched) = (0, 0);
         Ok(Some(result))
     }

@@ -128,12 +128,19 @@ impl Line {
     async fn canary(&self, commander: &Commander) {
         loop {
             sleep(CANARY).await;
+            if self.shared.plan().is_deaf(self.node) {
+                self.deaf.notify_one();
+                continue;
+            }
             let Some((channel, sharded)) = self.shared.plan().canary(self.node) else { continue };
             let name = if sharded { "SPUBLISH" } else { "PUBLISH" };
-            let asked = timeout(CANARY, commander.ask(&[name, &channel, "canary"])).await;
-            // Only what Redis took can be missed.
-            if matches!(asked, Ok(Some(Answer::Number(_)))) && self.shared.plan().published(self.node) {
-                self.deaf.notify_one();
+            match timeout(CANARY, commander.ask(&[name, &channel, "canary"])).await {
+                // Only what Redis took can be missed.
+                Ok(Some(Answer::Number(_))) => self.shared.plan().published(self.node),
+                Ok(Some(Answer::Error(error))) if error.starts_with("NOPERM") => {
+                    self.shared.plan().refused(self.node, Fault::Canary(error), now());
+                }
+                _ => {}
             }
             self.shared.changed.notify_one();
         }
@@ -218,7 +225,7 @@ impl Told {
                 match news {
                     News::Up(sharded) => plan.up(*node, sharded, now),
                     News::Moved(slot, owner) => plan.moved(*node, slot, &owner),
-                    News::Refused(fault) => plan.refused(*node, fault),
+                    News::Refused(fault) => plan.refused(*node, fault, now),
                 }
             }
             for (channel, stands) in &self.standing {

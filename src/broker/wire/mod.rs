@@ -106,7 +106,8 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// Who hears. Called from the subscriber's tasks; nothing here may block.
+/// Who hears. Called from the subscriber's tasks, without a lock held; nothing here may block. What is under way when a
+/// channel is unsubscribed may still come.
 pub trait Sink: Send + Sync {
     /// A published message. It may come twice while its channel moves from one node to another.
     fn message(&self, channel: &str, payload: Bytes);
@@ -138,6 +139,9 @@ pub enum Fault {
     /// It forbids what subscribing needs.
     #[error("the server refuses a subscription: {0}")]
     Subscribe(String),
+    /// It forbids what proves that subscriptions work.
+    #[error("the server refuses the canary: {0}")]
+    Canary(String),
     /// It closed the connection.
     #[error("the server closed the connection")]
     Ended,

@@ -22,8 +22,14 @@ use super::{
 
 /// How long the old subscription stays when the new one stands: what is under way comes in.
 const LINGER: Duration = Duration::from_secs(1);
-/// The canary is asked for so many times without an echo, and then its node is deaf: with a publish each 2 s, 6 s.
-const UNHEARD: u32 = 3;
+/// So many canaries had time enough and were not heard: the node is deaf. With one each 2 s it is 6 s since the last echo.
+const UNHEARD: u32 = 2;
+
+/// What is refused is asked for again more often than this: after it, it is over.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// From the first node that is up: who is missing then is a fault, and not a start that still goes on.
+const START: Duration = Duration::from_secs(3);
 
 /// A node, for as long as it owns something; an address that owns again later is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +61,8 @@ struct Node {
     connected: bool,
     sharded: bool,
     fault: Option<Fault>,
+    /// What it refused, and when.
+    refused: Option<(Fault, Instant)>,
     canary: Option<Arc<str>>,
     echo: Option<Instant>,
     unheard: u32,
@@ -81,6 +89,7 @@ pub(super) struct Plan {
     hint: u64,
     /// What stands for nodes as long as none is known: where it was tried, and why in vain.
     strangers: Vec<(Address, Fault)>,
+    first_up: Option<Instant>,
     was_up: bool,
     sharded: Option<bool>,
     next_node: u32,
@@ -100,6 +109,7 @@ impl Plan {
             hints: HashMap::new(),
             hint: 0,
             strangers: Vec::new(),
+            first_up: None,
             was_up: false,
             sharded: None,
             next_node: 0,
@@ -202,9 +212,24 @@ impl Plan {
                 self.lingering.push(Lingering { channel, node });
             }
         }
+        self.was_up |= self.first_up.is_some_and(|first| now >= first + START);
         let mut changes = Changes::default();
         self.release(&mut changes);
         changes
+    }
+
+    /// A node's line begins anew and knows nothing: it is told everything again. `None`: it is not needed any more.
+    pub(super) fn restart(&mut self, id: NodeId) -> Option<Address> {
+        let node = self.nodes.get_mut(&id)?;
+        (node.connected, node.echo) = (false, None);
+        node.orders = node.canary.iter().map(|canary| (Arc::clone(canary), Order::Want)).collect();
+        let address = node.address.clone();
+        let owners = &self.owners;
+        for (channel, want) in self.wanted.iter_mut().filter(|(_, want)| owners[usize::from(want.slot)] == Some(id)) {
+            self.confirmed -= usize::from(want.confirmed.take().is_some());
+            node.orders.insert(Arc::clone(channel), Order::Want);
+        }
+        Some(address)
     }
 
     /// Orders again what is missing: harmless where it is under way, and mends whatever went wrong.
@@ -223,11 +248,6 @@ impl Plan {
 
     /// A node confirmed a channel.
     pub(super) fn confirmed(&mut self, node: NodeId, channel: &str, now: Instant) {
-        if let Some(state) = self.nodes.get_mut(&node)
-            && matches!(state.fault, Some(Fault::Subscribe(_)))
-        {
-            state.fault = None;
-        }
         let owners = &self.owners;
         if let Some(want) = self.wanted.get_mut(channel)
             && owners[usize::from(want.slot)] == Some(node)
@@ -251,6 +271,7 @@ impl Plan {
     /// A node lets us in.
     pub(super) fn up(&mut self, node: NodeId, sharded: bool, now: Instant) {
         self.sharded = Some(sharded);
+        self.first_up.get_or_insert(now);
         if let Some(node) = self.nodes.get_mut(&node) {
             (node.connected, node.sharded, node.fault) = (true, sharded, None);
             (node.echo, node.unheard) = (Some(now), 0);
@@ -265,10 +286,10 @@ impl Plan {
         }
     }
 
-    /// A node refuses something, and stays.
-    pub(super) fn refused(&mut self, node: NodeId, fault: Fault) {
+    /// A node refuses something, and stays connected.
+    pub(super) fn refused(&mut self, node: NodeId, fault: Fault, now: Instant) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.fault = Some(fault);
+            node.refused = Some((fault, now));
         }
     }
 
@@ -283,11 +304,16 @@ impl Plan {
         Some((node.canary.clone()?, node.sharded))
     }
 
-    /// The canary of a node was published. Whether the node is deaf.
-    pub(super) fn published(&mut self, node: NodeId) -> bool {
-        let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) else { return false };
-        node.unheard += 1;
-        node.unheard > UNHEARD
+    /// The canary of a node was published.
+    pub(super) fn published(&mut self, node: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) {
+            node.unheard += 1;
+        }
+    }
+
+    /// Whether what was published did not come back.
+    pub(super) fn is_deaf(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.connected && node.unheard >= UNHEARD)
     }
 
     /// The canary of a node came back.
@@ -308,7 +334,10 @@ impl Plan {
             .map(|node| NodeHealth {
                 address: node.address.clone(),
                 connected: node.connected,
-                fault: node.fault.clone(),
+                fault: node.fault.clone().or_else(|| {
+                    let refused = node.refused.as_ref().filter(|(_, at)| now < *at + REFUSED);
+                    refused.map(|(fault, _)| fault.clone())
+                }),
                 canary_age: node.echo.map(|echo| now.saturating_duration_since(echo)),
             })
             .collect();
@@ -360,6 +389,7 @@ impl Plan {
             connected: false,
             sharded: true,
             fault: None,
+            refused: None,
             canary: None,
             echo: None,
             unheard: 0,
@@ -424,3 +454,6 @@ impl Plan {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

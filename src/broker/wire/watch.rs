@@ -9,7 +9,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -73,15 +73,17 @@ impl Watch {
     pub(super) async fn run(mut self) {
         let mut next_look = Instant::now();
         let mut looked = Instant::now();
-        let mut ticks = 0;
+        let mut next_tick = Instant::now();
+        let mut ticks: u32 = 0;
         let shared = Arc::clone(&self.shared);
         loop {
             tokio::select! {
                 () = sleep_until(next_look) => {}
                 () = shared.refresh.notified() => sleep_until(looked + LEAST).await,
-                () = sleep(TICK) => {
-                    ticks += 1;
-                    self.tick(ticks % RECONCILE == 0);
+                () = sleep_until(next_tick) => {
+                    next_tick = Instant::now() + TICK;
+                    ticks = ticks.wrapping_add(1);
+                    self.tick(ticks.is_multiple_of(RECONCILE));
                     continue;
                 }
             }
@@ -100,8 +102,22 @@ impl Watch {
             plan.tick(Instant::now().into_std())
         };
         self.follow(changes);
+        self.restart_lines();
         self.shared.changed.notify_one();
+    }
+
+    /// A line has no end of its own: one that ended panicked, and its channels must not stay deaf for that.
+    fn restart_lines(&mut self) {
         while self.tasks.try_join_next().is_some() {}
+        let ended: Vec<NodeId> = self.lines.iter().filter(|(_, line)| line.is_finished()).map(|(id, _)| *id).collect();
+        for node in ended {
+            self.lines.remove(&node);
+            let address = self.shared.plan().restart(node);
+            if let Some(address) = address {
+                tracing::error!(node = %address, "the subscriptions of a node panicked; they begin anew");
+                self.start(node, address);
+            }
+        }
     }
 
     /// Asks who owns what, and follows the answer.
@@ -142,10 +158,14 @@ impl Watch {
             }
         }
         for (node, address) in changes.added {
-            let commander = self.commander(&address);
-            let line = line::run(Arc::clone(&self.shared), node, address, commander);
-            self.lines.insert(node, self.tasks.spawn(line));
+            self.start(node, address);
         }
+    }
+
+    fn start(&mut self, node: NodeId, address: Address) {
+        let commander = self.commander(&address);
+        let line = line::run(Arc::clone(&self.shared), node, address, commander);
+        self.lines.insert(node, self.tasks.spawn(line));
     }
 
     fn commander(&mut self, address: &Address) -> Commander {

@@ -1,7 +1,12 @@
 //! Subscriptions against real servers, and against everything that servers do to subscriptions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod cluster;
+mod entry;
+#[path = "../redis/mod.rs"]
 mod redis;
+mod standalone;
+mod traffic;
 
 use std::{
     collections::HashMap,
@@ -10,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cluster, Reply, Standalone, shared, wait_until};
+use redis::{Cluster, Reply};
 use roomcast::{
     broker::wire::{Endpoints, Health, Kind, Sink, State, Subscriber},
     metrics::RedisMetrics,
@@ -65,6 +70,11 @@ impl Drop for Pod {
 
 fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
     Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: "test:".to_owned() }
+}
+
+/// Where nobody listens.
+fn nobody() -> (String, u16) {
+    ("127.0.0.1".to_owned(), 9)
 }
 
 impl Pod {
@@ -129,44 +139,4 @@ fn publish_all(cluster: &Cluster, channels: &[String], payload: &str) {
             assert!(matches!(reply, Reply::Number(_)), "{reply:?}");
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_alone() {
-    let server = Standalone::start();
-    let pod = Pod::start(endpoints(vec![server.address()], Kind::Standalone));
-    let channels = channels(10_000);
-    println!("10,000 channels of a server alone confirmed in {:?}", pod.join(&channels));
-    assert_eq!(pod.health().sharded, Some(true));
-    server.call(&["SPUBLISH", &channels[7], "hello"]);
-    wait_until("a message", || pod.heard.has(&channels[7], "hello"));
-
-    pod.subscriber.unsubscribe(&channels[7]);
-    pod.subscriber.unsubscribe(&channels[8]);
-    pod.subscriber.subscribe(&channels[8]);
-    let receivers = |channel: &String| server.call(&["SPUBLISH", channel, "again"]).number();
-    wait_until("an end of the subscription", || receivers(&channels[7]) == 0);
-    wait_until("a subscription again", || receivers(&channels[8]) == 1);
-
-    let began = Instant::now();
-    server.kill();
-    wait_until("the loss is seen", || pod.health().unconfirmed == 9_999);
-    assert_eq!(pod.health().state, State::Degraded);
-    server.restart();
-    server.wait_ready();
-    let ready = Instant::now();
-    pod.wait_whole();
-    println!("a restart: back {:?} after the server, {:?} after the kill", ready.elapsed(), began.elapsed());
-    assert_eq!(receivers(&channels[9]), 1);
-    wait_until("each confirmed again", || pod.heard.times_confirmed(&channels[9]) == 2);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster() {
-    let cluster = shared().await;
-    let pod = Pod::of(&cluster);
-    let channels = channels(1_000);
-    println!("1,000 channels of a cluster confirmed in {:?}", pod.join(&channels));
-    assert_eq!(pod.health().nodes.len(), 3);
-    assert_eq!(deaf(&pod, &cluster, &channels, "a"), [] as [&String; 0]);
 }

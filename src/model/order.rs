@@ -1,0 +1,71 @@
+//! What a backend tells pods to do to connections: carried between the pods of a fleet as JSON.
+
+use super::{Disconnect, Room};
+
+/// Whom an order is about.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// One connection, by its name.
+    Connection(Box<str>),
+    /// All connections of a user.
+    User(Box<str>),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Close, with this code of the table of closes.
+    Disconnect(Disconnect),
+    /// Put into a room, whatever its policy says of who may join.
+    Subscribe(Room),
+    /// Take out of a room.
+    Unsubscribe(Room),
+    /// Have a newer token presented within so many milliseconds, or close.
+    Refresh(u64),
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Order {
+    /// Whom it is about.
+    pub target: Target,
+    /// What is to be done.
+    pub act: Act,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_travel_as_json() {
+        let room = || Room::parse("chat:1").unwrap();
+        for (order, json) in [
+            (
+                Order { target: Target::User("ann".into()), act: Act::Disconnect(Disconnect::Disconnected) },
+                r#"{"target":{"user":"ann"},"act":{"disconnect":4003}}"#,
+            ),
+            (
+                Order { target: Target::Connection("5f2c9b1e77d0a346".into()), act: Act::Unsubscribe(room()) },
+                r#"{"target":{"connection":"5f2c9b1e77d0a346"},"act":{"unsubscribe":"chat:1"}}"#,
+            ),
+            (
+                Order { target: Target::User("ann".into()), act: Act::Refresh(30_000) },
+                r#"{"target":{"user":"ann"},"act":{"refresh":30000}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&order).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Order>(json).unwrap(), order);
+        }
+        for bad in [
+            r#"{"target":{"user":"ann"},"act":{"disconnect":1}}"#,
+            r#"{"target":{"user":"ann"},"act":{"subscribe":"a b"}}"#,
+            r#"{"target":{"everybody":1},"act":{"refresh":1}}"#,
+        ] {
+            assert!(serde_json::from_str::<Order>(bad).is_err(), "{bad}");
+        }
+    }
+}

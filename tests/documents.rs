@@ -1,0 +1,162 @@
+//! Every command in the documents for operators, run as it stands there; and every configuration that they show.
+//! (README.md and docs/API.md are run by tests/clients, beside a browser.)
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::SystemTime,
+};
+
+const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
+const CERTIFICATES: &str = include_str!("../certs/README.md");
+
+/// The text below a heading, up to the next one.
+fn section(document: &'static str, heading: &str) -> &'static str {
+    let section = document.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n")));
+    section.unwrap_or_else(|| panic!("the section {heading} is no longer there"))
+}
+
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let start = format!("\n```{language}\n");
+    text.split(&start).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// The commands of the `console` blocks, without their prompts.
+fn commands(text: &str) -> Vec<String> {
+    let command = |line: &str| line.strip_prefix("$ ").unwrap_or_else(|| panic!("not a command: {line}")).to_owned();
+    blocks(text, "console").iter().flat_map(|block| block.lines()).map(command).collect()
+}
+
+/// A shell that finds roomcast, and nothing of whoever runs the tests. Pods listen on free ports.
+fn shell(script: &str, dir: &Path) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_roomcast")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    command.args(["-euo", "pipefail", "-c", script]).current_dir(dir).env_clear();
+    command.env("PATH", path).env("HOME", dir).env("KEY", "secret");
+    for listener in ["LISTEN", "PLAIN_LISTEN", "INTERNAL_LISTEN"] {
+        command.env(format!("ROOMCAST_{listener}"), "127.0.0.1:0");
+    }
+    command
+}
+
+fn run(script: &str, dir: &Path) -> Output {
+    shell(script, dir).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+/// A pod that has started.
+struct Pod {
+    child: Child,
+    started: serde_json::Value,
+}
+
+impl Pod {
+    fn start(command: &str, dir: &Path) -> Self {
+        let mut child = shell(&format!("exec {command}"), dir)
+            .env("ROOMCAST_LOG", "json")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut log = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if parsed["message"] == "started" {
+                return Self { child, started: parsed };
+            }
+            log.push(line);
+        }
+        let status = child.wait().unwrap();
+        panic!("{command}: not started, {status}: {log:#?}");
+    }
+
+    fn port(&self, listener: &str) -> String {
+        self.started[listener].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn certificate(dir: &Path) {
+    let (_, pem) = roomcast_certs::make(SystemTime::now()).unwrap();
+    fs::write(dir.join("tls.crt"), &pem.certificate).unwrap();
+    fs::write(dir.join("tls.key"), &pem.key).unwrap();
+}
+
+#[test]
+fn the_commands_about_starting_work() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path());
+    let commands = commands(section(OPERATIONS, "Starting"));
+    assert!(commands.len() >= 3, "the commands are no longer where they were: {commands:?}");
+    for command in commands {
+        if command.starts_with("roomcast serve") {
+            assert_eq!(Pod::start(&command, dir.path()).started["development"], false);
+        } else {
+            let output = run(&command, dir.path());
+            assert!(output.status.success(), "{command}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn the_commands_about_certificates_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = Pod::start("roomcast serve", dir.path());
+    let scripts = blocks(CERTIFICATES, "sh");
+    assert!(scripts.len() >= 2, "the commands are no longer where they were: {scripts:?}");
+    for script in scripts {
+        // A pod goes on until it is told to end, and there are other pods on this machine.
+        let (serve, rest): (Vec<_>, Vec<_>) = script.lines().partition(|line| line.starts_with("roomcast serve"));
+        let rest = rest.join("\n").replace("8443", &pod.port("tls"));
+        let rest = rest.replace("$(pidof roomcast)", &pod.child.id().to_string());
+        let output = run(&rest, dir.path());
+        assert!(output.status.success(), "{rest}: {}", said(&output));
+        for line in serve {
+            if !dir.path().join("tls.crt").exists() {
+                certificate(dir.path());
+            }
+            Pod::start(&line.replace('…', "--anonymous"), dir.path());
+        }
+    }
+}
+
+#[test]
+fn the_commands_about_tokens_work() {
+    let commands = commands(section(OPERATIONS, "Tokens"));
+    assert!(commands.len() >= 8, "the commands are no longer where they were: {commands:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(&commands.join("\n"), dir.path());
+    let out = said(&output);
+    assert!(output.status.success(), "{out}");
+    assert_eq!(out.matches("The token is good.").count(), 2, "{out}");
+    assert!(out.contains("chat:*: join, publish") && out.contains("The configuration is good."), "{out}");
+}
+
+#[test]
+fn every_configuration_is_a_good_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("roomcast.toml");
+    let shown = blocks(OPERATIONS, "toml");
+    assert!(!shown.is_empty());
+    for text in shown {
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        let output = command.args(["check-config", "--config"]).arg(&file).env_clear().output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && !out.contains("Warning"), "{out}{err}");
+    }
+}
