@@ -22,7 +22,7 @@ use roomcast::{
     },
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Room, Since},
+    model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
 };
 use serde_json::value::RawValue;
 
@@ -583,4 +583,58 @@ async fn a_durable_publish_waits_for_a_replica() {
         }
     };
     assert_eq!((position.offset, pod.since(&room, &first).await.end), (101, 101));
+}
+
+/// A user with the rules of the guide can do all that a pod does, on a server alone and in a cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_acl_of_the_guide_is_enough() {
+    let guide = include_str!("../docs/OPERATIONS.md");
+    let rules = guide.lines().find(|line| line.starts_with("~roomcast:")).unwrap();
+    let mut user = vec!["ACL", "SETUSER", "pod", "reset", "on", ">s3cret"];
+    user.extend(rules.split(' '));
+    let server = tokio::task::block_in_place(Standalone::start);
+    let cluster = tokio::task::block_in_place(|| Cluster::start(3, 1));
+    tokio::task::block_in_place(|| {
+        server.call(&user);
+        cluster.nodes().iter().for_each(|node| drop(node.call(&user)));
+    });
+    let policy = Policy {
+        presence: PresenceMode::Events,
+        retain: Retain::Topic,
+        retain_max: 2,
+        retain_remove_topics: vec!["gone".into()],
+        history_size: 4,
+        history_bytes: 2_000,
+        durability: Durability::Log,
+        ..Policy::default()
+    };
+    for (settings, durability) in [(alone(&server), Durability::Log), (clustered(&cluster), Durability::Replica)] {
+        let mut settings = Settings { compare_every: Duration::from_secs(1), ..settings };
+        settings.endpoints.prefix = "roomcast".into();
+        settings.endpoints.user = Some("pod".into());
+        settings.endpoints.password = Some(Password::new("s3cret"));
+        let pod = Pod::new(settings, Policy { durability, ..policy.clone() });
+        pod.well().await;
+        let room = room("a");
+        pod.subscribed(&room).await;
+        let mut last = pod.insist(&room, "first").await;
+        for n in 0..40 {
+            last = pod.publish(&room, ["x", "y", "z", "gone"][n % 4]).await.unwrap();
+        }
+        pod.reaches(&room, &last).await;
+        let everything = HistoryQuery { since: None, until: None, max_events: 100, max_bytes: usize::MAX };
+        assert_eq!(pod.broker.history(&room, everything).await.unwrap().events.len(), 4);
+        assert_eq!(pod.since(&room, &last).await.end, 41);
+        assert_eq!(pod.broker.retained(&room).await.unwrap().events.len(), 2);
+        let ann = Member { connection: "c".into(), user: Some("ann".into()) };
+        for total in [1, 0] {
+            if total == 1 {
+                pod.broker.join(&room, &ann)
+            } else {
+                pod.broker.leave(&room, &ann)
+            }
+            until("it is told", || pod.ear.of(&room).presence.len() == 2 - total).await;
+            assert_eq!(pod.broker.list(&room, 10).await.unwrap().total, total);
+        }
+    }
 }
