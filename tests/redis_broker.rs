@@ -22,7 +22,7 @@ use roomcast::{
     },
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Member, Payload, Policy, Position, PresenceMode, Publication, Room, Since},
+    model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Room, Since},
 };
 use serde_json::value::RawValue;
 
@@ -544,4 +544,43 @@ async fn passwords_are_used_and_a_wrong_one_is_no_outage_for_others() {
     assert!(matches!(refused, Err(BrokerError::Unavailable(_))), "{refused:?}");
     assert_eq!(stranger.broker.condition(), Condition::Starting);
     assert!(!format!("{:?} {:?}", stranger.broker, pod.broker).contains("s3cret"));
+}
+
+/// A durable publish is answered when a replica has it, and never before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_publish_waits_for_a_replica() {
+    let cluster = tokio::task::block_in_place(|| Cluster::start(3, 1));
+    let timeouts =
+        Timeouts { attempt: Duration::from_millis(500), command: Duration::from_millis(1_200), ..Timeouts::default() };
+    let policy = Policy { durability: Durability::Replica, ..Policy::default() };
+    let pod = Pod::new(Settings { timeouts, ..clustered(&cluster) }, policy);
+    pod.well().await;
+    let master = cluster.masters()[0];
+    let room = room_of(&cluster, master);
+    let first = pod.insist(&room, "1").await;
+    let began = Instant::now();
+    for n in 2..=100 {
+        assert_eq!(pod.publish(&room, "t").await.unwrap().offset, n);
+    }
+    println!("a durable publish takes {:?}", began.elapsed() / 99);
+    let refused = pod
+        .broker
+        .publish(&room, Publication { payload: Payload::Binary(vec![0; 2 << 20].into()), ..publication("t") });
+    assert!(matches!(refused.await, Err(BrokerError::TooLarge { .. })));
+    let replica = cluster.replica_of(master);
+    tokio::task::block_in_place(|| replica.pause());
+    let keyed = Publication { idempotency_key: Some("k".into()), ..publication("late") };
+    assert_eq!(pod.broker.publish(&room, keyed.clone()).await, Err(BrokerError::Unknown));
+    // It is in the log, and yet not told to be: its repetition waits as well.
+    assert_eq!(pod.since(&room, &first).await.end, 101);
+    assert_eq!(pod.broker.publish(&room, keyed.clone()).await, Err(BrokerError::Unknown));
+    tokio::task::block_in_place(|| replica.resume());
+    let began = Instant::now();
+    let position = loop {
+        match pod.broker.publish(&room, keyed.clone()).await {
+            Ok(position) => break position,
+            Err(_) => assert!(began.elapsed() < Duration::from_secs(15)),
+        }
+    };
+    assert_eq!((position.offset, pod.since(&room, &first).await.end), (101, 101));
 }

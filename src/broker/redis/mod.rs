@@ -65,7 +65,7 @@ use super::{
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
+    model::{Durability, Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
 };
 use crowds::Crowds;
 use partition::{Kind, Names};
@@ -73,8 +73,8 @@ pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use reply::{Fields, Unexpected, bytes_of, text_of};
 use rooms::Rooms;
-use shards::Shards;
 pub use shards::Timeouts;
+use shards::{Shards, Wait};
 
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
@@ -415,7 +415,11 @@ impl Shared {
             let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
             args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
-        let frame = self.shards.call(Partition::of(room), &script::PUBLISH, keys, args).await?;
+        let wait = match policy.durability {
+            Durability::Log => Wait::Master,
+            Durability::Replica => Wait::Replica,
+        };
+        let frame = self.shards.call_and_wait(Partition::of(room), &script::PUBLISH, keys, args, wait).await?;
         let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
         let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
         Ok(Position::new(epoch, offset))
