@@ -33,6 +33,7 @@
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod control;
 mod crowds;
 pub mod entry;
 mod partition;
@@ -59,7 +60,7 @@ use fred::types::Value;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Obey, Presence,
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
@@ -142,6 +143,8 @@ struct Shared {
     leases: Leases,
     metrics: Arc<RedisCommands>,
     subscriber: OnceLock<Arc<Subscriber>>,
+    /// Who carries out orders of other pods.
+    obey: OnceLock<Arc<dyn Obey>>,
     runtime: Handle,
     /// Numbers our publishes without a key.
     attempts: AtomicU64,
@@ -192,6 +195,7 @@ impl Redis {
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
+            obey: OnceLock::new(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
@@ -239,7 +243,13 @@ struct Ear(std::sync::Weak<Shared>);
 
 impl Sink for Ear {
     fn message(&self, channel: &str, payload: Bytes) {
-        let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) else { return };
+        let Some(shared) = self.0.upgrade() else { return };
+        let Some(room) = Names::room_on(channel) else {
+            if channel == shared.names.control() {
+                shared.ordered(&payload);
+            }
+            return;
+        };
         match entry::message(&payload) {
             Ok(message) => shared.rooms.message(room, message),
             Err(error) => {
@@ -276,6 +286,7 @@ impl Shared {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
         let subscriber = Arc::new(Subscriber::new(self.find().await, Arc::new(Ear(Arc::downgrade(self))), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
+        subscriber.subscribe(&self.names.control());
         for room in self.rooms.all() {
             subscriber.subscribe(&self.names.of(&room, Kind::Channel));
         }
