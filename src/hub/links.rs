@@ -43,6 +43,8 @@ pub enum ToWorker {
     Broadcast(Room, std::sync::Arc<Broadcast>),
     /// The room stands here: a worker that stands before it has lost broadcasts.
     Tip(Room, Position),
+    /// The room's log goes on under another epoch, and lost nothing: one position has two names.
+    Renamed(Room, Position, Position),
     /// The pod goes away: each client is told a moment in this window, and closed then.
     Drain(Duration),
     /// Something to do on its thread.

@@ -281,14 +281,9 @@ impl Owner {
             self.flush_room(room);
             self.gap(room, &history, now);
         }
+        self.rename(room, Position::new(history.epoch.clone(), history.after));
         for event in history.events {
             self.append(room, history.epoch.clone(), event, now);
-        }
-        // The log may go on under another epoch without a new event: the next one is not to be asked for.
-        if let Some(received) = self.rooms.get_mut(room).and_then(|owned| owned.received.as_mut())
-            && history.offset == received.offset
-        {
-            received.epoch = history.epoch.clone();
         }
         for (index, (epoch, event, arrived)) in ahead.into_iter().enumerate() {
             // Of another life than the log's, and not on its way to it: a master's that no longer is one.
@@ -300,6 +295,24 @@ impl Owner {
             && std::mem::take(&mut owned.ahead_lost)
         {
             ask_for_missing(&self.services, room, owned);
+        }
+    }
+
+    /// The log goes on under another epoch, and lost nothing of what came: the same position under its new name, so that
+    /// neither workers nor those who come back take the room for another one.
+    fn rename(&mut self, room: &Room, position: Position) {
+        let Some(owned) = self.rooms.get_mut(room) else { return };
+        let Some(received) = &mut owned.received else { return };
+        if received.offset != position.offset || received.epoch == position.epoch {
+            return;
+        }
+        let before = std::mem::replace(received, position.clone());
+        let Some(batcher) = owned.batcher.as_mut().filter(|batcher| *batcher.position() == before) else { return };
+        batcher.reset(position.clone());
+        for (worker, _) in owned.workers.iter().enumerate().filter(|(_, has)| **has) {
+            // One whose queue is full asks the log when the next batch comes under the new name.
+            let renamed = ToWorker::Renamed(room.clone(), before.clone(), position.clone());
+            let _ = self.services.links.tell_worker(worker, renamed);
         }
     }
 

@@ -172,11 +172,21 @@ impl Worker {
         self.next_in_backlog(number);
     }
 
+    /// The room's log goes on under another epoch. Where broadcasts are under way, the first under the new name asks the log.
+    pub fn renamed(&mut self, room: &Room, before: &Position, now: Position) {
+        let Some(&number) = self.names.get(room) else { return };
+        let local = &mut self.rooms[number as usize];
+        if local.run.is_none() && local.backlog.is_empty() && !local.healing && local.position.as_ref() == Some(before)
+        {
+            local.position = Some(now);
+        }
+    }
+
     /// Starts a fan-out, or fills the hole before it first.
     fn begin(&mut self, number: u32, broadcast: Arc<Broadcast>) {
         let local = &mut self.rooms[number as usize];
         if let (Content::Events(batch), Some(position)) = (&broadcast.content, &local.position)
-            && batch.after != position.offset
+            && (batch.after != position.offset || batch.epoch != position.epoch)
         {
             if batch.epoch == position.epoch && batch.offset <= position.offset {
                 self.next_in_backlog(number);
@@ -260,6 +270,8 @@ impl Worker {
             local.healing = false;
             match missed {
                 Ok(Missed::All(broadcasts)) => {
+                    // The log knows the position as one of its own.
+                    local.position = Some(Position::new(until.epoch, since.offset));
                     for broadcast in broadcasts.into_iter().rev() {
                         local.backlog.push_front(broadcast);
                     }

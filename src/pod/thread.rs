@@ -102,6 +102,7 @@ fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
             ToWorker::Broadcast(room, broadcast) => worker.broadcast(&room, broadcast),
             ToWorker::Joined(room, position) => worker.joined(&room, position),
             ToWorker::Tip(room, position) => worker.tip(&room, position),
+            ToWorker::Renamed(room, before, now) => worker.renamed(&room, &before, now),
             ToWorker::Drain(window) => worker.begin_drain(window),
             ToWorker::Ask(question) => question.put(worker),
         }
