@@ -8,7 +8,7 @@ use super::{
     section::describe,
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Text, Time, quoted},
 };
-use crate::model::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, Room, SlowReceiver};
+use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
 /// The policies in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -169,4 +169,7 @@ describe!(Policy in "default_policy",
     ]), live;
     /// What is promised: every event or an explicit gap, or the latest in order.
     delivery = Choice(&[("every", Delivery::Every), ("latest", Delivery::Latest)]), live;
+    /// Where an event must be before its publish is answered: in the log, or on a replica of the Redis master too. A replica
+    /// that does not confirm in time makes the outcome unknown (504). The embedded broker has no replicas.
+    durability = Choice(&[("log", Durability::Log), ("replica", Durability::Replica)]), live;
 });

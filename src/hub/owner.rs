@@ -55,6 +55,8 @@ pub(super) struct Owned {
     received: Option<Position>,
     /// Events that came while a hole before them is filled. Full: dropped, and asked for when the hole is filled.
     ahead: Option<VecDeque<(Epoch, Arc<Event>, Instant)>>,
+    /// How many of `ahead` were there when the log was asked: those that it does not have by then, it never will.
+    asked_with: usize,
     /// Whether `ahead` was full.
     ahead_lost: bool,
     joined: Vec<Member>,
@@ -133,6 +135,7 @@ impl Owner {
                 batcher: None,
                 received: None,
                 ahead: None,
+                asked_with: 0,
                 ahead_lost: false,
                 joined: Vec::new(),
                 left: Vec::new(),
@@ -213,6 +216,7 @@ impl Owner {
             return;
         }
         owned.ahead = Some(VecDeque::from([(epoch, event, arrived)]));
+        owned.asked_with = 1;
         ask(&self.services, room, owned);
     }
 
@@ -271,6 +275,7 @@ impl Owner {
     fn healed(&mut self, room: &Room, history: History) {
         let Some(owned) = self.rooms.get_mut(room) else { return };
         let ahead = owned.ahead.take().unwrap_or_default();
+        let asked_with = std::mem::take(&mut owned.asked_with);
         let now = Instant::now();
         if !history.complete {
             self.flush_room(room);
@@ -279,8 +284,11 @@ impl Owner {
         for event in history.events {
             self.append(room, history.epoch.clone(), event, now);
         }
-        for (epoch, event, arrived) in ahead {
-            self.event(room, epoch, event, arrived);
+        for (index, (epoch, event, arrived)) in ahead.into_iter().enumerate() {
+            // Of another life than the log's, and not on its way to it: a master's that no longer is one.
+            if index >= asked_with || epoch == history.epoch {
+                self.event(room, epoch, event, arrived);
+            }
         }
         if let Some(owned) = self.rooms.get_mut(room)
             && std::mem::take(&mut owned.ahead_lost)

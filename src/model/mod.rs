@@ -21,7 +21,7 @@ pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};
 pub use order::{Act, Order, Target};
-pub use policy::{Access, Conflate, Delivery, Policy, PresenceMode, Retain, SlowReceiver};
+pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};
 pub use room::{Room, RoomNameError};

@@ -85,6 +85,18 @@ pub enum Delivery {
     Latest,
 }
 
+/// Where an event must be before its publish is answered with success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// In the log. A Redis master that dies at that moment may take it along; subscribers are told.
+    #[default]
+    Log,
+    /// On a replica of the Redis master as well; until it is, the outcome is unknown. The embedded broker has none, and
+    /// takes it for [`Durability::Log`].
+    Replica,
+}
+
 /// How a room behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -124,6 +136,8 @@ pub struct Policy {
     pub slow: SlowReceiver,
     /// What is promised.
     pub delivery: Delivery,
+    /// When a publish is answered.
+    pub durability: Durability,
 }
 
 impl Default for Policy {
@@ -147,6 +161,7 @@ impl Default for Policy {
             compress_from: Some(256),
             slow: SlowReceiver::Gap,
             delivery: Delivery::Every,
+            durability: Durability::Log,
         }
     }
 }

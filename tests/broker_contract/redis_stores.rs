@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use roomcast::{
     broker::{
         Broker, Condition, Deliver, Presence,
-        redis::{Partition, Redis, Settings, Timeouts},
+        redis::{Partition, Redis, Settings},
         wire::{Endpoints, Kind},
     },
     config::Policies,
@@ -84,14 +84,7 @@ impl<S: Servers> Store for Fleet<S> {
         let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
         let (nodes, kind) = server.endpoints();
         let endpoints = Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: prefix.clone() };
-        let settings = Settings {
-            endpoints,
-            detect_cluster: false,
-            timeouts: Timeouts::default(),
-            lease: Duration::from_secs(10),
-            room_ttl: Duration::from_secs(3600),
-            idempotency_age: Duration::from_secs(300),
-        };
+        let settings = Settings::new(endpoints);
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();
         while broker.condition() != Condition::Well {

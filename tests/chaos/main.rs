@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod checker;
+mod faults;
 mod fleet;
 mod publisher;
+#[path = "../redis/mod.rs"]
+mod redis;
 mod watcher;
 
 use std::{

@@ -33,6 +33,7 @@
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod control;
 mod crowds;
 pub mod entry;
 mod partition;
@@ -59,13 +60,13 @@ use fred::types::Value;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Obey, Presence,
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
+    model::{Durability, Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
 };
 use crowds::Crowds;
 use partition::{Kind, Names};
@@ -73,8 +74,8 @@ pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use reply::{Fields, Unexpected, bytes_of, text_of};
 use rooms::Rooms;
-use shards::Shards;
 pub use shards::Timeouts;
+use shards::{Shards, Wait};
 
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
@@ -91,6 +92,24 @@ pub struct Settings {
     pub room_ttl: Duration,
     /// How long a publisher's idempotency key is known.
     pub idempotency_age: Duration,
+    /// How often each room is compared with its log.
+    pub compare_every: Duration,
+}
+
+impl Settings {
+    /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
+    #[must_use]
+    pub fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            detect_cluster: false,
+            timeouts: Timeouts::default(),
+            lease: Duration::from_secs(10),
+            room_ttl: Duration::from_secs(7 * 86_400),
+            idempotency_age: Duration::from_secs(300),
+            compare_every: Duration::from_secs(30),
+        }
+    }
 }
 
 /// How long a publish without a key is known by ours: far longer than all its attempts take.
@@ -124,6 +143,8 @@ struct Shared {
     leases: Leases,
     metrics: Arc<RedisCommands>,
     subscriber: OnceLock<Arc<Subscriber>>,
+    /// Who carries out orders of other pods.
+    obey: OnceLock<Arc<dyn Obey>>,
     runtime: Handle,
     /// Numbers our publishes without a key.
     attempts: AtomicU64,
@@ -174,6 +195,7 @@ impl Redis {
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
+            obey: OnceLock::new(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
@@ -221,7 +243,13 @@ struct Ear(std::sync::Weak<Shared>);
 
 impl Sink for Ear {
     fn message(&self, channel: &str, payload: Bytes) {
-        let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) else { return };
+        let Some(shared) = self.0.upgrade() else { return };
+        let Some(room) = Names::room_on(channel) else {
+            if channel == shared.names.control() {
+                shared.ordered(&payload);
+            }
+            return;
+        };
         match entry::message(&payload) {
             Ok(message) => shared.rooms.message(room, message),
             Err(error) => {
@@ -258,6 +286,7 @@ impl Shared {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
         let subscriber = Arc::new(Subscriber::new(self.find().await, Arc::new(Ear(Arc::downgrade(self))), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
+        subscriber.subscribe(&self.names.control());
         for room in self.rooms.all() {
             subscriber.subscribe(&self.names.of(&room, Kind::Channel));
         }
@@ -397,7 +426,11 @@ impl Shared {
             let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
             args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
-        let frame = self.shards.call(Partition::of(room), &script::PUBLISH, keys, args).await?;
+        let wait = match policy.durability {
+            Durability::Log => Wait::Master,
+            Durability::Replica => Wait::Replica,
+        };
+        let frame = self.shards.call_and_wait(Partition::of(room), &script::PUBLISH, keys, args, wait).await?;
         let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
         let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
         Ok(Position::new(epoch, offset))

@@ -129,6 +129,11 @@ impl Names {
         self.key(Partition::of(room), format_args!("members:{room} {pod}"))
     }
 
+    /// The channel of orders to all pods.
+    pub(super) fn control(&self) -> String {
+        self.key(Partition::FIRST, "control")
+    }
+
     /// The pods' leases.
     pub(super) fn leases(&self) -> String {
         self.key(Partition::FIRST, "leases")
@@ -234,10 +239,11 @@ mod tests {
     #[test]
     fn keys_are_what_pods_of_other_builds_look_for() {
         let (names, room) = (Names::new("roomcast"), Room::parse("trip:123").expect("a name"));
-        let tag = Partition::of(&room).tag();
-        assert_eq!(Partition::of(&room).index(), 0);
-        assert_eq!(names.of(&room, Kind::Log), format!("roomcast:{{{tag}}}:log:trip:123"));
-        assert_eq!(names.of(&room, Kind::Channel), format!("roomcast:{{{tag}}}:on:trip:123"));
-        assert_eq!(names.once(&room, "a b"), format!("roomcast:{{{tag}}}:once:trip:123 a b"));
+        assert_eq!((Partition::of(&room).index(), Partition::of(&room).slot()), (2, 160));
+        assert_eq!(names.of(&room, Kind::Log), "roomcast:{aio}:log:trip:123");
+        assert_eq!(names.of(&room, Kind::Channel), "roomcast:{aio}:on:trip:123");
+        assert_eq!(Names::room_on("roomcast:{aio}:on:trip:123"), Some("trip:123"));
+        assert_eq!(names.once(&room, "a b"), "roomcast:{aio}:once:trip:123 a b");
+        assert_eq!(names.members(&room, "p"), "roomcast:{aio}:members:trip:123 p");
     }
 }

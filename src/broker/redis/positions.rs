@@ -31,8 +31,8 @@ const GATHER: Duration = Duration::from_millis(1);
 /// Before a position that could not be read is asked for again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// In how many seconds every room is compared with its log.
-const ROUND: usize = 30;
+/// In how many steps all rooms are compared with their logs.
+const STEPS: usize = 32;
 
 /// How long an event may be on its way before its room counts as behind.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
@@ -91,25 +91,19 @@ impl Shared {
         }
     }
 
-    /// Looks after rooms for ever: each second a part of the partitions.
+    /// Looks after rooms for ever: at each step after a part of the partitions.
     pub(super) async fn look_after_rooms(self: Arc<Self>) {
         let all: Vec<Partition> = Partition::all().collect();
         let mut calls = JoinSet::new();
-        loop {
-            // Each pod begins somewhere else.
-            let first = usize::try_from(self.pod.number % ROUND as u64).unwrap_or(0);
-            for part in 0..ROUND {
-                sleep(Duration::from_secs(1)).await;
-                while calls.try_join_next().is_some() {}
-                let now = Instant::now();
-                for partition in &all {
-                    self.rooms.forget(*partition, now, |room| self.leave_channel(room));
-                }
-                let part = (first + part) % ROUND;
-                let range = part * PARTITIONS / ROUND..(part + 1) * PARTITIONS / ROUND;
-                for partition in all.get(range).unwrap_or_default() {
-                    calls.spawn(Arc::clone(&self).compare(*partition));
-                }
+        // Each pod begins somewhere else.
+        let first = usize::try_from(self.pod.number % STEPS as u64).unwrap_or(0);
+        for step in (0..STEPS).cycle().skip(first) {
+            sleep(self.settings.compare_every / STEPS as u32).await;
+            while calls.try_join_next().is_some() {}
+            let now = Instant::now();
+            for partition in &all[step * PARTITIONS / STEPS..(step + 1) * PARTITIONS / STEPS] {
+                self.rooms.forget(*partition, now, |room| self.leave_channel(room));
+                calls.spawn(Arc::clone(&self).compare(*partition));
             }
         }
     }

@@ -7,15 +7,12 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use fred::types::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     Shared,
@@ -36,69 +33,103 @@ const AT_ONCE: usize = 256;
 /// Before a room that could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Which pods live, as the leases said last.
+/// What is known of the leases.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    live: Mutex<HashSet<String>>,
-    /// Whether our own lease was renewed in time for a whole lease: others had the time to renew theirs as well.
-    trusted: AtomicBool,
+    inner: Mutex<Renewals>,
+    /// Whether this pod ever had its lease; before, it writes no members, for others would take them for a dead pod's.
+    held: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Renewals {
+    /// The pods whose lease ran when it was looked at last.
+    live: HashSet<String>,
+    last: Option<Instant>,
+    /// Since when every renewal was in time.
+    unbroken: Option<Instant>,
 }
 
 impl Leases {
-    /// Whether a pod's members count. In doubt they do: an outage of Redis must not empty the rooms.
-    fn is_live(&self, pod: &str) -> bool {
-        !self.trusted.load(Ordering::Relaxed) || self.live.lock().unwrap_or_else(PoisonError::into_inner).contains(pod)
+    fn lock(&self) -> MutexGuard<'_, Renewals> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an answer. `ran`: our own lease had not run out.
+    fn renewed(&self, ran: bool, live: HashSet<String>, lease: Duration, now: Instant) {
+        let mut inner = self.lock();
+        let in_time = ran && inner.last.is_some_and(|last| now.duration_since(last) < lease);
+        if !in_time {
+            inner.unbroken = Some(now);
+        }
+        inner.last = Some(now);
+        inner.live = live;
+        self.held.send_replace(true);
+    }
+
+    /// Whether a pod's lease runs. In doubt it does: an outage of Redis in which nobody could renew must not empty the
+    /// rooms, so that everybody gets a whole lease of ours to renew theirs.
+    fn is_live(&self, pod: &str, lease: Duration, now: Instant) -> bool {
+        let inner = self.lock();
+        let current = inner.last.is_some_and(|last| now.duration_since(last) < lease);
+        let trusted = current && inner.unbroken.is_some_and(|since| now.duration_since(since) >= lease);
+        !trusted || inner.live.contains(pod)
     }
 }
 
 impl Shared {
     /// Renews this pod's lease for ever.
     pub(super) async fn keep_lease(self: Arc<Self>) {
-        let lease = self.settings.lease;
-        // Since when every renewal was in time.
-        let mut since: Option<Instant> = None;
-        let mut renewed = Instant::now();
-        let mut first = true;
         loop {
-            let args = [Value::from(self.pod.name.as_str()), super::millis(lease)];
-            let frame = self.shards.call(Partition::FIRST, &script::LEASE, [self.names.leases()], args).await;
-            let read = |frame| {
-                let mut fields = Fields::of(frame)?;
-                let ran = fields.number()? == 1;
-                let mut live = HashSet::new();
-                while let Some(pod) = fields.next_bytes() {
-                    live.insert(text_of(pod?)?);
-                }
-                Ok::<_, Unexpected>((ran, live))
-            };
-            match frame.map(read) {
-                Ok(Ok((ran, live))) => {
-                    let now = Instant::now();
-                    if !ran {
-                        since = None;
-                        if !first {
-                            tracing::warn!("this pod's lease had run out; its members are written anew");
-                            self.crowds.doubt_all();
-                        }
-                    } else if now.duration_since(renewed) > lease {
-                        since = None;
-                    }
-                    first = false;
-                    renewed = now;
-                    let since = *since.get_or_insert(now);
-                    *self.leases.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
-                    self.leases.trusted.store(now.duration_since(since) >= lease, Ordering::Relaxed);
-                }
-                Ok(Err(error)) => tracing::error!(%error, "the leases are unreadable"),
-                Err(_) if renewed.elapsed() > lease => self.leases.trusted.store(false, Ordering::Relaxed),
-                Err(_) => {}
-            }
-            sleep(lease / 4).await;
+            let pause = if self.renew_lease().await.is_ok() { self.settings.lease / 4 } else { AGAIN };
+            sleep(pause).await;
         }
+    }
+
+    /// Renews this pod's lease, and sees whose run.
+    async fn renew_lease(&self) -> Result<(), BrokerError> {
+        let args = [Value::from(self.pod.name.as_str()), super::millis(self.settings.lease)];
+        let frame = self.shards.call(Partition::FIRST, &script::LEASE, [self.names.leases()], args).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            let ran = fields.number()? == 1;
+            Ok::<_, Unexpected>((ran, fields.rest()?.into_iter().collect()))
+        };
+        let (ran, live) = read().map_err(|error| self.unexpected(&error))?;
+        if !ran {
+            if *self.leases.held.borrow() {
+                tracing::warn!("this pod's lease had run out; its members are written anew");
+            }
+            self.crowds.doubt_all();
+        }
+        self.leases.renewed(ran, live, self.settings.lease, Instant::now());
+        Ok(())
+    }
+
+    /// Parts pods into those whose lease runs and those that are gone.
+    async fn part(&self, pods: Vec<String>) -> (Vec<String>, Vec<String>) {
+        let part = |pods: Vec<String>| -> (Vec<String>, Vec<String>) {
+            let now = Instant::now();
+            let live = |pod: &String| *pod == self.pod.name || self.leases.is_live(pod, self.settings.lease, now);
+            pods.into_iter().partition(live)
+        };
+        let (mut live, unknown) = part(pods);
+        if unknown.is_empty() {
+            return (live, unknown);
+        }
+        // A pod that came after we looked had its lease before it had members: a fresh look knows it.
+        if self.renew_lease().await.is_err() {
+            live.extend(unknown);
+            return (live, Vec::new());
+        }
+        let (newcomers, gone) = part(unknown);
+        live.extend(newcomers);
+        (live, gone)
     }
 
     /// Writes joins and leaves for ever.
     pub(super) async fn write_members(self: Arc<Self>) {
+        let _ = self.leases.held.subscribe().wait_for(|held| *held).await;
         let mut writes = JoinSet::new();
         loop {
             while writes.len() < AT_ONCE
@@ -179,12 +210,7 @@ impl Shared {
         let frame = self.shards.call(Partition::of(room), &script::PODS, keys, [self.room_ttl()]).await?;
         let read = || {
             let mut fields = Fields::of(frame)?;
-            let own = fields.number()?;
-            let mut pods = Vec::new();
-            while let Some(pod) = fields.next_bytes() {
-                pods.push(text_of(pod?)?);
-            }
-            Ok::<_, Unexpected>((own, pods))
+            Ok::<_, Unexpected>((fields.number()?, fields.rest()?))
         };
         read().map_err(|error| self.unexpected(&error))
     }
@@ -192,11 +218,10 @@ impl Shared {
     /// The members of a room on the pods that live.
     pub(super) async fn list_members(self: &Arc<Self>, room: &Room, limit: usize) -> Result<PresenceList, BrokerError> {
         let (_, pods) = self.pods(room).await?;
-        let (live, dead): (Vec<_>, Vec<_>) =
-            pods.into_iter().partition(|pod| *pod == self.pod.name || self.leases.is_live(pod));
-        if !dead.is_empty() {
+        let (live, gone) = self.part(pods).await;
+        if !gone.is_empty() {
             let (shared, room) = (Arc::clone(self), room.clone());
-            self.runtime.spawn(async move { shared.evict(&room, dead).await });
+            self.runtime.spawn(async move { shared.evict(&room, gone).await });
         }
         self.list_of(room, live, limit).await
     }
@@ -247,7 +272,7 @@ impl Shared {
         {
             self.crowds.doubt(room);
         }
-        let gone: Vec<_> = pods.into_iter().filter(|pod| *pod != self.pod.name && !self.leases.is_live(pod)).collect();
+        let (_, gone) = self.part(pods).await;
         self.evict(room, gone).await;
     }
 }

@@ -33,6 +33,11 @@ impl Fields {
         text_of(self.bytes()?)
     }
 
+    /// All that is left.
+    pub(super) fn rest(&mut self) -> Result<Vec<String>, Unexpected> {
+        self.0.by_ref().map(|frame| text_of(bytes_of(frame)?)).collect()
+    }
+
     pub(super) fn number(&mut self) -> Result<u64, Unexpected> {
         match self.0.next().ok_or(Unexpected)? {
             Resp3Frame::Number { data, .. } => u64::try_from(data).map_err(|_| Unexpected),

@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -65,9 +65,21 @@ const AWAY: Duration = Duration::from_secs(1);
 /// Between two attempts, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
+/// What a command's answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The master.
+    Master,
+    /// One of its replicas.
+    Replica,
+}
+
 /// A master.
 struct Node {
+    address: Address,
     client: Client,
+    /// For commands that wait for a replica, which holds up what comes after them; made when the first does.
+    waiting: OnceLock<Client>,
     /// Since when it is known to be away.
     away: Mutex<Option<Instant>>,
 }
@@ -82,6 +94,12 @@ impl Node {
             away.get_or_insert_with(Instant::now);
         }
         connected
+    }
+
+    async fn quit(&self) {
+        for client in [Some(&self.client), self.waiting.get()].into_iter().flatten() {
+            let _ = client.quit().await;
+        }
     }
 
     /// Away for so long that a command need not wait.
@@ -102,6 +120,19 @@ pub(super) struct Shards {
     /// Told when a server says that a partition is not its own.
     pub(super) stale: Notify,
     metrics: Arc<RedisCommands>,
+}
+
+fn command(name: &'static str) -> CustomCommand {
+    CustomCommand::new_static(name, ClusterHash::Random, false)
+}
+
+/// A command that fred did not finish.
+fn lost(error: fred::error::Error) -> Failed {
+    if *error.kind() == ErrorKind::Backpressure {
+        Failed::NotNow("too many commands wait".to_owned())
+    } else {
+        Failed::Lost(error.to_string())
+    }
 }
 
 /// Why an attempt did not succeed.
@@ -155,13 +186,16 @@ impl Shards {
         });
         drop(nodes);
         for node in gone {
-            self.runtime.spawn(async move { node.client.quit().await });
+            self.runtime.spawn(async move { node.quit().await });
         }
     }
 
     fn set_owner(&self, partition: Partition, address: &Address) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = nodes.entry(address.clone()).or_insert_with(|| Arc::new(self.make(address)));
+        let node = nodes.entry(address.clone()).or_insert_with(|| {
+            let client = self.client(address);
+            Arc::new(Node { address: address.clone(), client, waiting: OnceLock::new(), away: Mutex::new(None) })
+        });
         let node = Arc::clone(node);
         drop(nodes);
         if let Some(owner) = self.owners.get(partition.index())
@@ -172,7 +206,7 @@ impl Shards {
     }
 
     /// A client of one server.
-    fn make(&self, address: &Address) -> Node {
+    fn client(&self, address: &Address) -> Client {
         let Endpoints { tls, user, password, .. } = &self.endpoints;
         let config = Config {
             server: ServerConfig::new_centralized(&*address.host, address.port),
@@ -207,7 +241,7 @@ impl Shards {
         let _entered = self.runtime.enter();
         // Its task ends with the client.
         drop(client.connect());
-        Node { client, away: Mutex::new(None) }
+        client
     }
 
     /// Whether there is a connection to any master, and to the owner of every partition.
@@ -238,12 +272,27 @@ impl Shards {
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
+        self.call_and_wait(partition, script, keys, args, Wait::Master).await
+    }
+
+    /// The same, answered only when it is where `wait` says. Of a replica that does not confirm in time nothing is known.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub(super) async fn call_and_wait(
+        &self,
+        partition: Partition,
+        script: &Script,
+        keys: impl IntoIterator<Item = String>,
+        args: impl IntoIterator<Item = Value>,
+        wait: Wait,
+    ) -> Result<Resp3Frame, BrokerError> {
         let began = Instant::now();
         let keys: Vec<Value> = keys.into_iter().map(Value::from).collect();
         let mut command = vec![Value::from(script.sha.as_str()), Value::from(keys.len() as i64)];
         command.extend(keys);
         command.extend(args);
-        let result = self.insist(partition, script, command, began + self.timeouts.command).await;
+        let result = self.insist(partition, script, command, wait, began + self.timeouts.command).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
@@ -258,6 +307,7 @@ impl Shards {
         partition: Partition,
         script: &Script,
         command: Vec<Value>,
+        wait: Wait,
         deadline: Instant,
     ) -> Result<Resp3Frame, BrokerError> {
         let (mut pause, mut lost, mut moved) = (PAUSE.0, false, 0);
@@ -266,7 +316,7 @@ impl Shards {
                 let why = "which server has this room is not known yet".to_owned();
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
-            let why = match self.attempt(&node, script, &command, deadline).await {
+            let why = match self.attempt(&node, script, &command, wait, deadline).await {
                 Ok(frame) => return Ok(frame),
                 Err(Failed::Moved(address)) => {
                     self.set_owner(partition, &address);
@@ -300,19 +350,20 @@ impl Shards {
         node: &Node,
         script: &Script,
         command: &[Value],
+        wait: Wait,
         deadline: Instant,
     ) -> Result<Resp3Frame, Failed> {
         if !node.is_connected() {
             self.stale.notify_one();
             return Err(Failed::NotNow("the server cannot be reached".to_owned()));
         }
-        match self.send(node, "EVALSHA", command.to_vec(), deadline).await {
+        match self.send(node, "EVALSHA", command.to_vec(), wait, deadline).await {
             Err(Failed::Refused(why)) if why.starts_with("NOSCRIPT") => {
                 let mut command = command.to_vec();
                 if let Some(first) = command.first_mut() {
                     *first = Value::from(script.text.as_str());
                 }
-                self.send(node, "EVAL", command, deadline).await
+                self.send(node, "EVAL", command, wait, deadline).await
             }
             other => other,
         }
@@ -323,26 +374,25 @@ impl Shards {
         node: &Node,
         name: &'static str,
         args: Vec<Value>,
+        wait: Wait,
         deadline: Instant,
     ) -> Result<Resp3Frame, Failed> {
         let until = deadline.min(Instant::now() + self.timeouts.attempt);
-        let options = Options {
-            max_attempts: Some(1),
-            fail_fast: true,
-            timeout: Some(until.saturating_duration_since(Instant::now())),
-            ..Options::default()
-        };
-        let client = node.client.with_options(&options);
-        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
-        // fred's own time limit ends with the answer; ours also covers its queue.
-        let answer = timeout_at((until + Duration::from_millis(100)).into(), client.custom_raw(command, args)).await;
-        let frame = match answer {
-            Err(_) => return Err(Failed::Lost("no answer in time".to_owned())),
-            Ok(Err(error)) if *error.kind() == ErrorKind::Backpressure => {
-                return Err(Failed::NotNow("too many commands wait".to_owned()));
+        let left = until.saturating_duration_since(Instant::now());
+        let options = Options { max_attempts: Some(1), fail_fast: true, timeout: Some(left), ..Options::default() };
+        let answer = async {
+            match wait {
+                Wait::Master => {
+                    let client = node.client.with_options(&options);
+                    client.custom_raw(command(name), args).await.map_err(lost)
+                }
+                Wait::Replica => self.send_and_wait(node, name, args, &options, left).await,
             }
-            Ok(Err(error)) => return Err(Failed::Lost(error.to_string())),
-            Ok(Ok(frame)) => frame,
+        };
+        // fred's own time limit ends with the answer; ours also covers its queue.
+        let frame = match timeout_at((until + Duration::from_millis(100)).into(), answer).await {
+            Err(_) => return Err(Failed::Lost("no answer in time".to_owned())),
+            Ok(answer) => answer?,
         };
         let error = match &frame {
             Resp3Frame::SimpleError { data, .. } => String::from(&**data),
@@ -350,6 +400,51 @@ impl Shards {
             _ => return Ok(frame),
         };
         Err(self.judge(error))
+    }
+
+    /// Runs a script and waits for a replica on one connection, which is asked for its number before and after: WAIT on
+    /// another one would not know of the script's writes, and say yes.
+    async fn send_and_wait(
+        &self,
+        node: &Node,
+        name: &'static str,
+        args: Vec<Value>,
+        options: &Options,
+        left: Duration,
+    ) -> Result<Resp3Frame, Failed> {
+        let client = node.waiting.get_or_init(|| self.client(&node.address));
+        if !client.is_connected() {
+            return Err(Failed::NotNow("the connection for durable publishes is being made".to_owned()));
+        }
+        let patience = i64::try_from((left * 4 / 5).as_millis()).unwrap_or(i64::MAX).max(1);
+        let pipeline = client.with_options(options).pipeline();
+        let number = || pipeline.custom::<(), _>(command("CLIENT"), vec![Value::from("ID")]);
+        number().await.map_err(lost)?;
+        let () = pipeline.custom(command(name), args).await.map_err(lost)?;
+        let () = pipeline.custom(command("WAIT"), vec![Value::from(1), Value::from(patience)]).await.map_err(lost)?;
+        number().await.map_err(lost)?;
+        let mut answers = pipeline.try_all::<Value>().await.into_iter();
+        let mut next =
+            || answers.next().unwrap_or_else(|| Err(fred::error::Error::new(ErrorKind::Protocol, "no answer")));
+        let (before, done, replicas, after) = (next(), next(), next(), next());
+        let done = match done {
+            Ok(done) => done,
+            // What Redis itself says is its own judgement; everything else leaves it open whether anything was done.
+            Err(error) if before.is_ok() && replicas.is_ok() => {
+                return Ok(Resp3Frame::SimpleError { data: error.details().into(), attributes: None });
+            }
+            Err(error) => return Err(lost(error)),
+        };
+        match (before, replicas, after) {
+            (Ok(before), Ok(Value::Integer(replicas)), Ok(after)) if before == after && replicas >= 1 => {
+                let data = done.into_bytes().ok_or_else(|| Failed::Lost("not a position".to_owned()))?;
+                Ok(Resp3Frame::BlobString { data, attributes: None })
+            }
+            (Ok(before), Ok(_), Ok(after)) if before == after => {
+                Err(Failed::Lost("no replica confirmed in time".to_owned()))
+            }
+            _ => Err(Failed::Lost("the connection changed before a replica confirmed".to_owned())),
+        }
     }
 
     /// What an error of Redis means. Each of those that are tried again is given before anything is carried out.
@@ -377,7 +472,7 @@ impl Shards {
         }
         let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
         for node in nodes.into_values() {
-            let _ = tokio::time::timeout(Duration::from_millis(200), node.client.quit()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(200), node.quit()).await;
         }
     }
 }

@@ -12,6 +12,8 @@ local SLACK = 16
 
 local known = redis.call('GET', key)
 if known then
+  -- A write, so that whoever waits for replicas after it waits for the event as well.
+  redis.call('PEXPIRE', key, key_ttl)
   return known
 end
 local now = now_ms()
