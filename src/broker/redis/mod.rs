@@ -295,6 +295,7 @@ impl Shared {
             Arc::clone(&subscriber).run(),
             own().answer_questions(),
             own().look_after_rooms(),
+            own().forget_rooms(),
             own().keep_lease(),
             own().write_members(),
             async {
