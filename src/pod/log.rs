@@ -38,7 +38,7 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        Ok(Self::Redis(Arc::new(Redis::start(settings(redis)?, policies, deliver, subscriptions, commands)?)))
+        Ok(Self::Redis(Arc::new(Redis::start(settings(config, redis)?, policies, deliver, subscriptions, commands)?)))
     }
 
     pub(super) fn broker(&self) -> Arc<dyn Broker> {
@@ -70,7 +70,7 @@ impl Log {
     }
 }
 
-fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
+fn settings(config: &Config, redis: &config::Redis) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
     let kind = match &redis.kind {
@@ -95,6 +95,7 @@ fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
         lease: redis.lease,
         room_ttl: redis.room_ttl,
         idempotency_age: redis.idempotency_age,
+        legacy: config.legacy.as_slice().into(),
         ..Settings::new(endpoints)
     })
 }

@@ -44,4 +44,5 @@ scripts! {
     LIST = "list", include_str!("lua/list.lua");
     EVICT = "evict", include_str!("lua/evict.lua");
     LEASE = "lease", include_str!("lua/lease.lua");
+    CLAIM = "claim", include_str!("lua/claim.lua");
 }
