@@ -87,26 +87,29 @@ async fn taken_in(pods: &[&Pod], server: &Node) -> u64 {
     }
 }
 
-async fn next_event(client: &mut Client) -> Value {
+/// The next events that come together.
+async fn batch(client: &mut Client) -> Vec<Value> {
     loop {
         match client.next().await {
-            Seen::Json(message) if message["type"] == "events" => {
-                let events = message["events"].as_array().unwrap().clone();
-                assert_eq!(events.len(), 1, "{message}");
-                return events.into_iter().next().unwrap();
-            }
+            Seen::Json(message) if message["type"] == "events" => return message["events"].as_array().unwrap().clone(),
             Seen::Json(message) => assert_ne!(message["type"], "gap", "{message}"),
             other => panic!("{other:?}"),
         }
     }
 }
 
-async fn data(client: &mut Client, count: usize) -> Vec<u64> {
+/// The next events, exactly so many.
+async fn events(client: &mut Client, count: usize) -> Vec<Value> {
     let mut all = Vec::new();
     while all.len() < count {
-        all.push(next_event(client).await["data"]["n"].as_u64().unwrap());
+        all.extend(batch(client).await);
     }
+    assert_eq!(all.len(), count, "{all:?}");
     all
+}
+
+async fn data(client: &mut Client, count: usize) -> Vec<u64> {
+    events(client, count).await.iter().map(|event| event["data"]["n"].as_u64().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,11 +145,8 @@ async fn each_message_reaches_the_clients_of_all_pods_once_and_in_order() {
     let notice = json!({"version": "2.1", "notice": "soon", "reload": true});
     publish("/system_notice", &notice);
     for client in &mut clients {
-        let mut seen: Vec<_> = Vec::new();
-        for _ in 0..3 {
-            let event = next_event(client).await;
-            seen.push((event["topic"].as_str().unwrap().to_owned(), event["data"].clone()));
-        }
+        let event = |event: Value| (event["topic"].as_str().unwrap().to_owned(), event["data"].clone());
+        let mut seen: Vec<_> = events(client, 3).await.into_iter().map(event).collect();
         seen.sort_by(|a, b| a.0.cmp(&b.0));
         let expected = [("/system_notice", notice.clone()), ("records", records.clone()), ("t", json!({"n": 1}))];
         assert_eq!(seen, expected.map(|(topic, data)| (topic.to_owned(), data)));
@@ -241,10 +241,12 @@ async fn until_heard(client: &mut Client, server: &Node, n: &mut u64, last: &mut
         let message = json!({"topic": "t", "data": {"n": *n}}).to_string();
         block_in_place(|| server.call(&["PUBLISH", "trip:7", &message]));
         *n += 1;
-        while let Ok(event) = tokio::time::timeout(Duration::from_millis(20), next_event(client)).await {
-            let heard = event["data"]["n"].as_u64();
-            assert!(heard > *last, "{heard:?} after {last:?}");
-            *last = heard;
+        while let Ok(events) = tokio::time::timeout(Duration::from_millis(20), batch(client)).await {
+            for event in events {
+                let heard = event["data"]["n"].as_u64();
+                assert!(heard > *last, "{heard:?} after {last:?}");
+                *last = heard;
+            }
         }
         if last.is_some_and(|last| last >= first) {
             return began.elapsed();
