@@ -14,7 +14,7 @@ use harness::{Client, Seen, get, pod};
 use redis::{Cluster, Node, Standalone};
 use roomcast::{
     broker::redis::Partition,
-    config::{Flags, RedisUrl, Variables, merge},
+    config::{ApiKey, Flags, Machine, Missing, RedisUrl, Variables, merge, resolve},
     pod::Pod,
 };
 use serde_json::{Value, json};
@@ -110,6 +110,14 @@ async fn events(client: &mut Client, count: usize) -> Vec<Value> {
 
 async fn data(client: &mut Client, count: usize) -> Vec<u64> {
     events(client, count).await.iter().map(|event| event["data"]["n"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn without_redis_there_is_nothing_to_take_in() {
+    let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("rc.toml"), LEGACY))).unwrap();
+    let api_key = ApiKey::new("key".into()).unwrap();
+    let machine = Machine { cores: 1, open_files: 10_000, state_dir: None, api_key };
+    assert_eq!(resolve(file.settings, &machine).map(drop), Err(vec![Missing::Legacy]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
