@@ -67,7 +67,11 @@ fn with_redis_there_are_more() {
     redis.messages.increment(2);
     let text = exposition.render();
     let described: BTreeSet<&str> = REDIS_DESCRIPTIONS.iter().map(|(name, _)| *name).collect();
-    let shown: BTreeSet<&str> = series(&text).into_iter().map(metric).filter(|n| n.contains("_redis_")).collect();
+    let shown: BTreeSet<&str> = series(&text)
+        .into_iter()
+        .map(metric)
+        .filter(|n| ["_redis_", "_legacy_"].iter().any(|part| n.contains(part)))
+        .collect();
     assert_eq!(shown, described);
     for (name, says) in REDIS_DESCRIPTIONS {
         assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");

@@ -6,6 +6,7 @@
 //!
 //! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
 
+pub mod legacy;
 pub mod memory;
 pub mod redis;
 pub mod wire;

@@ -92,6 +92,10 @@ fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
         let patterns: Vec<&str> = rule.patterns.iter().map(config::RoomPattern::as_str).collect();
         out.push_str(&format!("  policy for {}\n", patterns.join(", ")));
     }
+    for legacy in &config.legacy {
+        let channels: Vec<&str> = legacy.channels.iter().map(config::ChannelPattern::as_str).collect();
+        out.push_str(&format!("  plain messages from {}\n", channels.join(", ")));
+    }
     for warning in &config.warnings {
         out.push_str(&format!("\nWarning: {warning}\n"));
     }

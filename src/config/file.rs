@@ -23,7 +23,9 @@ pub(crate) struct Contents {
     /// Keys of sections.
     pub(crate) entries: Vec<Entry>,
     /// `[[policy]]`
-    pub(crate) policies: Vec<PolicyEntry>,
+    pub(crate) policies: Vec<Item>,
+    /// `[[legacy]]`
+    pub(crate) legacy: Vec<Item>,
     /// What is wrong already.
     pub(crate) problems: Vec<Problem>,
     /// Variables that it uses.
@@ -38,12 +40,15 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
 }
 
-/// One `[[policy]]` of a file.
-pub(crate) struct PolicyEntry {
-    file: PathBuf,
-    line: usize,
-    entries: Vec<Entry>,
+/// One table of a list such as `[[policy]]`.
+pub(crate) struct Item {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    pub(crate) entries: Vec<Entry>,
 }
+
+/// The lists of tables.
+const LISTS: [&str; 2] = ["policy", "legacy"];
 
 /// Reads a file.
 ///
@@ -61,37 +66,42 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Co
     })?;
     let mut reader = Reader { path, text, variables, problems: Vec::new(), used: Vec::new() };
     let sections: Vec<&'static str> = Settings::default().sections().iter().map(|section| section.name()).collect();
-    let (mut entries, mut policies) = (Vec::new(), Vec::new());
+    let (mut entries, mut policies, mut legacy) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in table.get_ref() {
-        match value.get_ref() {
-            DeValue::Array(items) if name.get_ref() == "policy" => {
+        let list = LISTS.into_iter().find(|list| name.get_ref() == list);
+        match (value.get_ref(), list) {
+            (DeValue::Array(items), Some(list)) => {
+                let found = if list == "legacy" { &mut legacy } else { &mut policies };
                 for item in items {
                     match item.get_ref() {
-                        DeValue::Table(inner) => policies.push(PolicyEntry {
+                        DeValue::Table(inner) => found.push(Item {
                             file: path.to_owned(),
                             line: reader.line(item),
-                            entries: reader.entries("policy", inner),
+                            entries: reader.entries(list, inner),
                         }),
                         _ => {
-                            reader.problem(item, "policy", "it is a list of tables: write `[[policy]]` and keys below")
+                            let why = format!("it is a list of tables: write `[[{list}]]` and keys below");
+                            reader.problem(item, list, &why);
                         }
                     }
                 }
             }
-            _ if name.get_ref() == "policy" => {
-                reader.problem(name, "policy", "it is a list: write `[[policy]]`, once for each");
+            (_, Some(list)) => {
+                reader.problem(name, list, &format!("it is a list: write `[[{list}]]`, once for each"));
             }
-            DeValue::Table(inner) if sections.contains(&name.get_ref().as_ref()) => {
+            (DeValue::Table(inner), _) if sections.contains(&name.get_ref().as_ref()) => {
                 entries.extend(reader.entries(name.get_ref(), inner));
             }
-            _ if sections.contains(&name.get_ref().as_ref()) => {
+            (_, _) if sections.contains(&name.get_ref().as_ref()) => {
                 let why = format!("it is a section: write `[{}]` and keys below", name.get_ref());
                 reader.problem(name, name.get_ref(), &why);
             }
-            DeValue::Table(_) => {
-                let sections = sections.iter().copied().chain(["policy"]);
+            (DeValue::Table(_), _) => {
+                let sections = sections.iter().copied().chain(LISTS);
                 let why = match nearest(name.get_ref(), sections.clone()) {
-                    Some("policy") => "there is no such section; did you mean `[[policy]]`?".to_owned(),
+                    Some(list) if LISTS.contains(&list) => {
+                        format!("there is no such section; did you mean `[[{list}]]`?")
+                    }
                     Some(meant) => format!("there is no such section; did you mean `[{meant}]`?"),
                     None => {
                         let all: Vec<_> = sections.filter(|s| !s.is_empty()).map(|s| format!("`{s}`")).collect();
@@ -100,12 +110,12 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Co
                 };
                 reader.problem(name, &format!("[{}]", name.get_ref()), &why);
             }
-            _ => entries.extend(reader.entry("", name, value)),
+            (_, _) => entries.extend(reader.entry("", name, value)),
         }
     }
     let Reader { problems, used, .. } = reader;
     entries.sort_by_key(|entry| entry.line);
-    Ok(Contents { entries, policies, problems, used })
+    Ok(Contents { entries, policies, legacy, problems, used })
 }
 
 /// The problem with a key that no section has.
@@ -132,8 +142,8 @@ impl Entry {
     }
 }
 
-impl PolicyEntry {
-    /// The rule, starting from the default policy.
+impl Item {
+    /// As a `[[policy]]`: the rule, starting from the default policy.
     pub(crate) fn rule(self, default: &Policy) -> Result<Rule, Vec<Problem>> {
         let mut keys = default.keys();
         for key in &mut keys {

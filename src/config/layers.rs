@@ -10,6 +10,7 @@ use std::{
 use super::{
     error::{ConfigError, Place, Problem},
     file,
+    legacy::Legacy,
     section::Key,
     settings::Settings,
     value::{Raw, nearest},
@@ -47,12 +48,13 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     let mut merge = Merge { merged: Merged::default(), problems: Vec::new() };
     let keys = keys();
     let mut used = Vec::new();
-    let mut policies = Vec::new();
+    let (mut policies, mut legacy) = (Vec::new(), Vec::new());
     if let Some((path, text)) = file {
         let contents = file::parse(path, text, variables)?;
         used = contents.used;
         merge.problems = contents.problems;
         policies = contents.policies;
+        legacy = contents.legacy;
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
                 Some(key) => merge.set(key, &entry.value, Place::Line(path.to_owned(), entry.line)),
@@ -79,6 +81,12 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     for policy in policies {
         match policy.rule(&merge.merged.settings.default_policy) {
             Ok(rule) => merge.merged.settings.policies.push(rule),
+            Err(problems) => merge.problems.extend(problems),
+        }
+    }
+    for item in legacy {
+        match Legacy::read(&item) {
+            Ok(legacy) => merge.merged.settings.legacy.push(legacy),
             Err(problems) => merge.problems.extend(problems),
         }
     }

@@ -1,6 +1,12 @@
 //! The reference of all keys, as a file to start from and as a page to read. Both are made from the keys themselves.
 
-use super::{policies::Pattern, section::Key, settings::Settings, value::Kind};
+use super::{
+    legacy,
+    policies::Pattern,
+    section::{Key, Section},
+    settings::Settings,
+    value::Kind,
+};
 
 /// A configuration file in which every key stands with its default, commented out: `#key` is a key, `# text` is a
 /// comment.
@@ -35,7 +41,13 @@ pub fn default_file() -> String {
          #[[policy]]\n\
          #match = [\"trip:*\", \"driver:*\"]\n\
          #batch_window = \"200ms\"\n\
-         #conflate = \"key\"\n",
+         #conflate = \"key\"\n\
+         \n# Plain messages in the same Redis (`PUBLISH`) that become events: which channels, and what becomes of a message.\n\
+         #[[legacy]]\n\
+         #channels = [\"trip:*\"]\n\
+         #room = \"trip:{channel:1}\"\n\
+         #topic = \"{/topic}\"\n\
+         #data = \"/data\"\n",
     );
     out
 }
@@ -60,6 +72,13 @@ pub fn markdown() -> String {
         &format!("| `match` | must be set | a list of patterns, {} | The rooms that it is for. |", Pattern.allowed()),
     );
     out.push_str(EXAMPLE);
+    let table = legacy::Table::default();
+    line(&mut out, &format!("\n## `[[legacy]]`\n\n{}\n", table.about()));
+    line(&mut out, "| key | default | allowed | what it decides |\n| --- | --- | --- | --- |");
+    for key in table.keys() {
+        line(&mut out, &row(&key));
+    }
+    out.push_str(LEGACY_EXAMPLE);
     out
 }
 
@@ -144,6 +163,19 @@ slow = "close"
 ```
 "#;
 
+const LEGACY_EXAMPLE: &str = r#"
+```toml
+[redis]
+urls = ["redis://localhost:6379"]
+
+[[legacy]]
+channels = ["trip:*"]
+room = "trip:{channel:1}"
+topic = "{/topic}"
+data = "/data"
+```
+"#;
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -192,7 +224,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(settings.policies.len(), 1);
+        assert_eq!((settings.policies.len(), settings.legacy.len()), (1, 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Bind, ListenAddress},
     api_key::ApiKey,
+    legacy::Legacy,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
@@ -82,6 +83,8 @@ pub struct Config {
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
     pub redis: Option<Redis>,
+    /// Plain messages that are taken in.
+    pub legacy: Vec<Legacy>,
     /// How rooms behave.
     pub policies: Policies,
     /// What the operator should know: worth a log line each.
@@ -150,6 +153,9 @@ pub enum Missing {
          be the same in all, and `redis.cluster` must fit the scheme"
     )]
     Redis,
+    /// Messages from nowhere.
+    #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    Legacy,
 }
 
 /// Applies the rules between keys.
@@ -268,6 +274,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         missing.push(Missing::Redis);
         None
     });
+    if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
+        missing.push(Missing::Legacy);
+    }
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -310,6 +319,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         compression: settings.compression.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
+        legacy: settings.legacy.clone(),
         policies,
         warnings,
         settings,

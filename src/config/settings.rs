@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, ListenAddress},
     api_key::{ApiKey, Secret},
+    legacy::Legacy,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
@@ -292,6 +293,8 @@ pub struct Settings {
     pub default_policy: Policy,
     /// `[[policy]]`, in order.
     pub policies: Vec<Rule>,
+    /// `[[legacy]]`, in order.
+    pub legacy: Vec<Legacy>,
 }
 
 impl Settings {
@@ -349,6 +352,10 @@ impl Settings {
         self.default_policy.settle(&running.default_policy, &mut changes);
         if self.policies != running.policies {
             changes.live.push("policy".to_owned());
+        }
+        if self.legacy != running.legacy {
+            changes.restart.push("legacy".to_owned());
+            self.legacy.clone_from(&running.legacy);
         }
         changes
     }

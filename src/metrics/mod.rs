@@ -7,7 +7,7 @@ mod exposition;
 mod redis_commands;
 
 pub use exposition::Exposition;
-pub use redis_commands::{CommandResult, RedisCommands};
+pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 
 use std::time::Duration;
 
@@ -425,6 +425,10 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
     ),
     ("roomcast_redis_unreadable_total", "Messages and answers of Redis that this build cannot read."),
     ("roomcast_redis_presence_resyncs_total", "Rooms whose members of this pod were written to Redis anew."),
+    (
+        "roomcast_legacy_messages_total",
+        "Plain messages that this pod heard, by result: published, unfit, failed, ignored (another pod's to take in).",
+    ),
 ];
 
 fn describe(descriptions: &'static [(&str, &str)]) {

@@ -5,8 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts.
-const COMMANDS: [&str; 10] =
-    ["publish", "history", "retained", "positions", "members", "pods", "list", "evict", "lease", "control"];
+const COMMANDS: [&str; 11] =
+    ["publish", "history", "retained", "positions", "members", "pods", "list", "evict", "lease", "control", "claim"];
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,21 @@ pub struct RedisCommands {
     pub unreadable: Counter,
     /// Rooms whose members were written anew.
     pub resyncs: Counter,
+    /// Plain messages of other publishers.
+    pub legacy: LegacyMessages,
+}
+
+/// Plain messages of other publishers, by what became of them.
+#[derive(Debug)]
+pub struct LegacyMessages {
+    /// Became events.
+    pub published: Counter,
+    /// Are no event by their description.
+    pub unfit: Counter,
+    /// Should have become events, but Redis did not take them, or too much waited.
+    pub failed: Counter,
+    /// Were another pod's to take in.
+    pub ignored: Counter,
 }
 
 #[derive(Debug)]
@@ -51,6 +66,12 @@ impl RedisCommands {
             behind: Counter::noop(),
             unreadable: Counter::noop(),
             resyncs: Counter::noop(),
+            legacy: LegacyMessages {
+                published: Counter::noop(),
+                unfit: Counter::noop(),
+                failed: Counter::noop(),
+                ignored: Counter::noop(),
+            },
         }
     }
 
@@ -79,12 +100,19 @@ impl Default for RedisCommands {
                 seconds: histogram!("roomcast_redis_command_seconds", "command" => name),
             }
         };
+        let legacy = |result: &'static str| counter!("roomcast_legacy_messages_total", "result" => result);
         Self {
             commands: COMMANDS.into_iter().map(|name| (name, command(name))).collect(),
             degraded: gauge!("roomcast_redis_degraded"),
             behind: counter!("roomcast_redis_rooms_behind_total"),
             unreadable: counter!("roomcast_redis_unreadable_total"),
             resyncs: counter!("roomcast_redis_presence_resyncs_total"),
+            legacy: LegacyMessages {
+                published: legacy("published"),
+                unfit: legacy("unfit"),
+                failed: legacy("failed"),
+                ignored: legacy("ignored"),
+            },
         }
     }
 }

@@ -39,7 +39,7 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis = Redis::start(settings(redis)?, policies, Arc::clone(&links) as _, subscriptions, commands)?;
+        let redis = Redis::start(settings(config, redis)?, policies, Arc::clone(&links) as _, subscriptions, commands)?;
         redis.obeyed_by(links);
         Ok(Self::Redis(Arc::new(redis)))
     }
@@ -80,7 +80,7 @@ impl Log {
     }
 }
 
-fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
+fn settings(config: &Config, redis: &config::Redis) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
     let kind = match &redis.kind {
@@ -105,6 +105,7 @@ fn settings(redis: &config::Redis) -> Result<Settings, StartError> {
         lease: redis.lease,
         room_ttl: redis.room_ttl,
         idempotency_age: redis.idempotency_age,
+        legacy: config.legacy.as_slice().into(),
         ..Settings::new(endpoints)
     })
 }

@@ -36,6 +36,7 @@
 mod control;
 mod crowds;
 pub mod entry;
+mod legacy;
 mod partition;
 mod positions;
 mod presence;
@@ -64,7 +65,7 @@ use super::{
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
-    config::Policies,
+    config::{Legacy, Policies},
     metrics::{RedisCommands, RedisMetrics},
     model::{Durability, Epoch, Event, Member, Policy, Position, PresenceList, Publication, Retain, Retained, Room},
 };
@@ -94,6 +95,8 @@ pub struct Settings {
     pub idempotency_age: Duration,
     /// How often each room is compared with its log.
     pub compare_every: Duration,
+    /// Which plain messages of other publishers are taken in.
+    pub legacy: Arc<[Legacy]>,
 }
 
 impl Settings {
@@ -108,6 +111,7 @@ impl Settings {
             room_ttl: Duration::from_secs(7 * 86_400),
             idempotency_age: Duration::from_secs(300),
             compare_every: Duration::from_secs(30),
+            legacy: Arc::default(),
         }
     }
 }
@@ -210,6 +214,7 @@ impl Redis {
                     () = own.run(subscriptions) => {}
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
+                own.release_legacy().await;
                 own.shards.quit().await;
             });
         })?;
@@ -284,7 +289,8 @@ impl Sink for Ear {
 
 impl Shared {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
-        let subscriber = Arc::new(Subscriber::new(self.find().await, Arc::new(Ear(Arc::downgrade(self))), metrics));
+        let endpoints = self.find().await;
+        let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear(Arc::downgrade(self))), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
         subscriber.subscribe(&self.names.control());
         for room in self.rooms.all() {
@@ -298,6 +304,7 @@ impl Shared {
             own().forget_rooms(),
             own().keep_lease(),
             own().write_members(),
+            own().take_in_legacy(endpoints),
             async {
                 loop {
                     self.shards.stale.notified().await;

@@ -138,6 +138,16 @@ impl Names {
     pub(super) fn leases(&self) -> String {
         self.key(Partition::FIRST, "leases")
     }
+
+    /// The lease on the messages of legacy publishers.
+    pub(super) fn legacy(&self) -> String {
+        self.key(Partition::FIRST, "legacy")
+    }
+
+    /// Whether a channel is this fleet's.
+    pub(super) fn is_own(&self, channel: &str) -> bool {
+        channel.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(':'))
+    }
 }
 
 /// For each partition the smallest number, counted from 0 and written in base 36, whose slot (CRC16/XMODEM modulo

@@ -256,6 +256,11 @@ impl Shards {
         (any, all && self.owners.iter().all(|owner| owner.load().is_some()))
     }
 
+    /// Where a partition lives now, if that is known.
+    pub(super) fn address(&self, partition: Partition) -> Option<Address> {
+        Some(self.owner(partition)?.address.clone())
+    }
+
     fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
         self.owners.get(partition.index())?.load_full()
     }

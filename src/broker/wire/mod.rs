@@ -22,6 +22,7 @@ mod frame;
 mod health;
 mod layout;
 mod line;
+mod patterns;
 mod plan;
 mod slot;
 mod subscriber;
@@ -35,6 +36,7 @@ pub use commander::{Server, discover};
 pub use frame::{FrameError, MAX_DEPTH, MAX_ELEMENTS, MAX_FRAME, Reader, Value};
 pub use health::{Health, NodeHealth, State};
 pub use layout::{Address, Described, Layout, describe};
+pub use patterns::{Listener, listen};
 pub use slot::{SLOTS, slot};
 pub use subscriber::Subscriber;
 

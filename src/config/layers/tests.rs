@@ -131,7 +131,7 @@ fn an_unknown_key_is_named_with_what_was_meant() {
         (
             "[broker]\nurl = ''",
             "rc.toml:1: [broker]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, `tokens`, \
-             `compression`, `memory_broker`, `redis`, `default_policy`, `policy`",
+             `compression`, `memory_broker`, `redis`, `default_policy`, `policy`, `legacy`",
         ),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
         ("[policy]\nmatch = 'x'", "rc.toml:1: policy: it is a list: write `[[policy]]`, once for each"),
@@ -283,5 +283,53 @@ proptest::proptest! {
         if let Err(error) = merged(&[("timeouts.tls", &value), ("limits.max_head", &value)], &variables, &file) {
             proptest::prop_assert!(!error.is_empty());
         }
+    }
+}
+
+#[test]
+fn a_legacy_table_that_cannot_work_is_refused_with_its_lines() {
+    let table = |rest: &str| format!("[[legacy]]\nchannels = ['trip:*']\nroom = 'r'\ntopic = 't'\n{rest}");
+    assert_eq!(merged(&[], &[], &table("")).expect("a good table").settings.legacy.len(), 1);
+    for (text, message) in [
+        (table("datta = ''"), "rc.toml:5: legacy.datta: there is no such key; did you mean `data`?"),
+        (
+            table("data = 'a'"),
+            "rc.toml:5: legacy.data = \"a\": a JSON pointer begins with `/`; allowed: a JSON pointer (RFC 6901) such as \
+             `/data/0`, or an empty text",
+        ),
+        (
+            table("key = '{chanel}'"),
+            "rc.toml:5: legacy.key = \"{chanel}\": it must not contain `{chanel}`; allowed: text with `{channel}`, \
+             `{channel:N}` (what the Nth `*` stands for) and `{/json/pointer}`",
+        ),
+        (
+            table("key = '{channel:2}'"),
+            "rc.toml:5: legacy.key = \"{channel:2}\": `{channel:2}` needs as many `*` in each of `channels`",
+        ),
+        (
+            table("encoding = 'text'\nkey = '{/a}'"),
+            "rc.toml:6: legacy.key = \"{/a}\": a text has no values to point to; use `encoding = \"json\"`",
+        ),
+        (
+            "[[legacy]]\nchannels = 'a[b]'\nroom = 'r'\ntopic = 't'".to_owned(),
+            "rc.toml:2: legacy.channels = \"a[b]\": it must not contain '['; allowed: a channel's name, `*` for any \
+             characters, none of `? [ ] \\`; several as a list, or with commas between; `none` for an empty list",
+        ),
+        (
+            "[[legacy]]\nchannels = []\nroom = 'r'\ntopic = 't'".to_owned(),
+            "rc.toml:2: legacy.channels = []: it names no channel",
+        ),
+        (
+            "[[legacy]]\nchannels = ['a']\nroom = 'a {channel}'\ntopic = 't'".to_owned(),
+            "rc.toml:3: legacy.room = \"a {channel}\": it makes no room names: a room name must not contain ' ': no control \
+             characters, white space or braces",
+        ),
+        (
+            "[[legacy]]\nchannels = ['a']\ntopic = 't'".to_owned(),
+            "rc.toml:1: legacy: it has no `room`: write for example `room = \"trip:{channel:1}\"`",
+        ),
+        ("[legacy]\nroom = 'r'".to_owned(), "rc.toml:1: legacy: it is a list: write `[[legacy]]`, once for each"),
+    ] {
+        assert_eq!(refusal(&text), message, "{text}");
     }
 }

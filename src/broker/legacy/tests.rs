@@ -1,0 +1,150 @@
+//! Messages as publishers of today send them, and such as nobody should.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::ChannelPattern;
+
+fn legacy(channels: &[&str], room: &str, topic: &str, data: &str) -> Legacy {
+    Legacy {
+        channels: channels.iter().map(|text| ChannelPattern::parse(text).unwrap()).collect(),
+        room: Template::parse(room).unwrap(),
+        topic: Template::parse(topic).unwrap(),
+        key: None,
+        id: None,
+        data: Pointer::parse(data).unwrap(),
+        encoding: Encoding::Json,
+    }
+}
+
+fn trips() -> Legacy {
+    Legacy {
+        key: Some(Template::parse("{/data/id}").unwrap()),
+        id: Some(Template::parse("{/id}").unwrap()),
+        ..legacy(&["trip:*"], "trip:{channel:1}", "{/topic}", "/data")
+    }
+}
+
+fn taken(legacy: &Legacy, channel: &str, message: impl AsRef<[u8]>) -> Result<(Room, Publication), Unfit> {
+    let captures = legacy.channels.iter().find_map(|pattern| pattern.captures(channel)).unwrap();
+    map(legacy, channel, &captures, message.as_ref())
+}
+
+fn data(publication: &Publication) -> &str {
+    match &publication.payload {
+        Payload::Json(raw) => raw.get(),
+        Payload::Binary(_) => panic!("not JSON"),
+    }
+}
+
+#[test]
+fn a_trips_message_becomes_an_event_of_its_room() {
+    let message = r#" {"topic":"stop.updated","id":12345678901234567890123,"data": {"id":7, "b" : 1.50} } "#;
+    let (room, event) = taken(&trips(), "trip:42", message).unwrap();
+    assert_eq!((room.as_str(), &*event.topic, event.key.as_deref()), ("trip:42", "stop.updated", Some("7")));
+    assert_eq!(data(&event), r#"{"id":7, "b" : 1.50}"#, "the publisher's own bytes");
+    assert_eq!(event.id.as_deref(), Some("12345678901234567890123"));
+    assert_eq!(event.idempotency_key, event.id);
+    let (_, event) = taken(&trips(), "trip:42", r#"{"topic":"t","data":[1],"id":null}"#).unwrap();
+    assert_eq!((event.key, event.id, event.idempotency_key), (None, None, None));
+}
+
+#[test]
+fn a_record_goes_to_the_room_that_it_names() {
+    let records = legacy(&["/records"], "{/room}", "records", "");
+    let message = r#"{"room":"group-123","records":{"a":[1]}}"#;
+    let (room, event) = taken(&records, "/records", message).unwrap();
+    assert_eq!((room.as_str(), &*event.topic, data(&event)), ("group-123", "records", message));
+    for (message, why) in [
+        (r#"{"records":{}}"#, Unfit::Missing("room")),
+        (r#"{"room":null}"#, Unfit::Missing("room")),
+        (r#"{"room":{}}"#, Unfit::Missing("room")),
+        (r#"{"room":["a"]}"#, Unfit::Missing("room")),
+        (r#"{"room":""}"#, Unfit::NotAllowed("room")),
+        (r#"{"room":"a b"}"#, Unfit::NotAllowed("room")),
+        (r#"{"room":"\ud800"}"#, Unfit::NotJson),
+        (r#"{"room":"a"} x"#, Unfit::NotJson),
+        ("", Unfit::NotJson),
+        ("[]", Unfit::Missing("room")),
+        ("7", Unfit::Missing("room")),
+        (r#"{"room":"a","n":1e999}"#, Unfit::NotAllowed("data")),
+    ] {
+        assert_eq!(taken(&records, "/records", message), Err(why), "{message}");
+    }
+    assert_eq!(taken(&records, "/records", b"{\"room\":\"\xff\"}"), Err(Unfit::NotText));
+    let deep = format!("{{\"room\":\"a\",\"d\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
+    assert_eq!(taken(&records, "/records", deep), Err(Unfit::NotAllowed("data")));
+}
+
+#[test]
+fn pointers_reach_members_and_elements() {
+    for (pointer, message, expected) in [
+        ("", "[1]", Some("[1]")),
+        ("/a", r#"{"a":1,"a":2}"#, Some("2")),
+        ("/a/1/b", r#"{"a":[0,{"b":"x"}]}"#, Some("\"x\"")),
+        ("/1", "[0,1,2]", Some("1")),
+        ("/3", "[0,1,2]", None),
+        ("/01", "[0,1]", None),
+        ("/+1", "[0,1]", None),
+        ("/-", "[0,1]", None),
+        ("/", r#"{"":3}"#, Some("3")),
+        ("/a~1b/c~0d", r#"{"a/b":{"c~d":4}}"#, Some("4")),
+        ("/é", r#"{"\u00e9":5}"#, Some("5")),
+        ("/a/b", r#"{"a":"b"}"#, None),
+    ] {
+        let made = taken(&legacy(&["c"], "r", "t", pointer), "c", message);
+        match (&made, expected) {
+            (Ok((_, event)), Some(expected)) => assert_eq!(data(event), expected),
+            (Err(Unfit::Missing("data")), None) => {}
+            _ => panic!("{pointer} in {message}: {made:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_text_becomes_a_string() {
+    let text = Legacy { encoding: Encoding::Text, ..legacy(&["note.*.*"], "{channel:2}", "{channel}", "") };
+    let (room, event) = taken(&text, "note.a.b", "say \"hi\"\n").unwrap();
+    assert_eq!((room.as_str(), &*event.topic, data(&event)), ("b", "note.a.b", r#""say \"hi\"\n""#));
+}
+
+#[test]
+fn a_message_that_several_patterns_match_is_taken_once() {
+    let all = [legacy(&["trip:9", "trip:*"], "a", "t", ""), legacy(&["*"], "b", "t", "")];
+    let room = |pattern: &str, channel: &str| {
+        taker(&all, pattern, channel).map(|(legacy, captures)| (legacy == &all[0], captures.len()))
+    };
+    assert_eq!(room("trip:9", "trip:9"), Some((true, 0)));
+    assert_eq!(room("trip:*", "trip:9"), None);
+    assert_eq!(room("*", "trip:9"), None);
+    assert_eq!(room("trip:*", "trip:8"), Some((true, 1)));
+    assert_eq!(room("*", "other"), Some((false, 1)));
+    assert_eq!(room("trip:*", "other"), None);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_published_becomes_what_may_be_published(channel in "trip:.{0,8}", message in any::<Vec<u8>>()) {
+        let _ = taken(&trips(), &channel, message);
+    }
+
+    #[test]
+    fn what_json_holds_is_found_as_other_parsers_find_it(
+        topic in any::<String>(), id in any::<u64>(), deep in proptest::collection::vec(any::<String>(), 0..4)
+    ) {
+        let message = serde_json::json!({"topic": topic, "id": id, "data": {"id": deep, "x": topic}}).to_string();
+        match taken(&trips(), "trip:1", &message) {
+            Ok((_, event)) => {
+                prop_assert_eq!(&*event.topic, &*topic);
+                prop_assert_eq!(event.id.as_deref(), Some(&*id.to_string()));
+                let value: serde_json::Value = serde_json::from_str(data(&event)).unwrap();
+                prop_assert_eq!(&value, &serde_json::json!({"id": deep, "x": topic}));
+            }
+            Err(why) => {
+                prop_assert_eq!(why, Unfit::NotAllowed("topic"));
+                prop_assert!(check_topic(&topic).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Plain messages of other publishers become events: every pod hears them, the one that holds a lease publishes them, and
+//! all deliver what comes back.
+//!
+//! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
+//! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
+//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room keep
+//! their order. Messages are never compared by what they say.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use fred::types::Value;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Shared,
+    partition::Partition,
+    reply::{Fields, Unexpected},
+    script,
+};
+use crate::{
+    broker::{
+        BrokerError, legacy,
+        wire::{self, Address, Endpoints, Listener},
+    },
+    model::{Publication, Room},
+};
+
+/// How many rooms are published to at once.
+const LANES: usize = 32;
+
+/// The most bytes that wait to be published; what comes beyond is lost and counted as failed.
+const WAITING: usize = 64 << 20;
+
+/// What a message costs beside its bytes.
+const COST: usize = 256;
+
+/// Before the lease is asked for again after an error.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The least time between two questions for the lease.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Between two lines of the log about messages that were not taken.
+const A_LINE: Duration = Duration::from_secs(10);
+
+/// What is known of the lease.
+#[derive(Debug, Default)]
+struct Tenure {
+    /// The patterns stand.
+    hears: bool,
+    /// Which tenure of this pod it is, counted from 1.
+    number: u64,
+    /// The newest tenure whose question was answered.
+    echoed: u64,
+    /// Until when the lease is ours; `None`: it is not.
+    until: Option<Instant>,
+}
+
+impl Tenure {
+    fn holds(&self, now: Instant) -> bool {
+        self.hears && self.echoed == self.number && self.until.is_some_and(|until| now < until)
+    }
+}
+
+struct Job {
+    room: Room,
+    publication: Publication,
+    _held: OwnedSemaphorePermit,
+}
+
+/// What the log has not been told of yet.
+#[derive(Debug, Default)]
+struct Untold {
+    messages: u64,
+    last: Option<Instant>,
+}
+
+/// What takes messages in.
+struct Intake {
+    shared: Arc<Shared>,
+    tenure: Mutex<Tenure>,
+    /// A tenure began: its question is due.
+    ask: Notify,
+    /// The patterns stand, or not any more.
+    changed: Notify,
+    /// One queue a lane, bounded together by [`WAITING`].
+    lanes: Vec<mpsc::UnboundedSender<Job>>,
+    waiting: Arc<Semaphore>,
+    untold: Mutex<Untold>,
+}
+
+impl Shared {
+    /// Takes in what the configuration describes, for ever.
+    pub(super) async fn take_in_legacy(self: Arc<Self>, endpoints: Endpoints) {
+        let legacy = Arc::clone(&self.settings.legacy);
+        if legacy.is_empty() {
+            return;
+        }
+        let mut patterns: Vec<&str> =
+            legacy.iter().flat_map(|legacy| &legacy.channels).map(crate::config::ChannelPattern::as_str).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
+        let intake = Arc::new(Intake {
+            shared: self,
+            tenure: Mutex::default(),
+            ask: Notify::new(),
+            changed: Notify::new(),
+            lanes,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            untold: Mutex::default(),
+        });
+        let mut work = JoinSet::new();
+        for queue in queues {
+            work.spawn(Arc::clone(&intake).publish(queue));
+        }
+        tokio::join!(wire::listen(&endpoints, &patterns, &*intake, &intake.ask), intake.keep_lease());
+    }
+
+    /// Asks for the lease, or gives it back: whether it is ours, and for how long it is whoever's it is.
+    async fn claim_legacy(&self, lasts: Duration) -> Result<(bool, Duration), BrokerError> {
+        let args = [Value::from(self.pod.name.as_str()), super::millis(lasts)];
+        let frame = self.shards.call(Partition::FIRST, &script::CLAIM, [self.names.legacy()], args).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            Ok::<_, Unexpected>((fields.number()? == 1, Duration::from_millis(fields.number()?)))
+        };
+        read().map_err(|error| self.unexpected(&error))
+    }
+
+    /// Gives the lease back at the end, so that another pod need not wait for it to run out.
+    pub(super) async fn release_legacy(&self) {
+        if !self.settings.legacy.is_empty() {
+            let _ = timeout(AGAIN, self.claim_legacy(Duration::ZERO)).await;
+        }
+    }
+}
+
+impl Intake {
+    fn tenure(&self) -> MutexGuard<'_, Tenure> {
+        self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keep_lease(&self) {
+        let lease = self.shared.settings.lease;
+        loop {
+            let pause = if self.tenure().hears { self.renew(lease).await } else { self.resign().await };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Asks for the lease; when to do so again.
+    async fn renew(&self, lease: Duration) -> Duration {
+        // Redis counts from a later moment than this.
+        let now = Instant::now();
+        match self.shared.claim_legacy(lease).await {
+            Ok((true, _)) => {
+                let mut tenure = self.tenure();
+                if tenure.until.is_none_or(|until| until <= now) {
+                    tenure.number += 1;
+                    self.ask.notify_one();
+                    tracing::info!("this pod takes in the messages of legacy publishers");
+                }
+                tenure.until = Some(now + lease);
+                lease / 4
+            }
+            Ok((false, left)) => {
+                if self.tenure().until.take().is_some() {
+                    tracing::warn!("another pod takes in the messages of legacy publishers now");
+                }
+                (left + SHORTEST).min(lease / 4)
+            }
+            Err(_) => AGAIN,
+        }
+    }
+
+    /// Leaves the lease to a pod that hears.
+    async fn resign(&self) -> Duration {
+        if self.tenure().until.take().is_some() {
+            let _ = self.shared.claim_legacy(Duration::ZERO).await;
+        }
+        AGAIN
+    }
+
+    /// Publishes what comes, one after the other.
+    async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
+        let counts = &self.shared.metrics.legacy;
+        while let Some(Job { room, publication, _held }) = queue.recv().await {
+            match self.shared.publish(&room, publication).await {
+                Ok(_) => counts.published.increment(1),
+                Err(error @ BrokerError::TooLarge { .. }) => {
+                    counts.unfit.increment(1);
+                    self.tell(&error);
+                }
+                Err(error) => {
+                    counts.failed.increment(1);
+                    self.tell(&error);
+                }
+            }
+        }
+    }
+
+    /// Says now and then why messages are not taken in; nothing of what is in them.
+    fn tell(&self, why: &dyn std::fmt::Display) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.messages += 1;
+        if untold.last.is_none_or(|last| last.elapsed() >= A_LINE) {
+            tracing::warn!(messages = untold.messages, last = %why, "messages of legacy publishers were not taken in");
+            *untold = Untold { messages: 0, last: Some(Instant::now()) };
+        }
+    }
+
+    /// Gives an event to its room's lane.
+    fn queue(&self, room: Room, publication: Publication) {
+        let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
+        let lane = self.lanes.get(Partition::of(&room).index() % LANES);
+        let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
+        let queued = lane.zip(held).is_some_and(|(lane, _held)| lane.send(Job { room, publication, _held }).is_ok());
+        if !queued {
+            self.shared.metrics.legacy.failed.increment(1);
+            self.tell(&"too much waits to be published");
+        }
+    }
+}
+
+impl Listener for Intake {
+    fn node(&self) -> Option<Address> {
+        self.shared.shards.address(Partition::FIRST)
+    }
+
+    fn message(&self, pattern: &str, channel: &str, payload: &[u8]) {
+        // On a server without sharded pub/sub the fleet's own messages match a `*` too.
+        if self.shared.names.is_own(channel) {
+            return;
+        }
+        let Some((legacy, captures)) = legacy::taker(&self.shared.settings.legacy, pattern, channel) else { return };
+        let counts = &self.shared.metrics.legacy;
+        if !self.tenure().holds(Instant::now()) {
+            counts.ignored.increment(1);
+            return;
+        }
+        match legacy::map(legacy, channel, &captures, payload) {
+            Ok((room, publication)) => self.queue(room, publication),
+            Err(why) => {
+                counts.unfit.increment(1);
+                self.tell(&why);
+            }
+        }
+    }
+
+    fn stands(&self, stands: bool) {
+        self.tenure().hears = stands;
+        self.changed.notify_one();
+    }
+
+    fn question(&self) -> u64 {
+        self.tenure().number
+    }
+
+    fn echoed(&self, question: u64) {
+        self.tenure().echoed = question;
+    }
+}
