@@ -35,6 +35,10 @@ bench *ARGS:
 fuzz TARGET="" SECONDS="60":
     {{ if TARGET == "" { "FUZZ_SECONDS=" + SECONDS + " tests/run fuzz" } else { "RUSTC_BOOTSTRAP=1 cargo fuzz run " + TARGET + " -- -max_total_time=" + SECONDS } }}
 
+# Faults under load, each run for so many seconds: pods and Redis servers that are killed, stopped, cut off and emptied
+chaos SECONDS="120":
+    CHAOS_SECONDS={{ SECONDS }} cargo test --release --test chaos -- --nocapture --test-threads=1
+
 # All 517 cases of the WebSocket conformance suite against examples/echo
 autobahn:
     AUTOBAHN=full tests/run autobahn

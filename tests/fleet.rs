@@ -141,3 +141,58 @@ async fn degraded_is_not_ready_where_the_operator_says_so() {
     says(&pod, 503, "degraded").await;
     pod.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_backend_orders_on_one_pod_is_done_on_all() {
+    use roomcast::{
+        auth::SigningKey,
+        config::HmacSecret,
+        model::{Act, Disconnect, Order, Room, Target},
+    };
+    let server = block_in_place(Standalone::start);
+    let secret = || HmacSecret::new("a secret of at least thirty-two bytes").unwrap();
+    let member = || {
+        pod(|settings| {
+            let (host, port) = server.address();
+            settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
+            settings.tokens.hmac_secrets = vec![secret()];
+        })
+    };
+    let (a, b) = (member(), member());
+    says(&a, 200, "ready").await;
+    says(&b, 200, "ready").await;
+    let token = SigningKey::secret(&secret()).token(&json!({"sub": "ann", "exp": 4_000_000_000_u64}), None).unwrap();
+    let connect = async |pod: &Pod| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await;
+        let mut client = client.unwrap();
+        let welcome = client.json().await;
+        (client, welcome["connection"].as_str().unwrap().to_owned())
+    };
+    let ((mut here, _), (mut there, name)) = (connect(&a).await, connect(&b).await);
+    let room = Room::parse("r").unwrap();
+    let order = |target: Target, act: Act| Order { target, act };
+    let user = || Target::User("ann".into());
+    let tell = async |order: Order| {
+        let done = a.services().links.obey(order.clone()).await.unwrap();
+        assert!(a.services().control.tell_others(&order).await.unwrap(), "there are others");
+        done
+    };
+    assert_eq!(tell(order(user(), Act::Subscribe(room.clone()))).await, Some(1));
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.json().await["type"], "subscribed");
+    }
+    assert_eq!(tell(order(Target::Connection(name.into()), Act::Unsubscribe(room))).await, None, "not on this pod");
+    assert_eq!(there.json().await["code"], "removed");
+    tell(order(user(), Act::Refresh(60_000))).await;
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.json().await["type"], "refresh");
+    }
+    tell(order(user(), Act::Disconnect(Disconnect::Disconnected))).await;
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.next().await, Seen::Close(Some(4003)));
+    }
+    a.stop();
+    b.stop();
+}

@@ -179,21 +179,32 @@ fn room(body: &[u8]) -> Result<Room, ApiError> {
 /// To how many connections something was done.
 #[derive(Serialize)]
 struct Affected {
+    /// Of this pod.
     connections: usize,
+    /// Whether the other pods of a fleet were told as well.
+    others_told: bool,
 }
 
-/// Does something to one connection.
+/// Does something to one connection: here, or else wherever in the fleet it is.
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
     let order = Order { target: Target::Connection(id.into()), act };
-    let connections = services.links.obey(order).await?.ok_or_else(|| unknown(id))?;
-    Ok(ok(&Affected { connections }))
+    if let Some(connections) = services.links.obey(order.clone()).await? {
+        return Ok(ok(&Affected { connections, others_told: false }));
+    }
+    // A name that no connection can have is nobody's elsewhere either.
+    parse(id)?;
+    if services.control.tell_others(&order).await? {
+        return Ok(ok(&Affected { connections: 0, others_told: true }));
+    }
+    Err(unknown(id))
 }
 
-/// Does something to all connections that a user has on this pod.
+/// Does something to all connections that a user has, on every pod.
 pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Answer, ApiError> {
     let order = Order { target: Target::User(user.into()), act };
-    let connections = services.links.obey(order).await?.unwrap_or_default();
-    Ok(ok(&Affected { connections }))
+    let connections = services.links.obey(order.clone()).await?.unwrap_or_default();
+    let others_told = services.control.tell_others(&order).await?;
+    Ok(ok(&Affected { connections, others_told }))
 }
 
 /// A name that no connection can have is that of no connection.

@@ -31,10 +31,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Answer, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, Presence};
+use super::{Answer, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, Presence};
 use crate::{
     config::Policies,
-    model::{Member, Position, PresenceList, Publication, Retained, Room, UnixMillis},
+    model::{Member, Order, Position, PresenceList, Publication, Retained, Room, UnixMillis},
 };
 use room::{Outcome, State, Step};
 use shard::{Ledger, Slot};
@@ -228,6 +228,12 @@ impl Presence for Memory {
         let mut list = PresenceList::default();
         self.enter_known(room, |_, state| list = state.members.list(limit));
         ready(Ok(list))
+    }
+}
+
+impl Control for Memory {
+    fn tell_others<'a>(&'a self, _: &'a Order) -> Answer<'a, bool> {
+        ready(Ok(false))
     }
 }
 

@@ -13,7 +13,7 @@ pub mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use crate::model::{Epoch, Event, Member, Offset, Position, PresenceList, Publication, Retained, Room, Since};
+use crate::model::{Epoch, Event, Member, Offset, Order, Position, PresenceList, Publication, Retained, Room, Since};
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send + 'a>>;
@@ -91,6 +91,18 @@ pub enum Delivery {
 pub trait Deliver: Send + Sync {
     /// Takes the next thing that happened in `room`.
     fn deliver(&self, room: &Room, delivery: Delivery);
+}
+
+/// Who carries out what a backend orders on another pod. Never blocks.
+pub trait Obey: Send + Sync {
+    /// Carries it out.
+    fn obey(&self, order: Order);
+}
+
+/// The other pods of a fleet.
+pub trait Control: Send + Sync {
+    /// Has them carry out what a backend orders. Whether there can be any.
+    fn tell_others<'a>(&'a self, order: &'a Order) -> Answer<'a, bool>;
 }
 
 /// How a broker is.

@@ -284,6 +284,12 @@ impl Owner {
         for event in history.events {
             self.append(room, history.epoch.clone(), event, now);
         }
+        // The log may go on under another epoch without a new event: the next one is not to be asked for.
+        if let Some(received) = self.rooms.get_mut(room).and_then(|owned| owned.received.as_mut())
+            && history.offset == received.offset
+        {
+            received.epoch = history.epoch.clone();
+        }
         for (index, (epoch, event, arrived)) in ahead.into_iter().enumerate() {
             // Of another life than the log's, and not on its way to it: a master's that no longer is one.
             if index >= asked_with || epoch == history.epoch {

@@ -14,6 +14,11 @@ use crate::model::Order;
 pub struct Question(Box<dyn FnOnce(&mut Worker) + Send>);
 
 impl Question {
+    /// Something to do.
+    pub fn new(question: impl FnOnce(&mut Worker) + Send + 'static) -> Self {
+        Self(Box::new(question))
+    }
+
     /// Does it.
     pub fn put(self, worker: &mut Worker) {
         (self.0)(worker);

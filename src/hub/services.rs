@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Budget, Links, Recoveries};
 use crate::{
     auth::Authority,
-    broker::{Broker, Condition, Presence},
+    broker::{Broker, Condition, Control, Presence},
     config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
@@ -27,6 +27,8 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// Who is where.
     pub presence: Arc<dyn Presence>,
+    /// The other pods.
+    pub control: Arc<dyn Control>,
     /// How the broker is.
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// The queues between owners and workers.

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use super::{StartError, unix_millis};
 use crate::{
     broker::{
-        Broker, Condition, Deliver, Presence, memory,
+        Broker, Condition, Control, Presence, memory,
         redis::{Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
     config::{self, Config, Policies, RedisKind},
+    hub::Links,
     metrics::Exposition,
     transport::trust,
 };
@@ -29,16 +30,18 @@ impl Log {
     pub(super) fn start(
         config: &Config,
         policies: Arc<ArcSwap<Policies>>,
-        deliver: Arc<dyn Deliver>,
+        links: Arc<Links>,
         exposition: &Exposition,
     ) -> Result<Self, StartError> {
         let Some(redis) = &config.redis else {
             let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
-            let memory = memory::Memory::new(limits, policies, deliver, Arc::new(unix_millis))?;
+            let memory = memory::Memory::new(limits, policies, links, Arc::new(unix_millis))?;
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        Ok(Self::Redis(Arc::new(Redis::start(settings(config, redis)?, policies, deliver, subscriptions, commands)?)))
+        let redis = Redis::start(settings(config, redis)?, policies, Arc::clone(&links) as _, subscriptions, commands)?;
+        redis.obeyed_by(links);
+        Ok(Self::Redis(Arc::new(redis)))
     }
 
     pub(super) fn broker(&self) -> Arc<dyn Broker> {
@@ -49,6 +52,13 @@ impl Log {
     }
 
     pub(super) fn presence(&self) -> Arc<dyn Presence> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn control(&self) -> Arc<dyn Control> {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,

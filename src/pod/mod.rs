@@ -161,6 +161,7 @@ impl Pod {
             policies,
             broker: log.broker(),
             presence: log.presence(),
+            control: log.control(),
             condition: Box::new(move || condition.condition()),
             links,
             recoveries: Recoveries::default(),

@@ -9,7 +9,7 @@ use super::{
     Load, assert_clean, configuration,
     fleet::{Addresses, Pod},
     length,
-    redis::{Cluster, Options, Standalone},
+    redis::{Cluster, Options, Standalone, wait_until},
     run,
 };
 
@@ -81,6 +81,8 @@ async fn a_cluster_that_breaks_loses_nothing_silently() {
             blocking(|| {
                 let dying = cluster.masters()[0];
                 let heir = cluster.replica_of(dying);
+                // One that has not caught up since the last fault does not stand for election.
+                wait_until("a replica in step", || heir.info("replication", "master_link_status") == "up");
                 dying.kill();
                 cluster.wait_promoted(heir);
             });

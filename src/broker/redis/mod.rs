@@ -33,6 +33,7 @@
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod control;
 mod crowds;
 pub mod entry;
 mod legacy;
@@ -60,7 +61,7 @@ use fred::types::Value;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Obey, Presence,
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
@@ -146,6 +147,8 @@ struct Shared {
     leases: Leases,
     metrics: Arc<RedisCommands>,
     subscriber: OnceLock<Arc<Subscriber>>,
+    /// Who carries out orders of other pods.
+    obey: OnceLock<Arc<dyn Obey>>,
     runtime: Handle,
     /// Numbers our publishes without a key.
     attempts: AtomicU64,
@@ -196,6 +199,7 @@ impl Redis {
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
+            obey: OnceLock::new(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
@@ -244,7 +248,13 @@ struct Ear(std::sync::Weak<Shared>);
 
 impl Sink for Ear {
     fn message(&self, channel: &str, payload: Bytes) {
-        let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) else { return };
+        let Some(shared) = self.0.upgrade() else { return };
+        let Some(room) = Names::room_on(channel) else {
+            if channel == shared.names.control() {
+                shared.ordered(&payload);
+            }
+            return;
+        };
         match entry::message(&payload) {
             Ok(message) => shared.rooms.message(room, message),
             Err(error) => {
@@ -282,6 +292,7 @@ impl Shared {
         let endpoints = self.find().await;
         let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear(Arc::downgrade(self))), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
+        subscriber.subscribe(&self.names.control());
         for room in self.rooms.all() {
             subscriber.subscribe(&self.names.of(&room, Kind::Channel));
         }
@@ -290,6 +301,7 @@ impl Shared {
             Arc::clone(&subscriber).run(),
             own().answer_questions(),
             own().look_after_rooms(),
+            own().forget_rooms(),
             own().keep_lease(),
             own().write_members(),
             own().take_in_legacy(endpoints),

@@ -129,6 +129,11 @@ impl Names {
         self.key(Partition::of(room), format_args!("members:{room} {pod}"))
     }
 
+    /// The channel of orders to all pods.
+    pub(super) fn control(&self) -> String {
+        self.key(Partition::FIRST, "control")
+    }
+
     /// The pods' leases.
     pub(super) fn leases(&self) -> String {
         self.key(Partition::FIRST, "leases")

@@ -100,10 +100,18 @@ impl Shared {
         for step in (0..STEPS).cycle().skip(first) {
             sleep(self.settings.compare_every / STEPS as u32).await;
             while calls.try_join_next().is_some() {}
-            let now = Instant::now();
             for partition in &all[step * PARTITIONS / STEPS..(step + 1) * PARTITIONS / STEPS] {
-                self.rooms.forget(*partition, now, |room| self.leave_channel(room));
                 calls.spawn(Arc::clone(&self).compare(*partition));
+            }
+        }
+    }
+
+    /// Lets go of rooms that were left, for ever.
+    pub(super) async fn forget_rooms(self: Arc<Self>) {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            for partition in Partition::all() {
+                self.rooms.forget(partition, Instant::now(), |room| self.leave_channel(room));
             }
         }
     }

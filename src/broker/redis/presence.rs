@@ -96,10 +96,9 @@ impl Shared {
             Ok::<_, Unexpected>((ran, fields.rest()?.into_iter().collect()))
         };
         let (ran, live) = read().map_err(|error| self.unexpected(&error))?;
-        if !ran {
-            if *self.leases.held.borrow() {
-                tracing::warn!("this pod's lease had run out; its members are written anew");
-            }
+        // Before the first lease nothing was written.
+        if !ran && *self.leases.held.borrow() {
+            tracing::warn!("this pod's lease had run out; its members are written anew");
             self.crowds.doubt_all();
         }
         self.leases.renewed(ran, live, self.settings.lease, Instant::now());

@@ -45,4 +45,5 @@ scripts! {
     EVICT = "evict", include_str!("lua/evict.lua");
     LEASE = "lease", include_str!("lua/lease.lua");
     CLAIM = "claim", include_str!("lua/claim.lua");
+    CONTROL = "control", include_str!("lua/control.lua");
 }

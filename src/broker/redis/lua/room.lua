@@ -54,18 +54,20 @@ local function open(key, base, ttl, known)
   return room
 end
 
--- How far the events of an older epoch are this log's own; nil if nothing is known of it.
+-- How far the events of an older epoch are this log's own; nil if nothing is known of it. A slot that went and came back
+-- has a generation twice: its last stay reaches furthest, and nothing was lost between.
 local function boundary(room, epoch)
   local base, replid = string.match(epoch, '^(%x+)%.(%x+)$')
   if base ~= room.base then
     return nil
   end
+  local furthest = nil
   for link, offset in string.gmatch(room.chain, '(%x+):(%d+)') do
     if link == replid then
-      return tonumber(offset)
+      furthest = tonumber(offset)
     end
   end
-  return nil
+  return furthest
 end
 
 -- An event lies in the log under the id "offset-time", with one field. What it costs beside its bytes: its id, its
