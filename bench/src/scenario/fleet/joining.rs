@@ -53,8 +53,8 @@ pub(super) async fn measure(rooms: usize, recipe: Recipe, pod: &Pod, other: &mut
         seen.events.get(room).is_some_and(|events| events.iter().map(|event| event.1).eq([n as u64]))
     };
     let reached = names.iter().enumerate().filter(|(n, room)| right(*n, room)).count();
-    if reached != rooms || seen.joined != rooms || seen.gaps > 0 {
-        let (joined, gaps) = (seen.joined, seen.gaps);
+    if reached != rooms || seen.joined != rooms || !seen.gaps.is_empty() {
+        let (joined, gaps) = (seen.joined, seen.gaps.len());
         let what = format!("of {rooms} rooms, {joined} were joined and {reached} got their one event ({gaps} gaps)");
         return Err(BenchError::Faults(what));
     }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -82,11 +82,10 @@ pub(super) async fn measure(recipe: Recipe, servers: &Servers, pods: &[Pod]) -> 
     let [publishing, watching @ ..] = pods else { return Err(BenchError::Protocol("no pods".to_owned())) };
 
     let mut watchers: Vec<Notes> = Vec::new();
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for pod in watching {
         let notes = Rc::new(RefCell::new(Seen::default()));
-        let task = Member::connect(pod.plain()?).await?.join(&names, &notes);
-        tasks.spawn_local(task);
+        tasks.push(Member::connect(pod.plain()?).await?.join(&names, &notes));
         until(&notes, 30, "joining the rooms", |seen| seen.joined >= names.len()).await?;
         watchers.push(notes);
     }
@@ -117,7 +116,7 @@ pub(super) async fn measure(recipe: Recipe, servers: &Servers, pods: &[Pod]) -> 
     while Instant::now() < settled && watchers.iter().any(|notes| !missing(&notes.borrow(), &answers).is_empty()) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tasks.abort_all();
+    tasks.iter().for_each(JoinHandle::abort);
     judge(servers, &watchers, &answers, &dead, killed).await
 }
 
@@ -198,7 +197,10 @@ async fn judge(
     for notes in watchers {
         let seen = notes.borrow();
         seen.check()?;
-        kill.dead.gaps_told += seen.gaps;
+        for room in &seen.gaps {
+            let counts = if is_dead(room) { &mut kill.dead } else { &mut kill.others };
+            counts.gaps_told += 1;
+        }
         for (room, events) in &seen.events {
             if let Some(pair) = events.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
                 let what = format!("a member of {room} got event {} after event {}", pair[1].1, pair[0].1);

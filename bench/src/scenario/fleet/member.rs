@@ -27,8 +27,8 @@ pub(super) struct Seen {
     pub(super) joined: usize,
     /// By room, what came: [`clock::now`] and the event's number.
     pub(super) events: HashMap<String, Vec<(u64, u64)>>,
-    /// How many times a member was told that it misses something.
-    pub(super) gaps: u64,
+    /// The rooms whose members were told that they miss something, once each time.
+    pub(super) gaps: Vec<String>,
     /// The first thing that should not have come.
     pub(super) wrong: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Seen {
                 self.events.entry(room).or_default().extend(events.iter().map(|event| (now, event.data.n)));
             }
             Ok(Message { r#type: "subscribed", .. }) => self.joined += 1,
-            Ok(Message { r#type: "gap", .. }) => self.gaps += 1,
+            Ok(Message { r#type: "gap", room: Some(room), .. }) => self.gaps.push(room),
             Ok(Message { r#type: "welcome", .. }) => {}
             _ => self.wrong(text),
         }
@@ -179,7 +179,7 @@ mod tests {
         seen.text(r#"{"type":"subscribed","room":"a","epoch":"e","offset":0}"#);
         seen.text(r#"{"type":"events","room":"a","events":[{"offset":1,"data":{"n":7,"t":1,"ref":""}}]}"#);
         seen.text(r#"{"type":"gap","room":"a","reason":"lost"}"#);
-        assert_eq!((seen.joined, seen.gaps, seen.events["a"][0].1), (1, 1, 7));
+        assert_eq!((seen.joined, seen.gaps.len(), seen.events["a"][0].1), (1, 1, 7));
         assert!(seen.check().is_ok());
         seen.text(r#"{"type":"error","room":"a","code":"forbidden"}"#);
         assert!(seen.check().is_err());
