@@ -10,7 +10,7 @@ use crate::{
     content::{Recipe, SMALLEST},
     error::BenchError,
     floor, process, receiver,
-    scenario::{self, broadcast, churn, connect, idle, mixed, publish, rooms},
+    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms},
 };
 
 /// The load generator of roomcast.
@@ -43,6 +43,8 @@ enum Command {
     Churn(churn::ChurnArgs),
     /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
     Publish(publish::PublishArgs),
+    /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
+    Fleet(fleet::FleetArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -180,6 +182,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
+        Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }
 }

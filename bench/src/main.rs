@@ -23,6 +23,8 @@ mod poller;
 mod process;
 mod publisher;
 mod receiver;
+#[path = "../../tests/redis/mod.rs"]
+mod redis;
 mod report;
 mod scenario;
 mod stats;

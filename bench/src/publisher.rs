@@ -48,6 +48,17 @@ impl Publisher {
         Ok(published.offset)
     }
 
+    /// Publishes events to rooms with one request; which of them failed is not looked at.
+    pub(crate) async fn broadcast(&mut self, events: &[(&str, String)]) -> Result<(), BenchError> {
+        let event = |(room, data): &(&str, String)| format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#);
+        let events: Vec<_> = events.iter().map(event).collect();
+        let body = format!(r#"{{"publications":[{}]}}"#, events.join(","));
+        match self.request(Method::POST, "/api/broadcast", body).await? {
+            (200, _) => Ok(()),
+            (status, answer) => Err(refused("POST /api/broadcast", status, &answer)),
+        }
+    }
+
     /// Fetches a page.
     pub(crate) async fn get(&mut self, path: &str) -> Result<(u16, String), BenchError> {
         self.request(Method::GET, path, String::new()).await

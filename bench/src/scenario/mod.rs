@@ -26,6 +26,7 @@ use crate::{
 pub(crate) mod broadcast;
 pub(crate) mod churn;
 pub(crate) mod connect;
+pub(crate) mod fleet;
 pub(crate) mod idle;
 pub(crate) mod mixed;
 pub(crate) mod publish;

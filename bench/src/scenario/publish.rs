@@ -261,7 +261,7 @@ fn outcome(args: &PublishArgs, rounds: Vec<Vec<Round>>) -> Result<Outcome, Bench
 }
 
 /// How many events the pod has taken from backends.
-async fn published(pod: &mut Pod) -> Result<u64, BenchError> {
+pub(super) async fn published(pod: &mut Pod) -> Result<u64, BenchError> {
     let (_, text) = pod.publisher.get("/metrics").await?;
     let line = text.lines().find_map(|line| line.strip_prefix("roomcast_events_in_total{source=\"api\"} "));
     line.and_then(|value| value.parse().ok())

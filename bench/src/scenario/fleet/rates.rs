@@ -1,0 +1,246 @@
+//! How many publishes a second the fleet takes, beside what Redis does by itself in the same run.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::{
+    bare,
+    servers::{self, Servers},
+};
+use crate::{
+    callers::{call, request},
+    content::{Recipe, Stamp},
+    error::BenchError,
+    pod::Pod,
+    publisher::TOPIC,
+    scenario::{bar, publish::published},
+    stats::{Spread, milliseconds},
+};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Case {
+    OnePod,
+    ThreePods,
+    Spublish,
+    Xadd,
+    Publish,
+}
+
+impl Case {
+    pub(super) const ALL: [Self; 5] = [Self::OnePod, Self::ThreePods, Self::Spublish, Self::Xadd, Self::Publish];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::OnePod => "POST /api/publish, one pod",
+            Self::ThreePods => "POST /api/publish, three pods",
+            Self::Spublish => "bare SPUBLISH",
+            Self::Xadd => "bare XADD",
+            Self::Publish => "bare PUBLISH",
+        }
+    }
+
+    /// For a plot.
+    pub(super) fn short(self) -> &'static str {
+        match self {
+            Self::OnePod => "one pod",
+            Self::ThreePods => "three",
+            Self::Spublish => "SPUBLISH",
+            Self::Xadd => "XADD",
+            Self::Publish => "PUBLISH",
+        }
+    }
+
+    /// The command that Redis is given for an event in this room; `None`: that is the pods' matter.
+    fn command(self, room: &str, data: &str) -> Result<Option<Vec<u8>>, BenchError> {
+        let key = format!("bare:{{{}}}:{room}", servers::partition(room)?.tag());
+        let words: &[&str] = match self {
+            Self::OnePod | Self::ThreePods => return Ok(None),
+            Self::Spublish => &["SPUBLISH", &key, data],
+            Self::Publish => &["PUBLISH", &key, data],
+            // As much as a pod keeps by default.
+            Self::Xadd => &["XADD", &key, "MAXLEN", "~", "1000", "*", "e", data],
+        };
+        Ok(Some(bare::command(words)))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Round {
+    events: u64,
+    per_second: f64,
+    /// Of all servers, without what they use when nothing is published.
+    redis_cpu_ms_per_1000: f64,
+    /// Of all pods; nothing where they have no part.
+    pods_cpu_ms_per_1000: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Measured {
+    pub(super) case: Case,
+    pub(super) per_second: Spread,
+    pub(super) redis_cpu_ms_per_1000: Spread,
+    pub(super) pods_cpu_ms_per_1000: Spread,
+    /// Publishes a second, over those of bare SPUBLISH in the same repetition.
+    pub(super) to_spublish: Spread,
+    /// Over those of bare XADD.
+    pub(super) to_xadd: Spread,
+    /// Redis' CPU for an event, over that of bare PUBLISH.
+    pub(super) cpu_to_publish: Spread,
+    pub(super) rounds: Vec<Round>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Rates {
+    /// Calls and commands under way at one time; as many rooms.
+    callers: u16,
+    /// What the servers use when nothing is published, together: milliseconds of CPU a second.
+    pub(super) idle_redis_ms_per_second: f64,
+    pub(super) cases: Vec<Measured>,
+}
+
+/// How it is measured.
+pub(super) struct Plan {
+    pub(super) callers: u16,
+    pub(super) recipe: Recipe,
+    /// Of one round.
+    pub(super) seconds: f64,
+    pub(super) repetitions: u16,
+}
+
+/// Measures all cases in turns. Fails unless Redis holds exactly the events that were answered. Needs a `LocalSet`.
+pub(super) async fn measure(plan: &Plan, servers: &Servers, pods: &mut [Pod]) -> Result<Rates, BenchError> {
+    let rooms: Vec<_> = (0..plan.callers).map(|n| format!("rate:{n}")).collect();
+    let data = |n: usize| plan.recipe.data(u32::try_from(n).unwrap_or(0), Stamp { n: n as u64, t: 0 });
+    let events: Vec<_> = rooms.iter().enumerate().map(|(n, room)| (room.as_str(), data(n))).collect();
+    let (before, start) = (servers.cpu()?, Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let idle = (servers.cpu()? - before) as f64 / start.elapsed().as_nanos() as f64;
+
+    let progress = bar("calling", u64::from(plan.repetitions) * Case::ALL.len() as u64);
+    let mut rounds = vec![Vec::new(); Case::ALL.len()];
+    let mut total = 0;
+    for _ in 0..plan.repetitions {
+        for (index, case) in Case::ALL.into_iter().enumerate() {
+            let taken = taken(pods).await?;
+            let (mut round, answered) = round(case, &events, plan.seconds, servers, pods).await?;
+            round.redis_cpu_ms_per_1000 -= idle * 1e6 / round.per_second;
+            rounds[index].push(round);
+            let published = self::taken(pods).await? - taken;
+            let expected = if matches!(case, Case::OnePod | Case::ThreePods) { answered } else { 0 };
+            if published != expected {
+                let what = format!("{expected} publishes were answered, the pods count {published}");
+                return Err(BenchError::Faults(what));
+            }
+            total += expected;
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    let mut held = 0;
+    for room in &rooms {
+        held += servers.offset(room).await?;
+    }
+    if held != total {
+        return Err(BenchError::Faults(format!("{total} publishes were answered, Redis has had {held} events")));
+    }
+    Ok(Rates { callers: plan.callers, idle_redis_ms_per_second: idle * 1e3, cases: summary(&rounds)? })
+}
+
+/// One round, and how many events were answered in it and in its warm-up.
+async fn round(
+    case: Case,
+    events: &[(&str, String)],
+    seconds: f64,
+    servers: &Servers,
+    pods: &[Pod],
+) -> Result<(Round, u64), BenchError> {
+    let (warm, _) = run(case, events, seconds.min(0.3), servers, pods).await?;
+    let pods_cpu = || pods.iter().map(|pod| pod.process()?.cpu()).sum::<Result<u64, BenchError>>();
+    let before = (servers.cpu()?, pods_cpu()?);
+    let (answered, elapsed) = run(case, events, seconds, servers, pods).await?;
+    let after = (servers.cpu()?, pods_cpu()?);
+    let each = |after: u64, before: u64| milliseconds(after.saturating_sub(before)) * 1e3 / answered.max(1) as f64;
+    let round = Round {
+        events: answered,
+        per_second: answered as f64 / elapsed,
+        redis_cpu_ms_per_1000: each(after.0, before.0),
+        pods_cpu_ms_per_1000: each(after.1, before.1),
+    };
+    Ok((round, warm + answered))
+}
+
+/// Publishes as fast as it is answered; how many, and in which time.
+async fn run(
+    case: Case,
+    events: &[(&str, String)],
+    seconds: f64,
+    servers: &Servers,
+    pods: &[Pod],
+) -> Result<(u64, f64), BenchError> {
+    let start = Instant::now();
+    let until = start + Duration::from_secs_f64(seconds);
+    let mut work = JoinSet::new();
+    let mut masters: BTreeMap<u16, Vec<Vec<u8>>> = BTreeMap::new();
+    let pods = if case == Case::OnePod { &pods[..1] } else { pods };
+    let mut requests = vec![Vec::new(); pods.len()];
+    for (n, (room, data)) in events.iter().enumerate() {
+        match case.command(room, data)? {
+            Some(command) => masters.entry(servers.master_of(room)?).or_default().push(command),
+            None => {
+                let (index, body) = (n % pods.len(), format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#));
+                requests[index].push(request("/api/publish", pods[index].api_key(), &body));
+            }
+        }
+    }
+    for (port, commands) in masters {
+        work.spawn_local(async move { bare::repeat(port, &commands, until).await });
+    }
+    for (pod, requests) in pods.iter().zip(requests).filter(|(_, requests)| !requests.is_empty()) {
+        let address = pod.internal();
+        work.spawn_local(async move { Ok(call(address, &requests, seconds).await?.0) });
+    }
+    let mut answered = 0;
+    while let Some(ended) = work.join_next().await {
+        answered += ended.map_err(|e| BenchError::Protocol(format!("a caller: {e}")))??;
+    }
+    Ok((answered, start.elapsed().as_secs_f64()))
+}
+
+/// How many events the pods have taken from backends.
+async fn taken(pods: &mut [Pod]) -> Result<u64, BenchError> {
+    let mut sum = 0;
+    for pod in pods {
+        sum += published(pod).await?;
+    }
+    Ok(sum)
+}
+
+fn summary(rounds: &[Vec<Round>]) -> Result<Vec<Measured>, BenchError> {
+    let none = || BenchError::Protocol("nothing was measured".to_owned());
+    let of = |case: Case| Case::ALL.iter().position(|known| *known == case).map(|at| &rounds[at]).ok_or_else(none);
+    let measured = |case: Case| {
+        let own = of(case)?;
+        let figure = |figure: fn(&Round) -> f64| Spread::of(own.iter().map(figure)).ok_or_else(none);
+        let ratio = |to: Case, figure: fn(&Round) -> f64| {
+            Spread::of(own.iter().zip(of(to)?).map(|(own, other)| figure(own) / figure(other))).ok_or_else(none)
+        };
+        Ok(Measured {
+            case,
+            per_second: figure(|round| round.per_second)?,
+            redis_cpu_ms_per_1000: figure(|round| round.redis_cpu_ms_per_1000)?,
+            pods_cpu_ms_per_1000: figure(|round| round.pods_cpu_ms_per_1000)?,
+            to_spublish: ratio(Case::Spublish, |round| round.per_second)?,
+            to_xadd: ratio(Case::Xadd, |round| round.per_second)?,
+            cpu_to_publish: ratio(Case::Publish, |round| round.redis_cpu_ms_per_1000)?,
+            rounds: own.clone(),
+        })
+    };
+    Case::ALL.into_iter().map(measured).collect()
+}
