@@ -61,6 +61,10 @@ fn lines(message: &Value, events: &[Value]) -> Vec<String> {
         }
         "unsubscribed" if message["code"].is_string() => vec![format!("{room}  -- taken out: {}", text("code"))],
         "unsubscribed" => vec![format!("{room}  -- left")],
+        // A room that lost its log counts anew.
+        "gap" if number("offset") <= number("after") => {
+            vec![format!("{room}  -- gap: its log is lost; it goes on behind #{}", number("offset"))]
+        }
         "gap" => vec![format!("{room}  -- gap: #{} to #{} will not come", number("after") + 1, number("offset"))],
         "joined" | "left" => {
             let members = names(&message["members"]);
@@ -169,6 +173,10 @@ mod tests {
             (r#"{"type":"subscribed","room":"r","epoch":"e","offset":4,"recovered":true}"#, "r  -- going on from e:4"),
             (r#"{"type":"subscribed","room":"r","epoch":"e","offset":4,"recovered":false}"#, "r  -- joined at e:4"),
             (r#"{"type":"gap","room":"r","epoch":"e","after":4,"offset":9}"#, "r  -- gap: #5 to #9 will not come"),
+            (
+                r#"{"type":"gap","room":"r","epoch":"f","after":4,"offset":0}"#,
+                "r  -- gap: its log is lost; it goes on behind #0",
+            ),
             (r#"{"type":"unsubscribed","room":"r","code":"removed"}"#, "r  -- taken out: removed"),
             (
                 r#"{"type":"joined","room":"r","members":[{"connection":"c","user":"u"},{"connection":"d"}],"total":3}"#,
