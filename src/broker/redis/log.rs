@@ -1,0 +1,168 @@
+//! A room's log in Redis: appended to, read, and what of it is retained. Each is one script in the room's slot.
+//!
+//! Never retries by itself: that is `shards`' work, under an idempotency key that every publish has, the publisher's or one
+//! of ours.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use fred::types::Value;
+
+use super::{
+    ATTEMPT_AGE, EVENT_COST, MAX_EVENT, Shared, entry,
+    partition::{Kind, Partition},
+    reply::{Fields, Unexpected, bytes_of, text_of},
+    script,
+    shards::Wait,
+};
+use crate::{
+    broker::{BrokerError, History, HistoryQuery},
+    model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room},
+};
+
+impl Shared {
+    pub(super) async fn publish(&self, room: &Room, publication: Publication) -> Result<Position, BrokerError> {
+        let policy = self.policy(room);
+        let event = entry::encode(&publication)?;
+        let limit = if keeps(&policy) { policy.history_bytes.min(MAX_EVENT) } else { MAX_EVENT };
+        let bytes = event.len() + EVENT_COST;
+        if bytes > limit {
+            return Err(BrokerError::TooLarge { bytes, limit });
+        }
+        let (key, key_age) = match &publication.idempotency_key {
+            Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
+            None => {
+                let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+                (self.names.attempt(room, self.pod.number, number), ATTEMPT_AGE)
+            }
+        };
+        let mut keys = vec![self.names.of(room, Kind::Record), self.names.of(room, Kind::Log), key];
+        let (size, age) = log_bounds(&policy);
+        let mut args = vec![
+            Value::from(self.base()?),
+            millis(self.settings.room_ttl.max(policy.history_age)),
+            millis(key_age),
+            Value::from(self.names.of(room, Kind::Channel)),
+            self.publish_command(),
+            Value::Bytes(event),
+            size,
+            count(policy.history_bytes),
+            age,
+        ];
+        if let Some(name) = value_name(&policy, &publication) {
+            keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
+            let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
+            args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
+        }
+        let wait = match policy.durability {
+            Durability::Log => Wait::Master,
+            Durability::Replica => Wait::Replica,
+        };
+        let frame = self.shards.call_and_wait(Partition::of(room), &script::PUBLISH, keys, args, wait).await?;
+        let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
+        let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
+        Ok(Position::new(epoch, offset))
+    }
+
+    pub(super) async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
+        let policy = self.policy(room);
+        let keys = [self.names.of(room, Kind::Record), self.names.of(room, Kind::Log)];
+        let (size, age) = log_bounds(&policy);
+        let (epoch, since) = query.since.map_or((String::new(), 0), |s| (s.epoch.as_str().to_owned(), s.offset));
+        // An epoch that a client sent may be empty, which would ask for the newest instead.
+        let epoch = if epoch.is_empty() && since > 0 { "-".to_owned() } else { epoch };
+        let args = [
+            Value::from(self.base()?),
+            self.empty_ttl(),
+            size,
+            age,
+            Value::from(epoch),
+            whole(since),
+            whole(query.until.unwrap_or(u64::MAX)),
+            count(query.max_events),
+            count(query.max_bytes),
+        ];
+        let frame = self.shards.call(Partition::of(room), &script::HISTORY, keys, args).await?;
+        read_history(frame).map_err(|error| self.unexpected(&*error))
+    }
+
+    pub(super) async fn retained(&self, room: &Room) -> Result<Retained, BrokerError> {
+        let policy = self.policy(room);
+        let keys = [Kind::Record, Kind::Values, Kind::Order].map(|kind| self.names.of(room, kind));
+        let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
+        let args = [Value::from(self.base()?), self.empty_ttl(), count(most), Value::from(letter)];
+        let frame = self.shards.call(Partition::of(room), &script::RETAINED, keys, args).await?;
+        let read = || -> Result<Retained, Box<dyn std::error::Error>> {
+            let mut fields = Fields::of(frame)?;
+            let epoch = Epoch::new(&fields.text()?);
+            let offset = entry::number(&fields.text()?)?;
+            let mut events = Vec::new();
+            while let Some(value) = fields.next_bytes() {
+                events.push(Arc::new(entry::value(&value?)?));
+            }
+            Ok(Retained { room: room.clone(), epoch, offset, events })
+        };
+        read().map_err(|error| self.unexpected(&*error))
+    }
+}
+
+fn read_history(frame: fred::interfaces::Resp3Frame) -> Result<History, Box<dyn std::error::Error>> {
+    let mut fields = Fields::of(frame)?;
+    let epoch = Epoch::new(&fields.text()?);
+    let mut number = || Ok::<_, Box<dyn std::error::Error>>(entry::number(&fields.text()?)?);
+    let (after, offset, end) = (number()?, number()?, number()?);
+    let complete = fields.text()? == "1";
+    let mut events: Vec<Arc<Event>> = Vec::new();
+    while let Some(id) = fields.next_bytes() {
+        let (at, time) = entry::id_of(&text_of(id?)?)?;
+        if at != after + events.len() as u64 + 1 {
+            return Err(Box::new(Unexpected));
+        }
+        events.push(Arc::new(entry::decode(&fields.bytes()?, at, time)?));
+    }
+    Ok(History { epoch, after, offset, end, complete, events })
+}
+
+fn keeps(policy: &Policy) -> bool {
+    policy.history_size > 0 && policy.history_bytes > 0 && !policy.history_age.is_zero()
+}
+
+/// A log's most events, 0 for no log, and their age.
+fn log_bounds(policy: &Policy) -> (Value, Value) {
+    (count(if keeps(policy) { policy.history_size } else { 0 }), millis(policy.history_age))
+}
+
+/// The letter that the names of retained values begin with: a policy may change what they are kept by.
+fn retained_kind(policy: &Policy) -> Option<&'static str> {
+    match policy.retain {
+        _ if policy.retain_max == 0 => None,
+        Retain::None => None,
+        Retain::Room => Some("r"),
+        Retain::Topic => Some("t"),
+        Retain::Key => Some("k"),
+    }
+}
+
+fn value_name(policy: &Policy, publication: &Publication) -> Option<String> {
+    let letter = retained_kind(policy)?;
+    match policy.retain {
+        Retain::Topic => Some(format!("{letter}{}", publication.topic)),
+        Retain::Key => publication.key.as_ref().map(|key| format!("{letter}{key}")),
+        _ => Some(letter.to_owned()),
+    }
+}
+
+/// Scripts count in doubles: what is larger than they hold exactly is as good as the largest.
+pub(super) fn whole(number: u64) -> Value {
+    Value::from(i64::try_from(number.min(crate::model::MAX_OFFSET)).unwrap_or(i64::MAX))
+}
+
+pub(super) fn count(number: usize) -> Value {
+    whole(number as u64)
+}
+
+pub(super) fn millis(duration: Duration) -> Value {
+    whole(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 48))
+}
