@@ -114,7 +114,17 @@ impl Cluster {
 
     /// A graceful failover to `replica`; returns when every node agrees.
     pub fn fail_over(&self, replica: &Node) {
-        replica.call(&["CLUSTER", "FAILOVER"]);
+        // A master gives up an attempt after five seconds, and begins none with a replica that has not caught up.
+        wait_until("a replica in step", || replica.info("replication", "master_link_status") == "up");
+        let mut asked = None::<std::time::Instant>;
+        wait_until("a failover in good order", || {
+            if asked.is_none_or(|asked| asked.elapsed() > std::time::Duration::from_secs(6)) {
+                // An attempt that is still under way refuses another; that is no fault.
+                let _ = replica.try_call(&["CLUSTER", "FAILOVER"]);
+                asked = Some(std::time::Instant::now());
+            }
+            replica.info("replication", "role") == "master"
+        });
         self.wait_promoted(replica);
     }
 

@@ -18,7 +18,7 @@ pub use node::{Node, Options};
 pub use sentinel::{NAME, Watched};
 
 /// How long anything may take that should happen.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(40);
 
 /// Waits until `check` says yes; panics with `what` if it never does.
 pub fn wait_until(what: &str, check: impl FnMut() -> bool) {
