@@ -127,7 +127,7 @@ fn text(head: &mut &[u8]) -> Result<Box<str>, EntryError> {
 pub fn message(bytes: &Bytes) -> Result<Message, EntryError> {
     let kind = *bytes.first().ok_or(EntryError::Short)?;
     let line_end = bytes.iter().position(|byte| *byte == b'\n').ok_or(EntryError::Short)?;
-    let line = str::from_utf8(&bytes[1..line_end]).map_err(|_| EntryError::Head)?;
+    let line = str::from_utf8(bytes.get(1..line_end).ok_or(EntryError::Short)?).map_err(|_| EntryError::Head)?;
     let rest = bytes.slice(line_end + 1..);
     match kind {
         b'e' => {

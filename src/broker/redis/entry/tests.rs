@@ -110,3 +110,10 @@ fn what_is_none_is_refused() {
     let long = publication(&"x".repeat(70_000), json("1"));
     assert!(matches!(encode(&long), Err(BrokerError::TooLarge { limit: 65_535, .. })));
 }
+
+#[test]
+fn a_message_without_a_kind_is_refused() {
+    for bytes in [&b""[..], b"\n", b"\n\n", b"e", b"e\n", b"x\n"] {
+        assert!(message(&Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+    }
+}
