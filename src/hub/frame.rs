@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use super::Budget;
 use crate::{
     model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
-    protocol::{Dialects, Messages, PresenceChange, WireFormat},
+    protocol::{Dialects, Framing, Messages, PresenceChange, WireFormat},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -135,10 +135,15 @@ impl Encoder {
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
         self.bytes_plain += messages.len() as u64;
-        let compress = format.window_bits.zip(broadcast.policy.compress_from);
-        let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
         let mut bytes = Vec::new();
-        frame_messages(messages, compress, &mut bytes);
+        match format.framing {
+            Framing::WebSocket { window_bits } => {
+                let compress = window_bits.zip(broadcast.policy.compress_from);
+                let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
+                frame_messages(messages, compress, &mut bytes);
+            }
+            Framing::Lines => lines(messages, &mut bytes),
+        }
         bytes.shrink_to_fit();
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
@@ -157,7 +162,17 @@ impl Encoder {
     ) {
         self.messages.clear();
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
-        frame_messages(&self.messages, None, out);
+        match format.framing {
+            Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::Lines => lines(&self.messages, out),
+        }
+    }
+}
+
+fn lines(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        out.extend_from_slice(message);
+        out.push(b'\n');
     }
 }
 

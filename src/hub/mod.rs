@@ -16,7 +16,9 @@
 mod arrive;
 mod batch;
 mod budget;
+mod carrier;
 mod census;
+mod clock;
 mod collector;
 mod connection;
 mod directory;
@@ -42,9 +44,11 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
+pub use carrier::{Carrier, Mailbox};
 pub use census::{
     ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus, WorkerTotals,
 };
+pub use clock::{millis, unix_millis};
 pub use collector::Collector;
 pub use connection::{Connection, State, Totals};
 pub use drive::Drive;

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioTimer;
 
 use crate::{
     auth::Grant,
-    hub::{Seat, Worker},
+    hub::{Carrier, Seat, Worker},
     protocol::WireFormat,
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
@@ -83,7 +83,8 @@ async fn take_back(
     let (mut socket, ahead) = parts.io.into_parts();
     if socket.settle().is_ok() {
         let rest = [&parts.read_buf[..], &ahead].concat();
-        let drive = Worker::adopt(&worker, socket, format, grant, seat, &rest);
+        let carrier = Carrier::websocket(socket, format.framing);
+        let drive = Worker::adopt(&worker, carrier, format, grant, seat, &rest);
         drive.await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{StartError, unix_millis};
+use super::StartError;
 use crate::{
     broker::{
         Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
@@ -12,7 +12,7 @@ use crate::{
         wire::{Endpoints, Kind, Password},
     },
     config::{self, Config, Policies, RedisKind},
-    hub::Links,
+    hub::{Links, unix_millis},
     metrics::Exposition,
     transport::trust,
 };

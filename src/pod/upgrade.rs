@@ -11,7 +11,7 @@ use crate::{
     auth::{Grant, presented},
     hub::{Seat, Worker},
     metrics::Upgrades,
-    protocol::{DialectId, WireFormat},
+    protocol::{DialectId, Framing, WireFormat},
     transport::websocket,
 };
 
@@ -73,7 +73,8 @@ fn agree<T>(
         return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
-    Ok((accepted.response, WireFormat { dialect: DialectId::NATIVE, window_bits }))
+    let framing = Framing::WebSocket { window_bits };
+    Ok((accepted.response, WireFormat { dialect: DialectId::NATIVE, framing }))
 }
 
 /// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:

@@ -151,12 +151,35 @@ impl Dialects {
     }
 }
 
+/// How whole messages become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// WebSocket frames (RFC 6455), with permessage-deflate of this window (RFC 7692), or without.
+    WebSocket {
+        /// The window's size is 2 to this power, in bytes.
+        window_bits: Option<NonZeroU8>,
+    },
+    /// One message a line, for clients that fetch what waits for them. No message of a dialect has a line feed.
+    Lines,
+}
+
+impl Framing {
+    /// The name of the compression that broadcasts have in it, if they have one.
+    #[must_use]
+    pub fn compression(self) -> Option<&'static str> {
+        match self {
+            Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
+            Self::Lines => None,
+        }
+    }
+}
+
 /// Everything that makes the bytes of a broadcast differ between two receivers: connections with equal formats share
 /// frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WireFormat {
     /// The dialect.
     pub dialect: DialectId,
-    /// permessage-deflate with this window (RFC 7692), or none.
-    pub window_bits: Option<NonZeroU8>,
+    /// What surrounds its messages.
+    pub framing: Framing,
 }
