@@ -29,6 +29,7 @@ mod identity;
 mod journal;
 mod lane;
 mod links;
+mod mailbox;
 mod members;
 mod newcomer;
 mod outbox;
@@ -45,7 +46,7 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
-pub use carrier::{Carrier, Mailbox};
+pub use carrier::Carrier;
 pub use census::{
     ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus, WorkerTotals,
 };
@@ -55,6 +56,7 @@ pub use connection::{Connection, State, Totals};
 pub use drive::Drive;
 pub use frame::{Broadcast, Content, Encoder, Frame};
 pub use links::{Inboxes, Links, ToOwner, ToWorker};
+pub use mailbox::Mailbox;
 pub use members::Key;
 pub use newcomer::Newcomer;
 pub use owner::Owner;
