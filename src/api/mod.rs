@@ -19,6 +19,6 @@ mod server;
 mod stats;
 mod target;
 
+pub use crate::hub::Readiness;
 pub use answer::{ApiCode, ApiError};
-pub use ops::Readiness;
 pub use server::Api;
