@@ -27,6 +27,9 @@
 {{- if and (not $redis) (gt $pods 1) (not (or $v.preset $v.extraEnv $v.extraEnvFrom)) -}}
 {{- $wrong = append $wrong (printf "%d pods without Redis would not share their rooms: set redis.urls, redis.existingSecret with redis.existingSecretKeys.urls, redis.trial.enabled (for trying out), or one pod: replicaCount=1" $pods) -}}
 {{- end -}}
+{{- range $v.redis.urls }}{{ if contains "@" . -}}
+{{- $wrong = append $wrong "an address in redis.urls holds a user or a password, which would stand in a ConfigMap: use redis.password, or redis.existingSecret with redis.existingSecretKeys.urls" -}}
+{{- end }}{{ end -}}
 {{- if and $v.redis.trial.enabled (or $v.redis.urls $v.redis.existingSecret $v.redis.password) -}}
 {{- $wrong = append $wrong "redis.trial.enabled starts a Redis of its own: take redis.urls, redis.password and redis.existingSecret away, or set redis.trial.enabled=false" -}}
 {{- end -}}
