@@ -76,7 +76,9 @@ export class Client {
 
   /** Loses the connection, as if the network had gone. */
   drop() {
-    if (this.socket && this.socket.readyState === 1) this.socket.close(4999);
+    if (!this.socket || this.socket.readyState !== 1) return;
+    this.dropping = true;
+    this.socket.close();
   }
 
   /** The dialect has joined; `continues`: null without a position before, else whether exactly what was missed follows. */
@@ -153,7 +155,8 @@ export class Client {
     if (socket !== this.socket) return;
     this.say({ step: 'closed', code });
     if (!this.wanted) return this.end();
-    if (code !== 4999) measures.lost.add(1);
+    if (!this.dropping) measures.lost.add(1);
+    this.dropping = false;
     if (code === 4003 || code === 4029 || code === 1002 || code === 1003 || code === 1007 || code === 1009) {
       this.error(`closed with ${code}, which a client does not come back from`);
       return this.end();
