@@ -1,8 +1,8 @@
-//! One WebSocket connection on its worker: a socket, what is incomplete of a message, what it is owed, and a session.
+//! One connection on its worker: what carries it, what it is owed, and a session.
 //!
-//! Owned by one worker for life. Never waits: what the kernel does not take goes to the outbox, and the worker's task
-//! for this connection drains it when the socket is writable. Always holds: bytes leave in the order they were offered,
-//! control frames excepted.
+//! Owned by one worker for life. Never waits: what the carrier does not take goes to the outbox, and the worker's task
+//! for this connection drains it when the socket is writable (a mailbox is drained by who fetches). Always holds: bytes
+//! leave in the order they were offered, control frames excepted.
 
 use std::{
     io,
@@ -14,18 +14,18 @@ use smallvec::SmallVec;
 
 use super::{
     Budget, Encoder, Frame, Seat,
+    carrier::Carrier,
     frame::{Range, gap},
     members::Place,
     outbox::{Outbox, Waiting},
 };
 use crate::{
-    model::{CommandId, Disconnect, Reply},
+    model::{CommandId, Disconnect, Reply, Spelling},
     protocol::WireFormat,
     session::Session,
     transport::{
         scratch::Scratch,
-        socket::{Buffers, Socket, Written},
-        websocket::{self, Reader},
+        socket::{Buffers, Written},
     },
 };
 
@@ -38,6 +38,8 @@ pub struct Subscription {
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
     pub given: bool,
+    /// How the connection spelt the room's name.
+    pub spelling: Spelling,
 }
 
 /// How a connection stands in a room.
@@ -73,19 +75,19 @@ pub enum Offer {
     Overflow,
     /// The socket failed.
     Failed,
+    /// It cannot be told, and must not go on as if nothing had been.
+    Untold,
 }
 
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
 #[repr(C)]
 pub struct Connection {
     outbox: Option<Box<Outbox>>,
-    /// The socket.
-    pub socket: Socket,
+    /// What carries it.
+    pub carrier: Carrier,
     /// Counted at its end.
     pub totals: Totals,
     waker: Option<Waker>,
-    /// What is incomplete of a message.
-    pub reader: Reader,
     /// What makes its frames differ from others'.
     pub format: WireFormat,
     /// The session.
@@ -136,18 +138,23 @@ impl Totals {
 }
 
 impl Connection {
-    /// What carries it.
-    pub const TRANSPORT: &str = "websocket";
-
     /// A connection whose handshake is over.
     #[must_use]
-    pub fn new(socket: Socket, reader: Reader, format: WireFormat, session: Session, seat: Seat, now_ms: u64) -> Self {
+    pub fn new(
+        carrier: Carrier,
+        format: WireFormat,
+        session: Session,
+        seat: Seat,
+        budget: &Arc<Budget>,
+        now_ms: u64,
+    ) -> Self {
+        // What is said to a mailbox always waits.
+        let waits = matches!(carrier, Carrier::Mailbox(_));
         Self {
-            outbox: None,
-            socket,
+            outbox: waits.then(|| Box::new(Outbox::new(Arc::clone(budget)))),
+            carrier,
             totals: Totals::default(),
             waker: None,
-            reader,
             format,
             session,
             subscriptions: SmallVec::new(),
@@ -168,7 +175,7 @@ impl Connection {
     pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
         self.totals.sent(frame.bytes().len(), frame.plain());
         let Some(outbox) = &mut self.outbox else {
-            return match self.socket.write(frame.bytes(), scratch) {
+            return match self.carrier.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
                 Ok(Written::Rest(rest)) => {
                     self.keep(rest, budget);
@@ -178,14 +185,17 @@ impl Connection {
             };
         };
         outbox.push(Waiting::Shared(frame.clone()));
+        if let Carrier::Mailbox(mailbox) = &mut self.carrier {
+            mailbox.told();
+        }
         if outbox.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
     }
 
-    /// Touches what an offer will need; see [`Socket::warm`].
+    /// Touches what an offer will need; see [`Carrier::warm`].
     #[inline]
     #[must_use]
     pub fn warm(&self) -> usize {
-        self.socket.warm() + usize::from(self.outbox.is_some())
+        self.carrier.warm() + usize::from(self.outbox.is_some())
     }
 
     /// Says something to this connection alone.
@@ -196,9 +206,12 @@ impl Connection {
         self.totals.sent(bytes.len(), bytes.len());
         if let Some(outbox) = &mut self.outbox {
             outbox.push(Waiting::Private(bytes.into()));
+            if let Carrier::Mailbox(mailbox) = &mut self.carrier {
+                mailbox.told();
+            }
             return Ok(());
         }
-        if let Written::Rest(rest) = self.socket.write(bytes, scratch)? {
+        if let Written::Rest(rest) = self.carrier.write(bytes, scratch)? {
             self.keep(rest, budget);
         }
         Ok(())
@@ -232,6 +245,9 @@ impl Connection {
     ) -> io::Result<()> {
         let mut bytes = Vec::new();
         encoder.reply(self.format, reply, id, &mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.say(&bytes, &mut buffers.sealed, budget)
     }
 
@@ -240,16 +256,26 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        self.state = State::Closing;
-        self.closed_with = Some(disconnect);
-        self.lane = None;
         if let Some(outbox) = &mut self.outbox {
             outbox.clear();
         }
-        let mut frame = Vec::new();
-        websocket::close_frame(disconnect.code(), disconnect.reason(), &mut frame);
-        if self.say_urgent(&frame, scratch, budget).is_ok() && self.outbox.is_none() {
-            self.socket.shut_down(scratch);
+        self.close_after(disconnect, scratch, budget);
+    }
+
+    /// Begins to close: the close frame follows what waits.
+    pub fn close_after(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing;
+        self.closed_with = Some(disconnect);
+        self.lane = None;
+        let said = match self.carrier.goodbye(disconnect) {
+            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
+            None => true,
+        };
+        if said {
+            self.carrier.shut_down(scratch);
         }
         self.wake();
     }
@@ -279,23 +305,23 @@ impl Connection {
             if outbox.is_empty() {
                 self.outbox = None;
                 if self.state != State::Open {
-                    self.socket.shut_down(scratch);
+                    self.carrier.shut_down(scratch);
                 }
                 break;
             }
-            std::task::ready!(self.socket.poll_writable(cx))?;
-            let written = if let Some(sealed) = outbox.take_sealed() {
-                self.socket.write_sealed(&sealed)?
+            std::task::ready!(self.carrier.poll_writable(cx))?;
+            let written = if let Some(rest) = outbox.take_sealed() {
+                self.carrier.write_rest(rest)?
             } else if let Some(bytes) = outbox.take_urgent() {
-                self.socket.write(&bytes, scratch)?
+                self.carrier.write(&bytes, scratch)?
             } else if let Some(range) = outbox.take_gap() {
                 let mut bytes = Vec::new();
                 encoder.reply(self.format, &gap(&range), None, &mut bytes);
-                self.socket.write(&bytes, scratch)?
+                self.carrier.write(&bytes, scratch)?
             } else {
                 match outbox.take() {
-                    Some(Waiting::Shared(frame)) => self.socket.write(frame.bytes(), scratch)?,
-                    Some(Waiting::Private(bytes)) => self.socket.write(&bytes, scratch)?,
+                    Some(Waiting::Shared(frame)) => self.carrier.write(frame.bytes(), scratch)?,
+                    Some(Waiting::Private(bytes)) => self.carrier.write(&bytes, scratch)?,
                     None => Written::All,
                 }
             };
@@ -304,6 +330,26 @@ impl Connection {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what waits in a mailbox, oldest first, whole frames until `out` holds `max` bytes. Returns whether nothing
+    /// waits any more.
+    pub fn collect(&mut self, max: usize, encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
+        let Some(outbox) = &mut self.outbox else { return true };
+        while out.len() < max && !outbox.is_empty() {
+            if let Some(bytes) = outbox.take_urgent() {
+                out.extend_from_slice(&bytes);
+            } else if let Some(range) = outbox.take_gap() {
+                encoder.reply(self.format, &gap(&range), None, out);
+            } else {
+                match outbox.take() {
+                    Some(Waiting::Shared(frame)) => out.extend_from_slice(frame.bytes()),
+                    Some(Waiting::Private(bytes)) => out.extend_from_slice(&bytes),
+                    None => break,
+                }
+            }
+        }
+        outbox.is_empty()
     }
 
     /// Remembers the task that drives this connection.
@@ -327,7 +373,7 @@ impl Connection {
         outbox.keep_sealed(rest);
         self.outbox = Some(outbox);
         let Some(waker) = &self.waker else { return };
-        if self.socket.poll_writable(&mut Context::from_waker(waker)).is_ready() {
+        if self.carrier.poll_writable(&mut Context::from_waker(waker)).is_ready() {
             waker.wake_by_ref();
         }
     }

@@ -4,26 +4,21 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, poll_fn},
     ops::ControlFlow,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
-use super::{
-    Key, Seat, Worker,
-    connection::{Connection, State},
-    lane::Lane,
-};
+use super::{Key, Worker, carrier::Carrier, connection::State, lane::Lane};
 use crate::{
-    auth::Grant,
     broker::{BrokerError, HistoryQuery},
     model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room, Stats},
-    protocol::{Message, WireFormat},
-    session::{Action, ConnectionId, Session, Verdict},
+    protocol::Message,
+    session::{Action, ConnectionId, Verdict},
     transport::{
-        socket::{Read, Socket},
+        socket::Read,
         websocket::{self, Incoming, Reader, Role},
     },
 };
@@ -41,6 +36,20 @@ const READS: usize = 8;
 pub struct Drive {
     worker: Rc<RefCell<Worker>>,
     key: Key,
+}
+
+impl Drive {
+    pub(super) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+        Self { worker, key }
+    }
+
+    /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
+    ///
+    /// # Errors
+    /// The connection is closed, and why if the pod did it.
+    pub async fn fetch(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
+        poll_fn(|cx| self.worker.borrow_mut().poll_fetch(self.key, max, cx)).await
+    }
 }
 
 impl Future for Drive {
@@ -61,37 +70,6 @@ impl Drop for Drive {
 }
 
 impl Worker {
-    /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
-    /// `grant`: what its token allows; `None`: its token is still to come.
-    pub fn adopt(
-        this: &Rc<RefCell<Self>>,
-        socket: Socket,
-        format: WireFormat,
-        grant: Option<Grant>,
-        seat: Seat,
-        early: &[u8],
-    ) -> Drive {
-        let mut worker = this.borrow_mut();
-        let now_ms = worker.now_ms();
-        let key = worker.connections.vacant_key() as Key;
-        let id = worker.names_given.next(key);
-        let session = Session::new(id, grant, &worker.limits, now_ms);
-        let welcome = session.welcome(&worker.limits);
-        let reader = Reader::new(Role::Server, format.window_bits.is_some());
-        let connection = Connection::new(socket, reader, format, session, seat, now_ms);
-        worker.connections.insert(connection);
-        worker.watch_connection(key, id);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
-        worker.reply(key, &welcome, None);
-        worker.identify(key);
-        if !early.is_empty() {
-            worker.buffers.plain.extend_from_slice(early);
-            worker.received(key);
-        }
-        drop(worker);
-        Drive { worker: Rc::clone(this), key }
-    }
-
     /// Takes a connection off.
     fn remove(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
@@ -129,7 +107,8 @@ impl Worker {
                 Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
-            let Poll::Ready(read) = connection.socket.poll_read(cx, &mut self.buffers) else { return Poll::Pending };
+            let Carrier::WebSocket { socket, .. } = &mut connection.carrier else { return Poll::Pending };
+            let Poll::Ready(read) = socket.poll_read(cx, &mut self.buffers) else { return Poll::Pending };
             let Ok(read) = read else {
                 self.buffers.plain.clear();
                 return Poll::Ready(());
@@ -143,8 +122,30 @@ impl Worker {
         Poll::Pending
     }
 
+    fn poll_fetch(&mut self, key: Key, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        connection.heard_ms = now_ms;
+        let mut bytes = Vec::new();
+        let empty = connection.collect(max, &mut self.encoder, &mut bytes);
+        if empty && connection.state == State::Open {
+            self.catch_up(key);
+        }
+        if !bytes.is_empty() {
+            return Poll::Ready(Ok(bytes));
+        }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        if connection.state != State::Open {
+            return Poll::Ready(Err(connection.closed_with));
+        }
+        if let Carrier::Mailbox(mailbox) = &mut connection.carrier {
+            mailbox.fetched_by(cx.waker());
+        }
+        Poll::Pending
+    }
+
     /// Takes what was read and opened to the session.
-    fn received(&mut self, key: Key) {
+    pub(super) fn received(&mut self, key: Key) {
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
         if let Some(connection) = self.connections.get_mut(key as usize)
@@ -153,15 +154,19 @@ impl Worker {
         {
             connection.heard_ms = now_ms;
             connection.totals.bytes_in += plain.len() as u64;
-            let idle = Reader::new(Role::Server, false);
-            let mut reader = std::mem::replace(&mut connection.reader, idle);
+            let mut reader = match &mut connection.carrier {
+                Carrier::WebSocket { reader, .. } => std::mem::replace(reader, Reader::new(Role::Server, false)),
+                Carrier::Mailbox(_) => return,
+            };
             let mut inflater = self.inflater.take().unwrap_or_default();
             let limits = self.message_limits;
             let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
             inflater.shrink();
             self.inflater = Some(inflater);
-            if let Some(connection) = self.connections.get_mut(key as usize) {
-                connection.reader = reader;
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && let Carrier::WebSocket { reader: place, .. } = &mut connection.carrier
+            {
+                *place = reader;
             }
             if let Err(disconnect) = end {
                 self.close(key, disconnect);
@@ -261,10 +266,10 @@ impl Worker {
         let Some(connection) = self.connections.get(key as usize) else { return };
         let totals = connection.totals;
         let stats = Stats {
-            transport: Connection::TRANSPORT,
+            transport: connection.carrier.name(),
             dialect: std::sync::Arc::clone(self.services.dialects.name(connection.format.dialect)),
-            tls: connection.socket.is_tls(),
-            compression: connection.format.window_bits.map(|_| "permessage-deflate"),
+            tls: connection.carrier.is_tls(),
+            compression: connection.format.framing.compression(),
             connected_ms: self.now_ms().saturating_sub(connection.since_ms),
             rooms: connection.subscriptions.len(),
             messages_in: totals.messages_in,

@@ -14,10 +14,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::Budget;
+use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
-    protocol::{Dialects, Messages, PresenceChange, WireFormat},
+    model::{Batch, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
+    protocol::{Dialects, Framing, Messages, Opening, PresenceChange, WireFormat},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -127,18 +127,23 @@ impl Encoder {
     fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
         let Self { dialects, deflaters, messages, .. } = self;
         let dialect = dialects.get(format.dialect);
-        messages.clear();
+        messages.begin(unix_millis());
         match &broadcast.content {
-            Content::Events(batch) => dialect.batch(batch, messages),
-            Content::Retained(retained) => dialect.retained(retained, messages),
+            Content::Events(batch) => dialect.batch(batch, format.spelling, messages),
+            Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
         self.bytes_plain += messages.len() as u64;
-        let compress = format.window_bits.zip(broadcast.policy.compress_from);
-        let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
         let mut bytes = Vec::new();
-        frame_messages(messages, compress, &mut bytes);
+        match format.framing {
+            Framing::WebSocket { window_bits } => {
+                let compress = window_bits.zip(broadcast.policy.compress_from);
+                let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
+                frame_messages(messages, compress, &mut bytes);
+            }
+            Framing::Lines => lines(messages, &mut bytes),
+        }
         bytes.shrink_to_fit();
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
@@ -155,9 +160,46 @@ impl Encoder {
         id: Option<&crate::model::CommandId>,
         out: &mut Vec<u8>,
     ) {
-        self.messages.clear();
+        self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
-        frame_messages(&self.messages, None, out);
+        self.written(format, out);
+    }
+
+    /// What a dialect says first to a connection, and the rooms that the connection begins with.
+    ///
+    /// # Errors
+    /// The connection is closed, once what was said is sent.
+    pub fn open(
+        &mut self,
+        format: WireFormat,
+        opening: &Opening<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<SubscribeTo>, Disconnect> {
+        self.messages.begin(unix_millis());
+        let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
+        self.written(format, out);
+        opened
+    }
+
+    /// Whether a dialect has words for a gap.
+    #[must_use]
+    pub fn tells_gaps(&self, format: WireFormat) -> bool {
+        self.dialects.get(format.dialect).abilities().tells_gaps
+    }
+
+    /// What was just written for one connection, framed.
+    fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
+        match format.framing {
+            Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::Lines => lines(&self.messages, out),
+        }
+    }
+}
+
+fn lines(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        out.extend_from_slice(message);
+        out.push(b'\n');
     }
 }
 

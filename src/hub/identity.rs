@@ -8,10 +8,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use super::{Key, Worker, connection::State, timers::Timed};
+use super::{
+    Key, Worker,
+    arrive::Entry,
+    clock::{millis, unix_millis},
+    connection::State,
+    timers::Timed,
+};
 use crate::{
     auth::{Grant, TokenError},
     model::{CommandId, Disconnect, ErrorCode, PresenceMode, Reply, Room, Token, UnixMillis},
@@ -215,19 +221,11 @@ impl Worker {
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
     pub(super) fn put_into(&mut self, key: Key, room: &Room) -> bool {
-        self.enter_room(key, room, None, None, true).is_ok()
+        self.enter_room(key, room, Entry { given: true, ..Entry::default() }, None).is_ok()
     }
 }
 
 /// A future's answer if it has one already.
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unix_millis() -> UnixMillis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }

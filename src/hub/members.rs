@@ -138,10 +138,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::DialectId;
+    use crate::protocol::{DialectId, Framing};
 
     fn format(bits: u8) -> WireFormat {
-        WireFormat { dialect: DialectId::NATIVE, window_bits: std::num::NonZeroU8::new(bits) }
+        let framing = Framing::WebSocket { window_bits: std::num::NonZeroU8::new(bits) };
+        WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing }
     }
 
     proptest! {

@@ -16,7 +16,9 @@
 mod arrive;
 mod batch;
 mod budget;
+mod carrier;
 mod census;
+mod clock;
 mod collector;
 mod connection;
 mod directory;
@@ -28,6 +30,7 @@ mod journal;
 mod lane;
 mod links;
 mod members;
+mod newcomer;
 mod outbox;
 mod owner;
 mod question;
@@ -42,15 +45,18 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
+pub use carrier::{Carrier, Mailbox};
 pub use census::{
     ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus, WorkerTotals,
 };
+pub use clock::{millis, unix_millis};
 pub use collector::Collector;
 pub use connection::{Connection, State, Totals};
 pub use drive::Drive;
 pub use frame::{Broadcast, Content, Encoder, Frame};
 pub use links::{Inboxes, Links, ToOwner, ToWorker};
 pub use members::Key;
+pub use newcomer::Newcomer;
 pub use owner::Owner;
 pub use question::{NoAnswer, Question};
 pub use recoveries::Recoveries;

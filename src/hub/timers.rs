@@ -9,7 +9,6 @@ use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
 use crate::{
     model::{Disconnect, Reply},
     session::ConnectionId,
-    transport::websocket,
 };
 
 /// How often a worker looks at its wheel.
@@ -156,9 +155,9 @@ impl Worker {
                 return;
             }
             State::Open if silent >= ping_ms => {
-                let mut ping = Vec::new();
-                websocket::ping_frame(b"", &mut ping);
-                if connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err() {
+                if let Some(ping) = connection.carrier.ping()
+                    && connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err()
+                {
                     connection.wake();
                 }
                 // Looked at again when its answer is late; whoever answers is silent for less than this by then.

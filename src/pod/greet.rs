@@ -3,13 +3,13 @@
 //! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the worker's
 //! timer.
 
-use std::{cell::RefCell, future::poll_fn, io, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, rc::Rc, sync::Arc};
 
 use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 use crate::{
-    hub::{Deadline, Worker},
+    hub::{Carrier, Deadline, Worker, millis},
     transport::{
         head::{Head, HeadError},
         socket::{Read, Socket, Written},
@@ -55,10 +55,6 @@ pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
     this.watch(deadline);
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Deadline) {
     let mut received = Vec::new();
     let services = Arc::clone(&worker.borrow().services);
@@ -69,11 +65,12 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
             let rest = received.split_off(head.len);
             let request = head.into_request();
             match upgrade(&worker, &request).await {
-                Ok(Admission { answer, format, grant, seat }) => {
+                Ok(Admission { answer, newcomer }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
                     if write(&worker, &mut socket, &bytes).await.is_ok() && socket.settle().is_ok() {
-                        let drive = Worker::adopt(&worker, socket, format, grant, seat, &rest);
+                        let carrier = Carrier::websocket(socket, newcomer.format.framing);
+                        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
                         tokio::task::spawn_local(drive);
                     }
                 }

@@ -15,7 +15,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -153,7 +153,8 @@ impl Pod {
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
-        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition)?;
+        let port = addresses.internal.first().map(SocketAddr::port);
+        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
@@ -162,6 +163,8 @@ impl Pod {
             broker: log.broker(),
             presence: log.presence(),
             control: log.control(),
+            values: log.values(),
+            look_up: log.look_up(),
             condition: Box::new(move || condition.condition()),
             links,
             recoveries: Recoveries::default(),
@@ -385,8 +388,4 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, soft = limit.current, hard = limit.maximum, "the open-file limit could not be raised");
     }
-}
-
-fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }

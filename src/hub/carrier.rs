@@ -1,0 +1,174 @@
+//! What carries a connection's bytes: a socket of its own, or a mailbox whose client comes and fetches.
+//!
+//! Never knows a room or a session. Always holds: what a write did not take is handed back, and leaves first.
+
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    model::Disconnect,
+    protocol::Framing,
+    transport::{
+        scratch::Scratch,
+        socket::{Socket, Written},
+        websocket::{self, Reader, Role},
+    },
+};
+
+/// What carries a connection's bytes. The socket stands inline: a fan-out touches it for each receiver.
+pub enum Carrier {
+    /// A WebSocket.
+    WebSocket {
+        /// The socket.
+        socket: Socket,
+        /// What is incomplete of a message.
+        reader: Reader,
+    },
+    /// Nothing of its own: what is said waits in the connection's queue until requests fetch it.
+    Mailbox(Box<Mailbox>),
+}
+
+/// Where a connection's client comes from that fetches what waits for it, and the fetch that is under way.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// What the requests are called, for the API and the log.
+    pub transport: &'static str,
+    /// Where the first of them came from.
+    pub address: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    fetch: Option<Waker>,
+}
+
+impl Mailbox {
+    /// A mailbox that nobody has fetched from.
+    #[must_use]
+    pub fn new(transport: &'static str, address: Option<SocketAddr>, tls: bool) -> Self {
+        Self { transport, address, tls, fetch: None }
+    }
+
+    /// Remembers the fetch that waits.
+    pub(super) fn fetched_by(&mut self, waker: &Waker) {
+        self.fetch = Some(waker.clone());
+    }
+
+    /// Something waits now.
+    pub(super) fn told(&mut self) {
+        if let Some(waker) = self.fetch.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Carrier {
+    /// A WebSocket whose handshake is over.
+    #[must_use]
+    pub fn websocket(socket: Socket, framing: Framing) -> Self {
+        Self::WebSocket { socket, reader: Reader::new(Role::Server, framing.compression().is_some()) }
+    }
+
+    /// Its name, for the API and the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WebSocket { .. } => "websocket",
+            Self::Mailbox(mailbox) => mailbox.transport,
+        }
+    }
+
+    /// Whether TLS ends at this pod.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::WebSocket { socket, .. } => socket.is_tls(),
+            Self::Mailbox(mailbox) => mailbox.tls,
+        }
+    }
+
+    /// Where the client is.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::WebSocket { socket, .. } => socket.stream().peer_addr().ok(),
+            Self::Mailbox(mailbox) => mailbox.address,
+        }
+    }
+
+    /// Writes framed bytes. Only for when nothing is left of an earlier write.
+    ///
+    /// # Errors
+    /// The socket failed.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<Written> {
+        match self {
+            Self::WebSocket { socket, .. } => socket.write(bytes, scratch),
+            Self::Mailbox(_) => Ok(Written::Rest(bytes.to_vec())),
+        }
+    }
+
+    /// Writes what an earlier write did not take.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn write_rest(&mut self, rest: Vec<u8>) -> io::Result<Written> {
+        match self {
+            Self::WebSocket { socket, .. } => socket.write_sealed(&rest),
+            Self::Mailbox(_) => Ok(Written::Rest(rest)),
+        }
+    }
+
+    /// Polls for space to write; a mailbox takes nothing, its client fetches.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::WebSocket { socket, .. } => socket.poll_writable(cx),
+            Self::Mailbox(_) => Poll::Pending,
+        }
+    }
+
+    /// Touches what a write will need; see [`Socket::warm`].
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        match self {
+            Self::WebSocket { socket, .. } => socket.warm(),
+            Self::Mailbox(_) => 0,
+        }
+    }
+
+    /// What tells the client that it is closed and why, where bytes do.
+    #[must_use]
+    pub fn goodbye(&self, disconnect: Disconnect) -> Option<Vec<u8>> {
+        match self {
+            Self::WebSocket { .. } => {
+                let mut frame = Vec::new();
+                websocket::close_frame(disconnect.code(), disconnect.reason(), &mut frame);
+                Some(frame)
+            }
+            Self::Mailbox(_) => None,
+        }
+    }
+
+    /// What asks a silent client for a sign of life, where bytes do.
+    #[must_use]
+    pub fn ping(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::WebSocket { .. } => {
+                let mut frame = Vec::new();
+                websocket::ping_frame(b"", &mut frame);
+                Some(frame)
+            }
+            Self::Mailbox(_) => None,
+        }
+    }
+
+    /// Stops sending. Best effort: the peer may be gone.
+    pub fn shut_down(&mut self, scratch: &mut Scratch) {
+        match self {
+            Self::WebSocket { socket, .. } => socket.shut_down(scratch),
+            Self::Mailbox(mailbox) => mailbox.told(),
+        }
+    }
+}
