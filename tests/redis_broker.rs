@@ -680,12 +680,15 @@ async fn a_server_without_sharded_channels_is_used_with_plain_ones() {
     everything_works(clustered(&cluster), Durability::Replica).await;
 }
 
-/// A certificate for this machine, as files.
+/// A certificate for this machine, as files. The nodes of a cluster use it as clients of each other, too.
 fn certificate(dir: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    let (_, pem) = roomcast_certs::make(std::time::SystemTime::now()).unwrap();
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+    let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let pair = KeyPair::generate().unwrap();
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    std::fs::write(&cert, &pem.certificate).unwrap();
-    std::fs::write(&key, &pem.key).unwrap();
+    std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
     (cert, key)
 }
 
