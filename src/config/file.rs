@@ -165,7 +165,13 @@ impl Item {
                         problems.push(bad_value(key, &entry.value, place, &why));
                     }
                 }
-                None => problems.push(unknown(&self.file, entry, &keys)),
+                None => match nearest(&entry.name, nested.iter().copied()) {
+                    Some(meant) => {
+                        let why = format!("there is no such key; did you mean `[[{}.{meant}]]`?", self.list);
+                        problems.push(Problem { place, key: entry.path(), given: None, why });
+                    }
+                    None => problems.push(unknown(&self.file, entry, &keys)),
+                },
             }
         }
         for key in keys.iter().filter(|key| key.unset == "must be set") {
@@ -205,7 +211,7 @@ impl Item {
         let entry = self.entries.iter().find(|entry| entry.name == name);
         let line = entry.map_or(self.line, |entry| entry.line);
         let key = if entry.is_some() { format!("{}.{name}", self.list) } else { self.list.clone() };
-        let given = entry.filter(|e| !matches!(e.value, Raw::List(_) | Raw::Table(_))).map(|e| e.value.shown());
+        let given = entry.filter(|e| !matches!(e.value, Raw::Table(_))).map(|e| e.value.shown());
         Problem { place: Place::Line(self.file.clone(), line), key, given, why }
     }
 

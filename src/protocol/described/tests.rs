@@ -235,7 +235,7 @@ write = '{"type":'
         "d.toml:18: dialect.message.wriet: there is no such key; did you mean `write`?",
         "d.toml:17: dialect.message: it has no `write`: write for example `write = '",
         "d.toml:20: dialect.event.write = \"{\\\"type\\\":\": it is not JSON: EOF while parsing",
-        "d.toml:21: dialect.commands: there is no such key; did you mean `command`?",
+        "d.toml:21: dialect.commands: there is no such key; did you mean `[[dialect.command]]`?",
     ] {
         assert!(error.contains(expected), "missing: {expected}\nin:\n{error}");
     }
