@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    dialect::Description,
     error::{ConfigError, Place, Problem},
     file,
     legacy::Legacy,
@@ -48,13 +49,14 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     let mut merge = Merge { merged: Merged::default(), problems: Vec::new() };
     let keys = keys();
     let mut used = Vec::new();
-    let (mut policies, mut legacy) = (Vec::new(), Vec::new());
+    let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
     if let Some((path, text)) = file {
         let contents = file::parse(path, text, variables)?;
         used = contents.used;
         merge.problems = contents.problems;
         policies = contents.policies;
         legacy = contents.legacy;
+        dialects = contents.dialects;
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
                 Some(key) => merge.set(key, &entry.value, Place::Line(path.to_owned(), entry.line)),
@@ -87,6 +89,12 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     for item in legacy {
         match Legacy::read(&item) {
             Ok(legacy) => merge.merged.settings.legacy.push(legacy),
+            Err(problems) => merge.problems.extend(problems),
+        }
+    }
+    for item in dialects {
+        match Description::read(&item) {
+            Ok(description) => merge.merged.settings.dialects.push(description),
             Err(problems) => merge.problems.extend(problems),
         }
     }

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    dialect::Description,
     legacy::Legacy,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
@@ -300,6 +301,8 @@ pub struct Settings {
     pub policies: Vec<Rule>,
     /// `[[legacy]]`, in order.
     pub legacy: Vec<Legacy>,
+    /// `[[dialect]]`, in order.
+    pub dialects: Vec<Description>,
 }
 
 impl Settings {
@@ -361,6 +364,10 @@ impl Settings {
         if self.legacy != running.legacy {
             changes.restart.push("legacy".to_owned());
             self.legacy.clone_from(&running.legacy);
+        }
+        if self.dialects != running.dialects {
+            changes.restart.push("dialect".to_owned());
+            self.dialects.clone_from(&running.dialects);
         }
         changes
     }
