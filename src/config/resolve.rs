@@ -246,7 +246,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if api_keys.is_empty() {
         warnings.push(
             "there is no API key, so the HTTP publish API refuses everybody: \
-             set `api_keys` (--api-key KEY, ROOMCAST_API_KEYS)"
+             set `api_keys` (--api-key KEY, ROOMCAST_API_KEY)"
                 .to_owned(),
         );
     }
@@ -257,7 +257,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     if origins.is_empty() {
         warnings.push(
-            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGINS)"
+            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGIN)"
                 .to_owned(),
         );
     }

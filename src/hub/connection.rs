@@ -15,12 +15,12 @@ use smallvec::SmallVec;
 use super::{
     Budget, Encoder, Frame, Seat,
     carrier::Carrier,
-    frame::{Range, gap},
+    frame::{Range, gap, write_id},
     members::Place,
     outbox::{Outbox, Waiting},
 };
 use crate::{
-    model::{CommandId, Disconnect, Reply},
+    model::{CommandId, Disconnect, Reply, Spelling},
     protocol::WireFormat,
     session::Session,
     transport::{
@@ -38,6 +38,8 @@ pub struct Subscription {
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
     pub given: bool,
+    /// How the connection spelt the room's name.
+    pub spelling: Spelling,
 }
 
 /// How a connection stands in a room.
@@ -73,6 +75,8 @@ pub enum Offer {
     Overflow,
     /// The socket failed.
     Failed,
+    /// It cannot be told, and must not go on as if nothing had been.
+    Untold,
 }
 
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
@@ -169,8 +173,8 @@ impl Connection {
     /// budget. The hot path: on it a frame costs one seal and one system call.
     #[inline]
     pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
-        self.totals.sent(frame.bytes().len(), frame.plain());
         let Some(outbox) = &mut self.outbox else {
+            self.totals.sent(frame.bytes().len(), frame.plain());
             return match self.carrier.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
                 Ok(Written::Rest(rest)) => {
@@ -180,11 +184,17 @@ impl Connection {
                 Err(_) => Offer::Failed,
             };
         };
-        outbox.push(Waiting::Shared(frame.clone()));
+        let mut slow = true;
         if let Carrier::Mailbox(mailbox) = &mut self.carrier {
             mailbox.told();
+            if !mailbox.takes_frame(outbox.owed() > limit || budget.is_spent()) {
+                return Offer::Queued;
+            }
+            slow = mailbox.can_be_slow();
         }
-        if outbox.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+        self.totals.sent(frame.bytes().len(), frame.plain());
+        outbox.push(Waiting::Shared(frame.clone()));
+        if slow && (outbox.owed() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
     }
 
     /// Touches what an offer will need; see [`Carrier::warm`].
@@ -239,8 +249,16 @@ impl Connection {
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
     ) -> io::Result<()> {
+        if let Carrier::Mailbox(mailbox) = &mut self.carrier
+            && !mailbox.takes_reply(reply)
+        {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         encoder.reply(self.format, reply, id, &mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.say(&bytes, &mut buffers.sealed, budget)
     }
 
@@ -249,14 +267,22 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        self.state = State::Closing;
-        self.closed_with = Some(disconnect);
-        self.lane = None;
         if let Some(outbox) = &mut self.outbox {
             outbox.clear();
         }
+        self.close_after(disconnect, scratch, budget);
+    }
+
+    /// Begins to close: the close frame follows what waits.
+    pub fn close_after(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing;
+        self.closed_with = Some(disconnect);
+        self.lane = None;
         let said = match self.carrier.goodbye(disconnect) {
-            Some(goodbye) => self.say_urgent(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
+            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
             None => true,
         };
         if said {
@@ -320,18 +346,27 @@ impl Connection {
     /// Takes what waits in a mailbox, oldest first, whole frames until `out` holds `max` bytes. Returns whether nothing
     /// waits any more.
     pub fn collect(&mut self, max: usize, encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
-        let Some(outbox) = &mut self.outbox else { return true };
+        let (Some(outbox), Carrier::Mailbox(mailbox)) = (&mut self.outbox, &mut self.carrier) else { return true };
         while out.len() < max && !outbox.is_empty() {
-            if let Some(bytes) = outbox.take_urgent() {
-                out.extend_from_slice(&bytes);
-            } else if let Some(range) = outbox.take_gap() {
-                encoder.reply(self.format, &gap(&range), None, out);
-            } else {
-                match outbox.take() {
-                    Some(Waiting::Shared(frame)) => out.extend_from_slice(frame.bytes()),
-                    Some(Waiting::Private(bytes)) => out.extend_from_slice(&bytes),
-                    None => break,
-                }
+            let (waiting, gone) = match outbox.take_urgent() {
+                Some(bytes) => (Some(Waiting::Private(bytes)), None),
+                None => match outbox.take_gap() {
+                    Some(range) => (None, Some(range)),
+                    None => (outbox.take(), None),
+                },
+            };
+            match (&waiting, &gone) {
+                (Some(Waiting::Shared(frame)), _) => mailbox.fetched(frame.range()),
+                (_, range) => mailbox.fetched(range.as_ref()),
+            }
+            if let Some(cursor) = mailbox.moved() {
+                write_id(cursor, out);
+            }
+            match (waiting, gone) {
+                (Some(Waiting::Shared(frame)), _) => out.extend_from_slice(frame.bytes()),
+                (Some(Waiting::Private(bytes)), _) => out.extend_from_slice(&bytes),
+                (None, Some(range)) => encoder.reply(self.format, &gap(&range), None, out),
+                (None, None) => break,
             }
         }
         outbox.is_empty()

@@ -12,17 +12,17 @@ use std::{
 };
 
 use super::{
-    Key, Seat, Worker,
+    Key, Worker,
     carrier::Carrier,
-    connection::{Connection, State},
+    connection::{Standing, State},
     lane::Lane,
 };
 use crate::{
-    auth::Grant,
     broker::{BrokerError, HistoryQuery},
-    model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room, Stats},
-    protocol::{Message, WireFormat},
-    session::{Action, ConnectionId, Session, Verdict},
+    metrics::Metrics,
+    model::{CommandId, Cursor, Disconnect, ErrorCode, Publication, Reply, Room, Stats, SubscribeTo},
+    protocol::Message,
+    session::{Action, ConnectionId, Verdict},
     transport::{
         socket::Read,
         websocket::{self, Incoming, Reader, Role},
@@ -45,12 +45,80 @@ pub struct Drive {
 }
 
 impl Drive {
+    pub(super) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+        Self { worker, key }
+    }
+
     /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
     ///
     /// # Errors
     /// The connection is closed, and why if the pod did it.
     pub async fn fetch(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
-        poll_fn(|cx| self.worker.borrow_mut().poll_fetch(self.key, max, cx)).await
+        poll_fn(|cx| self.poll_fetch(max, cx)).await
+    }
+
+    /// [`Drive::fetch`], for what polls by itself.
+    ///
+    /// # Errors
+    /// The connection is closed, and why if the pod did it.
+    pub fn poll_fetch(&self, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        self.worker.borrow_mut().poll_fetch(self.key, max, cx)
+    }
+
+    /// Takes about `max` bytes of what waits in a mailbox now, which may be nothing.
+    #[must_use]
+    pub fn take(&self, max: usize) -> Vec<u8> {
+        let (mut bytes, mut worker) = (Vec::new(), self.worker.borrow_mut());
+        let worker = &mut *worker;
+        if let Some(connection) = worker.connections.get_mut(self.key as usize) {
+            connection.collect(max, &mut worker.encoder, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Lets a mailbox's client into the rooms that its request asked for.
+    pub fn enter(&self, rooms: Vec<SubscribeTo>) {
+        let mut worker = self.worker.borrow_mut();
+        if let Some(connection) = worker.connections.get_mut(self.key as usize)
+            && let Carrier::Mailbox(mailbox) = &mut connection.carrier
+        {
+            mailbox.asked();
+        }
+        worker.subscribe(self.key, rooms, None);
+    }
+
+    /// Where a mailbox's client stands once it has read what it fetched.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let worker = self.worker.borrow();
+        match worker.connections.get(self.key as usize).map(|connection| &connection.carrier) {
+            Some(Carrier::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
+            _ => Cursor::default(),
+        }
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn name(&self) -> Option<ConnectionId> {
+        self.worker.borrow().connections.get(self.key as usize).map(|connection| connection.session.id)
+    }
+
+    /// A mailbox's client has all that it asked for.
+    pub fn finish(&self) {
+        self.worker.borrow_mut().close(self.key, Disconnect::Normal);
+    }
+
+    /// Whether a mailbox's connection was closed and nobody fetched that in time: what still carries bytes for it should
+    /// be cut off.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut worker = self.worker.borrow_mut();
+        match worker.connections.get_mut(self.key as usize) {
+            Some(connection) if connection.state != State::Gone => {
+                connection.driven_by(cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
     }
 }
 
@@ -72,36 +140,6 @@ impl Drop for Drive {
 }
 
 impl Worker {
-    /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
-    /// `grant`: what its token allows; `None`: its token is still to come.
-    pub fn adopt(
-        this: &Rc<RefCell<Self>>,
-        carrier: Carrier,
-        format: WireFormat,
-        grant: Option<Grant>,
-        seat: Seat,
-        early: &[u8],
-    ) -> Drive {
-        let mut worker = this.borrow_mut();
-        let now_ms = worker.now_ms();
-        let key = worker.connections.vacant_key() as Key;
-        let id = worker.names_given.next(key);
-        let session = Session::new(id, grant, &worker.limits, now_ms);
-        let welcome = session.welcome(&worker.limits);
-        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
-        worker.connections.insert(connection);
-        worker.watch_connection(key, id);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
-        worker.reply(key, &welcome, None);
-        worker.identify(key);
-        if !early.is_empty() {
-            worker.buffers.plain.extend_from_slice(early);
-            worker.received(key);
-        }
-        drop(worker);
-        Drive { worker: Rc::clone(this), key }
-    }
-
     /// Takes a connection off.
     fn remove(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
@@ -109,7 +147,8 @@ impl Worker {
             self.leave(key, subscription);
         }
         let connection = self.connections.remove(key as usize);
-        self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
+        let Metrics { connections, .. } = &self.services.metrics;
+        connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
         if let Some(user) = connection.session.grant.user() {
             self.directory.leave(user, key);
         }
@@ -159,6 +198,14 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
         connection.heard_ms = now_ms;
         let mut bytes = Vec::new();
+        let joining = connection.subscriptions.iter().any(|s| s.standing == Standing::Joining);
+        if let Carrier::Mailbox(mailbox) = &mut connection.carrier
+            && connection.state == State::Open
+            && !mailbox.is_due(joining)
+        {
+            mailbox.fetched_by(cx.waker());
+            return Poll::Pending;
+        }
         let empty = connection.collect(max, &mut self.encoder, &mut bytes);
         if empty && connection.state == State::Open {
             self.catch_up(key);
@@ -177,7 +224,7 @@ impl Worker {
     }
 
     /// Takes what was read and opened to the session.
-    fn received(&mut self, key: Key) {
+    pub(super) fn received(&mut self, key: Key) {
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
         if let Some(connection) = self.connections.get_mut(key as usize)

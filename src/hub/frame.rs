@@ -5,6 +5,7 @@
 //! that a queue does until the last queue lets go.
 
 use std::{
+    io::Write,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,10 +15,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::Budget;
+use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
-    protocol::{Dialects, Framing, Messages, PresenceChange, WireFormat},
+    model::{Batch, Cursor, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
+    protocol::{Dialects, Framing, Messages, Opening, PresenceChange, WireFormat},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -127,10 +128,10 @@ impl Encoder {
     fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
         let Self { dialects, deflaters, messages, .. } = self;
         let dialect = dialects.get(format.dialect);
-        messages.clear();
+        messages.begin(unix_millis());
         match &broadcast.content {
-            Content::Events(batch) => dialect.batch(batch, messages),
-            Content::Retained(retained) => dialect.retained(retained, messages),
+            Content::Events(batch) => dialect.batch(batch, format.spelling, messages),
+            Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
@@ -142,7 +143,8 @@ impl Encoder {
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
                 frame_messages(messages, compress, &mut bytes);
             }
-            Framing::Lines => lines(messages, &mut bytes),
+            Framing::Elements => elements(messages, &mut bytes),
+            Framing::EventStream => event_stream(messages, &mut bytes),
         }
         bytes.shrink_to_fit();
         self.bytes_framed += bytes.len() as u64;
@@ -160,20 +162,67 @@ impl Encoder {
         id: Option<&crate::model::CommandId>,
         out: &mut Vec<u8>,
     ) {
-        self.messages.clear();
+        self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
+        self.written(format, out);
+    }
+
+    /// What a dialect says first to a connection, and the rooms that the connection begins with.
+    ///
+    /// # Errors
+    /// The connection is closed, once what was said is sent.
+    pub fn open(
+        &mut self,
+        format: WireFormat,
+        opening: &Opening<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<SubscribeTo>, Disconnect> {
+        self.messages.begin(unix_millis());
+        let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
+        self.written(format, out);
+        opened
+    }
+
+    /// Whether a dialect has words for a gap.
+    #[must_use]
+    pub fn tells_gaps(&self, format: WireFormat) -> bool {
+        self.dialects.get(format.dialect).abilities().tells_gaps
+    }
+
+    /// What was just written for one connection, framed.
+    fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
-            Framing::Lines => lines(&self.messages, out),
+            Framing::Elements => elements(&self.messages, out),
+            Framing::EventStream => event_stream(&self.messages, out),
         }
     }
 }
 
-fn lines(messages: &Messages, out: &mut Vec<u8>) {
+fn elements(messages: &Messages, out: &mut Vec<u8>) {
     for (_, message) in messages.iter() {
         out.extend_from_slice(message);
+        out.push(b',');
+    }
+}
+
+/// Each message as an event without a type. A line feed or carriage return in it, which in JSON is white space between
+/// tokens, begins another `data` line.
+fn event_stream(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        for line in message.split(|byte| matches!(byte, b'\n' | b'\r')) {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
         out.push(b'\n');
     }
+}
+
+/// The `id` of the event that follows in an event stream: where its reader stands then.
+pub(super) fn write_id(cursor: &Cursor, out: &mut Vec<u8>) {
+    // A Vec takes every write.
+    let _ = writeln!(out, "id: {cursor}");
 }
 
 /// The `gap` that stands for a range.

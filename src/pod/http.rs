@@ -3,23 +3,23 @@
 //! Always holds: an upgrade that comes later on a kept-alive connection takes the socket back from hyper and ends where
 //! an upgrade at once ends.
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
-    auth::Grant,
-    hub::{Carrier, Seat, Worker},
-    protocol::WireFormat,
+    hub::{Carrier, Newcomer, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
 use super::{
-    page,
+    event_stream::{self, EventStream, UnderWay},
+    fetching::{self, Opened, Origin, Way},
+    page, poll,
     upgrade::{Admission, plain_answer, upgrade},
 };
 
@@ -30,9 +30,12 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
         let config = this.config();
         (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
     };
+    let from = Origin { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
+    let under_way = UnderWay::default();
+    let stuck = under_way.clone();
     let service = service_fn(move |request| {
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+        let (worker, under_way) = (Rc::clone(&worker), under_way.clone());
+        async move { Ok::<_, Infallible>(answer(&worker, request, from, &under_way).await) }
     });
     let io = HttpIo::new(socket, received);
     tokio::task::spawn_local(async move {
@@ -42,23 +45,50 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
             .max_buf_size(max_head.max(8 * 1024))
             .serve_connection(io, service)
             .with_upgrades();
-        // What a client does to its own connection is not the pod's news.
-        let _ = connection.await;
+        tokio::select! {
+            biased;
+            // What a client does to its own connection is not the pod's news.
+            _ = connection => {}
+            () = poll_fn(|cx| stuck.poll_stuck(cx)) => {}
+        }
     });
 }
 
-async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    worker: &Rc<RefCell<Worker>>,
+    mut request: Request<Incoming>,
+    from: Origin,
+    under_way: &UnderWay,
+) -> Response<Either<Full<Bytes>, EventStream>> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
-            Ok(Admission { answer, format, grant, seat }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format, grant, seat));
-                answer.map(|()| Full::default())
+            Ok(Admission { answer, newcomer }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
+                answer.map(|()| Either::Left(Full::default()))
             }
-            Err(refusal) => refusal.map(Full::from),
+            Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
         };
     }
-    if let Some(answer) = page::answer_to(worker.borrow().config(), &request) {
+    match fetching::open(worker, &request, from).await {
+        Some(Opened::Answered(answer)) => return answer.map(Either::Left),
+        Some(Opened::Connected(way, drive, headers)) => {
+            let (services, config) = {
+                let this = worker.borrow();
+                (Arc::clone(&this.services), Arc::clone(this.config()))
+            };
+            return match way {
+                Way::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
+                Way::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
+            };
+        }
+        None => {}
+    }
+    page_or_nothing(worker, &request).map(Either::Left)
+}
+
+fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if let Some(answer) = page::answer_to(worker.borrow().config(), request) {
         return answer;
     }
     let answer = match (request.method(), request.uri().path()) {
@@ -72,19 +102,13 @@ async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-async fn take_back(
-    worker: Rc<RefCell<Worker>>,
-    on_upgrade: OnUpgrade,
-    format: WireFormat,
-    grant: Option<Grant>,
-    seat: Seat,
-) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, newcomer: Newcomer) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
     let (mut socket, ahead) = parts.io.into_parts();
     if socket.settle().is_ok() {
         let rest = [&parts.read_buf[..], &ahead].concat();
-        let carrier = Carrier::websocket(socket, format.framing);
-        let drive = Worker::adopt(&worker, carrier, format, grant, seat, &rest);
+        let carrier = Carrier::websocket(socket, newcomer.format.framing);
+        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
         drive.await;
     }
 }

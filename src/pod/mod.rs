@@ -3,10 +3,13 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod event_stream;
+mod fetching;
 mod greet;
 mod http;
 mod log;
 mod page;
+mod poll;
 mod thread;
 mod upgrade;
 
