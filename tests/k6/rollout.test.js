@@ -138,7 +138,7 @@ test('a rolling restart loses nothing', async (t) => {
   assert.equal(counts.told, 0, 'nobody was even told of a gap');
   assert.equal(counts.clients, CONNECTIONS);
   assert.equal(counts.acknowledged, measured.roomcast_published.count);
-  assert.ok(counts.acknowledged > 1000, `${counts.acknowledged}`);
+  assert.ok(counts.acknowledged > 500, `${counts.acknowledged}`);
   assert.equal(counts.deliveries, counts.acknowledged * (CONNECTIONS / 4));
   // Each client was moved, by an orderly close and after a hint.
   const closed = steps.filter(({ step }) => step === 'closed');
