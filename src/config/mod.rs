@@ -17,6 +17,7 @@ mod message;
 mod origins;
 mod pointer;
 mod policies;
+mod preset;
 mod redis;
 mod reference;
 mod resolve;
@@ -37,6 +38,7 @@ pub use message::{Clock, Lacking, MessageTemplate, Name, Piece, Place as Filled,
 pub use origins::{OriginPattern, Origins};
 pub use pointer::{Pointer, text_of};
 pub use policies::{Policies, RoomPattern, Rule};
+pub use preset::Preset;
 pub use redis::{Redis, RedisKind, RedisPassword, RedisUrl};
 pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
