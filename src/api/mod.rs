@@ -10,7 +10,7 @@ mod body;
 mod connections;
 mod document;
 mod keys;
-mod ops;
+pub mod ops;
 mod patience;
 mod publish;
 mod rooms;
@@ -19,6 +19,6 @@ mod server;
 mod stats;
 mod target;
 
+pub use crate::hub::Readiness;
 pub use answer::{ApiCode, ApiError};
-pub use ops::Readiness;
 pub use server::Api;

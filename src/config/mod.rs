@@ -31,7 +31,7 @@ pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
 pub use dialect::{CommandRule, Condition, Description, Does, Envelope, EventRule, Expected, Saying};
 pub use error::{ConfigError, Place, Problem};
-pub use layers::{Flags, Merged, Variables, keys, merge};
+pub use layers::{Flags, Merged, Variables, keys, merge, merge_over};
 pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::{Loader, Reload};
 pub use message::{Clock, Lacking, MessageTemplate, Name, Piece, Place as Filled, Step};

@@ -14,7 +14,10 @@ pub struct Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 1] = [Self { name: "trips", file: include_str!("../../presets/trips.toml") }];
+    pub const ALL: [Self; 2] = [
+        Self { name: "trips", file: include_str!("../../presets/trips.toml") },
+        Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },
+    ];
 
     /// The preset of a name.
     #[must_use]

@@ -60,6 +60,10 @@ pub struct Config {
     pub anonymous: bool,
     /// Whether there is a page at `/`.
     pub page: bool,
+    /// Whether the public listeners answer for health.
+    pub public_health: bool,
+    /// Whether they show the metrics.
+    pub public_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -252,7 +256,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if api_keys.is_empty() {
         warnings.push(
             "there is no API key, so the HTTP publish API refuses everybody: \
-             set `api_keys` (--api-key KEY, ROOMCAST_API_KEYS)"
+             set `api_keys` (--api-key KEY, ROOMCAST_API_KEY)"
                 .to_owned(),
         );
     }
@@ -263,7 +267,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     if origins.is_empty() {
         warnings.push(
-            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGINS)"
+            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGIN)"
                 .to_owned(),
         );
     }
@@ -325,6 +329,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         origins: Origins::new(origins),
         anonymous,
         page: general.page.unwrap_or(dev),
+        public_health: general.public_health,
+        public_metrics: general.public_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),

@@ -55,6 +55,10 @@ section! {
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
         /// page: outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
+        public_health: bool = false, Switch, live;
+        /// Whether the public listeners answer `/metrics` too.
+        public_metrics: bool = false, Switch, live;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -108,6 +112,8 @@ section! {
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// After a ping, for any byte from the client.
         pong: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
+        /// For news on a long-poll; after it the poll is answered without any.
+        poll: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// For the next request on an HTTP connection that was kept alive.
         idle: Duration = Duration::from_secs(60), Time(SHORTEST..=Duration::from_secs(3600)), live;
     }

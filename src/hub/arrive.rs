@@ -256,6 +256,7 @@ impl Worker {
                 self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
                 if presence != PresenceMode::Off
                     && let Some(connection) = self.connections.get(key as usize)
+                    && connection.carrier.attends()
                 {
                     self.services.presence.join(&room, &connection.session.member());
                 }
@@ -359,6 +360,7 @@ impl Worker {
         let local = &self.rooms[number as usize];
         if local.policy.presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key as usize)
+            && connection.carrier.attends()
         {
             self.services.presence.leave(&local.name, &connection.session.member());
         }

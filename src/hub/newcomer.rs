@@ -36,9 +36,10 @@ impl Worker {
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let transport = connection.carrier.name();
         worker.connections.insert(connection);
         worker.watch_connection(key, id);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
+        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
         worker.open(key, &target);
         if !early.is_empty() {
             worker.buffers.plain.extend_from_slice(early);

@@ -1,8 +1,11 @@
 //! What all workers of a pod share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -47,8 +50,12 @@ pub struct Services {
     pub dialects: Arc<Dialects>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The metrics' text.
+    pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Whether and how many connections are taken in.
     pub gate: Gate,
+    /// When the pod started.
+    pub began: Instant,
 }
 
 impl Services {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod command;
+mod cursor;
 mod disconnect;
 mod event;
 mod field;
@@ -14,10 +15,12 @@ mod policy;
 mod position;
 mod reply;
 mod room;
+mod stats;
 mod token;
 
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
+pub use cursor::{Cursor, CursorError};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};
@@ -27,6 +30,7 @@ pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, R
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};
 pub use room::{Room, RoomNameError};
+pub use stats::{PodStats, QueueStats, WorkerStats};
 pub use token::Token;
 
 /// Milliseconds since the Unix epoch, UTC: the `time` of an event on the wire.

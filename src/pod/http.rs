@@ -3,21 +3,24 @@
 //! Always holds: an upgrade that comes later on a kept-alive connection takes the socket back from hyper and ends where
 //! an upgrade at once ends.
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
+    api::{Readiness, ops},
     hub::{Carrier, Newcomer, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
 use super::{
-    page,
+    event_stream::{self, EventStream, UnderWay},
+    fetching::{self, Opened, Origin, Way},
+    page, poll,
     upgrade::{Admission, plain_answer, upgrade},
 };
 
@@ -28,9 +31,12 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
         let config = this.config();
         (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
     };
+    let from = Origin { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
+    let under_way = UnderWay::default();
+    let stuck = under_way.clone();
     let service = service_fn(move |request| {
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+        let (worker, under_way) = (Rc::clone(&worker), under_way.clone());
+        async move { Ok::<_, Infallible>(answer(&worker, request, from, &under_way).await) }
     });
     let io = HttpIo::new(socket, received);
     tokio::task::spawn_local(async move {
@@ -40,23 +46,74 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
             .max_buf_size(max_head.max(8 * 1024))
             .serve_connection(io, service)
             .with_upgrades();
-        // What a client does to its own connection is not the pod's news.
-        let _ = connection.await;
+        tokio::select! {
+            biased;
+            // What a client does to its own connection is not the pod's news.
+            _ = connection => {}
+            () = poll_fn(|cx| stuck.poll_stuck(cx)) => {}
+        }
     });
 }
 
-async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    worker: &Rc<RefCell<Worker>>,
+    mut request: Request<Incoming>,
+    from: Origin,
+    under_way: &UnderWay,
+) -> Response<Either<Full<Bytes>, EventStream>> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
             Ok(Admission { answer, newcomer }) => {
                 tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
-                answer.map(|()| Full::default())
+                answer.map(|()| Either::Left(Full::default()))
             }
-            Err(refusal) => refusal.map(Full::from),
+            Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
         };
     }
-    if let Some(answer) = page::answer_to(worker.borrow().config(), &request) {
+    match fetching::open(worker, &request, from).await {
+        Some(Opened::Answered(answer)) => return answer.map(Either::Left),
+        Some(Opened::Connected(way, drive, headers)) => {
+            let (services, config) = {
+                let this = worker.borrow();
+                (Arc::clone(&this.services), Arc::clone(this.config()))
+            };
+            return match way {
+                Way::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
+                Way::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
+            };
+        }
+        None => {}
+    }
+    if let Some(answer) = ops(worker, &request).await {
+        return answer.map(Either::Left);
+    }
+    page_or_nothing(worker, &request).map(Either::Left)
+}
+
+/// What probes and monitoring ask, where the public listeners answer for it too.
+async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (config, services) = {
+        let this = worker.borrow();
+        (Arc::clone(this.config()), Arc::clone(&this.services))
+    };
+    match request.uri().path() {
+        "/health" if config.public_health => Some(ops::health()),
+        "/ready" if config.public_health => Some(ops::ready(Readiness::of(&services))),
+        "/metrics" if config.public_metrics => {
+            // Not on the worker's thread, whose connections would wait for it.
+            let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;
+            text.ok().map(ops::metrics)
+        }
+        _ => None,
+    }
+}
+
+fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if let Some(answer) = page::answer_to(worker.borrow().config(), request) {
         return answer;
     }
     let answer = match (request.method(), request.uri().path()) {

@@ -3,10 +3,13 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod event_stream;
+mod fetching;
 mod greet;
 mod http;
 mod log;
 mod page;
+mod poll;
 mod thread;
 mod upgrade;
 
@@ -15,7 +18,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -32,7 +35,7 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{Bind, Config, Envelope, Tls},
-    hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
+    hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
     protocol::{Described, Dialects, MountError},
     transport::{
@@ -170,6 +173,7 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let rendered = Arc::clone(&exposition);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -185,8 +189,11 @@ impl Pod {
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
             dialects: Arc::new(dialects),
             metrics,
+            render_metrics: Box::new(move || rendered.render()),
             gate: Gate::default(),
+            began: Instant::now(),
         });
+        services.control.answer_with(Arc::new(Spokesman::new(&services)));
 
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut threads = Vec::new();

@@ -84,7 +84,7 @@ fn agree<T>(
 
 /// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
 /// whoever sends one means to be somebody.
-async fn authorize<T>(
+pub(super) async fn authorize<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
     takes_tokens: bool,
@@ -121,12 +121,12 @@ async fn authorize<T>(
 }
 
 /// Says when to try again: long enough for a balancer to have noticed, spread by the clients' own jitter.
-fn come_back(mut response: Refused) -> Refused {
+pub(super) fn come_back(mut response: Refused) -> Refused {
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
     response
 }
 
-fn refused(status: StatusCode, sentence: &str) -> Refused {
+pub(super) fn refused(status: StatusCode, sentence: &str) -> Refused {
     Box::new(plain_answer(status, sentence))
 }
 

@@ -149,8 +149,10 @@ pub enum Framing {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
     },
-    /// One message a line, for clients that fetch what waits for them. No message of a dialect has a line feed.
-    Lines,
+    /// Each message followed by a comma: the elements of a JSON array, for clients that poll.
+    Elements,
+    /// Events of an event stream (HTML, section 9.2), without their `id`.
+    EventStream,
 }
 
 impl Framing {
@@ -159,7 +161,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
-            Self::Lines => None,
+            Self::Elements | Self::EventStream => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod checker;
+mod cut;
 mod faults;
 mod fleet;
 mod publisher;
@@ -37,11 +38,21 @@ struct Load {
     publishers: usize,
     pause: Duration,
     recovers: bool,
+    /// How many of the clients stop reading now and then.
+    stalling: usize,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { rooms: 200, clients: 60, rooms_each: 10, publishers: 8, pause: Duration::from_millis(4), recovers: true }
+        Self {
+            rooms: 200,
+            clients: 60,
+            rooms_each: 10,
+            publishers: 8,
+            pause: Duration::from_millis(4),
+            recovers: true,
+            stalling: 0,
+        }
     }
 }
 
@@ -67,6 +78,8 @@ async fn run(load: Load, pods: Vec<Addresses>, faults: impl Future<Output = ()>)
         pods: pods.clone(),
         over: AtomicBool::new(false),
         recovers: load.recovers,
+        stalling: load.stalling,
+        stalls: AtomicUsize::new(0),
         reconnects: AtomicUsize::new(0),
         longest_away_ms: AtomicUsize::new(0),
     });
@@ -135,7 +148,7 @@ async fn run(load: Load, pods: Vec<Addresses>, faults: impl Future<Output = ()>)
     let verdict = check(&Run { acknowledged, logs, clients });
     println!(
         "acknowledged {count}, given up {given_up}, refused and tried again {}; deliveries {}, raw duplicates {}, told {}, \
-         rolled back by the store {}; reconnects {}, longest without a connection {} ms; everybody at the end after {:.1} s; \
+         rolled back by the store {}; reconnects {}, stalls {}, longest without a connection {} ms; everybody at the end after {:.1} s; \
          lost {}, duplicated {}, reordered {}, silent gaps {}, deaf {}, doubled {}, misplaced {}",
         publishing.refused.load(Relaxed),
         verdict.deliveries,
@@ -143,6 +156,7 @@ async fn run(load: Load, pods: Vec<Addresses>, faults: impl Future<Output = ()>)
         verdict.told,
         verdict.rolled_back,
         watching.reconnects.load(Relaxed),
+        watching.stalls.load(Relaxed),
         watching.longest_away_ms.load(Relaxed),
         30.0 - settled.as_secs_f64(),
         verdict.lost.len(),
