@@ -58,7 +58,8 @@ const LISTS: [&str; 3] = ["policy", "legacy", "dialect"];
 ///
 /// # Errors
 /// The first place where it is not TOML. Everything else that is wrong is in [`Contents::problems`].
-pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Contents, Problem> {
+/// `drop_empty`: an empty text counts as not set, wherever it stands.
+pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: bool) -> Result<Contents, Problem> {
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         Problem {
@@ -68,7 +69,7 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Co
             why: format!("it is not TOML: {}", error.message()),
         }
     })?;
-    let mut reader = Reader { path, text, variables, problems: Vec::new(), used: Vec::new() };
+    let mut reader = Reader { path, text, variables, drop_empty, problems: Vec::new(), used: Vec::new() };
     let sections: Vec<&'static str> = Settings::default().sections().iter().map(|section| section.name()).collect();
     let mut entries = Vec::new();
     let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
@@ -150,6 +151,26 @@ impl Entry {
     fn path(&self) -> String {
         if self.section.is_empty() { self.name.clone() } else { format!("{}.{}", self.section, self.name) }
     }
+}
+
+/// Lays the tables of a file over those of another: one with the same value of the key `by` changes the other, key by
+/// key; the others stand before it.
+pub(crate) fn lay(below: Vec<Item>, above: Vec<Item>, by: &str) -> Vec<Item> {
+    let named = |item: &Item| item.entries.iter().find(|entry| entry.name == by).map(|entry| entry.value.clone());
+    let (mut first, mut below) = (Vec::new(), below);
+    for item in above {
+        let name = named(&item);
+        match below.iter_mut().find(|under| name.is_some() && named(under) == name) {
+            Some(under) => {
+                under.entries.retain(|old| !item.entries.iter().any(|new| new.name == old.name));
+                under.entries.extend(item.entries);
+                (under.file, under.line) = (item.file, item.line);
+            }
+            None => first.push(item),
+        }
+    }
+    first.extend(below);
+    first
 }
 
 impl Item {
@@ -270,6 +291,7 @@ struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
     variables: &'a Variables,
+    drop_empty: bool,
     problems: Vec<Problem>,
     used: Vec<String>,
 }
@@ -284,6 +306,7 @@ impl Reader<'_> {
 
     fn entry(&mut self, section: &str, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
         match self.raw(value.get_ref()) {
+            Ok(Raw::Text(text)) if self.drop_empty && text.is_empty() => None,
             Ok(raw) => Some(Entry {
                 section: section.to_owned(),
                 name: name.get_ref().to_string(),
@@ -311,7 +334,9 @@ impl Reader<'_> {
             },
             DeValue::Boolean(switch) => Raw::Bool(*switch),
             DeValue::Array(items) => {
-                Raw::List(items.iter().map(|item| self.raw(item.get_ref())).collect::<Result<_, _>>()?)
+                let items: Result<Vec<_>, _> = items.iter().map(|item| self.raw(item.get_ref())).collect();
+                let empty = |raw: &Raw| self.drop_empty && *raw == Raw::Text(String::new());
+                Raw::List(items?.into_iter().filter(|item| !empty(item)).collect())
             }
             DeValue::Float(_) => Raw::Other("number with a point"),
             DeValue::Datetime(_) => Raw::Other("date"),

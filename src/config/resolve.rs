@@ -60,6 +60,10 @@ pub struct Config {
     pub anonymous: bool,
     /// Whether there is a page at `/`.
     pub page: bool,
+    /// Whether the public listeners answer for health.
+    pub public_health: bool,
+    /// Whether they show the metrics.
+    pub public_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -325,6 +329,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         origins: Origins::new(origins),
         anonymous,
         page: general.page.unwrap_or(dev),
+        public_health: general.public_health,
+        public_metrics: general.public_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),

@@ -55,6 +55,10 @@ section! {
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
         /// page: outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
+        public_health: bool = false, Switch, live;
+        /// Whether the public listeners answer `/metrics` too.
+        public_metrics: bool = false, Switch, live;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");

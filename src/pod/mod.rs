@@ -173,6 +173,7 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let rendered = Arc::clone(&exposition);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -188,6 +189,7 @@ impl Pod {
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
             dialects: Arc::new(dialects),
             metrics,
+            render_metrics: Box::new(move || rendered.render()),
             gate: Gate::default(),
             began: Instant::now(),
         });
