@@ -7,8 +7,12 @@
 mod decode;
 mod encode;
 
+use bytes::Bytes;
+
 use super::{Dialect, Message, Messages, PresenceChange};
-use crate::model::{Batch, CommandError, CommandId, Reply, Request, Retained};
+use crate::model::{Batch, Command, CommandError, CommandId, ErrorCode, Reply, Request, Retained};
+
+use encode::Binary;
 
 pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
 
@@ -25,18 +29,41 @@ impl Dialect for Native {
     }
 
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
-        encode::reply(reply, id, out);
+        encode::reply(reply, id, Binary::Base64, out);
     }
 
     fn batch(&self, batch: &Batch, out: &mut Messages) {
-        encode::batch(batch, out);
+        encode::batch(batch, Binary::Base64, out);
     }
 
     fn retained(&self, retained: &Retained, out: &mut Messages) {
-        encode::retained(retained, out);
+        encode::retained(retained, Binary::Base64, out);
     }
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         encode::presence(change, out);
     }
+}
+
+/// A command whose `type` stands beside its other fields, as do its binary data.
+///
+/// # Errors
+/// What the client is told.
+pub(super) fn named(kind: &str, fields: Option<&str>, parts: &[Bytes]) -> Result<Command, (ErrorCode, String)> {
+    decode::named(kind, fields, parts)
+}
+
+/// A reply with binary data beside its text, and without a command's `id`.
+pub(super) fn reply_beside(reply: &Reply, out: &mut Messages) {
+    encode::reply(reply, None, Binary::Beside, out);
+}
+
+/// A batch with binary data beside its text.
+pub(super) fn batch_beside(batch: &Batch, out: &mut Messages) {
+    encode::batch(batch, Binary::Beside, out);
+}
+
+/// Retained values with binary data beside their text.
+pub(super) fn retained_beside(retained: &Retained, out: &mut Messages) {
+    encode::retained(retained, Binary::Beside, out);
 }
