@@ -11,18 +11,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{
-    Key, Seat, Worker,
-    carrier::Carrier,
-    connection::{Connection, State},
-    lane::Lane,
-};
+use super::{Key, Worker, carrier::Carrier, connection::State, lane::Lane};
 use crate::{
-    auth::Grant,
     broker::{BrokerError, HistoryQuery},
     model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room, Stats},
-    protocol::{Message, WireFormat},
-    session::{Action, ConnectionId, Session, Verdict},
+    protocol::Message,
+    session::{Action, ConnectionId, Verdict},
     transport::{
         socket::Read,
         websocket::{self, Incoming, Reader, Role},
@@ -45,6 +39,10 @@ pub struct Drive {
 }
 
 impl Drive {
+    pub(super) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+        Self { worker, key }
+    }
+
     /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
     ///
     /// # Errors
@@ -72,36 +70,6 @@ impl Drop for Drive {
 }
 
 impl Worker {
-    /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
-    /// `grant`: what its token allows; `None`: its token is still to come.
-    pub fn adopt(
-        this: &Rc<RefCell<Self>>,
-        carrier: Carrier,
-        format: WireFormat,
-        grant: Option<Grant>,
-        seat: Seat,
-        early: &[u8],
-    ) -> Drive {
-        let mut worker = this.borrow_mut();
-        let now_ms = worker.now_ms();
-        let key = worker.connections.vacant_key() as Key;
-        let id = worker.names_given.next(key);
-        let session = Session::new(id, grant, &worker.limits, now_ms);
-        let welcome = session.welcome(&worker.limits);
-        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
-        worker.connections.insert(connection);
-        worker.watch_connection(key, id);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
-        worker.reply(key, &welcome, None);
-        worker.identify(key);
-        if !early.is_empty() {
-            worker.buffers.plain.extend_from_slice(early);
-            worker.received(key);
-        }
-        drop(worker);
-        Drive { worker: Rc::clone(this), key }
-    }
-
     /// Takes a connection off.
     fn remove(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
@@ -177,7 +145,7 @@ impl Worker {
     }
 
     /// Takes what was read and opened to the session.
-    fn received(&mut self, key: Key) {
+    pub(super) fn received(&mut self, key: Key) {
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
         if let Some(connection) = self.connections.get_mut(key as usize)

@@ -9,9 +9,10 @@ mod encode;
 
 use bytes::Bytes;
 
-use super::{Dialect, Message, Messages, PresenceChange};
-use crate::model::{Batch, Command, CommandError, CommandId, ErrorCode, Reply, Request, Retained};
-
+use super::{Dialect, Message, Messages, Opening, PresenceChange};
+use crate::model::{
+    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling, SubscribeTo,
+};
 use encode::Binary;
 
 pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
@@ -24,6 +25,11 @@ pub const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Native;
 
 impl Dialect for Native {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+        encode::reply(&opening.welcome(), None, Binary::Base64, out);
+        Ok(Vec::new())
+    }
+
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
         decode::request(message)
     }
@@ -32,11 +38,11 @@ impl Dialect for Native {
         encode::reply(reply, id, Binary::Base64, out);
     }
 
-    fn batch(&self, batch: &Batch, out: &mut Messages) {
+    fn batch(&self, batch: &Batch, _: Spelling, out: &mut Messages) {
         encode::batch(batch, Binary::Base64, out);
     }
 
-    fn retained(&self, retained: &Retained, out: &mut Messages) {
+    fn retained(&self, retained: &Retained, _: Spelling, out: &mut Messages) {
         encode::retained(retained, Binary::Base64, out);
     }
 
