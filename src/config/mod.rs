@@ -19,6 +19,7 @@ mod reference;
 mod resolve;
 mod section;
 mod settings;
+mod socketio;
 mod tokens;
 mod value;
 
@@ -36,7 +37,9 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
+    SocketIoSettings,
     Timeouts, TokenSettings,
 };
+pub use socketio::FleetSecret;
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub use value::{GIB, KIB, MIB, duration};

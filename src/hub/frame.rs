@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use super::{Budget, clock::unix_millis};
 use crate::{
     model::{Batch, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
-    protocol::{Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
+    protocol::{DialectId, Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -150,7 +150,8 @@ impl Encoder {
         let range = broadcast.range();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
-        Frame(Arc::new(Shared { bytes, plain, range, policy, budget, booked }))
+        let dialect = format.dialect;
+        Frame(Arc::new(Shared { bytes, plain, range, dialect, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -180,6 +181,13 @@ impl Encoder {
         let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
         self.written(format, out);
         opened
+    }
+
+    /// Messages for one connection that no dialect writes.
+    pub fn packets(&mut self, format: WireFormat, write: impl FnOnce(&mut Messages), out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        write(&mut self.messages);
+        self.written(format, out);
     }
 
     /// Whether a dialect has words for a gap.
@@ -221,6 +229,7 @@ struct Shared {
     bytes: Vec<u8>,
     plain: usize,
     range: Option<Range>,
+    dialect: DialectId,
     policy: Arc<Policy>,
     budget: Arc<Budget>,
     booked: AtomicBool,
@@ -245,6 +254,12 @@ impl Frame {
         self.0.range.as_ref()
     }
 
+    /// In which dialect it is.
+    #[must_use]
+    pub fn dialect(&self) -> DialectId {
+        self.0.dialect
+    }
+
     /// The room's policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -264,7 +279,8 @@ impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
-        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, policy, budget, booked }))
+        let dialect = DialectId::NATIVE;
+        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, dialect, policy, budget, booked }))
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod exposition;
 mod redis_commands;
+mod socketio;
 
 pub use exposition::Exposition;
+pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 
 use std::time::Duration;
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub holes: Counter,
     /// What became of subscriptions with a position.
     pub recoveries: Recoveries,
+    /// Engine.IO and Socket.IO.
+    pub socketio: SocketIo,
     /// Handshakes by stage and result.
     pub handshakes: Handshakes,
     /// Bytes that queues really hold.
@@ -259,6 +263,7 @@ impl Metrics {
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe(DESCRIPTIONS);
+        describe(SOCKETIO_DESCRIPTIONS);
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
@@ -287,6 +292,7 @@ impl Metrics {
             fan_out: histogram!("roomcast_fan_out_seconds"),
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
+            socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes {
                 accepted: handshake("accept", "ok"),

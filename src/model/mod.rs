@@ -16,7 +16,7 @@ mod room;
 mod token;
 
 pub use batch::{Batch, Retained};
-pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
+pub use command::{Command, CommandError, CommandId, Request, Said, Since, Spelling, SubscribeTo};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};

@@ -12,13 +12,14 @@ use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
-    hub::{Carrier, Newcomer, Worker},
+    hub::Worker,
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
 use super::{
+    engine::{self, Peer},
     page,
-    upgrade::{Admission, plain_answer, upgrade},
+    upgrade::{Admission, Becomes, plain_answer, upgrade},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
@@ -28,7 +29,9 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
         let config = this.config();
         (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
     };
-    let service = service_fn(move |request| {
+    let peer = Peer { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let worker = Rc::clone(&worker);
         async move { Ok::<_, Infallible>(answer(&worker, request).await) }
     });
@@ -49,12 +52,16 @@ async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) ->
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
-            Ok(Admission { answer, newcomer }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
+            Ok(Admission { answer, becomes }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
                 answer.map(|()| Full::default())
             }
             Err(refusal) => refusal.map(Full::from),
         };
+    }
+    let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
+    if let Some(endpoint) = endpoint {
+        return engine::answer(worker, &endpoint, request).await;
     }
     if let Some(answer) = page::answer_to(worker.borrow().config(), &request) {
         return answer;
@@ -70,13 +77,9 @@ async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, newcomer: Newcomer) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, becomes: Becomes) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
-    let (mut socket, ahead) = parts.io.into_parts();
-    if socket.settle().is_ok() {
-        let rest = [&parts.read_buf[..], &ahead].concat();
-        let carrier = Carrier::websocket(socket, newcomer.format.framing);
-        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
-        drive.await;
-    }
+    let (socket, ahead) = parts.io.into_parts();
+    let rest = [&parts.read_buf[..], &ahead].concat();
+    engine::go_on(&worker, socket, rest, becomes);
 }

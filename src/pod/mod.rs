@@ -3,10 +3,12 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod engine;
 mod greet;
 mod http;
 mod log;
 mod page;
+mod relay;
 mod thread;
 mod upgrade;
 
@@ -31,10 +33,14 @@ use crate::{
     api::Api,
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{Bind, Config, Tls},
+    config::{ApiKey, Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
     metrics::Exposition,
-    protocol::Dialects,
+    protocol::{
+        Dialects, MountError,
+        engineio::{Endpoint, SessionKey, Timing, Within},
+        socketio::{Envelope, Rooms},
+    },
     transport::{
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
@@ -67,6 +73,9 @@ pub enum StartError {
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// Two dialects in one place.
+    #[error(transparent)]
+    Dialects(#[from] MountError),
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
@@ -104,7 +113,8 @@ impl Pod {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Dialects::default())
+        let dialects = dialects(&config)?;
+        Self::start_with(config, dialects)
     }
 
     /// Starts a pod that speaks other dialects.
@@ -156,6 +166,7 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let session_key = session_key(&config)?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -169,6 +180,8 @@ impl Pod {
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
+            session_key,
+            pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),
@@ -350,6 +363,48 @@ impl Beside {
             Ok(())
         })
     }
+}
+
+/// The dialects of a configuration.
+fn dialects(config: &Config) -> Result<Dialects, MountError> {
+    let mut dialects = Dialects::default();
+    let settings = &config.socketio;
+    if settings.enabled {
+        let mut namespaces = Vec::new();
+        for name in &settings.namespaces {
+            let dialect = Box::new(Envelope::new(name, Box::new(Rooms), settings.recovery.is_some()));
+            let named = if name == "/" { "socketio".to_owned() } else { format!("socketio{name}") };
+            namespaces.push((name.as_str().into(), dialects.mount(&named, dialect, [])?));
+        }
+        dialects.serve(Endpoint {
+            path: settings.path.as_str().into(),
+            within: Within::SocketIo(namespaces.into()),
+            max_payload: settings.max_payload,
+            timing: Timing {
+                ping_interval: settings.ping_interval,
+                ping_timeout: settings.ping_timeout,
+                upgrade_timeout: settings.upgrade_timeout,
+                connect_timeout: settings.connect_timeout,
+                recovery: settings.recovery,
+            },
+            compress: settings.compression,
+        })?;
+    }
+    Ok(dialects)
+}
+
+/// What all pods of a fleet know and nobody else does, or what only this one knows.
+fn session_key(config: &Config) -> Result<SessionKey, StartError> {
+    if let Some(secret) = &config.socketio.secret {
+        return Ok(SessionKey::new(secret.reveal().as_bytes()));
+    }
+    let keys: Vec<&str> = config.api_keys.iter().map(ApiKey::reveal).filter(|key| !key.is_empty()).collect();
+    if !keys.is_empty() {
+        return Ok(SessionKey::new(format!("api keys\0{}", keys.join("\0")).as_bytes()));
+    }
+    let mut own = [0; 32];
+    getrandom::fill(&mut own).map_err(|error| StartError::Thread(io::Error::other(error)))?;
+    Ok(SessionKey::new(&own))
 }
 
 fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {

@@ -18,7 +18,7 @@ use std::num::NonZeroU8;
 use bytes::Bytes;
 
 use crate::model::{
-    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Spelling, SubscribeTo,
+    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Said, Spelling, SubscribeTo,
     UnixMillis,
 };
 
@@ -73,6 +73,16 @@ impl Messages {
     pub fn push(&mut self, kind: MessageKind, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.ends.push((kind, self.bytes.len()));
+    }
+
+    /// Writes messages that are as they should be.
+    pub fn say(&mut self, answer: &[Said]) {
+        for said in answer {
+            match said {
+                Said::Text(text) => self.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes())),
+                Said::Binary(bytes) => self.push(MessageKind::Binary, |out| out.extend_from_slice(bytes)),
+            }
+        }
     }
 
     /// Forgets all messages, keeps the memory; what follows is written at `now`.

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use http::Uri;
 use smallvec::SmallVec;
 
-use crate::protocol::{
-    DialectId,
-    engineio::{Endpoint, Within},
-    socketio::Assembly,
+use crate::{
+    model::Position,
+    protocol::{
+        DialectId,
+        engineio::{Endpoint, Within},
+        socketio::Assembly,
+    },
 };
 
 /// What an Engine.IO session has beside what every connection has.
@@ -49,15 +52,19 @@ pub struct Space {
     pub recovering: Option<Recovering>,
     /// What is being kept of it, so that it can be found again.
     pub keeping: Keeping,
+    /// By the worker's numbers of rooms, from where it is in each.
+    pub joined: SmallVec<[(u32, Position); 1]>,
 }
 
 /// A session that comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovering {
     /// Rooms that have not answered yet.
     pub left: usize,
     /// Whether one could not be continued exactly.
     pub broken: bool,
+    /// What the client said of itself, for a session that begins anew then.
+    pub auth: Box<str>,
 }
 
 /// What is being kept of a session for its coming back.

@@ -85,6 +85,7 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
         }),
         Reply::Refresh { expires_at } => write(out, "refresh", id, &|o| o.number("expires_at", *expires_at)),
         Reply::Reconnect { after_ms } => write(out, "reconnect", id, &|o| o.number("after_ms", *after_ms)),
+        Reply::Answer(answer) => out.say(answer),
         Reply::Error { code, message, room } => write(out, "error", id, &|o| {
             o.text("code", code.as_str()).text("message", message).optional("room", room.as_ref().map(Room::as_str))
         }),
