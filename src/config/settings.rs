@@ -108,6 +108,8 @@ section! {
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// After a ping, for any byte from the client.
         pong: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
+        /// For news on a long-poll; after it the poll is answered without any.
+        poll: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
         /// For the next request on an HTTP connection that was kept alive.
         idle: Duration = Duration::from_secs(60), Time(SHORTEST..=Duration::from_secs(3600)), live;
     }

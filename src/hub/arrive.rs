@@ -272,6 +272,7 @@ impl Worker {
                 }
                 if presence != PresenceMode::Off
                     && let Some(connection) = self.connections.get(key as usize)
+                    && connection.carrier.attends()
                 {
                     self.services.presence.join(&room, &connection.session.member());
                 }
@@ -381,6 +382,7 @@ impl Worker {
         let local = &self.rooms[number as usize];
         if local.policy.presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key as usize)
+            && connection.carrier.attends()
         {
             self.services.presence.leave(&local.name, &connection.session.member());
         }

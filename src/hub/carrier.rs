@@ -5,9 +5,10 @@
 use std::{
     io,
     net::SocketAddr,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
+use super::mailbox::Mailbox;
 use crate::{
     model::Disconnect,
     protocol::Framing,
@@ -29,38 +30,6 @@ pub enum Carrier {
     },
     /// Nothing of its own: what is said waits in the connection's queue until requests fetch it.
     Mailbox(Box<Mailbox>),
-}
-
-/// Where a connection's client comes from that fetches what waits for it, and the fetch that is under way.
-#[derive(Debug)]
-pub struct Mailbox {
-    /// What the requests are called, for the API and the log.
-    pub transport: &'static str,
-    /// Where the first of them came from.
-    pub address: Option<SocketAddr>,
-    /// Whether it came over TLS.
-    pub tls: bool,
-    fetch: Option<Waker>,
-}
-
-impl Mailbox {
-    /// A mailbox that nobody has fetched from.
-    #[must_use]
-    pub fn new(transport: &'static str, address: Option<SocketAddr>, tls: bool) -> Self {
-        Self { transport, address, tls, fetch: None }
-    }
-
-    /// Remembers the fetch that waits.
-    pub(super) fn fetched_by(&mut self, waker: &Waker) {
-        self.fetch = Some(waker.clone());
-    }
-
-    /// Something waits now.
-    pub(super) fn told(&mut self) {
-        if let Some(waker) = self.fetch.take() {
-            waker.wake();
-        }
-    }
 }
 
 impl Carrier {
@@ -85,6 +54,15 @@ impl Carrier {
         match self {
             Self::WebSocket { socket, .. } => socket.is_tls(),
             Self::Mailbox(mailbox) => mailbox.tls,
+        }
+    }
+
+    /// Whether its client is somebody whom presence shows.
+    #[must_use]
+    pub fn attends(&self) -> bool {
+        match self {
+            Self::WebSocket { .. } => true,
+            Self::Mailbox(mailbox) => mailbox.attends(),
         }
     }
 

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::{
     Budget, Encoder, Frame, Seat,
     carrier::Carrier,
-    frame::{Range, gap},
+    frame::{Range, gap, write_id},
     members::Place,
     outbox::{Outbox, Waiting},
 };
@@ -215,8 +215,8 @@ impl Connection {
     /// budget. The hot path: on it a frame costs one seal and one system call.
     #[inline]
     pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
-        self.totals.sent(frame.bytes().len(), frame.plain());
         let Some(outbox) = &mut self.outbox else {
+            self.totals.sent(frame.bytes().len(), frame.plain());
             return match self.carrier.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
                 Ok(Written::Rest(rest)) => {
@@ -226,11 +226,17 @@ impl Connection {
                 Err(_) => Offer::Failed,
             };
         };
-        outbox.push(Waiting::Shared(frame.clone()));
+        let mut slow = true;
         if let Carrier::Mailbox(mailbox) = &mut self.carrier {
             mailbox.told();
+            if !mailbox.takes_frame(outbox.owed() > limit || budget.is_spent()) {
+                return Offer::Queued;
+            }
+            slow = mailbox.can_be_slow();
         }
-        if outbox.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+        self.totals.sent(frame.bytes().len(), frame.plain());
+        outbox.push(Waiting::Shared(frame.clone()));
+        if slow && (outbox.owed() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
     }
 
     /// Touches what an offer will need; see [`Carrier::warm`].
@@ -285,6 +291,11 @@ impl Connection {
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
     ) -> io::Result<()> {
+        if let Carrier::Mailbox(mailbox) = &mut self.carrier
+            && !mailbox.takes_reply(reply)
+        {
+            return Ok(());
+        }
         let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
         let mut bytes = Vec::new();
         encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
@@ -300,7 +311,7 @@ impl Connection {
             return;
         }
         // A mailbox loses nothing of what waits, unless that is why it closes: nobody could have fetched it faster.
-        let kept = matches!(self.carrier, Carrier::Mailbox(_)) && disconnect != Disconnect::Slow;
+        let kept = matches!(self.carrier, Carrier::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
         if let Some(outbox) = &mut self.outbox
             && !kept
         {
@@ -383,18 +394,29 @@ impl Connection {
     /// Takes what waits in a mailbox, oldest first, whole frames until `out` holds `max` bytes. Returns whether nothing
     /// waits any more.
     pub fn collect(&mut self, max: usize, encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
-        let Some(outbox) = &mut self.outbox else { return true };
+        let (Some(outbox), Carrier::Mailbox(mailbox)) = (&mut self.outbox, &mut self.carrier) else { return true };
         while out.len() < max && !outbox.is_empty() {
-            if let Some(bytes) = outbox.take_urgent() {
-                out.extend_from_slice(&bytes);
-            } else if let Some((dialect, range)) = outbox.take_gap() {
-                encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, out);
-            } else {
-                match outbox.take() {
-                    Some(Waiting::Shared(frame)) => out.extend_from_slice(frame.bytes()),
-                    Some(Waiting::Private(bytes)) => out.extend_from_slice(&bytes),
-                    None => break,
+            let (waiting, gone) = match outbox.take_urgent() {
+                Some(bytes) => (Some(Waiting::Private(bytes)), None),
+                None => match outbox.take_gap() {
+                    Some(gap) => (None, Some(gap)),
+                    None => (outbox.take(), None),
+                },
+            };
+            match (&waiting, &gone) {
+                (Some(Waiting::Shared(frame)), _) => mailbox.fetched(frame.range()),
+                (_, gone) => mailbox.fetched(gone.as_ref().map(|(_, range)| range)),
+            }
+            if let Some(cursor) = mailbox.moved() {
+                write_id(cursor, out);
+            }
+            match (waiting, gone) {
+                (Some(Waiting::Shared(frame)), _) => out.extend_from_slice(frame.bytes()),
+                (Some(Waiting::Private(bytes)), _) => out.extend_from_slice(&bytes),
+                (None, Some((dialect, range))) => {
+                    encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, out);
                 }
+                (None, None) => break,
             }
         }
         outbox.is_empty()

@@ -11,10 +11,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Key, Worker, carrier::Carrier, connection::State, lane::Lane};
+use super::{
+    Key, Worker,
+    carrier::Carrier,
+    connection::{Standing, State},
+    lane::Lane,
+};
 use crate::{
     broker::{BrokerError, HistoryQuery},
-    model::{CommandId, Disconnect, ErrorCode, Publication, Reply, Room, Stats},
+    metrics::Metrics,
+    model::{CommandId, Cursor, Disconnect, ErrorCode, Publication, Reply, Room, Stats, SubscribeTo},
     protocol::Message,
     session::{Action, ConnectionId, Verdict},
     transport::{
@@ -43,19 +49,76 @@ impl Drive {
         Self { worker, key }
     }
 
-    /// The connection's name.
-    #[must_use]
-    pub fn name(&self) -> ConnectionId {
-        let worker = self.worker.borrow();
-        worker.connections.get(self.key as usize).map_or(ConnectionId(0), |connection| connection.session.id)
-    }
-
     /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
     ///
     /// # Errors
     /// The connection is closed, and why if the pod did it.
     pub async fn fetch(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
-        poll_fn(|cx| self.worker.borrow_mut().poll_fetch(self.key, max, cx)).await
+        poll_fn(|cx| self.poll_fetch(max, cx)).await
+    }
+
+    /// [`Drive::fetch`], for what polls by itself.
+    ///
+    /// # Errors
+    /// The connection is closed, and why if the pod did it.
+    pub fn poll_fetch(&self, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        self.worker.borrow_mut().poll_fetch(self.key, max, cx)
+    }
+
+    /// Takes about `max` bytes of what waits in a mailbox now, which may be nothing.
+    #[must_use]
+    pub fn take(&self, max: usize) -> Vec<u8> {
+        let (mut bytes, mut worker) = (Vec::new(), self.worker.borrow_mut());
+        let worker = &mut *worker;
+        if let Some(connection) = worker.connections.get_mut(self.key as usize) {
+            connection.collect(max, &mut worker.encoder, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Lets a mailbox's client into the rooms that its request asked for.
+    pub fn enter(&self, rooms: Vec<SubscribeTo>) {
+        let mut worker = self.worker.borrow_mut();
+        if let Some(connection) = worker.connections.get_mut(self.key as usize)
+            && let Carrier::Mailbox(mailbox) = &mut connection.carrier
+        {
+            mailbox.asked();
+        }
+        worker.subscribe(self.key, rooms, None);
+    }
+
+    /// Where a mailbox's client stands once it has read what it fetched.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let worker = self.worker.borrow();
+        match worker.connections.get(self.key as usize).map(|connection| &connection.carrier) {
+            Some(Carrier::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
+            _ => Cursor::default(),
+        }
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn name(&self) -> Option<ConnectionId> {
+        self.worker.borrow().connections.get(self.key as usize).map(|connection| connection.session.id)
+    }
+
+    /// A mailbox's client has all that it asked for.
+    pub fn finish(&self) {
+        self.worker.borrow_mut().close(self.key, Disconnect::Normal);
+    }
+
+    /// Whether a mailbox's connection was closed and nobody fetched that in time: what still carries bytes for it should
+    /// be cut off.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut worker = self.worker.borrow_mut();
+        match worker.connections.get_mut(self.key as usize) {
+            Some(connection) if connection.state != State::Gone => {
+                connection.driven_by(cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
     }
 }
 
@@ -85,7 +148,8 @@ impl Worker {
             self.leave(key, subscription);
         }
         let connection = self.connections.remove(key as usize);
-        self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
+        let Metrics { connections, .. } = &self.services.metrics;
+        connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
         if let Some(user) = connection.session.grant.user() {
             self.directory.leave(user, key);
         }
@@ -137,18 +201,27 @@ impl Worker {
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
         if matches!(connection.carrier, Carrier::WebSocket { .. }) {
+            // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
             return Poll::Ready(Ok(b"6".to_vec()));
         }
         if connection.state == State::Open {
             connection.heard_ms = now_ms;
         }
         let mut bytes = Vec::new();
+        let joining = connection.subscriptions.iter().any(|s| s.standing == Standing::Joining);
+        if let Carrier::Mailbox(mailbox) = &mut connection.carrier
+            && connection.state == State::Open
+            && !mailbox.is_due(joining)
+        {
+            mailbox.fetched_by(cx.waker());
+            return Poll::Pending;
+        }
         let empty = connection.collect(max, &mut self.encoder, &mut bytes);
         if empty && connection.state == State::Open {
             self.catch_up(key);
         }
         let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
-        if empty && connection.state == State::Closing {
+        if empty && connection.state == State::Closing && connection.is_engine() {
             // It has everything that was to be said.
             connection.state = State::Gone;
             connection.wake();

@@ -73,7 +73,7 @@ impl Connection {
                 // Without a status, as the protocol's own servers close.
                 Frame::new(Opcode::Close, &[]).write_server(&mut out);
             }
-            Framing::Payload | Framing::Lines => {
+            Framing::Payload | Framing::Elements | Framing::EventStream => {
                 let last = if disconnect == Disconnect::Normal { b'6' } else { b'1' };
                 messages.push(MessageKind::Text, |out| out.push(last));
                 engineio::write_payload(&messages, &mut out);
@@ -113,7 +113,7 @@ impl Worker {
         let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
         let transport = match framing {
             Framing::WebSocket { .. } => Transport::WebSocket,
-            Framing::Payload | Framing::Lines => Transport::Polling,
+            Framing::Payload | Framing::Elements | Framing::EventStream => Transport::Polling,
         };
         let services = Arc::clone(&self.services);
         // There are far fewer workers than 65,536.

@@ -5,6 +5,7 @@
 //! that a queue does until the last queue lets go.
 
 use std::{
+    io::Write,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -16,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
+    model::{Batch, Cursor, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
     protocol::{DialectId, Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
     transport::websocket::{Deflaters, frame_messages},
 };
@@ -142,7 +143,8 @@ impl Encoder {
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
                 frame_messages(messages, compress, &mut bytes);
             }
-            Framing::Lines => lines(messages, &mut bytes),
+            Framing::Elements => elements(messages, &mut bytes),
+            Framing::EventStream => event_stream(messages, &mut bytes),
             Framing::Payload => write_payload(messages, &mut bytes),
         }
         bytes.shrink_to_fit();
@@ -200,17 +202,37 @@ impl Encoder {
     fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
-            Framing::Lines => lines(&self.messages, out),
+            Framing::Elements => elements(&self.messages, out),
+            Framing::EventStream => event_stream(&self.messages, out),
             Framing::Payload => write_payload(&self.messages, out),
         }
     }
 }
 
-fn lines(messages: &Messages, out: &mut Vec<u8>) {
+fn elements(messages: &Messages, out: &mut Vec<u8>) {
     for (_, message) in messages.iter() {
         out.extend_from_slice(message);
+        out.push(b',');
+    }
+}
+
+/// Each message as an event without a type. A line feed or carriage return in it, which in JSON is white space between
+/// tokens, begins another `data` line.
+fn event_stream(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        for line in message.split(|byte| matches!(byte, b'\n' | b'\r')) {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
         out.push(b'\n');
     }
+}
+
+/// The `id` of the event that follows in an event stream: where its reader stands then.
+pub(super) fn write_id(cursor: &Cursor, out: &mut Vec<u8>) {
+    // A Vec takes every write.
+    let _ = writeln!(out, "id: {cursor}");
 }
 
 /// The `gap` that stands for a range.

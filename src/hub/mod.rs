@@ -31,6 +31,7 @@ mod identity;
 mod journal;
 mod lane;
 mod links;
+mod mailbox;
 mod members;
 mod newcomer;
 mod outbox;
@@ -49,7 +50,7 @@ mod worker;
 
 pub use batch::Batcher;
 pub use budget::Budget;
-pub use carrier::{Carrier, Mailbox};
+pub use carrier::Carrier;
 pub use census::{
     ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus, WorkerTotals,
 };
@@ -60,6 +61,7 @@ pub use drive::Drive;
 pub use errand::{Probe, SessionPlace};
 pub use frame::{Broadcast, Content, Encoder, Frame};
 pub use links::{Inboxes, Links, ToOwner, ToWorker};
+pub use mailbox::Mailbox;
 pub use members::Key;
 pub use newcomer::Newcomer;
 pub use owner::Owner;

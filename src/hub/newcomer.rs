@@ -38,8 +38,9 @@ impl Worker {
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let transport = connection.carrier.name();
         worker.connections.insert(connection);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
+        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
         match endpoint {
             None => {
                 worker.watch_connection(key, id);

@@ -33,6 +33,10 @@ impl Worker {
         if let Some(link) = connection.link() {
             link.upgrading = false;
         }
+        let (before, dialect) = (connection.carrier.name(), connection.format.dialect.index());
+        let connections = &self.services.metrics.connections;
+        connections.of(before, dialect).decrement(1);
+        connections.of(carrier.name(), dialect).increment(1);
         if let Carrier::Mailbox(mailbox) = &mut std::mem::replace(&mut connection.carrier, carrier) {
             // A request that still waits gets nothing more.
             mailbox.told();

@@ -22,8 +22,8 @@ use crate::model::Disconnect;
 /// The handles.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Open WebSockets by dialect, in the order of the pod's dialects.
-    pub connections: Vec<Gauge>,
+    /// Open connections.
+    pub connections: Connections,
     /// Each worker's share.
     pub workers: Vec<PerWorker>,
     /// Rooms with a member.
@@ -186,6 +186,32 @@ impl Default for RedisMetrics {
     }
 }
 
+/// Open connections by what carries them, and by dialect in the order of the pod's dialects.
+#[derive(Debug)]
+pub struct Connections(Vec<(&'static str, Vec<Gauge>)>, Gauge);
+
+impl Connections {
+    /// What carries connections, by the names that the API gives it; whatever else there is counts as `other`.
+    const TRANSPORTS: [&'static str; 5] = ["websocket", "poll", "polling", "sse", "other"];
+
+    fn new(dialects: &[&str]) -> Self {
+        let gauge = |transport: &'static str, dialect: &&str| {
+            let gauge = gauge!("roomcast_connections", "transport" => transport, "dialect" => (*dialect).to_owned());
+            gauge.set(0.0);
+            gauge
+        };
+        let of = |transport| (transport, dialects.iter().map(|dialect| gauge(transport, dialect)).collect());
+        Self(Self::TRANSPORTS.into_iter().map(of).collect(), Gauge::noop())
+    }
+
+    /// The gauge of a transport and a dialect.
+    #[must_use]
+    pub fn of(&self, transport: &str, dialect: usize) -> &Gauge {
+        let found = self.0.iter().find(|(name, _)| *name == transport).or(self.0.last());
+        found.and_then(|(_, gauges)| gauges.get(dialect)).unwrap_or(&self.1)
+    }
+}
+
 /// One worker's share: whether the pod's work is spread evenly.
 #[derive(Debug)]
 pub struct PerWorker {
@@ -241,14 +267,18 @@ pub struct Handshakes {
     pub head_failed: Counter,
     /// What became of requests for a WebSocket.
     pub upgrades: Upgrades,
+    /// What became of long-polls.
+    pub polls: Upgrades,
+    /// What became of requests for an event stream.
+    pub event_streams: Upgrades,
 }
 
-/// What became of requests for a WebSocket.
+/// What became of requests for a connection.
 #[derive(Debug)]
 pub struct Upgrades {
     /// Became one.
     pub accepted: Counter,
-    /// No valid handshake, or not on that path.
+    /// No valid request, or not on that path.
     pub malformed: Counter,
     /// A page of a foreign origin.
     pub origin: Counter,
@@ -267,14 +297,16 @@ impl Metrics {
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
-        let connections = |dialect: &&str| {
-            let gauge = gauge!("roomcast_connections", "transport" => "websocket", "dialect" => (*dialect).to_owned());
-            gauge.set(0.0);
-            gauge
+        let requests = |stage: &'static str| Upgrades {
+            accepted: handshake(stage, "ok"),
+            malformed: handshake(stage, "malformed"),
+            origin: handshake(stage, "origin"),
+            token: handshake(stage, "token"),
+            full: handshake(stage, "full"),
         };
         gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
         Self {
-            connections: dialects.iter().map(connections).collect(),
+            connections: Connections::new(dialects),
             workers: (0..workers).map(PerWorker::new).collect(),
             rooms: gauge!("roomcast_rooms"),
             events_in: EventsIn {
@@ -301,13 +333,9 @@ impl Metrics {
                 tls_failed: handshake("tls", "failed"),
                 head: handshake("head", "ok"),
                 head_failed: handshake("head", "failed"),
-                upgrades: Upgrades {
-                    accepted: handshake("upgrade", "ok"),
-                    malformed: handshake("upgrade", "malformed"),
-                    origin: handshake("upgrade", "origin"),
-                    token: handshake("upgrade", "token"),
-                    full: handshake("upgrade", "full"),
-                },
+                upgrades: requests("upgrade"),
+                polls: requests("poll"),
+                event_streams: requests("sse"),
             },
             held_bytes: gauge!("roomcast_held_bytes"),
             owed_bytes: gauge!("roomcast_owed_bytes"),
@@ -384,7 +412,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
-    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, upgrade) and result."),
+    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, then upgrade, poll or sse) and result."),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
     ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),

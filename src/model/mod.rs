@@ -5,6 +5,7 @@
 
 mod batch;
 mod command;
+mod cursor;
 mod disconnect;
 mod event;
 mod field;
@@ -17,6 +18,7 @@ mod token;
 
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Said, Since, Spelling, SubscribeTo};
+pub use cursor::{Cursor, CursorError};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};

@@ -3,7 +3,7 @@
 //! Always holds: a session's name says where it is, so that any worker of any pod answers for it; a name that none of our
 //! pods gave asks nobody.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
@@ -21,18 +21,10 @@ use crate::{
 };
 
 use super::{
+    fetching::Origin,
     relay,
     upgrade::{Admission, Becomes, Refused, authorize, come_back, plain_answer},
 };
-
-/// Where a request comes from.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Peer {
-    /// Its address.
-    pub(super) address: Option<SocketAddr>,
-    /// Whether TLS ends here.
-    pub(super) tls: bool,
-}
 
 /// Where a session is.
 pub(super) enum Whereabouts {
@@ -47,6 +39,7 @@ pub(super) async fn answer(
     worker: &Rc<RefCell<Worker>>,
     endpoint: &Arc<Endpoint>,
     request: Request<Incoming>,
+    from: Origin,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -58,7 +51,7 @@ pub(super) async fn answer(
         preflight(&parts.headers)
     } else if allowed {
         let request = Request::from_parts(parts, ());
-        serve(worker, endpoint, request, body).await.unwrap_or_else(|refusal| refusal.map(Full::from))
+        serve(worker, endpoint, request, body, from).await.unwrap_or_else(|refusal| refusal.map(Full::from))
     } else {
         refusal(EngineError::Forbidden).map(Full::from)
     };
@@ -91,11 +84,12 @@ async fn serve(
     endpoint: &Arc<Endpoint>,
     request: Request<()>,
     body: Incoming,
+    from: Origin,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let asked = Asked::parse(request.method(), request.uri().query(), false).map_err(refused)?;
     let services = Arc::clone(&worker.borrow().services);
     let Some(sid) = asked.sid else {
-        return open(worker, endpoint, &request).await;
+        return open(worker, endpoint, &request, from).await;
     };
     let place = whereabouts(&services, &sid).await.map_err(refused)?;
     match *request.method() {
@@ -132,18 +126,20 @@ async fn open(
     worker: &Rc<RefCell<Worker>>,
     endpoint: &Arc<Endpoint>,
     request: &Request<()>,
+    from: Origin,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let services = Arc::clone(&worker.borrow().services);
     let grant = authorize(worker, request, true, &services.metrics.handshakes.upgrades).await?;
     let seat = seat(&services)?;
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
-    let Peer { address, tls } = request.extensions().get().copied().unwrap_or_default();
+    let Origin { address, tls } = from;
     let carrier = Carrier::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
     let newcomer = Newcomer { format, grant, seat, target, endpoint };
     services.metrics.socketio.opened_polling.increment(1);
     let drive = Worker::adopt(worker, carrier, newcomer, &[]);
-    let place = SessionPlace { worker: worker.borrow().index, name: drive.name() };
+    let name = drive.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
+    let place = SessionPlace { worker: worker.borrow().index, name };
     tokio::task::spawn_local(drive);
     services.fetch(place).await.map(payload).map_err(refused)
 }

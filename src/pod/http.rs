@@ -3,11 +3,11 @@
 //! Always holds: an upgrade that comes later on a kept-alive connection takes the socket back from hyper and ends where
 //! an upgrade at once ends.
 
-use std::{cell::RefCell, convert::Infallible, rc::Rc};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
@@ -17,8 +17,10 @@ use crate::{
 };
 
 use super::{
-    engine::{self, Peer},
-    page,
+    engine,
+    event_stream::{self, EventStream, UnderWay},
+    fetching::{self, Opened, Origin, Way},
+    page, poll,
     upgrade::{Admission, Becomes, plain_answer, upgrade},
 };
 
@@ -29,11 +31,12 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
         let config = this.config();
         (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
     };
-    let peer = Peer { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let worker = Rc::clone(&worker);
-        async move { Ok::<_, Infallible>(answer(&worker, request).await) }
+    let from = Origin { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
+    let under_way = UnderWay::default();
+    let stuck = under_way.clone();
+    let service = service_fn(move |request| {
+        let (worker, under_way) = (Rc::clone(&worker), under_way.clone());
+        async move { Ok::<_, Infallible>(answer(&worker, request, from, &under_way).await) }
     });
     let io = HttpIo::new(socket, received);
     tokio::task::spawn_local(async move {
@@ -43,27 +46,54 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
             .max_buf_size(max_head.max(8 * 1024))
             .serve_connection(io, service)
             .with_upgrades();
-        // What a client does to its own connection is not the pod's news.
-        let _ = connection.await;
+        tokio::select! {
+            biased;
+            // What a client does to its own connection is not the pod's news.
+            _ = connection => {}
+            () = poll_fn(|cx| stuck.poll_stuck(cx)) => {}
+        }
     });
 }
 
-async fn answer(worker: &Rc<RefCell<Worker>>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    worker: &Rc<RefCell<Worker>>,
+    mut request: Request<Incoming>,
+    from: Origin,
+    under_way: &UnderWay,
+) -> Response<Either<Full<Bytes>, EventStream>> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
             Ok(Admission { answer, becomes }) => {
                 tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
-                answer.map(|()| Full::default())
+                answer.map(|()| Either::Left(Full::default()))
             }
-            Err(refusal) => refusal.map(Full::from),
+            Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
         };
     }
     let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
     if let Some(endpoint) = endpoint {
-        return engine::answer(worker, &endpoint, request).await;
+        return engine::answer(worker, &endpoint, request, from).await.map(Either::Left);
     }
-    if let Some(answer) = page::answer_to(worker.borrow().config(), &request) {
+    match fetching::open(worker, &request, from).await {
+        Some(Opened::Answered(answer)) => return answer.map(Either::Left),
+        Some(Opened::Connected(way, drive, headers)) => {
+            let (services, config) = {
+                let this = worker.borrow();
+                (Arc::clone(&this.services), Arc::clone(this.config()))
+            };
+            return match way {
+                Way::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
+                Way::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
+            };
+        }
+        None => {}
+    }
+    page_or_nothing(worker, &request).map(Either::Left)
+}
+
+fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if let Some(answer) = page::answer_to(worker.borrow().config(), request) {
         return answer;
     }
     let answer = match (request.method(), request.uri().path()) {

@@ -4,10 +4,13 @@
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
 mod engine;
+mod event_stream;
+mod fetching;
 mod greet;
 mod http;
 mod log;
 mod page;
+mod poll;
 mod relay;
 mod thread;
 mod upgrade;

@@ -149,7 +149,7 @@ pub(super) fn come_back(mut response: Refused) -> Refused {
     response
 }
 
-fn refused(status: StatusCode, sentence: &str) -> Refused {
+pub(super) fn refused(status: StatusCode, sentence: &str) -> Refused {
     Box::new(plain_answer(status, sentence))
 }
 

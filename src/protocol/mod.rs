@@ -178,9 +178,11 @@ pub enum Framing {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
     },
-    /// One message a line, for clients that fetch what waits for them. No message of a dialect has a line feed.
-    Lines,
-    /// Packets of an Engine.IO payload, for clients that poll.
+    /// Each message followed by a comma: the elements of a JSON array, for clients that poll.
+    Elements,
+    /// Events of an event stream (HTML, section 9.2), without their `id`.
+    EventStream,
+    /// Packets of an Engine.IO payload, for its clients that poll.
     Payload,
 }
 
@@ -190,7 +192,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
-            Self::Lines | Self::Payload => None,
+            Self::Elements | Self::EventStream | Self::Payload => None,
         }
     }
 }

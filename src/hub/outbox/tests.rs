@@ -80,7 +80,7 @@ fn take(outbox: &mut Outbox, seen: &mut [Seen]) -> Result<bool, TestCaseError> {
         return Ok(true);
     }
     if let Some(range) = outbox.take_gap() {
-        see(seen, &range)?;
+        see(seen, &range.1)?;
         return Ok(true);
     }
     match outbox.take() {
