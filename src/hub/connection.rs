@@ -317,6 +317,14 @@ impl Connection {
         {
             outbox.clear();
         }
+        if kept && self.ends_unheard(disconnect) {
+            // Nobody waits to be told, and who asks later is told that there is no such session.
+            self.state = State::Gone;
+            self.closed_with = Some(disconnect);
+            self.lane = None;
+            self.wake();
+            return;
+        }
         self.close_after(disconnect, scratch, budget);
     }
 

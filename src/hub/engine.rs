@@ -53,11 +53,17 @@ fn secret_name() -> Option<Box<str>> {
 }
 
 impl Connection {
+    /// Whether a session that polls ends without a word: for what its client did, with no request that waits.
+    pub(super) fn ends_unheard(&mut self, disconnect: Disconnect) -> bool {
+        let clients_own = matches!(disconnect, Disconnect::Normal | Disconnect::InvalidData | Disconnect::PingTimeout);
+        clients_own && self.link().is_some_and(|link| !link.fetching)
+    }
+
     /// What tells a client of Engine.IO that it is closed: it comes back by itself unless it is told to leave first.
     pub(super) fn engine_goodbye(&mut self, disconnect: Disconnect) -> Option<Vec<u8>> {
         let (format, link) = (self.format, self.link()?);
         let stays_away = matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
-            && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError);
+            && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError | Disconnect::InvalidData);
         let mut messages = Messages::default();
         if stays_away && let Within::SocketIo(namespaces) = &link.endpoint.within {
             for (name, dialect) in namespaces.iter() {
@@ -129,13 +135,13 @@ impl Worker {
         let now_ms = self.now_ms();
         let limits = self.limits;
         let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
-        let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::ProtocolError) };
+        let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
         match packet {
             Packet::Text(text) => self.data(key, Message::Text(text)),
             Packet::Binary(bytes) => self.data(key, Message::Binary(bytes)),
             Packet::Close => self.stop(key, Disconnect::Normal),
             // Only the server pings, but for a probe, which is not a session's own.
-            Packet::Ping(_) => self.stop(key, Disconnect::ProtocolError),
+            Packet::Ping(_) => self.stop(key, Disconnect::InvalidData),
             Packet::Pong | Packet::Open | Packet::Upgrade | Packet::Noop => {
                 if connection.session.control_frame(&limits, now_ms) == Verdict::Flood {
                     return self.stop(key, Disconnect::Flood);

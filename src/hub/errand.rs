@@ -154,12 +154,12 @@ impl Worker {
         for part in engineio::packets(body) {
             let flow = match &part {
                 Ok(part) => self.take_message(key, part.message()),
-                Err(_) => self.stop(key, Disconnect::ProtocolError),
+                Err(_) => self.stop(key, Disconnect::InvalidData),
             };
             if flow.is_break() {
                 let closed = self.connections.get(key as usize).and_then(|connection| connection.closed_with);
-                // A client that closes has said all that it wanted.
-                return if closed == Some(Disconnect::Normal) { Ok(()) } else { Err(EngineError::BadRequest) };
+                // The body was one of packets, whatever became of the session by them: whoever fetches is told.
+                return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
             }
         }
         Ok(())

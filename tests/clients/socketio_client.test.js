@@ -50,11 +50,9 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       const socket = io(`${server.url}/custom`, { transports, forceNew: true, auth: { a: 1 } });
       assert.deepEqual(await once(socket, 'auth'), [{ a: 1 }]);
       const beside = socket.io.socket('/');
-      beside.connect();
       await once(beside, 'connect');
       assert.notEqual(beside.id, socket.id);
       const none = socket.io.socket('/nope');
-      none.connect();
       const [error] = await once(none, 'connect_error');
       assert.equal(error.message, 'Invalid namespace');
       socket.close();

@@ -55,12 +55,11 @@ export async function theirs({ engineOnly = false, recovery = true, pingInterval
     const recover = recovery ? { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } : {};
     io = new Server(http, { ...options, connectTimeout: connectTimeout ?? 45_000, cors: { origin: 'http://localhost:1', credentials: true }, ...recover });
     io.on('connection', (socket) => {
-      // Volatile, as ours is: what one client is told alone cannot be recovered.
-      socket.volatile.emit('auth', socket.handshake.auth);
-      socket.on('message', (...args) => socket.volatile.emit('message-back', ...args));
+      socket.emit('auth', socket.handshake.auth);
+      socket.on('message', (...args) => socket.emit('message-back', ...args));
       socket.on('message-with-ack', (...args) => args.pop()(...args));
     });
-    io.of('/custom').on('connection', (socket) => socket.volatile.emit('auth', socket.handshake.auth));
+    io.of('/custom').on('connection', (socket) => socket.emit('auth', socket.handshake.auth));
   }
   await new Promise((listening) => http.listen(0, '127.0.0.1', listening));
   return {
