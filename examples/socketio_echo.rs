@@ -11,7 +11,9 @@ use bytes::Bytes;
 use clap::Parser;
 use roomcast::{
     config::{ApiKey, ListenAddress, Machine, Settings, resolve},
-    model::{Batch, Command, CommandError, CommandId, Disconnect, Reply, Request, Retained, Said, Spelling, SubscribeTo},
+    model::{
+        Batch, Command, CommandError, CommandId, Disconnect, Reply, Request, Retained, Said, Spelling, SubscribeTo,
+    },
     pod::Pod,
     protocol::{
         Dialect, Dialects, Message, MessageKind, Messages, Opening, PresenceChange,
@@ -125,7 +127,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Within::SocketIo(Arc::from(namespaces))
     };
-    let path = arguments.path.unwrap_or_else(|| if arguments.engine_only { "/engine.io/" } else { "/socket.io/" }.into());
+    let path =
+        arguments.path.unwrap_or_else(|| if arguments.engine_only { "/engine.io/" } else { "/socket.io/" }.into());
     let timing = Timing {
         ping_interval: Duration::from_millis(arguments.ping_interval),
         ping_timeout: Duration::from_millis(arguments.ping_timeout),

@@ -24,9 +24,9 @@ use super::{
     keys::Keyring,
     ops::{self, Readiness},
     patience::{Noting, Patience},
-    publish, rooms, session,
+    publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
-    stats,
+    session, stats,
     target::{Query, decode},
 };
 use crate::{hub::Services, metrics::Exposition, model::Room};

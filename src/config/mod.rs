@@ -37,8 +37,7 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    SocketIoSettings,
-    Timeouts, TokenSettings,
+    SocketIoSettings, Timeouts, TokenSettings,
 };
 pub use socketio::FleetSecret;
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};

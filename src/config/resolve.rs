@@ -11,7 +11,10 @@ use super::{
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts, TokenSettings},
+    settings::{
+        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
+        TokenSettings,
+    },
 };
 use crate::model::{Access, Policy, PresenceMode};
 

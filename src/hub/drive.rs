@@ -197,7 +197,12 @@ impl Worker {
         Poll::Pending
     }
 
-    pub(super) fn poll_fetch(&mut self, key: Key, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+    pub(super) fn poll_fetch(
+        &mut self,
+        key: Key,
+        max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
         if matches!(connection.carrier, Carrier::WebSocket { .. }) {

@@ -7,7 +7,11 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use http::Uri;
 
-use super::{Drive, Key, Seat, Worker, carrier::Carrier, connection::{Aside, Connection}};
+use super::{
+    Drive, Key, Seat, Worker,
+    carrier::Carrier,
+    connection::{Aside, Connection},
+};
 use crate::{
     auth::Grant,
     protocol::{Opening, WireFormat, engineio::Endpoint},

@@ -216,14 +216,7 @@ impl Worker {
     }
 
     /// A client wants to be the session that it was.
-    pub(super) fn come_back(
-        &mut self,
-        key: Key,
-        dialect: DialectId,
-        pid: Box<str>,
-        offset: StreamOffset,
-        auth: &str,
-    ) {
+    pub(super) fn come_back(&mut self, key: Key, dialect: DialectId, pid: Box<str>, offset: StreamOffset, auth: &str) {
         let Some(namespace) = self.namespace_name(key, dialect) else { return };
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);

@@ -8,8 +8,8 @@ mod redis_commands;
 mod socketio;
 
 pub use exposition::Exposition;
-pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
+pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
 use std::time::Duration;
 
@@ -205,7 +205,6 @@ impl Connections {
     }
 
     /// The gauge of a transport and a dialect.
-    #[must_use]
     pub fn of(&self, transport: &str, dialect: usize) -> &Gauge {
         let found = self.0.iter().find(|(name, _)| *name == transport).or(self.0.last());
         found.and_then(|(_, gauges)| gauges.get(dialect)).unwrap_or(&self.1)

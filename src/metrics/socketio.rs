@@ -14,10 +14,7 @@ pub const SOCKETIO_DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_socketio_recoveries_total",
         "Socket.IO sessions that wanted to come back, by outcome: recovered exactly, gone (events were lost), unknown.",
     ),
-    (
-        "roomcast_socketio_repeated_events_total",
-        "Events of recovered sessions that the client may have had already.",
-    ),
+    ("roomcast_socketio_repeated_events_total", "Events of recovered sessions that the client may have had already."),
     ("roomcast_socketio_keep_failures_total", "Sessions that could not be written down for their coming back."),
 ];
 

@@ -52,7 +52,7 @@ impl Way {
         }
     }
 
-    fn counted<'a>(self, handshakes: &'a crate::metrics::Handshakes) -> &'a Upgrades {
+    fn counted(self, handshakes: &crate::metrics::Handshakes) -> &Upgrades {
         match self {
             Self::Poll => &handshakes.polls,
             Self::EventStream => &handshakes.event_streams,

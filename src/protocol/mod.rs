@@ -18,8 +18,8 @@ use std::num::NonZeroU8;
 use bytes::Bytes;
 
 use crate::model::{
-    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Said, Spelling, SubscribeTo,
-    UnixMillis,
+    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Said, Spelling,
+    SubscribeTo, UnixMillis,
 };
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).

@@ -6,8 +6,8 @@ use super::{Bucket, Verdict};
 use crate::{
     auth::Grant,
     model::{
-        Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication, Reply, Request, Room,
-        Since, SubscribeTo, Token,
+        Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication,
+        Reply, Request, Room, Since, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Endpoint, SessionName, Transport};
-use crate::protocol::{Message, Messages, MessageKind};
+use crate::protocol::{Message, MessageKind, Messages};
 
 /// A client's packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

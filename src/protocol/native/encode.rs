@@ -122,7 +122,9 @@ pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
     }
     for (kind, members) in [("joined", &change.joined), ("left", &change.left)] {
         if !members.is_empty() {
-            write(out, kind, None, Binary::Base64, |o| o.text("room", room).array("members", members, member).number("total", total));
+            write(out, kind, None, Binary::Base64, |o| {
+                o.text("room", room).array("members", members, member).number("total", total)
+            });
         }
     }
 }
@@ -254,11 +256,7 @@ impl Object<'_> {
     }
 }
 
-fn braced(
-    out: &mut Vec<u8>,
-    beside: Option<&mut Vec<Bytes>>,
-    fields: impl FnOnce(Object<'_>) -> Object<'_>,
-) {
+fn braced(out: &mut Vec<u8>, beside: Option<&mut Vec<Bytes>>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
     out.push(b'{');
     fields(Object { out, beside, empty: true });
     out.push(b'}');

@@ -21,7 +21,8 @@ impl StreamOffset {
     /// Reads a client's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(4, '.');
+        // No broker's epoch has this character in it; a room may, and stands last.
+        let mut parts = text.splitn(4, '~');
         let time = u64::from_str_radix(parts.next()?, 36).ok()?;
         let offset = Offset::from_str_radix(parts.next()?, 36).ok()?;
         let epoch = Epoch::new(parts.next()?);
@@ -31,7 +32,7 @@ impl StreamOffset {
 
     /// Writes the offset of a batch's event, or of its end, as JSON text.
     pub fn write_json(batch: &Batch, offset: Offset, time: UnixMillis, out: &mut Vec<u8>) {
-        let text = format_args!("{}.{}.{}.{}", Base36(time), Base36(offset), batch.epoch, batch.room).to_string();
+        let text = format_args!("{}~{}~{}~{}", Base36(time), Base36(offset), batch.epoch, batch.room).to_string();
         // A string is always JSON, and a Vec takes every write.
         let _ = serde_json::to_writer(out, &text);
     }
@@ -62,9 +63,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(time in any::<u64>(), offset in any::<u64>(), room in "[a-z.:\"\\\\é]{1,20}") {
+        fn what_is_written_is_read(time in any::<u64>(), offset in any::<u64>(), room in "[a-z.~:\"\\\\é]{1,20}") {
             let room = Room::parse(&room).unwrap();
-            let position = Position::new(Epoch::new("e-1"), offset);
+            let position = Position::new(Epoch::new("5a.c0ffee"), offset);
             let (epoch, after) = (position.epoch.clone(), 0);
             let batch = Batch { room: room.clone(), epoch, after, offset, events: Vec::new() };
             let mut json = Vec::new();
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_none() {
-        for text in ["", "abc", "1.2.e", "1.2.e.", "!.2.e.a", "1.2.e.a b", "zzzzzzzzzzzzzzzzz.1.e.a"] {
+        for text in ["", "abc", "1~2~e", "1~2~e~", "!~2~e~a", "1~2~e~a b", "zzzzzzzzzzzzzzzzz~1~e~a"] {
             assert_eq!(StreamOffset::parse(text), None, "{text}");
         }
     }

@@ -118,7 +118,11 @@ fn a_batch_covers_its_range() {
     };
     let events = vec![event(3, "null"), Arc::new(full)];
     let mut out = Messages::default();
-    batch(&Batch { room: room(), epoch: Epoch::new("e"), after: 1, offset: 6, events: events.clone() }, Binary::Base64, &mut out);
+    batch(
+        &Batch { room: room(), epoch: Epoch::new("e"), after: 1, offset: 6, events: events.clone() },
+        Binary::Base64,
+        &mut out,
+    );
     retained(&Retained { room: room(), epoch: Epoch::new("e"), offset: 6, events }, Binary::Base64, &mut out);
     let list = r#"[{"offset":3,"topic":"moved","data":null,"time":1700000000123},{"offset":5,"topic":"moved","key":"bus","data64":"AAH/Bw==","time":1700000000123,"user":"ann","id":"p1"}]"#;
     assert_eq!(
