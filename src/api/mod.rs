@@ -10,7 +10,7 @@ mod body;
 mod connections;
 mod document;
 mod keys;
-mod ops;
+pub mod ops;
 mod patience;
 mod publish;
 mod rooms;

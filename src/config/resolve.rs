@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
+    dialect::Description,
     legacy::Legacy,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
@@ -59,6 +60,10 @@ pub struct Config {
     pub anonymous: bool,
     /// Whether there is a page at `/`.
     pub page: bool,
+    /// Whether the public listeners answer for health.
+    pub public_health: bool,
+    /// Whether they show the metrics.
+    pub public_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -87,6 +92,8 @@ pub struct Config {
     pub redis: Option<Redis>,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
+    /// The dialects that are described.
+    pub dialects: Vec<Description>,
     /// How rooms behave.
     pub policies: Policies,
     /// What the operator should know: worth a log line each.
@@ -122,7 +129,7 @@ pub struct Drain {
 }
 
 /// What is missing for a pod to make sense. Each says what to set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// A certificate without its key.
     #[error("`cert` is set but `key` is not: set `key` (--key FILE, ROOMCAST_KEY) to the certificate's private key")]
@@ -155,6 +162,9 @@ pub enum Missing {
          be the same in all, and `redis.cluster` must fit the scheme"
     )]
     Redis,
+    /// Two dialects in one place.
+    #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
+    Dialect(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -289,6 +299,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
+    let mut seen = std::collections::HashSet::from(["native"]);
+    missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -316,6 +329,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         origins: Origins::new(origins),
         anonymous,
         page: general.page.unwrap_or(dev),
+        public_health: general.public_health,
+        public_metrics: general.public_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),
@@ -333,6 +348,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         memory_broker: settings.memory_broker.clone(),
         redis,
         legacy: settings.legacy.clone(),
+        dialects: settings.dialects.clone(),
         policies,
         warnings,
         settings,

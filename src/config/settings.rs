@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    dialect::Description,
     legacy::Legacy,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
@@ -54,6 +55,10 @@ section! {
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
         /// page: outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
+        public_health: bool = false, Switch, live;
+        /// Whether the public listeners answer `/metrics` too.
+        public_metrics: bool = false, Switch, live;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -300,6 +305,8 @@ pub struct Settings {
     pub policies: Vec<Rule>,
     /// `[[legacy]]`, in order.
     pub legacy: Vec<Legacy>,
+    /// `[[dialect]]`, in order.
+    pub dialects: Vec<Description>,
 }
 
 impl Settings {
@@ -361,6 +368,10 @@ impl Settings {
         if self.legacy != running.legacy {
             changes.restart.push("legacy".to_owned());
             self.legacy.clone_from(&running.legacy);
+        }
+        if self.dialects != running.dialects {
+            changes.restart.push("dialect".to_owned());
+            self.dialects.clone_from(&running.dialects);
         }
         changes
     }

@@ -431,6 +431,7 @@ fn refusal(error: &BrokerError) -> Reply {
         BrokerError::Unavailable(_) => ErrorCode::Unavailable,
         BrokerError::Unknown => ErrorCode::Unknown,
         BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
+        BrokerError::UnknownTopic => ErrorCode::BadRequest,
     };
     Reply::Error { code, message: error.to_string(), room: None }
 }

@@ -2,7 +2,8 @@
 //!
 //! Empty, and without memory, for a connection that keeps up. Bounded by the bytes it owes; what is above the bound
 //! leaves by [`Outbox::drop_oldest`], which keeps a gap for each range it drops, or by the caller closing the connection.
-//! Always holds: a record begun on the wire leaves first, gaps leave before any later frame of their room.
+//! Always holds: a record begun on the wire leaves first; a gap leaves after the replies that stood before what was dropped,
+//! and before any later frame of its room.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -159,9 +160,11 @@ impl Outbox {
         Some(bytes)
     }
 
-    /// What leaves then: gaps, for the caller to write in the connection's dialect.
+    /// What leaves then: gaps, for the caller to write in the connection's dialect. None while replies stand before whatever
+    /// else waits: one of them may be the `subscribed` that a gap follows.
     pub fn take_gap(&mut self) -> Option<Range> {
-        (!self.gaps.is_empty()).then(|| self.gaps.remove(0))
+        let replies_first = matches!(self.waiting.front(), Some(Waiting::Private(_)));
+        (!replies_first && !self.gaps.is_empty()).then(|| self.gaps.remove(0))
     }
 
     /// What leaves last.

@@ -50,6 +50,8 @@ pub struct Services {
     pub dialects: Arc<Dialects>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The metrics' text.
+    pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Whether and how many connections are taken in.
     pub gate: Gate,
     /// When the pod started.

@@ -84,6 +84,8 @@ pub enum Command {
     },
     /// Asks for a sign of life.
     Ping,
+    /// Wants nothing: a sign of life.
+    Heard,
     /// Asks what the connection moved.
     Stats,
 }

@@ -12,6 +12,7 @@ use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
+    api::{Readiness, ops},
     hub::{Carrier, Newcomer, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
@@ -84,7 +85,31 @@ async fn answer(
         }
         None => {}
     }
+    if let Some(answer) = ops(worker, &request).await {
+        return answer.map(Either::Left);
+    }
     page_or_nothing(worker, &request).map(Either::Left)
+}
+
+/// What probes and monitoring ask, where the public listeners answer for it too.
+async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (config, services) = {
+        let this = worker.borrow();
+        (Arc::clone(this.config()), Arc::clone(&this.services))
+    };
+    match request.uri().path() {
+        "/health" if config.public_health => Some(ops::health()),
+        "/ready" if config.public_health => Some(ops::ready(Readiness::of(&services))),
+        "/metrics" if config.public_metrics => {
+            // Not on the worker's thread, whose connections would wait for it.
+            let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;
+            text.ok().map(ops::metrics)
+        }
+        _ => None,
+    }
 }
 
 fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -34,10 +34,10 @@ use crate::{
     api::Api,
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{Bind, Config, Tls},
+    config::{Bind, Config, Envelope, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
-    protocol::Dialects,
+    protocol::{Described, Dialects, MountError},
     transport::{
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
@@ -67,6 +67,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The dialects that are described.
+    #[error("a [[dialect]] cannot be mounted: {0}")]
+    Dialect(#[from] MountError),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -101,13 +104,24 @@ pub struct Pod {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// The native dialect, and those that the configuration describes on their paths. What Socket.IO surrounds is mounted by it.
+fn dialects(config: &Config) -> Result<Dialects, MountError> {
+    let mut dialects = Dialects::default();
+    for description in config.dialects.iter().filter(|description| description.envelope == Envelope::Json) {
+        let paths = description.paths.iter().map(|path| path.as_str().into());
+        dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
+    }
+    Ok(dialects)
+}
+
 impl Pod {
     /// Starts a pod. When it returns, connections are accepted.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Dialects::default())
+        let dialects = dialects(&config)?;
+        Self::start_with(config, dialects)
     }
 
     /// Starts a pod that speaks other dialects.
@@ -159,6 +173,7 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let rendered = Arc::clone(&exposition);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -174,6 +189,7 @@ impl Pod {
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
             dialects: Arc::new(dialects),
             metrics,
+            render_metrics: Box::new(move || rendered.render()),
             gate: Gate::default(),
             began: Instant::now(),
         });

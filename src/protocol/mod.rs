@@ -3,10 +3,12 @@
 //! A new dialect is a file here, mounted on its paths by the pod ([`Dialects::mount`]), or no code at all: a `[[dialect]]` of
 //! the configuration.
 
+mod described;
 mod dialects;
 mod native;
 mod opening;
 
+pub use described::Described;
 pub use dialects::{DialectId, Dialects, MountError};
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
 pub use opening::Opening;

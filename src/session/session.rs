@@ -147,6 +147,7 @@ impl Session {
         let expires_at = || self.grant.claims().and_then(|claims| claims.expires_at);
         match command {
             Command::Ping => Action::Reply(Reply::Pong),
+            Command::Heard => Action::Nothing,
             Command::Stats => Action::Stats,
             Command::Connect { token: Some(token) } | Command::Refresh { token } => Action::Authenticate(token),
             _ if self.awaits_token => {
