@@ -36,7 +36,7 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    Timeouts, TokenSettings,
+    Timeouts, TokenSettings, WebTransport,
 };
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub use value::{GIB, KIB, MIB, duration};

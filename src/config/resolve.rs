@@ -11,7 +11,7 @@ use super::{
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
+    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings, WebTransport},
 };
 use crate::model::{Access, Policy, PresenceMode};
 
@@ -77,7 +77,9 @@ pub struct Config {
     pub socket: Socket,
     /// Whose tokens are good.
     pub tokens: TokenSettings,
-    /// permessage-deflate.
+    /// WebTransport, on the addresses of `listen`.
+    pub webtransport: WebTransport,
+    /// Compression of broadcasts.
     pub compression: Compression,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
@@ -316,6 +318,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         },
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
+        webtransport: settings.webtransport.clone(),
         compression: settings.compression.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,

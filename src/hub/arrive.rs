@@ -242,7 +242,10 @@ impl Worker {
         let (room, presence) = (local.name.clone(), local.policy.presence);
         match (arrival.purpose, arrival.since) {
             (Purpose::Subscribe(id), _) => {
-                self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
+                if !self.begin_room(key, number, id.as_ref()) {
+                    return;
+                }
+                self.tell_in(key, number, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
                 if presence != PresenceMode::Off
                     && let Some(connection) = self.connections.get(key as usize)
                 {
@@ -251,7 +254,7 @@ impl Worker {
             }
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
-                self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), None);
+                self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), None);
             }
             (Purpose::CatchUp, _) => {}
         }
@@ -259,7 +262,7 @@ impl Worker {
         for broadcast in before {
             let Some(connection) = self.connections.get_mut(key as usize) else { return };
             let frame = broadcast.frame(connection.format, &mut self.encoder);
-            let offer = connection.offer(&frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
+            let offer = connection.offer(&frame, number, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == super::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
@@ -270,6 +273,21 @@ impl Worker {
         if overflow {
             self.overflow(number, key);
         }
+    }
+
+    /// Makes a connection ready for a room, or takes it off the room again.
+    fn begin_room(&mut self, key: Key, number: u32, id: Option<&CommandId>) -> bool {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(local) = self.rooms.get(number as usize) else { return false };
+        if connection.begin_room(number, local.policy.priority) {
+            return true;
+        }
+        let room = local.name.clone();
+        connection.subscriptions.retain(|subscription| subscription.room != number);
+        let message = "the client's QUIC transport allows no stream of the server (initial_max_streams_uni)".to_owned();
+        self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: Some(room) }, id);
+        self.note_if_empty(number);
+        false
     }
 
     /// The broker could not say what an arrival missed.
@@ -298,23 +316,21 @@ impl Worker {
         let number = self.names.get(&room).copied();
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
-        let reply = match at {
-            Some(at) => {
-                let subscription = connection.subscriptions.swap_remove(at);
-                self.leave(key, subscription);
-                Reply::Unsubscribed { room, code: None }
-            }
-            None => {
-                let message = format!("this connection is not in {room}");
-                Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }
-            }
+        let Some(at) = at else {
+            let message = format!("this connection is not in {room}");
+            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
         };
-        self.reply(key, &reply, id);
+        let subscription = connection.subscriptions.swap_remove(at);
+        self.tell_in(key, subscription.room, &Reply::Unsubscribed { room, code: None }, id);
+        self.leave(key, subscription);
     }
 
     /// Takes a connection out of a room.
     pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
         let number = subscription.room;
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.end_room(number);
+        }
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         match subscription.standing {
             Standing::Member(place) => {
@@ -361,13 +377,12 @@ impl Worker {
     pub(super) fn overflow(&mut self, number: u32, key: Key) {
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let Some(outbox) = connection.outbox() else { return };
         match local.policy.slow {
             SlowReceiver::Close => self.close(key, Disconnect::Slow),
             SlowReceiver::Gap => {
                 let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
-                let dropped = outbox.drop_oldest(keep);
-                let stuck = outbox.owed() > self.owed_limit;
+                let dropped = connection.drop_oldest(keep);
+                let stuck = connection.owed() > self.owed_limit;
                 self.services.metrics.dropped.increment(dropped as u64);
                 // What is left are replies: a client that asks and does not read.
                 if stuck {
@@ -375,7 +390,7 @@ impl Worker {
                 }
             }
             SlowReceiver::Conflate => {
-                let Some(range) = outbox.drop_room(&local.name) else { return };
+                let Some(range) = connection.drop_room(number, &local.name) else { return };
                 let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
                 let Standing::Member(place) = subscription.standing else { return };
                 subscription.standing = Standing::Behind(Box::new(range));

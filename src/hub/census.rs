@@ -226,8 +226,8 @@ impl Worker {
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
         let room = self.rooms[number as usize].name.clone();
+        self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, None);
         self.leave(key, subscription);
-        self.reply(key, &Reply::Unsubscribed { room, code: Some(code) }, None);
         true
     }
 

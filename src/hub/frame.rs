@@ -12,13 +12,17 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Budget;
 use crate::{
-    model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
+    model::{Batch, Delivery, Epoch, Offset, Policy, Reply, Retained, Room},
     protocol::{Dialects, Framing, Messages, PresenceChange, WireFormat},
-    transport::websocket::{Deflaters, frame_messages},
+    transport::{
+        websocket::{Deflaters, frame_messages},
+        webtransport::{DATAGRAM_PREFIX, write_compressed, write_message, write_stored},
+    },
 };
 
 /// Events in (`after`, `offset`] of a room: what a frame stands for, and what a gap names when the frame is dropped.
@@ -142,14 +146,35 @@ impl Encoder {
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
                 frame_messages(messages, compress, &mut bytes);
             }
+            Framing::Stream { deflate } => {
+                bytes.push(DATAGRAM_PREFIX);
+                let compress = broadcast.policy.compress_from.filter(|_| deflate);
+                if deflate {
+                    let mut plain = Vec::with_capacity(messages.len() + 64);
+                    prefixed(messages, &mut plain);
+                    match compress {
+                        Some(from) if plain.len() >= from => write_compressed(deflaters.window(15), &plain, &mut bytes),
+                        _ => write_stored(&plain, &mut bytes),
+                    }
+                } else {
+                    prefixed(messages, &mut bytes);
+                }
+            }
             Framing::Lines => lines(messages, &mut bytes),
         }
-        bytes.shrink_to_fit();
+        let mut bytes = Bytes::from(bytes.into_boxed_slice());
+        let mut datagram = None;
+        if let Framing::Stream { .. } = format.framing {
+            if broadcast.policy.delivery == Delivery::Latest && matches!(broadcast.content, Content::Events(_)) {
+                datagram = Some(bytes.clone());
+            }
+            bytes = bytes.slice(1..);
+        }
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
-        Frame(Arc::new(Shared { bytes, plain, range, policy, budget, booked }))
+        Frame(Arc::new(Shared { bytes, datagram, plain, range, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -164,9 +189,19 @@ impl Encoder {
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
         match format.framing {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::Stream { deflate: false } => prefixed(&self.messages, out),
+            Framing::Stream { deflate: true } => {
+                let mut plain = Vec::with_capacity(self.messages.len() + 16);
+                prefixed(&self.messages, &mut plain);
+                write_stored(&plain, out);
+            }
             Framing::Lines => lines(&self.messages, out),
         }
     }
+}
+
+fn prefixed(messages: &Messages, out: &mut Vec<u8>) {
+    messages.iter().for_each(|(_, message)| write_message(message, out));
 }
 
 fn lines(messages: &Messages, out: &mut Vec<u8>) {
@@ -189,7 +224,8 @@ pub struct Frame(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    bytes: Vec<u8>,
+    bytes: Bytes,
+    datagram: Option<Bytes>,
     plain: usize,
     range: Option<Range>,
     policy: Arc<Policy>,
@@ -202,6 +238,18 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// The bytes, to be held beyond the frame.
+    #[must_use]
+    pub fn shared(&self) -> Bytes {
+        self.0.bytes.clone()
+    }
+
+    /// The bytes as a datagram, for rooms of which only the latest matters.
+    #[must_use]
+    pub fn datagram(&self) -> Option<&Bytes> {
+        self.0.datagram.as_ref()
     }
 
     /// How many bytes its messages have before compression, without framing.
@@ -235,7 +283,7 @@ impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
-        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, policy, budget, booked }))
+        Self(Arc::new(Shared { bytes: vec![0; len].into(), datagram: None, plain: len, range, policy, budget, booked }))
     }
 }
 

@@ -13,6 +13,7 @@
 //! the order of the log, and each queue between the two halves, when full, leaves a hole that the receiving half sees
 //! and fills from history.
 
+mod account;
 mod arrive;
 mod batch;
 mod budget;
@@ -38,10 +39,12 @@ pub mod recovery;
 mod repolicy;
 mod room;
 mod services;
+mod streams;
 mod timers;
 mod wheel;
 mod worker;
 
+pub use account::Account;
 pub use batch::Batcher;
 pub use budget::Budget;
 pub use carrier::{Carrier, Mailbox};
@@ -59,5 +62,6 @@ pub use owner::Owner;
 pub use question::{NoAnswer, Question};
 pub use recoveries::Recoveries;
 pub use services::{Full, Gate, Seat, Services};
+pub use streams::Streams;
 pub use timers::{Deadline, TICK};
 pub use worker::Worker;

@@ -159,6 +159,11 @@ pub enum Framing {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
     },
+    /// Messages behind their lengths on the streams of a WebTransport session.
+    Stream {
+        /// Whether a room's stream is one raw deflate stream (RFC 1951).
+        deflate: bool,
+    },
     /// One message a line, for clients that fetch what waits for them. No message of a dialect has a line feed.
     Lines,
 }
@@ -169,6 +174,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
+            Self::Stream { deflate } => deflate.then_some("deflate-raw"),
             Self::Lines => None,
         }
     }
@@ -182,4 +188,15 @@ pub struct WireFormat {
     pub dialect: DialectId,
     /// What surrounds its messages.
     pub framing: Framing,
+}
+
+impl WireFormat {
+    /// The format of a session's stream of commands, which is never compressed.
+    #[must_use]
+    pub fn of_commands(self) -> Self {
+        match self.framing {
+            Framing::Stream { .. } => Self { framing: Framing::Stream { deflate: false }, ..self },
+            Framing::WebSocket { .. } | Framing::Lines => self,
+        }
+    }
 }
