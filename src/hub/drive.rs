@@ -88,10 +88,11 @@ impl Worker {
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let welcome = session.welcome(&worker.limits);
+        let transport = carrier.name();
         let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
         worker.connections.insert(connection);
         worker.watch_connection(key, id);
-        worker.services.metrics.connections[format.dialect.index()].increment(1);
+        worker.services.metrics.open(transport, format.dialect.index()).increment(1);
         worker.reply(key, &welcome, None);
         worker.identify(key);
         if !early.is_empty() {
@@ -109,7 +110,8 @@ impl Worker {
             self.leave(key, subscription);
         }
         let connection = self.connections.remove(key as usize);
-        self.services.metrics.connections[connection.format.dialect.index()].decrement(1);
+        let transport = connection.carrier.name();
+        self.services.metrics.open(transport, connection.format.dialect.index()).decrement(1);
         if let Some(user) = connection.session.grant.user() {
             self.directory.leave(user, key);
         }

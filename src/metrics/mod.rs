@@ -20,8 +20,10 @@ use crate::model::Disconnect;
 /// The handles.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Open WebSockets by dialect, in the order of the pod's dialects.
-    pub connections: Vec<Gauge>,
+    /// Open connections but WebTransport sessions by dialect, in the order of the pod's dialects.
+    connections: Vec<Gauge>,
+    /// Open WebTransport sessions, all of the native dialect.
+    sessions: Gauge,
     /// Each worker's share.
     pub workers: Vec<PerWorker>,
     /// Rooms with a member.
@@ -235,11 +237,19 @@ pub struct Handshakes {
     pub head: Counter,
     /// None came in time, or none that was one.
     pub head_failed: Counter,
-    /// What became of requests for a WebSocket.
+    /// A QUIC handshake was made and a request for a session came.
+    pub quic: Counter,
+    /// None came in time, or none that was one.
+    pub quic_failed: Counter,
+    /// Clients that were told to prove their address first.
+    pub quic_retried: Counter,
+    /// Clients that no worker had room for.
+    pub quic_refused: Counter,
+    /// What became of requests for a WebSocket or a session.
     pub upgrades: Upgrades,
 }
 
-/// What became of requests for a WebSocket.
+/// What became of requests for a WebSocket or a WebTransport session.
 #[derive(Debug)]
 pub struct Upgrades {
     /// Became one.
@@ -262,14 +272,15 @@ impl Metrics {
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
-        let connections = |dialect: &&str| {
-            let gauge = gauge!("roomcast_connections", "transport" => "websocket", "dialect" => (*dialect).to_owned());
+        let open = |transport: &'static str, dialect: &str| {
+            let gauge = gauge!("roomcast_connections", "transport" => transport, "dialect" => dialect.to_owned());
             gauge.set(0.0);
             gauge
         };
         gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
         Self {
-            connections: dialects.iter().map(connections).collect(),
+            connections: dialects.iter().map(|dialect| open("websocket", dialect)).collect(),
+            sessions: open("webtransport", dialects.first().copied().unwrap_or("native")),
             workers: (0..workers).map(PerWorker::new).collect(),
             rooms: gauge!("roomcast_rooms"),
             events_in: EventsIn {
@@ -295,6 +306,10 @@ impl Metrics {
                 tls_failed: handshake("tls", "failed"),
                 head: handshake("head", "ok"),
                 head_failed: handshake("head", "failed"),
+                quic: handshake("quic", "ok"),
+                quic_failed: handshake("quic", "failed"),
+                quic_retried: handshake("quic", "retried"),
+                quic_refused: handshake("quic", "refused"),
                 upgrades: Upgrades {
                     accepted: handshake("upgrade", "ok"),
                     malformed: handshake("upgrade", "malformed"),
@@ -315,6 +330,12 @@ impl Metrics {
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }
+    }
+
+    /// The open connections of a transport that speak the dialect at this place among the pod's.
+    #[must_use]
+    pub fn open(&self, transport: &str, dialect: usize) -> &Gauge {
+        if transport == "webtransport" { &self.sessions } else { &self.connections[dialect] }
     }
 
     /// Counts a connection's end; `None`: the socket went without a close.
@@ -378,7 +399,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
-    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, upgrade) and result."),
+    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, quic, upgrade) and result."),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
     ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
