@@ -7,7 +7,7 @@ use quinn::{Endpoint, TransportConfig, VarInt};
 use roomcast::protocol::SUBPROTOCOL;
 use serde_json::Value;
 use tokio::time::timeout;
-use web_transport_quinn::{Client, ClientError, RecvStream, SendStream, Session, SessionError, proto::ConnectRequest};
+use web_transport_quinn::{ClientError, RecvStream, SendStream, Session, SessionError, proto::ConnectRequest};
 
 use crate::harness::SOON;
 
@@ -23,6 +23,8 @@ pub struct Messages {
     recv: RecvStream,
     inflate: Option<Decompress>,
     plain: Vec<u8>,
+    /// Whether nothing can follow: the compressed stream has ended.
+    ended: bool,
     /// Bytes off the stream.
     pub wire: usize,
 }
@@ -34,7 +36,7 @@ impl Messages {
         timeout(SOON, recv.read_exact(&mut kind)).await.expect("a first byte in time").unwrap();
         assert!(kind[0] < 2, "the kind of stream: {kind:?}");
         let inflate = (kind[0] == 1).then(|| Decompress::new(false));
-        Self { recv, inflate, plain: Vec::new(), wire: 0 }
+        Self { recv, ended: inflate.is_none(), inflate, plain: Vec::new(), wire: 0 }
     }
 
     /// The next message; `None`: the stream has ended, whole.
@@ -43,7 +45,6 @@ impl Messages {
     }
 
     async fn read(&mut self) -> Option<Value> {
-        let mut ended = self.inflate.is_none();
         loop {
             if let Some(length) = self.plain.first_chunk::<4>() {
                 let end = 4 + u32::from_be_bytes(*length) as usize;
@@ -55,7 +56,7 @@ impl Messages {
             }
             let mut chunk = [0; 16 * 1024];
             let Some(read) = self.recv.read(&mut chunk).await.unwrap() else {
-                assert!(ended && self.plain.is_empty(), "the stream ends in the middle");
+                assert!(self.ended && self.plain.is_empty(), "the stream ends in the middle");
                 return None;
             };
             self.wire += read;
@@ -64,12 +65,12 @@ impl Messages {
                 continue;
             };
             let mut rest = &chunk[..read];
-            while !rest.is_empty() && !ended {
+            while !rest.is_empty() && !self.ended {
                 let before = inflate.total_in();
                 self.plain.reserve(64 * 1024);
                 let status = inflate.decompress_vec(rest, &mut self.plain, FlushDecompress::Sync).unwrap();
                 rest = &rest[(inflate.total_in() - before) as usize..];
-                ended = status == flate2::Status::StreamEnd;
+                self.ended = status == flate2::Status::StreamEnd;
             }
         }
     }
@@ -130,7 +131,7 @@ impl Page {
     /// Opens the stream of commands.
     pub async fn begin(endpoint: Endpoint, session: Session) -> Self {
         let (send, recv) = timeout(SOON, session.open_bi()).await.expect("a stream in time").unwrap();
-        Self { endpoint, session, send, replies: Messages { recv, inflate: None, plain: Vec::new(), wire: 0 } }
+        Self { endpoint, session, send, replies: Messages { recv, inflate: None, ended: true, plain: Vec::new(), wire: 0 } }
     }
 
     pub async fn send(&mut self, command: &Value) {
@@ -181,6 +182,3 @@ pub fn code(end: &SessionError) -> Option<u32> {
         _ => None,
     }
 }
-
-#[allow(dead_code)]
-pub type Connector = Client;
