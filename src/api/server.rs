@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    answer::{Answer, ApiCode, ApiError, with_type},
+    answer::{Answer, ApiCode, ApiError, ok, with_type},
     body,
     connections::{self, to_connection, to_user},
     document::OPENAPI,
@@ -29,7 +29,11 @@ use super::{
     stats,
     target::{Query, decode},
 };
-use crate::{hub::Services, metrics::Exposition, model::Room};
+use crate::{
+    hub::{Quic, Services},
+    metrics::Exposition,
+    model::Room,
+};
 
 /// The most connections to the internal listeners together; the excess is refused.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -165,6 +169,7 @@ impl Api {
             Operation::Publish => publish::publish(services, &body).await,
             Operation::Broadcast => publish::broadcast(services, &body).await,
             Operation::Health => Ok(ops::health()),
+            Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services))),
             Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
             Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),

@@ -61,7 +61,7 @@ pub use members::Key;
 pub use owner::Owner;
 pub use question::{NoAnswer, Question};
 pub use recoveries::Recoveries;
-pub use services::{Full, Gate, Seat, Services};
+pub use services::{Full, Gate, Quic, Seat, Services};
 pub use streams::Streams;
 pub use timers::{Deadline, TICK};
 pub use worker::Worker;

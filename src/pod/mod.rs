@@ -33,7 +33,7 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{Bind, Config, Tls},
-    hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
+    hub::{Budget, Gate, Links, Quic, Recoveries, Services, ToWorker},
     metrics::Exposition,
     protocol::Dialects,
     transport::{
@@ -190,6 +190,9 @@ impl Pod {
             presence: log.presence(),
             control: log.control(),
             condition: Box::new(move || condition.condition()),
+            quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
+                Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
+            }),
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
@@ -415,6 +418,15 @@ fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
         }
     }
     Ok(reserved)
+}
+
+/// The hashes of the development certificate and, while it is being replaced, of the one before. A page must not pin a
+/// certificate from files: an authority signed it, and it lives longer than a pinned one may.
+fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sync> {
+    Box::new(move || match certificate.kept() {
+        Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
+        None => Vec::new(),
+    })
 }
 
 /// A UDP socket beside each TLS listener, on the same port number.
