@@ -72,6 +72,11 @@ export class Client {
     return this.#socket?.extensions ?? '';
   }
 
+  /** What it connects over. */
+  get transport() {
+    return this.#wanted;
+  }
+
   get inFlight() {
     return this.#waiting.size;
   }

@@ -32,6 +32,12 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
+    /// The bytes that are kept of an incomplete message.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     /// Takes bytes and gives out each message that is whole, until one breaks; what is behind it is forgotten.
     ///
     /// # Errors
