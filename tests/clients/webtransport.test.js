@@ -81,7 +81,10 @@ async function open(host) {
       } catch (error) {
         return { refused: `${error}`, closed };
       }
-      const { readable, writable } = await transport.createBidirectionalStream();
+      const stream = await transport.createBidirectionalStream().catch(() => null);
+      // It was opened to be told that it is closed.
+      if (!stream) return { closed };
+      const { readable, writable } = stream;
       const writer = writable.getWriter();
       take(readable, { name: 'replies' });
       (async () => {
