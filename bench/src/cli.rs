@@ -9,7 +9,9 @@ use crate::{
     child,
     content::{Recipe, SMALLEST},
     error::BenchError,
-    floor, process, receiver,
+    floor,
+    pod::Guests,
+    process, receiver,
     scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms},
 };
 
@@ -48,6 +50,9 @@ enum Command {
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
+    /// A process full of receivers over WebTransport; orders come on its input
+    #[command(hide = true)]
+    Sessions,
     /// The floor; frames come on its input
     #[command(hide = true)]
     Floor {
@@ -101,6 +106,16 @@ impl PodArgs {
     }
 }
 
+/// What connections are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// WebSocket over TLS over TCP.
+    Websocket,
+    /// WebTransport over QUIC over UDP.
+    Webtransport,
+}
+
 /// What is sent, and who receives.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Events and receivers")]
@@ -108,7 +123,10 @@ pub(crate) struct LoadArgs {
     /// The size of an event's data, in bytes: JSON of a trip, with ids, numbers and random parts
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     size: usize,
-    /// Receivers offer permessage-deflate, as browsers do (the default)
+    /// What the pod's receivers connect over
+    #[arg(long, value_enum, default_value_t = Transport::Websocket, value_name = "TRANSPORT")]
+    pub(crate) transport: Transport,
+    /// Receivers offer permessage-deflate, as browsers do, or ask for compressed streams (the default)
     #[arg(long, conflicts_with = "plain")]
     compressed: bool,
     /// Receivers do not offer permessage-deflate
@@ -136,6 +154,14 @@ impl LoadArgs {
     /// Whether permessage-deflate is offered.
     pub(crate) fn deflate(&self) -> bool {
         !self.plain
+    }
+
+    /// What so many connections need.
+    pub(crate) fn guests(&self, connections: usize) -> Guests {
+        match self.transport {
+            Transport::Websocket => Guests { sockets: connections, sessions: 0 },
+            Transport::Webtransport => Guests { sockets: 0, sessions: connections },
+        }
     }
 
     /// How many processes hold `connections`.
@@ -173,6 +199,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), BenchError> {
     match command {
         Command::Receiver => receiver::run(),
+        Command::Sessions => receiver::sessions::run(),
         Command::Floor { threads } => floor::run(threads),
         Command::Exec { command } => Err(child::become_program(&command)),
         Command::Idle(args) => scenario::run(idle::run(&args)),

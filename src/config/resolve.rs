@@ -14,7 +14,7 @@ use super::{
     redis::{self, Redis},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
-        TokenSettings,
+        TokenSettings, WebTransport,
     },
 };
 use crate::model::{Access, Policy, PresenceMode};
@@ -87,7 +87,9 @@ pub struct Config {
     pub socket: Socket,
     /// Whose tokens are good.
     pub tokens: TokenSettings,
-    /// permessage-deflate.
+    /// WebTransport, on the addresses of `listen`.
+    pub webtransport: WebTransport,
+    /// Compression of broadcasts.
     pub compression: Compression,
     /// Socket.IO.
     pub socketio: SocketIoSettings,
@@ -349,6 +351,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         },
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
+        webtransport: settings.webtransport.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),

@@ -79,7 +79,7 @@ impl Connection {
                 // Without a status, as the protocol's own servers close.
                 Frame::new(Opcode::Close, &[]).write_server(&mut out);
             }
-            Framing::Payload | Framing::Elements | Framing::EventStream => {
+            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
                 let last = if disconnect == Disconnect::Normal { b'6' } else { b'1' };
                 messages.push(MessageKind::Text, |out| out.push(last));
                 engineio::write_payload(&messages, &mut out);
@@ -119,7 +119,7 @@ impl Worker {
         let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
         let transport = match framing {
             Framing::WebSocket { .. } => Transport::WebSocket,
-            Framing::Payload | Framing::Elements | Framing::EventStream => Transport::Polling,
+            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => Transport::Polling,
         };
         let services = Arc::clone(&self.services);
         // There are far fewer workers than 65,536.

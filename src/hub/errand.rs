@@ -132,7 +132,7 @@ impl Worker {
         let connection = self.connections.get(key as usize).ok_or(EngineError::UnknownSession)?;
         match (&connection.carrier, connection.state) {
             (_, State::Gone) => Err(EngineError::UnknownSession),
-            (Carrier::WebSocket { .. }, _) => Err(EngineError::BadRequest),
+            (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
             (Carrier::Mailbox(_), _) => Ok(key),
         }
     }

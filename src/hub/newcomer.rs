@@ -80,7 +80,7 @@ impl Worker {
             limits: self.limits.told,
         };
         let mut bytes = Vec::new();
-        let opened = self.encoder.open(connection.format, &opening, &mut bytes);
+        let opened = self.encoder.open(connection.format.of_commands(), &opening, &mut bytes);
         if connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
             connection.wake();
         }

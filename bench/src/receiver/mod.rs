@@ -22,6 +22,7 @@ use crate::{
 mod connection;
 pub(crate) mod control;
 mod frames;
+pub(crate) mod sessions;
 mod tally;
 pub(crate) mod tls;
 mod visiting;

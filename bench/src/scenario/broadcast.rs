@@ -135,7 +135,7 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     let out = report::directory(&args.output)?;
     let mut pod = match args.floor_only {
         true => None,
-        false => Some(Pod::open(&args.pod, connections, &out).await?),
+        false => Some(Pod::open(&args.pod, args.load.guests(connections), &out).await?),
     };
     let mut floor = match args.no_floor {
         true => None,
@@ -191,7 +191,7 @@ async fn measure(
     floor: Option<&mut Floor>,
 ) -> Result<[Option<Side>; 2], BenchError> {
     let Plan { recipe, deflate, connections, .. } = plan;
-    let mut audience = Audience::start(args.load.processes(connections), 1)?;
+    let mut audience = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let progress = bar("", 1);
     let mut sides = [None, None];
     for (index, server) in [pod.map(Server::Pod), floor.map(Server::Floor)].into_iter().enumerate() {
