@@ -59,7 +59,7 @@ async function withPreset(t, preset, use) {
   if (!known.includes(preset)) return t.skip(`SKIPPED: this build of roomcast has no preset ${preset}`);
   const server = await redis();
   after(() => server.stop());
-  const running = await pod(['--preset', preset, '--redis', server.url, '--anonymous']);
+  const running = await pod(['--preset', preset, '--redis', server.url, '--anonymous'], { withTls: false });
   after(running.stop);
   await use(running, server);
 }
