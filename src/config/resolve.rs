@@ -12,7 +12,10 @@ use super::{
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
+    settings::{
+        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
+        TokenSettings,
+    },
 };
 use crate::model::{Access, Policy, PresenceMode};
 
@@ -86,6 +89,8 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// permessage-deflate.
     pub compression: Compression,
+    /// Socket.IO.
+    pub socketio: SocketIoSettings,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
@@ -345,6 +350,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
         compression: settings.compression.clone(),
+        socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
         legacy: settings.legacy.clone(),

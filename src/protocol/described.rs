@@ -110,8 +110,7 @@ impl Dialect for Described {
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
         let saying = match reply {
             // Said by `open`; not asked for.
-            Reply::Welcome { .. } | Reply::Stats(_) => return,
-            Reply::History { .. } => return,
+            Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
             Reply::Subscribed { .. } => Saying::Subscribed,
             Reply::Unsubscribed { .. } => Saying::Unsubscribed,
             Reply::Published(_) => Saying::Published,

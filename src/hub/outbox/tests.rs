@@ -80,7 +80,7 @@ fn take(outbox: &mut Outbox, seen: &mut [Seen]) -> Result<bool, TestCaseError> {
         return Ok(true);
     }
     if let Some(range) = outbox.take_gap() {
-        see(seen, &range)?;
+        see(seen, &range.1)?;
         return Ok(true);
     }
     match outbox.take() {
@@ -173,6 +173,6 @@ fn a_gap_does_not_overtake_the_reply_that_it_follows() {
         assert!(matches!(outbox.take(), Some(Waiting::Private(_))));
     }
     let gap = outbox.take_gap().expect("what was dropped is told");
-    assert_eq!((gap.after, gap.offset), (4, 6));
+    assert_eq!((gap.1.after, gap.1.offset), (4, 6));
     assert!(matches!(outbox.take(), Some(Waiting::Shared(_))) && outbox.is_empty());
 }

@@ -132,8 +132,14 @@ fn a_connection_begins_as_described() {
     let open = |target: &str| {
         let target = target.parse().unwrap();
         let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
-        let opening =
-            Opening { connection: "c1", target: &target, grant: &Grant::default(), ping_interval_ms: 5, limits };
+        let opening = Opening {
+            connection: "c1",
+            target: &target,
+            auth: None,
+            grant: &Grant::default(),
+            ping_interval_ms: 5,
+            limits,
+        };
         let mut opened = Err(Disconnect::Normal);
         let said = text(|out| opened = chat.open(&opening, out));
         (opened, said)
