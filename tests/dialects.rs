@@ -5,7 +5,7 @@ mod harness;
 
 use std::{path::Path, time::Duration};
 
-use harness::{Client, Seen, config, publish, publish_as, publication, settings};
+use harness::{Client, Seen, config, publication, publish, publish_as, settings};
 use roomcast::{
     config::{Flags, Variables, merge},
     model::Disconnect,

@@ -59,7 +59,8 @@ async fn ready(pod: &Pod) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trips_over_a_cluster() {
     let cluster = block_in_place(|| Cluster::start(3, 0));
-    let urls: Vec<_> = cluster.addresses().iter().map(|(host, port)| format!("redis-cluster://{host}:{port}")).collect();
+    let urls: Vec<_> =
+        cluster.addresses().iter().map(|(host, port)| format!("redis-cluster://{host}:{port}")).collect();
     let pods = [preset("trips", &urls.join(","), &[]), preset("trips", &urls.join(","), &[])];
     let mut clients = Vec::new();
     for (pod, trip) in pods.iter().zip(["trip-1", "1"]) {
@@ -69,7 +70,8 @@ async fn trips_over_a_cluster() {
         clients.push((client, trip));
     }
     // Any node will do for a publisher.
-    let mut links: Vec<_> = cluster.addresses().iter().map(|(_, port)| redis::Link::open(*port, None).unwrap()).collect();
+    let mut links: Vec<_> =
+        cluster.addresses().iter().map(|(_, port)| redis::Link::open(*port, None).unwrap()).collect();
     let began = Instant::now();
     'published: loop {
         for link in &mut links {
@@ -81,7 +83,11 @@ async fn trips_over_a_cluster() {
                 assert!(began.elapsed() < Duration::from_secs(20), "nobody takes messages in");
                 continue 'published;
             };
-            assert_eq!((&message["type"], &message["events"][0]["trip_id"]), (&json!("events"), &json!(trip)), "{message}");
+            assert_eq!(
+                (&message["type"], &message["events"][0]["trip_id"]),
+                (&json!("events"), &json!(trip)),
+                "{message}"
+            );
         }
         break;
     }

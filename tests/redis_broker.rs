@@ -358,6 +358,56 @@ async fn publishing_survives_the_migration_of_its_slot() {
     assert_ne!(last.epoch.as_str(), "", "{last:?}");
 }
 
+/// How long a publish waits while its slot moves, with thousands of keys in it, among 500 others: `ASK` is not followed,
+/// because the server that takes the slot in runs no script until all of its keys are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_publish_waits_until_the_keys_of_its_slot_have_moved() {
+    const ROOMS: usize = 1_000;
+    let cluster = Arc::new(tokio::task::block_in_place(|| Cluster::start(3, 0)));
+    let pod = Arc::new(Pod::ready(clustered(&cluster)).await);
+    let from = cluster.masters()[0].port();
+    let home = room_of(&cluster, cluster.masters()[0]);
+    let slot = Partition::of(&home).slot();
+    let rooms: Arc<Vec<Room>> = Arc::new(
+        (0..).map(|n| room(&format!("of:{n}"))).filter(|r| Partition::of(r).slot() == slot).take(ROOMS).collect(),
+    );
+    let filled: Vec<_> = rooms.iter().map(|room| pod.publish(room, "t")).collect();
+    futures_util::future::try_join_all(filled).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let publisher = {
+        let (pod, rooms, stop) = (Arc::clone(&pod), Arc::clone(&rooms), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut longest, mut published) = (Duration::ZERO, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                pod.publish(&rooms[published % ROOMS], "t").await.unwrap();
+                longest = longest.max(began.elapsed());
+                published += 1;
+            }
+            (longest, published)
+        })
+    };
+    let (moved, began) = (Arc::clone(&cluster), Instant::now());
+    let keys = tokio::task::spawn_blocking(move || {
+        let from = moved.nodes().iter().find(|node| node.port() == from).unwrap();
+        let masters = moved.masters();
+        let to = masters.iter().find(|master| master.port() != from.port()).unwrap();
+        let first = slot.saturating_sub(250);
+        moved.move_slots(from, to, first..first + 500);
+        to.call(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]).number()
+    })
+    .await
+    .unwrap();
+    let took = began.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    let (longest, published) = publisher.await.unwrap();
+    println!(
+        "500 slots moved in {took:?}, one with {keys} keys; of {published} publishes to it the longest took {longest:?}"
+    );
+    assert!(keys > 2 * ROOMS as i64 && published > 0);
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+}
+
 /// Rooms of other masters do not notice; rooms of the dead one are refused clearly, then come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_death_of_a_master_is_not_the_others() {

@@ -16,9 +16,11 @@ mod publish;
 mod rooms;
 mod router;
 mod server;
+mod session;
 mod stats;
 mod target;
 
 pub use crate::hub::Readiness;
 pub use answer::{ApiCode, ApiError};
 pub use server::Api;
+pub use session::session_proof;

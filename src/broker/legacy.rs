@@ -88,7 +88,8 @@ impl Message<'_> {
                     None => return Ok(false),
                 },
                 Source::Value(pointer) => {
-                    let Some(value) = self.whole.map(|whole| pointer.find(whole)).transpose().map_err(not_json)?.flatten()
+                    let Some(value) =
+                        self.whole.map(|whole| pointer.find(whole)).transpose().map_err(not_json)?.flatten()
                     else {
                         return Ok(false);
                     };

@@ -194,7 +194,9 @@ fn command() -> Command {
                         .help("A configuration file, or the page docs/CONFIGURATION.md"),
                 )
                 .arg(flags::preset().help("Print this preset instead").conflicts_with("format"))
-                .after_help("Examples:\n  roomcast default-config > roomcast.toml\n  roomcast default-config --preset trips"),
+                .after_help(
+                    "Examples:\n  roomcast default-config > roomcast.toml\n  roomcast default-config --preset trips",
+                ),
         )
         .subcommand(
             Command::new("presets")

@@ -214,7 +214,8 @@ section! {
     pub struct DialectTable in "dialect" {
         /// Its name, in metrics and the API.
         name: Option<String> = None, Maybe(Text), restart, unset("must be set", "\"chat\"");
-        /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`.
+        /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`. With `envelope = "socketio"` the namespaces
+        /// of `[socketio]` in which it is spoken instead of roomcast's own events; none: `/`.
         paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
         /// What surrounds its messages: nothing, or Socket.IO, where each is an array of an event's name and its arguments.
         envelope: Envelope = Envelope::Json,
@@ -392,7 +393,10 @@ impl Description {
             problems.push(item.problem("message", "its `events` has no `{events}`".to_owned()));
         }
         if envelope == Envelope::Socketio {
-            let all = messages.iter().flatten().chain(events.iter().filter(|_| said(Saying::Events).is_none()).map(|e| &e.message));
+            let all = messages
+                .iter()
+                .flatten()
+                .chain(events.iter().filter(|_| said(Saying::Events).is_none()).map(|e| &e.message));
             for message in all {
                 if !matches!(message.steps().first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"[")) {
                     let why = "in Socket.IO each message is an array: `[\"name\", …]`";
@@ -401,20 +405,17 @@ impl Description {
             }
         }
         match name {
-            Some(name) if problems.is_empty() => Ok(Self {
-                name,
-                paths,
-                envelope,
-                prefixes,
-                rooms,
-                required_query,
-                id,
-                commands,
-                messages,
-                events,
-            }),
+            Some(name) if problems.is_empty() => {
+                Ok(Self { name, paths, envelope, prefixes, rooms, required_query, id, commands, messages, events })
+            }
             _ => Err(problems),
         }
+    }
+
+    /// Whether it is spoken in a namespace of Socket.IO.
+    #[must_use]
+    pub fn is_for(&self, namespace: &str) -> bool {
+        if self.paths.is_empty() { namespace == "/" } else { self.paths.iter().any(|path| path == namespace) }
     }
 
     /// How something is said.
@@ -444,9 +445,7 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         Verb::Subscribe => Does::Subscribe(room()?),
         Verb::Unsubscribe => Does::Unsubscribe(room()?),
         Verb::Presence => Does::Presence(room()?),
-        Verb::Publish => {
-            Does::Publish { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, key, data }
-        }
+        Verb::Publish => Does::Publish { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, key, data },
         Verb::Connect => Does::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Does::Ping,
         Verb::Nothing => Does::Nothing,

@@ -207,7 +207,9 @@ impl Item {
     /// The tables of lists inside of this one, `[[dialect.command]]` for example, in the order of their lines.
     pub(crate) fn nested<'a>(&self, names: &[&'a str], problems: &mut Vec<Problem>) -> Vec<(&'a str, Self)> {
         let mut found = Vec::new();
-        for (name, entry) in names.iter().flat_map(|n| self.entries.iter().filter(move |e| e.name == *n).map(move |e| (n, e))) {
+        for (name, entry) in
+            names.iter().flat_map(|n| self.entries.iter().filter(move |e| e.name == *n).map(move |e| (n, e)))
+        {
             let list = format!("{}.{name}", self.list);
             let Raw::List(items) = &entry.value else {
                 problems.push(self.problem(name, format!("it is a list of tables: write `[[{list}]]`, once for each")));

@@ -89,7 +89,10 @@ pub fn merge_over(
         match keys.iter().find(|key| key.variable() == *name) {
             Some(key) => merge.set(key, &Raw::Text(value.clone()), Place::Variable(name.clone())),
             None if OTHER_VARIABLES.contains(&name.as_str()) => {}
-            None if name == CONFIG_VARIABLE || name == PRESET_VARIABLE || used.contains(name) || is_service_link(name) => {}
+            None if name == CONFIG_VARIABLE
+                || name == PRESET_VARIABLE
+                || used.contains(name)
+                || is_service_link(name) => {}
             None => merge.problems.push(unknown_variable(name, &keys)),
         }
     }

@@ -77,7 +77,8 @@ impl Loader {
             Some(name) => Some((name, Place::Flag("preset".to_owned()))),
             None => variables.get(PRESET_VARIABLE).map(|name| (&**name, Place::Variable(PRESET_VARIABLE.to_owned()))),
         };
-        let preset = named.map(|(name, place)| Preset::named(name).ok_or_else(|| no_preset(name, place))).transpose()?;
+        let preset =
+            named.map(|(name, place)| Preset::named(name).ok_or_else(|| no_preset(name, place))).transpose()?;
         Ok(Self { preset, flags, file, variables, machine })
     }
 

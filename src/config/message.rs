@@ -482,11 +482,7 @@ mod tests {
         let topic = vec![Step::Comma, bytes("\"topic\":"), Step::Value(vec![Name::Topic])];
         assert_eq!(
             steps(r#"{"*":"{data}","topic":"{topic}"}"#),
-            Ok(vec![
-                bytes("{"),
-                Step::Spread(data, vec![Lacking { name: "topic".into(), steps: topic }]),
-                bytes("}"),
-            ])
+            Ok(vec![bytes("{"), Step::Spread(data, vec![Lacking { name: "topic".into(), steps: topic }]), bytes("}"),])
         );
     }
 

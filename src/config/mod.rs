@@ -23,6 +23,7 @@ mod reference;
 mod resolve;
 mod section;
 mod settings;
+mod socketio;
 mod template;
 mod tokens;
 mod value;
@@ -45,8 +46,9 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    Timeouts, TokenSettings,
+    SocketIoSettings, Timeouts, TokenSettings,
 };
+pub use socketio::FleetSecret;
 #[cfg(test)]
 pub(crate) use template::Offers;
 pub use template::{Part, Source, Template};

@@ -7,12 +7,15 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
-    dialect::Description,
+    dialect::{Description, Envelope},
     legacy::Legacy,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
+    settings::{
+        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
+        TokenSettings,
+    },
 };
 use crate::model::{Access, Policy, PresenceMode};
 
@@ -86,6 +89,8 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// permessage-deflate.
     pub compression: Compression,
+    /// Socket.IO.
+    pub socketio: SocketIoSettings,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
@@ -165,6 +170,12 @@ pub enum Missing {
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
+    /// A dialect that nobody could speak.
+    #[error(
+        "the `[[dialect]]` {0:?} is for Socket.IO, but no namespace speaks it: set `socketio.enabled = true`, and `paths` to some of \
+         `socketio.namespaces`"
+    )]
+    Namespace(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -299,6 +310,12 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
+        let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
+        if !spoken {
+            missing.push(Missing::Namespace(dialect.name.clone()));
+        }
+    }
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
     missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
@@ -345,6 +362,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
         compression: settings.compression.clone(),
+        socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
         legacy: settings.legacy.clone(),

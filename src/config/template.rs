@@ -186,7 +186,9 @@ mod tests {
         let channel = Part::Place(vec![Source::Channel]);
         let either = Part::Place(vec![Source::Matched(1), Source::Channel]);
         assert_eq!(parts, [text("a"), channel, either, text("b"), value, text("c")]);
-        for bad in ["", "{", "}", "a}b{", "{}", "{channel:0}", "{channel:x}", "{chanel}", "{/~}", "{{channel}}", "{|/a}"] {
+        for bad in
+            ["", "{", "}", "a}b{", "{}", "{channel:0}", "{channel:x}", "{chanel}", "{/~}", "{{channel}}", "{|/a}"]
+        {
             assert!(Template::parse(bad, Offers::Channel).is_err(), "{bad}");
         }
         for (bad, offers) in [

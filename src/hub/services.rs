@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
-    protocol::Dialects,
+    protocol::{Dialects, engineio::SessionKey},
 };
 
 /// What all workers of a pod share.
@@ -46,6 +46,10 @@ pub struct Services {
     pub recoveries: Recoveries,
     /// Says which tokens are good.
     pub authority: Arc<Authority>,
+    /// By which the names of Engine.IO sessions are known to be ours.
+    pub session_key: SessionKey,
+    /// This pod's name as a number.
+    pub pod: u64,
     /// The wire formats.
     pub dialects: Arc<Dialects>,
     /// The metrics.

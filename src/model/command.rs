@@ -1,5 +1,7 @@
 //! What a client asks for.
 
+use bytes::Bytes;
+
 use super::{Epoch, Offset, Payload, Room, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
@@ -88,6 +90,17 @@ pub enum Command {
     Heard,
     /// Asks what the connection moved.
     Stats,
+    /// Asks for nothing that concerns rooms: the dialect itself knows the answer.
+    Answer(Vec<Said>),
+}
+
+/// One message that a dialect says in answer to another, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// UTF-8.
+    Text(Box<str>),
+    /// Bytes.
+    Binary(Bytes),
 }
 
 /// A command with its id.

@@ -19,7 +19,7 @@ mod stats;
 mod token;
 
 pub use batch::{Batch, Retained};
-pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
+pub use command::{Command, CommandError, CommandId, Request, Said, Since, Spelling, SubscribeTo};
 pub use cursor::{Cursor, CursorError};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};

@@ -13,15 +13,16 @@ use hyper_util::rt::TokioTimer;
 
 use crate::{
     api::{Readiness, ops},
-    hub::{Carrier, Newcomer, Worker},
+    hub::Worker,
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
 use super::{
+    engine,
     event_stream::{self, EventStream, UnderWay},
     fetching::{self, Opened, Origin, Way},
     page, poll,
-    upgrade::{Admission, plain_answer, upgrade},
+    upgrade::{Admission, Becomes, plain_answer, upgrade},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
@@ -64,12 +65,16 @@ async fn answer(
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
-            Ok(Admission { answer, newcomer }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
+            Ok(Admission { answer, becomes }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
                 answer.map(|()| Either::Left(Full::default()))
             }
             Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
         };
+    }
+    let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
+    if let Some(endpoint) = endpoint {
+        return engine::answer(worker, &endpoint, request, from).await.map(Either::Left);
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return answer.map(Either::Left),
@@ -127,13 +132,9 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, newcomer: Newcomer) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, becomes: Becomes) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
-    let (mut socket, ahead) = parts.io.into_parts();
-    if socket.settle().is_ok() {
-        let rest = [&parts.read_buf[..], &ahead].concat();
-        let carrier = Carrier::websocket(socket, newcomer.format.framing);
-        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
-        drive.await;
-    }
+    let (socket, ahead) = parts.io.into_parts();
+    let rest = [&parts.read_buf[..], &ahead].concat();
+    engine::go_on(&worker, socket, rest, becomes);
 }

@@ -3,6 +3,8 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod dialects;
+mod engine;
 mod event_stream;
 mod fetching;
 mod greet;
@@ -10,6 +12,7 @@ mod http;
 mod log;
 mod page;
 mod poll;
+mod relay;
 mod thread;
 mod upgrade;
 
@@ -34,10 +37,10 @@ use crate::{
     api::Api,
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{Bind, Config, Envelope, Tls},
+    config::{ApiKey, Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
-    protocol::{Described, Dialects, MountError},
+    protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
@@ -67,8 +70,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The dialects that are described.
-    #[error("a [[dialect]] cannot be mounted: {0}")]
+    /// Two dialects in one place.
+    #[error("a dialect cannot be mounted: {0}")]
     Dialect(#[from] MountError),
     /// The embedded broker.
     #[error(transparent)]
@@ -104,23 +107,13 @@ pub struct Pod {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The native dialect, and those that the configuration describes on their paths. What Socket.IO surrounds is mounted by it.
-fn dialects(config: &Config) -> Result<Dialects, MountError> {
-    let mut dialects = Dialects::default();
-    for description in config.dialects.iter().filter(|description| description.envelope == Envelope::Json) {
-        let paths = description.paths.iter().map(|path| path.as_str().into());
-        dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
-    }
-    Ok(dialects)
-}
-
 impl Pod {
     /// Starts a pod. When it returns, connections are accepted.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let dialects = dialects(&config)?;
+        let dialects = dialects::of(&config)?;
         Self::start_with(config, dialects)
     }
 
@@ -174,6 +167,7 @@ impl Pod {
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
         let rendered = Arc::clone(&exposition);
+        let session_key = session_key(&config)?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -187,6 +181,8 @@ impl Pod {
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
+            session_key,
+            pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
             metrics,
             render_metrics: Box::new(move || rendered.render()),
@@ -371,6 +367,20 @@ impl Beside {
             Ok(())
         })
     }
+}
+
+/// What all pods of a fleet know and nobody else does, or what only this one knows.
+fn session_key(config: &Config) -> Result<SessionKey, StartError> {
+    if let Some(secret) = &config.socketio.secret {
+        return Ok(SessionKey::new(secret.reveal().as_bytes()));
+    }
+    let keys: Vec<&str> = config.api_keys.iter().map(ApiKey::reveal).filter(|key| !key.is_empty()).collect();
+    if !keys.is_empty() {
+        return Ok(SessionKey::new(format!("api keys\0{}", keys.join("\0")).as_bytes()));
+    }
+    let mut own = [0; 32];
+    getrandom::fill(&mut own).map_err(|error| StartError::Thread(io::Error::other(error)))?;
+    Ok(SessionKey::new(&own))
 }
 
 fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {

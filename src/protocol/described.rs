@@ -69,7 +69,9 @@ impl Described {
 
 impl Dialect for Described {
     fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
-        if let Some(missing) = self.0.required_query.iter().find(|name| opening.query(name).is_none_or(|v| v.is_empty())) {
+        if let Some(missing) =
+            self.0.required_query.iter().find(|name| opening.query(name).is_none_or(|v| v.is_empty()))
+        {
             let message = format!("{missing} is missing in the query of the address");
             self.say(Saying::Refused, Said::Refused(opening, &message), None, out);
             return Err(Disconnect::Refused);
@@ -108,8 +110,7 @@ impl Dialect for Described {
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
         let saying = match reply {
             // Said by `open`; not asked for.
-            Reply::Welcome { .. } | Reply::Stats(_) => return,
-            Reply::History { .. } => return,
+            Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
             Reply::Subscribed { .. } => Saying::Subscribed,
             Reply::Unsubscribed { .. } => Saying::Unsubscribed,
             Reply::Published(_) => Saying::Published,

@@ -65,6 +65,7 @@ const LOAD: Load = Load {
     pause: Duration::from_millis(5),
     recovers: true,
     stalling: 0,
+    padding: 0,
 };
 
 /// Masters die, slots move, subscribers are cut off, all at once with the load; over and over if the run is long.
@@ -201,7 +202,7 @@ async fn a_failover_that_forgets_is_told_of() {
 }
 
 /// One of two pods loses its Redis: what it says does not arrive, what it should hear does not, or neither. Some clients do
-/// not read meanwhile, and in the end both pods leave one after the other.
+/// not read meanwhile and find that half of their rooms remember too little; in the end both pods leave one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_cut_off_from_redis_is_told_of() {
     // Each pod has an address of its own for the same server, so that one can be cut off.
@@ -214,15 +215,15 @@ async fn a_pod_cut_off_from_redis_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let mut args = configuration(folder.path());
     let text = std::fs::read_to_string(&args[1]).unwrap();
-    let slow =
-        "[limits]\nsend_queue = '64KiB'\n[socket]\nsend_buffer = '16KiB'\n[drain]\ndelay = '200ms'\nwindow = '1s'\n";
+    let slow = "[limits]\nsend_queue = '64KiB'\n[socket]\nsend_buffer = '16KiB'\n[drain]\ndelay = '200ms'\nwindow = '1s'\n\
+                [[policy]]\nmatch = ['room:1?']\nhistory_size = 20\n";
     std::fs::write(&args[1], text + slow).unwrap();
     args.push("--redis".to_owned());
     let at = |host: &str| [&args[..], &[format!("redis://{host}:{}", server.port())]].concat();
     let pods = blocking(|| [at("127.0.0.1"), at("127.0.0.2")].map(|args| Pod::start(folder.path(), &args)));
     let mut fleet = Fleet { pods: pods.into(), _folder: folder };
     fleet.ready().await;
-    let load = Load { rooms: 20, clients: 40, stalling: 6, publishers: 12, ..LOAD };
+    let load = Load { rooms: 20, clients: 40, stalling: 6, padding: 8_000, ..LOAD };
     let verdict = run(load, fleet.addresses(), async {
         let end = Instant::now() + length(1);
         let mut lasts = 5.0;
@@ -249,4 +250,6 @@ async fn a_pod_cut_off_from_redis_is_told_of() {
     })
     .await;
     assert_clean(&verdict);
+    assert!(verdict.told > 0, "clients that did not read missed nothing: {verdict:?}");
+    assert_eq!(verdict.rolled_back, 0);
 }

@@ -82,7 +82,7 @@ test('schema and values.yaml know the same values', () => {
       // What Helm itself adds, and keys of the configuration, which are the pod's.
       if (path === '' && key === 'global') continue;
       if (path === '.configuration' || path === '.tls.certManager.issuerRef' || path === '.tokens.publicKeys') continue;
-      if (values?.[key] === undefined) missing.push(`${path}.${key}`);
+      if (values === null || !(key in (values ?? {}))) missing.push(`${path}.${key}`);
       else compare(below, values[key], `${path}.${key}`);
     }
   };

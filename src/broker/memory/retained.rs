@@ -34,7 +34,10 @@ impl Values {
             Some(name)
                 if policy.retain_max > 0
                     && policy.retains_topic(&publication.topic)
-                    && !policy.removes_retained(&publication.topic) => entry(name, event),
+                    && !policy.removes_retained(&publication.topic) =>
+            {
+                entry(name, event)
+            }
             _ => 0,
         }
     }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::{
     config::{CommandRule, Condition, Description, Does, Expected, Pointer, Source, Template, text_of},
     model::{
-        Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token, check_length,
-        check_topic,
+        Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token,
+        check_length, check_topic,
     },
     protocol::{MAX_ID_BYTES, Message},
 };

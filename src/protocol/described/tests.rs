@@ -100,7 +100,9 @@ fn messages_mean_commands() {
     assert_eq!(decode(r#"{"type":"join","payload":{"event":"room-"}}"#), Ok(to("event:room-", 0)));
     assert_eq!(decode(r#"{"type":"ping","n":7}"#), Ok(Command::Ping));
     assert_eq!(decode(r#"{"type":"alive"}"#), Ok(Command::Heard));
-    assert!(matches!(decode(r#"{"type":"auth","token":"x"}"#), Ok(Command::Connect { token: Some(t) }) if t.reveal() == "x"));
+    assert!(
+        matches!(decode(r#"{"type":"auth","token":"x"}"#), Ok(Command::Connect { token: Some(t) }) if t.reveal() == "x")
+    );
     let said = decode(r#"{"type":"say","to":"1","text":{ "a" : 1 },"key":5}"#).unwrap();
     let Command::Publish { room, topic, payload: Payload::Json(data), key } = said else { panic!("{said:?}") };
     assert_eq!((room.as_str(), &*topic, data.get(), key.as_deref()), ("chat:1", "said", "{ \"a\" : 1 }", Some("5")));
@@ -133,8 +135,14 @@ fn a_connection_begins_as_described() {
     let open = |target: &str| {
         let target = target.parse().unwrap();
         let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
-        let opening =
-            Opening { connection: "c1", target: &target, grant: &Grant::default(), ping_interval_ms: 5, limits };
+        let opening = Opening {
+            connection: "c1",
+            target: &target,
+            auth: None,
+            grant: &Grant::default(),
+            ping_interval_ms: 5,
+            limits,
+        };
         let mut opened = Err(Disconnect::Normal);
         let said = text(|out| opened = chat.open(&opening, out));
         (opened, said)
@@ -162,7 +170,13 @@ fn batch(events: &[(&str, Option<&str>, &str)]) -> Batch {
         })
     };
     let events: Vec<_> = (1..).zip(events).map(event).collect();
-    Batch { room: Room::parse("chat:9").unwrap(), epoch: Epoch::new("e"), after: 0, offset: events.len() as u64, events }
+    Batch {
+        room: Room::parse("chat:9").unwrap(),
+        epoch: Epoch::new("e"),
+        after: 0,
+        offset: events.len() as u64,
+        events,
+    }
 }
 
 #[test]
@@ -175,21 +189,30 @@ fn events_are_said_as_described() {
         ("a", None, r#"{"topic":"a"}"#),
         ("b", None, r#"{"topic":"a"}"#),
     ]);
-    assert_eq!(text(|out| chat.batch(&events, 0, out)), [
-        r#"{"t":"a\"","d":[1],"k":"k","p":"e:1","s":"<a\"@chat>"}"#,
-        r#"{"text" : "x", "at":"then","room":"9"}"#,
-        r#"{"text":1,"by":"bob","at":"2026-02-03T10:30:00Z","room":"9"}"#,
-        r#""a""#,
-        r#"{"t":"b","d":{"topic":"a"},"p":"e:5","s":"<b@chat>"}"#,
-    ]);
+    assert_eq!(
+        text(|out| chat.batch(&events, 0, out)),
+        [
+            r#"{"t":"a\"","d":[1],"k":"k","p":"e:1","s":"<a\"@chat>"}"#,
+            r#"{"text" : "x", "at":"then","room":"9"}"#,
+            r#"{"text":1,"by":"bob","at":"2026-02-03T10:30:00Z","room":"9"}"#,
+            r#""a""#,
+            r#"{"t":"b","d":{"topic":"a"},"p":"e:5","s":"<b@chat>"}"#,
+        ]
+    );
     // The others who spelt the room alike share these bytes.
-    assert_eq!(text(|out| chat.batch(&batch(&[("said", None, r#"{"text":2}"#)]), 1, out)), [
-        r#"{"text":2,"at":"2026-02-03T10:30:00Z","room":"room-9"}"#
-    ]);
-    let together = CHAT.replacen("on = \"pong\"\nwrite = '", "on = \"events\"\nwrite = '{\"all\":\"{events}\",\"to\":\"{offset}\"}'\n#", 1);
-    assert_eq!(text(|out| dialect(&together).batch(&batch(&[("a", None, "1"), ("b", None, "null")]), 0, out)), [
-        r#"{"all":[{"t":"a","d":1,"p":"e:1","s":"<a@chat>"},{"t":"b","d":null,"p":"e:2","s":"<b@chat>"}],"to":2}"#
-    ]);
+    assert_eq!(
+        text(|out| chat.batch(&batch(&[("said", None, r#"{"text":2}"#)]), 1, out)),
+        [r#"{"text":2,"at":"2026-02-03T10:30:00Z","room":"room-9"}"#]
+    );
+    let together = CHAT.replacen(
+        "on = \"pong\"\nwrite = '",
+        "on = \"events\"\nwrite = '{\"all\":\"{events}\",\"to\":\"{offset}\"}'\n#",
+        1,
+    );
+    assert_eq!(
+        text(|out| dialect(&together).batch(&batch(&[("a", None, "1"), ("b", None, "null")]), 0, out)),
+        [r#"{"all":[{"t":"a","d":1,"p":"e:1","s":"<a@chat>"},{"t":"b","d":null,"p":"e:2","s":"<b@chat>"}],"to":2}"#]
+    );
 }
 
 #[test]

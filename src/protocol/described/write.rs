@@ -85,7 +85,9 @@ impl<'a> Scene<'a> {
 
     fn data(&self, pointer: &Pointer) -> Option<&'a RawValue> {
         match &self.event()?.payload {
-            Payload::Json(data) => pointer.find(data).ok().flatten().filter(|value| value.get() != "null" || pointer.is_whole()),
+            Payload::Json(data) => {
+                pointer.find(data).ok().flatten().filter(|value| value.get() != "null" || pointer.is_whole())
+            }
             Payload::Binary(_) => None,
         }
     }
@@ -141,10 +143,12 @@ impl<'a> Scene<'a> {
                 Some(event) => number(out, clock_of(event.time, *clock)),
                 None => return false,
             },
-            Name::Offset => return self.offset().is_some_and(|offset| {
-                number(out, offset);
-                true
-            }),
+            Name::Offset => {
+                return self.offset().is_some_and(|offset| {
+                    number(out, offset);
+                    true
+                });
+            }
             Name::After | Name::Total | Name::PingInterval | Name::ExpiresAt | Name::AfterMs => {
                 let value = match (name, self.said) {
                     (Name::After, Said::Batch(batch)) => batch.after,
@@ -233,7 +237,9 @@ impl<'a> Scene<'a> {
                 return self.data(pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
             Name::Id => {
-                let Some(value) = self.id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) else { return false };
+                let Some(value) = self.id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) else {
+                    return false;
+                };
                 return text_of(value, out).unwrap_or(false);
             }
             _ => {
