@@ -7,7 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
-    dialect::Description,
+    dialect::{Description, Envelope},
     legacy::Legacy,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
@@ -172,6 +172,12 @@ pub enum Missing {
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
+    /// A dialect that nobody could speak.
+    #[error(
+        "the `[[dialect]]` {0:?} is for Socket.IO, but no namespace speaks it: set `socketio.enabled = true`, and `paths` to some of \
+         `socketio.namespaces`"
+    )]
+    Namespace(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -305,6 +311,12 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     });
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
+    }
+    for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
+        let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
+        if !spoken {
+            missing.push(Missing::Namespace(dialect.name.clone()));
+        }
     }
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
