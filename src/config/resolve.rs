@@ -11,7 +11,9 @@ use super::{
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings, WebTransport},
+    settings::{
+        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings, WebTransport,
+    },
 };
 use crate::model::{Access, Policy, PresenceMode};
 

@@ -262,7 +262,8 @@ impl Worker {
         for broadcast in before {
             let Some(connection) = self.connections.get_mut(key as usize) else { return };
             let frame = broadcast.frame(connection.format, &mut self.encoder);
-            let offer = connection.offer(&frame, number, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
+            let offer =
+                connection.offer(&frame, number, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == super::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }

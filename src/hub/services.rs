@@ -72,9 +72,8 @@ impl Quic {
     #[must_use]
     pub fn certificate_hashes(quic: Option<&Self>) -> serde_json::Value {
         let pins = quic.map(|quic| (quic.pins)()).unwrap_or_default();
-        let hashes = pins.iter().map(|pin| {
-            serde_json::json!({"algorithm": "sha-256", "value": BASE64_STANDARD.encode(pin)})
-        });
+        let hashes =
+            pins.iter().map(|pin| serde_json::json!({"algorithm": "sha-256", "value": BASE64_STANDARD.encode(pin)}));
         serde_json::json!({"port": quic.map(|quic| quic.port), "hashes": hashes.collect::<Vec<_>>()})
     }
 }

@@ -197,7 +197,9 @@ impl Streams {
     /// # Errors
     /// The connection was lost.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>, mut gap: impl FnMut(&Range) -> Vec<u8>) -> Poll<io::Result<()>> {
-        if self.account.owed() == 0 && self.replies.queue.is_none() && self.streams.iter().flatten().all(Stream::is_idle)
+        if self.account.owed() == 0
+            && self.replies.queue.is_none()
+            && self.streams.iter().flatten().all(Stream::is_idle)
         {
             return Poll::Ready(Ok(()));
         }

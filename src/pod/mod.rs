@@ -68,7 +68,9 @@ pub enum StartError {
         error: io::Error,
     },
     /// An address cannot be listened on for WebTransport.
-    #[error("cannot listen on {address} over UDP, for WebTransport: {error}; `webtransport.enabled = false` leaves it out")]
+    #[error(
+        "cannot listen on {address} over UDP, for WebTransport: {error}; `webtransport.enabled = false` leaves it out"
+    )]
     ListenUdp {
         /// The address.
         address: SocketAddr,
@@ -431,9 +433,9 @@ fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sy
 
 /// A UDP socket beside each TLS listener, on the same port number.
 fn bind_quic(addresses: &[SocketAddr], buffer: usize) -> Result<Vec<UdpSocket>, StartError> {
-    let bound = addresses.iter().map(|&address| {
-        bind(address, buffer).map_err(|error| StartError::ListenUdp { address, error })
-    });
+    let bound = addresses
+        .iter()
+        .map(|&address| bind(address, buffer).map_err(|error| StartError::ListenUdp { address, error }));
     bound.collect()
 }
 

@@ -100,11 +100,7 @@ impl File {
 }
 
 /// The answer to a request for a part of the page; `None`: it is for something else, or there is no page.
-pub fn answer_to<T>(
-    config: &Config,
-    quic_port: Option<u16>,
-    request: &Request<T>,
-) -> Option<Response<Full<Bytes>>> {
+pub fn answer_to<T>(config: &Config, quic_port: Option<u16>, request: &Request<T>) -> Option<Response<Full<Bytes>>> {
     if !config.page {
         return None;
     }

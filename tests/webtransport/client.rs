@@ -106,7 +106,8 @@ pub async fn ask(
     for (name, value) in headers {
         request = request.with_header(name.parse().unwrap(), value.parse().unwrap());
     }
-    let connection = timeout(SOON, endpoint.connect_with(config, address, "localhost").unwrap()).await.expect("in time")?;
+    let connection =
+        timeout(SOON, endpoint.connect_with(config, address, "localhost").unwrap()).await.expect("in time")?;
     let session = timeout(SOON, Session::connect(connection, request)).await.expect("an answer in time")?;
     Ok((endpoint, session))
 }
@@ -131,7 +132,12 @@ impl Page {
     /// Opens the stream of commands.
     pub async fn begin(endpoint: Endpoint, session: Session) -> Self {
         let (send, recv) = timeout(SOON, session.open_bi()).await.expect("a stream in time").unwrap();
-        Self { endpoint, session, send, replies: Messages { recv, inflate: None, ended: true, plain: Vec::new(), wire: 0 } }
+        Self {
+            endpoint,
+            session,
+            send,
+            replies: Messages { recv, inflate: None, ended: true, plain: Vec::new(), wire: 0 },
+        }
     }
 
     pub async fn send(&mut self, command: &Value) {

@@ -203,7 +203,8 @@ async fn measure(
         let mut audience = Audience::start(transport, args.load.processes(connections), 1 + 100 * index as u8)?;
         let agreed = audience.join(&join, &progress).await?;
         let (latency, last) = (Latencies::new(), Latencies::new());
-        sides[index] = Some(Measured { server, audience, agreed, ping_cpu_us: None, rounds: Vec::new(), latency, last });
+        sides[index] =
+            Some(Measured { server, audience, agreed, ping_cpu_us: None, rounds: Vec::new(), latency, last });
     }
     check_agreements(&sides, deflate)?;
     let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
@@ -269,7 +270,9 @@ fn check_agreements(sides: &[Option<Measured<'_>>], deflate: bool) -> Result<(),
     let Some((_, first)) = agreed.next() else {
         return Err(BenchError::Usage("--no-floor and --floor-only leave nothing to measure".to_owned()));
     };
-    if let Some((name, second)) = agreed.find(|(_, other)| ![&first.suite, ""].contains(&other.suite.as_str()) && !first.suite.is_empty()) {
+    if let Some((name, second)) =
+        agreed.find(|(_, other)| ![&first.suite, ""].contains(&other.suite.as_str()) && !first.suite.is_empty())
+    {
         let message = format!("the pod agreed on {}, the {name} on {}", first.suite, second.suite);
         return Err(BenchError::Protocol(message));
     }

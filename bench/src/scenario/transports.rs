@@ -100,7 +100,10 @@ pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
     for kind in &outcome.kinds {
         let cpu = kind.cpu_us_per_delivery.as_ref().map_or_else(|| "-".to_owned(), |cpu| report::spread(cpu, 2));
         let last = kind.last_receiver_p99_ms.as_ref().map_or_else(|| "-".to_owned(), |ms| report::spread(ms, 0));
-        row = row.cell(&format!("{}, frames of {}: CPU us/delivery; last ms", kind.name, kind.burst), format!("{cpu}; {last}"));
+        row = row.cell(
+            &format!("{}, frames of {}: CPU us/delivery; last ms", kind.name, kind.burst),
+            format!("{cpu}; {last}"),
+        );
     }
     let bars = outcome.kinds.iter().map(|kind| {
         let cpu = kind.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();

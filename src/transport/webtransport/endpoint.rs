@@ -28,10 +28,7 @@ const INCOMING_BYTES_TOTAL: u64 = 8 * 1024 * 1024;
 ///
 /// # Errors
 /// The TLS settings have no cipher suite for QUIC's first packets.
-pub fn server_config(
-    tls: rustls::ServerConfig,
-    settings: &WebTransport,
-) -> Result<ServerConfig, NoInitialCipherSuite> {
+pub fn server_config(tls: rustls::ServerConfig, settings: &WebTransport) -> Result<ServerConfig, NoInitialCipherSuite> {
     let mut transport = TransportConfig::default();
     let streams = varint(settings.streams);
     let idle = IdleTimeout::try_from(settings.idle).unwrap_or(IdleTimeout::from(VarInt::MAX));

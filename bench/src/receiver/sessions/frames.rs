@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use roomcast::transport::{webtransport::MessageReader, websocket::Inflater};
+use roomcast::transport::{websocket::Inflater, webtransport::MessageReader};
 
 use crate::error::BenchError;
 

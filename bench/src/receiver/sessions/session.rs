@@ -8,13 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+};
 use socket2::{Domain, Socket, Type};
 use web_transport_quinn::proto::ConnectRequest;
 
 use super::{Hall, Seat};
 use crate::{
-
     error::{BenchError, Doing as _},
     receiver::{
         control::{Join, room_name},
@@ -184,4 +185,3 @@ impl Session {
         Ok(())
     }
 }
-
