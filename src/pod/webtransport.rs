@@ -31,7 +31,7 @@ use crate::{
     hub::{Carrier, Deadline, Full, Seat, Services, Streams, Worker, millis},
     model::Disconnect,
     protocol::{DialectId, Framing, WireFormat},
-    transport::webtransport::{Handshake, HandshakeError, Rationed, Request, Session, Unproved},
+    transport::webtransport::{Handshake, HandshakeError, Proved, Rationed, Request, Session, Unproved},
 };
 
 use super::{
@@ -55,8 +55,7 @@ const REFUSAL: Duration = Duration::from_secs(5);
 pub struct Knock {
     incoming: Incoming,
     underway: Underway,
-    /// For an address that is not proved yet.
-    unproved: Option<Handshake>,
+    handshake: Handshake,
 }
 
 struct Underway(Arc<AtomicUsize>);
@@ -162,9 +161,8 @@ impl Spread {
             let _ = incoming.retry();
             return;
         }
-        let proved = incoming.remote_address_validated();
-        let unproved = (!proved).then(|| self.unproved.begin(incoming.remote_address()));
-        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway), unproved };
+        let handshake = self.unproved.begin(incoming.remote_address());
+        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway), handshake };
         for _ in 0..self.workers.len() {
             self.next = (self.next + 1) % self.workers.len();
             match self.workers[self.next].try_send(knock) {
@@ -200,10 +198,10 @@ impl Drop for Failed {
     }
 }
 
-async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, unproved }: Knock, deadline: Deadline) {
+async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshake }: Knock, deadline: Deadline) {
     let services = Arc::clone(&worker.borrow().services);
     let mut failed = Failed(Some(Arc::clone(&services)));
-    let Ok(request) = request(incoming, unproved).await else { return };
+    let Ok((request, proved)) = request(incoming, handshake).await else { return };
     failed.0 = None;
     services.metrics.handshakes.quic.increment(1);
     drop(underway);
@@ -228,16 +226,17 @@ async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, unproved
     let deflate = format.framing == Framing::Stream { deflate: true };
     let carrier = Carrier::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
     let drive = Worker::adopt(&worker, carrier, format, grant, seat, &[]);
-    tokio::task::spawn_local(drive);
+    tokio::task::spawn_local(async move {
+        drive.await;
+        drop(proved);
+    });
 }
 
-async fn request(incoming: Incoming, unproved: Option<Handshake>) -> Result<Request, HandshakeError> {
+async fn request(incoming: Incoming, handshake: Handshake) -> Result<(Request, Proved), HandshakeError> {
     let connection = incoming.accept()?.await?;
     // The client has sent what only its address could have received.
-    if let Some(handshake) = unproved {
-        handshake.succeeded();
-    }
-    Request::read(connection).await
+    let proved = handshake.succeeded();
+    Ok((Request::read(connection).await?, proved))
 }
 
 /// A request that becomes a session.

@@ -1,10 +1,10 @@
 //! A UDP socket that gives an address which is not proved at most three times the bytes that came from it (RFC 9000
 //! section 8.1).
 //!
-//! quinn counts as well, but lets a last whole datagram go while a byte of the allowance is left. Only datagrams that begin
-//! with a long header are looked at, and only while a handshake is under way: what established connections send passes at the
-//! price of one load. Always holds: an address is on the books for as long as a handshake from it is not over, and for a
-//! while after one that failed. Their number is bounded by who accepts handshakes.
+//! quinn counts as well, but lets a last whole datagram go while a byte of the allowance is left. Datagrams are looked at only
+//! while a handshake is under way; else they pass at the price of one load. An address with an established connection is
+//! proved. Always holds: an address that is not is on the books for as long as a handshake from it is not over, and for a while
+//! after one that failed. The number of those is bounded by who accepts handshakes.
 
 use std::{
     collections::HashMap,
@@ -25,9 +25,6 @@ use quinn::{
     udp::{RecvMeta, Transmit},
 };
 
-/// What stands in the first byte of packets of a handshake (RFC 9000 section 17.2).
-const LONG_HEADER: u8 = 0x80;
-
 /// What a client's first datagram has at least (RFC 9000 section 14.1); a smaller one was not taken for one.
 const FIRST: u64 = 1_200;
 
@@ -37,11 +34,13 @@ const TIMES: u64 = 3;
 /// How long a failed handshake is remembered: quinn may still say why it ended.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// Addresses that are not proved.
+/// Addresses that are not proved, and those that are.
 #[derive(Debug, Default)]
 pub struct Unproved {
     count: AtomicUsize,
     addresses: Mutex<HashMap<SocketAddr, Address>>,
+    /// How many established connections an address has.
+    proved: Mutex<HashMap<SocketAddr, usize>>,
 }
 
 #[derive(Debug)]
@@ -62,6 +61,10 @@ impl Unproved {
     /// A handshake begins.
     #[must_use]
     pub fn begin(self: &Arc<Self>, address: SocketAddr) -> Handshake {
+        let handshake = Handshake { unproved: Arc::clone(self), address };
+        if self.proved.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&address) {
+            return handshake;
+        }
         let mut addresses = self.lock();
         addresses.retain(|_, entry| entry.failed.is_none_or(|at| at.elapsed() < REMEMBERED));
         let entry = addresses.entry(address).or_insert(Address { handshakes: 0, received: 0, sent: 0, failed: None });
@@ -69,8 +72,7 @@ impl Unproved {
         entry.received += FIRST;
         entry.failed = None;
         self.count.store(addresses.len(), Relaxed);
-        drop(addresses);
-        Handshake { unproved: Arc::clone(self), address }
+        handshake
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Address>> {
@@ -92,8 +94,7 @@ impl Unproved {
 
     /// Whether a datagram may go.
     fn allows(&self, transmit: &Transmit<'_>) -> bool {
-        let handshake = transmit.contents.first().is_some_and(|first| first & LONG_HEADER != 0);
-        if !handshake || self.count.load(Relaxed) == 0 {
+        if self.count.load(Relaxed) == 0 {
             return true;
         }
         let mut addresses = self.lock();
@@ -108,11 +109,40 @@ impl Unproved {
 }
 
 impl Handshake {
-    /// The address is proved.
-    pub fn succeeded(self) {
+    /// The address is proved, for as long as the answer is held.
+    #[must_use]
+    pub fn succeeded(self) -> Proved {
         let mut addresses = self.unproved.lock();
         addresses.remove(&self.address);
         self.unproved.count.store(addresses.len(), Relaxed);
+        drop(addresses);
+        let proved = Proved { unproved: Arc::clone(&self.unproved), address: self.address };
+        *proved.lock().entry(self.address).or_default() += 1;
+        proved
+    }
+}
+
+/// An established connection of an address.
+pub struct Proved {
+    unproved: Arc<Unproved>,
+    address: SocketAddr,
+}
+
+impl Proved {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, usize>> {
+        self.unproved.proved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Proved {
+    fn drop(&mut self) {
+        let mut proved = self.lock();
+        if let Some(connections) = proved.get_mut(&self.address) {
+            *connections -= 1;
+            if *connections == 0 {
+                proved.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -200,21 +230,25 @@ mod tests {
     fn three_times_what_came_and_no_more_until_it_is_proved() {
         let unproved = Arc::new(Unproved::default());
         let address: SocketAddr = "192.0.2.1:4433".parse().unwrap();
-        let long = [LONG_HEADER; 1_200];
+        let long = [0; 1_200];
         let handshake = unproved.begin(address);
         for _ in 0..3 {
             assert!(unproved.allows(&transmit(address, &long)));
         }
         assert!(!unproved.allows(&transmit(address, &long[..1])));
-        assert!(unproved.allows(&transmit(address, &[0x40; 1_200])), "an established connection of the same address");
         assert!(unproved.allows(&transmit("192.0.2.2:4433".parse().unwrap(), &long)), "one that is proved");
         unproved.received(&[RecvMeta { addr: address, len: 10, ..RecvMeta::default() }]);
         assert!(unproved.allows(&transmit(address, &long[..30])));
         assert!(!unproved.allows(&transmit(address, &long[..1])));
         drop(handshake);
         assert!(!unproved.allows(&transmit(address, &long[..1])), "a failed one is remembered");
-        unproved.begin(address).succeeded();
-        assert!(unproved.allows(&transmit(address, &long)));
+        let proved = unproved.begin(address).succeeded();
+        let another = unproved.begin(address);
+        for _ in 0..9 {
+            assert!(unproved.allows(&transmit(address, &long)), "an address with a connection is proved");
+        }
         assert_eq!(unproved.count.load(Relaxed), 0);
+        drop((proved, another));
+        assert!(unproved.proved.lock().unwrap().is_empty());
     }
 }
