@@ -12,7 +12,7 @@ use crate::{
     floor,
     pod::Guests,
     process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms},
+    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms, transports},
 };
 
 /// The load generator of roomcast.
@@ -45,6 +45,8 @@ enum Command {
     Churn(churn::ChurnArgs),
     /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
     Publish(publish::PublishArgs),
+    /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
+    Transports(transports::TransportsArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
     /// A process full of receivers; orders come on its input
@@ -209,6 +211,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
+        Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ::http::{StatusCode, Uri, header};
-use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -31,7 +31,7 @@ use crate::{
     hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
     model::Disconnect,
     protocol::{DialectId, Framing, WireFormat},
-    transport::webtransport::{HandshakeError, Request, Session},
+    transport::webtransport::{Handshake, HandshakeError, Proved, Rationed, Request, Session, Unproved},
 };
 
 use super::{
@@ -55,6 +55,7 @@ const REFUSAL: Duration = Duration::from_secs(5);
 pub struct Knock {
     incoming: Incoming,
     underway: Underway,
+    handshake: Handshake,
 }
 
 struct Underway(Arc<AtomicUsize>);
@@ -92,12 +93,15 @@ impl Endpoints {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut endpoints = Vec::new();
         let underway = Arc::new(AtomicUsize::new(0));
+        let unproved = Arc::new(Unproved::default());
         let entered = runtime.enter();
         for socket in sockets {
-            let config = EndpointConfig::default();
-            let endpoint = Endpoint::new(config, Some(server.clone()), socket, Arc::new(TokioRuntime))?;
-            let (workers, underway, services) = (workers.to_vec(), Arc::clone(&underway), Arc::clone(services));
-            tokio::spawn(Spread { workers, next: 0, underway, services }.run(endpoint.clone()));
+            let socket = Arc::new(Rationed::new(TokioRuntime.wrap_udp_socket(socket)?, Arc::clone(&unproved)));
+            let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+            let endpoint = Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)?;
+            let (underway, unproved) = (Arc::clone(&underway), Arc::clone(&unproved));
+            let (workers, services) = (workers.to_vec(), Arc::clone(services));
+            tokio::spawn(Spread { workers, next: 0, underway, unproved, services }.run(endpoint.clone()));
             endpoints.push(endpoint);
         }
         drop(entered);
@@ -137,6 +141,7 @@ struct Spread {
     workers: Vec<Sender<Knock>>,
     next: usize,
     underway: Arc<AtomicUsize>,
+    unproved: Arc<Unproved>,
     services: Arc<Services>,
 }
 
@@ -156,7 +161,8 @@ impl Spread {
             let _ = incoming.retry();
             return;
         }
-        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway) };
+        let handshake = self.unproved.begin(incoming.remote_address());
+        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway), handshake };
         for _ in 0..self.workers.len() {
             self.next = (self.next + 1) % self.workers.len();
             match self.workers[self.next].try_send(knock) {
@@ -192,10 +198,10 @@ impl Drop for Failed {
     }
 }
 
-async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway }: Knock, deadline: Deadline) {
+async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshake }: Knock, deadline: Deadline) {
     let services = Arc::clone(&worker.borrow().services);
     let mut failed = Failed(Some(Arc::clone(&services)));
-    let Ok(request) = request(incoming).await else { return };
+    let Ok((request, proved)) = request(incoming, handshake).await else { return };
     failed.0 = None;
     services.metrics.handshakes.quic.increment(1);
     drop(underway);
@@ -219,12 +225,17 @@ async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway }: Knock,
     let deflate = admission.format.framing == Framing::Stream { deflate: true };
     let carrier = Carrier::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
     let drive = Worker::adopt(&worker, carrier, admission, &[]);
-    tokio::task::spawn_local(drive);
+    tokio::task::spawn_local(async move {
+        drive.await;
+        drop(proved);
+    });
 }
 
-async fn request(incoming: Incoming) -> Result<Request, HandshakeError> {
+async fn request(incoming: Incoming, handshake: Handshake) -> Result<(Request, Proved), HandshakeError> {
     let connection = incoming.accept()?.await?;
-    Request::read(connection).await
+    // The client has sent what only its address could have received.
+    let proved = handshake.succeeded();
+    Ok((Request::read(connection).await?, proved))
 }
 
 /// How a request is refused.

@@ -11,10 +11,12 @@ mod deflate;
 mod endpoint;
 mod handshake;
 mod messages;
+mod ration;
 mod session;
 
 pub use deflate::{STREAM_END, write_compressed, write_stored};
 pub use endpoint::{bind, server_config};
 pub use handshake::{HandshakeError, Request};
 pub use messages::{MessageReader, TooLong, write_message};
+pub use ration::{Handshake, Proved, Rationed, Unproved};
 pub use session::{DATAGRAM_PREFIX, SendState, Session, write_some};
