@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     audience::Audience,
@@ -74,6 +74,28 @@ enum Command {
     },
 }
 
+/// The path of a pod's Socket.IO.
+pub(crate) const SOCKETIO: &str = "/socket.io/";
+
+/// What receivers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// `roomcast.v1`.
+    Native,
+    /// Socket.IO, with recovery on.
+    Socketio,
+}
+
+impl Dialect {
+    /// Where a WebSocket of it is opened.
+    pub(crate) fn target(self) -> String {
+        match self {
+            Self::Native => "/ws".to_owned(),
+            Self::Socketio => format!("{SOCKETIO}?EIO=4&transport=websocket"),
+        }
+    }
+}
+
 /// Which pod is measured.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "The pod")]
@@ -87,6 +109,9 @@ pub(crate) struct PodArgs {
     /// One more argument for the pod that is started; repeat it for more: --pod-arg=--config --pod-arg=pod.toml
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) pod_arg: Vec<String>,
+    /// What receivers speak over their WebSockets
+    #[arg(long, value_enum, default_value_t = Dialect::Native, value_name = "NAME", conflicts_with = "url")]
+    pub(crate) dialect: Dialect,
     /// Measure this running pod instead of starting one, e.g. wss://127.0.0.1:8443/ws (needs --api-key)
     #[arg(long, value_name = "URL", requires = "api_key", conflicts_with_all = ["pod", "pod_arg"])]
     pub(crate) url: Option<String>,

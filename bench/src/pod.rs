@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     child::start_program,
-    cli::PodArgs,
+    cli::{Dialect, PodArgs},
     error::{BenchError, Doing as _},
     process::{self, Process},
     publisher::{Publisher, refused},
@@ -116,6 +116,9 @@ impl Pod {
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
+        if args.dialect == Dialect::Socketio {
+            arguments.push("--socketio-enabled".to_owned());
+        }
         arguments.extend(args.pod_arg.iter().cloned());
         let log = out.join("pod.log");
         let started = Instant::now();
@@ -137,7 +140,7 @@ impl Pod {
         Ok(Self {
             address,
             host: "localhost".to_owned(),
-            path: "/ws".to_owned(),
+            path: args.dialect.target(),
             publisher,
             process: pid.map(Process::new),
             workers: args.workers(),

@@ -14,7 +14,7 @@ use std::{
 use super::{
     Key, Worker,
     carrier::Carrier,
-    connection::{Standing, State},
+    connection::{Connection, Standing, State},
     lane::Lane,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     session::{Action, ConnectionId, Verdict},
     transport::{
         socket::Read,
-        websocket::{self, Incoming, Reader, Role},
+        websocket::{self, Incoming, MessageLimits, Reader, Role},
     },
 };
 
@@ -270,7 +270,7 @@ impl Worker {
                 Carrier::WebTransport(_) | Carrier::Mailbox(_) => return,
             };
             let mut inflater = self.inflater.take().unwrap_or_default();
-            let limits = self.message_limits;
+            let limits = self.limits_of(key);
             let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
             inflater.shrink();
             self.inflater = Some(inflater);
@@ -320,6 +320,13 @@ impl Worker {
         }
         self.buffers.plain = plain;
         self.buffers.plain.clear();
+    }
+
+    /// How large a connection's messages may be: an Engine.IO client is told a limit of its own.
+    pub(super) fn limits_of(&mut self, key: Key) -> MessageLimits {
+        let limits = self.message_limits;
+        let link = self.connections.get_mut(key as usize).and_then(Connection::link);
+        link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
     fn incoming(&mut self, key: Key, incoming: Incoming<'_>) -> ControlFlow<()> {

@@ -11,6 +11,7 @@ use slab::Slab;
 
 use crate::{
     child::{self, say},
+    cli::SOCKETIO,
     clock,
     content::Recipe,
     error::{BenchError, Doing as _},
@@ -196,6 +197,7 @@ impl Receiver {
             tracker: Tracker::default(),
             started: clock::now(),
             subscribes: !matches!(stay, Stay::UntilOpen),
+            socketio: join.path.starts_with(SOCKETIO),
         };
         entry.insert(Entry { connection, target: join.target, recipe: join.recipe, stay });
         Ok(())
