@@ -11,9 +11,9 @@ use std::{
 
 use harness::{Client, Seen, config, pod, publish, settings};
 use roomcast::{
-    model::{Batch, CommandError, CommandId, Reply, Request, Retained},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo},
     pod::Pod,
-    protocol::{Dialect, Dialects, Message, Messages, Native, PresenceChange},
+    protocol::{Dialect, Dialects, Message, Messages, Native, Opening, PresenceChange},
 };
 use serde_json::json;
 
@@ -21,6 +21,10 @@ use serde_json::json;
 struct Faulty;
 
 impl Dialect for Faulty {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+        Native.open(opening, out)
+    }
+
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
         assert!(!matches!(message, Message::Text("panic")), "planted");
         Native.decode(message)
@@ -30,13 +34,13 @@ impl Dialect for Faulty {
         Native.reply(reply, id, out);
     }
 
-    fn batch(&self, batch: &Batch, out: &mut Messages) {
+    fn batch(&self, batch: &Batch, spelling: Spelling, out: &mut Messages) {
         assert!(batch.room.as_str() != "panic:1", "planted");
-        Native.batch(batch, out);
+        Native.batch(batch, spelling, out);
     }
 
-    fn retained(&self, retained: &Retained, out: &mut Messages) {
-        Native.retained(retained, out);
+    fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages) {
+        Native.retained(retained, spelling, out);
     }
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {

@@ -240,12 +240,12 @@ impl Example<'_> {
         let change = |joined, left| PresenceChange { room: self.room(), joined, left, total: self.total.unwrap() };
         match self.kind.as_str() {
             "events" if self.retained => {
-                Native.retained(&Retained { room, epoch: self.epoch(), offset: 0, events }, out);
+                Native.retained(&Retained { room, epoch: self.epoch(), offset: 0, events }, 0, out);
             }
             "events" => {
                 let (after, offset) = (self.after.unwrap(), self.offset.unwrap());
                 assert!(events.iter().all(|event| after < event.offset && event.offset <= offset));
-                Native.batch(&Batch { room, epoch: self.epoch(), after, offset, events }, out);
+                Native.batch(&Batch { room, epoch: self.epoch(), after, offset, events }, 0, out);
             }
             "joined" => Native.presence(&change(self.members(), vec![]), out),
             "left" => Native.presence(&change(vec![], self.members()), out),

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use roomcast::transport::trust::client_config;
 use roomcast::{
     broker::{
-        Broker, BrokerError, Condition, Deliver, Delivery, History, HistoryQuery, Presence,
+        Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, LookUp, Presence,
         redis::{Partition, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
@@ -698,4 +698,65 @@ async fn a_sentinels_promotion_is_followed() {
     assert_eq!(after.offset, 2);
     assert!(pod.since(&room, &before).await.complete, "the replica had all of it");
     pod.reaches(&room, &after).await;
+}
+
+/// Where a pod is found is known as long as it lives: until its end, or until its lease has run out after its death.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pod_is_found_as_long_as_it_lives() {
+    let cluster = redis::shared().await;
+    let lease = Duration::from_secs(1);
+    let at = |address: Option<&str>| Settings { lease, advertise: address.map(str::to_owned), ..clustered(&cluster) };
+    let (here, there) = (Pod::ready(at(None)).await, Pod::ready(at(Some("127.0.0.1:7007"))).await);
+    let name = there.broker.pod().to_owned();
+    assert_ne!(here.broker.pod(), name);
+    let found = async |name: &str| here.broker.address(name).await;
+    while found(&name).await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(lease * 2).await;
+    assert_eq!(found(&name).await, Ok(Some("127.0.0.1:7007".to_owned())), "it is renewed");
+    assert_eq!((found(here.broker.pod()).await, found("nobody").await), (Ok(None), Ok(None)));
+    tokio::task::block_in_place(|| drop(there));
+    assert_eq!(found(&name).await, Ok(None), "a pod that ends says so");
+}
+
+/// Keys of an application are read by their own names, wherever in a cluster they are, and also while slots move.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn strings_of_others_are_looked_up_in_every_slot() {
+    let cluster = redis::shared().await;
+    let pod = Pod::ready(clustered(&cluster)).await;
+    let keys: Vec<String> = (0..60).map(|n| format!("session:{{{n}}}:token")).collect();
+    tokio::task::block_in_place(|| {
+        for key in &keys {
+            cluster.owner(cluster.slot(key)).call(&["SET", key, &format!("of {key}")]);
+        }
+        cluster.owner(cluster.slot("list")).call(&["RPUSH", "list", "a"]);
+    });
+    let all = async || {
+        for key in &keys {
+            let found = pod.broker.look_up(key).await.unwrap();
+            assert_eq!(found.as_deref(), Some(format!("of {key}").as_bytes()), "{key}");
+        }
+    };
+    all().await;
+    assert_eq!(pod.broker.look_up("session:nobody").await, Ok(None));
+    match pod.broker.look_up("list").await {
+        Err(BrokerError::Unavailable(why)) => assert!(why.contains("WRONGTYPE"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    tokio::task::block_in_place(|| {
+        let slot = cluster.slot(&keys[0]);
+        let from = cluster.owner(slot);
+        let masters = cluster.masters();
+        let to = masters.iter().find(|master| master.port() != from.port()).unwrap();
+        cluster.move_slots(from, to, slot..slot + 1);
+    });
+    all().await;
+    tokio::task::block_in_place(|| {
+        let slot = cluster.slot(&keys[0]);
+        let masters = cluster.masters();
+        let home = masters.iter().find(|master| cluster.slots(master).iter().any(|range| range.contains(&(slot + 1))));
+        cluster.move_slots(cluster.owner(slot), home.unwrap(), slot..slot + 1);
+    });
+    all().await;
 }

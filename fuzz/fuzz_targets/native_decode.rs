@@ -72,7 +72,7 @@ fn check_event(room: Room, publication: Publication) {
     let event = Arc::new(Event::from_publication(publication, 1, 0));
     let mut out = Messages::default();
     let batch = Batch { room, epoch: Epoch::new("e"), after: 0, offset: 1, events: vec![Arc::clone(&event)] };
-    Native.batch(&batch, &mut out);
+    Native.batch(&batch, 0, &mut out);
     let written: Value = serde_json::from_slice(only(&out)).unwrap();
     let read = &written["events"][0];
     assert_eq!((read["topic"].as_str(), read["key"].as_str()), (Some(&*event.topic), event.key.as_deref()));

@@ -18,6 +18,7 @@ mod members;
 mod retained;
 mod room;
 mod shard;
+mod values;
 
 use std::{
     collections::hash_map::RandomState,
@@ -30,14 +31,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
-use super::{Answer, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, Presence};
+use super::{Answer, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence};
 use crate::{
     config::Policies,
     model::{Member, Order, Position, PresenceList, Publication, Retained, Room, UnixMillis},
 };
 use room::{Outcome, State, Step};
 use shard::{Ledger, Slot};
+use values::Values;
 
 /// Where the broker reads the time: milliseconds since the Unix epoch. Tests step it.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -70,6 +73,9 @@ pub struct Usage {
     pub evicted_rooms: usize,
 }
 
+/// Values beside the rooms get this fraction of what the rooms may hold, on top of it.
+const VALUES_SHARE: usize = 4;
+
 /// How many locks the rooms are spread over.
 const SHARDS: usize = 64;
 
@@ -82,6 +88,9 @@ pub struct Memory {
     policies: Arc<ArcSwap<Policies>>,
     deliver: Arc<dyn Deliver>,
     clock: Clock,
+    values: Values,
+    /// This pod's name.
+    pod: String,
     swept: AtomicUsize,
 }
 
@@ -111,6 +120,8 @@ impl Memory {
             policies,
             deliver,
             clock,
+            values: Values::new(limits.max_bytes / VALUES_SHARE),
+            pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
         })
     }
@@ -127,6 +138,7 @@ impl Memory {
         let now = (self.clock)();
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         self.slots[next].sweep(&self.ledger, |state| state.expire(&self.limits, now));
+        self.values.sweep(now);
     }
 
     fn slot(&self, room: &Room) -> &Slot {
@@ -231,7 +243,33 @@ impl Presence for Memory {
     }
 }
 
+impl KeyValue for Memory {
+    fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
+        ready(self.values.set(name, value, ttl, (self.clock)()))
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        ready(Ok(self.values.get(name, (self.clock)())))
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        ready(Ok(self.values.take(name, (self.clock)())))
+    }
+
+    fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>> {
+        ready(self.values.claim(name, value, ttl, (self.clock)()))
+    }
+}
+
 impl Control for Memory {
+    fn pod(&self) -> &str {
+        &self.pod
+    }
+
+    fn address<'a>(&'a self, _: &'a str) -> Answer<'a, Option<String>> {
+        ready(Ok(None))
+    }
+
     fn tell_others<'a>(&'a self, _: &'a Order) -> Answer<'a, bool> {
         ready(Ok(false))
     }

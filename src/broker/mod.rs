@@ -6,12 +6,15 @@
 //!
 //! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
 
+mod key_value;
 pub mod legacy;
 pub mod memory;
 pub mod redis;
 pub mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
+
+pub use key_value::{KeyValue, LookUp};
 
 use crate::model::{Epoch, Event, Member, Offset, Order, Position, PresenceList, Publication, Retained, Room, Since};
 
@@ -101,6 +104,11 @@ pub trait Obey: Send + Sync {
 
 /// The other pods of a fleet.
 pub trait Control: Send + Sync {
+    /// This pod's name: 16 hexadecimal digits, new at each start.
+    fn pod(&self) -> &str;
+    /// Where a pod's internal listener is, as `HOST:PORT`. `None`: there is no such pod any more, or it does not say
+    /// (`advertise`).
+    fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>>;
     /// Has them carry out what a backend orders. Whether there can be any.
     fn tell_others<'a>(&'a self, order: &'a Order) -> Answer<'a, bool>;
 }

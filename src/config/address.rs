@@ -1,8 +1,14 @@
-//! Addresses to listen on.
+//! Addresses to listen on, and to be found at.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
-use super::value::{Kind, Raw, quoted};
+use super::{
+    redis::node,
+    value::{Kind, Raw, quoted},
+};
 
 /// An address as the operator writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,5 +79,88 @@ impl Kind for Address {
 
     fn allowed(&self) -> String {
         "`IP:PORT`, `[IPv6]:PORT`, `localhost:PORT` (both loopback addresses), `:PORT` (every address)".to_owned()
+    }
+}
+
+/// Where other pods find this one's internal listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertise {
+    /// A name or an IP address, without brackets.
+    pub host: String,
+    /// `None`: the port that the pod really listens on.
+    pub port: Option<u16>,
+}
+
+impl Advertise {
+    /// With a port, for a pod that listens on `bound`.
+    #[must_use]
+    pub fn resolved(&self, bound: u16) -> String {
+        Self { port: Some(self.port.unwrap_or(bound)), ..self.clone() }.to_string()
+    }
+}
+
+impl fmt::Display for Advertise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        match self.port {
+            Some(port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Some(port) => write!(f, "{host}:{port}"),
+            None => f.write_str(host),
+        }
+    }
+}
+
+/// [`Advertise`] as a value of a key.
+pub(crate) struct Advertised;
+
+impl Kind for Advertised {
+    type Value = Advertise;
+
+    fn parse(&self, raw: &Raw) -> Result<Advertise, String> {
+        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+        let (host, port) = match text.parse::<Ipv6Addr>() {
+            // As Kubernetes writes a pod's address.
+            Ok(address) => (address.to_string(), 0),
+            Err(_) => node(text, 0)?,
+        };
+        if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+            return Err("nobody can connect to it: name an address of this pod".to_owned());
+        }
+        Ok(Advertise { host, port: (port > 0).then_some(port) })
+    }
+
+    fn render(&self, value: &Advertise) -> Option<String> {
+        Some(quoted(&value.to_string()))
+    }
+
+    fn name(&self) -> String {
+        "address".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "`HOST:PORT`, `IP:PORT` or `[IPv6]:PORT`; without a port it is that of `internal_listen`".to_owned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_be_found_at_may_lack_its_port() {
+        for (text, shown, resolved) in [
+            ("10.0.0.7", "10.0.0.7", "10.0.0.7:9000"),
+            ("10.0.0.7:9001", "10.0.0.7:9001", "10.0.0.7:9001"),
+            ("pod-1.pods", "pod-1.pods", "pod-1.pods:9000"),
+            ("fd00::7", "fd00::7", "[fd00::7]:9000"),
+            ("[fd00::7]:1", "[fd00::7]:1", "[fd00::7]:1"),
+        ] {
+            let address = Advertised.parse(&Raw::Text(text.to_owned())).unwrap();
+            assert_eq!((address.to_string(), address.resolved(9000)), (shown.to_owned(), resolved.to_owned()));
+        }
+        for bad in ["", "0.0.0.0", "[::]:9000", "::", "a:0", "a:70000", "a b", "[::1", "http://a"] {
+            assert!(Advertised.parse(&Raw::Text(bad.to_owned())).is_err(), "{bad}");
+        }
     }
 }

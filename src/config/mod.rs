@@ -22,7 +22,7 @@ mod settings;
 mod tokens;
 mod value;
 
-pub use address::{Bind, ListenAddress};
+pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
 pub use error::{ConfigError, Place, Problem};
 pub use layers::{Flags, Merged, Variables, keys, merge};

@@ -149,7 +149,7 @@ fn secret(text: String) -> RedisPassword {
 }
 
 /// `host`, `host:port` or `[::1]:port`.
-fn node(text: &str, port: u16) -> Result<(String, u16), String> {
+pub(super) fn node(text: &str, port: u16) -> Result<(String, u16), String> {
     let (host, given) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or("a bracket is not closed")?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use globset::GlobMatcher;
 
 use super::{
-    address::{Bind, ListenAddress},
+    address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
     legacy::Legacy,
     origins::{OriginPattern, Origins},
@@ -45,6 +45,8 @@ pub struct Config {
     pub plain_listen: Vec<Bind>,
     /// Listeners of the API, health and metrics.
     pub internal_listen: Vec<Bind>,
+    /// Where other pods find the internal listener; `None`: they do not.
+    pub advertise: Option<Advertise>,
     /// Where the certificate comes from; `None`: no TLS.
     pub tls: Option<Tls>,
     /// Keys of the API; empty: it refuses everybody.
@@ -216,6 +218,16 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         }
     }
 
+    if let Some(advertise) = &general.advertise
+        && internal_listen.iter().all(|bind| bind.address.ip().is_loopback())
+        && !(advertise.host == "localhost" || advertise.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()))
+    {
+        warnings.push(format!(
+            "`advertise` is {advertise}, but `internal_listen` takes connections of this machine only: other pods will not \
+             reach it"
+        ));
+    }
+
     let anonymous = general.anonymous.unwrap_or(dev);
     if !anonymous && !settings.tokens.has_keys() {
         if dev {
@@ -297,6 +309,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         listen,
         plain_listen,
         internal_listen,
+        advertise: general.advertise.clone(),
         tls,
         api_keys,
         api_key_generated,

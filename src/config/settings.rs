@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    address::{Address, ListenAddress},
+    address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
     legacy::Legacy,
     origins::{OriginKind, OriginPattern},
@@ -33,6 +33,9 @@ section! {
         /// Where backends publish and operators look: API, health, metrics. Not for the open network.
         internal_listen: Vec<ListenAddress> = vec![ListenAddress::Ip(([127, 0, 0, 1], 9000).into())],
             List(Address), restart;
+        /// Where the other pods of a fleet find this one's internal listener: kept in Redis for as long as the pod lives.
+        advertise: Option<Advertise> = None, Maybe(Advertised), restart,
+            unset("none: other pods cannot hand requests over to this one", "\"10.0.0.7:9000\"");
         /// The TLS certificate chain, PEM, the server's own first. The file is looked at every 10 s and on SIGHUP.
         cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart,
             unset("none; development mode makes one", "\"/etc/roomcast/tls/tls.crt\"");

@@ -17,8 +17,9 @@ use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
         CommandId, Disconnect, ErrorCode, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
-        SlowReceiver, SubscribeTo,
+        SlowReceiver, Spelling, SubscribeTo,
     },
+    protocol::WireFormat,
 };
 
 /// What the log said to those who wait.
@@ -29,26 +30,36 @@ struct Answer {
     retained: Option<Arc<Broadcast>>,
 }
 
+/// How a connection comes into a room.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// Where it stopped.
+    pub(super) since: Option<Since>,
+    /// How it spells the room's name.
+    pub(super) spelling: Spelling,
+    /// The pod puts it there, unasked and whatever the policy says of who may join.
+    pub(super) given: bool,
+}
+
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
-        for SubscribeTo { room, since } in rooms {
-            if let Err((code, message)) = self.enter_room(key, &room, since, id, false) {
+        for SubscribeTo { room, since, spelling } in rooms {
+            if let Err((code, message)) = self.enter_room(key, &room, Entry { since, spelling, given: false }, id) {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
             }
         }
     }
 
-    /// Begins a subscription. `given`: the pod puts the connection there, unasked and whatever the policy says of who may
-    /// join.
+    /// Begins a subscription.
     pub(super) fn enter_room(
         &mut self,
         key: Key,
         room: &Room,
-        since: Option<Since>,
+        entry: Entry,
         id: Option<&CommandId>,
-        given: bool,
     ) -> Result<(), (ErrorCode, String)> {
+        let Entry { since, spelling, given } = entry;
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
         let policy = match known {
@@ -77,7 +88,7 @@ impl Worker {
         }
         let number = self.room_number(room, policy);
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
-        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining, given });
+        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining, given, spelling });
         self.rooms[number as usize].empty_since = None;
         self.arrive(number, Arrival { key, since, purpose: Purpose::Subscribe(id.cloned()) });
         Ok(())
@@ -250,23 +261,37 @@ impl Worker {
                     self.services.presence.join(&room, &connection.session.member());
                 }
             }
+            (Purpose::CatchUp, Some(_)) if !recovered && !self.tells_gaps(key) => {
+                self.close(key, Disconnect::Missed);
+                return;
+            }
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
                 self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), None);
             }
             (Purpose::CatchUp, _) => {}
         }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
+        let format = WireFormat { spelling: subscription.spelling, ..connection.format };
         let mut overflow = false;
         for broadcast in before {
+            let frame = broadcast.frame(format, &mut self.encoder);
+            if frame.bytes().is_empty() {
+                if matches!(broadcast.content, Content::Gap(_)) {
+                    self.close(key, Disconnect::Missed);
+                    return;
+                }
+                continue;
+            }
             let Some(connection) = self.connections.get_mut(key as usize) else { return };
-            let frame = broadcast.frame(connection.format, &mut self.encoder);
             let offer = connection.offer(&frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == super::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
-        let place = self.rooms[number as usize].members.add(key, connection.format);
+        let place = self.rooms[number as usize].members.add(key, format);
         subscription.standing = Standing::Member(place);
         if overflow {
             self.overflow(number, key);
@@ -363,8 +388,19 @@ impl Worker {
     pub(super) fn overflow(&mut self, number: u32, key: Key) {
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let slow = match local.policy.slow {
+            // Nothing is left out where nobody could be told of it.
+            SlowReceiver::Gap if !self.encoder.tells_gaps(connection.format) => {
+                if local.policy.history_size == 0 {
+                    SlowReceiver::Close
+                } else {
+                    SlowReceiver::Conflate
+                }
+            }
+            slow => slow,
+        };
         let Some(outbox) = connection.outbox() else { return };
-        match local.policy.slow {
+        match slow {
             SlowReceiver::Close => self.close(key, Disconnect::Slow),
             SlowReceiver::Gap => {
                 let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
@@ -387,6 +423,10 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn tells_gaps(&self, key: Key) -> bool {
+        self.connections.get(key as usize).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
     }
 
     /// A connection that had fallen behind has read everything: it comes back through what it missed.

@@ -20,7 +20,7 @@ use super::{
     outbox::{Outbox, Waiting},
 };
 use crate::{
-    model::{CommandId, Disconnect, Reply},
+    model::{CommandId, Disconnect, Reply, Spelling},
     protocol::WireFormat,
     session::Session,
     transport::{
@@ -38,6 +38,8 @@ pub struct Subscription {
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
     pub given: bool,
+    /// How the connection spelt the room's name.
+    pub spelling: Spelling,
 }
 
 /// How a connection stands in a room.
@@ -73,6 +75,8 @@ pub enum Offer {
     Overflow,
     /// The socket failed.
     Failed,
+    /// It cannot be told, and must not go on as if nothing had been.
+    Untold,
 }
 
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
@@ -252,6 +256,9 @@ impl Connection {
         }
         let mut bytes = Vec::new();
         encoder.reply(self.format, reply, id, &mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.say(&bytes, &mut buffers.sealed, budget)
     }
 
@@ -260,14 +267,22 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        self.state = State::Closing;
-        self.closed_with = Some(disconnect);
-        self.lane = None;
         if let Some(outbox) = &mut self.outbox {
             outbox.clear();
         }
+        self.close_after(disconnect, scratch, budget);
+    }
+
+    /// Begins to close: the close frame follows what waits.
+    pub fn close_after(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing;
+        self.closed_with = Some(disconnect);
+        self.lane = None;
         let said = match self.carrier.goodbye(disconnect) {
-            Some(goodbye) => self.say_urgent(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
+            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
             None => true,
         };
         if said {

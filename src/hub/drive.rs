@@ -12,18 +12,17 @@ use std::{
 };
 
 use super::{
-    Key, Seat, Worker,
+    Key, Worker,
     carrier::Carrier,
-    connection::{Connection, Standing, State},
+    connection::{Standing, State},
     lane::Lane,
 };
 use crate::{
-    auth::Grant,
     broker::{BrokerError, HistoryQuery},
     metrics::Metrics,
     model::{CommandId, Cursor, Disconnect, ErrorCode, Publication, Reply, Room, Stats, SubscribeTo},
-    protocol::{Message, WireFormat},
-    session::{Action, ConnectionId, Session, Verdict},
+    protocol::Message,
+    session::{Action, ConnectionId, Verdict},
     transport::{
         socket::Read,
         websocket::{self, Incoming, Reader, Role},
@@ -46,6 +45,10 @@ pub struct Drive {
 }
 
 impl Drive {
+    pub(super) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+        Self { worker, key }
+    }
+
     /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
     ///
     /// # Errors
@@ -137,37 +140,6 @@ impl Drop for Drive {
 }
 
 impl Worker {
-    /// Takes a connection in whose handshake is over, and says welcome. `early` came behind the handshake.
-    /// `grant`: what its token allows; `None`: its token is still to come.
-    pub fn adopt(
-        this: &Rc<RefCell<Self>>,
-        carrier: Carrier,
-        format: WireFormat,
-        grant: Option<Grant>,
-        seat: Seat,
-        early: &[u8],
-    ) -> Drive {
-        let mut worker = this.borrow_mut();
-        let now_ms = worker.now_ms();
-        let key = worker.connections.vacant_key() as Key;
-        let id = worker.names_given.next(key);
-        let session = Session::new(id, grant, &worker.limits, now_ms);
-        let welcome = session.welcome(&worker.limits);
-        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
-        let transport = connection.carrier.name();
-        worker.connections.insert(connection);
-        worker.watch_connection(key, id);
-        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
-        worker.reply(key, &welcome, None);
-        worker.identify(key);
-        if !early.is_empty() {
-            worker.buffers.plain.extend_from_slice(early);
-            worker.received(key);
-        }
-        drop(worker);
-        Drive { worker: Rc::clone(this), key }
-    }
-
     /// Takes a connection off.
     fn remove(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
@@ -252,7 +224,7 @@ impl Worker {
     }
 
     /// Takes what was read and opened to the session.
-    fn received(&mut self, key: Key) {
+    pub(super) fn received(&mut self, key: Key) {
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
         if let Some(connection) = self.connections.get_mut(key as usize)

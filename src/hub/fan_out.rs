@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Worker, connection::Offer, members::Key};
+use super::{Content, Worker, connection::Offer, members::Key};
 use crate::model::Disconnect;
 
 /// How long fan-outs may hold the worker before everything else on it has a turn.
@@ -45,6 +45,7 @@ impl Worker {
         for (key, offer) in exceptions {
             match offer {
                 Some(Offer::Overflow) => self.overflow(number, key),
+                Some(Offer::Untold) => self.close(key, Disconnect::Missed),
                 Some(_) => self.wake(key),
                 None => self.close(key, Disconnect::InternalError),
             }
@@ -64,6 +65,16 @@ impl Worker {
             let group = &room.members.groups()[run.group];
             let encoder = &mut self.encoder;
             let frame = run.frame.get_or_insert_with(|| run.broadcast.frame(group.format, encoder));
+            if frame.bytes().is_empty() {
+                // The dialect has no words for it. Of a gap somebody must hear, and be it by a close.
+                if matches!(run.broadcast.content, Content::Gap(_)) {
+                    exceptions.extend((run.slot..end).filter_map(|slot| Some((group.at(slot)?, Some(Offer::Untold)))));
+                }
+                run.frame = None;
+                run.group += 1;
+                run.slot = 0;
+                continue;
+            }
             while run.slot < end {
                 let stop = (run.slot + STRIDE).min(end);
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.

@@ -15,10 +15,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::Budget;
+use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Cursor, Epoch, Offset, Policy, Reply, Retained, Room},
-    protocol::{Dialects, Framing, Messages, PresenceChange, WireFormat},
+    model::{Batch, Cursor, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
+    protocol::{Dialects, Framing, Messages, Opening, PresenceChange, WireFormat},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -128,10 +128,10 @@ impl Encoder {
     fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
         let Self { dialects, deflaters, messages, .. } = self;
         let dialect = dialects.get(format.dialect);
-        messages.clear();
+        messages.begin(unix_millis());
         match &broadcast.content {
-            Content::Events(batch) => dialect.batch(batch, messages),
-            Content::Retained(retained) => dialect.retained(retained, messages),
+            Content::Events(batch) => dialect.batch(batch, format.spelling, messages),
+            Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
@@ -162,8 +162,35 @@ impl Encoder {
         id: Option<&crate::model::CommandId>,
         out: &mut Vec<u8>,
     ) {
-        self.messages.clear();
+        self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
+        self.written(format, out);
+    }
+
+    /// What a dialect says first to a connection, and the rooms that the connection begins with.
+    ///
+    /// # Errors
+    /// The connection is closed, once what was said is sent.
+    pub fn open(
+        &mut self,
+        format: WireFormat,
+        opening: &Opening<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<SubscribeTo>, Disconnect> {
+        self.messages.begin(unix_millis());
+        let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
+        self.written(format, out);
+        opened
+    }
+
+    /// Whether a dialect has words for a gap.
+    #[must_use]
+    pub fn tells_gaps(&self, format: WireFormat) -> bool {
+        self.dialects.get(format.dialect).abilities().tells_gaps
+    }
+
+    /// What was just written for one connection, framed.
+    fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
             Framing::Elements => elements(&self.messages, out),

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Key, Worker,
+    arrive::Entry,
     clock::{millis, unix_millis},
     connection::State,
     timers::Timed,
@@ -220,7 +221,7 @@ impl Worker {
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
     pub(super) fn put_into(&mut self, key: Key, room: &Room) -> bool {
-        self.enter_room(key, room, None, None, true).is_ok()
+        self.enter_room(key, room, Entry { given: true, ..Entry::default() }, None).is_ok()
     }
 }
 

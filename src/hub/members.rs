@@ -142,7 +142,7 @@ mod tests {
 
     fn format(bits: u8) -> WireFormat {
         let framing = Framing::WebSocket { window_bits: std::num::NonZeroU8::new(bits) };
-        WireFormat { dialect: DialectId::NATIVE, framing }
+        WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Budget, Links, Recoveries};
 use crate::{
     auth::Authority,
-    broker::{Broker, Condition, Control, Presence},
+    broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
     config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
@@ -29,6 +29,10 @@ pub struct Services {
     pub presence: Arc<dyn Presence>,
     /// The other pods.
     pub control: Arc<dyn Control>,
+    /// What is left for whichever pod a client comes back to.
+    pub values: Arc<dyn KeyValue>,
+    /// What others keep in Redis; `None`: there is none.
+    pub look_up: Option<Arc<dyn LookUp>>,
     /// How the broker is.
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// The queues between owners and workers.

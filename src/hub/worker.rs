@@ -316,6 +316,13 @@ impl Worker {
         self.expect_end(key);
     }
 
+    /// Closes a connection once it has what waits for it. It is in no room yet.
+    pub(super) fn close_after(&mut self, key: Key, disconnect: Disconnect) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        connection.close_after(disconnect, &mut self.buffers.sealed, &self.services.budget);
+        self.expect_end(key);
+    }
+
     /// Has a connection's own task look at it.
     pub(super) fn wake(&self, key: Key) {
         if let Some(connection) = self.connections.get(key as usize) {

@@ -5,8 +5,21 @@ use std::{collections::HashMap, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts.
-const COMMANDS: [&str; 11] =
-    ["publish", "history", "retained", "positions", "members", "pods", "list", "evict", "lease", "control", "claim"];
+const COMMANDS: [&str; 13] = [
+    "publish",
+    "history",
+    "retained",
+    "positions",
+    "members",
+    "pods",
+    "list",
+    "evict",
+    "lease",
+    "control",
+    "claim",
+    "value",
+    "look_up",
+];
 
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,13 @@ pub struct SubscribeTo {
     pub room: Room,
     /// The position to continue from.
     pub since: Option<Since>,
+    /// How the client spelt the room's name.
+    pub spelling: Spelling,
 }
+
+/// Which of the ways in which a dialect lets its clients spell a room's name one of them used: what it is told of the room
+/// is spelt like that. 0 is the name itself.
+pub type Spelling = u8;
 
 /// A decoded message of a client, in no dialect's spelling.
 #[derive(Debug, Clone, PartialEq)]

@@ -44,13 +44,15 @@ pub enum Disconnect {
     Slow,
     /// 4009: nothing was heard from the client, pings included.
     PingTimeout,
+    /// 4010: events are missing that the client cannot be told of: it joins its rooms anew.
+    Missed,
     /// 4029: errors or commands in a flood.
     Flood,
 }
 
 impl Disconnect {
     /// Every row of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Normal,
         Self::ProtocolError,
         Self::Unsupported,
@@ -64,6 +66,7 @@ impl Disconnect {
         Self::Disconnected,
         Self::Slow,
         Self::PingTimeout,
+        Self::Missed,
         Self::Flood,
     ];
 
@@ -84,6 +87,7 @@ impl Disconnect {
             Self::Disconnected => 4003,
             Self::Slow => 4008,
             Self::PingTimeout => 4009,
+            Self::Missed => 4010,
             Self::Flood => 4029,
         }
     }
@@ -105,6 +109,7 @@ impl Disconnect {
             Self::Disconnected => "disconnected",
             Self::Slow => "reading too slowly",
             Self::PingTimeout => "ping time-out",
+            Self::Missed => "events are missing",
             Self::Flood => "too many commands",
         }
     }
@@ -113,7 +118,7 @@ impl Disconnect {
     #[must_use]
     pub fn reconnect(self) -> Reconnect {
         match self {
-            Self::InternalError | Self::Slow | Self::PingTimeout => Reconnect::Soon,
+            Self::InternalError | Self::Slow | Self::PingTimeout | Self::Missed => Reconnect::Soon,
             Self::Restart | Self::Overloaded => Reconnect::Later,
             Self::Unauthorized | Self::TokenExpired => Reconnect::WithNewToken,
             Self::Normal

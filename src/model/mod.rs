@@ -17,7 +17,7 @@ mod room;
 mod token;
 
 pub use batch::{Batch, Retained};
-pub use command::{Command, CommandError, CommandId, Request, Since, SubscribeTo};
+pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::{Cursor, CursorError};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};

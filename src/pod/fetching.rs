@@ -13,7 +13,7 @@ use http_body_util::Full;
 use super::upgrade::{Refused, authorize, come_back, refused};
 use crate::{
     auth::Grant,
-    hub::{Carrier, Drive, Mailbox, Seat, Worker},
+    hub::{Carrier, Drive, Mailbox, Newcomer, Seat, Worker},
     metrics::Upgrades,
     model::{Cursor, ErrorCode, Room, Since, SubscribeTo},
     protocol::{DialectId, Framing, WireFormat},
@@ -125,7 +125,7 @@ async fn connect<T>(
         .and_then(|asked| asked.bounded(worker.borrow().session_limits().told.max_rooms))
         .inspect_err(|_| counted.malformed.increment(1))?;
     // A connection that presents its token later is a WebSocket's matter.
-    let grant = authorize(worker, request, counted).await?.ok_or_else(|| {
+    let grant = authorize(worker, request, false, counted).await?.ok_or_else(|| {
         counted.token.increment(1);
         refused(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")
     })?;
@@ -142,9 +142,10 @@ async fn connect<T>(
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     counted.accepted.increment(1);
-    let format = WireFormat { dialect: DialectId::NATIVE, framing: way.framing() };
+    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: way.framing() };
+    let newcomer = Newcomer { format, grant: Some(grant), seat, target: request.uri().clone() };
     let carrier = Carrier::Mailbox(Box::new(way.mailbox(from)));
-    let drive = Worker::adopt(worker, carrier, format, Some(grant), seat, &[]);
+    let drive = Worker::adopt(worker, carrier, newcomer, &[]);
     drive.enter(rooms);
     Ok(drive)
 }
@@ -169,7 +170,7 @@ impl Asked {
                     if asked.rooms.iter().any(|other| other.room == room) {
                         return Err(bad(format!("the room {room} is asked for twice")));
                     }
-                    asked.rooms.push(SubscribeTo { room, since: None });
+                    asked.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
                 }
                 "since" => {
                     let since = Since::parse(&value).map_err(|error| bad(error.to_string()))?;
@@ -215,7 +216,7 @@ impl Asked {
     fn rooms_of(mut self, grant: &Grant) -> Result<Vec<SubscribeTo>, Refused> {
         let own = grant.claims().and_then(|claims| claims.personal_room.clone());
         if let Some(room) = own.filter(|own| self.rooms.iter().all(|asked| asked.room != *own)) {
-            self.rooms.push(SubscribeTo { room, since: None });
+            self.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
         }
         if self.rooms.is_empty() {
             return Err(bad("no room is asked for: ?room=trip:123".to_owned()));

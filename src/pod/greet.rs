@@ -65,12 +65,12 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
             let rest = received.split_off(head.len);
             let request = head.into_request();
             match upgrade(&worker, &request).await {
-                Ok(Admission { answer, format, grant, seat }) => {
+                Ok(Admission { answer, newcomer }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
                     if write(&worker, &mut socket, &bytes).await.is_ok() && socket.settle().is_ok() {
-                        let carrier = Carrier::websocket(socket, format.framing);
-                        let drive = Worker::adopt(&worker, carrier, format, grant, seat, &rest);
+                        let carrier = Carrier::websocket(socket, newcomer.format.framing);
+                        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
                         tokio::task::spawn_local(drive);
                     }
                 }

@@ -12,9 +12,7 @@ use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
-    auth::Grant,
-    hub::{Carrier, Seat, Worker},
-    protocol::WireFormat,
+    hub::{Carrier, Newcomer, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
@@ -65,8 +63,8 @@ async fn answer(
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
-            Ok(Admission { answer, format, grant, seat }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, format, grant, seat));
+            Ok(Admission { answer, newcomer }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
                 answer.map(|()| Either::Left(Full::default()))
             }
             Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
@@ -104,19 +102,13 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-async fn take_back(
-    worker: Rc<RefCell<Worker>>,
-    on_upgrade: OnUpgrade,
-    format: WireFormat,
-    grant: Option<Grant>,
-    seat: Seat,
-) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, newcomer: Newcomer) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
     let (mut socket, ahead) = parts.io.into_parts();
     if socket.settle().is_ok() {
         let rest = [&parts.read_buf[..], &ahead].concat();
-        let carrier = Carrier::websocket(socket, format.framing);
-        let drive = Worker::adopt(&worker, carrier, format, grant, seat, &rest);
+        let carrier = Carrier::websocket(socket, newcomer.format.framing);
+        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
         drive.await;
     }
 }

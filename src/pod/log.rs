@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use super::StartError;
 use crate::{
     broker::{
-        Broker, Condition, Control, Presence, memory,
+        Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
         redis::{Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
@@ -27,11 +27,13 @@ pub(super) enum Log {
 }
 
 impl Log {
+    /// `internal`: the port of the internal listener, if there is one.
     pub(super) fn start(
         config: &Config,
         policies: Arc<ArcSwap<Policies>>,
         links: Arc<Links>,
         exposition: &Exposition,
+        internal: Option<u16>,
     ) -> Result<Self, StartError> {
         let Some(redis) = &config.redis else {
             let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
@@ -39,7 +41,13 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis = Redis::start(settings(config, redis)?, policies, Arc::clone(&links) as _, subscriptions, commands)?;
+        let redis = Redis::start(
+            settings(config, redis, internal)?,
+            policies,
+            Arc::clone(&links) as _,
+            subscriptions,
+            commands,
+        )?;
         redis.obeyed_by(links);
         Ok(Self::Redis(Arc::new(redis)))
     }
@@ -65,6 +73,20 @@ impl Log {
         }
     }
 
+    pub(super) fn values(&self) -> Arc<dyn KeyValue> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => Some(Arc::clone(redis) as _),
+        }
+    }
+
     pub(super) fn condition(&self) -> Condition {
         match self {
             Self::Memory(_) => Condition::Well,
@@ -80,7 +102,7 @@ impl Log {
     }
 }
 
-fn settings(config: &Config, redis: &config::Redis) -> Result<Settings, StartError> {
+fn settings(config: &Config, redis: &config::Redis, internal: Option<u16>) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
     let kind = match &redis.kind {
@@ -105,6 +127,7 @@ fn settings(config: &Config, redis: &config::Redis) -> Result<Settings, StartErr
         lease: redis.lease,
         room_ttl: redis.room_ttl,
         idempotency_age: redis.idempotency_age,
+        advertise: config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port)),
         legacy: config.legacy.as_slice().into(),
         ..Settings::new(endpoints)
     })

@@ -156,7 +156,8 @@ impl Pod {
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
-        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition)?;
+        let port = addresses.internal.first().map(SocketAddr::port);
+        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
@@ -165,6 +166,8 @@ impl Pod {
             broker: log.broker(),
             presence: log.presence(),
             control: log.control(),
+            values: log.values(),
+            look_up: log.look_up(),
             condition: Box::new(move || condition.condition()),
             links,
             recoveries: Recoveries::default(),

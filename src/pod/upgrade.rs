@@ -9,7 +9,7 @@ use ::http::{Request, Response, StatusCode, header};
 
 use crate::{
     auth::{Grant, presented},
-    hub::{Seat, Worker},
+    hub::{Newcomer, Seat, Worker},
     metrics::Upgrades,
     protocol::{DialectId, Framing, WireFormat},
     transport::websocket,
@@ -22,12 +22,8 @@ const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Admission {
     /// The answer to send.
     pub answer: Response<()>,
-    /// What the connection will speak.
-    pub format: WireFormat,
-    /// What it may do; `None`: it must present a token first.
-    pub grant: Option<Grant>,
-    /// Its place among the pod's connections.
-    pub seat: Seat,
+    /// What the connection will be.
+    pub newcomer: Newcomer,
 }
 
 /// The HTTP answer that refuses an upgrade.
@@ -41,13 +37,15 @@ pub async fn upgrade<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>) -> R
     let services = Arc::clone(&worker.borrow().services);
     let upgrades = &services.metrics.handshakes.upgrades;
     let (answer, format) = agree(worker, request, upgrades)?;
-    let grant = authorize(worker, request, upgrades).await?;
+    let takes_tokens = services.dialects.get(format.dialect).abilities().takes_tokens;
+    let grant = authorize(worker, request, takes_tokens, upgrades).await?;
     let seat = Seat::take(&services).map_err(|full| {
         upgrades.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     upgrades.accepted.increment(1);
-    Ok(Admission { answer, format, grant, seat })
+    let target = request.uri().clone();
+    Ok(Admission { answer, newcomer: Newcomer { format, grant, seat, target } })
 }
 
 /// What is decided without a token: the handshake itself, the path, the page.
@@ -62,10 +60,17 @@ fn agree<T>(
         upgrades.malformed.increment(1);
         Box::new(refusal.response())
     })?;
-    if request.uri().path() != "/ws" && accepted.protocol.is_none() {
-        upgrades.malformed.increment(1);
-        return Err(refused(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws"));
-    }
+    // Who offers `roomcast.v1` gets it on any path; who does not gets what is mounted there.
+    let path = request.uri().path();
+    let dialect = match (&accepted.protocol, this.services.dialects.at(path)) {
+        (Some(_), _) => DialectId::NATIVE,
+        (None, Some(mounted)) => mounted,
+        (None, None) if path == "/ws" => DialectId::NATIVE,
+        (None, None) => {
+            upgrades.malformed.increment(1);
+            return Err(refused(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws"));
+        }
+    };
     // A request without an origin does not come from a browser.
     let origin = request.headers().get(header::ORIGIN);
     if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
@@ -74,7 +79,7 @@ fn agree<T>(
     }
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
     let framing = Framing::WebSocket { window_bits };
-    Ok((accepted.response, WireFormat { dialect: DialectId::NATIVE, framing }))
+    Ok((accepted.response, WireFormat { dialect, spelling: 0, framing }))
 }
 
 /// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
@@ -82,6 +87,7 @@ fn agree<T>(
 pub(super) async fn authorize<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
+    takes_tokens: bool,
     upgrades: &Upgrades,
 ) -> Result<Option<Grant>, Refused> {
     let (authority, anonymous) = {
@@ -109,7 +115,7 @@ pub(super) async fn authorize<T>(
             }
         },
         Ok(None) if anonymous => Ok(Some(Grant::default())),
-        Ok(None) if authority.is_enabled() => Ok(None),
+        Ok(None) if authority.is_enabled() && takes_tokens => Ok(None),
         Ok(None) => Err(refuse(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")),
     }
 }

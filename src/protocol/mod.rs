@@ -1,14 +1,22 @@
 //! Client wire formats: bytes to commands, batches to bytes. Pure: no I/O, no clock, no rooms.
 //!
-//! A new dialect is a file here and a line in `negotiate`.
+//! A new dialect is a file here, mounted on its paths by the pod ([`Dialects::mount`]), or no code at all: a `[[dialect]]` of
+//! the configuration.
 
+mod dialects;
 mod native;
+mod opening;
 
+pub use dialects::{DialectId, Dialects, MountError};
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
+pub use opening::Opening;
 
-use std::{num::NonZeroU8, sync::Arc};
+use std::num::NonZeroU8;
 
-use crate::model::{Batch, CommandError, CommandId, Member, Reply, Request, Retained, Room};
+use crate::model::{
+    Batch, CommandError, CommandId, Disconnect, Member, Reply, Request, Retained, Room, Spelling, SubscribeTo,
+    UnixMillis,
+};
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +52,8 @@ pub struct PresenceChange {
 /// Whole messages as a dialect writes them, one after another, not yet framed for a transport.
 #[derive(Debug, Default)]
 pub struct Messages {
+    /// The time that they are written at: dialects read no clock.
+    pub now: UnixMillis,
     bytes: Vec<u8>,
     ends: Vec<(MessageKind, usize)>,
 }
@@ -55,8 +65,9 @@ impl Messages {
         self.ends.push((kind, self.bytes.len()));
     }
 
-    /// Forgets all messages, keeps the memory.
-    pub fn clear(&mut self) {
+    /// Forgets all messages, keeps the memory; what follows is written at `now`.
+    pub fn begin(&mut self, now: UnixMillis) {
+        self.now = now;
         self.bytes.clear();
         self.ends.clear();
     }
@@ -84,70 +95,47 @@ impl Messages {
     }
 }
 
+/// What a dialect leaves out, which the hub must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Whether it has words for a gap. Where it has none, nothing is ever left out: who falls behind catches up or is closed.
+    pub tells_gaps: bool,
+    /// Whether a token can come in a message. Where it cannot, a request that needs one and has none is refused.
+    pub takes_tokens: bool,
+}
+
+impl Default for Abilities {
+    fn default() -> Self {
+        Self { tells_gaps: true, takes_tokens: true }
+    }
+}
+
 /// One client wire format. What it writes for a batch, a presence change or retained values contains nothing of the
-/// receiver: that is what makes one encoding serve everybody.
+/// receiver: that is what makes one encoding serve everybody. (How its command spelt the room's name is not the receiver's
+/// own: all that spell alike share the bytes.)
 pub trait Dialect: Send + Sync {
+    /// Begins a connection: writes what it is told first, and says which rooms it enters unasked, under the rules of their
+    /// policies. Each room is answered like one that was asked for.
+    ///
+    /// # Errors
+    /// It is closed with that, once what was written is sent.
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect>;
     /// A client's message as a command.
     ///
     /// # Errors
     /// [`CommandError`] is what the client is told.
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError>;
-    /// A reply to one connection; `id` is that of the command it answers.
+    /// A reply to one connection; `id` is that of the command it answers. A dialect without words for it writes nothing.
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages);
-    /// A batch for everybody in the room.
-    fn batch(&self, batch: &Batch, out: &mut Messages);
+    /// A batch for everybody in the room who spelt its name alike.
+    fn batch(&self, batch: &Batch, spelling: Spelling, out: &mut Messages);
     /// Retained values for new subscribers.
-    fn retained(&self, retained: &Retained, out: &mut Messages);
+    fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages);
     /// Who came and went.
     fn presence(&self, change: &PresenceChange, out: &mut Messages);
-}
-
-/// Which dialect a connection speaks: an index into [`Dialects`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DialectId(u8);
-
-impl DialectId {
-    /// `roomcast.v1`.
-    pub const NATIVE: Self = Self(0);
-
-    /// Its place among the pod's dialects.
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-/// The dialects of a pod with their names, made once at start.
-pub struct Dialects(Vec<(Arc<str>, Box<dyn Dialect>)>);
-
-impl Default for Dialects {
-    fn default() -> Self {
-        Self(vec![("native".into(), Box::new(Native))])
-    }
-}
-
-impl Dialects {
-    /// Dialects of one's own; the first is what connections speak that ask for nothing else.
-    #[must_use]
-    pub fn new(dialects: Vec<(Arc<str>, Box<dyn Dialect>)>) -> Self {
-        Self(dialects)
-    }
-
-    /// The dialect behind an id.
-    #[must_use]
-    pub fn get(&self, id: DialectId) -> &dyn Dialect {
-        &*self.0[id.index()].1
-    }
-
-    /// Its name, for metrics and the API.
-    #[must_use]
-    pub fn name(&self, id: DialectId) -> &Arc<str> {
-        &self.0[id.index()].0
-    }
-
-    /// All ids.
-    pub fn ids(&self) -> impl Iterator<Item = DialectId> {
-        (0..=u8::MAX).take(self.0.len()).map(DialectId)
+    /// What it leaves out.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
     }
 }
 
@@ -182,6 +170,8 @@ impl Framing {
 pub struct WireFormat {
     /// The dialect.
     pub dialect: DialectId,
+    /// How its commands spelt the room's name.
+    pub spelling: Spelling,
     /// What surrounds its messages.
     pub framing: Framing,
 }

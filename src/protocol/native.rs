@@ -7,8 +7,8 @@
 mod decode;
 mod encode;
 
-use super::{Dialect, Message, Messages, PresenceChange};
-use crate::model::{Batch, CommandError, CommandId, Reply, Request, Retained};
+use super::{Dialect, Message, Messages, Opening, PresenceChange};
+use crate::model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo};
 
 pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
 
@@ -20,6 +20,11 @@ pub const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Native;
 
 impl Dialect for Native {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+        encode::reply(&opening.welcome(), None, out);
+        Ok(Vec::new())
+    }
+
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
         decode::request(message)
     }
@@ -28,11 +33,11 @@ impl Dialect for Native {
         encode::reply(reply, id, out);
     }
 
-    fn batch(&self, batch: &Batch, out: &mut Messages) {
+    fn batch(&self, batch: &Batch, _: Spelling, out: &mut Messages) {
         encode::batch(batch, out);
     }
 
-    fn retained(&self, retained: &Retained, out: &mut Messages) {
+    fn retained(&self, retained: &Retained, _: Spelling, out: &mut Messages) {
         encode::retained(retained, out);
     }
 

@@ -106,16 +106,6 @@ impl Session {
         Self { id, grant: grant.unwrap_or_default(), awaits_token, publishes: None, commands, control_frames }
     }
 
-    /// The first message.
-    #[must_use]
-    pub fn welcome(&self, limits: &SessionLimits) -> Reply {
-        Reply::Welcome {
-            connection: self.id.to_string().into(),
-            ping_interval_ms: limits.ping_interval_ms,
-            limits: limits.told,
-        }
-    }
-
     /// How this connection appears in presence lists.
     #[must_use]
     pub fn member(&self) -> Member {

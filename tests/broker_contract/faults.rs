@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use roomcast::{
-    broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, Presence},
+    broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
     model::{Policy, Position, Publication, Retained, Room},
 };
 
 use crate::{
     harness::{Store, bounded},
-    history, idempotency,
+    history, idempotency, key_value,
     memory::MemoryStore,
     order, subscription,
 };
@@ -25,6 +26,8 @@ const KEEPS_DELIVERING: u8 = 3;
 const FORGETS_KEYS: u8 = 4;
 const CALLS_A_PART_THE_WHOLE: u8 = 5;
 const LATE_START: u8 = 6;
+const TAKES_NOTHING_AWAY: u8 = 7;
+const LETS_EVERYBODY_CLAIM: u8 = 8;
 
 /// The memory broker with one fault.
 struct Faulty<const FAULT: u8> {
@@ -72,6 +75,10 @@ impl<const FAULT: u8> Store for Faulty<FAULT> {
         self.inner.presence()
     }
 
+    fn values(&self) -> &dyn KeyValue {
+        self
+    }
+
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
         self.inner.pass(time)
     }
@@ -112,6 +119,27 @@ impl<const FAULT: u8> Broker for Faulty<FAULT> {
     }
 }
 
+impl<const FAULT: u8> KeyValue for Faulty<FAULT> {
+    fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
+        self.inner.values().set(name, value, ttl)
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        self.inner.values().get(name)
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        if FAULT == TAKES_NOTHING_AWAY { self.get(name) } else { self.inner.values().take(name) }
+    }
+
+    fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>> {
+        if FAULT != LETS_EVERYBODY_CLAIM {
+            return self.inner.values().claim(name, value, ttl);
+        }
+        Box::pin(async move { self.set(name, value, ttl).await.map(|()| None) })
+    }
+}
+
 /// Runs a test of the suite that must fail.
 async fn fails<F: Future<Output = ()> + Send + 'static>(test: F) {
     let outcome = tokio::spawn(bounded(test)).await;
@@ -135,5 +163,8 @@ noticed! {
     a_wrong_start_is_noticed: LATE_START in subscription::the_first_delivery_says_where_the_room_stands;
     a_delivery_after_the_end_is_noticed: KEEPS_DELIVERING in subscription::nothing_is_delivered_after_unsubscribing;
     a_forgotten_key_is_noticed: FORGETS_KEYS in idempotency::publishes_repeated_at_once_are_one_event;
+    a_value_left_behind_is_noticed: TAKES_NOTHING_AWAY in key_value::a_value_is_taken_once;
+    a_lease_of_everybody_is_noticed:
+        LETS_EVERYBODY_CLAIM in key_value::of_many_who_claim_or_take_at_once_one_succeeds;
     a_part_taken_for_the_whole_is_noticed: CALLS_A_PART_THE_WHOLE in history::what_was_trimmed_is_not_complete;
 }

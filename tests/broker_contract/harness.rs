@@ -8,7 +8,7 @@ use std::{
 };
 
 use roomcast::{
-    broker::{Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, Presence},
+    broker::{Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
 };
 use serde_json::value::RawValue;
@@ -25,6 +25,8 @@ pub trait Store: Send + Sync + 'static {
     fn broker(&self) -> &dyn Broker;
     /// The same broker's presence.
     fn presence(&self) -> &dyn Presence;
+    /// The same broker's values.
+    fn values(&self) -> &dyn KeyValue;
     /// Lets time pass for the broker: by its own clock, or by waiting.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
     /// Has the store lose a room that nobody is subscribed to.

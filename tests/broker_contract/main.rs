@@ -6,6 +6,7 @@ mod faults;
 mod harness;
 mod history;
 mod idempotency;
+mod key_value;
 mod memory;
 mod order;
 mod presence;
@@ -74,6 +75,13 @@ macro_rules! every_test {
                 a_repeated_publish_is_one_event,
                 keys_of_different_rooms_are_apart,
                 publishes_repeated_at_once_are_one_event,
+            }
+            key_value::{
+                a_value_is_there_until_its_time_is_up,
+                a_value_is_taken_once,
+                a_name_is_claimed_by_one_who_may_renew_it,
+                of_many_who_claim_or_take_at_once_one_succeeds,
+                a_value_is_any_bytes,
             }
             presence::{
                 a_repeated_join_is_one_member,

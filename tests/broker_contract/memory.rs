@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::{
     broker::{
-        Broker, Deliver, Presence,
+        Broker, Deliver, KeyValue, Presence,
         memory::{Limits, Memory},
     },
     config::Policies,
@@ -43,6 +43,10 @@ impl Store for MemoryStore {
     }
 
     fn presence(&self) -> &dyn Presence {
+        &self.memory
+    }
+
+    fn values(&self) -> &dyn KeyValue {
         &self.memory
     }
 

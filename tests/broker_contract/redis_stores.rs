@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::{
     broker::{
-        Broker, Condition, Deliver, Presence,
+        Broker, Condition, Deliver, KeyValue, Presence,
         redis::{Partition, Redis, Settings},
         wire::{Endpoints, Kind},
     },
@@ -98,6 +98,10 @@ impl<S: Servers> Store for Fleet<S> {
     }
 
     fn presence(&self) -> &dyn Presence {
+        &self.broker
+    }
+
+    fn values(&self) -> &dyn KeyValue {
         &self.broker
     }
 

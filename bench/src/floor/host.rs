@@ -130,8 +130,8 @@ impl Encoder {
             offset,
             events: vec![Arc::new(event)],
         };
-        self.messages.clear();
-        Native.batch(&batch, &mut self.messages);
+        self.messages.begin(0);
+        Native.batch(&batch, 0, &mut self.messages);
         let mut frame = Vec::new();
         let deflate = self.deflater.as_mut().map(|deflater| (deflater, self.compress_from));
         frame_messages(&self.messages, deflate, &mut frame);

@@ -56,6 +56,14 @@ impl Shared {
 }
 
 impl Control for Redis {
+    fn pod(&self) -> &str {
+        &self.shared.pod.name
+    }
+
+    fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
+        Box::pin(self.shared.address_of(pod))
+    }
+
     fn tell_others<'a>(&'a self, order: &'a Order) -> Answer<'a, bool> {
         Box::pin(self.shared.tell(order))
     }

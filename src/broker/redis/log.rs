@@ -12,10 +12,10 @@ use fred::types::Value;
 
 use super::{
     ATTEMPT_AGE, EVENT_COST, MAX_EVENT, Shared, entry,
+    node::Wait,
     partition::{Kind, Partition},
     reply::{Fields, Unexpected, bytes_of, text_of},
     script,
-    shards::Wait,
 };
 use crate::{
     broker::{BrokerError, History, HistoryQuery},

@@ -36,8 +36,10 @@
 mod control;
 mod crowds;
 pub mod entry;
+mod key_value;
 mod legacy;
 mod log;
+mod node;
 mod partition;
 mod positions;
 mod presence;
@@ -72,12 +74,12 @@ use crate::{
 };
 use crowds::Crowds;
 use log::millis;
+pub use node::Timeouts;
 use partition::{Kind, Names};
 pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use rooms::Rooms;
 use shards::Shards;
-pub use shards::Timeouts;
 
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
@@ -96,6 +98,8 @@ pub struct Settings {
     pub idempotency_age: Duration,
     /// How often each room is compared with its log.
     pub compare_every: Duration,
+    /// Where other pods find this one's internal listener, as `HOST:PORT`; `None`: they do not.
+    pub advertise: Option<String>,
     /// Which plain messages of other publishers are taken in.
     pub legacy: Arc<[Legacy]>,
 }
@@ -112,6 +116,7 @@ impl Settings {
             room_ttl: Duration::from_secs(7 * 86_400),
             idempotency_age: Duration::from_secs(300),
             compare_every: Duration::from_secs(30),
+            advertise: None,
             legacy: Arc::default(),
         }
     }
@@ -216,6 +221,7 @@ impl Redis {
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
                 own.release_legacy().await;
+                own.give_up_lease().await;
                 own.shards.quit().await;
             });
         })?;
@@ -226,12 +232,6 @@ impl Redis {
     #[must_use]
     pub fn condition(&self) -> Condition {
         self.shared.condition()
-    }
-
-    /// This pod's name among those that have members.
-    #[must_use]
-    pub fn pod(&self) -> &str {
-        &self.shared.pod.name
     }
 }
 

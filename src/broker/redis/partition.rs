@@ -144,6 +144,16 @@ impl Names {
         self.key(Partition::FIRST, "legacy")
     }
 
+    /// A value with an expiry.
+    pub(super) fn value(&self, name: &str) -> String {
+        self.key(Partition::of_name(name), format_args!("value:{name}"))
+    }
+
+    /// Where a pod's internal listener is.
+    pub(super) fn address(&self, pod: &str) -> String {
+        self.key(Partition::FIRST, format_args!("address:{pod}"))
+    }
+
     /// Whether a channel is this fleet's.
     pub(super) fn is_own(&self, channel: &str) -> bool {
         channel.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(':'))

@@ -12,7 +12,11 @@ use std::{
 };
 
 use fred::types::Value;
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::{
     Shared,
@@ -88,14 +92,7 @@ impl Shared {
 
     /// Renews this pod's lease, and sees whose run.
     async fn renew_lease(&self) -> Result<(), BrokerError> {
-        let args = [Value::from(self.pod.name.as_str()), super::millis(self.settings.lease)];
-        let frame = self.shards.call(Partition::FIRST, &script::LEASE, [self.names.leases()], args).await?;
-        let read = || {
-            let mut fields = Fields::of(frame)?;
-            let ran = fields.number()? == 1;
-            Ok::<_, Unexpected>((ran, fields.rest()?.into_iter().collect()))
-        };
-        let (ran, live) = read().map_err(|error| self.unexpected(&error))?;
+        let (ran, live) = self.lease(self.settings.lease).await?;
         // Before the first lease nothing was written.
         if !ran && *self.leases.held.borrow() {
             tracing::warn!("this pod's lease had run out; its members are written anew");
@@ -103,6 +100,37 @@ impl Shared {
         }
         self.leases.renewed(ran, live, self.settings.lease, Instant::now());
         Ok(())
+    }
+
+    /// Has this pod's lease run for so long from now: whether it had not run out, and the pods whose run.
+    async fn lease(&self, lasts: Duration) -> Result<(bool, HashSet<String>), BrokerError> {
+        let keys = [self.names.leases(), self.names.address(&self.pod.name)];
+        let address = self.settings.advertise.as_deref().unwrap_or_default();
+        let args = [Value::from(self.pod.name.as_str()), super::millis(lasts), Value::from(address)];
+        let frame = self.shards.call(Partition::FIRST, &script::LEASE, keys, args).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            let ran = fields.number()? == 1;
+            Ok::<_, Unexpected>((ran, fields.rest()?.into_iter().collect()))
+        };
+        read().map_err(|error| self.unexpected(&error))
+    }
+
+    /// Gives the lease up at the end: the other pods need not wait for it to run out.
+    pub(super) async fn give_up_lease(&self) {
+        if *self.leases.held.borrow() {
+            let _ = timeout(AGAIN, self.lease(Duration::ZERO)).await;
+        }
+    }
+
+    /// Where a pod is found, as long as it lives.
+    pub(super) async fn address_of(&self, pod: &str) -> Result<Option<String>, BrokerError> {
+        let frame = self.shards.call(Partition::FIRST, &script::LOOK_UP, [self.names.address(pod)], []).await?;
+        let read = || {
+            let mut fields = Fields::of(frame)?;
+            if fields.number()? == 0 { Ok(None) } else { fields.text().map(Some) }
+        };
+        read().map_err(|error: Unexpected| self.unexpected(&error))
     }
 
     /// Parts pods into those whose lease runs and those that are gone.

@@ -46,4 +46,6 @@ scripts! {
     LEASE = "lease", include_str!("lua/lease.lua");
     CONTROL = "control", include_str!("lua/control.lua");
     CLAIM = "claim", include_str!("lua/claim.lua");
+    VALUE = "value", include_str!("lua/value.lua");
+    LOOK_UP = "look_up", include_str!("lua/look_up.lua");
 }

@@ -1,36 +1,21 @@
-//! Commands to the masters: which of them owns a partition, one fred client for each, and what is done about every way in
-//! which a command can fail.
+//! Commands to the masters: which of them owns a partition, and what is done when an attempt fails.
 //!
-//! A client knows one server only. A cluster client would know them all, and keep everybody waiting while it looks for
-//! the one that died. Always holds: a command that may have been carried out is never answered with
+//! Each master has a client of its own (`node`). A cluster client would know them all, and keep everybody waiting while it
+//! looks for the one that died. Always holds: a command that may have been carried out is never answered with
 //! [`BrokerError::Unavailable`].
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
-use fred::{
-    clients::Client,
-    error::ErrorKind,
-    interfaces::{ClientLike, Resp3Frame},
-    types::{
-        ClusterHash, CustomCommand, RespVersion, Value,
-        config::{
-            Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, TlsConfig,
-            TlsConnector, TlsHostMapping, UnresponsiveConfig,
-        },
-    },
-};
-use tokio::{
-    runtime::Handle,
-    sync::Notify,
-    time::{sleep, timeout_at},
-};
+use fred::{interfaces::Resp3Frame, types::Value};
+use tokio::{runtime::Handle, sync::Notify, time::sleep};
 
 use super::{
+    node::{Dial, Failed, Node, Timeouts, Wait},
     partition::{PARTITIONS, Partition},
     script::Script,
 };
@@ -42,109 +27,35 @@ use crate::{
     metrics::{CommandResult, RedisCommands},
 };
 
-/// How long a command may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For a connection, TLS included.
-    pub connect: Duration,
-    /// For one attempt; the next one tells whether the first was carried out.
-    pub attempt: Duration,
-    /// For a command with all its attempts.
-    pub command: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(1), attempt: Duration::from_secs(2), command: Duration::from_secs(5) }
-    }
-}
-
-/// A master that has been away for longer is not waited for.
-const AWAY: Duration = Duration::from_secs(1);
-
 /// Between two attempts, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
-/// What a command's answer waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// The master.
-    Master,
-    /// One of its replicas.
-    Replica,
+/// Where a script's keys are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// With a partition of ours.
+    Partition(Partition),
+    /// Wherever somebody else's key happens to be.
+    Slot(u16),
 }
 
-/// A master.
-struct Node {
-    address: Address,
-    client: Client,
-    /// For commands that wait for a replica, which holds up what comes after them; made when the first does.
-    waiting: OnceLock<Client>,
-    /// Since when it is known to be away.
-    away: Mutex<Option<Instant>>,
-}
-
-impl Node {
-    fn is_connected(&self) -> bool {
-        let connected = self.client.is_connected();
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        if connected {
-            *away = None;
-        } else {
-            away.get_or_insert_with(Instant::now);
-        }
-        connected
-    }
-
-    async fn quit(&self) {
-        for client in [Some(&self.client), self.waiting.get()].into_iter().flatten() {
-            let _ = client.quit().await;
-        }
-    }
-
-    /// Away for so long that a command need not wait.
-    fn is_gone(&self) -> bool {
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.is_some_and(|since| since.elapsed() > AWAY)
+impl From<Partition> for Place {
+    fn from(partition: Partition) -> Self {
+        Self::Partition(partition)
     }
 }
 
 /// The masters, and which partition is whose.
 pub(super) struct Shards {
-    endpoints: Endpoints,
-    timeouts: Timeouts,
-    runtime: Handle,
+    dial: Arc<Dial>,
+    /// Who owns what, as it was heard last.
+    layout: ArcSwapOption<Layout>,
     /// By partition; empty until the owner is known.
     owners: Box<[ArcSwapOption<Node>]>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     /// Told when a server says that a partition is not its own.
     pub(super) stale: Notify,
     metrics: Arc<RedisCommands>,
-}
-
-fn command(name: &'static str) -> CustomCommand {
-    CustomCommand::new_static(name, ClusterHash::Random, false)
-}
-
-/// A command that fred did not finish.
-fn lost(error: fred::error::Error) -> Failed {
-    if *error.kind() == ErrorKind::Backpressure {
-        Failed::NotNow("too many commands wait".to_owned())
-    } else {
-        Failed::Lost(error.to_string())
-    }
-}
-
-/// Why an attempt did not succeed.
-enum Failed {
-    /// Not carried out, and the next attempt may be.
-    NotNow(String),
-    /// The owner is another one; not carried out.
-    Moved(Address),
-    /// Not carried out, nor will it be.
-    Refused(String),
-    /// It may have been carried out.
-    Lost(String),
 }
 
 impl Shards {
@@ -156,9 +67,8 @@ impl Shards {
         metrics: Arc<RedisCommands>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            endpoints,
-            timeouts,
-            runtime,
+            dial: Arc::new(Dial { endpoints, timeouts, runtime }),
+            layout: ArcSwapOption::empty(),
             owners: (0..PARTITIONS).map(|_| ArcSwapOption::empty()).collect(),
             nodes: Mutex::default(),
             stale: Notify::new(),
@@ -168,6 +78,7 @@ impl Shards {
 
     /// Takes over who owns what. Clients of servers that own nothing any more are closed.
     pub(super) fn adopt(&self, layout: &Layout) {
+        self.layout.store(Some(Arc::new(layout.clone())));
         for partition in Partition::all() {
             // An owner that is not known now may be again in a moment: the old one stays.
             if let Some(address) = layout.owner(partition.slot()) {
@@ -186,18 +97,12 @@ impl Shards {
         });
         drop(nodes);
         for node in gone {
-            self.runtime.spawn(async move { node.quit().await });
+            self.dial.runtime.spawn(async move { node.quit().await });
         }
     }
 
     fn set_owner(&self, partition: Partition, address: &Address) {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = nodes.entry(address.clone()).or_insert_with(|| {
-            let client = self.client(address);
-            Arc::new(Node { address: address.clone(), client, waiting: OnceLock::new(), away: Mutex::new(None) })
-        });
-        let node = Arc::clone(node);
-        drop(nodes);
+        let node = self.node(address);
         if let Some(owner) = self.owners.get(partition.index())
             && !owner.load().as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &node))
         {
@@ -205,43 +110,9 @@ impl Shards {
         }
     }
 
-    /// A client of one server.
-    fn client(&self, address: &Address) -> Client {
-        let Endpoints { tls, user, password, .. } = &self.endpoints;
-        let config = Config {
-            server: ServerConfig::new_centralized(&*address.host, address.port),
-            fail_fast: false,
-            version: RespVersion::RESP3,
-            username: user.clone(),
-            password: password.as_ref().map(|password| password.reveal().to_owned()),
-            tls: tls.as_ref().map(|tls| TlsConfig {
-                connector: TlsConnector::Rustls(Arc::clone(tls).into()),
-                hostnames: TlsHostMapping::None,
-            }),
-            ..Config::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: self.timeouts.connect,
-            internal_command_timeout: self.timeouts.connect + Duration::from_millis(500),
-            max_command_attempts: 1,
-            max_redirections: 1,
-            // Full: an error, and the command was not sent.
-            max_command_buffer_len: 100_000,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(self.timeouts.attempt + Duration::from_secs(1)),
-                interval: Duration::from_millis(500),
-            },
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-            ..ConnectionConfig::default()
-        };
-        let performance =
-            PerformanceConfig { default_command_timeout: self.timeouts.attempt, ..PerformanceConfig::default() };
-        let policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
-        let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-        let _entered = self.runtime.enter();
-        // Its task ends with the client.
-        drop(client.connect());
-        client
+    fn node(&self, address: &Address) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(nodes.entry(address.clone()).or_insert_with(|| Arc::new(Node::new(address, &self.dial))))
     }
 
     /// Whether there is a connection to any master, and to the owner of every partition.
@@ -258,26 +129,29 @@ impl Shards {
 
     /// Where a partition lives now, if that is known.
     pub(super) fn address(&self, partition: Partition) -> Option<Address> {
-        Some(self.owner(partition)?.address.clone())
+        Some(self.owner(partition.into())?.address.clone())
     }
 
-    fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
-        self.owners.get(partition.index())?.load_full()
+    fn owner(&self, place: Place) -> Option<Arc<Node>> {
+        match place {
+            Place::Partition(partition) => self.owners.get(partition.index())?.load_full(),
+            Place::Slot(slot) => self.layout.load().as_ref()?.owner(slot).map(|address| self.node(address)),
+        }
     }
 
-    /// Runs a script where a partition lives, until it answers or the time is up. The script must be one that may be run
+    /// Runs a script where its keys are, until it answers or the time is up. The script must be one that may be run
     /// twice.
     ///
     /// # Errors
     /// [`BrokerError::Unknown`]: it may have been carried out. [`BrokerError::Unavailable`]: it was not.
     pub(super) async fn call(
         &self,
-        partition: Partition,
+        place: impl Into<Place>,
         script: &Script,
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
-        self.call_and_wait(partition, script, keys, args, Wait::Master).await
+        self.call_and_wait(place, script, keys, args, Wait::Master).await
     }
 
     /// The same, answered only when it is where `wait` says. Of a replica that does not confirm in time nothing is known.
@@ -286,7 +160,7 @@ impl Shards {
     /// Those of [`call`](Self::call).
     pub(super) async fn call_and_wait(
         &self,
-        partition: Partition,
+        place: impl Into<Place>,
         script: &Script,
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
@@ -297,7 +171,7 @@ impl Shards {
         let mut command = vec![Value::from(script.sha.as_str()), Value::from(keys.len() as i64)];
         command.extend(keys);
         command.extend(args);
-        let result = self.insist(partition, script, command, wait, began + self.timeouts.command).await;
+        let result = self.insist(place.into(), script, command, wait, began + self.dial.timeouts.command).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
@@ -309,22 +183,26 @@ impl Shards {
 
     async fn insist(
         &self,
-        partition: Partition,
+        place: Place,
         script: &Script,
         command: Vec<Value>,
         wait: Wait,
         deadline: Instant,
     ) -> Result<Resp3Frame, BrokerError> {
         let (mut pause, mut lost, mut moved) = (PAUSE.0, false, 0);
+        let mut told = None;
         loop {
-            let Some(node) = self.owner(partition) else {
+            let Some(node) = told.take().or_else(|| self.owner(place)) else {
                 let why = "which server has this room is not known yet".to_owned();
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
-            let why = match self.attempt(&node, script, &command, wait, deadline).await {
+            let why = match node.attempt(script, &command, wait, deadline).await {
                 Ok(frame) => return Ok(frame),
                 Err(Failed::Moved(address)) => {
-                    self.set_owner(partition, &address);
+                    match place {
+                        Place::Partition(partition) => self.set_owner(partition, &address),
+                        Place::Slot(_) => told = Some(self.node(&address)),
+                    }
                     self.stale.notify_one();
                     moved += 1;
                     if moved < 4 && Instant::now() < deadline {
@@ -334,6 +212,10 @@ impl Shards {
                 }
                 Err(Failed::Refused(why)) => {
                     return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
+                }
+                Err(Failed::Stale(why)) => {
+                    self.stale.notify_one();
+                    why
                 }
                 Err(Failed::NotNow(why)) => why,
                 Err(Failed::Lost(why)) => {
@@ -347,126 +229,6 @@ impl Shards {
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
-    async fn attempt(
-        &self,
-        node: &Node,
-        script: &Script,
-        command: &[Value],
-        wait: Wait,
-        deadline: Instant,
-    ) -> Result<Resp3Frame, Failed> {
-        if !node.is_connected() {
-            self.stale.notify_one();
-            return Err(Failed::NotNow("the server cannot be reached".to_owned()));
-        }
-        match self.send(node, "EVALSHA", command.to_vec(), wait, deadline).await {
-            Err(Failed::Refused(why)) if why.starts_with("NOSCRIPT") => {
-                let mut command = command.to_vec();
-                if let Some(first) = command.first_mut() {
-                    *first = Value::from(script.text.as_str());
-                }
-                self.send(node, "EVAL", command, wait, deadline).await
-            }
-            other => other,
-        }
-    }
-
-    async fn send(
-        &self,
-        node: &Node,
-        name: &'static str,
-        args: Vec<Value>,
-        wait: Wait,
-        deadline: Instant,
-    ) -> Result<Resp3Frame, Failed> {
-        let until = deadline.min(Instant::now() + self.timeouts.attempt);
-        let left = until.saturating_duration_since(Instant::now());
-        let options = Options { max_attempts: Some(1), fail_fast: true, timeout: Some(left), ..Options::default() };
-        let answer = async {
-            match wait {
-                Wait::Master => {
-                    let client = node.client.with_options(&options);
-                    client.custom_raw(command(name), args).await.map_err(lost)
-                }
-                Wait::Replica => self.send_and_wait(node, name, args, &options, left).await,
-            }
-        };
-        // fred's own time limit ends with the answer; ours also covers its queue.
-        let frame = match timeout_at((until + Duration::from_millis(100)).into(), answer).await {
-            Err(_) => return Err(Failed::Lost("no answer in time".to_owned())),
-            Ok(answer) => answer?,
-        };
-        let error = match &frame {
-            Resp3Frame::SimpleError { data, .. } => String::from(&**data),
-            Resp3Frame::BlobError { data, .. } => String::from_utf8_lossy(data).into_owned(),
-            _ => return Ok(frame),
-        };
-        Err(self.judge(error))
-    }
-
-    /// Runs a script and waits for a replica on one connection, which is asked for its number before and after: WAIT on
-    /// another one would not know of the script's writes, and say yes.
-    async fn send_and_wait(
-        &self,
-        node: &Node,
-        name: &'static str,
-        args: Vec<Value>,
-        options: &Options,
-        left: Duration,
-    ) -> Result<Resp3Frame, Failed> {
-        let client = node.waiting.get_or_init(|| self.client(&node.address));
-        if !client.is_connected() {
-            return Err(Failed::NotNow("the connection for durable publishes is being made".to_owned()));
-        }
-        let patience = i64::try_from((left * 4 / 5).as_millis()).unwrap_or(i64::MAX).max(1);
-        let pipeline = client.with_options(options).pipeline();
-        let number = || pipeline.custom::<(), _>(command("CLIENT"), vec![Value::from("ID")]);
-        number().await.map_err(lost)?;
-        let () = pipeline.custom(command(name), args).await.map_err(lost)?;
-        let () = pipeline.custom(command("WAIT"), vec![Value::from(1), Value::from(patience)]).await.map_err(lost)?;
-        number().await.map_err(lost)?;
-        let mut answers = pipeline.try_all::<Value>().await.into_iter();
-        let mut next =
-            || answers.next().unwrap_or_else(|| Err(fred::error::Error::new(ErrorKind::Protocol, "no answer")));
-        let (before, done, replicas, after) = (next(), next(), next(), next());
-        let done = match done {
-            Ok(done) => done,
-            // What Redis itself says is its own judgement; everything else leaves it open whether anything was done.
-            Err(error) if before.is_ok() && replicas.is_ok() => {
-                return Ok(Resp3Frame::SimpleError { data: error.details().into(), attributes: None });
-            }
-            Err(error) => return Err(lost(error)),
-        };
-        match (before, replicas, after) {
-            (Ok(before), Ok(Value::Integer(replicas)), Ok(after)) if before == after && replicas >= 1 => {
-                let data = done.into_bytes().ok_or_else(|| Failed::Lost("not a position".to_owned()))?;
-                Ok(Resp3Frame::BlobString { data, attributes: None })
-            }
-            (Ok(before), Ok(_), Ok(after)) if before == after => {
-                Err(Failed::Lost("no replica confirmed in time".to_owned()))
-            }
-            _ => Err(Failed::Lost("the connection changed before a replica confirmed".to_owned())),
-        }
-    }
-
-    /// What an error of Redis means. Each of those that are tried again is given before anything is carried out.
-    fn judge(&self, error: String) -> Failed {
-        let mut words = error.split(' ');
-        match words.next().unwrap_or_default() {
-            "MOVED" => match words.nth(1).and_then(|address| Address::parse(address, "")) {
-                Some(address) if !address.host.is_empty() => Failed::Moved(address),
-                _ => Failed::NotNow(error),
-            },
-            "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => {
-                self.stale.notify_one();
-                Failed::NotNow(error)
-            }
-            // A slot on its way to another server; ASK leads nowhere, because half of a script's keys never exist.
-            "ASK" | "TRYAGAIN" | "LOADING" | "BUSY" | "NOREPLICAS" => Failed::NotNow(error),
-            _ => Failed::Refused(error),
         }
     }
 

@@ -31,6 +31,7 @@ const WORDS = {
   4003: 'disconnected by the backend',
   4008: 'reading too slowly',
   4009: 'no answer to a ping',
+  4010: 'events are missing',
   4029: 'too many commands',
 };
 

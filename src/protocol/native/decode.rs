@@ -118,7 +118,9 @@ impl Fields<'_> {
 
     fn subscribe(&self) -> Result<Vec<SubscribeTo>, Fault> {
         match (self.room.given(), self.rooms.given()) {
-            (Some(_), None) => Ok(vec![SubscribeTo { room: self.room.room()?, since: self.since.since()? }]),
+            (Some(_), None) => {
+                Ok(vec![SubscribeTo { room: self.room.room()?, since: self.since.since()?, spelling: 0 }])
+            }
             (None, Some(rooms)) => {
                 let Ok(Entries(entries)) = serde_json::from_str(rooms.get()) else {
                     return Err(wrong_type("rooms", "an array of objects", rooms));
@@ -169,7 +171,8 @@ fn subscribe_to(index: usize, entry: &RawValue) -> Result<SubscribeTo, Fault> {
     let place = format_args!("rooms[{index}]");
     let entry: Entry<'_> = object(entry.get(), place)?;
     let within = |fault: Fault| fault.within(place);
-    Ok(SubscribeTo { room: entry.room.room().map_err(within)?, since: entry.since.since().map_err(within)? })
+    let (room, since) = (entry.room.room().map_err(within)?, entry.since.since().map_err(within)?);
+    Ok(SubscribeTo { room, since, spelling: 0 })
 }
 
 /// A field's value as written; `None`: absent.

@@ -31,17 +31,17 @@ fn every_command_is_understood() {
     assert_eq!(command(r#"{"type":"connect","token":"abc"}"#), Command::Connect { token: Some(Token::new("abc")) });
     assert_eq!(
         command(r#"{"type":"subscribe","room":"trip:1"}"#),
-        Command::Subscribe(vec![SubscribeTo { room: room("trip:1"), since: None }])
+        Command::Subscribe(vec![SubscribeTo { room: room("trip:1"), since: None, spelling: 0 }])
     );
     assert_eq!(
         command(r#" { "since" : {"offset":7,"epoch":"e1"}, "room":"trip:1", "type":"subscribe" } "#),
-        Command::Subscribe(vec![SubscribeTo { room: room("trip:1"), since: Some(since("e1", 7)) }])
+        Command::Subscribe(vec![SubscribeTo { room: room("trip:1"), since: Some(since("e1", 7)), spelling: 0 }])
     );
     assert_eq!(
         command(r#"{"type":"subscribe","rooms":[{"room":"a"},{"room":"b","since":{"epoch":"e","offset":0}}]}"#),
         Command::Subscribe(vec![
-            SubscribeTo { room: room("a"), since: None },
-            SubscribeTo { room: room("b"), since: Some(since("e", 0)) },
+            SubscribeTo { room: room("a"), since: None, spelling: 0 },
+            SubscribeTo { room: room("b"), since: Some(since("e", 0)), spelling: 0 },
         ])
     );
     assert_eq!(command(r#"{"type":"unsubscribe","room":"a"}"#), Command::Unsubscribe { room: room("a") });

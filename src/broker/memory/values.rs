@@ -1,0 +1,152 @@
+//! Values with an expiry in this process.
+//!
+//! Never holds more than a share of the broker's bytes: a value beyond it is refused, and nothing that was kept is given up
+//! for it. Always holds: a value whose time is up is not there, swept away or not.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{broker::BrokerError, model::UnixMillis};
+
+/// What a value costs beside its bytes and its name: its place in the map.
+const VALUE: usize = 128;
+
+#[derive(Debug)]
+struct Kept {
+    value: Bytes,
+    until: UnixMillis,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    kept: HashMap<Box<str>, Kept>,
+    bytes: usize,
+}
+
+/// The values of a pod that is alone.
+#[derive(Debug)]
+pub(super) struct Values {
+    inner: Mutex<Inner>,
+    limit: usize,
+}
+
+fn cost(name: &str, value: &Bytes) -> usize {
+    VALUE + name.len() + value.len()
+}
+
+impl Inner {
+    fn get(&self, name: &str, now: UnixMillis) -> Option<&Bytes> {
+        self.kept.get(name).filter(|kept| now < kept.until).map(|kept| &kept.value)
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Kept> {
+        let kept = self.kept.remove(name)?;
+        self.bytes -= cost(name, &kept.value);
+        Some(kept)
+    }
+
+    fn expire(&mut self, now: UnixMillis) {
+        let bytes = &mut self.bytes;
+        self.kept.retain(|name, kept| {
+            let stays = now < kept.until;
+            if !stays {
+                *bytes -= cost(name, &kept.value);
+            }
+            stays
+        });
+    }
+
+    fn set(&mut self, name: &str, value: Bytes, until: UnixMillis, now: UnixMillis, limit: usize) -> bool {
+        self.remove(name);
+        let cost = cost(name, &value);
+        if self.bytes + cost > limit {
+            self.expire(now);
+        }
+        let fits = self.bytes + cost <= limit;
+        if fits {
+            self.bytes += cost;
+            self.kept.insert(name.into(), Kept { value, until });
+        }
+        fits
+    }
+}
+
+impl Values {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { inner: Mutex::default(), limit }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(
+        &self,
+        inner: &mut Inner,
+        name: &str,
+        value: Bytes,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<(), BrokerError> {
+        let until = now.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
+        if inner.set(name, value, until, now, self.limit) {
+            return Ok(());
+        }
+        Err(BrokerError::Unavailable(format!("its memory of {} bytes for values is full", self.limit)))
+    }
+
+    pub(super) fn set(&self, name: &str, value: Bytes, ttl: Duration, now: UnixMillis) -> Result<(), BrokerError> {
+        self.keep(&mut self.lock(), name, value, ttl, now)
+    }
+
+    pub(super) fn get(&self, name: &str, now: UnixMillis) -> Option<Bytes> {
+        self.lock().get(name, now).cloned()
+    }
+
+    pub(super) fn take(&self, name: &str, now: UnixMillis) -> Option<Bytes> {
+        self.lock().remove(name).filter(|kept| now < kept.until).map(|kept| kept.value)
+    }
+
+    pub(super) fn claim(
+        &self,
+        name: &str,
+        value: Bytes,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<Option<Bytes>, BrokerError> {
+        let mut inner = self.lock();
+        if let Some(held) = inner.get(name, now).filter(|held| **held != value) {
+            return Ok(Some(held.clone()));
+        }
+        self.keep(&mut inner, name, value, ttl, now)?;
+        Ok(None)
+    }
+
+    /// Lets go of what is over.
+    pub(super) fn sweep(&self, now: UnixMillis) {
+        self.lock().expire(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_is_over_makes_place() {
+        let values = Values::new(2 * cost("a", &Bytes::from_static(b"12345678")));
+        let set = |name: &str, now| values.set(name, Bytes::from_static(b"12345678"), Duration::from_millis(10), now);
+        assert_eq!((set("a", 0), set("b", 5)), (Ok(()), Ok(())));
+        assert!(matches!(set("c", 9), Err(BrokerError::Unavailable(_))));
+        assert_eq!(set("b", 9), Ok(()), "a value takes its own place");
+        assert_eq!((set("c", 10), values.get("a", 10)), (Ok(()), None));
+        values.sweep(20);
+        let inner = values.lock();
+        assert!(inner.kept.is_empty() && inner.bytes == 0);
+    }
+}

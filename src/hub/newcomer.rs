@@ -1,0 +1,78 @@
+//! A connection whose handshake is over: what is decided of it, and the first things said to it.
+//!
+//! Always holds: what a dialect says first leaves first, and the rooms that a connection begins with are entered under
+//! the same rules as those that it asks for.
+
+use std::{cell::RefCell, rc::Rc};
+
+use http::Uri;
+
+use super::{Drive, Key, Seat, Worker, carrier::Carrier, connection::Connection};
+use crate::{
+    auth::Grant,
+    protocol::{Opening, WireFormat},
+    session::Session,
+};
+
+/// What is decided of a connection before it is one.
+pub struct Newcomer {
+    /// What it speaks.
+    pub format: WireFormat,
+    /// What it may do; `None`: its token is still to come.
+    pub grant: Option<Grant>,
+    /// Its place among the pod's connections.
+    pub seat: Seat,
+    /// What its request asked for.
+    pub target: Uri,
+}
+
+impl Worker {
+    /// Takes a connection in, and says what its dialect says first. `early` came behind the handshake.
+    pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
+        let mut worker = this.borrow_mut();
+        let Newcomer { format, grant, seat, target } = newcomer;
+        let now_ms = worker.now_ms();
+        let key = worker.connections.vacant_key() as Key;
+        let id = worker.names_given.next(key);
+        let session = Session::new(id, grant, &worker.limits, now_ms);
+        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let transport = connection.carrier.name();
+        worker.connections.insert(connection);
+        worker.watch_connection(key, id);
+        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
+        worker.open(key, &target);
+        if !early.is_empty() {
+            worker.buffers.plain.extend_from_slice(early);
+            worker.received(key);
+        }
+        drop(worker);
+        Drive::new(Rc::clone(this), key)
+    }
+
+    /// Begins a connection as its dialect does.
+    fn open(&mut self, key: Key, target: &Uri) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
+        let opening = Opening {
+            connection: &name,
+            target,
+            grant: &grant,
+            ping_interval_ms: self.limits.ping_interval_ms,
+            limits: self.limits.told,
+        };
+        let mut bytes = Vec::new();
+        let opened = self.encoder.open(connection.format, &opening, &mut bytes);
+        // Who comes and goes with each answer is not greeted each time.
+        if connection.carrier.attends()
+            && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
+            connection.wake();
+        }
+        match opened {
+            Ok(rooms) => {
+                self.identify(key);
+                self.subscribe(key, rooms, None);
+            }
+            Err(disconnect) => self.close_after(key, disconnect),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The dialects of a pod, and on which paths they are spoken.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Dialect, Native};
+
+/// Which dialect a connection speaks: an index into [`Dialects`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DialectId(u8);
+
+impl DialectId {
+    /// `roomcast.v1`.
+    pub const NATIVE: Self = Self(0);
+
+    /// Its place among the pod's dialects.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// The dialects of a pod with their names, made once at start.
+///
+/// Always holds: the first is what a connection speaks that asks for no other, and no path is mounted twice.
+pub struct Dialects {
+    dialects: Vec<(Arc<str>, Box<dyn Dialect>)>,
+    mounts: HashMap<Box<str>, DialectId>,
+}
+
+/// Why a dialect cannot be mounted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MountError {
+    /// There are as many as there may be.
+    #[error("a pod speaks at most 255 dialects")]
+    TooMany,
+    /// Another one is there.
+    #[error("two dialects are mounted on {0}")]
+    Taken(Box<str>),
+}
+
+impl Default for Dialects {
+    fn default() -> Self {
+        Self::new(vec![("native".into(), Box::new(Native))])
+    }
+}
+
+impl Dialects {
+    /// Dialects of one's own, on no path; the first is what connections speak that ask for nothing else. At most 255.
+    #[must_use]
+    pub fn new(mut dialects: Vec<(Arc<str>, Box<dyn Dialect>)>) -> Self {
+        dialects.truncate(usize::from(u8::MAX));
+        Self { dialects, mounts: HashMap::new() }
+    }
+
+    /// Adds a dialect that WebSockets on these paths speak unless they ask for `roomcast.v1`.
+    ///
+    /// # Errors
+    /// [`MountError`]; nothing was added then.
+    pub fn mount(
+        &mut self,
+        name: &str,
+        dialect: Box<dyn Dialect>,
+        paths: impl IntoIterator<Item = Box<str>>,
+    ) -> Result<DialectId, MountError> {
+        let paths: Vec<Box<str>> = paths.into_iter().collect();
+        if let Some(taken) = paths.iter().find(|path| self.mounts.contains_key(*path)) {
+            return Err(MountError::Taken(taken.clone()));
+        }
+        let id = u8::try_from(self.dialects.len()).ok().filter(|id| *id < u8::MAX).ok_or(MountError::TooMany)?;
+        self.dialects.push((name.into(), dialect));
+        self.mounts.extend(paths.into_iter().map(|path| (path, DialectId(id))));
+        Ok(DialectId(id))
+    }
+
+    /// The dialect that is mounted on a path.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<DialectId> {
+        self.mounts.get(path).copied()
+    }
+
+    /// The dialect behind an id.
+    #[must_use]
+    pub fn get(&self, id: DialectId) -> &dyn Dialect {
+        &*self.dialects[id.index()].1
+    }
+
+    /// Its name, for metrics and the API.
+    #[must_use]
+    pub fn name(&self, id: DialectId) -> &Arc<str> {
+        &self.dialects[id.index()].0
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> impl Iterator<Item = DialectId> {
+        (0..=u8::MAX).take(self.dialects.len()).map(DialectId)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_dialect() {
+        let mut dialects = Dialects::default();
+        let mut mount = |name, path: &str| dialects.mount(name, Box::new(Native), [path.into()]);
+        let other = mount("other", "/ws").unwrap();
+        assert_eq!(mount("third", "/ws"), Err(MountError::Taken("/ws".into())));
+        assert_eq!((dialects.at("/ws"), dialects.at("/ws/")), (Some(other), None));
+        assert_eq!((dialects.ids().count(), &**dialects.name(other)), (2, "other"));
+        for n in 2..255 {
+            dialects.mount("more", Box::new(Native), [format!("/{n}").into()]).unwrap();
+        }
+        assert_eq!(dialects.mount("more", Box::new(Native), []), Err(MountError::TooMany));
+    }
+}
