@@ -130,8 +130,13 @@ pub(super) fn disconnect(body: &[u8]) -> Result<Act, ApiError> {
         code: Option<u16>,
     }
     let Body { code } = object(body, "the body")?;
+    close(code.map(u32::from))
+}
+
+/// The close of that code; [`Disconnect::Disconnected`] if none is named.
+pub(super) fn close(code: Option<u32>) -> Result<Act, ApiError> {
     let Some(code) = code else { return Ok(Act::Disconnect(Disconnect::Disconnected)) };
-    let close = CLOSES.into_iter().find(|close| close.code() == code);
+    let close = CLOSES.into_iter().find(|close| u32::from(close.code()) == code);
     let allowed = CLOSES.map(|close| close.code().to_string()).join(", ");
     close
         .map(Act::Disconnect)
@@ -178,33 +183,33 @@ fn room(body: &[u8]) -> Result<Room, ApiError> {
 
 /// To how many connections something was done.
 #[derive(Serialize)]
-struct Affected {
+pub(super) struct Affected {
     /// Of this pod.
-    connections: usize,
+    pub(super) connections: usize,
     /// Whether the other pods of a fleet were told as well.
-    others_told: bool,
+    pub(super) others_told: bool,
 }
 
 /// Does something to one connection: here, or else wherever in the fleet it is.
-pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
+pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
     let order = Order { target: Target::Connection(id.into()), act };
     if let Some(connections) = services.links.obey(order.clone()).await? {
-        return Ok(ok(&Affected { connections, others_told: false }));
+        return Ok(Affected { connections, others_told: false });
     }
     // A name that no connection can have is nobody's elsewhere either.
     parse(id)?;
     if services.control.tell_others(&order).await? {
-        return Ok(ok(&Affected { connections: 0, others_told: true }));
+        return Ok(Affected { connections: 0, others_told: true });
     }
     Err(unknown(id))
 }
 
 /// Does something to all connections that a user has, on every pod.
-pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Answer, ApiError> {
+pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Affected, ApiError> {
     let order = Order { target: Target::User(user.into()), act };
     let connections = services.links.obey(order.clone()).await?.unwrap_or_default();
     let others_told = services.control.tell_others(&order).await?;
-    Ok(ok(&Affected { connections, others_told }))
+    Ok(Affected { connections, others_told })
 }
 
 /// A name that no connection can have is that of no connection.

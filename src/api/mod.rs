@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod connections;
 mod document;
+mod grpc;
 mod keys;
 mod ops;
 mod patience;
@@ -20,5 +21,6 @@ mod stats;
 mod target;
 
 pub use answer::{ApiCode, ApiError};
+pub use grpc::Grpc;
 pub use ops::Readiness;
 pub use server::Api;

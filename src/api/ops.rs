@@ -36,6 +36,12 @@ impl Readiness {
         }
     }
 
+    /// Whether it is 200.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+
     /// Where the pod stands now.
     #[must_use]
     pub fn of(services: &Services) -> Self {
@@ -72,10 +78,7 @@ pub fn health() -> Answer {
 /// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
-    let status = match readiness {
-        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &Status { status: readiness.as_str() })
 }
 

@@ -8,6 +8,7 @@ mod address;
 mod api_key;
 mod error;
 mod file;
+mod grpc;
 mod interpolate;
 mod layers;
 mod legacy;
@@ -24,6 +25,7 @@ mod value;
 
 pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
+pub use grpc::{Grpc, GrpcSettings};
 pub use error::{ConfigError, Place, Problem};
 pub use layers::{Flags, Merged, Variables, keys, merge};
 pub use legacy::{ChannelPattern, Encoding, Legacy, Part, Pointer, Template};

@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
+    grpc::Grpc,
     legacy::Legacy,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
@@ -45,6 +46,8 @@ pub struct Config {
     pub plain_listen: Vec<Bind>,
     /// Listeners of the API, health and metrics.
     pub internal_listen: Vec<Bind>,
+    /// The API over gRPC.
+    pub grpc: Grpc,
     /// Where other pods find the internal listener; `None`: they do not.
     pub advertise: Option<Advertise>,
     /// Where the certificate comes from; `None`: no TLS.
@@ -155,6 +158,12 @@ pub enum Missing {
          be the same in all, and `redis.cluster` must fit the scheme"
     )]
     Redis,
+    /// A certificate for gRPC without its key, or none.
+    #[error(
+        "`grpc.tls`, `grpc.cert` and `grpc.key` do not fit: for TLS set `grpc.tls = true` and either both files \
+         (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
+    )]
+    GrpcCertificate,
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -282,6 +291,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         }
     }
 
+    let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut missing, &mut warnings);
     let redis = redis::redis(&settings.redis).unwrap_or_else(|redis::Disagree| {
         missing.push(Missing::Redis);
         None
@@ -309,6 +319,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         listen,
         plain_listen,
         internal_listen,
+        grpc,
         advertise: general.advertise.clone(),
         tls,
         api_keys,

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    grpc::GrpcSettings,
     legacy::Legacy,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
@@ -288,6 +289,8 @@ pub struct Settings {
     pub socket: Socket,
     /// `[tokens]`
     pub tokens: TokenSettings,
+    /// `[grpc]`
+    pub grpc: GrpcSettings,
     /// `[compression]`
     pub compression: Compression,
     /// `[memory_broker]`
@@ -304,7 +307,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 10] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 11] {
         [
             &self.general,
             &self.limits,
@@ -312,6 +315,7 @@ impl Settings {
             &self.drain,
             &self.socket,
             &self.tokens,
+            &self.grpc,
             &self.compression,
             &self.memory_broker,
             &self.redis,
@@ -320,7 +324,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 10] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 11] {
         [
             &mut self.general,
             &mut self.limits,
@@ -328,6 +332,7 @@ impl Settings {
             &mut self.drain,
             &mut self.socket,
             &mut self.tokens,
+            &mut self.grpc,
             &mut self.compression,
             &mut self.memory_broker,
             &mut self.redis,
@@ -351,6 +356,7 @@ impl Settings {
         self.drain.settle(&running.drain, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
+        self.grpc.settle(&running.grpc, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);

@@ -103,6 +103,8 @@ pub struct WorkerTotals {
     pub rooms: usize,
     /// Users with a connection here.
     pub users: usize,
+    /// Connections with a user.
+    pub identified: usize,
 }
 
 impl Worker {
@@ -196,7 +198,7 @@ impl Worker {
     #[must_use]
     pub fn totals(&self) -> WorkerTotals {
         let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
-        WorkerTotals { connections: self.connections(), rooms, users: self.directory.users() }
+        WorkerTotals { connections: self.connections(), rooms, users: self.directory.users(), identified: self.directory.connections() }
     }
 
     /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.

@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    api::Api,
+    api::{Api, Grpc},
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{Bind, Config, Tls},
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
+    /// The contracts of gRPC cannot be read.
+    #[error("gRPC cannot be set up: {0}")]
+    Grpc(#[from] tonic_reflection::server::Error),
     /// The metrics cannot be set up.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -90,6 +93,8 @@ pub struct Addresses {
     pub plain: Vec<SocketAddr>,
     /// API, health, metrics.
     pub internal: Vec<SocketAddr>,
+    /// The API over gRPC.
+    pub grpc: Vec<SocketAddr>,
 }
 
 /// A running pod.
@@ -149,6 +154,13 @@ impl Pod {
             internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
             addresses.internal.push(address);
         }
+        let grpc_door = grpc_door(&config, certificate.as_ref())?;
+        let mut grpc_listeners = Vec::new();
+        for address in reserve_all(&config.grpc.listen)? {
+            let listener = listen(address, &SocketOptions::default());
+            grpc_listeners.push(listener.map_err(|error| StartError::Listen { address, error })?);
+            addresses.grpc.push(address);
+        }
 
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, metrics) = Exposition::new(workers, &names)?;
@@ -184,6 +196,15 @@ impl Pod {
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
+                }
+            })?);
+        }
+        if !grpc_listeners.is_empty() {
+            let grpc = Grpc::new(Arc::clone(&services), Arc::clone(&exposition))?;
+            let phase = watched.clone();
+            threads.push(std::thread::Builder::new().name("grpc".into()).spawn(move || {
+                if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_door, phase) {
+                    tracing::error!(%error, "gRPC could not start");
                 }
             })?);
         }
@@ -353,6 +374,54 @@ impl Beside {
             Ok(())
         })
     }
+}
+
+/// Serves gRPC until the pod ends.
+fn serve_grpc(
+    grpc: &Grpc,
+    listeners: Vec<TcpListener>,
+    door: Option<GrpcDoor>,
+    mut phase: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(grpc.clone().serve(listener, door.as_ref().map(|door| Arc::clone(&door.config))));
+        }
+        // A certificate of its own has its files looked at like the public one's.
+        if let Some(rotation) = door.and_then(|door| door.own) {
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(roomcast_certs::POLL_INTERVAL).await;
+                    let _ = rotation.poll(SystemTime::now());
+                }
+            });
+        }
+        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        Ok(())
+    })
+}
+
+/// How gRPC is spoken to over TLS.
+struct GrpcDoor {
+    config: Arc<rustls::ServerConfig>,
+    /// Its certificate, where it is not the public one.
+    own: Option<Arc<Rotation>>,
+}
+
+fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<GrpcDoor>, StartError> {
+    let Some(tls) = config.grpc.tls.as_ref().filter(|_| !config.grpc.listen.is_empty()) else { return Ok(None) };
+    let (rotation, own) = match public {
+        Some(public) if config.tls.as_ref() == Some(tls) => (Arc::clone(public), None),
+        _ => {
+            let own = certificate(tls)?;
+            (Arc::clone(&own), Some(own))
+        }
+    };
+    let mut config = roomcast_certs::server_config(rotation)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(GrpcDoor { config: Arc::new(config), own }))
 }
 
 fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
