@@ -7,7 +7,7 @@ _default:
 run *ARGS:
     cargo run --release -- {{ ARGS }}
 
-# Every test, or the named stages: fmt clippy cargo clients deny autobahn fuzz
+# Every test, or the named stages: fmt clippy cargo clients chart k6 deny autobahn fuzz
 test *STAGES:
     tests/run {{ STAGES }}
 
@@ -18,6 +18,14 @@ unit *FILTER:
 # Real clients against a pod: npm ws, Chromium, Python websockets, curl
 clients:
     tests/run clients
+
+# The Helm chart and the image; with KUBE_APISERVER=build in a real Kubernetes API too
+chart:
+    tests/run chart
+
+# The k6 scripts, and a rolling restart under load
+k6:
+    tests/run k6
 
 # Formatting and lints, warnings denied
 lint:

@@ -419,7 +419,16 @@ async fn rooms_are_listed_in_pages() {
         (&json!("pod"), &json!(4), &json!("ready"))
     );
     assert_eq!(stats["workers"].as_array().unwrap().len(), 2);
+    let fleet = caller.get("/api/stats?scope=fleet").await.body;
+    assert_eq!((&fleet["scope"], &fleet["connections"], &fleet["silent"]), (&json!("fleet"), &json!(4), &json!([])));
+    assert_eq!((&fleet["pods"][0]["pod"], &fleet["pods"][0]["connections"]), (&stats["pod"], &json!(4)), "{fleet}");
+    assert_eq!(caller.get("/api/stats?scope=all").await.status, 400);
     pod.stop();
+}
+
+/// What a pod alone says to an order.
+fn affected(connections: usize) -> serde_json::Value {
+    json!({"scope": "fleet", "connections": connections, "pods": 1, "silent": []})
 }
 
 #[tokio::test]
@@ -446,10 +455,10 @@ async fn connections_are_seen_moved_and_closed() {
     assert_eq!(caller.get("/api/users/ann%2Fb").await.body, json!({"connections": [], "total": 0}));
     for act in ["subscribe", "unsubscribe"] {
         let answer = caller.post(&format!("/api/users/ann/{act}"), json!({"room": "news:1"})).await;
-        assert_eq!((answer.status, answer.body), (200, json!({"connections": 0, "others_told": false})));
+        assert_eq!((answer.status, answer.body), (200, affected(0)));
     }
     let answer = caller.call("POST", "/api/users/ann/disconnect", b"").await;
-    assert_eq!((answer.status, answer.body), (200, json!({"connections": 0, "others_told": false})));
+    assert_eq!((answer.status, answer.body), (200, affected(0)));
 
     let (client, id) = &mut clients[2];
     let own = format!("/api/connections/{id}");
@@ -467,11 +476,7 @@ async fn connections_are_seen_moved_and_closed() {
         ("unsubscribe", 0, ""),
     ] {
         let answer = caller.post(&format!("{own}/{act}"), closed.clone()).await;
-        assert_eq!(
-            (answer.status, &answer.body),
-            (200, &json!({"connections": changed, "others_told": false})),
-            "{act}"
-        );
+        assert_eq!((answer.status, &answer.body), (200, &affected(changed)), "{act}");
         if told.is_empty() {
             assert!(client.is_quiet().await, "{act} again tells nothing");
         } else {
@@ -488,7 +493,7 @@ async fn connections_are_seen_moved_and_closed() {
         clients.iter_mut().zip([("", 4003), ("{}", 4003), ("{\"code\":4001}", 4001), ("{\"code\":1012}", 1012)])
     {
         let answer = caller.call("POST", &format!("/api/connections/{id}/disconnect"), body.as_bytes()).await;
-        assert_eq!((answer.status, &answer.body), (200, &json!({"connections": 1, "others_told": false})), "{body}");
+        assert_eq!((answer.status, &answer.body), (200, &affected(1)), "{body}");
         assert_eq!(client.closed().await, Some(code), "{body}");
     }
     let left = caller.get("/api/connections").await.body;
@@ -532,14 +537,14 @@ async fn all_connections_of_a_user_are_one_for_the_backend() {
     let room = json!({"room": "news:1"});
     for (act, changed) in [("subscribe", 1), ("subscribe", 0), ("unsubscribe", 2), ("unsubscribe", 0)] {
         let answer = caller.post(&format!("{ann}/{act}"), room.clone()).await;
-        assert_eq!((answer.status, answer.body), (200, json!({"connections": changed, "others_told": false})), "{act}");
+        assert_eq!((answer.status, answer.body), (200, affected(changed)), "{act}");
     }
     assert_eq!(second.0.json().await["type"], "subscribed");
     for client in [&mut first.0, &mut second.0] {
         assert_eq!(client.json().await["type"], "unsubscribed");
     }
     let answer = caller.post(&format!("{ann}/disconnect"), json!({"code": 4001})).await;
-    assert_eq!((answer.status, answer.body), (200, json!({"connections": 2, "others_told": false})));
+    assert_eq!((answer.status, answer.body), (200, affected(2)));
     for client in [&mut first.0, &mut second.0] {
         assert_eq!(client.closed().await, Some(4001));
     }

@@ -270,8 +270,7 @@ async fn an_event_stream_goes_on_where_it_was_cut() {
 
 async fn ask_connection(pod: &Pod, name: &str) -> (u16, Value) {
     let url = format!("/api/connections/{name}");
-    let response =
-        send(pod.addresses().internal[0], Method::GET, &url, &[("Authorization", "Bearer test-key")]).await;
+    let response = send(pod.addresses().internal[0], Method::GET, &url, &[("Authorization", "Bearer test-key")]).await;
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap())
 }
@@ -328,8 +327,7 @@ async fn tokens_rooms_and_the_personal_room() {
         s.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
         s.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
         s.general.anonymous = Some(false);
-        s.policies =
-            vec![rule("user:*", |p| p.join = Access::Owner), rule("chat:*", |p| p.join = Access::Claim)];
+        s.policies = vec![rule("user:*", |p| p.join = Access::Owner), rule("chat:*", |p| p.join = Access::Claim)];
     });
     let ann = token("ann", json!(["chat:1"]));
     let bearer = format!("Bearer {ann}");
@@ -380,7 +378,10 @@ async fn bad_requests_and_foreign_pages_are_refused() {
             ("?room=a&cursor=5", (400, "bad_request")),
             ("?rooms=a", (400, "bad_request")),
             (&format!("?{}", "&room=".repeat(1) + &"x".repeat(256)), (400, "bad_request")),
-            (&format!("?x=1{}", (0..40).map(|n| format!("&room={n}{}", "r".repeat(250))).collect::<String>()), (400, "bad_request")),
+            (
+                &format!("?x=1{}", (0..40).map(|n| format!("&room={n}{}", "r".repeat(250))).collect::<String>()),
+                (400, "bad_request"),
+            ),
         ] {
             let (status, answer) = ask(&pod, &format!("{path}{query}"), &[]).await;
             assert_eq!((status, answer["error"]["code"].as_str().unwrap()), expected, "{path}{query}: {answer}");
@@ -397,7 +398,10 @@ async fn bad_requests_and_foreign_pages_are_refused() {
         let wants = ("Access-Control-Request-Method", "GET");
         let preflight = send(address, Method::OPTIONS, &format!("{path}?room=a"), &[origin, wants]).await;
         let headers = preflight.headers();
-        assert_eq!((preflight.status().as_u16(), headers["access-control-allow-origin"].to_str().unwrap()), (204, origin.1));
+        assert_eq!(
+            (preflight.status().as_u16(), headers["access-control-allow-origin"].to_str().unwrap()),
+            (204, origin.1)
+        );
         assert!(headers["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
         assert!(headers["vary"].to_str().unwrap().contains("origin"));
         let refused = send(address, Method::GET, path, &[origin]).await;

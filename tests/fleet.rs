@@ -10,7 +10,11 @@ use harness::{Client, Seen, get, pod, publish};
 use redis::Standalone;
 use roomcast::{config::RedisUrl, model::PresenceMode, pod::Pod};
 use serde_json::json;
-use tokio::task::block_in_place;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::block_in_place,
+};
 
 fn member(server: &redis::Node) -> Pod {
     pod(|settings| {
@@ -142,11 +146,24 @@ async fn degraded_is_not_ready_where_the_operator_says_so() {
     pod.stop();
 }
 
+/// The API's answer to an order.
+async fn request(pod: &Pod, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(pod.addresses().internal[0]).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer test-key\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    (answer[9..12].parse().unwrap(), answer)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_backend_orders_on_one_pod_is_done_on_all() {
     use roomcast::{
         auth::SigningKey,
         config::HmacSecret,
+        hub::Ordered,
         model::{Act, Disconnect, Order, Room, Target},
     };
     let server = block_in_place(Standalone::start);
@@ -175,21 +192,45 @@ async fn what_a_backend_orders_on_one_pod_is_done_on_all() {
     let order = |target: Target, act: Act| Order { target, act };
     let user = || Target::User("ann".into());
     let tell = async |order: Order| {
-        let done = a.services().links.obey(order.clone()).await.unwrap();
-        assert!(a.services().control.tell_others(&order).await.unwrap(), "there are others");
-        done
+        let Ordered { connections, pods, silent } = a.services().order(order).await.unwrap();
+        assert!(silent.is_empty(), "{silent:?}");
+        (connections, pods)
     };
-    assert_eq!(tell(order(user(), Act::Subscribe(room.clone()))).await, Some(1));
+    assert_eq!(tell(order(user(), Act::Subscribe(room.clone()))).await, (Some(2), 2));
     for client in [&mut here, &mut there] {
         assert_eq!(client.json().await["type"], "subscribed");
     }
-    assert_eq!(tell(order(Target::Connection(name.into()), Act::Unsubscribe(room))).await, None, "not on this pod");
+    let there_alone = |act: Act| order(Target::Connection(name.clone().into()), act);
+    assert_eq!(tell(there_alone(Act::Unsubscribe(room))).await, (Some(1), 2), "by the other pod");
+    let nobody = order(Target::Connection("00000000000000ff".into()), Act::Refresh(60_000));
+    assert_eq!(tell(nobody.clone()).await, (None, 2));
     assert_eq!(there.json().await["code"], "removed");
-    tell(order(user(), Act::Refresh(60_000))).await;
+    let stats = a.services().fleet_stats().await.unwrap();
+    assert_eq!(stats.pods.iter().map(|pod| pod.connections).collect::<Vec<_>>(), [1, 1]);
+    assert!(stats.silent.is_empty() && stats.pods[0].pod == a.services().control.pod(), "{stats:?}");
+    assert_eq!(stats.pods[1].pod, b.services().control.pod());
+    assert_eq!(tell(order(user(), Act::Refresh(60_000))).await, (Some(2), 2));
+    // A pod that died a moment ago is waited for no longer than a second, and named.
+    let leases = "roomcast:{e8a}:leases";
+    block_in_place(|| server.call(&["ZADD", leases, "9999999999999", "ghost"]));
+    let began = Instant::now();
+    let stats = a.services().fleet_stats().await.unwrap();
+    assert_eq!((stats.pods.len(), stats.silent), (2, vec!["ghost".to_owned()]));
+    let took = began.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    let answer = request(&a, &format!("/api/connections/{}/disconnect", "00000000000000ff")).await;
+    assert_eq!(answer.0, 504, "{}", answer.1);
+    let began = Instant::now();
+    assert_eq!(a.services().order(there_alone(Act::Refresh(60_000))).await.unwrap().connections, Some(1));
+    assert!(began.elapsed() < Duration::from_millis(900), "who has the connection has answered");
+    block_in_place(|| server.call(&["ZREM", leases, "ghost"]));
+    let answer = request(&a, &format!("/api/connections/{}/disconnect", "00000000000000ff")).await;
+    assert_eq!(answer.0, 404, "{}", answer.1);
     for client in [&mut here, &mut there] {
         assert_eq!(client.json().await["type"], "refresh");
     }
-    tell(order(user(), Act::Disconnect(Disconnect::Disconnected))).await;
+    assert_eq!(there.json().await["type"], "refresh");
+    assert_eq!(tell(order(user(), Act::Disconnect(Disconnect::Disconnected))).await, (Some(2), 2));
     for client in [&mut here, &mut there] {
         assert_eq!(client.next().await, Seen::Close(Some(4003)));
     }

@@ -113,8 +113,10 @@ async fn the_api_over_grpc() {
     let list = api.get_presence(with_key(GetPresenceRequest { room: "r".into(), limit: None })).await.unwrap();
     let list = list.into_inner();
     assert_eq!((list.total, list.members.len()), (1, 1));
-    let stats = api.get_stats(with_key(GetStatsRequest {})).await.unwrap().into_inner();
-    assert_eq!((stats.scope.as_str(), stats.readiness.as_str(), stats.connections), ("pod", "ready", 1));
+    let stats = api.get_stats(with_key(GetStatsRequest { fleet: true })).await.unwrap().into_inner();
+    assert_eq!((stats.scope.as_str(), stats.pods[0].readiness.as_str(), stats.connections), ("fleet", "ready", 1));
+    let own = api.get_stats(with_key(GetStatsRequest { fleet: false })).await.unwrap().into_inner();
+    assert_eq!((own.scope.as_str(), own.pods.len()), ("pod", 1));
     let target = Some(Target::Connection(list.members[0].connection.clone()));
     let done = api.disconnect(with_key(DisconnectRequest { target, code: Some(1012) })).await.unwrap().into_inner();
     assert_eq!(done.connections, 1);

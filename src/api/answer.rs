@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     broker::BrokerError,
-    hub::NoAnswer,
+    hub::{NoAnswer, Unheard},
     model::{ErrorCode, FieldError, RoomNameError},
 };
 
@@ -175,6 +175,15 @@ impl From<BrokerError> for ApiError {
 impl From<NoAnswer> for ApiError {
     fn from(error: NoAnswer) -> Self {
         Self::new(ApiCode::Unavailable, error.to_string())
+    }
+}
+
+impl From<Unheard> for ApiError {
+    fn from(error: Unheard) -> Self {
+        match error {
+            Unheard::Here(error) => error.into(),
+            Unheard::There(error) => error.into(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     target::Query,
 };
 use crate::{
-    hub::{ConnectionDetail, ConnectionFilter, Services},
+    hub::{ConnectionDetail, ConnectionFilter, Ordered, Services},
     model::{Act, Disconnect, Order, Position, Room, Target},
     session::ConnectionId,
 };
@@ -184,32 +184,44 @@ fn room(body: &[u8]) -> Result<Room, ApiError> {
 /// To how many connections something was done.
 #[derive(Serialize)]
 pub(super) struct Affected {
-    /// Of this pod.
+    scope: &'static str,
+    /// Of all pods that answered.
     pub(super) connections: usize,
-    /// Whether the other pods of a fleet were told as well.
-    pub(super) others_told: bool,
+    /// How many pods answered.
+    pub(super) pods: usize,
+    /// The pods that did not answer in time: whether it was done there is not known.
+    pub(super) silent: Vec<String>,
 }
 
-/// Does something to one connection: here, or else wherever in the fleet it is.
+impl From<Ordered> for Affected {
+    fn from(ordered: Ordered) -> Self {
+        let Ordered { connections, pods, silent } = ordered;
+        Self { scope: "fleet", connections: connections.unwrap_or_default(), pods, silent }
+    }
+}
+
+/// Does something to one connection, wherever in the fleet it is.
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
-    let order = Order { target: Target::Connection(id.into()), act };
-    if let Some(connections) = services.links.obey(order.clone()).await? {
-        return Ok(Affected { connections, others_told: false });
-    }
     // A name that no connection can have is nobody's elsewhere either.
-    parse(id)?;
-    if services.control.tell_others(&order).await? {
-        return Ok(Affected { connections: 0, others_told: true });
+    let nowhere = || ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"));
+    id.parse::<ConnectionId>().map_err(|_| nowhere())?;
+    let ordered = services.order(Order { target: Target::Connection(id.into()), act }).await?;
+    match (&ordered.connections, ordered.silent.len()) {
+        (None, 0) => Err(nowhere()),
+        (None, silent) => {
+            let answered = ordered.pods;
+            let message =
+                format!("none of the {answered} pods that answered has it, and {silent} did not answer in time");
+            Err(ApiError::new(ApiCode::Unknown, message))
+        }
+        (Some(_), _) => Ok(Affected::from(ordered)),
     }
-    Err(unknown(id))
 }
 
 /// Does something to all connections that a user has, on every pod.
 pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Affected, ApiError> {
-    let order = Order { target: Target::User(user.into()), act };
-    let connections = services.links.obey(order.clone()).await?.unwrap_or_default();
-    let others_told = services.control.tell_others(&order).await?;
-    Ok(Affected { connections, others_told })
+    let ordered = services.order(Order { target: Target::User(user.into()), act }).await?;
+    Ok(Affected::from(ordered))
 }
 
 /// A name that no connection can have is that of no connection.

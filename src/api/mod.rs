@@ -20,7 +20,7 @@ mod server;
 mod stats;
 mod target;
 
+pub use crate::hub::Readiness;
 pub use answer::{ApiCode, ApiError};
 pub use grpc::Grpc;
-pub use ops::Readiness;
 pub use server::Api;

@@ -87,7 +87,7 @@ pub(super) static ROUTES: [Route; 22] = [
     get("/ready", Operation::Ready, &[], &[]),
     get("/metrics", Operation::Metrics, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
-    get("/api/stats", Operation::Stats, &[], &[Unavailable]),
+    get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
     get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit"], &[Unavailable]),
     get("/api/rooms/{room}", Operation::Room, &[], &[BadRoom, Unavailable, Unknown]),
     get(

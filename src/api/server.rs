@@ -22,14 +22,18 @@ use super::{
     connections::{self, to_connection, to_user},
     document::OPENAPI,
     keys::Keyring,
-    ops::{self, Readiness},
+    ops,
     patience::{Noting, Patience},
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
     stats,
     target::{Query, decode},
 };
-use crate::{hub::Services, metrics::Exposition, model::Room};
+use crate::{
+    hub::{Readiness, Services},
+    metrics::Exposition,
+    model::Room,
+};
 
 /// The most connections to the internal listeners together; the excess is refused.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -49,7 +53,6 @@ struct Shared {
     metrics: Arc<Exposition>,
     keyring: Keyring,
     connections: AtomicUsize,
-    began: Instant,
 }
 
 /// One connection's place among [`MAX_CONNECTIONS`].
@@ -66,7 +69,7 @@ impl Api {
     #[must_use]
     pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
         let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
-        Self(Arc::new(Shared { services, metrics, keyring, connections, began: Instant::now() }))
+        Self(Arc::new(Shared { services, metrics, keyring, connections }))
     }
 
     /// Serves one listener for ever. Needs a `LocalSet`.
@@ -172,7 +175,7 @@ impl Api {
             Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
             Operation::Rooms => rooms::list(services, &query).await,
             Operation::Room => rooms::detail(services, &Room::parse(&segment)?).await,
-            Operation::Stats => stats::stats(services, self.0.began.elapsed()).await,
+            Operation::Stats => stats::stats(services, &query).await,
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,
             Operation::Connection => connections::detail(services, &segment).await,

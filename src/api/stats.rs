@@ -1,69 +1,51 @@
-//! `GET /api/stats`: how much there is on this pod.
-
-use std::time::Duration;
+//! `GET /api/stats`: how much there is on this pod, or in the fleet.
 
 use serde::Serialize;
 
 use super::{
     answer::{Answer, ApiError, ok},
-    ops::Readiness,
+    target::Query,
 };
-use crate::hub::Services;
+use crate::{
+    hub::{FleetStats, Services},
+    model::PodStats,
+};
 
-/// How much there is on this pod.
-#[derive(Serialize)]
-pub(super) struct Stats {
-    /// A pod answers for itself.
-    pub(super) scope: &'static str,
-    pub(super) version: &'static str,
-    pub(super) uptime_ms: u64,
-    pub(super) readiness: &'static str,
-    pub(super) connections: usize,
-    pub(super) max_connections: usize,
-    pub(super) queues: Queues,
-    workers: Vec<Share>,
+/// Answers for this pod, or with `scope=fleet` for all.
+pub(super) async fn stats(services: &Services, query: &Query) -> Result<Answer, ApiError> {
+    match query.text("scope") {
+        None | Some("pod") => pod(services).await,
+        Some("fleet") => fleet(services).await,
+        Some(_) => Err(ApiError::bad_request("`scope` must be `pod` or `fleet`")),
+    }
 }
 
-#[derive(Serialize)]
-pub(super) struct Queues {
-    pub(super) held_bytes: usize,
-    pub(super) owed_bytes: usize,
-    pub(super) budget_bytes: usize,
+async fn pod(services: &Services) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body {
+        scope: &'static str,
+        #[serde(flatten)]
+        stats: PodStats,
+    }
+    Ok(ok(&Body { scope: "pod", stats: services.stats().await? }))
 }
 
-/// A room or a user with connections on several workers counts on each.
-#[derive(Serialize)]
-struct Share {
-    connections: usize,
-    rooms: usize,
-    users: usize,
-}
-
-/// Answers for a pod that runs for `uptime`.
-pub(super) async fn stats(services: &Services, uptime: Duration) -> Result<Answer, ApiError> {
-    Ok(ok(&gather(services, uptime).await?))
-}
-
-/// Asks the workers of a pod that runs for `uptime`.
-pub(super) async fn gather(services: &Services, uptime: Duration) -> Result<Stats, ApiError> {
-    let totals = services.links.ask_all(|worker| worker.totals()).await?;
-    let workers: Vec<_> = totals
-        .into_iter()
-        .map(|totals| Share { connections: totals.connections, rooms: totals.rooms, users: totals.users })
-        .collect();
-    let config = services.config.load();
-    Ok(Stats {
-        scope: "pod",
-        version: env!("CARGO_PKG_VERSION"),
-        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-        readiness: Readiness::of(services).as_str(),
-        connections: workers.iter().map(|share| share.connections).sum(),
-        max_connections: config.max_connections,
-        queues: Queues {
-            held_bytes: services.budget.held(),
-            owed_bytes: services.budget.owed(),
-            budget_bytes: config.memory_budget,
-        },
-        workers,
-    })
+async fn fleet(services: &Services) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body {
+        scope: &'static str,
+        connections: usize,
+        max_connections: usize,
+        pods: Vec<PodStats>,
+        /// The pods that are missing in all of this.
+        silent: Vec<String>,
+    }
+    let FleetStats { pods, silent } = services.fleet_stats().await?;
+    Ok(ok(&Body {
+        scope: "fleet",
+        connections: pods.iter().map(|pod| pod.connections).sum(),
+        max_connections: pods.iter().map(|pod| pod.max_connections).sum(),
+        pods,
+        silent,
+    }))
 }

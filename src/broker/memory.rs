@@ -33,10 +33,13 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use super::{Answer, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence};
+use super::{
+    Answer, Answers, Ask, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence,
+    Respond,
+};
 use crate::{
     config::Policies,
-    model::{Member, Order, Position, PresenceList, Publication, Retained, Room, UnixMillis},
+    model::{Member, Position, PresenceList, Publication, Retained, Room, UnixMillis},
 };
 use room::{Outcome, State, Step};
 use shard::{Ledger, Slot};
@@ -270,9 +273,11 @@ impl Control for Memory {
         ready(Ok(None))
     }
 
-    fn tell_others<'a>(&'a self, _: &'a Order) -> Answer<'a, bool> {
-        ready(Ok(false))
+    fn ask_others<'a>(&'a self, _: &'a Ask, _: Duration) -> Answer<'a, Answers> {
+        ready(Ok(Answers::default()))
     }
+
+    fn answer_with(&self, _: Arc<dyn Respond>) {}
 }
 
 fn ready<'a, T: Send + 'a>(result: Result<T, BrokerError>) -> Answer<'a, T> {

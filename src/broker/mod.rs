@@ -6,6 +6,7 @@
 //!
 //! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
 
+mod control;
 mod key_value;
 pub mod legacy;
 pub mod memory;
@@ -14,9 +15,10 @@ pub mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use control::{Answers, Ask, Control, Respond, Said};
 pub use key_value::{KeyValue, LookUp};
 
-use crate::model::{Epoch, Event, Member, Offset, Order, Position, PresenceList, Publication, Retained, Room, Since};
+use crate::model::{Epoch, Event, Member, Offset, Position, PresenceList, Publication, Retained, Room, Since};
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send + 'a>>;
@@ -94,23 +96,6 @@ pub enum Delivery {
 pub trait Deliver: Send + Sync {
     /// Takes the next thing that happened in `room`.
     fn deliver(&self, room: &Room, delivery: Delivery);
-}
-
-/// Who carries out what a backend orders on another pod. Never blocks.
-pub trait Obey: Send + Sync {
-    /// Carries it out.
-    fn obey(&self, order: Order);
-}
-
-/// The other pods of a fleet.
-pub trait Control: Send + Sync {
-    /// This pod's name: 16 hexadecimal digits, new at each start.
-    fn pod(&self) -> &str;
-    /// Where a pod's internal listener is, as `HOST:PORT`. `None`: there is no such pod any more, or it does not say
-    /// (`advertise`).
-    fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>>;
-    /// Has them carry out what a backend orders. Whether there can be any.
-    fn tell_others<'a>(&'a self, order: &'a Order) -> Answer<'a, bool>;
 }
 
 /// How a broker is.

@@ -12,7 +12,7 @@ use super::{
     connection::{Connection, State, Totals},
 };
 use crate::{
-    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis},
+    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis, WorkerStats},
     session::ConnectionId,
 };
 
@@ -92,19 +92,6 @@ pub struct ConnectionDetail {
     pub totals: Totals,
     /// Bytes that wait for it.
     pub owed: usize,
-}
-
-/// A worker's totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WorkerTotals {
-    /// Connections.
-    pub connections: usize,
-    /// Rooms with members here.
-    pub rooms: usize,
-    /// Users with a connection here.
-    pub users: usize,
-    /// Connections with a user.
-    pub identified: usize,
 }
 
 impl Worker {
@@ -196,9 +183,10 @@ impl Worker {
 
     /// The totals.
     #[must_use]
-    pub fn totals(&self) -> WorkerTotals {
+    pub fn totals(&self) -> WorkerStats {
         let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
-        WorkerTotals { connections: self.connections(), rooms, users: self.directory.users(), identified: self.directory.connections() }
+        let (users, identified) = (self.directory.users(), self.directory.connections());
+        WorkerStats { connections: self.connections(), rooms, users, identified }
     }
 
     /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.

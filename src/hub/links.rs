@@ -17,8 +17,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{Broadcast, Question};
 use crate::{
-    broker::{Deliver, Delivery, History, Obey},
-    model::{Order, Position, Room},
+    broker::{Deliver, Delivery, History},
+    model::{Position, Room},
 };
 
 /// What an owner is told.
@@ -141,24 +141,6 @@ impl Links {
     fn owner_of(&self, room: &Room) -> usize {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(room.as_str());
         (hash % self.owners.len() as u64) as usize
-    }
-}
-
-impl Obey for Links {
-    fn obey(&self, order: Order) {
-        let order = std::sync::Arc::new(order);
-        for worker in 0..self.workers() {
-            let order = std::sync::Arc::clone(&order);
-            // Full: that worker's clients miss an order. It is logged, because nobody waits for an answer.
-            if !self.tell_worker(
-                worker,
-                ToWorker::Ask(Question::new(move |worker| {
-                    worker.obey(&order);
-                })),
-            ) {
-                tracing::warn!(worker, "a worker had too much to do to take another pod's order");
-            }
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What all workers of a pod share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -49,6 +52,8 @@ pub struct Services {
     pub metrics: Metrics,
     /// Whether and how many connections are taken in.
     pub gate: Gate,
+    /// When the pod started.
+    pub began: Instant,
 }
 
 impl Services {

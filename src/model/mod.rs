@@ -14,6 +14,7 @@ mod policy;
 mod position;
 mod reply;
 mod room;
+mod stats;
 mod token;
 
 pub use batch::{Batch, Retained};
@@ -27,6 +28,7 @@ pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, R
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};
 pub use room::{Room, RoomNameError};
+pub use stats::{PodStats, QueueStats, WorkerStats};
 pub use token::Token;
 
 /// Milliseconds since the Unix epoch, UTC: the `time` of an event on the wire.

@@ -143,9 +143,13 @@ async fn connect<T>(
     })?;
     counted.accepted.increment(1);
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: way.framing() };
-    let newcomer = Newcomer { format, grant: Some(grant), seat, target: request.uri().clone() };
     let carrier = Carrier::Mailbox(Box::new(way.mailbox(from)));
-    let drive = Worker::adopt(worker, carrier, newcomer, &[]);
+    let drive = Worker::adopt(
+        worker,
+        carrier,
+        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone() },
+        &[],
+    );
     drive.enter(rooms);
     Ok(drive)
 }

@@ -41,14 +41,7 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis = Redis::start(
-            settings(config, redis, internal)?,
-            policies,
-            Arc::clone(&links) as _,
-            subscriptions,
-            commands,
-        )?;
-        redis.obeyed_by(links);
+        let redis = Redis::start(settings(config, redis, internal)?, policies, links, subscriptions, commands)?;
         Ok(Self::Redis(Arc::new(redis)))
     }
 

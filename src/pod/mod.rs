@@ -18,7 +18,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -35,7 +35,7 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{Bind, Config, Tls},
-    hub::{Budget, Gate, Links, Recoveries, Services, ToWorker},
+    hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
     protocol::Dialects,
     transport::{
@@ -187,7 +187,9 @@ impl Pod {
             dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),
+            began: Instant::now(),
         });
+        services.control.answer_with(Arc::new(Spokesman::new(&services)));
 
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut threads = Vec::new();

@@ -20,7 +20,12 @@ use crate::{
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Waits for news, at most as long as polls may, and answers.
-pub async fn answer(drive: Drive, services: &Arc<Services>, config: &Config, headers: HeaderMap) -> Response<Full<Bytes>> {
+pub async fn answer(
+    drive: Drive,
+    services: &Arc<Services>,
+    config: &Config,
+    headers: HeaderMap,
+) -> Response<Full<Bytes>> {
     let end = Instant::now() + config.timeouts.poll;
     // Fetching is the client's sign of life: a poll may last longer than a silent connection may.
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));

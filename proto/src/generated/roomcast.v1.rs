@@ -198,26 +198,49 @@ pub mod disconnect_request {
         User(::prost::alloc::string::String),
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DisconnectResponse {
-    /// Connections of the pod that answers.
+    /// Connections of all pods that answered.
     #[prost(uint64, tag = "1")]
     pub connections: u64,
-    /// Whether the other pods of a fleet were told as well.
-    #[prost(bool, tag = "2")]
-    pub others_told: bool,
+    /// How many pods answered.
+    #[prost(uint64, tag = "2")]
+    pub pods: u64,
+    /// The pods that did not answer in time: whether it was done there is not known.
+    #[prost(string, repeated, tag = "3")]
+    pub silent: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetStatsRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatsRequest {
+    /// Of all pods, not only of the one that answers.
+    #[prost(bool, tag = "1")]
+    pub fleet: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetStatsResponse {
-    /// Whom the figures are of: `pod`.
+    /// Whom the figures are of: `pod` or `fleet`.
     #[prost(string, tag = "1")]
     pub scope: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub connections: u64,
+    #[prost(uint64, tag = "3")]
+    pub max_connections: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub pods: ::prost::alloc::vec::Vec<PodStats>,
+    /// The pods that did not answer in time, and are missing in all of this.
+    #[prost(string, repeated, tag = "5")]
+    pub silent: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A pod's totals.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PodStats {
+    #[prost(string, tag = "1")]
+    pub pod: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub uptime_ms: u64,
+    /// The word of `/ready`.
     #[prost(string, tag = "4")]
     pub readiness: ::prost::alloc::string::String,
     #[prost(uint64, tag = "5")]
@@ -438,7 +461,7 @@ pub mod roomcast_client {
                 .insert(GrpcMethod::new("roomcast.v1.Roomcast", "Disconnect"));
             self.inner.unary(req, path, codec).await
         }
-        /// How much there is on this pod.
+        /// How much there is on this pod, or on all.
         pub async fn get_stats(
             &mut self,
             request: impl tonic::IntoRequest<super::GetStatsRequest>,
@@ -515,7 +538,7 @@ pub mod roomcast_server {
             tonic::Response<super::DisconnectResponse>,
             tonic::Status,
         >;
-        /// How much there is on this pod.
+        /// How much there is on this pod, or on all.
         async fn get_stats(
             &self,
             request: tonic::Request<super::GetStatsRequest>,

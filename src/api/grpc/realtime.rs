@@ -170,9 +170,9 @@ impl RealtimeService for Service {
             let room = Room::parse(&asked).map_err(ApiError::from)?;
             per_room.insert(asked, int(rooms::count(services, &room).await?));
         }
-        let totals = services.links.ask_all(|worker| worker.totals()).await.map_err(ApiError::from)?;
-        let total: usize = totals.iter().map(|totals| totals.connections).sum();
-        let known: usize = totals.iter().map(|totals| totals.identified).sum();
+        let fleet = services.fleet_stats().await.map_err(ApiError::from)?.pods;
+        let total: usize = fleet.iter().map(|pod| pod.connections).sum();
+        let known: usize = fleet.iter().flat_map(|pod| &pod.workers).map(|worker| worker.identified).sum();
         let rendered = exposition.render();
         Ok(Response::new(GetConnectionStatsResponse {
             total_connections: int(total),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roomcast_proto::roomcast::{
     BroadcastRequest, BroadcastResponse, DisconnectRequest, DisconnectResponse, Error, Event, GetHistoryRequest,
     GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse, Member, Outcome,
-    PastEvent, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome, past_event,
+    PastEvent, PodStats, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome, past_event,
     roomcast_server::Roomcast,
 };
 use serde_json::value::RawValue;
@@ -18,8 +18,8 @@ use crate::{
         connections::{Affected, close, to_connection, to_user},
         publish::{self, check_count, several},
         rooms::{self, MAX_EVENTS, MAX_MEMBERS},
-        stats,
     },
+    hub::FleetStats,
     model::{self, Payload, Publication, Room},
 };
 
@@ -94,27 +94,45 @@ impl Roomcast for Service {
     async fn disconnect(&self, request: Request<DisconnectRequest>) -> Result<Response<DisconnectResponse>, Status> {
         let DisconnectRequest { target, code } = request.into_inner();
         let (act, services) = (close(code)?, &self.0.services);
-        let Affected { connections, others_told } = match target {
+        let Affected { connections, pods, silent, .. } = match target {
             Some(Target::Connection(connection)) => to_connection(services, &connection, act).await?,
             Some(Target::User(user)) if !user.is_empty() => to_user(services, &user, act).await?,
             _ => return Err(ApiError::bad_request("`connection` or `user` is missing").into()),
         };
-        Ok(Response::new(DisconnectResponse { connections: connections as u64, others_told }))
+        Ok(Response::new(DisconnectResponse { connections: connections as u64, pods: pods as u64, silent }))
     }
 
-    async fn get_stats(&self, _: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
-        let stats = stats::gather(&self.0.services, self.0.began.elapsed()).await?;
+    async fn get_stats(&self, request: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
+        let services = &self.0.services;
+        let (scope, FleetStats { pods, silent }) = if request.into_inner().fleet {
+            ("fleet", services.fleet_stats().await.map_err(ApiError::from)?)
+        } else {
+            let own = services.stats().await.map_err(ApiError::from)?;
+            ("pod", FleetStats { pods: vec![own], silent: Vec::new() })
+        };
         Ok(Response::new(GetStatsResponse {
-            scope: stats.scope.to_owned(),
-            version: stats.version.to_owned(),
+            scope: scope.to_owned(),
+            connections: pods.iter().map(|pod| pod.connections as u64).sum(),
+            max_connections: pods.iter().map(|pod| pod.max_connections as u64).sum(),
+            pods: pods.into_iter().map(PodStats::from).collect(),
+            silent,
+        }))
+    }
+}
+
+impl From<model::PodStats> for PodStats {
+    fn from(stats: model::PodStats) -> Self {
+        Self {
+            pod: stats.pod,
+            version: stats.version,
             uptime_ms: stats.uptime_ms,
-            readiness: stats.readiness.to_owned(),
+            readiness: stats.readiness,
             connections: stats.connections as u64,
             max_connections: stats.max_connections as u64,
             held_bytes: stats.queues.held_bytes as u64,
             owed_bytes: stats.queues.owed_bytes as u64,
             budget_bytes: stats.queues.budget_bytes as u64,
-        }))
+        }
     }
 }
 

@@ -61,10 +61,13 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fred::types::Value;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 
 use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Obey, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence, Respond,
     wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
 };
 use crate::{
@@ -72,6 +75,7 @@ use crate::{
     metrics::{RedisCommands, RedisMetrics},
     model::{Member, Policy, Position, PresenceList, Publication, Retained, Room},
 };
+use control::Questions;
 use crowds::Crowds;
 use log::millis;
 pub use node::Timeouts;
@@ -153,8 +157,11 @@ struct Shared {
     leases: Leases,
     metrics: Arc<RedisCommands>,
     subscriber: OnceLock<Arc<Subscriber>>,
-    /// Who carries out orders of other pods.
-    obey: OnceLock<Arc<dyn Obey>>,
+    /// Who answers other pods.
+    respond: OnceLock<Arc<dyn Respond>>,
+    /// Room for answers that are being made.
+    answering: Arc<Semaphore>,
+    questions: Questions,
     runtime: Handle,
     /// Numbers our publishes without a key.
     attempts: AtomicU64,
@@ -205,7 +212,9 @@ impl Redis {
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
-            obey: OnceLock::new(),
+            respond: OnceLock::new(),
+            answering: Arc::new(Semaphore::new(control::MOST_ANSWERS)),
+            questions: Questions::default(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
@@ -238,7 +247,10 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
+        // An answer to another pod may hold the broker last, on the broker's own thread.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
@@ -252,7 +264,9 @@ impl Sink for Ear {
         let Some(shared) = self.0.upgrade() else { return };
         let Some(room) = Names::room_on(channel) else {
             if channel == shared.names.control() {
-                shared.ordered(&payload);
+                shared.asked(&payload);
+            } else if channel == shared.names.replies(&shared.pod.name) {
+                shared.replied(&payload);
             }
             return;
         };
@@ -294,6 +308,7 @@ impl Shared {
         let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear(Arc::downgrade(self))), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
         subscriber.subscribe(&self.names.control());
+        subscriber.subscribe(&self.names.replies(&self.pod.name));
         for room in self.rooms.all() {
             subscriber.subscribe(&self.names.of(&room, Kind::Channel));
         }
@@ -354,7 +369,8 @@ impl Shared {
         let subscriptions = self.subscriber.get().map(|subscriber| subscriber.health());
         let (any, all) = self.shards.connected();
         let hears = subscriptions.as_ref().is_some_and(|health| health.nodes.iter().any(|node| node.connected));
-        if any && hears {
+        // Without its lease the other pods do not count on it.
+        if any && hears && self.leases.held() {
             self.was_reached.store(true, Ordering::Relaxed);
         }
         let condition = if !self.was_reached.load(Ordering::Relaxed) {

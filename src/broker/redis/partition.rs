@@ -129,9 +129,14 @@ impl Names {
         self.key(Partition::of(room), format_args!("members:{room} {pod}"))
     }
 
-    /// The channel of orders to all pods.
+    /// The channel of questions to all pods.
     pub(super) fn control(&self) -> String {
         self.key(Partition::FIRST, "control")
+    }
+
+    /// The channel of answers to one pod's questions.
+    pub(super) fn replies(&self, pod: &str) -> String {
+        self.key(Partition::FIRST, format_args!("replies:{pod}"))
     }
 
     /// The pods' leases.

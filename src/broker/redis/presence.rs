@@ -59,6 +59,11 @@ impl Leases {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this pod ever had its lease.
+    pub(super) fn held(&self) -> bool {
+        *self.held.borrow()
+    }
+
     /// Takes in an answer. `ran`: our own lease had not run out.
     fn renewed(&self, ran: bool, live: HashSet<String>, lease: Duration, now: Instant) {
         let mut inner = self.lock();
@@ -94,7 +99,7 @@ impl Shared {
     async fn renew_lease(&self) -> Result<(), BrokerError> {
         let (ran, live) = self.lease(self.settings.lease).await?;
         // Before the first lease nothing was written.
-        if !ran && *self.leases.held.borrow() {
+        if !ran && self.leases.held() {
             tracing::warn!("this pod's lease had run out; its members are written anew");
             self.crowds.doubt_all();
         }
@@ -118,7 +123,7 @@ impl Shared {
 
     /// Gives the lease up at the end: the other pods need not wait for it to run out.
     pub(super) async fn give_up_lease(&self) {
-        if *self.leases.held.borrow() {
+        if self.leases.held() {
             let _ = timeout(AGAIN, self.lease(Duration::ZERO)).await;
         }
     }

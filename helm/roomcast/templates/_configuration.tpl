@@ -1,0 +1,91 @@
+{{/*
+The pod's configuration file: the values' `configuration`, and what the chart decides. No secret is ever in it: those come as
+variables from Secrets, or as mounted files.
+*/}}
+
+{{/* Where things are mounted. */}}
+{{- define "roomcast.paths" -}}
+config: /etc/roomcast
+certificate: /etc/roomcast-tls
+keys: /etc/roomcast-token-keys
+ca: /etc/roomcast-redis-ca
+{{- end -}}
+
+{{- define "roomcast.configuration" -}}
+{{- $paths := include "roomcast.paths" . | fromYaml -}}
+{{- $own := dict "dev" false "internal_listen" (list ":9000") -}}
+{{- if .Values.tls.enabled -}}
+{{- $_ := set $own "listen" (list ":8443") -}}
+{{- $_ := set $own "plain_listen" (list) -}}
+{{- $_ := set $own "cert" (printf "%s/tls.crt" $paths.certificate) -}}
+{{- $_ := set $own "key" (printf "%s/tls.key" $paths.certificate) -}}
+{{- else -}}
+{{- $_ := set $own "listen" (list) -}}
+{{- $_ := set $own "plain_listen" (list ":8080") -}}
+{{- end -}}
+{{- $_ := set $own "drain" (dict "delay" (printf "%ds" (int .Values.drain.delaySeconds)) "window" (printf "%ds" (int .Values.drain.windowSeconds))) -}}
+{{- with .Values.tokens.publicKeys.files -}}
+{{- $files := list -}}
+{{- range . }}{{ $files = append $files (printf "%s/%s" $paths.keys .) }}{{ end -}}
+{{- $_ := set $own "tokens" (dict "public_keys" $files) -}}
+{{- end -}}
+{{- $redis := dict -}}
+{{- if .Values.redis.trial.enabled -}}
+{{- $_ := set $redis "urls" (list (printf "redis://%s-redis:6379" (include "roomcast.fullname" .))) -}}
+{{- else if .Values.redis.urls -}}
+{{- $_ := set $redis "urls" .Values.redis.urls -}}
+{{- end -}}
+{{- with .Values.redis.ca.file -}}
+{{- $_ := set $redis "ca" (printf "%s/%s" $paths.ca .) -}}
+{{- end -}}
+{{- with $redis }}{{ $_ := set $own "redis" . }}{{ end -}}
+{{- include "roomcast.toml.table" (dict "table" (mergeOverwrite (deepCopy .Values.configuration) $own) "path" "") | trim -}}
+{{- end -}}
+
+{{/* Whether anything of Redis is set. */}}
+{{- define "roomcast.redis" -}}
+{{- if or .Values.redis.trial.enabled .Values.redis.urls (and .Values.redis.existingSecret .Values.redis.existingSecretKeys.urls) }}yes{{ end -}}
+{{- end -}}
+
+{{/* preStop, drain and what is left: the time between a pod's end being decided and SIGKILL. */}}
+{{- define "roomcast.grace" -}}
+{{- with .Values.drain }}{{ add .preStopSeconds .delaySeconds .windowSeconds .marginSeconds }}{{ end -}}
+{{- end -}}
+
+{{/* Name and key of each secret variable, as YAML: those of existing Secrets, else those of the chart's. */}}
+{{- define "roomcast.secrets" -}}
+{{- $own := printf "%s-keys" (include "roomcast.fullname" .) -}}
+{{- with .Values.apiKeys }}
+{{- if or .existingSecret .values }}
+ROOMCAST_API_KEY: {secret: {{ .existingSecret | default $own }}, key: {{ ternary .existingSecretKey "api-keys" (ne .existingSecret "") }}}
+{{- end }}
+{{- end }}
+{{- with .Values.tokens.hmac }}
+{{- if or .existingSecret .values }}
+ROOMCAST_TOKENS_HMAC_SECRETS: {secret: {{ .existingSecret | default $own }}, key: {{ ternary .existingSecretKey "hmac-secrets" (ne .existingSecret "") }}}
+{{- end }}
+{{- end }}
+{{- with .Values.redis }}
+{{- if and .existingSecret .existingSecretKeys.urls }}
+ROOMCAST_REDIS: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.urls }}}
+{{- end }}
+{{- if and .existingSecret .existingSecretKeys.password (not .existingSecretKeys.urls) }}
+ROOMCAST_REDIS_PASSWORD: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.password }}}
+{{- else if .password }}
+ROOMCAST_REDIS_PASSWORD: {secret: {{ $own }}, key: redis-password}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The chart's own Secret's data; empty if there is nothing to keep. */}}
+{{- define "roomcast.ownSecret" -}}
+{{- with .Values.apiKeys }}{{ if and .values (not .existingSecret) }}
+api-keys: {{ join "," .values | quote }}
+{{- end }}{{ end }}
+{{- with .Values.tokens.hmac }}{{ if and .values (not .existingSecret) }}
+hmac-secrets: {{ join "," .values | quote }}
+{{- end }}{{ end }}
+{{- with .Values.redis }}{{ if and .password (not .existingSecret) }}
+redis-password: {{ .password | quote }}
+{{- end }}{{ end }}
+{{- end -}}

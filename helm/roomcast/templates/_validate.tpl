@@ -1,0 +1,57 @@
+{{/* What values.schema.json cannot see, because it lies between values. Each sentence says what to set. */}}
+{{- define "roomcast.validate" -}}
+{{- $wrong := list -}}
+{{- $v := .Values -}}
+{{- $elsewhere := dict "dev" "the chart never starts development mode" "listen" "use tls.enabled and service.port" "plain_listen" "use tls.enabled and service.port" "internal_listen" "use internalService.port" "cert" "use tls" "key" "use tls" "state_dir" "pods write nothing" "api_keys" "use apiKeys, which makes a Secret" "drain" "use drain.delaySeconds and drain.windowSeconds, from which the grace period follows" -}}
+{{- range $key, $instead := $elsewhere }}{{ if hasKey $v.configuration $key }}{{ $wrong = append $wrong (printf "configuration.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $key, $instead := dict "urls" "use redis.urls" "password" "use redis.password or redis.existingSecret, which stay out of the ConfigMap" "ca" "use redis.ca" }}{{ if hasKey (dig "redis" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.redis.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $key, $instead := dict "hmac_secrets" "use tokens.hmac, which makes a Secret" "public_keys" "use tokens.publicKeys" }}{{ if hasKey (dig "tokens" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.tokens.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- $certificates := 0 -}}
+{{- range list (ne $v.tls.existingSecret "") $v.tls.selfSigned $v.tls.certManager.enabled }}{{ if . }}{{ $certificates = add1 $certificates }}{{ end }}{{ end -}}
+{{- if and $v.tls.enabled (ne (int $certificates) 1) -}}
+{{- $wrong = append $wrong "TLS needs one certificate: set exactly one of tls.existingSecret, tls.certManager.enabled and tls.selfSigned (for trying out), or tls.enabled=false where something else terminates TLS" -}}
+{{- end -}}
+{{- if and (not $v.tls.enabled) (gt (int $certificates) 0) -}}
+{{- $wrong = append $wrong "a certificate is set but tls.enabled is false: set tls.enabled=true, or take the certificate away" -}}
+{{- end -}}
+{{- if $v.tls.certManager.enabled -}}
+{{- if not $v.tls.certManager.issuerRef.name }}{{ $wrong = append $wrong "cert-manager needs an issuer: set tls.certManager.issuerRef.name (and kind)" }}{{ end -}}
+{{- if not $v.tls.certManager.dnsNames }}{{ $wrong = append $wrong "cert-manager needs names: set tls.certManager.dnsNames" }}{{ end -}}
+{{- end -}}
+{{- $tokens := or $v.tokens.hmac.values $v.tokens.hmac.existingSecret $v.tokens.publicKeys.files (dig "tokens" "jwks_url" "" $v.configuration) (dig "tokens" "jwks_file" "" $v.configuration) -}}
+{{- if not (or $v.preset $tokens $v.configuration.anonymous $v.extraEnv $v.extraEnvFrom $v.extraArgs) -}}
+{{- $wrong = append $wrong "nobody could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url" -}}
+{{- end -}}
+{{- $redis := include "roomcast.redis" . -}}
+{{- $pods := ternary (int $v.autoscaling.maxReplicas) (int $v.replicaCount) $v.autoscaling.enabled -}}
+{{- if and (not $redis) (gt $pods 1) (not (or $v.preset $v.extraEnv $v.extraEnvFrom)) -}}
+{{- $wrong = append $wrong (printf "%d pods without Redis would not share their rooms: set redis.urls, redis.existingSecret with redis.existingSecretKeys.urls, redis.trial.enabled (for trying out), or one pod: replicaCount=1" $pods) -}}
+{{- end -}}
+{{- range $v.redis.urls }}{{ if contains "@" . -}}
+{{- $wrong = append $wrong "an address in redis.urls holds a user or a password, which would stand in a ConfigMap: use redis.password, or redis.existingSecret with redis.existingSecretKeys.urls" -}}
+{{- end }}{{ end -}}
+{{- if and $v.redis.trial.enabled (or $v.redis.urls $v.redis.existingSecret $v.redis.password) -}}
+{{- $wrong = append $wrong "redis.trial.enabled starts a Redis of its own: take redis.urls, redis.password and redis.existingSecret away, or set redis.trial.enabled=false" -}}
+{{- end -}}
+{{- if and $v.redis.urls $v.redis.existingSecret $v.redis.existingSecretKeys.urls -}}
+{{- $wrong = append $wrong "the addresses of Redis are set twice: in redis.urls and, by redis.existingSecretKeys.urls, in a Secret" -}}
+{{- end -}}
+{{- if and $v.redis.ca.file (not (or $v.redis.ca.existingSecret $v.redis.ca.existingConfigMap)) -}}
+{{- $wrong = append $wrong "redis.ca.file needs redis.ca.existingSecret or redis.ca.existingConfigMap, which holds it" -}}
+{{- end -}}
+{{- if and $v.tokens.publicKeys.files (not (or $v.tokens.publicKeys.existingSecret $v.tokens.publicKeys.existingConfigMap)) -}}
+{{- $wrong = append $wrong "tokens.publicKeys.files needs tokens.publicKeys.existingSecret or tokens.publicKeys.existingConfigMap, which holds them" -}}
+{{- end -}}
+{{- if $v.autoscaling.enabled -}}
+{{- if not (or $v.autoscaling.connections.enabled $v.autoscaling.cpu.enabled) }}{{ $wrong = append $wrong "autoscaling.enabled needs something to go by: autoscaling.connections.enabled or autoscaling.cpu.enabled" }}{{ end -}}
+{{- if and $v.autoscaling.cpu.enabled (not (dig "requests" "cpu" "" $v.resources)) }}{{ $wrong = append $wrong "autoscaling.cpu is percent of the request: set resources.requests.cpu, or autoscaling.cpu.enabled=false" }}{{ end -}}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}{{ $wrong = append $wrong (printf "autoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d)" (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) }}{{ end -}}
+{{- end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ $wrong = append $wrong "ingress.enabled needs ingress.hosts" }}{{ end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" }}{{ end -}}
+{{- if and (eq $v.service.protocols "split") $v.service.nodePort }}{{ $wrong = append $wrong "service.nodePort cannot be one port of two Services: take it away, or set service.protocols=mixed" }}{{ end -}}
+{{- if and $v.service.nodePort (eq $v.service.type "ClusterIP") }}{{ $wrong = append $wrong "service.nodePort needs service.type=NodePort or LoadBalancer" }}{{ end -}}
+{{- if $wrong -}}
+{{- fail (printf "\n\nroomcast cannot be installed with these values:\n%s\n" (join "\n" (prepend $wrong "" | join "\n  - " | list))) -}}
+{{- end -}}
+{{- end -}}
