@@ -233,7 +233,9 @@ async fn a_ticket_shop_tells_its_users() {
     assert!(shop.notify_queue_position(with_key(queue)).await.unwrap().into_inner().delivered);
     let data = json!({"position": 3, "estimated_wait": 40, "event_id": "e", "total_in_queue": 90});
     assert_eq!(client.json().await["events"][0]["data"], data);
-    for (status, topic) in [(1, "payment:processing"), (2, "payment:success"), (3, "payment:failed"), (4, "payment:refunded")] {
+    for (status, topic) in
+        [(1, "payment:processing"), (2, "payment:success"), (3, "payment:failed"), (4, "payment:refunded")]
+    {
         let payment = NotifyPaymentStatusRequest { user_id: "ann".into(), status, ..Default::default() };
         assert!(shop.notify_payment_status(with_key(payment)).await.unwrap().into_inner().delivered);
         assert_eq!(client.json().await["events"][0]["topic"], topic);
@@ -279,7 +281,8 @@ fn grpcurl() -> Option<PathBuf> {
 
 fn ask(tool: &PathBuf, address: SocketAddr, args: &[&str], input: Option<&str>) -> (bool, String) {
     let mut command = Command::new(tool);
-    let (flags, rest): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| arg.starts_with('-') || arg.starts_with("authorization"));
+    let (flags, rest): (Vec<&str>, Vec<&str>) =
+        args.iter().partition(|arg| arg.starts_with('-') || arg.starts_with("authorization"));
     command.args(["-max-time", "10", "-plaintext"]).args(&flags);
     if input.is_some() {
         command.args(["-d", "@"]);
@@ -322,7 +325,8 @@ async fn grpcurl_calls_as_the_ticket_shops_document_prints() {
     let address = closed.addresses().grpc[0];
     let (good, said) = ask(&tool, address, &["list"], None);
     assert!(!good && said.contains("API key"), "{said}");
-    let (good, said) = ask(&tool, address, &["-H=authorization: Bearer test-key", "describe", "roomcast.v1.Roomcast"], None);
+    let (good, said) =
+        ask(&tool, address, &["-H=authorization: Bearer test-key", "describe", "roomcast.v1.Roomcast"], None);
     assert!(good && said.contains("rpc Publish"), "{said}");
     let publish = r#"{"room": "news:1", "event": {"topic": "headline", "json": "{\"text\":\"hello\"}"}}"#;
     let (good, said) =

@@ -19,6 +19,9 @@ fn the_generated_code_is_that_of_the_contracts() {
         if env::var_os("UPDATE").is_some() {
             fs::write(&kept, &made).unwrap();
         }
-        assert!(fs::read(&kept).unwrap() == made, "{name} is not what its contract says: UPDATE=1 cargo test -p roomcast-proto");
+        assert!(
+            fs::read(&kept).unwrap() == made,
+            "{name} is not what its contract says: UPDATE=1 cargo test -p roomcast-proto"
+        );
     }
 }

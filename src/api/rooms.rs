@@ -16,8 +16,8 @@ use crate::{
     broker::{History, HistoryQuery},
     hub::{Services, Worker},
     model::{
-        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceList, PresenceMode,
-        Retain, Room, Since, SlowReceiver,
+        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceList,
+        PresenceMode, Retain, Room, Since, SlowReceiver,
     },
 };
 

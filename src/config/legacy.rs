@@ -222,7 +222,7 @@ fn bounded(text: &str) -> Result<(), String> {
 
 macro_rules! kind {
     ($kind:ident, $value:ty, $shown:expr, $name:literal, $allowed:literal) => {
-        struct $kind;
+        pub(super) struct $kind;
 
         impl Kind for $kind {
             type Value = $value;
@@ -267,7 +267,9 @@ kind!(
 kind!(Path, Pointer, Pointer::written, "JSON pointer", "a JSON pointer (RFC 6901) such as `/data/0`, or an empty text");
 
 impl Pointer {
-    fn written(&self) -> String {
+    /// As it was written.
+    #[must_use]
+    pub fn written(&self) -> String {
         self.0.iter().map(|token| format!("/{}", token.replace('~', "~0").replace('/', "~1"))).collect()
     }
 }

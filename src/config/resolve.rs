@@ -9,6 +9,7 @@ use super::{
     api_key::ApiKey,
     grpc::Grpc,
     legacy::Legacy,
+    look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
@@ -82,6 +83,8 @@ pub struct Config {
     pub socket: Socket,
     /// Whose tokens are good.
     pub tokens: TokenSettings,
+    /// Tokens that are kept in Redis.
+    pub token_lookup: TokenLookUp,
     /// permessage-deflate.
     pub compression: Compression,
     /// The embedded broker, where there is no Redis.
@@ -164,6 +167,9 @@ pub enum Missing {
          (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
     )]
     GrpcCertificate,
+    /// Tokens from nowhere.
+    #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    LookUp,
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -238,7 +244,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let anonymous = general.anonymous.unwrap_or(dev);
-    if !anonymous && !settings.tokens.has_keys() {
+    if !anonymous && !settings.tokens.has_keys() && settings.token_lookup.key.is_none() {
         if dev {
             warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
         } else {
@@ -296,6 +302,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         missing.push(Missing::Redis);
         None
     });
+    if redis.is_none() && settings.token_lookup.key.is_some() && settings.redis.urls.is_empty() {
+        missing.push(Missing::LookUp);
+    }
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
@@ -340,6 +349,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         },
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
+        token_lookup: settings.token_lookup.clone(),
         compression: settings.compression.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,

@@ -9,6 +9,7 @@ use super::{
     api_key::{ApiKey, Secret},
     grpc::GrpcSettings,
     legacy::Legacy,
+    look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
@@ -215,6 +216,8 @@ section! {
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
         /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
         rooms_claim: String = "rooms".to_owned(), Text, live;
+        /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
+        keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
         /// or `publish` is `owner` let only that user in.
         personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
@@ -289,6 +292,8 @@ pub struct Settings {
     pub socket: Socket,
     /// `[tokens]`
     pub tokens: TokenSettings,
+    /// `[token_lookup]`
+    pub token_lookup: TokenLookUp,
     /// `[grpc]`
     pub grpc: GrpcSettings,
     /// `[compression]`
@@ -307,7 +312,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 11] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 12] {
         [
             &self.general,
             &self.limits,
@@ -315,6 +320,7 @@ impl Settings {
             &self.drain,
             &self.socket,
             &self.tokens,
+            &self.token_lookup,
             &self.grpc,
             &self.compression,
             &self.memory_broker,
@@ -324,7 +330,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 11] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 12] {
         [
             &mut self.general,
             &mut self.limits,
@@ -332,6 +338,7 @@ impl Settings {
             &mut self.drain,
             &mut self.socket,
             &mut self.tokens,
+            &mut self.token_lookup,
             &mut self.grpc,
             &mut self.compression,
             &mut self.memory_broker,
@@ -356,6 +363,7 @@ impl Settings {
         self.drain.settle(&running.drain, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
+        self.token_lookup.settle(&running.token_lookup, &mut changes);
         self.grpc.settle(&running.grpc, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);

@@ -64,7 +64,8 @@ impl Worker {
         let opened = self.encoder.open(connection.format, &opening, &mut bytes);
         // Who comes and goes with each answer is not greeted each time.
         if connection.carrier.attends()
-            && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
+            && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err()
+        {
             connection.wake();
         }
         match opened {

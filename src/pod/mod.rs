@@ -171,6 +171,8 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let authority =
+            authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -183,7 +185,7 @@ impl Pod {
             condition: Box::new(move || condition.condition()),
             links,
             recoveries: Recoveries::default(),
-            authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
+            authority: Arc::new(authority),
             dialects: Arc::new(dialects),
             metrics,
             gate: Gate::default(),

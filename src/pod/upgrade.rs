@@ -114,7 +114,7 @@ pub(super) async fn authorize<T>(
                 Err(response)
             }
         },
-        Ok(None) if anonymous => Ok(Some(Grant::default())),
+        Ok(None) if anonymous || authority.accepts_nobody() => Ok(Some(authority.without_token())),
         Ok(None) if authority.is_enabled() && takes_tokens => Ok(None),
         Ok(None) => Err(refuse(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")),
     }

@@ -115,7 +115,10 @@ impl RealtimeService for Service {
             PaymentStatus::Failed => ("payment:failed", "failed"),
             PaymentStatus::Refunded => ("payment:refunded", "refunded"),
             PaymentStatus::Unspecified => {
-                let message = format!("`status` must be one of PAYMENT_STATUS_PROCESSING to PAYMENT_STATUS_REFUNDED, not {}", asked.status);
+                let message = format!(
+                    "`status` must be one of PAYMENT_STATUS_PROCESSING to PAYMENT_STATUS_REFUNDED, not {}",
+                    asked.status
+                );
                 return Err(ApiError::bad_request(message).into());
             }
         };
@@ -193,7 +196,9 @@ impl Service {
             return Err(ApiError::bad_request("`user_id` is missing"));
         }
         let room = self.0.user_room.of(user).ok_or_else(|| {
-            ApiError::bad_request(format!("`user_id` {user:?} makes no room: no white space, control characters or braces"))
+            ApiError::bad_request(format!(
+                "`user_id` {user:?} makes no room: no white space, control characters or braces"
+            ))
         })?;
         self.tell(&room, topic, payload).await
     }

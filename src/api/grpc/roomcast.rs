@@ -5,8 +5,8 @@ use std::sync::Arc;
 use roomcast_proto::roomcast::{
     BroadcastRequest, BroadcastResponse, DisconnectRequest, DisconnectResponse, Error, Event, GetHistoryRequest,
     GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse, Member, Outcome,
-    PastEvent, PodStats, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome, past_event,
-    roomcast_server::Roomcast,
+    PastEvent, PodStats, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome,
+    past_event, roomcast_server::Roomcast,
 };
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
@@ -58,7 +58,10 @@ impl Roomcast for Service {
         Ok(Response::new(BroadcastResponse { results: results.collect() }))
     }
 
-    async fn get_presence(&self, request: Request<GetPresenceRequest>) -> Result<Response<GetPresenceResponse>, Status> {
+    async fn get_presence(
+        &self,
+        request: Request<GetPresenceRequest>,
+    ) -> Result<Response<GetPresenceResponse>, Status> {
         let GetPresenceRequest { room, limit } = request.into_inner();
         let room = Room::parse(&room).map_err(ApiError::from)?;
         let list = rooms::present(&self.0.services, &room, bounded("limit", limit, MAX_MEMBERS)?).await?;
@@ -144,13 +147,7 @@ fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
         Some(event::Payload::Binary(bytes)) => Payload::Binary(bytes.into()),
         None => return Err(ApiError::bad_request("`json` is missing (or `binary`, for bytes)")),
     };
-    publish::event(
-        &event.topic,
-        payload,
-        event.key.as_deref(),
-        event.id.as_deref(),
-        event.idempotency_key.as_deref(),
-    )
+    publish::event(&event.topic, payload, event.key.as_deref(), event.id.as_deref(), event.idempotency_key.as_deref())
 }
 
 /// A text that must be JSON.

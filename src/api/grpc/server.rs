@@ -110,10 +110,7 @@ impl Grpc {
     ///
     /// # Errors
     /// The contracts are not readable.
-    pub fn new(
-        services: Arc<Services>,
-        exposition: Arc<Exposition>,
-    ) -> Result<Self, tonic_reflection::server::Error> {
+    pub fn new(services: Arc<Services>, exposition: Arc<Exposition>) -> Result<Self, tonic_reflection::server::Error> {
         let config = services.config.load_full();
         let config::Grpc { open, realtime, user_room, .. } = config.grpc.clone();
         let shared = Arc::new(Shared { services, exposition, user_room, began: Instant::now() });
@@ -157,7 +154,13 @@ impl Grpc {
         }
     }
 
-    async fn greet(self, stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, _place: OwnedSemaphorePermit) {
+    async fn greet(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        _place: OwnedSemaphorePermit,
+    ) {
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else { return self.converse(stream).await };
         match timeout(HANDSHAKE, tls.accept(stream)).await {
@@ -193,7 +196,11 @@ impl Grpc {
         };
         // A call that fails has no body, so that its status is among the headers.
         let failed = answer.headers().get("grpc-status").is_some_and(|status| status != "0");
-        if failed { counted.failed.increment(1) } else { counted.ok.increment(1) }
+        if failed {
+            counted.failed.increment(1)
+        } else {
+            counted.ok.increment(1)
+        }
         answer
     }
 
@@ -282,7 +289,8 @@ mod tests {
     #[test]
     fn deadlines_are_read_as_the_protocol_says() {
         let of = |text: &str| {
-            let headers = HeaderMap::from_iter([(header::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(header::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())]);
             patience(&headers).ok()
         };
         assert_eq!(of("250m"), Some(Duration::from_millis(250)));
