@@ -17,7 +17,8 @@ use arc_swap::ArcSwap;
 use roomcast::transport::trust::client_config;
 use roomcast::{
     broker::{
-        Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, LookUp, Presence,
+        Ask, Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, LookUp,
+        Presence, Respond, Said,
         redis::{Partition, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
@@ -357,6 +358,56 @@ async fn publishing_survives_the_migration_of_its_slot() {
     assert_ne!(last.epoch.as_str(), "", "{last:?}");
 }
 
+/// How long a publish waits while its slot moves, with thousands of keys in it, among 500 others: `ASK` is not followed,
+/// because the server that takes the slot in runs no script until all of its keys are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_publish_waits_until_the_keys_of_its_slot_have_moved() {
+    const ROOMS: usize = 1_000;
+    let cluster = Arc::new(tokio::task::block_in_place(|| Cluster::start(3, 0)));
+    let pod = Arc::new(Pod::ready(clustered(&cluster)).await);
+    let from = cluster.masters()[0].port();
+    let home = room_of(&cluster, cluster.masters()[0]);
+    let slot = Partition::of(&home).slot();
+    let rooms: Arc<Vec<Room>> = Arc::new(
+        (0..).map(|n| room(&format!("of:{n}"))).filter(|r| Partition::of(r).slot() == slot).take(ROOMS).collect(),
+    );
+    let filled: Vec<_> = rooms.iter().map(|room| pod.publish(room, "t")).collect();
+    futures_util::future::try_join_all(filled).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let publisher = {
+        let (pod, rooms, stop) = (Arc::clone(&pod), Arc::clone(&rooms), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let (mut longest, mut published) = (Duration::ZERO, 0);
+            while !stop.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                pod.publish(&rooms[published % ROOMS], "t").await.unwrap();
+                longest = longest.max(began.elapsed());
+                published += 1;
+            }
+            (longest, published)
+        })
+    };
+    let (moved, began) = (Arc::clone(&cluster), Instant::now());
+    let keys = tokio::task::spawn_blocking(move || {
+        let from = moved.nodes().iter().find(|node| node.port() == from).unwrap();
+        let masters = moved.masters();
+        let to = masters.iter().find(|master| master.port() != from.port()).unwrap();
+        let first = slot.saturating_sub(250);
+        moved.move_slots(from, to, first..first + 500);
+        to.call(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]).number()
+    })
+    .await
+    .unwrap();
+    let took = began.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    let (longest, published) = publisher.await.unwrap();
+    println!(
+        "500 slots moved in {took:?}, one with {keys} keys; of {published} publishes to it the longest took {longest:?}"
+    );
+    assert!(keys > 2 * ROOMS as i64 && published > 0);
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+}
+
 /// Rooms of other masters do not notice; rooms of the dead one are refused clearly, then come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_death_of_a_master_is_not_the_others() {
@@ -602,6 +653,18 @@ async fn the_acl_of_the_guide_is_enough() {
         server.call(&user);
         cluster.nodes().iter().for_each(|node| drop(node.call(&user)));
     });
+    for (settings, durability) in [(alone(&server), Durability::Log), (clustered(&cluster), Durability::Replica)] {
+        let mut settings = settings;
+        settings.endpoints.user = Some("pod".into());
+        settings.endpoints.password = Some(Password::new("s3cret"));
+        everything_works(settings, durability).await;
+    }
+}
+
+/// Every kind of thing that a pod does with Redis, once.
+async fn everything_works(settings: Settings, durability: Durability) {
+    let mut settings = Settings { compare_every: Duration::from_secs(1), ..settings };
+    settings.endpoints.prefix = "roomcast".into();
     let policy = Policy {
         presence: PresenceMode::Events,
         retain: Retain::Topic,
@@ -609,61 +672,142 @@ async fn the_acl_of_the_guide_is_enough() {
         retain_remove_topics: vec!["gone".into()],
         history_size: 4,
         history_bytes: 2_000,
-        durability: Durability::Log,
+        durability,
         ..Policy::default()
     };
-    for (settings, durability) in [(alone(&server), Durability::Log), (clustered(&cluster), Durability::Replica)] {
-        let mut settings = Settings { compare_every: Duration::from_secs(1), ..settings };
-        settings.endpoints.prefix = "roomcast".into();
+    let (pod, other) = (Pod::new(settings.clone(), policy.clone()), Pod::new(settings, policy));
+    pod.well().await;
+    other.well().await;
+    other.broker.answer_with(Arc::new(Everywhere));
+    let room = room("a");
+    pod.subscribed(&room).await;
+    let mut last = other.insist(&room, "first").await;
+    for n in 0..40 {
+        last = other.publish(&room, ["x", "y", "z", "gone"][n % 4]).await.unwrap();
+    }
+    pod.reaches(&room, &last).await;
+    let everything = HistoryQuery { since: None, until: None, max_events: 100, max_bytes: usize::MAX };
+    assert_eq!(pod.broker.history(&room, everything).await.unwrap().events.len(), 4);
+    assert_eq!(pod.since(&room, &last).await.end, last.offset);
+    assert_eq!(pod.broker.retained(&room).await.unwrap().events.len(), 2);
+    let ann = Member { connection: "c".into(), user: Some("ann".into()) };
+    for total in [1, 0] {
+        if total == 1 {
+            pod.broker.join(&room, &ann)
+        } else {
+            pod.broker.leave(&room, &ann)
+        }
+        until("it is told", || pod.ear.of(&room).presence.len() == 2 - total).await;
+        assert_eq!(other.broker.list(&room, 10).await.unwrap().total, total);
+    }
+    let values: &dyn KeyValue = &pod.broker;
+    let (name, value, long) = ("v", bytes::Bytes::from_static(b"1"), Duration::from_secs(60));
+    assert_eq!(values.claim(name, value.clone(), long).await, Ok(None));
+    assert_eq!(other.broker.take(name).await, Ok(Some(value.clone())));
+    values.set(name, value.clone(), long).await.unwrap();
+    assert_eq!(other.broker.get(name).await, Ok(Some(value)));
+    let answers = pod.broker.ask_others(&Ask::Stats, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(answers.said, [(other.broker.pod().to_owned(), Said::Done(Some(7)))]);
+}
+
+/// A pod that answers whatever is asked with a number.
+struct Everywhere;
+
+impl Respond for Everywhere {
+    fn respond(&self, _: Ask) -> std::pin::Pin<Box<dyn Future<Output = Option<Said>> + Send>> {
+        Box::pin(std::future::ready(Some(Said::Done(Some(7)))))
+    }
+}
+
+/// A server by whose version there should be sharded channels, and that has none: plain ones serve instead, in a cluster too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_sharded_channels_is_used_with_plain_ones() {
+    let without = || Options::default().line("rename-command SSUBSCRIBE \"\"").line("rename-command SPUBLISH \"\"");
+    let server = tokio::task::block_in_place(|| Standalone::start_with(without()));
+    assert!(server.try_call(&["SSUBSCRIBE", "a"]).is_ok_and(|reply| matches!(reply, redis::Reply::Error(_))));
+    everything_works(alone(&server), Durability::Log).await;
+    let cluster = tokio::task::block_in_place(|| Cluster::start_with(3, 1, without()));
+    everything_works(clustered(&cluster), Durability::Replica).await;
+}
+
+/// A certificate for this machine, as files. The nodes of a cluster use it as clients of each other, too.
+fn certificate(dir: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
+    let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let pair = KeyPair::generate().unwrap();
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+    std::fs::write(&key, pair.serialize_pem()).unwrap();
+    (cert, key)
+}
+
+/// Whether the servers under test speak TLS: the Valkey that is tried does not, which is said and not passed over.
+fn speaks_tls() -> bool {
+    let speaks = std::env::var("REDIS_SERVER").is_err();
+    if !speaks {
+        eprintln!("SKIPPED: the server that REDIS_SERVER names was built without TLS");
+    }
+    speaks
+}
+
+/// With TLS, a user and a password, wherever Redis is: the servers that a cluster or a sentinel names are reached with TLS
+/// too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_and_a_user_lead_to_a_cluster_and_through_sentinels() {
+    if !speaks_tls() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(dir.path());
+    let options = || Options::default().tls((&cert, &key));
+    let trusting = Arc::new(client_config(Some(&cert)).unwrap().0);
+    let guide = include_str!("../docs/OPERATIONS.md");
+    let rules = guide.lines().find(|line| line.starts_with("~roomcast:")).unwrap();
+    let user: Vec<&str> =
+        ["ACL", "SETUSER", "pod", "reset", "on", ">s3cret"].into_iter().chain(rules.split(' ')).collect();
+    let with = |settings: Settings| {
+        let mut settings = settings;
+        settings.endpoints.tls = Some(Arc::clone(&trusting));
         settings.endpoints.user = Some("pod".into());
         settings.endpoints.password = Some(Password::new("s3cret"));
-        let pod = Pod::new(settings, Policy { durability, ..policy.clone() });
-        pod.well().await;
-        let room = room("a");
-        pod.subscribed(&room).await;
-        let mut last = pod.insist(&room, "first").await;
-        for n in 0..40 {
-            last = pod.publish(&room, ["x", "y", "z", "gone"][n % 4]).await.unwrap();
-        }
-        pod.reaches(&room, &last).await;
-        let everything = HistoryQuery { since: None, until: None, max_events: 100, max_bytes: usize::MAX };
-        assert_eq!(pod.broker.history(&room, everything).await.unwrap().events.len(), 4);
-        assert_eq!(pod.since(&room, &last).await.end, 41);
-        assert_eq!(pod.broker.retained(&room).await.unwrap().events.len(), 2);
-        let ann = Member { connection: "c".into(), user: Some("ann".into()) };
-        for total in [1, 0] {
-            if total == 1 {
-                pod.broker.join(&room, &ann)
-            } else {
-                pod.broker.leave(&room, &ann)
-            }
-            until("it is told", || pod.ear.of(&room).presence.len() == 2 - total).await;
-            assert_eq!(pod.broker.list(&room, 10).await.unwrap().total, total);
-        }
+        settings
+    };
+    let cluster = tokio::task::block_in_place(|| {
+        let cluster = Cluster::start_with(3, 1, options());
+        cluster.nodes().iter().for_each(|node| drop(node.call(&user)));
+        cluster
+    });
+    let seeds = cluster.nodes().iter().map(Node::tls_address).take(2).collect();
+    everything_works(with(Settings::new(endpoints(seeds, Kind::Cluster))), Durability::Replica).await;
+    let watched = tokio::task::block_in_place(|| redis::Watched::start_with("pass", "other", options()));
+    for node in [&watched.master, &watched.replica] {
+        tokio::task::block_in_place(|| node.call(&user));
     }
+    let kind = Kind::Sentinel { master: redis::NAME.to_owned(), user: None, password: Some(Password::new("other")) };
+    let settings = with(Settings::new(endpoints(vec![watched.sentinel.tls_address()], kind)));
+    everything_works(settings.clone(), Durability::Replica).await;
+    tokio::task::block_in_place(|| {
+        watched.master.call(&["WAIT", "1", "5000"]);
+        watched.master.kill();
+        watched.wait_promoted();
+    });
+    everything_works(settings, Durability::Log).await;
 }
 
 /// With TLS, the servers' names and certificates are checked; a stranger's is not believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_go_over_tls() {
+    if !speaks_tls() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
-    let (_, pem) = roomcast_certs::make(std::time::SystemTime::now()).unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, &pem.certificate).unwrap();
-    std::fs::write(&key, &pem.key).unwrap();
-    let server = tokio::task::block_in_place(Standalone::start);
-    // Alone, it has no use for the port of its bus.
-    let port = server.bus();
+    let (cert, key) = certificate(dir.path());
+    let server = tokio::task::block_in_place(|| Standalone::start_with(Options::default().tls((&cert, &key))));
     let trusting = client_config(Some(&cert)).unwrap().0;
-    tokio::task::block_in_place(|| {
-        let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-        let config = ["tls-cert-file", cert, "tls-key-file", key, "tls-ca-cert-file", cert, "tls-auth-clients", "no"];
-        server.call(&[&["CONFIG", "SET"], &config[..]].concat());
-        server.call(&["CONFIG", "SET", "tls-port", &port.to_string()]);
-    });
     let with = |config| {
         let mut settings = alone(&server);
-        settings.endpoints.nodes = vec![("127.0.0.1".to_owned(), port)];
+        settings.endpoints.nodes = vec![server.tls_address()];
         settings.endpoints.tls = Some(Arc::new(config));
         settings
     };

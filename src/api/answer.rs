@@ -167,6 +167,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::Unavailable(_) => ApiCode::Unavailable,
             BrokerError::Unknown => ApiCode::Unknown,
             BrokerError::TooLarge { .. } => ApiCode::LimitExceeded,
+            BrokerError::UnknownTopic => ApiCode::BadRequest,
         };
         Self::new(code, error.to_string())
     }

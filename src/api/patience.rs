@@ -4,10 +4,9 @@
 //! let a head dribble in. Bodies have a time of their own.
 
 use std::{
-    cell::Cell,
     io,
     pin::Pin,
-    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,11 +35,11 @@ enum Wait {
 
 /// Where a connection stands. Shared by its socket, its service and who watches over both.
 #[derive(Clone)]
-pub(super) struct Patience(Rc<Cell<(Wait, Instant)>>);
+pub(super) struct Patience(Arc<Mutex<(Wait, Instant)>>);
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self(Rc::new(Cell::new((Wait::Idle, Instant::now()))))
+        Self(Arc::new(Mutex::new((Wait::Idle, Instant::now()))))
     }
 
     /// A request is there.
@@ -54,19 +53,23 @@ impl Patience {
     }
 
     fn received(&self) {
-        if let (Wait::Idle, _) = self.0.get() {
+        if let (Wait::Idle, _) = self.stands() {
             self.enter(Wait::Head);
         }
     }
 
     fn enter(&self, wait: Wait) {
-        self.0.set((wait, Instant::now()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (wait, Instant::now());
+    }
+
+    fn stands(&self) -> (Wait, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Until the connection has kept the pod waiting too long.
     pub(super) async fn is_over(&self) {
         loop {
-            let (wait, since) = self.0.get();
+            let (wait, since) = self.stands();
             let now = Instant::now();
             let end = match wait {
                 Wait::Idle => since + IDLE_TIME,

@@ -26,7 +26,7 @@ use super::{
     patience::{Noting, Patience},
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
-    stats,
+    session, stats,
     target::{Query, decode},
 };
 use crate::{
@@ -37,6 +37,9 @@ use crate::{
 
 /// The most connections to the internal listeners together; the excess is refused.
 const MAX_CONNECTIONS: usize = 1_024;
+
+/// So many more where sessions are fetched from by way of other pods.
+const MAX_SESSION_REQUESTS: usize = 16 * 1_024;
 
 /// The most bytes of a connection that wait to be read: a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -92,7 +95,9 @@ impl Api {
     fn place(&self) -> Option<Place> {
         let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
         let place = Place(self.clone());
-        (before < MAX_CONNECTIONS).then_some(place)
+        // Each request that polls a session of this pod by way of another one waits in a connection.
+        let sessions = if self.0.services.dialects.endpoints().is_empty() { 0 } else { MAX_SESSION_REQUESTS };
+        (before < MAX_CONNECTIONS + sessions).then_some(place)
     }
 
     fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {
@@ -111,6 +116,9 @@ impl Api {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if session::of(request.uri().path()).is_some() {
+            return session::answer(&self.0.services, request).await;
+        }
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
         let result = self.call(&parts, &mut body).await;
@@ -227,7 +235,8 @@ impl Place {
         let connection = hyper::server::conn::http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
             .header_read_timeout(None)
-            .serve_connection(io, service);
+            .serve_connection(io, service)
+            .with_upgrades();
         tokio::select! {
             _ = connection => {}
             () = patience.is_over() => {}

@@ -90,7 +90,7 @@ fn grant(user: Option<String>, rooms: Vec<String>, personal_room: Option<Room>, 
 }
 
 fn at<'a>(object: &'a Value, pointer: &Pointer) -> Option<&'a Value> {
-    object.pointer(&pointer.written())
+    object.pointer(&pointer.to_string())
 }
 
 fn text(value: Option<&Value>) -> Option<String> {

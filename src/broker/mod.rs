@@ -18,7 +18,9 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub use control::{Answers, Ask, Control, Respond, Said};
 pub use key_value::{KeyValue, LookUp};
 
-use crate::model::{Epoch, Event, Member, Offset, Position, PresenceList, Publication, Retained, Room, Since};
+use crate::model::{
+    Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Since, among,
+};
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send + 'a>>;
@@ -32,6 +34,9 @@ pub enum BrokerError {
     /// It did not answer in time: the command may or may not have been carried out.
     #[error("the broker did not answer in time; the outcome is unknown")]
     Unknown,
+    /// The room's policy does not know the topic.
+    #[error("the room takes no event with this topic: the `topics` of its policy do not name it")]
+    UnknownTopic,
     /// The event alone exceeds what a room's log may hold.
     #[error("the event has {bytes} bytes, a room's log holds {limit}")]
     TooLarge {
@@ -40,6 +45,16 @@ pub enum BrokerError {
         /// What fits.
         limit: usize,
     },
+}
+
+impl BrokerError {
+    /// Whether a room's policy takes events with this topic.
+    ///
+    /// # Errors
+    /// [`BrokerError::UnknownTopic`].
+    pub fn check_topic(policy: &Policy, topic: &str) -> Result<(), Self> {
+        if among(&policy.topics, topic) { Ok(()) } else { Err(Self::UnknownTopic) }
+    }
 }
 
 /// Which part of a log is wanted.

@@ -9,14 +9,14 @@ use std::{
 use super::{print, refuse};
 use crate::{
     auth::Authority,
-    config::{self, Bind, Config, Loader, Place, Tls, TokenSettings},
+    config::{self, Bind, Config, Loader, Place, Preset, Tls, TokenSettings},
 };
 
 /// Reads the configuration and prints what is wrong, or what a pod would do.
 pub(super) fn run(loader: &Loader) -> ExitCode {
     match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
         Ok((places, config)) => match Authority::new(&config.tokens) {
-            Ok(_) => print(&report(&places, &config)),
+            Ok(_) => print(&report(loader.preset(), &places, &config)),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{error}");
                 ExitCode::from(2)
@@ -51,7 +51,8 @@ fn broker(config: &Config) -> String {
 }
 
 /// What a pod would do.
-fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
+fn report(preset: Option<&Preset>, places: &BTreeMap<String, Place>, config: &Config) -> String {
+    let preset = preset.map_or_else(String::new, |preset| format!("preset           {}\n", preset.name));
     let list = |binds: &[Bind], scheme: &str| match binds {
         [] => "none".to_owned(),
         binds => binds.iter().map(|bind| format!("{scheme}://{}", bind.address)).collect::<Vec<_>>().join(" "),
@@ -68,7 +69,7 @@ fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
         count => count.to_string(),
     };
     let mut out = format!(
-        "The configuration is good.\n\n\
+        "The configuration is good.\n\n{preset}\
          mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
          API keys         {api_keys}\nbroker           {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
         if config.dev { "development" } else { "production" },
@@ -95,6 +96,9 @@ fn report(places: &BTreeMap<String, Place>, config: &Config) -> String {
     for legacy in &config.legacy {
         let channels: Vec<&str> = legacy.channels.iter().map(config::ChannelPattern::as_str).collect();
         out.push_str(&format!("  plain messages from {}\n", channels.join(", ")));
+    }
+    for dialect in &config.dialects {
+        out.push_str(&format!("  dialect {} on {}\n", dialect.name, dialect.paths.join(", ")));
     }
     for warning in &config.warnings {
         out.push_str(&format!("\nWarning: {warning}\n"));

@@ -17,7 +17,8 @@ pub(super) fn loader(matches: &ArgMatches) -> Result<Loader, Refusal> {
             flags.insert(key.path(), values.join(","));
         }
     }
-    Loader::new(flags, matches.get_one::<PathBuf>("config").cloned()).map_err(Refusal::Config)
+    let preset = matches.get_one::<String>("preset").map(String::as_str);
+    Loader::new(flags, matches.get_one::<PathBuf>("config").cloned(), preset).map_err(Refusal::Config)
 }
 
 /// Adds the flags of all keys.
@@ -27,7 +28,20 @@ pub(super) fn configured(command: Command) -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("The configuration file (TOML) [variable: ROOMCAST_CONFIG]");
-    config::keys().iter().fold(command.arg(config), |command, key| command.arg(flag(key)))
+    config::keys().iter().fold(command.arg(config).arg(preset()), |command, key| command.arg(flag(key)))
+}
+
+/// The flag that names a preset.
+pub(super) fn preset() -> Arg {
+    Arg::new("preset")
+        .long("preset")
+        .value_name("NAME")
+        .help("Take the place of a known system: a configuration below all others [variable: ROOMCAST_PRESET]")
+        .long_help(
+            "Take the place of a known system, with its port, paths, messages, channels and variables: a configuration file \
+             that is built in and lies below all others.\n\nAllowed: what `roomcast presets` lists\nDefault: none\n\
+             Variable: ROOMCAST_PRESET",
+        )
 }
 
 fn flag(key: &Key) -> Arg {

@@ -21,7 +21,7 @@ use clap::{Arg, Args, Command, FromArgMatches, ValueEnum, builder::EnumValuePars
 use clap_complete::Shell;
 use tokio::runtime::Runtime;
 
-use crate::config::{self, ConfigError, Loader};
+use crate::config::{self, ConfigError, Loader, Preset};
 use flags::{configured, loader};
 use publish::Publish;
 use subscribe::Subscribe;
@@ -39,6 +39,10 @@ pub enum Request {
     CheckConfig(Loader),
     /// Print the reference.
     DefaultConfig(Format),
+    /// Print a preset.
+    Preset(&'static Preset),
+    /// List the presets.
+    Presets,
     /// Make or check a token.
     Token(Task),
     /// Print a shell's completions.
@@ -73,6 +77,11 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
         Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
+        Ok(Request::Preset(preset)) => print(preset.file),
+        Ok(Request::Presets) => {
+            let line = |preset: Preset| format!("{:<12} {}\n", preset.name, preset.about());
+            print(&Preset::ALL.map(line).concat())
+        }
         Ok(Request::Completions(shell)) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "roomcast", &mut script);
@@ -105,6 +114,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusa
             Subscribe::from_arg_matches(matches).map(Request::Subscribe).map_err(Refusal::Usage)
         }
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
+        Some(("presets", _)) => Ok(Request::Presets),
+        Some(("default-config", matches)) if matches.contains_id("preset") => {
+            let name = matches.get_one::<String>("preset").map(String::as_str);
+            let loader = Loader::new(config::Flags::new(), None, name).map_err(Refusal::Config)?;
+            Ok(loader.preset().map_or(Request::Presets, Request::Preset))
+        }
         Some(("default-config", matches)) => {
             Ok(Request::DefaultConfig(matches.get_one("format").copied().unwrap_or(Format::Toml)))
         }
@@ -178,7 +193,15 @@ fn command() -> Command {
                         .default_value("toml")
                         .help("A configuration file, or the page docs/CONFIGURATION.md"),
                 )
-                .after_help("Example:\n  roomcast default-config > roomcast.toml"),
+                .arg(flags::preset().help("Print this preset instead").conflicts_with("format"))
+                .after_help(
+                    "Examples:\n  roomcast default-config > roomcast.toml\n  roomcast default-config --preset trips",
+                ),
+        )
+        .subcommand(
+            Command::new("presets")
+                .about("List the known systems whose place a pod can take")
+                .after_help("Example:\n  roomcast presets"),
         )
         .subcommand(
             Command::new("completions")

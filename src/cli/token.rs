@@ -134,7 +134,7 @@ impl Task {
         let settings = |loader: &Loader| loader.merged().map(|merged| merged.settings.tokens);
         match self {
             Self::Make(make) => {
-                let loader = Loader::new(Flags::new(), make.config.clone());
+                let loader = Loader::new(Flags::new(), make.config.clone(), None);
                 match loader.and_then(|loader| settings(&loader)) {
                     Ok(settings) => match make.token(&settings, SystemTime::now()) {
                         Ok(token) => print(&format!("{token}\n")),

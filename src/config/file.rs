@@ -26,6 +26,8 @@ pub(crate) struct Contents {
     pub(crate) policies: Vec<Item>,
     /// `[[legacy]]`
     pub(crate) legacy: Vec<Item>,
+    /// `[[dialect]]`
+    pub(crate) dialects: Vec<Item>,
     /// What is wrong already.
     pub(crate) problems: Vec<Problem>,
     /// Variables that it uses.
@@ -33,6 +35,7 @@ pub(crate) struct Contents {
 }
 
 /// One key of a file.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) section: String,
     pub(crate) name: String,
@@ -42,19 +45,21 @@ pub(crate) struct Entry {
 
 /// One table of a list such as `[[policy]]`.
 pub(crate) struct Item {
+    pub(crate) list: String,
     pub(crate) file: PathBuf,
     pub(crate) line: usize,
     pub(crate) entries: Vec<Entry>,
 }
 
 /// The lists of tables.
-const LISTS: [&str; 2] = ["policy", "legacy"];
+const LISTS: [&str; 3] = ["policy", "legacy", "dialect"];
 
 /// Reads a file.
 ///
 /// # Errors
 /// The first place where it is not TOML. Everything else that is wrong is in [`Contents::problems`].
-pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Contents, Problem> {
+/// `drop_empty`: an empty text counts as not set, wherever it stands.
+pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: bool) -> Result<Contents, Problem> {
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         Problem {
@@ -64,17 +69,23 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Co
             why: format!("it is not TOML: {}", error.message()),
         }
     })?;
-    let mut reader = Reader { path, text, variables, problems: Vec::new(), used: Vec::new() };
+    let mut reader = Reader { path, text, variables, drop_empty, problems: Vec::new(), used: Vec::new() };
     let sections: Vec<&'static str> = Settings::default().sections().iter().map(|section| section.name()).collect();
-    let (mut entries, mut policies, mut legacy) = (Vec::new(), Vec::new(), Vec::new());
+    let mut entries = Vec::new();
+    let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in table.get_ref() {
         let list = LISTS.into_iter().find(|list| name.get_ref() == list);
         match (value.get_ref(), list) {
             (DeValue::Array(items), Some(list)) => {
-                let found = if list == "legacy" { &mut legacy } else { &mut policies };
+                let found = match list {
+                    "legacy" => &mut legacy,
+                    "dialect" => &mut dialects,
+                    _ => &mut policies,
+                };
                 for item in items {
                     match item.get_ref() {
                         DeValue::Table(inner) => found.push(Item {
+                            list: list.to_owned(),
                             file: path.to_owned(),
                             line: reader.line(item),
                             entries: reader.entries(list, inner),
@@ -115,7 +126,7 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables) -> Result<Co
     }
     let Reader { problems, used, .. } = reader;
     entries.sort_by_key(|entry| entry.line);
-    Ok(Contents { entries, policies, legacy, problems, used })
+    Ok(Contents { entries, policies, legacy, dialects, problems, used })
 }
 
 /// The problem with a key that no section has.
@@ -142,7 +153,91 @@ impl Entry {
     }
 }
 
+/// Lays the tables of a file over those of another: one with the same value of the key `by` changes the other, key by
+/// key; the others stand before it.
+pub(crate) fn lay(below: Vec<Item>, above: Vec<Item>, by: &str) -> Vec<Item> {
+    let named = |item: &Item| item.entries.iter().find(|entry| entry.name == by).map(|entry| entry.value.clone());
+    let (mut first, mut below) = (Vec::new(), below);
+    for item in above {
+        let name = named(&item);
+        match below.iter_mut().find(|under| name.is_some() && named(under) == name) {
+            Some(under) => {
+                under.entries.retain(|old| !item.entries.iter().any(|new| new.name == old.name));
+                under.entries.extend(item.entries);
+                (under.file, under.line) = (item.file, item.line);
+            }
+            None => first.push(item),
+        }
+    }
+    first.extend(below);
+    first
+}
+
 impl Item {
+    /// Sets the keys of a table; what is wrong, or missing and must be set. `nested`: names that are no keys.
+    pub(crate) fn fill(&self, table: &mut dyn Section, nested: &[&str]) -> Vec<Problem> {
+        let keys = table.keys();
+        let mut problems = Vec::new();
+        for entry in self.entries.iter().filter(|entry| !nested.contains(&entry.name.as_str())) {
+            let place = Place::Line(self.file.clone(), entry.line);
+            match keys.iter().find(|key| key.name == entry.name) {
+                Some(key) => {
+                    if let Err(why) = table.set(key.name, &entry.value) {
+                        problems.push(bad_value(key, &entry.value, place, &why));
+                    }
+                }
+                None => match nearest(&entry.name, nested.iter().copied()) {
+                    Some(meant) => {
+                        let why = format!("there is no such key; did you mean `[[{}.{meant}]]`?", self.list);
+                        problems.push(Problem { place, key: entry.path(), given: None, why });
+                    }
+                    None => problems.push(unknown(&self.file, entry, &keys)),
+                },
+            }
+        }
+        for key in keys.iter().filter(|key| key.unset == "must be set") {
+            if !self.entries.iter().any(|entry| entry.name == key.name) {
+                let why = format!("it has no `{0}`: write for example `{0} = {1}`", key.name, key.example);
+                problems.push(self.problem(key.name, why));
+            }
+        }
+        problems
+    }
+
+    /// The tables of lists inside of this one, `[[dialect.command]]` for example, in the order of their lines.
+    pub(crate) fn nested<'a>(&self, names: &[&'a str], problems: &mut Vec<Problem>) -> Vec<(&'a str, Self)> {
+        let mut found = Vec::new();
+        for (name, entry) in
+            names.iter().flat_map(|n| self.entries.iter().filter(move |e| e.name == *n).map(move |e| (n, e)))
+        {
+            let list = format!("{}.{name}", self.list);
+            let Raw::List(items) = &entry.value else {
+                problems.push(self.problem(name, format!("it is a list of tables: write `[[{list}]]`, once for each")));
+                continue;
+            };
+            for item in items {
+                let Raw::Table(entries) = item else {
+                    problems.push(self.problem(name, format!("it is a list of tables: write `[[{list}]]`")));
+                    continue;
+                };
+                let mut entries = entries.clone();
+                entries.iter_mut().for_each(|entry| entry.section.clone_from(&list));
+                let line = entries.first().map_or(entry.line, |first| first.line);
+                found.push((*name, Self { list: list.clone(), file: self.file.clone(), line, entries }));
+            }
+        }
+        found
+    }
+
+    /// The problem with a key that is there, or is missing.
+    pub(crate) fn problem(&self, name: &str, why: String) -> Problem {
+        let entry = self.entries.iter().find(|entry| entry.name == name);
+        let line = entry.map_or(self.line, |entry| entry.line);
+        let key = if entry.is_some() { format!("{}.{name}", self.list) } else { self.list.clone() };
+        let given = entry.filter(|e| !matches!(e.value, Raw::Table(_))).map(|e| e.value.shown());
+        Problem { place: Place::Line(self.file.clone(), line), key, given, why }
+    }
+
     /// As a `[[policy]]`: the rule, starting from the default policy.
     pub(crate) fn rule(self, default: &Policy) -> Result<Rule, Vec<Problem>> {
         let mut keys = default.keys();
@@ -196,6 +291,7 @@ struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
     variables: &'a Variables,
+    drop_empty: bool,
     problems: Vec<Problem>,
     used: Vec<String>,
 }
@@ -210,6 +306,7 @@ impl Reader<'_> {
 
     fn entry(&mut self, section: &str, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
         match self.raw(value.get_ref()) {
+            Ok(Raw::Text(text)) if self.drop_empty && text.is_empty() => None,
             Ok(raw) => Some(Entry {
                 section: section.to_owned(),
                 name: name.get_ref().to_string(),
@@ -237,11 +334,21 @@ impl Reader<'_> {
             },
             DeValue::Boolean(switch) => Raw::Bool(*switch),
             DeValue::Array(items) => {
-                Raw::List(items.iter().map(|item| self.raw(item.get_ref())).collect::<Result<_, _>>()?)
+                let items: Result<Vec<_>, _> = items.iter().map(|item| self.raw(item.get_ref())).collect();
+                let empty = |raw: &Raw| self.drop_empty && *raw == Raw::Text(String::new());
+                Raw::List(items?.into_iter().filter(|item| !empty(item)).collect())
             }
             DeValue::Float(_) => Raw::Other("number with a point"),
             DeValue::Datetime(_) => Raw::Other("date"),
-            DeValue::Table(_) => Raw::Other("table"),
+            DeValue::Table(table) => {
+                let mut entries = Vec::new();
+                for (name, value) in table {
+                    let (name, line, value) = (name.get_ref().to_string(), self.line(name), self.raw(value.get_ref())?);
+                    entries.push(Entry { section: String::new(), name, value, line });
+                }
+                entries.sort_by_key(|entry| entry.line);
+                Raw::Table(entries)
+            }
         })
     }
 

@@ -8,9 +8,11 @@ use std::{
 };
 
 use super::{
+    dialect::Description,
     error::{ConfigError, Place, Problem},
     file,
     legacy::Legacy,
+    preset::Preset,
     section::Key,
     settings::Settings,
     value::{Raw, nearest},
@@ -27,6 +29,9 @@ const OTHER_VARIABLES: [&str; 1] = ["ROOMCAST_TOKEN"];
 
 /// Names the configuration file; not a key, because the file cannot name itself.
 pub(crate) const CONFIG_VARIABLE: &str = "ROOMCAST_CONFIG";
+
+/// Names the preset.
+pub(crate) const PRESET_VARIABLE: &str = "ROOMCAST_PRESET";
 
 /// Values of flags, by the key's path (`limits.max_rooms`). Repeated ones are joined with commas.
 pub type Flags = BTreeMap<String, String>;
@@ -45,20 +50,36 @@ pub struct Merged {
 /// # Errors
 /// Every unknown key and every bad value of every layer, also of one that another layer overrides.
 pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) -> Result<Merged, ConfigError> {
+    merge_over(None, flags, variables, file)
+}
+
+/// Merges the layers over a preset.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_over(
+    preset: Option<&Preset>,
+    flags: &Flags,
+    variables: &Variables,
+    file: Option<(&Path, &str)>,
+) -> Result<Merged, ConfigError> {
     let mut merge = Merge { merged: Merged::default(), problems: Vec::new() };
     let keys = keys();
     let mut used = Vec::new();
-    let (mut policies, mut legacy) = (Vec::new(), Vec::new());
-    if let Some((path, text)) = file {
-        let contents = file::parse(path, text, variables)?;
-        used = contents.used;
-        merge.problems = contents.problems;
-        policies = contents.policies;
-        legacy = contents.legacy;
+    let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
+    let preset = preset.map(|preset| (preset.path(), preset.file, true));
+    let file = file.map(|(path, text)| (path.to_owned(), text, false));
+    for (path, text, is_preset) in preset.into_iter().chain(file) {
+        let contents = file::parse(&path, text, variables, is_preset)?;
+        used.extend(contents.used);
+        merge.problems.extend(contents.problems);
+        policies = file::lay(policies, contents.policies, "match");
+        legacy = file::lay(legacy, contents.legacy, "channels");
+        dialects = file::lay(dialects, contents.dialects, "name");
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
-                Some(key) => merge.set(key, &entry.value, Place::Line(path.to_owned(), entry.line)),
-                None => merge.problems.push(file::unknown(path, &entry, &keys)),
+                Some(key) => merge.set(key, &entry.value, Place::Line(path.clone(), entry.line)),
+                None => merge.problems.push(file::unknown(&path, &entry, &keys)),
             }
         }
     }
@@ -68,7 +89,10 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
         match keys.iter().find(|key| key.variable() == *name) {
             Some(key) => merge.set(key, &Raw::Text(value.clone()), Place::Variable(name.clone())),
             None if OTHER_VARIABLES.contains(&name.as_str()) => {}
-            None if name == CONFIG_VARIABLE || used.contains(name) || is_service_link(name) => {}
+            None if name == CONFIG_VARIABLE
+                || name == PRESET_VARIABLE
+                || used.contains(name)
+                || is_service_link(name) => {}
             None => merge.problems.push(unknown_variable(name, &keys)),
         }
     }
@@ -87,6 +111,12 @@ pub fn merge(flags: &Flags, variables: &Variables, file: Option<(&Path, &str)>) 
     for item in legacy {
         match Legacy::read(&item) {
             Ok(legacy) => merge.merged.settings.legacy.push(legacy),
+            Err(problems) => merge.problems.extend(problems),
+        }
+    }
+    for item in dialects {
+        match Description::read(&item) {
+            Ok(description) => merge.merged.settings.dialects.push(description),
             Err(problems) => merge.problems.extend(problems),
         }
     }

@@ -13,7 +13,8 @@ use rustix::process::{Resource, getrlimit};
 use super::{
     api_key::ApiKey,
     error::{ConfigError, Place, Problem},
-    layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, Variables, merge},
+    layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, Variables, merge_over},
+    preset::Preset,
     resolve::{Config, Machine, Missing, resolve},
     section::Changes,
 };
@@ -24,6 +25,7 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Where the configuration comes from: it can be read as often as wanted. Not `Debug`: it holds secrets as plain text.
 #[derive(Clone)]
 pub struct Loader {
+    preset: Option<&'static Preset>,
     flags: Flags,
     file: Option<PathBuf>,
     variables: Variables,
@@ -40,11 +42,12 @@ pub struct Reload {
 }
 
 impl Loader {
-    /// A loader of flags, this process' environment and the file that `file` or `ROOMCAST_CONFIG` names.
+    /// A loader of flags, this process' environment, the file that `file` or `ROOMCAST_CONFIG` names, and the preset that
+    /// `preset` or `ROOMCAST_PRESET` names.
     ///
     /// # Errors
-    /// When one of our variables is not UTF-8, or the system has no randomness.
-    pub fn new(flags: Flags, file: Option<PathBuf>) -> Result<Self, ConfigError> {
+    /// When one of our variables is not UTF-8, there is no such preset, or the system has no randomness.
+    pub fn new(flags: Flags, file: Option<PathBuf>, preset: Option<&str>) -> Result<Self, ConfigError> {
         let mut variables = Variables::new();
         for (name, value) in env::vars_os() {
             match (name.into_string(), value.into_string()) {
@@ -70,7 +73,19 @@ impl Loader {
             why: format!("the system gives no random numbers: {error}"),
         })?;
         let file = file.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
-        Ok(Self { flags, file, variables, machine })
+        let named = match preset {
+            Some(name) => Some((name, Place::Flag("preset".to_owned()))),
+            None => variables.get(PRESET_VARIABLE).map(|name| (&**name, Place::Variable(PRESET_VARIABLE.to_owned()))),
+        };
+        let preset =
+            named.map(|(name, place)| Preset::named(name).ok_or_else(|| no_preset(name, place))).transpose()?;
+        Ok(Self { preset, flags, file, variables, machine })
+    }
+
+    /// The preset, if there is one.
+    #[must_use]
+    pub fn preset(&self) -> Option<&'static Preset> {
+        self.preset
     }
 
     /// The configuration file, if there is one.
@@ -103,7 +118,7 @@ impl Loader {
     /// Everything that is wrong.
     pub fn merged(&self) -> Result<Merged, ConfigError> {
         match &self.file {
-            None => merge(&self.flags, &self.variables, None),
+            None => merge_over(self.preset, &self.flags, &self.variables, None),
             Some(path) => {
                 let text = read(path).map_err(|error| Problem {
                     place: Place::File(path.clone()),
@@ -111,7 +126,7 @@ impl Loader {
                     given: None,
                     why: format!("cannot read the configuration file: {error}"),
                 })?;
-                merge(&self.flags, &self.variables, Some((path, &text)))
+                merge_over(self.preset, &self.flags, &self.variables, Some((path, &text)))
             }
         }
     }
@@ -123,6 +138,12 @@ impl Loader {
     pub fn resolve(&self, merged: Merged) -> Result<Config, ConfigError> {
         resolve(merged.settings, &self.machine).map_err(ConfigError::from)
     }
+}
+
+fn no_preset(name: &str, place: Place) -> Problem {
+    let all: Vec<_> = Preset::ALL.iter().map(|preset| format!("`{}`", preset.name)).collect();
+    let why = format!("there is no such preset; there are {}", all.join(", "));
+    Problem { place, key: String::new(), given: Some(format!("{name:?}")), why }
 }
 
 impl From<Vec<Missing>> for ConfigError {
@@ -180,7 +201,7 @@ mod tests {
     fn loader(file: &Path) -> Loader {
         let variables = Variables::from([("HOME".to_owned(), "/home/me".to_owned())]);
         let machine = Machine::detect(&variables).unwrap();
-        Loader { flags: Flags::new(), file: Some(file.to_owned()), variables, machine }
+        Loader { preset: None, flags: Flags::new(), file: Some(file.to_owned()), variables, machine }
     }
 
     #[test]

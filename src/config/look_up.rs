@@ -1,7 +1,7 @@
 //! `[token_lookup]`: tokens that an application keeps in Redis.
 
 use super::{
-    legacy::{Path, Pointer},
+    pointer::{Path, Pointer},
     section::section,
     value::{Kind, List, Maybe, Raw, Switch, quoted},
 };

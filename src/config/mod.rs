@@ -6,6 +6,7 @@
 
 mod address;
 mod api_key;
+mod dialect;
 mod error;
 mod file;
 mod grpc;
@@ -14,33 +15,46 @@ mod layers;
 mod legacy;
 mod loader;
 mod look_up;
+mod message;
 mod origins;
+mod pointer;
 mod policies;
+mod preset;
 mod redis;
 mod reference;
 mod resolve;
 mod section;
 mod settings;
+mod socketio;
+mod template;
 mod tokens;
 mod value;
 
 pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
+pub use dialect::{CommandRule, Condition, Description, Does, Envelope, EventRule, Expected, Saying};
 pub use error::{ConfigError, Place, Problem};
 pub use grpc::{Grpc, GrpcSettings};
-pub use layers::{Flags, Merged, Variables, keys, merge};
-pub use legacy::{ChannelPattern, Encoding, Legacy, Part, Pointer, Template};
+pub use layers::{Flags, Merged, Variables, keys, merge, merge_over};
+pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::{Loader, Reload};
 pub use look_up::{Places, TokenLookUp};
+pub use message::{Clock, Lacking, MessageTemplate, Name, Piece, Place as Filled, Step};
 pub use origins::{OriginPattern, Origins};
+pub use pointer::{Pointer, text_of};
 pub use policies::{Policies, RoomPattern, Rule};
+pub use preset::Preset;
 pub use redis::{Redis, RedisKind, RedisPassword, RedisUrl};
 pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    Timeouts, TokenSettings,
+    SocketIoSettings, Timeouts, TokenSettings,
 };
+pub use socketio::FleetSecret;
+#[cfg(test)]
+pub(crate) use template::Offers;
+pub use template::{Part, Source, Template};
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub use value::{GIB, KIB, MIB, duration};

@@ -125,6 +125,8 @@ describe!(Policy in "default_policy",
     batch_max_bytes = Bytes(KIB..=64 * MIB), live;
     /// Which events of a batch survive: all, the newest of each topic, or the newest of each topic and key.
     conflate = Choice(&[("none", Conflate::None), ("topic", Conflate::Topic), ("key", Conflate::Key)]), live;
+    /// The topics whose events conflate, `*` for any characters. Empty: all; otherwise the others' always survive.
+    conflate_topics = List(Text), live;
     /// Which values are kept for new subscribers: none, the newest of the room, of each topic, or of each key.
     retain = Choice(&[
         ("none", Retain::None),
@@ -132,10 +134,14 @@ describe!(Policy in "default_policy",
         ("topic", Retain::Topic),
         ("key", Retain::Key),
     ]), live;
+    /// The topics whose events can become such values, `*` for any characters. Empty: all.
+    retain_topics = List(Text), live;
     /// How many values are kept; the oldest go first.
     retain_max = Count(1..=100_000), live;
     /// Topics whose event removes the kept value instead of becoming one.
     retain_remove_topics = List(Text), live;
+    /// The topics that events may have, `*` for any characters; an event with another one is refused. Empty: any.
+    topics = List(Text), live;
     /// How many events the log keeps for clients that come back; 0 keeps none.
     history_size = Count(0..=1_000_000), live;
     /// How many bytes the log keeps.

@@ -1,7 +1,7 @@
 //! The reference of all keys, as a file to start from and as a page to read. Both are made from the keys themselves.
 
 use super::{
-    legacy,
+    dialect, legacy,
     policies::Pattern,
     section::{Key, Section},
     settings::Settings,
@@ -47,7 +47,13 @@ pub fn default_file() -> String {
          #channels = [\"trip:*\"]\n\
          #room = \"trip:{channel:1}\"\n\
          #topic = \"{/topic}\"\n\
-         #data = \"/data\"\n",
+         #data = \"/data\"\n\
+         \n# A client wire format, so that existing clients connect as they are: docs/DIALECTS.md.\n\
+         #[[dialect]]\n\
+         #name = \"chat\"\n\
+         #paths = [\"/chat\"]\n\
+         #command = [{ when = { \"/type\" = \"join\" }, does = \"subscribe\", room = \"chat:{/room}\" }]\n\
+         #event = [{ write = '{\"type\": \"{topic}\", \"data\": \"{data}\"}' }]\n",
     );
     out
 }
@@ -79,6 +85,20 @@ pub fn markdown() -> String {
         line(&mut out, &row(&key));
     }
     out.push_str(LEGACY_EXAMPLE);
+    let tables: [&dyn Section; 4] = [
+        &dialect::DialectTable::default(),
+        &dialect::CommandTable::default(),
+        &dialect::MessageTable::default(),
+        &dialect::EventTable::default(),
+    ];
+    for table in tables {
+        line(&mut out, &format!("\n## `[[{}]]`\n\n{}\n", table.name(), table.about()));
+        line(&mut out, "| key | default | allowed | what it decides |\n| --- | --- | --- | --- |");
+        for key in table.keys() {
+            line(&mut out, &row(&key));
+        }
+    }
+    out.push_str(DIALECT_EXAMPLE);
     out
 }
 
@@ -173,6 +193,26 @@ channels = ["trip:*"]
 room = "trip:{channel:1}"
 topic = "{/topic}"
 data = "/data"
+```
+"#;
+
+const DIALECT_EXAMPLE: &str = r#"
+```toml
+[[dialect]]
+name = "chat"
+paths = ["/chat"]
+
+[[dialect.command]]
+when = { "/type" = "join" }
+does = "subscribe"
+room = "chat:{/room}"
+
+[[dialect.message]]
+on = "error"
+write = '{"type": "error", "code": "{code}", "message": "{message}"}'
+
+[[dialect.event]]
+write = '{"type": "{topic}", "room": "{room:id}", "data": "{data}", "at": "{time}"}'
 ```
 "#;
 

@@ -7,13 +7,17 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
+    dialect::Description,
     grpc::Grpc,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
-    settings::{Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, Timeouts, TokenSettings},
+    settings::{
+        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
+        TokenSettings,
+    },
 };
 use crate::model::{Access, Policy, PresenceMode};
 
@@ -63,6 +67,10 @@ pub struct Config {
     pub anonymous: bool,
     /// Whether there is a page at `/`.
     pub page: bool,
+    /// Whether the public listeners answer for health.
+    pub public_health: bool,
+    /// Whether they show the metrics.
+    pub public_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -87,12 +95,16 @@ pub struct Config {
     pub token_lookup: TokenLookUp,
     /// permessage-deflate.
     pub compression: Compression,
+    /// Socket.IO.
+    pub socketio: SocketIoSettings,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
     pub redis: Option<Redis>,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
+    /// The dialects that are described.
+    pub dialects: Vec<Description>,
     /// How rooms behave.
     pub policies: Policies,
     /// What the operator should know: worth a log line each.
@@ -128,7 +140,7 @@ pub struct Drain {
 }
 
 /// What is missing for a pod to make sense. Each says what to set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// A certificate without its key.
     #[error("`cert` is set but `key` is not: set `key` (--key FILE, ROOMCAST_KEY) to the certificate's private key")]
@@ -170,6 +182,9 @@ pub enum Missing {
     /// Tokens from nowhere.
     #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     LookUp,
+    /// Two dialects in one place.
+    #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
+    Dialect(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -261,7 +276,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if api_keys.is_empty() {
         warnings.push(
             "there is no API key, so the HTTP publish API refuses everybody: \
-             set `api_keys` (--api-key KEY, ROOMCAST_API_KEYS)"
+             set `api_keys` (--api-key KEY, ROOMCAST_API_KEY)"
                 .to_owned(),
         );
     }
@@ -272,7 +287,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     if origins.is_empty() {
         warnings.push(
-            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGINS)"
+            "`origins` is empty, so no web page can connect: set it (--origin https://app.example.com, ROOMCAST_ORIGIN)"
                 .to_owned(),
         );
     }
@@ -308,6 +323,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
+    let mut seen = std::collections::HashSet::from(["native"]);
+    missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
     if !missing.is_empty() {
         return Err(missing);
     }
@@ -336,6 +354,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         origins: Origins::new(origins),
         anonymous,
         page: general.page.unwrap_or(dev),
+        public_health: general.public_health,
+        public_metrics: general.public_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),
@@ -351,9 +371,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         tokens: settings.tokens.clone(),
         token_lookup: settings.token_lookup.clone(),
         compression: settings.compression.clone(),
+        socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
         legacy: settings.legacy.clone(),
+        dialects: settings.dialects.clone(),
         policies,
         warnings,
         settings,

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    dialect::Description,
     grpc::GrpcSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
@@ -14,6 +15,7 @@ use super::{
     policies::Rule,
     redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
     section::{Changes, Section, Settle, section},
+    socketio::{FleetSecret, Namespace, SharedSecret, UrlPath},
     tokens::{ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, Template},
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Text, Time},
 };
@@ -56,6 +58,10 @@ section! {
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
         /// page: outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
+        /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
+        public_health: bool = false, Switch, live;
+        /// Whether the public listeners answer `/metrics` too.
+        public_metrics: bool = false, Switch, live;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -187,6 +193,36 @@ section! {
 }
 
 section! {
+    /// Socket.IO, version 4, over WebSocket and by polling, for clients that speak it already.
+    pub struct SocketIoSettings in "socketio" {
+        /// Whether it is spoken.
+        enabled: bool = false, Switch, restart;
+        /// On which path of the public listeners.
+        path: String = "/socket.io/".to_owned(), UrlPath, restart;
+        /// The namespaces. All have the same rooms; a connection is in a room by one of them.
+        namespaces: Vec<String> = vec!["/".to_owned()], List(Namespace), restart;
+        /// How often the pod pings.
+        ping_interval: Duration = Duration::from_secs(25), Time(SHORTEST..=MINUTES), restart;
+        /// For the answer to a ping; then the client is gone.
+        ping_timeout: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), restart;
+        /// For a WebSocket that was probed to take over from polling.
+        upgrade_timeout: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), restart;
+        /// For a client to connect to its first namespace, its token included.
+        connect_timeout: Duration = Duration::from_secs(45), Time(SHORTEST..=MINUTES), restart;
+        /// The most bytes of a client's message or request; clients are told (`maxPayload`).
+        max_payload: usize = 1_000_000, Bytes(KIB..=64 * MIB), restart;
+        /// How long a session can be recovered after its connection has ended, its pod with it. `off`: never, and no event
+        /// carries an offset.
+        recovery: Option<Duration> = Some(Duration::from_secs(120)), OrWord("off", Time(Duration::from_secs(1)..=Duration::from_secs(86_400))), restart;
+        /// Whether permessage-deflate is agreed to. From which size a room's frames are compressed is a matter of its policy.
+        compression: bool = true, Switch, restart;
+        /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
+        secret: Option<FleetSecret> = None, Maybe(SharedSecret), restart, secret(),
+            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${ROOMCAST_FLEET_SECRET}\"");
+    }
+}
+
+section! {
     /// Tokens of clients: JWTs (RFC 7519), signed by whoever knows the users. Without a key none is taken.
     pub struct TokenSettings in "tokens" {
         /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
@@ -298,6 +334,8 @@ pub struct Settings {
     pub grpc: GrpcSettings,
     /// `[compression]`
     pub compression: Compression,
+    /// `[socketio]`
+    pub socketio: SocketIoSettings,
     /// `[memory_broker]`
     pub memory_broker: MemoryBroker,
     /// `[redis]`
@@ -308,11 +346,13 @@ pub struct Settings {
     pub policies: Vec<Rule>,
     /// `[[legacy]]`, in order.
     pub legacy: Vec<Legacy>,
+    /// `[[dialect]]`, in order.
+    pub dialects: Vec<Description>,
 }
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 12] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 13] {
         [
             &self.general,
             &self.limits,
@@ -323,6 +363,7 @@ impl Settings {
             &self.token_lookup,
             &self.grpc,
             &self.compression,
+            &self.socketio,
             &self.memory_broker,
             &self.redis,
             &self.default_policy,
@@ -330,7 +371,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 12] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 13] {
         [
             &mut self.general,
             &mut self.limits,
@@ -341,6 +382,7 @@ impl Settings {
             &mut self.token_lookup,
             &mut self.grpc,
             &mut self.compression,
+            &mut self.socketio,
             &mut self.memory_broker,
             &mut self.redis,
             &mut self.default_policy,
@@ -366,6 +408,7 @@ impl Settings {
         self.token_lookup.settle(&running.token_lookup, &mut changes);
         self.grpc.settle(&running.grpc, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
+        self.socketio.settle(&running.socketio, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
@@ -375,6 +418,10 @@ impl Settings {
         if self.legacy != running.legacy {
             changes.restart.push("legacy".to_owned());
             self.legacy.clone_from(&running.legacy);
+        }
+        if self.dialects != running.dialects {
+            changes.restart.push("dialect".to_owned());
+            self.dialects.clone_from(&running.dialects);
         }
         changes
     }

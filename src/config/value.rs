@@ -8,6 +8,7 @@ mod scalar;
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use super::file::Entry;
 pub(crate) use compound::{List, Maybe, OrWord};
 pub(crate) use scalar::{Bytes, Choice, Count, File, Switch, Text, Time};
 
@@ -29,6 +30,8 @@ pub(crate) enum Raw {
     Bool(bool),
     /// A list of the file.
     List(Vec<Raw>),
+    /// A table of the file.
+    Table(Vec<Entry>),
     /// Something of the file that no key takes: its TOML type.
     Other(&'static str),
 }
@@ -41,6 +44,7 @@ impl Raw {
             Self::Integer(number) => number.to_string(),
             Self::Bool(switch) => switch.to_string(),
             Self::List(items) => format!("[{}]", items.iter().map(Self::shown).collect::<Vec<_>>().join(", ")),
+            Self::Table(_) => "a table".to_owned(),
             Self::Other(kind) => format!("a {kind}"),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
         CommandId, Disconnect, ErrorCode, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
         SlowReceiver, Spelling, SubscribeTo,
     },
-    protocol::WireFormat,
+    protocol::DialectId,
 };
 
 /// What the log said to those who wait.
@@ -39,13 +39,19 @@ pub(super) struct Entry {
     pub(super) spelling: Spelling,
     /// The pod puts it there, unasked and whatever the policy says of who may join.
     pub(super) given: bool,
+    /// In which dialect it is told of the room; `None`: in its own.
+    pub(super) dialect: Option<DialectId>,
+    /// Its session comes back: it was there before, and is not answered.
+    pub(super) resumes: bool,
 }
 
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+        let dialect = self.namespace_of(key, id);
         for SubscribeTo { room, since, spelling } in rooms {
-            if let Err((code, message)) = self.enter_room(key, &room, Entry { since, spelling, given: false }, id) {
+            let entry = Entry { since, spelling, dialect, ..Entry::default() };
+            if let Err((code, message)) = self.enter_room(key, &room, entry, id) {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
             }
         }
@@ -59,7 +65,7 @@ impl Worker {
         entry: Entry,
         id: Option<&CommandId>,
     ) -> Result<(), (ErrorCode, String)> {
-        let Entry { since, spelling, given } = entry;
+        let Entry { since, spelling, given, dialect, resumes } = entry;
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
         let policy = match known {
@@ -88,9 +94,12 @@ impl Worker {
         }
         let number = self.room_number(room, policy);
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
-        connection.subscriptions.push(Subscription { room: number, standing: Standing::Joining, given, spelling });
+        let dialect = dialect.unwrap_or(connection.format.dialect);
+        let standing = Standing::Joining;
+        connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
         self.rooms[number as usize].empty_since = None;
-        self.arrive(number, Arrival { key, since, purpose: Purpose::Subscribe(id.cloned()) });
+        let purpose = if resumes { Purpose::Resume } else { Purpose::Subscribe(id.cloned()) };
+        self.arrive(number, Arrival { key, since, purpose });
         Ok(())
     }
 
@@ -231,7 +240,9 @@ impl Worker {
                     // More was begun meanwhile than is held: what was read is too old to continue from.
                     for arrival in waiting {
                         match arrival.purpose {
-                            Purpose::Subscribe(_) => self.arrive(number, Arrival { since: None, ..arrival }),
+                            Purpose::Subscribe(_) | Purpose::Resume => {
+                                self.arrive(number, Arrival { since: None, ..arrival });
+                            }
                             Purpose::CatchUp => self.admit(number, arrival, position.clone(), false, &[]),
                         }
                     }
@@ -251,9 +262,14 @@ impl Worker {
         let key = arrival.key;
         let Some(local) = self.rooms.get(number as usize) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
+        let resumes = arrival.purpose == Purpose::Resume;
         match (arrival.purpose, arrival.since) {
-            (Purpose::Subscribe(id), _) => {
-                self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
+            (purpose @ (Purpose::Subscribe(_) | Purpose::Resume), _) => {
+                self.note_joined(key, number, &position);
+                if let Purpose::Subscribe(id) = purpose {
+                    let id = id.or_else(|| self.namespace_id(key, number));
+                    self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
+                }
                 if presence != PresenceMode::Off
                     && let Some(connection) = self.connections.get(key as usize)
                     && connection.carrier.attends()
@@ -267,13 +283,14 @@ impl Worker {
             }
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
-                self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), None);
+                let id = self.namespace_id(key, number);
+                self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
             (Purpose::CatchUp, _) => {}
         }
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
-        let format = WireFormat { spelling: subscription.spelling, ..connection.format };
+        let format = connection.format_of(subscription);
         let mut overflow = false;
         for broadcast in before {
             let frame = broadcast.frame(format, &mut self.encoder);
@@ -296,6 +313,9 @@ impl Worker {
         if overflow {
             self.overflow(number, key);
         }
+        if resumes {
+            self.resumed(key, number, recovered);
+        }
     }
 
     /// The broker could not say what an arrival missed.
@@ -315,6 +335,7 @@ impl Worker {
                 let range = Arrival { key, since: Some(since.clone()), purpose: Purpose::CatchUp };
                 self.admit(number, range, position, false, &[]);
             }
+            (Purpose::Resume, _) => self.resumed(key, number, false),
             (Purpose::CatchUp, None) => {}
         }
     }
@@ -328,6 +349,7 @@ impl Worker {
             Some(at) => {
                 let subscription = connection.subscriptions.swap_remove(at);
                 self.leave(key, subscription);
+                self.note_left(key, number.unwrap_or(u32::MAX));
                 Reply::Unsubscribed { room, code: None }
             }
             None => {

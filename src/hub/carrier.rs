@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// What carries a connection's bytes. The socket stands inline: a fan-out touches it for each receiver.
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the large one, and it is what must be near")]
 pub enum Carrier {
     /// A WebSocket.
     WebSocket {

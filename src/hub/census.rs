@@ -214,10 +214,13 @@ impl Worker {
     pub(super) fn put_out(&mut self, key: Key, number: u32, code: ErrorCode) -> bool {
         let Some(connection) = self.connections.get_mut(key as usize) else { return false };
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
+        let id = self.namespace_id(key, number);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
         let room = self.rooms[number as usize].name.clone();
         self.leave(key, subscription);
-        self.reply(key, &Reply::Unsubscribed { room, code: Some(code) }, None);
+        self.note_left(key, number);
+        self.reply(key, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
         true
     }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::{Batch, Conflate, Epoch, Event, Offset, Policy, Position, Room};
+use crate::model::{Batch, Conflate, Epoch, Event, Offset, Policy, Position, Room, among};
 
 /// The events of a room that follow a position. Holds survivors only, so that a conflating room stays as small as its
 /// subjects are many. Always holds: the batches cut so far and the events collected cover the log without a hole.
@@ -51,7 +51,7 @@ impl Collector {
     pub fn push(&mut self, epoch: Epoch, event: Arc<Event>) {
         let last = self.survivors.last_key_value().map_or(self.position.offset, |(offset, _)| *offset);
         debug_assert_eq!(event.offset, last + 1, "{}: the events must follow one another", self.room);
-        if let Some(subject) = Subject::of(&event, self.policy.conflate) {
+        if let Some(subject) = Subject::of(&event, &self.policy) {
             // Removed first: the map would keep the old key, and with it the old event.
             if let Some(replaced) = self.newest.remove(&subject) {
                 self.remove(replaced);
@@ -74,7 +74,7 @@ impl Collector {
                 break;
             }
             let (epoch, event) = entry.remove();
-            if let Some(subject) = Subject::of(&event, self.policy.conflate) {
+            if let Some(subject) = Subject::of(&event, &self.policy) {
                 self.newest.remove(&subject);
             }
             bytes += size;
@@ -102,8 +102,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(event: &Arc<Event>, conflate: Conflate) -> Option<Self> {
-        let by_key = match conflate {
+    fn of(event: &Arc<Event>, policy: &Policy) -> Option<Self> {
+        let by_key = match policy.conflate {
             Conflate::None => return None,
             Conflate::Topic => false,
             Conflate::Key => {
@@ -111,7 +111,7 @@ impl Subject {
                 true
             }
         };
-        Some(Self { event: Arc::clone(event), by_key })
+        among(&policy.conflate_topics, &event.topic).then(|| Self { event: Arc::clone(event), by_key })
     }
 
     fn parts(&self) -> (&str, Option<&str>) {

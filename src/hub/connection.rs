@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     model::{CommandId, Disconnect, Reply, Spelling},
-    protocol::WireFormat,
-    session::Session,
+    protocol::{DialectId, WireFormat},
+    session::{Link, Session},
     transport::{
         scratch::Scratch,
         socket::{Buffers, Written},
@@ -38,6 +38,8 @@ pub struct Subscription {
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
     pub given: bool,
+    /// In what the connection asked for it: connections of one Engine.IO session speak several dialects.
+    pub dialect: DialectId,
     /// How the connection spelt the room's name.
     pub spelling: Spelling,
 }
@@ -102,14 +104,23 @@ pub struct Connection {
     pub heard_ms: u64,
     /// When its token must have come or been replaced, in milliseconds since the worker began; 0: never.
     pub identity_due: u64,
-    /// What came while a token is verified: taken up when that is decided.
-    pub unheard: Option<Box<super::identity::Unheard>>,
+    /// What only some connections have.
+    pub aside: Option<Box<Aside>>,
     /// Publishes that wait for the one before them.
     pub lane: Option<Box<super::lane::Lane>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
     /// Held until its end.
     _seat: Seat,
+}
+
+/// What only some connections have: what came while a token is verified, and an Engine.IO session.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// What came while a token is verified: taken up when that is decided.
+    pub unheard: Option<super::identity::Unheard>,
+    /// The Engine.IO session.
+    pub link: Option<Link>,
 }
 
 /// What a connection moved, for its log line.
@@ -162,11 +173,42 @@ impl Connection {
             since_ms: now_ms,
             heard_ms: now_ms,
             identity_due: 0,
-            unheard: None,
+            aside: None,
             lane: None,
             closed_with: None,
             _seat: seat,
         }
+    }
+
+    /// The Engine.IO session, if it is one.
+    pub fn link(&mut self) -> Option<&mut Link> {
+        self.aside.as_mut()?.link.as_mut()
+    }
+
+    /// Whether it is an Engine.IO session.
+    #[must_use]
+    pub fn is_engine(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.link.is_some())
+    }
+
+    /// What comes waits from now on until it is taken up.
+    pub fn stop_hearing(&mut self) {
+        self.aside.get_or_insert_default().unheard.get_or_insert_default().waits += 1;
+    }
+
+    /// The format of what it is told of a room.
+    #[must_use]
+    pub fn format_of(&self, subscription: &Subscription) -> WireFormat {
+        WireFormat { dialect: subscription.dialect, spelling: subscription.spelling, ..self.format }
+    }
+
+    /// In which dialect a command is answered: that of its namespace, where there are several. `None`: the client is not
+    /// there.
+    fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
+        let Some(link) = self.aside.as_ref().and_then(|aside| aside.link.as_ref()) else {
+            return Some(self.format.dialect);
+        };
+        link.answers(id)
     }
 
     /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
@@ -254,8 +296,9 @@ impl Connection {
         {
             return Ok(());
         }
+        let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
         let mut bytes = Vec::new();
-        encoder.reply(self.format, reply, id, &mut bytes);
+        encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
         if bytes.is_empty() {
             return Ok(());
         }
@@ -267,8 +310,20 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        if let Some(outbox) = &mut self.outbox {
+        // A mailbox loses nothing of what waits, unless that is why it closes: nobody could have fetched it faster.
+        let kept = matches!(self.carrier, Carrier::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
+        if let Some(outbox) = &mut self.outbox
+            && !kept
+        {
             outbox.clear();
+        }
+        if kept && self.ends_unheard(disconnect) {
+            // Nobody waits to be told, and who asks later is told that there is no such session.
+            self.state = State::Gone;
+            self.closed_with = Some(disconnect);
+            self.lane = None;
+            self.wake();
+            return;
         }
         self.close_after(disconnect, scratch, budget);
     }
@@ -281,7 +336,8 @@ impl Connection {
         self.state = State::Closing;
         self.closed_with = Some(disconnect);
         self.lane = None;
-        let said = match self.carrier.goodbye(disconnect) {
+        let goodbye = if self.is_engine() { self.engine_goodbye(disconnect) } else { self.carrier.goodbye(disconnect) };
+        let said = match goodbye {
             Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
             None => true,
         };
@@ -325,9 +381,9 @@ impl Connection {
                 self.carrier.write_rest(rest)?
             } else if let Some(bytes) = outbox.take_urgent() {
                 self.carrier.write(&bytes, scratch)?
-            } else if let Some(range) = outbox.take_gap() {
+            } else if let Some((dialect, range)) = outbox.take_gap() {
                 let mut bytes = Vec::new();
-                encoder.reply(self.format, &gap(&range), None, &mut bytes);
+                encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, &mut bytes);
                 self.carrier.write(&bytes, scratch)?
             } else {
                 match outbox.take() {
@@ -351,13 +407,13 @@ impl Connection {
             let (waiting, gone) = match outbox.take_urgent() {
                 Some(bytes) => (Some(Waiting::Private(bytes)), None),
                 None => match outbox.take_gap() {
-                    Some(range) => (None, Some(range)),
+                    Some(gap) => (None, Some(gap)),
                     None => (outbox.take(), None),
                 },
             };
             match (&waiting, &gone) {
                 (Some(Waiting::Shared(frame)), _) => mailbox.fetched(frame.range()),
-                (_, range) => mailbox.fetched(range.as_ref()),
+                (_, gone) => mailbox.fetched(gone.as_ref().map(|(_, range)| range)),
             }
             if let Some(cursor) = mailbox.moved() {
                 write_id(cursor, out);
@@ -365,7 +421,9 @@ impl Connection {
             match (waiting, gone) {
                 (Some(Waiting::Shared(frame)), _) => out.extend_from_slice(frame.bytes()),
                 (Some(Waiting::Private(bytes)), _) => out.extend_from_slice(&bytes),
-                (None, Some(range)) => encoder.reply(self.format, &gap(&range), None, out),
+                (None, Some((dialect, range))) => {
+                    encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, out);
+                }
                 (None, None) => break,
             }
         }

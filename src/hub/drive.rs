@@ -142,6 +142,7 @@ impl Drop for Drive {
 impl Worker {
     /// Takes a connection off.
     fn remove(&mut self, key: Key) {
+        self.part(key);
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         for subscription in std::mem::take(&mut connection.subscriptions) {
             self.leave(key, subscription);
@@ -165,6 +166,9 @@ impl Worker {
             let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(()) };
             if connection.state == State::Gone {
                 return Poll::Ready(());
+            }
+            if matches!(connection.carrier, Carrier::Mailbox(_)) {
+                return Poll::Pending;
             }
             let waited = connection.owed() > 0;
             match connection.poll_drain(cx, &mut self.encoder, &mut self.buffers.sealed) {
@@ -193,10 +197,21 @@ impl Worker {
         Poll::Pending
     }
 
-    fn poll_fetch(&mut self, key: Key, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+    pub(super) fn poll_fetch(
+        &mut self,
+        key: Key,
+        max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
         let now_ms = self.now_ms();
         let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
-        connection.heard_ms = now_ms;
+        if matches!(connection.carrier, Carrier::WebSocket { .. }) {
+            // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
+            return Poll::Ready(Ok(b"6".to_vec()));
+        }
+        if connection.state == State::Open {
+            connection.heard_ms = now_ms;
+        }
         let mut bytes = Vec::new();
         let joining = connection.subscriptions.iter().any(|s| s.standing == Standing::Joining);
         if let Carrier::Mailbox(mailbox) = &mut connection.carrier
@@ -210,17 +225,27 @@ impl Worker {
         if empty && connection.state == State::Open {
             self.catch_up(key);
         }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        if empty && connection.state == State::Closing && connection.is_engine() {
+            // It has everything that was to be said.
+            connection.state = State::Gone;
+            connection.wake();
+        }
         if !bytes.is_empty() {
             return Poll::Ready(Ok(bytes));
         }
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
         if connection.state != State::Open {
             return Poll::Ready(Err(connection.closed_with));
         }
-        if let Carrier::Mailbox(mailbox) = &mut connection.carrier {
-            mailbox.fetched_by(cx.waker());
+        let upgrading = connection.link().is_some_and(|link| link.upgrading);
+        match &mut connection.carrier {
+            Carrier::Mailbox(mailbox) if !upgrading => {
+                mailbox.fetched_by(cx.waker());
+                Poll::Pending
+            }
+            // What is said from now on goes another way: nothing (`6`) is all that this one gets.
+            _ => Poll::Ready(Ok(b"6".to_vec())),
         }
-        Poll::Pending
     }
 
     /// Takes what was read and opened to the session.
@@ -284,10 +309,23 @@ impl Worker {
             }
             Incoming::Close(_) => return self.stop(key, Disconnect::Normal),
         };
-        if let Some(unheard) = &mut connection.unheard {
-            return if unheard.keep(message) { ControlFlow::Continue(()) } else { self.stop(key, Disconnect::Flood) };
+        self.take_message(key, message)
+    }
+
+    /// Takes a message, or keeps it while a token is verified.
+    pub(super) fn take_message(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        if connection.state != State::Open {
+            return ControlFlow::Break(());
         }
-        self.message(key, message)
+        let Some(aside) = &mut connection.aside else { return self.message(key, message) };
+        let kept = aside.unheard.as_mut().map(|unheard| unheard.keep(message));
+        match kept {
+            Some(true) => ControlFlow::Continue(()),
+            Some(false) => self.stop(key, Disconnect::Flood),
+            None if aside.link.is_some() => self.packet(key, message),
+            None => self.message(key, message),
+        }
     }
 
     /// Takes a message to the session, and does what that asks for.
@@ -307,13 +345,13 @@ impl Worker {
         ControlFlow::Continue(())
     }
 
-    fn stop(&mut self, key: Key, disconnect: Disconnect) -> ControlFlow<()> {
+    pub(super) fn stop(&mut self, key: Key, disconnect: Disconnect) -> ControlFlow<()> {
         self.close(key, disconnect);
         ControlFlow::Break(())
     }
 
     /// Does what a session asks for.
-    fn act(&mut self, key: Key, id: Option<CommandId>, action: Action) {
+    pub(super) fn act(&mut self, key: Key, id: Option<CommandId>, action: Action) {
         match action {
             Action::Nothing | Action::Close(_) => {}
             Action::Reply(reply) => self.reply(key, &reply, id.as_ref()),
@@ -431,6 +469,7 @@ fn refusal(error: &BrokerError) -> Reply {
         BrokerError::Unavailable(_) => ErrorCode::Unavailable,
         BrokerError::Unknown => ErrorCode::Unknown,
         BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
+        BrokerError::UnknownTopic => ErrorCode::BadRequest,
     };
     Reply::Error { code, message: error.to_string(), room: None }
 }

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use super::{Budget, clock::unix_millis};
 use crate::{
     model::{Batch, Cursor, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
-    protocol::{Dialects, Framing, Messages, Opening, PresenceChange, WireFormat},
+    protocol::{DialectId, Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
     transport::websocket::{Deflaters, frame_messages},
 };
 
@@ -145,13 +145,15 @@ impl Encoder {
             }
             Framing::Elements => elements(messages, &mut bytes),
             Framing::EventStream => event_stream(messages, &mut bytes),
+            Framing::Payload => write_payload(messages, &mut bytes),
         }
         bytes.shrink_to_fit();
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
-        Frame(Arc::new(Shared { bytes, plain, range, policy, budget, booked }))
+        let dialect = format.dialect;
+        Frame(Arc::new(Shared { bytes, plain, range, dialect, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -183,6 +185,13 @@ impl Encoder {
         opened
     }
 
+    /// Messages for one connection that no dialect writes.
+    pub fn packets(&mut self, format: WireFormat, write: impl FnOnce(&mut Messages), out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        write(&mut self.messages);
+        self.written(format, out);
+    }
+
     /// Whether a dialect has words for a gap.
     #[must_use]
     pub fn tells_gaps(&self, format: WireFormat) -> bool {
@@ -195,6 +204,7 @@ impl Encoder {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
             Framing::Elements => elements(&self.messages, out),
             Framing::EventStream => event_stream(&self.messages, out),
+            Framing::Payload => write_payload(&self.messages, out),
         }
     }
 }
@@ -241,6 +251,7 @@ struct Shared {
     bytes: Vec<u8>,
     plain: usize,
     range: Option<Range>,
+    dialect: DialectId,
     policy: Arc<Policy>,
     budget: Arc<Budget>,
     booked: AtomicBool,
@@ -265,6 +276,12 @@ impl Frame {
         self.0.range.as_ref()
     }
 
+    /// In which dialect it is.
+    #[must_use]
+    pub fn dialect(&self) -> DialectId {
+        self.0.dialect
+    }
+
     /// The room's policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -284,7 +301,8 @@ impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
-        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, policy, budget, booked }))
+        let dialect = DialectId::NATIVE;
+        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, dialect, policy, budget, booked }))
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
 pub struct Unheard {
     messages: Vec<Kept>,
     bytes: usize,
+    /// How many decisions they wait for.
+    pub(super) waits: u32,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Worker {
             self.verified(key, result, id.as_ref());
             return;
         }
-        connection.unheard = Some(Box::default());
+        connection.stop_hearing();
         tokio::task::spawn_local(async move {
             let result = verified.await;
             let Some(worker) = me.upgrade() else { return };
@@ -87,15 +89,26 @@ impl Worker {
     }
 
     /// Takes up what came while a token was being verified.
-    fn hear(&mut self, key: Key) {
+    pub(super) fn hear(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let Some(unheard) = connection.unheard.take() else { return };
+        let Some(aside) = &mut connection.aside else { return };
+        let Some(unheard) = &mut aside.unheard else { return };
+        unheard.waits = unheard.waits.saturating_sub(1);
+        if unheard.waits > 0 {
+            return;
+        }
+        let Some(unheard) = aside.unheard.take() else { return };
+        self.take_up(key, unheard);
+    }
+
+    /// Takes up messages that were kept.
+    pub(super) fn take_up(&mut self, key: Key, unheard: Unheard) {
         for kept in unheard.messages {
             let message = match &kept {
                 Kept::Text(text) => Message::Text(text),
                 Kept::Binary(bytes) => Message::Binary(bytes),
             };
-            if self.message(key, message).is_break() {
+            if self.take_message(key, message).is_break() {
                 return;
             }
         }
@@ -119,7 +132,7 @@ impl Worker {
     }
 
     /// Gives a connection a new grant; a connection keeps its user for life.
-    fn replace(&mut self, key: Key, grant: Grant) -> Result<Option<UnixMillis>, String> {
+    pub(super) fn replace(&mut self, key: Key, grant: Grant) -> Result<Option<UnixMillis>, String> {
         let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(None) };
         let session = &mut connection.session;
         if session.grant.user().is_some_and(|user| Some(user) != grant.user()) {
@@ -140,7 +153,7 @@ impl Worker {
 
     /// Looks again at the rooms that a connection is in: it leaves those that its new grant does not allow, and is there
     /// under its user in the others.
-    fn review(&mut self, key: Key, grant: &Grant) {
+    pub(super) fn review(&mut self, key: Key, grant: &Grant) {
         let Some(connection) = self.connections.get(key as usize) else { return };
         let joined: Vec<(u32, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.given)).collect();
         let member = connection.session.member();
@@ -155,7 +168,7 @@ impl Worker {
     }
 
     /// What follows from a grant beside rights: the directory, the deadline, the personal room.
-    fn apply(&mut self, key: Key, grant: &Grant) {
+    pub(super) fn apply(&mut self, key: Key, grant: &Grant) {
         if let Some(user) = grant.user() {
             self.directory.enter(user, key);
         }
@@ -225,6 +238,6 @@ impl Worker {
 }
 
 /// A future's answer if it has one already.
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }

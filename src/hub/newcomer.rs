@@ -3,15 +3,19 @@
 //! Always holds: what a dialect says first leaves first, and the rooms that a connection begins with are entered under
 //! the same rules as those that it asks for.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use http::Uri;
 
-use super::{Drive, Key, Seat, Worker, carrier::Carrier, connection::Connection};
+use super::{
+    Drive, Key, Seat, Worker,
+    carrier::Carrier,
+    connection::{Aside, Connection},
+};
 use crate::{
     auth::Grant,
-    protocol::{Opening, WireFormat},
-    session::Session,
+    protocol::{Opening, WireFormat, engineio::Endpoint},
+    session::{Link, Session},
 };
 
 /// What is decided of a connection before it is one.
@@ -24,13 +28,15 @@ pub struct Newcomer {
     pub seat: Seat,
     /// What its request asked for.
     pub target: Uri,
+    /// Where it came in, if it speaks Engine.IO.
+    pub endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Worker {
     /// Takes a connection in, and says what its dialect says first. `early` came behind the handshake.
     pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
         let mut worker = this.borrow_mut();
-        let Newcomer { format, grant, seat, target } = newcomer;
+        let Newcomer { format, grant, seat, target, endpoint } = newcomer;
         let now_ms = worker.now_ms();
         let key = worker.connections.vacant_key() as Key;
         let id = worker.names_given.next(key);
@@ -38,9 +44,21 @@ impl Worker {
         let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
         let transport = connection.carrier.name();
         worker.connections.insert(connection);
-        worker.watch_connection(key, id);
         worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
-        worker.open(key, &target);
+        match endpoint {
+            None => {
+                worker.watch_connection(key, id);
+                worker.open(key, &target);
+            }
+            Some(endpoint) => {
+                let link = Link::new(endpoint, target, now_ms);
+                if let Some(connection) = worker.connections.get_mut(key as usize) {
+                    connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link) }));
+                }
+                worker.beat(key, id, now_ms);
+                worker.open_session(key);
+            }
+        }
         if !early.is_empty() {
             worker.buffers.plain.extend_from_slice(early);
             worker.received(key);
@@ -50,13 +68,14 @@ impl Worker {
     }
 
     /// Begins a connection as its dialect does.
-    fn open(&mut self, key: Key, target: &Uri) {
+    pub(super) fn open(&mut self, key: Key, target: &Uri) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
         let opening = Opening {
             connection: &name,
             target,
             grant: &grant,
+            auth: None,
             ping_interval_ms: self.limits.ping_interval_ms,
             limits: self.limits.told,
         };

@@ -2,12 +2,13 @@
 //!
 //! Empty, and without memory, for a connection that keeps up. Bounded by the bytes it owes; what is above the bound
 //! leaves by [`Outbox::drop_oldest`], which keeps a gap for each range it drops, or by the caller closing the connection.
-//! Always holds: a record begun on the wire leaves first, gaps leave before any later frame of their room.
+//! Always holds: a record begun on the wire leaves first; a gap leaves after the replies that stood before what was dropped,
+//! and before any later frame of its room.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{Budget, Frame, frame::Range};
-use crate::model::Room;
+use crate::{model::Room, protocol::DialectId};
 
 /// One thing that waits.
 #[derive(Debug)]
@@ -41,7 +42,8 @@ pub struct Outbox {
     /// The rest of a write that the kernel took in part.
     sealed: Vec<u8>,
     urgent: VecDeque<Box<[u8]>>,
-    gaps: Vec<Range>,
+    /// With the dialect in which each is told.
+    gaps: Vec<(DialectId, Range)>,
     waiting: VecDeque<Waiting>,
     owed: usize,
     booked: usize,
@@ -114,7 +116,7 @@ impl Outbox {
             self.forget(&waiting);
             dropped += 1;
             if let Some(range) = frame.range() {
-                self.keep_gap(range);
+                self.keep_gap(frame.dialect(), range);
             }
         }
         kept.append(&mut self.waiting);
@@ -125,7 +127,7 @@ impl Outbox {
     /// Drops every frame of one room, without gaps: the caller remembers where the connection stopped. Returns the
     /// first range that was dropped, an earlier gap included.
     pub fn drop_room(&mut self, room: &Room) -> Option<Range> {
-        let gap = self.gaps.iter().position(|g| &g.room == room).map(|at| self.gaps.remove(at));
+        let gap = self.gaps.iter().position(|(_, g)| &g.room == room).map(|at| self.gaps.remove(at).1);
         let mut first = gap;
         let waiting = std::mem::take(&mut self.waiting);
         for item in waiting {
@@ -159,9 +161,11 @@ impl Outbox {
         Some(bytes)
     }
 
-    /// What leaves then: gaps, for the caller to write in the connection's dialect.
-    pub fn take_gap(&mut self) -> Option<Range> {
-        (!self.gaps.is_empty()).then(|| self.gaps.remove(0))
+    /// What leaves then: gaps, for the caller to write in the connection's dialect. None while replies stand before whatever
+    /// else waits: one of them may be the `subscribed` that a gap follows.
+    pub fn take_gap(&mut self) -> Option<(DialectId, Range)> {
+        let replies_first = matches!(self.waiting.front(), Some(Waiting::Private(_)));
+        (!replies_first && !self.gaps.is_empty()).then(|| self.gaps.remove(0))
     }
 
     /// What leaves last.
@@ -174,6 +178,19 @@ impl Outbox {
         Some(waiting)
     }
 
+    /// Writes everything anew that is not on the wire, for a connection whose framing changes.
+    pub fn rewrite(&mut self, mut rewritten: impl FnMut(&[u8]) -> Vec<u8>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for item in waiting {
+            let bytes = match &item {
+                Waiting::Shared(frame) => rewritten(frame.bytes()),
+                Waiting::Private(bytes) => rewritten(bytes),
+            };
+            self.forget(&item);
+            self.push(Waiting::Private(bytes.into()));
+        }
+    }
+
     /// Forgets everything but what is on the wire: the connection closes.
     pub fn clear(&mut self) {
         while self.take().is_some() {}
@@ -181,13 +198,13 @@ impl Outbox {
         self.gaps = Vec::new();
     }
 
-    fn keep_gap(&mut self, range: &Range) {
-        match self.gaps.iter_mut().find(|g| g.room == range.room) {
-            Some(gap) => {
+    fn keep_gap(&mut self, dialect: DialectId, range: &Range) {
+        match self.gaps.iter_mut().find(|(_, g)| g.room == range.room) {
+            Some((_, gap)) => {
                 gap.offset = range.offset;
                 gap.epoch = range.epoch.clone();
             }
-            None => self.gaps.push(range.clone()),
+            None => self.gaps.push((dialect, range.clone())),
         }
     }
 

@@ -7,7 +7,10 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
-use super::{Broadcast, Frame, members::Members};
+use super::{
+    Broadcast, Frame,
+    members::{Members, Place},
+};
 use crate::model::{CommandId, Policy, Position, Room, Since};
 
 /// A room on one worker.
@@ -39,6 +42,8 @@ pub struct LocalRoom {
     pub behind: usize,
     /// Since when nobody is here.
     pub empty_since: Option<Instant>,
+    /// When the last fan-out began and ended, in fan-outs of the worker.
+    pub spoke: (u64, u64),
 }
 
 /// A fan-out in progress.
@@ -64,6 +69,16 @@ pub struct Run {
     pub began: Instant,
 }
 
+impl Run {
+    /// Whether the member at a place was here when this began, and has not been written to.
+    #[must_use]
+    pub fn awaits(&self, place: Place) -> bool {
+        let (group, slot) = (usize::from(place.group), place.slot as usize);
+        let here = self.ends.get(group).is_some_and(|end| slot < *end);
+        here && (group > self.group || (group == self.group && slot >= self.slot))
+    }
+}
+
 /// Why somebody waits for older events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
@@ -71,6 +86,8 @@ pub enum Purpose {
     Subscribe(Option<CommandId>),
     /// It had fallen behind.
     CatchUp,
+    /// Its session comes back, on whatever worker.
+    Resume,
 }
 
 /// A connection that comes in.
@@ -134,6 +151,7 @@ impl LocalRoom {
             ahead: Vec::new(),
             behind: 0,
             empty_since: None,
+            spoke: (0, 0),
         }
     }
 

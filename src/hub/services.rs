@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Policies},
     metrics::Metrics,
     model::{Policy, Room},
-    protocol::Dialects,
+    protocol::{Dialects, engineio::SessionKey},
 };
 
 /// What all workers of a pod share.
@@ -46,10 +46,16 @@ pub struct Services {
     pub recoveries: Recoveries,
     /// Says which tokens are good.
     pub authority: Arc<Authority>,
+    /// By which the names of Engine.IO sessions are known to be ours.
+    pub session_key: SessionKey,
+    /// This pod's name as a number.
+    pub pod: u64,
     /// The wire formats.
     pub dialects: Arc<Dialects>,
     /// The metrics.
     pub metrics: Metrics,
+    /// The metrics' text.
+    pub render_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Whether and how many connections are taken in.
     pub gate: Gate,
     /// When the pod started.

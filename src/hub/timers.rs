@@ -141,6 +141,9 @@ impl Worker {
         if connection.session.id != id {
             return;
         }
+        if connection.is_engine() && connection.state == State::Open {
+            return self.beat(key, id, now_ms);
+        }
         let silent = now_ms.saturating_sub(connection.heard_ms);
         let next = match connection.state {
             State::Gone => return,

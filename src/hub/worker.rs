@@ -71,6 +71,8 @@ pub struct Worker {
     pub(super) message_limits: MessageLimits,
     pub(super) owed_limit: usize,
     pub(super) names_given: Names,
+    /// How many fan-outs began or ended.
+    pub(super) broadcasts: u64,
     pub(super) drain: Option<super::timers::DrainRun>,
 }
 
@@ -106,6 +108,7 @@ impl Worker {
                 owed_limit: config.limits.send_queue,
                 config,
                 names_given: Names::new(),
+                broadcasts: 0,
                 drain: None,
             })
         })
@@ -197,6 +200,8 @@ impl Worker {
             self.heal(number, until);
             return;
         }
+        self.broadcasts += 1;
+        local.spoke = (self.broadcasts, u64::MAX);
         local.begin(broadcast, Instant::now());
         let reached = local.position.as_ref().map_or(0, |p| p.offset);
         let (ready, ahead) =
@@ -218,6 +223,8 @@ impl Worker {
     pub(super) fn finish_run(&mut self, number: u32) {
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         let Some(run) = local.run.take() else { return };
+        self.broadcasts += 1;
+        local.spoke.1 = self.broadcasts;
         let mut moved = Vec::new();
         local.members.unpin(|key, place| moved.push((key, place)));
         for (key, place) in moved {
@@ -308,6 +315,8 @@ impl Worker {
         if connection.state != State::Open {
             return;
         }
+        self.part(key);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
         connection.close(disconnect, &mut self.buffers.sealed, &self.services.budget);
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         for subscription in subscriptions {

@@ -5,9 +5,11 @@
 
 mod exposition;
 mod redis_commands;
+mod socketio;
 
 pub use exposition::Exposition;
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
+pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
 use std::time::Duration;
 
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub holes: Counter,
     /// What became of subscriptions with a position.
     pub recoveries: Recoveries,
+    /// Engine.IO and Socket.IO.
+    pub socketio: SocketIo,
     /// Handshakes by stage and result.
     pub handshakes: Handshakes,
     /// Bytes that queues really hold.
@@ -190,7 +194,7 @@ pub struct Connections(Vec<(&'static str, Vec<Gauge>)>, Gauge);
 
 impl Connections {
     /// What carries connections, by the names that the API gives it; whatever else there is counts as `other`.
-    const TRANSPORTS: [&'static str; 4] = ["websocket", "poll", "sse", "other"];
+    const TRANSPORTS: [&'static str; 5] = ["websocket", "poll", "polling", "sse", "other"];
 
     fn new(dialects: &[&str]) -> Self {
         let gauge = |transport: &'static str, dialect: &&str| {
@@ -203,7 +207,6 @@ impl Connections {
     }
 
     /// The gauge of a transport and a dialect.
-    #[must_use]
     pub fn of(&self, transport: &str, dialect: usize) -> &Gauge {
         let found = self.0.iter().find(|(name, _)| *name == transport).or(self.0.last());
         found.and_then(|(_, gauges)| gauges.get(dialect)).unwrap_or(&self.1)
@@ -336,6 +339,7 @@ impl Metrics {
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe(DESCRIPTIONS);
+        describe(SOCKETIO_DESCRIPTIONS);
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
@@ -366,6 +370,7 @@ impl Metrics {
             fan_out: histogram!("roomcast_fan_out_seconds"),
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
+            socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes {
                 accepted: handshake("accept", "ok"),

@@ -1,5 +1,7 @@
 //! What a client asks for.
 
+use bytes::Bytes;
+
 use super::{Epoch, Offset, Payload, Room, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
@@ -84,8 +86,21 @@ pub enum Command {
     },
     /// Asks for a sign of life.
     Ping,
+    /// Wants nothing: a sign of life.
+    Heard,
     /// Asks what the connection moved.
     Stats,
+    /// Asks for nothing that concerns rooms: the dialect itself knows the answer.
+    Answer(Vec<Said>),
+}
+
+/// One message that a dialect says in answer to another, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// UTF-8.
+    Text(Box<str>),
+    /// Bytes.
+    Binary(Bytes),
 }
 
 /// A command with its id.

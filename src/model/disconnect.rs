@@ -26,6 +26,8 @@ pub enum Disconnect {
     Unsupported,
     /// 1007: text that is not UTF-8, or compressed data that does not inflate.
     InvalidData,
+    /// 1008: the request lacks what its dialect needs.
+    Refused,
     /// 1009: a message above the limit, before or after decompression.
     TooBig,
     /// 1011: a fault of ours; this connection only.
@@ -52,11 +54,12 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// Every row of the table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Normal,
         Self::ProtocolError,
         Self::Unsupported,
         Self::InvalidData,
+        Self::Refused,
         Self::TooBig,
         Self::InternalError,
         Self::Restart,
@@ -78,6 +81,7 @@ impl Disconnect {
             Self::ProtocolError => 1002,
             Self::Unsupported => 1003,
             Self::InvalidData => 1007,
+            Self::Refused => 1008,
             Self::TooBig => 1009,
             Self::InternalError => 1011,
             Self::Restart => 1012,
@@ -100,6 +104,7 @@ impl Disconnect {
             Self::ProtocolError => "protocol error",
             Self::Unsupported => "binary messages are not supported here",
             Self::InvalidData => "invalid data",
+            Self::Refused => "refused",
             Self::TooBig => "message too big",
             Self::InternalError => "internal error",
             Self::Restart => "restart",
@@ -125,6 +130,7 @@ impl Disconnect {
             | Self::ProtocolError
             | Self::Unsupported
             | Self::InvalidData
+            | Self::Refused
             | Self::TooBig
             | Self::Disconnected
             | Self::Flood => Reconnect::Never,

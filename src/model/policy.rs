@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::pattern::among;
+
 /// Which of the events inside one batch survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,12 +110,18 @@ pub struct Policy {
     pub batch_max_bytes: usize,
     /// Which events of a batch survive.
     pub conflate: Conflate,
+    /// The topics whose events conflate, `*` for any characters; none: all. The others' always survive.
+    pub conflate_topics: Vec<String>,
     /// Which values are kept for new subscribers.
     pub retain: Retain,
+    /// The topics whose events can become such values, `*` for any characters; none: all.
+    pub retain_topics: Vec<String>,
     /// How many values are kept; the oldest go first.
     pub retain_max: usize,
     /// Topics whose event removes the retained value of the same key (or topic, or room) instead of becoming one.
     pub retain_remove_topics: Vec<String>,
+    /// The topics that events may have, `*` for any characters; none: any.
+    pub topics: Vec<String>,
     /// How many events the log keeps; 0 keeps none.
     pub history_size: usize,
     /// How many bytes the log keeps.
@@ -147,9 +155,12 @@ impl Default for Policy {
             batch_max_events: 256,
             batch_max_bytes: 64 * 1024,
             conflate: Conflate::None,
+            conflate_topics: Vec::new(),
             retain: Retain::None,
+            retain_topics: Vec::new(),
             retain_max: 100,
             retain_remove_topics: Vec::new(),
+            topics: Vec::new(),
             history_size: 1_000,
             history_bytes: 1024 * 1024,
             history_age: Duration::from_secs(300),
@@ -163,5 +174,19 @@ impl Default for Policy {
             delivery: Delivery::Every,
             durability: Durability::Log,
         }
+    }
+}
+
+impl Policy {
+    /// Whether an event with this topic can become a retained value, or remove one.
+    #[must_use]
+    pub fn retains_topic(&self, topic: &str) -> bool {
+        among(&self.retain_topics, topic) || self.removes_retained(topic)
+    }
+
+    /// Whether an event with this topic removes a retained value.
+    #[must_use]
+    pub fn removes_retained(&self, topic: &str) -> bool {
+        self.retain_remove_topics.iter().any(|removing| removing == topic)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, Event, Offset, Position, Room, UnixMillis};
+use super::{Epoch, Event, Offset, Position, Room, Said, UnixMillis};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -215,6 +215,8 @@ pub enum Reply {
         /// Milliseconds to wait.
         after_ms: u64,
     },
+    /// What the dialect itself answers.
+    Answer(Vec<Said>),
     /// A command was refused.
     Error {
         /// The code.

@@ -52,7 +52,7 @@ impl Way {
         }
     }
 
-    fn counted<'a>(self, handshakes: &'a crate::metrics::Handshakes) -> &'a Upgrades {
+    fn counted(self, handshakes: &crate::metrics::Handshakes) -> &Upgrades {
         match self {
             Self::Poll => &handshakes.polls,
             Self::EventStream => &handshakes.event_streams,
@@ -147,7 +147,7 @@ async fn connect<T>(
     let drive = Worker::adopt(
         worker,
         carrier,
-        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone() },
+        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None },
         &[],
     );
     drive.enter(rooms);

@@ -9,7 +9,7 @@ use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 use crate::{
-    hub::{Carrier, Deadline, Worker, millis},
+    hub::{Deadline, Worker, millis},
     transport::{
         head::{Head, HeadError},
         socket::{Read, Socket, Written},
@@ -19,6 +19,7 @@ use crate::{
 };
 
 use super::{
+    engine::go_on,
     http,
     upgrade::{Admission, plain_answer, upgrade},
 };
@@ -65,13 +66,11 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
             let rest = received.split_off(head.len);
             let request = head.into_request();
             match upgrade(&worker, &request).await {
-                Ok(Admission { answer, newcomer }) => {
+                Ok(Admission { answer, becomes }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
-                    if write(&worker, &mut socket, &bytes).await.is_ok() && socket.settle().is_ok() {
-                        let carrier = Carrier::websocket(socket, newcomer.format.framing);
-                        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
-                        tokio::task::spawn_local(drive);
+                    if write(&worker, &mut socket, &bytes).await.is_ok() {
+                        go_on(&worker, socket, rest, becomes);
                     }
                 }
                 Err(refusal) => refuse(&worker, &mut socket, *refusal).await,

@@ -12,15 +12,17 @@ use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
-    hub::{Carrier, Newcomer, Worker},
+    api::{Readiness, ops},
+    hub::Worker,
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
 use super::{
+    engine,
     event_stream::{self, EventStream, UnderWay},
     fetching::{self, Opened, Origin, Way},
     page, poll,
-    upgrade::{Admission, plain_answer, upgrade},
+    upgrade::{Admission, Becomes, plain_answer, upgrade},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
@@ -63,12 +65,16 @@ async fn answer(
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request).await {
-            Ok(Admission { answer, newcomer }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, newcomer));
+            Ok(Admission { answer, becomes }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
                 answer.map(|()| Either::Left(Full::default()))
             }
             Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
         };
+    }
+    let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
+    if let Some(endpoint) = endpoint {
+        return engine::answer(worker, &endpoint, request, from).await.map(Either::Left);
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return answer.map(Either::Left),
@@ -84,7 +90,31 @@ async fn answer(
         }
         None => {}
     }
+    if let Some(answer) = ops(worker, &request).await {
+        return answer.map(Either::Left);
+    }
     page_or_nothing(worker, &request).map(Either::Left)
+}
+
+/// What probes and monitoring ask, where the public listeners answer for it too.
+async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (config, services) = {
+        let this = worker.borrow();
+        (Arc::clone(this.config()), Arc::clone(&this.services))
+    };
+    match request.uri().path() {
+        "/health" if config.public_health => Some(ops::health()),
+        "/ready" if config.public_health => Some(ops::ready(Readiness::of(&services))),
+        "/metrics" if config.public_metrics => {
+            // Not on the worker's thread, whose connections would wait for it.
+            let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;
+            text.ok().map(ops::metrics)
+        }
+        _ => None,
+    }
 }
 
 fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -102,13 +132,9 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, newcomer: Newcomer) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, becomes: Becomes) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
-    let (mut socket, ahead) = parts.io.into_parts();
-    if socket.settle().is_ok() {
-        let rest = [&parts.read_buf[..], &ahead].concat();
-        let carrier = Carrier::websocket(socket, newcomer.format.framing);
-        let drive = Worker::adopt(&worker, carrier, newcomer, &rest);
-        drive.await;
-    }
+    let (socket, ahead) = parts.io.into_parts();
+    let rest = [&parts.read_buf[..], &ahead].concat();
+    engine::go_on(&worker, socket, rest, becomes);
 }

@@ -3,6 +3,8 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod dialects;
+mod engine;
 mod event_stream;
 mod fetching;
 mod greet;
@@ -10,6 +12,7 @@ mod http;
 mod log;
 mod page;
 mod poll;
+mod relay;
 mod thread;
 mod upgrade;
 
@@ -34,10 +37,10 @@ use crate::{
     api::{Api, Grpc},
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{Bind, Config, Tls},
+    config::{ApiKey, Bind, Config, Tls},
     hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
-    protocol::Dialects,
+    protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
@@ -67,6 +70,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Two dialects in one place.
+    #[error("a dialect cannot be mounted: {0}")]
+    Dialect(#[from] MountError),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -112,7 +118,8 @@ impl Pod {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Dialects::default())
+        let dialects = dialects::of(&config)?;
+        Self::start_with(config, dialects)
     }
 
     /// Starts a pod that speaks other dialects.
@@ -173,6 +180,8 @@ impl Pod {
         let condition = log.clone();
         let authority =
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
+        let rendered = Arc::clone(&exposition);
+        let session_key = session_key(&config)?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -186,8 +195,11 @@ impl Pod {
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority),
+            session_key,
+            pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
             metrics,
+            render_metrics: Box::new(move || rendered.render()),
             gate: Gate::default(),
             began: Instant::now(),
         });
@@ -426,6 +438,20 @@ fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<G
     let mut config = roomcast_certs::server_config(rotation)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Some(GrpcDoor { config: Arc::new(config), own }))
+}
+
+/// What all pods of a fleet know and nobody else does, or what only this one knows.
+fn session_key(config: &Config) -> Result<SessionKey, StartError> {
+    if let Some(secret) = &config.socketio.secret {
+        return Ok(SessionKey::new(secret.reveal().as_bytes()));
+    }
+    let keys: Vec<&str> = config.api_keys.iter().map(ApiKey::reveal).filter(|key| !key.is_empty()).collect();
+    if !keys.is_empty() {
+        return Ok(SessionKey::new(format!("api keys\0{}", keys.join("\0")).as_bytes()));
+    }
+    let mut own = [0; 32];
+    getrandom::fill(&mut own).map_err(|error| StartError::Thread(io::Error::other(error)))?;
+    Ok(SessionKey::new(&own))
 }
 
 fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {

@@ -9,11 +9,13 @@ use ::http::{Request, Response, StatusCode, header};
 
 use crate::{
     auth::{Grant, presented},
-    hub::{Newcomer, Seat, Worker},
+    hub::{Newcomer, Seat, SessionPlace, Worker},
     metrics::Upgrades,
     protocol::{DialectId, Framing, WireFormat},
     transport::websocket,
 };
+
+use super::{engine, relay::Relayed};
 
 /// The native protocol's name on the wire (RFC 6455 section 1.9).
 const SUBPROTOCOL: &str = "roomcast.v1";
@@ -22,8 +24,18 @@ const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Admission {
     /// The answer to send.
     pub answer: Response<()>,
-    /// What the connection will be.
-    pub newcomer: Newcomer,
+    /// What the socket goes on as.
+    pub becomes: Becomes,
+}
+
+/// What an upgraded socket goes on as.
+pub enum Becomes {
+    /// A connection of its own.
+    Connection(Newcomer),
+    /// A probe for a session that polls, on a worker of this pod.
+    Probe(SessionPlace, Framing),
+    /// The same on another pod. It takes a place here all the same.
+    Relay(Relayed, Seat),
 }
 
 /// The HTTP answer that refuses an upgrade.
@@ -35,6 +47,11 @@ pub type Refused = Box<Response<String>>;
 /// The HTTP answer that refuses it.
 pub async fn upgrade<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>) -> Result<Admission, Refused> {
     let services = Arc::clone(&worker.borrow().services);
+    if let Some(endpoint) = services.dialects.endpoint(request.uri().path())
+        && !offers_native(request)
+    {
+        return Box::pin(engine::upgrade(worker, endpoint, request)).await;
+    }
     let upgrades = &services.metrics.handshakes.upgrades;
     let (answer, format) = agree(worker, request, upgrades)?;
     let takes_tokens = services.dialects.get(format.dialect).abilities().takes_tokens;
@@ -45,7 +62,13 @@ pub async fn upgrade<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>) -> R
     })?;
     upgrades.accepted.increment(1);
     let target = request.uri().clone();
-    Ok(Admission { answer, newcomer: Newcomer { format, grant, seat, target } })
+    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint: None }) })
+}
+
+/// Who offers `roomcast.v1` gets it on any path.
+fn offers_native<T>(request: &Request<T>) -> bool {
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    offers.flat_map(|line| line.split(',')).any(|offer| offer.trim() == SUBPROTOCOL)
 }
 
 /// What is decided without a token: the handshake itself, the path, the page.

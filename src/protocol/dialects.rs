@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Dialect, Native};
+use super::{Dialect, Native, engineio::Endpoint};
 
 /// Which dialect a connection speaks: an index into [`Dialects`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +25,7 @@ impl DialectId {
 pub struct Dialects {
     dialects: Vec<(Arc<str>, Box<dyn Dialect>)>,
     mounts: HashMap<Box<str>, DialectId>,
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// Why a dialect cannot be mounted.
@@ -49,7 +50,7 @@ impl Dialects {
     #[must_use]
     pub fn new(mut dialects: Vec<(Arc<str>, Box<dyn Dialect>)>) -> Self {
         dialects.truncate(usize::from(u8::MAX));
-        Self { dialects, mounts: HashMap::new() }
+        Self { dialects, mounts: HashMap::new(), endpoints: Vec::new() }
     }
 
     /// Adds a dialect that WebSockets on these paths speak unless they ask for `roomcast.v1`.
@@ -70,6 +71,30 @@ impl Dialects {
         self.dialects.push((name.into(), dialect));
         self.mounts.extend(paths.into_iter().map(|path| (path, DialectId(id))));
         Ok(DialectId(id))
+    }
+
+    /// Speaks Engine.IO on a path.
+    ///
+    /// # Errors
+    /// [`MountError`]; nothing was added then.
+    pub fn serve(&mut self, endpoint: Endpoint) -> Result<(), MountError> {
+        if self.mounts.contains_key(&endpoint.path) || self.endpoint(&endpoint.path).is_some() {
+            return Err(MountError::Taken(endpoint.path));
+        }
+        self.endpoints.push(Arc::new(endpoint));
+        Ok(())
+    }
+
+    /// What is spoken by Engine.IO on a path.
+    #[must_use]
+    pub fn endpoint(&self, path: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| *endpoint.path == *path)
+    }
+
+    /// All that is spoken by Engine.IO.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
     }
 
     /// The dialect that is mounted on a path.

@@ -3,19 +3,25 @@
 //! A new dialect is a file here, mounted on its paths by the pod ([`Dialects::mount`]), or no code at all: a `[[dialect]]` of
 //! the configuration.
 
+mod described;
 mod dialects;
+pub mod engineio;
 mod native;
 mod opening;
+pub mod socketio;
 
+pub use described::Described;
 pub use dialects::{DialectId, Dialects, MountError};
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
 pub use opening::Opening;
 
 use std::num::NonZeroU8;
 
+use bytes::Bytes;
+
 use crate::model::{
-    Batch, CommandError, CommandId, Disconnect, Member, Reply, Request, Retained, Room, Spelling, SubscribeTo,
-    UnixMillis,
+    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Said, Spelling,
+    SubscribeTo, UnixMillis,
 };
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).
@@ -59,10 +65,26 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// No messages; what follows is written at `now`.
+    #[must_use]
+    pub fn at(now: UnixMillis) -> Self {
+        Self { now, ..Self::default() }
+    }
+
     /// Writes one message.
     pub fn push(&mut self, kind: MessageKind, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.ends.push((kind, self.bytes.len()));
+    }
+
+    /// Writes messages that are as they should be.
+    pub fn say(&mut self, answer: &[Said]) {
+        for said in answer {
+            match said {
+                Said::Text(text) => self.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes())),
+                Said::Binary(bytes) => self.push(MessageKind::Binary, |out| out.extend_from_slice(bytes)),
+            }
+        }
     }
 
     /// Forgets all messages, keeps the memory; what follows is written at `now`.
@@ -125,6 +147,17 @@ pub trait Dialect: Send + Sync {
     /// # Errors
     /// [`CommandError`] is what the client is told.
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError>;
+    /// A client's message as a command, with the binary data that came beside it.
+    ///
+    /// # Errors
+    /// [`CommandError`] is what the client is told.
+    fn decode_parts(&self, message: Message<'_>, parts: &[Bytes]) -> Result<Request, CommandError> {
+        if parts.is_empty() {
+            return self.decode(message);
+        }
+        let message = "binary data are not taken here".to_owned();
+        Err(CommandError { code: ErrorCode::BadRequest, message, id: None })
+    }
     /// A reply to one connection; `id` is that of the command it answers. A dialect without words for it writes nothing.
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages);
     /// A batch for everybody in the room who spelt its name alike.
@@ -151,6 +184,8 @@ pub enum Framing {
     Elements,
     /// Events of an event stream (HTML, section 9.2), without their `id`.
     EventStream,
+    /// Packets of an Engine.IO payload, for its clients that poll.
+    Payload,
 }
 
 impl Framing {
@@ -159,7 +194,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
-            Self::Elements | Self::EventStream => None,
+            Self::Elements | Self::EventStream | Self::Payload => None,
         }
     }
 }

@@ -7,8 +7,13 @@
 mod decode;
 mod encode;
 
+use bytes::Bytes;
+
 use super::{Dialect, Message, Messages, Opening, PresenceChange};
-use crate::model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo};
+use crate::model::{
+    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling, SubscribeTo,
+};
+use encode::Binary;
 
 pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
 
@@ -21,7 +26,7 @@ pub struct Native;
 
 impl Dialect for Native {
     fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
-        encode::reply(&opening.welcome(), None, out);
+        encode::reply(&opening.welcome(), None, Binary::Base64, out);
         Ok(Vec::new())
     }
 
@@ -30,18 +35,41 @@ impl Dialect for Native {
     }
 
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
-        encode::reply(reply, id, out);
+        encode::reply(reply, id, Binary::Base64, out);
     }
 
     fn batch(&self, batch: &Batch, _: Spelling, out: &mut Messages) {
-        encode::batch(batch, out);
+        encode::batch(batch, Binary::Base64, out);
     }
 
     fn retained(&self, retained: &Retained, _: Spelling, out: &mut Messages) {
-        encode::retained(retained, out);
+        encode::retained(retained, Binary::Base64, out);
     }
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         encode::presence(change, out);
     }
+}
+
+/// A command whose `type` stands beside its other fields, as do its binary data.
+///
+/// # Errors
+/// What the client is told.
+pub(super) fn named(kind: &str, fields: Option<&str>, parts: &[Bytes]) -> Result<Command, (ErrorCode, String)> {
+    decode::named(kind, fields, parts)
+}
+
+/// A reply with binary data beside its text, and without a command's `id`.
+pub(super) fn reply_beside(reply: &Reply, out: &mut Messages) {
+    encode::reply(reply, None, Binary::Beside, out);
+}
+
+/// A batch with binary data beside its text.
+pub(super) fn batch_beside(batch: &Batch, out: &mut Messages) {
+    encode::batch(batch, Binary::Beside, out);
+}
+
+/// Retained values with binary data beside their text.
+pub(super) fn retained_beside(retained: &Retained, out: &mut Messages) {
+    encode::retained(retained, Binary::Beside, out);
 }

@@ -18,6 +18,8 @@ pub struct Opening<'a> {
     pub target: &'a Uri,
     /// Whose the connection is.
     pub grant: &'a Grant,
+    /// What the client sent to begin, as JSON: a Socket.IO client's `auth`.
+    pub auth: Option<&'a str>,
     /// Milliseconds of silence after which the client should say something.
     pub ping_interval_ms: u64,
     /// What the client may do.

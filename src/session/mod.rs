@@ -4,8 +4,10 @@
 //! carries it where a dialect needs that.
 
 mod bucket;
+mod link;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 
 pub use bucket::{Bucket, Verdict};
+pub use link::{Beat, Keeping, Link, Recovering, Space};
 pub use session::{Action, ConnectionId, Session, SessionLimits};

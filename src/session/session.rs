@@ -6,8 +6,8 @@ use super::{Bucket, Verdict};
 use crate::{
     auth::Grant,
     model::{
-        Command, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication, Reply, Room,
-        Since, SubscribeTo, Token,
+        Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication,
+        Reply, Request, Room, Since, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };
@@ -118,6 +118,11 @@ impl Session {
         self.control_frames.take(limits.control_frames_per_second, limits.control_frames_per_second, now_ms)
     }
 
+    /// Whether one more command is within the rate.
+    pub fn command(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        self.commands.take(limits.told.commands_per_second, limits.told.command_burst, now_ms)
+    }
+
     /// Turns a message into what should be done. `policy` finds a room's policy.
     pub fn receive(
         &mut self,
@@ -127,11 +132,22 @@ impl Session {
         limits: &SessionLimits,
         now_ms: u64,
     ) -> (Option<CommandId>, Action) {
-        let verdict = self.commands.take(limits.told.commands_per_second, limits.told.command_burst, now_ms);
+        self.receive_with(|| dialect.decode(message), policy, limits, now_ms)
+    }
+
+    /// Turns a message into what should be done: `decode` reads it, `policy` finds a room's policy.
+    pub fn receive_with(
+        &mut self,
+        decode: impl FnOnce() -> Result<Request, CommandError>,
+        policy: impl Fn(&Room) -> Arc<Policy>,
+        limits: &SessionLimits,
+        now_ms: u64,
+    ) -> (Option<CommandId>, Action) {
+        let verdict = self.command(limits, now_ms);
         if verdict == Verdict::Flood {
             return (None, Action::Close(Disconnect::Flood));
         }
-        let request = match dialect.decode(message) {
+        let request = match decode() {
             Ok(request) => request,
             Err(error) => return (error.id, refuse(error.code, error.message, None)),
         };
@@ -147,6 +163,7 @@ impl Session {
         let expires_at = || self.grant.claims().and_then(|claims| claims.expires_at);
         match command {
             Command::Ping => Action::Reply(Reply::Pong),
+            Command::Heard => Action::Nothing,
             Command::Stats => Action::Stats,
             Command::Connect { token: Some(token) } | Command::Refresh { token } => Action::Authenticate(token),
             _ if self.awaits_token => {
@@ -194,6 +211,7 @@ impl Session {
                     refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
                 }
             }
+            Command::Answer(answer) => Action::Reply(Reply::Answer(answer)),
             // An ack moves no state yet that a reply could be wrong about: positions are the client's to keep.
             Command::Ack { .. } => Action::Reply(Reply::Done { expires_at: None }),
         }

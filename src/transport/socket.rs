@@ -70,6 +70,28 @@ enum Link {
     Tls(Tls),
 }
 
+/// A socket on its way to another thread's event loop.
+pub struct Detached {
+    stream: std::net::TcpStream,
+    link: Link,
+}
+
+impl Detached {
+    /// A socket without TLS, or whose TLS has ended elsewhere.
+    #[must_use]
+    pub fn plain(stream: std::net::TcpStream) -> Self {
+        Self { stream, link: Link::Plain }
+    }
+
+    /// Puts it on this thread's event loop.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn attach(self) -> io::Result<Socket> {
+        Ok(Socket { stream: TcpStream::from_std(self.stream)?, link: self.link })
+    }
+}
+
 /// A connected socket.
 pub struct Socket {
     stream: TcpStream,
@@ -87,6 +109,14 @@ impl Socket {
     #[must_use]
     pub fn tls(stream: TcpStream, tls: Tls) -> Self {
         Self { stream, link: Link::Tls(tls) }
+    }
+
+    /// Takes it off this thread's event loop.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn detach(self) -> io::Result<Detached> {
+        Ok(Detached { stream: self.stream.into_std()?, link: self.link })
     }
 
     /// The stream, for its addresses and options.

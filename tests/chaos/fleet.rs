@@ -95,6 +95,14 @@ impl Pod {
         }
     }
 
+    /// SIGTERM: it sends its clients away, and ends by itself.
+    pub fn drain(&mut self) {
+        self.signal(Signal::TERM);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
     /// Starts it again, at the same addresses.
     pub fn restart(&mut self) {
         self.kill();

@@ -24,6 +24,8 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(6), max_bytes: 1024
 pub struct Plan {
     pub pods: Vec<Addresses>,
     pub rooms: Vec<String>,
+    /// Bytes of each event beside what it needs.
+    pub padding: usize,
     /// Set when no new event shall be sent.
     pub over: AtomicBool,
     /// Answers that were no success.
@@ -36,6 +38,7 @@ pub async fn publish(plan: Arc<Plan>, me: usize, pause: Duration, patience: Dura
     let client = Client::new(None).unwrap();
     let (mut acknowledged, mut given_up) = (Vec::new(), 0);
     let mut n = 0_usize;
+    let padding = "x".repeat(plan.padding);
     while !plan.over.load(Relaxed) {
         n += 1;
         // Every publisher visits every room, each in an order of its own.
@@ -45,7 +48,7 @@ pub async fn publish(plan: Arc<Plan>, me: usize, pause: Duration, patience: Dura
         let mut attempt = me + n;
         loop {
             let pod = plan.pods[attempt % plan.pods.len()];
-            match send(&client, pod, room, &id).await {
+            match send(&client, pod, room, &id, &padding).await {
                 Some((epoch, offset)) => {
                     acknowledged.push(Acknowledged { room: room.clone(), id, epoch, offset });
                     break;
@@ -66,8 +69,8 @@ pub async fn publish(plan: Arc<Plan>, me: usize, pause: Duration, patience: Dura
     (acknowledged, given_up)
 }
 
-async fn send(client: &Client, pod: Addresses, room: &str, id: &str) -> Option<(String, u64)> {
-    let body = json!({ "room": room, "topic": "t", "id": id, "idempotency_key": id, "data": { "id": id } });
+async fn send(client: &Client, pod: Addresses, room: &str, id: &str, padding: &str) -> Option<(String, u64)> {
+    let body = json!({ "room": room, "topic": "t", "id": id, "idempotency_key": id, "data": { "id": id, "padding": padding } });
     let answer = call(client, pod, "POST", "/api/publish", body.to_string()).await?;
     Some((answer["epoch"].as_str()?.to_owned(), answer["offset"].as_u64()?))
 }

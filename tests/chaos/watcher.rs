@@ -23,6 +23,9 @@ use super::{checker::Seen, fleet::Addresses};
 /// Silence after which a client asks whether the pod is there, and then gives it up.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// How long a client that stalls does not read, and how long it then reads.
+const STALL: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(2));
+
 /// What all clients of a run share.
 pub struct Plan {
     pub pods: Vec<Addresses>,
@@ -30,6 +33,9 @@ pub struct Plan {
     pub over: AtomicBool,
     /// Whether clients give their positions when they come back. Off, a run must lose events: that tests the checker.
     pub recovers: bool,
+    /// How many clients, the first ones, stop reading for a while again and again.
+    pub stalling: usize,
+    pub stalls: AtomicUsize,
     pub reconnects: AtomicUsize,
     /// The longest that a client was without a connection, in milliseconds.
     pub longest_away_ms: AtomicUsize,
@@ -61,7 +67,7 @@ pub async fn watch(plan: Arc<Plan>, me: usize, rooms: Vec<String>, diary: Arc<Mu
             tokio::time::sleep(Duration::from_millis(50 + (me as u64 * 37) % 250)).await;
             continue;
         };
-        let all_here = converse(&plan, &mut socket, &rooms, &diary, &mut lost).await;
+        let all_here = converse(&plan, &mut socket, &rooms, &diary, &mut lost, me < plan.stalling).await;
         if !plan.over.load(Relaxed) {
             plan.reconnects.fetch_add(1, Relaxed);
             if all_here {
@@ -88,6 +94,7 @@ async fn converse(
     rooms: &[String],
     diary: &Mutex<Diary>,
     lost: &mut Option<Instant>,
+    stalls: bool,
 ) -> bool {
     for room in rooms {
         if !subscribe(plan, socket, room, diary).await {
@@ -96,6 +103,7 @@ async fn converse(
     }
     let mut here = 0;
     let mut asked = false;
+    let mut read_since = Instant::now();
     while !plan.over.load(Relaxed) {
         let message = match timeout(SILENCE, socket.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Value>(&text).unwrap(),
@@ -111,6 +119,11 @@ async fn converse(
             }
         };
         asked = false;
+        if stalls && read_since.elapsed() > STALL.1 {
+            plan.stalls.fetch_add(1, Relaxed);
+            tokio::time::sleep(STALL.0).await;
+            read_since = Instant::now();
+        }
         match message["type"].as_str() {
             Some("subscribed") => {
                 here += 1;

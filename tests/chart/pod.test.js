@@ -193,6 +193,11 @@ test('numbers, switches, text and tables become what TOML means by them', async 
   assert.ok(!toml.includes('issuer'));
 });
 
+test('a preset decides what the values leave open', async () => {
+  const { toml } = await render(all.find(({ name }) => name === 'trips-values'));
+  assert.doesNotMatch(toml, /anonymous|origins|policy|legacy/);
+});
+
 test('names are short enough, and two releases share none', async () => {
   const long = await render({ ...everything, set: ['fullnameOverride='] }, { release: 'a'.repeat(53) });
   for (const { kind, metadata } of long.all) assert.ok(metadata.name.length <= 63, `${kind} ${metadata.name}`);

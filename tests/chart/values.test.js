@@ -7,7 +7,7 @@ import { test } from 'node:test';
 
 import { parse } from 'yaml';
 
-import { chart, least, template } from './support/helm.js';
+import { chart, least, render, root, run, template, withFolder } from './support/helm.js';
 
 async function refused(values, ...sentences) {
   const { code, stdout, stderr } = await template(values);
@@ -82,10 +82,24 @@ test('schema and values.yaml know the same values', () => {
       // What Helm itself adds, and keys of the configuration, which are the pod's.
       if (path === '' && key === 'global') continue;
       if (path === '.configuration' || path === '.tls.certManager.issuerRef' || path === '.tokens.publicKeys') continue;
-      if (values?.[key] === undefined) missing.push(`${path}.${key}`);
+      if (values === null || !(key in (values ?? {}))) missing.push(`${path}.${key}`);
       else compare(below, values[key], `${path}.${key}`);
     }
   };
   compare(schema, values, '');
   assert.deepEqual(missing, []);
+});
+
+test('what the README shows can be installed', async () => {
+  const readme = readFileSync(join(chart, 'README.md'), 'utf8');
+  const command = readme.match(/^\$ helm install push helm\/roomcast (.*)$/m)[1];
+  const shown = `helm template push helm/roomcast --kube-version ${process.env.KUBERNETES_VERSION} ${command}`;
+  const { code, stderr } = await run('bash', ['-c', shown], { cwd: root });
+  assert.equal(code, 0, stderr);
+  const values = readme.match(/^```yaml\n(tls:[^]*?)^```$/m)[1];
+  await withFolder({ 'values.yaml': values }, async (folder) => {
+    const documents = await render({ files: [join(folder, 'values.yaml')] });
+    assert.equal(documents.one('Certificate').spec.issuerRef.name, 'letsencrypt');
+    assert.match(documents.toml, /^urls = \["redis-cluster:\/\/redis\.data\.svc:6379"\]$/m);
+  });
 });

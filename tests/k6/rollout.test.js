@@ -2,14 +2,12 @@
 // and nobody is without a connection for long.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { least, render, withFolder } from '../chart/support/helm.js';
+import { least, render } from '../chart/support/helm.js';
 import { Balancer } from './support/balancer.js';
+import { certificate } from './support/certificate.js';
 import { check } from './support/checker.js';
 import { k6 } from './support/k6.js';
 import { Pod } from './support/kubelet.js';
@@ -27,14 +25,6 @@ const P99_AWAY = 2000;
 
 const CONNECTIONS = 200;
 const DRAIN = { preStopSeconds: 1, delaySeconds: 2, windowSeconds: 8, marginSeconds: 10 };
-
-const certificate = () =>
-  withFolder({}, async (folder) => {
-    const [crt, key] = [join(folder, 'a.crt'), join(folder, 'a.key')];
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost'];
-    execFileSync('openssl', [...args, '-keyout', key, '-out', crt], { stdio: 'ignore' });
-    return [readFileSync(crt, 'utf8'), readFileSync(key, 'utf8')];
-  });
 
 const sum = (numbers) => numbers.reduce((sum, n) => sum + n, 0);
 
@@ -138,7 +128,7 @@ test('a rolling restart loses nothing', async (t) => {
   assert.equal(counts.told, 0, 'nobody was even told of a gap');
   assert.equal(counts.clients, CONNECTIONS);
   assert.equal(counts.acknowledged, measured.roomcast_published.count);
-  assert.ok(counts.acknowledged > 1000, `${counts.acknowledged}`);
+  assert.ok(counts.acknowledged > 500, `${counts.acknowledged}`);
   assert.equal(counts.deliveries, counts.acknowledged * (CONNECTIONS / 4));
   // Each client was moved, by an orderly close and after a hint.
   const closed = steps.filter(({ step }) => step === 'closed');

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -26,6 +27,8 @@ pub struct Options {
     pub password: Option<String>,
     /// The append-only file, synchronised each second.
     pub append_only: bool,
+    /// Certificate and key, PEM: a second port with TLS, also for replication and between the nodes of a cluster.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Run as a sentinel.
     pub sentinel: bool,
 }
@@ -36,6 +39,12 @@ impl Options {
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.config.push(line.into());
         self
+    }
+
+    /// With TLS by a certificate that its clients trust by itself.
+    #[must_use]
+    pub fn tls(self, (cert, key): (&Path, &Path)) -> Self {
+        Self { tls: Some((cert.to_owned(), key.to_owned())), ..self }
     }
 
     /// With a password for the default user; replicas use it too.
@@ -57,6 +66,7 @@ struct Process {
 pub struct Node {
     port: u16,
     bus: u16,
+    tls: u16,
     dir: TempDir,
     options: Options,
     process: Mutex<Option<Process>>,
@@ -65,12 +75,12 @@ pub struct Node {
 impl Node {
     /// Starts one on a free port; it may not answer yet.
     pub fn launch(options: Options) -> Self {
-        let installed = Command::new("redis-server").arg("--version").output().is_ok_and(|out| out.status.success());
-        assert!(installed, "redis-server is missing: install Debian's package redis-server, or run tests/run cargo");
+        let installed = Command::new(server()).arg("--version").output().is_ok_and(|out| out.status.success());
+        assert!(installed, "{} is missing: install Debian's package redis-server, or run tests/run cargo", server());
         for _ in 0..20 {
-            let [port, bus] = free_ports();
+            let [port, bus, tls] = free_ports();
             let dir = tempfile::Builder::new().prefix("roomcast-redis-").tempdir().unwrap();
-            let node = Self { port, bus, dir, options: options.clone(), process: Mutex::new(None) };
+            let node = Self { port, bus, tls, dir, options: options.clone(), process: Mutex::new(None) };
             node.configure();
             node.restart();
             if node.came_up() {
@@ -87,6 +97,11 @@ impl Node {
     /// The port of the cluster's bus.
     pub fn bus(&self) -> u16 {
         self.bus
+    }
+
+    /// As configurations name it, with TLS.
+    pub fn tls_address(&self) -> (String, u16) {
+        ("127.0.0.1".to_owned(), self.tls)
     }
 
     /// As configurations name it.
@@ -145,12 +160,13 @@ impl Node {
             arguments.push("--sentinel");
         }
         // The shell holds the server's process id until it has killed it, so that no other process can have it.
-        let script = r#"redis-server "$@" >>out 2>&1 & server=$!; echo $server
+        let script = r#""$SERVER" "$@" >>out 2>&1 & server=$!; echo $server
                         read -r keep; kill -9 $server; wait $server
                         [ "$keep" = keep ] || rm -rf "$PWD""#;
         let mut shell = Command::new("sh")
             .args(["-c", script, "sh"])
             .args(arguments)
+            .env("SERVER", server())
             .current_dir(self.dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -211,6 +227,17 @@ impl Node {
             lines.push(format!("appendonly {}", if options.append_only { "yes" } else { "no" }));
             lines.push(format!("cluster-port {bus}"));
         }
+        if let Some((cert, key)) = &options.tls {
+            lines.push(format!("tls-port {}", self.tls));
+            lines.push(format!("tls-cert-file {}", cert.display()));
+            lines.push(format!("tls-key-file {}", key.display()));
+            lines.push(format!("tls-ca-cert-file {}", cert.display()));
+            lines.push("tls-auth-clients no".to_owned());
+            lines.push("tls-replication yes".to_owned());
+            if options.config.iter().any(|line| line == "cluster-enabled yes") {
+                lines.push("tls-cluster yes".to_owned());
+            }
+        }
         lines.extend(options.config.iter().cloned());
         fs::write(self.dir.path().join("redis.conf"), lines.join("\n") + "\n").unwrap();
     }
@@ -239,8 +266,13 @@ impl Drop for Process {
     }
 }
 
-/// Two ports that nobody listens on, outside of the range that the kernel gives to outgoing connections.
-fn free_ports() -> [u16; 2] {
+/// The program under all tests: `redis-server`, or what `REDIS_SERVER` names, which is how Valkey is tried.
+fn server() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+/// Three ports that nobody listens on, outside of the range that the kernel gives to outgoing connections.
+fn free_ports() -> [u16; 3] {
     static NEXT: Mutex<u16> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     if *next == 0 {
@@ -254,5 +286,5 @@ fn free_ports() -> [u16; 2] {
             return port;
         }
     };
-    [found(), found()]
+    [found(), found(), found()]
 }

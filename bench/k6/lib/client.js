@@ -144,9 +144,8 @@ export class Client {
 
   failed(socket, error) {
     if (socket !== this.socket || !this.wanted) return;
-    // An attempt that fails is repeated; a connection that stood is ended by `closed`, too.
-    if (this.joined || this.awaySince === null) this.say({ step: 'failed', error: String(error) });
-    this.refusals = (this.refusals || 0) + 1;
+    this.say({ step: 'failed', error: String(error) });
+    // The first attempt must succeed. Later ones are repeated, and `closed` counts a connection that stood.
     if (this.awaySince === null && !this.joined) this.error(`cannot connect: ${error}`);
     this.comeBack(socket);
   }

@@ -13,7 +13,8 @@ const numbers = {};
 const publisher = `p${Math.random().toString(36).slice(2, 10)}`;
 let turn = null;
 // Loaded only where it is wanted: later versions of k6 have it as an extension.
-const client = settings.redis ? new (require('k6/experimental/redis').default.Client)(settings.redis) : null;
+const redis = settings.redis ? require('k6/experimental/redis') : null;
+const client = redis && new (redis.default || redis).Client(settings.redis);
 
 /** What trips' registry knows and does not conflate; elsewhere any topic does. */
 const TOPIC = { native: 'load', socketio: 'load', trips: 'comment.created' }[settings.dialect];

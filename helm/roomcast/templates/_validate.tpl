@@ -2,7 +2,7 @@
 {{- define "roomcast.validate" -}}
 {{- $wrong := list -}}
 {{- $v := .Values -}}
-{{- $elsewhere := dict "dev" "the chart never starts development mode" "listen" "use tls.enabled and service.port" "plain_listen" "use tls.enabled and service.port" "internal_listen" "use internalService.port" "cert" "use tls" "key" "use tls" "state_dir" "pods write nothing" "api_keys" "use apiKeys, which makes a Secret" "drain" "use drain.delaySeconds and drain.windowSeconds, from which the grace period follows" -}}
+{{- $elsewhere := dict "dev" "the chart never starts development mode" "listen" "use tls.enabled and service.port" "plain_listen" "use tls.enabled and service.port" "internal_listen" "use internalService.port" "cert" "use tls" "key" "use tls" "state_dir" "pods write nothing" "advertise" "use advertise=true" "api_keys" "use apiKeys, which makes a Secret" "drain" "use drain.delaySeconds and drain.windowSeconds, from which the grace period follows" -}}
 {{- range $key, $instead := $elsewhere }}{{ if hasKey $v.configuration $key }}{{ $wrong = append $wrong (printf "configuration.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "urls" "use redis.urls" "password" "use redis.password or redis.existingSecret, which stay out of the ConfigMap" "ca" "use redis.ca" }}{{ if hasKey (dig "redis" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.redis.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "hmac_secrets" "use tokens.hmac, which makes a Secret" "public_keys" "use tokens.publicKeys" }}{{ if hasKey (dig "tokens" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.tokens.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}

@@ -31,7 +31,13 @@ impl Values {
     /// The bytes that keeping the publication, which costs `event`, would add at most.
     pub(super) fn cost_of(policy: &Policy, publication: &Publication, event: usize) -> usize {
         match name(policy.retain, &publication.topic, publication.key.as_deref()) {
-            Some(name) if policy.retain_max > 0 && !removes(policy, &publication.topic) => entry(name, event),
+            Some(name)
+                if policy.retain_max > 0
+                    && policy.retains_topic(&publication.topic)
+                    && !policy.removes_retained(&publication.topic) =>
+            {
+                entry(name, event)
+            }
             _ => 0,
         }
     }
@@ -39,9 +45,12 @@ impl Values {
     /// Takes the event in: it replaces the value of its name, or removes it.
     pub(super) fn apply(&mut self, event: &Arc<Event>, policy: &Policy) {
         self.follow(policy);
+        if !policy.retains_topic(&event.topic) {
+            return;
+        }
         let Some(name) = name(self.by, &event.topic, event.key.as_deref()) else { return };
         self.remove(name);
-        if !removes(policy, &event.topic) {
+        if !policy.removes_retained(&event.topic) {
             self.insert(name.into(), Arc::clone(event));
             self.bound(policy);
         }
@@ -98,10 +107,6 @@ fn name<'a>(by: Retain, topic: &'a str, key: Option<&'a str>) -> Option<&'a str>
         Retain::Topic => Some(topic),
         Retain::Key => key,
     }
-}
-
-fn removes(policy: &Policy, topic: &str) -> bool {
-    policy.retain_remove_topics.iter().any(|removing| removing == topic)
 }
 
 #[cfg(test)]

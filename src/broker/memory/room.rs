@@ -143,6 +143,9 @@ impl State {
         if let Some(offset) = known {
             return Outcome::Done(Ok(Position::new(self.epoch.clone(), offset)));
         }
+        if let Err(error) = BrokerError::check_topic(&self.policy, &publication.topic) {
+            return Outcome::Done(Err(error));
+        }
         let cost = log::cost(publication.cost());
         let mut bytes = Values::cost_of(&self.policy, &publication, cost);
         if log::keeps(&self.policy) {

@@ -198,7 +198,7 @@ impl Intake {
         while let Some(Job { room, publication, _held }) = queue.recv().await {
             match self.shared.publish(&room, publication).await {
                 Ok(_) => counts.published.increment(1),
-                Err(error @ BrokerError::TooLarge { .. }) => {
+                Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
                     counts.unfit.increment(1);
                     self.tell(&error);
                 }

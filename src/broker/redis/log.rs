@@ -25,6 +25,7 @@ use crate::{
 impl Shared {
     pub(super) async fn publish(&self, room: &Room, publication: Publication) -> Result<Position, BrokerError> {
         let policy = self.policy(room);
+        BrokerError::check_topic(&policy, &publication.topic)?;
         let event = entry::encode(&publication)?;
         let limit = if keeps(&policy) { policy.history_bytes.min(MAX_EVENT) } else { MAX_EVENT };
         let bytes = event.len() + EVENT_COST;
@@ -53,7 +54,7 @@ impl Shared {
         ];
         if let Some(name) = value_name(&policy, &publication) {
             keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
-            let removes = policy.retain_remove_topics.iter().any(|topic| **topic == *publication.topic);
+            let removes = policy.removes_retained(&publication.topic);
             args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
         let wait = match policy.durability {
@@ -146,7 +147,7 @@ fn retained_kind(policy: &Policy) -> Option<&'static str> {
 }
 
 fn value_name(policy: &Policy, publication: &Publication) -> Option<String> {
-    let letter = retained_kind(policy)?;
+    let letter = retained_kind(policy).filter(|_| policy.retains_topic(&publication.topic))?;
     match policy.retain {
         Retain::Topic => Some(format!("{letter}{}", publication.topic)),
         Retain::Key => publication.key.as_ref().map(|key| format!("{letter}{key}")),

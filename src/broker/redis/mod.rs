@@ -35,6 +35,7 @@
 
 mod control;
 mod crowds;
+mod ear;
 pub mod entry;
 mod key_value;
 mod legacy;
@@ -46,6 +47,7 @@ mod presence;
 mod reply;
 mod rooms;
 mod script;
+mod settings;
 mod shards;
 
 use std::{
@@ -59,7 +61,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use fred::types::Value;
 use tokio::{
     runtime::Handle,
@@ -68,63 +69,24 @@ use tokio::{
 
 use super::{
     Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence, Respond,
-    wire::{self, Endpoints, Health, Layout, Sink, State, Subscriber},
+    wire::{self, Endpoints, State, Subscriber},
 };
 use crate::{
-    config::{Legacy, Policies},
+    config::Policies,
     metrics::{RedisCommands, RedisMetrics},
     model::{Member, Policy, Position, PresenceList, Publication, Retained, Room},
 };
 use control::Questions;
 use crowds::Crowds;
+use ear::Ear;
 use log::millis;
 pub use node::Timeouts;
 use partition::{Kind, Names};
 pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use rooms::Rooms;
+pub use settings::Settings;
 use shards::Shards;
-
-/// How a pod uses Redis.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where it is. Its prefix is what the fleet's keys begin with.
-    pub endpoints: Endpoints,
-    /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
-    pub detect_cluster: bool,
-    /// How long commands may take.
-    pub timeouts: Timeouts,
-    /// How long a pod's members count without a sign of the pod.
-    pub lease: Duration,
-    /// How long a room is known that nobody publishes to or is in.
-    pub room_ttl: Duration,
-    /// How long a publisher's idempotency key is known.
-    pub idempotency_age: Duration,
-    /// How often each room is compared with its log.
-    pub compare_every: Duration,
-    /// Where other pods find this one's internal listener, as `HOST:PORT`; `None`: they do not.
-    pub advertise: Option<String>,
-    /// Which plain messages of other publishers are taken in.
-    pub legacy: Arc<[Legacy]>,
-}
-
-impl Settings {
-    /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
-    #[must_use]
-    pub fn new(endpoints: Endpoints) -> Self {
-        Self {
-            endpoints,
-            detect_cluster: false,
-            timeouts: Timeouts::default(),
-            lease: Duration::from_secs(10),
-            room_ttl: Duration::from_secs(7 * 86_400),
-            idempotency_age: Duration::from_secs(300),
-            compare_every: Duration::from_secs(30),
-            advertise: None,
-            legacy: Arc::default(),
-        }
-    }
-}
 
 /// How long a publish without a key is known by ours: far longer than all its attempts take.
 const ATTEMPT_AGE: Duration = Duration::from_secs(30);
@@ -256,56 +218,10 @@ impl Drop for Redis {
     }
 }
 
-/// What the subscriber tells. Does not keep the broker alive.
-struct Ear(std::sync::Weak<Shared>);
-
-impl Sink for Ear {
-    fn message(&self, channel: &str, payload: Bytes) {
-        let Some(shared) = self.0.upgrade() else { return };
-        let Some(room) = Names::room_on(channel) else {
-            if channel == shared.names.control() {
-                shared.asked(&payload);
-            } else if channel == shared.names.replies(&shared.pod.name) {
-                shared.replied(&payload);
-            }
-            return;
-        };
-        match entry::message(&payload) {
-            Ok(message) => shared.rooms.message(room, message),
-            Err(error) => {
-                // If it was an event, the next one shows the hole.
-                shared.metrics.unreadable.increment(1);
-                tracing::debug!(room, %error, "a message in Redis is unreadable");
-            }
-        }
-    }
-
-    fn confirmed(&self, channel: &str) {
-        if let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) {
-            shared.rooms.confirmed(room);
-        }
-    }
-
-    fn trouble(&self, health: &Health) {
-        if let Some(shared) = self.0.upgrade() {
-            if let Some(sharded) = health.sharded {
-                shared.plain.store(!sharded, Ordering::Relaxed);
-            }
-            shared.condition();
-        }
-    }
-
-    fn layout(&self, layout: &Layout) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.shards.adopt(layout);
-        }
-    }
-}
-
 impl Shared {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
         let endpoints = self.find().await;
-        let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear(Arc::downgrade(self))), metrics));
+        let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear::of(self)), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
         subscriber.subscribe(&self.names.control());
         subscriber.subscribe(&self.names.replies(&self.pod.name));

@@ -359,6 +359,13 @@ impl Feed {
                 self.counting = Count::Forbidden;
                 return;
             }
+            "ERR" if self.sharded && is_unknown_command(error) => {
+                // Newer than 7.0 by its version, and yet without: a service that renamed it, or something that only resembles
+                // Redis.
+                self.sharded = false;
+                self.retry = RETRY;
+                tell(Event::Up { sharded: false });
+            }
             "NOPERM" | "NOAUTH" | "ERR" => tell(Event::Refused(Fault::Subscribe(error.to_owned()))),
             _ => {}
         }
@@ -461,6 +468,12 @@ impl Feed {
 /// Whether a server of this version has sharded publish and subscribe: Redis 7.0 and whatever came from it.
 pub(super) fn is_sharded(version: &str) -> bool {
     version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 7)
+}
+
+/// Whether a server says that it has no `SSUBSCRIBE`.
+fn is_unknown_command(error: &str) -> bool {
+    let error = error.to_ascii_lowercase();
+    error.contains("unknown command") && error.contains("ssubscribe")
 }
 
 /// Why HELLO was answered with an error.

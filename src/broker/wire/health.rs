@@ -31,7 +31,7 @@ pub struct Health {
     pub unconfirmed: usize,
     /// Slots that no known node owns.
     pub unowned_slots: usize,
-    /// Whether subscriptions are sharded (`SSUBSCRIBE`) or plain, because the server is older than 7.0; `None`: not known yet.
+    /// Whether subscriptions are sharded (`SSUBSCRIBE`) or plain, because the server has no other; `None`: not known yet.
     pub sharded: Option<bool>,
 }
 

@@ -80,7 +80,7 @@ fn take(outbox: &mut Outbox, seen: &mut [Seen]) -> Result<bool, TestCaseError> {
         return Ok(true);
     }
     if let Some(range) = outbox.take_gap() {
-        see(seen, &range)?;
+        see(seen, &range.1)?;
         return Ok(true);
     }
     match outbox.take() {
@@ -153,4 +153,26 @@ proptest! {
         drop(outboxes);
         prop_assert_eq!(budget.held(), 0);
     }
+}
+
+#[test]
+fn a_gap_does_not_overtake_the_reply_that_it_follows() {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let mut outbox = Outbox::new(Arc::clone(&budget));
+    let frame = |after| {
+        Frame::of(100, Some(Range { room: name(0), epoch: Epoch::new("e"), after, offset: after + 1 }), &budget)
+    };
+    outbox.push(Waiting::Private(b"subscribed at 4".to_vec().into()));
+    outbox.push(Waiting::Shared(frame(4)));
+    outbox.push(Waiting::Private(b"published".to_vec().into()));
+    outbox.push(Waiting::Shared(frame(5)));
+    outbox.push(Waiting::Shared(frame(6)));
+    assert_eq!(outbox.drop_oldest(130), 2);
+    for _ in 0..2 {
+        assert!(outbox.take_gap().is_none(), "a reply stands before it");
+        assert!(matches!(outbox.take(), Some(Waiting::Private(_))));
+    }
+    let gap = outbox.take_gap().expect("what was dropped is told");
+    assert_eq!((gap.1.after, gap.1.offset), (4, 6));
+    assert!(matches!(outbox.take(), Some(Waiting::Shared(_))) && outbox.is_empty());
 }

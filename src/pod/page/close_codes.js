@@ -22,6 +22,7 @@ const WORDS = {
   1005: 'closed without a reason',
   1006: 'the connection was lost',
   1007: 'invalid data',
+  1008: 'refused',
   1009: 'a message was too big',
   1011: 'internal error of the pod',
   1012: 'the pod restarts',

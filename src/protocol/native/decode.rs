@@ -4,6 +4,7 @@
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -39,6 +40,19 @@ pub(super) fn request(message: Message<'_>) -> Result<Request, CommandError> {
         Ok(command) => Ok(Request { id, command }),
         Err(Fault { code, message }) => Err(CommandError { code, message, id }),
     }
+}
+
+/// A command whose `type` stands beside its other fields, as do its binary data.
+pub(super) fn named(kind: &str, fields: Option<&str>, parts: &[Bytes]) -> Result<Command, (ErrorCode, String)> {
+    let command = || {
+        let fields: Fields<'_> = object(fields.unwrap_or("{}"), "an event's argument")?;
+        match kind {
+            "publish" => fields.publish(parts),
+            _ if parts.is_empty() => fields.command_of(kind),
+            _ => Err(Fault::new(format!("{} takes no binary data", quotable(kind)))),
+        }
+    };
+    command().map_err(|Fault { code, message }| (code, message))
 }
 
 /// What is wrong with a message.
@@ -95,12 +109,15 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn command(&self) -> Result<Command, Fault> {
-        let kind = self.kind.text("type")?;
-        Ok(match kind.as_ref() {
+        self.command_of(&self.kind.text("type")?)
+    }
+
+    fn command_of(&self, kind: &str) -> Result<Command, Fault> {
+        Ok(match kind {
             "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Token::new) },
             "subscribe" => Command::Subscribe(self.subscribe()?),
             "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
-            "publish" => self.publish()?,
+            "publish" => self.publish(&[])?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
@@ -140,7 +157,7 @@ impl Fields<'_> {
         }
     }
 
-    fn publish(&self) -> Result<Command, Fault> {
+    fn publish(&self, parts: &[Bytes]) -> Result<Command, Fault> {
         let room = self.room.room()?;
         let topic = self.topic.text("topic")?;
         check_topic(&topic)?;
@@ -150,12 +167,27 @@ impl Fields<'_> {
         }
         // `"data": null` is data, so absence alone counts here.
         let payload = match (self.data.0, self.data64.given()) {
+            (Some(data), None) if !parts.is_empty() => binary_part(data, parts)?,
             (Some(data), None) => Payload::json(data.to_owned())?,
             (None, Some(_)) => self.data64.base64("data64")?,
             (Some(_), Some(_)) => return Err(Fault::new("publish takes data or data64, not both")),
             (None, None) => return Err(Fault::new("publish needs data (any JSON) or data64 (base64 in a string)")),
         };
         Ok(Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) })
+    }
+}
+
+/// The part that `data` stands for as a whole.
+fn binary_part(data: &RawValue, parts: &[Bytes]) -> Result<Payload, Fault> {
+    #[derive(Deserialize)]
+    struct Placeholder {
+        _placeholder: bool,
+        num: usize,
+    }
+    let placeholder = serde_json::from_str::<Placeholder>(data.get()).ok().filter(|found| found._placeholder);
+    match placeholder.and_then(|found| parts.get(found.num)) {
+        Some(bytes) if parts.len() == 1 => Ok(Payload::Binary(bytes.clone())),
+        _ => Err(Fault::new("binary data are taken only as the whole of data, not inside of it")),
     }
 }
 

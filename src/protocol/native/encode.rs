@@ -3,16 +3,29 @@
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 
 use crate::{
     model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room},
     protocol::{MessageKind, Messages, PresenceChange},
 };
 
+/// How binary data are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binary {
+    /// As base64 in `data64`.
+    Base64,
+    /// As messages behind the text, with a placeholder in `data`: `{"_placeholder":true,"num":0}`.
+    Beside,
+}
+
 /// A reply to one connection.
-pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
+pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: &mut Messages) {
+    let write = |out: &mut Messages, kind: &str, id, fields: &dyn Fn(Object<'_>) -> Object<'_>| {
+        write(out, kind, id, binary, fields);
+    };
     match reply {
-        Reply::Welcome { connection, ping_interval_ms, limits } => write(out, "welcome", id, |o| {
+        Reply::Welcome { connection, ping_interval_ms, limits } => write(out, "welcome", id, &|o| {
             o.text("connection", connection)
                 .text("version", env!("CARGO_PKG_VERSION"))
                 .number("ping_interval", *ping_interval_ms)
@@ -23,28 +36,28 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
                         .number("command_burst", u64::from(limits.command_burst))
                 })
         }),
-        Reply::Subscribed { room, position, recovered } => write(out, "subscribed", id, |o| {
+        Reply::Subscribed { room, position, recovered } => write(out, "subscribed", id, &|o| {
             o.text("room", room.as_str())
                 .text("epoch", position.epoch.as_str())
                 .number("offset", position.offset)
                 .flag("recovered", *recovered)
         }),
-        Reply::Unsubscribed { room, code } => write(out, "unsubscribed", id, |o| {
+        Reply::Unsubscribed { room, code } => write(out, "unsubscribed", id, &|o| {
             o.text("room", room.as_str()).optional("code", code.map(|code| code.as_str()))
         }),
         Reply::Published(position) => {
-            write(out, "published", id, |o| o.text("epoch", position.epoch.as_str()).number("offset", position.offset))
+            write(out, "published", id, &|o| o.text("epoch", position.epoch.as_str()).number("offset", position.offset))
         }
-        Reply::Gap { room, epoch, after, offset } => write(out, "gap", id, |o| {
+        Reply::Gap { room, epoch, after, offset } => write(out, "gap", id, &|o| {
             o.text("room", room.as_str())
                 .text("epoch", epoch.as_str())
                 .number("after", *after)
                 .number("offset", *offset)
         }),
-        Reply::Presence { room, list: PresenceList { members, total } } => write(out, "presence", id, |o| {
+        Reply::Presence { room, list: PresenceList { members, total } } => write(out, "presence", id, &|o| {
             o.text("room", room.as_str()).array("members", members, member).number("total", *total as u64)
         }),
-        Reply::History { room, epoch, after, offset, complete, events } => write(out, "history", id, |o| {
+        Reply::History { room, epoch, after, offset, complete, events } => write(out, "history", id, &|o| {
             o.text("room", room.as_str())
                 .text("epoch", epoch.as_str())
                 .number("after", *after)
@@ -52,12 +65,12 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
                 .flag("complete", *complete)
                 .array("events", events, |e, o| event(e, o))
         }),
-        Reply::Done { expires_at } => write(out, "done", id, |o| match expires_at {
+        Reply::Done { expires_at } => write(out, "done", id, &|o| match expires_at {
             Some(at) => o.number("expires_at", *at),
             None => o,
         }),
-        Reply::Pong => write(out, "pong", id, |o| o),
-        Reply::Stats(stats) => write(out, "stats", id, |o| {
+        Reply::Pong => write(out, "pong", id, &|o| o),
+        Reply::Stats(stats) => write(out, "stats", id, &|o| {
             o.text("transport", stats.transport)
                 .text("dialect", &stats.dialect)
                 .flag("tls", stats.tls)
@@ -70,17 +83,18 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
                 .number("bytes_out", stats.bytes_out)
                 .number("bytes_plain", stats.bytes_plain)
         }),
-        Reply::Refresh { expires_at } => write(out, "refresh", id, |o| o.number("expires_at", *expires_at)),
-        Reply::Reconnect { after_ms } => write(out, "reconnect", id, |o| o.number("after_ms", *after_ms)),
-        Reply::Error { code, message, room } => write(out, "error", id, |o| {
+        Reply::Refresh { expires_at } => write(out, "refresh", id, &|o| o.number("expires_at", *expires_at)),
+        Reply::Reconnect { after_ms } => write(out, "reconnect", id, &|o| o.number("after_ms", *after_ms)),
+        Reply::Answer(answer) => out.say(answer),
+        Reply::Error { code, message, room } => write(out, "error", id, &|o| {
             o.text("code", code.as_str()).text("message", message).optional("room", room.as_ref().map(Room::as_str))
         }),
     }
 }
 
 /// A batch for everybody in the room.
-pub(super) fn batch(batch: &Batch, out: &mut Messages) {
-    write(out, "events", None, |o| {
+pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
+    write(out, "events", None, binary, |o| {
         o.text("room", batch.room.as_str())
             .text("epoch", batch.epoch.as_str())
             .number("after", batch.after)
@@ -90,8 +104,8 @@ pub(super) fn batch(batch: &Batch, out: &mut Messages) {
 }
 
 /// Retained values for new subscribers. Without `after` and `offset`, so that nobody takes it for a step forward.
-pub(super) fn retained(retained: &Retained, out: &mut Messages) {
-    write(out, "events", None, |o| {
+pub(super) fn retained(retained: &Retained, binary: Binary, out: &mut Messages) {
+    write(out, "events", None, binary, |o| {
         o.text("room", retained.room.as_str()).text("epoch", retained.epoch.as_str()).flag("retained", true).array(
             "events",
             &retained.events,
@@ -104,11 +118,13 @@ pub(super) fn retained(retained: &Retained, out: &mut Messages) {
 pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
     let (room, total) = (change.room.as_str(), change.total as u64);
     if change.joined.is_empty() && change.left.is_empty() {
-        write(out, "presence", None, |o| o.text("room", room).number("total", total));
+        write(out, "presence", None, Binary::Base64, |o| o.text("room", room).number("total", total));
     }
     for (kind, members) in [("joined", &change.joined), ("left", &change.left)] {
         if !members.is_empty() {
-            write(out, kind, None, |o| o.text("room", room).array("members", members, member).number("total", total));
+            write(out, kind, None, Binary::Base64, |o| {
+                o.text("room", room).array("members", members, member).number("total", total)
+            });
         }
     }
 }
@@ -118,7 +134,7 @@ fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
         object.number("offset", event.offset).text("topic", &event.topic).optional("key", event.key.as_deref());
     let object = match &event.payload {
         Payload::Json(data) => object.raw("data", data.get()),
-        Payload::Binary(bytes) => object.base64("data64", bytes),
+        Payload::Binary(bytes) => object.binary(bytes),
     };
     object.number("time", event.time).optional("user", event.user.as_deref()).optional("id", event.id.as_deref())
 }
@@ -127,10 +143,18 @@ fn member<'a>(member: &Member, object: Object<'a>) -> Object<'a> {
     object.text("connection", &member.connection).optional("user", member.user.as_deref())
 }
 
-/// Writes one text message: an object of that `type`, the command's `id` next.
-fn write(out: &mut Messages, kind: &str, id: Option<&CommandId>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
+/// Writes one text message: an object of that `type`, the command's `id` next. What is written beside it follows.
+fn write(
+    out: &mut Messages,
+    kind: &str,
+    id: Option<&CommandId>,
+    binary: Binary,
+    fields: impl FnOnce(Object<'_>) -> Object<'_>,
+) {
+    let mut beside = Vec::new();
     out.push(MessageKind::Text, |out| {
-        braced(out, |object| {
+        let beside = (binary == Binary::Beside).then_some(&mut beside);
+        braced(out, beside, |object| {
             let object = object.text("type", kind);
             fields(match id {
                 Some(id) => object.raw("id", id),
@@ -138,16 +162,25 @@ fn write(out: &mut Messages, kind: &str, id: Option<&CommandId>, fields: impl Fn
             })
         });
     });
+    for bytes in beside {
+        out.push(MessageKind::Binary, |out| out.extend_from_slice(&bytes));
+    }
 }
 
 /// The inside of a JSON object that is being written. Names are ours and need no escape.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
+    /// Where binary data go that stand beside the text.
+    beside: Option<&'a mut Vec<Bytes>>,
     empty: bool,
 }
 
 impl Object<'_> {
-    fn field(mut self, name: &str, value: impl FnOnce(&mut Vec<u8>)) -> Self {
+    fn field(self, name: &str, value: impl FnOnce(&mut Vec<u8>)) -> Self {
+        self.nested(name, |out, _| value(out))
+    }
+
+    fn nested(mut self, name: &str, value: impl FnOnce(&mut Vec<u8>, Option<&mut Vec<Bytes>>)) -> Self {
         if !self.empty {
             self.out.push(b',');
         }
@@ -155,7 +188,7 @@ impl Object<'_> {
         self.out.push(b'"');
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
-        value(self.out);
+        value(self.out, self.beside.as_deref_mut());
         self
     }
 
@@ -186,6 +219,14 @@ impl Object<'_> {
         self.field(name, |out| out.extend_from_slice(json.as_bytes()))
     }
 
+    /// An event's binary data.
+    fn binary(mut self, bytes: &Bytes) -> Self {
+        let Some(beside) = self.beside.as_deref_mut() else { return self.base64("data64", bytes) };
+        let number = beside.len() as u64;
+        beside.push(bytes.clone());
+        self.object("data", |o| o.flag("_placeholder", true).number("num", number))
+    }
+
     fn base64(self, name: &str, bytes: &[u8]) -> Self {
         self.field(name, |out| {
             out.push(b'"');
@@ -198,26 +239,26 @@ impl Object<'_> {
     }
 
     fn object(self, name: &str, fields: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
-        self.field(name, |out| braced(out, fields))
+        self.nested(name, |out, beside| braced(out, beside, fields))
     }
 
     fn array<T>(self, name: &str, items: &[T], mut fields: impl for<'a> FnMut(&T, Object<'a>) -> Object<'a>) -> Self {
-        self.field(name, |out| {
+        self.nested(name, |out, mut beside| {
             out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
-                braced(out, |object| fields(item, object));
+                braced(out, beside.as_deref_mut(), |object| fields(item, object));
             }
             out.push(b']');
         })
     }
 }
 
-fn braced(out: &mut Vec<u8>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
+fn braced(out: &mut Vec<u8>, beside: Option<&mut Vec<Bytes>>, fields: impl FnOnce(Object<'_>) -> Object<'_>) {
     out.push(b'{');
-    fields(Object { out, empty: true });
+    fields(Object { out, beside, empty: true });
     out.push(b'}');
 }
 

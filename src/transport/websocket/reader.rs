@@ -145,6 +145,12 @@ impl Reader {
         end.map(|_| ())
     }
 
+    /// Whether nothing more is read: something was wrong, or whoever takes the messages had enough.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
     /// Whether a message or a frame has begun and not ended.
     #[must_use]
     pub fn is_mid_message(&self) -> bool {

@@ -115,12 +115,13 @@ export class Documents {
 }
 
 /** The variables of the container, with the values of Secrets: those that are rendered, else those of `known` by name. */
-export function environment(documents, known = {}) {
+export function environment(documents, known = {}, podIp = '127.0.0.1') {
   const secrets = Object.fromEntries(documents.of('Secret').map((secret) => [secret.metadata.name, secret.stringData ?? {}]));
   const variables = {};
   for (const { name, value, valueFrom } of documents.container.env ?? []) {
-    if (value !== undefined) variables[name] = value.replaceAll('$(POD_IP)', '127.0.0.1');
-    else if (valueFrom.secretKeyRef) {
+    if (value !== undefined) variables[name] = value;
+    else if (valueFrom.fieldRef?.fieldPath === 'status.podIP') variables[name] = podIp;
+    else {
       const { name: secret, key } = valueFrom.secretKeyRef;
       variables[name] = secrets[secret]?.[key] ?? known[name];
       if (variables[name] === undefined) throw new Error(`nobody knows ${name} of the Secret ${secret}`);

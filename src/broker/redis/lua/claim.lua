@@ -7,7 +7,7 @@ if holder and holder ~= ARGV[1] then
   return { 0, math.max(redis.call('PTTL', KEYS[1]), 0) }
 end
 if lasts == 0 then
-  redis.call('DEL', KEYS[1])
+  redis.call('UNLINK', KEYS[1])
   return { 0, 0 }
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', lasts)

@@ -7,7 +7,7 @@ local until_then = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
 local lasts = tonumber(ARGV[2])
 if lasts == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
-  redis.call('DEL', KEYS[2])
+  redis.call('UNLINK', KEYS[2])
 else
   redis.call('ZADD', KEYS[1], now + lasts, ARGV[1])
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 3600000)

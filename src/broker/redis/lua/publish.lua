@@ -97,5 +97,13 @@ end
 
 local position = room.epoch .. ' ' .. whole(offset)
 redis.call('SET', key, position, 'PX', key_ttl)
-redis.call(publish, channel, 'e' .. position .. ' ' .. whole(time) .. '\n' .. event)
+local message = 'e' .. position .. ' ' .. whole(time) .. '\n' .. event
+local told = redis.pcall(publish, channel, message)
+if type(told) == 'table' and told.err then
+  -- What is in the log is told, also by a pod that does not know yet that this server has no sharded channels.
+  if publish ~= 'SPUBLISH' or not string.find(told.err, 'nknown') then
+    return redis.error_reply(told.err)
+  end
+  redis.call('PUBLISH', channel, message)
+end
 return position

@@ -19,7 +19,7 @@ fn texts(out: &Messages) -> Vec<String> {
 
 fn replied(message: &Reply, id: Option<&str>) -> String {
     let mut out = Messages::default();
-    reply(message, id.map(CommandId::from).as_ref(), &mut out);
+    reply(message, id.map(CommandId::from).as_ref(), Binary::Base64, &mut out);
     texts(&out).remove(0)
 }
 
@@ -118,8 +118,12 @@ fn a_batch_covers_its_range() {
     };
     let events = vec![event(3, "null"), Arc::new(full)];
     let mut out = Messages::default();
-    batch(&Batch { room: room(), epoch: Epoch::new("e"), after: 1, offset: 6, events: events.clone() }, &mut out);
-    retained(&Retained { room: room(), epoch: Epoch::new("e"), offset: 6, events }, &mut out);
+    batch(
+        &Batch { room: room(), epoch: Epoch::new("e"), after: 1, offset: 6, events: events.clone() },
+        Binary::Base64,
+        &mut out,
+    );
+    retained(&Retained { room: room(), epoch: Epoch::new("e"), offset: 6, events }, Binary::Base64, &mut out);
     let list = r#"[{"offset":3,"topic":"moved","data":null,"time":1700000000123},{"offset":5,"topic":"moved","key":"bus","data64":"AAH/Bw==","time":1700000000123,"user":"ann","id":"p1"}]"#;
     assert_eq!(
         texts(&out),
@@ -162,7 +166,7 @@ proptest! {
             ..Event::clone(&event(1, "0"))
         };
         let mut out = Messages::default();
-        batch(&Batch { room: room(), epoch: Epoch::new(&topic), after: 0, offset: 1, events: vec![event.into()] }, &mut out);
+        batch(&Batch { room: room(), epoch: Epoch::new(&topic), after: 0, offset: 1, events: vec![event.into()] }, Binary::Base64, &mut out);
         let parsed: Value = serde_json::from_str(&texts(&out)[0]).unwrap();
         let mut expected = json!({"offset": 1, "topic": topic, "data64": STANDARD.encode(&bytes), "time": 1_700_000_000_123_u64});
         for (name, value) in [("key", key), ("id", id)] {

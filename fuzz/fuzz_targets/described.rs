@@ -1,0 +1,56 @@
+//! Every dialect of every preset: any message is a command or an error with a sentence, and whatever JSON a publisher
+//! writes, what the clients get is JSON.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use roomcast::{
+    config::{Flags, Preset, Variables, merge_over},
+    model::{Batch, Command, Epoch, Event, MAX_FIELD_BYTES, Payload, Room},
+    protocol::{Described, Dialect, Message, Messages},
+};
+use serde_json::value::RawValue;
+
+static DIALECTS: LazyLock<Vec<Described>> = LazyLock::new(|| {
+    let settings = Preset::ALL.map(|preset| {
+        merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).expect("a good preset").settings
+    });
+    settings.into_iter().flat_map(|settings| settings.dialects).map(Described::new).collect()
+});
+
+fuzz_target!(|input: &str| {
+    for dialect in DIALECTS.iter() {
+        match dialect.decode(Message::Text(input)) {
+            Ok(request) => {
+                if let Command::Publish { topic, key, .. } = &request.command {
+                    assert!(!topic.is_empty() && topic.len() <= MAX_FIELD_BYTES);
+                    assert!(key.as_ref().is_none_or(|key| key.len() <= MAX_FIELD_BYTES));
+                }
+            }
+            Err(error) => assert!(!error.message.is_empty()),
+        }
+        assert!(dialect.decode(Message::Binary(input.as_bytes())).is_err());
+        let Ok(data) = serde_json::from_str::<&RawValue>(input) else { continue };
+        let Ok(payload) = Payload::json(data.to_owned()) else { continue };
+        let event = Event {
+            offset: 1,
+            time: 1,
+            topic: input.chars().take(40).collect::<String>().into(),
+            key: Some("k\"\\".into()),
+            payload,
+            user: None,
+            id: None,
+        };
+        let room = Room::parse("trip:1\"").expect("a name");
+        let batch = Batch { room, epoch: Epoch::new("e"), after: 0, offset: 1, events: vec![Arc::new(event)] };
+        for spelling in 0..2 {
+            let mut out = Messages::default();
+            dialect.batch(&batch, spelling, &mut out);
+            assert!(!out.is_empty());
+            for (_, message) in out.iter() {
+                serde_json::from_slice::<&RawValue>(message).expect("what clients get is JSON");
+            }
+        }
+    }
+});

@@ -1,0 +1,47 @@
+//! How a pod uses Redis.
+
+use std::{sync::Arc, time::Duration};
+
+use super::node::Timeouts;
+use crate::{broker::wire::Endpoints, config::Legacy};
+
+/// How a pod uses Redis.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is. Its prefix is what the fleet's keys begin with.
+    pub endpoints: Endpoints,
+    /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
+    pub detect_cluster: bool,
+    /// How long commands may take.
+    pub timeouts: Timeouts,
+    /// How long a pod's members count without a sign of the pod.
+    pub lease: Duration,
+    /// How long a room is known that nobody publishes to or is in.
+    pub room_ttl: Duration,
+    /// How long a publisher's idempotency key is known.
+    pub idempotency_age: Duration,
+    /// How often each room is compared with its log.
+    pub compare_every: Duration,
+    /// Where other pods find this one's internal listener, as `HOST:PORT`; `None`: they do not.
+    pub advertise: Option<String>,
+    /// Which plain messages of other publishers are taken in.
+    pub legacy: Arc<[Legacy]>,
+}
+
+impl Settings {
+    /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
+    #[must_use]
+    pub fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            detect_cluster: false,
+            timeouts: Timeouts::default(),
+            lease: Duration::from_secs(10),
+            room_ttl: Duration::from_secs(7 * 86_400),
+            idempotency_age: Duration::from_secs(300),
+            compare_every: Duration::from_secs(30),
+            advertise: None,
+            legacy: Arc::default(),
+        }
+    }
+}

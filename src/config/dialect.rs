@@ -1,0 +1,455 @@
+//! `[[dialect]]`: a client wire format that is JSON, described: which messages mean which command, and how everything is
+//! said. `docs/DIALECTS.md` teaches it.
+//!
+//! Pure. Everything is compiled here, so that a client's message can fail to fit, but a description cannot fail to be
+//! understood.
+
+use super::{
+    error::Problem,
+    file::Item,
+    message::{MessageTemplate, Name, Step},
+    pointer::{Path, Pointer},
+    section::section,
+    template::{Offers, Template, Written},
+    value::{Choice, Kind, List, Maybe, Raw, Text, quoted},
+};
+use crate::model::{Room, check_topic};
+
+/// One `[[dialect]]` of the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// Its name, in metrics and the API.
+    pub name: String,
+    /// Where it is spoken.
+    pub paths: Vec<String>,
+    /// What surrounds its messages.
+    pub envelope: Envelope,
+    /// What clients may write before a room's id, and the room does not have.
+    pub prefixes: Vec<String>,
+    /// The rooms that a connection enters when it comes.
+    pub rooms: Vec<Template>,
+    /// What the query of a connection's request must have.
+    pub required_query: Vec<String>,
+    /// Where a command's id is.
+    pub id: Option<Pointer>,
+    /// What messages mean; the first that fits counts.
+    pub commands: Vec<CommandRule>,
+    /// What is said, in words: one for each of [`Saying::ALL`], in that order.
+    pub messages: Vec<Option<MessageTemplate>>,
+    /// What an event is; the first that fits counts.
+    pub events: Vec<EventRule>,
+}
+
+/// What surrounds the messages of a described dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing: a message is JSON text.
+    Json,
+    /// Socket.IO: a message is an array of an event's name and its arguments.
+    Socketio,
+}
+
+/// One `[[dialect.command]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandRule {
+    /// What a message must have.
+    pub when: Vec<Condition>,
+    /// What it means then.
+    pub does: Does,
+}
+
+/// What a message means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Does {
+    /// Joins a room.
+    Subscribe(Template),
+    /// Leaves it.
+    Unsubscribe(Template),
+    /// Sends an event.
+    Publish {
+        /// The room.
+        room: Template,
+        /// The topic.
+        topic: Template,
+        /// The key.
+        key: Option<Template>,
+        /// The data.
+        data: Pointer,
+    },
+    /// Asks who is in a room.
+    Presence(Template),
+    /// Presents or replaces a token.
+    Connect(Pointer),
+    /// Asks for a sign of life.
+    Ping,
+    /// Nothing: a sign of life that wants no answer.
+    Nothing,
+}
+
+/// One `[[dialect.event]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRule {
+    /// What its data must have.
+    pub when: Vec<Condition>,
+    /// How it is written.
+    pub message: MessageTemplate,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Which value.
+    pub at: Pointer,
+    /// What it must be.
+    pub is: Expected,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// There, and not `null`.
+    Anything,
+    /// Its text ([`super::text_of`]).
+    Text(Box<str>),
+}
+
+/// What a dialect can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saying {
+    /// The first message.
+    Welcome,
+    /// The connection is refused, and closed.
+    Refused,
+    /// A room was joined.
+    Subscribed,
+    /// A room was left.
+    Unsubscribed,
+    /// An event is in the log.
+    Published,
+    /// Events of a room, all of a batch in one message. Without it each is a message of its own.
+    Events,
+    /// The newest values of a room, to who joins. Without it like `events`.
+    Retained,
+    /// Events will not come.
+    Gap,
+    /// Who is in a room.
+    Presence,
+    /// Who came.
+    Joined,
+    /// Who went.
+    Left,
+    /// A command was carried out.
+    Done,
+    /// The answer to a ping.
+    Pong,
+    /// A newer token must come.
+    Refresh,
+    /// The pod goes away.
+    Reconnect,
+    /// A command was refused.
+    Error,
+}
+
+const SAYINGS: &[(&str, Saying)] = &[
+    ("welcome", Saying::Welcome),
+    ("refused", Saying::Refused),
+    ("subscribed", Saying::Subscribed),
+    ("unsubscribed", Saying::Unsubscribed),
+    ("published", Saying::Published),
+    ("events", Saying::Events),
+    ("retained", Saying::Retained),
+    ("gap", Saying::Gap),
+    ("presence", Saying::Presence),
+    ("joined", Saying::Joined),
+    ("left", Saying::Left),
+    ("done", Saying::Done),
+    ("pong", Saying::Pong),
+    ("refresh", Saying::Refresh),
+    ("reconnect", Saying::Reconnect),
+    ("error", Saying::Error),
+];
+
+/// What an event can be made of.
+const EVENT_NAMES: &[&str] =
+    &["topic", "data", "key", "time", "room", "offset", "epoch", "position", "event_id", "user", "now"];
+
+impl Saying {
+    /// What its message can be made of.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Welcome => &["now", "connection", "user", "ping_interval", "query"],
+            Self::Refused => &["now", "code", "message", "query"],
+            Self::Subscribed => &["now", "id", "room", "epoch", "offset", "recovered"],
+            Self::Unsubscribed => &["now", "id", "room", "code"],
+            Self::Published => &["now", "id", "epoch", "offset"],
+            Self::Events | Self::Retained => &["now", "events", "room", "epoch", "after", "offset"],
+            Self::Gap => &["now", "room", "epoch", "after", "offset"],
+            Self::Presence => &["now", "id", "room", "members", "total"],
+            Self::Joined | Self::Left => &["now", "room", "members", "total"],
+            Self::Done => &["now", "id", "expires_at"],
+            Self::Pong => &["now", "id"],
+            Self::Refresh => &["now", "expires_at"],
+            Self::Reconnect => &["now", "after_ms"],
+            Self::Error => &["now", "id", "code", "message", "room"],
+        }
+    }
+}
+
+/// The word for what a message means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    Presence,
+    Connect,
+    Ping,
+    Nothing,
+}
+
+section! {
+    /// A client wire format of JSON messages, so that existing clients connect as they are. `docs/DIALECTS.md` teaches it.
+    pub struct DialectTable in "dialect" {
+        /// Its name, in metrics and the API.
+        name: Option<String> = None, Maybe(Text), restart, unset("must be set", "\"chat\"");
+        /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`.
+        paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
+        /// What surrounds its messages: nothing, or Socket.IO, where each is an array of an event's name and its arguments.
+        envelope: Envelope = Envelope::Json,
+            Choice(&[("json", Envelope::Json), ("socketio", Envelope::Socketio)]), restart;
+        /// What clients may write before a room's id (what stands behind the first colon of its name). One such prefix is
+        /// left out of the name, and `{room:id}` has it again for those who wrote it.
+        prefixes: Vec<String> = Vec::new(), List(Text), restart;
+        /// The rooms that a connection enters when it comes, under the rules of their policies: text with `{query:name}` and
+        /// `{user}`. One of which a part is missing is left out.
+        rooms: Vec<Template> = Vec::new(), List(Written(Offers::Request)), restart;
+        /// What the query of a connection's request must have; without it the client is told `refused` and closed with 1008.
+        required_query: Vec<String> = Vec::new(), List(Text), restart;
+        /// Where a command has an id that its answer repeats: a JSON pointer to a string or number.
+        id: Option<Pointer> = None, Maybe(Path), restart, unset("commands have none", "\"/id\"");
+    }
+}
+
+section! {
+    /// What a message of a client means: the first `[[dialect.command]]` that fits counts.
+    pub struct CommandTable in "dialect.command" {
+        /// What the message must have: JSON pointers with the text of the value there, or `*` for any but `null`.
+        when: Vec<Condition> = Vec::new(), Conditions, restart, unset("every message", "{ \"/type\" = \"join\" }");
+        /// What it means: join a room, leave it, publish to it, ask who is there, present a token, ask for a sign of life, or
+        /// nothing.
+        does: Option<Verb> = None, Maybe(Choice(&[
+            ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
+            ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+        ])), restart, unset("must be set", "\"subscribe\"");
+        /// The room: text with `{/json/pointer}`.
+        room: Option<Template> = None, Maybe(Written(Offers::Message)), restart,
+            unset("must be set for `subscribe`, `unsubscribe`, `publish` and `presence`", "\"chat:{/room}\"");
+        /// The topic of what is published, written like `room`.
+        topic: Option<Template> = None, Maybe(Written(Offers::Message)), restart,
+            unset("must be set for `publish`", "\"{/type}\"");
+        /// Its key, written like `room`.
+        key: Option<Template> = None, Maybe(Written(Offers::Message)), restart, unset("no key", "\"{/entity}\"");
+        /// Where its data is; empty: the whole message.
+        data: Pointer = Pointer::default(), Path, restart;
+        /// Where the token is.
+        token: Option<Pointer> = None, Maybe(Path), restart, unset("must be set for `connect`", "\"/token\"");
+    }
+}
+
+section! {
+    /// How something is said. What no `[[dialect.message]]` is for is not said.
+    pub struct MessageTable in "dialect.message" {
+        /// What is said.
+        on: Option<Saying> = None, Maybe(Choice(SAYINGS)), restart, unset("must be set", "\"pong\"");
+        /// The message: JSON with places in its strings.
+        write: Option<String> = None, Maybe(Text), restart, unset("must be set", "'{\"type\": \"pong\", \"at\": \"{now}\"}'");
+    }
+}
+
+section! {
+    /// What an event looks like, in `{events}` or as a message of its own: the first `[[dialect.event]]` that fits counts.
+    pub struct EventTable in "dialect.event" {
+        /// What its data must have, written like the `when` of a command.
+        when: Vec<Condition> = Vec::new(), Conditions, restart, unset("every event", "{ \"/text\" = \"*\" }");
+        /// The event: JSON with places in its strings.
+        write: Option<String> = None, Maybe(Text), restart,
+            unset("must be set", "'{\"type\": \"{topic}\", \"data\": \"{data}\"}'");
+    }
+}
+
+/// A path as a value of a key.
+struct MountPath;
+
+impl Kind for MountPath {
+    type Value = String;
+
+    fn parse(&self, raw: &Raw) -> Result<String, String> {
+        match raw {
+            Raw::Text(text) if !text.starts_with('/') => Err("it does not begin with `/`".to_owned()),
+            Raw::Text(text) if text.contains(['?', '#']) || !text.bytes().all(|b| b.is_ascii_graphic()) => {
+                Err("it is not the path of a URL".to_owned())
+            }
+            Raw::Text(text) => Ok(text.clone()),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &String) -> Option<String> {
+        Some(quoted(value))
+    }
+
+    fn name(&self) -> String {
+        "path".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a path such as `/ws`".to_owned()
+    }
+}
+
+/// Conditions as a value of a key: a table of pointers.
+struct Conditions;
+
+impl Kind for Conditions {
+    type Value = Vec<Condition>;
+
+    fn parse(&self, raw: &Raw) -> Result<Vec<Condition>, String> {
+        let Raw::Table(entries) = raw else { return Err("it is not a table".to_owned()) };
+        entries
+            .iter()
+            .map(|entry| {
+                let at = Pointer::parse(&entry.name).map_err(|why| format!("`{}`: {why}", entry.name))?;
+                let is = match &entry.value {
+                    Raw::Text(text) if text == "*" => Expected::Anything,
+                    Raw::Text(text) => Expected::Text(text.as_str().into()),
+                    Raw::Integer(number) => Expected::Text(number.to_string().into()),
+                    Raw::Bool(switch) => Expected::Text(switch.to_string().into()),
+                    other => return Err(format!("`{}` cannot be {}", entry.name, other.shown())),
+                };
+                Ok(Condition { at, is })
+            })
+            .collect()
+    }
+
+    fn render(&self, value: &Vec<Condition>) -> Option<String> {
+        let each = value.iter().map(|Condition { at, is }| {
+            let is = if let Expected::Text(text) = is { text } else { "*" };
+            format!("{} = {}", quoted(&at.to_string()), quoted(is))
+        });
+        Some(format!("{{ {} }}", each.collect::<Vec<_>>().join(", "))).filter(|_| !value.is_empty())
+    }
+
+    fn name(&self) -> String {
+        "table".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a table of JSON pointers, each with a text, a number, a switch, or `\"*\"` for anything".to_owned()
+    }
+}
+
+impl Description {
+    /// Reads one `[[dialect]]`.
+    pub(super) fn read(item: &Item) -> Result<Self, Vec<Problem>> {
+        let mut table = DialectTable::default();
+        let mut problems = item.fill(&mut table, &["command", "message", "event"]);
+        let mut commands = Vec::new();
+        let mut messages: Vec<Option<MessageTemplate>> = vec![None; SAYINGS.len()];
+        let mut events = Vec::new();
+        for (name, nested) in item.nested(&["command", "message", "event"], &mut problems) {
+            let read = match name {
+                "command" => command(&nested).map(|command| commands.push(command)),
+                "message" => message(&nested, &mut messages),
+                _ => event(&nested).map(|event| events.push(event)),
+            };
+            problems.extend(read.err().unwrap_or_default());
+        }
+        let DialectTable { name, paths, envelope, prefixes, rooms, required_query, id } = table;
+        for room in &rooms {
+            if let Err(error) = Room::parse(&room.example()) {
+                problems.push(item.problem("rooms", format!("it makes no room names: {error}")));
+            }
+        }
+        if prefixes.len() >= 16 {
+            problems.push(item.problem("prefixes", "there are more than 15".to_owned()));
+        }
+        if envelope == Envelope::Json && paths.is_empty() && problems.is_empty() {
+            problems.push(item.problem("paths", "it is spoken nowhere: write `paths = [\"/ws\"]`".to_owned()));
+        }
+        if events.is_empty() && problems.is_empty() {
+            let why = "it has no `[[dialect.event]]`: its clients would never see an event";
+            problems.push(item.problem("event", why.to_owned()));
+        }
+        let said = |saying: Saying| messages.get(saying as usize).and_then(Option::as_ref);
+        if said(Saying::Events).is_some_and(|message| !message.names(&Name::Events)) {
+            problems.push(item.problem("message", "its `events` has no `{events}`".to_owned()));
+        }
+        if envelope == Envelope::Socketio {
+            let all = messages
+                .iter()
+                .flatten()
+                .chain(events.iter().filter(|_| said(Saying::Events).is_none()).map(|e| &e.message));
+            for message in all {
+                if !matches!(message.steps().first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"[")) {
+                    let why = "in Socket.IO each message is an array: `[\"name\", …]`";
+                    problems.push(item.problem("envelope", why.to_owned()));
+                }
+            }
+        }
+        match name {
+            Some(name) if problems.is_empty() => {
+                Ok(Self { name, paths, envelope, prefixes, rooms, required_query, id, commands, messages, events })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// How something is said.
+    #[must_use]
+    pub fn says(&self, saying: Saying) -> Option<&MessageTemplate> {
+        self.messages.get(saying as usize)?.as_ref()
+    }
+}
+
+fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
+    let mut table = CommandTable::default();
+    let mut problems = item.fill(&mut table, &[]);
+    let CommandTable { when, does, room, topic, key, data, token } = table;
+    if let Some(Err(error)) = room.as_ref().map(|room| Room::parse(&room.example())) {
+        problems.push(item.problem("room", format!("it makes no room names: {error}")));
+    }
+    if let Some(Err(error)) = topic.as_ref().map(|topic| check_topic(&topic.example())) {
+        problems.push(item.problem("topic", format!("it makes no topics: {error}")));
+    }
+    let Some(does) = does.filter(|_| problems.is_empty()) else { return Err(problems) };
+    let missing = |name: &str| vec![item.problem(name, format!("a command that does this needs `{name}`"))];
+    let room = || room.ok_or_else(|| missing("room"));
+    let does = match does {
+        Verb::Subscribe => Does::Subscribe(room()?),
+        Verb::Unsubscribe => Does::Unsubscribe(room()?),
+        Verb::Presence => Does::Presence(room()?),
+        Verb::Publish => Does::Publish { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, key, data },
+        Verb::Connect => Does::Connect(token.ok_or_else(|| missing("token"))?),
+        Verb::Ping => Does::Ping,
+        Verb::Nothing => Does::Nothing,
+    };
+    Ok(CommandRule { when, does })
+}
+
+fn message(item: &Item, messages: &mut [Option<MessageTemplate>]) -> Result<(), Vec<Problem>> {
+    let mut table = MessageTable::default();
+    let problems = item.fill(&mut table, &[]);
+    let (Some(on), Some(write), true) = (table.on, table.write, problems.is_empty()) else { return Err(problems) };
+    let message = MessageTemplate::parse(&write, on.names()).map_err(|why| vec![item.problem("write", why)])?;
+    let place = messages.get_mut(on as usize).filter(|place| place.is_none());
+    *place.ok_or_else(|| vec![item.problem("on", "another message is for this already".to_owned())])? = Some(message);
+    Ok(())
+}
+
+fn event(item: &Item) -> Result<EventRule, Vec<Problem>> {
+    let mut table = EventTable::default();
+    let problems = item.fill(&mut table, &[]);
+    let (Some(write), true) = (table.write, problems.is_empty()) else { return Err(problems) };
+    let message = MessageTemplate::parse(&write, EVENT_NAMES).map_err(|why| vec![item.problem("write", why)])?;
+    Ok(EventRule { when: table.when, message })
+}

@@ -1,0 +1,58 @@
+//! Presets: configuration files that are built in, each of which makes a pod take the place of a known system.
+//!
+//! A preset lies below the operator's file, the environment and the flags. Its `${…}` are the variables of the system that
+//! it replaces, so that these are read under their preset only; one that is empty counts as not set.
+
+/// A configuration file that is built in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The file.
+    pub file: &'static str,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 2] = [
+        Self { name: "trips", file: include_str!("../../presets/trips.toml") },
+        Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },
+    ];
+
+    /// The preset of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        const ALL: &[Preset] = &Preset::ALL;
+        ALL.iter().find(|preset| preset.name == name)
+    }
+
+    /// What it is for: the first line of the file.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        self.file.lines().next().unwrap_or_default().trim_start_matches(['#', ' '])
+    }
+
+    /// What its places are called in errors.
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        format!("preset {}", self.name).into()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{ApiKey, Flags, Machine, Variables, layers::merge_over, resolve};
+
+    #[test]
+    fn every_preset_makes_a_pod() {
+        let machine =
+            Machine { cores: 1, open_files: 10_000, state_dir: None, api_key: ApiKey::new("key".to_owned()).unwrap() };
+        for preset in Preset::ALL {
+            let merged = merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap();
+            let config = resolve(merged.settings, &machine).unwrap();
+            assert!(!config.dev && !config.dialects.is_empty() && preset.about().len() > 20, "{}", preset.name);
+            assert!(config.plain_listen.iter().all(|bind| bind.address.ip().is_unspecified()), "{}", preset.name);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Texts with places in braces: `trip:{/trip_id|channel:1}`. A place names where its text comes from; of several, with `|`
+//! between them, the first that has something counts.
+//!
+//! Pure. A template is read when the configuration is, for somebody who offers certain sources ([`Offers`]): what it
+//! names then exists, though a message may lack it.
+
+use super::{
+    pointer::Pointer,
+    value::{Kind, Raw, quoted},
+};
+
+/// The longest pattern, template and pointer, in bytes.
+const MAX_TEXT: usize = 4_096;
+
+/// A text with places to be filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    text: Box<str>,
+    parts: Vec<Part>,
+}
+
+/// A part of a [`Template`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// As it is.
+    Text(Box<str>),
+    /// The first of these that has something.
+    Place(Vec<Source>),
+}
+
+/// Where the text of a place comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The channel's name.
+    Channel,
+    /// What a `*` of the pattern stands for, counted from 0.
+    Matched(usize),
+    /// A value of the message.
+    Value(Pointer),
+    /// A value of the query that a connection's request had.
+    Query(Box<str>),
+    /// The connection's user.
+    User,
+}
+
+/// What a template may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offers {
+    /// A message on a channel: `{channel}`, `{channel:1}`, `{/json/pointer}`.
+    Channel,
+    /// A client's message: `{/json/pointer}`.
+    Message,
+    /// A connection's request: `{query:name}`, `{user}`.
+    Request,
+}
+
+impl Template {
+    /// Reads a template such as `trip:{channel:1}`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub(crate) fn parse(text: &str, offers: Offers) -> Result<Self, String> {
+        bounded(text)?;
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, place) = rest.split_at(at);
+            if !before.is_empty() {
+                parts.push(Part::Text(before.into()));
+            }
+            let inside = place.strip_prefix('{').ok_or("it has a `}` without a `{`")?;
+            let (names, after) = inside.split_once('}').ok_or("it has a `{` without a `}`")?;
+            parts.push(Part::Place(names.split('|').map(|name| source(name, offers)).collect::<Result<_, _>>()?));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.into()));
+        }
+        if parts.is_empty() { Err("it is empty".to_owned()) } else { Ok(Self { text: text.into(), parts }) }
+    }
+
+    /// Its parts, in order.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Everything that its places name.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Place(sources) => sources.as_slice(),
+            Part::Text(_) => &[],
+        })
+    }
+
+    /// The text with its places filled in by `find`; `None`: a place has nothing.
+    ///
+    /// # Errors
+    /// What `find` says.
+    pub fn fill<E>(&self, mut find: impl FnMut(&Source, &mut String) -> Result<bool, E>) -> Result<Option<String>, E> {
+        let mut out = String::new();
+        'parts: for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Place(sources) => {
+                    for source in sources {
+                        if find(source, &mut out)? {
+                            continue 'parts;
+                        }
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(out))
+    }
+
+    /// With every place filled in alike.
+    pub(crate) fn example(&self) -> String {
+        let part = |part: &Part| if let Part::Text(text) = part { text.to_string() } else { "x".to_owned() };
+        self.parts.iter().map(part).collect()
+    }
+}
+
+fn source(name: &str, offers: Offers) -> Result<Source, String> {
+    let matched = || name.strip_prefix("channel:")?.parse::<usize>().ok()?.checked_sub(1);
+    Ok(match (offers, name.split_once(':')) {
+        (Offers::Channel, None) if name == "channel" => Source::Channel,
+        (Offers::Channel, Some(("channel", _))) if matched().is_some() => Source::Matched(matched().unwrap_or(0)),
+        (Offers::Channel | Offers::Message, _) if name.starts_with('/') => Source::Value(Pointer::parse(name)?),
+        (Offers::Request, None) if name == "user" => Source::User,
+        (Offers::Request, Some(("query", "token"))) => {
+            return Err("a token must not become part of anything else".to_owned());
+        }
+        (Offers::Request, Some(("query", name))) if !name.is_empty() => Source::Query(name.into()),
+        _ => return Err(format!("it must not contain `{{{name}}}`")),
+    })
+}
+
+pub(super) fn bounded(text: &str) -> Result<(), String> {
+    if text.len() > MAX_TEXT { Err(format!("it has more than {MAX_TEXT} bytes")) } else { Ok(()) }
+}
+
+/// A [`Template`] as a value of a key.
+pub(crate) struct Written(pub(crate) Offers);
+
+impl Kind for Written {
+    type Value = Template;
+
+    fn parse(&self, raw: &Raw) -> Result<Template, String> {
+        match raw {
+            Raw::Text(text) => Template::parse(text, self.0),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &Template) -> Option<String> {
+        Some(quoted(&value.text))
+    }
+
+    fn name(&self) -> String {
+        "template".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        match self.0 {
+            Offers::Channel => {
+                "text with `{channel}`, `{channel:N}` (what the Nth `*` stands for) and `{/json/pointer}`".to_owned()
+            }
+            Offers::Message => "text with `{/json/pointer}`".to_owned(),
+            Offers::Request => "text with `{query:name}` and `{user}`".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_have_places() {
+        let parts = Template::parse("a{channel}{channel:2|channel}b{/x/y}c", Offers::Channel).unwrap().parts;
+        let text = |text: &str| Part::Text(text.into());
+        let value = Part::Place(vec![Source::Value(Pointer::parse("/x/y").unwrap())]);
+        let channel = Part::Place(vec![Source::Channel]);
+        let either = Part::Place(vec![Source::Matched(1), Source::Channel]);
+        assert_eq!(parts, [text("a"), channel, either, text("b"), value, text("c")]);
+        for bad in
+            ["", "{", "}", "a}b{", "{}", "{channel:0}", "{channel:x}", "{chanel}", "{/~}", "{{channel}}", "{|/a}"]
+        {
+            assert!(Template::parse(bad, Offers::Channel).is_err(), "{bad}");
+        }
+        for (bad, offers) in [
+            ("{channel}", Offers::Message),
+            ("{query:a}", Offers::Message),
+            ("{/a}", Offers::Request),
+            ("{query:token}", Offers::Request),
+            ("{query:}", Offers::Request),
+        ] {
+            assert!(Template::parse(bad, offers).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_place_that_has_something_counts() {
+        let template = Template::parse("{/a|/b}-{/c}", Offers::Message).unwrap();
+        let fill = |has: &[&str]| {
+            template.fill(|source, out| {
+                let Source::Value(pointer) = source else { return Err(()) };
+                out.push_str(&has.iter().filter(|h| **h == pointer.to_string()).copied().collect::<String>());
+                Ok(has.contains(&&*pointer.to_string()))
+            })
+        };
+        assert_eq!(fill(&["/b", "/c"]), Ok(Some("/b-/c".to_owned())));
+        assert_eq!(fill(&["/a", "/b", "/c"]), Ok(Some("/a-/c".to_owned())));
+        assert_eq!(fill(&["/a", "/b"]), Ok(None));
+    }
+}

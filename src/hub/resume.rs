@@ -1,0 +1,429 @@
+//! Socket.IO sessions that come back: what is kept of one while it lives, and how another connection becomes it, on whatever
+//! pod.
+//!
+//! Kept from the connect on, so that a pod may die at any moment: the session's names, its rooms, and from where it was in
+//! each. What a client got last it says itself: one room's position and its log time ([`StreamOffset`]). That room goes on
+//! exactly behind it. Every other room goes on behind the same time less a margin, its longest batch window and
+//! [`CLOCKS`], because rooms are logged and sent apart from one another; what a client may get twice that way is counted.
+//! Where the pod could write down at the end what it had sent, and the client got the last of that, all rooms go on
+//! exactly.
+//!
+//! Always holds: a session that is said to be the same gets everything that followed, or is not said to be the same.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Key, Worker,
+    arrive::Entry,
+    clock::millis,
+    connection::{Connection, Standing},
+};
+use crate::{
+    broker::{Broker, BrokerError, HistoryQuery},
+    model::{Epoch, Offset, Policy, Position, Room, Since, Spelling, UnixMillis},
+    protocol::{
+        DialectId,
+        socketio::{self, StreamOffset},
+    },
+    session::{Recovering, Space},
+};
+
+/// How far the clocks of two rooms' logs may be apart, and how long an event may be on its way between two pods.
+pub const CLOCKS: Duration = Duration::from_secs(2);
+
+/// The most events of a room that are looked at to find a time in its log.
+const LOOK_BACK: usize = 1_000;
+
+/// And their most bytes.
+const LOOK_BACK_BYTES: usize = 1024 * 1024;
+
+/// What is kept of a session.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    sid: Box<str>,
+    namespace: Box<str>,
+    user: Option<Box<str>>,
+    /// Whose it is now: pod and connection.
+    owner: Box<str>,
+    rooms: Vec<KeptRoom>,
+    /// The room whose event was the last that was sent, where that is certain; the session has ended then.
+    last: Option<Room>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRoom {
+    room: Room,
+    #[serde(default, skip_serializing_if = "is_plain")]
+    spelling: Spelling,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    given: bool,
+    /// From where it was in the room.
+    joined: Option<(Box<str>, Offset)>,
+    /// Up to where it was sent, once it has ended.
+    sent: Option<(Box<str>, Offset)>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_plain(spelling: &Spelling) -> bool {
+    *spelling == 0
+}
+
+fn kept(position: &Position) -> (Box<str>, Offset) {
+    (position.epoch.as_str().into(), position.offset)
+}
+
+fn since((epoch, offset): &(Box<str>, Offset)) -> Since {
+    Since { epoch: Epoch::new(epoch), offset: *offset }
+}
+
+/// The value under which a session is kept. A client's name is looked up only if it could be one of ours.
+fn value_name(pid: &str) -> Option<String> {
+    let ours = pid.len() == 20 && pid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    ours.then(|| format!("socketio:{pid}"))
+}
+
+/// Where each room of a session goes on.
+struct Plan {
+    kept: Kept,
+    rooms: Vec<(KeptRoom, Option<Since>)>,
+    /// Events that the client may have had already.
+    twice: u64,
+}
+
+impl Worker {
+    /// What a session is now, for its coming back.
+    fn record(&self, key: Key, dialect: DialectId, ended: bool) -> Option<(Box<str>, Kept)> {
+        let connection = self.connections.get(key as usize)?;
+        let link = connection.aside.as_ref()?.link.as_ref()?;
+        let space = link.spaces.iter().find(|space| space.dialect == dialect)?;
+        let pid = space.pid.clone()?;
+        let namespace = link.name_of(dialect)?;
+        let all_sent = ended && connection.owed() == 0;
+        let mut rooms = Vec::new();
+        let mut spoke = Vec::new();
+        for subscription in connection.subscriptions.iter().filter(|s| s.dialect == dialect) {
+            let Some(local) = self.rooms.get(subscription.room as usize) else { continue };
+            let joined = space.joined.iter().find(|(room, _)| *room == subscription.room).map(|(_, at)| kept(at));
+            let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && local.run.is_none();
+            let sent = local.position.as_ref().filter(|_| sent).map(kept);
+            spoke.push((local.spoke, local.name.clone()));
+            let (room, spelling, given) = (local.name.clone(), subscription.spelling, subscription.given);
+            rooms.push(KeptRoom { room, spelling, given, joined, sent });
+        }
+        // Two fan-outs that overlapped may have reached this connection in either order: neither was the last for sure.
+        spoke.sort_unstable();
+        let last = match spoke.as_slice() {
+            [.., ((_, before), _), ((began, _), room)] if began > before => Some(room.clone()),
+            [(_, room)] => Some(room.clone()),
+            _ => None,
+        };
+        let last = last.filter(|_| all_sent);
+        let user = connection.session.grant.user().map(|user| user.as_ref().into());
+        let owner = format!("{:016x}:{}", self.services.pod, connection.session.id).into();
+        Some((pid, Kept { sid: space.sid.clone(), namespace, user, owner, rooms, last }))
+    }
+
+    /// Keeps what a session is now. Never waits; what changes meanwhile is kept after it.
+    pub(super) fn keep(&mut self, key: Key, dialect: DialectId) {
+        let now_ms = self.now_ms();
+        let Some((pid, record)) = self.record(key, dialect, false) else { return };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let name = connection.session.id;
+        let Some(link) = connection.link() else { return };
+        let Some(duration) = link.endpoint.timing.recovery else { return };
+        let Some(space) = link.space(dialect) else { return };
+        if space.keeping.writing {
+            space.keeping.stale = true;
+            return;
+        }
+        let first = space.keeping.due_ms == 0;
+        space.keeping.writing = true;
+        space.keeping.stale = false;
+        space.keeping.due_ms = now_ms + (millis(duration) / 2).max(1);
+        let (me, values) = (self.me.clone(), Arc::clone(&self.services.values));
+        tokio::task::spawn_local(async move {
+            let Some(value) = value_name(&pid) else { return };
+            // Whoever became this session meanwhile has it: a connection that is cut off does not know yet.
+            let lost = !first && owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
+            let written = match serde_json::to_vec(&record) {
+                Ok(json) if !lost => values.set(&value, json.into(), duration * 2).await,
+                _ => Ok(()),
+            };
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            if !worker.is(key, name) {
+                return;
+            }
+            let metrics = &worker.services.metrics.socketio;
+            if written.is_err() {
+                metrics.keep_failures.increment(1);
+            }
+            let Some(space) = worker.space(key, dialect) else { return };
+            space.keeping.writing = false;
+            if lost {
+                space.pid = None;
+                worker.close(key, crate::model::Disconnect::Normal);
+            } else if std::mem::take(&mut space.keeping.stale) {
+                worker.keep(key, dialect);
+            }
+        });
+    }
+
+    /// Keeps a session anew where that is due.
+    pub(super) fn keep_alive(&mut self, key: Key, now_ms: u64) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+        let due = |space: &&Space| space.pid.is_some() && space.recovering.is_none() && space.keeping.due_ms <= now_ms;
+        let due: Vec<DialectId> = link.spaces.iter().filter(due).map(|space| space.dialect).collect();
+        for dialect in due {
+            self.keep(key, dialect);
+        }
+    }
+
+    /// A session ends, and may come back: writes down how far it was sent. Called before it leaves its rooms.
+    pub(super) fn part(&mut self, key: Key) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+        let Some(duration) = link.endpoint.timing.recovery else { return };
+        let dialects: Vec<DialectId> =
+            link.spaces.iter().filter(|space| space.recovering.is_none()).map(|space| space.dialect).collect();
+        for dialect in dialects {
+            let Some((pid, record)) = self.record(key, dialect, true) else { continue };
+            if let Some(space) = self.space(key, dialect) {
+                space.pid = None;
+            }
+            let (values, Some(value)) = (Arc::clone(&self.services.values), value_name(&pid)) else { continue };
+            tokio::task::spawn_local(async move {
+                let lost = owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
+                if let Ok(json) = serde_json::to_vec(&record)
+                    && !lost
+                {
+                    // It could still come back without: by times instead of positions.
+                    let _ = values.set(&value, json.into(), duration).await;
+                }
+            });
+        }
+    }
+
+    /// A session ends and does not come back.
+    pub(super) fn forget(&mut self, key: Key, dialect: DialectId) {
+        let Some(pid) = self.space(key, dialect).and_then(|space| space.pid.take()) else { return };
+        let (values, Some(value)) = (Arc::clone(&self.services.values), value_name(&pid)) else { return };
+        tokio::task::spawn_local(async move {
+            let _ = values.take(&value).await;
+        });
+    }
+
+    /// A client wants to be the session that it was.
+    pub(super) fn come_back(&mut self, key: Key, dialect: DialectId, pid: Box<str>, offset: StreamOffset, auth: &str) {
+        let Some(namespace) = self.namespace_name(key, dialect) else { return };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (me, name) = (self.me.clone(), connection.session.id);
+        let user = connection.session.grant.user().cloned();
+        let (services, auth) = (Arc::clone(&self.services), Box::<str>::from(auth));
+        connection.stop_hearing();
+        tokio::task::spawn_local(async move {
+            let plan = async {
+                let value = services.values.get(&value_name(&pid)?).await.ok()??;
+                let kept: Kept = serde_json::from_slice(&value).ok()?;
+                if kept.namespace != namespace || kept.user.as_deref() != user.as_deref() {
+                    return None;
+                }
+                let policy = |room: &Room| services.policy(room);
+                let plan = plan(&*services.broker, policy, kept, &offset).await;
+                Some(plan.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "a session could not be continued");
+                    None
+                }))
+            };
+            let plan = plan.await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            if !worker.is(key, name) {
+                return;
+            }
+            let outcomes = &services.metrics.socketio;
+            match plan {
+                Some(Some(plan)) => worker.resume(key, dialect, pid, plan, &auth),
+                Some(None) => {
+                    outcomes.gone.increment(1);
+                    worker.begin_session(key, dialect, &auth);
+                }
+                None => {
+                    outcomes.unknown.increment(1);
+                    worker.begin_session(key, dialect, &auth);
+                }
+            }
+            worker.hear(key);
+        });
+    }
+
+    fn resume(&mut self, key: Key, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
+        let Plan { kept, rooms, twice } = plan;
+        self.services.metrics.socketio.twice.increment(twice);
+        self.identify(key);
+        self.enter(key, dialect, kept.sid, Some(pid));
+        let Some(space) = self.space(key, dialect) else { return };
+        space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
+        for (KeptRoom { room, spelling, given, .. }, since) in rooms {
+            let entry = Entry { since, spelling, given, dialect: Some(dialect), resumes: true };
+            if self.enter_room(key, &room, entry, None).is_err() {
+                self.count_resumed(key, dialect, false);
+            }
+        }
+        self.count_resumed(key, dialect, true);
+    }
+
+    /// A room of a session that comes back has answered.
+    pub(super) fn resumed(&mut self, key: Key, number: u32, recovered: bool) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
+        let dialect = subscription.dialect;
+        // What keeps no history promises nothing to who was away.
+        let volatile = self.rooms.get(number as usize).is_some_and(|room| room.policy.history_size == 0);
+        self.count_resumed(key, dialect, recovered || volatile);
+    }
+
+    fn count_resumed(&mut self, key: Key, dialect: DialectId, recovered: bool) {
+        let Some(space) = self.space(key, dialect) else { return };
+        let Some(recovering) = &mut space.recovering else { return };
+        recovering.left = recovering.left.saturating_sub(1);
+        recovering.broken |= !recovered;
+        if recovering.left > 0 {
+            return;
+        }
+        let Some(Recovering { broken, auth, .. }) = space.recovering.take() else { return };
+        if broken {
+            self.services.metrics.socketio.gone.increment(1);
+            self.leave_namespace(key, dialect);
+            self.begin_session(key, dialect, &auth);
+            return;
+        }
+        let (sid, pid) = (space.sid.clone(), space.pid.clone());
+        let Some(name) = self.namespace_name(key, dialect) else { return };
+        self.services.metrics.socketio.recovered.increment(1);
+        self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
+        self.take_from_owner(key, dialect);
+    }
+
+    /// Keeps a session as this connection's, whoever had it before.
+    fn take_from_owner(&mut self, key: Key, dialect: DialectId) {
+        if let Some(space) = self.space(key, dialect) {
+            space.keeping.due_ms = 0;
+        }
+        self.keep(key, dialect);
+    }
+
+    /// A connection is in a room from here on.
+    pub(super) fn note_joined(&mut self, key: Key, number: u32, position: &Position) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
+        let dialect = subscription.dialect;
+        let Some(space) = connection.link().and_then(|link| link.space(dialect)) else { return };
+        space.joined.retain(|(room, _)| *room != number);
+        space.joined.push((number, position.clone()));
+        if space.recovering.is_none() {
+            self.keep(key, dialect);
+        }
+    }
+
+    /// A connection is in a room no more.
+    pub(super) fn note_left(&mut self, key: Key, number: u32) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+        let mut changed = Vec::new();
+        for space in &mut link.spaces {
+            let before = space.joined.len();
+            space.joined.retain(|(room, _)| *room != number);
+            if space.joined.len() != before {
+                changed.push(space.dialect);
+            }
+        }
+        for dialect in changed {
+            self.keep(key, dialect);
+        }
+    }
+
+    fn space(&mut self, key: Key, dialect: DialectId) -> Option<&mut Space> {
+        self.connections.get_mut(key as usize)?.link()?.space(dialect)
+    }
+}
+
+/// Who has a session, as far as can be known.
+fn owner_of(value: Result<Option<Bytes>, BrokerError>) -> Option<Box<str>> {
+    let kept: Kept = serde_json::from_slice(&value.ok()??).ok()?;
+    Some(kept.owner)
+}
+
+/// Where each room goes on; `None`: in one of them that cannot be said any more.
+async fn plan(
+    broker: &dyn Broker,
+    policy: impl Fn(&Room) -> Arc<Policy>,
+    mut kept: Kept,
+    offset: &StreamOffset,
+) -> Result<Option<Plan>, BrokerError> {
+    let rooms = std::mem::take(&mut kept.rooms);
+    let window = rooms.iter().map(|kept| policy(&kept.room).batch_window).max().unwrap_or_default();
+    let cutoff = offset.time.saturating_sub(millis(window + CLOCKS));
+    let here = (Box::<str>::from(offset.position.epoch.as_str()), offset.position.offset);
+    // The client has the last thing that was sent, and so everything before it.
+    let has_all = kept.last.as_ref() == Some(&offset.room)
+        && rooms.iter().any(|kept| kept.room == offset.room && kept.sent.as_ref() == Some(&here));
+    let mut plan = Plan { kept, rooms: Vec::new(), twice: 0 };
+    for kept in rooms {
+        let policy = policy(&kept.room);
+        let since = match &kept {
+            _ if policy.history_size == 0 => None,
+            KeptRoom { room, .. } if *room == offset.room => Some(since(&here)),
+            KeptRoom { sent: Some(sent), .. } if has_all => Some(since(sent)),
+            KeptRoom { room, joined, .. } => {
+                match behind_time(broker, room, &policy, cutoff, joined.as_ref(), offset.time).await? {
+                    Some((since, twice)) => {
+                        plan.twice += twice;
+                        Some(since)
+                    }
+                    None => return Ok(None),
+                }
+            }
+        };
+        plan.rooms.push((kept, since));
+    }
+    Ok(Some(plan))
+}
+
+/// The position behind which a room's events are younger than `cutoff`, and how many of them are older than `time`. `None`:
+/// the log may have lost some of them.
+async fn behind_time(
+    broker: &dyn Broker,
+    room: &Room,
+    policy: &Policy,
+    cutoff: UnixMillis,
+    joined: Option<&(Box<str>, Offset)>,
+    time: UnixMillis,
+) -> Result<Option<(Since, u64)>, BrokerError> {
+    let query = HistoryQuery { since: None, until: None, max_events: LOOK_BACK, max_bytes: LOOK_BACK_BYTES };
+    let history = broker.history(room, query).await?;
+    let older = history.events.iter().take_while(|event| event.time <= cutoff).count();
+    let mut offset = match history.events.get(older) {
+        Some(event) => event.offset.saturating_sub(1),
+        None => history.offset,
+    };
+    // What was before the client came is not its.
+    if let Some((epoch, joined)) = joined
+        && **epoch == *history.epoch.as_str()
+    {
+        offset = offset.max((*joined).min(history.offset));
+    }
+    let reaches = offset > history.after || older > 0 || history.after == 0 || history.events.is_empty() || {
+        // The log begins later than the cut-off. It has lost nothing younger if it is not full: what was dropped to make
+        // place was older than all that is there, and that would fill it still.
+        let bytes: usize = history.events.iter().map(|event| event.cost()).sum();
+        history.events.len() < LOOK_BACK.min(policy.history_size)
+            && bytes < (LOOK_BACK_BYTES.min(policy.history_bytes)) / 2
+    };
+    if !reaches {
+        return Ok(None);
+    }
+    let again = history.events.iter().filter(|event| event.offset > offset && event.time <= time).count();
+    Ok(Some((Since { epoch: history.epoch, offset }, again as u64)))
+}

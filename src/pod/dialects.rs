@@ -1,0 +1,48 @@
+//! Which wire formats a pod speaks, and where: the native one, those that the configuration describes, and Socket.IO with
+//! what it surrounds.
+//!
+//! Decided once, at start. Always holds: no two of them have a path in common.
+
+use crate::{
+    config::{self, Config},
+    protocol::{
+        Described, Dialects, MountError,
+        engineio::{Endpoint, Timing, Within},
+        socketio::{Envelope, Rooms},
+    },
+};
+
+/// The dialects of a configuration.
+///
+/// # Errors
+/// Two of them claim one path or name, or there are too many.
+pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
+    let mut dialects = Dialects::default();
+    for description in config.dialects.iter().filter(|it| it.envelope == config::Envelope::Json) {
+        let paths = description.paths.iter().map(|path| path.as_str().into());
+        dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
+    }
+    let settings = &config.socketio;
+    if settings.enabled {
+        let mut namespaces = Vec::new();
+        for name in &settings.namespaces {
+            let dialect = Box::new(Envelope::new(name, Box::new(Rooms), settings.recovery.is_some()));
+            let named = if name == "/" { "socketio".to_owned() } else { format!("socketio{name}") };
+            namespaces.push((name.as_str().into(), dialects.mount(&named, dialect, [])?));
+        }
+        dialects.serve(Endpoint {
+            path: settings.path.as_str().into(),
+            within: Within::SocketIo(namespaces.into()),
+            max_payload: settings.max_payload,
+            timing: Timing {
+                ping_interval: settings.ping_interval,
+                ping_timeout: settings.ping_timeout,
+                upgrade_timeout: settings.upgrade_timeout,
+                connect_timeout: settings.connect_timeout,
+                recovery: settings.recovery,
+            },
+            compress: settings.compression,
+        })?;
+    }
+    Ok(dialects)
+}

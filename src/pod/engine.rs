@@ -1,0 +1,272 @@
+//! Requests to an Engine.IO path: polling, and the WebSockets that open a session or take one over.
+//!
+//! Always holds: a session's name says where it is, so that any worker of any pod answers for it; a name that none of our
+//! pods gave asks nobody.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::{
+    hub::{Carrier, Mailbox, Newcomer, Probe, Seat, Services, SessionPlace, Worker},
+    protocol::{
+        Framing, WireFormat,
+        engineio::{Asked, Endpoint, EngineError, Transport},
+    },
+    session::ConnectionId,
+    transport::{socket::Socket, websocket},
+};
+
+use super::{
+    fetching::Origin,
+    relay,
+    upgrade::{Admission, Becomes, Refused, authorize, come_back, plain_answer},
+};
+
+/// Where a session is.
+pub(super) enum Whereabouts {
+    /// On this pod.
+    Here(SessionPlace),
+    /// On another one, by its internal address.
+    Pod(String),
+}
+
+/// Answers a request that is no WebSocket.
+pub(super) async fn answer(
+    worker: &Rc<RefCell<Worker>>,
+    endpoint: &Arc<Endpoint>,
+    request: Request<Incoming>,
+    from: Origin,
+) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let origin = parts.headers.get(header::ORIGIN).cloned();
+    let allowed = match &origin {
+        Some(origin) => worker.borrow().config().origins.allow(origin.as_bytes()),
+        None => true,
+    };
+    let mut response = if parts.method == Method::OPTIONS {
+        preflight(&parts.headers)
+    } else if allowed {
+        let request = Request::from_parts(parts, ());
+        serve(worker, endpoint, request, body, from).await.unwrap_or_else(|refusal| refusal.map(Full::from))
+    } else {
+        refusal(EngineError::Forbidden).map(Full::from)
+    };
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        if allowed {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+    }
+    response
+}
+
+/// The answer to a browser that asks whether it may ask (Fetch standard, CORS-preflight request).
+fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
+    if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+async fn serve(
+    worker: &Rc<RefCell<Worker>>,
+    endpoint: &Arc<Endpoint>,
+    request: Request<()>,
+    body: Incoming,
+    from: Origin,
+) -> Result<Response<Full<Bytes>>, Refused> {
+    let asked = Asked::parse(request.method(), request.uri().query(), false).map_err(refused)?;
+    let services = Arc::clone(&worker.borrow().services);
+    let Some(sid) = asked.sid else {
+        return open(worker, endpoint, &request, from).await;
+    };
+    let place = whereabouts(&services, &sid).await.map_err(refused)?;
+    match *request.method() {
+        Method::GET => {
+            let fetched = match place {
+                Whereabouts::Here(place) => services.fetch(place).await,
+                Whereabouts::Pod(address) => relay::fetch(&services, &address, &sid, &endpoint.timing).await,
+            };
+            fetched.map(payload).map_err(refused)
+        }
+        Method::POST => {
+            let body = match Limited::new(body, endpoint.max_payload).collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
+                }
+                Err(_) => return Err(refused(EngineError::BadRequest)),
+            };
+            match place {
+                Whereabouts::Here(place) => services.bring(place, body).await,
+                Whereabouts::Pod(address) => relay::bring(&services, &address, &sid, body).await,
+            }
+            .map_err(refused)?;
+            let mut response = Response::new(Full::from("ok"));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            Ok(response)
+        }
+        _ => Err(refused(EngineError::BadRequest)),
+    }
+}
+
+/// Opens a session that polls, and answers with its first packet.
+async fn open(
+    worker: &Rc<RefCell<Worker>>,
+    endpoint: &Arc<Endpoint>,
+    request: &Request<()>,
+    from: Origin,
+) -> Result<Response<Full<Bytes>>, Refused> {
+    let services = Arc::clone(&worker.borrow().services);
+    let grant = authorize(worker, request, true, &services.metrics.handshakes.upgrades).await?;
+    let seat = seat(&services)?;
+    let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
+    let Origin { address, tls } = from;
+    let carrier = Carrier::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
+    let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
+    let newcomer = Newcomer { format, grant, seat, target, endpoint };
+    services.metrics.socketio.opened_polling.increment(1);
+    let drive = Worker::adopt(worker, carrier, newcomer, &[]);
+    let name = drive.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
+    let place = SessionPlace { worker: worker.borrow().index, name };
+    tokio::task::spawn_local(drive);
+    services.fetch(place).await.map(payload).map_err(refused)
+}
+
+fn seat(services: &Arc<Services>) -> Result<Seat, Refused> {
+    Seat::take(services).map_err(|full| {
+        services.metrics.handshakes.upgrades.full.increment(1);
+        come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))
+    })
+}
+
+fn payload(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The refusal's answer.
+fn refusal(error: EngineError) -> Response<String> {
+    let mut response = Response::new(error.body());
+    *response.status_mut() = error.status();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refused(error: EngineError) -> Refused {
+    Box::new(refusal(error))
+}
+
+/// Where the session of that name is.
+async fn whereabouts(services: &Services, sid: &str) -> Result<Whereabouts, EngineError> {
+    let name = services.session_key.read(sid).ok_or(EngineError::UnknownSession)?;
+    let metrics = &services.metrics.socketio;
+    if name.pod == services.pod {
+        let place = SessionPlace { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
+        return Ok(Whereabouts::Here(place));
+    }
+    let pod = format!("{:016x}", name.pod);
+    match services.control.address(&pod).await {
+        Ok(Some(address)) => {
+            metrics.to_pod.increment(1);
+            Ok(Whereabouts::Pod(address))
+        }
+        Ok(None) | Err(_) => {
+            metrics.to_nowhere.increment(1);
+            Err(EngineError::UnknownSession)
+        }
+    }
+}
+
+/// Decides about a WebSocket on an Engine.IO path.
+pub(super) async fn upgrade<T>(
+    worker: &Rc<RefCell<Worker>>,
+    endpoint: &Arc<Endpoint>,
+    request: &Request<T>,
+) -> Result<Admission, Refused> {
+    let services = Arc::clone(&worker.borrow().services);
+    let upgrades = &services.metrics.handshakes.upgrades;
+    let asked = Asked::parse(request.method(), request.uri().query(), true).map_err(|error| {
+        upgrades.malformed.increment(1);
+        refused(error)
+    })?;
+    let (allowed, compress) = {
+        let this = worker.borrow();
+        let config = this.config();
+        // A request without an origin does not come from a browser.
+        let origin = request.headers().get(header::ORIGIN);
+        (origin.is_none_or(|o| config.origins.allow(o.as_bytes())), endpoint.compress && config.compression.enabled)
+    };
+    if !allowed {
+        upgrades.origin.increment(1);
+        return Err(refused(EngineError::Forbidden));
+    }
+    let accepted = websocket::accept(request, &[], compress).map_err(|refusal| {
+        upgrades.malformed.increment(1);
+        Box::new(refusal.response())
+    })?;
+    let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
+    let framing = Framing::WebSocket { window_bits };
+    let answer = accepted.response;
+    if let Some(sid) = asked.sid {
+        let becomes = match whereabouts(&services, &sid).await.map_err(refused)? {
+            Whereabouts::Here(place) => {
+                services.may_upgrade(place).await.map_err(refused)?;
+                Becomes::Probe(place, framing)
+            }
+            Whereabouts::Pod(address) => {
+                let seat = seat(&services)?;
+                Becomes::Relay(relay::connect(&services, &address, &sid, window_bits).await.map_err(refused)?, seat)
+            }
+        };
+        return Ok(Admission { answer, becomes });
+    }
+    let grant = authorize(worker, request, true, upgrades).await?;
+    let seat = seat(&services)?;
+    upgrades.accepted.increment(1);
+    services.metrics.socketio.opened_websocket.increment(1);
+    let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };
+    let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
+    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint }) })
+}
+
+/// What an upgraded socket goes on as.
+pub(super) fn go_on(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<u8>, becomes: Becomes) {
+    match becomes {
+        Becomes::Connection(newcomer) => {
+            if socket.settle().is_ok() {
+                let carrier = Carrier::websocket(socket, newcomer.format.framing);
+                let drive = Worker::adopt(worker, carrier, newcomer, &rest);
+                tokio::task::spawn_local(drive);
+            }
+        }
+        Becomes::Probe(place, framing) => {
+            if socket.settle().is_ok()
+                && let Ok(socket) = socket.detach()
+            {
+                let services = Arc::clone(&worker.borrow().services);
+                services.probe(place, Probe { socket, framing, early: rest });
+            }
+        }
+        Becomes::Relay(relayed, seat) => {
+            tokio::task::spawn_local(async move {
+                relay::splice(socket, rest, relayed).await;
+                drop(seat);
+            });
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A dialect that is described in the configuration (`[[dialect]]`).
+//!
+//! Owns nothing but the description: what a message means and how everything is said was compiled when the
+//! configuration was read. Never rebuilds a publisher's data. Always holds: each message written is one JSON value, what
+//! goes to a room contains nothing of its receiver but how it spelt the room's name, and a dialect that has no words for
+//! a thing writes nothing.
+
+mod decode;
+mod write;
+
+use super::{Abilities, Dialect, Message, MessageKind, Messages, Opening, PresenceChange};
+use crate::{
+    config::{Description, Does, MessageTemplate, Saying, Source},
+    model::{
+        Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Room, Spelling, SubscribeTo, UnixMillis,
+    },
+};
+use decode::without_prefix;
+use write::{Said, Scene, write};
+
+/// A dialect that is described.
+#[derive(Debug, Clone)]
+pub struct Described(Description);
+
+impl Described {
+    /// The dialect of a description.
+    #[must_use]
+    pub fn new(description: Description) -> Self {
+        Self(description)
+    }
+
+    /// Says one thing, if there are words for it.
+    fn say(&self, saying: Saying, said: Said<'_>, id: Option<&CommandId>, out: &mut Messages) {
+        let Some(message) = self.0.says(saying) else { return };
+        self.put(message, &self.scene(said, id, 0, out.now), out);
+    }
+
+    fn scene<'a>(
+        &'a self,
+        said: Said<'a>,
+        id: Option<&'a CommandId>,
+        spelling: Spelling,
+        now: UnixMillis,
+    ) -> Scene<'a> {
+        let prefix = usize::from(spelling).checked_sub(1).and_then(|at| self.0.prefixes.get(at));
+        Scene { said, id, prefix: prefix.map_or("", String::as_str), now, events: &self.0.events }
+    }
+
+    fn put(&self, message: &MessageTemplate, scene: &Scene<'_>, out: &mut Messages) {
+        out.push(MessageKind::Text, |out| write(message.steps(), scene, out));
+    }
+
+    /// Events of a room: all in one message, or one each.
+    fn events(&self, saying: Saying, batch: &Batch, spelling: Spelling, out: &mut Messages) {
+        if let Some(message) = self.0.says(saying).or_else(|| self.0.says(Saying::Events)) {
+            if !batch.events.is_empty() {
+                self.put(message, &self.scene(Said::Batch(batch), None, spelling, out.now), out);
+            }
+            return;
+        }
+        for event in &batch.events {
+            let scene = self.scene(Said::Event(batch, event), None, spelling, out.now);
+            if let Some(rule) = scene.rule_of(event) {
+                self.put(&rule.message, &scene, out);
+            }
+        }
+    }
+}
+
+impl Dialect for Described {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+        if let Some(missing) =
+            self.0.required_query.iter().find(|name| opening.query(name).is_none_or(|v| v.is_empty()))
+        {
+            let message = format!("{missing} is missing in the query of the address");
+            self.say(Saying::Refused, Said::Refused(opening, &message), None, out);
+            return Err(Disconnect::Refused);
+        }
+        self.say(Saying::Welcome, Said::Opening(opening), None, out);
+        let mut rooms = Vec::new();
+        for template in &self.0.rooms {
+            let filled = template.fill(|source, text| {
+                let value = match source {
+                    Source::Query(name) => opening.query(name),
+                    Source::User => opening.grant.user().map(|user| (&**user).into()),
+                    Source::Channel | Source::Matched(_) | Source::Value(_) => None,
+                };
+                Ok::<_, std::convert::Infallible>(value.is_some_and(|value| {
+                    text.push_str(&value);
+                    !value.is_empty()
+                }))
+            });
+            let Ok(Some(name)) = filled else { continue };
+            let (name, spelling) = without_prefix(name, &self.0.prefixes);
+            match Room::parse(&name) {
+                Ok(room) => rooms.push(SubscribeTo { room, since: None, spelling }),
+                Err(error) => {
+                    self.say(Saying::Refused, Said::Refused(opening, &error.to_string()), None, out);
+                    return Err(Disconnect::Refused);
+                }
+            }
+        }
+        Ok(rooms)
+    }
+
+    fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
+        decode::request(&self.0, message)
+    }
+
+    fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
+        let saying = match reply {
+            // Said by `open`; not asked for.
+            Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
+            Reply::Subscribed { .. } => Saying::Subscribed,
+            Reply::Unsubscribed { .. } => Saying::Unsubscribed,
+            Reply::Published(_) => Saying::Published,
+            Reply::Gap { .. } => Saying::Gap,
+            Reply::Presence { .. } => Saying::Presence,
+            Reply::Done { .. } => Saying::Done,
+            Reply::Pong => Saying::Pong,
+            Reply::Refresh { .. } => Saying::Refresh,
+            Reply::Reconnect { .. } => Saying::Reconnect,
+            Reply::Error { .. } => Saying::Error,
+        };
+        self.say(saying, Said::Reply(reply), id, out);
+    }
+
+    fn batch(&self, batch: &Batch, spelling: Spelling, out: &mut Messages) {
+        self.events(Saying::Events, batch, spelling, out);
+    }
+
+    fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages) {
+        let Retained { room, epoch, offset, events } = retained;
+        let (room, epoch, events) = (room.clone(), epoch.clone(), events.clone());
+        self.events(Saying::Retained, &Batch { room, epoch, after: *offset, offset: *offset, events }, spelling, out);
+    }
+
+    fn presence(&self, change: &PresenceChange, out: &mut Messages) {
+        if change.joined.is_empty() && change.left.is_empty() {
+            self.say(Saying::Presence, Said::Members(&change.room, &[], change.total), None, out);
+        }
+        for (saying, members) in [(Saying::Joined, &change.joined), (Saying::Left, &change.left)] {
+            if !members.is_empty() {
+                self.say(saying, Said::Members(&change.room, members, change.total), None, out);
+            }
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            tells_gaps: self.0.says(Saying::Gap).is_some(),
+            takes_tokens: self.0.commands.iter().any(|command| matches!(command.does, Does::Connect(_))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! A client's message as a command, by the description.
+
+use std::cell::OnceCell;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    config::{CommandRule, Condition, Description, Does, Expected, Pointer, Source, Template, text_of},
+    model::{
+        Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token,
+        check_length, check_topic,
+    },
+    protocol::{MAX_ID_BYTES, Message},
+};
+
+struct Fault {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: ErrorCode::BadRequest, message: message.into() }
+    }
+}
+
+/// Whether the values that conditions name are as they must be.
+pub(super) fn fits(when: &[Condition], whole: &RawValue) -> bool {
+    when.iter().all(|Condition { at, is }| {
+        let Ok(Some(value)) = at.find(whole) else { return false };
+        match is {
+            Expected::Anything => value.get() != "null",
+            // Mostly nothing in it is escaped.
+            Expected::Text(text) if value.get().starts_with('"') && !value.get().contains('\\') => {
+                value.get().strip_prefix('"').and_then(|v| v.strip_suffix('"')) == Some(text)
+            }
+            Expected::Text(text) => {
+                let mut is = String::new();
+                matches!(text_of(value, &mut is), Ok(true)) && *is == **text
+            }
+        }
+    })
+}
+
+pub(super) fn request(description: &Description, message: Message<'_>) -> Result<Request, CommandError> {
+    let id = OnceCell::new();
+    read(description, message, &id).map_err(|Fault { code, message }| {
+        let id = id.into_inner();
+        CommandError { code, message, id }
+    })
+}
+
+fn read(description: &Description, message: Message<'_>, known: &OnceCell<CommandId>) -> Result<Request, Fault> {
+    let Message::Text(text) = message else { return Err(Fault::new("a binary message means nothing here")) };
+    let whole: &RawValue =
+        serde_json::from_str(text).map_err(|error| Fault::new(format!("the message is not JSON: {error}")))?;
+    let id = description.id.as_ref().map(|pointer| command_id(pointer, whole)).transpose()?.flatten();
+    if let Some(id) = &id {
+        let _ = known.set(id.clone());
+    }
+    let rule = description.commands.iter().find(|rule| fits(&rule.when, whole)).ok_or_else(|| Fault {
+        code: ErrorCode::UnknownCommand,
+        message: "this message means nothing here: a field that says what it is for is missing or has another value"
+            .to_owned(),
+    })?;
+    Ok(Request { id, command: command(description, rule, whole)? })
+}
+
+fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> Result<Command, Fault> {
+    let room = |template| room(description, template, whole);
+    Ok(match &rule.does {
+        Does::Subscribe(template) => {
+            let (room, spelling) = room(template)?;
+            Command::Subscribe(vec![SubscribeTo { room, since: None, spelling }])
+        }
+        Does::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
+        Does::Presence(template) => Command::Presence { room: room(template)?.0 },
+        Does::Publish { room: template, topic, key, data } => {
+            let (room, _) = room(template)?;
+            let topic = needed("topic", topic, whole)?;
+            let key = key.as_ref().map(|key| fill(key, whole)).transpose()?.flatten();
+            let field = |error: crate::model::FieldError| Fault { code: error.code(), message: error.to_string() };
+            check_topic(&topic).map_err(field)?;
+            key.as_ref().map_or(Ok(()), |key| check_length("key", key)).map_err(field)?;
+            let data = data.find(whole).map_err(not_json)?.ok_or_else(|| missing("data", &data.to_string()))?;
+            let payload = Payload::json(data.to_owned()).map_err(field)?;
+            Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) }
+        }
+        Does::Connect(pointer) => {
+            let mut token = String::new();
+            match pointer.find(whole).map_err(not_json)? {
+                Some(value) if value.get().starts_with('"') => text_of(value, &mut token).map_err(not_json)?,
+                _ => return Err(missing("token", &pointer.to_string())),
+            };
+            Command::Connect { token: Some(Token::new(token)) }
+        }
+        Does::Ping => Command::Ping,
+        Does::Nothing => Command::Heard,
+    })
+}
+
+fn room(description: &Description, template: &Template, whole: &RawValue) -> Result<(Room, Spelling), Fault> {
+    let (name, spelling) = without_prefix(needed("room", template, whole)?, &description.prefixes);
+    let room = Room::parse(&name).map_err(|error| Fault { code: ErrorCode::BadRoom, message: error.to_string() })?;
+    Ok((room, spelling))
+}
+
+/// A room's name without the one prefix that a client wrote before its id, and which of them that was.
+pub(super) fn without_prefix(name: String, prefixes: &[String]) -> (String, Spelling) {
+    let (namespace, id) = name.split_once(':').map_or(("", &*name), |(namespace, id)| (namespace, id));
+    let written = (1..).zip(prefixes).find_map(|(spelling, prefix)| Some((spelling, id.strip_prefix(&**prefix)?)));
+    match written.filter(|(_, id)| !id.is_empty()) {
+        Some((spelling, id)) if namespace.is_empty() => (id.to_owned(), spelling),
+        Some((spelling, id)) => (format!("{namespace}:{id}"), spelling),
+        None => (name, 0),
+    }
+}
+
+fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, Fault> {
+    let pointers = || {
+        let all = template.parts().iter().filter_map(|part| match part {
+            crate::config::Part::Place(sources) => Some(sources),
+            crate::config::Part::Text(_) => None,
+        });
+        let names = all.flatten().filter_map(|s| if let Source::Value(p) = s { Some(p.to_string()) } else { None });
+        names.collect::<Vec<_>>().join(" or ")
+    };
+    fill(template, whole)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(what, &pointers()))
+}
+
+fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, Fault> {
+    template.fill(|source, out| {
+        let Source::Value(pointer) = source else { return Ok(false) };
+        match pointer.find(whole).map_err(not_json)? {
+            Some(value) => {
+                let before = out.len();
+                Ok(text_of(value, out).map_err(not_json)? && out.len() > before)
+            }
+            None => Ok(false),
+        }
+    })
+}
+
+/// A command's id as it is written: a string or a number.
+fn command_id(pointer: &Pointer, whole: &RawValue) -> Result<Option<CommandId>, Fault> {
+    let Some(value) = pointer.find(whole).map_err(not_json)?.map(RawValue::get) else { return Ok(None) };
+    match value.as_bytes().first() {
+        Some(b'n') | None => Ok(None),
+        Some(b'"' | b'-' | b'0'..=b'9') if value.len() <= MAX_ID_BYTES => Ok(Some(value.into())),
+        _ => Err(Fault::new(format!("{pointer} must be a string or a number of at most {MAX_ID_BYTES} bytes"))),
+    }
+}
+
+fn missing(what: &str, pointers: &str) -> Fault {
+    Fault::new(format!("{what} is missing: {pointers} must be a string or a number"))
+}
+
+fn not_json(error: serde_json::Error) -> Fault {
+    Fault::new(format!("the message is not JSON: {error}"))
+}

@@ -1,0 +1,265 @@
+//! Described dialects: what messages mean, and what is said.
+#![allow(clippy::unwrap_used)]
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::value::RawValue;
+
+use super::*;
+use crate::{
+    auth::Grant,
+    config::{Flags, Variables, merge},
+    model::{Command, Epoch, ErrorCode, Event, Limits, Member, Payload, Position},
+};
+
+fn dialect(toml: &str) -> Described {
+    let settings = merge(&Flags::new(), &Variables::new(), Some((Path::new("t"), toml))).unwrap().settings;
+    Described::new(settings.dialects.into_iter().next().unwrap())
+}
+
+const CHAT: &str = r#"
+[[dialect]]
+name = "chat"
+paths = ["/chat"]
+prefixes = ["room-"]
+rooms = ["user:{user}", "lobby:{query:lobby}"]
+required_query = ["v"]
+id = "/ref"
+[[dialect.command]]
+when = { "/type" = "join", "/payload/room" = "*" }
+does = "subscribe"
+room = "{/payload/room}"
+[[dialect.command]]
+when = { "/type" = "join" }
+does = "subscribe"
+room = "event:{/payload/event|/payload/old}"
+[[dialect.command]]
+when = { "/type" = "say" }
+does = "publish"
+room = "chat:{/to}"
+topic = "said"
+key = "{/key}"
+data = "/text"
+[[dialect.command]]
+when = { "/type" = "ping", "/n" = 7 }
+does = "ping"
+[[dialect.command]]
+when = { "/type" = "alive" }
+does = "nothing"
+[[dialect.command]]
+when = { "/type" = "auth" }
+does = "connect"
+token = "/token"
+[[dialect.message]]
+on = "welcome"
+write = '{"type":"hello","v":"{query:v}","you":"{user?}","conn":"{connection}"}'
+[[dialect.message]]
+on = "refused"
+write = '{"type":"no","why":"{message}"}'
+[[dialect.message]]
+on = "pong"
+write = '{"ref":"{id?}","type":"pong","at":"{now:s}"}'
+[[dialect.message]]
+on = "error"
+write = '["error","{code}","{message}","{room?}","of {id}"]'
+[[dialect.message]]
+on = "joined"
+write = '{"came":"{members}","n":"{total}"}'
+[[dialect.event]]
+when = { "/text" = "*" }
+write = '{"*":"{data}","at":"{time}","room":"{room:id}","by":"{user|data:/by?}"}'
+[[dialect.event]]
+write = '{"t":"{topic}","d":"{data}","k":"{key?}","p":"{position}","s":"<{topic}@{room:namespace}>"}'
+"#;
+
+fn text(write: impl FnOnce(&mut Messages)) -> Vec<String> {
+    let mut out = Messages::default();
+    out.begin(1_770_114_600_500);
+    write(&mut out);
+    out.iter().map(|(_, message)| String::from_utf8(message.to_vec()).unwrap()).collect()
+}
+
+fn decode(message: &str) -> Result<Command, (ErrorCode, String)> {
+    dialect(CHAT).decode(Message::Text(message)).map(|r| r.command).map_err(|e| (e.code, e.message))
+}
+
+fn to(room: &str, spelling: Spelling) -> Command {
+    Command::Subscribe(vec![SubscribeTo { room: Room::parse(room).unwrap(), since: None, spelling }])
+}
+
+#[test]
+fn messages_mean_commands() {
+    assert_eq!(decode(r#"{"type":"join","payload":{"room":"chat:1"}}"#), Ok(to("chat:1", 0)));
+    assert_eq!(decode(r#"{"payload":{"event":"room-9"},"type":"jo\u0069n"}"#), Ok(to("event:9", 1)));
+    assert_eq!(decode(r#"{"payload":{"event":null,"old":12},"type":"join"}"#), Ok(to("event:12", 0)));
+    // One prefix is left out; a prefix alone is an id.
+    assert_eq!(decode(r#"{"type":"join","payload":{"event":"room-room-9"}}"#), Ok(to("event:room-9", 1)));
+    assert_eq!(decode(r#"{"type":"join","payload":{"event":"room-"}}"#), Ok(to("event:room-", 0)));
+    assert_eq!(decode(r#"{"type":"ping","n":7}"#), Ok(Command::Ping));
+    assert_eq!(decode(r#"{"type":"alive"}"#), Ok(Command::Heard));
+    assert!(
+        matches!(decode(r#"{"type":"auth","token":"x"}"#), Ok(Command::Connect { token: Some(t) }) if t.reveal() == "x")
+    );
+    let said = decode(r#"{"type":"say","to":"1","text":{ "a" : 1 },"key":5}"#).unwrap();
+    let Command::Publish { room, topic, payload: Payload::Json(data), key } = said else { panic!("{said:?}") };
+    assert_eq!((room.as_str(), &*topic, data.get(), key.as_deref()), ("chat:1", "said", "{ \"a\" : 1 }", Some("5")));
+    let request = dialect(CHAT).decode(Message::Text(r#"{"type":"ping","n":7,"ref":"r1"}"#)).unwrap();
+    assert_eq!(request.id.as_deref(), Some("\"r1\""));
+}
+
+#[test]
+fn what_means_nothing_is_said_to_mean_nothing() {
+    for (message, code, why) in [
+        ("{", ErrorCode::BadRequest, "the message is not JSON"),
+        ("[]", ErrorCode::UnknownCommand, "this message means nothing"),
+        (r#"{"type":"ping","n":8}"#, ErrorCode::UnknownCommand, "this message means nothing"),
+        (r#"{"type":"join"}"#, ErrorCode::BadRequest, "room is missing: /payload/event or /payload/old"),
+        (r#"{"type":"join","payload":{"room":{}}}"#, ErrorCode::BadRequest, "room is missing: /payload/room"),
+        (r#"{"type":"join","payload":{"room":"a b"}}"#, ErrorCode::BadRoom, "a room name must not contain ' '"),
+        (r#"{"type":"say","to":1}"#, ErrorCode::BadRequest, "data is missing: /text"),
+        (r#"{"type":"auth","token":5}"#, ErrorCode::BadRequest, "token is missing"),
+        (r#"{"type":"ping","ref":{}}"#, ErrorCode::BadRequest, "/ref must be a string or a number"),
+    ] {
+        let (got, message_got) = decode(message).unwrap_err();
+        assert!(got == code && message_got.starts_with(why), "{message}: {got:?} {message_got}");
+    }
+    assert!(dialect(CHAT).decode(Message::Binary(b"{}")).is_err());
+}
+
+#[test]
+fn a_connection_begins_as_described() {
+    let chat = dialect(CHAT);
+    let open = |target: &str| {
+        let target = target.parse().unwrap();
+        let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
+        let opening = Opening {
+            connection: "c1",
+            target: &target,
+            auth: None,
+            grant: &Grant::default(),
+            ping_interval_ms: 5,
+            limits,
+        };
+        let mut opened = Err(Disconnect::Normal);
+        let said = text(|out| opened = chat.open(&opening, out));
+        (opened, said)
+    };
+    let hello = r#"{"type":"hello","v":"2 \"x\"","conn":"c1"}"#.to_owned();
+    let rooms = vec![SubscribeTo { room: Room::parse("lobby:7").unwrap(), since: None, spelling: 1 }];
+    assert_eq!(open("/chat?v=2%20%22x%22&lobby=room-7"), (Ok(rooms), vec![hello.clone()]));
+    assert_eq!(open("/chat?v=2+%22x%22"), (Ok(vec![]), vec![hello]));
+    let refused = r#"{"type":"no","why":"v is missing in the query of the address"}"#.to_owned();
+    assert_eq!(open("/chat?v="), (Err(Disconnect::Refused), vec![refused]));
+    let (opened, said) = open("/chat?v=1&lobby=a%20b");
+    assert_eq!((opened, said.len()), (Err(Disconnect::Refused), 2));
+}
+
+fn batch(events: &[(&str, Option<&str>, &str)]) -> Batch {
+    let event = |(offset, (topic, key, data)): (u64, &(&str, Option<&str>, &str))| {
+        Arc::new(Event {
+            offset,
+            time: 1_770_114_600_000,
+            topic: (*topic).into(),
+            key: key.map(Into::into),
+            payload: Payload::Json(RawValue::from_string((*data).to_owned()).unwrap()),
+            user: None,
+            id: None,
+        })
+    };
+    let events: Vec<_> = (1..).zip(events).map(event).collect();
+    Batch {
+        room: Room::parse("chat:9").unwrap(),
+        epoch: Epoch::new("e"),
+        after: 0,
+        offset: events.len() as u64,
+        events,
+    }
+}
+
+#[test]
+fn events_are_said_as_described() {
+    let chat = dialect(CHAT);
+    let events = batch(&[
+        ("a\"", Some("k"), "[1]"),
+        ("said", None, r#"{ "text" : "x", "at":"then" }"#),
+        ("said", None, r#"{"text":1,"by":"bob"}"#),
+    ]);
+    assert_eq!(
+        text(|out| chat.batch(&events, 0, out)),
+        [
+            r#"{"t":"a\"","d":[1],"k":"k","p":"e:1","s":"<a\"@chat>"}"#,
+            r#"{"text" : "x", "at":"then","room":"9"}"#,
+            r#"{"text":1,"by":"bob","at":"2026-02-03T10:30:00Z","room":"9"}"#,
+        ]
+    );
+    // The others who spelt the room alike share these bytes.
+    assert_eq!(
+        text(|out| chat.batch(&batch(&[("said", None, r#"{"text":2}"#)]), 1, out)),
+        [r#"{"text":2,"at":"2026-02-03T10:30:00Z","room":"room-9"}"#]
+    );
+    let together = CHAT.replacen(
+        "on = \"pong\"\nwrite = '",
+        "on = \"events\"\nwrite = '{\"all\":\"{events}\",\"to\":\"{offset}\"}'\n#",
+        1,
+    );
+    assert_eq!(
+        text(|out| dialect(&together).batch(&batch(&[("a", None, "1"), ("b", None, "null")]), 0, out)),
+        [r#"{"all":[{"t":"a","d":1,"p":"e:1","s":"<a@chat>"},{"t":"b","d":null,"p":"e:2","s":"<b@chat>"}],"to":2}"#]
+    );
+}
+
+#[test]
+fn replies_are_said_as_described_or_not_at_all() {
+    let chat = dialect(CHAT);
+    let reply = |reply: &Reply, id: Option<&str>| text(|out| chat.reply(reply, id.map(CommandId::from).as_ref(), out));
+    assert_eq!(reply(&Reply::Pong, Some("7")), [r#"{"ref":7,"type":"pong","at":1770114600}"#]);
+    assert_eq!(reply(&Reply::Pong, None), [r#"{"type":"pong","at":1770114600}"#]);
+    let error = Reply::Error { code: ErrorCode::BadRoom, message: "a\nb".to_owned(), room: None };
+    assert_eq!(reply(&error, Some("\"q\"")), [r#"["error","bad_room","a\nb","of q"]"#]);
+    assert!(reply(&Reply::Published(Position::new(Epoch::new("e"), 1)), None).is_empty());
+    let joined = vec![Member { connection: "c".into(), user: None }];
+    let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], total: 3 };
+    assert_eq!(text(|out| chat.presence(&change, out)), [r#"{"came":[{"connection":"c"}],"n":3}"#]);
+    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true });
+}
+
+#[test]
+fn mistakes_are_named_with_their_lines() {
+    let wrong = r#"
+[[dialect]]
+name = "x"
+paths = ["ws"]
+[[dialect.command]]
+when = { "type" = "join" }
+does = "subscribe"
+[[dialect.command]]
+does = "subscribe"
+[[dialect.command]]
+does = "jump"
+room = "a b{/x}"
+[[dialect.message]]
+on = "pong"
+write = '{"type":"{topic}"}'
+[[dialect.message]]
+on = "pong"
+wriet = '{}'
+[[dialect.event]]
+write = '{"type":'
+[dialect.commands]
+"#;
+    let error = merge(&Flags::new(), &Variables::new(), Some((Path::new("d.toml"), wrong))).unwrap_err().to_string();
+    for expected in [
+        "d.toml:4: dialect.paths = [\"ws\"]: it does not begin with `/`; allowed: a path such as `/ws`",
+        "d.toml:6: dialect.command.when = a table: `type`: a JSON pointer begins with `/`",
+        "d.toml:9: dialect.command: a command that does this needs `room`",
+        "d.toml:11: dialect.command.does = \"jump\": it is not one of the words; allowed: `subscribe`",
+        "d.toml:12: dialect.command.room = \"a b{/x}\": it makes no room names: a room name must not contain ' '",
+        "d.toml:15: dialect.message.write = \"{\\\"type\\\":\\\"{topic}\\\"}\": `{topic}` has no meaning here; there are `{now}`, `{id}`",
+        "d.toml:18: dialect.message.wriet: there is no such key; did you mean `write`?",
+        "d.toml:17: dialect.message: it has no `write`: write for example `write = '",
+        "d.toml:20: dialect.event.write = \"{\\\"type\\\":\": it is not JSON: EOF while parsing",
+        "d.toml:21: dialect.commands: there is no such key; did you mean `[[dialect.command]]`?",
+    ] {
+        assert!(error.contains(expected), "missing: {expected}\nin:\n{error}");
+    }
+}

@@ -1,0 +1,372 @@
+//! Carries out the steps of a message.
+
+use std::io::Write;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::decode::fits;
+use crate::{
+    config::{Clock, EventRule, Filled, Lacking, Name, Piece, Pointer, Step, text_of},
+    model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, UnixMillis},
+    protocol::Opening,
+};
+
+/// What is said.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Said<'a> {
+    Opening(&'a Opening<'a>),
+    Refused(&'a Opening<'a>, &'a str),
+    Reply(&'a Reply),
+    Batch(&'a Batch),
+    Event(&'a Batch, &'a Event),
+    Members(&'a Room, &'a [Member], usize),
+}
+
+/// What the places of a message are filled in from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) said: Said<'a>,
+    pub(super) id: Option<&'a CommandId>,
+    /// What the receivers write before the room's id.
+    pub(super) prefix: &'a str,
+    pub(super) now: UnixMillis,
+    pub(super) events: &'a [EventRule],
+}
+
+impl<'a> Scene<'a> {
+    /// How an event is written.
+    pub(super) fn rule_of(&self, event: &Event) -> Option<&'a EventRule> {
+        self.events.iter().find(|rule| match &event.payload {
+            Payload::Json(data) => fits(&rule.when, data),
+            Payload::Binary(_) => rule.when.is_empty(),
+        })
+    }
+
+    fn room(&self) -> Option<&'a Room> {
+        match self.said {
+            Said::Batch(batch) | Said::Event(batch, _) => Some(&batch.room),
+            Said::Members(room, ..) => Some(room),
+            Said::Reply(
+                Reply::Subscribed { room, .. }
+                | Reply::Unsubscribed { room, .. }
+                | Reply::Gap { room, .. }
+                | Reply::Presence { room, .. },
+            ) => Some(room),
+            Said::Reply(Reply::Error { room, .. }) => room.as_ref(),
+            Said::Reply(_) | Said::Opening(_) | Said::Refused(..) => None,
+        }
+    }
+
+    fn epoch(&self) -> Option<&'a str> {
+        Some(match self.said {
+            Said::Batch(batch) | Said::Event(batch, _) => batch.epoch.as_str(),
+            Said::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
+            Said::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
+            _ => return None,
+        })
+    }
+
+    fn offset(&self) -> Option<Offset> {
+        Some(match self.said {
+            Said::Batch(batch) => batch.offset,
+            Said::Event(_, event) => event.offset,
+            Said::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
+            Said::Reply(Reply::Gap { offset, .. }) => *offset,
+            _ => return None,
+        })
+    }
+
+    fn event(&self) -> Option<&'a Event> {
+        if let Said::Event(_, event) = self.said { Some(event) } else { None }
+    }
+
+    fn data(&self, pointer: &Pointer) -> Option<&'a RawValue> {
+        match &self.event()?.payload {
+            Payload::Json(data) => {
+                pointer.find(data).ok().flatten().filter(|value| value.get() != "null" || pointer.is_whole())
+            }
+            Payload::Binary(_) => None,
+        }
+    }
+
+    fn members(&self) -> Option<(&'a [Member], usize)> {
+        match self.said {
+            Said::Members(_, members, total) => Some((members, total)),
+            Said::Reply(Reply::Presence { list, .. }) => Some((&list.members, list.total)),
+            _ => None,
+        }
+    }
+
+    /// Writes a name's value as JSON; whether there was one.
+    fn value(&self, name: &Name, out: &mut Vec<u8>) -> bool {
+        match name {
+            Name::Data(pointer) => match (self.data(pointer), self.event().map(|event| &event.payload)) {
+                (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
+                (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
+                    out.push(b'"');
+                    out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                    out.push(b'"');
+                }
+                _ => return false,
+            },
+            Name::Events => {
+                let Said::Batch(batch) = self.said else { return false };
+                out.push(b'[');
+                for event in &batch.events {
+                    let scene = Scene { said: Said::Event(batch, event), ..*self };
+                    let Some(rule) = scene.rule_of(event) else { continue };
+                    comma(out);
+                    write(rule.message.steps(), &scene, out);
+                }
+                out.push(b']');
+            }
+            Name::Id => match self.id {
+                Some(id) => out.extend_from_slice(id.as_bytes()),
+                None => return false,
+            },
+            Name::Members => match self.members() {
+                Some((members, _)) => {
+                    // Members are few, and their two fields always texts.
+                    out.extend_from_slice(&serde_json::to_vec(members).unwrap_or_else(|_| b"[]".to_vec()));
+                }
+                None => return false,
+            },
+            Name::Recovered => match self.said {
+                Said::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
+                _ => return false,
+            },
+            Name::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
+            Name::Time(clock) if *clock != Clock::Rfc3339 => match self.event() {
+                Some(event) => number(out, clock_of(event.time, *clock)),
+                None => return false,
+            },
+            Name::Offset => {
+                return self.offset().is_some_and(|offset| {
+                    number(out, offset);
+                    true
+                });
+            }
+            Name::After | Name::Total | Name::PingInterval | Name::ExpiresAt | Name::AfterMs => {
+                let value = match (name, self.said) {
+                    (Name::After, Said::Batch(batch)) => batch.after,
+                    (Name::After, Said::Reply(Reply::Gap { after, .. })) => *after,
+                    (Name::PingInterval, Said::Opening(opening)) => opening.ping_interval_ms,
+                    (Name::ExpiresAt, Said::Reply(Reply::Done { expires_at: Some(at) })) => *at,
+                    (Name::ExpiresAt, Said::Reply(Reply::Refresh { expires_at })) => *expires_at,
+                    (Name::AfterMs, Said::Reply(Reply::Reconnect { after_ms })) => *after_ms,
+                    (Name::Total, _) => match self.members() {
+                        Some((_, total)) => total as u64,
+                        None => return false,
+                    },
+                    _ => return false,
+                };
+                number(out, value);
+            }
+            _ => {
+                let mut text = String::new();
+                if !self.text(name, &mut text) {
+                    return false;
+                }
+                quote(&text, out);
+            }
+        }
+        true
+    }
+
+    /// Adds a name's text; whether there was one.
+    fn text(&self, name: &Name, out: &mut String) -> bool {
+        let text: Option<&str> = match name {
+            Name::Room => self.room().map(Room::as_str),
+            Name::RoomId => {
+                let Some(room) = self.room() else { return false };
+                out.push_str(self.prefix);
+                Some(room.as_str().split_once(':').map_or(room.as_str(), |(_, id)| id))
+            }
+            Name::RoomNamespace => self.room().map(Room::namespace),
+            Name::Epoch => self.epoch(),
+            Name::Topic => self.event().map(|event| &*event.topic),
+            Name::Key => self.event().and_then(|event| event.key.as_deref()),
+            Name::EventId => self.event().and_then(|event| event.id.as_deref()),
+            Name::User => match self.said {
+                Said::Opening(opening) | Said::Refused(opening, _) => opening.grant.user().map(|user| &**user),
+                _ => self.event().and_then(|event| event.user.as_deref()),
+            },
+            Name::Connection => match self.said {
+                Said::Opening(opening) | Said::Refused(opening, _) => Some(opening.connection),
+                _ => None,
+            },
+            Name::Code => match self.said {
+                Said::Refused(..) => Some(ErrorCode::BadRequest.as_str()),
+                Said::Reply(Reply::Error { code, .. } | Reply::Unsubscribed { code: Some(code), .. }) => {
+                    Some(code.as_str())
+                }
+                _ => None,
+            },
+            Name::Message => match self.said {
+                Said::Refused(_, message) => Some(message),
+                Said::Reply(Reply::Error { message, .. }) => Some(message),
+                _ => None,
+            },
+            Name::Query(query) => match self.said {
+                Said::Opening(opening) | Said::Refused(opening, _) => {
+                    return opening.query(query).is_some_and(|value| {
+                        out.push_str(&value);
+                        true
+                    });
+                }
+                _ => None,
+            },
+            Name::Position => {
+                let (Some(epoch), Some(offset)) = (self.epoch(), self.offset()) else { return false };
+                out.push_str(&format!("{epoch}:{offset}"));
+                return true;
+            }
+            Name::Now(Clock::Rfc3339) => {
+                rfc3339(self.now, out);
+                return true;
+            }
+            Name::Time(Clock::Rfc3339) => {
+                let Some(event) = self.event() else { return false };
+                rfc3339(event.time, out);
+                return true;
+            }
+            Name::Data(pointer) => {
+                return self.data(pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
+            }
+            Name::Id => {
+                let Some(value) = self.id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) else {
+                    return false;
+                };
+                return text_of(value, out).unwrap_or(false);
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                let there = self.value(name, &mut bytes);
+                out.push_str(&String::from_utf8_lossy(&bytes));
+                return there;
+            }
+        };
+        out.push_str(text.unwrap_or_default());
+        text.is_some()
+    }
+
+    fn place(&self, place: &Filled, out: &mut Vec<u8>) -> bool {
+        place.iter().any(|name| self.value(name, out))
+    }
+}
+
+/// Carries out steps.
+pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
+    for step in steps {
+        match step {
+            Step::Bytes(bytes) => out.extend_from_slice(bytes),
+            Step::Value(place) => {
+                if !scene.place(place, out) {
+                    out.extend_from_slice(b"null");
+                }
+            }
+            Step::Text(pieces) => {
+                out.push(b'"');
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                        Piece::Place(place) => {
+                            let mut text = String::new();
+                            place.iter().any(|name| scene.text(name, &mut text));
+                            let start = out.len();
+                            quote(&text, out);
+                            // Without the quotes around it.
+                            out.pop();
+                            out.remove(start);
+                        }
+                    }
+                }
+                out.push(b'"');
+            }
+            Step::Optional(lead, place) => {
+                let start = out.len();
+                comma(out);
+                out.extend_from_slice(lead);
+                if !scene.place(place, out) {
+                    out.truncate(start);
+                }
+            }
+            Step::Comma => comma(out),
+            Step::Spread(place, lacking) => spread(place, lacking, scene, out),
+        }
+    }
+}
+
+/// The members of an object as they are written, and those that it lacks.
+fn spread(place: &Filled, lacking: &[Lacking], scene: &Scene<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut has = vec![false; lacking.len()];
+    if scene.place(place, out) {
+        let object = out.split_off(start);
+        let inside = std::str::from_utf8(&object).ok().and_then(|text| text.strip_prefix('{')?.strip_suffix('}'));
+        if let Some(inside) = inside.map(str::trim_ascii).filter(|inside| !inside.is_empty()) {
+            let mut parser = serde_json::Deserializer::from_slice(&object);
+            // It is JSON: it was checked where it came in.
+            let _ = parser.deserialize_map(Has(lacking, &mut has));
+            out.extend_from_slice(inside.as_bytes());
+        }
+    }
+    for (lacking, has) in lacking.iter().zip(has) {
+        if !has {
+            write(&lacking.steps, scene, out);
+        }
+    }
+}
+
+/// Notes which members an object has.
+struct Has<'a>(&'a [Lacking], &'a mut [bool]);
+
+impl<'de> Visitor<'de> for Has<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<std::borrow::Cow<'de, str>>()? {
+            members.next_value::<IgnoredAny>()?;
+            for (lacking, has) in self.0.iter().zip(self.1.iter_mut()) {
+                *has |= *lacking.name == *name;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A comma, unless nothing stands before.
+fn comma(out: &mut Vec<u8>) {
+    if !matches!(out.last(), Some(b'{' | b'[')) {
+        out.push(b',');
+    }
+}
+
+fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    // A Vec takes every write.
+    let _ = write!(out, "{number}");
+}
+
+fn quote(text: &str, out: &mut Vec<u8>) {
+    // A string is always JSON, and a Vec takes every write.
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn clock_of(time: UnixMillis, clock: Clock) -> u64 {
+    if clock == Clock::Seconds { time / 1000 } else { time }
+}
+
+/// RFC 3339, UTC, with milliseconds where there are some.
+fn rfc3339(time: UnixMillis, out: &mut String) {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time) * 1_000_000).ok();
+    if let Some(text) = time.and_then(|time| time.format(&Rfc3339).ok()) {
+        out.push_str(&text);
+    }
+}

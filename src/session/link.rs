@@ -1,0 +1,220 @@
+//! An Engine.IO session beside what every connection has: its heartbeat, its namespaces, what is incomplete of a packet.
+//!
+//! Never does I/O and never reads a clock. Only connections of such a dialect have one.
+
+use std::sync::Arc;
+
+use http::Uri;
+use smallvec::SmallVec;
+
+use crate::{
+    model::Position,
+    protocol::{
+        DialectId,
+        engineio::{Endpoint, Within},
+        socketio::Assembly,
+    },
+};
+
+/// What an Engine.IO session has beside what every connection has.
+#[derive(Debug)]
+pub struct Link {
+    /// Where it came in.
+    pub endpoint: Arc<Endpoint>,
+    /// What its first request asked for: dialects begin with it.
+    pub target: Uri,
+    /// What came of a packet that is not whole.
+    pub assembly: Assembly,
+    /// The namespaces that it is in.
+    pub spaces: SmallVec<[Space; 1]>,
+    /// Whether a request waits for something to be said.
+    pub fetching: bool,
+    /// Whether a request brings something.
+    pub posting: bool,
+    /// Whether a WebSocket was probed and will take over.
+    pub upgrading: bool,
+    heartbeat: Heartbeat,
+    /// When the first namespace must have been connected to; 0: it was.
+    connect_due_ms: u64,
+}
+
+/// A namespace that a client is in.
+#[derive(Debug)]
+pub struct Space {
+    /// What is spoken there.
+    pub dialect: DialectId,
+    /// The session's name there.
+    pub sid: Box<str>,
+    /// By which the session is found again; `None`: it is not.
+    pub pid: Option<Box<str>>,
+    /// How many rooms are still being entered before the client is told that it is connected; and whether one of them could
+    /// not be continued.
+    pub recovering: Option<Recovering>,
+    /// What is being kept of it, so that it can be found again.
+    pub keeping: Keeping,
+    /// By the worker's numbers of rooms, from where it is in each.
+    pub joined: SmallVec<[(u32, Position); 1]>,
+}
+
+/// A session that comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovering {
+    /// Rooms that have not answered yet.
+    pub left: usize,
+    /// Whether one could not be continued exactly.
+    pub broken: bool,
+    /// What the client said of itself, for a session that begins anew then.
+    pub auth: Box<str>,
+}
+
+/// What is being kept of a session for its coming back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// A write is on its way.
+    pub writing: bool,
+    /// Something has changed since that was begun.
+    pub stale: bool,
+    /// When it is written again in any case, in milliseconds since the worker began.
+    pub due_ms: u64,
+}
+
+/// What a look at the heartbeat says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Look again then, in milliseconds since the worker began.
+    Wait(u64),
+    /// Ping, and look again then.
+    Ping(u64),
+    /// The client is gone.
+    Dead,
+    /// The client did not connect to a namespace in time.
+    Unconnected,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat {
+    /// When the next ping leaves.
+    next_ms: u64,
+    /// When the last one left that was not answered.
+    pinged_ms: Option<u64>,
+}
+
+impl Link {
+    /// A session that begins now.
+    #[must_use]
+    pub fn new(endpoint: Arc<Endpoint>, target: Uri, now_ms: u64) -> Self {
+        let interval = as_millis(endpoint.timing.ping_interval);
+        let connect_due_ms = match endpoint.within {
+            Within::SocketIo(_) => now_ms + as_millis(endpoint.timing.connect_timeout),
+            Within::Messages(_) => 0,
+        };
+        Self {
+            endpoint,
+            target,
+            assembly: Assembly::default(),
+            spaces: SmallVec::new(),
+            fetching: false,
+            posting: false,
+            upgrading: false,
+            heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
+            connect_due_ms,
+        }
+    }
+
+    /// The space of a dialect, if the client is in it.
+    #[must_use]
+    pub fn space(&mut self, dialect: DialectId) -> Option<&mut Space> {
+        self.spaces.iter_mut().find(|space| space.dialect == dialect)
+    }
+
+    /// The client is in a namespace.
+    pub fn enter(&mut self, space: Space) {
+        self.connect_due_ms = 0;
+        self.spaces.push(space);
+    }
+
+    /// The client has answered a ping.
+    pub fn pong(&mut self, now_ms: u64) {
+        if self.heartbeat.pinged_ms.take().is_some() {
+            self.heartbeat.next_ms = now_ms + as_millis(self.endpoint.timing.ping_interval);
+        }
+    }
+
+    /// What is due.
+    pub fn look(&mut self, now_ms: u64) -> Beat {
+        if self.connect_due_ms != 0 && now_ms >= self.connect_due_ms {
+            return Beat::Unconnected;
+        }
+        let timing = &self.endpoint.timing;
+        let (interval, timeout) = (as_millis(timing.ping_interval), as_millis(timing.ping_timeout));
+        let soonest = |at: u64, due: u64| if due == 0 { at } else { at.min(due) };
+        let beat = &mut self.heartbeat;
+        match beat.pinged_ms {
+            Some(pinged) if now_ms >= pinged + timeout => Beat::Dead,
+            // Answered meanwhile, the next ping may be due before this one's time was up.
+            Some(pinged) => Beat::Wait(soonest((pinged + timeout).min(now_ms + interval), self.connect_due_ms)),
+            None if now_ms >= beat.next_ms => {
+                beat.pinged_ms = Some(now_ms);
+                Beat::Ping(soonest(now_ms + interval.min(timeout), self.connect_due_ms))
+            }
+            None => Beat::Wait(soonest(beat.next_ms, self.connect_due_ms)),
+        }
+    }
+}
+
+fn as_millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::engineio::Timing;
+
+    fn link(interval: u64, timeout: u64, within: Within) -> Link {
+        let millis = Duration::from_millis;
+        let timing = Timing {
+            ping_interval: millis(interval),
+            ping_timeout: millis(timeout),
+            upgrade_timeout: millis(10_000),
+            connect_timeout: millis(45_000),
+            recovery: None,
+        };
+        let endpoint = Endpoint { path: "/".into(), within, max_payload: 1, timing, compress: false };
+        Link::new(Arc::new(endpoint), Uri::default(), 0)
+    }
+
+    #[test]
+    fn a_client_is_pinged_and_given_up() {
+        let mut link = link(25_000, 20_000, Within::Messages(DialectId::NATIVE));
+        assert_eq!(link.look(0), Beat::Wait(25_000));
+        assert_eq!(link.look(25_000), Beat::Ping(45_000));
+        link.pong(25_010);
+        assert_eq!(link.look(45_000), Beat::Wait(50_010));
+        assert_eq!(link.look(50_010), Beat::Ping(70_010));
+        assert_eq!(link.look(70_009), Beat::Wait(70_010));
+        assert_eq!(link.look(70_010), Beat::Dead);
+    }
+
+    #[test]
+    fn a_time_out_longer_than_the_interval_delays_no_ping() {
+        let mut link = link(30_000, 60_000, Within::Messages(DialectId::NATIVE));
+        assert_eq!(link.look(30_000), Beat::Ping(60_000));
+        link.pong(30_001);
+        assert_eq!(link.look(60_000), Beat::Wait(60_001));
+        assert_eq!(link.look(60_001), Beat::Ping(90_001));
+        assert_eq!(link.look(90_001), Beat::Wait(120_001));
+        assert_eq!(link.look(120_001), Beat::Dead);
+    }
+
+    #[test]
+    fn a_namespace_is_waited_for() {
+        let mut link = link(25_000, 20_000, Within::SocketIo(Arc::from([("/".into(), DialectId::NATIVE)])));
+        assert_eq!(link.look(25_000), Beat::Ping(45_000));
+        link.pong(25_001);
+        assert_eq!(link.look(45_000), Beat::Unconnected);
+    }
+}

@@ -1,0 +1,172 @@
+//! The worked example of `docs/DIALECTS.md`, as its clients meet it, and dialects that leave things out.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use std::{path::Path, time::Duration};
+
+use harness::{Client, Seen, config, publication, publish, publish_as, settings};
+use roomcast::{
+    config::{Flags, Variables, merge},
+    model::Disconnect,
+    pod::Pod,
+};
+use serde_json::{Value, json};
+
+const PAGE: &str = include_str!("../docs/DIALECTS.md");
+
+/// A pod with the policies and dialects of a file.
+fn pod(toml: &str) -> Pod {
+    let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("dialects.toml"), toml))).unwrap().settings;
+    Pod::start(config(settings(|settings| {
+        settings.policies = file.policies;
+        settings.dialects = file.dialects;
+        settings.limits.send_queue = file.limits.send_queue;
+    })))
+    .unwrap()
+}
+
+async fn open(pod: &Pod, target: &str) -> Client {
+    Client::open(pod.addresses().plain[0], target, &[], &[], None).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_worked_example_works() {
+    let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the example");
+    let pod = pod(example);
+    let mut ann = open(&pod, "/chat").await;
+    let hello = ann.json().await;
+    assert!(hello["hello"].is_string() && hello["at"].is_u64(), "{hello}");
+    assert_eq!(ann.ask(json!({"do": "enter", "room": "blue", "ref": 1})).await, json!({"ok": 1}));
+    let mut bob = open(&pod, "/chat").await;
+    bob.json().await;
+    assert_eq!(bob.ask(json!({"do": "enter", "room": "blue", "ref": "b"})).await, json!({"ok": "b"}));
+    bob.send(r#"{"do":"beat"}"#).await;
+    bob.send(r#"{"do":"say","room":"blue","text":"hi"}"#).await;
+    for client in [&mut ann, &mut bob] {
+        let said = client.json().await;
+        assert_eq!(said, json!({"said": "hi", "in": "blue", "at": said["at"]}));
+        assert!(said["at"].as_str().unwrap().ends_with('Z'));
+    }
+    let error = ann.ask(json!({"do": "enter", "ref": 2})).await;
+    assert_eq!(error, json!({"error": "room is missing: /room must be a string or a number", "ref": 2}));
+    let error = ann.ask(json!({"do": "enter", "room": "blue"})).await;
+    assert_eq!(error, json!({"error": "already subscribed to chat:blue"}));
+    // The native protocol is there for who asks for it, with the same rooms; elsewhere there is nothing.
+    let address = pod.addresses().plain[0];
+    let mut native = Client::open(address, "/chat", &["roomcast.v1"], &[], None).await.unwrap();
+    assert_eq!(native.json().await["type"], "welcome");
+    native.subscribe("chat:blue").await;
+    publish(&pod, "chat:blue", "said", "7").await;
+    assert_eq!(native.json().await["events"][0]["data"], 7);
+    assert_eq!(ann.json().await["said"], 7);
+    assert_eq!(Client::open(address, "/chat/", &[], &[], None).await.err(), Some(404));
+    // What is not described is native on /ws.
+    assert_eq!(open(&pod, "/ws").await.json().await["type"], "welcome");
+    pod.stop();
+}
+
+const SESSIONS: &str = r#"
+[[policy]]
+match = ["session:closed"]
+join = "nobody"
+[[policy]]
+match = ["session:*"]
+presence = "events"
+[[dialect]]
+name = "sessions"
+paths = ["/s", "/sessions"]
+rooms = ["session:{query:session}", "session:{query:other}"]
+required_query = ["session"]
+[[dialect.message]]
+on = "refused"
+write = '["refused", "{message}"]'
+[[dialect.message]]
+on = "subscribed"
+write = '["in", "{room:id}"]'
+[[dialect.message]]
+on = "error"
+write = '["error", "{code}", "{room?}"]'
+[[dialect.event]]
+write = '["{topic}", "{data}"]'
+"#;
+
+#[tokio::test]
+async fn rooms_are_entered_as_the_address_says() {
+    let pod = pod(SESSIONS);
+    let mut client = open(&pod, "/s?session=a").await;
+    assert_eq!(client.json().await, json!(["in", "a"]));
+    // Presence is not said in this dialect: nothing comes of it.
+    let mut other = open(&pod, "/sessions?session=a&other=closed").await;
+    let mut said = [other.json().await, other.json().await];
+    said.sort_by_key(Value::to_string);
+    assert_eq!(said, [json!(["error", "forbidden", "session:closed"]), json!(["in", "a"])]);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    publish(&pod, "session:a", "t", "1").await;
+    assert_eq!((client.json().await, other.json().await), (json!(["t", 1]), json!(["t", 1])));
+    // Without what is required: told so, then closed.
+    let mut refused = open(&pod, "/s?other=a").await;
+    assert_eq!(refused.json().await, json!(["refused", "session is missing in the query of the address"]));
+    assert_eq!(refused.next().await, Seen::Close(Some(Disconnect::Refused.code())));
+    pod.stop();
+}
+
+const NO_GAP: &str = r#"
+[limits]
+send_queue = "8KiB"
+[[policy]]
+match = ["state:*"]
+conflate = "key"
+[[policy]]
+match = ["bare:*"]
+history_size = 0
+[[dialect]]
+name = "plain"
+paths = ["/p"]
+[[dialect.command]]
+does = "subscribe"
+room = "{/room}"
+[[dialect.message]]
+on = "subscribed"
+write = '"in"'
+[[dialect.event]]
+write = '["{key}", "{data}"]'
+"#;
+
+/// Fills a client's socket and queue until it is behind, without reading.
+async fn flood(pod: &Pod, room: &str) {
+    let text = serde_json::to_string(&"x".repeat(40_000)).unwrap();
+    for n in 0..400 {
+        let key = Some(format!("k{}", n % 3).into());
+        publish_as(pod, room, roomcast::model::Publication { key, ..publication("t", &text) }).await;
+        tokio::task::yield_now().await;
+    }
+    let key = Some("last".into());
+    publish_as(pod, room, roomcast::model::Publication { key, ..publication("t", "\"end\"") }).await;
+}
+
+#[tokio::test]
+async fn who_falls_behind_and_cannot_be_told_of_a_gap_is_brought_up_to_date_or_closed() {
+    let pod = pod(NO_GAP);
+    for (room, expected) in [("state:1", None), ("bare:1", Some(4008))] {
+        let mut client = open(&pod, "/p").await;
+        client.send(&json!({"room": room}).to_string()).await;
+        assert_eq!(client.json().await, json!("in"));
+        flood(&pod, room).await;
+        let mut ended = None;
+        loop {
+            match client.next().await {
+                Seen::Json(event) if event == json!(["last", "end"]) => break,
+                Seen::Json(event) => assert!(event[0].as_str().unwrap().starts_with('k')),
+                Seen::Close(code) => {
+                    ended = code;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // The log of the first room holds what is left after conflation, or it does not and the client is closed for that.
+        assert!(ended == expected || (expected.is_none() && ended == Some(4010)), "{room}: {ended:?}");
+    }
+    pod.stop();
+}

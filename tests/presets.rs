@@ -1,0 +1,214 @@
+//! Presets as the pods of a fleet run them: over a real Redis, alone and as a cluster.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod redis;
+
+use std::time::{Duration, Instant};
+
+use harness::{Client, Seen, config, publish};
+use redis::{Cluster, Standalone};
+use roomcast::{
+    config::{Flags, ListenAddress, Preset, Variables, merge_over},
+    pod::Pod,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::block_in_place,
+};
+
+/// A pod with a preset, on loopback and free ports; the variables are those of the system that it replaces.
+fn preset(name: &str, urls: &str, variables: &[(&str, &str)]) -> Pod {
+    let flags = Flags::from([("redis.urls".to_owned(), urls.to_owned())]);
+    let variables: Variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let mut settings = merge_over(Preset::named(name), &flags, &variables, None).unwrap().settings;
+    let free = ListenAddress::Ip(([127, 0, 0, 1], 0).into());
+    settings.general.plain_listen = Some(vec![free]);
+    settings.general.internal_listen = vec![free];
+    settings.general.workers = Some(2);
+    settings.redis.lease = Duration::from_secs(2);
+    Pod::start(config(settings)).unwrap()
+}
+
+async fn open(pod: &Pod, target: &str) -> Client {
+    Client::open(pod.addresses().plain[0], target, &[], &[], None).await.unwrap()
+}
+
+/// A GET of the public listener: the status and the body.
+async fn get(pod: &Pod, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(pod.addresses().plain[0]).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Waits until a preset's pod has reached Redis.
+async fn ready(pod: &Pod) {
+    let began = Instant::now();
+    while harness::get(pod, "/ready").await.0 != 200 {
+        assert!(began.elapsed() < Duration::from_secs(15), "not ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trips_over_a_cluster() {
+    let cluster = block_in_place(|| Cluster::start(3, 0));
+    let urls: Vec<_> =
+        cluster.addresses().iter().map(|(host, port)| format!("redis-cluster://{host}:{port}")).collect();
+    let pods = [preset("trips", &urls.join(","), &[]), preset("trips", &urls.join(","), &[])];
+    let mut clients = Vec::new();
+    for (pod, trip) in pods.iter().zip(["trip-1", "1"]) {
+        ready(pod).await;
+        let mut client = open(pod, "/ws").await;
+        client.send(&json!({"type": "subscribe", "trip_id": trip}).to_string()).await;
+        clients.push((client, trip));
+    }
+    // Any node will do for a publisher.
+    let mut links: Vec<_> =
+        cluster.addresses().iter().map(|(_, port)| redis::Link::open(*port, None).unwrap()).collect();
+    let began = Instant::now();
+    'published: loop {
+        for link in &mut links {
+            let event = r#"{"topic":"poll.updated","data":{"poll_id":"9","n":1}}"#;
+            block_in_place(|| link.call(&["PUBLISH", "trip:1", event]).unwrap().ok());
+        }
+        for (client, trip) in &mut clients {
+            let Ok(Seen::Json(message)) = tokio::time::timeout(Duration::from_millis(400), client.next()).await else {
+                assert!(began.elapsed() < Duration::from_secs(20), "nobody takes messages in");
+                continue 'published;
+            };
+            assert_eq!(
+                (&message["type"], &message["events"][0]["trip_id"]),
+                (&json!("events"), &json!(trip)),
+                "{message}"
+            );
+        }
+        break;
+    }
+    // Who comes later gets the snapshot.
+    let mut late = open(&pods[1], "/ws").await;
+    late.send(r#"{"type":"subscribe","trip_id":"1"}"#).await;
+    assert_eq!(late.json().await["events"][0]["data"], json!({"poll_id": "9", "n": 1}));
+    for pod in pods {
+        pod.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trip_that_lost_events_is_joined_anew() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let pod = preset("trips", &format!("redis://{host}:{port}"), &[]);
+    ready(&pod).await;
+    let mut client = open(&pod, "/ws").await;
+    client.send(r#"{"type":"subscribe","trip_id":"1"}"#).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    publish(&pod, "trip:1", "comment.created", "1").await;
+    assert_eq!(client.json().await["events"][0]["data"], json!(1));
+    // A client of the old server knows no gap: it is closed, comes back, and gets the newest.
+    block_in_place(|| server.call(&["FLUSHALL"]));
+    for n in 0..3 {
+        publish(&pod, "trip:1", "comment.created", &n.to_string()).await;
+    }
+    let code = client.closed().await;
+    assert_eq!(code, Some(4010));
+    pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_speaks_its_documents_messages() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let urls = format!("redis://{host}:{port}");
+    let secret = "a-secret-of-thirty-two-bytes-or-more";
+    let pods =
+        [preset("ticketing", &urls, &[("JWT_SECRET", secret)]), preset("ticketing", &urls, &[("JWT_SECRET", secret)])];
+    for pod in &pods {
+        ready(pod).await;
+        assert_eq!(get(pod, "/health").await.0, 200);
+        assert_eq!(get(pod, "/ready").await, (200, "{\"status\":\"ready\"}".to_owned()));
+        assert!(get(pod, "/metrics").await.1.contains("roomcast_connections"));
+    }
+    let payload = json!({"user_id": "u1", "sub": "other"});
+    let token = signed(&payload, secret);
+    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
+    let connected = user.json().await;
+    assert_eq!(connected["type"], "system:connected", "{connected}");
+    assert!(connected["payload"]["connection_id"].is_string() && connected["payload"]["server_time"].is_string());
+    let mut guest = open(&pods[1], "/ws").await;
+    guest.json().await;
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    assert_eq!(guest.json().await["type"], "system:pong");
+    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    user.send(r#"{"type":"room:join","payload":{"room":"event:123"}}"#).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    publish(&pods[0], "event:123", "ticket:availability", r#"{"event_id":"123","left":5}"#).await;
+    let expected = json!({"type": "ticket:availability", "payload": {"event_id": "123", "left": 5}});
+    assert_eq!((guest.json().await, user.json().await), (expected.clone(), expected));
+    // A user's messages reach that user only, on whichever pod.
+    publish(&pods[1], "user:u1", "booking:confirmed", r#"{"booking_id":"b"}"#).await;
+    assert_eq!(user.json().await, json!({"type": "booking:confirmed", "payload": {"booking_id": "b"}}));
+    for (message, code) in [
+        (r#"{"type":"room:join","payload":{"room":"user:u1"}}"#, "forbidden"),
+        (r#"{"type":"room:join","payload":{"room":"other:1"}}"#, "forbidden"),
+        (r#"{"type":"room:join","payload":{}}"#, "bad_request"),
+        (r#"{"type":"booking:confirmed","payload":{}}"#, "unknown_command"),
+        ("no JSON", "bad_request"),
+    ] {
+        guest.send(message).await;
+        let error = guest.json().await;
+        assert_eq!((&error["type"], &error["payload"]["code"]), (&json!("system:error"), &json!(code)), "{message}");
+    }
+    guest.send(r#"{"type":"room:leave","payload":{"room":"event:123"}}"#).await;
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    assert_eq!(guest.json().await["type"], "system:pong");
+    publish(&pods[1], "event:123", "ticket:availability", "1").await;
+    assert_eq!(user.json().await["payload"], json!(1));
+    assert!(guest.is_quiet().await);
+    // A bad token is refused where none would do.
+    let address = pods[0].addresses().plain[0];
+    let forged = signed(&payload, "another-secret-of-thirty-two-bytes");
+    let refused = Client::open(address, &format!("/ws?token={forged}"), &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401));
+    // The native protocol is one offer away.
+    let native = Client::open(address, "/ws", &["roomcast.v1"], &[], None).await.unwrap().json().await;
+    assert_eq!(native["type"], "welcome");
+    for pod in pods {
+        pod.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_without_a_secret_or_anonymous_guests_lets_nobody_in() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let urls = format!("redis://{host}:{port}");
+    let pod = preset("ticketing", &urls, &[("METRICS_ENABLED", "false"), ("JWT_SECRET", "")]);
+    ready(&pod).await;
+    let address = pod.addresses().plain[0];
+    let token = signed(&json!({"sub": "u"}), "a-secret-of-thirty-two-bytes-or-more");
+    let refused = Client::open(address, &format!("/ws?token={token}"), &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401));
+    assert_eq!(get(&pod, "/metrics").await.0, 404);
+    pod.stop();
+    let pod = preset("ticketing", &urls, &[("WS_ALLOW_ANONYMOUS", "false"), ("JWT_SECRET", &"x".repeat(32))]);
+    ready(&pod).await;
+    let refused = Client::open(pod.addresses().plain[0], "/ws", &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401), "no message of this dialect could bring a token later");
+    pod.stop();
+}
+
+/// A token (HS256, RFC 7515).
+fn signed(claims: &Value, secret: &str) -> String {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+    let input = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims.to_string()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), input.as_bytes());
+    format!("{input}.{}", BASE64.encode(tag))
+}
