@@ -97,6 +97,7 @@ fn announce(config: &Config, pod: &Pod) {
         tls = list(&addresses.tls),
         plain = list(&addresses.plain),
         internal = list(&addresses.internal),
+        grpc = list(&addresses.grpc),
         workers = config.workers,
         development = config.dev,
         "started"

@@ -130,8 +130,13 @@ pub(super) fn disconnect(body: &[u8]) -> Result<Act, ApiError> {
         code: Option<u16>,
     }
     let Body { code } = object(body, "the body")?;
+    close(code.map(u32::from))
+}
+
+/// The close of that code; [`Disconnect::Disconnected`] if none is named.
+pub(super) fn close(code: Option<u32>) -> Result<Act, ApiError> {
     let Some(code) = code else { return Ok(Act::Disconnect(Disconnect::Disconnected)) };
-    let close = CLOSES.into_iter().find(|close| close.code() == code);
+    let close = CLOSES.into_iter().find(|close| u32::from(close.code()) == code);
     let allowed = CLOSES.map(|close| close.code().to_string()).join(", ");
     close
         .map(Act::Disconnect)
@@ -178,14 +183,14 @@ fn room(body: &[u8]) -> Result<Room, ApiError> {
 
 /// To how many connections something was done.
 #[derive(Serialize)]
-struct Affected {
+pub(super) struct Affected {
     scope: &'static str,
     /// Of all pods that answered.
-    connections: usize,
+    pub(super) connections: usize,
     /// How many pods answered.
-    pods: usize,
+    pub(super) pods: usize,
     /// The pods that did not answer in time: whether it was done there is not known.
-    silent: Vec<String>,
+    pub(super) silent: Vec<String>,
 }
 
 impl From<Ordered> for Affected {
@@ -196,7 +201,7 @@ impl From<Ordered> for Affected {
 }
 
 /// Does something to one connection, wherever in the fleet it is.
-pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Answer, ApiError> {
+pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
     // A name that no connection can have is nobody's elsewhere either.
     let nowhere = || ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"));
     id.parse::<ConnectionId>().map_err(|_| nowhere())?;
@@ -209,14 +214,14 @@ pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Re
                 format!("none of the {answered} pods that answered has it, and {silent} did not answer in time");
             Err(ApiError::new(ApiCode::Unknown, message))
         }
-        (Some(_), _) => Ok(ok(&Affected::from(ordered))),
+        (Some(_), _) => Ok(Affected::from(ordered)),
     }
 }
 
 /// Does something to all connections that a user has, on every pod.
-pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Answer, ApiError> {
+pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Affected, ApiError> {
     let ordered = services.order(Order { target: Target::User(user.into()), act }).await?;
-    Ok(ok(&Affected::from(ordered)))
+    Ok(Affected::from(ordered))
 }
 
 /// A name that no connection can have is that of no connection.

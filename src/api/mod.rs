@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod connections;
 mod document;
+mod grpc;
 mod keys;
 pub mod ops;
 mod patience;
@@ -22,5 +23,6 @@ mod target;
 
 pub use crate::hub::Readiness;
 pub use answer::{ApiCode, ApiError};
+pub use grpc::Grpc;
 pub use server::Api;
 pub use session::session_proof;

@@ -20,10 +20,7 @@ pub fn health() -> Answer {
 /// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
-    let status = match readiness {
-        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json(status, &Status { status: readiness.as_str() })
 }
 

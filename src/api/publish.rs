@@ -93,9 +93,14 @@ enum Outcome<'a> {
 /// What is wrong with the body, or what the broker said.
 pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
     let (room, publication) = one(body)?;
-    let position = services.broker.publish(&room, publication).await?;
+    Ok(ok(&At::from(&put(services, &room, publication).await?)))
+}
+
+/// Publishes one event.
+pub(super) async fn put(services: &Services, room: &Room, publication: Publication) -> Result<Position, ApiError> {
+    let position = services.broker.publish(room, publication).await?;
     services.metrics.events_in.api.increment(1);
-    Ok(ok(&At::from(&position)))
+    Ok(position)
 }
 
 /// Publishes the events that `body` describes, one after the other, and answers what became of each in each room.
@@ -103,18 +108,7 @@ pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, 
 /// # Errors
 /// What is wrong with the body; nothing is published then.
 pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
-    let (broker, mut results) = (&services.broker, Vec::new());
-    for (rooms, publication) in many(body)? {
-        let mut rooms = rooms.iter();
-        let last = rooms.next_back();
-        for room in rooms {
-            results.push(broker.publish(room, publication.clone()).await.map_err(ApiError::from));
-        }
-        if let Some(room) = last {
-            results.push(broker.publish(room, publication).await.map_err(ApiError::from));
-        }
-    }
-    services.metrics.events_in.api.increment(results.iter().filter(|result| result.is_ok()).count() as u64);
+    let results = put_all(services, many(body)?).await;
     let results: Vec<_> = results
         .iter()
         .map(|result| match result {
@@ -127,6 +121,25 @@ pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer
         results: Vec<Outcome<'a>>,
     }
     Ok(ok(&Results { results }))
+}
+
+/// Publishes events, one after the other; what became of each in each room.
+pub(super) async fn put_all(
+    services: &Services,
+    publications: Vec<(Vec<Room>, Publication)>,
+) -> Vec<Result<Position, ApiError>> {
+    let mut results = Vec::new();
+    for (rooms, publication) in publications {
+        let mut rooms = rooms.iter();
+        let last = rooms.next_back();
+        for room in rooms {
+            results.push(put(services, room, publication.clone()).await);
+        }
+        if let Some(room) = last {
+            results.push(put(services, room, publication).await);
+        }
+    }
+    results
 }
 
 fn one(body: &[u8]) -> Result<(Room, Publication), ApiError> {
@@ -148,26 +161,56 @@ fn many(body: &[u8]) -> Result<Vec<(Vec<Room>, Publication)>, ApiError> {
         let entry: Entry<'_> = object(raw.get().as_bytes(), "an entry").map_err(within)?;
         let rooms = entry.rooms().map_err(within)?;
         count += rooms.len();
-        if count > MAX_PUBLICATIONS {
-            let message = format!("one broadcast has at most {MAX_PUBLICATIONS} publications, counted for each room");
-            return Err(ApiError::new(ApiCode::LimitExceeded, message).within(place));
-        }
+        check_count(count).map_err(within)?;
         publications.push((rooms, entry.publication().map_err(within)?));
     }
     Ok(publications)
+}
+
+/// Whether a broadcast may have so many events, counted for each room.
+pub(super) fn check_count(count: usize) -> Result<(), ApiError> {
+    if count <= MAX_PUBLICATIONS {
+        return Ok(());
+    }
+    let message = format!("one broadcast has at most {MAX_PUBLICATIONS} publications, counted for each room");
+    Err(ApiError::new(ApiCode::LimitExceeded, message))
+}
+
+/// The rooms of an entry that names several.
+pub(super) fn several<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<Room>, ApiError> {
+    if names.len() == 0 {
+        return Err(ApiError::bad_request("`rooms` must not be empty"));
+    }
+    let parse = |(index, name): (usize, &str)| {
+        Room::parse(name).map_err(|error| ApiError::from(error).within(format_args!("rooms[{index}]")))
+    };
+    names.take(MAX_PUBLICATIONS + 1).enumerate().map(parse).collect()
+}
+
+/// An event whose fields keep the rules.
+pub(super) fn event(
+    topic: &str,
+    payload: Payload,
+    key: Option<&str>,
+    id: Option<&str>,
+    idempotency_key: Option<&str>,
+) -> Result<Publication, ApiError> {
+    check_topic(topic)?;
+    Ok(Publication {
+        topic: topic.into(),
+        key: bounded("key", key)?,
+        payload,
+        user: None,
+        id: bounded("id", id)?,
+        idempotency_key: bounded("idempotency_key", idempotency_key)?,
+    })
 }
 
 impl Entry<'_> {
     fn rooms(&self) -> Result<Vec<Room>, ApiError> {
         match (&self.room, &self.rooms) {
             (Some(room), None) => Ok(vec![Room::parse(&room.0)?]),
-            (None, Some(rooms)) if rooms.is_empty() => Err(ApiError::bad_request("`rooms` must not be empty")),
-            (None, Some(rooms)) => {
-                let parse = |(index, room): (usize, &Text<'_>)| {
-                    Room::parse(&room.0).map_err(|error| ApiError::from(error).within(format_args!("rooms[{index}]")))
-                };
-                rooms.iter().take(MAX_PUBLICATIONS + 1).enumerate().map(parse).collect()
-            }
+            (None, Some(rooms)) => several(rooms.iter().map(|room| &*room.0)),
             (Some(_), Some(_)) => Err(ApiError::bad_request("an entry has `room` or `rooms`, not both")),
             (None, None) => Err(ApiError::bad_request("`room` is missing (or `rooms`, for several)")),
         }
@@ -175,7 +218,6 @@ impl Entry<'_> {
 
     fn publication(self) -> Result<Publication, ApiError> {
         let topic = self.topic.ok_or_else(|| ApiError::bad_request("`topic` is missing"))?;
-        check_topic(&topic.0)?;
         let payload = match (self.data, self.data64) {
             (Some(data), None) => Payload::json(data.to_owned())?,
             (None, Some(text)) => {
@@ -188,21 +230,16 @@ impl Entry<'_> {
             (Some(_), Some(_)) => return Err(ApiError::bad_request("an event has `data` or `data64`, not both")),
             (None, None) => return Err(ApiError::bad_request("`data` is missing (or `data64`, for bytes)")),
         };
-        Ok(Publication {
-            topic: topic.0.into(),
-            key: bounded("key", self.key)?,
-            payload,
-            user: None,
-            id: bounded("id", self.id)?,
-            idempotency_key: bounded("idempotency_key", self.idempotency_key)?,
-        })
+        let [key, id, idempotency_key] =
+            [&self.key, &self.id, &self.idempotency_key].map(|field| field.as_ref().map(|text| &*text.0));
+        event(&topic.0, payload, key, id, idempotency_key)
     }
 }
 
-fn bounded(field: &'static str, text: Option<Text<'_>>) -> Result<Option<Box<str>>, ApiError> {
+fn bounded(field: &'static str, text: Option<&str>) -> Result<Option<Box<str>>, ApiError> {
     let Some(text) = text else { return Ok(None) };
-    check_length(field, &text.0)?;
-    Ok(Some(text.0.into()))
+    check_length(field, text)?;
+    Ok(Some(text.into()))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Bounded<'a> {

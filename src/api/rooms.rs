@@ -16,19 +16,19 @@ use crate::{
     broker::{History, HistoryQuery},
     hub::{Services, Worker},
     model::{
-        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceMode, Retain,
-        Room, Since, SlowReceiver,
+        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceList,
+        PresenceMode, Retain, Room, Since, SlowReceiver,
     },
 };
 
 /// The most events of one answer, and as many as are sent if nobody says.
-const MAX_EVENTS: usize = 1_000;
+pub(super) const MAX_EVENTS: usize = 1_000;
 
 /// The most bytes of data of one answer.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// The most members of one answer, and as many as are sent if nobody says.
-const MAX_MEMBERS: usize = 1_000;
+pub(super) const MAX_MEMBERS: usize = 1_000;
 
 /// The most rooms of one answer.
 const MAX_ROOMS: usize = 1_000;
@@ -171,6 +171,20 @@ pub(super) async fn history(services: &Services, room: &Room, query: &Query) -> 
     }
     let (epoch, offset) = (query.text("epoch"), query.number("offset", 0..=MAX_OFFSET)?);
     let max_events = query.number("limit", 0..=MAX_EVENTS)?.unwrap_or(MAX_EVENTS);
+    let History { epoch, after, offset, end, complete, events } =
+        past(services, room, epoch, offset, max_events).await?;
+    let events = events.iter().map(|event| Past::from(&**event)).collect();
+    Ok(ok(&Body { room, epoch: epoch.as_str(), after, offset, end, complete, events }))
+}
+
+/// Past events of a room: what followed a position, whose epoch is the log's own if none is given, or the newest.
+pub(super) async fn past(
+    services: &Services,
+    room: &Room,
+    epoch: Option<&str>,
+    offset: Option<u64>,
+    max_events: usize,
+) -> Result<History, ApiError> {
     if services.policy(room).history_size == 0 {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no history")));
     }
@@ -180,9 +194,7 @@ pub(super) async fn history(services: &Services, room: &Room, query: &Query) -> 
         (Some(epoch), offset) => Some(Since { epoch: Epoch::new(epoch), offset: offset.unwrap_or(0) }),
     };
     let query = HistoryQuery { since, until: None, max_events, max_bytes: MAX_EVENT_BYTES };
-    let History { epoch, after, offset, end, complete, events } = services.broker.history(room, query).await?;
-    let events = events.iter().map(|event| Past::from(&**event)).collect();
-    Ok(ok(&Body { room, epoch: epoch.as_str(), after, offset, end, complete, events }))
+    Ok(services.broker.history(room, query).await?)
 }
 
 /// `GET /api/rooms/{room}/presence`: some or all of the members, and how many there are.
@@ -194,9 +206,24 @@ pub(super) async fn presence(services: &Services, room: &Room, query: &Query) ->
         total: usize,
     }
     let limit = query.number("limit", 0..=MAX_MEMBERS)?.unwrap_or(MAX_MEMBERS);
+    let list = present(services, room, limit).await?;
+    Ok(ok(&Body { room, members: &list.members, total: list.total }))
+}
+
+/// At most `limit` members of a room, and how many there are.
+pub(super) async fn present(services: &Services, room: &Room, limit: usize) -> Result<PresenceList, ApiError> {
     if services.policy(room).presence == PresenceMode::Off {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("presence is switched off for {room}")));
     }
-    let list = services.presence.list(room, limit).await?;
-    Ok(ok(&Body { room, members: &list.members, total: list.total }))
+    Ok(services.presence.list(room, limit).await?)
+}
+
+/// How many are in a room: on every pod where its policy knows presence, otherwise on this one.
+pub(super) async fn count(services: &Services, room: &Room) -> Result<usize, ApiError> {
+    if services.policy(room).presence != PresenceMode::Off {
+        return Ok(services.presence.list(room, 0).await?.total);
+    }
+    let asked = room.clone();
+    let details = services.links.ask_all(move |worker| worker.room_census(&asked)).await?;
+    Ok(details.into_iter().flatten().map(|detail| detail.members).sum())
 }

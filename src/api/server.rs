@@ -188,16 +188,30 @@ impl Api {
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,
             Operation::Connection => connections::detail(services, &segment).await,
-            Operation::DisconnectConnection => to_connection(services, &segment, connections::disconnect(&body)?).await,
-            Operation::SubscribeConnection => to_connection(services, &segment, connections::subscribe(&body)?).await,
-            Operation::UnsubscribeConnection => {
-                to_connection(services, &segment, connections::unsubscribe(&body)?).await
+            Operation::DisconnectConnection => {
+                to_connection(services, &segment, connections::disconnect(&body)?).await.map(|done| ok(&done))
             }
-            Operation::RefreshConnection => to_connection(services, &segment, connections::refresh(&body)?).await,
-            Operation::RefreshUser => to_user(services, &segment, connections::refresh(&body)?).await,
-            Operation::DisconnectUser => to_user(services, &segment, connections::disconnect(&body)?).await,
-            Operation::SubscribeUser => to_user(services, &segment, connections::subscribe(&body)?).await,
-            Operation::UnsubscribeUser => to_user(services, &segment, connections::unsubscribe(&body)?).await,
+            Operation::SubscribeConnection => {
+                to_connection(services, &segment, connections::subscribe(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::UnsubscribeConnection => {
+                to_connection(services, &segment, connections::unsubscribe(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::RefreshConnection => {
+                to_connection(services, &segment, connections::refresh(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::RefreshUser => {
+                to_user(services, &segment, connections::refresh(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::DisconnectUser => {
+                to_user(services, &segment, connections::disconnect(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::SubscribeUser => {
+                to_user(services, &segment, connections::subscribe(&body)?).await.map(|done| ok(&done))
+            }
+            Operation::UnsubscribeUser => {
+                to_user(services, &segment, connections::unsubscribe(&body)?).await.map(|done| ok(&done))
+            }
         }
     }
 }

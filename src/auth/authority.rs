@@ -12,9 +12,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::{
-    Algorithm, Grant, KeyError, TokenError, grant::Claims, jws::Jws, key::Key, key_file::Files, remote::Remote, rules,
+    Algorithm, Grant, KeyError, TokenError, grant::Claims, jws::Jws, key::Key, key_file::Files, look_up,
+    remote::Remote, rules,
 };
-use crate::{config::TokenSettings, metrics::TokenMetrics, model::Token};
+use crate::{
+    broker::LookUp,
+    config::{TokenLookUp, TokenSettings},
+    metrics::TokenMetrics,
+    model::Token,
+};
 
 /// How often files of keys are looked at. Contents are compared, not times, because a Kubernetes secret is replaced by
 /// swapping a symlink above the files.
@@ -27,6 +33,19 @@ pub struct Authority {
     wanted: Mutex<Wanted>,
     reloaded: Notify,
     metrics: TokenMetrics,
+    stored: Option<Stored>,
+}
+
+/// Where tokens are looked up, and how.
+struct Stored {
+    store: Arc<dyn LookUp>,
+    settings: TokenLookUp,
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stored").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// The rules and keys in use.
@@ -54,6 +73,7 @@ impl Default for Authority {
             wanted: Mutex::default(),
             reloaded: Notify::new(),
             metrics: TokenMetrics::none(),
+            stored: None,
         }
     }
 }
@@ -76,10 +96,33 @@ impl Authority {
         self
     }
 
+    /// Looks tokens up in this store, if `settings` say so.
+    #[must_use]
+    pub fn with_look_up(mut self, store: Option<Arc<dyn LookUp>>, settings: &TokenLookUp) -> Self {
+        let wanted = store.filter(|_| settings.key.is_some());
+        self.stored = wanted.map(|store| Stored { store, settings: settings.clone() });
+        self
+    }
+
+    /// What a client without a token may do, where such clients are let in.
+    #[must_use]
+    pub fn without_token(&self) -> Grant {
+        match &self.stored {
+            Some(Stored { settings, .. }) if settings.accept_unknown => Grant::verified(look_up::nobody(settings)),
+            _ => Grant::default(),
+        }
+    }
+
+    /// Whether clients without a token are let in although they need one otherwise.
+    #[must_use]
+    pub fn accepts_nobody(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.settings.accept_unknown)
+    }
+
     /// Whether tokens are verified at all.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.current.load().is_enabled()
+        self.stored.is_some() || self.current.load().is_enabled()
     }
 
     /// Whether every source of keys has given some: `false` until the key set of a URL was fetched once.
@@ -159,7 +202,7 @@ impl Authority {
         let counter = match &verdict {
             Ok(_) => &self.metrics.accepted,
             Err(TokenError::Expired) => &self.metrics.expired,
-            Err(TokenError::Outage) => &self.metrics.outage,
+            Err(TokenError::Outage | TokenError::Unreachable) => &self.metrics.outage,
             Err(_) => &self.metrics.refused,
         };
         counter.increment(1);
@@ -168,6 +211,13 @@ impl Authority {
 
     async fn judge(&self, token: &Token, now: SystemTime) -> Result<Claims, TokenError> {
         let current = self.current.load_full();
+        // What has the form of a signed token is one, where there are keys for them.
+        if let Some(Stored { store, settings }) = &self.stored
+            && !(current.is_enabled() && Jws::parse(token.reveal()).is_ok())
+        {
+            let personal = current.settings.personal_room.as_ref();
+            return look_up::claims(&**store, settings, personal, token.reveal()).await;
+        }
         if !current.is_enabled() {
             return Err(TokenError::NoKeys);
         }

@@ -46,6 +46,15 @@ pub enum TokenError {
     /// It is somebody else's.
     #[error("the token is not from the issuer that this pod trusts: its `iss` is another one")]
     Issuer,
+    /// It is not among those that the application keeps.
+    #[error("there is no such token, or it is over: get a new one")]
+    Unknown,
+    /// What the application keeps under it is unusable.
+    #[error("the token is known, but {0}")]
+    Stored(&'static str),
+    /// It cannot be looked up.
+    #[error("tokens cannot be looked up now: try again later")]
+    Unreachable,
     /// The keys could not be fetched yet, so that nobody can say.
     #[error("tokens cannot be checked yet, because their keys could not be fetched: try again later")]
     Outage,
@@ -55,7 +64,7 @@ impl TokenError {
     /// Whether the pod is at fault, so that the same token may be good later.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        *self == Self::Outage
+        matches!(self, Self::Outage | Self::Unreachable)
     }
 
     /// Whether the token was good until it expired.

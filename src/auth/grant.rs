@@ -7,14 +7,18 @@ use crate::model::{Access, Room, UnixMillis, matches};
 /// What a verified token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Whose it is.
-    pub user: Arc<str>,
+    /// Whose it is; `None`: nobody's, where clients with an unknown token are taken in.
+    pub user: Option<Arc<str>>,
     /// When it ends; a connection that was not given a newer one by then is closed.
     pub expires_at: Option<UnixMillis>,
     /// The rooms that it names, with what may be done there.
     pub rooms: Vec<RoomRight>,
     /// The room that is its user's own, where the configuration gives users one.
     pub personal_room: Option<Room>,
+    /// The rooms that each of the user's connections is put into, unasked.
+    pub given: Vec<Room>,
+    /// All that is known of the user, a JSON object, where it is kept.
+    pub content: Option<Box<str>>,
 }
 
 /// Rooms by pattern, and what may be done in them.
@@ -48,7 +52,7 @@ impl Grant {
     /// The verified user; `None`: anonymous.
     #[must_use]
     pub fn user(&self) -> Option<&Arc<str>> {
-        self.claims().map(|claims| &claims.user)
+        self.claims().and_then(|claims| claims.user.as_ref())
     }
 
     /// Whether a room with this `join` rule may be joined, and its history and presence read.
@@ -66,7 +70,8 @@ impl Grant {
     fn passes(&self, room: &Room, access: Access, has: impl Fn(&RoomRight) -> bool) -> bool {
         let Some(claims) = self.claims() else { return access == Access::Anyone };
         match access {
-            Access::Anyone | Access::User => true,
+            Access::Anyone => true,
+            Access::User => claims.user.is_some(),
             Access::Claim => claims.rooms.iter().any(|right| has(right) && matches(&right.pattern, room.as_str())),
             Access::Owner => claims.personal_room.as_ref() == Some(room),
             Access::Nobody => false,
@@ -84,7 +89,9 @@ mod tests {
         let right = |pattern: &str, join, publish| RoomRight { pattern: pattern.into(), join, publish };
         let anonymous = Grant::default();
         let ann = Grant::verified(Claims {
-            user: "ann".into(),
+            user: Some("ann".into()),
+            given: Vec::new(),
+            content: None,
             expires_at: None,
             rooms: vec![right("news:*", true, false), right("chat:1", true, true)],
             personal_room: Some(room("user:ann")),

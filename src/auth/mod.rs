@@ -18,6 +18,7 @@ mod jws;
 mod key;
 mod key_file;
 mod key_set;
+mod look_up;
 mod object;
 mod presented;
 mod remote;

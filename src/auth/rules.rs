@@ -48,8 +48,10 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
     Ok(Claims {
         personal_room: settings.personal_room.as_ref().and_then(|template| template.of(&user)),
         rooms: rooms(&object, &settings.rooms_claim)?,
+        given: Vec::new(),
+        content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
-        user: user.into(),
+        user: Some(user.into()),
     })
 }
 

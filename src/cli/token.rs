@@ -267,7 +267,7 @@ fn report(claims: &Claims, settings: &TokenSettings, now: SystemTime) -> String 
     };
     let mut out = format!(
         "The token is good.\n\nuser             {}\nends             {ends}\npersonal room    {personal}\n",
-        claims.user
+        claims.user.as_deref().unwrap_or("nobody")
     );
     let rooms = claims.rooms.iter().map(|right| {
         let rights: Vec<&str> = [(right.join, "join"), (right.publish, "publish")]

@@ -8,7 +8,9 @@ use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
     dialect::{Description, Envelope},
+    grpc::Grpc,
     legacy::Legacy,
+    look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern},
     redis::{self, Redis},
@@ -49,6 +51,8 @@ pub struct Config {
     pub plain_listen: Vec<Bind>,
     /// Listeners of the API, health and metrics.
     pub internal_listen: Vec<Bind>,
+    /// The API over gRPC.
+    pub grpc: Grpc,
     /// Where other pods find the internal listener; `None`: they do not.
     pub advertise: Option<Advertise>,
     /// Where the certificate comes from; `None`: no TLS.
@@ -87,6 +91,8 @@ pub struct Config {
     pub socket: Socket,
     /// Whose tokens are good.
     pub tokens: TokenSettings,
+    /// Tokens that are kept in Redis.
+    pub token_lookup: TokenLookUp,
     /// WebTransport, on the addresses of `listen`.
     pub webtransport: WebTransport,
     /// Compression of broadcasts.
@@ -169,6 +175,15 @@ pub enum Missing {
          be the same in all, and `redis.cluster` must fit the scheme"
     )]
     Redis,
+    /// A certificate for gRPC without its key, or none.
+    #[error(
+        "`grpc.tls`, `grpc.cert` and `grpc.key` do not fit: for TLS set `grpc.tls = true` and either both files \
+         (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
+    )]
+    GrpcCertificate,
+    /// Tokens from nowhere.
+    #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    LookUp,
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
@@ -252,7 +267,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let anonymous = general.anonymous.unwrap_or(dev);
-    if !anonymous && !settings.tokens.has_keys() {
+    if !anonymous && !settings.tokens.has_keys() && settings.token_lookup.key.is_none() {
         if dev {
             warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
         } else {
@@ -305,10 +320,14 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         }
     }
 
+    let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut missing, &mut warnings);
     let redis = redis::redis(&settings.redis).unwrap_or_else(|redis::Disagree| {
         missing.push(Missing::Redis);
         None
     });
+    if redis.is_none() && settings.token_lookup.key.is_some() && settings.redis.urls.is_empty() {
+        missing.push(Missing::LookUp);
+    }
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
@@ -341,6 +360,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         listen,
         plain_listen,
         internal_listen,
+        grpc,
         advertise: general.advertise.clone(),
         tls,
         api_keys,
@@ -364,6 +384,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
         webtransport: settings.webtransport.clone(),
+        token_lookup: settings.token_lookup.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),

@@ -8,7 +8,9 @@ use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
     dialect::Description,
+    grpc::GrpcSettings,
     legacy::Legacy,
+    look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
@@ -278,6 +280,8 @@ section! {
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
         /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
         rooms_claim: String = "rooms".to_owned(), Text, live;
+        /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
+        keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
         /// or `publish` is `owner` let only that user in.
         personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
@@ -352,6 +356,10 @@ pub struct Settings {
     pub socket: Socket,
     /// `[tokens]`
     pub tokens: TokenSettings,
+    /// `[token_lookup]`
+    pub token_lookup: TokenLookUp,
+    /// `[grpc]`
+    pub grpc: GrpcSettings,
     /// `[webtransport]`
     pub webtransport: WebTransport,
     /// `[compression]`
@@ -374,7 +382,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 12] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 14] {
         [
             &self.general,
             &self.limits,
@@ -382,6 +390,8 @@ impl Settings {
             &self.drain,
             &self.socket,
             &self.tokens,
+            &self.token_lookup,
+            &self.grpc,
             &self.webtransport,
             &self.compression,
             &self.socketio,
@@ -392,7 +402,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 12] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 14] {
         [
             &mut self.general,
             &mut self.limits,
@@ -400,6 +410,8 @@ impl Settings {
             &mut self.drain,
             &mut self.socket,
             &mut self.tokens,
+            &mut self.token_lookup,
+            &mut self.grpc,
             &mut self.webtransport,
             &mut self.compression,
             &mut self.socketio,
@@ -425,6 +437,8 @@ impl Settings {
         self.drain.settle(&running.drain, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
+        self.token_lookup.settle(&running.token_lookup, &mut changes);
+        self.grpc.settle(&running.grpc, &mut changes);
         self.webtransport.settle(&running.webtransport, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.socketio.settle(&running.socketio, &mut changes);

@@ -176,6 +176,13 @@ impl PersonalRoom {
     }
 }
 
+impl Default for PersonalRoom {
+    /// `user:{user}`
+    fn default() -> Self {
+        Self { before: "user:".into(), after: "".into() }
+    }
+}
+
 /// [`PersonalRoom`] as a value of a key.
 pub(crate) struct Template;
 

@@ -185,7 +185,8 @@ impl Worker {
     #[must_use]
     pub fn totals(&self) -> WorkerStats {
         let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
-        WorkerStats { connections: self.connections(), rooms, users: self.directory.users() }
+        let (users, identified) = (self.directory.users(), self.directory.connections());
+        WorkerStats { connections: self.connections(), rooms, users, identified }
     }
 
     /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.

@@ -76,6 +76,12 @@ impl Directory {
         self.0.get(user).cloned().unwrap_or_default()
     }
 
+    /// How many connections have a user.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.values().map(SmallVec::len).sum()
+    }
+
     /// How many users have a connection here.
     #[must_use]
     pub fn users(&self) -> usize {

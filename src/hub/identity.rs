@@ -173,11 +173,10 @@ impl Worker {
             self.directory.enter(user, key);
         }
         self.schedule_identity(key);
-        if let Some(room) = grant.claims().and_then(|claims| claims.personal_room.clone()) {
-            let policy = self.services.policy(&room);
-            if grant.may_join(&room, policy.join) {
-                self.put_into(key, &room);
-            }
+        let Some(claims) = grant.claims() else { return };
+        let own = claims.personal_room.iter().filter(|room| grant.may_join(room, self.services.policy(room).join));
+        for room in own.chain(&claims.given).cloned().collect::<Vec<_>>() {
+            self.put_into(key, &room);
         }
     }
 

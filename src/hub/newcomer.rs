@@ -81,7 +81,10 @@ impl Worker {
         };
         let mut bytes = Vec::new();
         let opened = self.encoder.open(connection.format.of_commands(), &opening, &mut bytes);
-        if connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
+        // Who comes and goes with each answer is not greeted each time.
+        if connection.carrier.attends()
+            && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err()
+        {
             connection.wake();
         }
         match opened {

@@ -33,6 +33,12 @@ impl Readiness {
         }
     }
 
+    /// Whether new clients should come here.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+
     /// Where the pod stands now.
     #[must_use]
     pub fn of(services: &Services) -> Self {

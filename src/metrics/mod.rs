@@ -66,6 +66,8 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// `accept` calls that failed, out of files above all.
     pub accept_errors: Counter,
+    /// Calls over gRPC.
+    pub grpc_calls: GrpcCalls,
     /// Connections to the internal listener that were too many.
     pub internal_refused: Counter,
     /// Seconds until the certificate expires.
@@ -211,6 +213,51 @@ impl Connections {
     }
 }
 
+/// Calls over gRPC by method; those of no method that there is as `other`.
+#[derive(Debug)]
+pub struct GrpcCalls(Vec<(&'static str, GrpcCall)>, GrpcCall);
+
+/// What became of calls.
+#[derive(Debug)]
+pub struct GrpcCall {
+    /// Answered.
+    pub ok: Counter,
+    /// Answered with an error.
+    pub failed: Counter,
+}
+
+impl GrpcCalls {
+    /// Every method, without what is asked by probes and tools.
+    const METHODS: [&'static str; 12] = [
+        "roomcast.v1.Roomcast/Publish",
+        "roomcast.v1.Roomcast/Broadcast",
+        "roomcast.v1.Roomcast/GetPresence",
+        "roomcast.v1.Roomcast/GetHistory",
+        "roomcast.v1.Roomcast/Disconnect",
+        "roomcast.v1.Roomcast/GetStats",
+        "realtime.RealtimeService/NotifyBookingResult",
+        "realtime.RealtimeService/NotifyQueuePosition",
+        "realtime.RealtimeService/NotifyPaymentStatus",
+        "realtime.RealtimeService/BroadcastEvent",
+        "realtime.RealtimeService/SendToUser",
+        "realtime.RealtimeService/GetConnectionStats",
+    ];
+
+    fn new() -> Self {
+        let calls = |method: &'static str| GrpcCall {
+            ok: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "ok"),
+            failed: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "failed"),
+        };
+        Self(Self::METHODS.into_iter().map(|method| (method, calls(method))).collect(), calls("other"))
+    }
+
+    /// The counters of a method, as `package.Service/Method`.
+    #[must_use]
+    pub fn of(&self, method: &str) -> &GrpcCall {
+        self.0.iter().find(|(known, _)| *known == method).map_or(&self.1, |(_, calls)| calls)
+    }
+}
+
 /// One worker's share: whether the pod's work is spread evenly.
 #[derive(Debug)]
 pub struct PerWorker {
@@ -352,6 +399,7 @@ impl Metrics {
             owed_bytes: gauge!("roomcast_owed_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
+            grpc_calls: GrpcCalls::new(),
             internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
@@ -423,6 +471,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
+    ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",
         "Handshakes by stage (accept, tls, head, quic, then upgrade, poll or sse) and result.",

@@ -41,4 +41,7 @@ pub struct WorkerStats {
     pub rooms: usize,
     /// Users with a connection here.
     pub users: usize,
+    /// Connections with a user.
+    #[serde(default)]
+    pub identified: usize,
 }

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    api::Api,
+    api::{Api, Grpc},
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{ApiKey, Bind, Config, Tls},
@@ -98,6 +98,9 @@ pub enum StartError {
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
+    /// The contracts of gRPC cannot be read.
+    #[error("gRPC cannot be set up: {0}")]
+    Grpc(#[from] tonic_reflection::server::Error),
     /// The metrics cannot be set up.
     #[error("metrics cannot be set up: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -114,6 +117,8 @@ pub struct Addresses {
     pub plain: Vec<SocketAddr>,
     /// API, health, metrics.
     pub internal: Vec<SocketAddr>,
+    /// The API over gRPC.
+    pub grpc: Vec<SocketAddr>,
 }
 
 /// A running pod.
@@ -185,6 +190,13 @@ impl Pod {
             internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
             addresses.internal.push(address);
         }
+        let grpc_door = grpc_door(&config, certificate.as_ref())?;
+        let mut grpc_listeners = Vec::new();
+        for address in reserve_all(&config.grpc.listen)? {
+            let listener = listen(address, &SocketOptions::default());
+            grpc_listeners.push(listener.map_err(|error| StartError::Listen { address, error })?);
+            addresses.grpc.push(address);
+        }
 
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, metrics) = Exposition::new(workers, &names)?;
@@ -195,6 +207,8 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
         let condition = log.clone();
+        let authority =
+            authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
         let services = Arc::new(Services {
@@ -212,7 +226,7 @@ impl Pod {
             }),
             links,
             recoveries: Recoveries::default(),
-            authority: Arc::new(authority.with_metrics(metrics.tokens.clone())),
+            authority: Arc::new(authority),
             session_key,
             pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
@@ -234,6 +248,15 @@ impl Pod {
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
+                }
+            })?);
+        }
+        if !grpc_listeners.is_empty() {
+            let grpc = Grpc::new(Arc::clone(&services), Arc::clone(&exposition))?;
+            let phase = watched.clone();
+            threads.push(std::thread::Builder::new().name("grpc".into()).spawn(move || {
+                if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_door, phase) {
+                    tracing::error!(%error, "gRPC could not start");
                 }
             })?);
         }
@@ -411,6 +434,54 @@ impl Beside {
             Ok(())
         })
     }
+}
+
+/// Serves gRPC until the pod ends.
+fn serve_grpc(
+    grpc: &Grpc,
+    listeners: Vec<TcpListener>,
+    door: Option<GrpcDoor>,
+    mut phase: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(grpc.clone().serve(listener, door.as_ref().map(|door| Arc::clone(&door.config))));
+        }
+        // A certificate of its own has its files looked at like the public one's.
+        if let Some(rotation) = door.and_then(|door| door.own) {
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(roomcast_certs::POLL_INTERVAL).await;
+                    let _ = rotation.poll(SystemTime::now());
+                }
+            });
+        }
+        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        Ok(())
+    })
+}
+
+/// How gRPC is spoken to over TLS.
+struct GrpcDoor {
+    config: Arc<rustls::ServerConfig>,
+    /// Its certificate, where it is not the public one.
+    own: Option<Arc<Rotation>>,
+}
+
+fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<GrpcDoor>, StartError> {
+    let Some(tls) = config.grpc.tls.as_ref().filter(|_| !config.grpc.listen.is_empty()) else { return Ok(None) };
+    let (rotation, own) = match public {
+        Some(public) if config.tls.as_ref() == Some(tls) => (Arc::clone(public), None),
+        _ => {
+            let own = certificate(tls)?;
+            (Arc::clone(&own), Some(own))
+        }
+    };
+    let mut config = roomcast_certs::server_config(rotation)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(GrpcDoor { config: Arc::new(config), own }))
 }
 
 /// What all pods of a fleet know and nobody else does, or what only this one knows.

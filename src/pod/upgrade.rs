@@ -144,7 +144,7 @@ pub(super) async fn judge(
             Err(error) if error.is_outage() => Err(Refusal::Outage(error)),
             Err(error) => Err(Refusal::Token(error)),
         },
-        None if anonymous => Ok(Some(Grant::default())),
+        None if anonymous || authority.accepts_nobody() => Ok(Some(authority.without_token())),
         None if authority.is_enabled() && takes_tokens => Ok(None),
         None => Err(Refusal::NoToken),
     }

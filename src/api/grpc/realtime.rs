@@ -1,0 +1,228 @@
+//! `realtime.RealtimeService`: what the callers of a ticket shop's realtime service send, as events in rooms.
+//!
+//! What is for one user goes to the user's own room (`grpc.user_room`), what is for a room to that room. Counts are of the
+//! whole fleet where the room's policy knows presence, otherwise of this pod. Always holds: what is answered as delivered
+//! is in the room's log, and somebody was in the room.
+
+use std::{collections::HashMap, sync::Arc};
+
+use roomcast_proto::realtime::{
+    BroadcastEventRequest, BroadcastEventResponse, GetConnectionStatsRequest, GetConnectionStatsResponse,
+    NotifyBookingResultRequest, NotifyBookingResultResponse, NotifyPaymentStatusRequest, NotifyPaymentStatusResponse,
+    NotifyQueuePositionRequest, NotifyQueuePositionResponse, PaymentStatus, SendToUserRequest, SendToUserResponse,
+    realtime_service_server::RealtimeService,
+};
+use serde::Serialize;
+use tonic::{Request, Response, Status};
+
+use super::{roomcast::raw, server::Shared};
+use crate::{
+    api::{answer::ApiError, publish, rooms},
+    hub::Worker,
+    model::{Payload, Room},
+};
+
+/// The most rooms that statistics name.
+const MAX_ROOMS: usize = 1_000;
+
+/// The service.
+pub(super) struct Service(pub(super) Arc<Shared>);
+
+/// `booking:confirmed`, `booking:failed`. Texts that a caller left empty are left out.
+#[derive(Serialize)]
+struct Booking<'a> {
+    booking_id: &'a str,
+    booking_reference: &'a str,
+    success: bool,
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event_id: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    seat_numbers: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    total_amount: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    currency: &'a str,
+}
+
+/// `booking:queue_position`
+#[derive(Serialize)]
+struct Queue<'a> {
+    position: i32,
+    estimated_wait: i32,
+    event_id: &'a str,
+    total_in_queue: i32,
+}
+
+/// `payment:processing` and its like.
+#[derive(Serialize)]
+struct Payment<'a> {
+    payment_id: &'a str,
+    booking_id: &'a str,
+    status: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    amount: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    currency: &'a str,
+}
+
+#[tonic::async_trait]
+impl RealtimeService for Service {
+    async fn notify_booking_result(
+        &self,
+        request: Request<NotifyBookingResultRequest>,
+    ) -> Result<Response<NotifyBookingResultResponse>, Status> {
+        let asked = request.into_inner();
+        let data = Booking {
+            booking_id: &asked.booking_id,
+            booking_reference: &asked.booking_reference,
+            success: asked.success,
+            message: &asked.message,
+            event_id: &asked.event_id,
+            seat_numbers: &asked.seat_numbers,
+            total_amount: &asked.total_amount,
+            currency: &asked.currency,
+        };
+        let topic = if asked.success { "booking:confirmed" } else { "booking:failed" };
+        let reached = self.tell_user(&asked.user_id, topic, json(&data)?).await?;
+        Ok(Response::new(NotifyBookingResultResponse { delivered: reached > 0, active_connections: reached }))
+    }
+
+    async fn notify_queue_position(
+        &self,
+        request: Request<NotifyQueuePositionRequest>,
+    ) -> Result<Response<NotifyQueuePositionResponse>, Status> {
+        let asked = request.into_inner();
+        let data = Queue {
+            position: asked.position,
+            estimated_wait: asked.estimated_wait_seconds,
+            event_id: &asked.event_id,
+            total_in_queue: asked.total_in_queue,
+        };
+        let reached = self.tell_user(&asked.user_id, "booking:queue_position", json(&data)?).await?;
+        Ok(Response::new(NotifyQueuePositionResponse { delivered: reached > 0 }))
+    }
+
+    async fn notify_payment_status(
+        &self,
+        request: Request<NotifyPaymentStatusRequest>,
+    ) -> Result<Response<NotifyPaymentStatusResponse>, Status> {
+        let asked = request.into_inner();
+        let (topic, status) = match asked.status() {
+            PaymentStatus::Processing => ("payment:processing", "processing"),
+            PaymentStatus::Success => ("payment:success", "success"),
+            PaymentStatus::Failed => ("payment:failed", "failed"),
+            PaymentStatus::Refunded => ("payment:refunded", "refunded"),
+            PaymentStatus::Unspecified => {
+                let message = format!(
+                    "`status` must be one of PAYMENT_STATUS_PROCESSING to PAYMENT_STATUS_REFUNDED, not {}",
+                    asked.status
+                );
+                return Err(ApiError::bad_request(message).into());
+            }
+        };
+        let data = Payment {
+            payment_id: &asked.payment_id,
+            booking_id: &asked.booking_id,
+            status,
+            message: &asked.message,
+            amount: &asked.amount,
+            currency: &asked.currency,
+        };
+        let reached = self.tell_user(&asked.user_id, topic, json(&data)?).await?;
+        Ok(Response::new(NotifyPaymentStatusResponse { delivered: reached > 0 }))
+    }
+
+    async fn broadcast_event(
+        &self,
+        request: Request<BroadcastEventRequest>,
+    ) -> Result<Response<BroadcastEventResponse>, Status> {
+        let asked = request.into_inner();
+        if asked.exclude_sender && !asked.sender_user_id.is_empty() {
+            return Err(Status::unimplemented(
+                "`exclude_sender` with a `sender_user_id`: a room's event goes to everybody in it, as the same bytes; let \
+                 the sender's page leave its own events out, by an id in `payload`",
+            ));
+        }
+        let room = Room::parse(&asked.room).map_err(ApiError::from)?;
+        let recipients = self.tell(&room, &asked.event_type, raw("payload", asked.payload)?).await?;
+        Ok(Response::new(BroadcastEventResponse { recipients }))
+    }
+
+    async fn send_to_user(&self, request: Request<SendToUserRequest>) -> Result<Response<SendToUserResponse>, Status> {
+        let asked = request.into_inner();
+        let payload = raw("payload", asked.payload)?;
+        let reached = self.tell_user(&asked.user_id, &asked.event_type, payload).await?;
+        Ok(Response::new(SendToUserResponse { delivered: reached > 0, connections_notified: reached }))
+    }
+
+    async fn get_connection_stats(
+        &self,
+        request: Request<GetConnectionStatsRequest>,
+    ) -> Result<Response<GetConnectionStatsResponse>, Status> {
+        let Shared { services, exposition, began, .. } = &*self.0;
+        let asked = request.into_inner().room;
+        let mut per_room = HashMap::new();
+        if asked.is_empty() {
+            let ask = |worker: &mut Worker| worker.rooms_census("", None, MAX_ROOMS);
+            for count in services.links.ask_all(ask).await.map_err(ApiError::from)?.into_iter().flat_map(|c| c.rooms) {
+                *per_room.entry(count.room.to_string()).or_default() += int(count.members);
+            }
+        } else {
+            let room = Room::parse(&asked).map_err(ApiError::from)?;
+            per_room.insert(asked, int(rooms::count(services, &room).await?));
+        }
+        let fleet = services.fleet_stats().await.map_err(ApiError::from)?.pods;
+        let total: usize = fleet.iter().map(|pod| pod.connections).sum();
+        let known: usize = fleet.iter().flat_map(|pod| &pod.workers).map(|worker| worker.identified).sum();
+        let rendered = exposition.render();
+        Ok(Response::new(GetConnectionStatsResponse {
+            total_connections: int(total),
+            authenticated_connections: int(known),
+            anonymous_connections: int(total.saturating_sub(known)),
+            connections_per_room: per_room,
+            uptime_seconds: i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX),
+            messages_sent_total: sample(&rendered, "roomcast_deliveries_total"),
+            messages_received_total: sample(&rendered, "roomcast_messages_in_total"),
+        }))
+    }
+}
+
+impl Service {
+    /// Sends an event to a user's own room; how many connections are in it.
+    async fn tell_user(&self, user: &str, topic: &str, payload: Payload) -> Result<i32, ApiError> {
+        if user.is_empty() {
+            return Err(ApiError::bad_request("`user_id` is missing"));
+        }
+        let room = self.0.user_room.of(user).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "`user_id` {user:?} makes no room: no white space, control characters or braces"
+            ))
+        })?;
+        self.tell(&room, topic, payload).await
+    }
+
+    /// Sends an event to a room; how many connections are in it.
+    async fn tell(&self, room: &Room, topic: &str, payload: Payload) -> Result<i32, ApiError> {
+        let publication = publish::event(topic, payload, None, None, None)?;
+        let services = &self.0.services;
+        publish::put(services, room, publication).await?;
+        Ok(int(rooms::count(services, room).await?))
+    }
+}
+
+fn json(data: &impl Serialize) -> Result<Payload, ApiError> {
+    let text = serde_json::to_string(data).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    raw("the request", text)
+}
+
+fn int(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// A counter's value among rendered metrics; 0 before it was first counted.
+fn sample(rendered: &str, name: &str) -> i64 {
+    let value = rendered.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,189 @@
+//! `roomcast.v1.Roomcast`: from the contract's messages to the API's calls and back.
+
+use std::sync::Arc;
+
+use roomcast_proto::roomcast::{
+    BroadcastRequest, BroadcastResponse, DisconnectRequest, DisconnectResponse, Error, Event, GetHistoryRequest,
+    GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse, Member, Outcome,
+    PastEvent, PodStats, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome,
+    past_event, roomcast_server::Roomcast,
+};
+use serde_json::value::RawValue;
+use tonic::{Request, Response, Status};
+
+use super::server::Shared;
+use crate::{
+    api::{
+        answer::ApiError,
+        connections::{Affected, close, to_connection, to_user},
+        publish::{self, check_count, several},
+        rooms::{self, MAX_EVENTS, MAX_MEMBERS},
+    },
+    hub::FleetStats,
+    model::{self, Payload, Publication, Room},
+};
+
+/// The service.
+pub(super) struct Service(pub(super) Arc<Shared>);
+
+#[tonic::async_trait]
+impl Roomcast for Service {
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+        let PublishRequest { room, event } = request.into_inner();
+        let room = Room::parse(&room).map_err(ApiError::from)?;
+        let position = publish::put(&self.0.services, &room, publication(event)?).await?;
+        Ok(Response::new(PublishResponse { position: Some(position.into()) }))
+    }
+
+    async fn broadcast(&self, request: Request<BroadcastRequest>) -> Result<Response<BroadcastResponse>, Status> {
+        let mut count = 0;
+        let mut publications = Vec::new();
+        for (index, entry) in request.into_inner().publications.into_iter().enumerate() {
+            let within = |error: ApiError| error.within(format_args!("publications[{index}]"));
+            let rooms = several(entry.rooms.iter().map(String::as_str)).map_err(within)?;
+            count += rooms.len();
+            check_count(count).map_err(within)?;
+            publications.push((rooms, publication(entry.event).map_err(within)?));
+        }
+        let results = publish::put_all(&self.0.services, publications).await;
+        let results = results.into_iter().map(|result| {
+            let outcome = match result {
+                Ok(position) => outcome::Outcome::Position(position.into()),
+                Err(ApiError { code, message }) => {
+                    outcome::Outcome::Error(Error { code: code.as_str().to_owned(), message })
+                }
+            };
+            Outcome { outcome: Some(outcome) }
+        });
+        Ok(Response::new(BroadcastResponse { results: results.collect() }))
+    }
+
+    async fn get_presence(
+        &self,
+        request: Request<GetPresenceRequest>,
+    ) -> Result<Response<GetPresenceResponse>, Status> {
+        let GetPresenceRequest { room, limit } = request.into_inner();
+        let room = Room::parse(&room).map_err(ApiError::from)?;
+        let list = rooms::present(&self.0.services, &room, bounded("limit", limit, MAX_MEMBERS)?).await?;
+        let member = |member: model::Member| Member {
+            connection: member.connection.to_string(),
+            user: member.user.map(|user| user.to_string()),
+        };
+        let members = list.members.into_iter().map(member).collect();
+        Ok(Response::new(GetPresenceResponse { members, total: list.total as u64 }))
+    }
+
+    async fn get_history(&self, request: Request<GetHistoryRequest>) -> Result<Response<GetHistoryResponse>, Status> {
+        let GetHistoryRequest { room, since, limit } = request.into_inner();
+        let room = Room::parse(&room).map_err(ApiError::from)?;
+        let limit = bounded("limit", limit, MAX_EVENTS)?;
+        let epoch = since.as_ref().map(|since| since.epoch.as_str()).filter(|epoch| !epoch.is_empty());
+        let offset = since.as_ref().map(|since| since.offset);
+        if offset.is_some_and(|offset| offset > model::MAX_OFFSET) {
+            let message = format!("`since.offset` must be at most {}", model::MAX_OFFSET);
+            return Err(ApiError::bad_request(message).into());
+        }
+        let history = rooms::past(&self.0.services, &room, epoch, offset, limit).await?;
+        Ok(Response::new(GetHistoryResponse {
+            epoch: history.epoch.as_str().to_owned(),
+            after: history.after,
+            offset: history.offset,
+            end: history.end,
+            complete: history.complete,
+            events: history.events.iter().map(|event| past(event)).collect(),
+        }))
+    }
+
+    async fn disconnect(&self, request: Request<DisconnectRequest>) -> Result<Response<DisconnectResponse>, Status> {
+        let DisconnectRequest { target, code } = request.into_inner();
+        let (act, services) = (close(code)?, &self.0.services);
+        let Affected { connections, pods, silent, .. } = match target {
+            Some(Target::Connection(connection)) => to_connection(services, &connection, act).await?,
+            Some(Target::User(user)) if !user.is_empty() => to_user(services, &user, act).await?,
+            _ => return Err(ApiError::bad_request("`connection` or `user` is missing").into()),
+        };
+        Ok(Response::new(DisconnectResponse { connections: connections as u64, pods: pods as u64, silent }))
+    }
+
+    async fn get_stats(&self, request: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
+        let services = &self.0.services;
+        let (scope, FleetStats { pods, silent }) = if request.into_inner().fleet {
+            ("fleet", services.fleet_stats().await.map_err(ApiError::from)?)
+        } else {
+            let own = services.stats().await.map_err(ApiError::from)?;
+            ("pod", FleetStats { pods: vec![own], silent: Vec::new() })
+        };
+        Ok(Response::new(GetStatsResponse {
+            scope: scope.to_owned(),
+            connections: pods.iter().map(|pod| pod.connections as u64).sum(),
+            max_connections: pods.iter().map(|pod| pod.max_connections as u64).sum(),
+            pods: pods.into_iter().map(PodStats::from).collect(),
+            silent,
+        }))
+    }
+}
+
+impl From<model::PodStats> for PodStats {
+    fn from(stats: model::PodStats) -> Self {
+        Self {
+            pod: stats.pod,
+            version: stats.version,
+            uptime_ms: stats.uptime_ms,
+            readiness: stats.readiness,
+            connections: stats.connections as u64,
+            max_connections: stats.max_connections as u64,
+            held_bytes: stats.queues.held_bytes as u64,
+            owed_bytes: stats.queues.owed_bytes as u64,
+            budget_bytes: stats.queues.budget_bytes as u64,
+        }
+    }
+}
+
+/// An event of a backend.
+fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
+    let event = event.ok_or_else(|| ApiError::bad_request("`event` is missing"))?;
+    let payload = match event.payload {
+        Some(event::Payload::Json(json)) => raw("json", json)?,
+        Some(event::Payload::Binary(bytes)) => Payload::Binary(bytes.into()),
+        None => return Err(ApiError::bad_request("`json` is missing (or `binary`, for bytes)")),
+    };
+    publish::event(&event.topic, payload, event.key.as_deref(), event.id.as_deref(), event.idempotency_key.as_deref())
+}
+
+/// A text that must be JSON.
+pub(super) fn raw(field: &str, json: String) -> Result<Payload, ApiError> {
+    let raw = RawValue::from_string(json)
+        .map_err(|error| ApiError::bad_request(format!("`{field}` is not JSON: {error}")))?;
+    Ok(Payload::json(raw)?)
+}
+
+fn bounded(field: &str, given: Option<u32>, most: usize) -> Result<usize, ApiError> {
+    match given.map(|given| given as usize) {
+        None => Ok(most),
+        Some(given) if given <= most => Ok(given),
+        Some(given) => Err(ApiError::bad_request(format!("`{field}` must be at most {most}, not {given}"))),
+    }
+}
+
+fn past(event: &model::Event) -> PastEvent {
+    let payload = match &event.payload {
+        Payload::Json(data) => past_event::Payload::Json(data.get().to_owned()),
+        Payload::Binary(bytes) => past_event::Payload::Binary(bytes.to_vec()),
+    };
+    let text = |text: &Option<Box<str>>| text.as_ref().map(|text| text.to_string());
+    PastEvent {
+        offset: event.offset,
+        topic: event.topic.to_string(),
+        payload: Some(payload),
+        key: text(&event.key),
+        id: text(&event.id),
+        user: text(&event.user),
+        time_ms: event.time,
+    }
+}
+
+impl From<model::Position> for Position {
+    fn from(position: model::Position) -> Self {
+        Self { epoch: position.epoch.as_str().to_owned(), offset: position.offset }
+    }
+}

@@ -1,0 +1,313 @@
+//! Serves gRPC on its listeners: HTTP/2, with TLS or without; who may call, which service it is for, and until when.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server, roomcast::roomcast_server};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tonic::{Code, Status, body::Body, codegen::Service as _};
+
+use super::{realtime, roomcast};
+use crate::{api::keys::Keyring, config, hub::Services, metrics::Exposition};
+
+/// The most connections to the listeners together; the excess is closed at once.
+const MAX_CONNECTIONS: usize = 1_024;
+
+/// The most calls of one connection at once.
+const MAX_CALLS: u32 = 128;
+
+/// The largest metadata of a call.
+const MAX_METADATA: u32 = 16 * 1024;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a call without a deadline may take, and one with a later deadline.
+const MOST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// After this long without a byte a caller is sent a ping, and after as long again it is gone.
+const PING: Duration = Duration::from_secs(30);
+
+/// The gRPC API of a pod.
+#[derive(Clone)]
+pub struct Grpc(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    keyring: Keyring,
+    open: bool,
+    roomcast: roomcast_server::RoomcastServer<roomcast::Service>,
+    realtime: Option<realtime_service_server::RealtimeServiceServer<realtime::Service>>,
+    reflection: Reflection,
+    places: Arc<Semaphore>,
+}
+
+/// What the services need.
+pub(super) struct Shared {
+    pub(super) services: Arc<Services>,
+    pub(super) exposition: Arc<Exposition>,
+    pub(super) user_room: config::PersonalRoom,
+    pub(super) began: Instant,
+}
+
+/// Answers with the contracts; both versions of the protocol, because tools ask for either.
+type Answering = Box<dyn Fn(Request<Incoming>) -> Answered + Send + Sync>;
+type Answered = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+struct Reflection {
+    v1: Answering,
+    v1alpha: Answering,
+}
+
+impl Reflection {
+    /// # Errors
+    /// The contracts are not readable: never, a test makes them.
+    fn new(realtime: bool) -> Result<Self, tonic_reflection::server::Error> {
+        let builder = || {
+            let builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name("roomcast.v1.Roomcast")
+                .with_service_name("grpc.health.v1.Health");
+            if realtime { builder.with_service_name("realtime.RealtimeService") } else { builder }
+        };
+        let (v1, v1alpha) = (builder().build_v1()?, builder().build_v1alpha()?);
+        Ok(Self { v1: answering(v1), v1alpha: answering(v1alpha) })
+    }
+}
+
+fn answering<S>(service: S) -> Answering
+where
+    S: tonic::codegen::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    Box::new(move |request| {
+        let answer = service.clone().call(request);
+        Box::pin(async move { answer.await.unwrap_or_else(|never| match never {}) })
+    })
+}
+
+impl Grpc {
+    /// The API as it was decided.
+    ///
+    /// # Errors
+    /// The contracts are not readable.
+    pub fn new(services: Arc<Services>, exposition: Arc<Exposition>) -> Result<Self, tonic_reflection::server::Error> {
+        let config = services.config.load_full();
+        let config::Grpc { open, realtime, user_room, .. } = config.grpc.clone();
+        let shared = Arc::new(Shared { services, exposition, user_room, began: Instant::now() });
+        let most = config.limits.api_body;
+        let gzip = tonic::codec::CompressionEncoding::Gzip;
+        let roomcast = roomcast_server::RoomcastServer::new(roomcast::Service(Arc::clone(&shared)))
+            .max_decoding_message_size(most)
+            .accept_compressed(gzip)
+            .send_compressed(gzip);
+        let ticketing = realtime.then(|| {
+            realtime_service_server::RealtimeServiceServer::new(realtime::Service(Arc::clone(&shared)))
+                .max_decoding_message_size(most)
+                .accept_compressed(gzip)
+                .send_compressed(gzip)
+        });
+        Ok(Self(Arc::new(Inner {
+            shared,
+            keyring: Keyring::default(),
+            open,
+            roomcast,
+            realtime: ticketing,
+            reflection: Reflection::new(realtime)?,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        })))
+    }
+
+    /// Serves one listener for ever. `tls`: what handshakes are made with.
+    pub async fn serve(self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+        let acceptor = tls.map(TlsAcceptor::from);
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => match Arc::clone(&self.0.places).try_acquire_owned() {
+                    Ok(place) => drop(tokio::spawn(self.clone().greet(stream, address, acceptor.clone(), place))),
+                    Err(_) => self.0.shared.services.metrics.internal_refused.increment(1),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed on the gRPC listener; trying again in 100 ms");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn greet(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        _place: OwnedSemaphorePermit,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.converse(stream).await };
+        match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.converse(stream).await,
+            Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed on the gRPC listener"),
+            Err(_) => tracing::debug!(%address, "a TLS handshake took too long on the gRPC listener"),
+        }
+    }
+
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let service = service_fn(move |request| {
+            let this = self.clone();
+            async move { Ok::<_, Infallible>(this.answer(request).await) }
+        });
+        // What a caller does to its own connection is not the pod's news.
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_CALLS)
+            .max_header_list_size(MAX_METADATA)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (service, method) = split(request.uri().path());
+        let calls = &self.0.shared.services.metrics.grpc_calls;
+        let counted = calls.of(&format!("{service}/{method}"));
+        let answer = match self.perform(service.to_owned(), request).await {
+            Ok(answer) => answer,
+            Err(status) => status.into_http(),
+        };
+        // A call that fails has no body, so that its status is among the headers.
+        let failed = answer.headers().get("grpc-status").is_some_and(|status| status != "0");
+        if failed {
+            counted.failed.increment(1)
+        } else {
+            counted.ok.increment(1)
+        }
+        answer
+    }
+
+    async fn perform(&self, service: String, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+        if service == "grpc.health.v1.Health" {
+            return self.health(request).await;
+        }
+        let Inner { shared, keyring, open, .. } = &*self.0;
+        let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        if !*open && !keyring.of(&shared.services.config).allow(given) {
+            return Err(Status::unauthenticated("this call needs an API key: `authorization: Bearer <api key>`"));
+        }
+        // Reflection is a conversation without an end of its own.
+        match service.as_str() {
+            "grpc.reflection.v1.ServerReflection" => return Ok((self.0.reflection.v1)(request).await),
+            "grpc.reflection.v1alpha.ServerReflection" => return Ok((self.0.reflection.v1alpha)(request).await),
+            _ => {}
+        }
+        let patience = patience(request.headers())?;
+        let call = async {
+            match (service.as_str(), &self.0.realtime) {
+                ("roomcast.v1.Roomcast", _) => self.0.roomcast.clone().call(request).await,
+                ("realtime.RealtimeService", Some(realtime)) => realtime.clone().call(request).await,
+                _ => Ok(Status::unimplemented(format!("there is no service {service} here")).into_http()),
+            }
+        };
+        match timeout(patience, call).await {
+            Ok(answer) => Ok(answer.unwrap_or_else(|never| match never {})),
+            Err(_) => Err(Status::deadline_exceeded(format!("not done within {patience:?}: it may be done later"))),
+        }
+    }
+
+    /// The health service (`grpc.health.v1`), for probes, which have no key: as `/ready` answers.
+    async fn health(&self, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+        use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
+        let reporter = HealthReporter::new();
+        let well = crate::api::Readiness::of(&self.0.shared.services).is_ready();
+        let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let realtime = self.0.realtime.as_ref().map(|_| "realtime.RealtimeService");
+        for name in ["", "roomcast.v1.Roomcast"].into_iter().chain(realtime) {
+            reporter.set_service_status(name, status).await;
+        }
+        if !request.uri().path().ends_with("/Check") {
+            return Err(Status::unimplemented("only `Check`: ask again instead of watching"));
+        }
+        let mut server = HealthServer::new(tonic_health::server::HealthService::from_health_reporter(reporter));
+        timeout(MOST_PATIENCE, server.call(request))
+            .await
+            .map(|answer| answer.unwrap_or_else(|never| match never {}))
+            .map_err(|_| Status::deadline_exceeded("no whole request came"))
+    }
+}
+
+/// A call's service and method, from `/package.Service/Method`.
+fn split(path: &str) -> (&str, &str) {
+    path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((path, ""))
+}
+
+/// How long a call may take: its own deadline (gRPC over HTTP/2, `grpc-timeout`), at most [`MOST_PATIENCE`].
+fn patience(metadata: &HeaderMap) -> Result<Duration, Status> {
+    let Some(value) = metadata.get("grpc-timeout") else { return Ok(MOST_PATIENCE) };
+    let refuse = || Status::new(Code::InvalidArgument, "grpc-timeout is not up to eight digits and one of H M S m u n");
+    let text = value.to_str().map_err(|_| refuse())?;
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(refuse)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(refuse());
+    }
+    let count: u64 = digits.parse().map_err(|_| refuse())?;
+    let given = match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return Err(refuse()),
+    };
+    Ok(given.min(MOST_PATIENCE))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_the_protocol_says() {
+        let of = |text: &str| {
+            let headers =
+                HeaderMap::from_iter([(header::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())]);
+            patience(&headers).ok()
+        };
+        assert_eq!(of("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(of("1S"), Some(Duration::from_secs(1)));
+        assert_eq!(of("99999999H"), Some(MOST_PATIENCE));
+        assert_eq!(patience(&HeaderMap::new()).ok(), Some(MOST_PATIENCE));
+        for bad in ["", "S", "1", "1x", "-1S", "123456789S", "1é"] {
+            let headers = HeaderMap::from_iter([(
+                header::HeaderName::from_static("grpc-timeout"),
+                HeaderValue::from_bytes(bad.as_bytes()).unwrap(),
+            )]);
+            assert!(patience(&headers).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_contracts_can_be_reflected() {
+        assert!(Reflection::new(true).is_ok() && Reflection::new(false).is_ok());
+    }
+}

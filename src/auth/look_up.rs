@@ -1,0 +1,104 @@
+//! Tokens that an application keeps in the fleet's Redis: a look-up instead of a signature.
+//!
+//! Always holds: a token becomes a part of a key only if it cannot change which key is meant; neither a token nor what
+//! stands under it is logged.
+
+use serde_json::Value;
+
+use super::{Claims, RoomRight, TokenError};
+use crate::{
+    broker::LookUp,
+    config::{PersonalRoom, Pointer, TokenLookUp},
+    model::Room,
+};
+
+/// The longest token that is looked up, in bytes.
+const MAX_TOKEN_BYTES: usize = 512;
+
+/// The most groups of a user.
+const MAX_GROUPS: usize = 1_000;
+
+/// What the token's user may do.
+///
+/// # Errors
+/// Why the token is refused.
+pub(super) async fn claims(
+    store: &dyn LookUp,
+    settings: &TokenLookUp,
+    personal: Option<&PersonalRoom>,
+    token: &str,
+) -> Result<Claims, TokenError> {
+    let plain = !token.is_empty()
+        && token.len() <= MAX_TOKEN_BYTES
+        && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'));
+    let key = settings.key.as_ref().filter(|_| plain).and_then(|key| key.fill(|_| Some(token)));
+    let found = match &key {
+        Some(key) => store.look_up(key).await.map_err(|error| {
+            // Said without the key, which holds the token.
+            tracing::warn!(%error, "a token could not be looked up");
+            TokenError::Unreachable
+        })?,
+        None => None,
+    };
+    match found {
+        Some(object) => known(&object, settings, personal),
+        None if settings.accept_unknown => Ok(nobody(settings)),
+        None => Err(TokenError::Unknown),
+    }
+}
+
+/// What somebody without a token may do, where such clients are taken in.
+pub(super) fn nobody(settings: &TokenLookUp) -> Claims {
+    let rooms = settings.unknown_rooms.iter().filter_map(|room| room.fill(|_| None));
+    grant(None, rooms.collect(), None, None)
+}
+
+fn known(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>) -> Result<Claims, TokenError> {
+    let object: Value =
+        serde_json::from_slice(object).map_err(|_| TokenError::Stored("what is kept under it is not JSON"))?;
+    let user = text(at(&object, &settings.user)).ok_or(TokenError::Stored("what is kept under it names no user"))?;
+    let groups = match settings.groups.as_ref().map(|groups| at(&object, groups)) {
+        None | Some(None | Some(Value::Null)) => Vec::new(),
+        Some(Some(Value::Array(groups))) => {
+            let named = groups.iter().take(MAX_GROUPS).map(|group| text(Some(group)));
+            named
+                .collect::<Option<Vec<_>>>()
+                .ok_or(TokenError::Stored("one of its groups is neither text nor a whole number"))?
+        }
+        Some(Some(_)) => return Err(TokenError::Stored("its groups are no list")),
+    };
+    let mut rooms = Vec::new();
+    for template in &settings.rooms {
+        if template.has("group") {
+            rooms.extend(groups.iter().filter_map(|group| {
+                template.fill(|name| Some(if name == "user" { user.as_str() } else { group.as_str() }))
+            }));
+        } else {
+            rooms.extend(template.fill(|_| Some(user.as_str())));
+        }
+    }
+    let own = personal.and_then(|template| template.of(&user));
+    Ok(grant(Some(user), rooms, own, Some(object.to_string().into())))
+}
+
+fn grant(user: Option<String>, rooms: Vec<String>, personal_room: Option<Room>, content: Option<Box<str>>) -> Claims {
+    let given: Vec<Room> = rooms.iter().filter_map(|room| Room::parse(room).ok()).collect();
+    // A star in a group's name would be a pattern for other rooms.
+    let rights = given.iter().filter(|room| !room.as_str().contains('*'));
+    let rooms = rights.map(|room| RoomRight { pattern: room.as_str().into(), join: true, publish: false }).collect();
+    Claims { user: user.map(Into::into), expires_at: None, rooms, personal_room, given, content }
+}
+
+fn at<'a>(object: &'a Value, pointer: &Pointer) -> Option<&'a Value> {
+    object.pointer(&pointer.to_string())
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    let text = match value? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
+        _ => return None,
+    };
+    let fits = !text.is_empty() && text.len() <= super::rules::MAX_USER_BYTES && !text.chars().any(char::is_control);
+    fits.then_some(text)
+}

@@ -1,0 +1,76 @@
+//! `[grpc]`: the API over gRPC.
+
+use std::path::PathBuf;
+
+use super::{
+    address::{Address, Bind, ListenAddress},
+    resolve::{Missing, Tls},
+    section::section,
+    tokens::{PersonalRoom, Template},
+    value::{File, List, Maybe, Switch},
+};
+
+section! {
+    /// The API over gRPC, on listeners of its own. Not for the open network.
+    pub struct GrpcSettings in "grpc" {
+        /// Where backends call it. Empty: nowhere.
+        listen: Vec<ListenAddress> = Vec::new(), List(Address), restart;
+        /// Whether it takes TLS only: with `grpc.cert`, or else with the certificate of `listen`.
+        tls: bool = false, Switch, restart;
+        /// A certificate chain of its own, PEM.
+        cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("that of `listen`", "\"/etc/roomcast/grpc/tls.crt\"");
+        /// The private key of `grpc.cert`, PEM, not encrypted.
+        key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("that of `listen`", "\"/etc/roomcast/grpc/tls.key\"");
+        /// Whether anybody may call as long as `api_keys` is not set.
+        without_key: bool = false, Switch, restart;
+        /// Whether `realtime.RealtimeService` is served beside `roomcast.v1.Roomcast`.
+        realtime: bool = false, Switch, restart;
+        /// The room to which `realtime.RealtimeService` sends what is for one user.
+        user_room: PersonalRoom = PersonalRoom::default(), Template, restart;
+    }
+}
+
+/// The API over gRPC, decided.
+#[derive(Debug, Clone)]
+pub struct Grpc {
+    /// Its listeners.
+    pub listen: Vec<Bind>,
+    /// Its certificate; `None`: without TLS.
+    pub tls: Option<Tls>,
+    /// Whether it asks nobody for a key.
+    pub open: bool,
+    /// Whether `realtime.RealtimeService` is served.
+    pub realtime: bool,
+    /// The room of a user, for that service.
+    pub user_room: PersonalRoom,
+}
+
+impl GrpcSettings {
+    /// What follows from it. `public`: the certificate of the public listeners.
+    pub(super) fn decide(
+        &self,
+        public: Option<&Tls>,
+        has_keys: bool,
+        missing: &mut Vec<Missing>,
+        warnings: &mut Vec<String>,
+    ) -> Grpc {
+        let tls = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) if self.tls => Some(Tls::Files { cert: cert.clone(), key: key.clone() }),
+            (None, None) if self.tls && public.is_some() => public.cloned(),
+            (None, None) if !self.tls => None,
+            _ => {
+                missing.push(Missing::GrpcCertificate);
+                None
+            }
+        };
+        let open = self.without_key && !has_keys;
+        if open && !self.listen.is_empty() {
+            warnings.push(
+                "`grpc.without_key` is on and `api_keys` is not set: whoever reaches `grpc.listen` may publish and disconnect"
+                    .to_owned(),
+            );
+        }
+        let listen = self.listen.iter().flat_map(|address| address.binds()).collect();
+        Grpc { listen, tls, open, realtime: self.realtime, user_room: self.user_room.clone() }
+    }
+}

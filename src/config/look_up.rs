@@ -1,0 +1,118 @@
+//! `[token_lookup]`: tokens that an application keeps in Redis.
+
+use super::{
+    pointer::{Path, Pointer},
+    section::section,
+    value::{Kind, List, Maybe, Raw, Switch, quoted},
+};
+use crate::model::Room;
+
+section! {
+    /// Tokens that are keys in the Redis of `[redis]`, each with a JSON object. What has the form of a signed token is verified as one, if `[tokens]` has keys.
+    pub struct TokenLookUp in "token_lookup" {
+        /// The key of a token, whole, without `redis.prefix`. Unset: tokens are not looked up.
+        key: Option<Places> = None, Maybe(Written(&["token"])), restart, unset("tokens are not looked up", "\"/current_users/{token}\"");
+        /// Where the object names the user: a string or a whole number.
+        user: Pointer = Pointer::parse("/id").unwrap_or_default(), Path, restart;
+        /// Where the object lists the user's groups: strings or whole numbers.
+        groups: Option<Pointer> = None, Maybe(Path), restart, unset("there are none", "\"/group_ids\"");
+        /// The rooms that each of the user's connections is put into, and may join; `{group}` stands for each group.
+        rooms: Vec<Places> = Vec::new(), List(Written(&["user", "group"])), restart;
+        /// Whether clients with a token that is not there, or without one, are taken in as nobody.
+        accept_unknown: bool = false, Switch, restart;
+        /// The rooms that they are put into.
+        unknown_rooms: Vec<Places> = Vec::new(), List(Written(&[])), restart;
+    }
+}
+
+/// Text with places such as `{user}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(Box<str>);
+
+impl Places {
+    /// Reads a text that may have these places.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str, allowed: &[&str]) -> Result<Self, String> {
+        let places = Self(text.into());
+        let bare = places.fill(|name| allowed.contains(&name).then_some("x")).ok_or_else(|| match allowed {
+            [] => "it must not have a brace".to_owned(),
+            _ => format!(
+                "in braces there may be {}",
+                allowed.iter().map(|a| format!("`{{{a}}}`")).collect::<Vec<_>>().join(", ")
+            ),
+        })?;
+        match Room::parse(&bare) {
+            Ok(_) => Ok(places),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Whether it has a place of that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(&format!("{{{name}}}"))
+    }
+
+    /// The text with its places filled; `None`: something in braces has no value.
+    pub fn fill<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+        let (mut out, mut rest) = (String::new(), &*self.0);
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}')?;
+            out.push_str(before);
+            out.push_str(value(name)?);
+            rest = after;
+        }
+        if rest.contains('}') {
+            return None;
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+}
+
+/// [`Places`] as a value of a key, with the places that it may have.
+struct Written(&'static [&'static str]);
+
+impl Kind for Written {
+    type Value = Places;
+
+    fn parse(&self, raw: &Raw) -> Result<Places, String> {
+        match raw {
+            Raw::Text(text) => Places::parse(text, self.0),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &Places) -> Option<String> {
+        Some(quoted(&value.0))
+    }
+
+    fn name(&self) -> String {
+        "template".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        let places: Vec<_> = self.0.iter().map(|place| format!("`{{{place}}}`")).collect();
+        if places.is_empty() { "a room's name".to_owned() } else { format!("text with {}", places.join(" and ")) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled() {
+        let places = Places::parse("group-{group}:{user}", &["user", "group"]).unwrap();
+        let value = |name: &str| Some(if name == "user" { "7" } else { "12" });
+        assert_eq!(places.fill(value).as_deref(), Some("group-12:7"));
+        assert!(places.has("group") && !places.has("token"));
+        for bad in ["", "{", "}", "a{b}", "a b", "{user", "user}", "{token}"] {
+            assert!(Places::parse(bad, &["user"]).is_err(), "{bad:?}");
+        }
+        assert!(Places::parse("notice", &[]).is_ok());
+    }
+}

@@ -1,0 +1,344 @@
+//! The API over gRPC: a Rust client and the real `grpcurl` against a pod.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use harness::{Client, get, pod};
+use roomcast::{
+    auth::SigningKey,
+    config::{HmacSecret, ListenAddress, PersonalRoom, Settings},
+    model::PresenceMode,
+    pod::Pod,
+};
+use roomcast_proto::{
+    realtime::{
+        BroadcastEventRequest, GetConnectionStatsRequest, NotifyBookingResultRequest, NotifyPaymentStatusRequest,
+        NotifyQueuePositionRequest, SendToUserRequest, realtime_service_client::RealtimeServiceClient,
+    },
+    roomcast::{
+        BroadcastRequest, DisconnectRequest, Event, GetHistoryRequest, GetPresenceRequest, GetStatsRequest, Position,
+        Publication, PublishRequest, disconnect_request::Target, event::Payload, outcome, past_event,
+        roomcast_client::RoomcastClient,
+    },
+};
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status, codec::CompressionEncoding, transport::Channel};
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
+fn start(change: impl FnOnce(&mut Settings)) -> Pod {
+    pod(|settings| {
+        settings.grpc.listen = vec![ListenAddress::Ip(([127, 0, 0, 1], 0).into())];
+        settings.grpc.realtime = true;
+        settings.default_policy.presence = PresenceMode::List;
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
+        change(settings);
+    })
+}
+
+async fn channel(pod: &Pod) -> Channel {
+    Channel::from_shared(format!("http://{}", pod.addresses().grpc[0])).unwrap().connect().await.unwrap()
+}
+
+fn with_key<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", "Bearer test-key".parse().unwrap());
+    request
+}
+
+fn event(topic: &str, json: &str) -> Option<Event> {
+    Some(Event { topic: topic.into(), payload: Some(Payload::Json(json.into())), ..Event::default() })
+}
+
+fn publish_to(room: &str, event: Option<Event>) -> Request<PublishRequest> {
+    with_key(PublishRequest { room: room.into(), event })
+}
+
+async fn ann(pod: &Pod) -> Client {
+    let exp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 60;
+    let claims = json!({"sub": "ann", "exp": exp});
+    let token = SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(&claims, None).unwrap();
+    let target = format!("/ws?token={token}");
+    let mut client = Client::open(pod.addresses().plain[0], &target, &["roomcast.v1"], &[], None).await.unwrap();
+    assert_eq!(client.json().await["type"], "welcome");
+    assert_eq!(client.json().await["room"], "user:ann");
+    client
+}
+
+#[tokio::test]
+async fn the_api_over_grpc() {
+    let pod = start(|_| ());
+    let mut api = RoomcastClient::new(channel(&pod).await).accept_compressed(CompressionEncoding::Gzip);
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    client.subscribe("r").await;
+    let first = api.publish(publish_to("r", event("t", "{\"a\": 1}"))).await.unwrap().into_inner().position.unwrap();
+    assert_eq!(first.offset, 1);
+    let events = client.json().await;
+    assert_eq!((&events["epoch"], &events["events"][0]["data"]), (&json!(first.epoch), &json!({"a": 1})));
+    // The same idempotency key is the same event.
+    let again = Event { idempotency_key: Some("k".into()), ..event("t", "2").unwrap() };
+    let one = api.publish(publish_to("r", Some(again.clone()))).await.unwrap().into_inner();
+    assert_eq!(api.publish(publish_to("r", Some(again))).await.unwrap().into_inner(), one);
+    // Many; one room of them is full of nothing wrong.
+    let publications = vec![
+        Publication { rooms: vec!["r".into(), "s".into()], event: event("u", "3") },
+        Publication {
+            rooms: vec!["r".into()],
+            event: Some(Event { payload: Some(Payload::Binary(vec![0, 255])), ..event("b", "").unwrap() }),
+        },
+    ];
+    let results = api.broadcast(with_key(BroadcastRequest { publications })).await.unwrap().into_inner().results;
+    let offsets: Vec<_> = results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            outcome::Outcome::Position(position) => position.offset,
+            outcome::Outcome::Error(error) => panic!("{error:?}"),
+        })
+        .collect();
+    assert_eq!(offsets, [3, 1, 4]);
+    let since = Some(Position { epoch: String::new(), offset: 2 });
+    let history = api.get_history(with_key(GetHistoryRequest { room: "r".into(), since, limit: None })).await.unwrap();
+    let history = history.into_inner();
+    assert_eq!((history.after, history.end, history.complete), (2, 4, true));
+    assert_eq!(history.events[1].payload, Some(past_event::Payload::Binary(vec![0, 255])));
+    let list = api.get_presence(with_key(GetPresenceRequest { room: "r".into(), limit: None })).await.unwrap();
+    let list = list.into_inner();
+    assert_eq!((list.total, list.members.len()), (1, 1));
+    let stats = api.get_stats(with_key(GetStatsRequest { fleet: true })).await.unwrap().into_inner();
+    assert_eq!((stats.scope.as_str(), stats.pods[0].readiness.as_str(), stats.connections), ("fleet", "ready", 1));
+    let own = api.get_stats(with_key(GetStatsRequest { fleet: false })).await.unwrap().into_inner();
+    assert_eq!((own.scope.as_str(), own.pods.len()), ("pod", 1));
+    let target = Some(Target::Connection(list.members[0].connection.clone()));
+    let done = api.disconnect(with_key(DisconnectRequest { target, code: Some(1012) })).await.unwrap().into_inner();
+    assert_eq!(done.connections, 1);
+    assert_eq!(client.closed().await, Some(1012));
+    let metrics = get(&pod, "/metrics").await.1;
+    let line = "roomcast_grpc_calls_total{method=\"roomcast.v1.Roomcast/Publish\",result=\"ok\"} 3";
+    assert!(metrics.contains(line), "{metrics}");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn what_is_wrong_has_a_code_and_a_sentence() {
+    let pod = start(|s| s.limits.api_body = 64 * 1024);
+    let channel = channel(&pod).await;
+    let mut api = RoomcastClient::new(channel.clone());
+    let refused = |result: Result<_, Status>| result.map(|_: tonic::Response<_>| ()).unwrap_err();
+    let none = refused(api.publish(Request::new(PublishRequest { room: "r".into(), event: event("t", "1") })).await);
+    assert_eq!(none.code(), Code::Unauthenticated, "{none:?}");
+    for key in ["Bearer test-kez", "Bearer ", "test-key", "Basic test-key"] {
+        let mut request = Request::new(PublishRequest { room: "r".into(), event: event("t", "1") });
+        request.metadata_mut().insert("authorization", key.parse().unwrap());
+        assert_eq!(refused(api.publish(request).await).code(), Code::Unauthenticated, "{key}");
+    }
+    for (room, event, code, word, sentence) in [
+        ("a b", event("t", "1"), Code::InvalidArgument, "bad_room", "room name"),
+        ("r", None, Code::InvalidArgument, "bad_request", "`event` is missing"),
+        ("r", event("", "1"), Code::InvalidArgument, "bad_request", "topic"),
+        ("r", event("t", "{"), Code::InvalidArgument, "bad_request", "`json` is not JSON"),
+        ("r", event("t", "[\"\\ud800\"]"), Code::InvalidArgument, "bad_request", "data holds"),
+        ("r", event(&"t".repeat(256), "1"), Code::InvalidArgument, "limit_exceeded", "topic"),
+    ] {
+        let status = refused(api.publish(publish_to(room, event)).await);
+        let given = status.metadata().get("roomcast-code").map(|code| code.to_str().unwrap().to_owned());
+        assert_eq!((status.code(), given.as_deref()), (code, Some(word)), "{status:?}");
+        assert!(status.message().contains(sentence), "{status:?}");
+    }
+    // Nothing of a broadcast is done if a part of it is wrong.
+    let publications = vec![
+        Publication { rooms: vec!["r".into()], event: event("t", "1") },
+        Publication { rooms: vec![], event: event("t", "1") },
+    ];
+    let status = api.broadcast(with_key(BroadcastRequest { publications })).await.unwrap_err();
+    assert!(status.message().starts_with("publications[1]: `rooms` must not be empty"), "{status:?}");
+    let history = api.get_history(with_key(GetHistoryRequest { room: "r".into(), ..Default::default() })).await;
+    assert_eq!(history.unwrap().into_inner().end, 0);
+    let target = Some(Target::Connection("0123456789abcdef".into()));
+    let gone = api.disconnect(with_key(DisconnectRequest { target, code: None })).await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound);
+    let nobody = api.disconnect(with_key(DisconnectRequest { target: None, code: None })).await.unwrap_err();
+    assert_eq!(nobody.code(), Code::InvalidArgument);
+    // Above the limit, as it is and as a bomb that is small on the wire.
+    let large = format!("\"{}\"", "x".repeat(80_000));
+    let plain = refused(api.publish(publish_to("r", event("t", &large))).await);
+    assert!(matches!(plain.code(), Code::OutOfRange | Code::ResourceExhausted), "{plain:?}");
+    let mut packed = RoomcastClient::new(channel).send_compressed(CompressionEncoding::Gzip);
+    let small = format!("\"{}\"", "x".repeat(30_000));
+    packed.publish(publish_to("r", event("t", &small))).await.expect("compressed messages are taken");
+    let bomb = format!("\"{}\"", "x".repeat(20_000_000));
+    let status = refused(packed.publish(publish_to("r", event("t", &bomb))).await);
+    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
+    assert!(status.message().contains("65536"), "{status:?}");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_call() {
+    let pod = start(|_| ());
+    let mut api = RoomcastClient::new(channel(&pod).await);
+    // Already over when it arrives: the client's own clock is not asked, the metadata is.
+    let mut request = publish_to("r", event("t", "1"));
+    request.metadata_mut().insert("grpc-timeout", "0n".parse().unwrap());
+    let began = Instant::now();
+    // The embedded broker answers at once; what is measured is that a deadline is neither refused nor waited beyond.
+    let _ = api.publish(request).await;
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let mut request = publish_to("r", event("t", "1"));
+    request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
+    assert_eq!(api.publish(request).await.unwrap_err().code(), Code::InvalidArgument);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_ticket_shop_tells_its_users() {
+    let pod = start(|_| ());
+    let mut shop = RealtimeServiceClient::new(channel(&pod).await);
+    let booking = NotifyBookingResultRequest {
+        user_id: "ann".into(),
+        booking_id: "b-1".into(),
+        success: true,
+        message: "Booked".into(),
+        booking_reference: "REF".into(),
+        seat_numbers: vec!["A1".into(), "A2".into()],
+        ..Default::default()
+    };
+    let nobody = shop.notify_booking_result(with_key(booking.clone())).await.unwrap().into_inner();
+    assert_eq!((nobody.delivered, nobody.active_connections), (false, 0));
+    let mut client = ann(&pod).await;
+    let told = shop.notify_booking_result(with_key(booking.clone())).await.unwrap().into_inner();
+    assert_eq!((told.delivered, told.active_connections), (true, 1));
+    let message = client.json().await;
+    assert_eq!(message["events"][0]["topic"], "booking:confirmed");
+    let data = json!({"booking_id": "b-1", "booking_reference": "REF", "success": true, "message": "Booked", "seat_numbers": ["A1", "A2"]});
+    assert_eq!(message["events"][0]["data"], data);
+    let failed = NotifyBookingResultRequest { success: false, ..booking };
+    shop.notify_booking_result(with_key(failed)).await.unwrap();
+    assert_eq!(client.json().await["events"][0]["topic"], "booking:failed");
+    let queue = NotifyQueuePositionRequest {
+        user_id: "ann".into(),
+        event_id: "e".into(),
+        position: 3,
+        estimated_wait_seconds: 40,
+        total_in_queue: 90,
+    };
+    assert!(shop.notify_queue_position(with_key(queue)).await.unwrap().into_inner().delivered);
+    let data = json!({"position": 3, "estimated_wait": 40, "event_id": "e", "total_in_queue": 90});
+    assert_eq!(client.json().await["events"][0]["data"], data);
+    for (status, topic) in
+        [(1, "payment:processing"), (2, "payment:success"), (3, "payment:failed"), (4, "payment:refunded")]
+    {
+        let payment = NotifyPaymentStatusRequest { user_id: "ann".into(), status, ..Default::default() };
+        assert!(shop.notify_payment_status(with_key(payment)).await.unwrap().into_inner().delivered);
+        assert_eq!(client.json().await["events"][0]["topic"], topic);
+    }
+    let unspecified = NotifyPaymentStatusRequest { user_id: "ann".into(), ..Default::default() };
+    let status = shop.notify_payment_status(with_key(unspecified)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let own = SendToUserRequest {
+        user_id: "ann".into(),
+        event_type: "ticket:issued".into(),
+        payload: "{\"n\":1}".into(),
+        require_ack: false,
+    };
+    assert_eq!(shop.send_to_user(with_key(own)).await.unwrap().into_inner().connections_notified, 1);
+    assert_eq!(client.json().await["events"][0]["topic"], "ticket:issued");
+    client.subscribe("event:e").await;
+    let everybody = BroadcastEventRequest {
+        event_type: "ticket:availability".into(),
+        room: "event:e".into(),
+        payload: "{}".into(),
+        ..Default::default()
+    };
+    assert_eq!(shop.broadcast_event(with_key(everybody.clone())).await.unwrap().into_inner().recipients, 1);
+    let without = BroadcastEventRequest { exclude_sender: true, sender_user_id: "ann".into(), ..everybody };
+    assert_eq!(shop.broadcast_event(with_key(without)).await.unwrap_err().code(), Code::Unimplemented);
+    let stats = shop.get_connection_stats(with_key(GetConnectionStatsRequest::default())).await.unwrap().into_inner();
+    assert_eq!((stats.total_connections, stats.authenticated_connections, stats.anonymous_connections), (1, 1, 0));
+    assert_eq!(stats.connections_per_room["event:e"], 1);
+    assert!(stats.messages_sent_total > 0 && stats.messages_received_total > 0, "{stats:?}");
+    pod.stop();
+}
+
+/// The real `grpcurl`: where tests/run put it, or on the PATH.
+fn grpcurl() -> Option<PathBuf> {
+    let named = std::env::var_os("GRPCURL").map(PathBuf::from);
+    let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join("grpcurl")).find(|p| p.is_file());
+    let found = named.or(found);
+    if found.is_none() {
+        eprintln!("SKIPPED: there is no grpcurl; tests/run installs it where Go is");
+    }
+    found
+}
+
+fn ask(tool: &PathBuf, address: SocketAddr, args: &[&str], input: Option<&str>) -> (bool, String) {
+    let mut command = Command::new(tool);
+    let (flags, rest): (Vec<&str>, Vec<&str>) =
+        args.iter().partition(|arg| arg.starts_with('-') || arg.starts_with("authorization"));
+    command.args(["-max-time", "10", "-plaintext"]).args(&flags);
+    if input.is_some() {
+        command.args(["-d", "@"]);
+    }
+    command.arg(address.to_string()).args(rest);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.unwrap_or("").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpcurl_calls_as_the_ticket_shops_document_prints() {
+    let Some(tool) = grpcurl() else { return };
+    // Without a key, as the document's calls are.
+    let open = start(|s| {
+        s.general.dev = Some(false);
+        s.general.listen = Some(Vec::new());
+        s.general.anonymous = Some(true);
+        s.general.api_keys = None;
+        s.grpc.without_key = true;
+    });
+    let address = open.addresses().grpc[0];
+    let mut client = ann(&open).await;
+    let (good, said) = ask(&tool, address, &["list"], None);
+    assert!(good && said.contains("realtime.RealtimeService") && said.contains("roomcast.v1.Roomcast"), "{said}");
+    let booking = r#"{"user_id": "ann", "booking_id": "booking-456", "success": true, "message": "Booking confirmed!", "booking_reference": "BK-123456"}"#;
+    let (good, said) = ask(&tool, address, &["realtime.RealtimeService/NotifyBookingResult"], Some(booking));
+    let answer: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    assert!(good && answer == json!({"delivered": true, "activeConnections": 1}), "{said}");
+    assert_eq!(client.json().await["events"][0]["topic"], "booking:confirmed");
+    let (good, said) = ask(&tool, address, &["realtime.RealtimeService/GetConnectionStats"], None);
+    assert!(good && said.contains("\"totalConnections\": 1"), "{said}");
+    let (good, said) = ask(&tool, address, &["grpc.health.v1.Health/Check"], None);
+    assert!(good && said.contains("SERVING"), "{said}");
+    open.stop();
+
+    // With a key: not without it, reflection included; health always.
+    let closed = start(|_| ());
+    let address = closed.addresses().grpc[0];
+    let (good, said) = ask(&tool, address, &["list"], None);
+    assert!(!good && said.contains("API key"), "{said}");
+    let (good, said) =
+        ask(&tool, address, &["-H=authorization: Bearer test-key", "describe", "roomcast.v1.Roomcast"], None);
+    assert!(good && said.contains("rpc Publish"), "{said}");
+    let publish = r#"{"room": "news:1", "event": {"topic": "headline", "json": "{\"text\":\"hello\"}"}}"#;
+    let (good, said) =
+        ask(&tool, address, &["-H=authorization: Bearer test-key", "roomcast.v1.Roomcast/Publish"], Some(publish));
+    assert!(good && said.contains("\"offset\": \"1\""), "{said}");
+    let protos = concat!("-import-path=", env!("CARGO_MANIFEST_DIR"), "/proto/proto");
+    let (good, said) = ask(
+        &tool,
+        address,
+        &[protos, "-proto=roomcast/v1/roomcast.proto", "roomcast.v1.Roomcast/Publish"],
+        Some(publish),
+    );
+    assert!(!good && said.contains("Unauthenticated"), "{said}");
+    closed.stop();
+}
