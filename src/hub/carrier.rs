@@ -21,6 +21,10 @@ use crate::{
 };
 
 /// What carries a connection's bytes. The socket stands inline: a fan-out touches it for each receiver.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are WebSockets, and a box is a cache miss for each receiver"
+)]
 pub enum Carrier {
     /// A WebSocket.
     WebSocket {

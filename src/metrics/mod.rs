@@ -333,7 +333,6 @@ impl Metrics {
     }
 
     /// The open connections of a transport that speak the dialect at this place among the pod's.
-    #[must_use]
     pub fn open(&self, transport: &str, dialect: usize) -> &Gauge {
         if transport == "webtransport" { &self.sessions } else { &self.connections[dialect] }
     }
