@@ -246,7 +246,7 @@ section! {
         compression: bool = true, Switch, restart;
         /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
         secret: Option<FleetSecret> = None, Maybe(SharedSecret), restart, secret(),
-            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${ROOMCAST_FLEET_SECRET}\"");
+            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");
     }
 }
 
