@@ -10,6 +10,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     child::{Heard, NOTICES, Role},
+    cli::Transport,
     error::BenchError,
     process,
     receiver::control::{Agreed, Join, Notice, Order, Target, VisitReport, Visits},
@@ -28,6 +29,7 @@ pub(crate) struct Audience {
     heard: mpsc::Receiver<Heard<Notice>>,
     connections: usize,
     first_source: u8,
+    transport: Transport,
 }
 
 /// What all receivers together received since counting began.
@@ -69,13 +71,17 @@ impl Received {
 }
 
 impl Audience {
-    /// Starts `processes` receivers. `first_source` tells their addresses from another audience's.
-    pub(crate) fn start(processes: usize, first_source: u8) -> Result<Self, BenchError> {
+    /// Starts `processes` receivers over a transport. `first_source` tells their addresses from another audience's.
+    pub(crate) fn start(transport: Transport, processes: usize, first_source: u8) -> Result<Self, BenchError> {
         let (sender, heard) = mpsc::channel(NOTICES);
+        let role = match transport {
+            Transport::Websocket => "receiver",
+            Transport::Webtransport => "sessions",
+        };
         let receivers = (0..processes.clamp(1, 64))
-            .map(|index| Role::start("receiver", &["receiver".to_owned()], index, sender.clone()))
+            .map(|index| Role::start(role, &[role.to_owned()], index, sender.clone()))
             .collect::<Result<_, _>>()?;
-        Ok(Self { receivers, heard, connections: 0, first_source })
+        Ok(Self { receivers, heard, connections: 0, first_source, transport })
     }
 
     /// How many processes suit so many connections.
@@ -88,7 +94,8 @@ impl Audience {
         let processes = self.receivers.len();
         self.connections += join.connections;
         let (needed, limit) = (self.connections.div_ceil(processes) + OTHER_FILES, process::file_limit());
-        if needed > limit {
+        // Sessions share a few sockets.
+        if self.transport == Transport::Websocket && needed > limit {
             return Err(BenchError::FileLimit { what: "a receiver".to_owned(), needed, limit });
         }
         bar.set_length(join.connections as u64);

@@ -2,15 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     audience::Audience,
     child,
     content::{Recipe, SMALLEST},
     error::BenchError,
-    floor, process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms},
+    floor,
+    pod::Guests,
+    process, receiver,
+    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms, transports},
 };
 
 /// The load generator of roomcast.
@@ -43,11 +45,16 @@ enum Command {
     Churn(churn::ChurnArgs),
     /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
     Publish(publish::PublishArgs),
+    /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
+    Transports(transports::TransportsArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
+    /// A process full of receivers over WebTransport; orders come on its input
+    #[command(hide = true)]
+    Sessions,
     /// The floor; frames come on its input
     #[command(hide = true)]
     Floor {
@@ -67,6 +74,28 @@ enum Command {
     },
 }
 
+/// The path of a pod's Socket.IO.
+pub(crate) const SOCKETIO: &str = "/socket.io/";
+
+/// What receivers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// `roomcast.v1`.
+    Native,
+    /// Socket.IO, with recovery on.
+    Socketio,
+}
+
+impl Dialect {
+    /// Where a WebSocket of it is opened.
+    pub(crate) fn target(self) -> String {
+        match self {
+            Self::Native => "/ws".to_owned(),
+            Self::Socketio => format!("{SOCKETIO}?EIO=4&transport=websocket"),
+        }
+    }
+}
+
 /// Which pod is measured.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "The pod")]
@@ -80,6 +109,9 @@ pub(crate) struct PodArgs {
     /// One more argument for the pod that is started; repeat it for more: --pod-arg=--config --pod-arg=pod.toml
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) pod_arg: Vec<String>,
+    /// What receivers speak over their WebSockets
+    #[arg(long, value_enum, default_value_t = Dialect::Native, value_name = "NAME", conflicts_with = "url")]
+    pub(crate) dialect: Dialect,
     /// Measure this running pod instead of starting one, e.g. wss://127.0.0.1:8443/ws (needs --api-key)
     #[arg(long, value_name = "URL", requires = "api_key", conflicts_with_all = ["pod", "pod_arg"])]
     pub(crate) url: Option<String>,
@@ -101,6 +133,16 @@ impl PodArgs {
     }
 }
 
+/// What connections are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// WebSocket over TLS over TCP.
+    Websocket,
+    /// WebTransport over QUIC over UDP.
+    Webtransport,
+}
+
 /// What is sent, and who receives.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Events and receivers")]
@@ -108,7 +150,10 @@ pub(crate) struct LoadArgs {
     /// The size of an event's data, in bytes: JSON of a trip, with ids, numbers and random parts
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     size: usize,
-    /// Receivers offer permessage-deflate, as browsers do (the default)
+    /// What the pod's receivers connect over
+    #[arg(long, value_enum, default_value_t = Transport::Websocket, value_name = "TRANSPORT")]
+    pub(crate) transport: Transport,
+    /// Receivers offer permessage-deflate, as browsers do, or ask for compressed streams (the default)
     #[arg(long, conflicts_with = "plain")]
     compressed: bool,
     /// Receivers do not offer permessage-deflate
@@ -136,6 +181,14 @@ impl LoadArgs {
     /// Whether permessage-deflate is offered.
     pub(crate) fn deflate(&self) -> bool {
         !self.plain
+    }
+
+    /// What so many connections need.
+    pub(crate) fn guests(&self, connections: usize) -> Guests {
+        match self.transport {
+            Transport::Websocket => Guests { sockets: connections, sessions: 0 },
+            Transport::Webtransport => Guests { sockets: 0, sessions: connections },
+        }
     }
 
     /// How many processes hold `connections`.
@@ -173,6 +226,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), BenchError> {
     match command {
         Command::Receiver => receiver::run(),
+        Command::Sessions => receiver::sessions::run(),
         Command::Floor { threads } => floor::run(threads),
         Command::Exec { command } => Err(child::become_program(&command)),
         Command::Idle(args) => scenario::run(idle::run(&args)),
@@ -182,6 +236,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
+        Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }

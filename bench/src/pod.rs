@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::{
     child::start_program,
-    cli::PodArgs,
+    cli::{Dialect, PodArgs},
     error::{BenchError, Doing as _},
     process::{self, Process},
     publisher::{Publisher, refused},
@@ -19,6 +19,21 @@ use crate::{
 
 /// How long a pod may take to become ready.
 const READY: Duration = Duration::from_secs(15);
+
+/// How many connections a pod must have room for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Guests {
+    /// With a file each.
+    pub(crate) sockets: usize,
+    /// Without.
+    pub(crate) sessions: usize,
+}
+
+impl From<usize> for Guests {
+    fn from(sockets: usize) -> Self {
+        Self { sockets, sessions: 0 }
+    }
+}
 
 /// A pod.
 pub(crate) struct Pod {
@@ -44,10 +59,10 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// The pod that the arguments ask for, ready.
-    pub(crate) async fn open(args: &PodArgs, connections: usize, out: &Path) -> Result<Self, BenchError> {
+    pub(crate) async fn open(args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
         match &args.url {
             Some(url) => Self::attach(url, args).await,
-            None => Self::start(args, connections, out).await,
+            None => Self::start(args, guests, out).await,
         }
     }
 
@@ -76,8 +91,8 @@ impl Pod {
         })
     }
 
-    async fn start(args: &PodArgs, connections: usize, out: &Path) -> Result<Self, BenchError> {
-        let (needed, limit) = (connections + 300, process::file_limit());
+    async fn start(args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
+        let (needed, limit) = (guests.sockets + 300, process::file_limit());
         if needed > limit {
             return Err(BenchError::FileLimit { what: "the pod".to_owned(), needed, limit });
         }
@@ -97,8 +112,12 @@ impl Pod {
             ("--internal-listen", internal.to_string()),
             ("--api-key", api_key.clone()),
             ("--workers", args.workers().to_string()),
+            ("--max-connections", (guests.sockets + guests.sessions + 1_000).to_string()),
         ] {
             arguments.extend([flag.to_owned(), value]);
+        }
+        if args.dialect == Dialect::Socketio {
+            arguments.push("--socketio-enabled".to_owned());
         }
         arguments.extend(args.pod_arg.iter().cloned());
         let log = out.join("pod.log");
@@ -121,7 +140,7 @@ impl Pod {
         Ok(Self {
             address,
             host: "localhost".to_owned(),
-            path: "/ws".to_owned(),
+            path: args.dialect.target(),
             publisher,
             process: pid.map(Process::new),
             workers: args.workers(),

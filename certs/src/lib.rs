@@ -17,4 +17,4 @@ pub use make::{
     DEVELOPMENT_NAMES, DEVELOPMENT_VALIDITY, Development, Kept, MakeError, RENEW_BEFORE, development, make,
 };
 pub use rotate::{POLL_INTERVAL, Reloaded, Rotation, RotationError, Source};
-pub use server::{provider, server_config};
+pub use server::{provider, quic_server_config, server_config};

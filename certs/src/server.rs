@@ -35,3 +35,20 @@ pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConf
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }
+
+/// Server settings for QUIC (RFC 9001): TLS 1.3, ALPN `h3` only (RFC 9114 section 3.1), no early data (it can be replayed)
+/// and no tickets: a session holds nothing for a resumption that may never come.
+///
+/// # Errors
+/// rustls refuses the versions.
+pub fn quic_server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}

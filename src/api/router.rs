@@ -10,6 +10,7 @@ pub(super) enum Operation {
     Health,
     Ready,
     Metrics,
+    CertificateHashes,
     Document,
     Publish,
     Broadcast,
@@ -75,7 +76,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 22] = [
+pub(super) static ROUTES: [Route; 23] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -86,6 +87,7 @@ pub(super) static ROUTES: [Route; 22] = [
     get("/health", Operation::Health, &[], &[]),
     get("/ready", Operation::Ready, &[], &[]),
     get("/metrics", Operation::Metrics, &[], &[]),
+    get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
     get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit"], &[Unavailable]),

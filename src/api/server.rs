@@ -30,7 +30,7 @@ use super::{
     target::{Query, decode},
 };
 use crate::{
-    hub::{Readiness, Services},
+    hub::{Quic, Readiness, Services},
     metrics::Exposition,
     model::Room,
 };
@@ -176,6 +176,7 @@ impl Api {
             Operation::Publish => publish::publish(services, &body).await,
             Operation::Broadcast => publish::broadcast(services, &body).await,
             Operation::Health => Ok(ops::health()),
+            Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services))),
             Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
             Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),

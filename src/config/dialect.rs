@@ -111,6 +111,8 @@ pub enum Expected {
     Anything,
     /// Its text ([`super::text_of`]).
     Text(Box<str>),
+    /// The topic of the event whose data it is in.
+    Topic,
 }
 
 /// What a dialect can say.
@@ -212,7 +214,8 @@ section! {
     pub struct DialectTable in "dialect" {
         /// Its name, in metrics and the API.
         name: Option<String> = None, Maybe(Text), restart, unset("must be set", "\"chat\"");
-        /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`.
+        /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`. With `envelope = "socketio"` the namespaces
+        /// of `[socketio]` in which it is spoken instead of roomcast's own events; none: `/`.
         paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
         /// What surrounds its messages: nothing, or Socket.IO, where each is an array of an event's name and its arguments.
         envelope: Envelope = Envelope::Json,
@@ -269,7 +272,7 @@ section! {
 section! {
     /// What an event looks like, in `{events}` or as a message of its own: the first `[[dialect.event]]` that fits counts.
     pub struct EventTable in "dialect.event" {
-        /// What its data must have, written like the `when` of a command.
+        /// What its data must have, written like the `when` of a command; `{topic}` is the event's own topic.
         when: Vec<Condition> = Vec::new(), Conditions, restart, unset("every event", "{ \"/text\" = \"*\" }");
         /// The event: JSON with places in its strings.
         write: Option<String> = None, Maybe(Text), restart,
@@ -321,6 +324,7 @@ impl Kind for Conditions {
                 let at = Pointer::parse(&entry.name).map_err(|why| format!("`{}`: {why}", entry.name))?;
                 let is = match &entry.value {
                     Raw::Text(text) if text == "*" => Expected::Anything,
+                    Raw::Text(text) if text == "{topic}" => Expected::Topic,
                     Raw::Text(text) => Expected::Text(text.as_str().into()),
                     Raw::Integer(number) => Expected::Text(number.to_string().into()),
                     Raw::Bool(switch) => Expected::Text(switch.to_string().into()),
@@ -333,7 +337,11 @@ impl Kind for Conditions {
 
     fn render(&self, value: &Vec<Condition>) -> Option<String> {
         let each = value.iter().map(|Condition { at, is }| {
-            let is = if let Expected::Text(text) = is { text } else { "*" };
+            let is = match is {
+                Expected::Text(text) => text,
+                Expected::Anything => "*",
+                Expected::Topic => "{topic}",
+            };
             format!("{} = {}", quoted(&at.to_string()), quoted(is))
         });
         Some(format!("{{ {} }}", each.collect::<Vec<_>>().join(", "))).filter(|_| !value.is_empty())
@@ -404,6 +412,12 @@ impl Description {
         }
     }
 
+    /// Whether it is spoken in a namespace of Socket.IO.
+    #[must_use]
+    pub fn is_for(&self, namespace: &str) -> bool {
+        if self.paths.is_empty() { namespace == "/" } else { self.paths.iter().any(|path| path == namespace) }
+    }
+
     /// How something is said.
     #[must_use]
     pub fn says(&self, saying: Saying) -> Option<&MessageTemplate> {
@@ -415,6 +429,9 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     let mut table = CommandTable::default();
     let mut problems = item.fill(&mut table, &[]);
     let CommandTable { when, does, room, topic, key, data, token } = table;
+    if when.iter().any(|condition| condition.is == Expected::Topic) {
+        problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
+    }
     if let Some(Err(error)) = room.as_ref().map(|room| Room::parse(&room.example())) {
         problems.push(item.problem("room", format!("it makes no room names: {error}")));
     }

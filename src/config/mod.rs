@@ -50,7 +50,7 @@ pub use resolve::{Config, Drain, Machine, Missing, Tls, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    SocketIoSettings, Timeouts, TokenSettings,
+    SocketIoSettings, Timeouts, TokenSettings, WebTransport,
 };
 pub use socketio::FleetSecret;
 #[cfg(test)]

@@ -173,6 +173,9 @@ describe!(Policy in "default_policy",
         ("conflate", SlowReceiver::Conflate),
         ("close", SlowReceiver::Close),
     ]), live;
+    /// Which rooms of a WebTransport session leave first when its way is full: the higher number. A WebSocket has one stream, and
+    /// keeps the order.
+    priority = Count(0..=9), live;
     /// What is promised: every event or an explicit gap, or the latest in order.
     delivery = Choice(&[("every", Delivery::Every), ("latest", Delivery::Latest)]), live;
     /// Where an event must be before its publish is answered: in the log, or on a replica of the Redis master too. A replica

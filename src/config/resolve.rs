@@ -7,7 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
-    dialect::Description,
+    dialect::{Description, Envelope},
     grpc::Grpc,
     legacy::Legacy,
     look_up::TokenLookUp,
@@ -16,7 +16,7 @@ use super::{
     redis::{self, Redis},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
-        TokenSettings,
+        TokenSettings, WebTransport,
     },
 };
 use crate::model::{Access, Policy, PresenceMode};
@@ -93,7 +93,9 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// Tokens that are kept in Redis.
     pub token_lookup: TokenLookUp,
-    /// permessage-deflate.
+    /// WebTransport, on the addresses of `listen`.
+    pub webtransport: WebTransport,
+    /// Compression of broadcasts.
     pub compression: Compression,
     /// Socket.IO.
     pub socketio: SocketIoSettings,
@@ -185,6 +187,12 @@ pub enum Missing {
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
+    /// A dialect that nobody could speak.
+    #[error(
+        "the `[[dialect]]` {0:?} is for Socket.IO, but no namespace speaks it: set `socketio.enabled = true`, and `paths` to some of \
+         `socketio.namespaces`"
+    )]
+    Namespace(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -323,6 +331,12 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
+        let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
+        if !spoken {
+            missing.push(Missing::Namespace(dialect.name.clone()));
+        }
+    }
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
     missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
@@ -369,6 +383,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         },
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
+        webtransport: settings.webtransport.clone(),
         token_lookup: settings.token_lookup.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),

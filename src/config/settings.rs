@@ -145,6 +145,34 @@ section! {
 }
 
 section! {
+    /// WebTransport: QUIC (RFC 9000) over UDP on the port numbers of `listen`. The defaults are for 50,000 sessions.
+    pub struct WebTransport in "webtransport" {
+        /// Whether the pod takes WebTransport sessions at all.
+        enabled: bool = true, Switch, restart;
+        /// After this long without a packet from a client its session is lost. The client's own limit holds if it is shorter.
+        idle: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=MINUTES), restart;
+        /// After this long without a packet a client is sent a QUIC PING, so that the session and its way through NAT stay.
+        keep_alive: Duration = Duration::from_secs(12), Time(SHORTEST..=MINUTES), restart;
+        /// The most bytes of one session that are on their way, unacknowledged; what is more waits in the pod's queue, under
+        /// `limits.send_queue` and the room's `slow`.
+        send_window: usize = 128 * KIB, Bytes(4 * KIB..=64 * MIB), restart;
+        /// The most bytes that a client may send ahead of what the pod has read, on all streams together and on each.
+        receive_window: usize = 64 * KIB, Bytes(4 * KIB..=64 * MIB), restart;
+        /// How many streams a client may open, of each kind. A browser needs one of its own and three for HTTP/3.
+        streams: usize = 8, Count(4..=1024), restart;
+        /// The kernel's buffers of the UDP socket (`SO_RCVBUF`, `SO_SNDBUF`), which all sessions of an address share. The kernel
+        /// may give less: `net.core.rmem_max`, `net.core.wmem_max`.
+        socket_buffer: usize = 8 * MIB, Bytes(64 * KIB..=GIB), restart;
+        /// Whether several packets leave with one system call (UDP segmentation offload). Faster for sessions that catch up;
+        /// each session that ever did keeps the larger buffer.
+        offload: bool = false, Switch, restart;
+        /// With more handshakes than this under way, clients first prove that they are where they say (Retry, RFC 9000
+        /// section 8.1.2).
+        retry_above: usize = 256, Count(0..=1_000_000), restart;
+    }
+}
+
+section! {
     /// permessage-deflate (RFC 7692). From which size a room's frames are compressed is a matter of its policy.
     pub struct Compression in "compression" {
         /// Whether it is negotiated at all.
@@ -218,7 +246,7 @@ section! {
         compression: bool = true, Switch, restart;
         /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
         secret: Option<FleetSecret> = None, Maybe(SharedSecret), restart, secret(),
-            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${ROOMCAST_FLEET_SECRET}\"");
+            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");
     }
 }
 
@@ -332,6 +360,8 @@ pub struct Settings {
     pub token_lookup: TokenLookUp,
     /// `[grpc]`
     pub grpc: GrpcSettings,
+    /// `[webtransport]`
+    pub webtransport: WebTransport,
     /// `[compression]`
     pub compression: Compression,
     /// `[socketio]`
@@ -352,7 +382,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 13] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 14] {
         [
             &self.general,
             &self.limits,
@@ -362,6 +392,7 @@ impl Settings {
             &self.tokens,
             &self.token_lookup,
             &self.grpc,
+            &self.webtransport,
             &self.compression,
             &self.socketio,
             &self.memory_broker,
@@ -371,7 +402,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 13] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 14] {
         [
             &mut self.general,
             &mut self.limits,
@@ -381,6 +412,7 @@ impl Settings {
             &mut self.tokens,
             &mut self.token_lookup,
             &mut self.grpc,
+            &mut self.webtransport,
             &mut self.compression,
             &mut self.socketio,
             &mut self.memory_broker,
@@ -407,6 +439,7 @@ impl Settings {
         self.tokens.settle(&running.tokens, &mut changes);
         self.token_lookup.settle(&running.token_lookup, &mut changes);
         self.grpc.settle(&running.grpc, &mut changes);
+        self.webtransport.settle(&running.webtransport, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.socketio.settle(&running.socketio, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);

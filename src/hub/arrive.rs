@@ -265,10 +265,15 @@ impl Worker {
         let resumes = arrival.purpose == Purpose::Resume;
         match (arrival.purpose, arrival.since) {
             (purpose @ (Purpose::Subscribe(_) | Purpose::Resume), _) => {
+                let id = if let Purpose::Subscribe(id) = &purpose { id.as_ref() } else { None };
+                if !self.begin_room(key, number, id) {
+                    return;
+                }
                 self.note_joined(key, number, &position);
                 if let Purpose::Subscribe(id) = purpose {
                     let id = id.or_else(|| self.namespace_id(key, number));
-                    self.reply(key, &Reply::Subscribed { room: room.clone(), position, recovered }, id.as_ref());
+                    let reply = Reply::Subscribed { room: room.clone(), position, recovered };
+                    self.tell_in(key, number, &reply, id.as_ref());
                 }
                 if presence != PresenceMode::Off
                     && let Some(connection) = self.connections.get(key as usize)
@@ -284,7 +289,7 @@ impl Worker {
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
                 let id = self.namespace_id(key, number);
-                self.reply(key, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
+                self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
             (Purpose::CatchUp, _) => {}
         }
@@ -302,7 +307,8 @@ impl Worker {
                 continue;
             }
             let Some(connection) = self.connections.get_mut(key as usize) else { return };
-            let offer = connection.offer(&frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
+            let sealed = &mut self.buffers.sealed;
+            let offer = connection.offer(&frame, number, sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == super::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
@@ -316,6 +322,21 @@ impl Worker {
         if resumes {
             self.resumed(key, number, recovered);
         }
+    }
+
+    /// Makes a connection ready for a room, or takes it off the room again.
+    fn begin_room(&mut self, key: Key, number: u32, id: Option<&CommandId>) -> bool {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(local) = self.rooms.get(number as usize) else { return false };
+        if connection.begin_room(number, local.policy.priority) {
+            return true;
+        }
+        let room = local.name.clone();
+        connection.subscriptions.retain(|subscription| subscription.room != number);
+        let message = "the client's QUIC transport allows no stream of the server (initial_max_streams_uni)".to_owned();
+        self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: Some(room) }, id);
+        self.note_if_empty(number);
+        false
     }
 
     /// The broker could not say what an arrival missed.
@@ -345,24 +366,23 @@ impl Worker {
         let number = self.names.get(&room).copied();
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
-        let reply = match at {
-            Some(at) => {
-                let subscription = connection.subscriptions.swap_remove(at);
-                self.leave(key, subscription);
-                self.note_left(key, number.unwrap_or(u32::MAX));
-                Reply::Unsubscribed { room, code: None }
-            }
-            None => {
-                let message = format!("this connection is not in {room}");
-                Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }
-            }
+        let Some(at) = at else {
+            let message = format!("this connection is not in {room}");
+            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
         };
-        self.reply(key, &reply, id);
+        let subscription = connection.subscriptions.swap_remove(at);
+        let number = subscription.room;
+        self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
+        self.leave(key, subscription);
+        self.note_left(key, number);
     }
 
     /// Takes a connection out of a room.
     pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
         let number = subscription.room;
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.end_room(number);
+        }
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         match subscription.standing {
             Standing::Member(place) => {
@@ -421,13 +441,12 @@ impl Worker {
             }
             slow => slow,
         };
-        let Some(outbox) = connection.outbox() else { return };
         match slow {
             SlowReceiver::Close => self.close(key, Disconnect::Slow),
             SlowReceiver::Gap => {
                 let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
-                let dropped = outbox.drop_oldest(keep);
-                let stuck = outbox.owed() > self.owed_limit;
+                let dropped = connection.drop_oldest(keep);
+                let stuck = connection.owed() > self.owed_limit;
                 self.services.metrics.dropped.increment(dropped as u64);
                 // What is left are replies: a client that asks and does not read.
                 if stuck {
@@ -435,7 +454,7 @@ impl Worker {
                 }
             }
             SlowReceiver::Conflate => {
-                let Some(range) = outbox.drop_room(&local.name) else { return };
+                let Some(range) = connection.drop_room(number, &local.name) else { return };
                 let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
                 let Standing::Member(place) = subscription.standing else { return };
                 subscription.standing = Standing::Behind(Box::new(range));

@@ -1,4 +1,5 @@
-//! What carries a connection's bytes: a socket of its own, or a mailbox whose client comes and fetches.
+//! What carries a connection's bytes: a socket of its own, the streams of a session, or a mailbox whose client comes and
+//! fetches.
 //!
 //! Never knows a room or a session. Always holds: what a write did not take is handed back, and leaves first.
 
@@ -8,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::mailbox::Mailbox;
+use super::{Streams, mailbox::Mailbox};
 use crate::{
     model::Disconnect,
     protocol::Framing,
@@ -20,7 +21,10 @@ use crate::{
 };
 
 /// What carries a connection's bytes. The socket stands inline: a fan-out touches it for each receiver.
-#[allow(clippy::large_enum_variant, reason = "nearly all are of the large one, and it is what must be near")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are WebSockets, and a box is a cache miss for each receiver"
+)]
 pub enum Carrier {
     /// A WebSocket.
     WebSocket {
@@ -29,6 +33,8 @@ pub enum Carrier {
         /// What is incomplete of a message.
         reader: Reader,
     },
+    /// A WebTransport session: streams with queues of their own.
+    WebTransport(Box<Streams>),
     /// Nothing of its own: what is said waits in the connection's queue until requests fetch it.
     Mailbox(Box<Mailbox>),
 }
@@ -45,6 +51,7 @@ impl Carrier {
     pub fn name(&self) -> &'static str {
         match self {
             Self::WebSocket { .. } => "websocket",
+            Self::WebTransport(_) => "webtransport",
             Self::Mailbox(mailbox) => mailbox.transport,
         }
     }
@@ -54,6 +61,7 @@ impl Carrier {
     pub fn is_tls(&self) -> bool {
         match self {
             Self::WebSocket { socket, .. } => socket.is_tls(),
+            Self::WebTransport(_) => true,
             Self::Mailbox(mailbox) => mailbox.tls,
         }
     }
@@ -62,7 +70,7 @@ impl Carrier {
     #[must_use]
     pub fn attends(&self) -> bool {
         match self {
-            Self::WebSocket { .. } => true,
+            Self::WebSocket { .. } | Self::WebTransport(_) => true,
             Self::Mailbox(mailbox) => mailbox.attends(),
         }
     }
@@ -72,11 +80,13 @@ impl Carrier {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::WebSocket { socket, .. } => socket.stream().peer_addr().ok(),
+            Self::WebTransport(streams) => Some(streams.address()),
             Self::Mailbox(mailbox) => mailbox.address,
         }
     }
 
-    /// Writes framed bytes. Only for when nothing is left of an earlier write.
+    /// Writes framed bytes. Only for when nothing is left of an earlier write. Streams are not written here: they queue by
+    /// themselves.
     ///
     /// # Errors
     /// The socket failed.
@@ -84,7 +94,7 @@ impl Carrier {
     pub fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> io::Result<Written> {
         match self {
             Self::WebSocket { socket, .. } => socket.write(bytes, scratch),
-            Self::Mailbox(_) => Ok(Written::Rest(bytes.to_vec())),
+            Self::WebTransport(_) | Self::Mailbox(_) => Ok(Written::Rest(bytes.to_vec())),
         }
     }
 
@@ -95,7 +105,7 @@ impl Carrier {
     pub fn write_rest(&mut self, rest: Vec<u8>) -> io::Result<Written> {
         match self {
             Self::WebSocket { socket, .. } => socket.write_sealed(&rest),
-            Self::Mailbox(_) => Ok(Written::Rest(rest)),
+            Self::WebTransport(_) | Self::Mailbox(_) => Ok(Written::Rest(rest)),
         }
     }
 
@@ -103,7 +113,7 @@ impl Carrier {
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::WebSocket { socket, .. } => socket.poll_writable(cx),
-            Self::Mailbox(_) => Poll::Pending,
+            Self::WebTransport(_) | Self::Mailbox(_) => Poll::Pending,
         }
     }
 
@@ -113,7 +123,7 @@ impl Carrier {
     pub fn warm(&self) -> usize {
         match self {
             Self::WebSocket { socket, .. } => socket.warm(),
-            Self::Mailbox(_) => 0,
+            Self::WebTransport(_) | Self::Mailbox(_) => 0,
         }
     }
 
@@ -126,7 +136,7 @@ impl Carrier {
                 websocket::close_frame(disconnect.code(), disconnect.reason(), &mut frame);
                 Some(frame)
             }
-            Self::Mailbox(_) => None,
+            Self::WebTransport(_) | Self::Mailbox(_) => None,
         }
     }
 
@@ -139,14 +149,22 @@ impl Carrier {
                 websocket::ping_frame(b"", &mut frame);
                 Some(frame)
             }
-            Self::Mailbox(_) => None,
+            Self::WebTransport(_) | Self::Mailbox(_) => None,
         }
+    }
+
+    /// Whether the carrier itself ends when nothing is heard: QUIC does, by its own time-out and PINGs.
+    #[must_use]
+    pub fn minds_silence(&self) -> bool {
+        matches!(self, Self::WebTransport(_))
     }
 
     /// Stops sending. Best effort: the peer may be gone.
     pub fn shut_down(&mut self, scratch: &mut Scratch) {
         match self {
             Self::WebSocket { socket, .. } => socket.shut_down(scratch),
+            // Closing has done it.
+            Self::WebTransport(_) => {}
             Self::Mailbox(mailbox) => mailbox.told(),
         }
     }

@@ -20,7 +20,7 @@ use super::{
     outbox::{Outbox, Waiting},
 };
 use crate::{
-    model::{CommandId, Disconnect, Reply, Spelling},
+    model::{CommandId, Disconnect, Reply, Room, Spelling},
     protocol::{DialectId, WireFormat},
     session::{Link, Session},
     transport::{
@@ -212,11 +212,21 @@ impl Connection {
     }
 
     /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
-    /// budget. The hot path: on it a frame costs one seal and one system call.
+    /// budget. `room`: its number, for who has a stream for each. The hot path: on it a frame costs one seal and one system call.
     #[inline]
-    pub fn offer(&mut self, frame: &Frame, scratch: &mut Scratch, limit: usize, budget: &Arc<Budget>) -> Offer {
+    pub fn offer(
+        &mut self,
+        frame: &Frame,
+        room: u32,
+        scratch: &mut Scratch,
+        limit: usize,
+        budget: &Arc<Budget>,
+    ) -> Offer {
         let Some(outbox) = &mut self.outbox else {
             self.totals.sent(frame.bytes().len(), frame.plain());
+            if let Carrier::WebTransport(streams) = &mut self.carrier {
+                return streams.offer(frame, room, limit, budget, told(&self.waker));
+            }
             return match self.carrier.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
                 Ok(Written::Rest(rest)) => {
@@ -252,6 +262,9 @@ impl Connection {
     /// The socket failed.
     pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
         self.totals.sent(bytes.len(), bytes.len());
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            return streams.say(bytes.to_vec().into(), None, told(&self.waker));
+        }
         if let Some(outbox) = &mut self.outbox {
             outbox.push(Waiting::Private(bytes.into()));
             if let Carrier::Mailbox(mailbox) = &mut self.carrier {
@@ -279,7 +292,7 @@ impl Connection {
         }
     }
 
-    /// Sends a reply.
+    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for who has a stream for each.
     ///
     /// # Errors
     /// The socket failed.
@@ -287,6 +300,7 @@ impl Connection {
         &mut self,
         reply: &Reply,
         id: Option<&CommandId>,
+        room: Option<u32>,
         encoder: &mut Encoder,
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
@@ -298,11 +312,37 @@ impl Connection {
         }
         let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
         let mut bytes = Vec::new();
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            let room = room.filter(|room| streams.has(*room));
+            let format = if room.is_some() { self.format } else { self.format.of_commands() };
+            encoder.reply(format, reply, id, &mut bytes);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.totals.sent(bytes.len(), bytes.len());
+            return streams.say(bytes.into(), room, told(&self.waker));
+        }
         encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
         if bytes.is_empty() {
             return Ok(());
         }
         self.say(&bytes, &mut buffers.sealed, budget)
+    }
+
+    /// Makes ready for what a room will say. `false`: the client has no place for it.
+    #[must_use]
+    pub fn begin_room(&mut self, room: u32, priority: u8) -> bool {
+        match &mut self.carrier {
+            Carrier::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
+            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => true,
+        }
+    }
+
+    /// A room will say nothing more.
+    pub fn end_room(&mut self, room: u32) {
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.end_room(room, told(&self.waker));
+        }
     }
 
     /// Begins to close: what waits is forgotten, the close frame goes out next.
@@ -336,6 +376,11 @@ impl Connection {
         self.state = State::Closing;
         self.closed_with = Some(disconnect);
         self.lane = None;
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.close(disconnect);
+            self.wake();
+            return;
+        }
         let goodbye = if self.is_engine() { self.engine_goodbye(disconnect) } else { self.carrier.goodbye(disconnect) };
         let said = match goodbye {
             Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
@@ -350,12 +395,34 @@ impl Connection {
     /// The bytes that wait.
     #[must_use]
     pub fn owed(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.owed())
+        match &self.carrier {
+            Carrier::WebTransport(streams) => streams.owed(),
+            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_ref().map_or(0, |outbox| outbox.owed()),
+        }
     }
 
-    /// The queue, if anything waits.
-    pub fn outbox(&mut self) -> Option<&mut Outbox> {
+    /// The queue, if anything waits in it. A session's streams have queues of their own.
+    pub fn outbox_mut(&mut self) -> Option<&mut Outbox> {
         self.outbox.as_deref_mut()
+    }
+
+    /// Drops shared frames that wait until at most `limit` bytes are owed; a gap is kept for each range. Returns how many
+    /// frames went.
+    pub fn drop_oldest(&mut self, limit: usize) -> usize {
+        match &mut self.carrier {
+            Carrier::WebTransport(streams) => streams.drop_oldest(limit),
+            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => {
+                self.outbox.as_mut().map_or(0, |outbox| outbox.drop_oldest(limit))
+            }
+        }
+    }
+
+    /// Drops every frame of a room that waits. Returns the first range that was dropped.
+    pub fn drop_room(&mut self, number: u32, room: &Room) -> Option<Range> {
+        match &mut self.carrier {
+            Carrier::WebTransport(streams) => streams.drop_room(number, room),
+            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_mut()?.drop_room(room),
+        }
     }
 
     /// Writes what waits, as far as the kernel takes it. `Ready`: nothing waits any more.
@@ -368,6 +435,14 @@ impl Connection {
         encoder: &mut Encoder,
         scratch: &mut Scratch,
     ) -> Poll<io::Result<()>> {
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            let format = self.format;
+            return streams.poll_drain(cx, |range| {
+                let mut bytes = Vec::new();
+                encoder.reply(format, &gap(range), None, &mut bytes);
+                bytes
+            });
+        }
         while let Some(outbox) = &mut self.outbox {
             if outbox.is_empty() {
                 self.outbox = None;
@@ -455,4 +530,9 @@ impl Connection {
             waker.wake_by_ref();
         }
     }
+}
+
+/// Whom to tell of space to write. A connection that is not driven yet is looked at when it is.
+fn told(waker: &Option<Waker>) -> &Waker {
+    waker.as_ref().unwrap_or(Waker::noop())
 }

@@ -14,7 +14,7 @@ use std::{
 use super::{
     Key, Worker,
     carrier::Carrier,
-    connection::{Standing, State},
+    connection::{Connection, Standing, State},
     lane::Lane,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     session::{Action, ConnectionId, Verdict},
     transport::{
         socket::Read,
-        websocket::{self, Incoming, Reader, Role},
+        websocket::{self, Incoming, MessageLimits, Reader, Role},
     },
 };
 
@@ -182,8 +182,12 @@ impl Worker {
                 Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
-            let Carrier::WebSocket { socket, .. } = &mut connection.carrier else { return Poll::Pending };
-            let Poll::Ready(read) = socket.poll_read(cx, &mut self.buffers) else { return Poll::Pending };
+            let read = match &mut connection.carrier {
+                Carrier::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
+                Carrier::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
+                Carrier::Mailbox(_) => return Poll::Pending,
+            };
+            let Poll::Ready(read) = read else { return Poll::Pending };
             let Ok(read) = read else {
                 self.buffers.plain.clear();
                 return Poll::Ready(());
@@ -250,6 +254,9 @@ impl Worker {
 
     /// Takes what was read and opened to the session.
     pub(super) fn received(&mut self, key: Key) {
+        if self.connections.get(key as usize).is_some_and(|c| matches!(c.carrier, Carrier::WebTransport(_))) {
+            return self.received_on_stream(key);
+        }
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
         if let Some(connection) = self.connections.get_mut(key as usize)
@@ -260,10 +267,10 @@ impl Worker {
             connection.totals.bytes_in += plain.len() as u64;
             let mut reader = match &mut connection.carrier {
                 Carrier::WebSocket { reader, .. } => std::mem::replace(reader, Reader::new(Role::Server, false)),
-                Carrier::Mailbox(_) => return,
+                Carrier::WebTransport(_) | Carrier::Mailbox(_) => return,
             };
             let mut inflater = self.inflater.take().unwrap_or_default();
-            let limits = self.message_limits;
+            let limits = self.limits_of(key);
             let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
             inflater.shrink();
             self.inflater = Some(inflater);
@@ -279,6 +286,47 @@ impl Worker {
         plain.clear();
         plain.shrink_to(64 * 1024);
         self.buffers.plain = plain;
+    }
+
+    /// As [`Worker::received`], for a session's stream of commands.
+    fn received_on_stream(&mut self, key: Key) {
+        let plain = std::mem::take(&mut self.buffers.plain);
+        let (now_ms, max) = (self.now_ms(), self.message_limits.max_message);
+        if let Some(connection) = self.connections.get_mut(key as usize)
+            && connection.state == State::Open
+            && let Carrier::WebTransport(streams) = &mut connection.carrier
+        {
+            connection.heard_ms = now_ms;
+            connection.totals.bytes_in += plain.len() as u64;
+            let mut reader = std::mem::take(&mut streams.reader);
+            let mut invalid = false;
+            let end = reader.read(&plain, max, &mut |message| match simdutf8::basic::from_utf8(message) {
+                Ok(text) => self.incoming(key, Incoming::Text(text)),
+                Err(_) => {
+                    invalid = true;
+                    ControlFlow::Break(())
+                }
+            });
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && let Carrier::WebTransport(streams) = &mut connection.carrier
+            {
+                streams.reader = reader;
+            }
+            if invalid {
+                self.close(key, Disconnect::InvalidData);
+            } else if end.is_err() {
+                self.close(key, Disconnect::TooBig);
+            }
+        }
+        self.buffers.plain = plain;
+        self.buffers.plain.clear();
+    }
+
+    /// How large a connection's messages may be: an Engine.IO client is told a limit of its own.
+    pub(super) fn limits_of(&mut self, key: Key) -> MessageLimits {
+        let limits = self.message_limits;
+        let link = self.connections.get_mut(key as usize).and_then(Connection::link);
+        link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
     fn incoming(&mut self, key: Key, incoming: Incoming<'_>) -> ControlFlow<()> {

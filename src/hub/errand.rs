@@ -132,7 +132,7 @@ impl Worker {
         let connection = self.connections.get(key as usize).ok_or(EngineError::UnknownSession)?;
         match (&connection.carrier, connection.state) {
             (_, State::Gone) => Err(EngineError::UnknownSession),
-            (Carrier::WebSocket { .. }, _) => Err(EngineError::BadRequest),
+            (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
             (Carrier::Mailbox(_), _) => Ok(key),
         }
     }
@@ -281,7 +281,11 @@ async fn converse(
     let (mut answered, mut upgrade, mut behind) = (false, false, Unheard::default());
     loop {
         let mut out = Vec::new();
-        let limits = worker.borrow().message_limits;
+        let limits = {
+            let mut this = worker.borrow_mut();
+            let Some(key) = this.session_at(name) else { return Probed::Not };
+            this.limits_of(key)
+        };
         let end = reader.read(early, &mut inflater, &limits, &mut |incoming| {
             let message = match incoming {
                 Incoming::Text(text) => Message::Text(text),

@@ -87,7 +87,8 @@ impl Worker {
                     let Some(key) = member else { continue };
                     let Some(connection) = self.connections.get_mut(key as usize) else { continue };
                     run.receivers += 1;
-                    match connection.offer(frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget) {
+                    let (sealed, budget) = (&mut self.buffers.sealed, &self.services.budget);
+                    match connection.offer(frame, number, sealed, self.owed_limit, budget) {
                         Offer::Sent | Offer::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }

@@ -13,13 +13,17 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Cursor, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
+    model::{Batch, Cursor, Delivery, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
     protocol::{DialectId, Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
-    transport::websocket::{Deflaters, frame_messages},
+    transport::{
+        websocket::{Deflaters, frame_messages},
+        webtransport::{DATAGRAM_PREFIX, write_compressed, write_message, write_stored},
+    },
 };
 
 /// Events in (`after`, `offset`] of a room: what a frame stands for, and what a gap names when the frame is dropped.
@@ -33,6 +37,14 @@ pub struct Range {
     pub after: Offset,
     /// The last offset.
     pub offset: Offset,
+}
+
+impl Range {
+    /// Takes in what follows it, so that one gap stands for both.
+    pub fn widen(&mut self, newer: &Self) {
+        self.offset = newer.offset;
+        self.epoch = newer.epoch.clone();
+    }
 }
 
 /// What is said to a room's members.
@@ -143,17 +155,38 @@ impl Encoder {
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
                 frame_messages(messages, compress, &mut bytes);
             }
+            Framing::Stream { deflate } => {
+                bytes.push(DATAGRAM_PREFIX);
+                let compress = broadcast.policy.compress_from.filter(|_| deflate);
+                if deflate {
+                    let mut plain = Vec::with_capacity(messages.len() + 64);
+                    prefixed(messages, &mut plain);
+                    match compress {
+                        Some(from) if plain.len() >= from => write_compressed(deflaters.window(15), &plain, &mut bytes),
+                        _ => write_stored(&plain, &mut bytes),
+                    }
+                } else {
+                    prefixed(messages, &mut bytes);
+                }
+            }
             Framing::Elements => elements(messages, &mut bytes),
             Framing::EventStream => event_stream(messages, &mut bytes),
             Framing::Payload => write_payload(messages, &mut bytes),
         }
-        bytes.shrink_to_fit();
+        let mut bytes = Bytes::from(bytes.into_boxed_slice());
+        let mut datagram = None;
+        if let Framing::Stream { .. } = format.framing {
+            if broadcast.policy.delivery == Delivery::Latest && matches!(broadcast.content, Content::Events(_)) {
+                datagram = Some(bytes.clone());
+            }
+            bytes = bytes.slice(1..);
+        }
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.range();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
         let dialect = format.dialect;
-        Frame(Arc::new(Shared { bytes, plain, range, dialect, policy, budget, booked }))
+        Frame(Arc::new(Shared { bytes, datagram, plain, range, dialect, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -202,11 +235,21 @@ impl Encoder {
     fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
             Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::Stream { deflate: false } => prefixed(&self.messages, out),
+            Framing::Stream { deflate: true } => {
+                let mut plain = Vec::with_capacity(self.messages.len() + 16);
+                prefixed(&self.messages, &mut plain);
+                write_stored(&plain, out);
+            }
             Framing::Elements => elements(&self.messages, out),
             Framing::EventStream => event_stream(&self.messages, out),
             Framing::Payload => write_payload(&self.messages, out),
         }
     }
+}
+
+fn prefixed(messages: &Messages, out: &mut Vec<u8>) {
+    messages.iter().for_each(|(_, message)| write_message(message, out));
 }
 
 fn elements(messages: &Messages, out: &mut Vec<u8>) {
@@ -248,7 +291,8 @@ pub struct Frame(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    bytes: Vec<u8>,
+    bytes: Bytes,
+    datagram: Option<Bytes>,
     plain: usize,
     range: Option<Range>,
     dialect: DialectId,
@@ -262,6 +306,18 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// The bytes, to be held beyond the frame.
+    #[must_use]
+    pub fn shared(&self) -> Bytes {
+        self.0.bytes.clone()
+    }
+
+    /// The bytes as a datagram, for rooms of which only the latest matters.
+    #[must_use]
+    pub fn datagram(&self) -> Option<&Bytes> {
+        self.0.datagram.as_ref()
     }
 
     /// How many bytes its messages have before compression, without framing.
@@ -301,8 +357,8 @@ impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(super) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
-        let dialect = DialectId::NATIVE;
-        Self(Arc::new(Shared { bytes: vec![0; len], plain: len, range, dialect, policy, budget, booked }))
+        let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
+        Self(Arc::new(Shared { bytes, datagram, plain: len, range, dialect, policy, budget, booked }))
     }
 }
 

@@ -13,6 +13,7 @@
 //! the order of the log, and each queue between the two halves, when full, leaves a hole that the receiving half sees
 //! and fills from history.
 
+mod account;
 mod arrive;
 mod batch;
 mod budget;
@@ -30,10 +31,12 @@ mod fleet;
 mod frame;
 mod identity;
 mod journal;
+mod kept;
 mod lane;
 mod links;
 mod mailbox;
 mod members;
+mod namespace;
 mod newcomer;
 mod outbox;
 mod owner;
@@ -45,11 +48,13 @@ mod repolicy;
 mod resume;
 mod room;
 mod services;
+mod streams;
 mod take_over;
 mod timers;
 mod wheel;
 mod worker;
 
+pub use account::Account;
 pub use batch::Batcher;
 pub use budget::Budget;
 pub use carrier::Carrier;
@@ -69,6 +74,7 @@ pub use owner::Owner;
 pub use question::{NoAnswer, Question};
 pub use readiness::Readiness;
 pub use recoveries::Recoveries;
-pub use services::{Full, Gate, Seat, Services};
+pub use services::{Full, Gate, Quic, Seat, Services};
+pub use streams::Streams;
 pub use timers::{Deadline, TICK};
 pub use worker::Worker;

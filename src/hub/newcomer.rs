@@ -80,7 +80,7 @@ impl Worker {
             limits: self.limits.told,
         };
         let mut bytes = Vec::new();
-        let opened = self.encoder.open(connection.format, &opening, &mut bytes);
+        let opened = self.encoder.open(connection.format.of_commands(), &opening, &mut bytes);
         // Who comes and goes with each answer is not greeted each time.
         if connection.carrier.attends()
             && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err()

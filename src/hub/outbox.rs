@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Budget, Frame, frame::Range};
+use super::{Account, Budget, Frame, frame::Range};
 use crate::{model::Room, protocol::DialectId};
 
 /// One thing that waits.
@@ -20,7 +20,9 @@ pub enum Waiting {
 }
 
 impl Waiting {
-    fn owed(&self) -> usize {
+    /// Its bytes.
+    #[must_use]
+    pub fn owed(&self) -> usize {
         match self {
             Self::Shared(frame) => frame.bytes().len(),
             Self::Private(bytes) => bytes.len(),
@@ -28,7 +30,8 @@ impl Waiting {
     }
 
     /// What this connection alone holds of the pod's memory: a shared frame's bytes are on the frame's own account.
-    fn private(&self) -> usize {
+    #[must_use]
+    pub fn private(&self) -> usize {
         match self {
             Self::Shared(_) => size_of::<Self>(),
             Self::Private(bytes) => size_of::<Self>() + bytes.len(),
@@ -45,9 +48,7 @@ pub struct Outbox {
     /// With the dialect in which each is told.
     gaps: Vec<(DialectId, Range)>,
     waiting: VecDeque<Waiting>,
-    owed: usize,
-    booked: usize,
-    budget: Arc<Budget>,
+    account: Account,
 }
 
 impl Outbox {
@@ -59,9 +60,7 @@ impl Outbox {
             urgent: VecDeque::new(),
             gaps: Vec::new(),
             waiting: VecDeque::new(),
-            owed: 0,
-            booked: 0,
-            budget,
+            account: Account::new(budget),
         }
     }
 
@@ -74,21 +73,19 @@ impl Outbox {
     /// The bytes that this connection is owed, each shared frame in full.
     #[must_use]
     pub fn owed(&self) -> usize {
-        self.owed
+        self.account.owed()
     }
 
     /// Keeps the rest of a write: it leaves first.
     pub fn keep_sealed(&mut self, rest: Vec<u8>) {
         debug_assert!(self.sealed.is_empty());
-        self.book(rest.len());
-        self.owe(rest.len());
+        self.account.add(rest.len(), rest.len());
         self.sealed = rest;
     }
 
     /// Queues a control frame ahead of everything that is not yet on the wire. The caller limits their rate.
     pub fn push_urgent(&mut self, bytes: &[u8]) {
-        self.book(bytes.len());
-        self.owe(bytes.len());
+        self.account.add(bytes.len(), bytes.len());
         self.urgent.push_back(bytes.into());
     }
 
@@ -97,8 +94,7 @@ impl Outbox {
         if let Waiting::Shared(frame) = &waiting {
             frame.book();
         }
-        self.owe(waiting.owed());
-        self.book(waiting.private());
+        self.account.add(waiting.owed(), waiting.private());
         self.waiting.push_back(waiting);
     }
 
@@ -107,7 +103,7 @@ impl Outbox {
     pub fn drop_oldest(&mut self, limit: usize) -> usize {
         let mut dropped = 0;
         let mut kept = VecDeque::new();
-        while self.owed > limit {
+        while self.account.owed() > limit {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let Waiting::Shared(frame) = &waiting else {
                 kept.push_back(waiting);
@@ -148,16 +144,14 @@ impl Outbox {
             return None;
         }
         let sealed = std::mem::take(&mut self.sealed);
-        self.settle(sealed.len());
-        self.unbook(sealed.len());
+        self.account.settle(sealed.len(), sealed.len());
         Some(sealed)
     }
 
     /// What leaves then: control frames.
     pub fn take_urgent(&mut self) -> Option<Box<[u8]>> {
         let bytes = self.urgent.pop_front()?;
-        self.settle(bytes.len());
-        self.unbook(bytes.len());
+        self.account.settle(bytes.len(), bytes.len());
         Some(bytes)
     }
 
@@ -199,45 +193,14 @@ impl Outbox {
     }
 
     fn keep_gap(&mut self, dialect: DialectId, range: &Range) {
-        match self.gaps.iter_mut().find(|(_, g)| g.room == range.room) {
-            Some((_, gap)) => {
-                gap.offset = range.offset;
-                gap.epoch = range.epoch.clone();
-            }
+        match self.gaps.iter_mut().find(|(_, gap)| gap.room == range.room) {
+            Some((_, gap)) => gap.widen(range),
             None => self.gaps.push((dialect, range.clone())),
         }
     }
 
     fn forget(&mut self, waiting: &Waiting) {
-        self.settle(waiting.owed());
-        self.unbook(waiting.private());
-    }
-
-    fn owe(&mut self, bytes: usize) {
-        self.owed += bytes;
-        self.budget.owe(bytes);
-    }
-
-    fn settle(&mut self, bytes: usize) {
-        self.owed -= bytes;
-        self.budget.settle(bytes);
-    }
-
-    fn book(&mut self, bytes: usize) {
-        self.booked += bytes;
-        self.budget.take(bytes);
-    }
-
-    fn unbook(&mut self, bytes: usize) {
-        self.booked -= bytes;
-        self.budget.give(bytes);
-    }
-}
-
-impl Drop for Outbox {
-    fn drop(&mut self) {
-        self.budget.give(self.booked);
-        self.budget.settle(self.owed);
+        self.account.settle(waiting.owed(), waiting.private());
     }
 }
 

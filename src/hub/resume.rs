@@ -3,95 +3,31 @@
 //!
 //! Kept from the connect on, so that a pod may die at any moment: the session's names, its rooms, and from where it was in
 //! each. What a client got last it says itself: one room's position and its log time ([`StreamOffset`]). That room goes on
-//! exactly behind it. Every other room goes on behind the same time less a margin, its longest batch window and
-//! [`CLOCKS`], because rooms are logged and sent apart from one another; what a client may get twice that way is counted.
+//! exactly behind it. Every other room goes on behind the same time less a margin, the longest batch window and
+//! [`CLOCKS`](super::kept::CLOCKS), because rooms are logged and sent apart from one another; what a client may get twice
+//! that way is counted.
 //! Where the pod could write down at the end what it had sent, and the client got the last of that, all rooms go on
 //! exactly.
 //!
 //! Always holds: a session that is said to be the same gets everything that followed, or is not said to be the same.
 
-use std::{sync::Arc, time::Duration};
-
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::{
     Key, Worker,
     arrive::Entry,
     clock::millis,
     connection::{Connection, Standing},
+    kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
 };
 use crate::{
-    broker::{Broker, BrokerError, HistoryQuery},
-    model::{Epoch, Offset, Policy, Position, Room, Since, Spelling, UnixMillis},
+    model::{Position, Room},
     protocol::{
         DialectId,
         socketio::{self, StreamOffset},
     },
     session::{Recovering, Space},
 };
-
-/// How far the clocks of two rooms' logs may be apart, and how long an event may be on its way between two pods.
-pub const CLOCKS: Duration = Duration::from_secs(2);
-
-/// The most events of a room that are looked at to find a time in its log.
-const LOOK_BACK: usize = 1_000;
-
-/// And their most bytes.
-const LOOK_BACK_BYTES: usize = 1024 * 1024;
-
-/// What is kept of a session.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    sid: Box<str>,
-    namespace: Box<str>,
-    user: Option<Box<str>>,
-    /// Whose it is now: pod and connection.
-    owner: Box<str>,
-    rooms: Vec<KeptRoom>,
-    /// The room whose event was the last that was sent, where that is certain; the session has ended then.
-    last: Option<Room>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptRoom {
-    room: Room,
-    #[serde(default, skip_serializing_if = "is_plain")]
-    spelling: Spelling,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    given: bool,
-    /// From where it was in the room.
-    joined: Option<(Box<str>, Offset)>,
-    /// Up to where it was sent, once it has ended.
-    sent: Option<(Box<str>, Offset)>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_plain(spelling: &Spelling) -> bool {
-    *spelling == 0
-}
-
-fn kept(position: &Position) -> (Box<str>, Offset) {
-    (position.epoch.as_str().into(), position.offset)
-}
-
-fn since((epoch, offset): &(Box<str>, Offset)) -> Since {
-    Since { epoch: Epoch::new(epoch), offset: *offset }
-}
-
-/// The value under which a session is kept. A client's name is looked up only if it could be one of ours.
-fn value_name(pid: &str) -> Option<String> {
-    let ours = pid.len() == 20 && pid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    ours.then(|| format!("socketio:{pid}"))
-}
-
-/// Where each room of a session goes on.
-struct Plan {
-    kept: Kept,
-    rooms: Vec<(KeptRoom, Option<Since>)>,
-    /// Events that the client may have had already.
-    twice: u64,
-}
 
 impl Worker {
     /// What a session is now, for its coming back.
@@ -347,83 +283,4 @@ impl Worker {
     fn space(&mut self, key: Key, dialect: DialectId) -> Option<&mut Space> {
         self.connections.get_mut(key as usize)?.link()?.space(dialect)
     }
-}
-
-/// Who has a session, as far as can be known.
-fn owner_of(value: Result<Option<Bytes>, BrokerError>) -> Option<Box<str>> {
-    let kept: Kept = serde_json::from_slice(&value.ok()??).ok()?;
-    Some(kept.owner)
-}
-
-/// Where each room goes on; `None`: in one of them that cannot be said any more.
-async fn plan(
-    broker: &dyn Broker,
-    policy: impl Fn(&Room) -> Arc<Policy>,
-    mut kept: Kept,
-    offset: &StreamOffset,
-) -> Result<Option<Plan>, BrokerError> {
-    let rooms = std::mem::take(&mut kept.rooms);
-    let window = rooms.iter().map(|kept| policy(&kept.room).batch_window).max().unwrap_or_default();
-    let cutoff = offset.time.saturating_sub(millis(window + CLOCKS));
-    let here = (Box::<str>::from(offset.position.epoch.as_str()), offset.position.offset);
-    // The client has the last thing that was sent, and so everything before it.
-    let has_all = kept.last.as_ref() == Some(&offset.room)
-        && rooms.iter().any(|kept| kept.room == offset.room && kept.sent.as_ref() == Some(&here));
-    let mut plan = Plan { kept, rooms: Vec::new(), twice: 0 };
-    for kept in rooms {
-        let policy = policy(&kept.room);
-        let since = match &kept {
-            _ if policy.history_size == 0 => None,
-            KeptRoom { room, .. } if *room == offset.room => Some(since(&here)),
-            KeptRoom { sent: Some(sent), .. } if has_all => Some(since(sent)),
-            KeptRoom { room, joined, .. } => {
-                match behind_time(broker, room, &policy, cutoff, joined.as_ref(), offset.time).await? {
-                    Some((since, twice)) => {
-                        plan.twice += twice;
-                        Some(since)
-                    }
-                    None => return Ok(None),
-                }
-            }
-        };
-        plan.rooms.push((kept, since));
-    }
-    Ok(Some(plan))
-}
-
-/// The position behind which a room's events are younger than `cutoff`, and how many of them are older than `time`. `None`:
-/// the log may have lost some of them.
-async fn behind_time(
-    broker: &dyn Broker,
-    room: &Room,
-    policy: &Policy,
-    cutoff: UnixMillis,
-    joined: Option<&(Box<str>, Offset)>,
-    time: UnixMillis,
-) -> Result<Option<(Since, u64)>, BrokerError> {
-    let query = HistoryQuery { since: None, until: None, max_events: LOOK_BACK, max_bytes: LOOK_BACK_BYTES };
-    let history = broker.history(room, query).await?;
-    let older = history.events.iter().take_while(|event| event.time <= cutoff).count();
-    let mut offset = match history.events.get(older) {
-        Some(event) => event.offset.saturating_sub(1),
-        None => history.offset,
-    };
-    // What was before the client came is not its.
-    if let Some((epoch, joined)) = joined
-        && **epoch == *history.epoch.as_str()
-    {
-        offset = offset.max((*joined).min(history.offset));
-    }
-    let reaches = offset > history.after || older > 0 || history.after == 0 || history.events.is_empty() || {
-        // The log begins later than the cut-off. It has lost nothing younger if it is not full: what was dropped to make
-        // place was older than all that is there, and that would fill it still.
-        let bytes: usize = history.events.iter().map(|event| event.cost()).sum();
-        history.events.len() < LOOK_BACK.min(policy.history_size)
-            && bytes < (LOOK_BACK_BYTES.min(policy.history_bytes)) / 2
-    };
-    if !reaches {
-        return Ok(None);
-    }
-    let again = history.events.iter().filter(|event| event.offset > offset && event.time <= time).count();
-    Ok(Some((Since { epoch: history.epoch, offset }, again as u64)))
 }

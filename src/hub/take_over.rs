@@ -42,7 +42,7 @@ impl Worker {
             mailbox.told();
         }
         connection.format = WireFormat { framing, ..connection.format };
-        if let Some(outbox) = connection.outbox() {
+        if let Some(outbox) = connection.outbox_mut() {
             outbox.rewrite(|payload| {
                 let (mut messages, mut frames) = (Messages::default(), Vec::new());
                 engineio::unframe(payload, &mut messages);
@@ -81,7 +81,8 @@ impl Worker {
                 let Some(connection) = self.connections.get_mut(key as usize) else { return };
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.
-                    let _ = connection.offer(&frame, &mut self.buffers.sealed, self.owed_limit, &self.services.budget);
+                    let sealed = &mut self.buffers.sealed;
+                    let _ = connection.offer(&frame, number, sealed, self.owed_limit, &self.services.budget);
                 }
             }
         }

@@ -153,6 +153,7 @@ impl Worker {
                 return;
             }
             State::Closing => return,
+            State::Open if connection.carrier.minds_silence() => now_ms + ping_ms,
             State::Open if silent >= ping_ms + pong_ms => {
                 self.close(key, Disconnect::PingTimeout);
                 return;

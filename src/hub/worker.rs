@@ -296,11 +296,20 @@ impl Worker {
 
     /// Says something to one connection.
     pub fn reply(&mut self, key: Key, reply: &Reply, id: Option<&CommandId>) {
+        self.tell(key, reply, id, None);
+    }
+
+    /// Says something of a room to one connection, in order with what the room says.
+    pub(super) fn tell_in(&mut self, key: Key, room: u32, reply: &Reply, id: Option<&CommandId>) {
+        self.tell(key, reply, id, Some(room));
+    }
+
+    fn tell(&mut self, key: Key, reply: &Reply, id: Option<&CommandId>, room: Option<u32>) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         if connection.state != State::Open {
             return;
         }
-        let said = connection.reply(reply, id, &mut self.encoder, &mut self.buffers, &self.services.budget);
+        let said = connection.reply(reply, id, room, &mut self.encoder, &mut self.buffers, &self.services.budget);
         if said.is_err() {
             connection.wake();
         } else if connection.owed() > 2 * self.owed_limit {

@@ -194,7 +194,7 @@ pub struct Connections(Vec<(&'static str, Vec<Gauge>)>, Gauge);
 
 impl Connections {
     /// What carries connections, by the names that the API gives it; whatever else there is counts as `other`.
-    const TRANSPORTS: [&'static str; 5] = ["websocket", "poll", "polling", "sse", "other"];
+    const TRANSPORTS: [&'static str; 6] = ["websocket", "webtransport", "poll", "polling", "sse", "other"];
 
     fn new(dialects: &[&str]) -> Self {
         let gauge = |transport: &'static str, dialect: &&str| {
@@ -311,7 +311,15 @@ pub struct Handshakes {
     pub head: Counter,
     /// None came in time, or none that was one.
     pub head_failed: Counter,
-    /// What became of requests for a WebSocket.
+    /// A QUIC handshake was made and a request for a session came.
+    pub quic: Counter,
+    /// None came in time, or none that was one.
+    pub quic_failed: Counter,
+    /// Clients that were told to prove their address first.
+    pub quic_retried: Counter,
+    /// Clients that no worker had room for.
+    pub quic_refused: Counter,
+    /// What became of requests for a WebSocket or a session.
     pub upgrades: Upgrades,
     /// What became of long-polls.
     pub polls: Upgrades,
@@ -379,6 +387,10 @@ impl Metrics {
                 tls_failed: handshake("tls", "failed"),
                 head: handshake("head", "ok"),
                 head_failed: handshake("head", "failed"),
+                quic: handshake("quic", "ok"),
+                quic_failed: handshake("quic", "failed"),
+                quic_retried: handshake("quic", "retried"),
+                quic_refused: handshake("quic", "refused"),
                 upgrades: requests("upgrade"),
                 polls: requests("poll"),
                 event_streams: requests("sse"),
@@ -460,7 +472,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
-    ("roomcast_handshakes_total", "Handshakes by stage (accept, tls, head, then upgrade, poll or sse) and result."),
+    (
+        "roomcast_handshakes_total",
+        "Handshakes by stage (accept, tls, head, quic, then upgrade, poll or sse) and result.",
+    ),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
     ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),

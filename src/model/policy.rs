@@ -142,6 +142,8 @@ pub struct Policy {
     pub compress_from: Option<usize>,
     /// What happens to a receiver that does not keep up.
     pub slow: SlowReceiver,
+    /// Whose frames leave first where a connection has a stream for each room; 0 to 9, higher first.
+    pub priority: u8,
     /// What is promised.
     pub delivery: Delivery,
     /// When a publish is answered.
@@ -171,6 +173,7 @@ impl Default for Policy {
             publish_burst: 50,
             compress_from: Some(256),
             slow: SlowReceiver::Gap,
+            priority: 5,
             delivery: Delivery::Every,
             durability: Durability::Log,
         }

@@ -6,7 +6,7 @@
 use crate::{
     config::{self, Config},
     protocol::{
-        Described, Dialects, MountError,
+        Described, Dialect, Dialects, MountError,
         engineio::{Endpoint, Timing, Within},
         socketio::{Envelope, Rooms},
     },
@@ -26,7 +26,12 @@ pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
     if settings.enabled {
         let mut namespaces = Vec::new();
         for name in &settings.namespaces {
-            let dialect = Box::new(Envelope::new(name, Box::new(Rooms), settings.recovery.is_some()));
+            let mut described = config.dialects.iter().filter(|it| it.envelope == config::Envelope::Socketio);
+            let inner: Box<dyn Dialect> = match described.find(|it| it.is_for(name)) {
+                Some(description) => Box::new(Described::new(description.clone())),
+                None => Box::new(Rooms),
+            };
+            let dialect = Box::new(Envelope::new(name, inner, settings.recovery.is_some()));
             let named = if name == "/" { "socketio".to_owned() } else { format!("socketio{name}") };
             namespaces.push((name.as_str().into(), dialects.mount(&named, dialect, [])?));
         }

@@ -6,14 +6,14 @@
 use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioTimer;
 
 use crate::{
     api::{Readiness, ops},
-    hub::Worker,
+    hub::{Quic, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
 
@@ -118,8 +118,15 @@ async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Optio
 }
 
 fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if let Some(answer) = page::answer_to(worker.borrow().config(), request) {
-        return answer;
+    {
+        let this = worker.borrow();
+        let quic_port = this.services.quic.as_ref().map(|quic| quic.port);
+        if let Some(answer) = page::answer_to(this.config(), quic_port, request) {
+            return answer;
+        }
+    }
+    if let (&Method::GET | &Method::HEAD, "/certificate-hashes") = (request.method(), request.uri().path()) {
+        return certificate_hashes(worker, request);
     }
     let answer = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/") => plain_answer(
@@ -130,6 +137,24 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
         _ => plain_answer(StatusCode::NOT_FOUND, "there is nothing here"),
     };
     answer.map(Full::from)
+}
+
+/// What a page needs for WebTransport. Public: the certificate is shown in every handshake, too.
+fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let this = worker.borrow();
+    let body = Quic::certificate_hashes(this.services.quic.as_ref()).to_string();
+    let mut response = Response::new(Full::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A page of another origin that may connect may know how.
+    if let Some(origin) = request.headers().get(header::ORIGIN)
+        && this.config().origins.allow(origin.as_bytes())
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
 }
 
 async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, becomes: Becomes) {

@@ -15,10 +15,11 @@ mod poll;
 mod relay;
 mod thread;
 mod upgrade;
+mod webtransport;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -29,7 +30,7 @@ use roomcast_certs::{Rotation, RotationError, Source};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc::channel, watch},
     task::LocalSet,
 };
 
@@ -38,17 +39,19 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{ApiKey, Bind, Config, Tls},
-    hub::{Budget, Gate, Links, Recoveries, Services, Spokesman, ToWorker},
+    hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, ToWorker},
     metrics::Exposition,
     protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
+        webtransport::{bind, server_config},
     },
 };
 use greet::Door;
 use log::Log;
 use thread::{Phase, Thread};
+use webtransport::Endpoints;
 
 /// Why a pod did not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,19 @@ pub enum StartError {
     /// Two dialects in one place.
     #[error("a dialect cannot be mounted: {0}")]
     Dialect(#[from] MountError),
+    /// An address cannot be listened on for WebTransport.
+    #[error(
+        "cannot listen on {address} over UDP, for WebTransport: {error}; `webtransport.enabled = false` leaves it out"
+    )]
+    ListenUdp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// QUIC refuses the TLS settings.
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -95,6 +111,8 @@ pub enum StartError {
 pub struct Addresses {
     /// With TLS.
     pub tls: Vec<SocketAddr>,
+    /// WebTransport, over UDP.
+    pub quic: Vec<SocketAddr>,
     /// Without.
     pub plain: Vec<SocketAddr>,
     /// API, health, metrics.
@@ -108,6 +126,7 @@ pub struct Pod {
     addresses: Addresses,
     services: Arc<Services>,
     certificate: Option<Arc<Rotation>>,
+    endpoints: Vec<quinn::Endpoint>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -155,6 +174,16 @@ impl Pod {
                 bound.push(address);
             }
         }
+        let quic = match &certificate {
+            Some(rotation) if config.webtransport.enabled => {
+                let sockets = bind_quic(&addresses.tls, config.webtransport.socket_buffer)?;
+                addresses.quic.clone_from(&addresses.tls);
+                let resolver: Arc<Rotation> = Arc::clone(rotation);
+                let tls = roomcast_certs::quic_server_config(resolver)?;
+                Some((sockets, server_config(tls, &config.webtransport)?))
+            }
+            _ => None,
+        };
         let mut internal = Vec::new();
         for address in reserve_all(&config.internal_listen)? {
             let listener = listen(address, &SocketOptions::default());
@@ -192,6 +221,9 @@ impl Pod {
             values: log.values(),
             look_up: log.look_up(),
             condition: Box::new(move || condition.condition()),
+            quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
+                Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
+            }),
             links,
             recoveries: Recoveries::default(),
             authority: Arc::new(authority),
@@ -207,8 +239,12 @@ impl Pod {
 
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut threads = Vec::new();
+        let mut knocks = Vec::new();
         for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
-            let thread = Thread { index, listeners, services: Arc::clone(&services), inboxes, phase: watched.clone() };
+            let (knock, knocked) = channel(webtransport::ACCEPT_QUEUE);
+            knocks.push(knock);
+            let (services, phase) = (Arc::clone(&services), watched.clone());
+            let thread = Thread { index, listeners, knocks: knocked, services, inboxes, phase };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
@@ -223,6 +259,13 @@ impl Pod {
                     tracing::error!(%error, "gRPC could not start");
                 }
             })?);
+        }
+        let mut endpoints = Vec::new();
+        if let Some((sockets, server)) = quic {
+            let quic = Endpoints::new(sockets, &server, &knocks, &services)?;
+            endpoints = quic.handles();
+            let phase = watched.clone();
+            threads.push(std::thread::Builder::new().name("quic".into()).spawn(move || quic.run(phase))?);
         }
         let api = Api::new(Arc::clone(&services), Arc::clone(&exposition));
         let beside = Beside {
@@ -239,7 +282,7 @@ impl Pod {
                 tracing::error!(%error, "the API could not start");
             }
         })?);
-        Ok(Self { addresses, services, certificate, phase, threads })
+        Ok(Self { addresses, services, certificate, endpoints, phase, threads })
     }
 
     /// Where it listens.
@@ -288,6 +331,7 @@ impl Pod {
         while self.services.gate.connections() > 0 && tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        webtransport::wait_idle(&self.endpoints).await;
         self.stop();
     }
 
@@ -481,6 +525,23 @@ fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
         }
     }
     Ok(reserved)
+}
+
+/// The hashes of the development certificate and, while it is being replaced, of the one before. A page must not pin a
+/// certificate from files: an authority signed it, and it lives longer than a pinned one may.
+fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sync> {
+    Box::new(move || match certificate.kept() {
+        Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
+        None => Vec::new(),
+    })
+}
+
+/// A UDP socket beside each TLS listener, on the same port number.
+fn bind_quic(addresses: &[SocketAddr], buffer: usize) -> Result<Vec<UdpSocket>, StartError> {
+    let bound = addresses
+        .iter()
+        .map(|&address| bind(address, buffer).map_err(|error| StartError::ListenUdp { address, error }));
+    bound.collect()
 }
 
 /// Every connection is an open file: the soft limit is raised to the hard one, which is what the configuration counts on.

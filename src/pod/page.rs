@@ -21,11 +21,12 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// What the page is made of: path, type, text.
-const SOURCES: [(&str, &str, &str); 15] = [
+const SOURCES: [(&str, &str, &str); 16] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page/page.css", CSS, include_str!("page/page.css")),
     ("/page/page.js", SCRIPT, include_str!("page/page.js")),
     ("/page/client.js", SCRIPT, include_str!("page/client.js")),
+    ("/page/transport.js", SCRIPT, include_str!("page/transport.js")),
     ("/page/close_codes.js", SCRIPT, include_str!("page/close_codes.js")),
     ("/page/element.js", SCRIPT, include_str!("page/element.js")),
     ("/page/fleet.js", SCRIPT, include_str!("page/fleet.js")),
@@ -99,7 +100,7 @@ impl File {
 }
 
 /// The answer to a request for a part of the page; `None`: it is for something else, or there is no page.
-pub fn answer_to<T>(config: &Config, request: &Request<T>) -> Option<Response<Full<Bytes>>> {
+pub fn answer_to<T>(config: &Config, quic_port: Option<u16>, request: &Request<T>) -> Option<Response<Full<Bytes>>> {
     if !config.page {
         return None;
     }
@@ -118,7 +119,7 @@ pub fn answer_to<T>(config: &Config, request: &Request<T>) -> Option<Response<Fu
             response
         }
     };
-    protect(response.headers_mut(), request.headers().get(header::HOST));
+    protect(response.headers_mut(), request.headers().get(header::HOST), quic_port);
     Some(response)
 }
 
@@ -155,14 +156,22 @@ fn takes_gzip(asked: &HeaderMap) -> bool {
 }
 
 /// What the browser is forbidden to do with the page.
-fn protect(headers: &mut HeaderMap, host: Option<&HeaderValue>) {
+fn protect(headers: &mut HeaderMap, host: Option<&HeaderValue>, quic_port: Option<u16>) {
     // `'self'` covers the WebSocket in today's browsers; older ones want it named.
     let sockets = match host.and_then(|host| host.to_str().ok()).filter(|host| is_plain(host)) {
         Some(host) => format!(" ws://{host} wss://{host}"),
         None => String::new(),
     };
+    // Another port is another origin: WebTransport is named, on the address that the page uses for `localhost` too.
+    let name = host.and_then(|host| host.to_str().ok()).filter(|host| is_plain(host));
+    let name = name.map(|host| host.split_once(':').map_or(host, |(name, _)| name)).unwrap_or("localhost");
+    let sessions = match quic_port {
+        Some(port) if name == "localhost" => format!(" https://127.0.0.1:{port}"),
+        Some(port) => format!(" https://{name}:{port}"),
+        None => String::new(),
+    };
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{sockets}; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{sockets}{sessions}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     );
     if let Ok(policy) = HeaderValue::try_from(policy) {
@@ -211,7 +220,7 @@ mod tests {
             ("", ";"),
         ] {
             let mut headers = HeaderMap::new();
-            protect(&mut headers, Some(&HeaderValue::from_static(host)));
+            protect(&mut headers, Some(&HeaderValue::from_static(host)), None);
             let policy = headers.get(header::CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
             let policy = policy.unwrap_or_default();
             assert!(policy.contains(&format!("connect-src 'self'{sockets}")), "{host}: {policy}");

@@ -10,7 +10,10 @@ use tokio::{
 
 use crate::hub::{Inboxes, Owner, Services, TICK, ToWorker, Worker};
 
-use super::greet::{Door, greet};
+use super::{
+    greet::{Door, greet},
+    webtransport::{self, Knock},
+};
 
 /// How long `accept` rests when the process is out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -21,6 +24,8 @@ pub struct Thread {
     pub index: usize,
     /// Its own listeners.
     pub listeners: Vec<(TcpListener, Door)>,
+    /// WebTransport clients that it is to accept.
+    pub knocks: Receiver<Knock>,
     /// What it shares with the others.
     pub services: Arc<Services>,
     /// Its queues.
@@ -60,6 +65,7 @@ impl Thread {
         tokio::task::spawn_local(owner.run(self.inboxes.owner));
         tokio::task::spawn_local(tick(Rc::clone(&worker)));
         tokio::task::spawn_local(turn(Rc::clone(&worker), self.inboxes.worker));
+        tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.knocks));
         for (listener, door) in self.listeners {
             let listener = Listener::from_std(listener)?;
             tokio::task::spawn_local(accept(Rc::clone(&worker), listener, door, self.phase.clone()));

@@ -5,10 +5,10 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
 
-use ::http::{Request, Response, StatusCode, header};
+use ::http::{HeaderMap, Request, Response, StatusCode, header};
 
 use crate::{
-    auth::{Grant, presented},
+    auth::{Grant, PresentError, TokenError, presented},
     hub::{Newcomer, Seat, SessionPlace, Worker},
     metrics::Upgrades,
     protocol::{DialectId, Framing, WireFormat},
@@ -18,7 +18,7 @@ use crate::{
 use super::{engine, relay::Relayed};
 
 /// The native protocol's name on the wire (RFC 6455 section 1.9).
-const SUBPROTOCOL: &str = "roomcast.v1";
+pub const SUBPROTOCOL: &str = "roomcast.v1";
 
 /// A request that becomes a WebSocket.
 pub struct Admission {
@@ -105,41 +105,81 @@ fn agree<T>(
     Ok((accepted.response, WireFormat { dialect, spelling: 0, framing }))
 }
 
+/// Why a request's token, or its absence, lets nobody in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is not clear which token is meant.
+    #[error(transparent)]
+    Unclear(#[from] PresentError),
+    /// It cannot be judged now.
+    #[error("{0}")]
+    Outage(TokenError),
+    /// It is not good.
+    #[error("{0}")]
+    Token(TokenError),
+    /// There is none, and nobody is let in without.
+    #[error("nobody may connect without a token here")]
+    NoToken,
+}
+
 /// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
 /// whoever sends one means to be somebody.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn judge(
+    worker: &Rc<RefCell<Worker>>,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    takes_tokens: bool,
+) -> Result<Option<Grant>, Refusal> {
+    let (authority, anonymous) = {
+        let this = worker.borrow();
+        (Arc::clone(&this.services.authority), this.config().anonymous)
+    };
+    match presented(headers, query)? {
+        // Boxed, so that the handshakes of those without a token do not carry its room with them.
+        Some(token) => match Box::pin(authority.verify(&token, SystemTime::now())).await {
+            Ok(grant) => Ok(Some(grant)),
+            Err(error) if error.is_outage() => Err(Refusal::Outage(error)),
+            Err(error) => Err(Refusal::Token(error)),
+        },
+        None if anonymous || authority.accepts_nobody() => Ok(Some(authority.without_token())),
+        None if authority.is_enabled() && takes_tokens => Ok(None),
+        None => Err(Refusal::NoToken),
+    }
+}
+
+/// [`judge`] for who is answered over HTTP.
+///
+/// # Errors
+/// The answer that refuses it.
 pub(super) async fn authorize<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
     takes_tokens: bool,
     upgrades: &Upgrades,
 ) -> Result<Option<Grant>, Refused> {
-    let (authority, anonymous) = {
-        let this = worker.borrow();
-        (Arc::clone(&this.services.authority), this.config().anonymous)
-    };
-    let refuse = |status, sentence: &str| {
+    judge(worker, request.headers(), request.uri().query(), takes_tokens).await.map_err(|refusal| {
         upgrades.token.increment(1);
-        refused(status, sentence)
-    };
-    match presented(request.headers(), request.uri().query()) {
-        Err(error) => Err(refuse(StatusCode::BAD_REQUEST, &error.to_string())),
-        // Boxed, so that the handshakes of those without a token do not carry its room with them.
-        Ok(Some(token)) => match Box::pin(authority.verify(&token, SystemTime::now())).await {
-            Ok(grant) => Ok(Some(grant)),
-            Err(error) if error.is_outage() => {
-                Err(come_back(refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())))
-            }
-            Err(error) => {
-                let mut response = refuse(StatusCode::UNAUTHORIZED, &error.to_string());
-                // RFC 6750 section 3.1.
-                let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-                Err(response)
-            }
-        },
-        Ok(None) if anonymous || authority.accepts_nobody() => Ok(Some(authority.without_token())),
-        Ok(None) if authority.is_enabled() && takes_tokens => Ok(None),
-        Ok(None) => Err(refuse(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")),
+        unauthorized(&refusal)
+    })
+}
+
+/// The HTTP answer to a request that is refused for its token.
+fn unauthorized(refusal: &Refusal) -> Refused {
+    let sentence = refusal.to_string();
+    match refusal {
+        Refusal::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
+        Refusal::Outage(_) => come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &sentence)),
+        Refusal::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
+        Refusal::Token(_) => {
+            let mut response = refused(StatusCode::UNAUTHORIZED, &sentence);
+            // RFC 6750 section 3.1.
+            let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        }
     }
 }
 

@@ -180,6 +180,11 @@ pub enum Framing {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
     },
+    /// Messages behind their lengths on the streams of a WebTransport session.
+    Stream {
+        /// Whether a room's stream is one raw deflate stream (RFC 1951).
+        deflate: bool,
+    },
     /// Each message followed by a comma: the elements of a JSON array, for clients that poll.
     Elements,
     /// Events of an event stream (HTML, section 9.2), without their `id`.
@@ -194,6 +199,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
+            Self::Stream { deflate } => deflate.then_some("deflate-raw"),
             Self::Elements | Self::EventStream | Self::Payload => None,
         }
     }
@@ -209,4 +215,15 @@ pub struct WireFormat {
     pub spelling: Spelling,
     /// What surrounds its messages.
     pub framing: Framing,
+}
+
+impl WireFormat {
+    /// The format of a session's stream of commands, which is never compressed.
+    #[must_use]
+    pub fn of_commands(self) -> Self {
+        match self.framing {
+            Framing::Stream { .. } => Self { framing: Framing::Stream { deflate: false }, ..self },
+            Framing::WebSocket { .. } | Framing::Elements | Framing::EventStream | Framing::Payload => self,
+        }
+    }
 }

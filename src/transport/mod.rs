@@ -10,3 +10,4 @@ pub mod socket;
 pub mod tls;
 pub mod trust;
 pub mod websocket;
+pub mod webtransport;

@@ -44,6 +44,19 @@ impl Default for Buffers {
     }
 }
 
+impl Buffers {
+    /// Where bytes off the wire go that need no TLS of ours.
+    pub fn received(&mut self) -> &mut [u8] {
+        &mut self.received
+    }
+
+    /// So many of [`Buffers::received`] were written: they are plaintext.
+    pub fn take_received(&mut self, len: usize) {
+        let Self { received, plain, .. } = self;
+        plain.extend_from_slice(&received[..len.min(received.len())]);
+    }
+}
+
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {

@@ -84,6 +84,8 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       await pod.publish('open:a', { n: 2 });
       await until(() => socket.seen['open:a']?.length === 2, 'two events');
       assert.deepEqual(socket.seen['open:a'], [1, 2]);
+      const large = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:large', topic: 't', data: 'x'.repeat(200_000) });
+      assert.equal(large.type, 'published', 'what is told as `maxPayload` is taken');
       const unknown = await socket.timeout(PATIENCE).emitWithAck('dance', {});
       assert.deepEqual([unknown.type, unknown.code], ['error', 'unknown_command']);
       socket.emit('subscribe', { room: 'closed:x' });

@@ -14,7 +14,7 @@ import { Redis } from './support/redis.js';
 let redis, a, b;
 
 const start = (ports) =>
-  Pod.start({ dev: false, tls: false, ports, args: ['--preset', 'trips', '--redis', redis.url] });
+  Pod.start({ dev: false, tls: false, ports, args: ['--preset', 'trips', '--redis', redis.url, '--drain-delay', '0ms', '--drain-window', '0ms'] });
 
 before(async () => {
   redis = await Redis.start();

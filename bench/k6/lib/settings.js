@@ -42,8 +42,8 @@ export const settings = {
   settle: number('SETTLE', 3),
   /** How long a visitor of `churn` stays, on average. */
   stay: number('STAY', 5),
-  /** Bounds, in milliseconds. */
-  deliveryP95: number('DELIVERY_P95', 100),
+  /** Bounds, in milliseconds; trips waits 200 for a batch. */
+  deliveryP95: number('DELIVERY_P95', dialect === 'trips' ? 350 : 100),
   publishP95: number('PUBLISH_P95', 100),
   connectP95: number('CONNECT_P95', 2000),
   reconnectP95: number('RECONNECT_P95', 5000),

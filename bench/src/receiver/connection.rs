@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub(super) started: u64,
     /// Whether it will subscribe once it is open.
     pub(super) subscribes: bool,
+    /// Whether it speaks Socket.IO.
+    pub(super) socketio: bool,
 }
 
 impl Connection {
@@ -51,15 +53,28 @@ impl Connection {
         tally: &mut Tally,
         recipe: &Recipe,
     ) -> Result<(), BenchError> {
-        let mut member =
-            Member { room: self.room, stage: &mut self.stage, tracker: &mut self.tracker, tally, recipe, ended: None };
+        let mut member = Member {
+            room: self.room,
+            stage: &mut self.stage,
+            tracker: &mut self.tracker,
+            tally,
+            recipe,
+            ended: None,
+            says: Vec::new(),
+        };
         let read = self.link.ready(ready, shared, &mut member)?;
-        let ended = member.ended.take();
+        let (ended, says) = (member.ended.take(), std::mem::take(&mut member.says));
         tally.wire_bytes += read as u64;
         if let Some(reason) = ended {
             return Err(BenchError::Protocol(reason));
         }
-        if self.stage == Stage::Opening && self.link.is_open() {
+        for message in says {
+            if message.starts_with(b"420") {
+                self.stage = Stage::Subscribing;
+            }
+            self.link.send(&message, shared)?;
+        }
+        if self.stage == Stage::Opening && self.link.is_open() && !self.socketio {
             match tally.target {
                 Target::Pod if self.subscribes => {
                     self.stage = Stage::Subscribing;
@@ -85,6 +100,8 @@ struct Member<'a> {
     tally: &'a mut Tally,
     recipe: &'a Recipe,
     ended: Option<String>,
+    /// What is to be answered.
+    says: Vec<Vec<u8>>,
 }
 
 impl Member<'_> {
@@ -122,6 +139,15 @@ impl Hear for Member<'_> {
             Said::Gap { after, offset } => {
                 self.tracker.gap(after, offset, &mut self.tally.faults);
                 self.tally.example(|| format!("a gap in room {}: ({after}, {offset}]", self.room));
+            }
+            Said::Opened => self.says.push(b"40".to_vec()),
+            Said::Connected => {
+                let room = room_name(self.room);
+                self.says.push(format!(r#"420["subscribe",{{"room":"{room}"}}]"#).into_bytes());
+            }
+            Said::Ping => {
+                self.tally.pings += 1;
+                self.says.push(b"3".to_vec());
             }
             Said::Other => {}
             Said::Wrong(what) => self.ended = Some(format!("the server said: {what}")),

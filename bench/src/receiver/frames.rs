@@ -37,6 +37,12 @@ pub(super) enum Said {
         /// The last that is missing.
         offset: u64,
     },
+    /// Engine.IO opened its session.
+    Opened,
+    /// Socket.IO connected to the namespace.
+    Connected,
+    /// Engine.IO wants a sign of life.
+    Ping,
     /// `welcome`, `pong` and what else does not concern a receiver.
     Other,
     /// `error`, or something that is no message of the protocol.
@@ -63,7 +69,19 @@ struct Event<'a> {
 
 /// Parses a message for a member of `room`.
 pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
-    let message: Message<'_> = match serde_json::from_str(text) {
+    let inner = match text.as_bytes() {
+        [b'{', ..] => text,
+        [b'0', ..] => return Said::Opened,
+        b"2" => return Said::Ping,
+        [b'4', b'0', ..] => return Said::Connected,
+        // An event's one argument, or an acknowledgement's: the native message.
+        [b'4', b'2' | b'3', ..] => match argument(text) {
+            Some(message) => message,
+            None => return Said::Wrong(start(text)),
+        },
+        _ => return Said::Wrong(start(text)),
+    };
+    let message: Message<'_> = match serde_json::from_str(inner) {
         Ok(message) => message,
         Err(error) => return Said::Wrong(format!("not a message of the protocol ({error}): {}", start(text))),
     };
@@ -81,6 +99,11 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
         ("welcome" | "pong" | "unsubscribed", ..) => Said::Other,
         _ => Said::Wrong(start(text)),
     }
+}
+
+fn argument(text: &str) -> Option<&str> {
+    let array: Vec<&RawValue> = serde_json::from_str(text.get(text.find('[')?..)?).ok()?;
+    array.into_iter().map(RawValue::get).find(|argument| argument.starts_with('{'))
 }
 
 fn start(text: &str) -> String {

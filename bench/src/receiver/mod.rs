@@ -11,6 +11,7 @@ use slab::Slab;
 
 use crate::{
     child::{self, say},
+    cli::SOCKETIO,
     clock,
     content::Recipe,
     error::{BenchError, Doing as _},
@@ -22,6 +23,7 @@ use crate::{
 mod connection;
 pub(crate) mod control;
 mod frames;
+pub(crate) mod sessions;
 mod tally;
 pub(crate) mod tls;
 mod visiting;
@@ -195,6 +197,7 @@ impl Receiver {
             tracker: Tracker::default(),
             started: clock::now(),
             subscribes: !matches!(stay, Stay::UntilOpen),
+            socketio: join.path.starts_with(SOCKETIO),
         };
         entry.insert(Entry { connection, target: join.target, recipe: join.recipe, stay });
         Ok(())

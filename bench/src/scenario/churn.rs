@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
     let (schedule, recipe) = (Schedule::new(args.rate, args.seconds + args.stay)?, args.load.recipe()?);
     let out = report::directory(&args.output)?;
     let visitors = (args.visitors * (args.stay + 2.0)) as usize;
-    let mut pod = Pod::open(&args.pod, args.connections + visitors, &out).await?;
+    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections + visitors), &out).await?;
     let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let mib = |mib: Option<f64>| mib.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1}"));
     let Percentiles { p50, p99, max, .. } = outcome.join;
@@ -104,8 +104,8 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
 async fn measure(args: &ChurnArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
     let deflate = args.load.deflate();
-    let mut residents = Audience::start(args.load.processes(connections), 1)?;
-    let mut visitors = Audience::start(2, 128)?;
+    let mut residents = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
+    let mut visitors = Audience::start(args.load.transport, 2, 128)?;
     let progress = bar("connecting", 1);
     residents.join(&Join { connections, ..join_pod(pod, recipe, deflate) }, &progress).await?;
     let process = pod.process;

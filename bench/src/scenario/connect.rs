@@ -63,7 +63,7 @@ struct Outcome {
 pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.in_flight, &out).await?;
+    let mut pod = Pod::open(&args.pod, args.load.guests(args.in_flight), &out).await?;
     let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let (full, resuming) = (&outcome.full, &outcome.resuming);
     let cpu = |part: &Part| part.cpu_us_per_handshake.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
 }
 
 async fn measure(args: &ConnectArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
-    let mut audience = Audience::start(args.load.processes(1), 1)?;
+    let mut audience = Audience::start(args.load.transport, args.load.processes(1), 1)?;
     let full = part(args, recipe, pod, &mut audience, 0).await?;
     let resuming = part(args, recipe, pod, &mut audience, args.resume).await?;
     Ok(Outcome { workers: pod.workers, in_flight: args.in_flight, full, resuming })

@@ -9,12 +9,12 @@ use tokio::task::LocalSet;
 use super::{Ends, PATIENCE, Schedule, bar, join_pod};
 use crate::{
     audience::Audience,
-    cli::{OutputArgs, PodArgs},
+    cli::{OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, SMALLEST, Stamp},
     error::{BenchError, Doing as _},
     plot::Plot,
-    pod::Pod,
+    pod::{Guests, Pod},
     receiver::control::{Join, Target, room_name},
     report::{self, Row, spread, thousands},
     stats::{Latencies, Percentiles},
@@ -107,7 +107,8 @@ pub(crate) async fn run(args: &FleetArgs) -> Result<(), BenchError> {
         std::fs::create_dir_all(&log).doing(|| format!("making the directory {}", log.display()))?;
         let mut own = args.pod.clone();
         own.pod_arg.extend(["--redis".to_owned(), servers.url()]);
-        pods.push(Pod::open(&own, args.joins as usize / 100 + args.rooms as usize, &log).await?);
+        let guests = Guests::from(args.joins as usize / 100 + args.rooms as usize);
+        pods.push(Pod::open(&own, guests, &log).await?);
     }
     let measured = LocalSet::new().run_until(measure(args, schedule, &servers, &mut pods)).await;
     let outcome = measured.map_err(|error| pods.iter_mut().fold(error, |error, pod| pod.explain(error)))?;
@@ -145,7 +146,7 @@ async fn across(
     let progress = bar("publishing", schedule.events());
     let mut audiences = Vec::new();
     for (pod, source) in others.iter().zip([1, 100]) {
-        let mut audience = Audience::start(1, source)?;
+        let mut audience = Audience::start(Transport::Websocket, 1, source)?;
         let join = Join { connections: args.rooms as usize, rooms: args.rooms, ..join_pod(pod, recipe, true) };
         audience.join(&join, &progress).await?;
         audience.begin(Target::Pod).await?;

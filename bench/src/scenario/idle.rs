@@ -78,7 +78,7 @@ struct Outcome {
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
+    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections), &out).await?;
     let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let row = Row::default()
         .cell("connections", thousands(outcome.connections as u64))
@@ -115,7 +115,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
     let deflate = args.load.deflate();
     let process = pod.process()?;
     let pod_build = pod.build_info().await?;
-    let mut audience = Audience::start(args.load.processes(connections), 1)?;
+    let mut audience = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     audience.begin(Target::Pod).await?;
     let progress = bar("connecting", 1);
 

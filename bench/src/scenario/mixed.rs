@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
     let small = Stream { room: SMALL, members: args.small.max(1), schedule: small };
     let large = Stream { room: LARGE, members: args.connections.max(1), schedule: large };
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.connections + args.small, &out).await?;
+    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections + args.small), &out).await?;
     let outcome = measure(args, &small, &large, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let latency = |round: &Round| {
         let Percentiles { p50, p99, max, .. } = round.latency;
@@ -131,8 +131,8 @@ async fn measure(
 ) -> Result<Outcome, BenchError> {
     let (connections, deflate) = (large.members, args.load.deflate());
     // The small room's receivers have a process of their own, where no other connection makes them wait.
-    let mut few = Audience::start(1, 200)?;
-    let mut many = Audience::start(args.load.processes(connections), 1)?;
+    let mut few = Audience::start(args.load.transport, 1, 200)?;
+    let mut many = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let progress = bar("connecting", 1);
     let join = join_pod(pod, recipe, deflate);
     few.join(&Join { connections: small.members, first_room: SMALL, ..join.clone() }, &progress).await?;

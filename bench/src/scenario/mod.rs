@@ -31,6 +31,7 @@ pub(crate) mod idle;
 pub(crate) mod mixed;
 pub(crate) mod publish;
 pub(crate) mod rooms;
+pub(crate) mod transports;
 
 /// How long after the last event a receiver may still get it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

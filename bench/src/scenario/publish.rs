@@ -129,7 +129,7 @@ pub(crate) async fn run(args: &PublishArgs) -> Result<(), BenchError> {
         return Err(BenchError::Usage(format!("--seconds {}: above 0 and at most 600", args.seconds)));
     }
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, usize::from(args.callers), &out).await?;
+    let mut pod = Pod::open(&args.pod, (usize::from(args.callers)).into(), &out).await?;
     let outcome = LocalSet::new().run_until(measure(args, &mut pod)).await.map_err(|error| pod.explain(error))?;
     let rows = outcome.cases.iter().map(|m| {
         Row::default()

@@ -58,7 +58,7 @@ struct Outcome {
 pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
     let (schedule, recipe) = (Schedule::new(args.rate, args.seconds)?, args.load.recipe()?);
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.connections, &out).await?;
+    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections), &out).await?;
     let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
     let round = &outcome.round;
     let row = Row::default()
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
 async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let (connections, rooms) = (args.connections.max(1), args.rooms.max(1));
     let deflate = args.load.deflate();
-    let mut audience = Audience::start(args.load.processes(connections), 1)?;
+    let mut audience = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let progress = bar("connecting", 1);
     audience.join(&Join { connections, rooms, ..join_pod(pod, recipe, deflate) }, &progress).await?;
 

@@ -1,9 +1,10 @@
-// The connection: one WebSocket at a time, the rooms that somebody wants to be in, and the position of each.
+// The connection: one WebSocket or WebTransport session at a time, the rooms that somebody wants to be in, and the position of each.
 //
 // Knows nothing of the page. Always holds: a position moves only by what docs/PROTOCOL.md says; a request is answered,
 // refused or rejected with `lost`; a connection that ended comes back as its close code advises, never in a hurry.
 
 import { advice, pause, reasonOf } from './close_codes.js';
+import { Session, isPossible } from './transport.js';
 
 /** What the pod still has to answer to a ping. */
 const PONG_WITHIN = 10_000;
@@ -56,6 +57,8 @@ export class Client {
   #heard = 0;
   #goingAway;
   #everOpen = false;
+  /** What was chosen: `websocket` or `webtransport`. */
+  #wanted = 'websocket';
 
   /** `on` has a function for each of: state, room, events, gap, note, roundTrip. */
   constructor(url, on) {
@@ -69,6 +72,11 @@ export class Client {
     return this.#socket?.extensions ?? '';
   }
 
+  /** What it connects over. */
+  get transport() {
+    return this.#wanted;
+  }
+
   get inFlight() {
     return this.#waiting.size;
   }
@@ -78,17 +86,52 @@ export class Client {
     clearTimeout(this.#timer);
     this.#drop();
     this.#become({ kind: 'connecting', again: this.#attempt > 0 });
-    let socket;
+    if (this.#wanted === 'webtransport') this.#connectSession();
+    else this.#connectSocket();
+  }
+
+  /** Chooses what to connect over, and does. */
+  over(transport) {
+    this.#wanted = transport;
+    this.#attempt = 0;
+    this.connect();
+  }
+
+  #connectSocket() {
     try {
-      socket = new WebSocket(this.url, 'roomcast.v1');
+      this.#take(new WebSocket(this.url, 'roomcast.v1'));
     } catch (error) {
       this.#become({ kind: 'ended', reason: error.message });
-      return;
     }
+  }
+
+  /** A session; where none opens, a WebSocket instead, from then on. */
+  async #connectSession() {
+    const began = this.state;
+    try {
+      if (!isPossible()) throw new Error('this browser has no WebTransport');
+      const { port, hashes } = await (await fetch('/certificate-hashes', { cache: 'no-store' })).json();
+      if (port === null) throw new Error('this pod has no WebTransport');
+      // No name that could mean ::1 first: browsers do not try the other address.
+      const host = location.hostname === 'localhost' ? '127.0.0.1' : location.hostname;
+      if (this.state !== began) return;
+      this.#take(new Session(`https://${host}:${port}/wt`, hashes));
+    } catch ({ message }) {
+      if (this.state === began) this.#fallBack(message);
+    }
+  }
+
+  #fallBack(why) {
+    this.#wanted = 'websocket';
+    this.on.note({ kind: 'warning', text: `No WebTransport session opens (${why}): a WebSocket instead.` });
+    this.#connectSocket();
+  }
+
+  #take(socket) {
     this.#socket = socket;
     const late = setTimeout(() => this.#ended(socket, 1006), OPEN_WITHIN);
     socket.onopen = () => (clearTimeout(late), this.#opened(socket));
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#received(data);
+    socket.onmessage = ({ data, datagram }) => socket === this.#socket && this.#received(data, datagram);
     socket.onclose = ({ code, reason }) => (clearTimeout(late), this.#ended(socket, code, reason));
   }
 
@@ -205,7 +248,7 @@ export class Client {
     this.on.room(room);
   }
 
-  #received(text) {
+  #received(text, datagram) {
     const at = performance.now();
     this.#heard = at;
     let message;
@@ -216,7 +259,7 @@ export class Client {
       return;
     }
     const room = this.rooms.get(message.room);
-    this.#apply(message, room, text, at);
+    this.#apply(message, room, text, at, datagram);
     const waiting = message.id !== undefined && this.#waiting.get(message.id);
     if (!waiting) {
       if (message.type === 'error') this.on.note({ kind: 'error', text: `${message.code}: ${message.message}` });
@@ -228,7 +271,7 @@ export class Client {
   }
 
   /** What a message changes, whether or not it answers something. */
-  #apply(message, room, text, at) {
+  #apply(message, room, text, at, datagram) {
     switch (message.type) {
       case 'welcome':
         this.welcome = message;
@@ -247,7 +290,7 @@ export class Client {
         break;
       case 'events':
         // Before the answer to `subscribe`, what comes for a room that the server gave is superseded.
-        if (room?.status === 'joined') this.#events(room, message, text, at);
+        if (room?.status === 'joined') this.#events(room, message, text, at, datagram);
         break;
       case 'gap':
         if (room?.status !== 'joined') break;
@@ -282,9 +325,11 @@ export class Client {
     this.on.room(room, before === null ? 'joined' : recovered ? 'recovered' : 'reset');
   }
 
-  #events(room, message, text, at) {
+  #events(room, message, text, at, datagram) {
+    // Datagrams overtake each other and get lost: only what is newer counts, and a hole is none.
+    if (datagram && message.epoch === room.position?.epoch && message.offset <= room.position.offset) return;
     if (!message.retained) {
-      if (room.position && message.after !== room.position.offset) {
+      if (!datagram && room.position && message.after !== room.position.offset) {
         const holes = `expected what follows ${room.position.offset}, got what follows ${message.after}`;
         this.on.note({ kind: 'error', text: `${room.name}: ${holes}. Joining again.` });
         this.request({ type: 'unsubscribe', room: room.name }).then(() => this.#join(room), () => {});
@@ -326,7 +371,9 @@ export class Client {
 
   #ended(socket, code, reason) {
     if (socket !== this.#socket) return;
+    const unopened = socket instanceof Session && this.state.kind === 'connecting' && code === 1006;
     this.#drop();
+    if (unopened) return this.#fallBack('it was refused, or UDP does not get through');
     const why = reasonOf(code, reason);
     const way = advice(code);
     if (way === 'never' || way === 'token') {

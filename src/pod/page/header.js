@@ -2,6 +2,7 @@
 
 import { advice } from './close_codes.js';
 import { $, bytes, clockOf, plural, say } from './element.js';
+import { isPossible } from './transport.js';
 
 const POLL = 1_000;
 
@@ -14,6 +15,7 @@ export class Header {
     this.announce = announce;
     $('retry').addEventListener('click', () => client.connect());
     $('hang-up').addEventListener('click', () => client.disconnect());
+    $('other-transport').addEventListener('click', () => client.over(this.#other()));
     $('token-form').addEventListener('submit', (event) => (event.preventDefault(), this.#present()));
     setInterval(() => this.#tick(), POLL);
     document.addEventListener('visibilitychange', () => document.hidden || this.#tick());
@@ -22,6 +24,11 @@ export class Header {
       $('token').open = false;
       $('token').querySelector('summary').focus();
     });
+  }
+
+  /** The transport that is not in use. */
+  #other() {
+    return this.client.transport === 'webtransport' ? 'websocket' : 'webtransport';
   }
 
   async #present() {
@@ -96,6 +103,8 @@ export class Header {
     const secure = stats?.tls ?? location.protocol === 'https:';
     const deflate = stats ? stats.compression : client.extensions.split(';')[0];
     const names = { websocket: 'WebSocket', webtransport: 'WebTransport', longpoll: 'Long-polling' };
+    $('other-transport').hidden = !open || !isPossible();
+    say($('other-transport'), `use ${names[this.#other()]}`);
     say($('transport'), open ? (names[stats?.transport] ?? stats?.transport ?? 'WebSocket') : '–');
     say($('transport-more'), open ? (stats ? `connected ${clockOf(stats.connected_ms)}` : 'roomcast.v1') : 'not connected');
     say($('tls'), open ? (secure ? 'TLS' : 'None') : '–');

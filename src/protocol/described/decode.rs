@@ -24,21 +24,21 @@ impl Fault {
     }
 }
 
-/// Whether the values that conditions name are as they must be.
-pub(super) fn fits(when: &[Condition], whole: &RawValue) -> bool {
+/// Whether the values that conditions name are as they must be; `topic`: that of the event whose data they are in.
+pub(super) fn fits(when: &[Condition], whole: &RawValue, topic: &str) -> bool {
     when.iter().all(|Condition { at, is }| {
         let Ok(Some(value)) = at.find(whole) else { return false };
-        match is {
-            Expected::Anything => value.get() != "null",
-            // Mostly nothing in it is escaped.
-            Expected::Text(text) if value.get().starts_with('"') && !value.get().contains('\\') => {
-                value.get().strip_prefix('"').and_then(|v| v.strip_suffix('"')) == Some(text)
-            }
-            Expected::Text(text) => {
-                let mut is = String::new();
-                matches!(text_of(value, &mut is), Ok(true)) && *is == **text
-            }
+        let text = match is {
+            Expected::Anything => return value.get() != "null",
+            Expected::Topic => topic,
+            Expected::Text(text) => text,
+        };
+        // Mostly nothing in it is escaped.
+        if value.get().starts_with('"') && !value.get().contains('\\') {
+            return value.get().strip_prefix('"').and_then(|v| v.strip_suffix('"')) == Some(text);
         }
+        let mut is = String::new();
+        matches!(text_of(value, &mut is), Ok(true)) && is == text
     })
 }
 
@@ -58,7 +58,7 @@ fn read(description: &Description, message: Message<'_>, known: &OnceCell<Comman
     if let Some(id) = &id {
         let _ = known.set(id.clone());
     }
-    let rule = description.commands.iter().find(|rule| fits(&rule.when, whole)).ok_or_else(|| Fault {
+    let rule = description.commands.iter().find(|rule| fits(&rule.when, whole, "")).ok_or_else(|| Fault {
         code: ErrorCode::UnknownCommand,
         message: "this message means nothing here: a field that says what it is for is missing or has another value"
             .to_owned(),

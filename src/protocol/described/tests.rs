@@ -69,6 +69,9 @@ write = '{"came":"{members}","n":"{total}"}'
 when = { "/text" = "*" }
 write = '{"*":"{data}","at":"{time}","room":"{room:id}","by":"{user|data:/by?}"}'
 [[dialect.event]]
+when = { "/topic" = "{topic}" }
+write = '"{data:/topic}"'
+[[dialect.event]]
 write = '{"t":"{topic}","d":"{data}","k":"{key?}","p":"{position}","s":"<{topic}@{room:namespace}>"}'
 "#;
 
@@ -183,6 +186,8 @@ fn events_are_said_as_described() {
         ("a\"", Some("k"), "[1]"),
         ("said", None, r#"{ "text" : "x", "at":"then" }"#),
         ("said", None, r#"{"text":1,"by":"bob"}"#),
+        ("a", None, r#"{"topic":"a"}"#),
+        ("b", None, r#"{"topic":"a"}"#),
     ]);
     assert_eq!(
         text(|out| chat.batch(&events, 0, out)),
@@ -190,6 +195,8 @@ fn events_are_said_as_described() {
             r#"{"t":"a\"","d":[1],"k":"k","p":"e:1","s":"<a\"@chat>"}"#,
             r#"{"text" : "x", "at":"then","room":"9"}"#,
             r#"{"text":1,"by":"bob","at":"2026-02-03T10:30:00Z","room":"9"}"#,
+            r#""a""#,
+            r#"{"t":"b","d":{"topic":"a"},"p":"e:5","s":"<b@chat>"}"#,
         ]
     );
     // The others who spelt the room alike share these bytes.

@@ -40,7 +40,7 @@ impl<'a> Scene<'a> {
     /// How an event is written.
     pub(super) fn rule_of(&self, event: &Event) -> Option<&'a EventRule> {
         self.events.iter().find(|rule| match &event.payload {
-            Payload::Json(data) => fits(&rule.when, data),
+            Payload::Json(data) => fits(&rule.when, data, &event.topic),
             Payload::Binary(_) => rule.when.is_empty(),
         })
     }

@@ -18,7 +18,8 @@ export async function k6(script, variables) {
   try {
     const console = join(out, 'console.log');
     const flags = Object.entries({ OUT: out, ...variables }).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
-    const more = ['--quiet', '--no-usage-report', '--log-format', 'raw', '--console-output', console];
+    // Several at once: without the control port of each, which would be the same.
+    const more = ['--address', '', '--quiet', '--no-usage-report', '--log-format', 'raw', '--console-output', console];
     const env = { PATH: process.env.PATH, HOME: out };
     const run = new Process('k6', ['run', ...more, ...flags, join(scripts, `${script}.js`)], { env, cwd: out });
     const { code } = await run.exit;

@@ -22,7 +22,7 @@ export async function livePolls(apiKey) {
       answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ epoch: 'npm', offset: events.length }));
     });
   });
-  const server = new Server(http, { perMessageDeflate: { threshold: 256 }, connectionStateRecovery: {} });
+  const server = new Server(http, { connectionStateRecovery: {} });
   server.on('connection', (socket) => {
     const { sessionId, fromEventId } = socket.handshake.query;
     if (!sessionId) {

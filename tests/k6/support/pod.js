@@ -19,10 +19,11 @@ export async function presets() {
   return code === 0 ? stdout : '';
 }
 
-export async function pod(args) {
+export async function pod(args, { withTls = true } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'roomcast-load-'));
   const [tls, plain, internal] = await freePorts(3);
-  const listeners = ['--listen', `127.0.0.1:${tls}`, '--plain-listen', `127.0.0.1:${plain}`, '--internal-listen', `127.0.0.1:${internal}`];
+  const listeners = ['--plain-listen', `127.0.0.1:${plain}`, '--internal-listen', `127.0.0.1:${internal}`];
+  if (withTls) listeners.push('--listen', `127.0.0.1:${tls}`);
   const env = { PATH: process.env.PATH, HOME: folder, ROOMCAST_API_KEY: KEY };
   const running = new Process(binary, ['serve', ...listeners, ...args], { cwd: folder, env });
   const api = `http://127.0.0.1:${internal}`;

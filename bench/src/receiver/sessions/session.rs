@@ -1,0 +1,190 @@
+//! One session: connects, subscribes, reads its room's stream.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::UdpSocket,
+    rc::Rc,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+};
+use socket2::{Domain, Socket, Type};
+use web_transport_quinn::proto::ConnectRequest;
+
+use super::{Hall, Seat};
+use crate::{
+    error::{BenchError, Doing as _},
+    receiver::{
+        control::{Join, room_name},
+        frames::{Said, parse},
+    },
+    verify::Tracker,
+};
+
+/// UDP sockets of a process: sessions are spread over them, so that a burst finds room.
+const ENDPOINTS: usize = 8;
+
+/// The kernel's buffers of each.
+const BUFFER: usize = 8 << 20;
+
+/// The sockets and settings of all sessions.
+pub(super) struct Callers {
+    endpoints: Vec<Endpoint>,
+    config: ClientConfig,
+    next: Cell<usize>,
+}
+
+impl Callers {
+    pub(super) fn new() -> Result<Self, BenchError> {
+        let quic = |what: &str| BenchError::Protocol(format!("the receivers' QUIC: {what}"));
+        let mut tls = roomcast_certs::insecure::client_config_accept_any_with(&[&rustls::version::TLS13])
+            .map_err(|e| quic(&e.to_string()))?;
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        tls.resumption = rustls::client::Resumption::disabled();
+        let crypto = QuicClientConfig::try_from(tls).map_err(|e| quic(&e.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        let mut transport = TransportConfig::default();
+        // As a browser: streams for many rooms, and no sign of life of its own.
+        transport
+            .max_concurrent_uni_streams(VarInt::from_u32(100))
+            .max_idle_timeout(Some(VarInt::from_u32(600_000).into()))
+            .receive_window(VarInt::from_u32(4 << 20));
+        config.transport_config(Arc::new(transport));
+        let endpoints = (0..ENDPOINTS).map(|_| endpoint()).collect::<Result<_, _>>()?;
+        Ok(Self { endpoints, config, next: Cell::new(0) })
+    }
+
+    async fn connect(&self, join: &Join) -> Result<web_transport_quinn::Session, String> {
+        let next = self.next.get();
+        self.next.set((next + 1) % self.endpoints.len());
+        let connecting = self.endpoints[next].connect_with(self.config.clone(), join.address, &join.host);
+        let connection = connecting.map_err(|e| e.to_string())?.await.map_err(|e| e.to_string())?;
+        let query = if join.deflate { "?compression=deflate-raw" } else { "" };
+        let url = format!("https://{}:{}/wt{query}", join.host, join.address.port());
+        let url = url::Url::parse(&url).map_err(|e| e.to_string())?;
+        web_transport_quinn::Session::connect(connection, ConnectRequest::new(url)).await.map_err(|e| e.to_string())
+    }
+}
+
+fn endpoint() -> Result<Endpoint, BenchError> {
+    let doing = || "opening a UDP socket".to_owned();
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).doing(doing)?;
+    socket.set_recv_buffer_size(BUFFER).doing(doing)?;
+    socket.set_send_buffer_size(BUFFER).doing(doing)?;
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).doing(doing)?;
+    let socket = UdpSocket::from(socket);
+    Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime)).doing(doing)
+}
+
+/// The task of one session.
+pub(super) struct Session {
+    hall: Rc<Hall>,
+    seat: Rc<RefCell<Seat>>,
+    join: Join,
+}
+
+impl Session {
+    /// Starts one; what becomes of it shows in its seat.
+    pub(super) fn start(hall: &Rc<Hall>, join: &Join, index: usize, subscribes: bool) -> Rc<RefCell<Seat>> {
+        let room = join.first_room + u32::try_from(index % join.rooms.max(1) as usize).unwrap_or(0);
+        let seat = Rc::new(RefCell::new(Seat {
+            room,
+            member: false,
+            tracker: Tracker::default(),
+            deflate: join.deflate,
+            connection: None,
+            ended: None,
+        }));
+        let session = Self { hall: Rc::clone(hall), seat: Rc::clone(&seat), join: join.clone() };
+        tokio::task::spawn_local(async move {
+            let ended = session.live(subscribes).await;
+            session.seat.borrow_mut().ended = Some(ended.err().unwrap_or_else(|| "the room's stream ended".to_owned()));
+        });
+        seat
+    }
+
+    async fn live(&self, subscribes: bool) -> Result<(), String> {
+        let session = self.hall.callers.connect(&self.join).await?;
+        let connection: &quinn::Connection = &session;
+        self.seat.borrow_mut().connection = Some((connection.clone(), 0));
+        if !subscribes {
+            return Err(session.closed().await.to_string());
+        }
+        let (mut send, recv) = session.open_bi().await.map_err(|e| e.to_string())?;
+        let room = self.seat.borrow().room;
+        let subscribe = format!(
+            r#"{{"type":"subscribe","room":"{}","id":"bench-bench-bench-bench-bench-bench-bench-bench"}}"#,
+            room_name(room)
+        );
+        let mut bytes = Vec::new();
+        roomcast::transport::webtransport::write_message(subscribe.as_bytes(), &mut bytes);
+        send.write_all(&bytes).await.map_err(|e| e.to_string())?;
+        let mut stream = session.accept_uni().await.map_err(|e| e.to_string())?;
+        let mut kind = [0];
+        stream.read_exact(&mut kind).await.map_err(|e| e.to_string())?;
+        self.seat.borrow_mut().deflate = kind[0] == 1;
+        let mut partial = Vec::new();
+        while let Some(chunk) = stream.read_chunk(usize::MAX, true).await.map_err(|e| e.to_string())? {
+            self.read(room, &chunk.bytes, &mut partial)?;
+        }
+        // What is said to it alone is not read; the stream must live as long as the session.
+        drop(recv);
+        Ok(())
+    }
+
+    fn read(&self, room: u32, chunk: &Bytes, partial: &mut Vec<u8>) -> Result<(), String> {
+        let whole;
+        let mut rest: &[u8] = if partial.is_empty() {
+            chunk
+        } else {
+            partial.extend_from_slice(chunk);
+            whole = std::mem::take(partial);
+            &whole
+        };
+        let mut seat = self.seat.borrow_mut();
+        let mut tally = self.hall.tally.borrow_mut();
+        while !rest.is_empty() {
+            if let Some((length, batch)) = tally.known(room).recognise(rest) {
+                let offsets = batch.events.iter().map(|&(offset, _)| offset);
+                seat.tracker.events(batch.after, batch.offset, offsets, &mut tally.faults);
+                tally.batch(room, &batch);
+                rest = &rest[length..];
+                continue;
+            }
+            let first = self.hall.frames.borrow_mut().first(rest, seat.deflate).map_err(|e| e.to_string())?;
+            let Some((length, messages)) = first else { break };
+            let alone = messages.len() == 1;
+            for message in messages {
+                match parse(&message, room, &self.join.recipe) {
+                    Said::Batch(batch) => {
+                        if alone {
+                            tally.known(room).remember(&rest[..length], &batch);
+                        }
+                        let offsets = batch.events.iter().map(|&(offset, _)| offset);
+                        seat.tracker.events(batch.after, batch.offset, offsets, &mut tally.faults);
+                        tally.batch(room, &batch);
+                    }
+                    Said::Subscribed(offset) => {
+                        seat.tracker.subscribed(offset);
+                        seat.member = true;
+                    }
+                    Said::Gap { after, offset } => {
+                        seat.tracker.gap(after, offset, &mut tally.faults);
+                        tally.example(|| format!("a gap in room {room}: ({after}, {offset}]"));
+                    }
+                    Said::Other => {}
+                    Said::Opened | Said::Connected | Said::Ping => {
+                        return Err("the server speaks Socket.IO on a session".to_owned());
+                    }
+                    Said::Wrong(what) => return Err(format!("the server said: {what}")),
+                }
+            }
+            rest = &rest[length..];
+        }
+        *partial = rest.to_vec();
+        Ok(())
+    }
+}

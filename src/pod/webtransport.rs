@@ -1,0 +1,300 @@
+//! From a QUIC client's first packet to a session: which worker takes it, and whether it is let in.
+//!
+//! One endpoint an address, driven by one thread: it takes packets off the socket and hands each to its connection. A
+//! connection is accepted on its worker, so that its own driver, its session and the fan-out share that worker's thread.
+//! Always holds: the queue to a worker is bounded, and a client that does not fit is refused at once; nothing is accepted
+//! that the pod has no room for, whose page is not allowed or whose token is bad.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::UdpSocket,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ::http::{StatusCode, Uri, header};
+use quinn::{Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime};
+use tokio::{
+    runtime::Runtime,
+    sync::{
+        mpsc::{Receiver, Sender, error::TrySendError},
+        watch,
+    },
+};
+
+use crate::{
+    hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
+    model::Disconnect,
+    protocol::{DialectId, Framing, WireFormat},
+    transport::webtransport::{Handshake, HandshakeError, Proved, Rationed, Request, Session, Unproved},
+};
+
+use super::{
+    thread::Phase,
+    upgrade::{self, Refusal, SUBPROTOCOL},
+};
+
+/// The path of sessions.
+const PATH: &str = "/wt";
+
+/// How many clients may wait for a worker to accept them.
+pub const ACCEPT_QUEUE: usize = 512;
+
+/// How long connections that were closed may take to be acknowledged when the pod ends.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// How long a refused client may take to hear why.
+const REFUSAL: Duration = Duration::from_secs(5);
+
+/// A client to be accepted, counted as a handshake under way for as long as this lives.
+pub struct Knock {
+    incoming: Incoming,
+    underway: Underway,
+    handshake: Handshake,
+}
+
+struct Underway(Arc<AtomicUsize>);
+
+impl Underway {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The endpoints of a pod and the event loop that drives them.
+pub struct Endpoints {
+    runtime: Runtime,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Endpoints {
+    /// Endpoints on these sockets, whose clients go to the workers' queues in turn.
+    ///
+    /// # Errors
+    /// The operating system gives no event loop, or a socket cannot be polled.
+    pub fn new(
+        sockets: Vec<UdpSocket>,
+        server: &ServerConfig,
+        workers: &[Sender<Knock>],
+        services: &Arc<Services>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut endpoints = Vec::new();
+        let underway = Arc::new(AtomicUsize::new(0));
+        let unproved = Arc::new(Unproved::default());
+        let entered = runtime.enter();
+        for socket in sockets {
+            let socket = Arc::new(Rationed::new(TokioRuntime.wrap_udp_socket(socket)?, Arc::clone(&unproved)));
+            let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+            let endpoint = Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)?;
+            let (underway, unproved) = (Arc::clone(&underway), Arc::clone(&unproved));
+            let (workers, services) = (workers.to_vec(), Arc::clone(services));
+            tokio::spawn(Spread { workers, next: 0, underway, unproved, services }.run(endpoint.clone()));
+            endpoints.push(endpoint);
+        }
+        drop(entered);
+        Ok(Self { runtime, endpoints })
+    }
+
+    /// Handles to the endpoints.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Endpoint> {
+        self.endpoints.clone()
+    }
+
+    /// Runs until the pod ends. `phase` says when no more clients are taken in, and when all ends.
+    pub fn run(self, mut phase: watch::Receiver<Phase>) {
+        let Self { runtime, endpoints } = self;
+        runtime.block_on(async move {
+            let _ = phase.wait_for(|phase| *phase > Phase::Serving).await;
+            // Who comes now is refused; who is here goes at its moment.
+            endpoints.iter().for_each(|endpoint| endpoint.set_server_config(None));
+            let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        });
+    }
+}
+
+/// Waits until the ends of connections have been heard, for a while.
+pub async fn wait_idle(endpoints: &[Endpoint]) {
+    let idle = async {
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, idle).await;
+}
+
+/// Spreads an endpoint's clients over the workers, in turn.
+struct Spread {
+    workers: Vec<Sender<Knock>>,
+    next: usize,
+    underway: Arc<AtomicUsize>,
+    unproved: Arc<Unproved>,
+    services: Arc<Services>,
+}
+
+impl Spread {
+    async fn run(mut self, endpoint: Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            self.send(incoming);
+        }
+    }
+
+    fn send(&mut self, incoming: Incoming) {
+        let metrics = &self.services.metrics.handshakes;
+        let retry_above = self.services.config.load().webtransport.retry_above;
+        if self.underway.load(Relaxed) >= retry_above && !incoming.remote_address_validated() && incoming.may_retry() {
+            metrics.quic_retried.increment(1);
+            // Cannot fail: it was asked whether it may.
+            let _ = incoming.retry();
+            return;
+        }
+        let handshake = self.unproved.begin(incoming.remote_address());
+        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway), handshake };
+        for _ in 0..self.workers.len() {
+            self.next = (self.next + 1) % self.workers.len();
+            match self.workers[self.next].try_send(knock) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => knock = back,
+            }
+        }
+        metrics.quic_refused.increment(1);
+        knock.incoming.refuse();
+    }
+}
+
+/// Accepts what the endpoints send to this worker.
+pub async fn accept(worker: Rc<RefCell<Worker>>, mut knocks: Receiver<Knock>) {
+    while let Some(knock) = knocks.recv().await {
+        let mut this = worker.borrow_mut();
+        this.services.metrics.handshakes.accepted.increment(1);
+        let deadline = Deadline::new(this.now_ms() + millis(this.config().timeouts.tls));
+        let task = tokio::task::spawn_local(greet(Rc::clone(&worker), knock, deadline.clone()));
+        deadline.ends(task.abort_handle());
+        this.watch(deadline);
+    }
+}
+
+/// Counts a handshake that ends without a request, however it ends.
+struct Failed(Option<Arc<Services>>);
+
+impl Drop for Failed {
+    fn drop(&mut self) {
+        if let Some(services) = &self.0 {
+            services.metrics.handshakes.quic_failed.increment(1);
+        }
+    }
+}
+
+async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshake }: Knock, deadline: Deadline) {
+    let services = Arc::clone(&worker.borrow().services);
+    let mut failed = Failed(Some(Arc::clone(&services)));
+    let Ok((request, proved)) = request(incoming, handshake).await else { return };
+    failed.0 = None;
+    services.metrics.handshakes.quic.increment(1);
+    drop(underway);
+    let later = |time: Duration| {
+        let this = worker.borrow();
+        deadline.set(this.now_ms() + millis(time));
+    };
+    later(services.config.load().timeouts.head);
+    let admission = match judge(&worker, &request).await {
+        Ok(admission) => admission,
+        Err(Refused::Status(status)) => return request.refuse(status).await,
+        Err(Refused::Close(disconnect)) => {
+            later(REFUSAL);
+            return tell(request, disconnect).await;
+        }
+    };
+    let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
+    let Ok(session) = request.accept(protocol).await else { return };
+    later(services.config.load().timeouts.connect);
+    let Ok(commands) = session.commands().await else { return };
+    let deflate = admission.format.framing == Framing::Stream { deflate: true };
+    let carrier = Carrier::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
+    let drive = Worker::adopt(&worker, carrier, admission, &[]);
+    tokio::task::spawn_local(async move {
+        drive.await;
+        drop(proved);
+    });
+}
+
+async fn request(incoming: Incoming, handshake: Handshake) -> Result<(Request, Proved), HandshakeError> {
+    let connection = incoming.accept()?.await?;
+    // The client has sent what only its address could have received.
+    let proved = handshake.succeeded();
+    Ok((Request::read(connection).await?, proved))
+}
+
+/// How a request is refused.
+enum Refused {
+    /// With a status, which a page does not see.
+    Status(StatusCode),
+    /// With a session that is closed at once, which a page understands.
+    Close(Disconnect),
+}
+
+async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcomer, Refused> {
+    let services = Arc::clone(&worker.borrow().services);
+    let upgrades = &services.metrics.handshakes.upgrades;
+    let config = services.config.load_full();
+    if request.path() != PATH {
+        upgrades.malformed.increment(1);
+        return Err(Refused::Status(StatusCode::NOT_FOUND));
+    }
+    // A request without an origin does not come from a browser. A foreign page is told nothing.
+    let origin = request.headers().get(header::ORIGIN);
+    if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
+        upgrades.origin.increment(1);
+        return Err(Refused::Status(StatusCode::FORBIDDEN));
+    }
+    let grant = upgrade::judge(worker, request.headers(), request.query(), true).await.map_err(|refusal| {
+        upgrades.token.increment(1);
+        Refused::Close(match refusal {
+            Refusal::Outage(_) => Disconnect::Overloaded,
+            Refusal::Unclear(_) | Refusal::Token(_) | Refusal::NoToken => Disconnect::Unauthorized,
+        })
+    })?;
+    let seat = Seat::take(&services).map_err(|full| {
+        upgrades.full.increment(1);
+        Refused::Close(match full {
+            Full::Draining => Disconnect::Restart,
+            Full::Connections | Full::Memory => Disconnect::Overloaded,
+        })
+    })?;
+    upgrades.accepted.increment(1);
+    let deflate = config.compression.enabled && asks_for_deflate(request.query());
+    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Stream { deflate } };
+    let target = request.query().and_then(|query| format!("{PATH}?{query}").parse().ok());
+    Ok(Newcomer { format, grant, seat, target: target.unwrap_or_else(|| Uri::from_static(PATH)), endpoint: None })
+}
+
+/// Whether the query takes compressed streams: `compression=deflate-raw`.
+fn asks_for_deflate(query: Option<&str>) -> bool {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .any(|(name, value)| name == "compression" && value == "deflate-raw")
+}
+
+/// Accepts a session to close it with the reason, and waits until the client has heard it.
+async fn tell(request: Request, disconnect: Disconnect) {
+    let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
+    let Ok(mut session) = request.accept(protocol).await else { return };
+    session.close(disconnect);
+    ended(&mut session).await;
+}
+
+async fn ended(session: &mut Session) {
+    std::future::poll_fn(|cx| session.poll_end(cx)).await;
+}

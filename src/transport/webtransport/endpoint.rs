@@ -1,0 +1,79 @@
+//! The QUIC endpoint: its UDP socket and what holds for each of its connections.
+//!
+//! Always holds: every window, stream count and buffer is finite; early data is off.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+use quinn::{
+    IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::WebTransport;
+
+/// Bytes of datagrams that wait for a connection; the oldest go when newer ones come.
+const DATAGRAM_BUFFER: usize = 64 * 1024;
+
+/// First packets of handshakes that nobody has accepted yet: how many, their bytes each and together.
+const MAX_INCOMING: usize = 4_096;
+const INCOMING_BYTES: u64 = 16 * 1024;
+const INCOMING_BYTES_TOTAL: u64 = 8 * 1024 * 1024;
+
+/// What holds for each connection of an endpoint.
+///
+/// # Errors
+/// The TLS settings have no cipher suite for QUIC's first packets.
+pub fn server_config(tls: rustls::ServerConfig, settings: &WebTransport) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let mut transport = TransportConfig::default();
+    let streams = varint(settings.streams);
+    let idle = IdleTimeout::try_from(settings.idle).unwrap_or(IdleTimeout::from(VarInt::MAX));
+    transport
+        .max_concurrent_bidi_streams(streams)
+        .max_concurrent_uni_streams(streams)
+        .stream_receive_window(varint(settings.receive_window))
+        .receive_window(varint(settings.receive_window))
+        .send_window(settings.send_window as u64)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(settings.keep_alive))
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER)
+        .enable_segmentation_offload(settings.offload);
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config
+        .transport_config(Arc::new(transport))
+        .migration(true)
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    Ok(config)
+}
+
+fn varint(number: usize) -> VarInt {
+    VarInt::try_from(number as u64).unwrap_or(VarInt::MAX)
+}
+
+/// Opens the UDP socket of an endpoint, with kernel buffers of so many bytes or as many as the kernel gives.
+///
+/// # Errors
+/// The address is in use, not ours to bind, or not an address of this machine.
+pub fn bind(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // As the TCP listener beside it: `[::]` serves IPv4 too.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_recv_buffer_size(buffer)?;
+    socket.set_send_buffer_size(buffer)?;
+    socket.bind(&address.into())?;
+    let got = socket.recv_buffer_size()?;
+    // Linux doubles what was asked for, for its own bookkeeping, and says the double.
+    if got < buffer {
+        tracing::info!(%address, asked = buffer, got, "the kernel gives a smaller UDP buffer: bursts may be lost (net.core.rmem_max)");
+    }
+    Ok(socket.into())
+}

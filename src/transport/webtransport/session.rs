@@ -1,0 +1,173 @@
+//! An accepted session: its streams, its datagrams, its close.
+//!
+//! Nothing here waits but what a handshake waits for: streams are opened and written now or not. Always holds: the session
+//! ends with the connection, which carries no other.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use smallvec::SmallVec;
+use tokio::io::ReadBuf;
+use web_transport_proto::{Capsule, Frame, StreamUni, VarInt as Number, error_to_http3};
+
+use super::HandshakeError;
+use crate::model::Disconnect;
+
+/// What a datagram of the first request's session begins with: its quarter stream id (RFC 9297 section 2.1). It stands
+/// before the bytes that all receivers share, so that a datagram is no copy.
+pub const DATAGRAM_PREFIX: u8 = 0;
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendState {
+    /// QUIC has everything.
+    Done,
+    /// QUIC is full; the waker is told when it takes more.
+    Full,
+    /// The client does not want this stream any more.
+    Stopped,
+}
+
+/// An accepted session.
+pub struct Session {
+    connection: Connection,
+    connect: SendStream,
+    requests: RecvStream,
+    id: Number,
+    closed_with: Option<Disconnect>,
+    /// HTTP/3's own streams, which must stay open as long as the connection (RFC 9114 section 6.2.1).
+    _control: SendStream,
+    _remote: SmallVec<[RecvStream; 3]>,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: Connection,
+        connect: SendStream,
+        requests: RecvStream,
+        control: SendStream,
+        remote: SmallVec<[RecvStream; 3]>,
+    ) -> Self {
+        let id = Number::try_from(u64::from(connect.id())).unwrap_or(Number::MAX);
+        // Nobody waits for space to say goodbye.
+        let _ = connect.set_priority(i32::MAX);
+        Self { connection, connect, requests, id, closed_with: None, _control: control, _remote: remote }
+    }
+
+    /// Where the client is now; it may move (RFC 9000 section 9).
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Waits for the client's stream of commands and reads what announces it. Streams of others are turned away.
+    ///
+    /// # Errors
+    /// The connection was lost, or the stream belongs to no session of this connection.
+    pub async fn commands(&self) -> Result<(SendStream, RecvStream), HandshakeError> {
+        let (send, mut recv) = self.connection.accept_bi().await?;
+        let kind = Number::read(&mut recv).await.map_err(|_| HandshakeError::Unsupported)?;
+        let id = Number::read(&mut recv).await.map_err(|_| HandshakeError::Unsupported)?;
+        if Frame(kind) != Frame::WEBTRANSPORT || id != self.id {
+            return Err(HandshakeError::Unsupported);
+        }
+        Ok((send, recv))
+    }
+
+    /// Opens a stream to the client; `None`: it allows no more. Writes what announces it to `head`.
+    #[must_use]
+    pub fn open(&self, head: &mut Vec<u8>) -> Option<SendStream> {
+        let open = pin!(self.connection.open_uni());
+        let Poll::Ready(Ok(stream)) = open.poll(&mut Context::from_waker(Waker::noop())) else { return None };
+        StreamUni::WEBTRANSPORT.encode(head);
+        self.id.encode(head);
+        Some(stream)
+    }
+
+    /// Sends a datagram that begins with [`DATAGRAM_PREFIX`]. `false`: it is too large, or the client takes none.
+    #[must_use]
+    pub fn send_datagram(&self, datagram: &Bytes) -> bool {
+        self.id.into_inner() == u64::from(DATAGRAM_PREFIX) && self.connection.send_datagram(datagram.clone()).is_ok()
+    }
+
+    /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ignored = [0; 256];
+        loop {
+            let mut ignored = ReadBuf::new(&mut ignored);
+            // Capsules say nothing to us: behind the one that ends the session the stream ends (section 6 of the draft).
+            match self.requests.poll_read_buf(cx, &mut ignored) {
+                Poll::Ready(Ok(())) if !ignored.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Tells the client that the session is closed and why, and stops sending.
+    pub fn close(&mut self, disconnect: Disconnect) {
+        self.closed_with = Some(disconnect);
+        let (mut capsule, mut bytes) = (Vec::new(), Vec::new());
+        let reason = disconnect.reason().to_owned();
+        Capsule::CloseWebTransportSession { code: disconnect.code().into(), reason }.encode(&mut capsule);
+        Frame::DATA.encode(&mut bytes);
+        // A reason of the table is shorter than any limit.
+        Number::from_u32(capsule.len() as u32).encode(&mut bytes);
+        bytes.append(&mut capsule);
+        // Whatever is stuck in the window, the word of its end has room behind it.
+        self.connection.set_send_window(u64::MAX >> 2);
+        let mut bytes = Bytes::from(bytes);
+        let mut cx = Context::from_waker(Waker::noop());
+        if matches!(write_some(&mut self.connect, &mut bytes, &mut cx), Ok(SendState::Done)) {
+            let _ = self.connect.finish();
+        } else {
+            // The client's window is shut: the connection's own end still reaches it.
+            self.end();
+        }
+    }
+
+    /// Whether [`Session::close`] was called.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.closed_with.is_some()
+    }
+
+    /// Ends the connection at once.
+    fn end(&self) {
+        let code = self.closed_with.unwrap_or(Disconnect::Normal);
+        let number = VarInt::try_from(error_to_http3(code.code().into())).unwrap_or(VarInt::MAX);
+        self.connection.close(number, code.reason().as_bytes());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Writes as much as QUIC takes; the rest stays in `bytes`. Shares the bytes, copies nothing.
+///
+/// # Errors
+/// The connection was lost.
+pub fn write_some(stream: &mut SendStream, bytes: &mut Bytes, cx: &mut Context<'_>) -> io::Result<SendState> {
+    while !bytes.is_empty() {
+        let write = pin!(stream.write_chunks(std::slice::from_mut(bytes)));
+        match write.poll(cx) {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Pending => return Ok(SendState::Full),
+            Poll::Ready(Err(quinn::WriteError::Stopped(_) | quinn::WriteError::ClosedStream)) => {
+                return Ok(SendState::Stopped);
+            }
+            Poll::Ready(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(SendState::Done)
+}
