@@ -10,7 +10,9 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server, roomcast::roomcast_server};
+use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server};
+// By itself: a path that begins with `roomcast` is this crate's.
+use roomcast_proto::roomcast::roomcast_server;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
