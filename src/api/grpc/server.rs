@@ -10,7 +10,9 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server, roomcast::roomcast_server};
+use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server};
+// By itself: a path that begins with `roomcast` is this crate's.
+use roomcast_proto::roomcast::roomcast_server;
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status, body::Body, codegen::Service as _};
 
-use super::{realtime, roomcast};
+use super::{realtime::Service as Realtime, roomcast::Service as Roomcast};
 use crate::{api::keys::Keyring, config, hub::Services, metrics::Exposition};
 
 /// The most connections to the listeners together; the excess is closed at once.
@@ -50,8 +52,8 @@ struct Inner {
     shared: Arc<Shared>,
     keyring: Keyring,
     open: bool,
-    roomcast: roomcast_server::RoomcastServer<roomcast::Service>,
-    realtime: Option<realtime_service_server::RealtimeServiceServer<realtime::Service>>,
+    roomcast: roomcast_server::RoomcastServer<Roomcast>,
+    realtime: Option<realtime_service_server::RealtimeServiceServer<Realtime>>,
     reflection: Reflection,
     places: Arc<Semaphore>,
 }
@@ -116,12 +118,12 @@ impl Grpc {
         let shared = Arc::new(Shared { services, exposition, user_room, began: Instant::now() });
         let most = config.limits.api_body;
         let gzip = tonic::codec::CompressionEncoding::Gzip;
-        let roomcast = roomcast_server::RoomcastServer::new(roomcast::Service(Arc::clone(&shared)))
+        let roomcast = roomcast_server::RoomcastServer::new(Roomcast(Arc::clone(&shared)))
             .max_decoding_message_size(most)
             .accept_compressed(gzip)
             .send_compressed(gzip);
         let ticketing = realtime.then(|| {
-            realtime_service_server::RealtimeServiceServer::new(realtime::Service(Arc::clone(&shared)))
+            realtime_service_server::RealtimeServiceServer::new(Realtime(Arc::clone(&shared)))
                 .max_decoding_message_size(most)
                 .accept_compressed(gzip)
                 .send_compressed(gzip)
