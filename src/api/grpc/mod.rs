@@ -4,8 +4,8 @@
 //! holds: whoever has no key learns nothing but that the server is well; a message is no larger decompressed than
 //! `limits.api_body`; a call ends by its deadline.
 
+mod native;
 mod realtime;
-mod roomcast;
 mod server;
 mod status;
 

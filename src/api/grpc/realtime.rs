@@ -15,7 +15,7 @@ use roomcast_proto::realtime::{
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 
-use super::{roomcast::raw, server::Shared};
+use super::{native::raw, server::Shared};
 use crate::{
     api::{answer::ApiError, publish, rooms},
     hub::Worker,

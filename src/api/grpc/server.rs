@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status, body::Body, codegen::Service as _};
 
-use super::{realtime::Service as Realtime, roomcast::Service as Roomcast};
+use super::{native::Service as Native, realtime::Service as Realtime};
 use crate::{api::keys::Keyring, config, hub::Services, metrics::Exposition};
 
 /// The most connections to the listeners together; the excess is closed at once.
@@ -52,7 +52,7 @@ struct Inner {
     shared: Arc<Shared>,
     keyring: Keyring,
     open: bool,
-    roomcast: roomcast_server::RoomcastServer<Roomcast>,
+    roomcast: roomcast_server::RoomcastServer<Native>,
     realtime: Option<realtime_service_server::RealtimeServiceServer<Realtime>>,
     reflection: Reflection,
     places: Arc<Semaphore>,
@@ -118,7 +118,7 @@ impl Grpc {
         let shared = Arc::new(Shared { services, exposition, user_room, began: Instant::now() });
         let most = config.limits.api_body;
         let gzip = tonic::codec::CompressionEncoding::Gzip;
-        let roomcast = roomcast_server::RoomcastServer::new(Roomcast(Arc::clone(&shared)))
+        let roomcast = roomcast_server::RoomcastServer::new(Native(Arc::clone(&shared)))
             .max_decoding_message_size(most)
             .accept_compressed(gzip)
             .send_compressed(gzip);
