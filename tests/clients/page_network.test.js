@@ -195,7 +195,9 @@ test('its files: types, protection, validators, HEAD, gzip, other methods', asyn
     assert.equal(answer.headers.get('referrer-policy'), 'no-referrer');
     const policy = answer.headers.get('content-security-policy');
     assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/);
-    assert.ok(policy.includes(`connect-src 'self' ws://localhost:${pod.plainPort} wss://localhost:${pod.plainPort};`), policy);
+    // Its own WebSocket, and WebTransport on the UDP port with the number of the TLS listener.
+    const sources = `'self' ws://localhost:${pod.plainPort} wss://localhost:${pod.plainPort} https://127.0.0.1:${new URL(pod.tlsUrl).port}`;
+    assert.ok(policy.includes(`connect-src ${sources};`), policy);
     assert.ok(policy.includes("frame-ancestors 'none'") && !policy.includes('unsafe'), policy);
     const etag = answer.headers.get('etag');
     const again = await fetch(at + path, { headers: { 'If-None-Match': `"other", ${etag}` } });
