@@ -1,6 +1,7 @@
 //! Receivers that do not keep up: each policy's answer, and that nobody else notices.
 #![allow(clippy::unwrap_used)]
 
+#[path = "pod/harness.rs"]
 mod harness;
 
 use std::time::Duration;

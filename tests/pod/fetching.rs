@@ -1,23 +1,19 @@
 //! Long-polls and event streams over HTTP: the same events, positions, gaps and refusals as over a WebSocket.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-mod redis;
 
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
+use crate::harness::{Client, SOON, get as ask_internal, pod, publish};
+use crate::redis::Standalone;
 use bytes::Bytes;
-use harness::{Client, SOON, get as ask_internal, pod, publish};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, Response, body::Incoming};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use redis::Standalone;
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, OriginPattern, PersonalRoom, RedisUrl, RoomPattern, Rule},
@@ -447,7 +443,7 @@ async fn a_drain_sends_polls_and_streams_elsewhere() {
     assert!(answer.get("close").is_none(), "{answer}");
 }
 
-fn member(server: &redis::Node) -> Pod {
+fn member(server: &crate::redis::Node) -> Pod {
     pod(|settings| {
         let (host, port) = server.address();
         settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];

@@ -1,11 +1,8 @@
 //! Who is let in, and how everybody is sent away.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use harness::{Client, SOON, Seen, pod, publish};
+use crate::harness::{Client, SOON, Seen, pod, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

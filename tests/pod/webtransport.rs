@@ -1,14 +1,11 @@
 //! WebTransport sessions of a pod, seen by a client of another make.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 mod client;
-#[path = "../harness/mod.rs"]
-mod harness;
 
 use std::sync::Arc;
 
+use crate::harness::{Client, SOON, pod, publish};
 use client::{Page, ask, code};
-use harness::{Client, SOON, pod, publish};
 use roomcast::model::{Delivery, Policy};
 use serde_json::json;
 
@@ -61,7 +58,7 @@ async fn who_asks_wrongly_is_told() {
     let pod = pod(|settings| settings.general.anonymous = Some(false));
     let address = pod.addresses().quic[0];
     let (_endpoint, session) = ask(address, "/wt?token=bad", &[], |_| {}).await.expect("it is accepted to be told");
-    let end = tokio::time::timeout(harness::SOON, session.closed()).await.unwrap();
+    let end = tokio::time::timeout(crate::harness::SOON, session.closed()).await.unwrap();
     assert_eq!(code(&end), Some(4001), "{end:?}");
     for (target, origin) in [("/wt", "https://evil.example"), ("/elsewhere", "http://localhost")] {
         let refused = ask(address, target, &[("origin", origin)], |_| {}).await;
@@ -304,7 +301,7 @@ async fn a_flood_of_first_packets_stops_nobody() {
     let sent = flood.join().unwrap();
     assert!(sent > 1_000, "{sent} packets are no flood");
     assert!(slowest < std::time::Duration::from_secs(5), "a WebSocket took {slowest:?}");
-    let (_, metrics) = harness::get(&pod, "/metrics").await;
+    let (_, metrics) = crate::harness::get(&pod, "/metrics").await;
     let retried = metrics.lines().find(|line| line.contains("stage=\"quic\",result=\"retried\"")).unwrap();
     assert!(!retried.ends_with(" 0"), "{retried}");
     // And who is a real client gets in as well, with a Retry or without.
@@ -316,7 +313,7 @@ async fn a_flood_of_first_packets_stops_nobody() {
 #[tokio::test]
 async fn the_hashes_that_a_page_pins_are_those_of_the_certificate() {
     let pod = pod(|_| {});
-    let (status, body) = harness::get(&pod, "/certificate-hashes").await;
+    let (status, body) = crate::harness::get(&pod, "/certificate-hashes").await;
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &told["port"]), (200, &pod.addresses().quic[0].port().into()));
     let (_endpoint, session) = ask(pod.addresses().quic[0], "/wt", &[], |_| {}).await.unwrap();

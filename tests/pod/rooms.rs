@@ -1,9 +1,6 @@
 //! Rooms end to end over a socket: join, receive, come back, leave.
-#![allow(clippy::unwrap_used)]
 
-mod harness;
-
-use harness::{Client, pod, publish};
+use crate::harness::{Client, pod, publish};
 use roomcast::transport::websocket::Offer;
 use serde_json::json;
 

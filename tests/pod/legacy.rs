@@ -1,8 +1,4 @@
 //! Plain messages of publishers that know nothing of roomcast, as the clients of a fleet see them.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-mod redis;
 
 use std::{
     path::Path,
@@ -10,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Client, Seen, get, pod};
-use redis::{Cluster, Node, Standalone};
+use crate::harness::{Client, Seen, get, pod};
+use crate::redis::{Cluster, Node, Standalone};
 use roomcast::{
     broker::redis::Partition,
     config::{ApiKey, Flags, Machine, Missing, RedisUrl, Variables, merge, resolve},
@@ -188,7 +184,7 @@ async fn in_a_cluster_it_does_not_matter_where_they_publish() {
     let (a, b) = (member(urls()), member(urls()));
     let addresses = cluster.addresses();
     let mut links: Vec<_> =
-        addresses.iter().map(|(_, port)| block_in_place(|| redis::Link::open(*port, None).unwrap())).collect();
+        addresses.iter().map(|(_, port)| block_in_place(|| crate::redis::Link::open(*port, None).unwrap())).collect();
     let pods = [&a, &b];
     let began = Instant::now();
     while sum(&pods, "published").await == 0 {

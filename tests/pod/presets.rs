@@ -1,13 +1,9 @@
 //! Presets as the pods of a fleet run them: over a real Redis, alone and as a cluster.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-mod redis;
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, Seen, config, publish};
-use redis::{Cluster, Standalone};
+use crate::harness::{Client, Seen, config, publish};
+use crate::redis::{Cluster, Standalone};
 use roomcast::{
     config::{Flags, ListenAddress, Preset, Variables, merge_over},
     pod::Pod,
@@ -50,7 +46,7 @@ async fn get(pod: &Pod, path: &str) -> (u16, String) {
 /// Waits until a preset's pod has reached Redis.
 async fn ready(pod: &Pod) {
     let began = Instant::now();
-    while harness::get(pod, "/ready").await.0 != 200 {
+    while crate::harness::get(pod, "/ready").await.0 != 200 {
         assert!(began.elapsed() < Duration::from_secs(15), "not ready");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -71,7 +67,7 @@ async fn trips_over_a_cluster() {
     }
     // Any node will do for a publisher.
     let mut links: Vec<_> =
-        cluster.addresses().iter().map(|(_, port)| redis::Link::open(*port, None).unwrap()).collect();
+        cluster.addresses().iter().map(|(_, port)| crate::redis::Link::open(*port, None).unwrap()).collect();
     let began = Instant::now();
     'published: loop {
         for link in &mut links {

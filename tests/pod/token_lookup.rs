@@ -1,13 +1,9 @@
 //! Tokens that an application keeps in Redis: looked up instead of verified, and what their users are given.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-mod redis;
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, SOON, config, get, settings};
-use redis::Standalone;
+use crate::harness::{Client, SOON, config, get, settings};
+use crate::redis::Standalone;
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, Machine, Missing, Places, Pointer, RedisUrl, RoomPattern, Rule, Settings, resolve},
@@ -32,7 +28,7 @@ fn described(settings: &mut Settings) {
     settings.general.anonymous = Some(false);
 }
 
-async fn start(server: &redis::Node, change: impl FnOnce(&mut Settings)) -> Pod {
+async fn start(server: &crate::redis::Node, change: impl FnOnce(&mut Settings)) -> Pod {
     let (host, port) = server.address();
     let pod = Pod::start(config(settings(|settings| {
         settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];

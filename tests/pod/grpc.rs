@@ -1,7 +1,4 @@
 //! The API over gRPC: a Rust client and the real `grpcurl` against a pod.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
 
 use std::{
     io::Write,
@@ -11,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Client, get, pod};
+use crate::harness::{Client, get, pod};
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, ListenAddress, PersonalRoom, Settings},

@@ -1,12 +1,8 @@
 //! The API over real HTTP: every call with good and bad input.
 
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod harness;
-
 use std::time::Duration;
 
-use harness::{Client, SOON, pod};
+use crate::harness::{Client, SOON, pod};
 use roomcast::{
     auth::SigningKey,
     config::{ApiKey, HmacSecret, RoomPattern, Rule, Settings},
@@ -280,11 +276,13 @@ async fn an_empty_key_lets_nobody_in_and_new_keys_count_after_a_reload() {
     for (key, expected) in [("first", 200), ("second", 200), ("", 401), ("third", 401), ("first ", 200)] {
         assert_eq!(status(key).await, expected, "{key:?}");
     }
-    pod.reload(harness::config(harness::settings(|settings| settings.general.api_keys = keys(&["third"]))));
+    pod.reload(crate::harness::config(crate::harness::settings(|settings| {
+        settings.general.api_keys = keys(&["third"])
+    })));
     for (key, expected) in [("first", 401), ("third", 200)] {
         assert_eq!(status(key).await, expected, "{key:?}");
     }
-    pod.reload(harness::config(harness::settings(|settings| settings.general.api_keys = keys(&[""]))));
+    pod.reload(crate::harness::config(crate::harness::settings(|settings| settings.general.api_keys = keys(&[""]))));
     for key in ["", "third"] {
         assert_eq!(status(key).await, 401, "{key:?}");
     }

@@ -1,13 +1,9 @@
 //! Pods that share their rooms in Redis, as clients see them.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-mod redis;
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, Seen, get, pod, publish};
-use redis::Standalone;
+use crate::harness::{Client, Seen, get, pod, publish};
+use crate::redis::Standalone;
 use roomcast::{config::RedisUrl, model::PresenceMode, pod::Pod};
 use serde_json::json;
 use tokio::{
@@ -16,7 +12,7 @@ use tokio::{
     task::block_in_place,
 };
 
-fn member(server: &redis::Node) -> Pod {
+fn member(server: &crate::redis::Node) -> Pod {
     pod(|settings| {
         let (host, port) = server.address();
         settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
@@ -112,7 +108,7 @@ async fn an_outage_of_redis_is_degraded_and_over_by_itself() {
     says(&pod, 200, "degraded").await;
     assert!(get(&pod, "/metrics").await.1.contains("roomcast_redis_degraded 1"));
     let room = roomcast::model::Room::parse("r").unwrap();
-    let refused = pod.services().broker.publish(&room, harness::publication("t", "2")).await;
+    let refused = pod.services().broker.publish(&room, crate::harness::publication("t", "2")).await;
     assert!(refused.is_err(), "{refused:?}");
     block_in_place(|| {
         server.restart();
@@ -242,7 +238,8 @@ async fn what_a_backend_orders_on_one_pod_is_done_on_all() {
 /// exactly what was missed, although the room has members and no new event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_that_lost_nothing_is_no_gap() {
-    let server = block_in_place(|| Standalone::start_with(redis::Options { append_only: true, ..Default::default() }));
+    let server =
+        block_in_place(|| Standalone::start_with(crate::redis::Options { append_only: true, ..Default::default() }));
     let pod = member(&server);
     says(&pod, 200, "ready").await;
     let mut ann = Client::connect(pod.addresses().plain[0]).await;

@@ -1,12 +1,8 @@
 //! The metrics of a pod: what there is, that it counts, and that no client can add to the list.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
 use std::collections::BTreeSet;
 
-use harness::{Client, get, pod, publish};
+use crate::harness::{Client, get, pod, publish};
 use roomcast::metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS};
 use serde_json::json;
 
@@ -53,7 +49,7 @@ async fn every_metric_is_described_here_and_in_the_operators_guide() {
         assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
     }
     assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
-    let guide = include_str!("../docs/OPERATIONS.md");
+    let guide = include_str!("../../docs/OPERATIONS.md");
     let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
     pod.stop();
@@ -78,7 +74,7 @@ fn with_redis_there_are_more() {
     }
     assert_eq!(value(&text, "roomcast_redis_subscriptions{state=\"confirmed\"}"), 3.0);
     assert_eq!(value(&text, "roomcast_redis_canary_age_seconds"), 1.5);
-    let guide = include_str!("../docs/OPERATIONS.md");
+    let guide = include_str!("../../docs/OPERATIONS.md");
     let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
 }

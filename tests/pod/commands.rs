@@ -1,15 +1,11 @@
 //! `roomcast publish` and `roomcast subscribe` against a pod: what they print, and how they exit.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
-use harness::{pod, publish};
+use crate::harness::{pod, publish};
 use roomcast::{
     hub::ConnectionFilter,
     model::{Act, Disconnect, Order, Target},

@@ -1,7 +1,4 @@
 //! What goes wrong inside a pod stays where it went wrong.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
 
 use std::{
     net::TcpListener,
@@ -9,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{Client, Seen, config, pod, publish, settings};
+use crate::harness::{Client, Seen, config, pod, publish, settings};
 use roomcast::{
     model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo},
     pod::Pod,
@@ -105,7 +102,7 @@ async fn full_queues_leave_no_silent_hole() {
         runtime.block_on(async {
             let room = roomcast::model::Room::parse("burst:1").unwrap();
             for n in 1..=events {
-                broker.publish(&room, harness::publication("t", &n.to_string())).await.unwrap();
+                broker.publish(&room, crate::harness::publication("t", &n.to_string())).await.unwrap();
             }
         });
     });

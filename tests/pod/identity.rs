@@ -1,12 +1,8 @@
 //! Who a connection is: where its token comes from, what it allows, how it is replaced, and how it ends.
 
-#![allow(clippy::unwrap_used)]
-
-mod harness;
-
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use harness::{Client, Seen, pod, publish};
+use crate::harness::{Client, Seen, pod, publish};
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, RoomPattern, Rule, Settings},
@@ -203,8 +199,8 @@ async fn a_refresh_looks_again_at_the_rooms() {
     let other = client.ask(json!({"type":"refresh","token":token("bob", 60, json!({}))})).await;
     assert_eq!(other["code"], "unauthorized");
     assert!(other["message"].as_str().unwrap().contains("another user's"), "{other}");
-    harness::publish(&pod, "claimed:1", "t", "1").await;
-    harness::publish(&pod, "claimed:2", "t", "1").await;
+    crate::harness::publish(&pod, "claimed:1", "t", "1").await;
+    crate::harness::publish(&pod, "claimed:2", "t", "1").await;
     assert_eq!(client.json().await["room"], "claimed:2", "what was left is left");
     pod.stop();
 }

@@ -1,11 +1,8 @@
 //! What a room's policy promises, seen by clients.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
 
 use std::time::Duration;
 
-use harness::{Client, pod, publication, publish, publish_as};
+use crate::harness::{Client, pod, publication, publish, publish_as};
 use roomcast::{
     config::{RoomPattern, Rule},
     model::{Access, Conflate, Policy, PresenceMode, Retain},
@@ -189,11 +186,11 @@ async fn pods_stand_apart() {
 #[tokio::test]
 async fn a_reloaded_policy_reaches_the_rooms_that_are_held() {
     let settings = |policy: Policy| {
-        harness::settings(|settings| {
+        crate::harness::settings(|settings| {
             settings.policies = vec![Rule { patterns: vec![RoomPattern::parse("it:*").unwrap()], policy }];
         })
     };
-    let pod = Pod::start(harness::config(settings(Policy::default()))).unwrap();
+    let pod = Pod::start(crate::harness::config(settings(Policy::default()))).unwrap();
     let mut client = member(&pod, "it:1").await;
     let presence = json!({"type":"presence","room":"it:1"});
     assert_eq!(client.ask(presence.clone()).await["code"], "not_available");
@@ -203,7 +200,7 @@ async fn a_reloaded_policy_reaches_the_rooms_that_are_held() {
     let window = Duration::from_millis(200);
     let newer =
         Policy { batch_window: window, presence: PresenceMode::List, join: Access::Nobody, ..Policy::default() };
-    pod.reload(harness::config(settings(newer)));
+    pod.reload(crate::harness::config(settings(newer)));
     // A worker looks at its configuration twice a second, an owner at least once.
     tokio::time::sleep(Duration::from_millis(1_800)).await;
     publish(&pod, "it:1", "a", "2").await;

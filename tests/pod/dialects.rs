@@ -1,11 +1,8 @@
 //! The worked example of `docs/DIALECTS.md`, as its clients meet it, and dialects that leave things out.
-#![allow(clippy::unwrap_used)]
-
-mod harness;
 
 use std::{path::Path, time::Duration};
 
-use harness::{Client, Seen, config, publication, publish, publish_as, settings};
+use crate::harness::{Client, Seen, config, publication, publish, publish_as, settings};
 use roomcast::{
     config::{Flags, Variables, merge},
     model::Disconnect,
@@ -13,7 +10,7 @@ use roomcast::{
 };
 use serde_json::{Value, json};
 
-const PAGE: &str = include_str!("../docs/DIALECTS.md");
+const PAGE: &str = include_str!("../../docs/DIALECTS.md");
 
 /// A pod with the policies and dialects of a file.
 fn pod(toml: &str) -> Pod {
