@@ -100,6 +100,8 @@ pub enum Delivery {
         /// The event.
         event: Arc<Event>,
     },
+    /// An event that is in no log: it has no position, and comes once or never.
+    Unlogged(Box<Publication>),
     /// Somebody joined (presence mode `events` only).
     Joined(Member),
     /// Somebody left (presence mode `events` only).

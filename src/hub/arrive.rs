@@ -430,15 +430,14 @@ impl Worker {
     pub(super) fn overflow(&mut self, number: u32, key: Key) {
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let tells = self.encoder.tells_gaps(connection.format);
         let slow = match local.policy.slow {
-            // Nothing is left out where nobody could be told of it.
-            SlowReceiver::Gap if !self.encoder.tells_gaps(connection.format) => {
-                if local.policy.history_size == 0 {
-                    SlowReceiver::Close
-                } else {
-                    SlowReceiver::Conflate
-                }
+            // There is nothing to come back through.
+            SlowReceiver::Gap | SlowReceiver::Conflate if local.policy.history_size == 0 => {
+                if tells { SlowReceiver::Gap } else { SlowReceiver::Close }
             }
+            // Nothing is left out where nobody could be told of it.
+            SlowReceiver::Gap if !tells => SlowReceiver::Conflate,
             slow => slow,
         };
         match slow {

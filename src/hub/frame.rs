@@ -42,8 +42,12 @@ pub struct Range {
 impl Range {
     /// Takes in what follows it, so that one gap stands for both.
     pub fn widen(&mut self, newer: &Self) {
-        self.offset = newer.offset;
-        self.epoch = newer.epoch.clone();
+        if self.epoch.is_none() {
+            *self = newer.clone();
+        } else if !newer.epoch.is_none() {
+            self.offset = newer.offset;
+            self.epoch = newer.epoch.clone();
+        }
     }
 }
 
@@ -52,6 +56,8 @@ impl Range {
 pub enum Content {
     /// Events.
     Events(Batch),
+    /// Events that are in no log.
+    Unlogged(Batch),
     /// The newest values, to new members.
     Retained(Retained),
     /// Who came and went.
@@ -79,11 +85,16 @@ impl Broadcast {
         Self { content, policy, arrived, frames: Mutex::default() }
     }
 
-    /// The events that it stands for.
+    /// The part of the log that it stands for.
     #[must_use]
     pub fn range(&self) -> Option<Range> {
+        self.stands_for().filter(|range| !range.epoch.is_none())
+    }
+
+    /// What a gap names where it is dropped.
+    fn stands_for(&self) -> Option<Range> {
         match &self.content {
-            Content::Events(batch) => Some(Range {
+            Content::Events(batch) | Content::Unlogged(batch) => Some(Range {
                 room: batch.room.clone(),
                 epoch: batch.epoch.clone(),
                 after: batch.after,
@@ -94,11 +105,17 @@ impl Broadcast {
         }
     }
 
+    /// Whether events happen in it now.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.content, Content::Events(_) | Content::Unlogged(_))
+    }
+
     /// How many events reach each receiver.
     #[must_use]
     pub fn events(&self) -> usize {
         match &self.content {
-            Content::Events(batch) => batch.events.len(),
+            Content::Events(batch) | Content::Unlogged(batch) => batch.events.len(),
             Content::Retained(retained) => retained.events.len(),
             Content::Presence(_) | Content::Gap(_) => 0,
         }
@@ -142,7 +159,7 @@ impl Encoder {
         let dialect = dialects.get(format.dialect);
         messages.begin(unix_millis());
         match &broadcast.content {
-            Content::Events(batch) => dialect.batch(batch, format.spelling, messages),
+            Content::Events(batch) | Content::Unlogged(batch) => dialect.batch(batch, format.spelling, messages),
             Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
@@ -176,13 +193,13 @@ impl Encoder {
         let mut bytes = Bytes::from(bytes.into_boxed_slice());
         let mut datagram = None;
         if let Framing::Stream { .. } = format.framing {
-            if broadcast.policy.delivery == Delivery::Latest && matches!(broadcast.content, Content::Events(_)) {
+            if broadcast.policy.delivery == Delivery::Latest && broadcast.is_live() {
                 datagram = Some(bytes.clone());
             }
             bytes = bytes.slice(1..);
         }
         self.bytes_framed += bytes.len() as u64;
-        let range = broadcast.range();
+        let range = broadcast.stands_for();
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
         let dialect = format.dialect;
@@ -326,7 +343,7 @@ impl Frame {
         self.0.plain
     }
 
-    /// The events that the frame stands for.
+    /// The events that the frame stands for; of an epoch that is none where they are in no log.
     #[must_use]
     pub fn range(&self) -> Option<&Range> {
         self.0.range.as_ref()

@@ -129,7 +129,7 @@ impl Mailbox {
                 place.cursor.forget(room);
                 place.moved = true;
             }
-            Reply::Gap { room, epoch, offset, .. } => place.set(room, Position::new(epoch.clone(), *offset)),
+            Reply::Gap { room, epoch, offset, .. } if !epoch.is_none() => place.set(room, Position::new(epoch.clone(), *offset)),
             _ => {}
         }
         if let Some(due) = due {
@@ -148,6 +148,7 @@ impl Mailbox {
 
     /// Events in this range were fetched.
     pub(super) fn fetched(&mut self, range: Option<&Range>) {
+        let range = range.filter(|range| !range.epoch.is_none());
         if let (Some(place), Some(range)) = (self.place_mut(), range) {
             place.set(&range.room, Position::new(range.epoch.clone(), range.offset));
         }

@@ -11,10 +11,10 @@ use std::{
 
 use tokio::{sync::mpsc::Receiver, time::sleep_until};
 
-use super::{Batcher, Broadcast, Content, Services, ToOwner, ToWorker, frame::Range, repolicy::Review};
+use super::{Batcher, Broadcast, Content, Services, ToOwner, ToWorker, clock::unix_millis, frame::Range, repolicy::Review};
 use crate::{
     broker::{Delivery, History, HistoryQuery},
-    model::{Epoch, Event, Member, Policy, Position, PresenceMode, Room, Since},
+    model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since},
     protocol::PresenceChange,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Owned {
     joining: Vec<usize>,
     /// Events not yet sent; knows where the next batch begins. `None` until the broker has answered.
     batcher: Option<Batcher>,
+    /// Events that are in no log, numbered as they come.
+    unlogged: Option<(Batcher, Offset)>,
     /// The last event that came from the broker, in order.
     received: Option<Position>,
     /// Events that came while a hole before them is filled. Full: dropped, and asked for when the hole is filled.
@@ -65,6 +67,12 @@ pub(super) struct Owned {
 
 impl Owned {
     const MAX_AHEAD: usize = 4_096;
+
+    /// When something of it is to leave.
+    fn deadline(&self) -> Option<Instant> {
+        let batchers = self.batcher.iter().chain(self.unlogged.iter().map(|(batcher, _)| batcher));
+        batchers.filter_map(Batcher::deadline).min()
+    }
 }
 
 impl Owner {
@@ -114,6 +122,7 @@ impl Owner {
             ToOwner::Delivery(room, Delivery::Event { epoch, event }, arrived) => {
                 self.event(&room, epoch, event, arrived);
             }
+            ToOwner::Delivery(room, Delivery::Unlogged(publication), arrived) => self.unlogged(&room, *publication, arrived),
             ToOwner::Delivery(room, Delivery::Started(position), _) => self.started(&room, position),
             ToOwner::Delivery(room, Delivery::Joined(member), _) => self.presence(&room, |r| r.joined.push(member)),
             ToOwner::Delivery(room, Delivery::Left(member), _) => self.presence(&room, |r| r.left.push(member)),
@@ -133,6 +142,7 @@ impl Owner {
                 missed: none,
                 joining: Vec::new(),
                 batcher: None,
+                unlogged: None,
                 received: None,
                 ahead: None,
                 asked_with: 0,
@@ -154,12 +164,13 @@ impl Owner {
     /// Gives a room another policy. What waits leaves under the old one.
     pub(super) fn set_policy(&mut self, room: &Room, policy: Arc<Policy>) {
         let Some(owned) = self.rooms.get(room).filter(|owned| owned.policy != policy) else { return };
-        if let Some(at) = owned.batcher.as_ref().and_then(Batcher::deadline) {
+        if let Some(at) = owned.deadline() {
             self.deadlines.remove(&(at, room.clone()));
         }
         self.flush_room(room);
         let Some(owned) = self.rooms.get_mut(room) else { return };
         owned.policy = Arc::clone(&policy);
+        owned.unlogged = None;
         if let Some(batcher) = &mut owned.batcher {
             *batcher = Batcher::new(room.clone(), policy, batcher.position().clone());
         }
@@ -171,7 +182,7 @@ impl Owner {
         owned.missed[worker] = false;
         owned.joining.retain(|&w| w != worker);
         if !owned.workers.contains(&true) && owned.joining.is_empty() {
-            if let Some(at) = owned.batcher.as_ref().and_then(Batcher::deadline) {
+            if let Some(at) = owned.deadline() {
                 self.deadlines.remove(&(at, room.clone()));
             }
             self.rooms.remove(room);
@@ -223,11 +234,29 @@ impl Owner {
     /// Puts the next event into the room's batch.
     fn append(&mut self, room: &Room, epoch: Epoch, event: Arc<Event>, arrived: Instant) {
         let Some(owned) = self.rooms.get_mut(room) else { return };
+        let before = owned.deadline();
         let Some(batcher) = &mut owned.batcher else { return };
         owned.received = Some(Position::new(epoch.clone(), event.offset));
-        let before = batcher.deadline();
         batcher.push(epoch, event, arrived);
-        let deadline = batcher.deadline();
+        let deadline = owned.deadline();
+        self.reschedule(room, before, deadline);
+    }
+
+    /// Puts an event that is in no log into a batch of its kind. Before a room's first position nobody is in it.
+    fn unlogged(&mut self, room: &Room, publication: Publication, arrived: Instant) {
+        let Some(owned) = self.rooms.get_mut(room).filter(|owned| owned.batcher.is_some()) else { return };
+        let before = owned.deadline();
+        let (batcher, last) = owned.unlogged.get_or_insert_with(|| {
+            (Batcher::new(room.clone(), Arc::clone(&owned.policy), Position::new(Epoch::none(), 0)), 0)
+        });
+        *last += 1;
+        let event = Event::from_publication(publication, *last, unix_millis());
+        batcher.push(Epoch::none(), Arc::new(event), arrived);
+        let deadline = owned.deadline();
+        self.reschedule(room, before, deadline);
+    }
+
+    fn reschedule(&mut self, room: &Room, before: Option<Instant>, deadline: Option<Instant>) {
         if deadline != before {
             if let Some(at) = before {
                 self.deadlines.remove(&(at, room.clone()));
@@ -381,6 +410,15 @@ impl Owner {
             let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);
             if send(&self.services, room, owned, Arc::new(broadcast)) {
                 self.missed.insert(room.clone());
+            }
+        }
+        while let Some((batcher, _)) = &mut owned.unlogged
+            && let Some((batch, arrived)) = batcher.take()
+        {
+            let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&owned.policy), arrived);
+            // A worker whose queue is full never gets it, as one that had no connection to the publisher never would.
+            if send(&self.services, room, owned, Arc::new(broadcast)) {
+                self.services.metrics.dropped.increment(1);
             }
         }
     }

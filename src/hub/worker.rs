@@ -165,6 +165,8 @@ impl Worker {
             local.backlog.push_back(broadcast);
         } else if let Some(range) = broadcast.range() {
             local.tip = Some(Position::new(range.epoch, range.offset));
+        } else if broadcast.is_live() {
+            self.services.metrics.dropped.increment(local.members.len() as u64);
         }
     }
 
@@ -237,7 +239,7 @@ impl Worker {
         metrics.deliveries.increment(deliveries);
         metrics.workers[self.index].deliveries.increment(deliveries);
         metrics.fan_out.record(run.began.elapsed());
-        if matches!(run.broadcast.content, Content::Events(_)) {
+        if run.broadcast.is_live() {
             metrics.publish_to_write.record(run.broadcast.arrived.elapsed());
         }
         drop(run);

@@ -524,7 +524,7 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_redis_presence_resyncs_total", "Rooms whose members of this pod were written to Redis anew."),
     (
         "roomcast_legacy_messages_total",
-        "Plain messages that this pod heard, by result: published, unfit, failed, ignored (another pod's to take in).",
+        "Plain messages that this pod heard, by result: published, passed (delivered without a log), unfit, failed, ignored (another pod's to take in).",
     ),
 ];
 

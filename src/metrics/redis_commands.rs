@@ -53,6 +53,8 @@ pub struct RedisCommands {
 pub struct LegacyMessages {
     /// Became events.
     pub published: Counter,
+    /// Were delivered as they came, to rooms that keep nothing.
+    pub passed: Counter,
     /// Are no event by their description.
     pub unfit: Counter,
     /// Should have become events, but Redis did not take them, or too much waited.
@@ -81,6 +83,7 @@ impl RedisCommands {
             resyncs: Counter::noop(),
             legacy: LegacyMessages {
                 published: Counter::noop(),
+                passed: Counter::noop(),
                 unfit: Counter::noop(),
                 failed: Counter::noop(),
                 ignored: Counter::noop(),
@@ -122,6 +125,7 @@ impl Default for RedisCommands {
             resyncs: counter!("roomcast_redis_presence_resyncs_total"),
             legacy: LegacyMessages {
                 published: legacy("published"),
+                passed: legacy("passed"),
                 unfit: legacy("unfit"),
                 failed: legacy("failed"),
                 ignored: legacy("ignored"),

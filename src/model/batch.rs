@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Epoch, Event, Offset, Room};
 
 /// The events of a room in (`after`, `offset`], oldest first; conflation may have removed some, the range still
-/// covers them.
+/// covers them. Of events that are in no log ([`Epoch::none`]) the offsets only order the batch, and nobody is told them.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The room.
@@ -18,6 +18,14 @@ pub struct Batch {
     pub offset: Offset,
     /// What is left of the range after conflation.
     pub events: Vec<Arc<Event>>,
+}
+
+impl Batch {
+    /// Whether its events have positions.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        !self.epoch.is_none()
+    }
 }
 
 /// The newest values of a room, given to a new subscriber: they move no position.

@@ -181,6 +181,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether an event stays somewhere once it was delivered: in the log, or as a retained value.
+    #[must_use]
+    pub fn keeps_events(&self) -> bool {
+        self.history_size > 0 || self.retain != Retain::None
+    }
+
     /// Whether an event with this topic can become a retained value, or remove one.
     #[must_use]
     pub fn retains_topic(&self, topic: &str) -> bool {

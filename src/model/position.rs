@@ -26,6 +26,18 @@ impl Epoch {
         Self(text[..end].into())
     }
 
+    /// The epoch of what is in no log: no log's.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Whether it is no log's.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

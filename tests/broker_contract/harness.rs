@@ -178,6 +178,7 @@ pub fn assert_a_stream(seen: &[Delivery]) {
             }
             (_, None) => panic!("delivery {at} came before the subscription started"),
             (Delivery::Joined(_) | Delivery::Left(_), Some(_)) => {}
+            (Delivery::Unlogged(_), Some(_)) => panic!("delivery {at} is in no log"),
         }
     }
 }

@@ -12,7 +12,7 @@ use roomcast::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -28,6 +28,8 @@ pub fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
     settings.general.plain_listen = Some(vec![free]);
     settings.general.internal_listen = vec![free];
     settings.general.workers = Some(2);
+    // The client below answers no ping.
+    settings.timeouts.ping = Duration::from_secs(3_600);
     change(&mut settings);
     settings
 }
@@ -85,7 +87,10 @@ impl Client {
         headers: &[(&str, &str)],
         offer: Option<Offer>,
     ) -> Result<Self, u16> {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Small and fixed, so that a client that does not read is slow soon, on every machine.
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+        socket.set_recv_buffer_size(128 * 1024).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
         let handshake = ClientHandshake::new(&address.to_string(), target, protocols, offer, headers);
         stream.write_all(handshake.request()).await.unwrap();
         let mut received = Vec::new();

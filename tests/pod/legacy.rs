@@ -43,9 +43,15 @@ fn url(servers: &[(String, u16)], scheme: &str) -> Vec<RedisUrl> {
 }
 
 fn member(urls: Vec<RedisUrl>) -> Pod {
+    member_with(urls, LEGACY)
+}
+
+fn member_with(urls: Vec<RedisUrl>, toml: &str) -> Pod {
     pod(|settings| {
-        let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("rc.toml"), LEGACY))).unwrap();
+        let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("rc.toml"), toml))).unwrap();
         settings.legacy = file.settings.legacy;
+        settings.policies = file.settings.policies;
+        settings.dialects = file.settings.dialects;
         settings.redis.urls = urls;
         settings.redis.lease = LEASE;
         settings.redis.command_timeout = Duration::from_secs(2);
@@ -206,6 +212,103 @@ async fn in_a_cluster_it_does_not_matter_where_they_publish() {
             assert_eq!(data(client, 1).await, [n]);
         }
     }
+    a.stop();
+    b.stop();
+}
+
+const FLEETING: &str = r#"
+[[policy]]
+match = ["trip:*"]
+history_size = 0
+batch_window = "100ms"
+conflate = "key"
+topics = ["t", "u"]
+
+[[policy]]
+match = ["kept:*"]
+history_size = 0
+retain = "room"
+
+[[legacy]]
+channels = ["trip:*", "kept:*"]
+room = "{channel}"
+topic = "{/topic}"
+key = "{/key}"
+data = "/data"
+
+[[dialect]]
+name = "plain"
+paths = ["/plain"]
+
+[[dialect.command]]
+when = { "/join" = "*" }
+does = "subscribe"
+room = "{/join}"
+
+[[dialect.event]]
+write = '{"t": "{topic}", "d": "{data}", "at": "{offset?}", "in": "{position}"}'
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_keeps_nothing_is_told_at_once_by_every_pod_and_without_a_position() {
+    let server = block_in_place(Standalone::start);
+    let urls = || url(&[server.address()], "redis");
+    let (a, b) = (member_with(urls(), FLEETING), member_with(urls(), FLEETING));
+    let mut clients = Vec::new();
+    for pod in [&a, &b] {
+        while get(pod, "/ready").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut client = Client::connect(pod.addresses().plain[0]).await;
+        client.subscribe("trip:7").await;
+        clients.push(client);
+    }
+    let mut plain = Client::open(a.addresses().plain[0], "/plain", &[], &[], None).await.unwrap();
+    plain.send(r#"{"join": "trip:7"}"#).await;
+    let publish = |channel: &str, message: Value| {
+        block_in_place(|| server.call(&["PUBLISH", channel, &message.to_string()]));
+    };
+    // The patterns stand once something comes; what is conflated away says nothing of when.
+    let began = Instant::now();
+    while counted(&a, "passed").await == 0 || counted(&b, "passed").await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(15), "nobody hears");
+        publish("trip:other", json!({"topic": "t", "data": 0}));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (key, n) in [("x", 1), ("y", 2), ("x", 3)] {
+        publish("trip:7", json!({"topic": "t", "key": key, "data": {"n": n}}));
+    }
+    publish("trip:7", json!({"topic": "unknown", "data": 1}));
+    for client in &mut clients {
+        let mut message = client.json().await;
+        for event in message["events"].as_array_mut().unwrap() {
+            assert!(event.as_object_mut().unwrap().remove("time").is_some());
+        }
+        let event = |key: &str, n: u64| json!({"topic": "t", "key": key, "data": {"n": n}});
+        assert_eq!(message, json!({"type": "events", "room": "trip:7", "events": [event("y", 2), event("x", 3)]}));
+        assert!(client.is_quiet().await, "once, and what its topics do not name never");
+    }
+    for n in [2, 3] {
+        assert_eq!(plain.json().await, json!({"t": "t", "d": {"n": n}, "in": null}));
+    }
+    // No log was written to: who comes is told that the room is where it was.
+    let mut late = Client::connect(b.addresses().plain[0]).await;
+    assert_eq!(late.subscribe("trip:7").await["offset"], 0);
+    assert_eq!(sum(&[&a, &b], "published").await, 0);
+    // A room with a retained value has one log for the fleet.
+    late.subscribe("kept:1").await;
+    let began = Instant::now();
+    let kept = loop {
+        assert!(began.elapsed() < Duration::from_secs(15), "nobody takes messages in");
+        publish("kept:1", json!({"topic": "t", "data": "v"}));
+        match tokio::time::timeout(Duration::from_millis(200), late.json()).await {
+            Ok(message) if message["retained"] != true => break message,
+            _ => {}
+        }
+    };
+    assert_eq!((&kept["type"], &kept["after"], &kept["events"][0]["data"]), (&"events".into(), &0.into(), &"v".into()));
+    let published = sum(&[&a, &b], "published").await;
+    assert!(published > 0, "{published}");
     a.stop();
     b.stop();
 }

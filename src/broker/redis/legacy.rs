@@ -1,5 +1,6 @@
 //! Plain messages of other publishers become events: every pod hears them, the one that holds a lease publishes them, and
-//! all deliver what comes back.
+//! all deliver what comes back. Where a room keeps nothing, there is no log to agree on: each pod delivers what it hears, at
+//! once and without a position.
 //!
 //! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
 //! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
@@ -29,7 +30,7 @@ use crate::{
         BrokerError, legacy,
         wire::{self, Address, Endpoints, Listener},
     },
-    model::{Publication, Room},
+    model::{Policy, Publication, Room},
 };
 
 /// How many rooms are published to at once.
@@ -220,6 +221,18 @@ impl Intake {
         }
     }
 
+    /// Delivers an event to this pod's members of a room without a log.
+    fn pass(&self, policy: &Policy, room: &Room, publication: Publication) {
+        let counts = &self.shared.metrics.legacy;
+        if let Err(error) = BrokerError::check_topic(policy, &publication.topic) {
+            counts.unfit.increment(1);
+            self.tell(&error);
+            return;
+        }
+        counts.passed.increment(1);
+        self.shared.rooms.unlogged(room, publication);
+    }
+
     /// Gives an event to its room's lane.
     fn queue(&self, room: Room, publication: Publication) {
         let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
@@ -245,12 +258,20 @@ impl Listener for Intake {
         }
         let Some((legacy, captures)) = legacy::taker(&self.shared.settings.legacy, pattern, channel) else { return };
         let counts = &self.shared.metrics.legacy;
-        if !self.tenure().holds(Instant::now()) {
-            counts.ignored.increment(1);
-            return;
-        }
+        let holds = self.tenure().holds(Instant::now());
         match legacy::map(legacy, channel, &captures, payload) {
-            Ok((room, publication)) => self.queue(room, publication),
+            Ok((room, publication)) => {
+                let policy = self.shared.policy(&room);
+                if !policy.keeps_events() {
+                    self.pass(&policy, &room, publication);
+                } else if holds {
+                    self.queue(room, publication);
+                } else {
+                    counts.ignored.increment(1);
+                }
+            }
+            // One pod says so.
+            Err(_) if !holds => counts.ignored.increment(1),
             Err(why) => {
                 counts.unfit.increment(1);
                 self.tell(&why);

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     broker::{Deliver, Delivery},
-    model::{Epoch, Event, Position, Room},
+    model::{Epoch, Event, Position, Publication, Room},
 };
 
 /// How long a subscription outlives its last member.
@@ -191,6 +191,14 @@ impl Rooms {
             (State::Live(_), Message::Joined(member)) => self.deliver.deliver(&active.room, Delivery::Joined(member)),
             (State::Live(_), Message::Left(member)) => self.deliver.deliver(&active.room, Delivery::Left(member)),
             _ => {}
+        }
+    }
+
+    /// Delivers an event that is in no log, if the room is subscribed to.
+    pub(super) fn unlogged(&self, room: &Room, publication: Publication) {
+        let part = self.part(Partition::of(room));
+        if part.get(room).is_some_and(|active| matches!(active.state, State::Live(_))) {
+            self.deliver.deliver(room, Delivery::Unlogged(Box::new(publication)));
         }
     }
 

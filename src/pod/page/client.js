@@ -328,7 +328,7 @@ export class Client {
   #events(room, message, text, at, datagram) {
     // Datagrams overtake each other and get lost: only what is newer counts, and a hole is none.
     if (datagram && message.epoch === room.position?.epoch && message.offset <= room.position.offset) return;
-    if (!message.retained) {
+    if (!message.retained && message.epoch !== undefined) {
       if (!datagram && room.position && message.after !== room.position.offset) {
         const holes = `expected what follows ${room.position.offset}, got what follows ${message.after}`;
         this.on.note({ kind: 'error', text: `${room.name}: ${holes}. Joining again.` });

@@ -61,15 +61,18 @@ impl<'a> Scene<'a> {
     }
 
     fn epoch(&self) -> Option<&'a str> {
-        Some(match self.said {
+        let epoch = match self.said {
             Said::Batch(batch) | Said::Event(batch, _) => batch.epoch.as_str(),
             Said::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
             Said::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
             _ => return None,
-        })
+        };
+        // What is in no log has no epoch, and so no position.
+        (!epoch.is_empty()).then_some(epoch)
     }
 
     fn offset(&self) -> Option<Offset> {
+        self.epoch()?;
         Some(match self.said {
             Said::Batch(batch) => batch.offset,
             Said::Event(_, event) => event.offset,
@@ -149,6 +152,7 @@ impl<'a> Scene<'a> {
                     true
                 });
             }
+            Name::After if self.epoch().is_none() => return false,
             Name::After | Name::Total | Name::PingInterval | Name::ExpiresAt | Name::AfterMs => {
                 let value = match (name, self.said) {
                     (Name::After, Said::Batch(batch)) => batch.after,

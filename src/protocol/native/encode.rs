@@ -49,10 +49,11 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
             write(out, "published", id, &|o| o.text("epoch", position.epoch.as_str()).number("offset", position.offset))
         }
         Reply::Gap { room, epoch, after, offset } => write(out, "gap", id, &|o| {
-            o.text("room", room.as_str())
-                .text("epoch", epoch.as_str())
-                .number("after", *after)
-                .number("offset", *offset)
+            let o = o.text("room", room.as_str());
+            if epoch.is_none() {
+                return o;
+            }
+            o.text("epoch", epoch.as_str()).number("after", *after).number("offset", *offset)
         }),
         Reply::Presence { room, list: PresenceList { members, total } } => write(out, "presence", id, &|o| {
             o.text("room", room.as_str()).array("members", members, member).number("total", *total as u64)
@@ -95,8 +96,11 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
 /// A batch for everybody in the room.
 pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
     write(out, "events", None, binary, |o| {
-        o.text("room", batch.room.as_str())
-            .text("epoch", batch.epoch.as_str())
+        let o = o.text("room", batch.room.as_str());
+        if !batch.is_logged() {
+            return o.array("events", &batch.events, |e, o| unlogged(e, o));
+        }
+        o.text("epoch", batch.epoch.as_str())
             .number("after", batch.after)
             .number("offset", batch.offset)
             .array("events", &batch.events, |e, o| event(e, o))
@@ -130,8 +134,12 @@ pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
 }
 
 fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
-    let object =
-        object.number("offset", event.offset).text("topic", &event.topic).optional("key", event.key.as_deref());
+    unlogged(event, object.number("offset", event.offset))
+}
+
+/// An event that has no position.
+fn unlogged<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
+    let object = object.text("topic", &event.topic).optional("key", event.key.as_deref());
     let object = match &event.payload {
         Payload::Json(data) => object.raw("data", data.get()),
         Payload::Binary(bytes) => object.binary(bytes),

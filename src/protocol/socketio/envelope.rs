@@ -183,7 +183,7 @@ impl Dialect for Envelope {
         self.inner.batch(batch, spelling, &mut inner);
         let time = batch.events.last().map_or(out.now, |event| event.time);
         let offset = |index: usize, count: usize, out: &mut Vec<u8>| {
-            if !self.offsets {
+            if !self.offsets || !batch.is_logged() {
                 return;
             }
             // The last packet covers the batch. One before it covers its own event where each has one, else nothing new.
