@@ -53,7 +53,17 @@ impl Traffic {
         thread::sleep(Duration::from_millis(300));
         self.stop.store(true, Ordering::Relaxed);
         let acknowledged = self.thread.join().unwrap();
-        thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        let whole = || {
+            let heard = pod.heard.messages.lock().unwrap();
+            acknowledged.iter().all(|(channel, numbers)| {
+                let last = numbers.last().unwrap().0.to_string();
+                heard.get(channel).is_some_and(|heard| heard.iter().any(|(_, payload)| *payload == last))
+            })
+        };
+        while !whole() && began.elapsed() < Duration::from_secs(3) {
+            thread::sleep(Duration::from_millis(20));
+        }
         let heard = pod.heard.messages.lock().unwrap();
         let mut outcome =
             Outcome { acknowledged: 0, lost: 0, deaf: 0, longest_gap: Duration::ZERO, longest_pause: Duration::ZERO };
