@@ -468,7 +468,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
     ),
     ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
-    ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap."),
+    ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),

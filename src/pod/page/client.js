@@ -294,8 +294,11 @@ export class Client {
         break;
       case 'gap':
         if (room?.status !== 'joined') break;
-        room.lost += Math.max(0, message.offset - message.after);
-        this.#move(room, message);
+        // Without an epoch: events that were in no log, and nobody counted.
+        if (message.epoch !== undefined) {
+          room.lost += Math.max(0, message.offset - message.after);
+          this.#move(room, message);
+        }
         this.on.gap(room, message);
         break;
       case 'unsubscribed':

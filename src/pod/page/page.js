@@ -36,9 +36,10 @@ const client = new Client(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${
     stream.events(room, message, bytes, at);
     touched.add(room);
   },
-  gap(room, { after, offset }) {
+  gap(room, { epoch, after, offset }) {
     const lost = offset - after;
-    const text = lost > 0 ? `${plural(lost, 'event')} will not come (${count(after + 1)}–${count(offset)})` : 'its log began anew';
+    const range = lost > 0 ? `${plural(lost, 'event')} will not come (${count(after + 1)}–${count(offset)})` : 'its log began anew';
+    const text = epoch === undefined ? 'events without a position will not come' : range;
     stream.note('warning', `gap in ${room.name}: ${text}`, room.name);
     announce(`Gap in ${room.name}`);
     rooms.show(room);

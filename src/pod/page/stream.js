@@ -146,7 +146,8 @@ export class Stream {
   /** One group: a head that says what the message covers, and up to `most` of its events, the newest on top. */
   #batch({ room, message, size, wall }, most) {
     const { events, retained, after, offset } = message;
-    const covered = after + 1 === offset ? count(offset) : `${count(after + 1)}–${count(offset)}`;
+    // What is in no log has no number.
+    const covered = offset === undefined ? '·' : after + 1 === offset ? count(offset) : `${count(after + 1)}–${count(offset)}`;
     const range = retained ? 'retained' : covered;
     const group = el('li', {
       class: retained ? 'batch retained' : 'batch',
@@ -182,7 +183,7 @@ export class Stream {
     const option = el(
       'div',
       { class: 'event', role: 'option', id: `event-${++this.#ids}`, 'aria-selected': 'false' },
-      el('span', { class: 'offset' }, count(event.offset)),
+      el('span', { class: 'offset' }, event.offset === undefined ? '·' : count(event.offset)),
       el('span', { class: 'topic' }, event.topic),
       el('span', { class: 'key' }, event.key ?? ''),
       el('span', { class: 'preview' }, text.length > PREVIEW ? `${text.slice(0, PREVIEW)}…` : text),
@@ -237,8 +238,8 @@ export class Stream {
     const { room, event, epoch, age, trip } = this.#entries.get(option);
     say($('detail-title'), `${event.topic} in ${room}`);
     const facts = [
-      ['offset', count(event.offset)],
-      ['epoch', epoch],
+      ['offset', event.offset === undefined ? 'none' : count(event.offset)],
+      epoch !== undefined && ['epoch', epoch],
       event.key !== undefined && ['key', event.key],
       event.user !== undefined && ['user', event.user],
       event.id !== undefined && ['id', event.id],
