@@ -12,7 +12,7 @@ use crate::{
     floor,
     pod::Guests,
     process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms, transports},
+    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, publish, rooms, transports},
 };
 
 /// The load generator of roomcast.
@@ -47,6 +47,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
     Transports(transports::TransportsArgs),
+    /// A small room beside a busy one on a network that loses packets: one WebSocket against WebTransport's streams
+    Loss(loss::LossArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
     /// A process full of receivers; orders come on its input
@@ -143,32 +145,40 @@ pub(crate) enum Transport {
     Webtransport,
 }
 
-/// What is sent, and who receives.
+/// What is sent.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Events and receivers")]
-pub(crate) struct LoadArgs {
+pub(crate) struct EventArgs {
     /// The size of an event's data, in bytes: JSON of a trip, with ids, numbers and random parts
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     size: usize,
-    /// What the pod's receivers connect over
-    #[arg(long, value_enum, default_value_t = Transport::Websocket, value_name = "TRANSPORT")]
-    pub(crate) transport: Transport,
     /// Receivers offer permessage-deflate, as browsers do, or ask for compressed streams (the default)
     #[arg(long, conflicts_with = "plain")]
     compressed: bool,
     /// Receivers do not offer permessage-deflate
     #[arg(long)]
     plain: bool,
-    /// Processes that hold the receivers; each may hold as many as it may open files (see ulimit -n) [default: one for
-    /// 4,000 connections, at least two]
-    #[arg(long, value_name = "N")]
-    processes: Option<usize>,
     /// Chooses the random parts of the events: the same seed sends the same bytes
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
 }
 
-impl LoadArgs {
+/// What is sent, and who receives.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Events and receivers")]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    events: EventArgs,
+    /// What the pod's receivers connect over
+    #[arg(long, value_enum, default_value_t = Transport::Websocket, value_name = "TRANSPORT")]
+    pub(crate) transport: Transport,
+    /// Processes that hold the receivers; each may hold as many as it may open files (see ulimit -n) [default: one for
+    /// 4,000 connections, at least two]
+    #[arg(long, value_name = "N")]
+    processes: Option<usize>,
+}
+
+impl EventArgs {
     /// How the events are made.
     pub(crate) fn recipe(&self) -> Result<Recipe, BenchError> {
         if !(SMALLEST..=60_000).contains(&self.size) {
@@ -178,9 +188,21 @@ impl LoadArgs {
         Ok(Recipe { seed: self.seed, size: self.size })
     }
 
-    /// Whether permessage-deflate is offered.
+    /// Whether receivers ask for compression.
     pub(crate) fn deflate(&self) -> bool {
         !self.plain
+    }
+}
+
+impl LoadArgs {
+    /// How the events are made.
+    pub(crate) fn recipe(&self) -> Result<Recipe, BenchError> {
+        self.events.recipe()
+    }
+
+    /// Whether receivers ask for compression.
+    pub(crate) fn deflate(&self) -> bool {
+        self.events.deflate()
     }
 
     /// What so many connections need.
@@ -237,6 +259,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
         Command::Transports(args) => scenario::run(transports::run(&args)),
+        Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }

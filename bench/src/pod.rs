@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a pod may take to become ready.
 const READY: Duration = Duration::from_secs(15);
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How many connections a pod must have room for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,7 +64,15 @@ impl Pod {
     pub(crate) async fn open(args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
         match &args.url {
             Some(url) => Self::attach(url, args).await,
-            None => Self::start(args, guests, out).await,
+            None => Self::start(args, LOOPBACK, guests, out).await,
+        }
+    }
+
+    /// The pod that the arguments ask for, started to take clients at an address of this network.
+    pub(crate) async fn open_at(ip: IpAddr, args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
+        match &args.url {
+            Some(_) => Err(own_pod()),
+            None => Self::start(args, ip, guests, out).await,
         }
     }
 
@@ -91,7 +101,7 @@ impl Pod {
         })
     }
 
-    async fn start(args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
+    async fn start(args: &PodArgs, ip: IpAddr, guests: Guests, out: &Path) -> Result<Self, BenchError> {
         let (needed, limit) = (guests.sockets + 300, process::file_limit());
         if needed > limit {
             return Err(BenchError::FileLimit { what: "the pod".to_owned(), needed, limit });
@@ -103,7 +113,7 @@ impl Pod {
         if !program.is_file() {
             return Err(BenchError::NoPod(program));
         }
-        let [address, plain, internal] = free_addresses()?;
+        let [address, plain, internal] = free_addresses([ip, LOOPBACK, LOOPBACK])?;
         let api_key = args.api_key.clone().unwrap_or_else(|| "bench".to_owned());
         let mut arguments: Vec<String> = ["serve", "--dev", "--log-level", "warn"].map(str::to_owned).into();
         for (flag, value) in [
@@ -169,7 +179,7 @@ impl Pod {
 
     /// Where clients connect without TLS.
     pub(crate) fn plain(&self) -> Result<SocketAddr, BenchError> {
-        self.plain.ok_or_else(|| BenchError::Usage("this scenario starts its own pod: leave out --url".to_owned()))
+        self.plain.ok_or_else(own_pod)
     }
 
     /// The cumulative buckets of a histogram in the pod's metrics: (upper bound, count). Empty if there is none.
@@ -212,12 +222,17 @@ async fn ready(internal: SocketAddr, api_key: &str) -> Option<Publisher> {
     matches!(publisher.get("/ready").await, Ok((200, _))).then_some(publisher)
 }
 
-/// Three loopback addresses that nobody listens on right now.
-fn free_addresses() -> Result<[SocketAddr; 3], BenchError> {
-    let doing = || "finding free ports on 127.0.0.1".to_owned();
+fn own_pod() -> BenchError {
+    BenchError::Usage("this scenario starts its own pod: leave out --url".to_owned())
+}
+
+/// Addresses that nobody listens on right now.
+fn free_addresses(ips: [IpAddr; 3]) -> Result<[SocketAddr; 3], BenchError> {
     let mut held = Vec::new();
-    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+    let mut addresses = ips.map(|ip| SocketAddr::from((ip, 0)));
     for address in &mut addresses {
+        let ip = address.ip();
+        let doing = || format!("finding a free port on {ip}");
         let listener = TcpListener::bind(*address).doing(doing)?;
         *address = listener.local_addr().doing(doing)?;
         held.push(listener);

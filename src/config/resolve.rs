@@ -309,6 +309,14 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         ));
     }
 
+    let WebTransport { enabled, idle, keep_alive, .. } = &settings.webtransport;
+    if *enabled && keep_alive >= idle {
+        warnings.push(format!(
+            "`webtransport.keep_alive` is {keep_alive:?}, but `webtransport.idle` ends a session after {idle:?} without a \
+             packet: quiet clients are lost; set it to less than half of that"
+        ));
+    }
+
     for (index, rule) in settings.policies.iter().enumerate() {
         let earlier = || settings.policies.iter().take(index).flat_map(|rule| &rule.patterns);
         if rule.patterns.iter().all(|p| earlier().any(|e| e == p || e.as_str() == "*")) {

@@ -105,11 +105,12 @@ section! {
 section! {
     /// How long the pod waits. A connection that is too slow is closed.
     pub struct Timeouts in "timeouts" {
-        /// For the TLS handshake.
+        /// For the TLS handshake, or QUIC's.
         tls: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
-        /// For a request head, from its first byte or the end of the TLS handshake.
+        /// For a request head, from its first byte or the end of the handshake; also for a WebTransport session's request.
         head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
-        /// For the first `connect` of a client whose request had no token, where one is needed.
+        /// For the first `connect` of a client whose request had no token, where one is needed; also for the stream of
+        /// commands of a WebTransport session.
         connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;

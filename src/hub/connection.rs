@@ -338,6 +338,13 @@ impl Connection {
         }
     }
 
+    /// A room's policy has another priority.
+    pub fn set_priority(&mut self, room: u32, priority: u8) {
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.set_priority(room, priority);
+        }
+    }
+
     /// A room will say nothing more.
     pub fn end_room(&mut self, room: u32) {
         if let Carrier::WebTransport(streams) = &mut self.carrier {

@@ -72,14 +72,22 @@ impl Worker {
 
     fn review_policy(&mut self, room: &Room, policies: &Policies) {
         let policy = policies.of(room);
-        let Some(local) = self.names.get(room).and_then(|number| self.rooms.get_mut(*number as usize)) else { return };
+        let Some(&number) = self.names.get(room) else { return };
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
         let before = std::mem::replace(&mut local.policy, policy);
         let (had, has) = (before.presence != PresenceMode::Off, local.policy.presence != PresenceMode::Off);
-        if had == has {
+        let priority = (before.priority != local.policy.priority).then_some(local.policy.priority);
+        if had == has && priority.is_none() {
             return;
         }
-        let keys = local.members.groups().iter().flat_map(|group| (0..group.end()).filter_map(|slot| group.at(slot)));
-        for connection in keys.filter_map(|key| self.connections.get(key as usize)) {
+        for key in local.members.groups().iter().flat_map(|group| (0..group.end()).filter_map(|slot| group.at(slot))) {
+            let Some(connection) = self.connections.get_mut(key as usize) else { continue };
+            if let Some(priority) = priority {
+                connection.set_priority(number, priority);
+            }
+            if had == has {
+                continue;
+            }
             let member = connection.session.member();
             if has {
                 self.services.presence.join(room, &member);

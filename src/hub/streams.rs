@@ -6,6 +6,7 @@
 //! it; gaps leave before any later frame of their room; replies leave before rooms, and rooms by their priority.
 
 use std::{
+    cmp::Reverse,
     collections::VecDeque,
     io,
     net::SocketAddr,
@@ -133,6 +134,15 @@ impl Streams {
         true
     }
 
+    /// A room's policy has another priority. Rooms that share a stream have that of the last one that was set.
+    pub fn set_priority(&mut self, room: u32, priority: u8) {
+        let Some(&(_, at)) = self.seats.iter().find(|seat| seat.0 == room) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(at as usize) else { return };
+        stream.priority = priority;
+        // It fails where the stream has ended, and then it does not matter.
+        let _ = stream.send.set_priority(priority.into());
+    }
+
     /// Nothing more of a room will come: its stream ends behind what waits, unless other rooms share it.
     pub fn end_room(&mut self, room: u32, waker: &Waker) {
         let Some(seat) = self.seats.iter().position(|seat| seat.0 == room) else { return };
@@ -199,12 +209,14 @@ impl Streams {
             return Poll::Ready(Ok(()));
         }
         self.replies.drain(&mut self.account, cx, &mut gap)?;
-        let mut order: SmallVec<[(u8, usize); 8]> = SmallVec::new();
+        // Where priorities are equal, a small room does not wait for all that a busy one owes.
+        let mut order: SmallVec<[(Reverse<u8>, usize, usize); 8]> = SmallVec::new();
         for (at, stream) in self.streams.iter().enumerate() {
-            order.extend(stream.as_ref().filter(|stream| !stream.is_idle()).map(|stream| (stream.priority, at)));
+            let Some(Stream { queue: Some(queue), priority, .. }) = stream else { continue };
+            order.push((Reverse(*priority), queue.owed, at));
         }
-        order.sort_by_key(|&(priority, _)| std::cmp::Reverse(priority));
-        for (_, at) in order {
+        order.sort_unstable();
+        for (.., at) in order {
             let Some(Some(stream)) = self.streams.get_mut(at) else { continue };
             stream.drain(&mut self.account, cx, &mut gap)?;
             if stream.ending && stream.queue.is_none() {
@@ -283,14 +295,16 @@ impl Stream {
         queue.waiting.push_back(waiting);
     }
 
-    fn say(&mut self, mut bytes: Bytes, account: &mut Account, waker: &Waker) -> io::Result<()> {
+    fn say(&mut self, bytes: Bytes, account: &mut Account, waker: &Waker) -> io::Result<()> {
+        let mut rest = bytes.clone();
         if self.queue.is_none() {
-            match write_some(&mut self.send, &mut bytes, &mut Context::from_waker(waker))? {
+            match write_some(&mut self.send, &mut rest, &mut Context::from_waker(waker))? {
                 SendState::Done | SendState::Stopped => return Ok(()),
                 SendState::Full => {}
             }
         }
-        self.wait(Waiting::Private(Box::from(&bytes[..])), 0, account);
+        // In whole, so that nothing is put in front of what has begun.
+        self.wait(Waiting::Private(Box::from(&bytes[..])), bytes.len() - rest.len(), account);
         Ok(())
     }
 
@@ -302,7 +316,9 @@ impl Stream {
         gap: &mut impl FnMut(&Range) -> Vec<u8>,
     ) -> io::Result<()> {
         while let Some(queue) = &mut self.queue {
-            if queue.begun == 0 && !queue.gaps.is_empty() {
+            // What is said to this client alone stands before what was dropped: `subscribed`, for one.
+            let replies_first = matches!(queue.waiting.front(), Some(Waiting::Private(_)));
+            if queue.begun == 0 && !replies_first && !queue.gaps.is_empty() {
                 let bytes = Waiting::Private(gap(&queue.gaps.remove(0)).into());
                 account.add(bytes.owed(), bytes.private());
                 queue.owed += bytes.owed();

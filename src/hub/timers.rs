@@ -40,11 +40,6 @@ impl Deadline {
         Self { at_ms: Rc::new(Cell::new(at_ms)), task: Rc::default() }
     }
 
-    /// Moves it.
-    pub fn set(&self, at_ms: u64) {
-        self.at_ms.set(at_ms);
-    }
-
     /// Names the task that ends when it passes.
     pub fn ends(&self, task: AbortHandle) {
         self.task.set(Some(task));
@@ -97,6 +92,14 @@ impl Worker {
     /// Watches over a task until a deadline that it may move.
     pub fn watch(&mut self, deadline: Deadline) {
         self.wheel.schedule(deadline.at_ms.get(), Timed::Task(deadline));
+    }
+
+    /// Moves a deadline.
+    pub fn move_deadline(&mut self, deadline: &Deadline, at_ms: u64) {
+        // A later one is looked at when the old one passes.
+        if at_ms < deadline.at_ms.replace(at_ms) {
+            self.watch(deadline.clone());
+        }
     }
 
     fn enforce(&mut self, deadline: Deadline, now_ms: u64) {

@@ -123,8 +123,9 @@ async fn read_head(
             failed.tls = false;
             let made = if socket.resumed() { &failed.handshakes.tls_resumed } else { &failed.handshakes.tls_full };
             made.increment(1);
-            let this = worker.borrow();
-            deadline.set(this.now_ms() + millis(this.config().timeouts.head));
+            let mut this = worker.borrow_mut();
+            let at = this.now_ms() + millis(this.config().timeouts.head);
+            this.move_deadline(deadline, at);
         }
         if !received.is_empty()
             && let Some(head) = Head::parse(received, limit)?

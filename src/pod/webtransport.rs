@@ -18,7 +18,7 @@ use std::{
 };
 
 use ::http::{StatusCode, Uri, header};
-use quinn::{Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -31,7 +31,7 @@ use crate::{
     hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
     model::Disconnect,
     protocol::{DialectId, Framing, WireFormat},
-    transport::webtransport::{Handshake, HandshakeError, Proved, Rationed, Request, Session, Unproved},
+    transport::webtransport::{Handshake, Proved, Rationed, Request, Session, Unproved},
 };
 
 use super::{
@@ -201,26 +201,28 @@ impl Drop for Failed {
 async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshake }: Knock, deadline: Deadline) {
     let services = Arc::clone(&worker.borrow().services);
     let mut failed = Failed(Some(Arc::clone(&services)));
-    let Ok((request, proved)) = request(incoming, handshake).await else { return };
+    let next_within = |time: Duration| {
+        let mut this = worker.borrow_mut();
+        let at = this.now_ms() + millis(time);
+        this.move_deadline(&deadline, at);
+    };
+    let Ok((connection, proved)) = connect(incoming, handshake).await else { return };
+    next_within(services.config.load().timeouts.head);
+    let Ok(request) = Request::read(connection).await else { return };
     failed.0 = None;
     services.metrics.handshakes.quic.increment(1);
     drop(underway);
-    let later = |time: Duration| {
-        let this = worker.borrow();
-        deadline.set(this.now_ms() + millis(time));
-    };
-    later(services.config.load().timeouts.head);
     let admission = match judge(&worker, &request).await {
         Ok(admission) => admission,
         Err(Refused::Status(status)) => return request.refuse(status).await,
         Err(Refused::Close(disconnect)) => {
-            later(REFUSAL);
+            next_within(REFUSAL);
             return tell(request, disconnect).await;
         }
     };
     let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
     let Ok(session) = request.accept(protocol).await else { return };
-    later(services.config.load().timeouts.connect);
+    next_within(services.config.load().timeouts.connect);
     let Ok(commands) = session.commands().await else { return };
     let deflate = admission.format.framing == Framing::Stream { deflate: true };
     let carrier = Carrier::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
@@ -231,11 +233,10 @@ async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshak
     });
 }
 
-async fn request(incoming: Incoming, handshake: Handshake) -> Result<(Request, Proved), HandshakeError> {
+async fn connect(incoming: Incoming, handshake: Handshake) -> Result<(Connection, Proved), ConnectionError> {
     let connection = incoming.accept()?.await?;
     // The client has sent what only its address could have received.
-    let proved = handshake.succeeded();
-    Ok((Request::read(connection).await?, proved))
+    Ok((connection, handshake.succeeded()))
 }
 
 /// How a request is refused.

@@ -1,6 +1,8 @@
 //! WebTransport sessions of a pod, seen by a client of another make.
 
 mod client;
+mod handshake;
+mod pressure;
 
 use std::sync::Arc;
 
@@ -13,8 +15,8 @@ use serde_json::json;
 async fn a_session_joins_a_room_and_leaves_it() {
     let pod = pod(|_| {});
     let mut page = Page::connect(pod.addresses().quic[0]).await;
-    let mut room = page.subscribe("demo:a").await;
-    let at = publish(&pod, "demo:a", "t", "{\"n\":1}").await;
+    let mut room = page.subscribe("plain:a").await;
+    let at = publish(&pod, "plain:a", "t", "{\"n\":1}").await;
     let events = room.json().await;
     assert_eq!(events["type"], "events");
     assert_eq!(events["offset"], at.offset);
@@ -23,8 +25,8 @@ async fn a_session_joins_a_room_and_leaves_it() {
     assert_eq!(answer, json!({"type": "pong", "id": 7}));
     let stats = page.ask(&json!({"type": "stats"})).await;
     assert_eq!((&stats["transport"], &stats["tls"]), (&"webtransport".into(), &true.into()));
-    page.send(&json!({"type": "unsubscribe", "room": "demo:a", "id": "bye"})).await;
-    assert_eq!(room.json().await, json!({"type": "unsubscribed", "id": "bye", "room": "demo:a"}));
+    page.send(&json!({"type": "unsubscribe", "room": "plain:a", "id": "bye"})).await;
+    assert_eq!(room.json().await, json!({"type": "unsubscribed", "id": "bye", "room": "plain:a"}));
     assert_eq!(room.next().await, None, "the stream ends behind it");
     drop(page);
     pod.stop();
@@ -34,21 +36,21 @@ async fn a_session_joins_a_room_and_leaves_it() {
 async fn rooms_have_streams_of_their_own_that_are_compressed() {
     let pod = pod(|_| {});
     let mut page = Page::connect_to(pod.addresses().quic[0], "/wt?compression=deflate-raw").await;
-    let mut a = page.subscribe("demo:a").await;
-    let mut b = page.subscribe("demo:b").await;
+    let mut a = page.subscribe("plain:a").await;
+    let mut b = page.subscribe("plain:b").await;
     let text = json!("word ".repeat(400)).to_string();
     for n in 0..3 {
-        publish(&pod, "demo:a", "t", &text).await;
-        publish(&pod, "demo:b", "t", &n.to_string()).await;
+        publish(&pod, "plain:a", "t", &text).await;
+        publish(&pod, "plain:b", "t", &n.to_string()).await;
         let (in_a, in_b) = (a.json().await, b.json().await);
-        assert_eq!((&in_a["room"], in_a["events"][0]["data"].to_string()), (&"demo:a".into(), text.clone()));
-        assert_eq!((&in_b["room"], &in_b["events"][0]["data"]), (&"demo:b".into(), &n.into()));
+        assert_eq!((&in_a["room"], in_a["events"][0]["data"].to_string()), (&"plain:a".into(), text.clone()));
+        assert_eq!((&in_b["room"], &in_b["events"][0]["data"]), (&"plain:b".into(), &n.into()));
     }
     assert!(a.wire < 1_500, "three times 2 kB are {} bytes", a.wire);
-    page.send(&json!({"type": "unsubscribe", "room": "demo:a"})).await;
+    page.send(&json!({"type": "unsubscribe", "room": "plain:a"})).await;
     assert_eq!(a.json().await["type"], "unsubscribed");
     assert_eq!(a.next().await, None, "a whole deflate stream");
-    publish(&pod, "demo:b", "t", "9").await;
+    publish(&pod, "plain:b", "t", "9").await;
     assert_eq!(b.json().await["events"][0]["data"], 9);
     pod.stop();
 }
@@ -76,20 +78,20 @@ async fn rooms_share_a_stream_where_the_client_allows_no_more() {
         transport.max_concurrent_uni_streams(quinn::VarInt::from_u32(3));
     };
     let mut page = Page::connect_with(address, "/wt?compression=deflate-raw", limit).await;
-    let mut a = page.subscribe("demo:a").await;
-    let mut b = page.subscribe("demo:b").await;
-    page.send(&json!({"type": "subscribe", "room": "demo:c"})).await;
-    assert_eq!(b.json().await["room"], "demo:c");
-    for room in ["demo:a", "demo:b", "demo:c"] {
+    let mut a = page.subscribe("plain:a").await;
+    let mut b = page.subscribe("plain:b").await;
+    page.send(&json!({"type": "subscribe", "room": "plain:c"})).await;
+    assert_eq!(b.json().await["room"], "plain:c");
+    for room in ["plain:a", "plain:b", "plain:c"] {
         publish(&pod, room, "t", "1").await;
     }
-    assert_eq!(a.json().await["room"], "demo:a");
+    assert_eq!(a.json().await["room"], "plain:a");
     let mut shared = [b.json().await["room"].clone(), b.json().await["room"].clone()];
     shared.sort_by_key(ToString::to_string);
-    assert_eq!(shared, ["demo:b", "demo:c"]);
-    page.send(&json!({"type": "unsubscribe", "room": "demo:b"})).await;
+    assert_eq!(shared, ["plain:b", "plain:c"]);
+    page.send(&json!({"type": "unsubscribe", "room": "plain:b"})).await;
     assert_eq!(b.json().await["type"], "unsubscribed");
-    publish(&pod, "demo:c", "t", "2").await;
+    publish(&pod, "plain:c", "t", "2").await;
     assert_eq!(b.json().await["events"][0]["data"], 2, "the other room still has it");
     pod.stop();
 }
@@ -101,7 +103,7 @@ async fn a_client_that_allows_no_streams_is_told() {
         transport.max_concurrent_uni_streams(quinn::VarInt::from_u32(1));
     };
     let mut page = Page::connect_with(pod.addresses().quic[0], "/wt", limit).await;
-    let answer = page.ask(&json!({"type": "subscribe", "room": "demo:a", "id": 1})).await;
+    let answer = page.ask(&json!({"type": "subscribe", "room": "plain:a", "id": 1})).await;
     assert_eq!((&answer["code"], &answer["id"]), (&"limit_exceeded".into(), &1.into()), "{answer}");
     pod.stop();
 }
@@ -126,7 +128,8 @@ async fn only_the_latest_matters_in_datagrams() {
     assert_eq!((&events["type"], &events["room"]), (&"events".into(), &"latest:a".into()));
     let large = json!("x".repeat(5_000)).to_string();
     publish(&pod, "latest:a", "t", &large).await;
-    assert_eq!(room.json().await["events"][0]["data"].to_string(), large, "too large: on the stream");
+    // Small ones that share a frame may have been too large together.
+    while room.json().await["events"].as_array().unwrap().last().unwrap()["data"].to_string() != large {}
     pod.stop();
 }
 
@@ -141,16 +144,17 @@ async fn who_does_not_read_is_bounded_and_told_of_the_gap() {
         transport.stream_receive_window(quinn::VarInt::from_u32(32 * 1024));
     };
     let mut page = Page::connect_with(pod.addresses().quic[0], "/wt", small).await;
-    let mut stuck = page.subscribe("demo:stuck").await;
-    let mut read = page.subscribe("demo:read").await;
+    let mut stuck = page.subscribe("plain:stuck").await;
+    let mut read = page.subscribe("plain:read").await;
     let data = json!("y".repeat(4_000)).to_string();
     let mut last = 0;
     for _ in 0..400 {
-        last = publish(&pod, "demo:stuck", "t", &data).await.offset;
+        last = publish(&pod, "plain:stuck", "t", &data).await.offset;
         let held = pod.services().budget.owed();
-        assert!(held <= 300 * 1024, "{held} bytes are owed to one session");
+        // A frame is judged when it is in the queue, and holds up to 64 KiB of events.
+        assert!(held <= (256 + 68) * 1024, "{held} bytes are owed to one session");
     }
-    publish(&pod, "demo:read", "t", "1").await;
+    publish(&pod, "plain:read", "t", "1").await;
     assert_eq!(read.json().await["events"][0]["data"], 1, "another room is not held up");
     let (mut at, mut gaps) = (0, 0);
     while at < last {
@@ -178,14 +182,14 @@ async fn a_command_that_is_too_long_or_no_text_closes_the_session() {
 async fn a_client_that_moves_stays() {
     let pod = pod(|_| {});
     let mut page = Page::connect(pod.addresses().quic[0]).await;
-    let mut room = page.subscribe("demo:a").await;
+    let mut room = page.subscribe("plain:a").await;
     for n in 0..3 {
         let before = page.endpoint.local_addr().unwrap();
         page.endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         assert_ne!(page.endpoint.local_addr().unwrap(), before);
         // The client's own packet tells the pod where it is now.
         assert_eq!(page.ask(&json!({"type": "ping"})).await["type"], "pong");
-        publish(&pod, "demo:a", "t", &n.to_string()).await;
+        publish(&pod, "plain:a", "t", &n.to_string()).await;
         assert_eq!(room.json().await["events"][0]["data"], n);
     }
     pod.stop();
@@ -195,7 +199,7 @@ async fn a_client_that_moves_stays() {
 async fn a_drain_says_when_to_come_back_and_closes() {
     let pod = pod(|_| {});
     let mut page = Page::connect(pod.addresses().quic[0]).await;
-    let _room = page.subscribe("demo:a").await;
+    let _room = page.subscribe("plain:a").await;
     let window = std::time::Duration::from_millis(300);
     let drained = tokio::spawn(pod.drain(std::time::Duration::ZERO, window));
     let reconnect = page.reply().await;
@@ -211,17 +215,17 @@ async fn a_reconnecting_client_recovers() {
     let pod = pod(|_| {});
     let address = pod.addresses().quic[0];
     let mut page = Page::connect(address).await;
-    page.send(&json!({"type": "subscribe", "room": "demo:a"})).await;
+    page.send(&json!({"type": "subscribe", "room": "plain:a"})).await;
     let subscribed = page.stream().await.json().await;
     // The network is cut: no word of an end reaches the pod.
     page.endpoint.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
     drop(page);
     for n in 0..5 {
-        publish(&pod, "demo:a", "t", &n.to_string()).await;
+        publish(&pod, "plain:a", "t", &n.to_string()).await;
     }
     let mut page = Page::connect(address).await;
     let since = json!({"epoch": subscribed["epoch"], "offset": subscribed["offset"]});
-    page.send(&json!({"type": "subscribe", "room": "demo:a", "since": since})).await;
+    page.send(&json!({"type": "subscribe", "room": "plain:a", "since": since})).await;
     let mut room = page.stream().await;
     assert_eq!(room.json().await["recovered"], true);
     let mut seen = Vec::new();
@@ -291,7 +295,7 @@ async fn a_flood_of_first_packets_stops_nobody() {
     for n in 0..20 {
         let began = std::time::Instant::now();
         let mut client = Client::connect(pod.addresses().plain[0]).await;
-        let room = format!("demo:flood-{n}");
+        let room = format!("plain:flood-{n}");
         client.subscribe(&room).await;
         publish(&pod, &room, "t", &n.to_string()).await;
         assert_eq!(client.json().await["events"][0]["data"], n);
@@ -306,7 +310,7 @@ async fn a_flood_of_first_packets_stops_nobody() {
     assert!(!retried.ends_with(" 0"), "{retried}");
     // And who is a real client gets in as well, with a Retry or without.
     let mut page = Page::connect(address).await;
-    page.subscribe("demo:a").await;
+    page.subscribe("plain:a").await;
     pod.stop();
 }
 

@@ -67,6 +67,15 @@ struct Event<'a> {
     data: &'a RawValue,
 }
 
+/// The room that a message of the native dialect names.
+pub(super) fn room_of(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        room: Option<String>,
+    }
+    serde_json::from_str::<Named>(text).ok()?.room
+}
+
 /// Parses a message for a member of `room`.
 pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
     let inner = match text.as_bytes() {
@@ -165,6 +174,8 @@ mod tests {
         assert_eq!(parse(&events(&wrong), 2, &RECIPE), Said::Batch(Rc::new(bad)));
         assert!(matches!(parse(&events(&data), 3, &RECIPE), Said::Wrong(_)), "another room's");
         assert!(matches!(parse("{", 3, &RECIPE), Said::Wrong(_)));
+        assert_eq!(room_of(&events(&data)).as_deref(), Some("bench:2"));
+        assert_eq!(room_of(r#"{"type":"welcome"}"#), None);
         assert!(matches!(parse(r#"{"type":"error","code":"forbidden","message":""}"#, 3, &RECIPE), Said::Wrong(_)));
     }
 

@@ -23,6 +23,7 @@ use crate::{
 mod connection;
 pub(crate) mod control;
 mod frames;
+pub(crate) mod pairs;
 pub(crate) mod sessions;
 mod tally;
 pub(crate) mod tls;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{bar, join_pod};
 use crate::{
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs},
+    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     content::Recipe,
     error::BenchError,
     plot::Plot,
@@ -16,8 +16,8 @@ use crate::{
     stats::{Latencies, Percentiles},
 };
 
-/// Opens connections (TCP, TLS, WebSocket) as fast as the pod takes them and closes each once it is open: first with full
-/// TLS handshakes, then with a share that resumes an earlier session. See bench/README.md.
+/// Opens connections (TCP, TLS, WebSocket; or QUIC) as fast as the pod takes them and closes each once it is open: first with full
+/// TLS handshakes, then, over WebSocket, with a share that resumes an earlier session. See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
     /// The most handshakes under way at one time
@@ -56,7 +56,8 @@ struct Outcome {
     workers: usize,
     in_flight: usize,
     full: Part,
-    resuming: Part,
+    /// `None` over WebTransport: a pod gives QUIC clients no tickets.
+    resuming: Option<Part>,
 }
 
 /// Runs it.
@@ -65,25 +66,29 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     let out = report::directory(&args.output)?;
     let mut pod = Pod::open(&args.pod, args.load.guests(args.in_flight), &out).await?;
     let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
-    let (full, resuming) = (&outcome.full, &outcome.resuming);
+    let full = &outcome.full;
     let cpu = |part: &Part| part.cpu_us_per_handshake.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
     let latency = |part: &Part| format!("{:.1} {:.1}", part.latency.p50, part.latency.p99);
-    let row = Row::default()
+    let mut row = Row::default()
         .cell("in flight", thousands(outcome.in_flight as u64))
         .cell("full handshakes/s", thousands(full.handshakes_per_second as u64))
         .cell("CPU us each", cpu(full))
-        .cell("ms, p50 p99", latency(full))
-        .cell("resumed", format!("{:.0}%", 100.0 * resuming.resumed as f64 / resuming.opened.max(1) as f64))
-        .cell("handshakes/s then", thousands(resuming.handshakes_per_second as u64))
-        .cell("CPU us each", cpu(resuming))
-        .cell("ms, p50 p99", latency(resuming));
-    let bars = [("full", full), ("resuming", resuming)];
+        .cell("ms, p50 p99", latency(full));
+    if let Some(resuming) = &outcome.resuming {
+        row = row
+            .cell("resumed", format!("{:.0}%", 100.0 * resuming.resumed as f64 / resuming.opened.max(1) as f64))
+            .cell("handshakes/s then", thousands(resuming.handshakes_per_second as u64))
+            .cell("CPU us each", cpu(resuming))
+            .cell("ms, p50 p99", latency(resuming));
+    }
+    let parts = || [("full", Some(full)), ("resuming", outcome.resuming.as_ref())].into_iter();
+    let parts = || parts().filter_map(|(name, part)| Some((name.to_owned(), part?)));
     let plot = Plot {
         title: format!("handshakes, {} in flight", outcome.in_flight),
         bars_title: "CPU per handshake (us)".to_owned(),
-        bars: bars.map(|(name, part)| (name.to_owned(), part.cpu_us_per_handshake.into_iter().collect())).into(),
+        bars: parts().map(|(name, part)| (name, part.cpu_us_per_handshake.into_iter().collect())).collect(),
         curves_title: "connect to the upgrade's answer (ms)".to_owned(),
-        curves: bars.map(|(name, part)| (name.to_owned(), part.distribution.curve())).into(),
+        curves: parts().map(|(name, part)| (name, part.distribution.curve())).collect(),
     };
     report::write("connect", &args.output, &outcome, &row, &plot)
 }
@@ -91,7 +96,10 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
 async fn measure(args: &ConnectArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let mut audience = Audience::start(args.load.transport, args.load.processes(1), 1)?;
     let full = part(args, recipe, pod, &mut audience, 0).await?;
-    let resuming = part(args, recipe, pod, &mut audience, args.resume).await?;
+    let resuming = match args.load.transport {
+        Transport::Websocket => Some(part(args, recipe, pod, &mut audience, args.resume).await?),
+        Transport::Webtransport => None,
+    };
     Ok(Outcome { workers: pod.workers, in_flight: args.in_flight, full, resuming })
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Ends, PATIENCE, bar, join_pod};
 use crate::{
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs},
+    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
     error::BenchError,
@@ -86,11 +86,14 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         .cell("pod KiB/connection", format!("{:.2}", outcome.resident_kib_per_connection))
         .cell(
             "kernel KiB/socket, slab + buffers",
-            match outcome.kernel_is_ours {
-                true => {
+            match (args.load.transport, outcome.kernel_is_ours) {
+                (Transport::Webtransport, _) => "sessions have no sockets of their own".to_owned(),
+                (Transport::Websocket, true) => {
                     format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket)
                 }
-                false => format!("void: {} sockets came, not two a connection", thousands(outcome.kernel.sockets)),
+                (Transport::Websocket, false) => {
+                    format!("void: {} sockets came, not two a connection", thousands(outcome.kernel.sockets))
+                }
             },
         )
         .cell("idle CPU, % of a core", format!("{:.2}", outcome.idle_cpu_percent))
@@ -101,10 +104,13 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let plot = Plot {
         title: format!("{} idle connections, deflate negotiated", thousands(outcome.connections as u64)),
         bars_title: "KiB per connection (kernel: per socket)".to_owned(),
-        bars: vec![
+        bars: [
             ("pod".to_owned(), vec![outcome.resident_kib_per_connection]),
             ("kernel".to_owned(), vec![outcome.kernel_slab_kib_per_socket + outcome.kernel_buffer_kib_per_socket]),
-        ],
+        ]
+        .into_iter()
+        .take(if args.load.transport == Transport::Websocket { 2 } else { 1 })
+        .collect(),
         ..Plot::default()
     };
     report::write("idle", &args.output, &outcome, &row, &plot)

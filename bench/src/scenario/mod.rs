@@ -28,6 +28,7 @@ pub(crate) mod churn;
 pub(crate) mod connect;
 pub(crate) mod fleet;
 pub(crate) mod idle;
+pub(crate) mod loss;
 pub(crate) mod mixed;
 pub(crate) mod publish;
 pub(crate) mod rooms;

@@ -211,9 +211,19 @@ fn warnings_say_what_may_surprise() {
         ("cert=c key=k anonymous=true", "there is no API key"),
         ("cert=c key=k anonymous=true", "no web page can connect"),
         ("max_connections=30000", "the open-file limit allows about 20000"),
+        ("webtransport.idle=12s", "`webtransport.keep_alive` is 12s, but `webtransport.idle` ends a session after 12s"),
+        ("webtransport.keep_alive=1m", "quiet clients are lost"),
     ] {
         let warnings = pod(flags).unwrap().warnings;
         assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags}: {warnings:?}");
+    }
+}
+
+#[test]
+fn quiet_sessions_are_kept_or_there_are_none() {
+    for flags in ["", "webtransport.idle=13s", "webtransport.keep_alive=1m webtransport.enabled=false"] {
+        let warnings = pod(flags).unwrap().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("keep_alive")), "{flags}: {warnings:?}");
     }
 }
 

@@ -25,8 +25,8 @@ use crate::{
     verify::{Faults, Tracker},
 };
 
-mod frames;
-mod session;
+pub(super) mod frames;
+pub(super) mod session;
 
 use session::{Callers, Session};
 
