@@ -140,6 +140,9 @@ test('TCP and UDP: one Service, two, or no UDP', async () => {
   assert.deepEqual(await ports('service.protocols=split', 'service.port=8443'), [['TCP 8443'], ['UDP 8443']]);
   assert.deepEqual(await ports('service.protocols=tcp'), [['TCP 443']]);
   assert.deepEqual(await ports('tls.enabled=false', 'tls.existingSecret=', 'service.port=80'), [['TCP 80']]);
+  const toml = async (...set) => (await render(least(...set))).of('ConfigMap').map(({ data }) => data['roomcast.toml']).join();
+  assert.match(await toml('service.protocols=tcp'), /\[webtransport\]\nenabled = false/);
+  assert.doesNotMatch(await toml(), /enabled = false/);
 });
 
 test('no secret is in a ConfigMap, an argument or a variable written out', async () => {

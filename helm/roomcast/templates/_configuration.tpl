@@ -19,6 +19,8 @@ ca: /etc/roomcast-redis-ca
 {{- $_ := set $own "plain_listen" (list) -}}
 {{- $_ := set $own "cert" (printf "%s/tls.crt" $paths.certificate) -}}
 {{- $_ := set $own "key" (printf "%s/tls.key" $paths.certificate) -}}
+{{- /* Where no UDP comes in, no page is to try it. */ -}}
+{{- if eq .Values.service.protocols "tcp" }}{{ $_ := set $own "webtransport" (dict "enabled" false) }}{{ end -}}
 {{- else -}}
 {{- $_ := set $own "listen" (list) -}}
 {{- $_ := set $own "plain_listen" (list ":8080") -}}
