@@ -18,7 +18,9 @@ use std::{
 };
 
 use ::http::{StatusCode, Uri, header};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime,
+};
 use tokio::{
     runtime::Runtime,
     sync::{

@@ -115,8 +115,7 @@ struct Outcome {
 /// Runs it.
 pub(crate) async fn run(args: &LossArgs) -> Result<(), BenchError> {
     let recipe = args.events.recipe()?;
-    let schedules =
-        [Schedule::new(args.rate, args.seconds)?, Schedule::new(args.small_rate, args.seconds)?];
+    let schedules = [Schedule::new(args.rate, args.seconds)?, Schedule::new(args.small_rate, args.seconds)?];
     if let Some(loss) = args.loss.iter().find(|loss| !(0.0..=50.0).contains(*loss)) {
         return Err(BenchError::Usage(format!("--loss {loss}: from 0 to 50 percent of the packets are lost")));
     }
@@ -161,6 +160,9 @@ fn plot(outcome: &Outcome) -> Plot {
     }
 }
 
+/// The repetitions of one kind at one loss, each with both rooms' publish to receive.
+type Rounds = Vec<(Round, [Latencies; 2])>;
+
 /// Where the rooms stand in each pair.
 const BUSY: usize = 0;
 const SMALL: usize = 1;
@@ -191,8 +193,7 @@ async fn measure(
         everybody.push(pairs);
     }
     let mut publishers = [pod.another_publisher().await?, pod.another_publisher().await?];
-    // (loss, kind) by (repetition): what each saw.
-    let mut seen: Vec<[Vec<(Round, [Latencies; 2])>; 2]> = args.loss.iter().map(|_| Default::default()).collect();
+    let mut seen: Vec<[Rounds; 2]> = args.loss.iter().map(|_| Default::default()).collect();
     for repetition in 0..args.repetitions.max(1) {
         for (loss, seen) in args.loss.iter().zip(&mut seen) {
             for turn in 0..KINDS.len() {
@@ -281,7 +282,7 @@ async fn publish(
 }
 
 /// What all repetitions at one loss come to.
-fn level(loss_percent: f64, seen: [Vec<(Round, [Latencies; 2])>; 2]) -> Level {
+fn level(loss_percent: f64, seen: [Rounds; 2]) -> Level {
     let mut which = KINDS.iter();
     let kinds = seen.map(|rounds| {
         let mut pooled = [Latencies::new(), Latencies::new()];
