@@ -19,6 +19,7 @@ use super::{
     clock::millis,
     connection::{Connection, Standing},
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
+    room::Purpose,
 };
 use crate::{
     model::{Position, Room},
@@ -203,8 +204,8 @@ impl Worker {
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
         for (KeptRoom { room, spelling, given, .. }, since) in rooms {
-            let entry = Entry { since, spelling, given, dialect: Some(dialect), resumes: true };
-            if self.enter_room(key, &room, entry, None).is_err() {
+            let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume };
+            if self.enter_room(key, &room, entry).is_err() {
                 self.count_resumed(key, dialect, false);
             }
         }
@@ -240,6 +241,7 @@ impl Worker {
         let Some(name) = self.namespace_name(key, dialect) else { return };
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
+        self.came_back(key, dialect, &auth);
         self.take_from_owner(key, dialect);
     }
 

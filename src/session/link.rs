@@ -54,6 +54,8 @@ pub struct Space {
     pub keeping: Keeping,
     /// By the worker's numbers of rooms, from where it is in each.
     pub joined: SmallVec<[(u32, Position); 1]>,
+    /// When the next sign of life is due there, in milliseconds since the worker began; 0: never.
+    pub heartbeat_due_ms: u64,
 }
 
 /// A session that comes back.
