@@ -12,7 +12,7 @@ use crate::{
     floor,
     pod::Guests,
     process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, publish, rooms, transports},
+    scenario::{self, broadcast, churn, connect, fleet, idle, mixed, polls, publish, rooms, transports},
 };
 
 /// The load generator of roomcast.
@@ -49,6 +49,8 @@ enum Command {
     Transports(transports::TransportsArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
+    /// The preset live-polls: participants of one session over Socket.IO and Redis, against p95 below 100 ms
+    Polls(polls::PollsArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -238,6 +240,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Publish(args) => scenario::run(publish::run(&args)),
         Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
+        Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }
 }

@@ -106,3 +106,24 @@ impl Kind for Conditions {
         "a table of JSON pointers, each with a text, a number, a switch, or `\"*\"` for anything".to_owned()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_as_they_must_be_or_not() {
+        let whole: &RawValue = serde_json::from_str(r#"{"a":"x","b":{"c":7,"d":null},"e":true,"f":"\u0078"}"#).unwrap();
+        let holds = |text: &str| fits(&Conditions.parse(&Raw::Text(text.to_owned())).unwrap(), whole, "topic");
+        for good in ["/a=x", "/b/c=7", "/e=true", "/f=x", "/a=*,/b=*", "/a = x , /b/c = 7"] {
+            assert!(holds(good), "{good}");
+        }
+        for bad in ["/a=y", "/b/d=*", "/b=x", "/z=*", "/a=x,/b/c=8", "/a=topic"] {
+            assert!(!holds(bad), "{bad}");
+        }
+        for wrong in ["", "x", "a=x", "/~=x"] {
+            assert!(Conditions.parse(&Raw::Text(wrong.to_owned())).is_err(), "{wrong}");
+        }
+    }
+}

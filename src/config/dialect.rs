@@ -10,7 +10,7 @@ use super::{
     condition::{Condition, Conditions, Expected},
     error::Problem,
     file::Item,
-    message::{MessageTemplate, Name, Step},
+    message::{MessageTemplate, Name},
     pointer::{Path, Pointer},
     section::section,
     template::{Offers, Source, Template, Written},
@@ -389,18 +389,11 @@ impl Description {
         if said(Saying::Events).is_some_and(|message| !message.names(&Name::Events)) {
             problems.push(item.problem("message", "its `events` has no `{events}`".to_owned()));
         }
-        if envelope == Envelope::Socketio {
-            let all = messages
-                .iter()
-                .chain(&acks)
-                .flatten()
-                .chain(events.iter().filter(|_| said(Saying::Events).is_none()).map(|e| &e.message));
-            for message in all {
-                if !matches!(message.steps().first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"[")) {
-                    let why = "in Socket.IO each message is an array: `[\"name\", …]`";
-                    problems.push(item.problem("envelope", why.to_owned()));
-                }
-            }
+        if envelope == Envelope::Socketio
+            && said(Saying::Events).is_none()
+            && events.iter().any(|event| !event.message.is_array())
+        {
+            problems.push(item.problem("envelope", NO_ARRAY.to_owned()));
         }
         match name {
             Some(name) if problems.is_empty() => Ok(Self {
@@ -450,6 +443,9 @@ impl Description {
     }
 }
 
+/// Why something cannot be said in Socket.IO.
+const NO_ARRAY: &str = "in Socket.IO each message is an array: `[\"name\", …]`";
+
 /// What is said, by [`Saying`].
 struct Vocabulary {
     write: Vec<Option<MessageTemplate>>,
@@ -486,16 +482,17 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
 
 fn message(item: &Item, dialect: &DialectTable, said: &mut Vocabulary) -> Result<(), Vec<Problem>> {
     let mut table = MessageTable::default();
-    let problems = item.fill(&mut table, &[]);
+    let mut problems = item.fill(&mut table, &[]);
+    if !item.entries.iter().any(|entry| matches!(entry.name.as_str(), "write" | "ack")) {
+        let why = "it has no `write`: write for example `write = '{\"type\": \"pong\"}'`";
+        problems.push(item.problem("write", why.to_owned()));
+    }
     let (Some(on), true) = (table.on, problems.is_empty()) else { return Err(problems) };
     let problem = |name: &str, why: &str| vec![item.problem(name, why.to_owned())];
     if said.write.get(on as usize).is_some_and(Option::is_some)
         || said.ack.get(on as usize).is_some_and(Option::is_some)
     {
         return Err(problem("on", "another message is for this already"));
-    }
-    if table.write.is_none() && table.ack.is_none() {
-        return Err(problem("write", "it says nothing: set `write`"));
     }
     if table.ack.is_some() && dialect.envelope != Envelope::Socketio {
         return Err(problem("ack", "only Socket.IO has acknowledgements: `envelope = \"socketio\"`"));
@@ -507,6 +504,9 @@ fn message(item: &Item, dialect: &DialectTable, said: &mut Vocabulary) -> Result
         let message = MessageTemplate::parse(&text, on.names()).map_err(|why| problem(name, &why))?;
         if dialect.greet != Greet::InRoom && message.names(&Name::Replayed) {
             return Err(problem(name, "what is replayed is known with `greet = \"in_room\"` only"));
+        }
+        if dialect.envelope == Envelope::Socketio && !message.is_array() {
+            return Err(problem(name, NO_ARRAY));
         }
         *place = Some(message);
     }

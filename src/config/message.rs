@@ -149,6 +149,11 @@ impl MessageTemplate {
         &self.steps
     }
 
+    /// Whether what it writes is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.steps.first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"["))
+    }
+
     /// Whether it names this somewhere.
     pub(crate) fn names(&self, name: &Name) -> bool {
         self.any(&|named| named == name)

@@ -147,7 +147,16 @@ impl Worker {
     pub(super) fn enter(&mut self, key: Key, dialect: DialectId, sid: Box<str>, pid: Option<Box<str>>) {
         let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
         let (keeping, joined) = (Keeping::default(), SmallVec::new());
-        link.enter(Space { dialect, sid, pid, recovering: None, keeping, joined, heartbeat_due_ms: 0 });
+        link.enter(Space {
+            dialect,
+            sid,
+            pid,
+            recovering: None,
+            keeping,
+            joined,
+            left: Vec::new(),
+            heartbeat_due_ms: 0,
+        });
     }
 
     /// A client leaves a namespace of its own will: it is in none of its rooms any more, and does not come back.

@@ -60,7 +60,8 @@ impl Worker {
         let last = last.filter(|_| all_sent);
         let user = connection.session.grant.user().map(|user| user.as_ref().into());
         let owner = format!("{:016x}:{}", self.services.pod, connection.session.id).into();
-        Some((pid, Kept { sid: space.sid.clone(), namespace, user, owner, rooms, last }))
+        let (sid, left) = (space.sid.clone(), space.left.clone());
+        Some((pid, Kept { sid, namespace, user, owner, rooms, left, last }))
     }
 
     /// Keeps what a session is now. Never waits; what changes meanwhile is kept after it.
@@ -268,12 +269,14 @@ impl Worker {
 
     /// A connection is in a room no more.
     pub(super) fn note_left(&mut self, key: Key, number: u32) {
+        let Some(name) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
         let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
         let mut changed = Vec::new();
         for space in &mut link.spaces {
             let before = space.joined.len();
             space.joined.retain(|(room, _)| *room != number);
             if space.joined.len() != before {
+                space.leave(&name);
                 changed.push(space.dialect);
             }
         }

@@ -55,6 +55,8 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
     Json(Value),
+    /// What is no JSON: a packet of Engine.IO.
+    Text(String),
     Close(Option<u16>),
     Pong,
     Ended,
@@ -119,7 +121,10 @@ impl Client {
         self.reader
             .read(bytes, &mut self.inflater, &limits, &mut |incoming| {
                 match incoming {
-                    Incoming::Text(text) => messages.push_back(Seen::Json(serde_json::from_str(text).unwrap())),
+                    Incoming::Text(text) => messages.push_back(match serde_json::from_str(text) {
+                        Ok(value) => Seen::Json(value),
+                        Err(_) => Seen::Text(text.to_owned()),
+                    }),
                     Incoming::Close(close) => messages.push_back(Seen::Close(close.map(|(code, _)| code))),
                     Incoming::Pong(_) => messages.push_back(Seen::Pong),
                     Incoming::Ping(_) => {}

@@ -214,9 +214,8 @@ fn a_connection_can_be_greeted_in_its_room() {
     assert_eq!(text(|out| polls.unasked(&Unasked::Heartbeat, out)), [r#"["beat",1770114600]"#]);
     assert_eq!(polls.abilities().heartbeat, Some(std::time::Duration::from_secs(30)));
     // A dialect that greets at once says nothing more.
-    let entered = |opening: &Opening<'_>| {
-        text(|out| dialect(CHAT).unasked(&Unasked::Entered { opening, replayed: true }, out))
-    };
+    let entered =
+        |opening: &Opening<'_>| text(|out| dialect(CHAT).unasked(&Unasked::Entered { opening, replayed: true }, out));
     assert!(opening("/?v=1", &ann, entered).is_empty());
 }
 
@@ -225,7 +224,10 @@ fn acknowledgements_can_be_said_otherwise() {
     let polls = dialect(POLLS);
     let said = |reply: &Reply, ack: bool| text(|out| polls.reply(reply, ack.then(|| "1".into()).as_ref(), out));
     let error = Reply::Error { code: ErrorCode::BadRoom, message: String::new(), room: None };
-    assert_eq!((said(&error, false), said(&error, true)), (vec![r#"["oops","bad_room"]"#.into()], vec![r#"["bad_room"]"#.into()]));
+    assert_eq!(
+        (said(&error, false), said(&error, true)),
+        (vec![r#"["oops","bad_room"]"#.into()], vec![r#"["bad_room"]"#.into()])
+    );
     let published = Reply::Published(Position::new(Epoch::new("e"), 5));
     assert_eq!((said(&published, false), said(&published, true)), (vec![], vec!["[5]".to_owned()]));
     let done = Reply::Done { expires_at: None };
@@ -309,7 +311,7 @@ fn replies_are_said_as_described_or_not_at_all() {
     let joined = vec![Member { connection: "c".into(), user: None }];
     let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], total: 3 };
     assert_eq!(text(|out| chat.presence(&change, out)), [r#"{"came":[{"connection":"c"}],"n":3}"#]);
-    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true });
+    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true, heartbeat: None });
 }
 
 #[test]
