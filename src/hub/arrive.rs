@@ -49,6 +49,13 @@ pub(super) struct Entry {
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+        if !self.writes_down(key, &rooms, id) {
+            self.enter_rooms(key, rooms, id);
+        }
+    }
+
+    /// Begins subscriptions.
+    pub(super) fn enter_rooms(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         let dialect = self.namespace_of(key, id);
         for SubscribeTo { room, since, spelling } in rooms {
             let purpose = Purpose::Subscribe(id.cloned());
@@ -353,6 +360,7 @@ impl Worker {
             Purpose::Begin(first) => self.first_refused(key, room, *first, code, message),
             Purpose::Resume | Purpose::CatchUp => {}
         }
+        self.keep_all(key);
         self.note_if_empty(number);
     }
 

@@ -32,6 +32,9 @@ pub(super) struct Kept {
     /// Whose it is now: pod and connection.
     pub(super) owner: Box<str>,
     pub(super) rooms: Vec<KeptRoom>,
+    /// Whether it is entering a room, so that the client may have been told already that it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) entering: bool,
     /// Rooms that it has left, of one of which the last event may have been that the client got.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) left: Vec<Room>,
@@ -94,7 +97,8 @@ pub(super) async fn plan(
 ) -> Result<Option<Plan>, BrokerError> {
     let rooms = std::mem::take(&mut kept.rooms);
     // It was in a room of which nothing is written down: its pod died too soon after.
-    if !rooms.iter().any(|kept| kept.room == offset.room) && !kept.left.contains(&offset.room) {
+    let known = rooms.iter().any(|kept| kept.room == offset.room) || kept.left.contains(&offset.room);
+    if kept.entering || !known {
         return Ok(None);
     }
     let window = rooms.iter().map(|kept| policy(&kept.room).batch_window).max().unwrap_or_default();

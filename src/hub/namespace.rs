@@ -154,6 +154,7 @@ impl Worker {
             recovering: None,
             keeping,
             joined,
+            joins: Vec::new(),
             left: Vec::new(),
             heartbeat_due_ms: 0,
         });
@@ -167,12 +168,15 @@ impl Worker {
         let (left, kept) = subscriptions.into_iter().partition(|s| s.dialect == dialect);
         connection.subscriptions = kept;
         let left: SmallVec<[super::connection::Subscription; 1]> = left;
+        let mut waited = 0;
         if let Some(link) = connection.link() {
+            waited = link.space(dialect).map_or(0, |space| space.joins.len());
             link.spaces.retain(|space| space.dialect != dialect);
         }
         for subscription in left {
             self.leave(key, subscription);
         }
+        (0..waited).for_each(|_| self.hear(key));
     }
 
     /// The name of the namespace in which a dialect is spoken.

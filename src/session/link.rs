@@ -8,7 +8,7 @@ use http::Uri;
 use smallvec::SmallVec;
 
 use crate::{
-    model::{Position, Room},
+    model::{CommandId, Position, Room, SubscribeTo},
     protocol::{
         DialectId,
         engineio::{Endpoint, Within},
@@ -54,6 +54,8 @@ pub struct Space {
     pub keeping: Keeping,
     /// By the worker's numbers of rooms, from where it is in each.
     pub joined: SmallVec<[(u32, Position); 1]>,
+    /// Joins that wait until they are written down, and as whose answers.
+    pub joins: Vec<(Vec<SubscribeTo>, Option<CommandId>)>,
     /// Rooms that it has left, the newest last.
     pub left: Vec<Room>,
     /// When the next sign of life is due there, in milliseconds since the worker began; 0: never.

@@ -168,7 +168,7 @@ impl Client {
             match self.next().await {
                 Seen::Close(code) => return code,
                 Seen::Ended => return None,
-                Seen::Json(_) | Seen::Pong => {}
+                Seen::Json(_) | Seen::Text(_) | Seen::Pong => {}
             }
         }
     }

@@ -217,7 +217,12 @@ impl Poller {
     /// The data of the next packet of that name; `None`: it was told to leave.
     async fn next(&mut self) -> Option<(String, Value)> {
         loop {
-            let Seen::Text(packet) = self.client.next().await else { panic!("no packet") };
+            let packet = match self.client.next().await {
+                Seen::Text(packet) => packet,
+                // A packet without data may be a number as well.
+                Seen::Json(number) => number.to_string(),
+                other => panic!("{other:?}"),
+            };
             match packet.get(..2) {
                 Some("42") => {
                     let event: (String, Value) =
