@@ -11,12 +11,10 @@ use bytes::Bytes;
 use clap::Parser;
 use roomcast::{
     config::{ApiKey, ListenAddress, Machine, Settings, resolve},
-    model::{
-        Batch, Command, CommandError, CommandId, Disconnect, Reply, Request, Retained, Said, Spelling, SubscribeTo,
-    },
+    model::{Batch, Command, CommandError, CommandId, Disconnect, Reply, Request, Retained, Said, Spelling},
     pod::Pod,
     protocol::{
-        Dialect, Dialects, Message, MessageKind, Messages, Opening, PresenceChange,
+        Beginning, Dialect, Dialects, Message, MessageKind, Messages, Opening, PresenceChange,
         engineio::{Endpoint, Plain, Timing, Within},
         socketio::Envelope,
     },
@@ -77,12 +75,12 @@ impl Echo {
 }
 
 impl Dialect for Echo {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         if self.events {
             let auth = opening.auth.unwrap_or("{}");
             out.push(MessageKind::Text, |out| out.extend_from_slice(format!("[\"auth\",{auth}]").as_bytes()));
         }
-        Ok(Vec::new())
+        Ok(Beginning::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

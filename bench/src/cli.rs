@@ -12,7 +12,7 @@ use crate::{
     floor,
     pod::Guests,
     process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, publish, rooms, transports},
+    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, polls, publish, rooms, transports},
 };
 
 /// The load generator of roomcast.
@@ -51,6 +51,8 @@ enum Command {
     Loss(loss::LossArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
+    /// The preset live-polls: participants of one session over Socket.IO and Redis, against p95 below 100 ms
+    Polls(polls::PollsArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -261,6 +263,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
+        Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }
 }

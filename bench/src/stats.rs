@@ -18,6 +18,8 @@ pub(crate) struct Percentiles {
     pub(crate) count: u64,
     /// Half are faster.
     pub(crate) p50: f64,
+    /// One in twenty is slower.
+    pub(crate) p95: f64,
     /// One in a hundred is slower.
     pub(crate) p99: f64,
     /// One in a thousand is slower.
@@ -77,7 +79,7 @@ impl Latencies {
     pub(crate) fn percentiles(&self) -> Percentiles {
         let at = |quantile| milliseconds(self.0.value_at_quantile(quantile));
         let max = if self.0.is_empty() { 0.0 } else { milliseconds(self.0.max()) };
-        Percentiles { count: self.0.len(), p50: at(0.5), p99: at(0.99), p999: at(0.999), max }
+        Percentiles { count: self.0.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max }
     }
 
     /// The curve for a plot: (nines, milliseconds), where one nine is 90%, two are 99%.
@@ -122,9 +124,13 @@ mod tests {
         assert_eq!(merged.percentiles(), one.percentiles());
         let figures = merged.percentiles();
         assert_eq!(figures.count, 10_000);
-        for (figure, exact) in
-            [(figures.p50, 500.0), (figures.p99, 990.0), (figures.p999, 999.0), (figures.max, 1000.0)]
-        {
+        for (figure, exact) in [
+            (figures.p50, 500.0),
+            (figures.p95, 950.0),
+            (figures.p99, 990.0),
+            (figures.p999, 999.0),
+            (figures.max, 1000.0),
+        ] {
             assert!((figure - exact).abs() / exact < 0.002, "{figure} is not {exact}");
         }
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Claims, RoomRight, TokenError, object::Object};
 use crate::{
-    config::TokenSettings,
+    config::{Pointer, Source, TokenSettings, fits, text_of},
     model::{Room, UnixMillis},
 };
 
@@ -16,6 +16,9 @@ pub const MAX_USER_BYTES: usize = 255;
 
 /// The most entries of the `rooms` claim.
 pub const MAX_ROOM_RIGHTS: usize = 64;
+
+/// The most rooms of one entry of `tokens.claim_rooms`.
+const MAX_CLAIMED_ROOMS: usize = 1_000;
 
 /// The end of the year 9999, in seconds: a time after it was not meant as one. Milliseconds, for example, are.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
@@ -47,7 +50,7 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
     let user = user(&object, settings)?;
     Ok(Claims {
         personal_room: settings.personal_room.as_ref().and_then(|template| template.of(&user)),
-        rooms: rooms(&object, &settings.rooms_claim)?,
+        rooms: rooms(&object, &settings.rooms_claim)?.into_iter().chain(claimed_rooms(payload, settings)).collect(),
         given: Vec::new(),
         content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
@@ -175,6 +178,64 @@ fn rooms(object: &Object<'_>, claim: &str) -> Result<Vec<RoomRight>, TokenError>
         })
     };
     entries.into_iter().map(right).collect()
+}
+
+/// The texts of a claim.
+enum Claimed {
+    One(String),
+    Each(Vec<String>),
+}
+
+impl Claimed {
+    /// What has no text is empty.
+    fn find(at: &Pointer, whole: &RawValue) -> Self {
+        let text = |value: &RawValue| {
+            let mut text = String::new();
+            let _ = text_of(value, &mut text);
+            text
+        };
+        let value = at.find(whole).ok().flatten();
+        match value.and_then(|value| read::<Vec<&RawValue>>(value)) {
+            Some(all) => Self::Each(all.into_iter().map(text).collect()),
+            None => Self::One(value.map(text).unwrap_or_default()),
+        }
+    }
+
+    fn text(&self, index: usize) -> Option<&str> {
+        match self {
+            Self::One(text) => Some(text),
+            Self::Each(all) => all.get(index).map(String::as_str),
+        }
+    }
+}
+
+/// The rooms that are made of claims.
+fn claimed_rooms(payload: &[u8], settings: &TokenSettings) -> Vec<RoomRight> {
+    let Ok(whole) = serde_json::from_slice::<&RawValue>(payload) else { return Vec::new() };
+    let publish = !settings.claim_publish.is_empty() && fits(&settings.claim_publish, whole, "");
+    let mut rights = Vec::new();
+    for template in &settings.claim_rooms {
+        let pointers =
+            template.sources().filter_map(|source| if let Source::Value(at) = source { Some(at) } else { None });
+        let found: Vec<(&Pointer, Claimed)> = pointers.map(|at| (at, Claimed::find(at, whole))).collect();
+        let lists = found
+            .iter()
+            .filter_map(|(_, claimed)| if let Claimed::Each(all) = claimed { Some(all.len()) } else { None });
+        for index in 0..lists.max().unwrap_or(1).min(MAX_CLAIMED_ROOMS) {
+            let filled = template.fill(|source, out| {
+                let claimed = found.iter().find(|(at, _)| matches!(source, Source::Value(own) if own == *at));
+                let text = claimed.and_then(|(_, claimed)| claimed.text(index)).unwrap_or_default();
+                out.push_str(text);
+                Ok::<_, std::convert::Infallible>(!text.is_empty())
+            });
+            let Ok(filled) = filled;
+            // A star of a claim would be a pattern for other rooms.
+            if let Some(name) = filled.filter(|name| Room::parse(name).is_ok() && !name.contains('*')) {
+                rights.push(RoomRight { pattern: name.into(), join: true, publish });
+            }
+        }
+    }
+    rights
 }
 
 fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {

@@ -95,7 +95,7 @@ impl Message<'_> {
                     };
                     return text_of(value, out).map_err(not_json);
                 }
-                Source::Query(_) | Source::User => return Ok(false),
+                Source::Query(_) | Source::User | Source::Claim(_) => return Ok(false),
             }
             Ok(true)
         })

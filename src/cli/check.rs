@@ -9,7 +9,7 @@ use std::{
 use super::{print, refuse};
 use crate::{
     auth::Authority,
-    config::{self, Bind, Config, Loader, Place, Preset, Tls, TokenSettings},
+    config::{self, Bind, Config, Envelope, Loader, Place, Preset, Tls, TokenSettings},
 };
 
 /// Reads the configuration and prints what is wrong, or what a pod would do.
@@ -98,7 +98,9 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Place>, config: &Co
         out.push_str(&format!("  plain messages from {}\n", channels.join(", ")));
     }
     for dialect in &config.dialects {
-        out.push_str(&format!("  dialect {} on {}\n", dialect.name, dialect.paths.join(", ")));
+        let places = if dialect.paths.is_empty() { "/".to_owned() } else { dialect.paths.join(", ") };
+        let within = if dialect.envelope == Envelope::Socketio { "Socket.IO's namespace " } else { "" };
+        out.push_str(&format!("  dialect {} on {within}{places}\n", dialect.name));
     }
     for warning in &config.warnings {
         out.push_str(&format!("\nWarning: {warning}\n"));

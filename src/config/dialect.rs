@@ -4,14 +4,17 @@
 //! Pure. Everything is compiled here, so that a client's message can fail to fit, but a description cannot fail to be
 //! understood.
 
+use std::time::Duration;
+
 use super::{
+    condition::{Condition, Conditions, Expected},
     error::Problem,
     file::Item,
-    message::{MessageTemplate, Name, Step},
+    message::{MessageTemplate, Name},
     pointer::{Path, Pointer},
     section::section,
-    template::{Offers, Template, Written},
-    value::{Choice, Kind, List, Maybe, Raw, Text, quoted},
+    template::{Offers, Source, Template, Written},
+    value::{Choice, Kind, List, Maybe, Raw, Text, Time, quoted},
 };
 use crate::model::{Room, check_topic};
 
@@ -30,12 +33,20 @@ pub struct Description {
     pub rooms: Vec<Template>,
     /// What the query of a connection's request must have.
     pub required_query: Vec<String>,
+    /// When it is greeted.
+    pub greet: Greet,
+    /// The id of the event behind which the first of the rooms goes on.
+    pub continue_after: Option<Template>,
+    /// How often it is given a sign of life.
+    pub heartbeat: Option<Duration>,
     /// Where a command's id is.
     pub id: Option<Pointer>,
     /// What messages mean; the first that fits counts.
     pub commands: Vec<CommandRule>,
     /// What is said, in words: one for each of [`Saying::ALL`], in that order.
     pub messages: Vec<Option<MessageTemplate>>,
+    /// The same where a client asked for an acknowledgement, if that is said otherwise.
+    pub acks: Vec<Option<MessageTemplate>>,
     /// What an event is; the first that fits counts.
     pub events: Vec<EventRule>,
 }
@@ -47,6 +58,15 @@ pub enum Envelope {
     Json,
     /// Socket.IO: a message is an array of an event's name and its arguments.
     Socketio,
+}
+
+/// When a connection is greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greet {
+    /// First of all.
+    First,
+    /// Once the first of its rooms was entered, ahead of what comes there.
+    InRoom,
 }
 
 /// One `[[dialect.command]]`.
@@ -95,26 +115,6 @@ pub struct EventRule {
     pub message: MessageTemplate,
 }
 
-/// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// Which value.
-    pub at: Pointer,
-    /// What it must be.
-    pub is: Expected,
-}
-
-/// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// There, and not `null`.
-    Anything,
-    /// Its text ([`super::text_of`]).
-    Text(Box<str>),
-    /// The topic of the event whose data it is in.
-    Topic,
-}
-
 /// What a dialect can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saying {
@@ -150,6 +150,8 @@ pub enum Saying {
     Reconnect,
     /// A command was refused.
     Error,
+    /// A sign of life.
+    Heartbeat,
 }
 
 const SAYINGS: &[(&str, Saying)] = &[
@@ -169,6 +171,7 @@ const SAYINGS: &[(&str, Saying)] = &[
     ("refresh", Saying::Refresh),
     ("reconnect", Saying::Reconnect),
     ("error", Saying::Error),
+    ("heartbeat", Saying::Heartbeat),
 ];
 
 /// What an event can be made of.
@@ -179,8 +182,9 @@ impl Saying {
     /// What its message can be made of.
     fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Welcome => &["now", "connection", "user", "ping_interval", "query"],
+            Self::Welcome => &["now", "connection", "user", "claim", "ping_interval", "query", "replayed"],
             Self::Refused => &["now", "code", "message", "query"],
+            Self::Heartbeat => &["now"],
             Self::Subscribed => &["now", "id", "room", "epoch", "offset", "recovered"],
             Self::Unsubscribed => &["now", "id", "room", "code"],
             Self::Published => &["now", "id", "epoch", "offset"],
@@ -223,11 +227,23 @@ section! {
         /// What clients may write before a room's id (what stands behind the first colon of its name). One such prefix is
         /// left out of the name, and `{room:id}` has it again for those who wrote it.
         prefixes: Vec<String> = Vec::new(), List(Text), restart;
-        /// The rooms that a connection enters when it comes, under the rules of their policies: text with `{query:name}` and
-        /// `{user}`. One of which a part is missing is left out.
+        /// The rooms that a connection enters when it comes, under the rules of their policies: text with `{query:name}`,
+        /// `{user}` and, if `tokens.keep_claims` is set, `{claim:name}`. One of which a part is missing is left out.
         rooms: Vec<Template> = Vec::new(), List(Written(Offers::Request)), restart;
         /// What the query of a connection's request must have; without it the client is told `refused` and closed with 1008.
         required_query: Vec<String> = Vec::new(), List(Text), restart;
+        /// When `welcome` is said: `first`, or `in_room`, once the first of `rooms` was entered, ahead of all that comes there;
+        /// then also whenever a Socket.IO session has come back, and a connection that cannot enter that room is told
+        /// `refused` and closed.
+        greet: Greet = Greet::First, Choice(&[("first", Greet::First), ("in_room", Greet::InRoom)]), restart;
+        /// The id of the event behind which a connection goes on in the first of `rooms`, written like these: the publisher's
+        /// own (`id`), or what `{position}` said. Looked for among the room's newest 1,000 events and 1 MiB. One that is not
+        /// there counts as none: nothing is replayed.
+        continue_after: Option<Template> = None, Maybe(Written(Offers::Request)), restart,
+            unset("nothing is replayed", "\"{query:after}\"");
+        /// How often `heartbeat` is said to each client.
+        heartbeat: Option<Duration> = None, Maybe(Time(Duration::from_secs(1)..=Duration::from_secs(3_600))), restart,
+            unset("never", "\"30s\"");
         /// Where a command has an id that its answer repeats: a JSON pointer to a string or number.
         id: Option<Pointer> = None, Maybe(Path), restart, unset("commands have none", "\"/id\"");
     }
@@ -265,7 +281,11 @@ section! {
         /// What is said.
         on: Option<Saying> = None, Maybe(Choice(SAYINGS)), restart, unset("must be set", "\"pong\"");
         /// The message: JSON with places in its strings.
-        write: Option<String> = None, Maybe(Text), restart, unset("must be set", "'{\"type\": \"pong\", \"at\": \"{now}\"}'");
+        write: Option<String> = None, Maybe(Text), restart,
+            unset("must be set, unless `ack` is", "'{\"type\": \"pong\", \"at\": \"{now}\"}'");
+        /// In Socket.IO, the arguments of the acknowledgement that a client asked for: an array, written like `write`. Where only
+        /// this is set, nothing is said to who asked for none.
+        ack: Option<String> = None, Maybe(Text), restart, unset("as `write`", "'[{\"ok\": true}]'");
     }
 }
 
@@ -310,69 +330,42 @@ impl Kind for MountPath {
     }
 }
 
-/// Conditions as a value of a key: a table of pointers.
-struct Conditions;
-
-impl Kind for Conditions {
-    type Value = Vec<Condition>;
-
-    fn parse(&self, raw: &Raw) -> Result<Vec<Condition>, String> {
-        let Raw::Table(entries) = raw else { return Err("it is not a table".to_owned()) };
-        entries
-            .iter()
-            .map(|entry| {
-                let at = Pointer::parse(&entry.name).map_err(|why| format!("`{}`: {why}", entry.name))?;
-                let is = match &entry.value {
-                    Raw::Text(text) if text == "*" => Expected::Anything,
-                    Raw::Text(text) if text == "{topic}" => Expected::Topic,
-                    Raw::Text(text) => Expected::Text(text.as_str().into()),
-                    Raw::Integer(number) => Expected::Text(number.to_string().into()),
-                    Raw::Bool(switch) => Expected::Text(switch.to_string().into()),
-                    other => return Err(format!("`{}` cannot be {}", entry.name, other.shown())),
-                };
-                Ok(Condition { at, is })
-            })
-            .collect()
-    }
-
-    fn render(&self, value: &Vec<Condition>) -> Option<String> {
-        let each = value.iter().map(|Condition { at, is }| {
-            let is = match is {
-                Expected::Text(text) => text,
-                Expected::Anything => "*",
-                Expected::Topic => "{topic}",
-            };
-            format!("{} = {}", quoted(&at.to_string()), quoted(is))
-        });
-        Some(format!("{{ {} }}", each.collect::<Vec<_>>().join(", "))).filter(|_| !value.is_empty())
-    }
-
-    fn name(&self) -> String {
-        "table".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a table of JSON pointers, each with a text, a number, a switch, or `\"*\"` for anything".to_owned()
-    }
-}
-
 impl Description {
     /// Reads one `[[dialect]]`.
     pub(super) fn read(item: &Item) -> Result<Self, Vec<Problem>> {
         let mut table = DialectTable::default();
         let mut problems = item.fill(&mut table, &["command", "message", "event"]);
         let mut commands = Vec::new();
-        let mut messages: Vec<Option<MessageTemplate>> = vec![None; SAYINGS.len()];
+        let mut said = Vocabulary { write: vec![None; SAYINGS.len()], ack: vec![None; SAYINGS.len()] };
         let mut events = Vec::new();
         for (name, nested) in item.nested(&["command", "message", "event"], &mut problems) {
             let read = match name {
                 "command" => command(&nested).map(|command| commands.push(command)),
-                "message" => message(&nested, &mut messages),
+                "message" => message(&nested, &table, &mut said),
                 _ => event(&nested).map(|event| events.push(event)),
             };
             problems.extend(read.err().unwrap_or_default());
         }
-        let DialectTable { name, paths, envelope, prefixes, rooms, required_query, id } = table;
+        let Vocabulary { write: messages, ack: acks } = said;
+        let DialectTable {
+            name,
+            paths,
+            envelope,
+            prefixes,
+            rooms,
+            required_query,
+            greet,
+            continue_after,
+            heartbeat,
+            id,
+        } = table;
+        let begins_in_room = [("greet", greet == Greet::InRoom), ("continue_after", continue_after.is_some())]
+            .into_iter()
+            .filter(|(_, is)| *is);
+        if rooms.is_empty() {
+            let why = "there are no `rooms`: write for example `rooms = [\"chat:{query:room}\"]`";
+            problems.extend(begins_in_room.map(|(name, _)| item.problem(name, why.to_owned())));
+        }
         for room in &rooms {
             if let Err(error) = Room::parse(&room.example()) {
                 problems.push(item.problem("rooms", format!("it makes no room names: {error}")));
@@ -389,25 +382,36 @@ impl Description {
             problems.push(item.problem("event", why.to_owned()));
         }
         let said = |saying: Saying| messages.get(saying as usize).and_then(Option::as_ref);
+        if heartbeat.is_some() != said(Saying::Heartbeat).is_some() {
+            let why = "a sign of life needs both: `heartbeat = \"30s\"`, and a `[[dialect.message]]` with `on = \"heartbeat\"`";
+            problems.push(item.problem("heartbeat", why.to_owned()));
+        }
         if said(Saying::Events).is_some_and(|message| !message.names(&Name::Events)) {
             problems.push(item.problem("message", "its `events` has no `{events}`".to_owned()));
         }
-        if envelope == Envelope::Socketio {
-            let all = messages
-                .iter()
-                .flatten()
-                .chain(events.iter().filter(|_| said(Saying::Events).is_none()).map(|e| &e.message));
-            for message in all {
-                if !matches!(message.steps().first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"[")) {
-                    let why = "in Socket.IO each message is an array: `[\"name\", …]`";
-                    problems.push(item.problem("envelope", why.to_owned()));
-                }
-            }
+        if envelope == Envelope::Socketio
+            && said(Saying::Events).is_none()
+            && events.iter().any(|event| !event.message.is_array())
+        {
+            problems.push(item.problem("envelope", NO_ARRAY.to_owned()));
         }
         match name {
-            Some(name) if problems.is_empty() => {
-                Ok(Self { name, paths, envelope, prefixes, rooms, required_query, id, commands, messages, events })
-            }
+            Some(name) if problems.is_empty() => Ok(Self {
+                name,
+                paths,
+                envelope,
+                prefixes,
+                rooms,
+                required_query,
+                greet,
+                continue_after,
+                heartbeat,
+                id,
+                commands,
+                messages,
+                acks,
+                events,
+            }),
             _ => Err(problems),
         }
     }
@@ -423,6 +427,29 @@ impl Description {
     pub fn says(&self, saying: Saying) -> Option<&MessageTemplate> {
         self.messages.get(saying as usize)?.as_ref()
     }
+
+    /// How something is said to who asked for an acknowledgement.
+    #[must_use]
+    pub fn acknowledges(&self, saying: Saying) -> Option<&MessageTemplate> {
+        self.acks.get(saying as usize)?.as_ref().or_else(|| self.says(saying))
+    }
+
+    /// Whether something of it is made of the claims of a token.
+    #[must_use]
+    pub(crate) fn names_claims(&self) -> bool {
+        let templates = self.rooms.iter().chain(&self.continue_after).flat_map(Template::sources);
+        templates.into_iter().any(|source| matches!(source, Source::Claim(_)))
+            || self.messages.iter().flatten().any(|message| message.any(&|name| matches!(name, Name::Claim(_))))
+    }
+}
+
+/// Why something cannot be said in Socket.IO.
+const NO_ARRAY: &str = "in Socket.IO each message is an array: `[\"name\", …]`";
+
+/// What is said, by [`Saying`].
+struct Vocabulary {
+    write: Vec<Option<MessageTemplate>>,
+    ack: Vec<Option<MessageTemplate>>,
 }
 
 fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
@@ -453,13 +480,36 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     Ok(CommandRule { when, does })
 }
 
-fn message(item: &Item, messages: &mut [Option<MessageTemplate>]) -> Result<(), Vec<Problem>> {
+fn message(item: &Item, dialect: &DialectTable, said: &mut Vocabulary) -> Result<(), Vec<Problem>> {
     let mut table = MessageTable::default();
-    let problems = item.fill(&mut table, &[]);
-    let (Some(on), Some(write), true) = (table.on, table.write, problems.is_empty()) else { return Err(problems) };
-    let message = MessageTemplate::parse(&write, on.names()).map_err(|why| vec![item.problem("write", why)])?;
-    let place = messages.get_mut(on as usize).filter(|place| place.is_none());
-    *place.ok_or_else(|| vec![item.problem("on", "another message is for this already".to_owned())])? = Some(message);
+    let mut problems = item.fill(&mut table, &[]);
+    if !item.entries.iter().any(|entry| matches!(entry.name.as_str(), "write" | "ack")) {
+        let why = "it has no `write`: write for example `write = '{\"type\": \"pong\"}'`";
+        problems.push(item.problem("write", why.to_owned()));
+    }
+    let (Some(on), true) = (table.on, problems.is_empty()) else { return Err(problems) };
+    let problem = |name: &str, why: &str| vec![item.problem(name, why.to_owned())];
+    if said.write.get(on as usize).is_some_and(Option::is_some)
+        || said.ack.get(on as usize).is_some_and(Option::is_some)
+    {
+        return Err(problem("on", "another message is for this already"));
+    }
+    if table.ack.is_some() && dialect.envelope != Envelope::Socketio {
+        return Err(problem("ack", "only Socket.IO has acknowledgements: `envelope = \"socketio\"`"));
+    }
+    for (name, text, place) in
+        [("write", table.write, said.write.get_mut(on as usize)), ("ack", table.ack, said.ack.get_mut(on as usize))]
+    {
+        let (Some(text), Some(place)) = (text, place) else { continue };
+        let message = MessageTemplate::parse(&text, on.names()).map_err(|why| problem(name, &why))?;
+        if dialect.greet != Greet::InRoom && message.names(&Name::Replayed) {
+            return Err(problem(name, "what is replayed is known with `greet = \"in_room\"` only"));
+        }
+        if dialect.envelope == Envelope::Socketio && !message.is_array() {
+            return Err(problem(name, NO_ARRAY));
+        }
+        *place = Some(message);
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::{
     address::{Address, Bind, ListenAddress},
     resolve::{Missing, Tls},
     section::section,
-    tokens::{PersonalRoom, Template},
+    tokens::{PersonalRoom, PersonalRoomName},
     value::{File, List, Maybe, Switch},
 };
 
@@ -26,7 +26,7 @@ section! {
         /// Whether `realtime.RealtimeService` is served beside `roomcast.v1.Roomcast`.
         realtime: bool = false, Switch, restart;
         /// The room to which `realtime.RealtimeService` sends what is for one user.
-        user_room: PersonalRoom = PersonalRoom::default(), Template, restart;
+        user_room: PersonalRoom = PersonalRoom::default(), PersonalRoomName, restart;
     }
 }
 

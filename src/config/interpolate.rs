@@ -1,4 +1,4 @@
-//! `${VAR}` and `${VAR:-default}` inside the file's text values, as a shell has them; `$${` is a plain `${`.
+//! `${VAR}`, `${VAR:-default}` and `${VAR:+if set}` inside the file's text values, as a shell has them; `$${` is a plain `${`.
 
 use super::layers::Variables;
 
@@ -19,14 +19,22 @@ pub(crate) fn interpolate(text: &str, variables: &Variables, used: &mut Vec<Stri
         filled.push_str(before);
         let (inside, after) =
             after.split_once('}').ok_or("a `${` is not closed by `}`; write `$${` for a plain `${`")?;
-        let (name, default) = match inside.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (inside, None),
-        };
-        if !is_name(name) {
-            return Err(format!("`${{{inside}}}` does not name a variable: write `${{NAME}}` or `${{NAME:-default}}`"));
+        let end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inside.len());
+        let (name, word) = inside.split_at(end);
+        let (default, instead) = (word.strip_prefix(":-"), word.strip_prefix(":+"));
+        if !is_name(name) || !(word.is_empty() || default.is_some() || instead.is_some()) {
+            return Err(format!(
+                "`${{{inside}}}` does not name a variable: write `${{NAME}}`, `${{NAME:-default}}` or `${{NAME:+if set}}`"
+            ));
         }
         used.push(name.to_owned());
+        if let Some(instead) = instead {
+            if variables.get(name).is_some_and(|value| !value.is_empty()) {
+                filled.push_str(instead);
+            }
+            rest = after;
+            continue;
+        }
         match (variables.get(name), default) {
             (Some(value), Some(default)) if value.is_empty() => filled.push_str(default),
             (Some(value), _) => filled.push_str(value),
@@ -68,6 +76,9 @@ mod tests {
             ("[${EMPTY}]", "[]"),
             ("${NONE:-}", ""),
             ("${NONE:-a:-b}", "a:-b"),
+            ("${HOST:+there}", "there"),
+            ("[${EMPTY:+x}${NONE:+x}]", "[]"),
+            ("${HOST:+a:-b}", "a:-b"),
             ("$${HOST} and ${HOST}", "${HOST} and example.com"),
             ("${CURLY}", "${HOST}"),
             ("é${HOST}é", "éexample.comé"),
@@ -83,7 +94,7 @@ mod tests {
             Err("the variable NONE is not set; set it, or write `${NONE:-default}`".to_owned())
         );
         assert_eq!(filled("a ${HOST"), Err("a `${` is not closed by `}`; write `$${` for a plain `${`".to_owned()));
-        for bad in ["${}", "${1A}", "${A B}", "${A-b}", "${é}"] {
+        for bad in ["${}", "${1A}", "${A B}", "${A-b}", "${A:b}", "${:+b}", "${é}"] {
             let error = filled(bad).expect_err(bad);
             assert!(error.starts_with(&format!("`{bad}` does not name a variable")), "{error}");
         }

@@ -9,7 +9,10 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{pointer::Pointer, template::bounded};
+use super::{
+    pointer::Pointer,
+    template::{bounded, claim},
+};
 
 /// A message, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +108,10 @@ pub enum Name {
     Connection,
     /// A value of the query of the connection's request.
     Query(Box<str>),
+    /// A value of the claims of the connection's token.
+    Claim(Pointer),
+    /// Whether what followed the event that the client named comes next.
+    Replayed,
     /// The interval after which a client should say something, in milliseconds.
     PingInterval,
     /// Whether what was missed follows.
@@ -142,19 +149,29 @@ impl MessageTemplate {
         &self.steps
     }
 
+    /// Whether what it writes is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.steps.first(), Some(Step::Bytes(bytes)) if bytes.starts_with(b"["))
+    }
+
     /// Whether it names this somewhere.
     pub(crate) fn names(&self, name: &Name) -> bool {
-        fn in_steps(steps: &[Step], name: &Name) -> bool {
+        self.any(&|named| named == name)
+    }
+
+    /// Whether it names something of which that is true.
+    pub(crate) fn any(&self, is: &dyn Fn(&Name) -> bool) -> bool {
+        fn in_steps(steps: &[Step], is: &dyn Fn(&Name) -> bool) -> bool {
             steps.iter().any(|step| match step {
                 Step::Bytes(_) | Step::Comma => false,
-                Step::Value(place) | Step::Optional(_, place) => place.contains(name),
-                Step::Text(pieces) => pieces.iter().any(|p| matches!(p, Piece::Place(place) if place.contains(name))),
+                Step::Value(place) | Step::Optional(_, place) => place.iter().any(is),
+                Step::Text(pieces) => pieces.iter().any(|p| matches!(p, Piece::Place(place) if place.iter().any(is))),
                 Step::Spread(place, lacking) => {
-                    place.contains(name) || lacking.iter().any(|lacking| in_steps(&lacking.steps, name))
+                    place.iter().any(is) || lacking.iter().any(|lacking| in_steps(&lacking.steps, is))
                 }
             })
         }
-        in_steps(&self.steps, name)
+        in_steps(&self.steps, is)
     }
 }
 
@@ -381,6 +398,8 @@ impl Compiler<'_> {
             ("data", detail) => Name::Data(Pointer::parse(detail.unwrap_or_default())?),
             ("query", Some("token")) => return Err("a token must not be said to anybody".to_owned()),
             ("query", Some(name)) if !name.is_empty() => Name::Query(name.into()),
+            ("claim", Some(name)) => Name::Claim(claim(name)?),
+            ("replayed", None) => Name::Replayed,
             ("epoch", None) => Name::Epoch,
             ("offset", None) => Name::Offset,
             ("after", None) => Name::After,

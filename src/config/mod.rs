@@ -6,6 +6,7 @@
 
 mod address;
 mod api_key;
+mod condition;
 mod dialect;
 mod error;
 mod file;
@@ -32,7 +33,8 @@ mod value;
 
 pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
-pub use dialect::{CommandRule, Condition, Description, Does, Envelope, EventRule, Expected, Saying};
+pub use condition::{Condition, Expected, fits};
+pub use dialect::{CommandRule, Description, Does, Envelope, EventRule, Greet, Saying};
 pub use error::{ConfigError, Place, Problem};
 pub use grpc::{Grpc, GrpcSettings};
 pub use layers::{Flags, Merged, Variables, keys, merge, merge_over};

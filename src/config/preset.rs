@@ -14,9 +14,10 @@ pub struct Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 2] = [
+    pub const ALL: [Self; 3] = [
         Self { name: "trips", file: include_str!("../../presets/trips.toml") },
         Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },
+        Self { name: "live-polls", file: include_str!("../../presets/live-polls.toml") },
     ];
 
     /// The preset of a name.

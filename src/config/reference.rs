@@ -15,7 +15,7 @@ pub fn default_file() -> String {
     let mut out = String::from(
         "# roomcast: every key, commented out, with its default or an example.\n\
          # Check a file with `roomcast check-config --config FILE`; docs/CONFIGURATION.md has all of this as a page.\n\
-         # Text values may use the environment: \"${NAME}\" or \"${NAME:-default}\".\n",
+         # Text values may use the environment: \"${NAME}\", \"${NAME:-default}\" or \"${NAME:+if set}\".\n",
     );
     let settings = Settings::default();
     for section in settings.sections() {
@@ -134,8 +134,8 @@ A pod needs no configuration to be tried out. What is set comes from four layers
 - `roomcast default-config` prints a file with every key. `roomcast check-config` takes the flags of `serve`, and says what is
   wrong, or what a pod would do.
 - Durations are written `200ms`, `25s`, `5m`, `2h`, `1d`; sizes `64KiB`, `16MiB`, `1GiB`, or as a plain number of bytes.
-- Text in the file may use the environment: `\"${NAME}\"`, or `\"${NAME:-default}\"` where the variable is unset or empty; `$${`
-  is a plain `${`. A number or switch may be written as such text.
+- Text in the file may use the environment: `\"${NAME}\"`, `\"${NAME:-default}\"` for where the variable is unset or empty, or
+  `\"${NAME:+text}\"` for where it is neither; `$${` is a plain `${`. A number or switch may be written as such text.
 - A flag can be seen by every user of the machine: give API keys and the secrets of tokens in the environment or in
   the file.
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,

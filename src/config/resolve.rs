@@ -193,6 +193,11 @@ pub enum Missing {
          `socketio.namespaces`"
     )]
     Namespace(String),
+    /// Claims that nobody keeps.
+    #[error(
+        "the `[[dialect]]` {0:?} names claims of tokens (`{{claim:…}}`), but they are not kept: set `tokens.keep_claims = true`"
+    )]
+    Claims(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -344,6 +349,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         if !spoken {
             missing.push(Missing::Namespace(dialect.name.clone()));
         }
+    }
+    if !settings.tokens.keep_claims && settings.token_lookup.key.is_none() {
+        let names = settings.dialects.iter().filter(|dialect| dialect.names_claims());
+        missing.extend(names.map(|dialect| Missing::Claims(dialect.name.clone())));
     }
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);

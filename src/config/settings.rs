@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    condition::Condition,
     dialect::Description,
     grpc::GrpcSettings,
     legacy::Legacy,
@@ -16,7 +17,8 @@ use super::{
     redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
     section::{Changes, Section, Settle, section},
     socketio::{FleetSecret, Namespace, SharedSecret, UrlPath},
-    tokens::{ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, Template},
+    template::{Offers, Template, Written},
+    tokens::{ClaimConditions, ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, PersonalRoomName},
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Text, Time},
 };
 use crate::model::Policy;
@@ -281,11 +283,19 @@ section! {
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
         /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
         rooms_claim: String = "rooms".to_owned(), Text, live;
+        /// Rooms that a token names beside those of `rooms_claim`: text with `{/json/pointer}` into the claims. Where a claim is a
+        /// list, one room for each of its elements.
+        claim_rooms: Vec<Template> = Vec::new(), List(Written(Offers::Message)), live,
+            unset("none", "[\"session:{/sessions}\"]");
+        /// What the claims must be for the rooms of `claim_rooms` to be published to as well: JSON pointers, each with a text, or
+        /// `*` for any.
+        claim_publish: Vec<Condition> = Vec::new(), ClaimConditions, live,
+            unset("they are only joined", "{ \"/role\" = \"presenter\" }");
         /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
         keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
         /// or `publish` is `owner` let only that user in.
-        personal_room: Option<PersonalRoom> = None, Maybe(Template), live, unset("none", "\"user:{user}\"");
+        personal_room: Option<PersonalRoom> = None, Maybe(PersonalRoomName), live, unset("none", "\"user:{user}\"");
     }
 }
 

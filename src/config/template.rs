@@ -41,6 +41,8 @@ pub enum Source {
     Query(Box<str>),
     /// The connection's user.
     User,
+    /// A value of the claims of its token.
+    Claim(Pointer),
 }
 
 /// What a template may name.
@@ -50,7 +52,7 @@ pub(crate) enum Offers {
     Channel,
     /// A client's message: `{/json/pointer}`.
     Message,
-    /// A connection's request: `{query:name}`, `{user}`.
+    /// A connection's request: `{query:name}`, `{user}`, `{claim:name}`.
     Request,
 }
 
@@ -133,8 +135,20 @@ fn source(name: &str, offers: Offers) -> Result<Source, String> {
             return Err("a token must not become part of anything else".to_owned());
         }
         (Offers::Request, Some(("query", name))) if !name.is_empty() => Source::Query(name.into()),
+        (Offers::Request, Some(("claim", name))) => Source::Claim(claim(name)?),
         _ => return Err(format!("it must not contain `{{{name}}}`")),
     })
+}
+
+/// Where a claim is: a JSON pointer, or the name of one of the claims.
+pub(super) fn claim(name: &str) -> Result<Pointer, String> {
+    if name.starts_with('/') {
+        return Pointer::parse(name);
+    }
+    match name {
+        "" => Err("`{claim:…}` needs the name of a claim".to_owned()),
+        name => Pointer::parse(&format!("/{}", name.replace('~', "~0").replace('/', "~1"))),
+    }
 }
 
 pub(super) fn bounded(text: &str) -> Result<(), String> {
@@ -168,7 +182,7 @@ impl Kind for Written {
                 "text with `{channel}`, `{channel:N}` (what the Nth `*` stands for) and `{/json/pointer}`".to_owned()
             }
             Offers::Message => "text with `{/json/pointer}`".to_owned(),
-            Offers::Request => "text with `{query:name}` and `{user}`".to_owned(),
+            Offers::Request => "text with `{query:name}`, `{user}` and `{claim:name}`".to_owned(),
         }
     }
 }
@@ -197,6 +211,9 @@ mod tests {
             ("{/a}", Offers::Request),
             ("{query:token}", Offers::Request),
             ("{query:}", Offers::Request),
+            ("{claim:}", Offers::Request),
+            ("{claim:/~}", Offers::Request),
+            ("{claim:a}", Offers::Message),
         ] {
             assert!(Template::parse(bad, offers).is_err(), "{bad}");
         }

@@ -4,7 +4,10 @@ use std::{fmt, net::IpAddr};
 
 use http::Uri;
 
-use super::value::{Kind, List, Raw, Text, quoted};
+use super::{
+    condition::{Condition, Conditions, Expected},
+    value::{Kind, List, Raw, Text, quoted},
+};
 use crate::model::Room;
 
 /// A secret that tokens are signed with (HS256). Never shows itself.
@@ -184,9 +187,9 @@ impl Default for PersonalRoom {
 }
 
 /// [`PersonalRoom`] as a value of a key.
-pub(crate) struct Template;
+pub(crate) struct PersonalRoomName;
 
-impl Kind for Template {
+impl Kind for PersonalRoomName {
     type Value = PersonalRoom;
 
     fn parse(&self, raw: &Raw) -> Result<PersonalRoom, String> {
@@ -234,6 +237,33 @@ impl Kind for ClaimNames {
 
     fn is_list(&self) -> bool {
         true
+    }
+}
+
+/// What claims must be: [`Conditions`], of which none can be on a topic.
+pub(crate) struct ClaimConditions;
+
+impl Kind for ClaimConditions {
+    type Value = Vec<Condition>;
+
+    fn parse(&self, raw: &Raw) -> Result<Vec<Condition>, String> {
+        let conditions = Conditions.parse(raw)?;
+        if conditions.iter().any(|condition| condition.is == Expected::Topic) {
+            return Err("a token has no topic".to_owned());
+        }
+        Ok(conditions)
+    }
+
+    fn render(&self, value: &Vec<Condition>) -> Option<String> {
+        Conditions.render(value)
+    }
+
+    fn name(&self) -> String {
+        Conditions.name()
+    }
+
+    fn allowed(&self) -> String {
+        Conditions.allowed()
     }
 }
 

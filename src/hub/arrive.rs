@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     Broadcast, Content, Key, ToOwner, Worker,
+    beginning::First,
     connection::{Standing, State, Subscription},
     frame::{Range, gap},
     recoveries::Missed,
@@ -41,31 +42,33 @@ pub(super) struct Entry {
     pub(super) given: bool,
     /// In which dialect it is told of the room; `None`: in its own.
     pub(super) dialect: Option<DialectId>,
-    /// Its session comes back: it was there before, and is not answered.
-    pub(super) resumes: bool,
+    /// Why it comes.
+    pub(super) purpose: Purpose,
 }
 
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+        if !self.writes_down(key, &rooms, id) {
+            self.enter_rooms(key, rooms, id);
+        }
+    }
+
+    /// Begins subscriptions.
+    pub(super) fn enter_rooms(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         let dialect = self.namespace_of(key, id);
         for SubscribeTo { room, since, spelling } in rooms {
-            let entry = Entry { since, spelling, dialect, ..Entry::default() };
-            if let Err((code, message)) = self.enter_room(key, &room, entry, id) {
+            let purpose = Purpose::Subscribe(id.cloned());
+            let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
+            if let Err((code, message)) = self.enter_room(key, &room, entry) {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
             }
         }
     }
 
     /// Begins a subscription.
-    pub(super) fn enter_room(
-        &mut self,
-        key: Key,
-        room: &Room,
-        entry: Entry,
-        id: Option<&CommandId>,
-    ) -> Result<(), (ErrorCode, String)> {
-        let Entry { since, spelling, given, dialect, resumes } = entry;
+    pub(super) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<(), (ErrorCode, String)> {
+        let Entry { since, spelling, given, dialect, purpose } = entry;
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
         let policy = match known {
@@ -98,7 +101,6 @@ impl Worker {
         let standing = Standing::Joining;
         connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
         self.rooms[number as usize].empty_since = None;
-        let purpose = if resumes { Purpose::Resume } else { Purpose::Subscribe(id.cloned()) };
         self.arrive(number, Arrival { key, since, purpose });
         Ok(())
     }
@@ -204,7 +206,7 @@ impl Worker {
             Ok(answer) => answer,
             Err(error) => {
                 for arrival in waiting {
-                    self.turn_away(number, &arrival, &error);
+                    self.turn_away(number, arrival, &error);
                 }
                 return;
             }
@@ -240,7 +242,7 @@ impl Worker {
                     // More was begun meanwhile than is held: what was read is too old to continue from.
                     for arrival in waiting {
                         match arrival.purpose {
-                            Purpose::Subscribe(_) | Purpose::Resume => {
+                            Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume => {
                                 self.arrive(number, Arrival { since: None, ..arrival });
                             }
                             Purpose::CatchUp => self.admit(number, arrival, position.clone(), false, &[]),
@@ -263,14 +265,23 @@ impl Worker {
         let Some(local) = self.rooms.get(number as usize) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
         let resumes = arrival.purpose == Purpose::Resume;
+        let mut rest = None;
         match (arrival.purpose, arrival.since) {
-            (purpose @ (Purpose::Subscribe(_) | Purpose::Resume), _) => {
-                let id = if let Purpose::Subscribe(id) = &purpose { id.as_ref() } else { None };
-                if !self.begin_room(key, number, id) {
+            (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume), _) => {
+                if let Err((code, message)) = self.begin_room(key, number) {
+                    self.not_entered(key, number, purpose, code, message);
                     return;
                 }
                 self.note_joined(key, number, &position);
-                if let Purpose::Subscribe(id) = purpose {
+                let id = match purpose {
+                    Purpose::Subscribe(id) => Some(id),
+                    Purpose::Begin(first) => {
+                        self.entered_first(key, &first, recovered);
+                        Some(rest.insert(*first).id.clone())
+                    }
+                    Purpose::Resume | Purpose::CatchUp => None,
+                };
+                if let Some(id) = id {
                     let id = id.or_else(|| self.namespace_id(key, number));
                     let reply = Reply::Subscribed { room: room.clone(), position, recovered };
                     self.tell_in(key, number, &reply, id.as_ref());
@@ -322,38 +333,47 @@ impl Worker {
         if resumes {
             self.resumed(key, number, recovered);
         }
+        if let Some(First { rest, id, .. }) = rest {
+            self.subscribe(key, rest, id.as_ref());
+        }
     }
 
-    /// Makes a connection ready for a room, or takes it off the room again.
-    fn begin_room(&mut self, key: Key, number: u32, id: Option<&CommandId>) -> bool {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
-        let Some(local) = self.rooms.get(number as usize) else { return false };
-        if connection.begin_room(number, local.policy.priority) {
-            return true;
+    /// Makes a connection ready for a room.
+    fn begin_room(&mut self, key: Key, number: u32) -> Result<(), (ErrorCode, String)> {
+        let priority = self.rooms.get(number as usize).map(|local| local.policy.priority);
+        let Some((connection, priority)) = self.connections.get_mut(key as usize).zip(priority) else { return Ok(()) };
+        if connection.begin_room(number, priority) {
+            return Ok(());
         }
-        let room = local.name.clone();
-        connection.subscriptions.retain(|subscription| subscription.room != number);
-        let message = "the client's QUIC transport allows no stream of the server (initial_max_streams_uni)".to_owned();
-        self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: Some(room) }, id);
+        let why = "the client's QUIC transport allows no stream of the server (initial_max_streams_uni)";
+        Err((ErrorCode::LimitExceeded, why.to_owned()))
+    }
+
+    /// Somebody does not come into a room after all.
+    fn not_entered(&mut self, key: Key, number: u32, purpose: Purpose, code: ErrorCode, message: String) {
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.subscriptions.retain(|subscription| subscription.room != number);
+        }
+        let Some(room) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
+        match purpose {
+            Purpose::Subscribe(id) => self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref()),
+            Purpose::Begin(first) => self.first_refused(key, room, *first, code, message),
+            Purpose::Resume | Purpose::CatchUp => {}
+        }
+        self.keep_all(key);
         self.note_if_empty(number);
-        false
     }
 
     /// The broker could not say what an arrival missed.
-    fn turn_away(&mut self, number: u32, arrival: &Arrival, error: &BrokerError) {
+    fn turn_away(&mut self, number: u32, arrival: Arrival, error: &BrokerError) {
         let key = arrival.key;
-        match (&arrival.purpose, &arrival.since) {
-            (Purpose::Subscribe(id), _) => {
-                if let Some(connection) = self.connections.get_mut(key as usize) {
-                    connection.subscriptions.retain(|s| s.room != number);
-                }
-                let (message, room) = (format!("{error}; subscribe again"), self.rooms[number as usize].name.clone());
-                self.reply(key, &Reply::Error { code: ErrorCode::Unavailable, message, room: Some(room) }, id.as_ref());
-                self.note_if_empty(number);
+        match (arrival.purpose, arrival.since) {
+            (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_)), _) => {
+                self.not_entered(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (Purpose::CatchUp, Some(since)) => {
                 let Some(position) = self.rooms[number as usize].position.clone() else { return };
-                let range = Arrival { key, since: Some(since.clone()), purpose: Purpose::CatchUp };
+                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp };
                 self.admit(number, range, position, false, &[]);
             }
             (Purpose::Resume, _) => self.resumed(key, number, false),

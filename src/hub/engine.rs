@@ -49,7 +49,9 @@ impl Connection {
                 Frame::new(Opcode::Close, &[]).write_server(&mut out);
             }
             Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
-                let last = if disconnect == Disconnect::Normal { b'6' } else { b'1' };
+                // Whoever was told to leave its namespaces closes by itself; an end in the same answer would overtake that.
+                let leaves = !messages.is_empty();
+                let last = if leaves || disconnect == Disconnect::Normal { b'6' } else { b'1' };
                 messages.push(MessageKind::Text, |out| out.push(last));
                 engineio::write_payload(&messages, &mut out);
             }

@@ -18,8 +18,11 @@ use smallvec::SmallVec;
 
 use super::{Budget, clock::unix_millis};
 use crate::{
-    model::{Batch, Cursor, Delivery, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room, SubscribeTo},
-    protocol::{DialectId, Dialects, Framing, Messages, Opening, PresenceChange, WireFormat, engineio::write_payload},
+    model::{Batch, Cursor, Delivery, Disconnect, Epoch, Offset, Policy, Reply, Retained, Room},
+    protocol::{
+        Beginning, DialectId, Dialects, Framing, Messages, Opening, PresenceChange, Unasked, WireFormat,
+        engineio::write_payload,
+    },
     transport::{
         websocket::{Deflaters, frame_messages},
         webtransport::{DATAGRAM_PREFIX, write_compressed, write_message, write_stored},
@@ -228,11 +231,18 @@ impl Encoder {
         format: WireFormat,
         opening: &Opening<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Vec<SubscribeTo>, Disconnect> {
+    ) -> Result<Beginning, Disconnect> {
         self.messages.begin(unix_millis());
         let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
         self.written(format, out);
         opened
+    }
+
+    /// What a dialect says to one connection unasked.
+    pub fn unasked(&mut self, format: WireFormat, what: &Unasked<'_>, out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        self.dialects.get(format.dialect).unasked(what, &mut self.messages);
+        self.written(format, out);
     }
 
     /// Messages for one connection that no dialect writes.

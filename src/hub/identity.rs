@@ -233,7 +233,7 @@ impl Worker {
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
     pub(super) fn put_into(&mut self, key: Key, room: &Room) -> bool {
-        self.enter_room(key, room, Entry { given: true, ..Entry::default() }, None).is_ok()
+        self.enter_room(key, room, Entry { given: true, ..Entry::default() }).is_ok()
     }
 }
 

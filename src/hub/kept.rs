@@ -32,6 +32,12 @@ pub(super) struct Kept {
     /// Whose it is now: pod and connection.
     pub(super) owner: Box<str>,
     pub(super) rooms: Vec<KeptRoom>,
+    /// Whether it is entering a room, so that the client may have been told already that it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) entering: bool,
+    /// Rooms that it has left, of one of which the last event may have been that the client got.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left: Vec<Room>,
     /// The room whose event was the last that was sent, where that is certain; the session has ended then.
     pub(super) last: Option<Room>,
 }
@@ -90,6 +96,11 @@ pub(super) async fn plan(
     offset: &StreamOffset,
 ) -> Result<Option<Plan>, BrokerError> {
     let rooms = std::mem::take(&mut kept.rooms);
+    // It was in a room of which nothing is written down: its pod died too soon after.
+    let known = rooms.iter().any(|kept| kept.room == offset.room) || kept.left.contains(&offset.room);
+    if kept.entering || !known {
+        return Ok(None);
+    }
     let window = rooms.iter().map(|kept| policy(&kept.room).batch_window).max().unwrap_or_default();
     let cutoff = offset.time.saturating_sub(millis(window + CLOCKS));
     let here = (Box::<str>::from(offset.position.epoch.as_str()), offset.position.offset);

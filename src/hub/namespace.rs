@@ -7,12 +7,12 @@ use std::{ops::ControlFlow, sync::Arc, task::Poll, time::SystemTime};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use smallvec::SmallVec;
 
-use super::{Key, Worker, connection::Connection, identity::poll_once};
+use super::{Key, Worker, beginning::Asked, connection::Connection, identity::poll_once};
 use crate::{
     auth::{Grant, TokenError},
     model::{CommandId, Disconnect, Token},
     protocol::{
-        DialectId, Opening,
+        DialectId,
         socketio::{self, Envelope, StreamOffset},
     },
     session::{Keeping, Space, Verdict},
@@ -129,37 +129,17 @@ impl Worker {
         let Some(name) = self.namespace_name(key, dialect) else { return };
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let Some(link) = connection.link() else { return };
-        let (timing, target) = (link.endpoint.timing, link.target.clone());
-        let pid = if timing.recovery.is_some() { secret_name() } else { None };
+        let (recovery, target) = (link.endpoint.timing.recovery, link.target.clone());
+        let pid = if recovery.is_some() { secret_name() } else { None };
         let Some(sid) = secret_name() else {
             self.close(key, Disconnect::InternalError);
             return;
         };
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         self.enter(key, dialect, sid, pid);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let (id, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
-        let opening = Opening {
-            connection: &id,
-            target: &target,
-            grant: &grant,
-            auth: (!auth.is_empty()).then_some(auth),
-            ping_interval_ms: super::clock::millis(timing.ping_interval),
-            limits: self.limits.told,
-        };
-        let mut bytes = Vec::new();
-        let format = crate::protocol::WireFormat { dialect, ..connection.format };
-        let opened = self.encoder.open(format, &opening, &mut bytes);
-        if !bytes.is_empty() && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
-            connection.wake();
-        }
-        match opened {
-            Ok(rooms) => {
-                self.identify(key);
-                self.subscribe(key, rooms, Some(&Envelope::command_id(&name, None)));
-                self.keep(key, dialect);
-            }
-            Err(disconnect) => self.close_after(key, disconnect),
+        let id = Some(Envelope::command_id(&name, None));
+        if self.begin_connection(key, Asked { dialect, target, auth: auth.into(), id }) {
+            self.keep(key, dialect);
         }
     }
 
@@ -167,7 +147,17 @@ impl Worker {
     pub(super) fn enter(&mut self, key: Key, dialect: DialectId, sid: Box<str>, pid: Option<Box<str>>) {
         let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
         let (keeping, joined) = (Keeping::default(), SmallVec::new());
-        link.enter(Space { dialect, sid, pid, recovering: None, keeping, joined });
+        link.enter(Space {
+            dialect,
+            sid,
+            pid,
+            recovering: None,
+            keeping,
+            joined,
+            joins: Vec::new(),
+            left: Vec::new(),
+            heartbeat_due_ms: 0,
+        });
     }
 
     /// A client leaves a namespace of its own will: it is in none of its rooms any more, and does not come back.
@@ -178,12 +168,15 @@ impl Worker {
         let (left, kept) = subscriptions.into_iter().partition(|s| s.dialect == dialect);
         connection.subscriptions = kept;
         let left: SmallVec<[super::connection::Subscription; 1]> = left;
+        let mut waited = 0;
         if let Some(link) = connection.link() {
+            waited = link.space(dialect).map_or(0, |space| space.joins.len());
             link.spaces.retain(|space| space.dialect != dialect);
         }
         for subscription in left {
             self.leave(key, subscription);
         }
+        (0..waited).for_each(|_| self.hear(key));
     }
 
     /// The name of the namespace in which a dialect is spoken.

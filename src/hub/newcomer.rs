@@ -9,12 +9,13 @@ use http::Uri;
 
 use super::{
     Drive, Key, Seat, Worker,
+    beginning::Asked,
     carrier::Carrier,
     connection::{Aside, Connection},
 };
 use crate::{
     auth::Grant,
-    protocol::{Opening, WireFormat, engineio::Endpoint},
+    protocol::{WireFormat, engineio::Endpoint},
     session::{Link, Session},
 };
 
@@ -69,30 +70,8 @@ impl Worker {
 
     /// Begins a connection as its dialect does.
     pub(super) fn open(&mut self, key: Key, target: &Uri) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
-        let opening = Opening {
-            connection: &name,
-            target,
-            grant: &grant,
-            auth: None,
-            ping_interval_ms: self.limits.ping_interval_ms,
-            limits: self.limits.told,
-        };
-        let mut bytes = Vec::new();
-        let opened = self.encoder.open(connection.format.of_commands(), &opening, &mut bytes);
-        // Who comes and goes with each answer is not greeted each time.
-        if connection.carrier.attends()
-            && connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err()
-        {
-            connection.wake();
-        }
-        match opened {
-            Ok(rooms) => {
-                self.identify(key);
-                self.subscribe(key, rooms, None);
-            }
-            Err(disconnect) => self.close_after(key, disconnect),
-        }
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let dialect = connection.format.dialect;
+        self.begin_connection(key, Asked { dialect, target: target.clone(), auth: "".into(), id: None });
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Always holds: a session that is said to be the same gets everything that followed, or is not said to be the same.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Key, Worker,
@@ -19,9 +19,10 @@ use super::{
     clock::millis,
     connection::{Connection, Standing},
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
+    room::Purpose,
 };
 use crate::{
-    model::{Position, Room},
+    model::{CommandId, Disconnect, Position, Room, SubscribeTo},
     protocol::{
         DialectId,
         socketio::{self, StreamOffset},
@@ -30,6 +31,9 @@ use crate::{
 };
 
 impl Worker {
+    /// How long a join waits until it is written down that it is under way.
+    const JOIN_PATIENCE: Duration = Duration::from_secs(1);
+
     /// What a session is now, for its coming back.
     fn record(&self, key: Key, dialect: DialectId, ended: bool) -> Option<(Box<str>, Kept)> {
         let connection = self.connections.get(key as usize)?;
@@ -59,7 +63,9 @@ impl Worker {
         let last = last.filter(|_| all_sent);
         let user = connection.session.grant.user().map(|user| user.as_ref().into());
         let owner = format!("{:016x}:{}", self.services.pod, connection.session.id).into();
-        Some((pid, Kept { sid: space.sid.clone(), namespace, user, owner, rooms, last }))
+        let (sid, left) = (space.sid.clone(), space.left.clone());
+        let entering = !ended && (!space.joins.is_empty() || rooms.iter().any(|kept| kept.joined.is_none()));
+        Some((pid, Kept { sid, namespace, user, owner, rooms, entering, left, last }))
     }
 
     /// Keeps what a session is now. Never waits; what changes meanwhile is kept after it.
@@ -79,33 +85,72 @@ impl Worker {
         space.keeping.writing = true;
         space.keeping.stale = false;
         space.keeping.due_ms = now_ms + (millis(duration) / 2).max(1);
+        let joins = std::mem::take(&mut space.joins);
         let (me, values) = (self.me.clone(), Arc::clone(&self.services.values));
         tokio::task::spawn_local(async move {
             let Some(value) = value_name(&pid) else { return };
-            // Whoever became this session meanwhile has it: a connection that is cut off does not know yet.
-            let lost = !first && owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
-            let written = match serde_json::to_vec(&record) {
-                Ok(json) if !lost => values.set(&value, json.into(), duration * 2).await,
-                _ => Ok(()),
+            let write = async {
+                // Whoever became this session meanwhile has it: a connection that is cut off does not know yet.
+                let lost = !first && owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
+                let written = match serde_json::to_vec(&record) {
+                    Ok(json) if !lost => values.set(&value, json.into(), duration * 2).await.is_ok(),
+                    _ => true,
+                };
+                (lost, written)
             };
+            // Nobody is kept from a room for long because nothing can be written down.
+            let patience = if joins.is_empty() { duration } else { Self::JOIN_PATIENCE };
+            let (lost, written) = tokio::time::timeout(patience, write).await.unwrap_or((false, false));
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
             if !worker.is(key, name) {
                 return;
             }
-            let metrics = &worker.services.metrics.socketio;
-            if written.is_err() {
-                metrics.keep_failures.increment(1);
+            if !written {
+                worker.services.metrics.socketio.keep_failures.increment(1);
             }
-            let Some(space) = worker.space(key, dialect) else { return };
-            space.keeping.writing = false;
-            if lost {
-                space.pid = None;
-                worker.close(key, crate::model::Disconnect::Normal);
-            } else if std::mem::take(&mut space.keeping.stale) {
-                worker.keep(key, dialect);
+            if let Some(space) = worker.space(key, dialect) {
+                space.keeping.writing = false;
+                let stale = std::mem::take(&mut space.keeping.stale);
+                if lost {
+                    space.pid = None;
+                    worker.close(key, Disconnect::Normal);
+                    return;
+                }
+                for (rooms, id) in &joins {
+                    worker.enter_rooms(key, rooms.clone(), id.as_ref());
+                }
+                if stale || !joins.is_empty() {
+                    worker.keep(key, dialect);
+                }
             }
+            joins.iter().for_each(|_| worker.hear(key));
         });
+    }
+
+    /// Whether rooms are entered only after it was written down that they are; then that happens in a moment. Otherwise a
+    /// client whose pod dies could come back by what it got of another room, without a room of which it was told that it is
+    /// in it. Before its first room it has nothing to come back by.
+    pub(super) fn writes_down(&mut self, key: Key, rooms: &[SubscribeTo], id: Option<&CommandId>) -> bool {
+        let Some(dialect) = self.namespace_of(key, id).filter(|_| !rooms.is_empty()) else { return false };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(link) = connection.link().filter(|link| link.endpoint.timing.recovery.is_some()) else { return false };
+        let Some(space) = link.space(dialect).filter(|space| space.pid.is_some()) else { return false };
+        if space.joined.is_empty() && space.left.is_empty() {
+            return false;
+        }
+        space.joins.push((rooms.to_vec(), id.cloned()));
+        connection.stop_hearing();
+        self.keep(key, dialect);
+        true
+    }
+
+    /// Keeps what a connection's sessions are now.
+    pub(super) fn keep_all(&mut self, key: Key) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+        let begun = |space: &&Space| space.pid.is_some() && space.recovering.is_none();
+        let dialects: Vec<DialectId> = link.spaces.iter().filter(begun).map(|space| space.dialect).collect();
+        dialects.into_iter().for_each(|dialect| self.keep(key, dialect));
     }
 
     /// Keeps a session anew where that is due.
@@ -203,8 +248,8 @@ impl Worker {
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
         for (KeptRoom { room, spelling, given, .. }, since) in rooms {
-            let entry = Entry { since, spelling, given, dialect: Some(dialect), resumes: true };
-            if self.enter_room(key, &room, entry, None).is_err() {
+            let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume };
+            if self.enter_room(key, &room, entry).is_err() {
                 self.count_resumed(key, dialect, false);
             }
         }
@@ -240,6 +285,7 @@ impl Worker {
         let Some(name) = self.namespace_name(key, dialect) else { return };
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
+        self.came_back(key, dialect, &auth);
         self.take_from_owner(key, dialect);
     }
 
@@ -266,12 +312,14 @@ impl Worker {
 
     /// A connection is in a room no more.
     pub(super) fn note_left(&mut self, key: Key, number: u32) {
+        let Some(name) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
         let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
         let mut changed = Vec::new();
         for space in &mut link.spaces {
             let before = space.joined.len();
             space.joined.retain(|(room, _)| *room != number);
             if space.joined.len() != before {
+                space.leave(&name);
                 changed.push(space.dialect);
             }
         }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     Broadcast, Frame,
+    beginning::First,
     members::{Members, Place},
 };
 use crate::model::{CommandId, Policy, Position, Room, Since};
@@ -79,15 +80,23 @@ impl Run {
     }
 }
 
-/// Why somebody waits for older events.
+/// Why somebody comes into a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
     /// It subscribes.
     Subscribe(Option<CommandId>),
+    /// Its dialect begins with the room.
+    Begin(Box<First>),
     /// It had fallen behind.
     CatchUp,
     /// Its session comes back, on whatever worker.
     Resume,
+}
+
+impl Default for Purpose {
+    fn default() -> Self {
+        Self::Subscribe(None)
+    }
 }
 
 /// A connection that comes in.

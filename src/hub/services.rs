@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Budget, Links, Recoveries};
+use super::{Budget, Links, Recoveries, Tails};
 use crate::{
     auth::Authority,
     broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
@@ -47,6 +47,8 @@ pub struct Services {
     pub budget: Arc<Budget>,
     /// What clients missed.
     pub recoveries: Recoveries,
+    /// The newest events of rooms, for who looks one up by its id.
+    pub tails: Tails,
     /// Says which tokens are good.
     pub authority: Arc<Authority>,
     /// By which the names of Engine.IO sessions are known to be ours.

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use super::{Key, Services, ToOwner, Worker, connection::State, wheel::Wheel};
 use crate::{
     model::{Disconnect, Reply},
+    protocol::DialectId,
     session::ConnectionId,
 };
 
@@ -20,6 +21,8 @@ pub enum Timed {
     Connection(Key, ConnectionId),
     /// A connection's token must have come or been replaced by this time.
     Identity(Key, ConnectionId, u64),
+    /// A connection's next sign of life, in a dialect that gives some.
+    Heartbeat(Key, ConnectionId, DialectId, u64),
     /// A connection's moment in a drain.
     Leave(Key, ConnectionId),
     /// A task that must have ended by then: a handshake, a request head.
@@ -70,6 +73,7 @@ impl Worker {
                 match timed {
                     Timed::Connection(key, id) => self.look_at(key, id, now_ms),
                     Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
+                    Timed::Heartbeat(key, id, dialect, due) => self.heartbeat(key, id, dialect, due, now_ms),
                     Timed::Leave(key, id) => {
                         if self.is(key, id) {
                             self.close(key, Disconnect::Restart);
@@ -86,6 +90,7 @@ impl Worker {
         }
         self.sweep(now);
         self.services.recoveries.forget_old(now);
+        self.services.tails.forget_old(now);
         self.report();
     }
 

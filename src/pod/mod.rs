@@ -39,7 +39,7 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{ApiKey, Bind, Config, Tls},
-    hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, ToWorker},
+    hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
     metrics::Exposition,
     protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
@@ -226,6 +226,7 @@ impl Pod {
             }),
             links,
             recoveries: Recoveries::default(),
+            tails: Tails::default(),
             authority: Arc::new(authority),
             session_key,
             pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),

@@ -8,11 +8,14 @@
 mod decode;
 mod write;
 
-use super::{Abilities, Dialect, Message, MessageKind, Messages, Opening, PresenceChange};
+use serde_json::value::RawValue;
+
+use super::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked};
 use crate::{
-    config::{Description, Does, MessageTemplate, Saying, Source},
+    config::{Description, Does, Envelope, Greet, MessageTemplate, Pointer, Saying, Source, Template, text_of},
     model::{
-        Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Room, Spelling, SubscribeTo, UnixMillis,
+        Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, Spelling, SubscribeTo,
+        UnixMillis,
     },
 };
 use decode::without_prefix;
@@ -31,7 +34,12 @@ impl Described {
 
     /// Says one thing, if there are words for it.
     fn say(&self, saying: Saying, said: Said<'_>, id: Option<&CommandId>, out: &mut Messages) {
-        let Some(message) = self.0.says(saying) else { return };
+        // Inside of Socket.IO only who asked for an acknowledgement has an id.
+        let message = match id {
+            Some(_) if self.0.envelope == Envelope::Socketio => self.0.acknowledges(saying),
+            _ => self.0.says(saying),
+        };
+        let Some(message) = message else { return };
         self.put(message, &self.scene(said, id, 0, out.now), out);
     }
 
@@ -48,6 +56,11 @@ impl Described {
 
     fn put(&self, message: &MessageTemplate, scene: &Scene<'_>, out: &mut Messages) {
         out.push(MessageKind::Text, |out| write(message.steps(), scene, out));
+    }
+
+    /// Refuses a connection.
+    fn refuse(&self, opening: &Opening<'_>, code: ErrorCode, message: &str, out: &mut Messages) {
+        self.say(Saying::Refused, Said::Refused(opening, code, message), None, out);
     }
 
     /// Events of a room: all in one message, or one each.
@@ -68,39 +81,46 @@ impl Described {
 }
 
 impl Dialect for Described {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         if let Some(missing) =
             self.0.required_query.iter().find(|name| opening.query(name).is_none_or(|v| v.is_empty()))
         {
             let message = format!("{missing} is missing in the query of the address");
-            self.say(Saying::Refused, Said::Refused(opening, &message), None, out);
+            self.refuse(opening, ErrorCode::BadRequest, &message, out);
             return Err(Disconnect::Refused);
         }
-        self.say(Saying::Welcome, Said::Opening(opening), None, out);
         let mut rooms = Vec::new();
+        if self.0.greet == Greet::First {
+            self.say(Saying::Welcome, Said::Opening(opening, false), None, out);
+        }
         for template in &self.0.rooms {
-            let filled = template.fill(|source, text| {
-                let value = match source {
-                    Source::Query(name) => opening.query(name),
-                    Source::User => opening.grant.user().map(|user| (&**user).into()),
-                    Source::Channel | Source::Matched(_) | Source::Value(_) => None,
-                };
-                Ok::<_, std::convert::Infallible>(value.is_some_and(|value| {
-                    text.push_str(&value);
-                    !value.is_empty()
-                }))
-            });
-            let Ok(Some(name)) = filled else { continue };
+            let Some(name) = filled(template, opening) else { continue };
             let (name, spelling) = without_prefix(name, &self.0.prefixes);
             match Room::parse(&name) {
                 Ok(room) => rooms.push(SubscribeTo { room, since: None, spelling }),
                 Err(error) => {
-                    self.say(Saying::Refused, Said::Refused(opening, &error.to_string()), None, out);
+                    self.refuse(opening, ErrorCode::BadRoom, &error.to_string(), out);
                     return Err(Disconnect::Refused);
                 }
             }
         }
-        Ok(rooms)
+        let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
+        if self.0.greet == Greet::InRoom && rooms.is_empty() {
+            self.say(Saying::Welcome, Said::Opening(opening, false), None, out);
+        }
+        let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
+        Ok(Beginning { rooms, greets_in_room, after })
+    }
+
+    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
+        match *what {
+            Unasked::Entered { opening, replayed } if self.0.greet == Greet::InRoom => {
+                self.say(Saying::Welcome, Said::Opening(opening, replayed), None, out);
+            }
+            Unasked::Entered { .. } => {}
+            Unasked::Refused { opening, code, message } => self.refuse(opening, code, message, out),
+            Unasked::Heartbeat => self.say(Saying::Heartbeat, Said::Heartbeat, None, out),
+        }
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
@@ -150,8 +170,36 @@ impl Dialect for Described {
         Abilities {
             tells_gaps: self.0.says(Saying::Gap).is_some(),
             takes_tokens: self.0.commands.iter().any(|command| matches!(command.does, Does::Connect(_))),
+            heartbeat: self.0.heartbeat,
         }
     }
+}
+
+/// A text that is made of a connection's request; `None`: a part of it is missing.
+fn filled(template: &Template, opening: &Opening<'_>) -> Option<String> {
+    let filled = template.fill(|source, text| {
+        let before = text.len();
+        match source {
+            Source::Query(name) => text.push_str(&opening.query(name).unwrap_or_default()),
+            Source::User => text.push_str(opening.grant.user().map_or("", |user| user)),
+            Source::Claim(pointer) => {
+                if let Some(value) = claim(opening, pointer) {
+                    // What is no text is nothing.
+                    let _ = text_of(value, text);
+                }
+            }
+            Source::Channel | Source::Matched(_) | Source::Value(_) => {}
+        }
+        Ok::<_, std::convert::Infallible>(text.len() > before)
+    });
+    let Ok(filled) = filled;
+    filled
+}
+
+/// A value of the claims of a connection's token, where they are kept.
+fn claim<'a>(opening: &Opening<'a>, pointer: &Pointer) -> Option<&'a RawValue> {
+    let content = opening.grant.claims()?.content.as_deref()?;
+    pointer.find(serde_json::from_str(content).ok()?).ok()?.filter(|value| value.get() != "null")
 }
 
 #[cfg(test)]

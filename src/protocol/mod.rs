@@ -13,15 +13,15 @@ pub mod socketio;
 pub use described::Described;
 pub use dialects::{DialectId, Dialects, MountError};
 pub use native::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Native, SUBPROTOCOL};
-pub use opening::Opening;
+pub use opening::{Beginning, Opening, Unasked};
 
-use std::num::NonZeroU8;
+use std::{num::NonZeroU8, time::Duration};
 
 use bytes::Bytes;
 
 use crate::model::{
     Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Said, Spelling,
-    SubscribeTo, UnixMillis,
+    UnixMillis,
 };
 
 /// Whether a message is text or binary (RFC 6455 section 5.6).
@@ -117,18 +117,20 @@ impl Messages {
     }
 }
 
-/// What a dialect leaves out, which the hub must know.
+/// What a dialect leaves out or adds, which the hub must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
     /// Whether it has words for a gap. Where it has none, nothing is ever left out: who falls behind catches up or is closed.
     pub tells_gaps: bool,
     /// Whether a token can come in a message. Where it cannot, a request that needs one and has none is refused.
     pub takes_tokens: bool,
+    /// How often it gives a sign of life ([`Unasked::Heartbeat`]); `None`: never.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Default for Abilities {
     fn default() -> Self {
-        Self { tells_gaps: true, takes_tokens: true }
+        Self { tells_gaps: true, takes_tokens: true, heartbeat: None }
     }
 }
 
@@ -136,12 +138,13 @@ impl Default for Abilities {
 /// receiver: that is what makes one encoding serve everybody. (How its command spelt the room's name is not the receiver's
 /// own: all that spell alike share the bytes.)
 pub trait Dialect: Send + Sync {
-    /// Begins a connection: writes what it is told first, and says which rooms it enters unasked, under the rules of their
-    /// policies. Each room is answered like one that was asked for.
+    /// Begins a connection: writes what it is told first, and says which rooms it enters unasked.
     ///
     /// # Errors
     /// It is closed with that, once what was written is sent.
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect>;
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect>;
+    /// Says something to one connection unasked. A dialect without words for it writes nothing.
+    fn unasked(&self, _what: &Unasked<'_>, _out: &mut Messages) {}
     /// A client's message as a command.
     ///
     /// # Errors

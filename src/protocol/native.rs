@@ -9,9 +9,9 @@ mod encode;
 
 use bytes::Bytes;
 
-use super::{Dialect, Message, Messages, Opening, PresenceChange};
+use super::{Beginning, Dialect, Message, Messages, Opening, PresenceChange};
 use crate::model::{
-    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling, SubscribeTo,
+    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling,
 };
 use encode::Binary;
 
@@ -25,9 +25,9 @@ pub const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Native;
 
 impl Dialect for Native {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         encode::reply(&opening.welcome(), None, Binary::Base64, out);
-        Ok(Vec::new())
+        Ok(Beginning::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

@@ -1,4 +1,4 @@
-//! What is known of a connection when it comes, for a dialect to begin it with.
+//! What is known of a connection when it comes, and how its dialect begins it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::{
     auth::Grant,
-    model::{Limits, Reply},
+    model::{ErrorCode, Limits, Reply, SubscribeTo},
 };
 
 /// What a connection's request said, and what it is told of first.
@@ -43,4 +43,45 @@ impl<'a> Opening<'a> {
             limits: self.limits,
         }
     }
+}
+
+/// How a connection begins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// The rooms that it enters unasked, under the rules of their policies. Each is answered like one that was asked for.
+    pub rooms: Vec<SubscribeTo>,
+    /// Whether [`Unasked::Entered`] is said once the first of them was entered, ahead of what comes there, and the connection
+    /// is refused where it cannot be.
+    pub greets_in_room: bool,
+    /// The event behind which it goes on in the first of them: its publisher's id, or its position as `epoch:offset`.
+    pub after: Option<Box<str>>,
+}
+
+impl From<Vec<SubscribeTo>> for Beginning {
+    fn from(rooms: Vec<SubscribeTo>) -> Self {
+        Self { rooms, ..Self::default() }
+    }
+}
+
+/// What a dialect says to a connection unasked, some time after it came.
+#[derive(Debug, Clone, Copy)]
+pub enum Unasked<'a> {
+    /// Its first room was entered; or its session has come back, and it was sent what it missed.
+    Entered {
+        /// Whose connection it is.
+        opening: &'a Opening<'a>,
+        /// Whether what followed where it stopped comes next, or was sent.
+        replayed: bool,
+    },
+    /// Its first room cannot be entered: it is closed next.
+    Refused {
+        /// Whose connection it is.
+        opening: &'a Opening<'a>,
+        /// Why.
+        code: ErrorCode,
+        /// The same in a sentence.
+        message: &'a str,
+    },
+    /// A sign of life is due.
+    Heartbeat,
 }

@@ -8,7 +8,7 @@ use http::Uri;
 use smallvec::SmallVec;
 
 use crate::{
-    model::Position,
+    model::{CommandId, Position, Room, SubscribeTo},
     protocol::{
         DialectId,
         engineio::{Endpoint, Within},
@@ -54,6 +54,26 @@ pub struct Space {
     pub keeping: Keeping,
     /// By the worker's numbers of rooms, from where it is in each.
     pub joined: SmallVec<[(u32, Position); 1]>,
+    /// Joins that wait until they are written down, and as whose answers.
+    pub joins: Vec<(Vec<SubscribeTo>, Option<CommandId>)>,
+    /// Rooms that it has left, the newest last.
+    pub left: Vec<Room>,
+    /// When the next sign of life is due there, in milliseconds since the worker began; 0: never.
+    pub heartbeat_due_ms: u64,
+}
+
+impl Space {
+    /// The most rooms that are remembered as left: the last event that a client got was in one of those, or in none.
+    const MAX_LEFT: usize = 16;
+
+    /// It is in a room no more.
+    pub fn leave(&mut self, room: &Room) {
+        self.left.retain(|left| left != room);
+        if self.left.len() >= Self::MAX_LEFT {
+            self.left.remove(0);
+        }
+        self.left.push(room.clone());
+    }
 }
 
 /// A session that comes back.

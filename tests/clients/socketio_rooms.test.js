@@ -238,4 +238,61 @@ describe('two pods behind a balancer without sticky sessions', () => {
       socket.close();
     });
   }
+
+  test('a pod is killed right after a join was answered: the session is in that room, or is another one', async () => {
+    const outcomes = [];
+    for (let round = 0; round < 12; round++) {
+      const victim = await start();
+      const alone = await balance([victim.plainPort]);
+      const socket = await client(alone.url, { transports: ['websocket'] });
+      const [first, second] = [`plain:race-${round}-a`, `plain:race-${round}-b`];
+      await join(socket, first);
+      await pods[0].publish(first, { n: 0 });
+      await until(() => socket.seen[first]?.length === 1, 'the first event');
+      // Half of them have an event of the new room as their last one.
+      await join(socket, second);
+      if (round % 2) {
+        victim.publish(second, { n: 0 }).catch(() => {});
+        await Promise.race([once(socket, 'events'), sleep(500)]);
+      }
+      victim.process.kill('SIGKILL');
+      const gone = once(socket, 'disconnect');
+      socket.io.reconnection(false);
+      await victim.exit;
+      for (const pod of pods) alone.add(pod.plainPort);
+      alone.remove(victim.plainPort);
+      await gone;
+      await back(socket);
+      outcomes.push(socket.recovered);
+      for (const room of [first, second]) await pods[1].publish(room, { n: 1 });
+      if (socket.recovered) {
+        await until(() => [first, second].every((room) => socket.seen[room]?.includes(1)), () => JSON.stringify([round, socket.seen]));
+      }
+      socket.close();
+      await alone.stop();
+    }
+    console.log(`recovered after ${outcomes.filter(Boolean).length} of ${outcomes.length} kills`);
+  });
+
+  test('joins are carried out in order with all that a client says, also while they are written down', async () => {
+    const socket = await client(balancer.url, { transports: ['websocket'] });
+    await join(socket, 'plain:order-0');
+    const rooms = Array.from({ length: 20 }, (_, n) => `open:order-${n}`);
+    const answers = rooms.flatMap((room, n) => [
+      socket.timeout(PATIENCE).emitWithAck('subscribe', { room }),
+      socket.timeout(PATIENCE).emitWithAck('publish', { room, topic: 't', data: { n } }),
+    ]);
+    const types = (await Promise.all(answers)).map(({ type }) => type);
+    assert.deepEqual(types, rooms.flatMap(() => ['subscribed', 'published']));
+    for (const room of rooms) {
+      const { type } = await socket.timeout(PATIENCE).emitWithAck('unsubscribe', { room });
+      assert.equal(type, 'unsubscribed');
+    }
+    const errors = await Promise.all(['closed:x', 'plain:order-0', 'bad room'].map((room) =>
+      socket.timeout(PATIENCE).emitWithAck('subscribe', { room })));
+    assert.deepEqual(errors.map(({ code }) => code), ['forbidden', 'already_subscribed', 'bad_room']);
+    const reply = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:order-0', topic: 't', data: 1 });
+    assert.equal(reply.type, 'published', 'it is heard again');
+    socket.close();
+  });
 });

@@ -8,9 +8,9 @@ use std::{
 
 use crate::harness::{Client, Seen, config, pod, publish, settings};
 use roomcast::{
-    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
     pod::Pod,
-    protocol::{Dialect, Dialects, Message, Messages, Native, Opening, PresenceChange},
+    protocol::{Beginning, Dialect, Dialects, Message, Messages, Native, Opening, PresenceChange},
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use serde_json::json;
 struct Faulty;
 
 impl Dialect for Faulty {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         Native.open(opening, out)
     }
 

@@ -57,6 +57,8 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
     Json(Value),
+    /// What is no JSON: a packet of Engine.IO.
+    Text(String),
     Close(Option<u16>),
     Pong,
     Ended,
@@ -124,7 +126,10 @@ impl Client {
         self.reader
             .read(bytes, &mut self.inflater, &limits, &mut |incoming| {
                 match incoming {
-                    Incoming::Text(text) => messages.push_back(Seen::Json(serde_json::from_str(text).unwrap())),
+                    Incoming::Text(text) => messages.push_back(match serde_json::from_str(text) {
+                        Ok(value) => Seen::Json(value),
+                        Err(_) => Seen::Text(text.to_owned()),
+                    }),
                     Incoming::Close(close) => messages.push_back(Seen::Close(close.map(|(code, _)| code))),
                     Incoming::Pong(_) => messages.push_back(Seen::Pong),
                     Incoming::Ping(_) => {}
@@ -168,7 +173,7 @@ impl Client {
             match self.next().await {
                 Seen::Close(code) => return code,
                 Seen::Ended => return None,
-                Seen::Json(_) | Seen::Pong => {}
+                Seen::Json(_) | Seen::Text(_) | Seen::Pong => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use roomcast::{
     auth::{RoomRight, TokenError},
-    config::{PersonalRoom, TokenSettings},
+    config::{Flags, PersonalRoom, Preset, TokenSettings, Variables, merge_over},
     model::{Access, Room},
 };
 use serde_json::{Value, json};
@@ -122,6 +122,47 @@ fn the_rooms() {
     let grant = verdict(&settings, &with("https://example.com/rooms", json!(["a"]))).unwrap();
     assert!(grant.may_join(&Room::parse("a").unwrap(), Access::Claim));
     assert!(verdict(&settings, &with("rooms", json!("not looked at"))).is_ok());
+}
+
+#[test]
+fn rooms_are_made_of_claims() {
+    // As a preset writes them.
+    let merged = merge_over(Preset::named("live-polls"), &Flags::new(), &Variables::new(), None).unwrap();
+    let TokenSettings { claim_rooms, claim_publish, .. } = merged.settings.tokens;
+    let settings = TokenSettings { claim_rooms, claim_publish, ..with_secret() };
+    let may = |claims: Value, room: &str| {
+        let mut all = good();
+        for (name, value) in claims.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        let grant = verdict(&settings, &token(&all)).unwrap();
+        let room = Room::parse(room).unwrap();
+        (grant.may_join(&room, Access::Claim), grant.may_publish(&room, Access::Claim))
+    };
+    for (claims, room, expected) in [
+        (json!({"sessionId": "a"}), "session:a", (true, false)),
+        (json!({"sessionId": "a", "role": "participant"}), "session:a", (true, false)),
+        (json!({"sessionId": "a", "role": "presenter"}), "session:a", (true, true)),
+        (json!({"sessionId": "a", "role": "presenter"}), "session:b", (false, false)),
+        (json!({"sessions": ["a", null, 7, {}, "c d", "e"], "role": "presenter"}), "session:e", (true, true)),
+        (json!({"sessions": ["a", 7]}), "session:7", (true, false)),
+        (json!({"sessions": [], "sessionId": 8}), "session:8", (true, false)),
+        // What a claim says is a name and no pattern.
+        (json!({"sessions": ["*"], "sessionId": "*"}), "session:a", (false, false)),
+        (json!({"sessions": {"a": 1}, "sessionId": ""}), "session:a", (false, false)),
+        (
+            json!({"sessionId": "a", "rooms": [{"room": "session:b", "rights": ["publish"]}]}),
+            "session:b",
+            (false, true),
+        ),
+        (json!({}), "session:a", (false, false)),
+    ] {
+        assert_eq!(may(claims.clone(), room), expected, "{claims} {room}");
+    }
+    // Rights are not handed out where nothing was asked of the claims.
+    let settings = TokenSettings { claim_publish: Vec::new(), ..settings };
+    let grant = verdict(&settings, &with("sessionId", json!("a"))).unwrap();
+    assert!(!grant.may_publish(&Room::parse("session:a").unwrap(), Access::Claim));
 }
 
 #[test]

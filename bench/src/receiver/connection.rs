@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) subscribes: bool,
     /// Whether it speaks Socket.IO.
     pub(super) socketio: bool,
+    /// Whether its request names the room, so that it need not subscribe.
+    pub(super) in_session: bool,
 }
 
 impl Connection {
@@ -55,6 +57,7 @@ impl Connection {
     ) -> Result<(), BenchError> {
         let mut member = Member {
             room: self.room,
+            in_session: self.in_session,
             stage: &mut self.stage,
             tracker: &mut self.tracker,
             tally,
@@ -95,6 +98,7 @@ impl Connection {
 /// The part of a connection that hears.
 struct Member<'a> {
     room: u32,
+    in_session: bool,
     stage: &'a mut Stage,
     tracker: &'a mut Tracker,
     tally: &'a mut Tally,
@@ -141,6 +145,9 @@ impl Hear for Member<'_> {
                 self.tally.example(|| format!("a gap in room {}: ({after}, {offset}]", self.room));
             }
             Said::Opened => self.says.push(b"40".to_vec()),
+            // It is in its session already.
+            Said::Connected if self.in_session => *self.stage = Stage::Subscribing,
+            Said::Heartbeat => self.says.push(b"42[\"heartbeat:pong\"]".to_vec()),
             Said::Connected => {
                 let room = room_name(self.room);
                 self.says.push(format!(r#"420["subscribe",{{"room":"{room}"}}]"#).into_bytes());

@@ -43,6 +43,8 @@ pub(super) enum Said {
     Connected,
     /// Engine.IO wants a sign of life.
     Ping,
+    /// So does the preset live-polls, by an event.
+    Heartbeat,
     /// `welcome`, `pong` and what else does not concern a receiver.
     Other,
     /// `error`, or something that is no message of the protocol.
@@ -80,6 +82,10 @@ pub(super) fn room_of(text: &str) -> Option<String> {
 pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
     let inner = match text.as_bytes() {
         [b'{', ..] => text,
+        _ if text.starts_with("42[\"event\",") => return poll_event(text, room, recipe),
+        // Its session is new: nothing was published there before.
+        _ if text.starts_with("42[\"connection:established\",") => return Said::Subscribed(0),
+        b"42[\"heartbeat:ping\"]" => return Said::Heartbeat,
         [b'0', ..] => return Said::Opened,
         b"2" => return Said::Ping,
         [b'4', b'0', ..] => return Said::Connected,
@@ -106,6 +112,27 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
         ("subscribed", _, Some(offset), _) => Said::Subscribed(offset),
         ("gap", Some(after), Some(offset), _) => Said::Gap { after, offset },
         ("welcome" | "pong" | "unsubscribed", ..) => Said::Other,
+        _ => Said::Wrong(start(text)),
+    }
+}
+
+/// An event of the preset live-polls. Its id says where it stands; it is the only one of its message.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PollEvent<'a> {
+    event_id: &'a str,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+fn poll_event(text: &str, room: u32, recipe: &Recipe) -> Said {
+    let event = argument(text).and_then(|event| serde_json::from_str::<PollEvent<'_>>(event).ok());
+    let offset = event.as_ref().and_then(|event| event.event_id.rsplit_once(':')?.1.parse::<u64>().ok());
+    match (event, offset) {
+        (Some(event), Some(offset @ 1..)) => {
+            let events = vec![(offset, recipe.check(room, event.payload.get()))];
+            Said::Batch(Rc::new(Batch { after: offset - 1, offset, events }))
+        }
         _ => Said::Wrong(start(text)),
     }
 }
@@ -177,6 +204,28 @@ mod tests {
         assert_eq!(room_of(&events(&data)).as_deref(), Some("bench:2"));
         assert_eq!(room_of(r#"{"type":"welcome"}"#), None);
         assert!(matches!(parse(r#"{"type":"error","code":"forbidden","message":""}"#, 3, &RECIPE), Said::Wrong(_)));
+    }
+
+    #[test]
+    fn events_of_live_polls_are_compared_as_well() {
+        let stamp = Stamp { n: 3, t: 99 };
+        let data = RECIPE.data(0, stamp);
+        let event = |id: &str, payload: &str| {
+            format!(
+                r#"42["event",{{"eventId":"{id}","eventType":"trip","timestamp":"t","sessionId":"bench-0","payload":{payload}}},"o"]"#
+            )
+        };
+        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))] };
+        assert_eq!(parse(&event("a.b:5", &data), 0, &RECIPE), Said::Batch(Rc::new(good)));
+        let wrong = data.replace(r#""n":3"#, r#""n":4"#);
+        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)] };
+        assert_eq!(parse(&event("a.b:5", &wrong), 0, &RECIPE), Said::Batch(Rc::new(bad)));
+        for odd in [event("5", &data), event("a:0", &data), event("a:x", &data), r#"42["event",7]"#.to_owned()] {
+            assert!(matches!(parse(&odd, 0, &RECIPE), Said::Wrong(_)), "{odd}");
+        }
+        assert_eq!(parse(r#"42["connection:established",{"replayed":false}]"#, 0, &RECIPE), Said::Subscribed(0));
+        assert_eq!(parse(r#"42["heartbeat:ping"]"#, 0, &RECIPE), Said::Heartbeat);
+        assert!(matches!(parse(r#"42["connection:error",{"code":"x"}]"#, 0, &RECIPE), Said::Wrong(_)));
     }
 
     #[test]

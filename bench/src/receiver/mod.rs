@@ -199,6 +199,7 @@ impl Receiver {
             started: clock::now(),
             subscribes: !matches!(stay, Stay::UntilOpen),
             socketio: join.path.starts_with(SOCKETIO),
+            in_session: join.path.contains("sessionId="),
         };
         entry.insert(Entry { connection, target: join.target, recipe: join.recipe, stay });
         Ok(())

@@ -31,6 +31,7 @@ use joining::Joining;
 use kill::Kill;
 use rates::{Case, Measured, Rates};
 use servers::Servers;
+pub(super) use servers::need_redis;
 
 /// The directories of the pods' logs: the first is published through, the others are listened to.
 const PODS: [&str; 3] = ["fleet-a", "fleet-b", "fleet-c"];

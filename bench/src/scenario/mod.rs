@@ -30,6 +30,7 @@ pub(crate) mod fleet;
 pub(crate) mod idle;
 pub(crate) mod loss;
 pub(crate) mod mixed;
+pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 pub(crate) mod transports;

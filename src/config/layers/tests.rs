@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::{KIB, LogLevel},
+    config::{Greet, KIB, LogLevel},
     model::{Access, Conflate, PresenceMode, Retain},
 };
 
@@ -331,5 +331,58 @@ fn a_legacy_table_that_cannot_work_is_refused_with_its_lines() {
         ("[legacy]\nroom = 'r'".to_owned(), "rc.toml:1: legacy: it is a list: write `[[legacy]]`, once for each"),
     ] {
         assert_eq!(refusal(&text), message, "{text}");
+    }
+}
+
+#[test]
+fn how_a_dialect_begins_is_checked_with_its_lines() {
+    let dialect = |keys: &str, rest: &str| {
+        format!("[[dialect]]\nname = 'd'\nenvelope = 'socketio'\n{keys}\n[[dialect.event]]\nwrite = '[\"e\"]'\n{rest}")
+    };
+    let message = |on: &str, write: &str| format!("[[dialect.message]]\non = '{on}'\n{write}");
+    let begins = "rooms = ['a:{query:a}']\ngreet = 'in_room'\ncontinue_after = '{query:after}'\nheartbeat = '5s'";
+    let welcome = message("welcome", r#"write = '["hi", "{replayed}", "{claim:name}"]'"#);
+    let beat = message("heartbeat", r#"write = '["beat", "{now}"]'"#);
+    let good = merged(&[], &[], &dialect(begins, &format!("{welcome}\n{beat}"))).expect("a good dialect").settings;
+    let description = &good.dialects[0];
+    assert_eq!((description.greet, description.heartbeat), (Greet::InRoom, Some(Duration::from_secs(5))));
+    assert!(description.names_claims());
+    for (text, why) in [
+        (dialect("greet = 'in_room'", ""), "rc.toml:4: dialect.greet = \"in_room\": there are no `rooms`"),
+        (
+            dialect("continue_after = '{query:a}'", ""),
+            "rc.toml:4: dialect.continue_after = \"{query:a}\": there are no `rooms`",
+        ),
+        (
+            dialect("continue_after = '{/a}'", ""),
+            "rc.toml:4: dialect.continue_after = \"{/a}\": it must not contain `{/a}`",
+        ),
+        (
+            dialect("rooms = ['a:{claim:}']", ""),
+            "rc.toml:4: dialect.rooms = [\"a:{claim:}\"]: `{claim:…}` needs the name",
+        ),
+        (dialect("heartbeat = '5s'", ""), "rc.toml:4: dialect.heartbeat = \"5s\": a sign of life needs both"),
+        (dialect("", &beat), "rc.toml:1: dialect: a sign of life needs both"),
+        (dialect("", &welcome), "rc.toml:9: dialect.message.write = \"[\\\"hi\\\""),
+        (dialect("", &message("pong", "")), "rc.toml:8: dialect.message: it has no `write`: write for example"),
+        (
+            dialect("", &message("pong", "ack = '{}'")),
+            "rc.toml:9: dialect.message.ack = \"{}\": in Socket.IO each message is an array",
+        ),
+        (
+            dialect("", &message("pong", "ack = '[\"{code}\"]'")),
+            "rc.toml:9: dialect.message.ack = \"[\\\"{code}\\\"]\": `{code}` has no meaning here",
+        ),
+        (
+            dialect("", &message("pong", "ack = '[]'")).replace("envelope = 'socketio'", "paths = ['/d']"),
+            "rc.toml:9: dialect.message.ack = \"[]\": only Socket.IO has acknowledgements",
+        ),
+        (
+            dialect("", &format!("{0}\n{0}", message("pong", "ack = '[]'"))),
+            "rc.toml:11: dialect.message.on = \"pong\": another message is for this already",
+        ),
+    ] {
+        let error = refusal(&text);
+        assert!(error.starts_with(why), "{text}\n{error}");
     }
 }

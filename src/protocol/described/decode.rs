@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde_json::value::RawValue;
 
 use crate::{
-    config::{CommandRule, Condition, Description, Does, Expected, Pointer, Source, Template, text_of},
+    config::{CommandRule, Description, Does, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token,
         check_length, check_topic,
@@ -22,24 +22,6 @@ impl Fault {
     fn new(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::BadRequest, message: message.into() }
     }
-}
-
-/// Whether the values that conditions name are as they must be; `topic`: that of the event whose data they are in.
-pub(super) fn fits(when: &[Condition], whole: &RawValue, topic: &str) -> bool {
-    when.iter().all(|Condition { at, is }| {
-        let Ok(Some(value)) = at.find(whole) else { return false };
-        let text = match is {
-            Expected::Anything => return value.get() != "null",
-            Expected::Topic => topic,
-            Expected::Text(text) => text,
-        };
-        // Mostly nothing in it is escaped.
-        if value.get().starts_with('"') && !value.get().contains('\\') {
-            return value.get().strip_prefix('"').and_then(|v| v.strip_suffix('"')) == Some(text);
-        }
-        let mut is = String::new();
-        matches!(text_of(value, &mut is), Ok(true)) && is == text
-    })
 }
 
 pub(super) fn request(description: &Description, message: Message<'_>) -> Result<Request, CommandError> {

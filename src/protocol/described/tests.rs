@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::{
-    auth::Grant,
+    auth::{Claims, Grant},
     config::{Flags, Variables, merge},
     model::{Command, Epoch, ErrorCode, Event, Limits, Member, Payload, Position},
 };
@@ -133,19 +133,9 @@ fn what_means_nothing_is_said_to_mean_nothing() {
 fn a_connection_begins_as_described() {
     let chat = dialect(CHAT);
     let open = |target: &str| {
-        let target = target.parse().unwrap();
-        let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
-        let opening = Opening {
-            connection: "c1",
-            target: &target,
-            auth: None,
-            grant: &Grant::default(),
-            ping_interval_ms: 5,
-            limits,
-        };
         let mut opened = Err(Disconnect::Normal);
-        let said = text(|out| opened = chat.open(&opening, out));
-        (opened, said)
+        let said = opening(target, &Grant::default(), |opening| text(|out| opened = chat.open(opening, out)));
+        (opened.map(|beginning| beginning.rooms), said)
     };
     let hello = r#"{"type":"hello","v":"2 \"x\"","conn":"c1"}"#.to_owned();
     let rooms = vec![SubscribeTo { room: Room::parse("lobby:7").unwrap(), since: None, spelling: 1 }];
@@ -155,6 +145,100 @@ fn a_connection_begins_as_described() {
     assert_eq!(open("/chat?v="), (Err(Disconnect::Refused), vec![refused]));
     let (opened, said) = open("/chat?v=1&lobby=a%20b");
     assert_eq!((opened, said.len()), (Err(Disconnect::Refused), 2));
+}
+
+const POLLS: &str = r#"
+[[dialect]]
+name = "polls"
+envelope = "socketio"
+rooms = ["session:{query:s|claim:s}", "team:{claim:/teams/0}"]
+greet = "in_room"
+continue_after = "{query:after}"
+heartbeat = "30s"
+[[dialect.command]]
+does = "nothing"
+[[dialect.message]]
+on = "welcome"
+write = '["hello", {"replayed": "{replayed}", "name": "{claim:name?}", "all": "{claim:teams}", "s": "of {claim:s}"}]'
+[[dialect.message]]
+on = "refused"
+write = '["no", "{code}", "{message}"]'
+[[dialect.message]]
+on = "error"
+write = '["oops", "{code}"]'
+ack = '["{code}"]'
+[[dialect.message]]
+on = "published"
+ack = '["{offset}"]'
+[[dialect.message]]
+on = "done"
+write = '["done"]'
+[[dialect.message]]
+on = "heartbeat"
+write = '["beat", "{now:s}"]'
+[[dialect.event]]
+write = '["event"]'
+"#;
+
+#[test]
+fn a_connection_can_be_greeted_in_its_room() {
+    let polls = dialect(POLLS);
+    let claims = |content: &str| {
+        let (user, expires_at, personal_room) = (None, None, None);
+        let content = Some(content.into());
+        Grant::verified(Claims { user, expires_at, rooms: Vec::new(), personal_room, given: Vec::new(), content })
+    };
+    let ann = claims(r#"{"name":"ann","s":7,"teams":["red",null]}"#);
+    let open = |target: &str, grant: &Grant| {
+        let mut opened = Err(Disconnect::Normal);
+        let said = opening(target, grant, |opening| text(|out| opened = polls.open(opening, out)));
+        let Beginning { rooms, greets_in_room, after } = opened.unwrap();
+        (rooms.iter().map(|to| to.room.to_string()).collect::<Vec<_>>(), greets_in_room, after, said)
+    };
+    let both = vec!["session:7".to_owned(), "team:red".to_owned()];
+    assert_eq!(open("/?after=e%3A5", &ann), (both, true, Some("e:5".into()), vec![]));
+    let one = vec!["session:1".to_owned()];
+    assert_eq!(open("/?s=1&after=", &claims(r#"{"teams":[{}]}"#)), (one, true, None, vec![]));
+    // Without a room there is nothing to wait for.
+    let nobody = r#"["hello",{"replayed":false,"all":null,"s":"of "}]"#;
+    assert_eq!(open("/", &Grant::default()), (vec![], false, None, vec![nobody.to_owned()]));
+    let unasked = |replayed: bool| {
+        opening("/", &ann, |opening| text(|out| polls.unasked(&Unasked::Entered { opening, replayed }, out)))
+    };
+    assert_eq!(unasked(true), [r#"["hello",{"replayed":true,"name":"ann","all":["red",null],"s":"of 7"}]"#]);
+    let refused = opening("/", &ann, |opening| {
+        let refused = Unasked::Refused { opening, code: ErrorCode::Forbidden, message: "not you" };
+        text(|out| polls.unasked(&refused, out))
+    });
+    assert_eq!(refused, [r#"["no","forbidden","not you"]"#]);
+    assert_eq!(text(|out| polls.unasked(&Unasked::Heartbeat, out)), [r#"["beat",1770114600]"#]);
+    assert_eq!(polls.abilities().heartbeat, Some(std::time::Duration::from_secs(30)));
+    // A dialect that greets at once says nothing more.
+    let entered =
+        |opening: &Opening<'_>| text(|out| dialect(CHAT).unasked(&Unasked::Entered { opening, replayed: true }, out));
+    assert!(opening("/?v=1", &ann, entered).is_empty());
+}
+
+#[test]
+fn acknowledgements_can_be_said_otherwise() {
+    let polls = dialect(POLLS);
+    let said = |reply: &Reply, ack: bool| text(|out| polls.reply(reply, ack.then(|| "1".into()).as_ref(), out));
+    let error = Reply::Error { code: ErrorCode::BadRoom, message: String::new(), room: None };
+    assert_eq!(
+        (said(&error, false), said(&error, true)),
+        (vec![r#"["oops","bad_room"]"#.into()], vec![r#"["bad_room"]"#.into()])
+    );
+    let published = Reply::Published(Position::new(Epoch::new("e"), 5));
+    assert_eq!((said(&published, false), said(&published, true)), (vec![], vec!["[5]".to_owned()]));
+    let done = Reply::Done { expires_at: None };
+    assert_eq!((said(&done, false), said(&done, true)), (vec![r#"["done"]"#.into()], vec![r#"["done"]"#.into()]));
+}
+
+/// What is made of a connection that asked for `target`.
+fn opening<T>(target: &str, grant: &Grant, act: impl FnOnce(&Opening<'_>) -> T) -> T {
+    let target = target.parse().unwrap();
+    let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
+    act(&Opening { connection: "c1", target: &target, auth: None, grant, ping_interval_ms: 5, limits })
 }
 
 fn batch(events: &[(&str, Option<&str>, &str)]) -> Batch {
@@ -227,7 +311,7 @@ fn replies_are_said_as_described_or_not_at_all() {
     let joined = vec![Member { connection: "c".into(), user: None }];
     let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], total: 3 };
     assert_eq!(text(|out| chat.presence(&change, out)), [r#"{"came":[{"connection":"c"}],"n":3}"#]);
-    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true });
+    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true, heartbeat: None });
 }
 
 #[test]

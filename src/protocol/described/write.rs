@@ -7,9 +7,9 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::decode::fits;
+use super::claim;
 use crate::{
-    config::{Clock, EventRule, Filled, Lacking, Name, Piece, Pointer, Step, text_of},
+    config::{Clock, EventRule, Filled, Lacking, Name, Piece, Pointer, Step, fits, text_of},
     model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, UnixMillis},
     protocol::Opening,
 };
@@ -17,8 +17,10 @@ use crate::{
 /// What is said.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Said<'a> {
-    Opening(&'a Opening<'a>),
-    Refused(&'a Opening<'a>, &'a str),
+    /// And whether what was missed follows.
+    Opening(&'a Opening<'a>, bool),
+    Refused(&'a Opening<'a>, ErrorCode, &'a str),
+    Heartbeat,
     Reply(&'a Reply),
     Batch(&'a Batch),
     Event(&'a Batch, &'a Event),
@@ -56,7 +58,7 @@ impl<'a> Scene<'a> {
                 | Reply::Presence { room, .. },
             ) => Some(room),
             Said::Reply(Reply::Error { room, .. }) => room.as_ref(),
-            Said::Reply(_) | Said::Opening(_) | Said::Refused(..) => None,
+            Said::Reply(_) | Said::Opening(..) | Said::Refused(..) | Said::Heartbeat => None,
         }
     }
 
@@ -137,6 +139,17 @@ impl<'a> Scene<'a> {
                 }
                 None => return false,
             },
+            Name::Replayed => match self.said {
+                Said::Opening(_, replayed) => number(out, replayed),
+                _ => return false,
+            },
+            Name::Claim(pointer) => match self.said {
+                Said::Opening(opening, _) => match claim(opening, pointer) {
+                    Some(value) => out.extend_from_slice(value.get().as_bytes()),
+                    None => return false,
+                },
+                _ => return false,
+            },
             Name::Recovered => match self.said {
                 Said::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
                 _ => return false,
@@ -157,7 +170,7 @@ impl<'a> Scene<'a> {
                 let value = match (name, self.said) {
                     (Name::After, Said::Batch(batch)) => batch.after,
                     (Name::After, Said::Reply(Reply::Gap { after, .. })) => *after,
-                    (Name::PingInterval, Said::Opening(opening)) => opening.ping_interval_ms,
+                    (Name::PingInterval, Said::Opening(opening, _)) => opening.ping_interval_ms,
                     (Name::ExpiresAt, Said::Reply(Reply::Done { expires_at: Some(at) })) => *at,
                     (Name::ExpiresAt, Said::Reply(Reply::Refresh { expires_at })) => *expires_at,
                     (Name::AfterMs, Said::Reply(Reply::Reconnect { after_ms })) => *after_ms,
@@ -195,27 +208,27 @@ impl<'a> Scene<'a> {
             Name::Key => self.event().and_then(|event| event.key.as_deref()),
             Name::EventId => self.event().and_then(|event| event.id.as_deref()),
             Name::User => match self.said {
-                Said::Opening(opening) | Said::Refused(opening, _) => opening.grant.user().map(|user| &**user),
+                Said::Opening(opening, _) | Said::Refused(opening, ..) => opening.grant.user().map(|user| &**user),
                 _ => self.event().and_then(|event| event.user.as_deref()),
             },
             Name::Connection => match self.said {
-                Said::Opening(opening) | Said::Refused(opening, _) => Some(opening.connection),
+                Said::Opening(opening, _) | Said::Refused(opening, ..) => Some(opening.connection),
                 _ => None,
             },
             Name::Code => match self.said {
-                Said::Refused(..) => Some(ErrorCode::BadRequest.as_str()),
+                Said::Refused(_, code, _) => Some(code.as_str()),
                 Said::Reply(Reply::Error { code, .. } | Reply::Unsubscribed { code: Some(code), .. }) => {
                     Some(code.as_str())
                 }
                 _ => None,
             },
             Name::Message => match self.said {
-                Said::Refused(_, message) => Some(message),
+                Said::Refused(.., message) => Some(message),
                 Said::Reply(Reply::Error { message, .. }) => Some(message),
                 _ => None,
             },
             Name::Query(query) => match self.said {
-                Said::Opening(opening) | Said::Refused(opening, _) => {
+                Said::Opening(opening, _) | Said::Refused(opening, ..) => {
                     return opening.query(query).is_some_and(|value| {
                         out.push_str(&value);
                         true
@@ -239,6 +252,10 @@ impl<'a> Scene<'a> {
             }
             Name::Data(pointer) => {
                 return self.data(pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
+            }
+            Name::Claim(pointer) => {
+                let Said::Opening(opening, _) = self.said else { return false };
+                return claim(opening, pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
             Name::Id => {
                 let Some(value) = self.id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) else {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo},
-    protocol::{Abilities, Dialect, Message, MessageKind, Messages, Opening, PresenceChange},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
+    protocol::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked},
 };
 
 /// A dialect over bare Engine.IO.
@@ -24,11 +24,17 @@ impl Plain {
 }
 
 impl Dialect for Plain {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         let mut inner = Messages::at(out.now);
-        let rooms = self.0.open(opening, &mut inner);
+        let beginning = self.0.open(opening, &mut inner);
         Self::wrap(&inner, out);
-        rooms
+        beginning
+    }
+
+    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
+        let mut inner = Messages::at(out.now);
+        self.0.unasked(what, &mut inner);
+        Self::wrap(&inner, out);
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

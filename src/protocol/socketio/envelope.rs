@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::StreamOffset;
 use crate::{
-    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling, SubscribeTo},
-    protocol::{Abilities, Dialect, Message, MessageKind, Messages, Opening, PresenceChange},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
+    protocol::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked},
 };
 
 /// What is put before the data of each packet of a namespace: nothing for the main one.
@@ -144,11 +144,17 @@ impl<'a> Emissions<'a> {
 fn no_offset(_: usize, _: usize, _: &mut Vec<u8>) {}
 
 impl Dialect for Envelope {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         let mut inner = Messages::at(out.now);
-        let rooms = self.inner.open(opening, &mut inner);
+        let beginning = self.inner.open(opening, &mut inner);
         self.wrap(b'2', "", &inner, no_offset, out);
-        rooms
+        beginning
+    }
+
+    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
+        let mut inner = Messages::at(out.now);
+        self.inner.unasked(what, &mut inner);
+        self.wrap(b'2', "", &inner, no_offset, out);
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

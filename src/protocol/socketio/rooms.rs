@@ -9,10 +9,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    model::{
-        Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling, SubscribeTo,
-    },
-    protocol::{Dialect, Message, MessageKind, Messages, Opening, PresenceChange, native},
+    model::{Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling},
+    protocol::{Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, native},
 };
 
 /// Roomcast's own events.
@@ -58,9 +56,9 @@ impl Rooms {
 }
 
 impl Dialect for Rooms {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Vec<SubscribeTo>, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
         self.reply(&opening.welcome(), None, out);
-        Ok(Vec::new())
+        Ok(Beginning::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

@@ -191,7 +191,7 @@ impl Session {
                         tally.example(|| format!("a gap in room {room}: ({after}, {offset}]"));
                     }
                     Said::Other => {}
-                    Said::Opened | Said::Connected | Said::Ping => {
+                    Said::Opened | Said::Connected | Said::Ping | Said::Heartbeat => {
                         return Err("the server speaks Socket.IO on a session".to_owned());
                     }
                     Said::Wrong(what) => return Err(format!("the server said: {what}")),

@@ -13,6 +13,15 @@ use crate::{
 /// The masters at the start.
 pub(super) const MASTERS: usize = 3;
 
+/// Refuses to begin without a Redis to start.
+pub(in crate::scenario) fn need_redis() -> Result<(), BenchError> {
+    if Command::new("redis-server").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    let message = "redis-server is missing: install Redis 7 or newer (Debian: apt-get install redis-server)";
+    Err(BenchError::Usage(message.to_owned()))
+}
+
 /// The servers; they end with this, and with this process.
 pub(super) struct Servers {
     cluster: Arc<Cluster>,
@@ -23,10 +32,7 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts them; the default of Redis but for short time-outs, so without anything on disk.
     pub(super) async fn start() -> Result<Self, BenchError> {
-        if !Command::new("redis-server").arg("--version").output().is_ok_and(|output| output.status.success()) {
-            let message = "redis-server is missing: install Redis 7 or newer (Debian: apt-get install redis-server)";
-            return Err(BenchError::Usage(message.to_owned()));
-        }
+        need_redis()?;
         blocking(|| {
             let cluster = Cluster::start(MASTERS, 1);
             let owners = cluster.masters().into_iter().flat_map(|master| {
