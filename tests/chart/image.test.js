@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -43,6 +43,13 @@ test('what the build reads is sent to the builder', () => {
   for (const name of sent) assert.ok(existsSync(join(root, name)), `.dockerignore lets in ${name}, which there is not`);
   const { workspace } = Object.fromEntries([['workspace', readFileSync(join(root, 'Cargo.toml'), 'utf8').match(/members = \[(.*)\]/)[1]]]);
   for (const [, member] of workspace.matchAll(/"(.*?)"/g)) assert.ok(sent.includes(member), `the workspace's ${member} is not sent`);
+  const sources = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.rs'));
+  for (const name of sources) {
+    for (const [, included] of readFileSync(join(root, 'src', name), 'utf8').matchAll(/include(?:_str|_bytes)?!\(\s*"([^"]+)"/g)) {
+      const [folder] = relative(root, join(root, 'src', dirname(name), included)).split(sep);
+      assert.ok(sent.includes(folder), `src/${name} includes ${included}, and ${folder} is not sent`);
+    }
+  }
 });
 
 test('compose.yaml: two pods on different ports, hardened as in the chart', () => {
