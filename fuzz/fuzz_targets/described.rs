@@ -1,14 +1,15 @@
 //! Every dialect of every preset: any message is a command or an error with a sentence, and whatever JSON a publisher
-//! writes, what the clients get is JSON.
+//! writes, and whatever a client asks for when it comes, what the clients get is JSON.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use roomcast::{
+    auth::Grant,
     config::{Flags, Preset, Variables, merge_over},
-    model::{Batch, Command, Epoch, Event, MAX_FIELD_BYTES, Payload, Room},
-    protocol::{Described, Dialect, Message, Messages},
+    model::{Batch, Command, Epoch, Event, Limits, MAX_FIELD_BYTES, Payload, Room},
+    protocol::{Described, Dialect, Message, Messages, Opening, Unasked},
 };
 use serde_json::value::RawValue;
 
@@ -31,6 +32,17 @@ fuzz_target!(|input: &str| {
             Err(error) => assert!(!error.message.is_empty()),
         }
         assert!(dialect.decode(Message::Binary(input.as_bytes())).is_err());
+        if let Ok(target) = format!("/?{input}").parse() {
+            let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
+            let grant = &Grant::default();
+            let opening = &Opening { connection: "c", target: &target, grant, auth: None, ping_interval_ms: 1, limits };
+            let mut out = Messages::default();
+            let _ = dialect.open(opening, &mut out);
+            dialect.unasked(&Unasked::Entered { opening, replayed: true }, &mut out);
+            for (_, message) in out.iter() {
+                serde_json::from_slice::<&RawValue>(message).expect("what clients get is JSON");
+            }
+        }
         let Ok(data) = serde_json::from_str::<&RawValue>(input) else { continue };
         let Ok(payload) = Payload::json(data.to_owned()) else { continue };
         let event = Event {

@@ -195,7 +195,7 @@ impl Claimed {
             text
         };
         let value = at.find(whole).ok().flatten();
-        match value.and_then(|value| read::<Vec<&RawValue>>(value)) {
+        match value.and_then(read::<Vec<&RawValue>>) {
             Some(all) => Self::Each(all.into_iter().map(text).collect()),
             None => Self::One(value.map(text).unwrap_or_default()),
         }

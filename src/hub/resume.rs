@@ -6,6 +6,8 @@
 //! exactly behind it. Every other room goes on behind the same time less a margin, the longest batch window and
 //! [`CLOCKS`](super::kept::CLOCKS), because rooms are logged and sent apart from one another; what a client may get twice
 //! that way is counted.
+//! A join is written down before it is carried out, so that a pod that dies in between leaves a trace: such a session begins
+//! anew. Only the first needs no such line: without an event of a room a client has nothing to come back by.
 //! Where the pod could write down at the end what it had sent, and the client got the last of that, all rooms go on
 //! exactly.
 //!

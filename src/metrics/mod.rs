@@ -470,7 +470,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
     ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost."),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
-    ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
+    (
+        "roomcast_recoveries_total",
+        "Subscriptions with a position or an event's id, by outcome: recovered exactly, or gone.",
+    ),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",

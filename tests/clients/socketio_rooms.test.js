@@ -241,7 +241,7 @@ describe('two pods behind a balancer without sticky sessions', () => {
 
   test('a pod is killed right after a join was answered: the session is in that room, or is another one', async () => {
     const outcomes = [];
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 6; round++) {
       const victim = await start();
       const alone = await balance([victim.plainPort]);
       const socket = await client(alone.url, { transports: ['websocket'] });
