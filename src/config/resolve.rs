@@ -9,6 +9,7 @@ use super::{
     api_key::ApiKey,
     dialect::{Description, Envelope},
     grpc::Grpc,
+    hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
@@ -93,6 +94,8 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// Tokens that are kept in Redis.
     pub token_lookup: TokenLookUp,
+    /// A backend that decides.
+    pub hooks: HookSettings,
     /// WebTransport, on the addresses of `listen`.
     pub webtransport: WebTransport,
     /// Compression of broadcasts.
@@ -166,7 +169,8 @@ pub enum Missing {
     #[error(
         "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
          or the keys of their tokens: `tokens.public_keys`, `tokens.jwks_url`, `tokens.jwks_file` \
-         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or use development mode (--dev)"
+         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or ask a backend: `hooks.connect`, \
+         or use development mode (--dev)"
     )]
     Audience,
     /// Addresses of Redis that contradict each other.
@@ -184,6 +188,9 @@ pub enum Missing {
     /// Tokens from nowhere.
     #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     LookUp,
+    /// A policy that asks nobody.
+    #[error("a policy has `{0}_hook = true`, but nobody is to be asked: set `hooks.{0}` to the URL of a backend")]
+    Hook(&'static str),
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
@@ -272,7 +279,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let anonymous = general.anonymous.unwrap_or(dev);
-    if !anonymous && !settings.tokens.has_keys() && settings.token_lookup.key.is_none() {
+    let judged = settings.tokens.has_keys() || settings.token_lookup.key.is_some() || settings.hooks.connect.is_some();
+    if !anonymous && !judged {
         if dev {
             warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
         } else {
@@ -344,6 +352,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
+    settings.hooks.check(every_policy, &mut missing, &mut warnings);
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
@@ -402,6 +412,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         tokens: settings.tokens.clone(),
         webtransport: settings.webtransport.clone(),
         token_lookup: settings.token_lookup.clone(),
+        hooks: settings.hooks.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),

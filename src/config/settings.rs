@@ -10,6 +10,7 @@ use super::{
     condition::Condition,
     dialect::Description,
     grpc::GrpcSettings,
+    hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
@@ -369,6 +370,8 @@ pub struct Settings {
     pub tokens: TokenSettings,
     /// `[token_lookup]`
     pub token_lookup: TokenLookUp,
+    /// `[hooks]`
+    pub hooks: HookSettings,
     /// `[grpc]`
     pub grpc: GrpcSettings,
     /// `[webtransport]`
@@ -393,7 +396,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 14] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 15] {
         [
             &self.general,
             &self.limits,
@@ -402,6 +405,7 @@ impl Settings {
             &self.socket,
             &self.tokens,
             &self.token_lookup,
+            &self.hooks,
             &self.grpc,
             &self.webtransport,
             &self.compression,
@@ -413,7 +417,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 14] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 15] {
         [
             &mut self.general,
             &mut self.limits,
@@ -422,6 +426,7 @@ impl Settings {
             &mut self.socket,
             &mut self.tokens,
             &mut self.token_lookup,
+            &mut self.hooks,
             &mut self.grpc,
             &mut self.webtransport,
             &mut self.compression,
@@ -449,6 +454,7 @@ impl Settings {
         self.socket.settle(&running.socket, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
         self.token_lookup.settle(&running.token_lookup, &mut changes);
+        self.hooks.settle(&running.hooks, &mut changes);
         self.grpc.settle(&running.grpc, &mut changes);
         self.webtransport.settle(&running.webtransport, &mut changes);
         self.compression.settle(&running.compression, &mut changes);

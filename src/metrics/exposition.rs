@@ -6,7 +6,7 @@
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use super::{Metrics, RedisCommands, RedisMetrics};
+use super::{HookMetrics, Metrics, RedisCommands, RedisMetrics};
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 const SECONDS: [f64; 18] = [
@@ -46,6 +46,12 @@ impl Exposition {
     #[must_use]
     pub fn redis(&self) -> (RedisMetrics, RedisCommands) {
         metrics::with_local_recorder(&self.recorder, || (RedisMetrics::default(), RedisCommands::default()))
+    }
+
+    /// The handles of a pod that asks a backend, on the same recorder.
+    #[must_use]
+    pub fn hooks(&self) -> HookMetrics {
+        metrics::with_local_recorder(&self.recorder, HookMetrics::default)
     }
 
     /// Everything, in the text format of Prometheus (version 0.0.4).

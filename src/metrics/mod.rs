@@ -4,10 +4,12 @@
 //! choose, so that the number of series is fixed at start.
 
 mod exposition;
+mod hooks;
 mod redis_commands;
 mod socketio;
 
 pub use exposition::Exposition;
+pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
@@ -338,6 +340,8 @@ pub struct Upgrades {
     pub origin: Counter,
     /// No good token.
     pub token: Counter,
+    /// The backend did not allow it.
+    pub hook: Counter,
     /// No room for one more.
     pub full: Counter,
 }
@@ -356,6 +360,7 @@ impl Metrics {
             malformed: handshake(stage, "malformed"),
             origin: handshake(stage, "origin"),
             token: handshake(stage, "token"),
+            hook: handshake(stage, "hook"),
             full: handshake(stage, "full"),
         };
         gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
@@ -468,7 +473,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
     ),
     ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
-    ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost."),
+    (
+        "roomcast_dropped_frames_total",
+        "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost.",
+    ),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     ("roomcast_recoveries_total", "Subscriptions with a position, by outcome: recovered exactly, or gone."),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
@@ -540,6 +548,7 @@ fn describe(descriptions: &'static [(&str, &str)]) {
         match *name {
             "roomcast_batch_events"
             | "roomcast_redis_command_seconds"
+            | "roomcast_hook_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),

@@ -39,10 +39,12 @@ use crate::{
     auth::{Authority, KeyError},
     broker::BrokerError,
     config::{ApiKey, Bind, Config, Tls},
+    hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
     metrics::Exposition,
     protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
+        fetch::FetchError,
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
         webtransport::{bind, server_config},
@@ -95,6 +97,9 @@ pub enum StartError {
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
+    /// The CA certificates of the backend that decides.
+    #[error("the hooks cannot be set up: {0}")]
+    Hooks(#[from] FetchError),
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -211,6 +216,7 @@ impl Pod {
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
+        let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -228,6 +234,7 @@ impl Pod {
             recoveries: Recoveries::default(),
             tails: Tails::default(),
             authority: Arc::new(authority),
+            hooks,
             session_key,
             pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
@@ -249,6 +256,14 @@ impl Pod {
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
+                }
+            })?);
+        }
+        if services.hooks.is_some() {
+            let (services, phase) = (Arc::clone(&services), watched.clone());
+            threads.push(std::thread::Builder::new().name("hooks".into()).spawn(move || {
+                if let Err(error) = ask_backend(&services, phase) {
+                    tracing::error!(%error, "the hooks could not start");
                 }
             })?);
         }
@@ -435,6 +450,19 @@ impl Beside {
             Ok(())
         })
     }
+}
+
+/// Asks the backend what the workers want to know, until the pod ends.
+fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Result<()> {
+    let Some(hooks) = &services.hooks else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        tokio::select! {
+            () = hooks.run() => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+        }
+    });
+    Ok(())
 }
 
 /// Serves gRPC until the pod ends.
