@@ -68,6 +68,14 @@ impl RoomPattern {
         self.0.glob().glob()
     }
 
+    /// The namespace of the rooms that it is for, if it names one: what stands before the first colon.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        let (namespace, _) = self.as_str().split_once(':')?;
+        let literal = !namespace.is_empty() && !namespace.contains(['*', '?', '[', '{', '\\']);
+        literal.then_some(namespace)
+    }
+
     /// What matches names.
     #[must_use]
     pub fn matcher(&self) -> &GlobMatcher {

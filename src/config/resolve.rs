@@ -72,6 +72,10 @@ pub struct Config {
     pub public_health: bool,
     /// Whether they show the metrics.
     pub public_metrics: bool,
+    /// Whether the internal ones do.
+    pub internal_metrics: bool,
+    /// Whether they have the names of a ticket shop's realtime service as well.
+    pub realtime_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -175,8 +179,8 @@ pub enum Missing {
     Audience,
     /// Addresses of Redis that contradict each other.
     #[error(
-        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user and password must \
-         be the same in all, and `redis.cluster` must fit the scheme"
+        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user, password and \
+         database must be the same in all, and `redis.cluster` must fit the scheme; a cluster has no database but 0"
     )]
     Redis,
     /// A certificate for gRPC without its key, or none.
@@ -397,6 +401,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         page: general.page.unwrap_or(dev),
         public_health: general.public_health,
         public_metrics: general.public_metrics,
+        internal_metrics: general.internal_metrics,
+        realtime_metrics: general.realtime_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),

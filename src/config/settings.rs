@@ -65,6 +65,11 @@ section! {
         public_health: bool = false, Switch, live;
         /// Whether the public listeners answer `/metrics` too.
         public_metrics: bool = false, Switch, live;
+        /// Whether the internal listeners answer `/metrics`.
+        internal_metrics: bool = true, Switch, live;
+        /// Whether `/metrics` shows the names of a ticket shop's realtime service too (`realtime_websocket_connections_total` …):
+        /// `docs/PRESETS.md`.
+        realtime_metrics: bool = false, Switch, restart;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");

@@ -13,6 +13,7 @@ use super::{
     clock::unix_millis,
     connection::{Standing, State, Subscription},
     frame::{Range, gap},
+    members::Members,
     recoveries::Missed,
     room::{Arrival, LocalRoom, Pending, Purpose},
 };
@@ -155,7 +156,11 @@ impl Worker {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let number = self.rooms.insert(LocalRoom::new(room.clone(), policy)) as u32;
+        let mut local = LocalRoom::new(room.clone(), policy);
+        if let Some(realtime) = &self.services.metrics.realtime {
+            local.members = Members::shown_by(realtime.room(room.namespace()));
+        }
+        let number = self.rooms.insert(local) as u32;
         self.names.insert(room.clone(), number);
         self.ask_owner(number);
         number

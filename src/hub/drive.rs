@@ -387,6 +387,14 @@ impl Worker {
         let dialect = services.dialects.get(connection.format.dialect);
         let policy = |room: &Room| services.policy(room);
         let (id, action) = connection.session.receive(message, dialect, policy, &self.limits, now_ms);
+        if let Some(realtime) = &services.metrics.realtime {
+            realtime.received(match &action {
+                Action::Reply(Reply::Pong) => "system:ping",
+                Action::Subscribe(_) => "room:join",
+                Action::Unsubscribe(_) => "room:leave",
+                _ => "other",
+            });
+        }
         if let Action::Close(disconnect) = action {
             return self.stop(key, disconnect);
         }

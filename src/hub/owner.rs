@@ -409,6 +409,9 @@ impl Owner {
         {
             let metrics = &self.services.metrics;
             metrics.batches.increment(1);
+            if let Some(realtime) = &metrics.realtime {
+                realtime.broadcasts.increment(batch.events.len() as u64);
+            }
             metrics.batch_events.record(batch.events.len() as f64);
             metrics.batch_wait.record(arrived.elapsed());
             let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);

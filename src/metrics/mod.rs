@@ -5,11 +5,13 @@
 
 mod exposition;
 mod hooks;
+mod realtime;
 mod redis_commands;
 mod socketio;
 
 pub use exposition::Exposition;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
+pub use realtime::{REALTIME_DESCRIPTIONS, RealtimeMetrics};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
@@ -80,6 +82,8 @@ pub struct Metrics {
     pub certificate_broken: Gauge,
     /// Clients' tokens and their keys.
     pub tokens: TokenMetrics,
+    /// The same under other names, where they are wanted.
+    pub realtime: Option<RealtimeMetrics>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -410,6 +414,7 @@ impl Metrics {
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             tokens: TokenMetrics::default(),
+            realtime: None,
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }
@@ -536,6 +541,9 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Gauges that are called like counters.
+const GAUGES: [&str; 2] = ["roomcast_worker_cpu_seconds_total", "realtime_websocket_connections_total"];
+
 fn describe(descriptions: &'static [(&str, &str)]) {
     for (name, says) in descriptions {
         let unit = if name.contains("_seconds") {
@@ -549,10 +557,11 @@ fn describe(descriptions: &'static [(&str, &str)]) {
             "roomcast_batch_events"
             | "roomcast_redis_command_seconds"
             | "roomcast_hook_seconds"
+            | "realtime_grpc_request_duration_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
-            name if name.ends_with("_total") && name != "roomcast_worker_cpu_seconds_total" => {
+            name if name.ends_with("_total") && !GAUGES.contains(&name) => {
                 describe_counter!(name, unit, *says);
             }
             name => describe_gauge!(name, unit, *says),

@@ -18,6 +18,7 @@ mod upgrade;
 mod webtransport;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
@@ -38,7 +39,7 @@ use crate::{
     api::{Api, Grpc},
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{ApiKey, Bind, Config, Tls},
+    config::{ApiKey, Bind, Config, RoomPattern, Tls},
     hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
     metrics::Exposition,
@@ -204,7 +205,8 @@ impl Pod {
         }
 
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
-        let (exposition, metrics) = Exposition::new(workers, &names)?;
+        let (exposition, mut metrics) = Exposition::new(workers, &names)?;
+        metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
         let exposition = Arc::new(exposition);
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
@@ -511,6 +513,13 @@ fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<G
     let mut config = roomcast_certs::server_config(rotation)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Some(GrpcDoor { config: Arc::new(config), own }))
+}
+
+/// The namespaces of rooms that the policies name.
+fn namespaces(config: &Config) -> Vec<String> {
+    let patterns = config.settings.policies.iter().flat_map(|rule| &rule.patterns);
+    let names: BTreeSet<&str> = patterns.filter_map(RoomPattern::namespace).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// What all pods of a fleet know and nobody else does, or what only this one knows.
