@@ -205,6 +205,13 @@ impl Connection {
         self.aside.get_or_insert_default().unheard.get_or_insert_default().waits += 1;
     }
 
+    /// Whether something waits already for a decision about its client.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        let unheard = self.aside.as_ref().and_then(|aside| aside.unheard.as_ref());
+        unheard.is_some_and(|unheard| !unheard.is_empty())
+    }
+
     /// The format of what it is told of a room.
     #[must_use]
     pub fn format_of(&self, subscription: &Subscription) -> WireFormat {

@@ -183,6 +183,10 @@ impl Worker {
                 Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
+            // What is sent behind a decision is left in the kernel, once something waits for it here.
+            if connection.is_deaf() {
+                return Poll::Pending;
+            }
             let read = match &mut connection.carrier {
                 Carrier::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
                 Carrier::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
@@ -493,7 +497,7 @@ impl Worker {
         let idle = connection.lane.is_none();
         let lane = connection.lane.get_or_insert_default();
         if !lane.push(id.clone(), room, publication) {
-            let message = format!("{} publishes wait for the broker: wait for their answers", Lane::MAX);
+            let message = format!("{} publishes wait for those before them: wait for their answers", Lane::MAX);
             self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
             return;
         }

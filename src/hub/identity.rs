@@ -25,7 +25,7 @@ use crate::{
     session::ConnectionId,
 };
 
-/// What a client sent while its token was being verified. Full: the connection is closed as a flood.
+/// What a client sent while something about it was being decided. Full: the connection is closed as a flood.
 #[derive(Debug, Default)]
 pub struct Unheard {
     messages: Vec<Kept>,
@@ -41,8 +41,15 @@ enum Kept {
 }
 
 impl Unheard {
-    const MAX_BYTES: usize = 64 * 1024;
-    const MAX_MESSAGES: usize = 256;
+    /// More than one read brings, and the message that it completes: nothing is read behind it.
+    const MAX_BYTES: usize = 256 * 1024;
+    const MAX_MESSAGES: usize = 1_024;
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
 
     /// Keeps a message; `false`: full.
     #[must_use]
@@ -106,6 +113,8 @@ impl Worker {
         }
         let Some(unheard) = aside.unheard.take() else { return };
         self.take_up(key, unheard);
+        // There may be more to read.
+        self.wake(key);
     }
 
     /// Takes up messages that were kept.

@@ -591,6 +591,23 @@ async fn a_clients_commands_stay_in_their_order() {
     let data: Vec<_> =
         history["events"].as_array().unwrap().iter().map(|event| event["data"].as_u64().unwrap()).collect();
     assert_eq!(data, [150, 0, 60, 0]);
+    // Much that is sent behind a join waits, and is no flood.
+    let text = "x".repeat(60_000);
+    client.send(&json!({"type": "unsubscribe", "room": "asked:5:a"}).to_string()).await;
+    assert_eq!(client.json().await["type"], "unsubscribed");
+    client.send(&json!({"type": "subscribe", "room": "asked:6:slow", "id": 6}).to_string()).await;
+    for n in 10..16 {
+        let event = json!({"type": "publish", "room": "demo:x", "topic": "t", "data": text, "id": n});
+        client.send(&event.to_string()).await;
+    }
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        let answer = client.json().await;
+        assert!(answer["type"] != "error", "{answer}");
+        ids.push(answer["id"].as_u64().unwrap());
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [6, 10, 11, 12, 13, 14, 15]);
     // Who goes while the backend ponders is in no room.
     let mut gone = Client::connect(pod.addresses().plain[0]).await;
     gone.send(&json!({"type": "subscribe", "room": "asked:slow"}).to_string()).await;
