@@ -9,7 +9,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rows, lowest first. `lib.rs`, `main.rs` and `bin/` stand above them all.
 const ROWS: [&[&str]; 5] = [
     &["model", "config", "error", "metrics"],
-    &["protocol", "transport", "broker", "auth"],
+    &["protocol", "transport", "broker", "auth", "hooks"],
     &["hub", "session"],
     &["api", "pod"],
     &["main", "cli", "serve"],

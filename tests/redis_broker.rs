@@ -80,7 +80,7 @@ struct Pod {
 }
 
 fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
-    Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: "fleet".into() }
+    Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: "fleet".into() }
 }
 
 fn alone(server: &Node) -> Settings {

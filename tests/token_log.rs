@@ -16,8 +16,18 @@ use std::{
     time::Duration,
 };
 
-use roomcast::{auth::Authority, config::TokenSettings, model::Token};
+use roomcast::{
+    auth::{Authority, Grant},
+    config::{HookSecret, HookSettings, HookUrl, TokenSettings},
+    hooks::{ConnectQuestion, HookError, Hooks, Told},
+    metrics::HookMetrics,
+    model::Token,
+};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
@@ -94,9 +104,13 @@ async fn neither_tokens_nor_secrets_are_ever_shown() {
     let error = Authority::new(&settings).unwrap_err();
     shown.push_str(&format!("{error} {error:?}"));
 
+    shown.push_str(&hooks(&tokens[0]).await);
     let log = text(&log);
+    assert!(log.contains("the backend does not decide") && log.contains("asking again"), "{log}");
     assert!(log.contains("TRACE") && log.contains("the keys of tokens were fetched"), "the log is on: {log}");
-    for hidden in tokens.iter().flat_map(|token| token.split('.')).chain([SECRET, "secret-room-of-ann"]) {
+    for hidden in
+        tokens.iter().flat_map(|token| token.split('.')).chain([SECRET, "secret-room-of-ann", ANSWERED, PROOF])
+    {
         // `{}` and its like are in everything.
         if hidden.len() > 8 {
             assert!(!log.contains(hidden), "in the log: {hidden}");
@@ -107,4 +121,47 @@ async fn neither_tokens_nor_secrets_are_ever_shown() {
 
 fn text(log: &Log) -> String {
     String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned()
+}
+
+/// What a backend answers that is no answer, and must not be shown.
+const ANSWERED: &str = "what-only-the-backend-knows";
+
+/// What a pod proves itself with.
+const PROOF: &str = "what-proves-who-it-is-that-asks";
+
+/// Asks a backend that is told a token and gives it back in what is no answer; what is shown of it.
+async fn hooks(token: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = HookUrl::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let body = format!("{{\"allow\":\"{ANSWERED}\",\"{token}\":1}}");
+    tokio::spawn(async move {
+        for status in ["503 Service Unavailable", "200 OK"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = vec![0; 16 * 1024];
+            let length = stream.read(&mut question).await.unwrap();
+            assert!(length > 0);
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let settings = HookSettings {
+        connect: Some(url),
+        secret: HookSecret::new(PROOF),
+        token: true,
+        headers: vec![http::header::COOKIE],
+        ..HookSettings::default()
+    };
+    let hooks = Arc::new(Hooks::new(&settings, HookMetrics::default).unwrap().unwrap());
+    let runs = Arc::clone(&hooks);
+    tokio::spawn(async move { runs.run().await });
+    let headers = http::HeaderMap::from_iter([(http::header::COOKIE, token.parse().unwrap())]);
+    let target = format!("/ws?token={token}").parse().unwrap();
+    let told = Told::new(&settings, &target, &headers, None, "websocket", "native", Some(&Token::new(token)));
+    let (grant, namespace) = (Grant::default(), None);
+    let question =
+        ConnectQuestion { connection: None, grant: &grant, told: &told, token: None, namespace, refresh: false };
+    let error = hooks.connect.as_ref().unwrap().ask(question).await.unwrap_err();
+    assert!(matches!(error, HookError::BadAnswer(_)), "{error}");
+    format!("{error} {error:?} {told:?} {settings:?}")
 }

@@ -86,7 +86,7 @@ pub(super) static ROUTES: [Route; 23] = [
     post("/api/broadcast", Operation::Broadcast, Takes::Body, &[BadRoom, LimitExceeded, RequestTimeout]),
     get("/health", Operation::Health, &[], &[]),
     get("/ready", Operation::Ready, &[], &[]),
-    get("/metrics", Operation::Metrics, &[], &[]),
+    get("/metrics", Operation::Metrics, &[], &[NotFound]),
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),

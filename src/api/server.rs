@@ -178,6 +178,9 @@ impl Api {
             Operation::Health => Ok(ops::health()),
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services))),
+            Operation::Metrics if !services.config.load().internal_metrics => {
+                Err(ApiError::new(ApiCode::NotFound, "the metrics are switched off (`internal_metrics`)"))
+            }
             Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
             Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),
             Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,

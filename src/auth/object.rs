@@ -13,18 +13,30 @@ use serde_json::value::RawValue;
 
 /// The members of an object, in its order, their values not read yet.
 #[derive(Debug)]
-pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
     /// Reads a text that is one object; `None` if it is not.
-    pub(super) fn parse(json: &'a [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn parse(json: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
 
     /// The member of this name; `null` counts as absent.
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let value = self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value);
-        value.filter(|value| value.get() != "null")
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.value(name).filter(|value| value.get() != "null")
+    }
+
+    /// The member of this name, `null` or not.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+    }
+
+    /// The names of its members.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// Whether there is such a member, `null` or not.

@@ -50,7 +50,10 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
     let user = user(&object, settings)?;
     Ok(Claims {
         personal_room: settings.personal_room.as_ref().and_then(|template| template.of(&user)),
-        rooms: rooms(&object, &settings.rooms_claim)?.into_iter().chain(claimed_rooms(payload, settings)).collect(),
+        rooms: room_rights(&object, &settings.rooms_claim)?
+            .into_iter()
+            .chain(claimed_rooms(payload, settings))
+            .collect(),
         given: Vec::new(),
         content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
@@ -152,7 +155,11 @@ enum Right {
     Publish,
 }
 
-fn rooms(object: &Object<'_>, claim: &str) -> Result<Vec<RoomRight>, TokenError> {
+/// The rooms that a member of an object names, as the `rooms` claim does, with what may be done there.
+///
+/// # Errors
+/// [`TokenError::Claim`]: what is wrong with it.
+pub fn room_rights(object: &Object<'_>, claim: &str) -> Result<Vec<RoomRight>, TokenError> {
     let Some(value) = object.get(claim) else { return Ok(Vec::new()) };
     let entries: Vec<&RawValue> = read(value).ok_or(wrong(claim, "is not a list"))?;
     if entries.len() > MAX_ROOM_RIGHTS {

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) value: Raw,
     pub(crate) line: usize,
+    /// The variables that its text was filled in from.
+    pub(crate) filled: Vec<String>,
 }
 
 /// One table of a list such as `[[policy]]`.
@@ -305,13 +307,18 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, section: &str, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Option<Entry> {
-        match self.raw(value.get_ref()) {
+        let before = self.used.len();
+        let raw = self.raw(value.get_ref());
+        let set = |name: &&String| self.variables.get(*name).is_some_and(|value| !value.is_empty());
+        let filled = self.used.iter().skip(before).filter(set).cloned().collect();
+        match raw {
             Ok(Raw::Text(text)) if self.drop_empty && text.is_empty() => None,
             Ok(raw) => Some(Entry {
                 section: section.to_owned(),
                 name: name.get_ref().to_string(),
                 value: raw,
                 line: self.line(name),
+                filled,
             }),
             Err(why) => {
                 let key = if section.is_empty() {
@@ -344,7 +351,7 @@ impl Reader<'_> {
                 let mut entries = Vec::new();
                 for (name, value) in table {
                     let (name, line, value) = (name.get_ref().to_string(), self.line(name), self.raw(value.get_ref())?);
-                    entries.push(Entry { section: String::new(), name, value, line });
+                    entries.push(Entry { section: String::new(), name, value, line, filled: Vec::new() });
                 }
                 entries.sort_by_key(|entry| entry.line);
                 Raw::Table(entries)

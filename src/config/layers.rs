@@ -78,7 +78,14 @@ pub fn merge_over(
         dialects = file::lay(dialects, contents.dialects, "name");
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
-                Some(key) => merge.set(key, &entry.value, Place::Line(path.clone(), entry.line)),
+                Some(key) => {
+                    let before = merge.problems.len();
+                    merge.set(key, &entry.value, Place::Line(path.clone(), entry.line));
+                    // Whoever set the variable need not know the file.
+                    for problem in merge.problems.iter_mut().skip(before).filter(|_| !entry.filled.is_empty()) {
+                        problem.why.push_str(&format!("; it comes from {}", entry.filled.join(", ")));
+                    }
+                }
                 None => merge.problems.push(file::unknown(&path, &entry, &keys)),
             }
         }

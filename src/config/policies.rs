@@ -6,7 +6,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::{
     section::describe,
-    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Text, Time, quoted},
+    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Switch, Text, Time, quoted},
 };
 use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
@@ -66,6 +66,14 @@ impl RoomPattern {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.glob().glob()
+    }
+
+    /// The namespace of the rooms that it is for, if it names one: what stands before the first colon.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        let (namespace, _) = self.as_str().split_once(':')?;
+        let literal = !namespace.is_empty() && !namespace.contains(['*', '?', '[', '{', '\\']);
+        literal.then_some(namespace)
     }
 
     /// What matches names.
@@ -159,6 +167,10 @@ describe!(Policy in "default_policy",
     join = Choice(ACCESS), live;
     /// Which clients may publish; backends always can, over the API.
     publish = Choice(ACCESS), live;
+    /// Whether who may join asks `hooks.subscribe` as well. Then history and presence are for who is in the room.
+    subscribe_hook = Switch, live;
+    /// Whether what a client may publish is shown to `hooks.publish` first.
+    publish_hook = Switch, live;
     /// How many events a second one client may publish for long. Above it a publish is refused with `rate_limited`; who
     /// goes on is closed with 4029.
     publish_per_second = Count(1..=100_000), live;

@@ -82,6 +82,8 @@ pub struct RedisUrl {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<RedisPassword>,
+    /// The database; only a server that is no part of a cluster has others than 0.
+    pub database: u8,
     /// Hosts, without brackets, and ports.
     pub nodes: Vec<(String, u16)>,
 }
@@ -106,9 +108,12 @@ impl RedisUrl {
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        match path.trim_end_matches('/') {
-            "" | "0" => {}
-            _ => return Err("it names a database; fleets on one Redis are kept apart by `redis.prefix`".to_owned()),
+        let database = match path.trim_end_matches('/') {
+            "" => 0,
+            number => number.parse().map_err(|_| "behind the slash there is no number of a database, 0 to 255")?,
+        };
+        if database != 0 && kind == RedisKind::Cluster {
+            return Err(format!("a cluster has no database but 0, and it names {database}"));
         }
         // A password may hold an `@`, a host may not.
         let (login, hosts) = match authority.rsplit_once('@') {
@@ -120,7 +125,7 @@ impl RedisUrl {
             None => (None, None),
         };
         let port = if matches!(kind, RedisKind::Sentinel { .. }) { 26_379 } else { 6_379 };
-        let mut url = Self { tls, kind, user, password: password.map(secret), nodes: Vec::new() };
+        let mut url = Self { tls, kind, user, password: password.map(secret), database, nodes: Vec::new() };
         for host in hosts.split(',') {
             url.nodes.push(node(host, port)?);
         }
@@ -211,6 +216,9 @@ impl fmt::Display for RedisUrl {
             let comma = if index > 0 { "," } else { "" };
             if host.contains(':') { write!(f, "{comma}[{host}]:{port}")? } else { write!(f, "{comma}{host}:{port}")? }
         }
+        if self.database != 0 {
+            write!(f, "/{}", self.database)?;
+        }
         match &self.kind {
             RedisKind::Sentinel { master, .. } => write!(f, "?sentinelServiceName={master}"),
             _ => Ok(()),
@@ -246,8 +254,8 @@ impl Kind for RedisAddress {
     }
 
     fn allowed(&self) -> String {
-        "`redis://USER:PASSWORD@HOST:PORT`, `rediss://…` with TLS, `redis-cluster://…`, or \
-         `redis-sentinel://HOST:PORT?sentinelServiceName=NAME`; user, password and port may be left out, special \
+        "`redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://…` with TLS, `redis-cluster://…`, or \
+         `redis-sentinel://HOST:PORT?sentinelServiceName=NAME`; user, password, port and database may be left out, special \
          characters in them are percent-encoded"
             .to_owned()
     }
@@ -301,6 +309,8 @@ pub struct Redis {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<RedisPassword>,
+    /// The database.
+    pub database: u8,
     /// What the names of all keys begin with.
     pub prefix: String,
     /// For a connection.
@@ -325,7 +335,11 @@ pub(crate) struct Disagree;
 pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Redis>, Disagree> {
     let Some(first) = settings.urls.first() else { return Ok(None) };
     let alike = |url: &RedisUrl| {
-        url.tls == first.tls && url.kind == first.kind && url.user == first.user && url.password == first.password
+        url.tls == first.tls
+            && url.kind == first.kind
+            && url.user == first.user
+            && url.password == first.password
+            && url.database == first.database
     };
     if !settings.urls.iter().all(alike) {
         return Err(Disagree);
@@ -336,6 +350,7 @@ pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Redis>, Disagree>
         {
             return Err(Disagree);
         }
+        (RedisKind::Server, Some(true)) if first.database != 0 => return Err(Disagree),
         (RedisKind::Server, Some(true)) => RedisKind::Cluster,
         (kind, _) => kind.clone(),
     };
@@ -347,6 +362,7 @@ pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Redis>, Disagree>
         ca: settings.ca.clone(),
         user: first.user.clone(),
         password: settings.password.clone().or_else(|| first.password.clone()),
+        database: first.database,
         prefix: settings.prefix.clone(),
         connect_timeout: settings.connect_timeout,
         command_timeout: settings.command_timeout,
@@ -368,6 +384,7 @@ mod tests {
             ("redis://localhost", "redis://localhost:6379"),
             ("rediss://10.0.0.1:7000/0", "rediss://10.0.0.1:7000"),
             ("redis://:p%40ss@[::1]:7/", "redis://:…@[::1]:7"),
+            ("redis://a/3", "redis://a:6379/3"),
             ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://ann:…@a:6379,b:1"),
             (
                 "rediss-sentinel://a?sentinelServiceName=m&node=b:2&sentinelPassword=s3cret",
@@ -392,7 +409,9 @@ mod tests {
             "redis://:s3cret@",
             "redis://:s3cret@a:0",
             "redis://:s3cret@a:99999",
-            "redis://:s3cret@a/1",
+            "redis://:s3cret@a/one",
+            "redis://:s3cret@a/256",
+            "redis-cluster://:s3cret@a/1",
             "redis://:s3cret%4@a",
             "redis://:s3cret%ff@a",
             "redis://[::1",
@@ -418,11 +437,13 @@ mod tests {
         assert_eq!(redis(&settings(&[])), Ok(None));
         let both = redis(&settings(&["redis://:x@a", "redis://:x@b:7"])).unwrap().unwrap();
         assert_eq!((both.nodes.len(), both.kind, both.detect_cluster), (2, RedisKind::Server, true));
-        for other in ["rediss://:x@b", "redis://:y@b", "redis-cluster://:x@b", "redis://u:x@b"] {
+        for other in ["redis://:x@b/1", "rediss://:x@b", "redis://:y@b", "redis-cluster://:x@b", "redis://u:x@b"] {
             assert_eq!(redis(&settings(&["redis://:x@a", other])), Err(Disagree), "{other}");
         }
         let cluster = RedisSettings { cluster: Some(true), ..settings(&["redis://a"]) };
         assert_eq!(redis(&cluster).unwrap().unwrap().kind, RedisKind::Cluster);
+        let numbered = RedisSettings { cluster: Some(true), ..settings(&["redis://a/1"]) };
+        assert_eq!(redis(&numbered), Err(Disagree));
         let not = RedisSettings { cluster: Some(false), ..settings(&["redis-cluster://a"]) };
         assert_eq!(redis(&not), Err(Disagree));
         let password = RedisSettings { password: Some(RedisPassword("other".into())), ..settings(&["redis://:x@a"]) };

@@ -9,6 +9,7 @@ use super::{
     api_key::ApiKey,
     dialect::{Description, Envelope},
     grpc::Grpc,
+    hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
@@ -71,6 +72,10 @@ pub struct Config {
     pub public_health: bool,
     /// Whether they show the metrics.
     pub public_metrics: bool,
+    /// Whether the internal ones do.
+    pub internal_metrics: bool,
+    /// Whether they have the names of a ticket shop's realtime service as well.
+    pub realtime_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -93,6 +98,8 @@ pub struct Config {
     pub tokens: TokenSettings,
     /// Tokens that are kept in Redis.
     pub token_lookup: TokenLookUp,
+    /// A backend that decides.
+    pub hooks: HookSettings,
     /// WebTransport, on the addresses of `listen`.
     pub webtransport: WebTransport,
     /// Compression of broadcasts.
@@ -166,13 +173,14 @@ pub enum Missing {
     #[error(
         "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
          or the keys of their tokens: `tokens.public_keys`, `tokens.jwks_url`, `tokens.jwks_file` \
-         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or use development mode (--dev)"
+         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or ask a backend: `hooks.connect`, \
+         or use development mode (--dev)"
     )]
     Audience,
     /// Addresses of Redis that contradict each other.
     #[error(
-        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user and password must \
-         be the same in all, and `redis.cluster` must fit the scheme"
+        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user, password and \
+         database must be the same in all, and `redis.cluster` must fit the scheme; a cluster has no database but 0"
     )]
     Redis,
     /// A certificate for gRPC without its key, or none.
@@ -184,6 +192,9 @@ pub enum Missing {
     /// Tokens from nowhere.
     #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     LookUp,
+    /// A policy that asks nobody.
+    #[error("a policy has `{0}_hook = true`, but nobody is to be asked: set `hooks.{0}` to the URL of a backend")]
+    Hook(&'static str),
     /// Two dialects in one place.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
@@ -272,7 +283,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let anonymous = general.anonymous.unwrap_or(dev);
-    if !anonymous && !settings.tokens.has_keys() && settings.token_lookup.key.is_none() {
+    let judged = settings.tokens.has_keys() || settings.token_lookup.key.is_some() || settings.hooks.connect.is_some();
+    if !anonymous && !judged {
         if dev {
             warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
         } else {
@@ -344,6 +356,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
         missing.push(Missing::Legacy);
     }
+    let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
+    settings.hooks.check(every_policy, &mut missing, &mut warnings);
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
@@ -387,6 +401,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         page: general.page.unwrap_or(dev),
         public_health: general.public_health,
         public_metrics: general.public_metrics,
+        internal_metrics: general.internal_metrics,
+        realtime_metrics: general.realtime_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),
@@ -402,6 +418,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         tokens: settings.tokens.clone(),
         webtransport: settings.webtransport.clone(),
         token_lookup: settings.token_lookup.clone(),
+        hooks: settings.hooks.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),

@@ -10,6 +10,7 @@ use super::{
     condition::Condition,
     dialect::Description,
     grpc::GrpcSettings,
+    hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
@@ -64,6 +65,11 @@ section! {
         public_health: bool = false, Switch, live;
         /// Whether the public listeners answer `/metrics` too.
         public_metrics: bool = false, Switch, live;
+        /// Whether the internal listeners answer `/metrics`.
+        internal_metrics: bool = true, Switch, live;
+        /// Whether `/metrics` shows the names of a ticket shop's realtime service too (`realtime_websocket_connections_total` …):
+        /// `docs/PRESETS.md`.
+        realtime_metrics: bool = false, Switch, restart;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -369,6 +375,8 @@ pub struct Settings {
     pub tokens: TokenSettings,
     /// `[token_lookup]`
     pub token_lookup: TokenLookUp,
+    /// `[hooks]`
+    pub hooks: HookSettings,
     /// `[grpc]`
     pub grpc: GrpcSettings,
     /// `[webtransport]`
@@ -393,7 +401,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 14] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 15] {
         [
             &self.general,
             &self.limits,
@@ -402,6 +410,7 @@ impl Settings {
             &self.socket,
             &self.tokens,
             &self.token_lookup,
+            &self.hooks,
             &self.grpc,
             &self.webtransport,
             &self.compression,
@@ -413,7 +422,7 @@ impl Settings {
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 14] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 15] {
         [
             &mut self.general,
             &mut self.limits,
@@ -422,6 +431,7 @@ impl Settings {
             &mut self.socket,
             &mut self.tokens,
             &mut self.token_lookup,
+            &mut self.hooks,
             &mut self.grpc,
             &mut self.webtransport,
             &mut self.compression,
@@ -449,6 +459,7 @@ impl Settings {
         self.socket.settle(&running.socket, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
         self.token_lookup.settle(&running.token_lookup, &mut changes);
+        self.hooks.settle(&running.hooks, &mut changes);
         self.grpc.settle(&running.grpc, &mut changes);
         self.webtransport.settle(&running.webtransport, &mut changes);
         self.compression.settle(&running.compression, &mut changes);

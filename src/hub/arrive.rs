@@ -8,16 +8,19 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     Broadcast, Content, Key, ToOwner, Worker,
+    asking::{Leave, Refused},
     beginning::First,
+    clock::unix_millis,
     connection::{Standing, State, Subscription},
     frame::{Range, gap},
+    members::Members,
     recoveries::Missed,
     room::{Arrival, LocalRoom, Pending, Purpose},
 };
 use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
-        CommandId, Disconnect, ErrorCode, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
+        CommandId, Disconnect, ErrorCode, Event, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
         SlowReceiver, Spelling, SubscribeTo,
     },
     protocol::DialectId,
@@ -44,65 +47,108 @@ pub(super) struct Entry {
     pub(super) dialect: Option<DialectId>,
     /// Why it comes.
     pub(super) purpose: Purpose,
+    /// The backend's leave, where it was asked.
+    pub(super) leave: Option<Leave>,
+}
+
+/// How far a connection came into a room.
+#[must_use]
+pub(super) enum Entered {
+    /// It is on its way, or gone meanwhile.
+    Begun,
+    /// The backend must be asked first, and nothing is done yet.
+    Asks(Entry),
 }
 
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         if !self.writes_down(key, &rooms, id) {
-            self.enter_rooms(key, rooms, id);
+            self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
         }
     }
 
-    /// Begins subscriptions.
-    pub(super) fn enter_rooms(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+    /// Begins subscriptions, with the leaves of the backend where it was asked already.
+    pub(super) fn enter_rooms(
+        &mut self,
+        key: Key,
+        rooms: impl IntoIterator<Item = (SubscribeTo, Option<Leave>)>,
+        id: Option<&CommandId>,
+    ) {
         let dialect = self.namespace_of(key, id);
-        for SubscribeTo { room, since, spelling } in rooms {
+        let mut asking = Vec::new();
+        for (SubscribeTo { room, since, spelling }, leave) in rooms {
             let purpose = Purpose::Subscribe(id.cloned());
-            let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
-            if let Err((code, message)) = self.enter_room(key, &room, entry) {
-                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
+            let entry = Entry { since, spelling, dialect, purpose, leave, ..Entry::default() };
+            let refused = match self.enter_room(key, &room, entry) {
+                Ok(Entered::Begun) => continue,
+                Ok(Entered::Asks(entry)) => match self.room_for(key, asking.len()) {
+                    Ok(()) => {
+                        asking.push((room, entry));
+                        continue;
+                    }
+                    Err(refused) => refused,
+                },
+                Err(refused) => refused,
+            };
+            let (code, message) = refused;
+            self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
+        }
+        self.ask_to_enter(key, asking);
+    }
+
+    /// Whether a connection may be in one room more than it is in and `beside`.
+    fn room_for(&self, key: Key, beside: usize) -> Result<(), Refused> {
+        let max_rooms = self.session_limits().told.max_rooms;
+        match self.connections.get(key as usize) {
+            Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
+                Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))
             }
+            _ => Ok(()),
         }
     }
 
     /// Begins a subscription.
-    pub(super) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<(), (ErrorCode, String)> {
-        let Entry { since, spelling, given, dialect, purpose } = entry;
+    pub(super) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Entered, Refused> {
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
         let policy = match known {
             Some(number) => Arc::clone(&self.rooms[number as usize].policy),
             None => self.services.policy(room),
         };
-        let max_rooms = self.session_limits().told.max_rooms;
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
         if connection.state != State::Open {
-            return Ok(());
+            return Ok(Entered::Begun);
         }
+        let mut asks = policy.subscribe_hook && !entry.given && entry.leave.is_none();
         if let Some(at) = connection.subscriptions.iter().position(|s| Some(s.room) == known) {
-            if given || !connection.subscriptions[at].given {
+            if entry.given || !connection.subscriptions[at].given {
                 return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
             }
             // It was put there, and now says itself from where it wants to go on: that counts instead.
             let subscription = connection.subscriptions.swap_remove(at);
             self.leave(key, subscription);
+            // Whoever put it there has decided.
+            asks = false;
         }
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
-        if connection.subscriptions.len() >= max_rooms {
-            return Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")));
-        }
-        if !given && !connection.session.grant.may_join(room, policy.join) {
+        self.room_for(key, 0)?;
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
+        if !entry.given && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
+        if asks {
+            return Ok(Entered::Asks(entry));
+        }
+        let Entry { since, spelling, given, dialect, purpose, leave } = entry;
         let number = self.room_number(room, policy);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
         let dialect = dialect.unwrap_or(connection.format.dialect);
         let standing = Standing::Joining;
         connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
         self.rooms[number as usize].empty_since = None;
-        self.arrive(number, Arrival { key, since, purpose });
-        Ok(())
+        let snapshot = leave.and_then(|leave| leave.snapshot);
+        self.arrive(number, Arrival { key, since, purpose, snapshot });
+        Ok(Entered::Begun)
     }
 
     /// The room's number on this worker; a new room's owner is asked where the stream stands.
@@ -110,7 +156,11 @@ impl Worker {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let number = self.rooms.insert(LocalRoom::new(room.clone(), policy)) as u32;
+        let mut local = LocalRoom::new(room.clone(), policy);
+        if let Some(realtime) = &self.services.metrics.realtime {
+            local.members = Members::shown_by(realtime.room(room.namespace()));
+        }
+        let number = self.rooms.insert(local) as u32;
         self.names.insert(room.clone(), number);
         self.ask_owner(number);
         number
@@ -265,6 +315,9 @@ impl Worker {
         let Some(local) = self.rooms.get(number as usize) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
         let resumes = arrival.purpose == Purpose::Resume;
+        let is_retained = |broadcast: &Arc<Broadcast>| matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty());
+        let snapshot = arrival.snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
+        let snapshot = snapshot.map(|events| shown(&events, &room, &position, &local.policy));
         let mut rest = None;
         match (arrival.purpose, arrival.since) {
             (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume), _) => {
@@ -308,7 +361,10 @@ impl Worker {
         let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
         let format = connection.format_of(subscription);
         let mut overflow = false;
-        for broadcast in before {
+        // Then what is retained is nothing, which need not be said.
+        let nothing =
+            |broadcast: &&Arc<Broadcast>| snapshot.is_some() && matches!(broadcast.content, Content::Retained(_));
+        for broadcast in snapshot.iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
             let frame = broadcast.frame(format, &mut self.encoder);
             if frame.bytes().is_empty() {
                 if matches!(broadcast.content, Content::Gap(_)) {
@@ -373,7 +429,7 @@ impl Worker {
             }
             (Purpose::CatchUp, Some(since)) => {
                 let Some(position) = self.rooms[number as usize].position.clone() else { return };
-                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp };
+                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot: None };
                 self.admit(number, range, position, false, &[]);
             }
             (Purpose::Resume, _) => self.resumed(key, number, false),
@@ -454,7 +510,11 @@ impl Worker {
         let slow = match local.policy.slow {
             // There is nothing to come back through.
             SlowReceiver::Gap | SlowReceiver::Conflate if local.policy.history_size == 0 => {
-                if tells { SlowReceiver::Gap } else { SlowReceiver::Close }
+                if tells {
+                    SlowReceiver::Gap
+                } else {
+                    SlowReceiver::Close
+                }
             }
             // Nothing is left out where nobody could be told of it.
             SlowReceiver::Gap if !tells => SlowReceiver::Conflate,
@@ -496,7 +556,8 @@ impl Worker {
         for subscription in &mut connection.subscriptions {
             if let Standing::Behind(range) = &subscription.standing {
                 let since = Since { epoch: range.epoch.clone(), offset: range.after };
-                arrivals.push((subscription.room, Arrival { key, since: Some(since), purpose: Purpose::CatchUp }));
+                let arrival = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot: None };
+                arrivals.push((subscription.room, arrival));
                 subscription.standing = Standing::Joining;
             }
         }
@@ -505,4 +566,16 @@ impl Worker {
             self.arrive(number, arrival);
         }
     }
+}
+
+/// What the backend shows a new member of a room instead of retained values, as of where the room stands.
+fn shown(events: &[Event], room: &Room, position: &Position, policy: &Arc<Policy>) -> Arc<Broadcast> {
+    let now = unix_millis();
+    let events = events.iter().map(|event| {
+        let time = if event.time == 0 { now } else { event.time };
+        Arc::new(Event { offset: position.offset, time, ..event.clone() })
+    });
+    let Position { epoch, offset } = position.clone();
+    let retained = Retained { room: room.clone(), epoch, offset, events: events.collect() };
+    Arc::new(Broadcast::new(Content::Retained(retained), Arc::clone(policy), Instant::now()))
 }

@@ -8,7 +8,14 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::{Key, Worker, arrive::Entry, clock::millis, connection::State, room::Purpose, timers::Timed};
+use super::{
+    Key, Worker,
+    arrive::{Entered, Entry},
+    clock::millis,
+    connection::State,
+    room::Purpose,
+    timers::Timed,
+};
 use crate::{
     broker::BrokerError,
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Since, SubscribeTo},
@@ -47,6 +54,9 @@ impl Worker {
         let mut bytes = Vec::new();
         let opened =
             self.with_opening(key, &asked, |worker, format, opening| worker.encoder.open(format, opening, &mut bytes));
+        if let Some(realtime) = self.services.metrics.realtime.as_ref().filter(|_| !bytes.is_empty()) {
+            realtime.sent("system:connected", 1);
+        }
         self.tell_bytes(key, &bytes);
         let Some(opened) = opened else { return false };
         let Beginning { mut rooms, greets_in_room: greets, after } = match opened {
@@ -144,8 +154,10 @@ impl Worker {
         let dialect = self.namespace_of(key, first.id.as_ref());
         let purpose = Purpose::Begin(Box::new(first.clone()));
         let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
-        if let Err((code, message)) = self.enter_room(key, &room, entry) {
-            self.first_refused(key, room, first, code, message);
+        match self.enter_room(key, &room, entry) {
+            Ok(Entered::Begun) => {}
+            Ok(Entered::Asks(entry)) => self.ask_to_enter(key, vec![(room, entry)]),
+            Err((code, message)) => self.first_refused(key, room, first, code, message),
         }
     }
 

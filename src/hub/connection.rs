@@ -20,6 +20,7 @@ use super::{
     outbox::{Outbox, Waiting},
 };
 use crate::{
+    hooks::Told,
     model::{CommandId, Disconnect, Reply, Room, Spelling},
     protocol::{DialectId, WireFormat},
     session::{Link, Session},
@@ -121,6 +122,8 @@ pub struct Aside {
     pub unheard: Option<super::identity::Unheard>,
     /// The Engine.IO session.
     pub link: Option<Link>,
+    /// What the backend is told of its request, when it is asked again.
+    pub told: Option<Arc<Told>>,
 }
 
 /// What a connection moved, for its log line.
@@ -191,9 +194,22 @@ impl Connection {
         self.aside.as_ref().is_some_and(|aside| aside.link.is_some())
     }
 
+    /// What the backend is told of its request, if it is asked.
+    #[must_use]
+    pub fn told(&self) -> Option<Arc<Told>> {
+        self.aside.as_ref()?.told.clone()
+    }
+
     /// What comes waits from now on until it is taken up.
     pub fn stop_hearing(&mut self) {
         self.aside.get_or_insert_default().unheard.get_or_insert_default().waits += 1;
+    }
+
+    /// Whether something waits already for a decision about its client.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        let unheard = self.aside.as_ref().and_then(|aside| aside.unheard.as_ref());
+        unheard.is_some_and(|unheard| !unheard.is_empty())
     }
 
     /// The format of what it is told of a room.

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Key, Worker,
+    asking::{Asker, Leave},
     carrier::Carrier,
     connection::{Connection, Standing, State},
     lane::Lane,
@@ -77,14 +78,14 @@ impl Drive {
     }
 
     /// Lets a mailbox's client into the rooms that its request asked for.
-    pub fn enter(&self, rooms: Vec<SubscribeTo>) {
+    pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<Leave>)>) {
         let mut worker = self.worker.borrow_mut();
         if let Some(connection) = worker.connections.get_mut(self.key as usize)
             && let Carrier::Mailbox(mailbox) = &mut connection.carrier
         {
             mailbox.asked();
         }
-        worker.subscribe(self.key, rooms, None);
+        worker.enter_rooms(self.key, rooms, None);
     }
 
     /// Where a mailbox's client stands once it has read what it fetched.
@@ -181,6 +182,10 @@ impl Worker {
                 // Who does not read its replies is not asked for more commands.
                 Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
+            }
+            // What is sent behind a decision is left in the kernel, once something waits for it here.
+            if connection.is_deaf() {
+                return Poll::Pending;
             }
             let read = match &mut connection.carrier {
                 Carrier::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
@@ -386,6 +391,14 @@ impl Worker {
         let dialect = services.dialects.get(connection.format.dialect);
         let policy = |room: &Room| services.policy(room);
         let (id, action) = connection.session.receive(message, dialect, policy, &self.limits, now_ms);
+        if let Some(realtime) = &services.metrics.realtime {
+            realtime.received(match &action {
+                Action::Reply(Reply::Pong) => "system:ping",
+                Action::Subscribe(_) => "room:join",
+                Action::Unsubscribe(_) => "room:leave",
+                _ => "other",
+            });
+        }
         if let Action::Close(disconnect) = action {
             return self.stop(key, disconnect);
         }
@@ -408,6 +421,14 @@ impl Worker {
             Action::Subscribe(rooms) => self.subscribe(key, rooms, id.as_ref()),
             Action::Unsubscribe(room) => self.unsubscribe(key, room, id.as_ref()),
             Action::Publish(room, publication) => self.publish(key, id, room, publication),
+            Action::Presence(room) | Action::History { room, .. } if !self.may_ask_of(key, &room) => {
+                let message = format!("the backend decides who may join {room}: join it first");
+                self.reply(
+                    key,
+                    &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) },
+                    id.as_ref(),
+                );
+            }
             Action::Presence(room) => {
                 let presence = std::sync::Arc::clone(&self.services.presence);
                 self.answer_later(key, id, async move {
@@ -476,21 +497,30 @@ impl Worker {
         let idle = connection.lane.is_none();
         let lane = connection.lane.get_or_insert_default();
         if !lane.push(id.clone(), room, publication) {
-            let message = format!("{} publishes wait for the broker: wait for their answers", Lane::MAX);
+            let message = format!("{} publishes wait for those before them: wait for their answers", Lane::MAX);
             self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
             return;
         }
         if !idle {
             return;
         }
-        let (me, broker) = (self.me.clone(), std::sync::Arc::clone(&self.services.broker));
+        let (me, services) = (self.me.clone(), std::sync::Arc::clone(&self.services));
         tokio::task::spawn_local(async move {
             loop {
                 let Some(worker) = me.upgrade() else { return };
-                let Some((id, room, publication)) = worker.borrow_mut().next_publish(key, name) else { return };
+                let (next, asker) = {
+                    let mut this = worker.borrow_mut();
+                    (this.next_publish(key, name), this.asker_to_publish(key))
+                };
+                let Some((id, room, publication)) = next else { return };
                 drop(worker);
-                let published = broker.publish(&room, publication).await;
-                let reply = published.map_or_else(|error| refusal(&error), Reply::Published);
+                let reply = match services.to_publish(asker.as_ref(), &room, publication).await {
+                    Ok(publication) => {
+                        let published = services.broker.publish(&room, publication).await;
+                        published.map_or_else(|error| refusal(&error), Reply::Published)
+                    }
+                    Err((code, message)) => Reply::Error { code, message, room: Some(room) },
+                };
                 let Some(worker) = me.upgrade() else { return };
                 let mut worker = worker.borrow_mut();
                 if matches!(reply, Reply::Published(_)) {
@@ -499,6 +529,12 @@ impl Worker {
                 worker.reply_to(key, name, &reply, id.as_ref());
             }
         });
+    }
+
+    /// Who publishes, where the backend may have to be asked.
+    fn asker_to_publish(&self, key: Key) -> Option<Asker> {
+        self.services.hooks.as_ref()?.publish.as_ref()?;
+        Some(self.connections.get(key as usize)?.asker(&self.services))
     }
 
     fn next_publish(&mut self, key: Key, name: ConnectionId) -> Option<(Option<CommandId>, Room, Publication)> {

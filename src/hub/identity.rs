@@ -8,24 +8,24 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{
-    Key, Worker,
-    arrive::Entry,
+    Applicant, Key, NotAdmitted, Shows, Worker,
+    arrive::{Entered, Entry},
     clock::{millis, unix_millis},
     connection::State,
     timers::Timed,
 };
 use crate::{
-    auth::{Grant, TokenError},
+    auth::Grant,
     model::{CommandId, Disconnect, ErrorCode, PresenceMode, Reply, Room, Token, UnixMillis},
     protocol::Message,
     session::ConnectionId,
 };
 
-/// What a client sent while its token was being verified. Full: the connection is closed as a flood.
+/// What a client sent while something about it was being decided. Full: the connection is closed as a flood.
 #[derive(Debug, Default)]
 pub struct Unheard {
     messages: Vec<Kept>,
@@ -41,8 +41,15 @@ enum Kept {
 }
 
 impl Unheard {
-    const MAX_BYTES: usize = 64 * 1024;
-    const MAX_MESSAGES: usize = 256;
+    /// More than one read brings, and the message that it completes: nothing is read behind it.
+    const MAX_BYTES: usize = 256 * 1024;
+    const MAX_MESSAGES: usize = 1_024;
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
 
     /// Keeps a message; `false`: full.
     #[must_use]
@@ -70,8 +77,15 @@ impl Worker {
     pub(super) fn authenticate(&mut self, key: Key, token: Token, id: Option<CommandId>) {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
-        let authority = Arc::clone(&self.services.authority);
-        let mut verified = Box::pin(async move { authority.verify(&token, SystemTime::now()).await });
+        let applicant = Applicant {
+            told: connection.told(),
+            connection: Some(name),
+            shows: Shows::Token(token),
+            namespace: None,
+            refresh: !connection.session.awaits_token,
+        };
+        let services = Arc::clone(&self.services);
+        let mut verified = Box::pin(async move { services.admit(applicant).await });
         if let Poll::Ready(result) = poll_once(verified.as_mut()) {
             self.verified(key, result, id.as_ref());
             return;
@@ -99,6 +113,8 @@ impl Worker {
         }
         let Some(unheard) = aside.unheard.take() else { return };
         self.take_up(key, unheard);
+        // There may be more to read.
+        self.wake(key);
     }
 
     /// Takes up messages that were kept.
@@ -114,20 +130,23 @@ impl Worker {
         }
     }
 
-    fn verified(&mut self, key: Key, result: Result<Grant, TokenError>, id: Option<&CommandId>) {
+    fn verified(&mut self, key: Key, result: Result<Grant, NotAdmitted>, id: Option<&CommandId>) {
         let refused = match result {
             Ok(grant) => match self.replace(key, grant) {
                 Ok(expires_at) => return self.granted(key, expires_at, id),
                 Err(message) => (ErrorCode::Unauthorized, message),
             },
-            Err(error) if error.is_outage() => (ErrorCode::Unavailable, error.to_string()),
-            Err(error) => (ErrorCode::Unauthorized, error.to_string()),
+            Err(error) => (error.code(), error.to_string()),
         };
         let (code, message) = refused;
         self.reply(key, &Reply::Error { code, message, room: None }, id);
         let awaits = self.connections.get(key as usize).is_some_and(|c| c.session.awaits_token);
-        if awaits && code == ErrorCode::Unauthorized {
-            self.close(key, Disconnect::Unauthorized);
+        match code {
+            _ if !awaits => {}
+            ErrorCode::Unauthorized => self.close(key, Disconnect::Unauthorized),
+            // It may try again, for as long as there is time to connect.
+            ErrorCode::Unavailable | ErrorCode::RateLimited => {}
+            _ => self.close(key, Disconnect::Disconnected),
         }
     }
 
@@ -233,7 +252,8 @@ impl Worker {
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
     pub(super) fn put_into(&mut self, key: Key, room: &Room) -> bool {
-        self.enter_room(key, room, Entry { given: true, ..Entry::default() }).is_ok()
+        let entered = self.enter_room(key, room, Entry { given: true, ..Entry::default() });
+        matches!(entered, Ok(Entered::Begun))
     }
 }
 

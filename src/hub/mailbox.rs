@@ -129,7 +129,9 @@ impl Mailbox {
                 place.cursor.forget(room);
                 place.moved = true;
             }
-            Reply::Gap { room, epoch, offset, .. } if !epoch.is_none() => place.set(room, Position::new(epoch.clone(), *offset)),
+            Reply::Gap { room, epoch, offset, .. } if !epoch.is_none() => {
+                place.set(room, Position::new(epoch.clone(), *offset))
+            }
             _ => {}
         }
         if let Some(due) = due {

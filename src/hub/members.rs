@@ -3,6 +3,7 @@
 //! Owns places, not connections: a member is a number. Always holds: while a fan-out runs over the groups, no member
 //! moves (who leaves becomes a hole), and who joins stands behind the end that the fan-out began with.
 
+use metrics::Gauge;
 use smallvec::SmallVec;
 
 use crate::protocol::WireFormat;
@@ -47,13 +48,27 @@ impl Group {
 }
 
 /// A room's members on one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Members {
     groups: SmallVec<[Group; 1]>,
     pinned: bool,
+    /// Shows how many there are, together with other rooms'.
+    gauge: Gauge,
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Self::shown_by(Gauge::noop())
+    }
 }
 
 impl Members {
+    /// No members yet; `gauge` goes up and down with them.
+    #[must_use]
+    pub fn shown_by(gauge: Gauge) -> Self {
+        Self { groups: SmallVec::new(), pinned: false, gauge }
+    }
+
     /// The groups.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
@@ -83,6 +98,7 @@ impl Members {
         };
         let members = &mut self.groups[group].members;
         members.push(key);
+        self.gauge.increment(1.0);
         // There are far fewer formats than 256 and fewer connections than 2^32 on a worker.
         Place { group: group as u8, slot: (members.len() - 1) as u32 }
     }
@@ -97,10 +113,12 @@ impl Members {
         if self.pinned {
             if std::mem::replace(&mut group.members[slot], HOLE) != HOLE {
                 group.holes += 1;
+                self.gauge.decrement(1.0);
             }
             return None;
         }
         group.members.swap_remove(slot);
+        self.gauge.decrement(1.0);
         group.members.get(slot).copied()
     }
 

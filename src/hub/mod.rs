@@ -14,7 +14,9 @@
 //! and fills from history.
 
 mod account;
+mod admission;
 mod arrive;
+mod asking;
 mod batch;
 mod beginning;
 mod budget;
@@ -57,6 +59,8 @@ mod wheel;
 mod worker;
 
 pub use account::Account;
+pub use admission::{Applicant, NotAdmitted, Shows};
+pub use asking::{AT_ONCE, Asker, Leave};
 pub use batch::Batcher;
 pub use budget::Budget;
 pub use carrier::Carrier;

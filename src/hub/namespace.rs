@@ -2,14 +2,16 @@
 //!
 //! Always holds: a client is told that it is connected before anything else of that namespace, but for what it missed.
 
-use std::{ops::ControlFlow, sync::Arc, task::Poll, time::SystemTime};
+use std::{ops::ControlFlow, sync::Arc, task::Poll};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use smallvec::SmallVec;
 
-use super::{Key, Worker, beginning::Asked, connection::Connection, identity::poll_once};
+use super::{
+    Applicant, Key, NotAdmitted, Shows, Worker, beginning::Asked, connection::Connection, identity::poll_once,
+};
 use crate::{
-    auth::{Grant, TokenError},
+    auth::Grant,
     model::{CommandId, Disconnect, Token},
     protocol::{
         DialectId,
@@ -68,13 +70,28 @@ impl Worker {
             self.say_packets(key, |out| socketio::connect_error(namespace, "Invalid namespace", None, out));
             return ControlFlow::Continue(());
         };
-        let auth = Auth::parse(data);
-        let authority = Arc::clone(&self.services.authority);
-        match &auth.token {
+        let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
+        let (told, awaits) = (connection.told(), connection.session.awaits_token);
+        let shows = match &auth.token {
             // Where nobody judges tokens, it is the application's own affair.
-            Some(token) if authority.is_enabled() => {
-                let (me, name, token) = (self.me.clone(), connection.session.id, token.clone());
-                let mut verified = Box::pin(async move { authority.verify(&token, SystemTime::now()).await });
+            Some(token) if services.judges_tokens() => Some(Shows::Token(token.clone())),
+            // Nobody but the backend could let it in.
+            _ if told.is_some() && !(awaits && services.authority.is_enabled()) => {
+                Some(Shows::Grant(connection.session.grant.clone()))
+            }
+            _ => None,
+        };
+        match shows {
+            Some(shows) => {
+                let (me, name) = (self.me.clone(), connection.session.id);
+                let applicant = Applicant {
+                    told,
+                    connection: Some(name),
+                    shows,
+                    namespace: Some((namespace.into(), auth.json.clone())),
+                    refresh: false,
+                };
+                let mut verified = Box::pin(async move { services.admit(applicant).await });
                 if let Poll::Ready(result) = poll_once(verified.as_mut()) {
                     self.connect_verified(key, dialect, &auth, result);
                     return ControlFlow::Continue(());
@@ -90,13 +107,13 @@ impl Worker {
                     }
                 });
             }
-            _ if connection.session.awaits_token => self.refuse(key, dialect, "not authorized", "unauthorized"),
-            _ => self.connect_granted(key, dialect, &auth),
+            None if awaits => self.refuse(key, dialect, "not authorized", "unauthorized"),
+            None => self.connect_granted(key, dialect, &auth),
         }
         ControlFlow::Continue(())
     }
 
-    fn connect_verified(&mut self, key: Key, dialect: DialectId, auth: &Auth, result: Result<Grant, TokenError>) {
+    fn connect_verified(&mut self, key: Key, dialect: DialectId, auth: &Auth, result: Result<Grant, NotAdmitted>) {
         match result {
             Ok(grant) => match self.replace(key, grant.clone()) {
                 Ok(_) => {
@@ -105,8 +122,7 @@ impl Worker {
                 }
                 Err(message) => self.refuse(key, dialect, &message, "unauthorized"),
             },
-            Err(error) if error.is_outage() => self.refuse(key, dialect, &error.to_string(), "unavailable"),
-            Err(error) => self.refuse(key, dialect, &error.to_string(), "unauthorized"),
+            Err(error) => self.refuse(key, dialect, &error.to_string(), error.code().as_str()),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     auth::Grant,
+    hooks::Told,
     protocol::{WireFormat, engineio::Endpoint},
     session::{Link, Session},
 };
@@ -31,13 +32,15 @@ pub struct Newcomer {
     pub target: Uri,
     /// Where it came in, if it speaks Engine.IO.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// What the backend is told of its request; `None`: it is not asked.
+    pub told: Option<Arc<Told>>,
 }
 
 impl Worker {
     /// Takes a connection in, and says what its dialect says first. `early` came behind the handshake.
     pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
         let mut worker = this.borrow_mut();
-        let Newcomer { format, grant, seat, target, endpoint } = newcomer;
+        let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
         let now_ms = worker.now_ms();
         let key = worker.connections.vacant_key() as Key;
         let id = worker.names_given.next(key);
@@ -48,13 +51,18 @@ impl Worker {
         worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
         match endpoint {
             None => {
+                if told.is_some()
+                    && let Some(connection) = worker.connections.get_mut(key as usize)
+                {
+                    connection.aside = Some(Box::new(Aside { unheard: None, link: None, told }));
+                }
                 worker.watch_connection(key, id);
                 worker.open(key, &target);
             }
             Some(endpoint) => {
                 let link = Link::new(endpoint, target, now_ms);
                 if let Some(connection) = worker.connections.get_mut(key as usize) {
-                    connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link) }));
+                    connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link), told }));
                 }
                 worker.beat(key, id, now_ms);
                 worker.open_session(key);

@@ -11,7 +11,9 @@ use std::{
 
 use tokio::{sync::mpsc::Receiver, time::sleep_until};
 
-use super::{Batcher, Broadcast, Content, Services, ToOwner, ToWorker, clock::unix_millis, frame::Range, repolicy::Review};
+use super::{
+    Batcher, Broadcast, Content, Services, ToOwner, ToWorker, clock::unix_millis, frame::Range, repolicy::Review,
+};
 use crate::{
     broker::{Delivery, History, HistoryQuery},
     model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since},
@@ -122,7 +124,9 @@ impl Owner {
             ToOwner::Delivery(room, Delivery::Event { epoch, event }, arrived) => {
                 self.event(&room, epoch, event, arrived);
             }
-            ToOwner::Delivery(room, Delivery::Unlogged(publication), arrived) => self.unlogged(&room, *publication, arrived),
+            ToOwner::Delivery(room, Delivery::Unlogged(publication), arrived) => {
+                self.unlogged(&room, *publication, arrived)
+            }
             ToOwner::Delivery(room, Delivery::Started(position), _) => self.started(&room, position),
             ToOwner::Delivery(room, Delivery::Joined(member), _) => self.presence(&room, |r| r.joined.push(member)),
             ToOwner::Delivery(room, Delivery::Left(member), _) => self.presence(&room, |r| r.left.push(member)),
@@ -405,6 +409,9 @@ impl Owner {
         {
             let metrics = &self.services.metrics;
             metrics.batches.increment(1);
+            if let Some(realtime) = &metrics.realtime {
+                realtime.broadcasts.increment(batch.events.len() as u64);
+            }
             metrics.batch_events.record(batch.events.len() as f64);
             metrics.batch_wait.record(arrived.elapsed());
             let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Key, Worker,
-    arrive::Entry,
+    arrive::{Entered, Entry},
     clock::millis,
     connection::{Connection, Standing},
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
@@ -120,7 +120,8 @@ impl Worker {
                     return;
                 }
                 for (rooms, id) in &joins {
-                    worker.enter_rooms(key, rooms.clone(), id.as_ref());
+                    let rooms = rooms.iter().cloned().map(|room| (room, None));
+                    worker.enter_rooms(key, rooms, id.as_ref());
                 }
                 if stale || !joins.is_empty() {
                     worker.keep(key, dialect);
@@ -249,12 +250,16 @@ impl Worker {
         self.enter(key, dialect, kept.sid, Some(pid));
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
+        let mut asking = Vec::new();
         for (KeptRoom { room, spelling, given, .. }, since) in rooms {
-            let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume };
-            if self.enter_room(key, &room, entry).is_err() {
-                self.count_resumed(key, dialect, false);
+            let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume, leave: None };
+            match self.enter_room(key, &room, entry) {
+                Ok(Entered::Begun) => {}
+                Ok(Entered::Asks(entry)) => asking.push((room, entry)),
+                Err(_) => self.count_resumed(key, dialect, false),
             }
         }
+        self.ask_to_enter(key, asking);
         self.count_resumed(key, dialect, true);
     }
 
@@ -268,7 +273,7 @@ impl Worker {
         self.count_resumed(key, dialect, recovered || volatile);
     }
 
-    fn count_resumed(&mut self, key: Key, dialect: DialectId, recovered: bool) {
+    pub(super) fn count_resumed(&mut self, key: Key, dialect: DialectId, recovered: bool) {
         let Some(space) = self.space(key, dialect) else { return };
         let Some(recovering) = &mut space.recovering else { return };
         recovering.left = recovering.left.saturating_sub(1);

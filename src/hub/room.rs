@@ -12,7 +12,7 @@ use super::{
     beginning::First,
     members::{Members, Place},
 };
-use crate::model::{CommandId, Policy, Position, Room, Since};
+use crate::model::{CommandId, Event, Policy, Position, Room, Since};
 
 /// A room on one worker.
 #[derive(Debug)]
@@ -108,6 +108,8 @@ pub struct Arrival {
     pub since: Option<Since>,
     /// Why it comes.
     pub purpose: Purpose,
+    /// What the backend shows it where nothing is retained.
+    pub snapshot: Option<Arc<[Event]>>,
 }
 
 /// Connections that wait for the same part of the log. Live broadcasts are held for them once, not once each.

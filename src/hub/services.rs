@@ -16,6 +16,7 @@ use crate::{
     auth::Authority,
     broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
     config::{Config, Policies},
+    hooks::Hooks,
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
@@ -51,6 +52,8 @@ pub struct Services {
     pub tails: Tails,
     /// Says which tokens are good.
     pub authority: Arc<Authority>,
+    /// The backend that decides; `None`: there is none.
+    pub hooks: Option<Hooks>,
     /// By which the names of Engine.IO sessions are known to be ours.
     pub session_key: SessionKey,
     /// This pod's name as a number.

@@ -74,6 +74,8 @@ pub struct Worker {
     /// How many fan-outs began or ended.
     pub(super) broadcasts: u64,
     pub(super) drain: Option<super::timers::DrainRun>,
+    /// What its share of the gauges of connections is: all, those with a user.
+    pub(super) shown: (usize, usize),
 }
 
 impl Worker {
@@ -110,6 +112,7 @@ impl Worker {
                 names_given: Names::new(),
                 broadcasts: 0,
                 drain: None,
+                shown: (0, 0),
             })
         })
     }
@@ -238,6 +241,9 @@ impl Worker {
         let deliveries = run.receivers * run.broadcast.events() as u64;
         metrics.deliveries.increment(deliveries);
         metrics.workers[self.index].deliveries.increment(deliveries);
+        if let (Some(realtime), Content::Events(batch)) = (&metrics.realtime, &run.broadcast.content) {
+            batch.events.iter().for_each(|event| realtime.sent(&event.topic, run.receivers));
+        }
         metrics.fan_out.record(run.began.elapsed());
         if run.broadcast.is_live() {
             metrics.publish_to_write.record(run.broadcast.arrived.elapsed());
@@ -310,6 +316,16 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         if connection.state != State::Open {
             return;
+        }
+        if let Some(realtime) = &self.services.metrics.realtime {
+            match reply {
+                Reply::Pong => realtime.sent("system:pong", 1),
+                Reply::Error { code, .. } => {
+                    realtime.sent("system:error", 1);
+                    realtime.error(*code);
+                }
+                _ => {}
+            }
         }
         let said = connection.reply(reply, id, room, &mut self.encoder, &mut self.buffers, &self.services.budget);
         if said.is_err() {

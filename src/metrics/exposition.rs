@@ -3,10 +3,12 @@
 //! Always holds: a pod's numbers are its own, several pods in one process do not share them; a pod that nobody scrapes
 //! does not grow.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use super::{Metrics, RedisCommands, RedisMetrics};
+use super::{HookMetrics, Metrics, RealtimeMetrics, RedisCommands, RedisMetrics, realtime::REALTIME_ALIASES};
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 const SECONDS: [f64; 18] = [
@@ -22,6 +24,8 @@ pub struct Exposition {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     process: Collector,
+    /// Whether the counters of Redis have a second name.
+    aliases: AtomicBool,
 }
 
 impl Exposition {
@@ -39,7 +43,7 @@ impl Exposition {
             process.describe();
             Metrics::new(workers, dialects)
         });
-        Ok((Self { recorder, handle, process }, metrics))
+        Ok((Self { recorder, handle, process, aliases: AtomicBool::new(false) }, metrics))
     }
 
     /// The handles of a pod with Redis, on the same recorder.
@@ -48,11 +52,32 @@ impl Exposition {
         metrics::with_local_recorder(&self.recorder, || (RedisMetrics::default(), RedisCommands::default()))
     }
 
+    /// The handles of a pod that asks a backend, on the same recorder.
+    #[must_use]
+    pub fn hooks(&self) -> HookMetrics {
+        metrics::with_local_recorder(&self.recorder, HookMetrics::default)
+    }
+
+    /// The handles under the names of a ticket shop's realtime service, on the same recorder.
+    #[must_use]
+    pub fn realtime(&self, namespaces: &[String]) -> RealtimeMetrics {
+        self.aliases.store(true, Relaxed);
+        metrics::with_local_recorder(&self.recorder, || RealtimeMetrics::new(namespaces))
+    }
+
     /// Everything, in the text format of Prometheus (version 0.0.4).
     #[must_use]
     pub fn render(&self) -> String {
         metrics::with_local_recorder(&self.recorder, || self.process.collect());
-        self.handle.render()
+        let mut text = self.handle.render();
+        if self.aliases.load(Relaxed) {
+            for (name, says, series) in REALTIME_ALIASES {
+                let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
+                let alias = format!("# HELP {name} {says}\n# TYPE {name} counter\n{name} {value}\n\n");
+                text.push_str(&alias);
+            }
+        }
+        text
     }
 
     /// Takes histograms' samples into their buckets; to be called every few seconds, or they pile up until the next

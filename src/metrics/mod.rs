@@ -4,10 +4,14 @@
 //! choose, so that the number of series is fixed at start.
 
 mod exposition;
+mod hooks;
+mod realtime;
 mod redis_commands;
 mod socketio;
 
 pub use exposition::Exposition;
+pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
+pub use realtime::{REALTIME_DESCRIPTIONS, RealtimeMetrics};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
@@ -78,6 +82,8 @@ pub struct Metrics {
     pub certificate_broken: Gauge,
     /// Clients' tokens and their keys.
     pub tokens: TokenMetrics,
+    /// The same under other names, where they are wanted.
+    pub realtime: Option<RealtimeMetrics>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -338,6 +344,8 @@ pub struct Upgrades {
     pub origin: Counter,
     /// No good token.
     pub token: Counter,
+    /// The backend did not allow it.
+    pub hook: Counter,
     /// No room for one more.
     pub full: Counter,
 }
@@ -356,6 +364,7 @@ impl Metrics {
             malformed: handshake(stage, "malformed"),
             origin: handshake(stage, "origin"),
             token: handshake(stage, "token"),
+            hook: handshake(stage, "hook"),
             full: handshake(stage, "full"),
         };
         gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
@@ -405,6 +414,7 @@ impl Metrics {
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             tokens: TokenMetrics::default(),
+            realtime: None,
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }
@@ -468,7 +478,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
     ),
     ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
-    ("roomcast_dropped_frames_total", "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost."),
+    (
+        "roomcast_dropped_frames_total",
+        "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost.",
+    ),
     ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
     (
         "roomcast_recoveries_total",
@@ -531,6 +544,9 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Gauges that are called like counters.
+const GAUGES: [&str; 2] = ["roomcast_worker_cpu_seconds_total", "realtime_websocket_connections_total"];
+
 fn describe(descriptions: &'static [(&str, &str)]) {
     for (name, says) in descriptions {
         let unit = if name.contains("_seconds") {
@@ -543,10 +559,12 @@ fn describe(descriptions: &'static [(&str, &str)]) {
         match *name {
             "roomcast_batch_events"
             | "roomcast_redis_command_seconds"
+            | "roomcast_hook_seconds"
+            | "realtime_grpc_request_duration_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
-            name if name.ends_with("_total") && name != "roomcast_worker_cpu_seconds_total" => {
+            name if name.ends_with("_total") && !GAUGES.contains(&name) => {
                 describe_counter!(name, unit, *says);
             }
             name => describe_gauge!(name, unit, *says),

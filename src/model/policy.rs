@@ -134,6 +134,10 @@ pub struct Policy {
     pub join: Access,
     /// Which connections may publish.
     pub publish: Access,
+    /// Whether the backend is asked about each connection that wants to join.
+    pub subscribe_hook: bool,
+    /// Whether the backend is asked about each event that a connection publishes.
+    pub publish_hook: bool,
     /// How many events a second one connection may publish for long.
     pub publish_per_second: u32,
     /// How many events one connection may publish at once.
@@ -169,6 +173,8 @@ impl Default for Policy {
             presence: PresenceMode::Off,
             join: Access::Anyone,
             publish: Access::Nobody,
+            subscribe_hook: false,
+            publish_hook: false,
             publish_per_second: 10,
             publish_burst: 50,
             compress_from: Some(256),

@@ -3,7 +3,7 @@
 //! Always holds: a session's name says where it is, so that any worker of any pod answers for it; a name that none of our
 //! pods gave asks nobody.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::{
     hub::{Carrier, Mailbox, Newcomer, Probe, Seat, Services, SessionPlace, Worker},
     protocol::{
         Framing, WireFormat,
-        engineio::{Asked, Endpoint, EngineError, Transport},
+        engineio::{Asked, Endpoint, EngineError, Transport, Within},
     },
     session::ConnectionId,
     transport::{socket::Socket, websocket},
@@ -23,7 +23,7 @@ use crate::{
 use super::{
     fetching::Origin,
     relay,
-    upgrade::{Admission, Becomes, Refused, authorize, come_back, plain_answer},
+    upgrade::{Admission, Admitted, Asks, Becomes, Refused, authorize, come_back, plain_answer},
 };
 
 /// Where a session is.
@@ -129,19 +129,33 @@ async fn open(
     from: Origin,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let services = Arc::clone(&worker.borrow().services);
-    let grant = authorize(worker, request, true, &services.metrics.handshakes.upgrades).await?;
+    let Origin { address, tls } = from;
+    let (upgrades, transport) = (&services.metrics.handshakes.upgrades, Transport::Polling.as_str());
+    let Admitted { grant, told } =
+        authorize(worker, request, asks(&services, endpoint, address, transport), upgrades).await?;
     let seat = seat(&services)?;
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
-    let Origin { address, tls } = from;
     let carrier = Carrier::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    let newcomer = Newcomer { format, grant, seat, target, endpoint };
+    let newcomer = Newcomer { format, grant, seat, target, endpoint, told };
     services.metrics.socketio.opened_polling.increment(1);
     let drive = Worker::adopt(worker, carrier, newcomer, &[]);
     let name = drive.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
     let place = SessionPlace { worker: worker.borrow().index, name };
     tokio::task::spawn_local(drive);
     services.fetch(place).await.map(payload).map_err(refused)
+}
+
+/// How a client of an endpoint asks to be let in: about one that connects to a namespace, the backend is asked then.
+fn asks<'a>(
+    services: &'a Services,
+    endpoint: &Endpoint,
+    from: Option<SocketAddr>,
+    transport: &'static str,
+) -> Asks<'a> {
+    let dialect = services.dialects.name(endpoint.dialect());
+    let later = matches!(endpoint.within, Within::SocketIo(_));
+    Asks { from, transport, dialect, takes_tokens: true, later }
 }
 
 fn seat(services: &Arc<Services>) -> Result<Seat, Refused> {
@@ -197,6 +211,7 @@ pub(super) async fn upgrade<T>(
     worker: &Rc<RefCell<Worker>>,
     endpoint: &Arc<Endpoint>,
     request: &Request<T>,
+    from: Option<SocketAddr>,
 ) -> Result<Admission, Refused> {
     let services = Arc::clone(&worker.borrow().services);
     let upgrades = &services.metrics.handshakes.upgrades;
@@ -235,13 +250,14 @@ pub(super) async fn upgrade<T>(
         };
         return Ok(Admission { answer, becomes });
     }
-    let grant = authorize(worker, request, true, upgrades).await?;
+    let asks = asks(&services, endpoint, from, Transport::WebSocket.as_str());
+    let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
     let seat = seat(&services)?;
     upgrades.accepted.increment(1);
     services.metrics.socketio.opened_websocket.increment(1);
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint }) })
+    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint, told }) })
 }
 
 /// What an upgraded socket goes on as.

@@ -7,13 +7,14 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::upgrade::{Refused, authorize, come_back, refused};
+use super::upgrade::{Admitted, Asks, Refused, authorize, by_code, come_back, refused};
 use crate::{
     auth::Grant,
-    hub::{Carrier, Drive, Mailbox, Newcomer, Seat, Worker},
+    hub::{AT_ONCE, Asker, Carrier, Drive, Mailbox, Newcomer, Seat, Worker},
     metrics::Upgrades,
     model::{Cursor, ErrorCode, Room, Since, SubscribeTo},
     protocol::{DialectId, Framing, WireFormat},
@@ -56,6 +57,14 @@ impl Way {
         match self {
             Self::Poll => &handshakes.polls,
             Self::EventStream => &handshakes.event_streams,
+        }
+    }
+
+    /// Its name among what carries connections.
+    fn transport(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::EventStream => "sse",
         }
     }
 
@@ -124,19 +133,35 @@ async fn connect<T>(
     let asked = Asked::read(request.uri().query(), request.headers())
         .and_then(|asked| asked.bounded(worker.borrow().session_limits().told.max_rooms))
         .inspect_err(|_| counted.malformed.increment(1))?;
+    let services = Arc::clone(&worker.borrow().services);
+    let dialect = services.dialects.name(DialectId::NATIVE);
     // A connection that presents its token later is a WebSocket's matter.
-    let grant = authorize(worker, request, false, counted).await?.ok_or_else(|| {
+    let asks = Asks { from: from.address, transport: way.transport(), dialect, takes_tokens: false, later: false };
+    let Admitted { grant, told } = authorize(worker, request, asks, counted).await?;
+    let grant = grant.ok_or_else(|| {
         counted.token.increment(1);
         refused(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")
     })?;
-    let services = Arc::clone(&worker.borrow().services);
     let rooms = asked.rooms_of(&grant).inspect_err(|_| counted.malformed.increment(1))?;
+    let mut asking = Vec::new();
     for SubscribeTo { room, .. } in &rooms {
-        if !grant.may_join(room, services.policy(room).join) {
+        let policy = services.policy(room);
+        if !grant.may_join(room, policy.join) {
             counted.token.increment(1);
             return Err(refused(StatusCode::FORBIDDEN, &format!("this connection may not join {room}")));
         }
+        asking.push(policy.subscribe_hook);
     }
+    let asker = Asker { connection: None, grant, transport: way.transport(), dialect: Arc::clone(dialect) };
+    let leaves = rooms.iter().zip(&asking).map(async |(SubscribeTo { room, .. }, asks)| match asks {
+        true => services.may_join(&asker, room).await.map(Some),
+        false => Ok(None),
+    });
+    let leaves: Vec<_> = stream::iter(leaves).buffered(AT_ONCE).try_collect().await.map_err(|(code, message)| {
+        counted.hook.increment(1);
+        by_code(code, &message)
+    })?;
+    let grant = asker.grant;
     let seat = Seat::take(&services).map_err(|full| {
         counted.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
@@ -147,10 +172,10 @@ async fn connect<T>(
     let drive = Worker::adopt(
         worker,
         carrier,
-        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None },
+        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None, told },
         &[],
     );
-    drive.enter(rooms);
+    drive.enter(rooms.into_iter().zip(leaves).collect());
     Ok(drive)
 }
 
@@ -279,6 +304,7 @@ fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized.as_str(),
         StatusCode::FORBIDDEN => ErrorCode::Forbidden.as_str(),
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::LimitExceeded.as_str(),
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited.as_str(),
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable.as_str(),
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
         _ => ErrorCode::BadRequest.as_str(),

@@ -65,7 +65,9 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
         Ok(head) if head.is_websocket() => {
             let rest = received.split_off(head.len);
             let request = head.into_request();
-            match upgrade(&worker, &request).await {
+            extend(&worker, &deadline);
+            let from = socket.stream().peer_addr().ok();
+            match upgrade(&worker, &request, from).await {
                 Ok(Admission { answer, becomes }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
@@ -82,6 +84,15 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
             refuse(&worker, &mut socket, plain_answer(status, &error.to_string())).await;
         }
         Err(None) => {}
+    }
+}
+
+/// Gives the backend its time, where it is asked.
+fn extend(worker: &Rc<RefCell<Worker>>, deadline: &Deadline) {
+    let mut this = worker.borrow_mut();
+    if this.services.asks_about_clients() {
+        let at = this.now_ms() + millis(this.config().timeouts.head + this.config().hooks.timeout);
+        this.move_deadline(deadline, at);
     }
 }
 

@@ -64,7 +64,7 @@ async fn answer(
 ) -> Response<Either<Full<Bytes>, EventStream>> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
-        return match upgrade(worker, &request).await {
+        return match upgrade(worker, &request, from.address).await {
             Ok(Admission { answer, becomes }) => {
                 tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
                 answer.map(|()| Either::Left(Full::default()))

@@ -111,7 +111,12 @@ fn settings(config: &Config, redis: &config::Redis, internal: Option<u16>) -> Re
         tls,
         user: redis.user.clone(),
         password: redis.password.as_ref().map(password),
-        prefix: redis.prefix.clone(),
+        database: redis.database,
+        // Channels are the same in all databases of a server.
+        prefix: match redis.database {
+            0 => redis.prefix.clone(),
+            database => format!("{}:db{database}", redis.prefix),
+        },
     };
     let command = redis.command_timeout;
     Ok(Settings {

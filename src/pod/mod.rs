@@ -18,6 +18,7 @@ mod upgrade;
 mod webtransport;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
@@ -38,11 +39,13 @@ use crate::{
     api::{Api, Grpc},
     auth::{Authority, KeyError},
     broker::BrokerError,
-    config::{ApiKey, Bind, Config, Tls},
+    config::{ApiKey, Bind, Config, RoomPattern, Tls},
+    hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
     metrics::Exposition,
     protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
+        fetch::FetchError,
         listen::{SocketOptions, listen, reserve},
         trust::TrustError,
         webtransport::{bind, server_config},
@@ -95,6 +98,9 @@ pub enum StartError {
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
+    /// The CA certificates of the backend that decides.
+    #[error("the hooks cannot be set up: {0}")]
+    Hooks(#[from] FetchError),
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -199,7 +205,8 @@ impl Pod {
         }
 
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
-        let (exposition, metrics) = Exposition::new(workers, &names)?;
+        let (exposition, mut metrics) = Exposition::new(workers, &names)?;
+        metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
         let exposition = Arc::new(exposition);
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
@@ -211,6 +218,7 @@ impl Pod {
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
+        let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             config: ArcSwap::from_pointee(config),
@@ -228,6 +236,7 @@ impl Pod {
             recoveries: Recoveries::default(),
             tails: Tails::default(),
             authority: Arc::new(authority),
+            hooks,
             session_key,
             pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
@@ -249,6 +258,14 @@ impl Pod {
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
+                }
+            })?);
+        }
+        if services.hooks.is_some() {
+            let (services, phase) = (Arc::clone(&services), watched.clone());
+            threads.push(std::thread::Builder::new().name("hooks".into()).spawn(move || {
+                if let Err(error) = ask_backend(&services, phase) {
+                    tracing::error!(%error, "the hooks could not start");
                 }
             })?);
         }
@@ -437,6 +454,19 @@ impl Beside {
     }
 }
 
+/// Asks the backend what the workers want to know, until the pod ends.
+fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Result<()> {
+    let Some(hooks) = &services.hooks else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        tokio::select! {
+            () = hooks.run() => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+        }
+    });
+    Ok(())
+}
+
 /// Serves gRPC until the pod ends.
 fn serve_grpc(
     grpc: &Grpc,
@@ -483,6 +513,13 @@ fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<G
     let mut config = roomcast_certs::server_config(rotation)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Some(GrpcDoor { config: Arc::new(config), own }))
+}
+
+/// The namespaces of rooms that the policies name.
+fn namespaces(config: &Config) -> Vec<String> {
+    let patterns = config.settings.policies.iter().flat_map(|rule| &rule.patterns);
+    let names: BTreeSet<&str> = patterns.filter_map(RoomPattern::namespace).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// What all pods of a fleet know and nobody else does, or what only this one knows.

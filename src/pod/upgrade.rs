@@ -3,14 +3,16 @@
 //!
 //! Always holds: nothing is upgraded that the pod has no room for, whose page is not allowed or whose token is bad.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
-use ::http::{HeaderMap, Request, Response, StatusCode, header};
+use ::http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 
 use crate::{
-    auth::{Grant, PresentError, TokenError, presented},
-    hub::{Newcomer, Seat, SessionPlace, Worker},
+    auth::{Grant, PresentError, presented},
+    hooks::Told,
+    hub::{Applicant, Newcomer, NotAdmitted, Seat, SessionPlace, Shows, Worker},
     metrics::Upgrades,
+    model::ErrorCode,
     protocol::{DialectId, Framing, WireFormat},
     transport::websocket,
 };
@@ -41,28 +43,37 @@ pub enum Becomes {
 /// The HTTP answer that refuses an upgrade.
 pub type Refused = Box<Response<String>>;
 
-/// Decides about a WebSocket. Waits only where a token's key must be fetched.
+/// Decides about a WebSocket. Waits only where a token's key must be fetched, or the backend be asked.
 ///
 /// # Errors
 /// The HTTP answer that refuses it.
-pub async fn upgrade<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>) -> Result<Admission, Refused> {
+pub async fn upgrade<T>(
+    worker: &Rc<RefCell<Worker>>,
+    request: &Request<T>,
+    from: Option<SocketAddr>,
+) -> Result<Admission, Refused> {
     let services = Arc::clone(&worker.borrow().services);
     if let Some(endpoint) = services.dialects.endpoint(request.uri().path())
         && !offers_native(request)
     {
-        return Box::pin(engine::upgrade(worker, endpoint, request)).await;
+        return Box::pin(engine::upgrade(worker, endpoint, request, from)).await;
     }
     let upgrades = &services.metrics.handshakes.upgrades;
     let (answer, format) = agree(worker, request, upgrades)?;
     let takes_tokens = services.dialects.get(format.dialect).abilities().takes_tokens;
-    let grant = authorize(worker, request, takes_tokens, upgrades).await?;
+    let (dialect, transport) = (services.dialects.name(format.dialect), "websocket");
+    let asks = Asks { from, transport, dialect, takes_tokens, later: false };
+    let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
     let seat = Seat::take(&services).map_err(|full| {
         upgrades.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     upgrades.accepted.increment(1);
     let target = request.uri().clone();
-    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint: None }) })
+    Ok(Admission {
+        answer,
+        becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint: None, told }),
+    })
 }
 
 /// Who offers `roomcast.v1` gets it on any path.
@@ -111,15 +122,36 @@ pub enum Refusal {
     /// It is not clear which token is meant.
     #[error(transparent)]
     Unclear(#[from] PresentError),
-    /// It cannot be judged now.
+    /// It, or its client, is not good, or cannot be judged now.
     #[error("{0}")]
-    Outage(TokenError),
-    /// It is not good.
-    #[error("{0}")]
-    Token(TokenError),
+    Not(#[from] NotAdmitted),
     /// There is none, and nobody is let in without.
     #[error("nobody may connect without a token here")]
     NoToken,
+}
+
+/// How a client asks to be let in, beside its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks<'a> {
+    /// Where it comes from.
+    pub from: Option<SocketAddr>,
+    /// What is to carry it.
+    pub transport: &'static str,
+    /// The name of what it speaks.
+    pub dialect: &'a str,
+    /// Whether a message could bring a token later.
+    pub takes_tokens: bool,
+    /// The backend is asked later: when it connects to a namespace.
+    pub later: bool,
+}
+
+/// A client that is let in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What it may do; `None`: its token is still to come.
+    pub grant: Option<Grant>,
+    /// What the backend is told of it, where it may be asked again.
+    pub told: Option<Arc<Told>>,
 }
 
 /// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
@@ -130,24 +162,43 @@ pub enum Refusal {
 pub(super) async fn judge(
     worker: &Rc<RefCell<Worker>>,
     headers: &HeaderMap,
-    query: Option<&str>,
-    takes_tokens: bool,
-) -> Result<Option<Grant>, Refusal> {
-    let (authority, anonymous) = {
+    target: &Uri,
+    asks: Asks<'_>,
+) -> Result<Admitted, Refusal> {
+    let (services, anonymous) = {
         let this = worker.borrow();
-        (Arc::clone(&this.services.authority), this.config().anonymous)
+        (Arc::clone(&this.services), this.config().anonymous)
     };
-    match presented(headers, query)? {
-        // Boxed, so that the handshakes of those without a token do not carry its room with them.
-        Some(token) => match Box::pin(authority.verify(&token, SystemTime::now())).await {
-            Ok(grant) => Ok(Some(grant)),
-            Err(error) if error.is_outage() => Err(Refusal::Outage(error)),
-            Err(error) => Err(Refusal::Token(error)),
+    let authority = &services.authority;
+    let token = presented(headers, target.query())?;
+    let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
+        let Asks { from, transport, dialect, .. } = asks;
+        let address = from.map(|from| from.ip());
+        Arc::new(Told::new(hooks.settings(), target, headers, address, transport, dialect, token.as_ref()))
+    });
+    let now = told.clone().filter(|_| !asks.later);
+    let admit = |shows| {
+        let (connection, namespace, refresh) = (None, None, false);
+        // Boxed, so that the handshakes of those who need not wait do not carry its room with them.
+        Box::pin(services.admit(Applicant { told: now.clone(), connection, shows, namespace, refresh }))
+    };
+    let grant = match token {
+        // The backend judges it, and is asked later.
+        Some(_) if asks.later && !authority.is_enabled() && services.judges_tokens() => None,
+        Some(token) => Some(admit(Shows::Token(token)).await?),
+        None if anonymous || authority.accepts_nobody() => {
+            let grant = authority.without_token();
+            Some(if now.is_some() { admit(Shows::Grant(grant)).await? } else { grant })
+        }
+        None if services.judges_tokens() && asks.takes_tokens => None,
+        // Nobody judges tokens: the backend goes by something else.
+        None if told.is_some() && !authority.is_enabled() => match now {
+            Some(_) => Some(admit(Shows::Grant(Grant::default())).await?),
+            None => None,
         },
-        None if anonymous || authority.accepts_nobody() => Ok(Some(authority.without_token())),
-        None if authority.is_enabled() && takes_tokens => Ok(None),
-        None => Err(Refusal::NoToken),
-    }
+        None => return Err(Refusal::NoToken),
+    };
+    Ok(Admitted { grant, told })
 }
 
 /// [`judge`] for who is answered over HTTP.
@@ -157,13 +208,23 @@ pub(super) async fn judge(
 pub(super) async fn authorize<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
-    takes_tokens: bool,
+    asks: Asks<'_>,
     upgrades: &Upgrades,
-) -> Result<Option<Grant>, Refused> {
-    judge(worker, request.headers(), request.uri().query(), takes_tokens).await.map_err(|refusal| {
-        upgrades.token.increment(1);
+) -> Result<Admitted, Refused> {
+    judge(worker, request.headers(), request.uri(), asks).await.map_err(|refusal| {
+        refusal.counter(upgrades).increment(1);
         unauthorized(&refusal)
     })
+}
+
+impl Refusal {
+    /// What counts it.
+    pub(super) fn counter<'a>(&self, upgrades: &'a Upgrades) -> &'a metrics::Counter {
+        match self {
+            Self::Not(NotAdmitted::Denied(_) | NotAdmitted::Undecided(_)) => &upgrades.hook,
+            Self::Not(NotAdmitted::Token(_)) | Self::Unclear(_) | Self::NoToken => &upgrades.token,
+        }
+    }
 }
 
 /// The HTTP answer to a request that is refused for its token.
@@ -171,15 +232,26 @@ fn unauthorized(refusal: &Refusal) -> Refused {
     let sentence = refusal.to_string();
     match refusal {
         Refusal::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
-        Refusal::Outage(_) => come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &sentence)),
+        Refusal::Not(NotAdmitted::Denied(denial)) => by_code(denial.code, &sentence),
+        Refusal::Not(error) if error.is_outage() => by_code(ErrorCode::Unavailable, &sentence),
         Refusal::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
-        Refusal::Token(_) => {
+        Refusal::Not(_) => {
             let mut response = refused(StatusCode::UNAUTHORIZED, &sentence);
             // RFC 6750 section 3.1.
             let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             response
         }
+    }
+}
+
+/// The HTTP answer to what is refused with one of the protocol's codes.
+pub(super) fn by_code(code: ErrorCode, sentence: &str) -> Refused {
+    match code {
+        ErrorCode::Unavailable => come_back(refused(StatusCode::SERVICE_UNAVAILABLE, sentence)),
+        ErrorCode::RateLimited => come_back(refused(StatusCode::TOO_MANY_REQUESTS, sentence)),
+        ErrorCode::Unauthorized => refused(StatusCode::UNAUTHORIZED, sentence),
+        _ => refused(StatusCode::FORBIDDEN, sentence),
     }
 }
 

@@ -31,14 +31,14 @@ use tokio::{
 
 use crate::{
     hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
-    model::Disconnect,
+    model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
     transport::webtransport::{Handshake, Proved, Rationed, Request, Session, Unproved},
 };
 
 use super::{
     thread::Phase,
-    upgrade::{self, Refusal, SUBPROTOCOL},
+    upgrade::{self, Admitted, Asks, Refusal, SUBPROTOCOL},
 };
 
 /// The path of sessions.
@@ -214,6 +214,10 @@ async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshak
     failed.0 = None;
     services.metrics.handshakes.quic.increment(1);
     drop(underway);
+    if services.asks_about_clients() {
+        let config = services.config.load();
+        next_within(config.timeouts.head + config.hooks.timeout);
+    }
     let admission = match judge(&worker, &request).await {
         Ok(admission) => admission,
         Err(Refused::Status(status)) => return request.refuse(status).await,
@@ -263,13 +267,27 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
         upgrades.origin.increment(1);
         return Err(Refused::Status(StatusCode::FORBIDDEN));
     }
-    let grant = upgrade::judge(worker, request.headers(), request.query(), true).await.map_err(|refusal| {
-        upgrades.token.increment(1);
+    let target = match request.query() {
+        Some(query) => format!("{PATH}?{query}").parse().map_err(|_| {
+            upgrades.malformed.increment(1);
+            Refused::Status(StatusCode::BAD_REQUEST)
+        })?,
+        None => Uri::from_static(PATH),
+    };
+    let (from, dialect) = (Some(request.address()), services.dialects.name(DialectId::NATIVE));
+    let asks = Asks { from, transport: "webtransport", dialect, takes_tokens: true, later: false };
+    let admitted = upgrade::judge(worker, request.headers(), &target, asks).await.map_err(|refusal| {
+        refusal.counter(upgrades).increment(1);
         Refused::Close(match refusal {
-            Refusal::Outage(_) => Disconnect::Overloaded,
-            Refusal::Unclear(_) | Refusal::Token(_) | Refusal::NoToken => Disconnect::Unauthorized,
+            Refusal::Not(error) => match error.code() {
+                ErrorCode::Unavailable | ErrorCode::RateLimited => Disconnect::Overloaded,
+                ErrorCode::Unauthorized => Disconnect::Unauthorized,
+                _ => Disconnect::Disconnected,
+            },
+            Refusal::Unclear(_) | Refusal::NoToken => Disconnect::Unauthorized,
         })
     })?;
+    let Admitted { grant, told } = admitted;
     let seat = Seat::take(&services).map_err(|full| {
         upgrades.full.increment(1);
         Refused::Close(match full {
@@ -280,8 +298,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
     upgrades.accepted.increment(1);
     let deflate = config.compression.enabled && asks_for_deflate(request.query());
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Stream { deflate } };
-    let target = request.query().and_then(|query| format!("{PATH}?{query}").parse().ok());
-    Ok(Newcomer { format, grant, seat, target: target.unwrap_or_else(|| Uri::from_static(PATH)), endpoint: None })
+    Ok(Newcomer { format, grant, seat, target, endpoint: None, told })
 }
 
 /// Whether the query takes compressed streams: `compression=deflate-raw`.

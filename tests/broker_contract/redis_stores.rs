@@ -83,7 +83,8 @@ impl<S: Servers> Store for Fleet<S> {
         let prefix = format!("test{}", TESTS.fetch_add(1, Ordering::Relaxed));
         let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
         let (nodes, kind) = server.endpoints();
-        let endpoints = Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: prefix.clone() };
+        let endpoints =
+            Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: prefix.clone() };
         let settings = Settings::new(endpoints);
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();

@@ -13,6 +13,7 @@ mod fleet;
 mod gate;
 mod grpc;
 mod harness;
+mod hooks;
 mod identity;
 mod legacy;
 mod metrics;

@@ -1,6 +1,6 @@
 //! WebTransport sessions of a pod, seen by a client of another make.
 
-mod client;
+pub mod client;
 mod handshake;
 mod pressure;
 

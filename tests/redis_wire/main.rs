@@ -69,7 +69,7 @@ impl Drop for Pod {
 }
 
 fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
-    Endpoints { nodes, kind, tls: None, user: None, password: None, prefix: "test:".to_owned() }
+    Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: "test:".to_owned() }
 }
 
 /// Where nobody listens.

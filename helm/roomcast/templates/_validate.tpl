@@ -18,9 +18,9 @@
 {{- if not $v.tls.certManager.issuerRef.name }}{{ $wrong = append $wrong "cert-manager needs an issuer: set tls.certManager.issuerRef.name (and kind)" }}{{ end -}}
 {{- if not $v.tls.certManager.dnsNames }}{{ $wrong = append $wrong "cert-manager needs names: set tls.certManager.dnsNames" }}{{ end -}}
 {{- end -}}
-{{- $tokens := or $v.tokens.hmac.values $v.tokens.hmac.existingSecret $v.tokens.publicKeys.files (dig "tokens" "jwks_url" "" $v.configuration) (dig "tokens" "jwks_file" "" $v.configuration) -}}
+{{- $tokens := or $v.tokens.hmac.values $v.tokens.hmac.existingSecret $v.tokens.publicKeys.files (dig "tokens" "jwks_url" "" $v.configuration) (dig "tokens" "jwks_file" "" $v.configuration) (dig "hooks" "connect" "" $v.configuration) -}}
 {{- if not (or $v.preset $tokens $v.configuration.anonymous $v.extraEnv $v.extraEnvFrom $v.extraArgs) -}}
-{{- $wrong = append $wrong "nobody could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url" -}}
+{{- $wrong = append $wrong "nobody could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url, or ask a backend: configuration.hooks.connect" -}}
 {{- end -}}
 {{- $redis := include "roomcast.redis" . -}}
 {{- $pods := ternary (int $v.autoscaling.maxReplicas) (int $v.replicaCount) $v.autoscaling.enabled -}}

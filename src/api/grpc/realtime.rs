@@ -200,7 +200,11 @@ impl Service {
                 "`user_id` {user:?} makes no room: no white space, control characters or braces"
             ))
         })?;
-        self.tell(&room, topic, payload).await
+        let reached = self.tell(&room, topic, payload).await?;
+        if let Some(realtime) = self.0.services.metrics.realtime.as_ref().filter(|_| reached > 0) {
+            realtime.delivered(topic);
+        }
+        Ok(reached)
     }
 
     /// Sends an event to a room; how many connections are in it.

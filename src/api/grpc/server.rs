@@ -190,14 +190,22 @@ impl Grpc {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (service, method) = split(request.uri().path());
-        let calls = &self.0.shared.services.metrics.grpc_calls;
-        let counted = calls.of(&format!("{service}/{method}"));
+        let metrics = &self.0.shared.services.metrics;
+        let counted = metrics.grpc_calls.of(&format!("{service}/{method}"));
+        let realtime = metrics.realtime.as_ref().filter(|_| service == "realtime.RealtimeService");
+        let (realtime, method, began) = (realtime, method.to_owned(), Instant::now());
         let answer = match self.perform(service.to_owned(), request).await {
             Ok(answer) => answer,
             Err(status) => status.into_http(),
         };
         // A call that fails has no body, so that its status is among the headers.
         let failed = answer.headers().get("grpc-status").is_some_and(|status| status != "0");
+        if let Some(realtime) = realtime {
+            realtime.called(&method, began.elapsed().as_secs_f64());
+            if failed {
+                realtime.grpc_errors.increment(1);
+            }
+        }
         if failed {
             counted.failed.increment(1)
         } else {

@@ -264,6 +264,14 @@ impl Shared {
         let mut told = None;
         loop {
             match wire::discover(&endpoints).await {
+                Ok(server) if server.cluster && endpoints.database != 0 => {
+                    tracing::error!(
+                        database = endpoints.database,
+                        "the Redis servers are a cluster, which has no database but 0: take the number out of `redis.urls`; \
+                         fleets on one Redis are kept apart by `redis.prefix`. Nothing works until then"
+                    );
+                    return std::future::pending().await;
+                }
                 Ok(server) => {
                     if server.cluster {
                         endpoints.kind = wire::Kind::Cluster;

@@ -78,12 +78,14 @@ pub(super) struct Dial {
 impl Dial {
     /// A client of one server.
     fn client(&self, address: &Address) -> Client {
-        let Endpoints { tls, user, password, .. } = &self.endpoints;
+        let Endpoints { tls, user, password, database, .. } = &self.endpoints;
         let config = Config {
             server: ServerConfig::new_centralized(&*address.host, address.port),
             fail_fast: false,
             version: RespVersion::RESP3,
             username: user.clone(),
+            // Not said where it is the first: a proxy may not know the command.
+            database: (*database != 0).then_some(*database),
             password: password.as_ref().map(|password| password.reveal().to_owned()),
             tls: tls.as_ref().map(|tls| TlsConfig {
                 connector: TlsConnector::Rustls(Arc::clone(tls).into()),

@@ -53,6 +53,8 @@ pub struct Endpoints {
     pub user: Option<String>,
     /// The password.
     pub password: Option<Password>,
+    /// The database of commands. Channels belong to none: fleets in two databases need two prefixes.
+    pub database: u8,
     /// What the names of the canaries' channels begin with: an ACL may allow only a fleet's own.
     pub prefix: String,
 }
@@ -101,10 +103,10 @@ impl fmt::Debug for Password {
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, kind, tls, user, password, prefix } = self;
+        let Self { nodes, kind, tls, user, password, database, prefix } = self;
         let mut shown = f.debug_struct("Endpoints");
         shown.field("nodes", nodes).field("kind", kind).field("tls", &tls.is_some()).field("user", user);
-        shown.field("password", password).field("prefix", prefix).finish()
+        shown.field("password", password).field("database", database).field("prefix", prefix).finish()
     }
 }
 

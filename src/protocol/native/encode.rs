@@ -100,10 +100,11 @@ pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
         if !batch.is_logged() {
             return o.array("events", &batch.events, |e, o| unlogged(e, o));
         }
-        o.text("epoch", batch.epoch.as_str())
-            .number("after", batch.after)
-            .number("offset", batch.offset)
-            .array("events", &batch.events, |e, o| event(e, o))
+        o.text("epoch", batch.epoch.as_str()).number("after", batch.after).number("offset", batch.offset).array(
+            "events",
+            &batch.events,
+            |e, o| event(e, o),
+        )
     });
 }
 

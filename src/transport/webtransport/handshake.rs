@@ -2,6 +2,8 @@
 //!
 //! Always holds: a request is answered once, with a session or a status.
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, StatusCode};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use smallvec::SmallVec;
@@ -74,6 +76,12 @@ impl Request {
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.request.headers
+    }
+
+    /// Where the client is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// The subprotocols that the client offers.

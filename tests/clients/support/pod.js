@@ -29,10 +29,10 @@ export class Pod {
   static key = 'a-key-for-tests';
 
   /**
-   * Starts `roomcast serve`; `config` is the text of its TOML file, `tls` whether it listens with TLS too, `ports` those of a pod that was there before. Resolves
+   * Starts `roomcast serve`; `config` is the text of its TOML file, `tls` whether it listens with TLS too, `ports` those of a pod that was there before, `keyless` whether it has no API key. Resolves
    * when `/ready` answers 200.
    */
-  static async start({ config = '', args = [], env = {}, dev = true, tls: over_tls = true, ports } = {}) {
+  static async start({ config = '', args = [], env = {}, dev = true, tls: over_tls = true, ports, keyless = false } = {}) {
     const pod = new Pod();
     pod.folder = await mkdtemp(join(tmpdir(), 'roomcast-clients-'));
     const [tls, plain, internal] = (pod.ports = ports ?? (await freePorts(3)));
@@ -53,7 +53,7 @@ export class Pod {
         ...(dev ? ['--dev'] : []),
         ...(over_tls ? ['--listen', `127.0.0.1:${tls}`] : []),
         ...['--plain-listen', `127.0.0.1:${plain}`],
-        ...['--internal-listen', `127.0.0.1:${internal}`, '--api-key', Pod.key, '--config', file],
+        ...['--internal-listen', `127.0.0.1:${internal}`, ...(keyless ? [] : ['--api-key', Pod.key]), '--config', file],
         ...args,
       ],
       {

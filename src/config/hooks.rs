@@ -1,0 +1,269 @@
+//! `[hooks]`: a backend that decides, asked over HTTP.
+
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+use http::{HeaderName, Uri};
+
+use super::{
+    resolve::Missing,
+    section::section,
+    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Raw, Switch, Time, quoted},
+};
+use crate::model::Policy;
+
+section! {
+    /// A backend that decides who connects, joins and publishes, asked over HTTP. What it is asked, and what it may answer: `docs/HOOKS.md`.
+    pub struct HookSettings in "hooks" {
+        /// Who is asked whether a client may connect, and as whom.
+        connect: Option<HookUrl> = None, Maybe(HookAddress), restart,
+            unset("nobody is asked", "\"https://backend.example.com/hooks/connect\"");
+        /// Who is asked whether a client may join a room whose policy has `subscribe_hook`.
+        subscribe: Option<HookUrl> = None, Maybe(HookAddress), restart,
+            unset("nobody is asked", "\"https://backend.example.com/hooks/subscribe\"");
+        /// Who is asked whether a client may publish to a room whose policy has `publish_hook`, and what becomes of the event.
+        publish: Option<HookUrl> = None, Maybe(HookAddress), restart,
+            unset("nobody is asked", "\"https://backend.example.com/hooks/publish\"");
+        /// By what the backend knows that a pod asks: sent as `Authorization: Bearer`.
+        secret: Option<HookSecret> = None, Maybe(BearerSecret), restart, secret(), unset("none is sent", "\"${HOOK_SECRET}\"");
+        /// CA certificates that the backend is trusted by, beside the system's.
+        ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/backend-ca.pem\"");
+        /// For an answer, the retries included. Then the client is refused with `unavailable`.
+        timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(10)), restart;
+        /// How often a question is asked again, within `timeout`, after a transport error or a status 502, 503 or 504.
+        retries: u32 = 2, Count(0..=10), restart;
+        /// The most questions under way at once. What is more is refused with `unavailable` at once.
+        in_flight: usize = 256, Count(1..=65_536), restart;
+        /// The most bytes of an answer. A larger one counts as none.
+        max_answer: usize = 256 * KIB, Bytes(KIB..=16 * MIB), restart;
+        /// The most bytes of answers that are kept for as long as they say. 0 keeps none.
+        cache: usize = 16 * MIB, Bytes(0..=GIB), restart;
+        /// The headers of a client's request that the connect hook is told, by name.
+        headers: Vec<HeaderName> = Vec::new(), List(ToldHeader), restart;
+        /// Whether the connect hook is told the client's token. Where `[tokens]` and `[token_lookup]` have no keys, the token is then
+        /// the backend's alone to judge.
+        token: bool = false, Switch, restart;
+    }
+}
+
+impl HookSettings {
+    /// What does not fit: a policy that asks nobody, an address whose answers anybody could make.
+    pub(super) fn check<'a>(
+        &self,
+        policies: impl Iterator<Item = &'a Policy>,
+        missing: &mut Vec<Missing>,
+        warnings: &mut Vec<String>,
+    ) {
+        let (mut subscribe, mut publish) = (false, false);
+        for policy in policies {
+            subscribe |= policy.subscribe_hook;
+            publish |= policy.publish_hook;
+        }
+        for (name, wanted, url) in [("subscribe", subscribe, &self.subscribe), ("publish", publish, &self.publish)] {
+            match (wanted, url) {
+                (true, None) => missing.push(Missing::Hook(name)),
+                (false, Some(_)) => warnings
+                    .push(format!("`hooks.{name}` is set, but no policy has `{name}_hook = true`: it is never asked")),
+                _ => {}
+            }
+        }
+        let urls = [("connect", &self.connect), ("subscribe", &self.subscribe), ("publish", &self.publish)];
+        for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?))) {
+            if !url.is_safe() {
+                warnings.push(format!(
+                    "`hooks.{name}` is {url}: over http, whoever is on the way could read the secret and decide instead"
+                ));
+            }
+        }
+        if self.token && self.connect.is_none() {
+            warnings.push("`hooks.token` is on, but `hooks.connect` is not set: nobody is told a token".to_owned());
+        }
+    }
+}
+
+/// Where a backend is asked. Always holds: it is http or https, and there is no password in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookUrl(Uri);
+
+impl HookUrl {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err("it is not a URL with a scheme and a host".to_owned());
+        };
+        if authority.as_str().contains('@') {
+            return Err("it has a user or a password in it; `hooks.secret` proves who asks".to_owned());
+        }
+        match scheme {
+            "https" | "http" => Ok(Self(uri)),
+            _ => Err("it is neither https nor http".to_owned()),
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+
+    /// Whether nobody on the way can change what comes: https, or this machine.
+    fn is_safe(&self) -> bool {
+        let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        self.0.scheme_str() == Some("https")
+            || host == "localhost"
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// For people and logs: without the query, in which some servers want a secret.
+impl fmt::Display for HookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map_or("", http::uri::Authority::as_str);
+        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+    }
+}
+
+/// [`HookUrl`] as a value of a key.
+struct HookAddress;
+
+impl Kind for HookAddress {
+    type Value = HookUrl;
+
+    fn parse(&self, raw: &Raw) -> Result<HookUrl, String> {
+        match raw {
+            Raw::Text(text) => HookUrl::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &HookUrl) -> Option<String> {
+        Some(quoted(&value.0.to_string()))
+    }
+
+    fn name(&self) -> String {
+        "URL".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "an https URL, or an http one".to_owned()
+    }
+}
+
+/// What a pod proves itself to the backend with. Never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookSecret(Box<str>);
+
+impl HookSecret {
+    /// A secret of printable ASCII; `None` if it is shorter than 16 bytes, or no header could carry it.
+    #[must_use]
+    pub fn new(secret: &str) -> Option<Self> {
+        (secret.len() >= 16 && secret.bytes().all(|b| b.is_ascii_graphic())).then(|| Self(secret.into()))
+    }
+
+    /// The secret itself, to be sent and never shown.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookSecret(…)")
+    }
+}
+
+/// [`HookSecret`] as a value of a key.
+struct BearerSecret;
+
+impl Kind for BearerSecret {
+    type Value = HookSecret;
+
+    fn parse(&self, raw: &Raw) -> Result<HookSecret, String> {
+        match raw {
+            Raw::Text(text) => HookSecret::new(text)
+                .ok_or_else(|| "it has fewer than 16 bytes, or characters that no header can carry".to_owned()),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, _: &HookSecret) -> Option<String> {
+        Some(quoted("…"))
+    }
+
+    fn name(&self) -> String {
+        "secret".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "printable ASCII without spaces, 16 bytes or more".to_owned()
+    }
+}
+
+/// The name of a header that the backend is told.
+struct ToldHeader;
+
+impl Kind for ToldHeader {
+    type Value = HeaderName;
+
+    fn parse(&self, raw: &Raw) -> Result<HeaderName, String> {
+        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+        let name: HeaderName = text.parse().map_err(|_| "it is not a header's name".to_owned())?;
+        if name == http::header::AUTHORIZATION || name == http::header::SEC_WEBSOCKET_PROTOCOL {
+            return Err("it holds the client's token, which `hooks.token` is for".to_owned());
+        }
+        Ok(name)
+    }
+
+    fn render(&self, value: &HeaderName) -> Option<String> {
+        Some(quoted(value.as_str()))
+    }
+
+    fn name(&self) -> String {
+        "header".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a header's name, `cookie` for example, but not `authorization` and `sec-websocket-protocol`".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_http_without_passwords() {
+        for (text, safe) in [
+            ("https://backend.example.com/hooks?key=1", true),
+            ("http://localhost:8000/", true),
+            ("http://[::1]:8000/", true),
+            ("http://127.0.0.1/", true),
+            ("http://backend.svc:8080/connect", false),
+        ] {
+            assert_eq!(HookUrl::parse(text).map(|url| url.is_safe()), Ok(safe), "{text}");
+        }
+        for bad in ["", "backend", "/connect", "ftp://a/b", "http://me:pass@backend/", "https://"] {
+            assert!(HookUrl::parse(bad).is_err(), "{bad}");
+        }
+        let shown = HookUrl::parse("https://a.example/b?secret=1").map(|url| url.to_string());
+        assert_eq!(shown.as_deref(), Ok("https://a.example/b"));
+    }
+
+    #[test]
+    fn secrets_and_headers_are_checked() {
+        let text = |text: &str| Raw::Text(text.to_owned());
+        for bad in ["", "short", "with space in the middle", "gr\u{fc}\u{df}e-an-alle-welt"] {
+            assert!(BearerSecret.parse(&text(bad)).is_err(), "{bad}");
+        }
+        let secret = HookSecret::new("sixteen-bytes-or-more");
+        assert!(secret.is_some() && !format!("{secret:?}").contains("sixteen"));
+        assert!(ToldHeader.parse(&text("X-Forwarded-For")).is_ok_and(|name| name == "x-forwarded-for"));
+        for bad in ["", "a b", "Authorization", "Sec-WebSocket-Protocol"] {
+            assert!(ToldHeader.parse(&text(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! One URL that is asked.
+//!
+//! Always holds: an asker waits for the configured time at most; equal questions that are under way together are one
+//! call where the backend lets its answers be kept; a call that nobody waits for any more ends as the others do, so that its
+//! answer is not lost on the next.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Question, Shared, Verdict,
+    answer::{self, Allowed, Answered},
+    cache::{Cache, Key},
+};
+use crate::{
+    config::HookUrl,
+    metrics::HookCounts,
+    model::UnixMillis,
+    transport::fetch::{FetchError, Limits},
+};
+
+/// The pause before the first repetition; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why there is no verdict. Says nothing of the question, the answer or a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HookError {
+    /// As many questions as may be are under way.
+    #[error("as many questions as `hooks.in_flight` allows are under way")]
+    Full,
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// No connection, or it ended early, or what came was no HTTP.
+    #[error("{0}")]
+    Failed(Box<str>),
+    /// Not 200.
+    #[error("the backend answers {0}, and only 200 decides{redirect}", redirect = if .0.is_redirection() { "; redirects are not followed" } else { "" })]
+    Status(StatusCode),
+    /// Larger than it may be.
+    #[error("the answer has more than {0} bytes")]
+    TooLarge(usize),
+    /// Not understood.
+    #[error("the answer is none: {0}")]
+    BadAnswer(Box<str>),
+    /// The pod ends.
+    #[error("nobody is asked any more: the pod ends")]
+    Ended,
+}
+
+impl HookError {
+    /// What a client is told: nothing of the backend.
+    #[must_use]
+    pub fn told(&self) -> &'static str {
+        match self {
+            Self::Full => "too many clients wait for the backend that decides this: try again later",
+            _ => "the backend that decides this gives no answer: try again later",
+        }
+    }
+
+    /// Whether the same question may be answered at once: the backend did not get it, or somebody before it said so.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Failed(_) => true,
+            Self::Status(status) => matches!(status.as_u16(), 502..=504),
+            _ => false,
+        }
+    }
+}
+
+/// What an asker gets.
+type Outcome<A> = Result<Arc<Verdict<A>>, HookError>;
+
+/// What those who wait for one call see.
+#[derive(Debug)]
+struct Landed<A> {
+    outcome: Outcome<A>,
+    /// Whether it is also good for who asked the same.
+    shared: bool,
+}
+
+impl<A> Clone for Landed<A> {
+    fn clone(&self) -> Self {
+        Self { outcome: self.outcome.clone(), shared: self.shared }
+    }
+}
+
+type Flight<A> = watch::Receiver<Option<Landed<A>>>;
+
+/// What is known without asking.
+struct Memory<A> {
+    cache: Cache<Verdict<A>>,
+    flights: HashMap<Key, Flight<A>>,
+    /// Whether the last answer was one to keep, so that it is worth waiting for another's.
+    keeps: bool,
+}
+
+/// One URL that is asked.
+pub struct Hook<A> {
+    name: &'static str,
+    url: HookUrl,
+    shared: Arc<Shared>,
+    memory: Mutex<Memory<A>>,
+    counts: HookCounts,
+    /// Whether the last call failed: each change is logged once.
+    failing: AtomicBool,
+    /// By which the backend knows a question that it is asked again: (a start of its own, how many before).
+    serial: (u64, AtomicU64),
+}
+
+impl<A: Allowed> Hook<A> {
+    pub(super) fn new(name: &'static str, url: &HookUrl, shared: &Arc<Shared>, counts: HookCounts) -> Arc<Self> {
+        let cache = Cache::new(shared.settings.cache);
+        let start = getrandom::u64().unwrap_or_else(|_| unix_millis());
+        Arc::new(Self {
+            name,
+            url: url.clone(),
+            shared: Arc::clone(shared),
+            memory: Mutex::new(Memory { cache, flights: HashMap::new(), keeps: false }),
+            counts,
+            failing: AtomicBool::new(false),
+            serial: (start, AtomicU64::new(0)),
+        })
+    }
+
+    /// Asks, unless the answer is known.
+    ///
+    /// # Errors
+    /// [`HookError`]: there is no verdict, so that the client is to be refused.
+    pub async fn ask(self: &Arc<Self>, question: impl Into<Question>) -> Result<Arc<Verdict<A>>, HookError> {
+        let question: Question = question.into();
+        let underway = {
+            let mut memory = self.memory();
+            if let Some(verdict) = memory.cache.get(&question.key, Instant::now()) {
+                self.counts.cached.increment(1);
+                return Ok(verdict);
+            }
+            memory.flights.get(&question.key).filter(|_| memory.keeps).cloned()
+        };
+        if let Some(flight) = underway
+            && let Some(Landed { outcome, shared: true }) = land(flight).await
+        {
+            self.counts.cached.increment(1);
+            return outcome;
+        }
+        let flight = self.begin(question)?;
+        land(flight).await.map_or(Err(HookError::Ended), |landed| landed.outcome)
+    }
+
+    /// Begins a call, on the thread that makes them.
+    fn begin(self: &Arc<Self>, question: Question) -> Result<Flight<A>, HookError> {
+        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
+            self.counts.full.increment(1);
+            return Err(HookError::Full);
+        };
+        let (sender, flight) = watch::channel(None);
+        self.memory().flights.entry(question.key).or_insert_with(|| flight.clone());
+        self.shared.metrics.in_flight.increment(1.0);
+        let (hook, underway) = (Arc::clone(self), Underway { permit: Some(permit), shared: Arc::clone(&self.shared) });
+        let own = flight.clone();
+        let call = Box::pin(async move {
+            let landed = hook.call(&question).await;
+            let mut memory = hook.memory();
+            if memory.flights.get(&question.key).is_some_and(|flight| flight.same_channel(&own)) {
+                memory.flights.remove(&question.key);
+            }
+            drop(memory);
+            drop(underway);
+            let _ = sender.send(Some(landed));
+        });
+        // There is a place for each permit; none is left only when the thread is gone.
+        self.shared.calls.try_send(call).map_err(|_| HookError::Ended)?;
+        Ok(flight)
+    }
+
+    /// Asks until there is an answer or no time, and keeps what is to be kept.
+    async fn call(&self, question: &Question) -> Landed<A> {
+        let (began, budget) = (Instant::now(), self.shared.settings.timeout);
+        let answered = timeout(budget, self.attempts(question)).await.unwrap_or(Err(HookError::Timeout(budget)));
+        self.counts.seconds.record(began.elapsed().as_secs_f64());
+        self.note(answered.as_ref().err());
+        match answered {
+            Ok((Answered { verdict, cache_for }, bytes)) => {
+                match &verdict {
+                    Verdict::Allow(_) => self.counts.allowed.increment(1),
+                    Verdict::Deny(_) => self.counts.denied.increment(1),
+                }
+                let keep_for = match &verdict {
+                    Verdict::Allow(allowed) => cache_for.min(time_left(allowed.until())),
+                    Verdict::Deny(_) => cache_for,
+                };
+                let (verdict, keeps) = (Arc::new(verdict), !keep_for.is_zero());
+                let mut memory = self.memory();
+                memory.keeps = keeps;
+                if keeps {
+                    let now = Instant::now();
+                    memory.cache.put(question.key, Arc::clone(&verdict), bytes, now + keep_for, now);
+                    // Far below 2^52.
+                    #[allow(clippy::cast_precision_loss)]
+                    self.counts.cache_bytes.set(memory.cache.bytes() as f64);
+                }
+                Landed { outcome: Ok(verdict), shared: keeps }
+            }
+            // Whoever asked the same would hear the same.
+            Err(error) => Landed { outcome: Err(error), shared: true },
+        }
+    }
+
+    async fn attempts(&self, question: &Question) -> Result<(Answered<A>, usize), HookError> {
+        let name = format!("{:016x}-{:x}", self.serial.0, self.serial.1.fetch_add(1, Relaxed));
+        let name = HeaderValue::try_from(name).map_err(|error| HookError::Failed(error.to_string().into()))?;
+        let mut pause = FIRST_PAUSE;
+        let mut left = self.shared.settings.retries;
+        loop {
+            let error = match self.attempt(question, &name).await {
+                Err(error) if error.may_pass() && left > 0 => error,
+                decided => return decided,
+            };
+            tracing::debug!(hook = self.name, %error, "asking again");
+            left -= 1;
+            self.counts.retries.increment(1);
+            // Shorter by chance, so that those who failed together part.
+            sleep(pause.mul_f64(1.0 - 0.5 * chance())).await;
+            pause *= 2;
+        }
+    }
+
+    async fn attempt(&self, question: &Question, name: &HeaderValue) -> Result<(Answered<A>, usize), HookError> {
+        let settings = &self.shared.settings;
+        let mut request = Request::post(self.url.uri().clone())
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header("idempotency-key", name)
+            .body(Bytes::clone(&question.body))
+            .map_err(|error| HookError::Failed(error.to_string().into()))?;
+        if let Some(authorization) = &self.shared.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let limits = Limits { timeout: settings.timeout, max_bytes: settings.max_answer };
+        let response = self.shared.client.fetch(request, &limits).await.map_err(|error| match error {
+            FetchError::Timeout(_) => HookError::Timeout(settings.timeout),
+            FetchError::TooLarge(bytes) => HookError::TooLarge(bytes),
+            error => HookError::Failed(error.to_string().into()),
+        })?;
+        if response.status() != StatusCode::OK {
+            return Err(HookError::Status(response.status()));
+        }
+        let answered = answer::read(response.body()).map_err(|why| HookError::BadAnswer(why.into()))?;
+        Ok((answered, response.body().len()))
+    }
+
+    /// Counts a failure, and logs when the hook begins to fail or works again.
+    fn note(&self, error: Option<&HookError>) {
+        let Some(error) = error else {
+            if self.failing.swap(false, Relaxed) {
+                tracing::info!(hook = self.name, url = %self.url, "the backend answers again");
+            }
+            return;
+        };
+        let counter = match error {
+            HookError::Full => &self.counts.full,
+            HookError::Timeout(_) => &self.counts.timeout,
+            HookError::Failed(_) | HookError::Status(_) | HookError::Ended => &self.counts.failed,
+            HookError::TooLarge(_) | HookError::BadAnswer(_) => &self.counts.bad_answer,
+        };
+        counter.increment(1);
+        if !self.failing.swap(true, Relaxed) {
+            let effect = "whoever needs its answer is refused with `unavailable`";
+            tracing::warn!(hook = self.name, url = %self.url, %error, effect, "the backend does not decide");
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory<A>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a call's end; `None`: it was given up.
+async fn land<A>(mut flight: Flight<A>) -> Option<Landed<A>> {
+    let landed = flight.wait_for(Option::is_some).await.ok()?;
+    landed.clone()
+}
+
+/// A call's place among those under way; given back when it is dropped.
+struct Underway {
+    permit: Option<OwnedSemaphorePermit>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.shared.metrics.in_flight.decrement(1.0);
+        drop(self.permit.take());
+    }
+}
+
+fn unix_millis() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::try_from(since.as_millis()).unwrap_or(UnixMillis::MAX)
+}
+
+fn time_left(until: Option<UnixMillis>) -> Duration {
+    until.map_or(Duration::MAX, |until| Duration::from_millis(until.saturating_sub(unix_millis())))
+}
+
+/// Between 0 and 1. Without randomness, everybody waits as long: no harm.
+fn chance() -> f64 {
+    let mut random = [0];
+    let _ = getrandom::fill(&mut random);
+    f64::from(random[0]) / 255.0
+}

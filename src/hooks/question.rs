@@ -1,0 +1,368 @@
+//! What a backend is asked, as JSON. Pure.
+//!
+//! Always holds: a token is in a question only where the configuration says so; two questions are the same if everything
+//! in them is but the connection and its address.
+
+use std::{fmt, net::IpAddr};
+
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::cache::Key;
+use crate::{
+    auth::Grant,
+    config::HookSettings,
+    model::{Payload, Publication, Room, Token},
+};
+
+/// The names in the query that hold a token.
+const TOKEN: &str = "token";
+
+/// Something to be asked.
+pub struct Question {
+    pub(super) key: Key,
+    pub(super) body: Bytes,
+}
+
+impl Question {
+    /// `ask` and who asks it.
+    fn new<T: Serialize>(ask: &T, asker: &Asker<'_>) -> Self {
+        #[derive(Serialize)]
+        struct Whole<'a, T> {
+            #[serde(flatten)]
+            asker: &'a Asker<'a>,
+            #[serde(flatten)]
+            ask: &'a T,
+        }
+
+        // What is serialized has text for names and nothing that could fail.
+        let json = |asker: &Asker<'_>| serde_json::to_vec(&Whole { asker, ask }).unwrap_or_default();
+        let body = json(asker);
+        let same = json(&Asker { connection: None, address: None, ..*asker });
+        let mut key = Key::default();
+        key.copy_from_slice(digest::digest(&digest::SHA256, &same).as_ref());
+        Self { key, body: body.into() }
+    }
+}
+
+/// Who wants something.
+#[derive(Clone, Copy, Serialize)]
+struct Asker<'a> {
+    hook: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'a RawValue>,
+    transport: &'static str,
+    dialect: &'a str,
+}
+
+/// What is told of a client's request: kept for as long as its connection may be asked about again.
+pub struct Told {
+    path: Box<str>,
+    query: Vec<(Box<str>, Box<str>)>,
+    headers: Vec<(Box<str>, Box<str>)>,
+    address: Option<IpAddr>,
+    transport: &'static str,
+    dialect: Box<str>,
+    token: Option<Token>,
+}
+
+/// Hides headers and query, in which secrets may stand.
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Told {
+    /// What `settings` let the backend know of a request. `token`: the one that it presented, if it is told.
+    #[must_use]
+    pub fn new(
+        settings: &HookSettings,
+        target: &Uri,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+        transport: &'static str,
+        dialect: &str,
+        token: Option<&Token>,
+    ) -> Self {
+        let mut query: Vec<(Box<str>, Box<str>)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(target.query().unwrap_or_default().as_bytes()) {
+            if name != TOKEN && query.iter().all(|(known, _)| **known != *name) {
+                query.push((name.into(), value.into()));
+            }
+        }
+        let headers = settings.headers.iter().filter_map(|name| {
+            let values: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+            // RFC 9110 section 5.3; cookies are put together otherwise (RFC 9113 section 8.2.3).
+            let between = if name == http::header::COOKIE { "; " } else { ", " };
+            (!values.is_empty()).then(|| (name.as_str().into(), values.join(between).into()))
+        });
+        Self {
+            path: target.path().into(),
+            query,
+            headers: headers.collect(),
+            address,
+            transport,
+            dialect: dialect.into(),
+            token: token.filter(|_| settings.token).cloned(),
+        }
+    }
+}
+
+/// May this client connect?
+pub struct ConnectQuestion<'a> {
+    /// Its connection, where it has a name already.
+    pub connection: Option<&'a str>,
+    /// What its token says, if it is verified.
+    pub grant: &'a Grant,
+    /// Its request.
+    pub told: &'a Told,
+    /// The token that came later than the request, where it may be told.
+    pub token: Option<&'a Token>,
+    /// The namespace that a Socket.IO client connects to, and what it says of itself there: a JSON object.
+    pub namespace: Option<(&'a str, &'a str)>,
+    /// It is here already, and presents another token.
+    pub refresh: bool,
+}
+
+impl From<ConnectQuestion<'_>> for Question {
+    fn from(question: ConnectQuestion<'_>) -> Self {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            token: Option<&'a str>,
+            path: &'a str,
+            #[serde(serialize_with = "map")]
+            query: &'a [(Box<str>, Box<str>)],
+            #[serde(serialize_with = "map")]
+            headers: &'a [(Box<str>, Box<str>)],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            namespace: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            auth: Option<serde_json::Value>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            refresh: bool,
+        }
+
+        let ConnectQuestion { connection, grant, told, token, namespace, refresh } = question;
+        let asker = asker("connect", connection, grant, told.address, told.transport, &told.dialect);
+        let auth = namespace.and_then(|(_, auth)| {
+            let mut auth: serde_json::Value = serde_json::from_str(auth).ok()?;
+            // A token is told as one or not at all; the others are the pod's own, and new each time.
+            ["token", "pid", "offset"].iter().for_each(|own| {
+                auth.as_object_mut().and_then(|fields| fields.remove(*own));
+            });
+            Some(auth)
+        });
+        let ask = Ask {
+            token: token.or(told.token.as_ref()).map(Token::reveal),
+            path: &told.path,
+            query: &told.query,
+            headers: &told.headers,
+            namespace: namespace.map(|(name, _)| name),
+            auth,
+            refresh,
+        };
+        Self::new(&ask, &asker)
+    }
+}
+
+/// May this connection join a room?
+pub struct SubscribeQuestion<'a> {
+    /// The connection, where it has a name.
+    pub connection: Option<&'a str>,
+    /// What its token says, or said the backend.
+    pub grant: &'a Grant,
+    /// What carries it.
+    pub transport: &'static str,
+    /// What it speaks.
+    pub dialect: &'a str,
+    /// The room.
+    pub room: &'a Room,
+}
+
+impl From<SubscribeQuestion<'_>> for Question {
+    fn from(question: SubscribeQuestion<'_>) -> Self {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            room: &'a str,
+        }
+
+        let SubscribeQuestion { connection, grant, transport, dialect, room } = question;
+        let asker = asker("subscribe", connection, grant, None, transport, dialect);
+        Self::new(&Ask { room: room.as_str() }, &asker)
+    }
+}
+
+/// May this connection publish this?
+pub struct PublishQuestion<'a> {
+    /// The connection.
+    pub connection: Option<&'a str>,
+    /// What its token says, or said the backend.
+    pub grant: &'a Grant,
+    /// What carries it.
+    pub transport: &'static str,
+    /// What it speaks.
+    pub dialect: &'a str,
+    /// The room.
+    pub room: &'a Room,
+    /// The event.
+    pub publication: &'a Publication,
+}
+
+impl From<PublishQuestion<'_>> for Question {
+    fn from(question: PublishQuestion<'_>) -> Self {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            room: &'a str,
+            topic: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            key: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            data64: Option<String>,
+        }
+
+        let PublishQuestion { connection, grant, transport, dialect, room, publication } = question;
+        let (data, data64) = match &publication.payload {
+            Payload::Json(data) => (Some(&**data), None),
+            Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
+        };
+        let asker = asker("publish", connection, grant, None, transport, dialect);
+        let (topic, key) = (&*publication.topic, publication.key.as_deref());
+        Self::new(&Ask { room: room.as_str(), topic, key, data, data64 }, &asker)
+    }
+}
+
+fn asker<'a>(
+    hook: &'static str,
+    connection: Option<&'a str>,
+    grant: &'a Grant,
+    address: Option<IpAddr>,
+    transport: &'static str,
+    dialect: &'a str,
+) -> Asker<'a> {
+    let claims = grant.claims().and_then(|claims| serde_json::from_str(claims.content.as_deref()?).ok());
+    Asker { hook, connection, address, user: grant.user().map(|user| &**user), claims, transport, dialect }
+}
+
+fn map<S: serde::Serializer>(pairs: &&[(Box<str>, Box<str>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::auth::Claims;
+
+    fn body(question: &Question) -> Value {
+        serde_json::from_slice(&question.body).unwrap()
+    }
+
+    fn told(settings: &HookSettings, target: &str, address: [u8; 4]) -> Told {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("cookie", "a=1"), ("cookie", "b=2"), ("authorization", "Bearer s3cret"), ("x-own", "7")]
+        {
+            headers.append(name, value.parse().unwrap());
+        }
+        let (target, token) = (target.parse().unwrap(), Token::new("s3cret"));
+        Told::new(settings, &target, &headers, Some(address.into()), "websocket", "native", Some(&token))
+    }
+
+    fn connect(told: &Told) -> Question {
+        let (grant, namespace) = (Grant::default(), None);
+        ConnectQuestion { connection: None, grant: &grant, told, token: None, namespace, refresh: false }.into()
+    }
+
+    #[test]
+    fn a_token_is_told_only_where_the_configuration_says_so() {
+        let mut settings = HookSettings { headers: vec![http::header::COOKIE], ..HookSettings::default() };
+        let quiet = connect(&told(&settings, "/ws?room=1&room=2&token=s3cret", [10, 0, 0, 1]));
+        let expected = json!({"hook": "connect", "address": "10.0.0.1", "transport": "websocket", "dialect": "native",
+            "path": "/ws", "query": {"room": "1"}, "headers": {"cookie": "a=1; b=2"}});
+        assert_eq!(body(&quiet), expected);
+        settings.token = true;
+        let told = told(&settings, "/ws", [10, 0, 0, 1]);
+        assert_eq!(body(&connect(&told))["token"], "s3cret");
+        assert!(!format!("{told:?}").contains("s3cret") && !format!("{told:?}").contains("a=1"));
+    }
+
+    #[test]
+    fn questions_are_the_same_whoever_asks_from_wherever() {
+        let settings = HookSettings::default();
+        let ask = |target, last| connect(&told(&settings, target, [10, 0, 0, last])).key;
+        assert_eq!(ask("/ws", 1), ask("/ws", 2));
+        assert_ne!(ask("/ws", 1), ask("/other", 1));
+        let claims = |user: &str, content: &str| {
+            let user = Some(user.into());
+            let (rooms, given) = (Vec::new(), Vec::new());
+            Grant::verified(Claims {
+                user,
+                expires_at: None,
+                rooms,
+                personal_room: None,
+                given,
+                content: Some(content.into()),
+            })
+        };
+        let room = Room::parse("chat:1").unwrap();
+        let subscribe = |connection, grant: &Grant| {
+            let (transport, dialect, room) = ("websocket", "native", &room);
+            Question::from(SubscribeQuestion { connection: Some(connection), grant, transport, dialect, room })
+        };
+        let ann = claims("ann", r#"{"sub":"ann","role":"host"}"#);
+        let first = subscribe("c1", &ann);
+        assert_eq!(body(&first)["claims"]["role"], "host");
+        assert_eq!((body(&first)["connection"].clone(), body(&first)["user"].clone()), (json!("c1"), json!("ann")));
+        assert_eq!(first.key, subscribe("c2", &ann).key);
+        assert_ne!(first.key, subscribe("c1", &claims("bob", "{}")).key);
+        assert_ne!(first.key, subscribe("c1", &claims("ann", "{}")).key);
+        assert_ne!(first.key, subscribe("c1", &Grant::default()).key);
+    }
+
+    #[test]
+    fn what_is_published_is_asked_as_it_is() {
+        let data = RawValue::from_string(r#"{ "n": 1.0 }"#.to_owned()).unwrap();
+        let mut publication = Publication {
+            topic: "t".into(),
+            key: Some("k".into()),
+            payload: Payload::Json(data),
+            user: None,
+            id: None,
+            idempotency_key: None,
+        };
+        let (room, grant) = (Room::parse("chat:1").unwrap(), Grant::default());
+        let ask = |publication: &Publication| {
+            let (connection, transport, dialect) = (None, "websocket", "native");
+            Question::from(PublishQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
+        };
+        assert!(std::str::from_utf8(&ask(&publication).body).unwrap().contains(r#""data":{ "n": 1.0 }"#));
+        publication.payload = Payload::Binary(vec![1, 2].into());
+        assert_eq!(body(&ask(&publication))["data64"], "AQI=");
+    }
+
+    #[test]
+    fn a_socketio_clients_own_words_are_told_without_its_token() {
+        let (told, grant) = (told(&HookSettings::default(), "/socket.io/", [1, 1, 1, 1]), Grant::default());
+        let namespace = Some(("/chat", r#"{"token":"s3cret","pid":"p","offset":"o","name":"Ann"}"#));
+        let (connection, token) = (Some("c"), None);
+        let question =
+            ConnectQuestion { connection, grant: &grant, told: &told, token, namespace, refresh: false }.into();
+        let body = body(&question);
+        assert_eq!((&body["namespace"], &body["auth"]), (&json!("/chat"), &json!({"name": "Ann"})));
+    }
+}

@@ -1,0 +1,186 @@
+//! Metrics under the names that a ticket shop's realtime service has (preset `ticketing`), beside the pod's own.
+//!
+//! Always holds: what a client or a publisher writes becomes no series: message types and namespaces that are not known are
+//! `other`.
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::model::ErrorCode;
+
+/// What each says.
+pub const REALTIME_DESCRIPTIONS: &[(&str, &str)] = &[
+    ("realtime_websocket_connections_total", "Open connections."),
+    ("realtime_websocket_connections_authenticated", "Open connections with a user."),
+    ("realtime_websocket_connections_anonymous", "Open connections without a user."),
+    (
+        "realtime_websocket_connections_per_room",
+        "Connections in rooms, each for every room that it is in, by the rooms' namespace.",
+    ),
+    ("realtime_messages_sent_total", "Messages to clients by type; other: types that the document does not have."),
+    ("realtime_messages_received_total", "Messages of clients by type."),
+    ("realtime_message_broadcast_total", "Events that left for a room's members on this pod."),
+    ("realtime_notifications_delivered_total", "Notifications over gRPC that reached their user, by type."),
+    ("realtime_grpc_requests_total", "Calls of realtime.RealtimeService by method."),
+    ("realtime_grpc_request_duration_seconds", "How long they took, by method."),
+    ("realtime_errors_total", "Errors by type: those that clients are told, by their code; grpc: calls that failed."),
+];
+
+/// What counters of Redis are called besides: the name, what it says, the pod's own series.
+pub(super) const REALTIME_ALIASES: [(&str, &str, &str); 2] = [
+    (
+        "realtime_pubsub_messages_received_total",
+        "Messages that came over subscriptions in Redis.",
+        "roomcast_redis_messages_total",
+    ),
+    (
+        "realtime_pubsub_messages_published_total",
+        "Events that this pod published in Redis.",
+        "roomcast_redis_commands_total{command=\"publish\",result=\"ok\"}",
+    ),
+];
+
+/// The types of messages that clients are sent.
+const SENT: [&str; 13] = [
+    "system:connected",
+    "system:pong",
+    "system:error",
+    "booking:queue_position",
+    "booking:processing",
+    "booking:confirmed",
+    "booking:failed",
+    "payment:processing",
+    "payment:success",
+    "payment:failed",
+    "payment:refunded",
+    "ticket:availability",
+    OTHER,
+];
+
+/// The types of messages that clients send.
+const RECEIVED: [&str; 4] = ["system:ping", "room:join", "room:leave", OTHER];
+
+/// The calls of the service.
+const METHODS: [&str; 7] = [
+    "NotifyBookingResult",
+    "NotifyQueuePosition",
+    "NotifyPaymentStatus",
+    "BroadcastEvent",
+    "SendToUser",
+    "GetConnectionStats",
+    OTHER,
+];
+
+const OTHER: &str = "other";
+
+/// The handles.
+#[derive(Debug)]
+pub struct RealtimeMetrics {
+    /// Open connections.
+    pub connections: Gauge,
+    /// Those with a user.
+    pub authenticated: Gauge,
+    /// Those without.
+    pub anonymous: Gauge,
+    /// Events that left for a room's members.
+    pub broadcasts: Counter,
+    /// Calls that failed.
+    pub grpc_errors: Counter,
+    rooms: Named<Gauge>,
+    sent: Named<Counter>,
+    received: Named<Counter>,
+    notifications: Named<Counter>,
+    calls: Named<(Counter, Histogram)>,
+    errors: Vec<(ErrorCode, Counter)>,
+}
+
+/// Handles by name, the last one for every other name.
+#[derive(Debug)]
+struct Named<T>(Vec<(Box<str>, T)>);
+
+impl<T> Named<T> {
+    fn new<'a>(names: impl IntoIterator<Item = &'a str>, make: impl Fn(&str) -> T) -> Self {
+        let mut all: Vec<(Box<str>, T)> = names.into_iter().map(|name| (name.into(), make(name))).collect();
+        if all.last().is_none_or(|(name, _)| **name != *OTHER) {
+            all.push((OTHER.into(), make(OTHER)));
+        }
+        Self(all)
+    }
+
+    fn of(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|(known, _)| **known == *name).or(self.0.last()).map(|(_, handle)| handle)
+    }
+}
+
+impl RealtimeMetrics {
+    /// Handles of the recorder that is current. `namespaces`: those of rooms that are known.
+    #[must_use]
+    pub fn new(namespaces: &[String]) -> Self {
+        super::describe(REALTIME_DESCRIPTIONS);
+        let by_type = |metric: &'static str| move |name: &str| counter!(metric, "type" => name.to_owned());
+        let errors = |kind: &str| counter!("realtime_errors_total", "type" => kind.to_owned());
+        let call = |method: &str| {
+            let counted = counter!("realtime_grpc_requests_total", "method" => method.to_owned());
+            (counted, histogram!("realtime_grpc_request_duration_seconds", "method" => method.to_owned()))
+        };
+        let room = |name: &str| {
+            let gauge = gauge!("realtime_websocket_connections_per_room", "room" => name.to_owned());
+            gauge.set(0.0);
+            gauge
+        };
+        Self {
+            connections: gauge!("realtime_websocket_connections_total"),
+            authenticated: gauge!("realtime_websocket_connections_authenticated"),
+            anonymous: gauge!("realtime_websocket_connections_anonymous"),
+            broadcasts: counter!("realtime_message_broadcast_total"),
+            grpc_errors: errors("grpc"),
+            rooms: Named::new(namespaces.iter().map(String::as_str), room),
+            sent: Named::new(SENT, by_type("realtime_messages_sent_total")),
+            received: Named::new(RECEIVED, by_type("realtime_messages_received_total")),
+            notifications: Named::new(SENT, by_type("realtime_notifications_delivered_total")),
+            calls: Named::new(METHODS, call),
+            errors: ErrorCode::ALL.into_iter().map(|code| (code, errors(code.as_str()))).collect(),
+        }
+    }
+
+    /// The gauge of connections in rooms of a namespace.
+    #[must_use]
+    pub fn room(&self, namespace: &str) -> Gauge {
+        self.rooms.of(namespace).cloned().unwrap_or(Gauge::noop())
+    }
+
+    /// Counts messages to clients.
+    pub fn sent(&self, kind: &str, count: u64) {
+        if let Some(counter) = self.sent.of(kind) {
+            counter.increment(count);
+        }
+    }
+
+    /// Counts a message of a client.
+    pub fn received(&self, kind: &str) {
+        if let Some(counter) = self.received.of(kind) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts a notification that reached its user.
+    pub fn delivered(&self, kind: &str) {
+        if let Some(counter) = self.notifications.of(kind) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts a call, and how long it took, in seconds.
+    pub fn called(&self, method: &str, seconds: f64) {
+        if let Some((counter, histogram)) = self.calls.of(method) {
+            counter.increment(1);
+            histogram.record(seconds);
+        }
+    }
+
+    /// Counts an error that a client is told.
+    pub fn error(&self, code: ErrorCode) {
+        if let Some((_, counter)) = self.errors.iter().find(|(known, _)| *known == code) {
+            counter.increment(1);
+        }
+    }
+}
