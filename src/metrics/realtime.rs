@@ -143,7 +143,6 @@ impl RealtimeMetrics {
     }
 
     /// The gauge of connections in rooms of a namespace.
-    #[must_use]
     pub fn room(&self, namespace: &str) -> Gauge {
         self.rooms.of(namespace).cloned().unwrap_or(Gauge::noop())
     }
