@@ -326,7 +326,7 @@ impl Pair {
                 example.get_or_insert_with(|| format!("a gap in room {room}: ({after}, {offset}]"));
             }
             Said::Wrong(what) => return Err(format!("the server said: {what}")),
-            Said::Other | Said::Opened | Said::Connected | Said::Ping => {}
+            Said::Other | Said::Opened | Said::Connected | Said::Ping | Said::Heartbeat => {}
         }
         Ok(())
     }
