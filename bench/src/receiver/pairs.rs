@@ -185,16 +185,14 @@ fn live(plan: Plan, seen: &Arc<Mutex<Seen>>) -> Result<(), BenchError> {
     LocalSet::new().block_on(&runtime, async {
         let connector = TlsConnector::from(Arc::new(tls::config(false)?));
         let quic = client_config()?;
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let endpoint = Endpoint::client(any).doing(|| "opening a UDP socket".to_owned())?;
         let mut tasks = JoinSet::new();
         for index in 0..plan.connections {
             let pair = Pair { plan: Rc::clone(&plan), seen: Arc::clone(seen), index };
-            let (connector, endpoint, quic) = (connector.clone(), endpoint.clone(), quic.clone());
+            let (connector, quic) = (connector.clone(), quic.clone());
             tasks.spawn_local(async move {
                 match pair.plan.transport {
                     Transport::Websocket => pair.over_websocket(&connector).await,
-                    Transport::Webtransport => Rc::new(pair).over_webtransport(&endpoint, &quic).await,
+                    Transport::Webtransport => Rc::new(pair).over_webtransport(&quic).await,
                 }
             });
         }
@@ -256,9 +254,11 @@ impl Pair {
         }
     }
 
-    async fn over_webtransport(self: Rc<Self>, endpoint: &Endpoint, quic: &quinn::ClientConfig) -> Result<(), String> {
+    async fn over_webtransport(self: Rc<Self>, quic: &quinn::ClientConfig) -> Result<(), String> {
         let Plan { address, host, deflate, .. } = &*self.plan;
-        let session = call(endpoint, quic, (*address, host), *deflate).await?;
+        // A socket of its own, as a browser has: in one that they share, a burst for one would be a loss for all.
+        let endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into()).map_err(|e| e.to_string())?;
+        let session = call(&endpoint, quic, (*address, host), *deflate).await?;
         // What is said to it alone is not read; the stream must live as long as the session.
         let (mut send, _recv) = session.open_bi().await.map_err(|e| e.to_string())?;
         let mut bytes = Vec::new();

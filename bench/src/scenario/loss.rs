@@ -36,13 +36,13 @@ pub(crate) struct LossArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [0.0, 1.0, 5.0], value_name = "PERCENT")]
     loss: Vec<f64>,
     /// How many connections of each kind; each is in its kind's two rooms
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 8, value_name = "N")]
     connections: usize,
-    /// Events a second to the busy room
-    #[arg(long, default_value_t = 200.0, value_name = "EVENTS")]
+    /// Events a second to the busy room: enough that some packet of it is always just lost
+    #[arg(long, default_value_t = 1000.0, value_name = "EVENTS")]
     rate: f64,
     /// Events a second to the small room
-    #[arg(long, default_value_t = 10.0, value_name = "EVENTS")]
+    #[arg(long, default_value_t = 20.0, value_name = "EVENTS")]
     small_rate: f64,
     /// How long a repetition of each kind takes
     #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]

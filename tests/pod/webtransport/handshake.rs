@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    client::{Page, ask, endpoint},
+    client::{Page, ask, code, endpoint},
     first_packet,
 };
 use crate::harness::{SOON, get, pod, publish};
@@ -60,6 +60,58 @@ async fn a_session_without_a_stream_of_commands_is_given_up() {
     while pod.services().gate.connections() > 0 {
         assert!(began.elapsed() < SOON, "its place is not given back");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_full_pod_says_so_to_the_page() {
+    let pod = pod(|settings| settings.general.max_connections = Some(1));
+    let address = pod.addresses().quic[0];
+    let page = Page::connect(address).await;
+    let (_endpoint, session) = ask(address, "/wt", &[], |_| {}).await.expect("it is accepted to be told");
+    assert_eq!(code(&timeout(SOON, session.closed()).await.unwrap()), Some(1013));
+    drop(page);
+    let began = Instant::now();
+    while pod.services().gate.connections() > 0 {
+        assert!(began.elapsed() < SOON, "its place is not given back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Page::connect(address).await;
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_client_may_open_so_many_streams_and_no_more() {
+    let pod = pod(|settings| settings.webtransport.streams = 4);
+    let page = Page::connect(pod.addresses().quic[0]).await;
+    // One asked for the session, one is for commands.
+    let mut open = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(300), page.session.open_bi()).await {
+        open.push(stream.unwrap());
+        assert!(open.len() <= 2, "more than 4 streams");
+    }
+    assert_eq!(open.len(), 2);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn nothing_is_taken_before_the_handshake_is_over() {
+    let pod = pod(|_| {});
+    let address = pod.addresses().quic[0];
+    let mut tls = roomcast_certs::insecure::client_config_accept_any_with(&[&rustls::version::TLS13]).unwrap();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    tls.enable_early_data = true;
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
+    let (endpoint, _) = endpoint(|_| {});
+    for _ in 0..2 {
+        let connecting = endpoint.connect_with(config.clone(), address, "localhost").unwrap();
+        // A ticket of the first connection would let the second begin with data (RFC 9001 section 4.6).
+        let connecting = connecting.into_0rtt().err().expect("early data would be taken");
+        let connection = timeout(SOON, connecting).await.expect("in time").unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        connection.close(quinn::VarInt::from_u32(0), b"");
     }
     pod.stop();
 }
