@@ -16,6 +16,7 @@ impl Preset {
     /// Every preset.
     pub const ALL: [Self; 3] = [
         Self { name: "trips", file: include_str!("../../presets/trips.toml") },
+        Self { name: "loomio", file: include_str!("../../presets/loomio.toml") },
         Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },
         Self { name: "live-polls", file: include_str!("../../presets/live-polls.toml") },
     ];

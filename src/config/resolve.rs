@@ -13,7 +13,7 @@ use super::{
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
-    policies::{Policies, RoomPattern},
+    policies::{Policies, RoomPattern, shared_logs},
     redis::{self, Redis},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
@@ -209,6 +209,9 @@ pub enum Missing {
         "the `[[dialect]]` {0:?} names claims of tokens (`{{claim:…}}`), but they are not kept: set `tokens.keep_claims = true`"
     )]
     Claims(String),
+    /// A log that rooms cannot share.
+    #[error("{0}")]
+    Log(String),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -371,9 +374,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
     missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
-    if !missing.is_empty() {
-        return Err(missing);
-    }
     let mut rules: Vec<_> = settings
         .policies
         .iter()
@@ -383,6 +383,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         rules.extend(demo_rules(&settings.default_policy));
     }
     let policies = Policies::new(rules, settings.default_policy.clone());
+    let all = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
+    missing.extend(shared_logs(&policies, all).into_iter().map(Missing::Log));
+    if !missing.is_empty() {
+        return Err(missing);
+    }
     warnings.extend(tokens(&settings.tokens, &policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };
     let seconds = std::time::Duration::from_secs;

@@ -467,7 +467,15 @@ impl Settings {
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
-        if self.policies != running.policies {
+        let logs = |settings: &Self| -> Vec<_> {
+            let all = settings.policies.iter().filter(|rule| rule.policy.log.is_some());
+            all.map(|rule| (rule.patterns.clone(), rule.policy.log.clone())).collect()
+        };
+        if logs(self) != logs(running) {
+            // Whoever is in such a room is in its log already.
+            changes.restart.push("policy.log".to_owned());
+            self.policies.clone_from(&running.policies);
+        } else if self.policies != running.policies {
             changes.live.push("policy".to_owned());
         }
         if self.legacy != running.legacy {

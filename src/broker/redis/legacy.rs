@@ -4,8 +4,8 @@
 //!
 //! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
 //! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
-//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room keep
-//! their order. Messages are never compared by what they say.
+//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room, or of rooms that
+//! share a log, keep their order. Messages are never compared by what they say.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -236,7 +236,9 @@ impl Intake {
     /// Gives an event to its room's lane.
     fn queue(&self, room: Room, publication: Publication) {
         let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
-        let lane = self.lanes.get(Partition::of(&room).index() % LANES);
+        // What shares a log keeps its order there.
+        let policy = self.shared.policy(&room);
+        let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
         let queued = lane.zip(held).is_some_and(|(lane, _held)| lane.send(Job { room, publication, _held }).is_ok());
         if !queued {

@@ -35,8 +35,8 @@ fn published(epoch: &str, event: &Bytes) -> Bytes {
 proptest! {
     #[test]
     fn what_is_stored_comes_back(publication in any_publication()) {
-        let stored = encode(&publication).unwrap();
-        let expected = Event::from_publication(publication, 7, 1_700_000_000_000);
+        let stored = encode(&publication, None).unwrap();
+        let expected = Event::from_publication(publication, 7, 1_700_000_000_000, None);
         prop_assert_eq!(&decode(&stored, 7, 1_700_000_000_000).unwrap(), &expected);
         let came = message(&published("ab.cd", &stored)).unwrap();
         prop_assert_eq!(came, Message::Event(Epoch::new("ab.cd"), expected.clone()));
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn what_is_cut_short_is_no_other_event(publication in any_publication(), cut in any::<prop::sample::Index>()) {
-        let stored = encode(&publication).unwrap();
+        let stored = encode(&publication, None).unwrap();
         let cut = cut.index(stored.len());
         let whole = stored.len() - publication.payload.len();
         match decode(&stored.slice(..cut), 7, 1) {
@@ -72,7 +72,7 @@ fn the_bytes_are_what_other_builds_wrote() {
         id: Some("é".into()),
         ..publication("t", json("{}"))
     };
-    assert_eq!(&encode(&publication).unwrap()[..], b"\x1e\x00\x0c\x00\x01t\x00\x01k\x00\x00\x00\x02\xc3\xa9{}");
+    assert_eq!(&encode(&publication, None).unwrap()[..], b"\x1e\x00\x0c\x00\x01t\x00\x01k\x00\x00\x00\x02\xc3\xa9{}");
 }
 
 #[test]
