@@ -251,7 +251,6 @@ impl Worker {
     fn resume(&mut self, key: Key, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
         let Plan { kept, rooms, twice } = plan;
         self.services.metrics.socketio.twice.increment(twice);
-        self.identify(key);
         self.enter(key, dialect, kept.sid, Some(pid));
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
@@ -319,6 +318,8 @@ impl Worker {
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         self.came_back(key, dialect, &auth);
+        // Not sooner: a room that is the user's own, and was the session's, is one that it comes back to.
+        self.identify(key);
         self.take_from_owner(key, dialect);
     }
 

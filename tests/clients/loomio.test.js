@@ -1,0 +1,330 @@
+// `--preset loomio` with the client of its document: `socket.io-client` 4.8 as it is, `redis-cli PUBLISH` as the application, and
+// two pods.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { io } from 'socket.io-client';
+
+import { Pod, curl } from './support/pod.js';
+import { Redis } from './support/redis.js';
+
+const PATIENCE = 10_000;
+const APP = 'https://app.example.com';
+
+const until = async (holds, what) => {
+  for (const deadline = Date.now() + PATIENCE; Date.now() < deadline; await sleep(20)) if (await holds()) return;
+  throw new Error(`${typeof what === 'function' ? what() : what}, after ${PATIENCE} ms`);
+};
+
+const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => from + n);
+
+let redis, pods;
+
+const start = (ports) =>
+  Pod.start({
+    dev: false,
+    tls: false,
+    ports,
+    args: ['--preset', 'loomio', '--redis', redis.url, '--advertise', '127.0.0.1', '--drain-delay', '0ms', '--drain-window', '0ms'],
+    env: { PUBLIC_APP_URL: APP },
+  });
+
+const url = (pod) => `http://127.0.0.1:${pod.plainPort}`;
+
+/** What the application does for who signs in. */
+const signIn = (token, id, group_ids) =>
+  redis.cli('SET', `/current_users/${token}`, JSON.stringify({ id, name: `user ${id}`, group_ids }), 'EX', 1800);
+
+const records = (room, n) => redis.cli('PUBLISH', '/records', JSON.stringify({ room, records: { events: [{ id: n, kind: 'new_comment' }] } }));
+
+/** Many at once, in this order. */
+const burst = (list) =>
+  redis.cli(
+    'EVAL',
+    list
+      .map(([room, n]) => `redis.call('PUBLISH','/records',[==[${JSON.stringify({ room, records: { events: [{ id: n }] } })}]==])`)
+      .join('\n'),
+    0,
+  );
+
+/** A client that collects what it gets: `[room, id]` of each records, in order; notices. */
+async function client(pod, channel_token, options = {}) {
+  const query = channel_token === undefined ? {} : { channel_token };
+  const socket = io(url(pod), { query, forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
+  Object.assign(socket, { seen: [], whole: [], notices: [] });
+  socket.on('records', (data) => {
+    socket.whole.push(data);
+    socket.seen.push([data.room, data.records.events[0].id]);
+  });
+  socket.on('notice', (notice) => socket.notices.push(notice));
+  await until(() => socket.connected, 'a connection');
+  // What is published from now on comes: the rooms are joined when the pod has said that they are.
+  await sleep(300);
+  return socket;
+}
+
+/** Points a client at another pod: its balancer does that. */
+function moveTo(socket, pod) {
+  const { io: manager } = socket;
+  manager.uri = url(pod);
+  Object.assign(manager.opts, { hostname: '127.0.0.1', port: String(pod.plainPort) });
+}
+
+async function drop(socket) {
+  socket.io.reconnection(false);
+  const gone = new Promise((gone) => socket.once('disconnect', gone));
+  socket.io.engine.close();
+  await gone;
+}
+
+async function back(socket) {
+  socket.io.reconnection(true);
+  socket.connect();
+  await until(() => socket.connected, 'a connection');
+}
+
+const metric = async (series) => {
+  const texts = await Promise.all(pods.map((pod) => pod.curl('/metrics')));
+  const value = (text) => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ').at(-1) ?? 0);
+  return texts.reduce((sum, { text }) => sum + value(text), 0);
+};
+
+before(async () => {
+  redis = await Redis.start();
+  pods = [await start()];
+  // The first takes the plain messages in from here on, so that another one can die without that.
+  const probe = await client(pods[0]);
+  for (const deadline = Date.now() + 15_000; probe.notices.length === 0; await sleep(200)) {
+    assert.ok(Date.now() < deadline, 'nobody takes plain messages in');
+    await redis.cli('PUBLISH', '/system_notice', '{"version":"0","notice":"probe","reload":false}');
+  }
+  probe.close();
+  pods.push(await start());
+});
+
+after(async () => {
+  await Promise.all(pods?.map((pod) => pod.stop()) ?? []);
+  await redis?.stop();
+});
+
+for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
+  test(`records reach the rooms of a token, notices everybody, over ${transports.join(' then ')}`, async () => {
+    await signIn('alice', 1, [10, 11]);
+    await signIn('bob', 2, [10]);
+    const alice = await client(pods[0], 'alice', { transports });
+    const bob = await client(pods[1], 'bob', { transports });
+    const guests = [await client(pods[0], undefined, { transports }), await client(pods[1], 'no-such-token', { transports })];
+    const whole = {
+      room: 'group-10',
+      records: { events: [{ id: 1, kind: 'new_comment', eventable_id: 456 }], comments: [{ id: 456, body: 'é\n"' }] },
+    };
+    await redis.cli('PUBLISH', '/records', JSON.stringify(whole));
+    await records('user-1', 2);
+    await records('group-11', 3);
+    await records('user-2', 4);
+    const notice = { version: '2.14.0', notice: 'a new version', reload: true };
+    await redis.cli('PUBLISH', '/system_notice', JSON.stringify(notice));
+    const all = [alice, bob, ...guests];
+    await until(() => all.every((socket) => socket.notices.length), 'a notice for everybody');
+    assert.deepEqual(alice.whole[0], whole);
+    assert.deepEqual(alice.seen, [['group-10', 1], ['user-1', 2], ['group-11', 3]]);
+    assert.deepEqual(bob.seen, [['group-10', 1], ['user-2', 4]]);
+    for (const guest of guests) assert.deepEqual(guest.seen, []);
+    for (const socket of all) {
+      assert.deepEqual(socket.notices, [notice]);
+      socket.close();
+    }
+  });
+}
+
+test('on the wire: CONNECT has sid and pid, each event ends with an offset', async () => {
+  await signIn('wire', 3, []);
+  const socket = io(url(pods[0]), { query: { channel_token: 'wire' }, forceNew: true, transports: ['websocket'], autoConnect: false });
+  const packets = [];
+  socket.io.on('open', () => socket.io.engine.on('packet', ({ type, data }) => type === 'message' && packets.push(data)));
+  socket.connect();
+  await until(() => socket.connected, 'a connection');
+  await sleep(300);
+  await records('user-3', 1);
+  await until(() => packets.length === 2, () => JSON.stringify(packets));
+  const connect = JSON.parse(packets[0].slice(1));
+  assert.deepEqual(Object.keys(connect), ['sid', 'pid']);
+  const [name, data, offset] = JSON.parse(packets[1].slice(1));
+  assert.equal(packets[1][0], '2');
+  assert.deepEqual([name, data.room, typeof offset], ['records', 'user-3', 'string']);
+  socket.close();
+});
+
+test('what names no room reaches nobody, and is counted', async () => {
+  await signIn('carol', 4, [12]);
+  const carol = await client(pods[0], 'carol');
+  const series = 'roomcast_legacy_messages_total{result="unfit"}';
+  const before = await metric(series);
+  for (const message of ['{"records":{}}', '{"room":"","records":{}}', '{"room":null,"records":{}}', '{"room":"a b","records":{}}', 'no JSON']) {
+    await redis.cli('PUBLISH', '/records', message);
+  }
+  await records('group-12', 1);
+  await until(() => carol.seen.length, 'what follows');
+  assert.deepEqual(carol.seen, [['group-12', 1]]);
+  assert.equal((await metric(series)) - before, 5);
+  carol.close();
+});
+
+test('records of several rooms and notices keep their order on every pod', async () => {
+  await signIn('dave', 5, [20, 21, 22]);
+  const sockets = [await client(pods[0], 'dave'), await client(pods[1], 'dave'), await client(pods[1], 'dave', { transports: ['polling'] })];
+  const rooms = ['group-20', 'user-5', 'group-21', 'group-22', 'group-21'];
+  const list = numbers(0, 1_000).map((n) => [rooms[(n * 7 + (n >> 3)) % 5], n]);
+  for (const at of numbers(0, 10)) await burst(list.slice(at * 100, at * 100 + 100));
+  await until(() => sockets.every(({ seen }) => seen.length >= list.length), () => `all: ${sockets.map(({ seen }) => seen.length)}`);
+  for (const socket of sockets) {
+    assert.deepEqual(socket.seen, list);
+    socket.close();
+  }
+});
+
+for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
+  describe(`coming back over ${transports.join(' then ')}`, () => {
+    test('after kill -9 of its pod a session goes on, in all its rooms, in order and without duplicates', async () => {
+      await signIn('erin', 6, [30, 31, 32]);
+      const victim = await start();
+      const socket = await client(victim, 'erin', { transports });
+      const rooms = ['group-30', 'user-6', 'group-31', 'group-32', 'group-99'];
+      const list = numbers(0, 400).map((n) => [rooms[(n * 3 + (n >> 2)) % 5], n]);
+      const mine = list.filter(([room]) => room !== 'group-99');
+      const { id } = socket;
+      let at = 0;
+      // The pod dies in the midst of it.
+      const publishing = (async () => {
+        for (; at < 300; at += 5) {
+          await burst(list.slice(at, at + 5));
+          await sleep(5);
+        }
+      })();
+      await until(() => socket.seen.length > 40, 'the first records');
+      socket.io.reconnection(false);
+      const gone = new Promise((gone) => socket.once('disconnect', gone));
+      victim.process.kill('SIGKILL');
+      await gone;
+      await publishing;
+      assert.ok(socket.seen.length < mine.length, 'it has missed something');
+      moveTo(socket, pods[1]);
+      await back(socket);
+      assert.deepEqual([socket.recovered, socket.id], [true, id]);
+      await burst(list.slice(300));
+      await until(() => socket.seen.length >= mine.length, () => `${socket.seen.length} of ${mine.length}`);
+      await sleep(200);
+      assert.deepEqual(socket.seen, mine);
+      socket.close();
+    });
+  });
+}
+
+test('again and again, while records come all the time', async () => {
+  await signIn('frank', 7, [40, 41]);
+  const socket = await client(pods[0], 'frank', { transports: ['websocket'] });
+  const rooms = ['group-40', 'user-7', 'group-41'];
+  const list = numbers(0, 1_500).map((n) => [rooms[(n * 5 + (n >> 4)) % 3], n]);
+  const { id } = socket;
+  const publishing = (async () => {
+    for (let at = 0; at < list.length; at += 10) {
+      await burst(list.slice(at, at + 10));
+      await sleep(3);
+    }
+  })();
+  let times = 0;
+  socket.on('connect', () => {
+    assert.deepEqual([socket.recovered, socket.id], [true, id]);
+    times++;
+  });
+  let done = false;
+  publishing.then(() => (done = true));
+  while (!done) {
+    await sleep(60);
+    if (!socket.connected) continue;
+    moveTo(socket, pods[times % 2]);
+    // As a network does: nothing is said, and what was on its way is lost.
+    socket.io.engine.transport.ws.terminate?.() ?? socket.io.engine.close();
+  }
+  await publishing;
+  await until(() => socket.seen.length >= list.length, () => `${socket.seen.length} of ${list.length}`);
+  assert.ok(times > 3, `it came back ${times} times`);
+  assert.deepEqual(socket.seen, list);
+  socket.close();
+});
+
+test('a client that joined later gets nothing of what was before', async () => {
+  await signIn('gail', 8, [50]);
+  for (const n of numbers(0, 5)) await records('group-50', n);
+  const socket = await client(pods[0], 'gail');
+  await records('group-50', 5);
+  await until(() => socket.seen.length, 'a record');
+  assert.deepEqual(socket.seen, [['group-50', 5]]);
+  await drop(socket);
+  await records('group-50', 6);
+  moveTo(socket, pods[1]);
+  await back(socket);
+  await until(() => socket.seen.length === 2, 'what it missed');
+  assert.deepEqual([socket.recovered, socket.seen], [true, [['group-50', 5], ['group-50', 6]]]);
+  socket.close();
+});
+
+test('a key that expires closes nobody, and who comes back is who it was', async () => {
+  await signIn('heidi', 9, [60]);
+  const socket = await client(pods[0], 'heidi');
+  await redis.cli('DEL', '/current_users/heidi');
+  await records('group-60', 1);
+  await until(() => socket.seen.length === 1, 'a record');
+  await drop(socket);
+  await records('user-9', 2);
+  moveTo(socket, pods[1]);
+  await back(socket);
+  await until(() => socket.seen.length === 2, 'what it missed');
+  assert.deepEqual([socket.recovered, socket.seen], [true, [['group-60', 1], ['user-9', 2]]]);
+  // Without its session the token is nobody's.
+  const guest = await client(pods[1], 'heidi');
+  await records('user-9', 3);
+  await until(() => socket.seen.length === 3, 'the next');
+  assert.deepEqual(guest.seen, []);
+  socket.close();
+  guest.close();
+});
+
+test('an offset or a session that is none begins anew; so does a log that is gone', async () => {
+  await signIn('ivan', 13, [70]);
+  const socket = await client(pods[0], 'ivan');
+  await records('group-70', 1);
+  await until(() => socket.seen.length === 1, 'a record');
+  const { id, _lastOffset } = socket;
+  for (const [pid, offset] of [[socket._pid, 'nonsense'], ['aaaaaaaaaaaaaaaaaaaa', _lastOffset], [socket._pid, _lastOffset.replace(/~[^~]*~/, '~zzzz~')]]) {
+    await drop(socket);
+    Object.assign(socket, { _pid: pid, _lastOffset: offset });
+    await back(socket);
+    assert.equal(socket.recovered, false, offset);
+    assert.notEqual(socket.id, id);
+    await sleep(300);
+    const count = socket.seen.length;
+    await records('group-70', 2);
+    await until(() => socket.seen.length === count + 1, 'the next record');
+  }
+  await drop(socket);
+  const before = socket.id;
+  await redis.cli('FLUSHALL');
+  await signIn('ivan', 13, [70]);
+  await back(socket);
+  assert.equal(socket.recovered, false);
+  assert.notEqual(socket.id, before);
+  await sleep(300);
+  const count = socket.seen.length;
+  await until(async () => (await records('group-70', 3), await sleep(200), socket.seen.length > count), 'the next record');
+  socket.close();
+});
+
+test('pages of others are refused with 403, those of the application are not', async () => {
+  for (const [origin, status] of [['https://evil.example.com', 403], [APP, 200]]) {
+    const answer = await curl(`${url(pods[0])}/socket.io/?EIO=4&transport=polling`, '-H', `Origin: ${origin}`);
+    assert.equal(answer.status, status, origin);
+  }
+});
