@@ -26,11 +26,7 @@ pub enum PresentError {
 ///
 /// # Errors
 /// [`PresentError`].
-pub fn presented(
-    headers: &HeaderMap,
-    query: Option<&str>,
-    also: Option<&str>,
-) -> Result<Option<Token>, PresentError> {
+pub fn presented(headers: &HeaderMap, query: Option<&str>, also: Option<&str>) -> Result<Option<Token>, PresentError> {
     let mut found = None;
     let mut take =
         |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };

@@ -17,6 +17,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use control::{Answers, Ask, Control, Respond, Said};
 pub use key_value::{KeyValue, LookUp};
+pub use legacy::Sink;
 
 use crate::model::{
     Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Since, among,

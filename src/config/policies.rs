@@ -40,7 +40,10 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
         let Some(log) = &policy.log else { continue };
         let own = policies.of(log);
         if policy.slow != SlowReceiver::Close {
-            problems.push(format!("`log = {:?}` needs `slow = \"close\"`: who is slow comes back, and goes on in the log", log.as_str()));
+            problems.push(format!(
+                "`log = {:?}` needs `slow = \"close\"`: who is slow comes back, and goes on in the log",
+                log.as_str()
+            ));
         }
         for (policy, whose) in [(policy, "such a policy"), (&*own, "the policy of that room")] {
             let unfit = [
@@ -51,11 +54,13 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
                 let log = log.as_str();
-                problems.push(format!("`log = {log:?}` does not go with the `{key}` of {whose}: leave it at its default"));
+                problems
+                    .push(format!("`log = {log:?}` does not go with the `{key}` of {whose}: leave it at its default"));
             }
         }
         if own.log_of(log).is_some() {
-            problems.push(format!("`log = {:?}` names a room whose events are in another log themselves", log.as_str()));
+            problems
+                .push(format!("`log = {:?}` names a room whose events are in another log themselves", log.as_str()));
         }
         if own.history_size == 0 {
             problems.push(format!("`log = {:?}` names a room that keeps no log: raise `history_size`", log.as_str()));

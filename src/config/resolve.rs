@@ -7,6 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
+    chatbots::{Chatbots, Hocuspocus},
     dialect::{Description, Envelope},
     grpc::Grpc,
     hooks::HookSettings,
@@ -110,6 +111,10 @@ pub struct Config {
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
     pub redis: Option<Redis>,
+    /// Messages of chatbots that are sent on.
+    pub chatbots: Chatbots,
+    /// Who may edit a document.
+    pub hocuspocus: Hocuspocus,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
     /// The dialects that are described.
@@ -212,6 +217,12 @@ pub enum Missing {
     /// A log that rooms cannot share.
     #[error("{0}")]
     Log(String),
+    /// Messages of chatbots from nowhere.
+    #[error("`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    Chatbots,
+    /// Documents of nobody.
+    #[error("`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`")]
+    Documents,
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -361,6 +372,19 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
     settings.hooks.check(every_policy, &mut missing, &mut warnings);
+    if redis.is_none() && !settings.chatbots.channels.is_empty() && settings.redis.urls.is_empty() {
+        missing.push(Missing::Chatbots);
+    }
+    if !settings.chatbots.channels.is_empty() && settings.chatbots.servers.is_empty() {
+        warnings.push(
+            "`chatbots.servers` is empty, so messages for chatbots are refused: name the servers that may be called"
+                .to_owned(),
+        );
+    }
+    let asks = settings.token_lookup.key.is_some() || settings.hocuspocus.hook.is_some();
+    if settings.hocuspocus.path.is_some() && !asks {
+        missing.push(Missing::Documents);
+    }
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
@@ -428,6 +452,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
+        chatbots: settings.chatbots.clone(),
+        hocuspocus: settings.hocuspocus.clone(),
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),
         policies,

@@ -167,7 +167,9 @@ impl Worker {
         let Entry { spelling, given, dialect, .. } = entry;
         let dialect = dialect.unwrap_or(connection.format.dialect);
         if policy.log_of(room).is_some() && self.encoder.tells_positions(dialect) {
-            let why = format!("{room} shares its log with other rooms, and has no positions of its own as this protocol needs them");
+            let why = format!(
+                "{room} shares its log with other rooms, and has no positions of its own as this protocol needs them"
+            );
             return Err((ErrorCode::Forbidden, why));
         }
         let number = self.room_number(room, policy);
@@ -407,9 +409,9 @@ impl Worker {
         let nothing =
             |broadcast: &&Arc<Broadcast>| snapshot.is_some() && matches!(broadcast.content, Content::Retained(_));
         for broadcast in snapshot.iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
-            let part = parts.iter().find(|(part, _)| {
-                self.rooms.get(*part as usize).is_some_and(|local| local.name == *broadcast.room())
-            });
+            let part = parts
+                .iter()
+                .find(|(part, _)| self.rooms.get(*part as usize).is_some_and(|local| local.name == *broadcast.room()));
             // Of a shared log much is for others.
             let Some((part, floor)) = part.copied() else { continue };
             if broadcast.range().is_some_and(|range| range.offset <= floor) {

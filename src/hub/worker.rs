@@ -211,7 +211,8 @@ impl Worker {
             self.heal(number, until);
             return true;
         }
-        let part = if *broadcast.room() == local.name { Some(number) } else { self.names.get(broadcast.room()).copied() };
+        let part =
+            if *broadcast.room() == local.name { Some(number) } else { self.names.get(broadcast.room()).copied() };
         let begun = match part {
             Some(part) if part != number || local.parts == 0 || !matches!(broadcast.content, Content::Gap(_)) => {
                 self.begin_for(number, part, broadcast);

@@ -1,7 +1,8 @@
-// `--preset loomio` with the client of its document: `socket.io-client` 4.8 as it is, `redis-cli PUBLISH` as the application, and
-// two pods.
+// `--preset loomio` with the client of its document: `socket.io-client` 4.8 as it is, `redis-cli PUBLISH` as the application, two
+// pods; a Matrix server and the application's own endpoint are stood in for.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -20,15 +21,43 @@ const until = async (holds, what) => {
 
 const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => from + n);
 
-let redis, pods;
+let redis, pods, matrix;
 
-const start = (ports) =>
+/** A server that notes what it is asked, and answers as `matrix.answers` says, else well. */
+async function startMatrix() {
+  const calls = [];
+  const answers = [];
+  const server = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part) => (body += part));
+    request.on('end', () => {
+      const { method, url, headers } = request;
+      const at = answers.findIndex(({ when }) => url.includes(when));
+      const answer = at < 0 ? {} : answers.splice(at, 1)[0];
+      calls.push({ method, url, token: headers.authorization, body });
+      if (answer.hang) return;
+      const good = url.includes('/directory/room/') ? { room_id: '!id:example.org' } : { event_id: '$1' };
+      response.writeHead(answer.status ?? 200, { 'content-type': 'application/json', ...answer.headers });
+      response.end(JSON.stringify(answer.body ?? good));
+    });
+  });
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    calls,
+    answers,
+    stop: () => (server.closeAllConnections(), new Promise((closed) => server.close(closed))),
+  };
+}
+
+const start = (ports, ...more) =>
   Pod.start({
     dev: false,
     tls: false,
     ports,
-    args: ['--preset', 'loomio', '--redis', redis.url, '--advertise', '127.0.0.1', '--drain-delay', '0ms', '--drain-window', '0ms'],
-    env: { PUBLIC_APP_URL: APP },
+    // Everything is logged, so that what must not be is seen.
+    args: [...more, '--log-level', 'trace', '--chatbots-timeout', '2s', '--chatbots-queue', '65536', '--preset', 'loomio', '--redis', redis.url, '--advertise', '127.0.0.1', '--drain-delay', '0ms', '--drain-window', '0ms'],
+    env: { PUBLIC_APP_URL: APP, CHATBOT_SERVERS: matrix.url },
   });
 
 const url = (pod) => `http://127.0.0.1:${pod.plainPort}`;
@@ -92,7 +121,7 @@ const metric = async (series) => {
 };
 
 before(async () => {
-  redis = await Redis.start();
+  [redis, matrix] = await Promise.all([Redis.start(), startMatrix()]);
   pods = [await start()];
   // The first takes the plain messages in from here on, so that another one can die without that.
   const probe = await client(pods[0]);
@@ -107,6 +136,7 @@ before(async () => {
 after(async () => {
   await Promise.all(pods?.map((pod) => pod.stop()) ?? []);
   await redis?.stop();
+  await matrix?.stop();
 });
 
 for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
@@ -327,4 +357,182 @@ test('pages of others are refused with 403, those of the application are not', a
     const answer = await curl(`${url(pods[0])}/socket.io/?EIO=4&transport=polling`, '-H', `Origin: ${origin}`);
     assert.equal(answer.status, status, origin);
   }
+});
+
+describe('chatbots', () => {
+  const SECRET = 'syt_a-secret-that-nobody-logs';
+  const config = (more) => ({ server: matrix.url, access_token: SECRET, channel: '#team:example.org', ...more });
+  const bot = (channel, message) => redis.cli('PUBLISH', `chatbot/${channel}`, JSON.stringify(message));
+  const series = (result) => `roomcast_chatbot_messages_total{result="${result}"}`;
+
+  test('a message goes into a Matrix room, once, whatever the number of pods', async () => {
+    const before = matrix.calls.length;
+    await bot('test', { ...config(), message: 'Is it you?' });
+    await bot('publish', { config: config({ channel: '!id2:example.org' }), payload: { html: '<p>A <b>poll</b> closed</p>' } });
+    const sent = () => matrix.calls.slice(before);
+    await until(() => sent().filter(({ method }) => method === 'PUT').length === 2, () => JSON.stringify(sent()));
+    await sleep(500);
+    assert.equal(sent().length, 3, JSON.stringify(sent()));
+    const [look] = sent().filter(({ method }) => method === 'GET');
+    assert.equal(look.url, '/_matrix/client/r0/directory/room/%23team%3Aexample.org');
+    const puts = sent().filter(({ method }) => method === 'PUT').sort((a, b) => a.url.length - b.url.length);
+    assert.match(puts[0].url, /^\/_matrix\/client\/r0\/rooms\/%21id%3Aexample\.org\/send\/m\.room\.message\/[\w-]+$/);
+    assert.match(puts[1].url, /^\/_matrix\/client\/r0\/rooms\/%21id2%3Aexample\.org\/send\/m\.room\.message\/[\w-]+$/);
+    assert.deepEqual(JSON.parse(puts[0].body), { msgtype: 'm.text', body: 'Is it you?' });
+    assert.deepEqual(JSON.parse(puts[1].body), {
+      msgtype: 'm.text', body: 'A poll closed', format: 'org.matrix.custom.html', formatted_body: '<p>A <b>poll</b> closed</p>',
+    });
+    assert.ok(sent().every(({ token }) => token === `Bearer ${SECRET}`));
+  });
+
+  test('a server that is busy is tried again, under the same transaction; one that says no is not', async () => {
+    const before = matrix.calls.length;
+    matrix.answers.push(
+      { when: '/send/', status: 429, body: { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 50 } },
+      { when: '/send/', status: 502, headers: { 'retry-after': '0' } },
+    );
+    await bot('test', { ...config({ channel: '!busy:example.org' }), message: 'again' });
+    const sent = (part) => matrix.calls.slice(before).filter(({ url }) => url.includes(part));
+    await until(() => sent('busy').length === 3, () => JSON.stringify(sent('busy')));
+    assert.equal(new Set(sent('busy').map(({ url }) => url)).size, 1);
+    const failed = await metric(series('failed'));
+    matrix.answers.push({ when: 'directory', status: 403, body: { errcode: 'M_FORBIDDEN', error: SECRET } });
+    await bot('test', { ...config({ channel: '#no:example.org' }), message: 'no' });
+    await until(async () => (await metric(series('failed'))) === failed + 1, 'a failure');
+    assert.equal(sent('%23no').length, 1);
+  });
+
+  test('without a channel it goes to a webhook', async () => {
+    const before = matrix.calls.length;
+    const payload = { text: 'a poll closed', blocks: [{ type: 'section' }] };
+    await bot('publish', { config: { server: `${matrix.url}/services/T1/B2` }, payload });
+    await until(() => matrix.calls.length > before, 'a call');
+    const { method, url, token, body } = matrix.calls[before];
+    assert.deepEqual([method, url, token, JSON.parse(body)], ['POST', '/services/T1/B2', undefined, payload]);
+  });
+
+  test('other servers are never called; what makes no sense is counted', async () => {
+    const before = matrix.calls.length;
+    const [refused, unfit] = [await metric(series('refused')), await metric(series('unfit'))];
+    const port = Number(new URL(matrix.url).port);
+    const others = [`http://localhost:${port}`, `http://127.0.0.1:${redis.port}`, 'http://169.254.169.254', `http://[::ffff:127.0.0.1]:${port}`];
+    for (const server of others) await bot('test', { ...config({ server }), message: 'x' });
+    for (const message of [{}, config({ server: `http://user@127.0.0.1:${port}` }), { ...config({ channel: 'general' }), message: 'x' }, { ...config() }]) {
+      await bot('test', message);
+    }
+    await redis.cli('PUBLISH', 'chatbot/publish', 'no JSON');
+    await until(async () => (await metric(series('refused'))) - refused === others.length, 'refusals');
+    await until(async () => (await metric(series('unfit'))) - unfit === 5, 'what is unfit');
+    assert.equal(matrix.calls.length, before);
+  });
+
+  test('a server that hangs holds up its own room only, and a full queue is named', async () => {
+    const before = matrix.calls.length;
+    matrix.answers.push({ when: 'hangs', hang: true });
+    await bot('test', { ...config({ channel: '!hangs:example.org' }), message: 'x'.repeat(25_000) });
+    await bot('test', { ...config({ channel: '!hangs:example.org' }), message: 'y'.repeat(25_000) });
+    const full = await metric(series('full'));
+    await bot('test', { ...config({ channel: '!hangs:example.org' }), message: 'z'.repeat(25_000) });
+    await until(async () => (await metric(series('full'))) === full + 1, 'a full queue');
+    const sent = (part) => matrix.calls.slice(before).filter(({ url }) => url.includes(part));
+    // One of a few rooms has a lane of its own.
+    for (const n of numbers(0, 4)) await bot('test', { ...config({ channel: `!quick${n}:example.org` }), message: 'now' });
+    await until(() => sent('quick').length >= 3, () => JSON.stringify(sent('quick').length));
+    assert.equal(sent('hangs').length, 1);
+    // After its time-out it is tried again, and what waited behind it follows in order.
+    await until(() => sent('hangs').length === 3, () => JSON.stringify(sent('hangs').length));
+    assert.deepEqual(sent('hangs').map(({ body }) => JSON.parse(body).body[0]), ['x', 'x', 'y']);
+    assert.ok(pods.some(({ log }) => log.includes('`chatbots.queue` is full')), 'it is logged');
+  });
+
+  test('the other pod goes on when the one that sends dies', async () => {
+    const before = matrix.calls.length;
+    const sent = () => matrix.calls.slice(before).filter(({ url }) => url.includes('after'));
+    pods[0].process.kill('SIGKILL');
+    await pods[0].exit;
+    assert.ok(!pods.some(({ log }) => log.includes(SECRET)), 'a token was logged');
+    let n = 0;
+    for (const deadline = Date.now() + 20_000; sent().length === 0; n++) {
+      assert.ok(Date.now() < deadline, 'nobody took over');
+      await bot('test', { ...config({ channel: '!after:example.org' }), message: String(n) });
+      await sleep(200);
+    }
+    pods[0] = await start(pods[0].ports);
+    const last = n;
+    for (const m of numbers(last, last + 5)) await bot('test', { ...config({ channel: '!after:example.org' }), message: String(m) });
+    await until(() => sent().length && JSON.parse(sent().at(-1).body).body === String(last + 4), 'the last');
+    await sleep(500);
+    const bodies = sent().map(({ body }) => JSON.parse(body).body);
+    assert.deepEqual(bodies, [...new Set(bodies)], 'each was sent once');
+    assert.ok(!pods.some(({ log }) => log.includes(SECRET)), 'a token was logged');
+  });
+});
+
+describe('hocuspocus', () => {
+  const ask = (pod, body, ...args) =>
+    curl(`${url(pod)}/api/hocuspocus`, '-H', 'Content-Type: application/json', ...(args.length ? args : ['--data', JSON.stringify(body)]));
+
+  test('200, 400, 401, 403', async () => {
+    await signIn('abc-def-ghi', 123, [5]);
+    const secret = '123,abc-def-ghi';
+    for (const [user_secret, document_name, status] of [
+      [secret, 'user-123-short_bio', 200],
+      [secret, 'group-5-description', 200],
+      [secret, 'comment-new-123-body', 200],
+      [secret, 'discussionTemplate-new-123', 200],
+      [secret, 'user-124-short_bio', 403],
+      [secret, 'group-6-description', 403],
+      [secret, 'comment-new-124-body', 403],
+      [secret, 'comment-456-body', 403],
+      [secret, 'stance-1-reason', 403],
+      [secret, 'event-456-body', 400],
+      [secret, 'comment', 400],
+      [secret, 'comment-x-body', 400],
+      [secret, '', 400],
+      ['124,abc-def-ghi', 'user-124-short_bio', 401],
+      ['123,another', 'user-123-short_bio', 401],
+      ['0,abc-def-ghi', 'comment-456-body', 401],
+      ['0123,abc-def-ghi', 'user-123-short_bio', 401],
+      ['123', 'user-123-short_bio', 401],
+      ['', 'user-123-short_bio', 401],
+      ['123,', 'user-123-short_bio', 401],
+      ['123,x} y', 'user-123-short_bio', 401],
+    ]) {
+      const answer = await ask(pods[1], { user_secret, document_name });
+      assert.equal(answer.status, status, `${user_secret} ${document_name}: ${answer.text}`);
+    }
+    for (const body of ['', 'no JSON', '{}', '[]', '{"user_secret":1,"document_name":"user-1"}', `{"user_secret":"${'x'.repeat(20_000)}"}`]) {
+      assert.equal((await ask(pods[1], null, '--data', body)).status, 400, body.slice(0, 60));
+    }
+    assert.equal((await ask(pods[1], null, '--request', 'GET')).status, 405);
+    assert.equal(await metric('roomcast_document_answers_total{status="403"}'), 5);
+  });
+
+  test('what the pod cannot say the application does', async () => {
+    const pod = await start(undefined, '--hocuspocus-hook', `${matrix.url}/api/hocuspocus`, '--hocuspocus-timeout', '500ms');
+    try {
+      await signIn('abc-def-ghi', 123, [5]);
+      const secret = '123,abc-def-ghi';
+      const before = matrix.calls.length;
+      for (const [user_secret, document_name, answer, status] of [
+        [secret, 'comment-456-body', { status: 200 }, 200],
+        [secret, 'comment-457-body', { status: 403 }, 403],
+        ['9,of-an-older-session', 'comment-457-body', { status: 200 }, 200],
+        ['9,of-nobody', 'comment-457-body', { status: 401 }, 401],
+        [secret, 'poll-1-details', { status: 500 }, 503],
+        [secret, 'poll-1-details', { status: 302, headers: { location: '/x' } }, 503],
+        [secret, 'poll-1-details', { hang: true }, 503],
+      ]) {
+        matrix.answers.push({ when: '/api/hocuspocus', ...answer });
+        assert.equal((await ask(pod, { user_secret, document_name })).status, status, document_name);
+        assert.deepEqual(JSON.parse(matrix.calls.at(-1).body), { user_secret, document_name });
+      }
+      assert.equal(matrix.calls.length - before, 7);
+      assert.equal((await ask(pod, { user_secret: secret, document_name: 'group-5-description' })).status, 200);
+      assert.equal(matrix.calls.length - before, 7, 'what the pod knows it asks nobody');
+      assert.ok(!pod.log.includes('of-an-older-session') && !pod.log.includes('abc-def-ghi'), 'a token was logged');
+    } finally {
+      await pod.stop();
+    }
+  });
 });
