@@ -4,7 +4,7 @@
 //! meanwhile live broadcasts are held for it. Always holds: `subscribed` at a position is followed by exactly what comes
 //! after that position, once.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
     Broadcast, Content, Key, ToOwner, Worker,
@@ -256,7 +256,7 @@ impl Worker {
         let local = &self.rooms[number as usize];
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
         let wanted = |(part, floor): &(u32, Offset)| Some((self.rooms.get(*part as usize)?.name.clone(), *floor));
-        let wanted: Vec<(Room, Offset)> = parts.iter().filter_map(wanted).collect();
+        let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
         let me = self.me.clone();
         tokio::task::spawn_local(async move {
             let read = async {

@@ -114,13 +114,13 @@ impl Recoveries {
         log: &Room,
         since: &Since,
         target: &Position,
-        wanted: &[(Room, Offset)],
+        wanted: &HashMap<Room, Offset>,
     ) -> Result<Missed, BrokerError> {
         let (mut at, mut found, mut bytes) = (since.clone(), Vec::new(), 0);
         while at.offset != target.offset || at.epoch != target.epoch {
             let Some(page) = self.page_behind(broker, policy, log, &at, target).await? else { return Ok(Missed::Gone) };
             for (offset, broadcast) in page.broadcasts.iter().filter(|(offset, _)| *offset > at.offset) {
-                if wanted.iter().any(|(room, floor)| room == broadcast.room() && offset > floor) {
+                if wanted.get(broadcast.room()).is_some_and(|floor| offset > floor) {
                     bytes += broadcast.bytes();
                     found.push(Arc::clone(broadcast));
                 }

@@ -231,7 +231,10 @@ impl Sink for Chatbots {
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(message.len() as u32).ok();
         let Some((lane, _held)) = lane.zip(held) else {
             self.metrics.full.increment(1);
-            return Self::tell(&self.dropped, &"`chatbots.queue` is full: the servers are slower than the messages come");
+            return Self::tell(
+                &self.dropped,
+                &"`chatbots.queue` is full: the servers are slower than the messages come",
+            );
         };
         self.metrics.waiting.increment(_held.num_permits() as f64);
         // The lane ends with the pod.
