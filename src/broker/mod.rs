@@ -85,7 +85,9 @@ impl HistoryQuery {
 
     /// What is read of a shared log for an answer about one of its rooms.
     fn of_a_part(&self) -> Self {
-        Self { max_events: Self::LOOKED_AT, max_bytes: Self::LOOKED_AT_BYTES, ..self.clone() }
+        // Who wants no events wants to know where the log ends.
+        let max_events = if self.max_events == 0 { 0 } else { Self::LOOKED_AT };
+        Self { max_events, max_bytes: Self::LOOKED_AT_BYTES, ..self.clone() }
     }
 }
 

@@ -22,7 +22,14 @@ impl Policies {
     #[must_use]
     pub fn new(matched: Vec<(Vec<GlobMatcher>, Policy)>, default: Policy) -> Self {
         let matched = matched.into_iter().map(|(patterns, policy)| (patterns, Arc::new(policy))).collect();
-        Self { matched, default: Arc::new(default) }
+        let mut policies = Self { matched, default: Arc::new(default) };
+        let plain = policies.clone();
+        let all = policies.matched.iter_mut().map(|(_, policy)| policy).chain([&mut policies.default]);
+        for policy in all.filter(|policy| policy.log.is_some()) {
+            let Some(log) = policy.log.as_ref().map(|log| plain.of(log)) else { continue };
+            *policy = Arc::new(policy.in_log(&log));
+        }
+        policies
     }
 
     /// The room's policy. Costs a walk over the patterns: hold the answer for as long as the room is held.

@@ -203,6 +203,23 @@ impl Policy {
         self.log.as_ref().filter(|log| *log != room)
     }
 
+    /// The policy of rooms that share the log of a room with the policy `log`: what is kept, and how it leaves, is that one's.
+    #[must_use]
+    pub fn in_log(&self, log: &Self) -> Self {
+        Self {
+            batch_window: log.batch_window,
+            batch_max_events: log.batch_max_events,
+            batch_max_bytes: log.batch_max_bytes,
+            history_size: log.history_size,
+            history_bytes: log.history_bytes,
+            history_age: log.history_age,
+            compress_from: log.compress_from,
+            priority: log.priority,
+            durability: log.durability,
+            ..self.clone()
+        }
+    }
+
     /// Whether an event with this topic can become a retained value, or remove one.
     #[must_use]
     pub fn retains_topic(&self, topic: &str) -> bool {

@@ -8,7 +8,7 @@ use super::StartError;
 use crate::{
     broker::{
         Broker, Condition, Control, KeyValue, LookUp, Presence, Sink, memory,
-        redis::{Redis, Settings, Timeouts},
+        redis::{Elsewhere, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
     config::{self, Config, Policies, RedisKind},
@@ -133,7 +133,7 @@ fn settings(
         idempotency_age: redis.idempotency_age,
         advertise: config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port)),
         legacy: config.legacy.as_slice().into(),
-        sink: sink.map(|sink| (config.chatbots.channels.as_slice().into(), sink)),
+        elsewhere: sink.map(|sink| Elsewhere { channels: config.chatbots.channels.as_slice().into(), sink }),
         ..Settings::new(endpoints)
     })
 }

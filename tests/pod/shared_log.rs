@@ -1,11 +1,12 @@
 //! Rooms that share a log, as clients of a described dialect see them.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use crate::harness::{Client, Seen, pod, publish};
 use crate::redis::Standalone;
 use roomcast::{
     config::{Flags, RedisUrl, Settings, Variables, merge},
+    model::Room,
     pod::Pod,
 };
 use serde_json::{Value, json};
@@ -123,6 +124,11 @@ async fn the_native_protocol_has_positions_of_its_own_and_does_without() {
     let history = native.ask(json!({"type": "history", "room": "log"})).await;
     let data: Vec<&Value> = history["events"].as_array().unwrap().iter().map(|event| &event["data"]).collect();
     assert_eq!(data, [&json!(2)], "{history}");
+    let history = native.ask(json!({"type": "history", "room": "r:1"})).await;
+    let data: Vec<&Value> = history["events"].as_array().unwrap().iter().map(|event| &event["data"]).collect();
+    assert_eq!(data, [&json!(1)], "{history}");
+    let room = Room::parse("r:1").unwrap();
+    assert_eq!(pod.services().policy(&room).batch_window, Duration::from_millis(50), "the log's");
     native.subscribe("log").await;
     publish(&pod, "r:1", "t", "3").await;
     publish(&pod, "log", "t", "4").await;

@@ -24,6 +24,7 @@ use super::{
     partition::Partition,
     reply::{Fields, Unexpected},
     script,
+    settings::Elsewhere,
 };
 use crate::{
     broker::{
@@ -257,7 +258,7 @@ impl Listener for Intake {
         if self.shared.names.is_own(channel) {
             return;
         }
-        if let Some((channels, sink)) = &self.shared.settings.sink
+        if let Some(Elsewhere { channels, sink }) = &self.shared.settings.elsewhere
             && channels.iter().any(|own| own.as_str() == pattern)
             && self.tenure().holds(Instant::now())
         {

@@ -29,15 +29,24 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// Which plain messages of other publishers are taken in.
     pub legacy: Arc<[Legacy]>,
-    /// The channels whose messages go elsewhere, and where.
-    pub sink: Option<(Arc<[ChannelPattern]>, Arc<dyn Sink>)>,
+    /// Plain messages that become no events.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Plain messages that become no events.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// The channels that they come on.
+    pub channels: Arc<[ChannelPattern]>,
+    /// Where they go.
+    pub sink: Arc<dyn Sink>,
 }
 
 impl Settings {
     /// Every channel that plain messages are heard on.
     pub(super) fn heard(&self) -> impl Iterator<Item = &ChannelPattern> {
         let events = self.legacy.iter().flat_map(|legacy| &legacy.channels);
-        events.chain(self.sink.iter().flat_map(|(channels, _)| channels.iter()))
+        events.chain(self.elsewhere.iter().flat_map(|elsewhere| elsewhere.channels.iter()))
     }
 
     /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
@@ -53,7 +62,7 @@ impl Settings {
             compare_every: Duration::from_secs(30),
             advertise: None,
             legacy: Arc::default(),
-            sink: None,
+            elsewhere: None,
         }
     }
 }
