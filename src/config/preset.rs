@@ -14,7 +14,7 @@ pub struct Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self { name: "trips", file: include_str!("../../presets/trips.toml") },
         Self { name: "loomio", file: include_str!("../../presets/loomio.toml") },
         Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },

@@ -129,7 +129,9 @@ impl Broadcast {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.content {
-            Content::Events(batch) | Content::Unlogged(batch) => batch.events.iter().map(|event| event.payload.len()).sum(),
+            Content::Events(batch) | Content::Unlogged(batch) => {
+                batch.events.iter().map(|event| event.payload.len()).sum()
+            }
             Content::Retained(_) | Content::Presence(_) | Content::Gap(_) => 0,
         }
     }
