@@ -322,36 +322,6 @@ test('a key that expires closes nobody, and who comes back is who it was', async
   guest.close();
 });
 
-test('an offset or a session that is none begins anew; so does a log that is gone', async () => {
-  await signIn('ivan', 13, [70]);
-  const socket = await client(pods[0], 'ivan');
-  await records('group-70', 1);
-  await until(() => socket.seen.length === 1, 'a record');
-  const { id, _lastOffset } = socket;
-  for (const [pid, offset] of [[socket._pid, 'nonsense'], ['aaaaaaaaaaaaaaaaaaaa', _lastOffset], [socket._pid, _lastOffset.replace(/~[^~]*~/, '~zzzz~')]]) {
-    await drop(socket);
-    Object.assign(socket, { _pid: pid, _lastOffset: offset });
-    await back(socket);
-    assert.equal(socket.recovered, false, offset);
-    assert.notEqual(socket.id, id);
-    await sleep(300);
-    const count = socket.seen.length;
-    await records('group-70', 2);
-    await until(() => socket.seen.length === count + 1, 'the next record');
-  }
-  await drop(socket);
-  const before = socket.id;
-  await redis.cli('FLUSHALL');
-  await signIn('ivan', 13, [70]);
-  await back(socket);
-  assert.equal(socket.recovered, false);
-  assert.notEqual(socket.id, before);
-  await sleep(300);
-  const count = socket.seen.length;
-  await until(async () => (await records('group-70', 3), await sleep(200), socket.seen.length > count), 'the next record');
-  socket.close();
-});
-
 test('pages of others are refused with 403, those of the application are not', async () => {
   for (const [origin, status] of [['https://evil.example.com', 403], [APP, 200]]) {
     const answer = await curl(`${url(pods[0])}/socket.io/?EIO=4&transport=polling`, '-H', `Origin: ${origin}`);
@@ -535,4 +505,35 @@ describe('hocuspocus', () => {
       await pod.stop();
     }
   });
+});
+
+// The last: two pods may have the lease on plain messages for a moment when Redis forgets it.
+test('an offset or a session that is none begins anew; so does a log that is gone', async () => {
+  await signIn('ivan', 13, [70]);
+  const socket = await client(pods[0], 'ivan');
+  await records('group-70', 1);
+  await until(() => socket.seen.length === 1, 'a record');
+  const { id, _lastOffset } = socket;
+  for (const [pid, offset] of [[socket._pid, 'nonsense'], ['aaaaaaaaaaaaaaaaaaaa', _lastOffset], [socket._pid, _lastOffset.replace(/~[^~]*~/, '~zzzz~')]]) {
+    await drop(socket);
+    Object.assign(socket, { _pid: pid, _lastOffset: offset });
+    await back(socket);
+    assert.equal(socket.recovered, false, offset);
+    assert.notEqual(socket.id, id);
+    await sleep(300);
+    const count = socket.seen.length;
+    await records('group-70', 2);
+    await until(() => socket.seen.length === count + 1, 'the next record');
+  }
+  await drop(socket);
+  const before = socket.id;
+  await redis.cli('FLUSHALL');
+  await signIn('ivan', 13, [70]);
+  await back(socket);
+  assert.equal(socket.recovered, false);
+  assert.notEqual(socket.id, before);
+  await sleep(300);
+  const count = socket.seen.length;
+  await until(async () => (await records('group-70', 3), await sleep(200), socket.seen.length > count), 'the next record');
+  socket.close();
 });
