@@ -236,3 +236,6 @@ impl<T> Brief<T> {
         recent.retain(|_, (made, _)| now.duration_since(*made) < Self::KEEP);
     }
 }
+
+#[cfg(test)]
+mod tests;

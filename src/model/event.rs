@@ -87,7 +87,7 @@ impl Event {
         Self { offset, time, room, topic, key, payload, user, id }
     }
 
-    /// Whether it is one of `room`, whose own log it is in, or a shared one.
+    /// Whether it is one of `room`, in whose log it is: not of another room that shares it.
     #[must_use]
     pub fn is_of(&self, room: &Room) -> bool {
         self.room.as_ref().is_none_or(|own| own == room)

@@ -301,6 +301,34 @@ test('a client that joined later gets nothing of what was before', async () => {
   socket.close();
 });
 
+test('a busy log brings back what is the client\'s, and says so when that is too much', async () => {
+  await signIn('judy', 14, [80]);
+  const socket = await client(pods[0], 'judy', { transports: ['websocket'] });
+  await records('group-80', 0);
+  await until(() => socket.seen.length === 1, 'a record');
+  await drop(socket);
+  const list = numbers(1, 4_000).map((n) => [n % 40 === 0 ? 'group-80' : n % 40 === 20 ? 'user-14' : 'group-81', n]);
+  for (const at of numbers(0, 10)) await burst(list.slice(at * 400, at * 400 + 400));
+  await sleep(1_500);
+  moveTo(socket, pods[1]);
+  await back(socket);
+  const mine = [['group-80', 0], ...list.filter(([room]) => room !== 'group-81')];
+  await until(() => socket.seen.length >= mine.length, () => `${socket.seen.length} of ${mine.length}`);
+  assert.equal(socket.recovered, true);
+  assert.deepEqual(socket.seen, mine);
+  await drop(socket);
+  for (const at of numbers(0, 3)) await burst(numbers(at * 400, at * 400 + 400).map((n) => ['group-80', n]));
+  await sleep(1_500);
+  moveTo(socket, pods[0]);
+  await back(socket);
+  assert.equal(socket.recovered, false);
+  assert.equal(socket.seen.length, mine.length, 'all or nothing');
+  await sleep(300);
+  await records('group-80', -1);
+  await until(() => socket.seen.at(-1)[1] === -1, 'the next');
+  socket.close();
+});
+
 test('a key that expires closes nobody, and who comes back is who it was', async () => {
   await signIn('heidi', 9, [60]);
   const socket = await client(pods[0], 'heidi');
