@@ -58,6 +58,8 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
                 (policy.retain != Retain::None, "retain"),
                 (policy.presence == PresenceMode::Events, "presence"),
                 (policy.delivery != Delivery::Every, "delivery"),
+                // Who comes back enters all rooms of a log together, whoever is asked of one.
+                (policy.subscribe_hook, "subscribe_hook"),
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
                 let log = log.as_str();

@@ -21,8 +21,7 @@ use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
         CommandId, Disconnect, ErrorCode, Event, Offset, Policy, Position, PresenceMode, Reply, Retain, Retained, Room,
-        Since,
-        SlowReceiver, Spelling, SubscribeTo,
+        Since, SlowReceiver, Spelling, SubscribeTo,
     },
     protocol::DialectId,
 };

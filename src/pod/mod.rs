@@ -99,9 +99,9 @@ pub enum StartError {
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The CA certificates of servers that the pod calls.
-    #[error("other servers cannot be called: {0}")]
-    Fetch(#[from] FetchError),
+    /// The CA certificates of chatbots' servers, or of who is asked about documents.
+    #[error("chatbots' servers, or `hocuspocus.hook`, cannot be called: {0}")]
+    Fetch(FetchError),
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
@@ -166,7 +166,7 @@ impl Pod {
         let (exposition, mut metrics) = Exposition::new(workers, &names)?;
         metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
         let exposition = Arc::new(exposition);
-        let documents = Documents::of(&config.hocuspocus, metrics.documents.clone())?;
+        let documents = Documents::of(&config.hocuspocus, metrics.documents.clone()).map_err(StartError::Fetch)?;
         let door = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
@@ -223,7 +223,7 @@ impl Pod {
         let port = addresses.internal.first().map(SocketAddr::port);
         let chatbots = match &config.chatbots {
             settings if settings.channels.is_empty() => None,
-            settings => Some(Chatbots::new(settings, metrics.chatbots.clone())?),
+            settings => Some(Chatbots::new(settings, metrics.chatbots.clone()).map_err(StartError::Fetch)?),
         };
         let sink = chatbots.as_ref().map(|(chatbots, _)| Arc::clone(chatbots) as Arc<dyn Sink>);
         let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port, sink)?;

@@ -270,6 +270,7 @@ fn a_log_that_rooms_share_fits_them() {
         (format!("{room}retain = 'key'"), "`retain` of such a policy"),
         (format!("{room}presence = 'events'"), "`presence` of such a policy"),
         (format!("{room}delivery = 'latest'"), "`delivery` of such a policy"),
+        (format!("{room}subscribe_hook = true"), "`subscribe_hook` of such a policy"),
         (format!("{room}[[policy]]\nmatch = ['log']\nretain = 'room'"), "`retain` of the policy of that room"),
         (format!("{room}[[policy]]\nmatch = ['log']\nhistory_size = 0"), "raise `history_size`"),
         (format!("{room}[[policy]]\nmatch = ['log']\nlog = 'other'\nslow = 'close'"), "in another log themselves"),
