@@ -277,6 +277,7 @@ impl Example<'_> {
             };
             Arc::new(Event {
                 offset: event.offset,
+                room: None,
                 time: event.time,
                 topic: event.topic.as_str().into(),
                 key: event.key.as_deref().map(Into::into),

@@ -47,6 +47,7 @@ fuzz_target!(|input: &str| {
         let Ok(payload) = Payload::json(data.to_owned()) else { continue };
         let event = Event {
             offset: 1,
+            room: None,
             time: 1,
             topic: input.chars().take(40).collect::<String>().into(),
             key: Some("k\"\\".into()),

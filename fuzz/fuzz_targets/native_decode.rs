@@ -71,7 +71,7 @@ fn check_room(room: &Room) {
 
 /// What one client publishes, a strict parser of another one reads, unchanged.
 fn check_event(room: Room, publication: Publication) {
-    let event = Arc::new(Event::from_publication(publication, 1, 0));
+    let event = Arc::new(Event::from_publication(publication, 1, 0, None));
     let mut out = Messages::default();
     let batch = Batch { room, epoch: Epoch::new("e"), after: 0, offset: 1, events: vec![Arc::clone(&event)] };
     Native.batch(&batch, 0, &mut out);

@@ -22,8 +22,8 @@ fuzz_target!(|data: &[u8]| {
 
 fn round_trip(event: Event) {
     let (offset, time) = (event.offset, event.time);
-    let Event { topic, key, payload, user, id, .. } = event.clone();
+    let Event { room, topic, key, payload, user, id, .. } = event.clone();
     let publication = Publication { topic, key, payload, user, id, idempotency_key: None };
-    let stored = entry::encode(&publication).expect("it was stored before");
+    let stored = entry::encode(&publication, room.as_ref()).expect("it was stored before");
     assert_eq!(entry::decode(&stored, offset, time).as_ref(), Ok(&event));
 }

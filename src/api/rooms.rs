@@ -143,7 +143,7 @@ impl<'a> From<&'a Event> for Past<'a> {
             Payload::Json(data) => (Some(&**data), None),
             Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
         };
-        let Event { offset, time, topic, key, payload: _, user, id } = event;
+        let Event { offset, time, room: _, topic, key, payload: _, user, id } = event;
         Self {
             offset: *offset,
             topic,

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::{
-    Algorithm, Grant, KeyError, TokenError, grant::Claims, jws::Jws, key::Key, key_file::Files, look_up,
+    Algorithm, Grant, KeyError, StoredUser, TokenError, grant::Claims, jws::Jws, key::Key, key_file::Files, look_up,
     remote::Remote, rules,
 };
 use crate::{
@@ -102,6 +102,17 @@ impl Authority {
         let wanted = store.filter(|_| settings.key.is_some());
         self.stored = wanted.map(|store| Stored { store, settings: settings.clone() });
         self
+    }
+
+    /// Whose a token that is looked up is; `None`: nobody's, or none are looked up.
+    ///
+    /// # Errors
+    /// [`TokenError`]: what is kept under it cannot be read now, or not at all.
+    pub async fn stored_user(&self, token: &Token) -> Result<Option<StoredUser>, TokenError> {
+        match &self.stored {
+            Some(Stored { store, settings }) => look_up::user(&**store, settings, token.reveal()).await,
+            None => Ok(None),
+        }
     }
 
     /// What a client without a token may do, where such clients are let in.

@@ -18,6 +18,15 @@ const MAX_TOKEN_BYTES: usize = 512;
 /// The most groups of a user.
 const MAX_GROUPS: usize = 1_000;
 
+/// Whose a token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredUser {
+    /// The user.
+    pub user: String,
+    /// The user's groups.
+    pub groups: Vec<String>,
+}
+
 /// What the token's user may do.
 ///
 /// # Errors
@@ -28,23 +37,37 @@ pub(super) async fn claims(
     personal: Option<&PersonalRoom>,
     token: &str,
 ) -> Result<Claims, TokenError> {
-    let plain = !token.is_empty()
-        && token.len() <= MAX_TOKEN_BYTES
-        && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'));
-    let key = settings.key.as_ref().filter(|_| plain).and_then(|key| key.fill(|_| Some(token)));
-    let found = match &key {
-        Some(key) => store.look_up(key).await.map_err(|error| {
-            // Said without the key, which holds the token.
-            tracing::warn!(%error, "a token could not be looked up");
-            TokenError::Unreachable
-        })?,
-        None => None,
-    };
-    match found {
+    match find(store, settings, token).await? {
         Some(object) => known(&object, settings, personal),
         None if settings.accept_unknown => Ok(nobody(settings)),
         None => Err(TokenError::Unknown),
     }
+}
+
+/// Whose a token is; `None`: nobody's.
+///
+/// # Errors
+/// What is kept under it cannot be read now, or not at all.
+pub(super) async fn user(
+    store: &dyn LookUp,
+    settings: &TokenLookUp,
+    token: &str,
+) -> Result<Option<StoredUser>, TokenError> {
+    let found = find(store, settings, token).await?;
+    found.map(|object| read(&object, settings).map(|(user, _)| user)).transpose()
+}
+
+async fn find(store: &dyn LookUp, settings: &TokenLookUp, token: &str) -> Result<Option<bytes::Bytes>, TokenError> {
+    let plain = !token.is_empty()
+        && token.len() <= MAX_TOKEN_BYTES
+        && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'));
+    let key = settings.key.as_ref().filter(|_| plain).and_then(|key| key.fill(|_| Some(token)));
+    let Some(key) = key else { return Ok(None) };
+    store.look_up(&key).await.map_err(|error| {
+        // Said without the key, which holds the token.
+        tracing::warn!(%error, "a token could not be looked up");
+        TokenError::Unreachable
+    })
 }
 
 /// What somebody without a token may do, where such clients are taken in.
@@ -53,7 +76,7 @@ pub(super) fn nobody(settings: &TokenLookUp) -> Claims {
     grant(None, rooms.collect(), None, None)
 }
 
-fn known(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>) -> Result<Claims, TokenError> {
+fn read(object: &[u8], settings: &TokenLookUp) -> Result<(StoredUser, Value), TokenError> {
     let object: Value =
         serde_json::from_slice(object).map_err(|_| TokenError::Stored("what is kept under it is not JSON"))?;
     let user = text(at(&object, &settings.user)).ok_or(TokenError::Stored("what is kept under it names no user"))?;
@@ -67,6 +90,11 @@ fn known(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>)
         }
         Some(Some(_)) => return Err(TokenError::Stored("its groups are no list")),
     };
+    Ok((StoredUser { user, groups }, object))
+}
+
+fn known(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>) -> Result<Claims, TokenError> {
+    let (StoredUser { user, groups }, object) = read(object, settings)?;
     let mut rooms = Vec::new();
     for template in &settings.rooms {
         if template.has("group") {

@@ -33,6 +33,7 @@ pub use jws::MAX_TOKEN_BYTES;
 pub use key::Unusable;
 pub use key_file::KeyError;
 pub use key_set::{KeySetError, MAX_KEYS, Skipped};
+pub use look_up::StoredUser;
 pub use object::Object;
 pub use presented::{PresentError, SUBPROTOCOL_PREFIX, presented};
 pub use remote::{ASK_PAUSE, WAIT};

@@ -22,11 +22,11 @@ pub enum PresentError {
     NoBearer,
 }
 
-/// The token of a request: `Authorization: Bearer` (RFC 6750 section 2.1), the query's `token`, or a subprotocol.
+/// The token of a request: `Authorization: Bearer` (RFC 6750 section 2.1), the query's `token` or `also`, or a subprotocol.
 ///
 /// # Errors
 /// [`PresentError`].
-pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Token>, PresentError> {
+pub fn presented(headers: &HeaderMap, query: Option<&str>, also: Option<&str>) -> Result<Option<Token>, PresentError> {
     let mut found = None;
     let mut take =
         |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };
@@ -38,7 +38,7 @@ pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Toke
         take(token.trim().to_owned())?;
     }
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if name == "token" {
+        if name == "token" || Some(&*name) == also {
             take(value.into_owned())?;
         }
     }
@@ -61,7 +61,7 @@ mod tests {
         for (name, value) in headers {
             map.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        presented(&map, query).map(|token| token.map(|t| t.reveal().to_owned()))
+        presented(&map, query, Some("channel_token")).map(|token| token.map(|t| t.reveal().to_owned()))
     }
 
     #[test]
@@ -73,6 +73,7 @@ mod tests {
             (vec![("authorization", "bearer  a.b-c_d ")], None),
             (vec![], Some("x=1&token=a.b-c_d")),
             (vec![], Some("token=a%2Eb-c_d")),
+            (vec![], Some("EIO=4&channel_token=a.b-c_d")),
             (vec![("sec-websocket-protocol", "roomcast.v1, roomcast.token.a.b-c_d")], None),
             (
                 vec![("sec-websocket-protocol", "roomcast.v1"), ("sec-websocket-protocol", "roomcast.token.a.b-c_d")],
@@ -90,6 +91,7 @@ mod tests {
         let bearer = ("authorization", "Bearer a");
         assert_eq!(of(&[bearer, bearer], None), Err(PresentError::Several));
         assert_eq!(of(&[bearer], Some("token=a")), Err(PresentError::Several));
+        assert_eq!(of(&[], Some("channel_token=a&token=a")), Err(PresentError::Several));
         assert_eq!(of(&[], Some("token=a&token=b")), Err(PresentError::Several));
         assert_eq!(of(&[("authorization", "Basic YTpi")], None), Err(PresentError::NoBearer));
         assert_eq!(of(&[("authorization", "Bearer")], None), Err(PresentError::NoBearer));

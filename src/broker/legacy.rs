@@ -10,6 +10,12 @@ use crate::{
     model::{Payload, Publication, Room, check_length, check_topic},
 };
 
+/// Takes plain messages that become no events, on the pod that holds the lease. Never blocks.
+pub trait Sink: Send + Sync + std::fmt::Debug {
+    /// Takes a message.
+    fn take(&self, message: &[u8]);
+}
+
 /// Why a message is no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {

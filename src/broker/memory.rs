@@ -35,7 +35,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Answers, Ask, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence,
-    Respond,
+    Respond, in_log,
 };
 use crate::{
     config::Policies,
@@ -174,15 +174,21 @@ impl Memory {
         }
     }
 
-    fn append(&self, room: &Room, mut publication: Publication) -> Result<Position, BrokerError> {
+    fn append(&self, to: &Room, mut publication: Publication) -> Result<Position, BrokerError> {
         let now = (self.clock)();
+        let policy = self.policies.load().of(to);
+        let (room, part) = policy.log_of(to).map_or((to, None), |log| (log, Some(to)));
+        if part.is_some() {
+            BrokerError::check_topic(&policy, &publication.topic)?;
+            publication.idempotency_key = publication.idempotency_key.map(|key| in_log(to, &key).into());
+        }
         let mut held = false;
         loop {
             let free = if held { usize::MAX } else { self.ledger.free() };
             let outcome = self.enter(room, |room, state| {
                 state.publish(
                     publication,
-                    &Step { room, now, limits: &self.limits, deliver: &*self.deliver, free, held },
+                    &Step { room, part, now, limits: &self.limits, deliver: &*self.deliver, free, held },
                 )
             });
             match outcome {
@@ -219,10 +225,18 @@ impl Broker for Memory {
 
     fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
         let now = (self.clock)();
-        ready(Ok(self.enter(room, |_, state| {
-            state.expire(&self.limits, now);
-            state.history(&query)
-        })))
+        let policy = self.policies.load().of(room);
+        let log = policy.log_of(room);
+        let read = |room: &Room, query: &HistoryQuery| {
+            self.enter(room, |_, state| {
+                state.expire(&self.limits, now);
+                state.history(query)
+            })
+        };
+        ready(Ok(match log {
+            Some(log) => read(log, &query.of_a_part()).of(room, &query),
+            None => read(room, &query),
+        }))
     }
 
     fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {

@@ -17,6 +17,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use control::{Answers, Ask, Control, Respond, Said};
 pub use key_value::{KeyValue, LookUp};
+pub use legacy::Sink;
 
 use crate::model::{
     Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Since, among,
@@ -68,6 +69,56 @@ pub struct HistoryQuery {
     pub max_events: usize,
     /// The most bytes of payload.
     pub max_bytes: usize,
+}
+
+/// How an idempotency key of a room's publisher is known in a log that other rooms share. A room's name has no spaces, so that
+/// the two cannot run together.
+fn in_log(room: &Room, key: &str) -> String {
+    format!("{room} {key}")
+}
+
+impl HistoryQuery {
+    /// The most events of a shared log that are looked at for those of one of its rooms.
+    const LOOKED_AT: usize = 10_000;
+    /// And their most bytes of payload.
+    const LOOKED_AT_BYTES: usize = 16 * 1024 * 1024;
+
+    /// What is read of a shared log for an answer about one of its rooms.
+    fn of_a_part(&self) -> Self {
+        // Who wants no events wants to know where the log ends.
+        let max_events = if self.max_events == 0 { 0 } else { Self::LOOKED_AT };
+        Self { max_events, max_bytes: Self::LOOKED_AT_BYTES, ..self.clone() }
+    }
+}
+
+impl History {
+    /// What of a shared log is one room's, within the limits of the question. The positions are the log's.
+    fn of(mut self, room: &Room, query: &HistoryQuery) -> Self {
+        self.events.retain(|event| event.room.as_ref() == Some(room));
+        let newest = query.since.is_none();
+        if newest {
+            self.events.reverse();
+        }
+        let mut bytes = 0;
+        let fits = |event: &&Arc<Event>| {
+            bytes += event.payload.len();
+            bytes <= query.max_bytes
+        };
+        let kept = self.events.iter().take(query.max_events).take_while(fits).count();
+        if let Some(first_left_out) = self.events.get(kept).map(|event| event.offset) {
+            self.complete = false;
+            if newest {
+                self.after = first_left_out;
+            } else {
+                self.offset = first_left_out.saturating_sub(1);
+            }
+            self.events.truncate(kept);
+        }
+        if newest {
+            self.events.reverse();
+        }
+        self
+    }
 }
 
 /// A part of a log.
@@ -128,14 +179,15 @@ pub enum Condition {
 
 /// Rooms and positions; history lives here because append and publish must be one step.
 pub trait Broker: Send + Sync {
-    /// Appends to the log and delivers, in one step. A repeated idempotency key gets the first position back.
+    /// Appends to the log and delivers, in one step: to the log of the room that `room` shares one with, if it does, and as
+    /// that room's event. A repeated idempotency key gets the first position back.
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
     /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
     /// delivers `Started` again.
     fn subscribe(&self, room: &Room);
     /// Ends delivery of `room`.
     fn unsubscribe(&self, room: &Room);
-    /// Reads a part of the log.
+    /// Reads a part of the log; of a log that rooms share, the events of `room` in it, if `room` is not the log's own.
     fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History>;
     /// Reads the retained values.
     fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained>;

@@ -301,7 +301,7 @@ section! {
 }
 
 /// A path as a value of a key.
-struct MountPath;
+pub(super) struct MountPath;
 
 impl Kind for MountPath {
     type Value = String;

@@ -111,7 +111,7 @@ impl ChannelPattern {
 }
 
 /// A [`ChannelPattern`] as a value of a key.
-struct Channel;
+pub(super) struct Channel;
 
 impl Kind for Channel {
     type Value = ChannelPattern;

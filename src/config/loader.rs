@@ -230,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_leaves_rooms_in_the_log_that_they_are_in() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        let loader = loader(file.path());
+        let rule = |log: &str, join: &str| {
+            format!("[[policy]]\nmatch = 'r:*'\nlog = '{log}'\nslow = 'close'\njoin = '{join}'\n")
+        };
+        write(&rule("a", "anyone"));
+        let running = loader.load().unwrap();
+        let room = crate::model::Room::parse("r:1").unwrap();
+        write(&rule("b", "nobody"));
+        let reload = loader.reload(&running).unwrap();
+        assert_eq!((reload.changes.live.len(), reload.changes.restart), (0, vec!["policy.log".to_owned()]));
+        assert_eq!(reload.config.policies.of(&room), running.policies.of(&room));
+        write(&rule("a", "nobody"));
+        let reload = loader.reload(&running).unwrap();
+        assert_eq!((reload.changes.live, reload.changes.restart.len()), (vec!["policy".to_owned()], 0));
+    }
+
+    #[test]
     fn a_reload_never_changes_the_mode_under_a_running_pod() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let loader = loader(file.path());

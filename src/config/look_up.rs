@@ -3,7 +3,7 @@
 use super::{
     pointer::{Path, Pointer},
     section::section,
-    value::{Kind, List, Maybe, Raw, Switch, quoted},
+    value::{Kind, List, Maybe, Raw, Switch, Text, quoted},
 };
 use crate::model::Room;
 
@@ -12,6 +12,8 @@ section! {
     pub struct TokenLookUp in "token_lookup" {
         /// The key of a token, whole, without `redis.prefix`. Unset: tokens are not looked up.
         key: Option<Places> = None, Maybe(Written(&["token"])), restart, unset("tokens are not looked up", "\"/current_users/{token}\"");
+        /// The parameter of the query that holds such a token, beside `token`.
+        query: Option<String> = None, Maybe(Text), restart, unset("only `token`", "\"channel_token\"");
         /// Where the object names the user: a string or a whole number.
         user: Pointer = Pointer::parse("/id").unwrap_or_default(), Path, restart;
         /// Where the object lists the user's groups: strings or whole numbers.

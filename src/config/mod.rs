@@ -6,6 +6,7 @@
 
 mod address;
 mod api_key;
+mod chatbots;
 mod condition;
 mod dialect;
 mod error;
@@ -34,6 +35,7 @@ mod value;
 
 pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
+pub use chatbots::{Chatbots, Hocuspocus, HookAddress};
 pub use condition::{Condition, Expected, fits};
 pub use dialect::{CommandRule, Description, Does, Envelope, EventRule, Greet, Saying};
 pub use error::{ConfigError, Place, Problem};

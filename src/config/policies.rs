@@ -6,7 +6,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::{
     section::describe,
-    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, OrWord, Raw, Switch, Text, Time, quoted},
+    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Raw, Switch, Text, Time, quoted},
 };
 use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
@@ -22,7 +22,14 @@ impl Policies {
     #[must_use]
     pub fn new(matched: Vec<(Vec<GlobMatcher>, Policy)>, default: Policy) -> Self {
         let matched = matched.into_iter().map(|(patterns, policy)| (patterns, Arc::new(policy))).collect();
-        Self { matched, default: Arc::new(default) }
+        let mut policies = Self { matched, default: Arc::new(default) };
+        let plain = policies.clone();
+        let all = policies.matched.iter_mut().map(|(_, policy)| policy).chain([&mut policies.default]);
+        for policy in all.filter(|policy| policy.log.is_some()) {
+            let Some(log) = policy.log.as_ref().map(|log| plain.of(log)) else { continue };
+            *policy = Arc::new(policy.in_log(&log));
+        }
+        policies
     }
 
     /// The room's policy. Costs a walk over the patterns: hold the answer for as long as the room is held.
@@ -31,6 +38,46 @@ impl Policies {
         let found = self.matched.iter().find(|(patterns, _)| patterns.iter().any(|p| p.is_match(room.as_str())));
         Arc::clone(found.map_or(&self.default, |(_, policy)| policy))
     }
+}
+
+/// What is wrong with logs that rooms share, in words.
+pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a Policy>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for policy in all {
+        let Some(log) = &policy.log else { continue };
+        let own = policies.of(log);
+        if policy.slow != SlowReceiver::Close {
+            problems.push(format!(
+                "`log = {:?}` needs `slow = \"close\"`: who is slow comes back, and goes on in the log",
+                log.as_str()
+            ));
+        }
+        for (policy, whose) in [(policy, "such a policy"), (&*own, "the policy of that room")] {
+            let unfit = [
+                (policy.conflate != Conflate::None, "conflate"),
+                (policy.retain != Retain::None, "retain"),
+                (policy.presence == PresenceMode::Events, "presence"),
+                (policy.delivery != Delivery::Every, "delivery"),
+                // Who comes back enters all rooms of a log together, whoever is asked of one.
+                (policy.subscribe_hook, "subscribe_hook"),
+            ];
+            for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
+                let log = log.as_str();
+                problems
+                    .push(format!("`log = {log:?}` does not go with the `{key}` of {whose}: leave it at its default"));
+            }
+        }
+        if own.log_of(log).is_some() {
+            problems
+                .push(format!("`log = {:?}` names a room whose events are in another log themselves", log.as_str()));
+        }
+        if own.history_size == 0 {
+            problems.push(format!("`log = {:?}` names a room that keeps no log: raise `history_size`", log.as_str()));
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
 }
 
 /// One `[[policy]]` of the file.
@@ -115,6 +162,32 @@ impl Kind for Pattern {
     }
 }
 
+/// The name of a room as a value.
+struct Shared;
+
+impl Kind for Shared {
+    type Value = Room;
+
+    fn parse(&self, raw: &Raw) -> Result<Room, String> {
+        match raw {
+            Raw::Text(text) => Room::parse(text).map_err(|error| error.to_string()),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &Room) -> Option<String> {
+        Some(quoted(value.as_str()))
+    }
+
+    fn name(&self) -> String {
+        "room".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a room's name".to_owned()
+    }
+}
+
 const ACCESS: &[(&str, Access)] = &[
     ("anyone", Access::Anyone),
     ("user", Access::User),
@@ -150,6 +223,9 @@ describe!(Policy in "default_policy",
     retain_remove_topics = List(Text), live;
     /// The topics that events may have, `*` for any characters; an event with another one is refused. Empty: any.
     topics = List(Text), live;
+    /// The room whose log these rooms share, so that their events have one order, and one position tells where a client is in
+    /// all of them: for clients of a described dialect only. That room's own policy says what is kept, and when batches leave.
+    log = Maybe(Shared), restart, unset("each room has a log of its own", "\"channel\"");
     /// How many events the log keeps for clients that come back; 0 keeps none.
     history_size = Count(0..=1_000_000), live;
     /// How many bytes the log keeps.

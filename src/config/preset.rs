@@ -14,8 +14,9 @@ pub struct Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self { name: "trips", file: include_str!("../../presets/trips.toml") },
+        Self { name: "loomio", file: include_str!("../../presets/loomio.toml") },
         Self { name: "ticketing", file: include_str!("../../presets/ticketing.toml") },
         Self { name: "live-polls", file: include_str!("../../presets/live-polls.toml") },
     ];

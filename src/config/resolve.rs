@@ -7,13 +7,14 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
+    chatbots::{Chatbots, Hocuspocus},
     dialect::{Description, Envelope},
     grpc::Grpc,
     hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
-    policies::{Policies, RoomPattern},
+    policies::{Policies, RoomPattern, shared_logs},
     redis::{self, Redis},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
@@ -110,6 +111,10 @@ pub struct Config {
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
     pub redis: Option<Redis>,
+    /// Messages of chatbots that are sent on.
+    pub chatbots: Chatbots,
+    /// Who may edit a document.
+    pub hocuspocus: Hocuspocus,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
     /// The dialects that are described.
@@ -209,6 +214,15 @@ pub enum Missing {
         "the `[[dialect]]` {0:?} names claims of tokens (`{{claim:…}}`), but they are not kept: set `tokens.keep_claims = true`"
     )]
     Claims(String),
+    /// A log that rooms cannot share.
+    #[error("{0}")]
+    Log(String),
+    /// Messages of chatbots from nowhere.
+    #[error("`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    Chatbots,
+    /// Documents of nobody.
+    #[error("`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`")]
+    Documents,
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
@@ -358,6 +372,19 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
     settings.hooks.check(every_policy, &mut missing, &mut warnings);
+    if redis.is_none() && !settings.chatbots.channels.is_empty() && settings.redis.urls.is_empty() {
+        missing.push(Missing::Chatbots);
+    }
+    if !settings.chatbots.channels.is_empty() && settings.chatbots.servers.is_empty() {
+        warnings.push(
+            "`chatbots.servers` is empty, so messages for chatbots are refused: name the servers that may be called"
+                .to_owned(),
+        );
+    }
+    let asks = settings.token_lookup.key.is_some() || settings.hocuspocus.hook.is_some();
+    if settings.hocuspocus.path.is_some() && !asks {
+        missing.push(Missing::Documents);
+    }
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
@@ -371,9 +398,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
     missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
-    if !missing.is_empty() {
-        return Err(missing);
-    }
     let mut rules: Vec<_> = settings
         .policies
         .iter()
@@ -383,6 +407,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         rules.extend(demo_rules(&settings.default_policy));
     }
     let policies = Policies::new(rules, settings.default_policy.clone());
+    let all = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
+    missing.extend(shared_logs(&policies, all).into_iter().map(Missing::Log));
+    if !missing.is_empty() {
+        return Err(missing);
+    }
     warnings.extend(tokens(&settings.tokens, &policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };
     let seconds = std::time::Duration::from_secs;
@@ -423,6 +452,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
+        chatbots: settings.chatbots.clone(),
+        hocuspocus: settings.hocuspocus.clone(),
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),
         policies,

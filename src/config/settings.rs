@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Address, Advertise, Advertised, ListenAddress},
     api_key::{ApiKey, Secret},
+    chatbots::{Chatbots, Hocuspocus},
     condition::Condition,
     dialect::Description,
     grpc::GrpcSettings,
@@ -389,6 +390,10 @@ pub struct Settings {
     pub memory_broker: MemoryBroker,
     /// `[redis]`
     pub redis: RedisSettings,
+    /// `[chatbots]`
+    pub chatbots: Chatbots,
+    /// `[hocuspocus]`
+    pub hocuspocus: Hocuspocus,
     /// `[default_policy]`
     pub default_policy: Policy,
     /// `[[policy]]`, in order.
@@ -401,7 +406,7 @@ pub struct Settings {
 
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 15] {
+    pub(crate) fn sections(&self) -> [&dyn Section; 17] {
         [
             &self.general,
             &self.limits,
@@ -417,12 +422,14 @@ impl Settings {
             &self.socketio,
             &self.memory_broker,
             &self.redis,
+            &self.chatbots,
+            &self.hocuspocus,
             &self.default_policy,
         ]
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 15] {
+    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 17] {
         [
             &mut self.general,
             &mut self.limits,
@@ -438,6 +445,8 @@ impl Settings {
             &mut self.socketio,
             &mut self.memory_broker,
             &mut self.redis,
+            &mut self.chatbots,
+            &mut self.hocuspocus,
             &mut self.default_policy,
         ]
     }
@@ -466,8 +475,18 @@ impl Settings {
         self.socketio.settle(&running.socketio, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
+        self.chatbots.settle(&running.chatbots, &mut changes);
+        self.hocuspocus.settle(&running.hocuspocus, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
-        if self.policies != running.policies {
+        let logs = |settings: &Self| -> Vec<_> {
+            let all = settings.policies.iter().filter(|rule| rule.policy.log.is_some());
+            all.map(|rule| (rule.patterns.clone(), rule.policy.log.clone())).collect()
+        };
+        if logs(self) != logs(running) {
+            // Whoever is in such a room is in its log already.
+            changes.restart.push("policy.log".to_owned());
+            self.policies.clone_from(&running.policies);
+        } else if self.policies != running.policies {
             changes.live.push("policy".to_owned());
         }
         if self.legacy != running.legacy {

@@ -202,7 +202,7 @@ impl Allowed for SubscribeAnswer {
             let topic = topic(&event)?.ok_or("`topic` is missing")?;
             let payload = payload(&event)?.ok_or("`data` is missing")?;
             let time = field(&event, "time", "not a time in milliseconds since 1970")?.unwrap_or_default();
-            Ok(Event { offset: 0, time, topic, key: key(&event)?, payload, user: None, id: None })
+            Ok(Event { offset: 0, time, room: None, topic, key: key(&event)?, payload, user: None, id: None })
         };
         let events = events
             .into_iter()

@@ -19,7 +19,7 @@ use crate::{
     model::{Payload, Publication, Room, Token},
 };
 
-/// The names in the query that hold a token.
+/// What holds a token in every query; `token_lookup.query` may name another, which its value gives away.
 const TOKEN: &str = "token";
 
 /// Something to be asked.
@@ -97,7 +97,8 @@ impl Told {
     ) -> Self {
         let mut query: Vec<(Box<str>, Box<str>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(target.query().unwrap_or_default().as_bytes()) {
-            if name != TOKEN && query.iter().all(|(known, _)| **known != *name) {
+            let is_token = name == TOKEN || token.is_some_and(|token| *token.reveal() == *value);
+            if !is_token && query.iter().all(|(known, _)| **known != *name) {
                 query.push((name.into(), value.into()));
             }
         }
@@ -291,7 +292,7 @@ mod tests {
     #[test]
     fn a_token_is_told_only_where_the_configuration_says_so() {
         let mut settings = HookSettings { headers: vec![http::header::COOKIE], ..HookSettings::default() };
-        let quiet = connect(&told(&settings, "/ws?room=1&room=2&token=s3cret", [10, 0, 0, 1]));
+        let quiet = connect(&told(&settings, "/ws?room=1&room=2&token=s3cret&channel_token=s3cret", [10, 0, 0, 1]));
         let expected = json!({"hook": "connect", "address": "10.0.0.1", "transport": "websocket", "dialect": "native",
             "path": "/ws", "query": {"room": "1"}, "headers": {"cookie": "a=1; b=2"}});
         assert_eq!(body(&quiet), expected);

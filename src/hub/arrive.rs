@@ -4,7 +4,7 @@
 //! meanwhile live broadcasts are held for it. Always holds: `subscribed` at a position is followed by exactly what comes
 //! after that position, once.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{
     Broadcast, Content, Key, ToOwner, Worker,
@@ -15,13 +15,13 @@ use super::{
     frame::{Range, gap},
     members::Members,
     recoveries::Missed,
-    room::{Arrival, LocalRoom, Pending, Purpose},
+    room::{Arrival, LocalRoom, Parts, Pending, Purpose},
 };
 use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
-        CommandId, Disconnect, ErrorCode, Event, Policy, Position, PresenceMode, Reply, Retain, Retained, Room, Since,
-        SlowReceiver, Spelling, SubscribeTo,
+        CommandId, Disconnect, ErrorCode, Event, Offset, Policy, Position, PresenceMode, Reply, Retain, Retained, Room,
+        Since, SlowReceiver, Spelling, SubscribeTo,
     },
     protocol::DialectId,
 };
@@ -49,6 +49,16 @@ pub(super) struct Entry {
     pub(super) purpose: Purpose,
     /// The backend's leave, where it was asked.
     pub(super) leave: Option<Leave>,
+}
+
+/// Whether a connection has a place in a room.
+pub(super) enum Placed {
+    /// It has, in the one of that number; how it came.
+    There(u32, Entry),
+    /// The backend must be asked first, and nothing is done yet.
+    Asks(Entry),
+    /// It is gone.
+    Gone,
 }
 
 /// How far a connection came into a room.
@@ -110,15 +120,29 @@ impl Worker {
 
     /// Begins a subscription.
     pub(super) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Entered, Refused> {
+        let (number, entry) = match self.take_place(key, room, entry)? {
+            Placed::There(number, entry) => (number, entry),
+            Placed::Asks(entry) => return Ok(Entered::Asks(entry)),
+            Placed::Gone => return Ok(Entered::Begun),
+        };
+        let Entry { since, purpose, leave, .. } = entry;
+        let parts = if self.rooms[number as usize].log.is_some() { [(number, 0)].into() } else { Parts::new() };
+        let snapshot = leave.and_then(|leave| leave.snapshot);
+        self.arrive(self.stream_of(number), Arrival { key, since, purpose, snapshot, parts });
+        Ok(Entered::Begun)
+    }
+
+    /// Notes that a connection is in a room, if it may be. What it is sent there is still to be decided.
+    pub(super) fn take_place(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Placed, Refused> {
         // Whoever may not join leaves no room behind.
         let known = self.names.get(room).copied();
         let policy = match known {
             Some(number) => Arc::clone(&self.rooms[number as usize].policy),
             None => self.services.policy(room),
         };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
         if connection.state != State::Open {
-            return Ok(Entered::Begun);
+            return Ok(Placed::Gone);
         }
         let mut asks = policy.subscribe_hook && !entry.given && entry.leave.is_none();
         if let Some(at) = connection.subscriptions.iter().position(|s| Some(s.room) == known) {
@@ -132,23 +156,27 @@ impl Worker {
             asks = false;
         }
         self.room_for(key, 0)?;
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
         if !entry.given && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
         if asks {
-            return Ok(Entered::Asks(entry));
+            return Ok(Placed::Asks(entry));
         }
-        let Entry { since, spelling, given, dialect, purpose, leave } = entry;
-        let number = self.room_number(room, policy);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Entered::Begun) };
+        let Entry { spelling, given, dialect, .. } = entry;
         let dialect = dialect.unwrap_or(connection.format.dialect);
+        if policy.log_of(room).is_some() && self.encoder.tells_positions(dialect) {
+            let why = format!(
+                "{room} shares its log with other rooms, and has no positions of its own as this protocol needs them"
+            );
+            return Err((ErrorCode::Forbidden, why));
+        }
+        let number = self.room_number(room, policy);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
         let standing = Standing::Joining;
         connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
         self.rooms[number as usize].empty_since = None;
-        let snapshot = leave.and_then(|leave| leave.snapshot);
-        self.arrive(number, Arrival { key, since, purpose, snapshot });
-        Ok(Entered::Begun)
+        Ok(Placed::There(number, entry))
     }
 
     /// The room's number on this worker; a new room's owner is asked where the stream stands.
@@ -156,13 +184,20 @@ impl Worker {
         if let Some(number) = self.names.get(room) {
             return *number;
         }
-        let mut local = LocalRoom::new(room.clone(), policy);
+        let log = policy.log_of(room).map(|log| self.room_number(log, self.services.policy(log)));
+        let mut local = LocalRoom { log, ..LocalRoom::new(room.clone(), policy) };
         if let Some(realtime) = &self.services.metrics.realtime {
             local.members = Members::shown_by(realtime.room(room.namespace()));
         }
         let number = self.rooms.insert(local) as u32;
         self.names.insert(room.clone(), number);
-        self.ask_owner(number);
+        match log {
+            Some(log) => {
+                let log = &mut self.rooms[log as usize];
+                (log.parts, log.empty_since) = (log.parts + 1, None);
+            }
+            None => self.ask_owner(number),
+        }
         number
     }
 
@@ -200,21 +235,27 @@ impl Worker {
             None if local.policy.retain == Retain::None => self.admit(number, arrival, position, false, &[]),
             _ => {
                 let since = arrival.since.clone();
-                if let Some(pending) = local.pending.iter_mut().find(|p| p.since == since) {
+                let shared = |pending: &&mut Pending| pending.since == since && arrival.parts.is_empty();
+                if let Some(pending) = local.pending.iter_mut().find(shared) {
                     pending.waiting.push(arrival);
                     return;
                 }
-                let (waiting, target) = (vec![arrival], position.clone());
-                local.pending.push(Pending { since: since.clone(), target, waiting, held: Vec::new(), lost: false });
-                self.ask_log(number, since, position);
+                local.asked += 1;
+                let (ticket, target, held) = (local.asked, position.clone(), Vec::new());
+                let parts = arrival.parts.clone();
+                let waiting = vec![arrival];
+                local.pending.push(Pending { ticket, since: since.clone(), target, waiting, held, lost: false });
+                self.ask_log(number, ticket, since, position, &parts);
             }
         }
     }
 
-    fn ask_log(&self, number: u32, since: Option<Since>, target: Position) {
+    fn ask_log(&self, number: u32, ticket: u64, since: Option<Since>, target: Position, parts: &Parts) {
         let services = Arc::clone(&self.services);
         let local = &self.rooms[number as usize];
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
+        let wanted = |(part, floor): &(u32, Offset)| Some((self.rooms.get(*part as usize)?.name.clone(), *floor));
+        let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
         let me = self.me.clone();
         tokio::task::spawn_local(async move {
             let read = async {
@@ -228,7 +269,12 @@ impl Worker {
                         answer.missed = Some(Missed::Gone);
                     } else {
                         let recoveries = &services.recoveries;
-                        let missed = recoveries.missed(&*services.broker, &policy, &room, since, &target).await?;
+                        let broker = &*services.broker;
+                        let missed = if wanted.is_empty() {
+                            recoveries.missed(broker, &policy, &room, since, &target).await?
+                        } else {
+                            recoveries.missed_of_parts(broker, &policy, &room, since, &target, &wanted).await?
+                        };
                         answer.missed = Some(missed);
                     }
                 }
@@ -241,16 +287,16 @@ impl Worker {
             };
             let answer = read.await;
             if let Some(worker) = me.upgrade() {
-                worker.borrow_mut().log_answered(&room, since.as_ref(), answer);
+                worker.borrow_mut().log_answered(&room, ticket, answer);
             }
         });
     }
 
-    fn log_answered(&mut self, room: &Room, since: Option<&Since>, answer: Result<Answer, BrokerError>) {
+    fn log_answered(&mut self, room: &Room, ticket: u64, answer: Result<Answer, BrokerError>) {
         let Some(&number) = self.names.get(room) else { return };
         let local = &mut self.rooms[number as usize];
-        let Some(at) = local.pending.iter().position(|p| p.since.as_ref() == since) else { return };
-        let Pending { target, waiting, held, lost, .. } = local.pending.swap_remove(at);
+        let Some(at) = local.pending.iter().position(|p| p.ticket == ticket) else { return };
+        let Pending { since, target, waiting, held, lost, .. } = local.pending.swap_remove(at);
         let Some(position) = local.position.clone() else { return };
         let answer = match answer {
             Ok(answer) => answer,
@@ -263,7 +309,7 @@ impl Worker {
         };
         if answer.ahead {
             for arrival in waiting {
-                let since = since.map_or(0, |s| s.offset);
+                let since = since.as_ref().map_or(0, |s| s.offset);
                 // The flush may have come while the log was read.
                 if position.offset >= since {
                     self.arrive(number, arrival);
@@ -275,7 +321,7 @@ impl Worker {
         }
         let services = Arc::clone(&self.services);
         let outcome = &services.metrics.recoveries;
-        match (answer.missed, since) {
+        match (answer.missed, &since) {
             (Some(Missed::All(mut broadcasts)), Some(since)) if !lost => {
                 outcome.recovered.increment(waiting.len() as u64);
                 broadcasts.extend(held);
@@ -312,38 +358,37 @@ impl Worker {
     /// Makes an arrival a member. `before`: what it gets ahead of the live stream.
     fn admit(&mut self, number: u32, arrival: Arrival, position: Position, recovered: bool, before: &[Arc<Broadcast>]) {
         let key = arrival.key;
-        let Some(local) = self.rooms.get(number as usize) else { return };
-        let (room, presence) = (local.name.clone(), local.policy.presence);
+        let parts = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
         let resumes = arrival.purpose == Purpose::Resume;
         let is_retained = |broadcast: &Arc<Broadcast>| matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty());
         let snapshot = arrival.snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
-        let snapshot = snapshot.map(|events| shown(&events, &room, &position, &local.policy));
+        // Where rooms share a log, the backend shows none of them anything.
+        let snapshot = snapshot.zip(self.rooms.get(number as usize));
+        let snapshot = snapshot.map(|(events, local)| shown(&events, &local.name, &position, &local.policy));
         let mut rest = None;
         match (arrival.purpose, arrival.since) {
             (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume), _) => {
-                if let Err((code, message)) = self.begin_room(key, number) {
-                    self.not_entered(key, number, purpose, code, message);
-                    return;
-                }
-                self.note_joined(key, number, &position);
                 let id = match purpose {
                     Purpose::Subscribe(id) => Some(id),
-                    Purpose::Begin(first) => {
-                        self.entered_first(key, &first, recovered);
-                        Some(rest.insert(*first).id.clone())
-                    }
+                    Purpose::Begin(first) => Some(rest.insert(*first).id.clone()),
                     Purpose::Resume | Purpose::CatchUp => None,
                 };
-                if let Some(id) = id {
-                    let id = id.or_else(|| self.namespace_id(key, number));
-                    let reply = Reply::Subscribed { room: room.clone(), position, recovered };
-                    self.tell_in(key, number, &reply, id.as_ref());
-                }
-                if presence != PresenceMode::Off
-                    && let Some(connection) = self.connections.get(key as usize)
-                    && connection.carrier.attends()
-                {
-                    self.services.presence.join(&room, &connection.session.member());
+                for (part, floor) in &parts {
+                    let position = Position::new(position.epoch.clone(), position.offset.max(*floor));
+                    if let Err((code, message)) = self.begin_room(key, *part) {
+                        let purpose = match (rest.take(), id) {
+                            (Some(first), _) => Purpose::Begin(Box::new(first)),
+                            (None, Some(id)) => Purpose::Subscribe(id),
+                            (None, None) => Purpose::Resume,
+                        };
+                        self.not_entered(key, *part, purpose, code, message);
+                        return;
+                    }
+                    self.note_joined(key, *part, &position);
+                    if let Some(first) = &rest {
+                        self.entered_first(key, first, recovered);
+                    }
+                    self.say_entered(key, *part, id.clone(), position, recovered);
                 }
             }
             (Purpose::CatchUp, Some(_)) if !recovered && !self.tells_gaps(key) => {
@@ -352,19 +397,28 @@ impl Worker {
             }
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
+                let Some(room) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
                 let id = self.namespace_id(key, number);
                 self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
             (Purpose::CatchUp, _) => {}
         }
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
-        let format = connection.format_of(subscription);
         let mut overflow = false;
         // Then what is retained is nothing, which need not be said.
         let nothing =
             |broadcast: &&Arc<Broadcast>| snapshot.is_some() && matches!(broadcast.content, Content::Retained(_));
         for broadcast in snapshot.iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
+            let part = parts
+                .iter()
+                .find(|(part, _)| self.rooms.get(*part as usize).is_some_and(|local| local.name == *broadcast.room()));
+            // Of a shared log much is for others.
+            let Some((part, floor)) = part.copied() else { continue };
+            if broadcast.range().is_some_and(|range| range.offset <= floor) {
+                continue;
+            }
+            let Some(connection) = self.connections.get(key as usize) else { return };
+            let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
+            let format = connection.format_of(subscription);
             let frame = broadcast.frame(format, &mut self.encoder);
             if frame.bytes().is_empty() {
                 if matches!(broadcast.content, Content::Gap(_)) {
@@ -375,22 +429,50 @@ impl Worker {
             }
             let Some(connection) = self.connections.get_mut(key as usize) else { return };
             let sealed = &mut self.buffers.sealed;
-            let offer = connection.offer(&frame, number, sealed, self.owed_limit, &self.services.budget);
+            let offer = connection.offer(&frame, part, sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == super::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
-        let place = self.rooms[number as usize].members.add(key, format);
-        subscription.standing = Standing::Member(place);
-        if overflow {
+        for (part, _) in &parts {
+            let Some(connection) = self.connections.get_mut(key as usize) else { return };
+            let Some(at) = connection.subscriptions.iter().position(|s| s.room == *part) else { continue };
+            let format = connection.format_of(&connection.subscriptions[at]);
+            let place = self.rooms[*part as usize].members.add(key, format);
+            connection.subscriptions[at].standing = Standing::Member(place);
+        }
+        // What was missed of a shared log is bounded; whoever does not read it is seen by what follows.
+        if overflow && self.rooms[number as usize].parts == 0 {
             self.overflow(number, key);
         }
-        if resumes {
-            self.resumed(key, number, recovered);
+        for (part, _) in parts.iter().filter(|_| resumes) {
+            self.resumed(key, *part, recovered);
         }
         if let Some(First { rest, id, .. }) = rest {
             self.subscribe(key, rest, id.as_ref());
+        }
+    }
+
+    /// Says to a connection that it is in a room, if it asked to be, and to the room that it came.
+    fn say_entered(
+        &mut self,
+        key: Key,
+        number: u32,
+        asked: Option<Option<CommandId>>,
+        position: Position,
+        recovered: bool,
+    ) {
+        let Some(local) = self.rooms.get(number as usize) else { return };
+        let (room, presence) = (local.name.clone(), local.policy.presence);
+        if let Some(id) = asked {
+            let id = id.or_else(|| self.namespace_id(key, number));
+            let reply = Reply::Subscribed { room: room.clone(), position, recovered };
+            self.tell_in(key, number, &reply, id.as_ref());
+        }
+        if presence != PresenceMode::Off
+            && let Some(connection) = self.connections.get(key as usize)
+            && connection.carrier.attends()
+        {
+            self.services.presence.join(&room, &connection.session.member());
         }
     }
 
@@ -425,14 +507,17 @@ impl Worker {
         let key = arrival.key;
         match (arrival.purpose, arrival.since) {
             (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_)), _) => {
+                let number = arrival.parts.first().map_or(number, |(part, _)| *part);
                 self.not_entered(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (Purpose::CatchUp, Some(since)) => {
                 let Some(position) = self.rooms[number as usize].position.clone() else { return };
-                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot: None };
+                let (parts, snapshot) = (Parts::new(), None);
+                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot, parts };
                 self.admit(number, range, position, false, &[]);
             }
-            (Purpose::Resume, _) => self.resumed(key, number, false),
+            (Purpose::Resume, _) if arrival.parts.is_empty() => self.resumed(key, number, false),
+            (Purpose::Resume, _) => arrival.parts.iter().for_each(|(part, _)| self.resumed(key, *part, false)),
             (Purpose::CatchUp, None) => {}
         }
     }
@@ -468,14 +553,13 @@ impl Worker {
             }
             Standing::Behind(_) => local.behind -= 1,
             Standing::Joining => {
-                local.arrivals.retain(|a| a.key != key);
-                local.ahead.retain(|a| a.key != key);
-                for pending in &mut local.pending {
-                    pending.waiting.retain(|a| a.key != key);
+                let stream = local.log.unwrap_or(number);
+                if let Some(stream) = self.rooms.get_mut(stream as usize) {
+                    stream.forget_arrival(key, number);
                 }
             }
         }
-        let local = &self.rooms[number as usize];
+        let Some(local) = self.rooms.get(number as usize) else { return };
         if local.policy.presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key as usize)
             && connection.carrier.attends()
@@ -485,9 +569,17 @@ impl Worker {
         self.note_if_empty(number);
     }
 
+    /// Whether nobody is in a room or on the way.
+    pub(super) fn is_idle(&self, number: u32) -> bool {
+        let Some(local) = self.rooms.get(number as usize) else { return false };
+        let log = local.log.and_then(|log| self.rooms.get(log as usize));
+        local.is_idle() && !log.is_some_and(|log| log.awaits(number))
+    }
+
     pub(super) fn note_if_empty(&mut self, number: u32) {
-        let local = &mut self.rooms[number as usize];
-        if local.is_idle() && local.empty_since.is_none() {
+        let idle = self.is_idle(number);
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        if idle && local.empty_since.is_none() {
             let now = Instant::now();
             local.empty_since = Some(now);
             self.emptied.push_back((now, number));
@@ -556,7 +648,8 @@ impl Worker {
         for subscription in &mut connection.subscriptions {
             if let Standing::Behind(range) = &subscription.standing {
                 let since = Since { epoch: range.epoch.clone(), offset: range.after };
-                let arrival = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot: None };
+                let (since, parts) = (Some(since), Parts::new());
+                let arrival = Arrival { key, since, purpose: Purpose::CatchUp, snapshot: None, parts };
                 arrivals.push((subscription.room, arrival));
                 subscription.standing = Standing::Joining;
             }

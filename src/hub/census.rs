@@ -116,9 +116,11 @@ impl Worker {
     /// One room; `None`: nobody of this worker is in it.
     #[must_use]
     pub fn room_census(&self, room: &Room) -> Option<RoomDetail> {
-        let local = self.rooms.get(*self.names.get(room)? as usize)?;
+        let number = *self.names.get(room)?;
+        let local = self.rooms.get(number as usize)?;
         let members = local.members.len() + local.behind;
-        (members > 0).then(|| RoomDetail { members, position: local.position.clone() })
+        let stream = self.rooms.get(self.stream_of(number) as usize)?;
+        (members > 0).then(|| RoomDetail { members, position: stream.position.clone() })
     }
 
     /// The first connections, by name, that fit.
@@ -163,7 +165,8 @@ impl Worker {
         }
         let room = |s: &super::connection::Subscription| {
             let local = self.rooms.get(s.room as usize)?;
-            Some((local.name.clone(), local.position.clone()))
+            let stream = self.rooms.get(self.stream_of(s.room) as usize)?;
+            Some((local.name.clone(), stream.position.clone()))
         };
         Some(ConnectionDetail {
             id,

@@ -441,7 +441,9 @@ impl Worker {
                 self.answer_later(key, id, async move {
                     let query = HistoryQuery { since, until: None, max_events: limit, max_bytes: HISTORY_BYTES };
                     let history = broker.history(&room, query).await?;
-                    let crate::broker::History { epoch, after, offset, complete, events, .. } = history;
+                    let crate::broker::History { epoch, after, offset, complete, mut events, .. } = history;
+                    // Of a log that rooms share nobody gets what was for those rooms.
+                    events.retain(|event| event.is_of(&room));
                     Ok(Reply::History { room, epoch, after, offset, complete, events })
                 });
             }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Content, Worker, connection::Offer, members::Key};
+use super::{Content, Worker, connection::Offer, members::Key, room::Run};
 use crate::model::Disconnect;
 
 /// How long fan-outs may hold the worker before everything else on it has a turn.
@@ -35,16 +35,21 @@ impl Worker {
     }
 
     fn run_room(&mut self, number: u32, deadline: Instant) {
+        let Some(mut run) = self.rooms.get_mut(number as usize).and_then(|room| room.run.take()) else { return };
         let mut exceptions = Vec::new();
         // A panic is one connection's: that connection goes, the room goes on behind it.
-        let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(number, deadline, &mut exceptions)));
+        let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(&mut run, deadline, &mut exceptions)));
         let done = done.unwrap_or_else(|_| {
-            exceptions.extend(self.culprits(number).into_iter().map(|key| (key, None)));
+            exceptions.extend(self.culprits(&mut run).into_iter().map(|key| (key, None)));
             false
         });
+        let part = run.part;
+        if let Some(room) = self.rooms.get_mut(number as usize) {
+            room.run = Some(run);
+        }
         for (key, offer) in exceptions {
             match offer {
-                Some(Offer::Overflow) => self.overflow(number, key),
+                Some(Offer::Overflow) => self.overflow(part, key),
                 Some(Offer::Untold) => self.close(key, Disconnect::Missed),
                 Some(_) => self.wake(key),
                 None => self.close(key, Disconnect::InternalError),
@@ -58,9 +63,9 @@ impl Worker {
     }
 
     /// Writes to members until all are served (`true`) or the time is up (`false`).
-    fn fan_out(&mut self, number: u32, deadline: Instant, exceptions: &mut Vec<(Key, Option<Offer>)>) -> bool {
-        let Some(room) = self.rooms.get_mut(number as usize) else { return true };
-        let Some(run) = &mut room.run else { return true };
+    fn fan_out(&mut self, run: &mut Run, deadline: Instant, exceptions: &mut Vec<(Key, Option<Offer>)>) -> bool {
+        let number = run.part;
+        let Some(room) = self.rooms.get(number as usize) else { return true };
         while let Some(&end) = run.ends.get(run.group) {
             let group = &room.members.groups()[run.group];
             let encoder = &mut self.encoder;
@@ -108,9 +113,8 @@ impl Worker {
     }
 
     /// Whom a panicked slice was serving: one connection, or a whole group whose frame could not be made.
-    fn culprits(&mut self, number: u32) -> Vec<Key> {
-        let Some(room) = self.rooms.get_mut(number as usize) else { return Vec::new() };
-        let Some(run) = &mut room.run else { return Vec::new() };
+    fn culprits(&self, run: &mut Run) -> Vec<Key> {
+        let Some(room) = self.rooms.get(run.part as usize) else { return Vec::new() };
         let Some(group) = room.members.groups().get(run.group) else { return Vec::new() };
         if run.frame.is_some() {
             return run.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();

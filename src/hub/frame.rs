@@ -114,6 +114,28 @@ impl Broadcast {
         matches!(self.content, Content::Events(_) | Content::Unlogged(_))
     }
 
+    /// Whose members it is for.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        match &self.content {
+            Content::Events(batch) | Content::Unlogged(batch) => &batch.room,
+            Content::Retained(retained) => &retained.room,
+            Content::Presence(change) => &change.room,
+            Content::Gap(range) => &range.room,
+        }
+    }
+
+    /// The bytes of its events' payloads.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Events(batch) | Content::Unlogged(batch) => {
+                batch.events.iter().map(|event| event.payload.len()).sum()
+            }
+            Content::Retained(_) | Content::Presence(_) | Content::Gap(_) => 0,
+        }
+    }
+
     /// How many events reach each receiver.
     #[must_use]
     pub fn events(&self) -> usize {
@@ -250,6 +272,12 @@ impl Encoder {
         self.messages.begin(unix_millis());
         write(&mut self.messages);
         self.written(format, out);
+    }
+
+    /// Whether clients of a dialect count on positions of each room.
+    #[must_use]
+    pub fn tells_positions(&self, dialect: DialectId) -> bool {
+        self.dialects.get(dialect).abilities().tells_positions
     }
 
     /// Whether a dialect has words for a gap.

@@ -107,15 +107,21 @@ pub(super) async fn plan(
     // The client has the last thing that was sent, and so everything before it.
     let has_all = kept.last.as_ref() == Some(&offset.room)
         && rooms.iter().any(|kept| kept.room == offset.room && kept.sent.as_ref() == Some(&here));
+    let here_log = policy(&offset.room).log_of(&offset.room).cloned();
     let mut plan = Plan { kept, rooms: Vec::new(), twice: 0 };
     for kept in rooms {
-        let policy = policy(&kept.room);
+        let own = policy(&kept.room);
+        let log = own.log_of(&kept.room).cloned();
+        let policy = log.as_ref().map_or_else(|| Arc::clone(&own), &policy);
         let since = match &kept {
             _ if policy.history_size == 0 => None,
             KeptRoom { room, .. } if *room == offset.room => Some(since(&here)),
+            _ if log.is_some() && log == here_log => Some(since(&here)),
             KeptRoom { sent: Some(sent), .. } if has_all => Some(since(sent)),
             KeptRoom { room, joined, .. } => {
-                match behind_time(broker, room, &policy, cutoff, joined.as_ref(), offset.time).await? {
+                // Rooms that share a log begin alike, and leave out themselves what was before they were joined.
+                let joined = joined.as_ref().filter(|_| log.is_none());
+                match behind_time(broker, log.as_ref().unwrap_or(room), &policy, cutoff, joined, offset.time).await? {
                     Some((since, twice)) => {
                         plan.twice += twice;
                         Some(since)

@@ -122,9 +122,16 @@ impl Members {
         group.members.get(slot).copied()
     }
 
-    /// A fan-out begins: nobody moves until [`Members::unpin`].
-    pub fn pin(&mut self) {
+    /// A fan-out begins: nobody moves until [`Members::unpin`]. Where each group ends.
+    pub fn pin(&mut self) -> SmallVec<[usize; 1]> {
         self.pinned = true;
+        self.groups.iter().map(Group::end).collect()
+    }
+
+    /// Whether a fan-out is under way.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned
     }
 
     /// The fan-out is over: closes the holes and says who moved where.
@@ -192,8 +199,7 @@ mod tests {
                         if pinned.take().is_some() {
                             members.unpin(|key, place| { places.insert(key, place); });
                         } else {
-                            pinned = Some(members.groups().iter().map(Group::end).collect());
-                            members.pin();
+                            pinned = Some(members.pin().into_vec());
                         }
                     }
                 }

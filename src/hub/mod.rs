@@ -51,6 +51,7 @@ mod repolicy;
 mod resume;
 mod room;
 mod services;
+mod shared_log;
 mod streams;
 mod tails;
 mod take_over;

@@ -13,6 +13,7 @@ use tokio::{sync::mpsc::Receiver, time::sleep_until};
 
 use super::{
     Batcher, Broadcast, Content, Services, ToOwner, ToWorker, clock::unix_millis, frame::Range, repolicy::Review,
+    shared_log::by_room,
 };
 use crate::{
     broker::{Delivery, History, HistoryQuery},
@@ -254,7 +255,7 @@ impl Owner {
             (Batcher::new(room.clone(), Arc::clone(&owned.policy), Position::new(Epoch::none(), 0)), 0)
         });
         *last += 1;
-        let event = Event::from_publication(publication, *last, unix_millis());
+        let event = Event::from_publication(publication, *last, unix_millis(), None);
         batcher.push(Epoch::none(), Arc::new(event), arrived);
         let deadline = owned.deadline();
         self.reschedule(room, before, deadline);
@@ -414,9 +415,11 @@ impl Owner {
             }
             metrics.batch_events.record(batch.events.len() as f64);
             metrics.batch_wait.record(arrived.elapsed());
-            let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);
-            if send(&self.services, room, owned, Arc::new(broadcast)) {
-                self.missed.insert(room.clone());
+            for batch in by_room(batch) {
+                let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&owned.policy), arrived);
+                if send(&self.services, room, owned, Arc::new(broadcast)) {
+                    self.missed.insert(room.clone());
+                }
             }
         }
         while let Some((batcher, _)) = &mut owned.unlogged

@@ -6,6 +6,7 @@
 //! exactly behind it. Every other room goes on behind the same time less a margin, the longest batch window and
 //! [`CLOCKS`](super::kept::CLOCKS), because rooms are logged and sent apart from one another; what a client may get twice
 //! that way is counted.
+//! Rooms that share a log go on together exactly behind the event, whichever of them it was of, in the order of the log.
 //! A join is written down before it is carried out, so that a pod that dies in between leaves a trace: such a session begins
 //! anew. Only the first needs no such line: without an event of a room a client has nothing to come back by.
 //! Where the pod could write down at the end what it had sent, and the client got the last of that, all rooms go on
@@ -17,11 +18,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Key, Worker,
-    arrive::{Entered, Entry},
+    arrive::{Entry, Placed},
     clock::millis,
     connection::{Connection, Standing},
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
-    room::Purpose,
+    room::{Arrival, Parts, Purpose},
 };
 use crate::{
     model::{CommandId, Disconnect, Position, Room, SubscribeTo},
@@ -48,10 +49,11 @@ impl Worker {
         let mut spoke = Vec::new();
         for subscription in connection.subscriptions.iter().filter(|s| s.dialect == dialect) {
             let Some(local) = self.rooms.get(subscription.room as usize) else { continue };
+            let Some(stream) = self.rooms.get(self.stream_of(subscription.room) as usize) else { continue };
             let joined = space.joined.iter().find(|(room, _)| *room == subscription.room).map(|(_, at)| kept(at));
-            let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && local.run.is_none();
-            let sent = local.position.as_ref().filter(|_| sent).map(kept);
-            spoke.push((local.spoke, local.name.clone()));
+            let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
+            let sent = stream.position.as_ref().filter(|_| sent).map(kept);
+            spoke.push((stream.spoke, local.name.clone()));
             let (room, spelling, given) = (local.name.clone(), subscription.spelling, subscription.given);
             rooms.push(KeptRoom { room, spelling, given, joined, sent });
         }
@@ -205,13 +207,16 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key as usize) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         let user = connection.session.grant.user().cloned();
+        let forgets = self.services.config.load().token_lookup.accept_unknown;
         let (services, auth) = (Arc::clone(&self.services), Box::<str>::from(auth));
         connection.stop_hearing();
         tokio::task::spawn_local(async move {
             let plan = async {
                 let value = services.values.get(&value_name(&pid)?).await.ok()??;
                 let kept: Kept = serde_json::from_slice(&value).ok()?;
-                if kept.namespace != namespace || kept.user.as_deref() != user.as_deref() {
+                // A token that is looked up may be gone by now, and its client nobody: who knows the session's name is its own.
+                let same = kept.user.as_deref() == user.as_deref() || (user.is_none() && forgets);
+                if kept.namespace != namespace || !same {
                     return None;
                 }
                 let policy = |room: &Room| services.policy(room);
@@ -246,18 +251,37 @@ impl Worker {
     fn resume(&mut self, key: Key, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
         let Plan { kept, rooms, twice } = plan;
         self.services.metrics.socketio.twice.increment(twice);
-        self.identify(key);
         self.enter(key, dialect, kept.sid, Some(pid));
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
-        let mut asking = Vec::new();
-        for (KeptRoom { room, spelling, given, .. }, since) in rooms {
+        // What shares a log comes back together, in the order of the log.
+        let (mut asking, mut begun) = (Vec::new(), Vec::<(u32, Arrival)>::new());
+        for (KeptRoom { room, spelling, given, joined, .. }, since) in rooms {
             let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume, leave: None };
-            match self.enter_room(key, &room, entry) {
-                Ok(Entered::Begun) => {}
-                Ok(Entered::Asks(entry)) => asking.push((room, entry)),
-                Err(_) => self.count_resumed(key, dialect, false),
+            let (number, since) = match self.take_place(key, &room, entry) {
+                Ok(Placed::There(number, entry)) => (number, entry.since),
+                Ok(Placed::Asks(entry)) => {
+                    asking.push((room, entry));
+                    continue;
+                }
+                Ok(Placed::Gone) => continue,
+                Err(_) => {
+                    self.count_resumed(key, dialect, false);
+                    continue;
+                }
+            };
+            let stream = self.stream_of(number);
+            let part = (number, joined.map_or(0, |(_, offset)| offset));
+            match begun.iter_mut().find(|(other, arrival)| *other == stream && arrival.since == since) {
+                Some((_, arrival)) if stream != number => arrival.parts.push(part),
+                _ => {
+                    let parts = if stream == number { Parts::new() } else { [part].into() };
+                    begun.push((stream, Arrival { key, since, purpose: Purpose::Resume, snapshot: None, parts }));
+                }
             }
+        }
+        for (stream, arrival) in begun {
+            self.arrive(stream, arrival);
         }
         self.ask_to_enter(key, asking);
         self.count_resumed(key, dialect, true);
@@ -269,7 +293,8 @@ impl Worker {
         let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
         let dialect = subscription.dialect;
         // What keeps no history promises nothing to who was away.
-        let volatile = self.rooms.get(number as usize).is_some_and(|room| room.policy.history_size == 0);
+        let stream = self.stream_of(number);
+        let volatile = self.rooms.get(stream as usize).is_some_and(|room| room.policy.history_size == 0);
         self.count_resumed(key, dialect, recovered || volatile);
     }
 
@@ -293,6 +318,8 @@ impl Worker {
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         self.came_back(key, dialect, &auth);
+        // Not sooner: a room that is the user's own, and was the session's, is one that it comes back to.
+        self.identify(key);
         self.take_from_owner(key, dialect);
     }
 

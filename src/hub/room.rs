@@ -1,7 +1,10 @@
 //! A room on one worker: its members here, where its stream stands, and who waits to come in.
 //!
+//! Of rooms that share a log, the one whose log it is has the stream (position, fan-out, backlog, who waits), and the others,
+//! its parts, have the members.
+//!
 //! Always holds: `position` is the last batch that the worker began to fan out (the flush boundary at which members
-//! join); batches of a room begin in order and never overlap.
+//! join); batches of a stream begin in order and never overlap.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -12,7 +15,7 @@ use super::{
     beginning::First,
     members::{Members, Place},
 };
-use crate::model::{CommandId, Event, Policy, Position, Room, Since};
+use crate::model::{CommandId, Event, Offset, Policy, Position, Room, Since};
 
 /// A room on one worker.
 #[derive(Debug)]
@@ -21,6 +24,10 @@ pub struct LocalRoom {
     pub name: Room,
     /// Its policy.
     pub policy: Arc<Policy>,
+    /// The room whose log it shares, by its number here.
+    pub log: Option<u32>,
+    /// How many rooms here share its log.
+    pub parts: usize,
     /// The last batch that was begun; `None` until the room's owner has answered.
     pub position: Option<Position>,
     /// Who gets every frame.
@@ -33,6 +40,8 @@ pub struct LocalRoom {
     pub tip: Option<Position>,
     /// Whether a hole in the stream is being filled from history: nothing begins meanwhile.
     pub healing: bool,
+    /// How many times the log was asked for those who come.
+    pub asked: u64,
     /// Who waits for something older than the live stream.
     pub pending: Vec<Pending>,
     /// Who waits for the owner's first answer.
@@ -52,6 +61,8 @@ pub struct LocalRoom {
 pub struct Run {
     /// What is sent.
     pub broadcast: Arc<Broadcast>,
+    /// The room whose members get it: the one whose fan-out it is, or a part of its log.
+    pub part: u32,
     /// Where each group ended when the fan-out began.
     pub ends: SmallVec<[usize; 1]>,
     /// The group in progress.
@@ -110,16 +121,23 @@ pub struct Arrival {
     pub purpose: Purpose,
     /// What the backend shows it where nothing is retained.
     pub snapshot: Option<Arc<[Event]>>,
+    /// In a shared log: the rooms that it comes into, each with the offset up to which it was not in it. Otherwise none.
+    pub parts: Parts,
 }
+
+/// Rooms of a shared log by their numbers, each with an offset.
+pub type Parts = SmallVec<[(u32, Offset); 1]>;
 
 /// Connections that wait for the same part of the log. Live broadcasts are held for them once, not once each.
 #[derive(Debug)]
 pub struct Pending {
+    /// Its name among those of the room.
+    pub ticket: u64,
     /// Where they stopped; `None`: only the retained values are wanted.
     pub since: Option<Since>,
     /// The room's position when the log was asked.
     pub target: Position,
-    /// Who waits.
+    /// Who waits. In a shared log one only, because each is in other rooms.
     pub waiting: Vec<Arrival>,
     /// What was begun since. Beyond its bound nobody is recovered: see [`Pending::MAX_HELD`].
     pub held: Vec<Arc<Broadcast>>,
@@ -151,12 +169,15 @@ impl LocalRoom {
         Self {
             name,
             policy,
+            log: None,
+            parts: 0,
             position: None,
             members: Members::default(),
             run: None,
             backlog: VecDeque::new(),
             tip: None,
             healing: false,
+            asked: 0,
             pending: Vec::new(),
             arrivals: Vec::new(),
             ahead: Vec::new(),
@@ -166,18 +187,22 @@ impl LocalRoom {
         }
     }
 
-    /// Begins to fan out: from now on joiners stand behind it.
-    pub fn begin(&mut self, broadcast: Arc<Broadcast>, now: Instant) {
+    /// From now on joiners stand behind a broadcast.
+    pub fn pass(&mut self, broadcast: &Arc<Broadcast>) {
         if let Some(range) = broadcast.range() {
             self.position = Some(Position::new(range.epoch, range.offset));
         }
         for pending in &mut self.pending {
-            pending.hold(&broadcast);
+            pending.hold(broadcast);
         }
-        self.members.pin();
-        let ends = self.members.groups().iter().map(super::members::Group::end).collect();
+    }
+
+    /// Begins to fan out to the members of `part`, which end there.
+    pub fn begin(&mut self, broadcast: Arc<Broadcast>, part: u32, ends: SmallVec<[usize; 1]>, now: Instant) {
+        self.pass(&broadcast);
         self.run = Some(Run {
             broadcast,
+            part,
             ends,
             group: 0,
             slot: 0,
@@ -189,10 +214,36 @@ impl LocalRoom {
         });
     }
 
+    /// Takes who comes into a room off the list of those who wait: it leaves.
+    pub fn forget_arrival(&mut self, key: u32, part: u32) {
+        let gone = |arrival: &mut Arrival| {
+            if arrival.key != key {
+                return false;
+            }
+            arrival.parts.retain(|(number, _)| *number != part);
+            arrival.parts.is_empty()
+        };
+        self.arrivals.retain_mut(|arrival| !gone(arrival));
+        self.ahead.retain_mut(|arrival| !gone(arrival));
+        for pending in &mut self.pending {
+            pending.waiting.retain_mut(|arrival| !gone(arrival));
+        }
+    }
+
+    /// Whether somebody is on the way into a part of this log.
+    #[must_use]
+    pub fn awaits(&self, part: u32) -> bool {
+        let waiting = self.pending.iter().flat_map(|pending| &pending.waiting);
+        let all = self.arrivals.iter().chain(&self.ahead).chain(waiting);
+        all.flat_map(|arrival| &arrival.parts).any(|(number, _)| *number == part)
+    }
+
     /// Whether nobody is here or on the way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.members.is_empty()
+            && !self.members.is_pinned()
+            && self.parts == 0
             && self.behind == 0
             && self.run.is_none()
             && self.backlog.is_empty()

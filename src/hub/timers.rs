@@ -186,18 +186,25 @@ impl Worker {
             && now.duration_since(since) >= Self::LINGER
         {
             self.emptied.pop_front();
-            let Some(local) = self.rooms.get_mut(number as usize) else { continue };
+            let Some(local) = self.rooms.get(number as usize) else { continue };
             if local.empty_since != Some(since) {
                 continue;
             }
-            if !local.is_idle() || local.healing {
-                local.empty_since = None;
+            let (name, log, healing) = (local.name.clone(), local.log, local.healing);
+            if healing || !self.is_idle(number) {
+                self.rooms[number as usize].empty_since = None;
                 self.note_if_empty(number);
                 continue;
             }
-            let name = local.name.clone();
+            if let Some(log) = log {
+                self.rooms.remove(number as usize);
+                self.names.remove(&name);
+                self.rooms[log as usize].parts -= 1;
+                self.note_if_empty(log);
+                continue;
+            }
             if !self.services.links.tell_owner(&name, ToOwner::Leave(name.clone(), self.index)) {
-                local.empty_since = None;
+                self.rooms[number as usize].empty_since = None;
                 self.note_if_empty(number);
                 return;
             }

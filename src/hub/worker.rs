@@ -192,36 +192,86 @@ impl Worker {
 
     /// Starts a fan-out, or fills the hole before it first.
     fn begin(&mut self, number: u32, broadcast: Arc<Broadcast>) {
+        if !self.begins(number, broadcast) {
+            self.next_in_backlog(number);
+        }
+    }
+
+    /// Whether something is under way in the room now: a broadcast that is not for anybody here is over at once.
+    fn begins(&mut self, number: u32, broadcast: Arc<Broadcast>) -> bool {
         let local = &mut self.rooms[number as usize];
         if let (Content::Events(batch), Some(position)) = (&broadcast.content, &local.position)
             && (batch.after != position.offset || batch.epoch != position.epoch)
         {
             if batch.epoch == position.epoch && batch.offset <= position.offset {
-                self.next_in_backlog(number);
-                return;
+                return false;
             }
             let until = Position::new(batch.epoch.clone(), batch.after);
             local.backlog.push_front(broadcast);
             self.heal(number, until);
-            return;
+            return true;
         }
-        self.broadcasts += 1;
-        local.spoke = (self.broadcasts, u64::MAX);
-        local.begin(broadcast, Instant::now());
+        let part =
+            if *broadcast.room() == local.name { Some(number) } else { self.names.get(broadcast.room()).copied() };
+        let begun = match part {
+            Some(part) if part != number || local.parts == 0 || !matches!(broadcast.content, Content::Gap(_)) => {
+                self.begin_for(number, part, broadcast);
+                true
+            }
+            // A hole in a shared log is one in each of its rooms.
+            Some(_) => {
+                local.pass(&broadcast);
+                let gaps = self.gaps_of_parts(number, &broadcast);
+                gaps.into_iter().for_each(|gap| self.rooms[number as usize].backlog.push_front(gap));
+                false
+            }
+            None => {
+                local.pass(&broadcast);
+                false
+            }
+        };
+        let local = &mut self.rooms[number as usize];
         let reached = local.position.as_ref().map_or(0, |p| p.offset);
         let (ready, ahead) =
             local.ahead.drain(..).partition(|a| a.since.as_ref().is_none_or(|since| since.offset <= reached));
         local.ahead = ahead;
-        if local.members.len() <= SMALL {
+        let ready: Vec<super::room::Arrival> = ready;
+        for arrival in ready {
+            self.arrive(number, arrival);
+        }
+        begun
+    }
+
+    /// Starts the fan-out of a stream to the members of one of its rooms.
+    fn begin_for(&mut self, number: u32, part: u32, broadcast: Arc<Broadcast>) {
+        let members = &mut self.rooms[part as usize].members;
+        let (ends, small) = (members.pin(), members.len() <= SMALL);
+        self.broadcasts += 1;
+        let local = &mut self.rooms[number as usize];
+        local.spoke = (self.broadcasts, u64::MAX);
+        local.begin(broadcast, part, ends, Instant::now());
+        if small {
             self.active.push_front(number);
         } else {
             self.active.push_back(number);
         }
         self.activity.notify_one();
-        let ready: Vec<super::room::Arrival> = ready;
-        for arrival in ready {
-            self.arrive(number, arrival);
-        }
+    }
+
+    /// A gap of a shared log as one of each of its rooms here.
+    fn gaps_of_parts(&self, number: u32, gap: &Broadcast) -> Vec<Arc<Broadcast>> {
+        let Some(range) = gap.range() else { return Vec::new() };
+        let parts = self.rooms.iter().filter(|(_, local)| local.log == Some(number));
+        let gap = |(_, local): (usize, &LocalRoom)| {
+            let content = Content::Gap(Range { room: local.name.clone(), ..range.clone() });
+            Arc::new(Broadcast::new(content, Arc::clone(&gap.policy), gap.arrived))
+        };
+        parts.map(gap).collect()
+    }
+
+    /// The room that has a room's stream: itself, or the one whose log it shares.
+    pub(super) fn stream_of(&self, number: u32) -> u32 {
+        self.rooms.get(number as usize).and_then(|local| local.log).unwrap_or(number)
     }
 
     /// A room's fan-out is over.
@@ -230,10 +280,13 @@ impl Worker {
         let Some(run) = local.run.take() else { return };
         self.broadcasts += 1;
         local.spoke.1 = self.broadcasts;
+        let part = run.part;
         let mut moved = Vec::new();
-        local.members.unpin(|key, place| moved.push((key, place)));
+        if let Some(local) = self.rooms.get_mut(part as usize) {
+            local.members.unpin(|key, place| moved.push((key, place)));
+        }
         for (key, place) in moved {
-            self.place(key, number, place);
+            self.place(key, part, place);
         }
         let metrics = &self.services.metrics;
         metrics.frames.increment(run.receivers);
@@ -250,17 +303,27 @@ impl Worker {
         }
         drop(run);
         self.note_if_empty(number);
+        if part != number {
+            self.note_if_empty(part);
+        }
         self.next_in_backlog(number);
     }
 
     fn next_in_backlog(&mut self, number: u32) {
+        while let Some(local) = self.rooms.get_mut(number as usize)
+            && !local.healing
+            && local.run.is_none()
+            && let Some(next) = local.backlog.pop_front()
+        {
+            if self.begins(number, next) {
+                return;
+            }
+        }
         let Some(local) = self.rooms.get_mut(number as usize) else { return };
         if local.healing || local.run.is_some() {
             return;
         }
-        if let Some(next) = local.backlog.pop_front() {
-            self.begin(number, next);
-        } else if let (Some(tip), Some(position)) = (local.tip.take(), &local.position)
+        if let (Some(tip), Some(position)) = (local.tip.take(), &local.position)
             && position.offset < tip.offset
         {
             self.heal(number, tip);

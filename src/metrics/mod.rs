@@ -3,12 +3,14 @@
 //! Counts are added once a batch and worker, never per receiver. Always holds: no label has a value that a client can
 //! choose, so that the number of series is fixed at start.
 
+mod chatbots;
 mod exposition;
 mod hooks;
 mod realtime;
 mod redis_commands;
 mod socketio;
 
+pub use chatbots::{CHATBOT_DESCRIPTIONS, ChatbotMetrics, DocumentAnswers};
 pub use exposition::Exposition;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use realtime::{REALTIME_DESCRIPTIONS, RealtimeMetrics};
@@ -60,6 +62,10 @@ pub struct Metrics {
     pub recoveries: Recoveries,
     /// Engine.IO and Socket.IO.
     pub socketio: SocketIo,
+    /// Chatbots.
+    pub chatbots: ChatbotMetrics,
+    /// Documents.
+    pub documents: DocumentAnswers,
     /// Handshakes by stage and result.
     pub handshakes: Handshakes,
     /// Bytes that queues really hold.
@@ -356,6 +362,7 @@ impl Metrics {
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe(DESCRIPTIONS);
         describe(SOCKETIO_DESCRIPTIONS);
+        describe(CHATBOT_DESCRIPTIONS);
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
@@ -388,6 +395,8 @@ impl Metrics {
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
             socketio: SocketIo::default(),
+            chatbots: ChatbotMetrics::default(),
+            documents: DocumentAnswers::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes {
                 accepted: handshake("accept", "ok"),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{Offset, UnixMillis};
+use super::{Offset, Room, UnixMillis};
 
 /// An event's data. JSON passes through as the publisher's own bytes: checked at the edge, never rebuilt.
 #[derive(Debug, Clone)]
@@ -65,6 +65,8 @@ pub struct Event {
     pub offset: Offset,
     /// When the broker took it in.
     pub time: UnixMillis,
+    /// The room that it was published to, where rooms share the log that it is in.
+    pub room: Option<Room>,
     /// What kind of event this is.
     pub topic: Box<str>,
     /// What it is about.
@@ -78,11 +80,17 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event that a publication becomes at `offset`.
+    /// The event that a publication becomes at `offset`. `room`: the one that it was published to, if its log is shared.
     #[must_use]
-    pub fn from_publication(publication: Publication, offset: Offset, time: UnixMillis) -> Self {
+    pub fn from_publication(publication: Publication, offset: Offset, time: UnixMillis, room: Option<Room>) -> Self {
         let Publication { topic, key, payload, user, id, idempotency_key: _ } = publication;
-        Self { offset, time, topic, key, payload, user, id }
+        Self { offset, time, room, topic, key, payload, user, id }
+    }
+
+    /// Whether it is one of `room`, in whose log it is: not of another room that shares it.
+    #[must_use]
+    pub fn is_of(&self, room: &Room) -> bool {
+        self.room.as_ref().is_none_or(|own| own == room)
     }
 
     /// The bytes of memory that the event holds, headers included: what bounded logs count.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::pattern::among;
+use super::{Room, pattern::among};
 
 /// Which of the events inside one batch survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -122,6 +122,9 @@ pub struct Policy {
     pub retain_remove_topics: Vec<String>,
     /// The topics that events may have, `*` for any characters; none: any.
     pub topics: Vec<String>,
+    /// The room whose log these rooms share; `None`: each has its own. What is kept, and when batches leave, is that room's
+    /// policy then.
+    pub log: Option<Room>,
     /// How many events the log keeps; 0 keeps none.
     pub history_size: usize,
     /// How many bytes the log keeps.
@@ -167,6 +170,7 @@ impl Default for Policy {
             retain_max: 100,
             retain_remove_topics: Vec::new(),
             topics: Vec::new(),
+            log: None,
             history_size: 1_000,
             history_bytes: 1024 * 1024,
             history_age: Duration::from_secs(300),
@@ -191,6 +195,29 @@ impl Policy {
     #[must_use]
     pub fn keeps_events(&self) -> bool {
         self.history_size > 0 || self.retain != Retain::None
+    }
+
+    /// The room whose log an event of `room` enters, unless that is `room` itself.
+    #[must_use]
+    pub fn log_of(&self, room: &Room) -> Option<&Room> {
+        self.log.as_ref().filter(|log| *log != room)
+    }
+
+    /// The policy of rooms that share the log of a room with the policy `log`: what is kept, and how it leaves, is that one's.
+    #[must_use]
+    pub fn in_log(&self, log: &Self) -> Self {
+        Self {
+            batch_window: log.batch_window,
+            batch_max_events: log.batch_max_events,
+            batch_max_bytes: log.batch_max_bytes,
+            history_size: log.history_size,
+            history_bytes: log.history_bytes,
+            history_age: log.history_age,
+            compress_from: log.compress_from,
+            priority: log.priority,
+            durability: log.durability,
+            ..self.clone()
+        }
     }
 
     /// Whether an event with this topic can become a retained value, or remove one.

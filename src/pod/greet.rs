@@ -20,26 +20,27 @@ use crate::{
 
 use super::{
     engine::go_on,
+    hocuspocus::Documents,
     http,
     upgrade::{Admission, plain_answer, upgrade},
 };
 
 /// How a socket is spoken to.
 #[derive(Clone)]
-pub enum Door {
-    /// TLS first.
-    Tls(Arc<rustls::ServerConfig>),
-    /// Not.
-    Plain,
+pub struct Door {
+    /// With TLS first; `None`: without.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What answers for documents.
+    pub documents: Option<Arc<Documents>>,
 }
 
 /// Greets a socket in a task of its own, watched by the worker's timer.
 pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
     let mut this = worker.borrow_mut();
     this.services.metrics.handshakes.accepted.increment(1);
-    let socket = match door {
-        Door::Plain => Socket::plain(stream),
-        Door::Tls(config) => match Tls::accept(Arc::clone(config)) {
+    let socket = match &door.tls {
+        None => Socket::plain(stream),
+        Some(config) => match Tls::accept(Arc::clone(config)) {
             Ok(tls) => Socket::tls(stream, tls),
             Err(error) => {
                 tracing::error!(%error, "TLS cannot start on a connection");
@@ -51,12 +52,17 @@ pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
     let first = if socket.is_tls() { timeouts.tls } else { timeouts.head };
     let deadline = Deadline::new(this.now_ms() + millis(first));
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
-    let task = tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone()));
+    let task = tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), door.documents.clone()));
     deadline.ends(task.abort_handle());
     this.watch(deadline);
 }
 
-async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Deadline) {
+async fn converse(
+    worker: Rc<RefCell<Worker>>,
+    mut socket: Socket,
+    deadline: Deadline,
+    documents: Option<Arc<Documents>>,
+) {
     let mut received = Vec::new();
     let services = Arc::clone(&worker.borrow().services);
     let handshakes = &services.metrics.handshakes;
@@ -78,7 +84,7 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
                 Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
             }
         }
-        Ok(_) => http::serve(worker, socket, received),
+        Ok(_) => http::serve(worker, socket, received, documents),
         Err(Some(error)) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             refuse(&worker, &mut socket, plain_answer(status, &error.to_string())).await;

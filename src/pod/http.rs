@@ -21,12 +21,13 @@ use super::{
     engine,
     event_stream::{self, EventStream, UnderWay},
     fetching::{self, Opened, Origin, Way},
+    hocuspocus::Documents,
     page, poll,
     upgrade::{Admission, Becomes, plain_answer, upgrade},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
-pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
+pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, documents: Option<Arc<Documents>>) {
     let (idle, max_head) = {
         let this = worker.borrow();
         let config = this.config();
@@ -36,8 +37,14 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>) {
     let under_way = UnderWay::default();
     let stuck = under_way.clone();
     let service = service_fn(move |request| {
-        let (worker, under_way) = (Rc::clone(&worker), under_way.clone());
-        async move { Ok::<_, Infallible>(answer(&worker, request, from, &under_way).await) }
+        let (worker, under_way, documents) = (Rc::clone(&worker), under_way.clone(), documents.clone());
+        async move {
+            if let Some(documents) = documents.filter(|documents| documents.are_asked(&request)) {
+                let answer = Box::pin(documents.answer(&worker, request)).await;
+                return Ok::<_, Infallible>(answer.map(Either::Left));
+            }
+            Ok(answer(&worker, request, from, &under_way).await)
+        }
     });
     let io = HttpIo::new(socket, received);
     tokio::task::spawn_local(async move {

@@ -7,8 +7,8 @@ use arc_swap::ArcSwap;
 use super::StartError;
 use crate::{
     broker::{
-        Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
-        redis::{Redis, Settings, Timeouts},
+        Broker, Condition, Control, KeyValue, LookUp, Presence, Sink, memory,
+        redis::{Elsewhere, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
     config::{self, Config, Policies, RedisKind},
@@ -34,6 +34,7 @@ impl Log {
         links: Arc<Links>,
         exposition: &Exposition,
         internal: Option<u16>,
+        sink: Option<Arc<dyn Sink>>,
     ) -> Result<Self, StartError> {
         let Some(redis) = &config.redis else {
             let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
@@ -41,7 +42,7 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis = Redis::start(settings(config, redis, internal)?, policies, links, subscriptions, commands)?;
+        let redis = Redis::start(settings(config, redis, internal, sink)?, policies, links, subscriptions, commands)?;
         Ok(Self::Redis(Arc::new(redis)))
     }
 
@@ -95,7 +96,12 @@ impl Log {
     }
 }
 
-fn settings(config: &Config, redis: &config::Redis, internal: Option<u16>) -> Result<Settings, StartError> {
+fn settings(
+    config: &Config,
+    redis: &config::Redis,
+    internal: Option<u16>,
+    sink: Option<Arc<dyn Sink>>,
+) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
     let kind = match &redis.kind {
@@ -127,6 +133,7 @@ fn settings(config: &Config, redis: &config::Redis, internal: Option<u16>) -> Re
         idempotency_age: redis.idempotency_age,
         advertise: config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port)),
         legacy: config.legacy.as_slice().into(),
+        elsewhere: sink.map(|sink| Elsewhere { channels: config.chatbots.channels.as_slice().into(), sink }),
         ..Settings::new(endpoints)
     })
 }

@@ -3,11 +3,13 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod chatbots;
 mod dialects;
 mod engine;
 mod event_stream;
 mod fetching;
 mod greet;
+mod hocuspocus;
 mod http;
 mod log;
 mod page;
@@ -38,7 +40,7 @@ use tokio::{
 use crate::{
     api::{Api, Grpc},
     auth::{Authority, KeyError},
-    broker::BrokerError,
+    broker::{BrokerError, Sink},
     config::{ApiKey, Bind, Config, RoomPattern, Tls},
     hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
@@ -51,7 +53,9 @@ use crate::{
         webtransport::{bind, server_config},
     },
 };
+use chatbots::{Chatbots, Queues};
 use greet::Door;
+use hocuspocus::Documents;
 use log::Log;
 use thread::{Phase, Thread};
 use webtransport::Endpoints;
@@ -95,6 +99,9 @@ pub enum StartError {
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The CA certificates of chatbots' servers, or of who is asked about documents.
+    #[error("chatbots' servers, or `hocuspocus.hook`, cannot be called: {0}")]
+    Fetch(FetchError),
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
@@ -154,22 +161,28 @@ impl Pod {
     pub fn start_with(config: Config, dialects: Dialects) -> Result<Self, StartError> {
         raise_open_files();
         let certificate = config.tls.as_ref().map(certificate).transpose()?;
+        let workers = config.workers;
+        let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
+        let (exposition, mut metrics) = Exposition::new(workers, &names)?;
+        metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
+        let exposition = Arc::new(exposition);
+        let documents = Documents::of(&config.hocuspocus, metrics.documents.clone()).map_err(StartError::Fetch)?;
         let door = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
-                Some(Door::Tls(Arc::new(roomcast_certs::server_config(resolver)?)))
+                let tls = Some(Arc::new(roomcast_certs::server_config(resolver)?));
+                Some(Door { tls, documents: documents.clone() })
             }
             None => None,
         };
         let authority = Authority::new(&config.tokens)?;
-        let workers = config.workers;
         let options =
             SocketOptions { send_buffer: config.socket.send_buffer, notsent_lowat: config.socket.notsent_lowat };
         let mut addresses = Addresses::default();
         let mut listeners: Vec<Vec<(TcpListener, Door)>> = (0..workers).map(|_| Vec::new()).collect();
         for (binds, bound, door) in [
             (&config.listen, &mut addresses.tls, door),
-            (&config.plain_listen, &mut addresses.plain, Some(Door::Plain)),
+            (&config.plain_listen, &mut addresses.plain, Some(Door { tls: None, documents })),
         ] {
             let Some(door) = door else { continue };
             for address in reserve_all(binds)? {
@@ -204,15 +217,16 @@ impl Pod {
             addresses.grpc.push(address);
         }
 
-        let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
-        let (exposition, mut metrics) = Exposition::new(workers, &names)?;
-        metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
-        let exposition = Arc::new(exposition);
         let (links, inboxes) = Links::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
         let port = addresses.internal.first().map(SocketAddr::port);
-        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port)?;
+        let chatbots = match &config.chatbots {
+            settings if settings.channels.is_empty() => None,
+            settings => Some(Chatbots::new(settings, metrics.chatbots.clone()).map_err(StartError::Fetch)?),
+        };
+        let sink = chatbots.as_ref().map(|(chatbots, _)| Arc::clone(chatbots) as Arc<dyn Sink>);
+        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port, sink)?;
         let condition = log.clone();
         let authority =
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
@@ -292,6 +306,7 @@ impl Pod {
             log,
             services: Arc::clone(&services),
             exposition,
+            chatbots,
             certificate: certificate.clone(),
             phase: watched,
         };
@@ -411,6 +426,7 @@ struct Beside {
     log: Log,
     services: Arc<Services>,
     exposition: Arc<Exposition>,
+    chatbots: Option<(Arc<Chatbots>, Queues)>,
     certificate: Option<Arc<Rotation>>,
     phase: watch::Receiver<Phase>,
 }
@@ -424,6 +440,9 @@ impl Beside {
                 tokio::task::spawn_local(self.api.clone().serve(listener));
             }
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
+            if let Some((chatbots, queues)) = self.chatbots {
+                chatbots.run(queues);
+            }
             let (log, certificate, services) = (self.log, self.certificate, self.services);
             let exposition = self.exposition;
             tokio::task::spawn_local(async move {

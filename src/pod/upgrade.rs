@@ -165,12 +165,13 @@ pub(super) async fn judge(
     target: &Uri,
     asks: Asks<'_>,
 ) -> Result<Admitted, Refusal> {
-    let (services, anonymous) = {
+    let (services, config) = {
         let this = worker.borrow();
-        (Arc::clone(&this.services), this.config().anonymous)
+        (Arc::clone(&this.services), Arc::clone(this.config()))
     };
+    let anonymous = config.anonymous;
     let authority = &services.authority;
-    let token = presented(headers, target.query())?;
+    let token = presented(headers, target.query(), config.token_lookup.query.as_deref())?;
     let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
         let Asks { from, transport, dialect, .. } = asks;
         let address = from.map(|from| from.ip());

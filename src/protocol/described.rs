@@ -171,6 +171,7 @@ impl Dialect for Described {
             tells_gaps: self.0.says(Saying::Gap).is_some(),
             takes_tokens: self.0.commands.iter().any(|command| matches!(command.does, Does::Connect(_))),
             heartbeat: self.0.heartbeat,
+            tells_positions: false,
         }
     }
 }

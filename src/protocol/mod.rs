@@ -126,11 +126,14 @@ pub struct Abilities {
     pub takes_tokens: bool,
     /// How often it gives a sign of life ([`Unasked::Heartbeat`]); `None`: never.
     pub heartbeat: Option<Duration>,
+    /// Whether its clients are told where they stand in each room, and count on it: rooms that share a log have no positions of
+    /// their own.
+    pub tells_positions: bool,
 }
 
 impl Default for Abilities {
     fn default() -> Self {
-        Self { tells_gaps: true, takes_tokens: true, heartbeat: None }
+        Self { tells_gaps: true, takes_tokens: true, heartbeat: None, tells_positions: true }
     }
 }
 

@@ -14,6 +14,7 @@ mod presence;
 mod redis;
 mod redis_stores;
 mod retained;
+mod shared_log;
 mod subscription;
 
 /// Runs the whole suite against one store.
@@ -75,6 +76,11 @@ macro_rules! every_test {
                 a_repeated_publish_is_one_event,
                 keys_of_different_rooms_are_apart,
                 publishes_repeated_at_once_are_one_event,
+            }
+            shared_log::{
+                rooms_that_share_a_log_have_one_order,
+                a_rooms_history_is_its_part_of_the_log,
+                keys_in_a_shared_log_are_a_rooms_own,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

@@ -34,7 +34,7 @@ pub async fn events_arrive_in_order_once_and_whole<S: Store>() {
     assert_a_stream(&bench.seen.of(&room));
     assert_eq!(delivered.len(), 102);
     let expected =
-        |publication: Publication, event: &Event| Event::from_publication(publication, event.offset, event.time);
+        |publication: Publication, event: &Event| Event::from_publication(publication, event.offset, event.time, None);
     assert_eq!(*delivered[0].1, expected(full, &delivered[0].1));
     assert_eq!(*delivered[1].1, expected(blob, &delivered[1].1));
     assert!(delivered.iter().all(|(epoch, event)| *epoch == start.epoch && event.time > 1_600_000_000_000));

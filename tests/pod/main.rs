@@ -22,5 +22,6 @@ mod presets;
 #[path = "../redis/mod.rs"]
 mod redis;
 mod rooms;
+mod shared_log;
 mod token_lookup;
 mod webtransport;

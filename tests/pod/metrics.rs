@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{Client, get, pod, publish};
-use roomcast::metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS};
+use roomcast::metrics::{CHATBOT_DESCRIPTIONS, DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS};
 use serde_json::json;
 
 async fn scrape(pod: &roomcast::pod::Pod) -> String {
@@ -42,10 +42,11 @@ async fn every_metric_is_described_here_and_in_the_operators_guide() {
     // Histograms show after their first sample, certificates' ages after a second.
     tokio::time::sleep(std::time::Duration::from_millis(1_600)).await;
     let text = scrape(&pod).await;
-    let described: BTreeSet<&str> = DESCRIPTIONS.iter().chain(SOCKETIO_DESCRIPTIONS).map(|(name, _)| *name).collect();
+    let described: BTreeSet<&str> =
+        DESCRIPTIONS.iter().chain(SOCKETIO_DESCRIPTIONS).chain(CHATBOT_DESCRIPTIONS).map(|(name, _)| *name).collect();
     let shown: BTreeSet<&str> = series(&text).into_iter().map(metric).filter(|n| n.starts_with("roomcast_")).collect();
     assert_eq!(shown, described);
-    for (name, says) in DESCRIPTIONS.iter().chain(SOCKETIO_DESCRIPTIONS) {
+    for (name, says) in DESCRIPTIONS.iter().chain(SOCKETIO_DESCRIPTIONS).chain(CHATBOT_DESCRIPTIONS) {
         assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
     }
     assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));

@@ -115,6 +115,7 @@ impl Encoder {
         let time = std::time::UNIX_EPOCH.elapsed().map_err(|e| wrong(&e))?.as_millis();
         let event = Event {
             offset,
+            room: None,
             time: u64::try_from(time).unwrap_or(0),
             topic: TOPIC.into(),
             key: None,

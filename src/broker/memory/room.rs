@@ -48,6 +48,8 @@ pub(super) enum Class {
 /// What one attempt to publish works with.
 pub(super) struct Step<'a> {
     pub(super) room: &'a Room,
+    /// The room that it is published to, if this one's log is shared.
+    pub(super) part: Option<&'a Room>,
     pub(super) now: UnixMillis,
     pub(super) limits: &'a Limits,
     pub(super) deliver: &'a dyn Deliver,
@@ -172,7 +174,7 @@ impl State {
         let key = publication.idempotency_key.take();
         // The clock may be set back; a room's times are not.
         let time = step.now.max(self.log.time());
-        let event = Arc::new(Event::from_publication(publication, self.log.end() + 1, time));
+        let event = Arc::new(Event::from_publication(publication, self.log.end() + 1, time, step.part.cloned()));
         self.log.append(Arc::clone(&event), &self.policy);
         if self.policy.retain != Retain::None {
             self.values.get_or_insert_default().apply(&event, &self.policy);

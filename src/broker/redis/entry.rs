@@ -9,6 +9,9 @@
 //! | head | topic, key, user, id: each a length of 2 bytes and UTF-8 text |
 //! | rest | the payload, as the publisher wrote it |
 //!
+//! Version 2, for logs that several rooms share, begins with `0x20` instead, and its head with the name of the room that the
+//! event was published to.
+//!
 //! A message on a room's channel is one of
 //! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and
 //! leaves, where `USER` is `u` and a name, or nothing (without the spaces between the words, but `SP`).
@@ -21,10 +24,11 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     broker::BrokerError,
-    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, UnixMillis},
+    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, Room, UnixMillis},
 };
 
 const VERSION: u8 = 0x10;
+const VERSION_OF_A_PART: u8 = 0x20;
 const BINARY: u8 = 1;
 const KEY: u8 = 2;
 const USER: u8 = 4;
@@ -58,15 +62,15 @@ pub enum Message {
     Left(Member),
 }
 
-/// An event as it is stored.
+/// An event as it is stored; `part`: the room that it is published to, if it shares its log.
 ///
 /// # Errors
 /// [`BrokerError::TooLarge`]: topic, key, user and id together exceed what a head holds.
-pub fn encode(publication: &Publication) -> Result<Bytes, BrokerError> {
+pub fn encode(publication: &Publication, part: Option<&Room>) -> Result<Bytes, BrokerError> {
     let optional = [(KEY, &publication.key), (USER, &publication.user), (ID, &publication.id)];
     let texts = || {
         let optional = optional.iter().filter_map(|(_, text)| text.as_deref());
-        std::iter::once(&*publication.topic).chain(optional)
+        part.map(Room::as_str).into_iter().chain([&*publication.topic]).chain(optional)
     };
     let head: usize = texts().map(|text| 2 + text.len()).sum();
     let limit = usize::from(u16::MAX);
@@ -77,7 +81,7 @@ pub fn encode(publication: &Publication) -> Result<Bytes, BrokerError> {
     };
     let present = optional.iter().filter(|(_, text)| text.is_some()).fold(binary, |bits, (bit, _)| bits | bit);
     let mut out = Vec::with_capacity(3 + head + payload.len());
-    out.put_u8(VERSION | present);
+    out.put_u8(part.map_or(VERSION, |_| VERSION_OF_A_PART) | present);
     out.put_u16(head_bytes);
     for text in texts() {
         // Shorter than the head, whose length fits.
@@ -94,11 +98,13 @@ pub fn encode(publication: &Publication) -> Result<Bytes, BrokerError> {
 /// [`EntryError`]: it is not one, or not of this build.
 pub fn decode(stored: &Bytes, offset: Offset, time: UnixMillis) -> Result<Event, EntryError> {
     let [first, high, low, ..] = stored[..] else { return Err(EntryError::Short) };
-    if first & 0xf0 != VERSION {
+    let is_part = first & 0xf0 == VERSION_OF_A_PART;
+    if first & 0xf0 != VERSION && !is_part {
         return Err(EntryError::Version(first));
     }
     let end = 3 + usize::from(u16::from_be_bytes([high, low]));
     let mut head = stored.get(3..end).ok_or(EntryError::Short)?;
+    let room = is_part.then(|| Room::parse(&text(&mut head)?).map_err(|_| EntryError::Head)).transpose()?;
     let topic = text(&mut head)?;
     let mut optional = |bit| if first & bit == 0 { Ok(None) } else { text(&mut head).map(Some) };
     let (key, user, id) = (optional(KEY)?, optional(USER)?, optional(ID)?);
@@ -110,7 +116,7 @@ pub fn decode(stored: &Bytes, offset: Offset, time: UnixMillis) -> Result<Event,
     } else {
         Payload::Json(serde_json::from_slice(&stored[end..]).map_err(|_| EntryError::Json)?)
     };
-    Ok(Event { offset, time, topic, key, payload, user, id })
+    Ok(Event { offset, time, room, topic, key, payload, user, id })
 }
 
 fn text(head: &mut &[u8]) -> Result<Box<str>, EntryError> {

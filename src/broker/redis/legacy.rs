@@ -1,11 +1,11 @@
 //! Plain messages of other publishers become events: every pod hears them, the one that holds a lease publishes them, and
 //! all deliver what comes back. Where a room keeps nothing, there is no log to agree on: each pod delivers what it hears, at
-//! once and without a position.
+//! once and without a position. Messages of other channels that one pod gives to a [`Sink`](crate::broker::Sink).
 //!
 //! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
 //! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
-//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room keep
-//! their order. Messages are never compared by what they say.
+//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room, or of rooms that
+//! share a log, keep their order. Messages are never compared by what they say.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +24,7 @@ use super::{
     partition::Partition,
     reply::{Fields, Unexpected},
     script,
+    settings::Elsewhere,
 };
 use crate::{
     broker::{
@@ -100,12 +101,11 @@ struct Intake {
 impl Shared {
     /// Takes in what the configuration describes, for ever.
     pub(super) async fn take_in_legacy(self: Arc<Self>, endpoints: Endpoints) {
-        let legacy = Arc::clone(&self.settings.legacy);
-        if legacy.is_empty() {
+        let heard: Vec<crate::config::ChannelPattern> = self.settings.heard().cloned().collect();
+        if heard.is_empty() {
             return;
         }
-        let mut patterns: Vec<&str> =
-            legacy.iter().flat_map(|legacy| &legacy.channels).map(crate::config::ChannelPattern::as_str).collect();
+        let mut patterns: Vec<&str> = heard.iter().map(crate::config::ChannelPattern::as_str).collect();
         patterns.sort_unstable();
         patterns.dedup();
         let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
@@ -138,7 +138,7 @@ impl Shared {
 
     /// Gives the lease back at the end, so that another pod need not wait for it to run out.
     pub(super) async fn release_legacy(&self) {
-        if !self.settings.legacy.is_empty() {
+        if self.settings.heard().next().is_some() {
             let _ = timeout(AGAIN, self.claim_legacy(Duration::ZERO)).await;
         }
     }
@@ -236,7 +236,9 @@ impl Intake {
     /// Gives an event to its room's lane.
     fn queue(&self, room: Room, publication: Publication) {
         let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
-        let lane = self.lanes.get(Partition::of(&room).index() % LANES);
+        // What shares a log keeps its order there.
+        let policy = self.shared.policy(&room);
+        let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
         let queued = lane.zip(held).is_some_and(|(lane, _held)| lane.send(Job { room, publication, _held }).is_ok());
         if !queued {
@@ -255,6 +257,12 @@ impl Listener for Intake {
         // On a server without sharded pub/sub the fleet's own messages match a `*` too.
         if self.shared.names.is_own(channel) {
             return;
+        }
+        if let Some(Elsewhere { channels, sink }) = &self.shared.settings.elsewhere
+            && channels.iter().any(|own| own.as_str() == pattern)
+            && self.tenure().holds(Instant::now())
+        {
+            sink.take(payload);
         }
         let Some((legacy, captures)) = legacy::taker(&self.shared.settings.legacy, pattern, channel) else { return };
         let counts = &self.shared.metrics.legacy;

@@ -18,21 +18,24 @@ use super::{
     script,
 };
 use crate::{
-    broker::{BrokerError, History, HistoryQuery},
+    broker::{BrokerError, History, HistoryQuery, in_log},
     model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room},
 };
 
 impl Shared {
-    pub(super) async fn publish(&self, room: &Room, publication: Publication) -> Result<Position, BrokerError> {
-        let policy = self.policy(room);
-        BrokerError::check_topic(&policy, &publication.topic)?;
-        let event = entry::encode(&publication)?;
+    pub(super) async fn publish(&self, to: &Room, publication: Publication) -> Result<Position, BrokerError> {
+        let own = self.policy(to);
+        BrokerError::check_topic(&own, &publication.topic)?;
+        let (room, part) = own.log_of(to).map_or((to, None), |log| (log, Some(to)));
+        let policy = if part.is_some() { self.policy(room) } else { Arc::clone(&own) };
+        let event = entry::encode(&publication, part)?;
         let limit = if keeps(&policy) { policy.history_bytes.min(MAX_EVENT) } else { MAX_EVENT };
         let bytes = event.len() + EVENT_COST;
         if bytes > limit {
             return Err(BrokerError::TooLarge { bytes, limit });
         }
         let (key, key_age) = match &publication.idempotency_key {
+            Some(key) if part.is_some() => (self.names.once(room, &in_log(to, key)), self.settings.idempotency_age),
             Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
             None => {
                 let number = self.attempts.fetch_add(1, Ordering::Relaxed);
@@ -67,10 +70,18 @@ impl Shared {
         Ok(Position::new(epoch, offset))
     }
 
+    /// What the log has; of a log that rooms share, what was published to this one.
     pub(super) async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
         let policy = self.policy(room);
+        match policy.log_of(room) {
+            Some(log) => Ok(self.read(log, &self.policy(log), query.of_a_part()).await?.of(room, &query)),
+            None => self.read(room, &policy, query).await,
+        }
+    }
+
+    async fn read(&self, room: &Room, policy: &Policy, query: HistoryQuery) -> Result<History, BrokerError> {
         let keys = [self.names.of(room, Kind::Record), self.names.of(room, Kind::Log)];
-        let (size, age) = log_bounds(&policy);
+        let (size, age) = log_bounds(policy);
         let (epoch, since) = query.since.map_or((String::new(), 0), |s| (s.epoch.as_str().to_owned(), s.offset));
         // An epoch that a client sent may be empty, which would ask for the newest instead.
         let epoch = if epoch.is_empty() && since > 0 { "-".to_owned() } else { epoch };

@@ -85,7 +85,7 @@ use partition::{Kind, Names};
 pub use partition::{PARTITIONS, Partition};
 use presence::Leases;
 use rooms::Rooms;
-pub use settings::Settings;
+pub use settings::{Elsewhere, Settings};
 use shards::Shards;
 
 /// How long a publish without a key is known by ours: far longer than all its attempts take.

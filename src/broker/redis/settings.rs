@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::node::Timeouts;
-use crate::{broker::wire::Endpoints, config::Legacy};
+use crate::{
+    broker::{Sink, wire::Endpoints},
+    config::{ChannelPattern, Legacy},
+};
 
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
@@ -26,9 +29,26 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// Which plain messages of other publishers are taken in.
     pub legacy: Arc<[Legacy]>,
+    /// Plain messages that become no events.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Plain messages that become no events.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// The channels that they come on.
+    pub channels: Arc<[ChannelPattern]>,
+    /// Where they go.
+    pub sink: Arc<dyn Sink>,
 }
 
 impl Settings {
+    /// Every channel that plain messages are heard on.
+    pub(super) fn heard(&self) -> impl Iterator<Item = &ChannelPattern> {
+        let events = self.legacy.iter().flat_map(|legacy| &legacy.channels);
+        events.chain(self.elsewhere.iter().flat_map(|elsewhere| elsewhere.channels.iter()))
+    }
+
     /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
     #[must_use]
     pub fn new(endpoints: Endpoints) -> Self {
@@ -42,6 +62,7 @@ impl Settings {
             compare_every: Duration::from_secs(30),
             advertise: None,
             legacy: Arc::default(),
+            elsewhere: None,
         }
     }
 }

@@ -131,7 +131,7 @@ fn an_unknown_key_is_named_with_what_was_meant() {
         (
             "[broker]\nurl = ''",
             "rc.toml:1: [broker]: there is no such section; allowed: `limits`, `timeouts`, `drain`, `socket`, `tokens`, \
-             `token_lookup`, `hooks`, `grpc`, `webtransport`, `compression`, `socketio`, `memory_broker`, `redis`, `default_policy`, `policy`, `legacy`, `dialect`",
+             `token_lookup`, `hooks`, `grpc`, `webtransport`, `compression`, `socketio`, `memory_broker`, `redis`, `chatbots`, `hocuspocus`, `default_policy`, `policy`, `legacy`, `dialect`",
         ),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
         ("[policy]\nmatch = 'x'", "rc.toml:1: policy: it is a list: write `[[policy]]`, once for each"),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use super::*;
 use crate::config::{Flags, Variables, merge};
 
@@ -250,5 +252,30 @@ fn the_page_is_there_in_development_mode_or_where_it_is_asked_for() {
         ("cert=c.pem key=k.pem anonymous=true page=true", true),
     ] {
         assert_eq!(pod(flags).unwrap().page, expected, "{flags}");
+    }
+}
+
+#[test]
+fn a_log_that_rooms_share_fits_them() {
+    let problems = |file: &str| -> Vec<String> {
+        let merged = merge(&Flags::new(), &Variables::new(), Some((Path::new("rc.toml"), file))).unwrap();
+        let missing = resolve(merged.settings, &machine()).err().unwrap_or_default();
+        missing.into_iter().map(|missing| missing.to_string()).collect()
+    };
+    let room = "[[policy]]\nmatch = ['r:*']\nlog = 'log'\nslow = 'close'\n";
+    assert_eq!(problems(room), [""; 0]);
+    for (file, wrong) in [
+        ("[[policy]]\nmatch = ['r:*']\nlog = 'log'".to_owned(), "`slow = \"close\"`"),
+        (format!("{room}conflate = 'topic'"), "`conflate` of such a policy"),
+        (format!("{room}retain = 'key'"), "`retain` of such a policy"),
+        (format!("{room}presence = 'events'"), "`presence` of such a policy"),
+        (format!("{room}delivery = 'latest'"), "`delivery` of such a policy"),
+        (format!("{room}subscribe_hook = true"), "`subscribe_hook` of such a policy"),
+        (format!("{room}[[policy]]\nmatch = ['log']\nretain = 'room'"), "`retain` of the policy of that room"),
+        (format!("{room}[[policy]]\nmatch = ['log']\nhistory_size = 0"), "raise `history_size`"),
+        (format!("{room}[[policy]]\nmatch = ['log']\nlog = 'other'\nslow = 'close'"), "in another log themselves"),
+    ] {
+        let problems = problems(&file);
+        assert!(problems.iter().any(|problem| problem.contains(wrong)), "{file}: {problems:?}");
     }
 }

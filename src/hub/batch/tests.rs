@@ -14,6 +14,7 @@ fn room() -> Room {
 fn event(offset: u64, topic: &str, key: Option<&str>, bytes: usize) -> Arc<Event> {
     Arc::new(Event {
         offset,
+        room: None,
         time: 0,
         topic: topic.into(),
         key: key.map(Into::into),

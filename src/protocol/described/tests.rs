@@ -245,6 +245,7 @@ fn batch(events: &[(&str, Option<&str>, &str)]) -> Batch {
     let event = |(offset, (topic, key, data)): (u64, &(&str, Option<&str>, &str))| {
         Arc::new(Event {
             offset,
+            room: None,
             time: 1_770_114_600_000,
             topic: (*topic).into(),
             key: key.map(Into::into),
@@ -311,7 +312,8 @@ fn replies_are_said_as_described_or_not_at_all() {
     let joined = vec![Member { connection: "c".into(), user: None }];
     let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], total: 3 };
     assert_eq!(text(|out| chat.presence(&change, out)), [r#"{"came":[{"connection":"c"}],"n":3}"#]);
-    assert_eq!(chat.abilities(), Abilities { tells_gaps: false, takes_tokens: true, heartbeat: None });
+    let abilities = Abilities { tells_gaps: false, takes_tokens: true, heartbeat: None, tells_positions: false };
+    assert_eq!(chat.abilities(), abilities);
 }
 
 #[test]

@@ -34,9 +34,10 @@ fn published(epoch: &str, event: &Bytes) -> Bytes {
 
 proptest! {
     #[test]
-    fn what_is_stored_comes_back(publication in any_publication()) {
-        let stored = encode(&publication).unwrap();
-        let expected = Event::from_publication(publication, 7, 1_700_000_000_000);
+    fn what_is_stored_comes_back(publication in any_publication(), part in option::of("[a-zé:]{1,20}")) {
+        let part = part.map(|name| Room::parse(&name).unwrap());
+        let stored = encode(&publication, part.as_ref()).unwrap();
+        let expected = Event::from_publication(publication, 7, 1_700_000_000_000, part);
         prop_assert_eq!(&decode(&stored, 7, 1_700_000_000_000).unwrap(), &expected);
         let came = message(&published("ab.cd", &stored)).unwrap();
         prop_assert_eq!(came, Message::Event(Epoch::new("ab.cd"), expected.clone()));
@@ -46,7 +47,7 @@ proptest! {
 
     #[test]
     fn what_is_cut_short_is_no_other_event(publication in any_publication(), cut in any::<prop::sample::Index>()) {
-        let stored = encode(&publication).unwrap();
+        let stored = encode(&publication, None).unwrap();
         let cut = cut.index(stored.len());
         let whole = stored.len() - publication.payload.len();
         match decode(&stored.slice(..cut), 7, 1) {
@@ -72,7 +73,10 @@ fn the_bytes_are_what_other_builds_wrote() {
         id: Some("é".into()),
         ..publication("t", json("{}"))
     };
-    assert_eq!(&encode(&publication).unwrap()[..], b"\x1e\x00\x0c\x00\x01t\x00\x01k\x00\x00\x00\x02\xc3\xa9{}");
+    assert_eq!(&encode(&publication, None).unwrap()[..], b"\x1e\x00\x0c\x00\x01t\x00\x01k\x00\x00\x00\x02\xc3\xa9{}");
+    let part = Room::parse("r:1").unwrap();
+    let stored = encode(&super::tests::publication("t", json("{}")), Some(&part)).unwrap();
+    assert_eq!(&stored[..], b"\x20\x00\x08\x00\x03r:1\x00\x01t{}");
 }
 
 #[test]
@@ -80,7 +84,9 @@ fn what_is_none_is_refused() {
     for (bytes, error) in [
         (&b""[..], EntryError::Short),
         (b"\x10\x00", EntryError::Short),
-        (b"\x20\x00\x02\x00\x00{}", EntryError::Version(0x20)),
+        (b"\x30\x00\x02\x00\x00{}", EntryError::Version(0x30)),
+        (b"\x20\x00\x03\x00\x01t{}", EntryError::Head),
+        (b"\x20\x00\x07\x00\x02 r\x00\x01t{}", EntryError::Head),
         (b"\x10\x00\x09\x00\x01t{}", EntryError::Short),
         (b"\x10\x00\x03\x00\x02t{}", EntryError::Head),
         (b"\x10\x00\x04\x00\x01tt{}", EntryError::Head),
@@ -108,7 +114,7 @@ fn what_is_none_is_refused() {
         assert_eq!(message(&Bytes::copy_from_slice(bytes)), Err(error), "{bytes:?}");
     }
     let long = publication(&"x".repeat(70_000), json("1"));
-    assert!(matches!(encode(&long), Err(BrokerError::TooLarge { limit: 65_535, .. })));
+    assert!(matches!(encode(&long, None), Err(BrokerError::TooLarge { limit: 65_535, .. })));
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Bench {
             let position = position(text);
             let event = Event {
                 offset: position.offset,
+                room: None,
                 time: 1,
                 topic: "t".into(),
                 key: None,

@@ -30,6 +30,7 @@ fn room() -> Room {
 fn event(offset: u64, data: &str) -> Arc<Event> {
     Arc::new(Event {
         offset,
+        room: None,
         time: 1_700_000_000_123,
         topic: "moved".into(),
         key: None,

@@ -1,0 +1,124 @@
+//! `[chatbots]` and `[hocuspocus]`: what a collaboration server expects of the channel server beside rooms.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use http::Uri;
+
+use super::{
+    dialect::MountPath,
+    legacy::{Channel, ChannelPattern},
+    origins::{OriginKind, OriginPattern},
+    section::section,
+    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Raw, Time, quoted},
+};
+
+section! {
+    /// Messages of chatbots: plain messages (`PUBLISH`) in the Redis of `[redis]` that one pod of the fleet sends on, into a Matrix room or to a webhook. What they look like: `docs/PRESETS.md`.
+    pub struct Chatbots in "chatbots" {
+        /// The channels that they come on, by name or with `*` for any characters. Empty: none.
+        channels: Vec<ChannelPattern> = Vec::new(), List(Channel), restart;
+        /// The servers that may be called, as origins. A message that names another one is refused: whoever can publish could have
+        /// the pod call what only the pod can reach.
+        servers: Vec<OriginPattern> = Vec::new(), List(OriginKind), restart;
+        /// For one call, from connecting to the last byte of the answer.
+        timeout: Duration = Duration::from_secs(10), Time(Duration::from_millis(100)..=Duration::from_secs(60)), restart;
+        /// How often a message is tried, the first time included, when the server cannot be reached, is busy (429) or failed
+        /// (5xx). Between two tries the pod waits for as long as the server says, at most 30 s, else 1 s, 2 s, 4 s and so on.
+        attempts: usize = 4, Count(1..=10), restart;
+        /// How many bytes of messages may wait to be sent. What comes beyond is dropped and counted as `full`.
+        queue: usize = 16 * MIB, Bytes(64 * KIB..=GIB), restart;
+        /// CA certificates that the servers are trusted by, beside the system's.
+        ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/matrix-ca.pem\"");
+    }
+}
+
+section! {
+    /// Who may edit a document: what a Hocuspocus server asks about users whose tokens are those of `[token_lookup]`.
+    pub struct Hocuspocus in "hocuspocus" {
+        /// Where it asks, with `POST`, on the public listeners.
+        path: Option<String> = None, Maybe(MountPath), restart, unset("nowhere", "\"/api/hocuspocus\"");
+        /// Who is asked the same question where the pod cannot say: about unknown tokens, and records that are neither the user nor
+        /// a group. Its answer is given back.
+        hook: Option<HookAddress> = None, Maybe(Address), restart,
+            unset("nobody: 401 for unknown tokens, 403 for such records", "\"https://app.example.com/api/hocuspocus\"");
+        /// For the hook's answer. Then it is 503.
+        timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(30)), restart;
+        /// CA certificates that the hook is trusted by, beside the system's.
+        ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/app-ca.pem\"");
+    }
+}
+
+/// Who is asked about documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookAddress(Uri);
+
+impl HookAddress {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
+        match (uri.scheme_str(), uri.authority()) {
+            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+                Err("it has a user or a password in it".to_owned())
+            }
+            (Some("http" | "https"), Some(_)) => Ok(Self(uri)),
+            _ => Err("it is not a URL of https or http".to_owned()),
+        }
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl fmt::Display for HookAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// [`HookAddress`] as a value of a key.
+struct Address;
+
+impl Kind for Address {
+    type Value = HookAddress;
+
+    fn parse(&self, raw: &Raw) -> Result<HookAddress, String> {
+        match raw {
+            Raw::Text(text) => HookAddress::parse(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &HookAddress) -> Option<String> {
+        Some(quoted(&value.to_string()))
+    }
+
+    fn name(&self) -> String {
+        "URL".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a URL of https, or of http inside a network that can be trusted with tokens".to_owned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_has_a_url() {
+        for good in ["https://app.example.com/api/hocuspocus", "http://app:3000/api/hocuspocus", "http://[::1]:3000/"] {
+            assert_eq!(HookAddress::parse(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "/api", "app.example.com", "ftp://a/b", "https://user:pw@a/b", "https://"] {
+            assert!(HookAddress::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
