@@ -156,6 +156,8 @@ struct ExampleLimits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExampleEvent<'a> {
+    /// Left out where there is no position.
+    #[serde(default)]
     offset: u64,
     topic: String,
     key: Option<String>,
@@ -241,6 +243,10 @@ impl Example<'_> {
         match self.kind.as_str() {
             "events" if self.retained => {
                 Native.retained(&Retained { room, epoch: self.epoch(), offset: 0, events }, 0, out);
+            }
+            "events" if self.epoch.is_none() => {
+                assert!(self.after.is_none() && self.offset.is_none() && events.iter().all(|event| event.offset == 0));
+                Native.batch(&Batch { room, epoch: Epoch::new(""), after: 0, offset: 0, events }, 0, out);
             }
             "events" => {
                 let (after, offset) = (self.after.unwrap(), self.offset.unwrap());
