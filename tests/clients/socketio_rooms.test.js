@@ -10,7 +10,7 @@ import { io } from 'socket.io-client';
 import { balance } from './support/balancer.js';
 import { rooms } from './support/config.js';
 import { Pod } from './support/pod.js';
-import { Redis } from './support/redis.js';
+import { Redis, RedisCluster } from './support/redis.js';
 
 const PATIENCE = 8_000;
 const config = `${rooms}\n[socketio]\nenabled = true\n`;
@@ -173,6 +173,42 @@ describe('tokens', () => {
   });
 });
 
+/** A session in three rooms whose pod is killed: it comes back on another one, and nothing is lost. */
+async function survives(transports, { start, pods, balancer }) {
+  const names = ['r1', 'r2', 'r3'].map((room) => `plain:${transports.join('-')}-${room}`);
+  const victim = await start();
+  balancer.remove(pods[0].plainPort);
+  balancer.remove(pods[1].plainPort);
+  balancer.add(victim.plainPort);
+  const socket = await client(balancer.url, { transports });
+  await join(socket, ...names);
+  for (const n of numbers(0, 5)) for (const room of names) await pods[0].publish(room, { n });
+  await until(() => names.every((room) => socket.seen[room]?.length === 5), () => JSON.stringify(socket.seen));
+  const id = socket.id;
+  await sleep(300);
+  const reasons = [];
+  socket.on('disconnect', (reason) => reasons.push(reason));
+  const gone = once(socket, 'disconnect');
+  socket.io.reconnection(false);
+  balancer.remove(victim.plainPort);
+  for (const pod of pods) balancer.add(pod.plainPort);
+  victim.process.kill('SIGKILL');
+  await victim.exit;
+  for (const n of numbers(5, 10)) for (const room of names) await pods[1].publish(room, { n });
+  await gone;
+  await back(socket);
+  assert.deepEqual([socket.recovered, socket.id], [true, id]);
+  for (const room of names) await pods[0].publish(room, { n: 10 });
+  await until(() => names.every((room) => socket.seen[room].includes(10)), () => JSON.stringify(socket.seen));
+  for (const room of names) {
+    // Nothing is lost, and the first of each is in order; other rooms than the last one's may repeat some.
+    assert.deepEqual(socket.seen[room].filter((n, at, all) => all.indexOf(n) === at), numbers(0, 11), room);
+  }
+  assert.equal(reasons.length, 1, `one disconnect: ${reasons}`);
+  assert.deepEqual(socket.seen[names[2]], numbers(0, 11), 'the room of the last event has no duplicate');
+  socket.close();
+}
+
 describe('two pods behind a balancer without sticky sessions', () => {
   let redis, pods, balancer;
   const start = () => Pod.start({ config, args: ['--redis', redis.url, '--advertise', '127.0.0.1'] });
@@ -203,40 +239,8 @@ describe('two pods behind a balancer without sticky sessions', () => {
   }
 
   for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
-    test(`${transports.join(' then ')}: a session survives kill -9 of its pod, in several rooms`, async () => {
-      const names = ['r1', 'r2', 'r3'].map((room) => `plain:${transports.join('-')}-${room}`);
-      const victim = await start();
-      balancer.remove(pods[0].plainPort);
-      balancer.remove(pods[1].plainPort);
-      balancer.add(victim.plainPort);
-      const socket = await client(balancer.url, { transports });
-      await join(socket, ...names);
-      for (const n of numbers(0, 5)) for (const room of names) await pods[0].publish(room, { n });
-      await until(() => names.every((room) => socket.seen[room]?.length === 5), () => JSON.stringify(socket.seen));
-      const id = socket.id;
-      await sleep(300);
-      const reasons = [];
-      socket.on('disconnect', (reason) => reasons.push(reason));
-      const gone = once(socket, 'disconnect');
-      socket.io.reconnection(false);
-      balancer.remove(victim.plainPort);
-      for (const pod of pods) balancer.add(pod.plainPort);
-      victim.process.kill('SIGKILL');
-      await victim.exit;
-      for (const n of numbers(5, 10)) for (const room of names) await pods[1].publish(room, { n });
-      await gone;
-      await back(socket);
-      assert.deepEqual([socket.recovered, socket.id], [true, id]);
-      for (const room of names) await pods[0].publish(room, { n: 10 });
-      await until(() => names.every((room) => socket.seen[room].includes(10)), () => JSON.stringify(socket.seen));
-      for (const room of names) {
-        // Nothing is lost, and the first of each is in order; other rooms than the last one's may repeat some.
-        assert.deepEqual(socket.seen[room].filter((n, at, all) => all.indexOf(n) === at), numbers(0, 11), room);
-      }
-      assert.equal(reasons.length, 1, `one disconnect: ${reasons}`);
-      assert.deepEqual(socket.seen[names[2]], numbers(0, 11), 'the room of the last event has no duplicate');
-      socket.close();
-    });
+    test(`${transports.join(' then ')}: a session survives kill -9 of its pod, in several rooms`, () =>
+      survives(transports, { start, pods, balancer }));
   }
 
   test('a pod is killed right after a join was answered: the session is in that room, or is another one', async () => {
@@ -295,4 +299,24 @@ describe('two pods behind a balancer without sticky sessions', () => {
     assert.equal(reply.type, 'published', 'it is heard again');
     socket.close();
   });
+});
+
+describe('two pods over a Redis Cluster', () => {
+  let redis, pods, balancer;
+  const start = () => Pod.start({ config, args: ['--redis', redis.url, '--advertise', '127.0.0.1'] });
+  before(async () => {
+    redis = await RedisCluster.start();
+    pods = await Promise.all([start(), start()]);
+    balancer = await balance(pods.map((pod) => pod.plainPort));
+  });
+  after(async () => {
+    await balancer?.stop();
+    await Promise.all(pods?.map((pod) => pod.stop()) ?? []);
+    await redis?.stop();
+  });
+
+  for (const transports of [['websocket'], ['polling', 'websocket']]) {
+    test(`${transports.join(' then ')}: a session survives kill -9 of its pod, in several rooms`, () =>
+      survives(transports, { start, pods, balancer }));
+  }
 });

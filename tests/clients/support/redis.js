@@ -1,4 +1,4 @@
-// A real Redis on a port of its own, and its own command line to publish with.
+// A real Redis on a port of its own, alone or as a cluster, and its own command line to publish with.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,15 +10,37 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-export class Redis {
+/** Three masters without replicas. */
+export class RedisCluster {
   static async start() {
+    const cluster = new RedisCluster();
+    cluster.nodes = await Promise.all([0, 1, 2].map(() => Redis.start('--cluster-enabled', 'yes', '--cluster-node-timeout', '2000')));
+    cluster.url = cluster.nodes.map(({ port }) => `redis-cluster://127.0.0.1:${port}`).join(',');
+    await run('redis-cli', ['--cluster', 'create', ...cluster.nodes.map(({ port }) => `127.0.0.1:${port}`), '--cluster-yes']);
+    for (const node of cluster.nodes) {
+      for (let tries = 0; !(await node.cli('CLUSTER', 'INFO')).includes('cluster_state:ok'); tries++) {
+        if (tries > 200) throw new Error('the cluster does not come up');
+        await sleep(50);
+      }
+    }
+    return cluster;
+  }
+
+  async stop() {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+  }
+}
+
+export class Redis {
+  /** `more` are arguments of `redis-server`. */
+  static async start(...more) {
     const redis = new Redis();
     const server = createServer();
     await new Promise((listening, failed) => server.once('error', failed).listen(0, '127.0.0.1', listening));
     redis.port = server.address().port;
     await new Promise((closed) => server.close(closed));
     redis.folder = await mkdtemp(join(tmpdir(), 'roomcast-redis-'));
-    const args = ['--port', redis.port, '--bind', '127.0.0.1', '--save', '', '--dir', redis.folder];
+    const args = ['--port', redis.port, '--bind', '127.0.0.1', '--save', '', '--dir', redis.folder, ...more];
     redis.process = spawn('redis-server', args.map(String), { stdio: 'ignore' });
     redis.ended = new Promise((ended) => redis.process.once('exit', ended));
     redis.url = `redis://127.0.0.1:${redis.port}`;
