@@ -1,4 +1,4 @@
-//! How a connection comes into a room, and leaves it.
+//! How a connection comes into a room.
 //!
 //! A connection becomes a member at a flush boundary: at once if it wants nothing older, else when the log has answered;
 //! meanwhile live broadcasts are held for it. Always holds: `subscribed` at a position is followed by exactly what comes
@@ -21,7 +21,7 @@ use crate::{
     broker::{BrokerError, HistoryQuery},
     model::{
         CommandId, Disconnect, ErrorCode, Event, Offset, Policy, Position, PresenceMode, Reply, Retain, Retained, Room,
-        Since, SlowReceiver, Spelling, SubscribeTo,
+        Since, Spelling, SubscribeTo,
     },
     protocol::DialectId,
 };
@@ -519,144 +519,6 @@ impl Worker {
             (Purpose::Resume, _) if arrival.parts.is_empty() => self.resumed(key, number, false),
             (Purpose::Resume, _) => arrival.parts.iter().for_each(|(part, _)| self.resumed(key, *part, false)),
             (Purpose::CatchUp, None) => {}
-        }
-    }
-
-    /// A client leaves a room.
-    pub(super) fn unsubscribe(&mut self, key: Key, room: Room, id: Option<&CommandId>) {
-        let number = self.names.get(&room).copied();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
-        let Some(at) = at else {
-            let message = format!("this connection is not in {room}");
-            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
-        };
-        let subscription = connection.subscriptions.swap_remove(at);
-        let number = subscription.room;
-        self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
-        self.leave(key, subscription);
-        self.note_left(key, number);
-    }
-
-    /// Takes a connection out of a room.
-    pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
-        let number = subscription.room;
-        if let Some(connection) = self.connections.get_mut(key as usize) {
-            connection.end_room(number);
-        }
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
-        match subscription.standing {
-            Standing::Member(place) => {
-                if let Some(moved) = local.members.remove(place) {
-                    self.place(moved, number, place);
-                }
-            }
-            Standing::Behind(_) => local.behind -= 1,
-            Standing::Joining => {
-                let stream = local.log.unwrap_or(number);
-                if let Some(stream) = self.rooms.get_mut(stream as usize) {
-                    stream.forget_arrival(key, number);
-                }
-            }
-        }
-        let Some(local) = self.rooms.get(number as usize) else { return };
-        if local.policy.presence != PresenceMode::Off
-            && let Some(connection) = self.connections.get(key as usize)
-            && connection.carrier.attends()
-        {
-            self.services.presence.leave(&local.name, &connection.session.member());
-        }
-        self.note_if_empty(number);
-    }
-
-    /// Whether nobody is in a room or on the way.
-    pub(super) fn is_idle(&self, number: u32) -> bool {
-        let Some(local) = self.rooms.get(number as usize) else { return false };
-        let log = local.log.and_then(|log| self.rooms.get(log as usize));
-        local.is_idle() && !log.is_some_and(|log| log.awaits(number))
-    }
-
-    pub(super) fn note_if_empty(&mut self, number: u32) {
-        let idle = self.is_idle(number);
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
-        if idle && local.empty_since.is_none() {
-            let now = Instant::now();
-            local.empty_since = Some(now);
-            self.emptied.push_back((now, number));
-        }
-    }
-
-    /// A member's place has changed.
-    pub(super) fn place(&mut self, key: Key, number: u32, place: super::members::Place) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
-            subscription.standing = Standing::Member(place);
-        }
-    }
-
-    /// A connection owes more than it may, or the pod holds more than it may.
-    pub(super) fn overflow(&mut self, number: u32, key: Key) {
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let tells = self.encoder.tells_gaps(connection.format);
-        let slow = match local.policy.slow {
-            // There is nothing to come back through.
-            SlowReceiver::Gap | SlowReceiver::Conflate if local.policy.history_size == 0 => {
-                if tells {
-                    SlowReceiver::Gap
-                } else {
-                    SlowReceiver::Close
-                }
-            }
-            // Nothing is left out where nobody could be told of it.
-            SlowReceiver::Gap if !tells => SlowReceiver::Conflate,
-            slow => slow,
-        };
-        match slow {
-            SlowReceiver::Close => self.close(key, Disconnect::Slow),
-            SlowReceiver::Gap => {
-                let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
-                let dropped = connection.drop_oldest(keep);
-                let stuck = connection.owed() > self.owed_limit;
-                self.services.metrics.dropped.increment(dropped as u64);
-                // What is left are replies: a client that asks and does not read.
-                if stuck {
-                    self.close(key, Disconnect::Slow);
-                }
-            }
-            SlowReceiver::Conflate => {
-                let Some(range) = connection.drop_room(number, &local.name) else { return };
-                let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
-                let Standing::Member(place) = subscription.standing else { return };
-                subscription.standing = Standing::Behind(Box::new(range));
-                local.behind += 1;
-                if let Some(moved) = local.members.remove(place) {
-                    self.place(moved, number, place);
-                }
-            }
-        }
-    }
-
-    fn tells_gaps(&self, key: Key) -> bool {
-        self.connections.get(key as usize).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
-    }
-
-    /// A connection that had fallen behind has read everything: it comes back through what it missed.
-    pub(super) fn catch_up(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let mut arrivals = Vec::new();
-        for subscription in &mut connection.subscriptions {
-            if let Standing::Behind(range) = &subscription.standing {
-                let since = Since { epoch: range.epoch.clone(), offset: range.after };
-                let (since, parts) = (Some(since), Parts::new());
-                let arrival = Arrival { key, since, purpose: Purpose::CatchUp, snapshot: None, parts };
-                arrivals.push((subscription.room, arrival));
-                subscription.standing = Standing::Joining;
-            }
-        }
-        for (number, arrival) in arrivals {
-            self.rooms[number as usize].behind -= 1;
-            self.arrive(number, arrival);
         }
     }
 }

@@ -13,15 +13,14 @@ use std::{
 
 use super::{
     Key, Worker,
-    asking::{Asker, Leave},
+    asking::Leave,
     carrier::Carrier,
     connection::{Connection, Standing, State},
-    lane::Lane,
 };
 use crate::{
     broker::{BrokerError, HistoryQuery},
     metrics::Metrics,
-    model::{CommandId, Cursor, Disconnect, ErrorCode, Publication, Reply, Room, Stats, SubscribeTo},
+    model::{CommandId, Cursor, Disconnect, ErrorCode, Reply, Room, Stats, SubscribeTo},
     protocol::Message,
     session::{Action, ConnectionId, Verdict},
     transport::{
@@ -486,71 +485,15 @@ impl Worker {
         });
     }
 
-    fn reply_to(&mut self, key: Key, name: ConnectionId, reply: &Reply, id: Option<&CommandId>) {
+    pub(super) fn reply_to(&mut self, key: Key, name: ConnectionId, reply: &Reply, id: Option<&CommandId>) {
         if self.connections.get(key as usize).is_some_and(|c| c.session.id == name) {
             self.reply(key, reply, id);
         }
     }
-
-    /// Publishes in the order in which the connection asked.
-    fn publish(&mut self, key: Key, id: Option<CommandId>, room: Room, publication: Publication) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
-        let name = connection.session.id;
-        let idle = connection.lane.is_none();
-        let lane = connection.lane.get_or_insert_default();
-        if !lane.push(id.clone(), room, publication) {
-            let message = format!("{} publishes wait for those before them: wait for their answers", Lane::MAX);
-            self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
-            return;
-        }
-        if !idle {
-            return;
-        }
-        let (me, services) = (self.me.clone(), std::sync::Arc::clone(&self.services));
-        tokio::task::spawn_local(async move {
-            loop {
-                let Some(worker) = me.upgrade() else { return };
-                let (next, asker) = {
-                    let mut this = worker.borrow_mut();
-                    (this.next_publish(key, name), this.asker_to_publish(key))
-                };
-                let Some((id, room, publication)) = next else { return };
-                drop(worker);
-                let reply = match services.to_publish(asker.as_ref(), &room, publication).await {
-                    Ok(publication) => {
-                        let published = services.broker.publish(&room, publication).await;
-                        published.map_or_else(|error| refusal(&error), Reply::Published)
-                    }
-                    Err((code, message)) => Reply::Error { code, message, room: Some(room) },
-                };
-                let Some(worker) = me.upgrade() else { return };
-                let mut worker = worker.borrow_mut();
-                if matches!(reply, Reply::Published(_)) {
-                    worker.services.metrics.events_in.client.increment(1);
-                }
-                worker.reply_to(key, name, &reply, id.as_ref());
-            }
-        });
-    }
-
-    /// Who publishes, where the backend may have to be asked.
-    fn asker_to_publish(&self, key: Key) -> Option<Asker> {
-        self.services.hooks.as_ref()?.publish.as_ref()?;
-        Some(self.connections.get(key as usize)?.asker(&self.services))
-    }
-
-    fn next_publish(&mut self, key: Key, name: ConnectionId) -> Option<(Option<CommandId>, Room, Publication)> {
-        let connection = self.connections.get_mut(key as usize).filter(|c| c.session.id == name)?;
-        let next = connection.lane.as_mut().and_then(|lane| lane.take());
-        if next.is_none() {
-            connection.lane = None;
-        }
-        next
-    }
 }
 
 /// What a client is told of a broker's failure.
-fn refusal(error: &BrokerError) -> Reply {
+pub(super) fn refusal(error: &BrokerError) -> Reply {
     let code = match error {
         BrokerError::Unavailable(_) => ErrorCode::Unavailable,
         BrokerError::Unknown => ErrorCode::Unknown,

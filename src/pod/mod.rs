@@ -3,6 +3,7 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod beside;
 mod chatbots;
 mod dialects;
 mod engine;
@@ -34,7 +35,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::channel, watch},
-    task::LocalSet,
 };
 
 use crate::{
@@ -53,7 +53,8 @@ use crate::{
         webtransport::{bind, server_config},
     },
 };
-use chatbots::{Chatbots, Queues};
+use beside::{Beside, ask_backend, grpc_door, serve_grpc};
+use chatbots::Chatbots;
 use greet::Door;
 use hocuspocus::Documents;
 use log::Log;
@@ -417,121 +418,6 @@ async fn either(term: &mut Signal, int: &mut Signal) {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-}
-
-/// What runs beside the workers: the API, and what is looked at now and then.
-struct Beside {
-    api: Api,
-    internal: Vec<TcpListener>,
-    log: Log,
-    services: Arc<Services>,
-    exposition: Arc<Exposition>,
-    chatbots: Option<(Arc<Chatbots>, Queues)>,
-    certificate: Option<Arc<Rotation>>,
-    phase: watch::Receiver<Phase>,
-}
-
-impl Beside {
-    fn run(mut self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, async move {
-            for listener in self.internal {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                tokio::task::spawn_local(self.api.clone().serve(listener));
-            }
-            tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
-            if let Some((chatbots, queues)) = self.chatbots {
-                chatbots.run(queues);
-            }
-            let (log, certificate, services) = (self.log, self.certificate, self.services);
-            let exposition = self.exposition;
-            tokio::task::spawn_local(async move {
-                let mut seconds = 0_u64;
-                loop {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    seconds += 1;
-                    log.tick();
-                    exposition.upkeep();
-                    if let Some(certificate) = &certificate {
-                        let now = SystemTime::now();
-                        let left = certificate.not_after().duration_since(now).unwrap_or_default();
-                        services.metrics.certificate_expires.set(left.as_secs_f64());
-                        let age = now.duration_since(certificate.not_before()).unwrap_or_default();
-                        services.metrics.certificate_age.set(age.as_secs_f64());
-                        services.metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
-                    }
-                    if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
-                        && let Some(certificate) = &certificate
-                    {
-                        let _ = certificate.poll(SystemTime::now());
-                    }
-                }
-            });
-            let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
-            Ok(())
-        })
-    }
-}
-
-/// Asks the backend what the workers want to know, until the pod ends.
-fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Result<()> {
-    let Some(hooks) = &services.hooks else { return Ok(()) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        tokio::select! {
-            () = hooks.run() => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
-        }
-    });
-    Ok(())
-}
-
-/// Serves gRPC until the pod ends.
-fn serve_grpc(
-    grpc: &Grpc,
-    listeners: Vec<TcpListener>,
-    door: Option<GrpcDoor>,
-    mut phase: watch::Receiver<Phase>,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        for listener in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(grpc.clone().serve(listener, door.as_ref().map(|door| Arc::clone(&door.config))));
-        }
-        // A certificate of its own has its files looked at like the public one's.
-        if let Some(rotation) = door.and_then(|door| door.own) {
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(roomcast_certs::POLL_INTERVAL).await;
-                    let _ = rotation.poll(SystemTime::now());
-                }
-            });
-        }
-        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
-        Ok(())
-    })
-}
-
-/// How gRPC is spoken to over TLS.
-struct GrpcDoor {
-    config: Arc<rustls::ServerConfig>,
-    /// Its certificate, where it is not the public one.
-    own: Option<Arc<Rotation>>,
-}
-
-fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<GrpcDoor>, StartError> {
-    let Some(tls) = config.grpc.tls.as_ref().filter(|_| !config.grpc.listen.is_empty()) else { return Ok(None) };
-    let (rotation, own) = match public {
-        Some(public) if config.tls.as_ref() == Some(tls) => (Arc::clone(public), None),
-        _ => {
-            let own = certificate(tls)?;
-            (Arc::clone(&own), Some(own))
-        }
-    };
-    let mut config = roomcast_certs::server_config(rotation)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Some(GrpcDoor { config: Arc::new(config), own }))
 }
 
 /// The namespaces of rooms that the policies name.

@@ -1,0 +1,86 @@
+//! How a connection leaves a room, and when a room is empty.
+//!
+//! Always holds: whoever has left is in none of a room's lists, and a room that nobody is in or on the way to is noted, to be
+//! given up when it has lingered.
+
+use std::time::Instant;
+
+use super::{
+    Key, Worker,
+    connection::{Standing, Subscription},
+};
+use crate::model::{CommandId, ErrorCode, PresenceMode, Reply, Room};
+
+impl Worker {
+    /// A client leaves a room.
+    pub(super) fn unsubscribe(&mut self, key: Key, room: Room, id: Option<&CommandId>) {
+        let number = self.names.get(&room).copied();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
+        let Some(at) = at else {
+            let message = format!("this connection is not in {room}");
+            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
+        };
+        let subscription = connection.subscriptions.swap_remove(at);
+        let number = subscription.room;
+        self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
+        self.leave(key, subscription);
+        self.note_left(key, number);
+    }
+
+    /// Takes a connection out of a room.
+    pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
+        let number = subscription.room;
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.end_room(number);
+        }
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        match subscription.standing {
+            Standing::Member(place) => {
+                if let Some(moved) = local.members.remove(place) {
+                    self.place(moved, number, place);
+                }
+            }
+            Standing::Behind(_) => local.behind -= 1,
+            Standing::Joining => {
+                let stream = local.log.unwrap_or(number);
+                if let Some(stream) = self.rooms.get_mut(stream as usize) {
+                    stream.forget_arrival(key, number);
+                }
+            }
+        }
+        let Some(local) = self.rooms.get(number as usize) else { return };
+        if local.policy.presence != PresenceMode::Off
+            && let Some(connection) = self.connections.get(key as usize)
+            && connection.carrier.attends()
+        {
+            self.services.presence.leave(&local.name, &connection.session.member());
+        }
+        self.note_if_empty(number);
+    }
+
+    /// Whether nobody is in a room or on the way.
+    pub(super) fn is_idle(&self, number: u32) -> bool {
+        let Some(local) = self.rooms.get(number as usize) else { return false };
+        let log = local.log.and_then(|log| self.rooms.get(log as usize));
+        local.is_idle() && !log.is_some_and(|log| log.awaits(number))
+    }
+
+    pub(super) fn note_if_empty(&mut self, number: u32) {
+        let idle = self.is_idle(number);
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        if idle && local.empty_since.is_none() {
+            let now = Instant::now();
+            local.empty_since = Some(now);
+            self.emptied.push_back((now, number));
+        }
+    }
+
+    /// A member's place has changed.
+    pub(super) fn place(&mut self, key: Key, number: u32, place: super::members::Place) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
+            subscription.standing = Standing::Member(place);
+        }
+    }
+}

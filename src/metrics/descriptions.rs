@@ -1,0 +1,125 @@
+//! What the metrics of a pod say, once each.
+//!
+//! Always holds: `docs/OPERATIONS.md` names the same ones; a test compares them.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// What each metric says: `docs/OPERATIONS.md` is checked against it.
+pub const DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_connections", "Open connections, by transport and dialect."),
+    ("roomcast_worker_connections", "Open connections of each worker."),
+    ("roomcast_worker_cpu_seconds_total", "CPU time of each worker's thread."),
+    ("roomcast_worker_deliveries_total", "Events times receivers that each worker wrote."),
+    ("roomcast_rooms", "Rooms with a member on this pod."),
+    ("roomcast_events_in_total", "Events published on this pod, by source: api (backends), client."),
+    ("roomcast_batches_total", "Batches that left their room's owner."),
+    ("roomcast_batch_events", "Events in a batch."),
+    (
+        "roomcast_batch_wait_seconds",
+        "From a batch's first event reaching the pod until the batch left its room's owner.",
+    ),
+    ("roomcast_deliveries_total", "Events times receivers."),
+    ("roomcast_frames_total", "Frames times receivers."),
+    (
+        "roomcast_sent_bytes_total",
+        "Bytes of frames times receivers, plain before and framed after compression, below TLS.",
+    ),
+    ("roomcast_encoded_bytes_total", "Bytes of frames, each once, plain before and framed after compression."),
+    (
+        "roomcast_publish_to_write_seconds",
+        "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",
+    ),
+    ("roomcast_fan_out_seconds", "How long a fan-out took on a worker, its pauses for others included."),
+    (
+        "roomcast_dropped_frames_total",
+        "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost.",
+    ),
+    ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
+    (
+        "roomcast_recoveries_total",
+        "Subscriptions with a position or an event's id, by outcome: recovered exactly, or gone.",
+    ),
+    ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
+    (
+        "roomcast_handshakes_total",
+        "Handshakes by stage (accept, tls, head, quic, then upgrade, poll or sse) and result.",
+    ),
+    ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
+    ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
+    ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
+    ("roomcast_messages_in_total", "Messages of clients."),
+    ("roomcast_accept_errors_total", "Failed accept calls."),
+    (
+        "roomcast_internal_refused_total",
+        "Connections to the internal listener that were refused, because there were as many as may be.",
+    ),
+    ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
+    ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
+    (
+        "roomcast_certificate_broken",
+        "1 while the certificate's newest file is unusable and the one before it is served.",
+    ),
+    ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
+    ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),
+    ("roomcast_jwks_failures_total", "Fetches of the key set that failed."),
+    ("roomcast_build_info", "1, with the version and the allocator."),
+];
+
+/// What each metric of a pod with Redis says, besides [`DESCRIPTIONS`].
+pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_redis_subscriptions", "Channels wanted in Redis, by state: confirmed, unconfirmed."),
+    ("roomcast_redis_reconnects_total", "Connections for subscriptions that ended or could not be made."),
+    (
+        "roomcast_redis_canary_age_seconds",
+        "Since a message that the pod publishes to itself every 2 s came back, the oldest over all masters.",
+    ),
+    (
+        "roomcast_redis_topology_changes_total",
+        "Times that slots of the cluster had another owner, or the master was another.",
+    ),
+    ("roomcast_redis_messages_total", "Messages that came over subscriptions in Redis."),
+    (
+        "roomcast_redis_commands_total",
+        "Commands to Redis by script and result: ok, error (refused or not reachable), timeout (outcome unknown).",
+    ),
+    ("roomcast_redis_command_seconds", "How long commands to Redis took, their retries included."),
+    ("roomcast_redis_degraded", "1 while a master cannot be reached or a subscription's canary does not come back."),
+    (
+        "roomcast_redis_rooms_behind_total",
+        "Rooms whose log was ahead of what had come without anything else showing it; each was recovered.",
+    ),
+    ("roomcast_redis_unreadable_total", "Messages and answers of Redis that this build cannot read."),
+    ("roomcast_redis_presence_resyncs_total", "Rooms whose members of this pod were written to Redis anew."),
+    (
+        "roomcast_legacy_messages_total",
+        "Plain messages that this pod heard, by result: published, passed (delivered without a log), unfit, failed, ignored (another pod's to take in).",
+    ),
+];
+
+/// Gauges that are called like counters.
+const GAUGES: [&str; 2] = ["roomcast_worker_cpu_seconds_total", "realtime_websocket_connections_total"];
+
+pub(super) fn describe(descriptions: &'static [(&str, &str)]) {
+    for (name, says) in descriptions {
+        let unit = if name.contains("_seconds") {
+            Unit::Seconds
+        } else if name.contains("_bytes") {
+            Unit::Bytes
+        } else {
+            Unit::Count
+        };
+        match *name {
+            "roomcast_batch_events"
+            | "roomcast_redis_command_seconds"
+            | "roomcast_hook_seconds"
+            | "realtime_grpc_request_duration_seconds"
+            | "roomcast_batch_wait_seconds"
+            | "roomcast_publish_to_write_seconds"
+            | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
+            name if name.ends_with("_total") && !GAUGES.contains(&name) => {
+                describe_counter!(name, unit, *says);
+            }
+            name => describe_gauge!(name, unit, *says),
+        }
+    }
+}
