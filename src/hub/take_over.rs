@@ -12,7 +12,7 @@ use super::{
 use crate::{
     protocol::{Framing, Messages, WireFormat, engineio},
     session::ConnectionId,
-    transport::websocket::frame_messages,
+    transport::websocket::{Frame, Opcode, frame_messages},
 };
 
 impl Worker {
@@ -27,7 +27,9 @@ impl Worker {
     ) -> bool {
         let Some(key) = self.session_at(name) else { return false };
         let Some(connection) = self.connections.get_mut(key as usize) else { return false };
-        if connection.state != State::Open || !matches!(connection.carrier, Carrier::Mailbox(_)) {
+        // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
+        let ends = connection.state == State::Closing && connection.owed() > 0;
+        if !(ends || connection.state == State::Open) || !matches!(connection.carrier, Carrier::Mailbox(_)) {
             return false;
         }
         if let Some(link) = connection.link() {
@@ -49,6 +51,14 @@ impl Worker {
                 frame_messages(&messages, None, &mut frames);
                 frames
             });
+        }
+        if ends {
+            let mut close = Vec::new();
+            Frame::new(Opcode::Close, &[]).write_server(&mut close);
+            // What cannot be written now is written by its task, or the socket is gone.
+            let _ = connection.say(&close, &mut self.buffers.sealed, &self.services.budget);
+            self.wake(key);
+            return true;
         }
         self.regroup(key);
         self.wake(key);
