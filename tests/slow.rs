@@ -25,11 +25,11 @@ fn with_policy(slow: SlowReceiver, change: impl FnOnce(&mut Policy)) -> Pod {
     })
 }
 
-/// Publishes until the slow client's queue has certainly run over: kernel buffers on both sides hold some MiB at most.
-async fn flood(pod: &Pod, quick: &mut Client) -> u64 {
-    let data = format!("\"{}\"", "x".repeat(64 * 1024));
+/// Publishes until the slow client's queue has certainly run over: kernel buffers on both sides hold 300 KiB at most.
+async fn flood(pod: &Pod, quick: &mut Client, events: u64, bytes: usize) -> u64 {
+    let data = format!("\"{}\"", "x".repeat(bytes));
     let mut seen = 0;
-    for n in 1..=256 {
+    for n in 1..=events {
         publish(pod, "slow:1", "t", &data).await;
         while seen < n {
             let events = quick.json().await;
@@ -47,7 +47,7 @@ async fn a_gap_names_exactly_what_was_dropped() {
     let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
     slow.subscribe("slow:1").await;
     quick.subscribe("slow:1").await;
-    let last = flood(&pod, &mut quick).await;
+    let last = flood(&pod, &mut quick, 256, 64 * 1024).await;
     let (mut position, mut gaps) = (0, 0);
     while position < last {
         let message = slow.json().await;
@@ -69,7 +69,7 @@ async fn close_says_4008() {
     let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
     slow.subscribe("slow:1").await;
     quick.subscribe("slow:1").await;
-    flood(&pod, &mut quick).await;
+    flood(&pod, &mut quick, 256, 64 * 1024).await;
     assert_eq!(slow.closed().await, Some(4008));
     pod.stop();
 }
@@ -81,7 +81,8 @@ async fn a_conflating_room_brings_it_back_in_one_frame() {
     let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
     slow.subscribe("slow:1").await;
     quick.subscribe("slow:1").await;
-    let last = flood(&pod, &mut quick).await;
+    // All of it together is no more than one recovery brings.
+    let last = flood(&pod, &mut quick, 300, 3 * 1024).await;
     let (mut position, mut widest) = (0, 0);
     while position < last {
         let message = slow.json().await;
