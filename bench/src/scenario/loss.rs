@@ -320,8 +320,8 @@ mod tests {
     fn repetitions_are_pooled_and_compared() {
         let one = |p99: u64| {
             let mut latency = [Latencies::new(), Latencies::new()];
-            (0..98).for_each(|_| latency[SMALL].record(1_000_000));
-            (0..2).for_each(|_| latency[SMALL].record(p99 * 1_000_000));
+            (0..96).for_each(|_| latency[SMALL].record(1_000_000));
+            (0..4).for_each(|_| latency[SMALL].record(p99 * 1_000_000));
             let (small, busy) = (latency[SMALL].percentiles(), latency[BUSY].percentiles());
             (Round { seconds: 1.0, small, busy, publisher_late_ms: 0.0, packets: 100, lost: 2 }, latency)
         };
