@@ -2,7 +2,7 @@
 //!
 //! Few and simple, on a thread of their own, where the rest of the receivers are thousands: what is asked of them is how
 //! long one room waits for the other. Always holds: every event is compared with what was published; a connection that
-//! ends, or is told of a gap, voids the run.
+//! ends voids the run. A gap that is told is counted: where packets are lost, a connection may be too slow for its rooms.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -78,6 +78,8 @@ struct Seen {
     joined: usize,
     /// Publish to receive, by room.
     latency: [Latencies; 2],
+    /// Events that `gap` told of, by room.
+    told: [u64; 2],
     faults: Faults,
     example: Option<String>,
     ended: Option<String>,
@@ -93,6 +95,7 @@ impl Pairs {
             trackers: (0..plan.connections).map(|_| Default::default()).collect(),
             joined: 0,
             latency: [Latencies::new(), Latencies::new()],
+            told: [0; 2],
             faults: Faults::default(),
             example: None,
             ended: None,
@@ -123,12 +126,17 @@ impl Pairs {
     pub(crate) fn begin(&self) {
         let mut seen = lock(&self.seen);
         seen.latency.iter_mut().for_each(Latencies::clear);
+        seen.told = [0; 2];
         seen.trackers.iter_mut().flatten().for_each(Tracker::begin);
     }
 
-    /// Waits until every connection has both rooms' events up to `ends`, at most for `patience`; publish to receive of
-    /// each room. Fails unless everything came, once, in order and unchanged.
-    pub(crate) async fn finish(&self, ends: [u64; 2], patience: Duration) -> Result<[Latencies; 2], BenchError> {
+    /// Waits until every connection has both rooms' events up to `ends`, at most for `patience`; of each room, publish to
+    /// receive, and how many events a gap told of. Fails unless all others came, once, in order and unchanged.
+    pub(crate) async fn finish(
+        &self,
+        ends: [u64; 2],
+        patience: Duration,
+    ) -> Result<([Latencies; 2], [u64; 2]), BenchError> {
         let there = |pair: &[Tracker; 2]| pair.iter().zip(ends).all(|(tracker, end)| tracker.position() >= end);
         self.wait(patience, |seen| seen.trackers.iter().all(there)).await?;
         let mut seen = lock(&self.seen);
@@ -140,7 +148,7 @@ impl Pairs {
             let example = seen.example.as_deref().unwrap_or("no example");
             return Err(BenchError::Faults(format!("{:?}; for example: {example}", seen.faults)));
         }
-        Ok(seen.latency.clone())
+        Ok((seen.latency.clone(), seen.told))
     }
 
     /// Whether it came to that in time.
@@ -299,7 +307,7 @@ impl Pair {
         };
         let room = self.plan.rooms[at];
         let said = parse(text, room, &self.plan.recipe);
-        let Seen { trackers, joined, latency, faults, example, .. } = &mut *lock(&self.seen);
+        let Seen { trackers, joined, latency, told, faults, example, .. } = &mut *lock(&self.seen);
         let tracker = &mut trackers[self.index][at];
         match said {
             Said::Batch(batch) => {
@@ -322,8 +330,9 @@ impl Pair {
                 *joined += 1;
             }
             Said::Gap { after, offset } => {
-                tracker.gap(after, offset, faults);
-                example.get_or_insert_with(|| format!("a gap in room {room}: ({after}, {offset}]"));
+                let mut of_this = Faults::default();
+                tracker.gap(after, offset, &mut of_this);
+                told[at] += of_this.told_gaps;
             }
             Said::Wrong(what) => return Err(format!("the server said: {what}")),
             Said::Other | Said::Opened | Said::Connected | Said::Ping | Said::Heartbeat => {}

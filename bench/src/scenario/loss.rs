@@ -39,7 +39,7 @@ pub(crate) struct LossArgs {
     #[arg(long, default_value_t = 8, value_name = "N")]
     connections: usize,
     /// Events a second to the busy room: enough that some packet of it is always just lost
-    #[arg(long, default_value_t = 1000.0, value_name = "EVENTS")]
+    #[arg(long, default_value_t = 500.0, value_name = "EVENTS")]
     rate: f64,
     /// Events a second to the small room
     #[arg(long, default_value_t = 20.0, value_name = "EVENTS")]
@@ -66,6 +66,9 @@ struct Round {
     /// Publish to receive, in milliseconds.
     small: Percentiles,
     busy: Percentiles,
+    /// Events times connections that never came, because the connection was too slow, and were told as gaps.
+    small_told: u64,
+    busy_told: u64,
     publisher_late_ms: f64,
     /// Packets of the repetition that came over the cable, lost ones included, and those.
     packets: u64,
@@ -129,6 +132,13 @@ pub(crate) async fn run(args: &LossArgs) -> Result<(), BenchError> {
     report::write("loss", &args.output, &outcome, &rows.fold(first, Row::above), &plot(&outcome))
 }
 
+impl Kind {
+    /// Events times connections, of both rooms, that were told as gaps.
+    fn told(&self) -> u64 {
+        self.rounds.iter().map(|round| round.small_told + round.busy_told).sum()
+    }
+}
+
 fn row(level: &Level) -> Row {
     let [sockets, sessions] = &level.kinds;
     let latency = |Percentiles { p50, p99, p999, .. }: &Percentiles| format!("{p50:.1} {p99:.1} {p999:.1}");
@@ -142,6 +152,7 @@ fn row(level: &Level) -> Row {
         .cell("of each repetition", report::spread(&level.p99_ratios, 2))
         .cell("ratio of p50, p99.9", format!("{:.2}, {:.2}", level.p50_ratio, level.p999_ratio))
         .cell("busy room, p99: WebSocket, WebTransport", format!("{:.1}, {:.1}", sockets.busy.p99, sessions.busy.p99))
+        .cell("told as gaps, both rooms", format!("{}, {}", thousands(sockets.told()), thousands(sessions.told())))
 }
 
 fn plot(outcome: &Outcome) -> Plot {
@@ -247,7 +258,7 @@ async fn round(
         publish(rooms[SMALL], &schedules[SMALL], recipe, to_small, &hidden),
     );
     let (busy, small) = (busy?, small?);
-    let latency = pairs.finish([busy.0, small.0], PATIENCE).await?;
+    let (latency, told) = pairs.finish([busy.0, small.0], PATIENCE).await?;
     let seconds = start.elapsed().as_secs_f64();
     // What is still on its way is acknowledged before the other kind's turn.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -255,6 +266,8 @@ async fn round(
         seconds,
         small: latency[SMALL].percentiles(),
         busy: latency[BUSY].percentiles(),
+        small_told: told[SMALL],
+        busy_told: told[BUSY],
         publisher_late_ms: busy.1.max(small.1),
         packets: 0,
         lost: 0,
@@ -323,7 +336,11 @@ mod tests {
             (0..96).for_each(|_| latency[SMALL].record(1_000_000));
             (0..4).for_each(|_| latency[SMALL].record(p99 * 1_000_000));
             let (small, busy) = (latency[SMALL].percentiles(), latency[BUSY].percentiles());
-            (Round { seconds: 1.0, small, busy, publisher_late_ms: 0.0, packets: 100, lost: 2 }, latency)
+            let (small_told, busy_told, publisher_late_ms) = (1, 2, 0.0);
+            (
+                Round { seconds: 1.0, small, busy, small_told, busy_told, publisher_late_ms, packets: 100, lost: 2 },
+                latency,
+            )
         };
         let level = level(2.0, [vec![one(40), one(20)], vec![one(10), one(10)]]);
         assert!((level.p99_ratio - 0.25).abs() < 0.01, "{}", level.p99_ratio);
@@ -331,5 +348,6 @@ mod tests {
         let [sockets, sessions] = &level.kinds;
         assert_eq!((sockets.small.count, sessions.transport), (200, Transport::Webtransport));
         assert!((sockets.lost_percent - 2.0).abs() < 1e-9);
+        assert_eq!(sockets.told(), 6);
     }
 }
