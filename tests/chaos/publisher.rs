@@ -18,7 +18,8 @@ use super::{
     fleet::{Addresses, KEY},
 };
 
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(6), max_bytes: 1024 * 1024 };
+/// A page of a log is a MiB of data, and what surrounds them.
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(6), max_bytes: 4 * 1024 * 1024 };
 
 /// What all publishers of a run share.
 pub struct Plan {

@@ -241,9 +241,9 @@ async fn an_event_stream_goes_on_where_it_was_cut() {
     stream.message("subscribed").await;
     stream.message("subscribed").await;
     publish(&pod, "a", "t", "{\"n\":\r\n1}").await;
-    publish(&pod, "b", "t", "2").await;
     let (events, _) = stream.message("events").await;
     assert_eq!((&events["room"], &events["events"][0]["data"]), (&json!("a"), &json!({"n": 1})));
+    publish(&pod, "b", "t", "2").await;
     let (events, id) = stream.message("events").await;
     assert_eq!(events["room"], "b");
     // A sign of life when nothing happens.

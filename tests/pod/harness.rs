@@ -6,7 +6,7 @@ use std::{net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration};
 use roomcast::{
     config::{ApiKey, Config, ListenAddress, Machine, Settings, resolve},
     model::{Payload, Position, Publication, Room},
-    pod::Pod,
+    pod::{Pod, StartError},
     transport::websocket::{AnswerRefused, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
 use serde_json::Value;
@@ -42,7 +42,15 @@ pub fn config(settings: Settings) -> Config {
 
 /// Starts a pod.
 pub fn pod(change: impl FnOnce(&mut Settings)) -> Pod {
-    Pod::start(config(settings(change))).expect("the pod starts")
+    let settings = settings(change);
+    for _ in 0..10 {
+        match Pod::start(config(settings.clone())) {
+            // The kernel gave out a TCP port whose UDP port another test's client has.
+            Err(StartError::ListenUdp { .. }) => {}
+            pod => return pod.expect("the pod starts"),
+        }
+    }
+    panic!("no port is free for TCP and UDP");
 }
 
 /// A client over plain TCP, message by message.
