@@ -7,14 +7,15 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use smallvec::SmallVec;
-use tokio::io::ReadBuf;
+use tokio::{io::ReadBuf, time::timeout};
 use web_transport_proto::{Capsule, Frame, StreamUni, VarInt as Number, error_to_http3};
 
 use super::HandshakeError;
@@ -23,6 +24,10 @@ use crate::model::Disconnect;
 /// What a datagram of the first request's session begins with: its quarter stream id (RFC 9297 section 2.1). It stands
 /// before the bytes that all receivers share, so that a datagram is no copy.
 pub const DATAGRAM_PREFIX: u8 = 0;
+
+/// How long a connection outlives a session that the pod closed and the client has confirmed. A Chromium that hears of both ends
+/// at once tells its page, for one session in thirty, that the connection was lost instead of the code.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Session {
     requests: RecvStream,
     id: Number,
     closed_with: Option<Disconnect>,
+    /// Until both sides have ended the session and the connection may end too.
+    lingering: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// HTTP/3's own streams, which must stay open as long as the connection (RFC 9114 section 6.2.1).
     _control: SendStream,
     _remote: SmallVec<[RecvStream; 3]>,
@@ -58,7 +65,16 @@ impl Session {
         let id = Number::try_from(u64::from(connect.id())).unwrap_or(Number::MAX);
         // Nobody waits for space to say goodbye.
         let _ = connect.set_priority(i32::MAX);
-        Self { connection, connect, requests, id, closed_with: None, _control: control, _remote: remote }
+        Self {
+            connection,
+            connect,
+            requests,
+            id,
+            closed_with: None,
+            lingering: None,
+            _control: control,
+            _remote: remote,
+        }
     }
 
     /// Where the client is now; it may move (RFC 9000 section 9).
@@ -97,14 +113,25 @@ impl Session {
         self.id.into_inner() == u64::from(DATAGRAM_PREFIX) && self.connection.send_datagram(datagram.clone()).is_ok()
     }
 
-    /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost.
+    /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost. Where the pod closed it, the
+    /// connection stays until the client ends that too, or [`LINGER`] is over.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(lingering) = &mut self.lingering {
+            return lingering.as_mut().poll(cx);
+        }
         let mut ignored = [0; 256];
         loop {
             let mut ignored = ReadBuf::new(&mut ignored);
             // Capsules say nothing to us: behind the one that ends the session the stream ends (section 6 of the draft).
             match self.requests.poll_read_buf(cx, &mut ignored) {
                 Poll::Ready(Ok(())) if !ignored.filled().is_empty() => {}
+                Poll::Ready(Ok(())) if self.is_closing() => {
+                    let connection = self.connection.clone();
+                    let lingering = self.lingering.insert(Box::pin(async move {
+                        let _ = timeout(LINGER, connection.closed()).await;
+                    }));
+                    return lingering.as_mut().poll(cx);
+                }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }
