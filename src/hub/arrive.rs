@@ -11,11 +11,12 @@ use super::{
     asking::{Leave, Refused},
     beginning::First,
     clock::unix_millis,
-    connection::{Standing, State, Subscription},
+    connection::State,
     frame::{Range, gap},
     members::Members,
     recoveries::Missed,
     room::{Arrival, LocalRoom, Parts, Pending, Purpose},
+    subscription::{Standing, Subscription},
 };
 use crate::{
     broker::{BrokerError, HistoryQuery},

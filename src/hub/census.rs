@@ -163,7 +163,7 @@ impl Worker {
         if connection.session.id != id {
             return None;
         }
-        let room = |s: &super::connection::Subscription| {
+        let room = |s: &super::subscription::Subscription| {
             let local = self.rooms.get(s.room as usize)?;
             let stream = self.rooms.get(self.stream_of(s.room) as usize)?;
             Some((local.name.clone(), stream.position.clone()))

@@ -7,7 +7,7 @@
 use std::{
     io,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use smallvec::SmallVec;
@@ -15,13 +15,12 @@ use smallvec::SmallVec;
 use super::{
     Budget, Encoder, Frame, Seat,
     carrier::Carrier,
-    frame::{Range, gap, write_id},
-    members::Place,
     outbox::{Outbox, Waiting},
+    subscription::Subscription,
 };
 use crate::{
     hooks::Told,
-    model::{CommandId, Disconnect, Reply, Room, Spelling},
+    model::{CommandId, Disconnect, Reply},
     protocol::{DialectId, WireFormat},
     session::{Link, Session},
     transport::{
@@ -29,32 +28,6 @@ use crate::{
         socket::{Buffers, Written},
     },
 };
-
-/// One room that a connection is in.
-#[derive(Debug)]
-pub struct Subscription {
-    /// The room's number on the worker.
-    pub room: u32,
-    /// How the connection stands in it.
-    pub standing: Standing,
-    /// Whether the pod put it there, unasked.
-    pub given: bool,
-    /// In what the connection asked for it: connections of one Engine.IO session speak several dialects.
-    pub dialect: DialectId,
-    /// How the connection spelt the room's name.
-    pub spelling: Spelling,
-}
-
-/// How a connection stands in a room.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Waits for what it missed; live frames are held for it.
-    Joining,
-    /// Gets every frame.
-    Member(Place),
-    /// Fell behind and is out of the fan-out: only where it stopped is kept.
-    Behind(Box<Range>),
-}
 
 /// Whether a connection still talks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +58,7 @@ pub enum Offer {
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
 #[repr(C)]
 pub struct Connection {
-    outbox: Option<Box<Outbox>>,
+    pub(super) outbox: Option<Box<Outbox>>,
     /// What carries it.
     pub carrier: Carrier,
     /// Counted at its end.
@@ -413,119 +386,6 @@ impl Connection {
             self.carrier.shut_down(scratch);
         }
         self.wake();
-    }
-
-    /// The bytes that wait.
-    #[must_use]
-    pub fn owed(&self) -> usize {
-        match &self.carrier {
-            Carrier::WebTransport(streams) => streams.owed(),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_ref().map_or(0, |outbox| outbox.owed()),
-        }
-    }
-
-    /// The queue, if anything waits in it. A session's streams have queues of their own.
-    pub fn outbox_mut(&mut self) -> Option<&mut Outbox> {
-        self.outbox.as_deref_mut()
-    }
-
-    /// Drops shared frames that wait until at most `limit` bytes are owed; a gap is kept for each range. Returns how many
-    /// frames went.
-    pub fn drop_oldest(&mut self, limit: usize) -> usize {
-        match &mut self.carrier {
-            Carrier::WebTransport(streams) => streams.drop_oldest(limit),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => {
-                self.outbox.as_mut().map_or(0, |outbox| outbox.drop_oldest(limit))
-            }
-        }
-    }
-
-    /// Drops every frame of a room that waits. Returns the first range that was dropped.
-    pub fn drop_room(&mut self, number: u32, room: &Room) -> Option<Range> {
-        match &mut self.carrier {
-            Carrier::WebTransport(streams) => streams.drop_room(number, room),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_mut()?.drop_room(room),
-        }
-    }
-
-    /// Writes what waits, as far as the kernel takes it. `Ready`: nothing waits any more.
-    ///
-    /// # Errors
-    /// The socket failed.
-    pub fn poll_drain(
-        &mut self,
-        cx: &mut Context<'_>,
-        encoder: &mut Encoder,
-        scratch: &mut Scratch,
-    ) -> Poll<io::Result<()>> {
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
-            let format = self.format;
-            return streams.poll_drain(cx, |range| {
-                let mut bytes = Vec::new();
-                encoder.reply(format, &gap(range), None, &mut bytes);
-                bytes
-            });
-        }
-        while let Some(outbox) = &mut self.outbox {
-            if outbox.is_empty() {
-                self.outbox = None;
-                if self.state != State::Open {
-                    self.carrier.shut_down(scratch);
-                }
-                break;
-            }
-            std::task::ready!(self.carrier.poll_writable(cx))?;
-            let written = if let Some(rest) = outbox.take_sealed() {
-                self.carrier.write_rest(rest)?
-            } else if let Some(bytes) = outbox.take_urgent() {
-                self.carrier.write(&bytes, scratch)?
-            } else if let Some((dialect, range)) = outbox.take_gap() {
-                let mut bytes = Vec::new();
-                encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, &mut bytes);
-                self.carrier.write(&bytes, scratch)?
-            } else {
-                match outbox.take() {
-                    Some(Waiting::Shared(frame)) => self.carrier.write(frame.bytes(), scratch)?,
-                    Some(Waiting::Private(bytes)) => self.carrier.write(&bytes, scratch)?,
-                    None => Written::All,
-                }
-            };
-            if let Written::Rest(rest) = written {
-                outbox.keep_sealed(rest);
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes what waits in a mailbox, oldest first, whole frames until `out` holds `max` bytes. Returns whether nothing
-    /// waits any more.
-    pub fn collect(&mut self, max: usize, encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
-        let (Some(outbox), Carrier::Mailbox(mailbox)) = (&mut self.outbox, &mut self.carrier) else { return true };
-        while out.len() < max && !outbox.is_empty() {
-            let (waiting, gone) = match outbox.take_urgent() {
-                Some(bytes) => (Some(Waiting::Private(bytes)), None),
-                None => match outbox.take_gap() {
-                    Some(gap) => (None, Some(gap)),
-                    None => (outbox.take(), None),
-                },
-            };
-            match (&waiting, &gone) {
-                (Some(Waiting::Shared(frame)), _) => mailbox.fetched(frame.range()),
-                (_, gone) => mailbox.fetched(gone.as_ref().map(|(_, range)| range)),
-            }
-            if let Some(cursor) = mailbox.moved() {
-                write_id(cursor, out);
-            }
-            match (waiting, gone) {
-                (Some(Waiting::Shared(frame)), _) => out.extend_from_slice(frame.bytes()),
-                (Some(Waiting::Private(bytes)), _) => out.extend_from_slice(&bytes),
-                (None, Some((dialect, range))) => {
-                    encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, out);
-                }
-                (None, None) => break,
-            }
-        }
-        outbox.is_empty()
     }
 
     /// Remembers the task that drives this connection.

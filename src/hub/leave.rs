@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{
     Key, Worker,
-    connection::{Standing, Subscription},
+    subscription::{Standing, Subscription},
 };
 use crate::model::{CommandId, ErrorCode, PresenceMode, Reply, Room};
 

@@ -183,7 +183,7 @@ impl Worker {
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         let (left, kept) = subscriptions.into_iter().partition(|s| s.dialect == dialect);
         connection.subscriptions = kept;
-        let left: SmallVec<[super::connection::Subscription; 1]> = left;
+        let left: SmallVec<[super::subscription::Subscription; 1]> = left;
         let mut waited = 0;
         if let Some(link) = connection.link() {
             waited = link.space(dialect).map_or(0, |space| space.joins.len());

@@ -3,7 +3,7 @@
 //! Always holds: they reach the broker one after the other, in the order in which the connection asked, each answered; what is
 //! asked beyond the lane's length is refused.
 
-use super::{Key, Worker, asking::Asker, drive::refusal, lane::Lane};
+use super::{Key, Worker, asking::Asker, command::refusal, lane::Lane};
 use crate::{
     model::{CommandId, ErrorCode, Publication, Reply, Room},
     session::ConnectionId,

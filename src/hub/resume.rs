@@ -20,9 +20,10 @@ use super::{
     Key, Worker,
     arrive::{Entry, Placed},
     clock::millis,
-    connection::{Connection, Standing},
+    connection::Connection,
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
     room::{Arrival, Parts, Purpose},
+    subscription::Standing,
 };
 use crate::{
     model::{CommandId, Disconnect, Position, Room, SubscribeTo},

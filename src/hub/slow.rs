@@ -4,8 +4,8 @@
 
 use super::{
     Key, Worker,
-    connection::Standing,
     room::{Arrival, Parts, Purpose},
+    subscription::Standing,
 };
 use crate::model::{Disconnect, Since, SlowReceiver};
 

@@ -3,12 +3,7 @@
 //! Always holds: nothing is lost and nothing overtakes. What waits is framed anew in its order; a room's broadcast that is
 //! being written and has not reached the connection is put behind it, one that has is not repeated.
 
-use super::{
-    Key, Worker,
-    carrier::Carrier,
-    connection::{Standing, State},
-    identity::Unheard,
-};
+use super::{Key, Worker, carrier::Carrier, connection::State, identity::Unheard, subscription::Standing};
 use crate::{
     protocol::{Framing, Messages, WireFormat, engineio},
     session::ConnectionId,
