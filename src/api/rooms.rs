@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     broker::{History, HistoryQuery},
-    hub::{Services, Worker},
+    hub::{ConnectionFilter, Services, Worker},
     model::{
         Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceList,
         PresenceMode, Retain, Room, Since, SlowReceiver,
@@ -216,6 +216,18 @@ pub(super) async fn present(services: &Services, room: &Room, limit: usize) -> R
         return Err(ApiError::new(ApiCode::NotAvailable, format!("presence is switched off for {room}")));
     }
     Ok(services.presence.list(room, limit).await?)
+}
+
+/// How many connections a user has in a room, counted as [`count`] counts; of a room that knows presence, among the first
+/// [`MAX_MEMBERS`].
+pub(super) async fn count_of(services: &Services, room: &Room, user: &str) -> Result<usize, ApiError> {
+    if services.policy(room).presence != PresenceMode::Off {
+        let list = services.presence.list(room, MAX_MEMBERS).await?;
+        return Ok(list.members.iter().filter(|member| member.user.as_deref() == Some(user)).count());
+    }
+    let filter = ConnectionFilter { room: Some(room.clone()), user: Some(user.into()), after: None, limit: 0 };
+    let counts = services.links.ask_all(move |worker| worker.connections_census(&filter).total).await?;
+    Ok(counts.into_iter().sum())
 }
 
 /// How many are in a room: on every pod where its policy knows presence, otherwise on this one.

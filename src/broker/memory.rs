@@ -208,6 +208,14 @@ impl Memory {
 }
 
 impl Broker for Memory {
+    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        let announced = BrokerError::check_topic(&self.policies.load().of(room), &publication.topic);
+        if announced.is_ok() {
+            self.enter_known(room, |room, state| state.announce(room, publication, except, &*self.deliver));
+        }
+        Box::pin(std::future::ready(announced))
+    }
+
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
         ready(self.append(room, publication))
     }

@@ -152,7 +152,12 @@ pub enum Delivery {
         event: Arc<Event>,
     },
     /// An event that is in no log: it has no position, and comes once or never.
-    Unlogged(Box<Publication>),
+    Unlogged {
+        /// The event.
+        publication: Box<Publication>,
+        /// The user whose connections do not get it.
+        except: Option<Box<str>>,
+    },
     /// Somebody joined (presence mode `events` only).
     Joined(Member),
     /// Somebody left (presence mode `events` only).
@@ -182,6 +187,9 @@ pub trait Broker: Send + Sync {
     /// Appends to the log and delivers, in one step: to the log of the room that `room` shares one with, if it does, and as
     /// that room's event. A repeated idempotency key gets the first position back.
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
+    /// Delivers an event that enters no log to whoever is in `room`, but not to the user `except`: once or never, and nobody
+    /// reads it later, whom it is kept from neither.
+    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;
     /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
     /// delivers `Started` again.
     fn subscribe(&self, room: &Room);

@@ -90,6 +90,9 @@ impl Worker {
                     let member = group.at(run.slot);
                     run.slot += 1;
                     let Some(key) = member else { continue };
+                    if run.except.contains(&key) {
+                        continue;
+                    }
                     let Some(connection) = self.connections.get_mut(key as usize) else { continue };
                     run.receivers += 1;
                     let (sealed, budget) = (&mut self.buffers.sealed, &self.services.budget);

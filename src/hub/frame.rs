@@ -78,6 +78,8 @@ pub struct Broadcast {
     pub policy: Arc<Policy>,
     /// When the first of the events reached this pod.
     pub arrived: Instant,
+    /// The user whose connections do not get it.
+    pub except: Option<Box<str>>,
     frames: Mutex<SmallVec<[(WireFormat, Frame); 2]>>,
 }
 
@@ -85,7 +87,13 @@ impl Broadcast {
     /// Wraps what is to be said.
     #[must_use]
     pub fn new(content: Content, policy: Arc<Policy>, arrived: Instant) -> Self {
-        Self { content, policy, arrived, frames: Mutex::default() }
+        Self { content, policy, arrived, except: None, frames: Mutex::default() }
+    }
+
+    /// The same, for everybody but a user.
+    #[must_use]
+    pub fn except(self, user: Option<&str>) -> Self {
+        Self { except: user.map(Into::into), ..self }
     }
 
     /// The part of the log that it stands for.

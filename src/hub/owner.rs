@@ -125,8 +125,16 @@ impl Owner {
             ToOwner::Delivery(room, Delivery::Event { epoch, event }, arrived) => {
                 self.event(&room, epoch, event, arrived);
             }
-            ToOwner::Delivery(room, Delivery::Unlogged(publication), arrived) => {
-                self.unlogged(&room, *publication, arrived)
+            ToOwner::Delivery(room, Delivery::Unlogged { publication, except }, arrived) => {
+                if except.is_some() {
+                    // It leaves alone, between what came before it and what follows.
+                    self.flush_now(&room);
+                }
+                self.unlogged(&room, *publication, arrived);
+                if except.is_some() {
+                    self.unschedule(&room);
+                    self.flush_unlogged(&room, except.as_deref());
+                }
             }
             ToOwner::Delivery(room, Delivery::Started(position), _) => self.started(&room, position),
             ToOwner::Delivery(room, Delivery::Joined(member), _) => self.presence(&room, |r| r.joined.push(member)),
@@ -168,11 +176,10 @@ impl Owner {
 
     /// Gives a room another policy. What waits leaves under the old one.
     pub(super) fn set_policy(&mut self, room: &Room, policy: Arc<Policy>) {
-        let Some(owned) = self.rooms.get(room).filter(|owned| owned.policy != policy) else { return };
-        if let Some(at) = owned.deadline() {
-            self.deadlines.remove(&(at, room.clone()));
+        if self.rooms.get(room).is_none_or(|owned| owned.policy == policy) {
+            return;
         }
-        self.flush_room(room);
+        self.flush_now(room);
         let Some(owned) = self.rooms.get_mut(room) else { return };
         owned.policy = Arc::clone(&policy);
         owned.unlogged = None;
@@ -187,9 +194,7 @@ impl Owner {
         owned.missed[worker] = false;
         owned.joining.retain(|&w| w != worker);
         if !owned.workers.contains(&true) && owned.joining.is_empty() {
-            if let Some(at) = owned.deadline() {
-                self.deadlines.remove(&(at, room.clone()));
-            }
+            self.unschedule(room);
             self.rooms.remove(room);
             self.services.metrics.rooms.decrement(1);
             self.services.broker.unsubscribe(room);
@@ -259,6 +264,18 @@ impl Owner {
         batcher.push(Epoch::none(), Arc::new(event), arrived);
         let deadline = owned.deadline();
         self.reschedule(room, before, deadline);
+    }
+
+    /// Sends what waits before it is due.
+    fn flush_now(&mut self, room: &Room) {
+        self.unschedule(room);
+        self.flush_room(room);
+    }
+
+    fn unschedule(&mut self, room: &Room) {
+        if let Some(at) = self.rooms.get(room).and_then(Owned::deadline) {
+            self.deadlines.remove(&(at, room.clone()));
+        }
     }
 
     fn reschedule(&mut self, room: &Room, before: Option<Instant>, deadline: Option<Instant>) {
@@ -422,10 +439,16 @@ impl Owner {
                 }
             }
         }
+        self.flush_unlogged(room, None);
+    }
+
+    /// Sends what is in no log to everybody but a user.
+    fn flush_unlogged(&mut self, room: &Room, except: Option<&str>) {
+        let Some(owned) = self.rooms.get_mut(room) else { return };
         while let Some((batcher, _)) = &mut owned.unlogged
             && let Some((batch, arrived)) = batcher.take()
         {
-            let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&owned.policy), arrived);
+            let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&owned.policy), arrived).except(except);
             // A worker whose queue is full never gets it, as one that had no connection to the publisher never would.
             if send(&self.services, room, owned, Arc::new(broadcast)) {
                 self.services.metrics.dropped.increment(1);

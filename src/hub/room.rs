@@ -65,6 +65,8 @@ pub struct Run {
     pub part: u32,
     /// Where each group ended when the fan-out began.
     pub ends: SmallVec<[usize; 1]>,
+    /// Who does not get it; of nearly every broadcast nobody.
+    pub except: SmallVec<[u32; 1]>,
     /// The group in progress.
     pub group: usize,
     /// The next place in it.
@@ -192,18 +194,27 @@ impl LocalRoom {
         if let Some(range) = broadcast.range() {
             self.position = Some(Position::new(range.epoch, range.offset));
         }
-        for pending in &mut self.pending {
+        // Who comes later is told only what is for everybody.
+        for pending in self.pending.iter_mut().filter(|_| broadcast.except.is_none()) {
             pending.hold(broadcast);
         }
     }
 
     /// Begins to fan out to the members of `part`, which end there.
-    pub fn begin(&mut self, broadcast: Arc<Broadcast>, part: u32, ends: SmallVec<[usize; 1]>, now: Instant) {
+    pub fn begin(
+        &mut self,
+        broadcast: Arc<Broadcast>,
+        part: u32,
+        ends: SmallVec<[usize; 1]>,
+        except: SmallVec<[u32; 1]>,
+        now: Instant,
+    ) {
         self.pass(&broadcast);
         self.run = Some(Run {
             broadcast,
             part,
             ends,
+            except,
             group: 0,
             slot: 0,
             frame: None,

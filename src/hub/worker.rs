@@ -249,7 +249,8 @@ impl Worker {
         self.broadcasts += 1;
         let local = &mut self.rooms[number as usize];
         local.spoke = (self.broadcasts, u64::MAX);
-        local.begin(broadcast, part, ends, Instant::now());
+        let except = broadcast.except.as_deref().map(|user| self.directory.of(user)).unwrap_or_default();
+        local.begin(broadcast, part, ends, except, Instant::now());
         if small {
             self.active.push_front(number);
         } else {

@@ -87,6 +87,13 @@ impl Event {
         Self { offset, time, room, topic, key, payload, user, id }
     }
 
+    /// What was published, without what the log made of it.
+    #[must_use]
+    pub fn into_publication(self) -> Publication {
+        let Self { offset: _, time: _, room: _, topic, key, payload, user, id } = self;
+        Publication { topic, key, payload, user, id, idempotency_key: None }
+    }
+
     /// Whether it is one of `room`, in whose log it is: not of another room that shares it.
     #[must_use]
     pub fn is_of(&self, room: &Room) -> bool {

@@ -96,6 +96,10 @@ impl<const FAULT: u8> Broker for Faulty<FAULT> {
         self.inner.broker().publish(room, publication)
     }
 
+    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        self.inner.broker().announce(room, publication, except)
+    }
+
     fn subscribe(&self, room: &Room) {
         self.inner.broker().subscribe(room);
     }

@@ -43,6 +43,7 @@ macro_rules! every_test {
                 times_never_turn_back,
                 an_event_above_the_log_is_refused_whole,
                 an_event_without_a_log_is_delivered,
+                an_announcement_is_in_no_log,
             }
             subscription::{
                 the_first_delivery_says_where_the_room_stands,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use roomcast::{
-    broker::BrokerError,
+    broker::{BrokerError, Delivery},
     model::{Event, Policy, Publication, Room},
 };
 
@@ -147,4 +147,39 @@ pub async fn an_event_without_a_log_is_delivered<S: Store>() {
     assert_eq!(delivered.iter().map(|(_, event)| event.payload.len()).collect::<Vec<_>>(), [1, 10_000]);
     a_moment().await;
     assert_eq!(events(&bench.seen.of(&room)).count(), 2);
+}
+
+/// Between two events of the log, with the user whom it is kept from, and without a place in the log.
+pub async fn an_announcement_is_in_no_log<S: Store>() {
+    let bench = Bench::<S>::new(Policy::default()).await;
+    let (room, elsewhere) = (room("a"), room("b"));
+    bench.subscribed(&room).await;
+    bench.publish(&room, "first").await;
+    for except in ["ann", "two\nlines", ""] {
+        let passing = Publication { key: Some("k".into()), ..publication("passing") };
+        bench.store.broker().announce(&room, passing, except.into()).await.unwrap();
+    }
+    // Nobody is there.
+    bench.store.broker().announce(&elsewhere, publication("passing"), "ann".into()).await.unwrap();
+    let last = bench.publish(&room, "last").await;
+    assert_eq!(last.offset, 2);
+    bench.seen.events_up_to(&room, 2).await;
+    let seen = bench.seen.of(&room);
+    assert_a_stream(&seen);
+    let told: Vec<_> = seen
+        .iter()
+        .filter_map(|delivery| match delivery {
+            Delivery::Event { event, .. } => Some(event.topic.to_string()),
+            Delivery::Unlogged { publication, except } => {
+                assert_eq!((publication.key.as_deref(), &publication.payload), (Some("k"), &json("1")));
+                Some(format!("{} but for {except:?}", publication.topic))
+            }
+            _ => None,
+        })
+        .collect();
+    let passing = |except: &str| format!("passing but for {:?}", Some(except));
+    assert_eq!(told, ["first".to_owned(), passing("ann"), passing("two\nlines"), passing(""), "last".to_owned()]);
+    let log = bench.history(&room, everything()).await;
+    assert!(log.events.iter().all(|event| &*event.topic != "passing"), "{log:?}");
+    assert!(bench.seen.of(&elsewhere).is_empty());
 }

@@ -146,6 +146,10 @@ test('grpcurl, as printed, on one pod; the user and the room on both', { skip: w
   const expected = { type: 'ticket:availability', payload: { event_id: '123', available: 41 } };
   assert.deepEqual(await user.next(), expected);
   assert.deepEqual(await guest.next(), expected);
+  // What the user did is told to the others, on whatever pod they are.
+  const others = { event_type: 'seat:taken', room: 'event:123', payload: '{"seat":"A1"}', exclude_sender: true, sender_user_id: 'user-uuid' };
+  assert.deepEqual(await grpcurl(a, 'BroadcastEvent', others), { recipients: 1 });
+  assert.deepEqual(await guest.next(), { type: 'seat:taken', payload: { seat: 'A1' } });
   for (const [method, data, type, payload] of [
     ['NotifyQueuePosition', { user_id: 'user-uuid', event_id: '123', position: 7, estimated_wait_seconds: 30, total_in_queue: 90 },
       'booking:queue_position', { position: 7, estimated_wait: 30, event_id: '123', total_in_queue: 90 }],

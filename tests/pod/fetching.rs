@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Client, SOON, get as ask_internal, pod, publish};
+use crate::harness::{Client, SOON, get as ask_internal, pod, publish, rule};
 use crate::redis::Standalone;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -131,12 +131,6 @@ impl Stream {
             }
         }
     }
-}
-
-fn rule(pattern: &str, change: impl FnOnce(&mut Policy)) -> Rule {
-    let mut policy = Policy::default();
-    change(&mut policy);
-    Rule { patterns: vec![RoomPattern::parse(pattern).unwrap()], policy }
 }
 
 #[tokio::test]

@@ -256,12 +256,54 @@ async fn a_ticket_shop_tells_its_users() {
         ..Default::default()
     };
     assert_eq!(shop.broadcast_event(with_key(everybody.clone())).await.unwrap().into_inner().recipients, 1);
-    let without = BroadcastEventRequest { exclude_sender: true, sender_user_id: "ann".into(), ..everybody };
-    assert_eq!(shop.broadcast_event(with_key(without)).await.unwrap_err().code(), Code::Unimplemented);
+    assert_eq!(client.json().await["events"][0]["topic"], "ticket:availability");
     let stats = shop.get_connection_stats(with_key(GetConnectionStatsRequest::default())).await.unwrap().into_inner();
     assert_eq!((stats.total_connections, stats.authenticated_connections, stats.anonymous_connections), (1, 1, 0));
     assert_eq!(stats.connections_per_room["event:e"], 1);
     assert!(stats.messages_sent_total > 0 && stats.messages_received_total > 0, "{stats:?}");
+    pod.stop();
+}
+
+/// What `ann` did is told to the others, between what is told to everybody: to each connection of hers nothing comes, and
+/// nobody misses anything else.
+#[tokio::test]
+async fn an_event_for_all_but_its_sender() {
+    let pod = start(|s| {
+        s.default_policy.batch_window = Duration::from_millis(50);
+    });
+    let mut shop = RealtimeServiceClient::new(channel(&pod).await);
+    let (mut first, mut second, mut other) =
+        (ann(&pod).await, ann(&pod).await, Client::connect(pod.addresses().plain[0]).await);
+    for client in [&mut first, &mut second, &mut other] {
+        client.subscribe("event:e").await;
+    }
+    let told = |payload: &str, sender: Option<&str>| BroadcastEventRequest {
+        event_type: "seat".into(),
+        room: "event:e".into(),
+        payload: payload.into(),
+        exclude_sender: sender.is_some(),
+        sender_user_id: sender.unwrap_or("ann").into(),
+    };
+    for (payload, sender, reached) in
+        [("1", None, 3), ("2", Some("ann"), 1), ("3", Some("nobody"), 3), ("4", Some(""), 3)]
+    {
+        let answer = shop.broadcast_event(with_key(told(payload, sender))).await.unwrap().into_inner();
+        assert_eq!(answer.recipients, reached, "{payload}");
+    }
+    for (client, expected) in
+        [(&mut first, vec![1, 3, 4]), (&mut second, vec![1, 3, 4]), (&mut other, vec![1, 2, 3, 4])]
+    {
+        let mut seen = Vec::new();
+        while seen.len() < expected.len() {
+            seen.extend(client.json().await["events"].as_array().unwrap().iter().map(|e| e["data"].as_i64().unwrap()));
+        }
+        assert_eq!(seen, expected);
+    }
+    // Nor does she find it in the log, which has only what was for everybody.
+    first.send(r#"{"type":"history","room":"event:e"}"#).await;
+    let log = first.json().await;
+    let kept: Vec<_> = log["events"].as_array().unwrap().iter().map(|e| e["data"].as_i64().unwrap()).collect();
+    assert_eq!(kept, [1, 4]);
     pod.stop();
 }
 

@@ -4,8 +4,8 @@
 use std::{net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use roomcast::{
-    config::{ApiKey, Config, ListenAddress, Machine, Settings, resolve},
-    model::{Payload, Position, Publication, Room},
+    config::{ApiKey, Config, ListenAddress, Machine, RoomPattern, Rule, Settings, resolve},
+    model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},
     transport::websocket::{AnswerRefused, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
@@ -32,6 +32,13 @@ pub fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
     settings.timeouts.ping = Duration::from_secs(3_600);
     change(&mut settings);
     settings
+}
+
+/// A policy for the rooms of a pattern: what is changed, and otherwise what a policy is by itself.
+pub fn rule(pattern: &str, change: impl FnOnce(&mut Policy)) -> Rule {
+    let mut policy = Policy::default();
+    change(&mut policy);
+    Rule { patterns: vec![RoomPattern::parse(pattern).unwrap()], policy }
 }
 
 pub fn config(settings: Settings) -> Config {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Client, SOON, config, get, pod, publish, settings};
+use crate::harness::{Client, SOON, config, get, pod, publish, rule, settings};
 use crate::webtransport::client::{Page, ask, code};
 use backend::{Asked, Backend, Does};
 use roomcast::{
@@ -40,12 +40,6 @@ fn example(name: &str) -> Value {
 
 fn token(claims: &Value) -> String {
     SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(claims, None).unwrap()
-}
-
-fn rule(pattern: &str, change: impl FnOnce(&mut Policy)) -> Rule {
-    let mut policy = Policy::default();
-    change(&mut policy);
-    Rule { patterns: vec![RoomPattern::parse(pattern).unwrap()], policy }
 }
 
 /// A pod whose rooms `asked:*` are the backend's to decide.

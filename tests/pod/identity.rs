@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Client, Seen, pod, publish};
+use crate::harness::{Client, Seen, pod, publish, rule};
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, RoomPattern, Rule, Settings},
@@ -22,12 +22,6 @@ fn token(user: &str, seconds: i64, more: Value) -> String {
     let mut claims = json!({ "sub": user, "exp": now().saturating_add_signed(seconds) });
     claims.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(&claims, None).unwrap()
-}
-
-fn rule(pattern: &str, change: impl FnOnce(&mut Policy)) -> Rule {
-    let mut policy = Policy::default();
-    change(&mut policy);
-    Rule { patterns: vec![RoomPattern::parse(pattern).unwrap()], policy }
 }
 
 /// A pod that knows the secret.

@@ -139,14 +139,13 @@ impl RealtimeService for Service {
         request: Request<BroadcastEventRequest>,
     ) -> Result<Response<BroadcastEventResponse>, Status> {
         let asked = request.into_inner();
-        if asked.exclude_sender && !asked.sender_user_id.is_empty() {
-            return Err(Status::unimplemented(
-                "`exclude_sender` with a `sender_user_id`: a room's event goes to everybody in it, as the same bytes; let \
-                 the sender's page leave its own events out, by an id in `payload`",
-            ));
-        }
         let room = Room::parse(&asked.room).map_err(ApiError::from)?;
-        let recipients = self.tell(&room, &asked.event_type, raw("payload", asked.payload)?).await?;
+        let payload = raw("payload", asked.payload)?;
+        let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
+        let recipients = match sender {
+            Some(sender) => self.tell_others(&room, &asked.event_type, payload, sender).await?,
+            None => self.tell(&room, &asked.event_type, payload).await?,
+        };
         Ok(Response::new(BroadcastEventResponse { recipients }))
     }
 
@@ -205,6 +204,17 @@ impl Service {
             realtime.delivered(topic);
         }
         Ok(reached)
+    }
+
+    /// Sends an event to a room, but not to a user in it; to how many connections it goes. It enters no log, where the user
+    /// could read it.
+    async fn tell_others(&self, room: &Room, topic: &str, payload: Payload, sender: String) -> Result<i32, ApiError> {
+        let services = &self.0.services;
+        let publication = publish::event(topic, payload, None, None, None)?;
+        services.broker.announce(room, publication, sender.as_str().into()).await?;
+        services.metrics.events_in.api.increment(1);
+        let left_out = rooms::count_of(services, room, &sender).await?;
+        Ok(int(rooms::count(services, room).await?.saturating_sub(left_out)))
     }
 
     /// Sends an event to a room; how many connections are in it.

@@ -167,6 +167,13 @@ impl State {
         Outcome::Done(self.append(publication, step))
     }
 
+    /// Delivers what enters no log.
+    pub(super) fn announce(&self, room: &Room, publication: Publication, except: Box<str>, deliver: &dyn Deliver) {
+        if self.subscribed {
+            deliver.deliver(room, Delivery::Unlogged { publication: Box::new(publication), except: Some(except) });
+        }
+    }
+
     fn append(&mut self, mut publication: Publication, step: &Step<'_>) -> Result<Position, BrokerError> {
         if self.log.end() >= MAX_OFFSET {
             return Err(BrokerError::Unavailable("the room has used up its offsets".into()));

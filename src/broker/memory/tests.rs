@@ -352,7 +352,7 @@ proptest! {
                     position.offset = event.offset;
                 }
                 Delivery::Joined(_) | Delivery::Left(_) => {}
-                Delivery::Unlogged(_) => panic!("this broker has a log for everything"),
+                Delivery::Unlogged { .. } => panic!("this broker has a log for everything"),
             }
         }
         for n in 0..6 {

@@ -13,8 +13,9 @@
 //! event was published to.
 //!
 //! A message on a room's channel is one of
-//! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and
-//! leaves, where `USER` is `u` and a name, or nothing (without the spaces between the words, but `SP`).
+//! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `a EXCEPT LF` and one that enters no log, where `EXCEPT` is the user that
+//! does not get it, as a JSON text; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
+//! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
 //! Whatever does not follow this is refused, never guessed at: a newer build may have written it.
 
@@ -56,6 +57,8 @@ pub enum EntryError {
 pub enum Message {
     /// An event and its epoch.
     Event(Epoch, Event),
+    /// An event that enters no log, and the user that does not get it.
+    Unlogged(Publication, Box<str>),
     /// Somebody joined.
     Joined(Member),
     /// Somebody left.
@@ -89,6 +92,22 @@ pub fn encode(publication: &Publication, part: Option<&Room>) -> Result<Bytes, B
         out.put_slice(text.as_bytes());
     }
     out.put_slice(payload);
+    Ok(out.into())
+}
+
+/// A message with an event that enters no log, for everybody but a user.
+///
+/// # Errors
+/// As [`encode`].
+pub fn announcement(publication: &Publication, except: &str) -> Result<Bytes, BrokerError> {
+    let event = encode(publication, None)?;
+    // JSON, for a name may hold a line feed.
+    let except = serde_json::Value::from(except).to_string();
+    let mut out = Vec::with_capacity(2 + except.len() + event.len());
+    out.put_u8(b'a');
+    out.put_slice(except.as_bytes());
+    out.put_u8(b'\n');
+    out.put_slice(&event);
     Ok(out.into())
 }
 
@@ -141,6 +160,10 @@ pub fn message(bytes: &Bytes) -> Result<Message, EntryError> {
             let (epoch, offset) = position_of(position)?;
             let event = decode(&rest, offset, time.parse().map_err(|_| EntryError::Head)?)?;
             Ok(Message::Event(epoch, event))
+        }
+        b'a' => {
+            let except = serde_json::from_str(line).map_err(|_| EntryError::Head)?;
+            Ok(Message::Unlogged(decode(&rest, 0, 0)?.into_publication(), except))
         }
         b'j' => Ok(Message::Joined(member(line, &rest)?)),
         b'l' => Ok(Message::Left(member(line, &rest)?)),

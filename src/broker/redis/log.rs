@@ -70,6 +70,23 @@ impl Shared {
         Ok(Position::new(epoch, offset))
     }
 
+    /// Tells every pod an event that enters no log.
+    pub(super) async fn announce(
+        &self,
+        room: &Room,
+        publication: Publication,
+        except: Box<str>,
+    ) -> Result<(), BrokerError> {
+        BrokerError::check_topic(&self.policy(room), &publication.topic)?;
+        let message = entry::announcement(&publication, &except)?;
+        if message.len() > MAX_EVENT {
+            return Err(BrokerError::TooLarge { bytes: message.len(), limit: MAX_EVENT });
+        }
+        let (keys, args) = ([self.names.of(room, Kind::Channel)], [self.publish_command(), Value::Bytes(message)]);
+        self.shards.call(Partition::of(room), &script::ANNOUNCE, keys, args).await?;
+        Ok(())
+    }
+
     /// What the log has; of a log that rooms share, what was published to this one.
     pub(super) async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
         let policy = self.policy(room);

@@ -348,6 +348,10 @@ impl Broker for Redis {
         Box::pin(self.shared.publish(room, publication))
     }
 
+    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        Box::pin(self.shared.announce(room, publication, except))
+    }
+
     fn subscribe(&self, room: &Room) {
         if self.shared.rooms.subscribe(room)
             && let Some(subscriber) = self.shared.subscriber.get()

@@ -188,6 +188,10 @@ impl Rooms {
             (State::Live(last), Message::Event(epoch, event)) => {
                 self.pass(&active.room, last, epoch, Arc::new(event));
             }
+            (State::Live(_), Message::Unlogged(publication, except)) => {
+                let (publication, except) = (Box::new(publication), Some(except));
+                self.deliver.deliver(&active.room, Delivery::Unlogged { publication, except });
+            }
             (State::Live(_), Message::Joined(member)) => self.deliver.deliver(&active.room, Delivery::Joined(member)),
             (State::Live(_), Message::Left(member)) => self.deliver.deliver(&active.room, Delivery::Left(member)),
             _ => {}
@@ -198,7 +202,7 @@ impl Rooms {
     pub(super) fn unlogged(&self, room: &Room, publication: Publication) {
         let part = self.part(Partition::of(room));
         if part.get(room).is_some_and(|active| matches!(active.state, State::Live(_))) {
-            self.deliver.deliver(room, Delivery::Unlogged(Box::new(publication)));
+            self.deliver.deliver(room, Delivery::Unlogged { publication: Box::new(publication), except: None });
         }
     }
 

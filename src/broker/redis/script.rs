@@ -36,6 +36,7 @@ macro_rules! scripts {
 
 scripts! {
     PUBLISH = "publish", ROOM, include_str!("lua/publish.lua");
+    ANNOUNCE = "announce", include_str!("lua/announce.lua");
     HISTORY = "history", ROOM, include_str!("lua/history.lua");
     RETAINED = "retained", ROOM, include_str!("lua/retained.lua");
     POSITIONS = "positions", ROOM, include_str!("lua/positions.lua");

@@ -46,6 +46,12 @@ proptest! {
     }
 
     #[test]
+    fn what_enters_no_log_comes_with_whom_it_is_kept_from(publication in any_publication(), except in "[\\s\\S]{0,20}") {
+        let told = announcement(&publication, &except).unwrap();
+        prop_assert_eq!(message(&told).unwrap(), Message::Unlogged(publication, except.into()));
+    }
+
+    #[test]
     fn what_is_cut_short_is_no_other_event(publication in any_publication(), cut in any::<prop::sample::Index>()) {
         let stored = encode(&publication, None).unwrap();
         let cut = cut.index(stored.len());

@@ -20,7 +20,7 @@ impl Deliver for Seen {
         match delivery {
             Delivery::Started(p) => write!(seen, "[{}{}] ", p.epoch, p.offset),
             Delivery::Event { epoch, event } => write!(seen, "{epoch}{} ", event.offset),
-            Delivery::Unlogged(publication) => write!(seen, "({}) ", publication.topic),
+            Delivery::Unlogged { publication, .. } => write!(seen, "({}) ", publication.topic),
             Delivery::Joined(member) => write!(seen, "+{} ", member.connection),
             Delivery::Left(member) => write!(seen, "-{} ", member.connection),
         }
