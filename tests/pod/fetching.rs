@@ -16,8 +16,8 @@ use hyper_util::{
 };
 use roomcast::{
     auth::SigningKey,
-    config::{HmacSecret, OriginPattern, PersonalRoom, RedisUrl, RoomPattern, Rule},
-    model::{Access, Act, Conflate, Disconnect, Order, Policy, PresenceMode, Retain, SlowReceiver, Target},
+    config::{HmacSecret, OriginPattern, PersonalRoom, RedisUrl},
+    model::{Access, Act, Conflate, Disconnect, Order, PresenceMode, Retain, SlowReceiver, Target},
     pod::Pod,
 };
 use serde_json::{Value, json};

@@ -14,11 +14,10 @@ use backend::{Asked, Backend, Does};
 use roomcast::{
     auth::SigningKey,
     config::{
-        Flags, HmacSecret, HookSecret, HookUrl, Machine, Missing, PersonalRoom, RoomPattern, Rule, Settings, Variables,
-        merge, resolve,
+        Flags, HmacSecret, HookSecret, HookUrl, Machine, Missing, PersonalRoom, Settings, Variables, merge, resolve,
     },
     metrics::HOOK_DESCRIPTIONS,
-    model::{Access, Policy, PresenceMode, Retain},
+    model::{Access, PresenceMode, Retain},
     pod::Pod,
 };
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::harness::{Client, Seen, pod, publish, rule};
 use roomcast::{
     auth::SigningKey,
-    config::{HmacSecret, RoomPattern, Rule, Settings},
-    model::{Access, Act, Order, Policy, PresenceMode, Target},
+    config::{HmacSecret, Settings},
+    model::{Access, Act, Order, PresenceMode, Target},
     pod::Pod,
 };
 use serde_json::{Value, json};
