@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     address::{Address, Bind, ListenAddress},
-    resolve::{Missing, Tls},
+    missing::Missing,
+    resolve::Tls,
     section::section,
     tokens::{PersonalRoom, PersonalRoomName},
     value::{File, List, Maybe, Switch},

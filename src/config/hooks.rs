@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, Uri};
 
 use super::{
-    resolve::Missing,
+    missing::Missing,
     section::section,
     value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Raw, Switch, Time, quoted},
 };

@@ -14,8 +14,9 @@ use super::{
     api_key::ApiKey,
     error::{ConfigError, Place, Problem},
     layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, Variables, merge_over},
+    missing::Missing,
     preset::Preset,
-    resolve::{Config, Machine, Missing, resolve},
+    resolve::{Config, Machine, resolve},
     section::Changes,
 };
 

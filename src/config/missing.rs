@@ -1,0 +1,76 @@
+//! What settings lack, or contradict, so that no pod could run by them.
+
+/// What is missing for a pod to make sense. Each says what to set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// A certificate without its key.
+    #[error("`cert` is set but `key` is not: set `key` (--key FILE, ROOMCAST_KEY) to the certificate's private key")]
+    Key,
+    /// A key without its certificate.
+    #[error("`key` is set but `cert` is not: set `cert` (--cert FILE, ROOMCAST_CERT) to the certificate chain")]
+    Cert,
+    /// A TLS listener without a certificate.
+    #[error(
+        "`listen` is set, but a TLS listener needs a certificate: set `cert` and `key` (--cert FILE --key FILE), \
+         or listen without TLS with `plain_listen` (--plain-listen ADDR), or use development mode (--dev)"
+    )]
+    Certificate,
+    /// Nothing to listen on.
+    #[error(
+        "there is no listener for clients: set `cert` and `key` (--cert FILE --key FILE) for a TLS listener, \
+         or `plain_listen` (--plain-listen ADDR) for one without, or use development mode (--dev)"
+    )]
+    Listener,
+    /// Nobody to serve.
+    #[error(
+        "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
+         or the keys of their tokens: `tokens.public_keys`, `tokens.jwks_url`, `tokens.jwks_file` \
+         or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or ask a backend: `hooks.connect`, \
+         or use development mode (--dev)"
+    )]
+    Audience,
+    /// Addresses of Redis that contradict each other.
+    #[error(
+        "the addresses in `redis.urls` (--redis) contradict each other or `redis.cluster`: scheme, user, password and \
+         database must be the same in all, and `redis.cluster` must fit the scheme; a cluster has no database but 0"
+    )]
+    Redis,
+    /// A certificate for gRPC without its key, or none.
+    #[error(
+        "`grpc.tls`, `grpc.cert` and `grpc.key` do not fit: for TLS set `grpc.tls = true` and either both files \
+         (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
+    )]
+    GrpcCertificate,
+    /// Tokens from nowhere.
+    #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    LookUp,
+    /// A policy that asks nobody.
+    #[error("a policy has `{0}_hook = true`, but nobody is to be asked: set `hooks.{0}` to the URL of a backend")]
+    Hook(&'static str),
+    /// Two dialects in one place.
+    #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
+    Dialect(String),
+    /// A dialect that nobody could speak.
+    #[error(
+        "the `[[dialect]]` {0:?} is for Socket.IO, but no namespace speaks it: set `socketio.enabled = true`, and `paths` to some of \
+         `socketio.namespaces`"
+    )]
+    Namespace(String),
+    /// Claims that nobody keeps.
+    #[error(
+        "the `[[dialect]]` {0:?} names claims of tokens (`{{claim:…}}`), but they are not kept: set `tokens.keep_claims = true`"
+    )]
+    Claims(String),
+    /// A log that rooms cannot share.
+    #[error("{0}")]
+    Log(String),
+    /// Messages of chatbots from nowhere.
+    #[error("`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    Chatbots,
+    /// Documents of nobody.
+    #[error("`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`")]
+    Documents,
+    /// Messages from nowhere.
+    #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
+    Legacy,
+}
