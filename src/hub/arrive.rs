@@ -489,7 +489,7 @@ impl Worker {
     }
 
     /// Somebody does not come into a room after all.
-    fn not_entered(&mut self, key: Key, number: u32, purpose: Purpose, code: ErrorCode, message: String) {
+    pub(super) fn not_entered(&mut self, key: Key, number: u32, purpose: Purpose, code: ErrorCode, message: String) {
         if let Some(connection) = self.connections.get_mut(key as usize) {
             connection.subscriptions.retain(|subscription| subscription.room != number);
         }

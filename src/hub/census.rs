@@ -221,7 +221,10 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key as usize) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
         let room = self.rooms[number as usize].name.clone();
-        self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
+        let early = format!("this connection was taken out of {room} before it was in it");
+        if !self.turn_back(key, &subscription, code, early) {
+            self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
+        }
         self.leave(key, subscription);
         self.note_left(key, number);
         true

@@ -1,12 +1,13 @@
 //! How a connection leaves a room, and when a room is empty.
 //!
-//! Always holds: whoever has left is in none of a room's lists, and a room that nobody is in or on the way to is noted, to be
-//! given up when it has lingered.
+//! Always holds: whoever has left is in none of a room's lists; a command that was to bring it there and did not is answered
+//! all the same; a room that nobody is in or on the way to is noted, to be given up when it has lingered.
 
 use std::time::Instant;
 
 use super::{
     Key, Worker,
+    room::Purpose,
     subscription::{Standing, Subscription},
 };
 use crate::model::{CommandId, ErrorCode, PresenceMode, Reply, Room};
@@ -23,14 +24,45 @@ impl Worker {
         };
         let subscription = connection.subscriptions.swap_remove(at);
         let number = subscription.room;
+        let early = format!("this connection left {room} before it was in it");
+        self.turn_back(key, &subscription, ErrorCode::NotSubscribed, early);
         self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
         self.leave(key, subscription);
         self.note_left(key, number);
     }
 
+    /// Has a connection that is still on its way into a room turn back, and answers what brought it on its way; whether there
+    /// was such a thing. Otherwise it is a member that has been told so.
+    pub(super) fn turn_back(
+        &mut self,
+        key: Key,
+        subscription: &Subscription,
+        code: ErrorCode,
+        message: String,
+    ) -> bool {
+        match self.call_off(key, subscription) {
+            None | Some(Purpose::CatchUp) => return false,
+            // Nobody asked for it.
+            Some(Purpose::Subscribe(_)) if subscription.given => {}
+            Some(Purpose::Resume) => self.count_resumed(key, subscription.dialect, false),
+            Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
+        }
+        true
+    }
+
+    /// Takes a connection off the list of those who wait to come into a room; why it came. `None`: it does not wait.
+    fn call_off(&mut self, key: Key, subscription: &Subscription) -> Option<Purpose> {
+        if subscription.standing != Standing::Joining {
+            return None;
+        }
+        let stream = self.stream_of(subscription.room);
+        self.rooms.get_mut(stream as usize)?.forget_arrival(key, subscription.room)
+    }
+
     /// Takes a connection out of a room.
     pub(super) fn leave(&mut self, key: Key, subscription: Subscription) {
         let number = subscription.room;
+        self.call_off(key, &subscription);
         if let Some(connection) = self.connections.get_mut(key as usize) {
             connection.end_room(number);
         }
@@ -42,12 +74,7 @@ impl Worker {
                 }
             }
             Standing::Behind(_) => local.behind -= 1,
-            Standing::Joining => {
-                let stream = local.log.unwrap_or(number);
-                if let Some(stream) = self.rooms.get_mut(stream as usize) {
-                    stream.forget_arrival(key, number);
-                }
-            }
+            Standing::Joining => {}
         }
         let Some(local) = self.rooms.get(number as usize) else { return };
         if local.policy.presence != PresenceMode::Off

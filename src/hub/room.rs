@@ -225,13 +225,19 @@ impl LocalRoom {
         });
     }
 
-    /// Takes who comes into a room off the list of those who wait: it leaves.
-    pub fn forget_arrival(&mut self, key: u32, part: u32) {
-        let gone = |arrival: &mut Arrival| {
+    /// Takes who comes into a room off the list of those who wait; why it came, if it did.
+    pub fn forget_arrival(&mut self, key: u32, part: u32) -> Option<Purpose> {
+        let mut purpose = None;
+        let mut gone = |arrival: &mut Arrival| {
             if arrival.key != key {
                 return false;
             }
+            // Without a shared log there are no parts, and it comes into this room.
+            let all = arrival.parts.len();
             arrival.parts.retain(|(number, _)| *number != part);
+            if all == 0 || arrival.parts.len() < all {
+                purpose = Some(arrival.purpose.clone());
+            }
             arrival.parts.is_empty()
         };
         self.arrivals.retain_mut(|arrival| !gone(arrival));
@@ -239,6 +245,7 @@ impl LocalRoom {
         for pending in &mut self.pending {
             pending.waiting.retain_mut(|arrival| !gone(arrival));
         }
+        purpose
     }
 
     /// Whether somebody is on the way into a part of this log.

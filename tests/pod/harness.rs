@@ -209,6 +209,16 @@ impl Client {
         self.send_bytes(&out).await;
     }
 
+    /// Several messages in one write, so that the pod has read the last before anything could answer the first.
+    pub async fn send_at_once(&mut self, messages: &[Value]) {
+        use roomcast::transport::websocket::{Frame, Opcode};
+        let mut out = Vec::new();
+        for message in messages {
+            Frame::new(Opcode::Text, message.to_string().as_bytes()).write_client([1, 2, 3, 4], &mut out);
+        }
+        self.send_bytes(&out).await;
+    }
+
     pub async fn ask(&mut self, message: Value) -> Value {
         self.send(&message.to_string()).await;
         self.json().await

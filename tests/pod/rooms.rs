@@ -1,8 +1,17 @@
 //! Rooms end to end over a socket: join, receive, come back, leave.
 
-use crate::harness::{Client, pod, publish};
-use roomcast::transport::websocket::Offer;
-use serde_json::json;
+use std::time::Duration;
+
+use crate::harness::{Client, Seen, pod, publish};
+use crate::redis::Standalone;
+use roomcast::{
+    config::{Flags, Variables, merge},
+    model::{Act, Order, Retain, Room, Target},
+    pod::Pod,
+    transport::websocket::Offer,
+};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
 #[tokio::test]
 async fn a_room_end_to_end() {
@@ -43,5 +52,187 @@ async fn a_room_end_to_end() {
     assert_eq!(left["type"], "unsubscribed");
     publish(&pod, "trip:1", "moved", "5").await;
     assert!(back.is_quiet().await);
+    pod.stop();
+}
+
+/// What is said of a room, in short.
+fn short(message: &Value) -> (&str, Value, &str) {
+    let code = message["code"].as_str().unwrap_or_default();
+    (message["type"].as_str().unwrap(), message["id"].clone(), code)
+}
+
+#[tokio::test]
+async fn who_leaves_before_it_is_in_has_both_answers() {
+    // What is retained is read first: nobody is in such a room at once.
+    let pod = pod(|settings| settings.default_policy.retain = Retain::Room);
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    publish(&pod, "r", "t", "1").await;
+    client
+        .send_at_once(&[
+            json!({"type": "subscribe", "room": "r", "id": 1}),
+            json!({"type": "unsubscribe", "room": "r", "id": 2}),
+            json!({"type": "unsubscribe", "room": "r", "id": 3}),
+            json!({"type": "subscribe", "room": "r", "id": 4}),
+            json!({"type": "subscribe", "room": "r", "id": 5}),
+        ])
+        .await;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(client.json().await);
+    }
+    answers.sort_by_key(|answer| answer["id"].as_u64());
+    let answers: Vec<_> = answers.iter().map(short).collect();
+    let expected = [
+        ("error", json!(1), "not_subscribed"),
+        ("unsubscribed", json!(2), ""),
+        ("error", json!(3), "not_subscribed"),
+        ("subscribed", json!(4), ""),
+        ("error", json!(5), "already_subscribed"),
+    ];
+    assert_eq!(answers, expected);
+    assert_eq!(client.json().await["retained"], true);
+    publish(&pod, "r", "t", "2").await;
+    assert_eq!(client.json().await["events"][0]["data"], 2, "it is in once");
+    assert!(client.is_quiet().await);
+    pod.stop();
+}
+
+/// A pod over a Redis that a test may stop, so that what is read from it waits.
+fn over(server: &Standalone, toml: &str) -> Pod {
+    let (host, port) = server.address();
+    let text = format!("[redis]\nurls = [\"redis://{host}:{port}\"]\n{toml}");
+    let file = merge(&Flags::new(), &Variables::new(), Some((std::path::Path::new("rooms.toml"), &text))).unwrap();
+    pod(|settings| {
+        settings.redis = file.settings.redis;
+        settings.redis.command_timeout = Duration::from_secs(8);
+        settings.dialects = file.settings.dialects;
+        settings.policies = file.settings.policies;
+    })
+}
+
+async fn order(pod: &Pod, connection: &Value, act: Act) -> Option<usize> {
+    let target = Target::Connection(connection.as_str().unwrap().into());
+    pod.services().links.obey(Order { target, act }).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_or_is_taken_out_while_the_log_is_read_is_told_at_once() {
+    let server = block_in_place(Standalone::start);
+    let pod = over(&server, "");
+    let address = pod.addresses().plain[0];
+    let mut member = Client::connect(address).await;
+    let since = member.subscribe("r").await;
+    for n in 1..=3 {
+        publish(&pod, "r", "t", &n.to_string()).await;
+        assert_eq!(member.json().await["offset"], n);
+    }
+    let mut client = Client::raw(address, None).await;
+    let name = client.json().await["connection"].clone();
+    block_in_place(|| server.pause());
+    let since = json!({"epoch": since["epoch"], "offset": 0});
+    let subscribe = |id: u32| json!({"type": "subscribe", "room": "r", "since": since, "id": id});
+    client.send(&subscribe(1).to_string()).await;
+    assert!(client.is_quiet().await, "the log is being read");
+    // By its own will.
+    client.send(r#"{"type":"unsubscribe","room":"r","id":2}"#).await;
+    let (joined, left) = (client.json().await, client.json().await);
+    assert_eq!(short(&joined), ("error", json!(1), "not_subscribed"), "{joined}");
+    assert_eq!((&joined["room"], short(&left)), (&json!("r"), ("unsubscribed", json!(2), "")));
+    // By the backend's: that is the answer to its command, and the only one.
+    client.send(&subscribe(3).to_string()).await;
+    assert!(client.is_quiet().await);
+    let room = Room::parse("r").unwrap();
+    assert_eq!(order(&pod, &name, Act::Unsubscribe(room.clone())).await, Some(1));
+    assert_eq!(short(&client.json().await), ("error", json!(3), "removed"));
+    // What it was put into unasked, it need not be told that it never was in.
+    let other = Room::parse("other").unwrap();
+    assert_eq!(order(&pod, &name, Act::Subscribe(other.clone())).await, Some(1));
+    assert_eq!(order(&pod, &name, Act::Unsubscribe(other)).await, Some(1));
+    assert!(client.is_quiet().await);
+    // Who stays has what it came for, and who left nothing of it.
+    client.send(&subscribe(4).to_string()).await;
+    block_in_place(|| server.resume());
+    let joined = client.json().await;
+    assert_eq!((short(&joined), &joined["recovered"]), (("subscribed", json!(4), ""), &json!(true)), "{joined}");
+    let mut seen = 0;
+    while seen < 3 {
+        let events = client.json().await;
+        assert_eq!(events["after"], seen, "{events}");
+        seen = events["offset"].as_u64().unwrap();
+    }
+    publish(&pod, "r", "t", "4").await;
+    assert_eq!((client.json().await["after"].clone(), member.json().await["after"].clone()), (json!(3), json!(3)));
+    assert!(client.is_quiet().await);
+    pod.stop();
+}
+
+/// Sessions whose first room is not there at once, and has others behind it or a greeting in it.
+const SESSIONS: &str = r#"
+[[policy]]
+match = ["first:*"]
+history_size = 0
+
+[[dialect]]
+name = "chained"
+paths = ["/chained"]
+rooms = ["first:{query:s}", "second:{query:s}"]
+continue_after = "{query:after}"
+[[dialect.command]]
+when = { "/do" = "leave" }
+does = "unsubscribe"
+room = "{/room}"
+[[dialect.message]]
+on = "subscribed"
+write = '["in", "{room}"]'
+[[dialect.message]]
+on = "unsubscribed"
+write = '["out", "{room}"]'
+[[dialect.message]]
+on = "error"
+write = '["error", "{code}", "{room?}"]'
+[[dialect.event]]
+write = '"{data}"'
+
+[[dialect]]
+name = "greeted"
+paths = ["/greeted"]
+rooms = ["first:{query:s}"]
+greet = "in_room"
+[[dialect.command]]
+when = { "/do" = "leave" }
+does = "unsubscribe"
+room = "{/room}"
+[[dialect.message]]
+on = "welcome"
+write = '["welcome"]'
+[[dialect.message]]
+on = "refused"
+write = '["refused", "{code}"]'
+[[dialect.event]]
+write = '"{data}"'
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_its_first_room_early_has_the_others_or_is_refused() {
+    let server = block_in_place(Standalone::start);
+    let pod = over(&server, SESSIONS);
+    let address = pod.addresses().plain[0];
+    block_in_place(|| server.pause());
+    let open = async |target: &str| Client::open(address, target, &[], &[], None).await.unwrap();
+    let mut chained = open("/chained?s=a&after=x").await;
+    let mut greeted = open("/greeted?s=b").await;
+    chained.send(r#"{"do":"leave","room":"first:a"}"#).await;
+    greeted.send(r#"{"do":"leave","room":"first:b"}"#).await;
+    assert_eq!(chained.json().await, json!(["error", "not_subscribed", "first:a"]));
+    assert_eq!(chained.json().await, json!(["out", "first:a"]));
+    // A client that is greeted in its room would wait for ever.
+    assert_eq!(greeted.json().await, json!(["refused", "not_subscribed"]));
+    assert_eq!(greeted.next().await, Seen::Close(Some(1008)));
+    block_in_place(|| server.resume());
+    assert_eq!(chained.json().await, json!(["in", "second:a"]));
+    publish(&pod, "first:a", "t", "1").await;
+    publish(&pod, "second:a", "t", "2").await;
+    assert_eq!(chained.json().await, json!(2));
+    assert!(chained.is_quiet().await);
     pod.stop();
 }
