@@ -17,3 +17,6 @@ pub mod realtime {
 
 /// Both contracts as a `google.protobuf.FileDescriptorSet`, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
+/// How the messages become bytes, for whoever sends them by other means than the generated clients.
+pub use prost::Message;

@@ -1,11 +1,14 @@
 //! The API over gRPC: a Rust client and the real `grpcurl` against a pod.
 
+mod raw;
+mod refusals;
+mod tls;
+
 use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use crate::harness::{Client, get, pod};
@@ -126,7 +129,7 @@ async fn the_api_over_grpc() {
 
 #[tokio::test]
 async fn what_is_wrong_has_a_code_and_a_sentence() {
-    let pod = start(|s| s.limits.api_body = 64 * 1024);
+    let pod = start(|_| ());
     let channel = channel(&pod).await;
     let mut api = RoomcastClient::new(channel.clone());
     let refused = |result: Result<_, Status>| result.map(|_: tonic::Response<_>| ()).unwrap_err();
@@ -164,31 +167,17 @@ async fn what_is_wrong_has_a_code_and_a_sentence() {
     assert_eq!(gone.code(), Code::NotFound);
     let nobody = api.disconnect(with_key(DisconnectRequest { target: None, code: None })).await.unwrap_err();
     assert_eq!(nobody.code(), Code::InvalidArgument);
-    // Above the limit, as it is and as a bomb that is small on the wire.
-    let large = format!("\"{}\"", "x".repeat(80_000));
-    let plain = refused(api.publish(publish_to("r", event("t", &large))).await);
-    assert!(matches!(plain.code(), Code::OutOfRange | Code::ResourceExhausted), "{plain:?}");
+    // Compressed messages are taken.
     let mut packed = RoomcastClient::new(channel).send_compressed(CompressionEncoding::Gzip);
     let small = format!("\"{}\"", "x".repeat(30_000));
-    packed.publish(publish_to("r", event("t", &small))).await.expect("compressed messages are taken");
-    let bomb = format!("\"{}\"", "x".repeat(20_000_000));
-    let status = refused(packed.publish(publish_to("r", event("t", &bomb))).await);
-    assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status:?}");
-    assert!(status.message().contains("65536"), "{status:?}");
+    packed.publish(publish_to("r", event("t", &small))).await.unwrap();
     pod.stop();
 }
 
 #[tokio::test]
-async fn a_deadline_ends_a_call() {
+async fn a_deadline_that_is_none_is_refused() {
     let pod = start(|_| ());
     let mut api = RoomcastClient::new(channel(&pod).await);
-    // Already over when it arrives: the client's own clock is not asked, the metadata is.
-    let mut request = publish_to("r", event("t", "1"));
-    request.metadata_mut().insert("grpc-timeout", "0n".parse().unwrap());
-    let began = Instant::now();
-    // The embedded broker answers at once; what is measured is that a deadline is neither refused nor waited beyond.
-    let _ = api.publish(request).await;
-    assert!(began.elapsed() < Duration::from_secs(2));
     let mut request = publish_to("r", event("t", "1"));
     request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
     assert_eq!(api.publish(request).await.unwrap_err().code(), Code::InvalidArgument);
@@ -313,16 +302,27 @@ fn grpcurl() -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join("grpcurl")).find(|p| p.is_file());
     let found = named.or(found);
     if found.is_none() {
-        eprintln!("SKIPPED: there is no grpcurl; tests/run installs it where Go is");
+        // Not `eprintln`, which a test that passes keeps to itself.
+        let _ = std::io::stderr().write_all(b"\nSKIPPED: there is no grpcurl; tests/run installs it where Go is\n");
     }
     found
 }
 
 fn ask(tool: &PathBuf, address: SocketAddr, args: &[&str], input: Option<&str>) -> (bool, String) {
+    ask_over(tool, address, &["-plaintext"], args, input)
+}
+
+/// Whether a call succeeded, and what the tool said. `transport`: its flags about TLS.
+fn ask_over(
+    tool: &PathBuf,
+    address: SocketAddr,
+    transport: &[&str],
+    args: &[&str],
+    input: Option<&str>,
+) -> (bool, String) {
     let mut command = Command::new(tool);
-    let (flags, rest): (Vec<&str>, Vec<&str>) =
-        args.iter().partition(|arg| arg.starts_with('-') || arg.starts_with("authorization"));
-    command.args(["-max-time", "10", "-plaintext"]).args(&flags);
+    let (flags, rest): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| arg.starts_with('-'));
+    command.args(["-max-time", "10"]).args(transport).args(&flags);
     if input.is_some() {
         command.args(["-d", "@"]);
     }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::ca::Ca;
 use crate::harness::{Client, SOON, config, get, pod, publish, rule, settings};
 use crate::webtransport::client::{Page, ask, code};
 use backend::{Asked, Backend, Does};
@@ -900,6 +901,70 @@ async fn the_backend_is_trusted_by_its_certificate() {
     let pod = Pod::start(config(broken)).unwrap();
     assert_eq!(refused(pod.addresses().plain[0], "/ws").await.0, 503);
     pod.stop();
+}
+
+#[tokio::test]
+async fn only_a_backend_that_is_trusted_decides() {
+    let (ca, stranger) = (Ca::new("ours"), Ca::new("another"));
+    let backend = Backend::start_over(Some(ca.acceptor()), |asked, _| match &*asked.path {
+        "/connect" if asked.body["query"]["as"] == "bob" => no(),
+        _ => yes(),
+    })
+    .await;
+    let with = |ca: Option<&Ca>| {
+        pod(|settings| {
+            judging(settings, &backend);
+            asking(settings, &backend);
+            settings.hooks.secret = HookSecret::new("0123456789abcdef");
+            settings.hooks.ca = ca.map(Ca::file);
+        })
+    };
+    // By the authority that the operator names.
+    let trusting = with(Some(&ca));
+    let address = trusting.addresses().plain[0];
+    let mut client = Client::connect(address).await;
+    client.subscribe("asked:1").await;
+    let answer = client.ask(json!({"type": "publish", "room": "asked:1", "topic": "t", "data": 1})).await;
+    assert!(answer["type"] == "published" || answer["type"] == "events", "{answer}");
+    assert_eq!(refused(address, "/ws?as=bob").await.0, 403);
+    let asked = backend.asked();
+    assert_eq!(asked.len(), 4);
+    assert!(asked.iter().all(|asked| asked.header("authorization") == Some("Bearer 0123456789abcdef")));
+    for (hook, result, expected) in [
+        ("connect", "allowed", 1.0),
+        ("connect", "denied", 1.0),
+        ("subscribe", "allowed", 1.0),
+        ("publish", "allowed", 1.0),
+    ] {
+        assert_eq!(questions(&trusting, hook, result).await, expected, "{hook} {result}");
+    }
+    trusting.stop();
+    // By nobody, or by another authority: it is asked nothing, told no secret, and nobody is let in.
+    for ca in [None, Some(&stranger)] {
+        let pod = with(ca);
+        let address = pod.addresses().plain[0];
+        for target in ["/ws", "/ws?as=bob"] {
+            let (status, head, body) = refused(address, target).await;
+            assert_eq!((status, head.contains("retry-after: ")), (503, true), "{head}");
+            assert!(body.contains("the backend that decides this gives no answer: try again later"), "{body}");
+            assert!(!body.contains("certificate") && !body.contains("UnknownIssuer"), "nothing of the backend: {body}");
+        }
+        assert_eq!(questions(&pod, "connect", "failed").await, 2.0);
+        assert_eq!(questions(&pod, "connect", "allowed").await + questions(&pod, "connect", "denied").await, 0.0);
+        pod.stop();
+    }
+    // Neither is one that speaks no TLS where https is asked, nor the other way round.
+    let plain = Backend::start(|_, _| yes()).await;
+    for url in [format!("https://{}/", plain.address), format!("http://{}/", backend.address)] {
+        let pod = pod(|settings| {
+            settings.hooks.connect = Some(HookUrl::parse(&url).unwrap());
+            settings.hooks.timeout = Duration::from_millis(500);
+            settings.hooks.ca = Some(ca.file());
+        });
+        assert_eq!(refused(pod.addresses().plain[0], "/ws").await.0, 503, "{url}");
+        pod.stop();
+    }
+    assert_eq!((backend.asked().len(), plain.asked().len()), (4, 0));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod api;
+mod ca;
 mod commands;
 mod dialects;
 mod faults;

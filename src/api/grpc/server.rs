@@ -44,6 +44,11 @@ const MOST_PATIENCE: Duration = Duration::from_secs(30);
 /// After this long without a byte a caller is sent a ping, and after as long again it is gone.
 const PING: Duration = Duration::from_secs(30);
 
+/// The header of a call's status, and two of its values (`google.rpc.Code`).
+const STATUS: &str = "grpc-status";
+const OUT_OF_RANGE: &str = "11";
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+
 /// The gRPC API of a pod.
 #[derive(Clone)]
 pub struct Grpc(Arc<Inner>);
@@ -194,12 +199,16 @@ impl Grpc {
         let counted = metrics.grpc_calls.of(&format!("{service}/{method}"));
         let realtime = metrics.realtime.as_ref().filter(|_| service == "realtime.RealtimeService");
         let (realtime, method, began) = (realtime, method.to_owned(), Instant::now());
-        let answer = match self.perform(service.to_owned(), request).await {
+        let mut answer = match self.perform(service.to_owned(), request).await {
             Ok(answer) => answer,
             Err(status) => status.into_http(),
         };
-        // A call that fails has no body, so that its status is among the headers.
-        let failed = answer.headers().get("grpc-status").is_some_and(|status| status != "0");
+        // A call that fails has no body, so that its status is among the headers. A message above its limit is
+        // `OUT_OF_RANGE` to the codec and `RESOURCE_EXHAUSTED` to gRPC, whose client would not know the former.
+        if answer.headers().get(STATUS).is_some_and(|status| status == OUT_OF_RANGE) {
+            answer.headers_mut().insert(STATUS, RESOURCE_EXHAUSTED);
+        }
+        let failed = answer.headers().get(STATUS).is_some_and(|status| status != "0");
         if let Some(realtime) = realtime {
             realtime.called(&method, began.elapsed().as_secs_f64());
             if failed {
@@ -230,6 +239,9 @@ impl Grpc {
             _ => {}
         }
         let patience = patience(request.headers())?;
+        if patience.is_zero() {
+            return Err(Status::deadline_exceeded("its deadline had passed when it came: nothing is done"));
+        }
         let call = async {
             match (service.as_str(), &self.0.realtime) {
                 ("roomcast.v1.Roomcast", _) => self.0.roomcast.clone().call(request).await,

@@ -8,10 +8,11 @@ use std::{
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// What it does with a request.
 pub enum Does {
@@ -43,27 +44,47 @@ impl Asked {
 
 pub struct Backend {
     pub address: SocketAddr,
+    scheme: &'static str,
     asked: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
 }
 
 impl Backend {
     pub async fn start(decide: impl Fn(&Asked, usize) -> Does + Send + Sync + 'static) -> Self {
+        Self::start_over(None, decide).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_over(
+        tls: Option<TlsAcceptor>,
+        decide: impl Fn(&Asked, usize) -> Does + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let (asked, decide) = (Arc::default(), Arc::new(decide));
         let log: Arc<Mutex<Vec<Asked>>> = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&decide), Arc::clone(&log)));
+                let (tls, decide, log) = (tls.clone(), Arc::clone(&decide), Arc::clone(&log));
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, decide, log).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, decide, log).await;
+                            }
+                        }
+                    }
+                });
             }
         });
-        Self { address, asked, task }
+        Self { address, scheme, asked, task }
     }
 
     pub fn url(&self, path: &str) -> roomcast::config::HookUrl {
-        roomcast::config::HookUrl::parse(&format!("http://{}{path}", self.address)).unwrap()
+        roomcast::config::HookUrl::parse(&format!("{}://{}{path}", self.scheme, self.address)).unwrap()
     }
 
     /// What came so far.
@@ -78,7 +99,11 @@ impl Drop for Backend {
     }
 }
 
-async fn serve<F: Fn(&Asked, usize) -> Does>(mut stream: TcpStream, decide: Arc<F>, log: Arc<Mutex<Vec<Asked>>>) {
+async fn serve<F: Fn(&Asked, usize) -> Does>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    decide: Arc<F>,
+    log: Arc<Mutex<Vec<Asked>>>,
+) {
     let mut received = Vec::new();
     loop {
         let Some(asked) = read(&mut stream, &mut received).await else { return };
@@ -106,7 +131,7 @@ async fn serve<F: Fn(&Asked, usize) -> Does>(mut stream: TcpStream, decide: Arc<
 }
 
 /// One request; `None`: the pod has closed the connection.
-async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<Asked> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), received: &mut Vec<u8>) -> Option<Asked> {
     loop {
         if let Some(end) = received.windows(4).position(|w| w == b"\r\n\r\n") {
             let head = String::from_utf8(received[..end].to_vec()).unwrap();
