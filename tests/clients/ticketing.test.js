@@ -1,43 +1,20 @@
-// `--preset ticketing` with the clients of its document: `wscat` is `ws` and a keyboard, callers are `grpcurl` as printed there; a real
-// Redis, two pods, and what happens when one of either goes away.
+// `--preset ticketing` with the clients of its document; a real Redis, two pods, and what happens when one of either goes away.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { createHmac } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import WebSocket from 'ws';
 
-import { Pod, curl } from './support/pod.js';
+import { curl } from './support/pod.js';
 import { Redis } from './support/redis.js';
+import { client, grpcurl, startShop, token, withoutGrpcurl } from './support/ticketing.js';
 
-const secret = 'a-secret-of-thirty-two-bytes-or-more';
 let redis, a, b;
 
-async function freePort() {
-  const server = createServer();
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
-}
-
 /** A pod with the environment of the old service: its own variables say where everything is. */
-async function start({ ports, grpc, env = {} } = {}) {
-  const port = grpc ?? (await freePort());
+function start({ env = {}, ...more } = {}) {
   const [host, at] = redis.url.replace('redis://', '').split(':');
-  const pod = await Pod.start({
-    dev: false,
-    tls: false,
-    ports,
-    keyless: true,
-    env: { REDIS_HOST: host, REDIS_PORT: at, JWT_SECRET: secret, ...env },
-    args: ['--preset', 'ticketing', '--grpc-listen', `127.0.0.1:${port}`, '--drain-delay', '0ms', '--drain-window', '0ms'],
-  });
-  return Object.assign(pod, { grpc: port, public: `http://127.0.0.1:${pod.plainPort}` });
+  return startShop({ env: { REDIS_HOST: host, REDIS_PORT: at, ...env }, ...more });
 }
 
 before(async () => {
@@ -49,55 +26,6 @@ after(async () => {
   await Promise.all([a?.stop(), b?.stop()]);
   await redis?.stop();
 });
-
-/** A token as the shop's login service signs it (RFC 7515, HS256). */
-function token(claims, key = secret) {
-  const part = (json) => Buffer.from(JSON.stringify(json)).toString('base64url');
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
-  return `${signed}.${createHmac('sha256', key).update(signed).digest('base64url')}`;
-}
-
-/** The client of the document: connects with its token, joins an event's room. */
-async function client(pod, user, room) {
-  const ws = new WebSocket(user ? `${pod.plainUrl}?token=${token({ user_id: user })}` : pod.plainUrl);
-  const messages = [];
-  let wake = () => {};
-  ws.on('message', (message) => (messages.push(JSON.parse(message)), wake()));
-  const closed = new Promise((closed) => ws.once('close', (code) => closed(code)));
-  await new Promise((open, failed) => ws.once('open', open).once('error', failed));
-  const send = (type, payload) => ws.send(JSON.stringify(payload === undefined ? { type } : { type, payload }));
-  const within = async (ms) => {
-    for (const deadline = Date.now() + ms; ; ) {
-      if (messages.length) return messages.shift();
-      const left = deadline - Date.now();
-      if (left <= 0) return undefined;
-      await Promise.race([new Promise((woken) => (wake = woken)), sleep(left)]);
-    }
-  };
-  const next = async () => {
-    const message = await within(5_000);
-    assert.ok(message, 'no message within 5 s');
-    return message;
-  };
-  const connected = await next();
-  assert.equal(connected.type, 'system:connected');
-  if (room) {
-    send('room:join', { room });
-    await sleep(200);
-  }
-  return { ws, send, next, within, closed, connected };
-}
-
-const grpcurlTool = process.env.GRPCURL ?? `${process.env.HOME}/.cache/roomcast/bin/grpcurl`;
-
-/** `grpcurl` as the document prints its calls, but for the port. */
-async function grpcurl(pod, method, data) {
-  const args = ['-plaintext', ...(data ? ['-d', JSON.stringify(data)] : []), `localhost:${pod.grpc}`];
-  const { stdout } = await promisify(execFile)(grpcurlTool, [...args, `realtime.RealtimeService/${method}`]);
-  return JSON.parse(stdout);
-}
-
-const withoutGrpcurl = existsSync(grpcurlTool) ? false : 'SKIPPED: there is no grpcurl; tests/run installs it where Go is';
 
 test('a token or none; pings, rooms and errors in the documented shapes', async () => {
   const user = await client(a, 'user-uuid');
