@@ -10,8 +10,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Key, Services, Worker,
-    arrive::{Entered, Entry},
     connection::Connection,
+    enter::{Entered, Entry},
     room::Purpose,
 };
 use crate::{

@@ -10,9 +10,9 @@ use http::Uri;
 
 use super::{
     Key, Worker,
-    arrive::{Entered, Entry},
     clock::millis,
     connection::State,
+    enter::{Entered, Entry},
     room::Purpose,
     timers::Timed,
 };

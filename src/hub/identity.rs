@@ -13,9 +13,9 @@ use std::{
 
 use super::{
     Applicant, Key, NotAdmitted, Shows, Worker,
-    arrive::{Entered, Entry},
     clock::{millis, unix_millis},
     connection::State,
+    enter::{Entered, Entry},
     timers::Timed,
 };
 use crate::{

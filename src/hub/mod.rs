@@ -29,6 +29,7 @@ mod connection;
 mod directory;
 mod drive;
 mod engine;
+mod enter;
 mod errand;
 mod fan_out;
 mod fleet;

@@ -18,9 +18,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Key, Worker,
-    arrive::{Entry, Placed},
     clock::millis,
     connection::Connection,
+    enter::{Entry, Placed},
     kept::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
     room::{Arrival, Parts, Purpose},
     subscription::Standing,

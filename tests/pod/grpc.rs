@@ -258,7 +258,7 @@ async fn a_ticket_shop_tells_its_users() {
 #[tokio::test]
 async fn an_event_for_all_but_its_sender() {
     let pod = start(|s| {
-        s.default_policy.batch_window = Duration::from_millis(50);
+        s.default_policy.batch_window = std::time::Duration::from_millis(50);
     });
     let mut shop = RealtimeServiceClient::new(channel(&pod).await);
     let (mut first, mut second, mut other) =
