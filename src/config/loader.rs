@@ -110,7 +110,13 @@ impl Loader {
     pub fn reload(&self, running: &Config) -> Result<Reload, ConfigError> {
         let mut merged = self.merged()?;
         let changes = merged.settings.settle(&running.settings);
-        Ok(Reload { config: self.resolve(merged)?, changes })
+        match self.resolve(merged) {
+            Ok(config) => Ok(Reload { config, changes }),
+            Err(mut error) => {
+                error.problems.extend(still_running(&changes.restart));
+                Err(error)
+            }
+        }
     }
 
     /// Merges the layers.
@@ -139,6 +145,17 @@ impl Loader {
     pub fn resolve(&self, merged: Merged) -> Result<Config, ConfigError> {
         resolve(merged.settings, &self.machine).map_err(ConfigError::from)
     }
+}
+
+/// Why a configuration that a pod could start with may yet not do for one that runs.
+fn still_running(keys: &[String]) -> Option<Problem> {
+    if keys.is_empty() {
+        return None;
+    }
+    let keys = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    let why =
+        format!("{keys} changed, but take effect only after a restart: if that is what is missing, restart the pod");
+    Some(Problem { place: Place::Whole, key: String::new(), given: None, why })
 }
 
 fn no_preset(name: &str, place: Place) -> Problem {
@@ -228,6 +245,32 @@ mod tests {
         // The next reload is compared with what runs: the restart is still due, the rest is done.
         let again = loader.reload(&reload.config).unwrap();
         assert_eq!((again.changes.live.len(), again.changes.restart), (0, vec!["workers".to_owned()]));
+    }
+
+    #[test]
+    fn who_is_asked_and_where_tokens_are_looked_up_is_decided_at_the_start() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        let loader = loader(file.path());
+        write("");
+        let running = loader.load().unwrap();
+        let hooks = "[hooks]\nconnect = 'https://b.example/c'\nsubscribe = 'https://b.example/s'\nsecret = 's3cret-s3cret-s3cret'\n";
+        write(&format!("{hooks}timeout = '1s'\n[grpc]\nrealtime = true\n[token_lookup]\nuser = '/name'\n"));
+        let reload = loader.reload(&running).unwrap();
+        let expected =
+            ["hooks.connect", "hooks.subscribe", "hooks.secret", "hooks.timeout", "grpc.realtime", "token_lookup.user"];
+        let mut named = reload.changes.restart.clone();
+        named.sort_by_key(|name| expected.iter().position(|known| known == name));
+        assert_eq!((named, reload.changes.live.len()), (expected.map(str::to_owned).to_vec(), 0));
+        assert_eq!(reload.config.settings, running.settings);
+        // A live key that needs one of them: nothing is taken over, and the reason is not that the file lacks it.
+        let policy = "[[policy]]\nmatch = 'a:*'\nsubscribe_hook = true\n";
+        write(&format!("{hooks}{policy}"));
+        let error = loader.reload(&running).unwrap_err().to_string();
+        assert!(error.contains("set `hooks.subscribe` to the URL of a backend"), "{error}");
+        let why = "`hooks.connect`, `hooks.subscribe`, `hooks.secret` changed, but take effect only after a restart";
+        assert!(error.contains(why) && !error.contains("s3cret"), "{error}");
+        assert!(loader.load().is_ok(), "a pod may start with it");
     }
 
     #[test]

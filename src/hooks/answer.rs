@@ -56,9 +56,11 @@ pub struct Denial {
 
 /// A verdict, and for how long it holds for whoever asks the same.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answered<A> {
-    pub(super) verdict: Verdict<A>,
-    pub(super) cache_for: Duration,
+pub struct Answered<A> {
+    /// The verdict.
+    pub verdict: Verdict<A>,
+    /// At most a day; zero: for the one who asked.
+    pub cache_for: Duration,
 }
 
 /// What comes with a yes.
@@ -111,23 +113,25 @@ pub struct PublishAnswer {
     pub payload: Option<Payload>,
 }
 
-/// Reads an answer's body.
-///
-/// # Errors
-/// What is wrong with it, without a value of it.
-pub(super) fn read<A: Allowed>(body: &[u8]) -> Result<Answered<A>, String> {
-    let answer = Object::parse(body).ok_or("it is no JSON object with each name once")?;
-    let allow: bool = field(&answer, "allow", "neither true nor false")?.ok_or("`allow` is missing")?;
-    let known: &[&str] = if allow { A::FIELDS } else { &["code", "message"] };
-    let unknown = answer.names().find(|name| !matches!(*name, "allow" | "cache_for") && !known.contains(name));
-    if let Some(name) = unknown {
-        let name: String = name.chars().take(80).collect();
-        let yes = if allow { "allows" } else { "denies" };
-        return Err(format!("an answer that {yes} has no field {name:?}"));
+impl<A: Allowed> Answered<A> {
+    /// Reads an answer's body.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a value of it.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let answer = Object::parse(body).ok_or("it is no JSON object with each name once")?;
+        let allow: bool = field(&answer, "allow", "neither true nor false")?.ok_or("`allow` is missing")?;
+        let known: &[&str] = if allow { A::FIELDS } else { &["code", "message"] };
+        let unknown = answer.names().find(|name| !matches!(*name, "allow" | "cache_for") && !known.contains(name));
+        if let Some(name) = unknown {
+            let name: String = name.chars().take(80).collect();
+            let yes = if allow { "allows" } else { "denies" };
+            return Err(format!("an answer that {yes} has no field {name:?}"));
+        }
+        let cache_for: Option<u64> = field(&answer, "cache_for", "not a whole number of milliseconds")?;
+        let verdict = if allow { Verdict::Allow(A::read(&answer)?) } else { Verdict::Deny(denial(&answer)?) };
+        Ok(Self { verdict, cache_for: Duration::from_millis(cache_for.unwrap_or_default()).min(MAX_CACHE) })
     }
-    let cache_for: Option<u64> = field(&answer, "cache_for", "not a whole number of milliseconds")?;
-    let verdict = if allow { Verdict::Allow(A::read(&answer)?) } else { Verdict::Deny(denial(&answer)?) };
-    Ok(Answered { verdict, cache_for: Duration::from_millis(cache_for.unwrap_or_default()).min(MAX_CACHE) })
 }
 
 fn denial(answer: &Object<'_>) -> Result<Denial, String> {
@@ -261,7 +265,7 @@ mod tests {
     use super::*;
 
     fn connect(body: &str) -> Result<Answered<ConnectAnswer>, String> {
-        read(body.as_bytes())
+        Answered::read(body.as_bytes())
     }
 
     #[test]
@@ -312,7 +316,7 @@ mod tests {
 
     #[test]
     fn events_are_a_publishers_own_bytes() {
-        let read = |body: &str| read::<SubscribeAnswer>(body.as_bytes());
+        let read = |body: &str| Answered::<SubscribeAnswer>::read(body.as_bytes());
         let body = r#"{"allow":true,"events":[{"topic":"poll","key":"9","data":{ "n": 1.0 },"time":5},{"topic":"b","data64":"AQI="}]}"#;
         let Verdict::Allow(answer) = read(body).unwrap().verdict else { panic!("denied") };
         let [first, second] = &answer.events[..] else { panic!("{answer:?}") };
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_published_instead_may_be_a_part() {
-        let read = |body: &str| read::<PublishAnswer>(body.as_bytes()).map(|answered| answered.verdict);
+        let read = |body: &str| Answered::<PublishAnswer>::read(body.as_bytes()).map(|answered| answered.verdict);
         assert_eq!(read(r#"{"allow":true}"#), Ok(Verdict::Allow(PublishAnswer::default())));
         let Ok(Verdict::Allow(answer)) = read(r#"{"allow":true,"topic":"clean","data":null}"#) else { panic!() };
         assert_eq!(answer.topic.as_deref(), Some("clean"));

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Question, Shared, Verdict,
-    answer::{self, Allowed, Answered},
+    answer::{Allowed, Answered},
     cache::{Cache, Key},
 };
 use crate::{
@@ -258,7 +258,7 @@ impl<A: Allowed> Hook<A> {
         if response.status() != StatusCode::OK {
             return Err(HookError::Status(response.status()));
         }
-        let answered = answer::read(response.body()).map_err(|why| HookError::BadAnswer(why.into()))?;
+        let answered = Answered::read(response.body()).map_err(|why| HookError::BadAnswer(why.into()))?;
         Ok((answered, response.body().len()))
     }
 

@@ -24,9 +24,9 @@ use crate::{
     metrics::HookMetrics,
     transport::fetch::{Client, FetchError},
 };
-pub use answer::{ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict};
+pub use answer::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict};
 pub use hook::{Hook, HookError};
-pub use question::{ConnectQuestion, PublishQuestion, Question, SubscribeQuestion, Told};
+pub use question::{ConnectQuestion, Question, RoomQuestion, Told};
 
 /// A call to the backend.
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -178,8 +178,8 @@ impl From<ConnectQuestion<'_>> for Question {
     }
 }
 
-/// May this connection join a room?
-pub struct SubscribeQuestion<'a> {
+/// May this connection join a room, or publish this there?
+pub struct RoomQuestion<'a> {
     /// The connection, where it has a name.
     pub connection: Option<&'a str>,
     /// What its token says, or said the backend.
@@ -190,42 +190,21 @@ pub struct SubscribeQuestion<'a> {
     pub dialect: &'a str,
     /// The room.
     pub room: &'a Room,
+    /// The event that it would publish; `None`: it would join.
+    pub publication: Option<&'a Publication>,
 }
 
-impl From<SubscribeQuestion<'_>> for Question {
-    fn from(question: SubscribeQuestion<'_>) -> Self {
+impl From<RoomQuestion<'_>> for Question {
+    fn from(question: RoomQuestion<'_>) -> Self {
         #[derive(Serialize)]
         struct Ask<'a> {
             room: &'a str,
+            #[serde(flatten)]
+            event: Option<AskedEvent<'a>>,
         }
 
-        let SubscribeQuestion { connection, grant, transport, dialect, room } = question;
-        let asker = asker("subscribe", connection, grant, None, transport, dialect);
-        Self::new(&Ask { room: room.as_str() }, &asker)
-    }
-}
-
-/// May this connection publish this?
-pub struct PublishQuestion<'a> {
-    /// The connection.
-    pub connection: Option<&'a str>,
-    /// What its token says, or said the backend.
-    pub grant: &'a Grant,
-    /// What carries it.
-    pub transport: &'static str,
-    /// What it speaks.
-    pub dialect: &'a str,
-    /// The room.
-    pub room: &'a Room,
-    /// The event.
-    pub publication: &'a Publication,
-}
-
-impl From<PublishQuestion<'_>> for Question {
-    fn from(question: PublishQuestion<'_>) -> Self {
         #[derive(Serialize)]
-        struct Ask<'a> {
-            room: &'a str,
+        struct AskedEvent<'a> {
             topic: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             key: Option<&'a str>,
@@ -235,14 +214,17 @@ impl From<PublishQuestion<'_>> for Question {
             data64: Option<String>,
         }
 
-        let PublishQuestion { connection, grant, transport, dialect, room, publication } = question;
-        let (data, data64) = match &publication.payload {
-            Payload::Json(data) => (Some(&**data), None),
-            Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
-        };
-        let asker = asker("publish", connection, grant, None, transport, dialect);
-        let (topic, key) = (&*publication.topic, publication.key.as_deref());
-        Self::new(&Ask { room: room.as_str(), topic, key, data, data64 }, &asker)
+        let RoomQuestion { connection, grant, transport, dialect, room, publication } = question;
+        let event = publication.map(|publication| {
+            let (data, data64) = match &publication.payload {
+                Payload::Json(data) => (Some(&**data), None),
+                Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
+            };
+            AskedEvent { topic: &publication.topic, key: publication.key.as_deref(), data, data64 }
+        });
+        let hook = if event.is_some() { "publish" } else { "subscribe" };
+        let asker = asker(hook, connection, grant, None, transport, dialect);
+        Self::new(&Ask { room: room.as_str(), event }, &asker)
     }
 }
 
@@ -323,7 +305,8 @@ mod tests {
         let room = Room::parse("chat:1").unwrap();
         let subscribe = |connection, grant: &Grant| {
             let (transport, dialect, room) = ("websocket", "native", &room);
-            Question::from(SubscribeQuestion { connection: Some(connection), grant, transport, dialect, room })
+            let (connection, publication) = (Some(connection), None);
+            Question::from(RoomQuestion { connection, grant, transport, dialect, room, publication })
         };
         let ann = claims("ann", r#"{"sub":"ann","role":"host"}"#);
         let first = subscribe("c1", &ann);
@@ -348,8 +331,8 @@ mod tests {
         };
         let (room, grant) = (Room::parse("chat:1").unwrap(), Grant::default());
         let ask = |publication: &Publication| {
-            let (connection, transport, dialect) = (None, "websocket", "native");
-            Question::from(PublishQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
+            let (connection, transport, dialect, publication) = (None, "websocket", "native", Some(publication));
+            Question::from(RoomQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
         };
         assert!(std::str::from_utf8(&ask(&publication).body).unwrap().contains(r#""data":{ "n": 1.0 }"#));
         publication.payload = Payload::Binary(vec![1, 2].into());

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     auth::Grant,
-    hooks::{HookError, PublishQuestion, SubscribeQuestion, Verdict},
+    hooks::{HookError, RoomQuestion, Verdict},
     model::{ErrorCode, Event, Publication, Reply, Room},
     session::ConnectionId,
 };
@@ -44,6 +44,23 @@ pub struct Asker {
     pub dialect: Arc<str>,
 }
 
+impl Asker {
+    /// Its connection's name, as the backend knows it.
+    fn name(&self) -> Option<String> {
+        self.connection.map(|connection| connection.to_string())
+    }
+
+    fn question<'a>(
+        &'a self,
+        connection: Option<&'a str>,
+        room: &'a Room,
+        publication: Option<&'a Publication>,
+    ) -> RoomQuestion<'a> {
+        let Self { grant, transport, dialect, .. } = self;
+        RoomQuestion { connection, grant, transport, dialect, room, publication }
+    }
+}
+
 /// Why something is refused: what the client is told.
 pub type Refused = (ErrorCode, String);
 
@@ -63,9 +80,8 @@ impl Services {
     /// What the client is told.
     pub async fn may_join(&self, asker: &Asker, room: &Room) -> Result<Leave, Refused> {
         let hook = self.hooks.as_ref().and_then(|hooks| hooks.subscribe.as_ref()).ok_or_else(nobody)?;
-        let connection = asker.connection.map(|connection| connection.to_string());
-        let Asker { grant, transport, dialect, .. } = asker;
-        let asked = hook.ask(SubscribeQuestion { connection: connection.as_deref(), grant, transport, dialect, room });
+        let name = asker.name();
+        let asked = hook.ask(asker.question(name.as_deref(), room, None));
         match &*asked.await.map_err(|error| undecided(&error))? {
             Verdict::Allow(answer) => {
                 let snapshot = (!answer.events.is_empty()).then(|| answer.events.as_slice().into());
@@ -87,16 +103,8 @@ impl Services {
     ) -> Result<Publication, Refused> {
         let Some(asker) = asker.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
         let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(nobody)?;
-        let connection = asker.connection.map(|connection| connection.to_string());
-        let Asker { grant, transport, dialect, .. } = asker;
-        let asked = hook.ask(PublishQuestion {
-            connection: connection.as_deref(),
-            grant,
-            transport,
-            dialect,
-            room,
-            publication: &publication,
-        });
+        let name = asker.name();
+        let asked = hook.ask(asker.question(name.as_deref(), room, Some(&publication)));
         match &*asked.await.map_err(|error| undecided(&error))? {
             Verdict::Allow(answer) => {
                 if let Some(topic) = &answer.topic {
