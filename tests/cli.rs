@@ -44,6 +44,48 @@ fn the_default_file_is_a_good_file() {
 }
 
 #[test]
+fn a_dialect_with_mistakes_keeps_a_pod_from_starting_and_each_is_named_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rc.toml");
+    let text = r#"
+[[dialect]]
+name = "shop"
+paths = ["shop"]
+
+[[dialect.command]]
+when = { "type" = "join" }
+does = "dance"
+room = "event:{/id"
+
+[[dialect.message]]
+on = "pong"
+write = '{"type": "pong", "at": "{when}"}'
+
+[[dialect.event]]
+write = '{"type": "{topic}"'
+"#;
+    std::fs::write(&file, text).unwrap();
+    for command in ["check-config", "serve"] {
+        let refused = roomcast(&[command, "--config", file.to_str().unwrap()], &[]);
+        assert_eq!(refused.status.code(), Some(2), "{command}");
+        let said = stderr(&refused);
+        for (line, what) in [
+            (4, "dialect.paths = [\"shop\"]"),
+            (7, "dialect.command.when"),
+            (8, "dialect.command.does = \"dance\""),
+            (9, "dialect.command.room = \"event:{/id\""),
+            (13, "dialect.message.write"),
+            (16, "dialect.event.write"),
+        ] {
+            let start = format!("rc.toml:{line}: {what}");
+            let problem = said.lines().find(|problem| problem.contains(&start));
+            let problem = problem.unwrap_or_else(|| panic!("{command}: no {start} in\n{said}"));
+            assert!(problem.len() > start.len() + 20, "it says what is allowed: {problem}");
+        }
+    }
+}
+
+#[test]
 fn check_config_says_where_each_value_comes_from_and_never_a_secret() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rc.toml");

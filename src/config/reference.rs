@@ -140,8 +140,9 @@ A pod needs no configuration to be tried out. What is set comes from four layers
   the file.
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,
   key and what is allowed.
-- SIGHUP reads everything again. Keys that need a restart keep their running value, and the log names them. If anything is
-  wrong, the running configuration stays.
+- SIGHUP reads everything again. Keys that need a restart (among them all of `[hooks]`, `[grpc]` and `[token_lookup]`) keep their
+  running value, and the log names them. If anything is wrong, be it that another key cannot do without one of those, the running
+  configuration stays.
 
 ## Development mode
 
