@@ -94,6 +94,19 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       socket.close();
     });
 
+    test('a room that is left at once: both commands are acknowledged, and it can be entered anew', async () => {
+      const socket = await client(url, { transports });
+      await join(socket, 'open:before');
+      const say = (command) => socket.timeout(PATIENCE).emitWithAck(command, { room: 'retain:left' });
+      const [joined, left, again, last] = await Promise.all(['subscribe', 'unsubscribe', 'subscribe', 'unsubscribe'].map(say));
+      for (const answer of [joined, again]) assert.ok(answer.type === 'subscribed' || answer.code === 'not_subscribed', JSON.stringify(answer));
+      assert.deepEqual([left.type, last.type], ['unsubscribed', 'unsubscribed']);
+      await join(socket, 'retain:left');
+      await pod.publish('retain:left', { n: 7 });
+      await until(() => socket.seen['retain:left']?.length === 1, 'an event, once');
+      socket.close();
+    });
+
     test('binary data stay binary, both ways', async () => {
       const socket = await client(url, { transports });
       await join(socket, 'open:bytes');
