@@ -142,32 +142,37 @@ impl<A: Allowed> Hook<A> {
     /// [`HookError`]: there is no verdict, so that the client is to be refused.
     pub async fn ask(self: &Arc<Self>, question: impl Into<Question>) -> Result<Arc<Verdict<A>>, HookError> {
         let question: Question = question.into();
-        let underway = {
+        let (flight, unasked) = {
             let mut memory = self.memory();
             if let Some(verdict) = memory.cache.get(&question.key, Instant::now()) {
                 self.counts.cached.increment(1);
                 return Ok(verdict);
             }
-            memory.flights.get(&question.key).filter(|_| memory.keeps).cloned()
+            match memory.flights.get(&question.key).filter(|_| memory.keeps).cloned() {
+                Some(others) => (others, Some(question)),
+                None => (self.begin(&mut memory, question)?, None),
+            }
         };
-        if let Some(flight) = underway
-            && let Some(Landed { outcome, shared: true }) = land(flight).await
-        {
-            self.counts.cached.increment(1);
-            return outcome;
+        let mut landed = land(flight).await;
+        if let Some(question) = unasked {
+            if let Some(Landed { outcome, shared: true }) = landed {
+                self.counts.cached.increment(1);
+                return outcome;
+            }
+            let flight = self.begin(&mut self.memory(), question)?;
+            landed = land(flight).await;
         }
-        let flight = self.begin(question)?;
-        land(flight).await.map_or(Err(HookError::Ended), |landed| landed.outcome)
+        landed.map_or(Err(HookError::Ended), |landed| landed.outcome)
     }
 
     /// Begins a call, on the thread that makes them.
-    fn begin(self: &Arc<Self>, question: Question) -> Result<Flight<A>, HookError> {
+    fn begin(self: &Arc<Self>, memory: &mut Memory<A>, question: Question) -> Result<Flight<A>, HookError> {
         let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
             self.counts.full.increment(1);
             return Err(HookError::Full);
         };
         let (sender, flight) = watch::channel(None);
-        self.memory().flights.entry(question.key).or_insert_with(|| flight.clone());
+        memory.flights.entry(question.key).or_insert_with(|| flight.clone());
         self.shared.metrics.in_flight.increment(1.0);
         let (hook, underway) = (Arc::clone(self), Underway { permit: Some(permit), shared: Arc::clone(&self.shared) });
         let own = flight.clone();

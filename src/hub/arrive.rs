@@ -286,16 +286,17 @@ impl Worker {
     ) {
         let Some(local) = self.rooms.get(number as usize) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
-        if let Some(id) = asked {
-            let id = id.or_else(|| self.namespace_id(key, number));
-            let reply = Reply::Subscribed { room: room.clone(), position, recovered };
-            self.tell_in(key, number, &reply, id.as_ref());
-        }
+        // First, so that who is told and asks at once finds itself there.
         if presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key as usize)
             && connection.carrier.attends()
         {
             self.services.presence.join(&room, &connection.session.member());
+        }
+        if let Some(id) = asked {
+            let id = id.or_else(|| self.namespace_id(key, number));
+            let reply = Reply::Subscribed { room, position, recovered };
+            self.tell_in(key, number, &reply, id.as_ref());
         }
     }
 
