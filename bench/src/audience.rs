@@ -39,6 +39,8 @@ pub(crate) struct Received {
     pub(crate) connections: u64,
     /// Events times connections.
     pub(crate) deliveries: u64,
+    /// Events times connections that a newer one of the same frame stood for.
+    pub(crate) collapsed: u64,
     /// Frames times connections.
     pub(crate) frames: u64,
     /// Bytes read from the sockets.
@@ -62,8 +64,9 @@ impl Received {
         if !self.faults.none() {
             return Err(BenchError::Faults(format!("{:?}; for example: {example}", self.faults)));
         }
-        if self.deliveries != expected {
-            let what = format!("{} deliveries instead of {expected}; for example: {example}", self.deliveries);
+        let came = self.deliveries + self.collapsed;
+        if came != expected {
+            let what = format!("{came} deliveries instead of {expected}; for example: {example}");
             return Err(BenchError::Faults(what));
         }
         Ok(())
@@ -156,6 +159,7 @@ impl Audience {
         let mut received = Received {
             connections: 0,
             deliveries: 0,
+            collapsed: 0,
             frames: 0,
             wire_bytes: 0,
             pings: 0,
@@ -172,6 +176,7 @@ impl Audience {
             };
             received.connections += report.connections;
             received.deliveries += report.deliveries;
+            received.collapsed += report.collapsed;
             received.frames += report.frames;
             received.wire_bytes += report.wire_bytes;
             received.pings += report.pings;

@@ -2,17 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::{
     audience::Audience,
     child,
     content::{Recipe, SMALLEST},
+    dialect::Dialect,
     error::BenchError,
     floor,
     pod::Guests,
     process, receiver,
-    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, polls, publish, rooms, transports},
+    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, polls, publish, rooms, transports, trips},
 };
 
 /// The load generator of roomcast.
@@ -53,6 +54,8 @@ enum Command {
     Fleet(fleet::FleetArgs),
     /// The preset live-polls: participants of one session over Socket.IO and Redis, against p95 below 100 ms
     Polls(polls::PollsArgs),
+    /// The preset trips: many trips over Redis, batched by its window beside the same without one: bytes and CPU
+    Trips(trips::TripsArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -76,28 +79,6 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
-}
-
-/// The path of a pod's Socket.IO.
-pub(crate) const SOCKETIO: &str = "/socket.io/";
-
-/// What receivers speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Dialect {
-    /// `roomcast.v1`.
-    Native,
-    /// Socket.IO, with recovery on.
-    Socketio,
-}
-
-impl Dialect {
-    /// Where a WebSocket of it is opened.
-    pub(crate) fn target(self) -> String {
-        match self {
-            Self::Native => "/ws".to_owned(),
-            Self::Socketio => format!("{SOCKETIO}?EIO=4&transport=websocket"),
-        }
-    }
 }
 
 /// Which pod is measured.
@@ -154,7 +135,8 @@ pub(crate) struct EventArgs {
     /// The size of an event's data, in bytes: JSON of a trip, with ids, numbers and random parts
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
     size: usize,
-    /// Receivers offer permessage-deflate, as browsers do, or ask for compressed streams (the default)
+    /// Receivers offer permessage-deflate, as browsers do, or ask for compressed streams (the default; without this and
+    /// --plain, trips measures both)
     #[arg(long, conflicts_with = "plain")]
     compressed: bool,
     /// Receivers do not offer permessage-deflate
@@ -205,6 +187,15 @@ impl LoadArgs {
     /// Whether receivers ask for compression.
     pub(crate) fn deflate(&self) -> bool {
         self.events.deflate()
+    }
+
+    /// Whether receivers ask for compression, where both are measured unless one is asked for.
+    pub(crate) fn kinds(&self) -> &'static [bool] {
+        match (self.events.compressed, self.events.plain) {
+            (true, _) => &[true],
+            (false, true) => &[false],
+            (false, false) => &[true, false],
+        }
     }
 
     /// What so many connections need.
@@ -264,6 +255,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::Polls(args) => scenario::run(polls::run(&args)),
+        Command::Trips(args) => scenario::run(trips::run(&args)),
         Command::HttpFloor => floor::http::run(),
     }
 }

@@ -60,6 +60,9 @@ pub(crate) enum BenchError {
     /// What was received is not what was sent.
     #[error("the run is void: {0}")]
     Faults(String),
+    /// A figure is worse than it may be; the report is written.
+    #[error("the bar is missed: {0}")]
+    Missed(String),
     /// Something took longer than it may.
     #[error("{what} took longer than {seconds} s: {hint}")]
     Timeout {

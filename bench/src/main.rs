@@ -4,7 +4,7 @@
 //! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
 //!
 //! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (who takes part) → `receiver`, `callers` (what
-//! each connection does) → `content`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
+//! each connection does) → `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
 //! `report`, `plot` (what is told).
 
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ mod child;
 mod cli;
 mod clock;
 mod content;
+mod dialect;
 mod error;
 mod floor;
 mod plot;
@@ -26,8 +27,10 @@ mod receiver;
 #[path = "../../tests/redis/mod.rs"]
 mod redis;
 mod report;
+mod resp;
 mod scenario;
 mod stats;
+mod trip;
 mod verify;
 
 fn main() -> ExitCode {

@@ -11,7 +11,8 @@ use tokio::process::{Child, Command};
 
 use crate::{
     child::start_program,
-    cli::{Dialect, PodArgs},
+    cli::PodArgs,
+    dialect::Dialect,
     error::{BenchError, Doing as _},
     process::{self, Process},
     publisher::{Publisher, refused},
@@ -45,6 +46,8 @@ pub(crate) struct Pod {
     pub(crate) host: String,
     /// The path of the WebSocket's URL.
     pub(crate) path: String,
+    /// What its receivers speak.
+    pub(crate) dialect: Dialect,
     /// The API.
     pub(crate) publisher: Publisher,
     /// Its process, if that is known.
@@ -90,6 +93,7 @@ impl Pod {
             address,
             host: host.trim_matches(['[', ']']).to_owned(),
             path: format!("/{path}"),
+            dialect: args.dialect,
             publisher: Publisher::connect(internal, &api_key).await?,
             process: args.pid.map(Process::new),
             workers: args.workers(),
@@ -151,6 +155,7 @@ impl Pod {
             address,
             host: "localhost".to_owned(),
             path: args.dialect.target(),
+            dialect: args.dialect,
             publisher,
             process: pid.map(Process::new),
             workers: args.workers(),
@@ -189,6 +194,15 @@ impl Pod {
             200 => Ok(buckets(&text, name)),
             status => Err(refused("GET /metrics", status, &text)),
         }
+    }
+
+    /// How long a batch of this room waits, in milliseconds.
+    pub(crate) async fn batch_window_ms(&mut self, room: &str) -> Result<u64, BenchError> {
+        let request = format!("/api/rooms/{room}");
+        let (status, text) = self.publisher.get(&request).await?;
+        let detail = serde_json::from_str::<serde_json::Value>(&text).ok().filter(|_| status == 200);
+        let window = detail.as_ref().and_then(|detail| detail["policy"]["batch_window_ms"].as_u64());
+        window.ok_or_else(|| refused(&format!("GET {request}"), status, &text))
     }
 
     /// The labels of `roomcast_build_info` in the pod's metrics: version, allocator. `None` if it says nothing.

@@ -1,7 +1,8 @@
-//! What /proc says about a process and about the kernel. Linux only, read-only.
+//! What /proc says about a process and about the kernel, and the one signal that the bench sends. Linux only.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use crate::error::{BenchError, Doing as _};
@@ -67,6 +68,13 @@ impl Process {
         let fields = kilobytes(&text);
         let bytes = |name: &str| fields.get(name).copied().unwrap_or(0) * 1024;
         Ok(Memory { resident: bytes("VmRSS"), anonymous: bytes("RssAnon") })
+    }
+
+    /// Asks it to read its configuration again (SIGHUP).
+    pub(crate) fn hang_up(&self) -> Result<(), BenchError> {
+        let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw);
+        let gone = || BenchError::Protocol(format!("there is no process {}", self.0));
+        kill_process(pid.ok_or_else(gone)?, Signal::HUP).doing(|| format!("sending SIGHUP to process {}", self.0))
     }
 
     /// How many threads it has.

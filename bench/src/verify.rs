@@ -50,6 +50,8 @@ pub(crate) struct Tracker {
     received: u64,
     /// Offsets that `gap` took back since `base`.
     told: u64,
+    /// Events since `base` that a newer one of the same frame stood for.
+    collapsed: u64,
     /// Ranges (after, offset] that were jumped over.
     holes: Vec<(u64, u64)>,
 }
@@ -70,8 +72,8 @@ impl Tracker {
         self.position
     }
 
-    /// An `events` frame that covers (`after`, `offset`]. Bench rooms do not conflate: every offset must be there.
-    /// Returns how many of its events are new to this connection.
+    /// An `events` frame that covers (`after`, `offset`]. Every offset must be there, or be named by
+    /// [`Tracker::collapsed`] right after. Returns how many of its events are new to this connection.
     pub(crate) fn events(
         &mut self,
         after: u64,
@@ -106,6 +108,14 @@ impl Tracker {
         new
     }
 
+    /// Events that the frame just taken in need not have, because a newer one about the same is in it. Returns how many of
+    /// them this connection had not received before.
+    pub(crate) fn collapsed(&mut self, events: &[u64]) -> u64 {
+        let new = events.iter().filter(|&&event| self.fill(event)).count() as u64;
+        self.collapsed += new;
+        new
+    }
+
     /// A `gap`: events in (`after`, `offset`] will not come.
     pub(crate) fn gap(&mut self, after: u64, offset: u64, faults: &mut Faults) {
         if after > self.position {
@@ -122,8 +132,9 @@ impl Tracker {
     /// check watches the other.
     pub(crate) fn finish(&self, end: u64, faults: &mut Faults) {
         let expected = end.saturating_sub(self.base);
-        faults.lost += expected.saturating_sub(self.received + self.told);
-        let surplus = (self.received + self.told).saturating_sub(expected);
+        let accounted = self.received + self.told + self.collapsed;
+        faults.lost += expected.saturating_sub(accounted);
+        let surplus = accounted.saturating_sub(expected);
         faults.duplicated += surplus;
     }
 
@@ -202,6 +213,20 @@ mod tests {
         tracker.events(4, 5, [5].into_iter(), &mut faults);
         tracker.finish(5, &mut faults);
         assert_eq!(faults, Faults { told_gaps: 3, ..Faults::default() });
+    }
+
+    #[test]
+    fn what_a_newer_event_stands_for_is_no_loss() {
+        let (mut tracker, mut faults) = (Tracker::default(), Faults::default());
+        tracker.subscribed(0);
+        tracker.events(0, 3, [3].into_iter(), &mut faults);
+        assert_eq!(tracker.collapsed(&[1]), 1, "the frame may be without 1, but not without 2");
+        tracker.events(2, 5, [4, 5].into_iter(), &mut faults);
+        assert_eq!(tracker.collapsed(&[3]), 0, "3 came before");
+        tracker.finish(5, &mut faults);
+        assert_eq!(faults, Faults { lost: 1, ..Faults::default() });
+        tracker.events(0, 1, [1].into_iter(), &mut faults);
+        assert_eq!(faults.duplicated, 1, "what was stood for must not come later");
     }
 
     #[test]

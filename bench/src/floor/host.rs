@@ -14,10 +14,11 @@ use super::{Counts, Notice, order};
 use crate::{
     child::{Heard, NOTICES, Role},
     content::{Recipe, Stamp},
+    dialect::{self, room_name},
     error::BenchError,
     process::Process,
     publisher::TOPIC,
-    receiver::control::{Join, Target, room_name},
+    receiver::control::{Join, Target},
 };
 
 /// A running floor.
@@ -51,7 +52,8 @@ impl Floor {
             target: Target::Floor,
             address: self.address,
             host: "localhost".to_owned(),
-            path: "/ws".to_owned(),
+            path: dialect::Dialect::Native.target(),
+            dialect: dialect::Dialect::Native,
             connections: 0,
             first: 0,
             first_room: 0,

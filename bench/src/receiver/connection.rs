@@ -8,12 +8,13 @@
 use std::rc::Rc;
 
 use super::{
-    control::{Target, room_name},
+    control::Target,
     frames::{Batch, Said, parse},
     tally::Tally,
+    trips,
     websocket::{Hear, Link, Shared},
 };
-use crate::{content::Recipe, error::BenchError, poller::Ready, verify::Tracker};
+use crate::{content::Recipe, dialect::Dialect, error::BenchError, poller::Ready, verify::Tracker};
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +41,8 @@ pub(super) struct Connection {
     pub(super) started: u64,
     /// Whether it will subscribe once it is open.
     pub(super) subscribes: bool,
-    /// Whether it speaks Socket.IO.
-    pub(super) socketio: bool,
-    /// Whether its request names the room, so that it need not subscribe.
-    pub(super) in_session: bool,
+    /// What it speaks.
+    pub(super) dialect: Dialect,
 }
 
 impl Connection {
@@ -57,7 +56,7 @@ impl Connection {
     ) -> Result<(), BenchError> {
         let mut member = Member {
             room: self.room,
-            in_session: self.in_session,
+            dialect: self.dialect,
             stage: &mut self.stage,
             tracker: &mut self.tracker,
             tally,
@@ -77,16 +76,13 @@ impl Connection {
             }
             self.link.send(&message, shared)?;
         }
-        if self.stage == Stage::Opening && self.link.is_open() && !self.socketio {
+        if self.stage == Stage::Opening && self.link.is_open() && !self.dialect.is_socketio() {
             match tally.target {
                 Target::Pod if self.subscribes => {
                     self.stage = Stage::Subscribing;
-                    // The id repeats itself, so that compression makes even this message smaller.
-                    let subscribe = format!(
-                        r#"{{"type":"subscribe","room":"{}","id":"bench-bench-bench-bench-bench-bench-bench-bench"}}"#,
-                        room_name(self.room)
-                    );
-                    self.link.send(subscribe.as_bytes(), shared)?;
+                    for message in self.dialect.subscribe(self.room) {
+                        self.link.send(message.as_bytes(), shared)?;
+                    }
                 }
                 Target::Pod | Target::Floor => self.stage = Stage::Member,
             }
@@ -98,7 +94,7 @@ impl Connection {
 /// The part of a connection that hears.
 struct Member<'a> {
     room: u32,
-    in_session: bool,
+    dialect: Dialect,
     stage: &'a mut Stage,
     tracker: &'a mut Tracker,
     tally: &'a mut Tally,
@@ -117,7 +113,15 @@ impl Member<'_> {
             self.tally
                 .example(|| format!("room {}: a frame that covers ({}, {}]", self.room, batch.after, batch.offset));
         }
+        self.tally.collapsed += self.tracker.collapsed(&batch.collapsed);
         self.tally.batch(self.room, batch);
+    }
+
+    fn parse(&self, message: &str) -> Said {
+        match self.dialect {
+            Dialect::Trips => trips::parse(message, self.room, self.recipe),
+            Dialect::Native | Dialect::Socketio | Dialect::LivePolls => parse(message, self.room, self.recipe),
+        }
     }
 }
 
@@ -129,7 +133,7 @@ impl Hear for Member<'_> {
     }
 
     fn text(&mut self, message: &str, frame: Option<&[u8]>) {
-        match parse(message, self.room, self.recipe) {
+        match self.parse(message) {
             Said::Batch(batch) => {
                 if let Some(frame) = frame {
                     self.tally.known(self.room).remember(frame, &Rc::clone(&batch));
@@ -146,11 +150,10 @@ impl Hear for Member<'_> {
             }
             Said::Opened => self.says.push(b"40".to_vec()),
             // It is in its session already.
-            Said::Connected if self.in_session => *self.stage = Stage::Subscribing,
+            Said::Connected if self.dialect == Dialect::LivePolls => *self.stage = Stage::Subscribing,
             Said::Heartbeat => self.says.push(b"42[\"heartbeat:pong\"]".to_vec()),
             Said::Connected => {
-                let room = room_name(self.room);
-                self.says.push(format!(r#"420["subscribe",{{"room":"{room}"}}]"#).into_bytes());
+                self.says.extend(self.dialect.subscribe(self.room).into_iter().map(String::into_bytes));
             }
             Said::Ping => {
                 self.tally.pings += 1;

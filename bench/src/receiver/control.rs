@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{content::Recipe, stats::Buckets, verify::Faults};
+use crate::{content::Recipe, dialect::Dialect, stats::Buckets, verify::Faults};
 
 /// Which server a connection belongs to; a receiver can hold connections to both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub(crate) struct Join {
     pub(crate) host: String,
     /// The WebSocket's path.
     pub(crate) path: String,
+    /// What is spoken over it.
+    pub(crate) dialect: Dialect,
     /// How many connections.
     pub(crate) connections: usize,
     /// The number of the first: connection `i` joins room `first_room + i % rooms`.
@@ -42,6 +44,13 @@ pub(crate) struct Join {
     pub(crate) in_flight: usize,
     /// Chooses the source addresses: no two receivers share one, since an address has about 28,000 ports.
     pub(crate) source: u8,
+}
+
+impl Join {
+    /// The same in another dialect.
+    pub(crate) fn speaking(self, dialect: Dialect) -> Self {
+        Self { path: dialect.target(), dialect, ..self }
+    }
 }
 
 /// Connections that come and go.
@@ -118,6 +127,8 @@ pub(crate) struct Report {
     pub(crate) connections: u64,
     /// Events times connections.
     pub(crate) deliveries: u64,
+    /// Events times connections that a newer one of the same frame stood for.
+    pub(crate) collapsed: u64,
     /// Frames times connections.
     pub(crate) frames: u64,
     /// Bytes read from the sockets: TLS records and all.
@@ -151,9 +162,4 @@ pub(crate) struct VisitReport {
     pub(crate) faults: Faults,
     /// An example of what went wrong.
     pub(crate) example: Option<String>,
-}
-
-/// The name of a room.
-pub(crate) fn room_name(room: u32) -> String {
-    format!("bench:{room}")
 }

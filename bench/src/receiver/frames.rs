@@ -10,7 +10,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 
-use crate::content::{Recipe, Stamp};
+use crate::{
+    content::{Recipe, Stamp},
+    dialect::room_name,
+};
 
 /// An `events` frame, parsed and compared.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) struct Batch {
     pub(super) offset: u64,
     /// The events: their offsets and what their data say; `None`: the data are not what was published.
     pub(super) events: Vec<(u64, Option<Stamp>)>,
+    /// The offsets that it need not have, because it has a newer event about the same.
+    pub(super) collapsed: Vec<u64>,
 }
 
 /// What a server said.
@@ -100,13 +105,13 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
         Ok(message) => message,
         Err(error) => return Said::Wrong(format!("not a message of the protocol ({error}): {}", start(text))),
     };
-    if message.room.is_some_and(|name| name != super::control::room_name(room)) {
+    if message.room.is_some_and(|name| name != room_name(room)) {
         return Said::Wrong(format!("a message of another room than {room}: {}", start(text)));
     }
     match (message.r#type, message.after, message.offset, message.events) {
         ("events", Some(after), Some(offset), Some(events)) => {
             let checked = events.iter().map(|event| (event.offset, recipe.check(room, event.data.get())));
-            let batch = Batch { after, offset, events: checked.collect() };
+            let batch = Batch { after, offset, events: checked.collect(), collapsed: Vec::new() };
             Said::Batch(Rc::new(batch))
         }
         ("subscribed", _, Some(offset), _) => Said::Subscribed(offset),
@@ -131,7 +136,7 @@ fn poll_event(text: &str, room: u32, recipe: &Recipe) -> Said {
     match (event, offset) {
         (Some(event), Some(offset @ 1..)) => {
             let events = vec![(offset, recipe.check(room, event.payload.get()))];
-            Said::Batch(Rc::new(Batch { after: offset - 1, offset, events }))
+            Said::Batch(Rc::new(Batch { after: offset - 1, offset, events, collapsed: Vec::new() }))
         }
         _ => Said::Wrong(start(text)),
     }
@@ -142,7 +147,7 @@ fn argument(text: &str) -> Option<&str> {
     array.into_iter().map(RawValue::get).find(|argument| argument.starts_with('{'))
 }
 
-fn start(text: &str) -> String {
+pub(super) fn start(text: &str) -> String {
     text.chars().take(300).collect()
 }
 
@@ -194,9 +199,9 @@ mod tests {
     fn events_are_compared_with_what_was_published() {
         let stamp = Stamp { n: 3, t: 99 };
         let data = RECIPE.data(2, stamp);
-        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))] };
+        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))], collapsed: Vec::new() };
         assert_eq!(parse(&events(&data), 2, &RECIPE), Said::Batch(Rc::new(good)));
-        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)] };
+        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)], collapsed: Vec::new() };
         let wrong = data.replace(r#""n":3"#, r#""n":4"#);
         assert_eq!(parse(&events(&wrong), 2, &RECIPE), Said::Batch(Rc::new(bad)));
         assert!(matches!(parse(&events(&data), 3, &RECIPE), Said::Wrong(_)), "another room's");
@@ -215,10 +220,10 @@ mod tests {
                 r#"42["event",{{"eventId":"{id}","eventType":"trip","timestamp":"t","sessionId":"bench-0","payload":{payload}}},"o"]"#
             )
         };
-        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))] };
+        let good = Batch { after: 4, offset: 5, events: vec![(5, Some(stamp))], collapsed: Vec::new() };
         assert_eq!(parse(&event("a.b:5", &data), 0, &RECIPE), Said::Batch(Rc::new(good)));
         let wrong = data.replace(r#""n":3"#, r#""n":4"#);
-        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)] };
+        let bad = Batch { after: 4, offset: 5, events: vec![(5, None)], collapsed: Vec::new() };
         assert_eq!(parse(&event("a.b:5", &wrong), 0, &RECIPE), Said::Batch(Rc::new(bad)));
         for odd in [event("5", &data), event("a:0", &data), event("a:x", &data), r#"42["event",7]"#.to_owned()] {
             assert!(matches!(parse(&odd, 0, &RECIPE), Said::Wrong(_)), "{odd}");
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_the_same_bytes_are_recognised() {
-        let batch = Rc::new(Batch { after: 0, offset: 1, events: Vec::new() });
+        let batch = Rc::new(Batch { after: 0, offset: 1, events: Vec::new(), collapsed: Vec::new() });
         let mut known = Known::default();
         known.remember(b"\x81\x03abc", &batch);
         assert_eq!(known.recognise(b"\x81\x03abcmore").map(|(length, _)| length), Some(5));

@@ -11,7 +11,6 @@ use slab::Slab;
 
 use crate::{
     child::{self, say},
-    cli::SOCKETIO,
     clock,
     content::Recipe,
     error::{BenchError, Doing as _},
@@ -27,6 +26,7 @@ pub(crate) mod pairs;
 pub(crate) mod sessions;
 mod tally;
 pub(crate) mod tls;
+mod trips;
 mod visiting;
 mod websocket;
 
@@ -198,8 +198,7 @@ impl Receiver {
             tracker: Tracker::default(),
             started: clock::now(),
             subscribes: !matches!(stay, Stay::UntilOpen),
-            socketio: join.path.starts_with(SOCKETIO),
-            in_session: join.path.contains("sessionId="),
+            dialect: join.dialect,
         };
         entry.insert(Entry { connection, target: join.target, recipe: join.recipe, stay });
         Ok(())

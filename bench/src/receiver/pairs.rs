@@ -26,7 +26,6 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    control::room_name,
     frames::{Said, parse, room_of},
     sessions::{
         frames::Frames,
@@ -38,6 +37,7 @@ use crate::{
     cli::Transport,
     clock,
     content::Recipe,
+    dialect::room_name,
     error::{BenchError, Doing as _},
     stats::Latencies,
     verify::{Faults, Tracker},

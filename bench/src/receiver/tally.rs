@@ -14,6 +14,8 @@ pub(super) struct Tally {
     pub(super) target: Target,
     /// Events times connections.
     pub(super) deliveries: u64,
+    /// Events times connections that a newer one of the same frame stood for.
+    pub(super) collapsed: u64,
     /// Frames times connections.
     pub(super) frames: u64,
     /// Bytes read.
@@ -36,6 +38,7 @@ impl Tally {
         Self {
             target,
             deliveries: 0,
+            collapsed: 0,
             frames: 0,
             wire_bytes: 0,
             pings: 0,
@@ -54,7 +57,7 @@ impl Tally {
 
     /// Counts from here. Faults stay: what went wrong before counts as well.
     pub(super) fn begin(&mut self) {
-        (self.deliveries, self.frames, self.wire_bytes, self.pings) = (0, 0, 0, 0);
+        (self.deliveries, self.collapsed, self.frames, self.wire_bytes, self.pings) = (0, 0, 0, 0, 0);
         self.latency.clear();
         self.last.clear();
     }
@@ -88,6 +91,7 @@ impl Tally {
         Report {
             connections,
             deliveries: self.deliveries,
+            collapsed: self.collapsed,
             frames: self.frames,
             wire_bytes: self.wire_bytes,
             pings: self.pings,

@@ -18,7 +18,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{control::Join, frames::whole_frame};
 use crate::{
-    cli::SOCKETIO,
     error::{BenchError, Doing as _},
     poller::{Interest, Ready},
 };
@@ -93,8 +92,7 @@ impl Link {
         // A `Reader` keeps no window from message to message: the server must not either.
         let offer = Offer { server_no_context_takeover: true, client_no_context_takeover: true, ..Offer::default() };
         let host = format!("{}:{}", join.host, join.address.port());
-        // Who offers `roomcast.v1` gets it on any path.
-        let protocols: &[&str] = if join.path.starts_with(SOCKETIO) { &[] } else { &["roomcast.v1"] };
+        let protocols = join.dialect.subprotocols();
         let request = Box::new(ClientHandshake::new(&host, &join.path, protocols, join.deflate.then_some(offer), &[]));
         // rustls keeps it until the handshake lets it go.
         tls.writer().write_all(request.request()).doing(|| "writing the request".to_owned())?;

@@ -9,24 +9,28 @@ use super::{Ends, PATIENCE, Round, Schedule, Window, bar, join_pod};
 use crate::{
     audience::{Audience, Received},
     cli::{LoadArgs, OutputArgs, PodArgs, Transport},
-    clock,
-    content::{Recipe, Stamp},
+    content::Recipe,
+    dialect::Dialect,
     error::BenchError,
     floor::host::Floor,
     pod::Pod,
     process::{self, Process},
-    receiver::control::{Agreed, Join, Target, room_name},
+    receiver::control::{Agreed, Join, Target},
     report,
     stats::{Latencies, Spread},
 };
 
 mod outcome;
+mod server;
 
-use outcome::{Outcome, Side, plot, row, without_pings};
+use outcome::{NATIVE_BAR, Outcome, Side, plot, row, without_pings};
+use server::{Room, Server};
 
 /// Publishes to one room and measures, in turns with the floor: five repetitions each over connections that stay. The
 /// floor is a server of this program that seals the same bytes by hand and writes them, one write a receiver, with as
-/// many threads: nothing with one socket a receiver is cheaper. See bench/README.md.
+/// many threads: nothing with one socket a receiver is cheaper. With `--dialect socketio` as many receivers of the native
+/// protocol are in another room of the same pod, and have their turns as well: the run fails if a delivery to Socket.IO
+/// costs more than 1.1 times one to them. See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct BroadcastArgs {
     /// How many receivers the room has
@@ -59,50 +63,12 @@ pub(crate) struct BroadcastArgs {
     output: OutputArgs,
 }
 
-/// One of the two servers, as the loop sees them.
-enum Server<'a> {
-    Pod(&'a mut Pod),
-    Floor(&'a mut Floor),
-}
-
-impl Server<'_> {
-    fn target(&self) -> Target {
-        match self {
-            Self::Pod(_) => Target::Pod,
-            Self::Floor(_) => Target::Floor,
-        }
-    }
-
-    fn process(&self) -> Option<Process> {
-        match self {
-            Self::Pod(pod) => pod.process,
-            Self::Floor(floor) => Some(floor.process),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Pod(_) => "pod",
-            Self::Floor(_) => "floor",
-        }
-    }
-
-    fn join(&self, recipe: Recipe, deflate: bool) -> Join {
-        match self {
-            Self::Pod(pod) => join_pod(pod, recipe, deflate),
-            Self::Floor(floor) => floor.join(recipe, deflate),
-        }
-    }
-
-    /// Publishes an event that is stamped now.
-    async fn send(&mut self, recipe: &Recipe, n: u64) -> Result<u64, BenchError> {
-        let stamp = Stamp { n, t: clock::now() };
-        match self {
-            Self::Pod(pod) => pod.publisher.publish(&room_name(0), &recipe.data(0, stamp)).await,
-            Self::Floor(floor) => floor.send(recipe, stamp).await,
-        }
-    }
-}
+/// What is sent to in turns: the pod's receivers, those of the native protocol beside them if they speak another, and the
+/// floor.
+const SIDES: [usize; 3] = [POD, NATIVE, FLOOR];
+const POD: usize = 0;
+const NATIVE: usize = 1;
+const FLOOR: usize = 2;
 
 /// What each repetition does.
 #[derive(Clone, Copy)]
@@ -133,17 +99,23 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         deflate: args.load.deflate(),
         connections,
     };
+    let beside_native = args.pod.dialect != Dialect::Native;
+    if beside_native && args.load.transport != Transport::Websocket {
+        let message = "Socket.IO is spoken over WebSocket here: leave out --transport";
+        return Err(BenchError::Usage(message.to_owned()));
+    }
     let out = report::directory(&args.output)?;
+    let all = if beside_native { 2 * connections } else { connections };
     let mut pod = match args.floor_only {
         true => None,
-        false => Some(Pod::open(&args.pod, args.load.guests(connections), &out).await?),
+        false => Some(Pod::open(&args.pod, args.load.guests(all), &out).await?),
     };
     let mut floor = match args.no_floor {
         true => None,
         false => Some(open_floor(connections, threads, plan.deflate).await?),
     };
-    let measured = measure(args, plan, pod.as_mut(), floor.as_mut()).await;
-    let [pod_side, floor_side] = match (measured, &mut pod) {
+    let measured = measure(args, plan, pod.as_ref(), floor.as_mut()).await;
+    let [pod_side, native_side, floor_side] = match (measured, &mut pod) {
         (Err(error), Some(pod)) => return Err(pod.explain(error)),
         (measured, _) => measured?,
     };
@@ -151,10 +123,12 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         Some(floor) => Some(floor.counts().await?),
         None => None,
     };
-    let ratio = |figure: fn(&Round) -> Option<f64>| {
-        let rounds = pod_side.as_ref()?.rounds.iter().zip(&floor_side.as_ref()?.rounds);
-        Spread::of(rounds.filter_map(|(pod, floor)| Some(figure(pod)? / figure(floor)?)))
+    let over = |other: &Option<Side>, figure: fn(&Round) -> Option<f64>| {
+        let rounds = pod_side.as_ref()?.rounds.iter().zip(&other.as_ref()?.rounds);
+        Spread::of(rounds.filter_map(|(pod, other)| Some(figure(pod)? / figure(other)?)))
     };
+    let ratio = |figure| over(&floor_side, figure);
+    let native_cpu_ratio = over(&native_side, |round| round.cpu_us_per_delivery);
     let outcome = Outcome {
         connections,
         rate: args.rate,
@@ -177,29 +151,47 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
             .zip(floor_side.as_ref())
             .map(|(pod, floor)| pod.last_receiver_pooled.p99 / floor.last_receiver_pooled.p99),
         last_receiver_p50_ratio: ratio(|round| Some(round.last_receiver.p50)),
+        native_cpu_ratio,
+        native_cpu_bar: native_cpu_ratio.map(|_| NATIVE_BAR),
         pod: pod_side,
+        native: native_side,
         floor: floor_side,
         floor_counts,
     };
-    report::write("broadcast", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+    report::write("broadcast", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
+    match outcome.native_cpu_ratio {
+        Some(ratio) => report::judge(ratio.median <= NATIVE_BAR, || {
+            format!("a delivery to Socket.IO costs {:.2} times one to the native protocol", ratio.median)
+        }),
+        None => Ok(()),
+    }
 }
 
-/// Connects everybody to both servers, then publishes to one after the other.
+/// Connects everybody to all servers, then publishes to one after the other.
 async fn measure(
     args: &BroadcastArgs,
     plan: Plan,
-    pod: Option<&mut Pod>,
+    pod: Option<&Pod>,
     floor: Option<&mut Floor>,
-) -> Result<[Option<Side>; 2], BenchError> {
+) -> Result<[Option<Side>; 3], BenchError> {
     let Plan { recipe, deflate, connections, .. } = plan;
     let progress = bar("", 1);
-    let mut sides = [None, None];
-    for (index, server) in [pod.map(Server::Pod), floor.map(Server::Floor)].into_iter().enumerate() {
+    let mut servers = [None, None, floor.map(Server::Floor)];
+    if let Some(pod) = pod {
+        let join = join_pod(pod, recipe, deflate);
+        if pod.dialect != Dialect::Native {
+            let native = join.clone().speaking(Dialect::Native);
+            servers[NATIVE] = Some(Server::Pod(Room::of(pod, "native protocol", 1, native).await?));
+        }
+        servers[POD] = Some(Server::Pod(Room::of(pod, "pod", 0, join).await?));
+    }
+    let mut sides = [None, None, None];
+    for (index, server) in servers.into_iter().enumerate() {
         let Some(server) = server else { continue };
         progress.set_message(format!("connecting to the {}", server.name()));
         let join = Join { connections, ..server.join(recipe, deflate) };
         // The floor speaks WebSocket only.
-        let transport = if index == 0 { args.load.transport } else { Transport::Websocket };
+        let transport = if index == POD { args.load.transport } else { Transport::Websocket };
         let mut audience = Audience::start(transport, args.load.processes(connections), 1 + 100 * index as u8)?;
         let agreed = audience.join(&join, &progress).await?;
         let (latency, last) = (Latencies::new(), Latencies::new());
@@ -208,18 +200,25 @@ async fn measure(
     }
     check_agreements(&sides, deflate)?;
     let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
-    for side in sides.iter_mut().flatten() {
-        progress.set_message(format!("warming up the {}", side.server.name()));
-        round(&mut side.audience, &mut side.server, &warm_up, &progress).await?;
+    for index in SIDES {
+        turn(&mut sides, index, &warm_up, "warm-up", &progress).await?;
     }
-    if let [Some(pod), Some(_)] = &mut sides {
+    if let [Some(pod), native, Some(_)] = &mut sides {
         progress.set_message("quiet, but for pings");
-        pod.ping_cpu_us = quiet(&mut pod.audience, pod.server.process(), args.quiet).await?;
+        let process = pod.server.process();
+        let mut audiences = vec![&mut pod.audience];
+        audiences.extend(native.as_mut().map(|native| &mut native.audience));
+        let ping = quiet(audiences, process, args.quiet).await?;
+        pod.ping_cpu_us = ping;
+        if let Some(native) = native {
+            native.ping_cpu_us = ping;
+        }
     }
     for repetition in 1..=args.repetitions.max(1) {
-        for side in sides.iter_mut().flatten() {
-            progress.set_message(format!("{}, repetition {repetition}", side.server.name()));
-            let (round, received) = round(&mut side.audience, &mut side.server, &plan, &progress).await?;
+        for index in SIDES {
+            let name = format!("repetition {repetition}");
+            let Some((round, received)) = turn(&mut sides, index, &plan, &name, &progress).await? else { continue };
+            let Some(side) = &mut sides[index] else { continue };
             side.rounds.push(round);
             side.latency.add(&received.latency);
             side.last.add(&received.last);
@@ -229,16 +228,59 @@ async fn measure(
     Ok(sides.map(|side| side.and_then(Measured::side)))
 }
 
+/// One repetition of a side, if it takes part. The pod's other receivers are quiet in that time, but the pod pings them as
+/// well, and these pings count: its CPU time holds them.
+async fn turn(
+    sides: &mut [Option<Measured<'_>>; 3],
+    index: usize,
+    plan: &Plan,
+    what: &str,
+    progress: &ProgressBar,
+) -> Result<Option<(Round, Received)>, BenchError> {
+    let [pod, native, floor] = sides;
+    let (side, quiet) = match index {
+        POD => (pod, native.as_mut()),
+        NATIVE => (native, pod.as_mut()),
+        _ => (floor, None),
+    };
+    let Some(side) = side else { return Ok(None) };
+    progress.set_message(format!("{}, {what}", side.server.name()));
+    // What the last repetition left behind must not run into this one.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let Some(quiet) = quiet else {
+        return round(&mut side.audience, &mut side.server, plan, progress).await.map(Some);
+    };
+    quiet.audience.begin(Target::Pod).await?;
+    let (mut round, received) = round(&mut side.audience, &mut side.server, plan, progress).await?;
+    round.pings += pings(&mut quiet.audience).await?;
+    Ok(Some((round, received)))
+}
+
+/// The pings of receivers that must have received nothing else.
+async fn pings(audience: &mut Audience) -> Result<u64, BenchError> {
+    let seen = audience.finish(Target::Pod, Vec::new(), PATIENCE, false).await?;
+    seen.check(0)?;
+    Ok(seen.pings)
+}
+
 /// The pod's CPU for one ping, in microseconds: all that it uses in so many seconds, over its pings.
-async fn quiet(audience: &mut Audience, process: Option<Process>, seconds: f64) -> Result<Option<f64>, BenchError> {
+async fn quiet(
+    mut audiences: Vec<&mut Audience>,
+    process: Option<Process>,
+    seconds: f64,
+) -> Result<Option<f64>, BenchError> {
     let (Some(process), true) = (process, seconds > 0.0) else { return Ok(None) };
-    audience.begin(Target::Pod).await?;
+    for audience in &mut audiences {
+        audience.begin(Target::Pod).await?;
+    }
     let before = process.cpu()?;
     tokio::time::sleep(Duration::from_secs_f64(seconds.min(600.0))).await;
     let used = process.cpu()?.saturating_sub(before);
-    let seen = audience.finish(Target::Pod, Vec::new(), PATIENCE, false).await?;
-    seen.check(0)?;
-    Ok((seen.pings > 0).then(|| used as f64 / 1e3 / seen.pings as f64))
+    let mut seen = 0;
+    for audience in audiences {
+        seen += pings(audience).await?;
+    }
+    Ok((seen > 0).then(|| used as f64 / 1e3 / seen as f64))
 }
 
 /// One repetition of one server.
@@ -251,13 +293,11 @@ async fn round(
     let schedule = plan.schedule;
     progress.set_length(schedule.events());
     progress.set_position(0);
-    // What the last repetition left behind must not run into this one.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     let window = Window::begin(audience, server.target(), server.process()).await?;
     let mut ends = Ends::default();
     let late = schedule
         .keep(progress, async |n| {
-            ends.published(0, server.send(&plan.recipe, n).await?);
+            ends.published(server.room(), server.send(&plan.recipe, n).await?);
             Ok(())
         })
         .await?;

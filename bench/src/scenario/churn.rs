@@ -11,10 +11,11 @@ use crate::{
     cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
+    dialect::room_name,
     error::BenchError,
     plot::Plot,
     pod::Pod,
-    receiver::control::{Join, Target, VisitReport, Visits, room_name},
+    receiver::control::{Join, Target, VisitReport, Visits},
     report::{self, Row, thousands},
     stats::{Latencies, Percentiles},
 };

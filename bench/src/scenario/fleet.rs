@@ -12,10 +12,11 @@ use crate::{
     cli::{OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, SMALLEST, Stamp},
+    dialect::room_name,
     error::{BenchError, Doing as _},
     plot::Plot,
     pod::{Guests, Pod},
-    receiver::control::{Join, Target, room_name},
+    receiver::control::{Join, Target},
     report::{self, Row, spread, thousands},
     stats::{Latencies, Percentiles},
 };
@@ -31,7 +32,7 @@ use joining::Joining;
 use kill::Kill;
 use rates::{Case, Measured, Rates};
 use servers::Servers;
-pub(super) use servers::need_redis;
+pub(super) use servers::one_redis;
 
 /// The directories of the pods' logs: the first is published through, the others are listened to.
 const PODS: [&str; 3] = ["fleet-a", "fleet-b", "fleet-c"];

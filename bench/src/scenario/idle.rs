@@ -11,11 +11,12 @@ use crate::{
     cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
+    dialect::room_name,
     error::BenchError,
     plot::Plot,
     pod::Pod,
     process::{KernelMemory, Memory},
-    receiver::control::{Agreed, Join, Target, room_name},
+    receiver::control::{Agreed, Join, Target},
     report::{self, Row, thousands},
 };
 

@@ -11,14 +11,12 @@ use crate::{
     cli::{EventArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
+    dialect::room_name,
     error::BenchError,
     plot::Plot,
     pod::{Guests, Pod},
     publisher::Publisher,
-    receiver::{
-        control::room_name,
-        pairs::{Pairs, Plan},
-    },
+    receiver::pairs::{Pairs, Plan},
     report::{self, Row, thousands},
     stats::{Latencies, Percentiles, Spread},
 };

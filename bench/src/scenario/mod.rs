@@ -34,6 +34,7 @@ pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 pub(crate) mod transports;
+pub(crate) mod trips;
 
 /// How long after the last event a receiver may still get it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,6 +75,7 @@ pub(crate) fn join_pod(pod: &Pod, recipe: Recipe, deflate: bool) -> Join {
         address: pod.address,
         host: pod.host.clone(),
         path: pod.path.clone(),
+        dialect: pod.dialect,
         connections: 0,
         first: 0,
         first_room: 0,
@@ -116,23 +118,49 @@ impl Schedule {
         bar: &ProgressBar,
         mut send: impl AsyncFnMut(u64) -> Result<(), BenchError>,
     ) -> Result<f64, BenchError> {
-        let start = Instant::now();
-        let mut latest = Duration::ZERO;
-        for n in 0..self.events() {
-            let due = start + Duration::from_secs_f64(n as f64 / self.rate);
-            tokio::time::sleep_until(due.into()).await;
-            latest = latest.max(due.elapsed());
-            send(n).await?;
-            bar.inc(1);
-        }
-        if latest.as_secs_f64() > (1.0 / self.rate).max(0.05) {
-            let late = latest.as_millis();
-            bar.suspend(|| eprintln!("an event was sent {late} ms late: the machine is overloaded, lower --rate"));
-        }
+        let at = |n: u64| Duration::from_secs_f64(n as f64 / self.rate);
         // The window ends when the next event would be due, in all repetitions alike.
-        tokio::time::sleep_until((start + Duration::from_secs_f64(self.events() as f64 / self.rate)).into()).await;
-        Ok(latest.as_secs_f64() * 1e3)
+        let late =
+            keep_times((0..self.events()).map(at), at(self.events()), bar, async |n| send(n as u64).await).await?;
+        if late > (1.0 / self.rate).max(0.05) * 1e3 {
+            tell_late(late, bar);
+        }
+        Ok(late)
     }
+}
+
+/// Calls `send` with 0, 1, 2 … when each is due, `times` after now, and waits until `end`. Says by how much the latest was
+/// late, in milliseconds.
+pub(crate) async fn keep_times(
+    times: impl Iterator<Item = Duration>,
+    end: Duration,
+    bar: &ProgressBar,
+    mut send: impl AsyncFnMut(usize) -> Result<(), BenchError>,
+) -> Result<f64, BenchError> {
+    let start = Instant::now();
+    let mut latest = Duration::ZERO;
+    for (n, time) in times.enumerate() {
+        let due = start + time;
+        tokio::time::sleep_until(due.into()).await;
+        latest = latest.max(due.elapsed());
+        send(n).await?;
+        bar.inc(1);
+    }
+    tokio::time::sleep_until((start + end).into()).await;
+    Ok(latest.as_secs_f64() * 1e3)
+}
+
+/// Says that the machine does not keep up.
+pub(crate) fn tell_late(milliseconds: f64, bar: &ProgressBar) {
+    bar.suspend(|| {
+        eprintln!("an event was sent {milliseconds:.0} ms late: the machine is overloaded, lower --rate");
+    });
+}
+
+/// How many of so many members, spread over so many rooms in turn, are in this one.
+pub(crate) fn members(connections: usize, rooms: u32, room: u32) -> u64 {
+    let (all, rooms) = (connections as u64, u64::from(rooms));
+    all / rooms + u64::from(u64::from(room) < all % rooms)
 }
 
 /// One window of publishing, measured and verified.
@@ -142,6 +170,8 @@ pub(crate) struct Round {
     pub(crate) seconds: f64,
     /// Events times receivers.
     pub(crate) deliveries: u64,
+    /// Events times receivers that a newer one of the same frame stood for: only where a preset collapses batches.
+    pub(crate) collapsed: u64,
     /// Per second of the window.
     pub(crate) deliveries_per_second: f64,
     /// The server process' CPU time in the window over the deliveries.
@@ -222,6 +252,7 @@ impl Window {
         let round = Round {
             seconds,
             deliveries,
+            collapsed: received.collapsed,
             deliveries_per_second: deliveries as f64 / seconds,
             cpu_us_per_delivery: cpu.map(|nanoseconds| over(nanoseconds as f64 / 1e3)),
             cpu_seconds: cpu.map(|nanoseconds| milliseconds(nanoseconds) / 1e3),

@@ -3,23 +3,20 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use super::{Ends, Round, Schedule, Window, bar, fleet::one_redis, join_pod};
 use crate::{
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs, SOCKETIO, Transport},
+    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
+    dialect::Dialect,
     error::BenchError,
     plot::Plot,
     pod::{Guests, Pod},
     receiver::control::{Join, Target},
-    redis::Standalone,
     report::{self, Row, thousands},
     stats::Latencies,
 };
-
-/// The session that everybody is in.
-const SESSION: &str = "bench-0";
 
 /// Participants of one session of the preset `live-polls`, over Socket.IO and a real Redis: publish to receive, against
 /// the 100 ms at p95 that its document promises. See bench/README.md.
@@ -75,9 +72,7 @@ pub(crate) async fn run(args: &PollsArgs) -> Result<(), BenchError> {
     let (url, _server) = match &args.redis {
         Some(url) => (url.clone(), None),
         None => {
-            super::fleet::need_redis()?;
-            let server = tokio::task::spawn_blocking(Standalone::start).await;
-            let server = server.map_err(|error| BenchError::Protocol(format!("Redis does not start: {error}")))?;
+            let server = one_redis().await?;
             (format!("redis://127.0.0.1:{}", server.port()), Some(server))
         }
     };
@@ -86,17 +81,19 @@ pub(crate) async fn run(args: &PollsArgs) -> Result<(), BenchError> {
     let mut pod = Pod::open(&own, Guests::from(args.connections), &out).await?;
     let measured = measure(args, schedule, recipe, &mut pod).await;
     let outcome = measured.map_err(|error| pod.explain(error))?;
-    report::write("polls", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+    report::write("polls", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
+    report::judge(outcome.kept, || {
+        format!("p95 is {:.1} ms, and must be below {} ms", outcome.latency.p95, outcome.promised_ms)
+    })
 }
 
 async fn measure(args: &PollsArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let connections = args.connections.max(1);
     let mut audience = Audience::start(Transport::Websocket, args.load.processes(connections), 1)?;
     let progress = bar("connecting", connections as u64);
-    let path = format!("{SOCKETIO}?EIO=4&transport=websocket&sessionId={SESSION}");
-    let join = Join { connections, path, ..join_pod(pod, recipe, args.load.deflate()) };
+    let join = Join { connections, ..join_pod(pod, recipe, args.load.deflate()) }.speaking(Dialect::LivePolls);
     audience.join(&join, &progress).await?;
-    let room = format!("session:{SESSION}");
+    let room = Dialect::LivePolls.room_name(0);
     let (mut rounds, mut pooled) = (Vec::new(), Latencies::new());
     for repetition in 1..=args.repetitions {
         progress.set_message(format!("repetition {repetition}"));

@@ -3,16 +3,17 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use super::{Ends, Round, Schedule, Window, bar, join_pod, members};
 use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
+    dialect::room_name,
     error::BenchError,
     plot::Plot,
     pod::Pod,
-    receiver::control::{Join, Target, room_name},
+    receiver::control::{Join, Target},
     report::{self, Row, thousands},
     stats::Latencies,
 };
@@ -105,9 +106,7 @@ async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut
             Ok(())
         })
         .await?;
-    let (all, many) = (connections as u64, u64::from(rooms));
-    let members = |room: u32| all / many + u64::from(u64::from(room) < all % many);
-    let (round, received) = window.end(&mut audience, &ends, members, late).await?;
+    let (round, received) = window.end(&mut audience, &ends, |room| members(connections, rooms, room), late).await?;
     progress.finish_and_clear();
     Ok(Outcome {
         connections,

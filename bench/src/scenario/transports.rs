@@ -11,10 +11,11 @@ use crate::{
     cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
+    dialect::room_name,
     error::BenchError,
     plot::Plot,
     pod::{Guests, Pod},
-    receiver::control::{Join, Target, room_name},
+    receiver::control::{Join, Target},
     report::{self, Row, thousands},
     stats::Spread,
 };

@@ -16,9 +16,10 @@ use web_transport_quinn::proto::ConnectRequest;
 
 use super::{Hall, Seat};
 use crate::{
+    dialect::Dialect,
     error::{BenchError, Doing as _},
     receiver::{
-        control::{Join, room_name},
+        control::Join,
         frames::{Said, parse},
     },
     verify::Tracker,
@@ -130,12 +131,10 @@ impl Session {
         }
         let (mut send, recv) = session.open_bi().await.map_err(|e| e.to_string())?;
         let room = self.seat.borrow().room;
-        let subscribe = format!(
-            r#"{{"type":"subscribe","room":"{}","id":"bench-bench-bench-bench-bench-bench-bench-bench"}}"#,
-            room_name(room)
-        );
         let mut bytes = Vec::new();
-        roomcast::transport::webtransport::write_message(subscribe.as_bytes(), &mut bytes);
+        for message in Dialect::Native.subscribe(room) {
+            roomcast::transport::webtransport::write_message(message.as_bytes(), &mut bytes);
+        }
         send.write_all(&bytes).await.map_err(|e| e.to_string())?;
         let mut stream = session.accept_uni().await.map_err(|e| e.to_string())?;
         let mut kind = [0];

@@ -10,6 +10,9 @@ use crate::{
     stats::{Latencies, Percentiles, Spread},
 };
 
+/// The most that a delivery to Socket.IO may cost: the pod's CPU over that of a delivery in the native protocol.
+pub(super) const NATIVE_BAR: f64 = 1.1;
+
 /// One server's figures.
 #[derive(Debug, Serialize)]
 pub(super) struct Side {
@@ -47,6 +50,8 @@ pub(super) struct Outcome {
     pub(super) threads: usize,
     pub(super) pod_ready_ms: Option<f64>,
     pub(super) pod: Option<Side>,
+    /// The pod's receivers of the native protocol, where the others speak another dialect.
+    pub(super) native: Option<Side>,
     pub(super) floor: Option<Side>,
     pub(super) floor_counts: Option<Counts>,
     /// Pod over floor: of each pair of neighbouring repetitions.
@@ -60,6 +65,10 @@ pub(super) struct Outcome {
     pub(super) last_receiver_p99_ratio_pooled: Option<f64>,
     /// Pod over floor, of the medians to the last receiver.
     pub(super) last_receiver_p50_ratio: Option<Spread>,
+    /// Pod over the native protocol: CPU per delivery, of each pair of neighbouring repetitions.
+    pub(super) native_cpu_ratio: Option<Spread>,
+    /// The most that its median may be.
+    pub(super) native_cpu_bar: Option<f64>,
 }
 
 /// A repetition's CPU per delivery without its pings.
@@ -77,7 +86,7 @@ pub(super) fn row(outcome: &Outcome) -> Row {
     };
     let ratio = |ratio: &Option<Spread>| ratio.as_ref().map_or_else(|| "-".to_owned(), |ratio| spread(ratio, 2));
     let kind = if outcome.deflate { "compressed" } else { "plain" };
-    Row::default()
+    let row = Row::default()
         .cell("receivers", thousands(outcome.connections as u64))
         .cell("events", format!("{} B, {kind}, {}/s", outcome.size, outcome.rate))
         .cell("CPU us/delivery, pod / floor", both(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
@@ -98,7 +107,15 @@ pub(super) fn row(outcome: &Outcome) -> Row {
             }),
         )
         .cell("bytes/delivery, pod / floor", both(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
-        .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))))
+        .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))));
+    if outcome.native.is_none() {
+        return row;
+    }
+    let native = |figure: &dyn Fn(&Side) -> Option<String>| side(&outcome.native, figure);
+    row.cell("native: CPU us/delivery", native(&|s| s.cpu_us_per_delivery.as_ref().map(|c| spread(c, 2))))
+        .cell(&format!("CPU, pod to native (bar {NATIVE_BAR})"), ratio(&outcome.native_cpu_ratio))
+        .cell("native: p99 to the last receiver ms", native(&|s| Some(spread(&s.last_receiver_p99_ms, 1))))
+        .cell("native: bytes/delivery", native(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
 }
 
 /// The plot.
@@ -114,7 +131,7 @@ pub(super) fn plot(outcome: &Outcome) -> Plot {
         curves_title: "publish to receive, and to the last receiver (ms)".to_owned(),
         ..Plot::default()
     };
-    for (name, side) in [("pod", &outcome.pod), ("floor", &outcome.floor)] {
+    for (name, side) in [("pod", &outcome.pod), ("native", &outcome.native), ("floor", &outcome.floor)] {
         let Some(side) = side else { continue };
         let values = side.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
         plot.bars.push((name.to_owned(), values));

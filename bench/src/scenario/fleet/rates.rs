@@ -18,6 +18,7 @@ use crate::{
     error::BenchError,
     pod::Pod,
     publisher::TOPIC,
+    resp,
     scenario::{bar, publish::published},
     stats::{Spread, milliseconds},
 };
@@ -67,7 +68,7 @@ impl Case {
             // As much as a pod keeps by default.
             Self::Xadd => &["XADD", &key, "MAXLEN", "~", "1000", "*", "e", data],
         };
-        Ok(Some(bare::command(words)))
+        Ok(Some(resp::command(words)))
     }
 }
 

@@ -7,7 +7,7 @@ use roomcast::{broker::redis::Partition, model::Room};
 use crate::{
     error::BenchError,
     process::Process,
-    redis::{Cluster, Node},
+    redis::{Cluster, Node, Standalone},
 };
 
 /// The masters at the start.
@@ -20,6 +20,12 @@ pub(in crate::scenario) fn need_redis() -> Result<(), BenchError> {
     }
     let message = "redis-server is missing: install Redis 7 or newer (Debian: apt-get install redis-server)";
     Err(BenchError::Usage(message.to_owned()))
+}
+
+/// One server alone; it ends with what this returns.
+pub(in crate::scenario) async fn one_redis() -> Result<Standalone, BenchError> {
+    need_redis()?;
+    blocking(Standalone::start).await
 }
 
 /// The servers; they end with this, and with this process.

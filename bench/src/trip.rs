@@ -1,0 +1,75 @@
+//! The events of a trip, as a backend of the preset `trips` publishes them: `PUBLISH trip:7 {"topic": …, "data": …}`.
+//!
+//! Always holds: topic and entity follow from the event's number in its trip, so that a receiver knows what an event was
+//! that it did not get; the first event of a trip is 1.
+
+use crate::content::{Recipe, Stamp};
+
+/// What happens in a trip, again and again: topic and entity. Of the first five, which come together, two votes on one
+/// poll are followed by a third, which a batch may leave for both; of the second five nothing may be left out.
+const STORY: [(&str, &str); 10] = [
+    ("comment.created", "comment"),
+    ("poll.vote_added", "poll_1"),
+    ("poll.vote_added", "poll_1"),
+    ("trip.updated", "trip"),
+    ("poll.vote_added", "poll_1"),
+    ("membership.added", "member"),
+    ("poll.vote_added", "poll_1"),
+    ("poll.vote_added", "poll_2"),
+    ("poll.vote_removed", "poll_2"),
+    ("trip.updated", "trip"),
+];
+
+/// How clients and events call a trip.
+pub(crate) fn id(room: u32) -> String {
+    format!("trip-{room}")
+}
+
+/// Where a trip's events are published; the name of its room.
+pub(crate) fn channel(room: u32) -> String {
+    format!("trip:{room}")
+}
+
+/// Topic and entity of a trip's `n`th event.
+pub(crate) fn subject(n: u64) -> (&'static str, &'static str) {
+    STORY[(n.saturating_sub(1) % STORY.len() as u64) as usize]
+}
+
+/// Whether a batch that has event `newer` need not have `older`: the preset keeps the newest of each topic and entity, of
+/// `*.updated` and `poll.vote_*` only.
+pub(crate) fn stands_for(newer: u64, older: u64) -> bool {
+    let (topic, entity) = subject(older);
+    let is_state = topic.ends_with(".updated") || topic.starts_with("poll.vote_");
+    is_state && newer > older && subject(newer) == (topic, entity)
+}
+
+/// What is published: the document's message. `trip_id` and `timestamp` are left to the pod.
+pub(crate) fn message(recipe: &Recipe, room: u32, stamp: Stamp) -> String {
+    let (topic, entity) = subject(stamp.n);
+    let data = recipe.data(room, stamp);
+    format!(r#"{{"topic":"{topic}","entity_id":"{entity}","data":{data}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_newer_state_stands_for_an_older_one() {
+        assert_eq!(subject(1), subject(11));
+        assert!(stands_for(3, 2) && stands_for(5, 2) && stands_for(14, 4));
+        assert!(!stands_for(2, 3), "older");
+        assert!(!stands_for(8, 7), "another poll");
+        assert!(!stands_for(9, 8), "another topic");
+        assert!(!stands_for(11, 1), "a comment is no state");
+    }
+
+    #[test]
+    fn a_message_is_the_documents() {
+        let recipe = Recipe { seed: 1, size: 300 };
+        let text = message(&recipe, 7, Stamp { n: 2, t: 5 });
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&value["topic"], &value["entity_id"]), (&"poll.vote_added".into(), &"poll_1".into()));
+        assert_eq!(value["data"]["n"], 2);
+    }
+}

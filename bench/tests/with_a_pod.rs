@@ -1,0 +1,70 @@
+//! Short runs against a real pod, and a real Redis: that what should come comes, is verified, and is told. Figures of a debug
+//! build mean nothing and are not looked at. Under cargo the bench builds the pod first.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use serde_json::Value;
+
+/// Tells the directories of this process' runs apart.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs a scenario; its result.
+fn run(arguments: &str) -> Value {
+    let name = arguments.split(' ').next().unwrap();
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let out = std::env::temp_dir().join(format!("roomcast-bench-{name}-{}-{run}", std::process::id()));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_roomcast-bench"));
+    let run = run.args(arguments.split(' ')).args(["--workers", "2", "--out"]).arg(&out).output().unwrap();
+    let told = String::from_utf8(run.stdout).unwrap();
+    assert!(run.status.success(), "{arguments}: {told}\n{}", String::from_utf8_lossy(&run.stderr));
+    let json: Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join(format!("{name}.json"))).unwrap()).unwrap();
+    std::fs::remove_dir_all(&out).unwrap();
+    json["result"].clone()
+}
+
+#[test]
+fn socketio_and_the_native_protocol_take_turns_in_one_pod() {
+    let found =
+        run("broadcast --dialect socketio --connections 30 --rate 20 --seconds 1 --repetitions 2 --quiet 0 --size 300");
+    for side in ["pod", "native", "floor"] {
+        let rounds = found[side]["rounds"].as_array().unwrap();
+        assert_eq!(rounds.len(), 2, "{side}");
+        assert!(rounds.iter().all(|round| round["deliveries"] == 30 * 20), "{side}: {rounds:?}");
+    }
+    assert!(found["native_cpu_ratio"]["median"].as_f64().unwrap() > 0.0);
+    assert_eq!(found["native_cpu_bar"], 1.1);
+    let bytes = |side: &str| found[side]["wire_bytes_per_delivery"]["median"].as_f64().unwrap();
+    assert!(bytes("native") > 150.0 && (bytes("pod") - bytes("native")).abs() < 100.0, "{found}");
+}
+
+#[test]
+fn trips_are_batched_and_collapsed_and_nothing_else_is_missing() {
+    // Few in many trips, and many in one.
+    let [spread, one] = [
+        "trips --connections 60 --trips 20 --rate 200 --seconds 1 --repetitions 1 --size 300",
+        "trips --connections 60 --trips 1 --rate 20 --seconds 1 --repetitions 1 --size 300 --plain",
+    ]
+    .map(|arguments| thread::spawn(|| run(arguments)))
+    .map(|run| run.join().unwrap());
+    assert_eq!((spread["passes"].as_array().unwrap().len(), one["passes"].as_array().unwrap().len()), (2, 1));
+    for (found, owed) in [(&spread, 200 * 3), (&one, 20 * 60)] {
+        for pass in found["passes"].as_array().unwrap() {
+            let count = |side: &str, what: &str| pass[side]["rounds"][0][what].as_u64().unwrap();
+            for side in ["window", "none"] {
+                assert_eq!(count(side, "deliveries") + count(side, "collapsed"), owed, "{side}: {pass}");
+            }
+            assert_eq!((&pass["window"]["window_ms"], &pass["none"]["window_ms"]), (&200.into(), &0.into()));
+            assert!(count("window", "collapsed") > 0, "{pass}");
+            let figure = |side: &str, what: &str| pass[side][what]["median"].as_f64().unwrap();
+            assert!(figure("window", "events_per_frame") > figure("none", "events_per_frame"), "{pass}");
+            assert!(figure("ratio", "wire_bytes_per_owed") < 1.0, "{pass}");
+            assert!(pass["window"]["latency"]["max"].as_f64().unwrap() >= 200.0, "{pass}");
+        }
+    }
+}
