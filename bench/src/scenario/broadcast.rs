@@ -63,9 +63,8 @@ pub(crate) struct BroadcastArgs {
     output: OutputArgs,
 }
 
-/// What is sent to in turns: the pod's receivers, those of the native protocol beside them if they speak another, and the
-/// floor.
-const SIDES: [usize; 3] = [POD, NATIVE, FLOOR];
+// What is sent to in turns: the pod's receivers, those of the native protocol beside them if they speak another, and the
+// floor.
 const POD: usize = 0;
 const NATIVE: usize = 1;
 const FLOOR: usize = 2;
@@ -123,12 +122,9 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         Some(floor) => Some(floor.counts().await?),
         None => None,
     };
-    let over = |other: &Option<Side>, figure: fn(&Round) -> Option<f64>| {
-        let rounds = pod_side.as_ref()?.rounds.iter().zip(&other.as_ref()?.rounds);
-        Spread::of(rounds.filter_map(|(pod, other)| Some(figure(pod)? / figure(other)?)))
-    };
-    let ratio = |figure| over(&floor_side, figure);
-    let native_cpu_ratio = over(&native_side, |round| round.cpu_us_per_delivery);
+    let both = pod_side.as_ref().zip(floor_side.as_ref());
+    let ratio = |figure: fn(&Round) -> Option<f64>| both.and_then(|(pod, floor)| pod.over(floor, |_, r| figure(r)));
+    let native_cpu_ratio = pod_side.as_ref().zip(native_side.as_ref()).and_then(|(p, n)| p.over(n, Side::bare_cpu));
     let outcome = Outcome {
         connections,
         rate: args.rate,
@@ -138,17 +134,12 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         threads,
         pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
         cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
-        cpu_ratio_without_pings: pod_side.as_ref().zip(floor_side.as_ref()).and_then(|(pod, floor)| {
-            let rounds = pod.rounds.iter().zip(&floor.rounds);
-            let ratio = |pod_round, floor: &Round| {
-                Some(without_pings(pod_round, pod.ping_cpu_us)? / floor.cpu_us_per_delivery?)
-            };
-            Spread::of(rounds.filter_map(|(pod, floor)| ratio(pod, floor)))
+        cpu_ratio_without_pings: both.and_then(|(pod, floor)| {
+            pod.ping_cpu_us?;
+            pod.over(floor, Side::bare_cpu)
         }),
         last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
-        last_receiver_p99_ratio_pooled: pod_side
-            .as_ref()
-            .zip(floor_side.as_ref())
+        last_receiver_p99_ratio_pooled: both
             .map(|(pod, floor)| pod.last_receiver_pooled.p99 / floor.last_receiver_pooled.p99),
         last_receiver_p50_ratio: ratio(|round| Some(round.last_receiver.p50)),
         native_cpu_ratio,
@@ -200,10 +191,12 @@ async fn measure(
     }
     check_agreements(&sides, deflate)?;
     let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
-    for index in SIDES {
+    for index in [POD, NATIVE, FLOOR] {
         turn(&mut sides, index, &warm_up, "warm-up", &progress).await?;
     }
-    if let [Some(pod), native, Some(_)] = &mut sides {
+    if let [Some(pod), native, floor] = &mut sides
+        && (native.is_some() || floor.is_some())
+    {
         progress.set_message("quiet, but for pings");
         let process = pod.server.process();
         let mut audiences = vec![&mut pod.audience];
@@ -215,7 +208,9 @@ async fn measure(
         }
     }
     for repetition in 1..=args.repetitions.max(1) {
-        for index in SIDES {
+        // After the floor the pod's memory is cold: nobody is always the first.
+        let order = if repetition % 2 == 1 { [POD, NATIVE, FLOOR] } else { [NATIVE, POD, FLOOR] };
+        for index in order {
             let name = format!("repetition {repetition}");
             let Some((round, received)) = turn(&mut sides, index, &plan, &name, &progress).await? else { continue };
             let Some(side) = &mut sides[index] else { continue };
@@ -334,9 +329,9 @@ impl Measured<'_> {
             agreed_deflate: self.agreed.deflate,
             cpu_us_per_delivery: Spread::of(self.rounds.iter().filter_map(|round| round.cpu_us_per_delivery)),
             ping_cpu_us: self.ping_cpu_us,
-            cpu_us_per_delivery_without_pings: Spread::of(
-                self.rounds.iter().filter_map(|round| without_pings(round, self.ping_cpu_us)),
-            ),
+            cpu_us_per_delivery_without_pings: self
+                .ping_cpu_us
+                .and_then(|ping| Spread::of(self.rounds.iter().filter_map(|round| without_pings(round, ping)))),
             last_receiver_p50_ms: spread(|round| round.last_receiver.p50)?,
             last_receiver_p99_ms: spread(|round| round.last_receiver.p99)?,
             last_receiver_pooled: self.last.percentiles(),

@@ -65,15 +65,29 @@ pub(super) struct Outcome {
     pub(super) last_receiver_p99_ratio_pooled: Option<f64>,
     /// Pod over floor, of the medians to the last receiver.
     pub(super) last_receiver_p50_ratio: Option<Spread>,
-    /// Pod over the native protocol: CPU per delivery, of each pair of neighbouring repetitions.
+    /// Pod over the native protocol: CPU per delivery without pings, as far as it is known what these cost, of each pair of
+    /// neighbouring repetitions.
     pub(super) native_cpu_ratio: Option<Spread>,
     /// The most that its median may be.
     pub(super) native_cpu_bar: Option<f64>,
 }
 
 /// A repetition's CPU per delivery without its pings.
-pub(super) fn without_pings(round: &Round, ping_cpu_us: Option<f64>) -> Option<f64> {
-    Some(round.cpu_us_per_delivery? - ping_cpu_us? * round.pings as f64 / round.deliveries.max(1) as f64)
+pub(super) fn without_pings(round: &Round, ping_cpu_us: f64) -> Option<f64> {
+    Some(round.cpu_us_per_delivery? - ping_cpu_us * round.pings as f64 / round.deliveries.max(1) as f64)
+}
+
+impl Side {
+    /// This one over another, of each pair of neighbouring repetitions.
+    pub(super) fn over(&self, other: &Self, figure: impl Fn(&Self, &Round) -> Option<f64>) -> Option<Spread> {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        Spread::of(pairs.filter_map(|(one, another)| Some(figure(self, one)? / figure(other, another)?)))
+    }
+
+    /// A repetition's CPU per delivery without its pings, as far as it is known what they cost.
+    pub(super) fn bare_cpu(&self, round: &Round) -> Option<f64> {
+        without_pings(round, self.ping_cpu_us.unwrap_or(0.0))
+    }
 }
 
 /// The row for `docs/BENCHMARKS.md`.
