@@ -80,6 +80,15 @@ struct Plan {
     end: Duration,
 }
 
+/// What has been measured of one window so far.
+struct Measured {
+    /// The configuration that gives the pod this window.
+    text: &'static str,
+    window_ms: u64,
+    rounds: Vec<Round>,
+    pooled: Latencies,
+}
+
 /// Runs it.
 pub(crate) async fn run(args: &TripsArgs) -> Result<(), BenchError> {
     if args.pod.url.is_some() || args.load.transport != Transport::Websocket || args.pod.dialect != Dialect::Native {
@@ -158,27 +167,27 @@ async fn measure(
     }
     heard(&mut backend).await?;
     let mut numbers = vec![0; plan.trips as usize];
-    let mut sides: [(u64, Vec<Round>, Latencies); 2] = [const { () }; 2].map(|()| (0, Vec::new(), Latencies::new()));
+    let mut sides = WINDOWS.map(|text| Measured { text, window_ms: 0, rounds: Vec::new(), pooled: Latencies::new() });
     // The first of each is the warm-up.
     for repetition in 0..=args.repetitions {
-        for (side, text) in sides.iter_mut().zip(WINDOWS) {
-            side.0 = settings.apply(pod, text).await?;
-            progress.set_message(format!("window of {} ms, repetition {repetition}", side.0));
+        for side in &mut sides {
+            side.window_ms = settings.apply(pod, side.text).await?;
+            progress.set_message(format!("window of {} ms, repetition {repetition}", side.window_ms));
             let warm_up = (repetition == 0).then(|| Duration::from_secs(1));
             let (round, received) =
                 round(plan, warm_up, pod, &mut backend, &mut audience, &mut numbers, &progress).await?;
-            if round.latency.max < side.0 as f64 {
-                let what = format!("nothing waited for the window of {} ms: it was not in effect", side.0);
+            if round.latency.max < side.window_ms as f64 {
+                let what = format!("nothing waited for the window of {} ms: it was not in effect", side.window_ms);
                 return Err(BenchError::Faults(what));
             }
             if warm_up.is_none() {
-                side.1.push(round);
-                side.2.add(&received.latency);
+                side.rounds.push(round);
+                side.pooled.add(&received.latency);
             }
         }
     }
     progress.finish_and_clear();
-    let [window, none] = sides.map(|(window_ms, rounds, pooled)| Side::of(window_ms, rounds, pooled));
+    let [window, none] = sides.map(|side| Side::of(side.window_ms, side.rounds, side.pooled));
     Ok(Pass::of(agreed.suite, deflate, window, none))
 }
 
