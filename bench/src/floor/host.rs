@@ -48,21 +48,7 @@ impl Floor {
 
     /// How its receivers connect; the caller sets how many.
     pub(crate) fn join(&self, recipe: Recipe, deflate: bool) -> Join {
-        Join {
-            target: Target::Floor,
-            address: self.address,
-            host: "localhost".to_owned(),
-            path: dialect::Dialect::Native.target(),
-            dialect: dialect::Dialect::Native,
-            connections: 0,
-            first: 0,
-            first_room: 0,
-            rooms: 1,
-            deflate,
-            recipe,
-            in_flight: 0,
-            source: 0,
-        }
+        Join::new(Target::Floor, self.address, dialect::Dialect::Native, recipe, deflate)
     }
 
     /// Sends event `stamp.n` of room 0 to every socket; returns its offset.

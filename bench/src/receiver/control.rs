@@ -47,6 +47,25 @@ pub(crate) struct Join {
 }
 
 impl Join {
+    /// Connections without a number, all to one room, to a server on this machine.
+    pub(crate) fn new(target: Target, address: SocketAddr, dialect: Dialect, recipe: Recipe, deflate: bool) -> Self {
+        Self {
+            target,
+            address,
+            host: "localhost".to_owned(),
+            path: dialect.target(),
+            dialect,
+            connections: 0,
+            first: 0,
+            first_room: 0,
+            rooms: 1,
+            deflate,
+            recipe,
+            in_flight: 0,
+            source: 0,
+        }
+    }
+
     /// The same in another dialect.
     pub(crate) fn speaking(self, dialect: Dialect) -> Self {
         Self { path: dialect.target(), dialect, ..self }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::{Ends, PATIENCE, Round, Schedule, Window, bar, join_pod};
+use super::{PATIENCE, Round, Schedule, Window, bar, join_pod};
 use crate::{
     audience::{Audience, Received},
     cli::{LoadArgs, OutputArgs, PodArgs, Transport},
@@ -285,18 +285,9 @@ async fn round(
     plan: &Plan,
     progress: &ProgressBar,
 ) -> Result<(Round, Received), BenchError> {
-    let schedule = plan.schedule;
-    progress.set_length(schedule.events());
-    progress.set_position(0);
     let window = Window::begin(audience, server.target(), server.process()).await?;
-    let mut ends = Ends::default();
-    let late = schedule
-        .keep(progress, async |n| {
-            ends.published(server.room(), server.send(&plan.recipe, n).await?);
-            Ok(())
-        })
-        .await?;
-    window.end(audience, &ends, |_| plan.connections as u64, late).await
+    let send = async |n| Ok((server.room(), server.send(&plan.recipe, n).await?));
+    window.publish(audience, plan.schedule, progress, |_| plan.connections as u64, send).await
 }
 
 /// Figures of different ciphers, or of compressed and plain frames, must not be compared.

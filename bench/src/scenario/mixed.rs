@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use super::{Round, Schedule, Window, bar, join_pod};
 use crate::{
     audience::{Audience, Received},
     cli::{LoadArgs, OutputArgs, PodArgs},
@@ -141,12 +141,9 @@ async fn measure(
     let mut publishers = (pod.another_publisher().await?, pod.another_publisher().await?);
 
     progress.set_message("the small room alone");
-    progress.set_length(small.schedule.events());
-    progress.set_position(0);
     let (small_alone, alone) = small.run(&mut few, &mut publishers.0, pod.process, &recipe, &progress).await?;
 
     progress.set_message("both rooms");
-    progress.set_position(0);
     let hidden = ProgressBar::hidden();
     let before = pod.histogram(HISTOGRAM).await?;
     let (beside, largest) = tokio::join!(
@@ -191,16 +188,11 @@ impl Stream {
         progress: &ProgressBar,
     ) -> Result<(Round, Received), BenchError> {
         let window = Window::begin(audience, Target::Pod, process).await?;
-        let mut ends = Ends::default();
-        let late = self
-            .schedule
-            .keep(progress, async |n| {
-                let data = recipe.data(self.room, Stamp { n, t: clock::now() });
-                ends.published(self.room, publisher.publish(&room_name(self.room), &data).await?);
-                Ok(())
-            })
-            .await?;
-        window.end(audience, &ends, |_| self.members as u64, late).await
+        let send = async |n| {
+            let data = recipe.data(self.room, Stamp { n, t: clock::now() });
+            Ok((self.room, publisher.publish(&room_name(self.room), &data).await?))
+        };
+        window.publish(audience, self.schedule, progress, |_| self.members as u64, send).await
     }
 }
 

@@ -70,21 +70,8 @@ pub(crate) fn bar(what: &str, length: u64) -> ProgressBar {
 
 /// How a pod's receivers connect; the caller sets how many and to which rooms.
 pub(crate) fn join_pod(pod: &Pod, recipe: Recipe, deflate: bool) -> Join {
-    Join {
-        target: Target::Pod,
-        address: pod.address,
-        host: pod.host.clone(),
-        path: pod.path.clone(),
-        dialect: pod.dialect,
-        connections: 0,
-        first: 0,
-        first_room: 0,
-        rooms: 1,
-        deflate,
-        recipe,
-        in_flight: 0,
-        source: 0,
-    }
+    let join = Join::new(Target::Pod, pod.address, pod.dialect, recipe, deflate);
+    Join { host: pod.host.clone(), path: pod.path.clone(), ..join }
 }
 
 /// Events at a steady rate.
@@ -232,6 +219,28 @@ impl Window {
         audience.begin(target).await?;
         let cpu = process.map(|process| process.cpu()).transpose()?;
         Ok(Self { target, process, cpu, start: Instant::now() })
+    }
+
+    /// Calls `send` with 0, 1, 2 … as the schedule says, which publishes and says in which room and with which offset; then
+    /// ends, as [`Window::end`] does.
+    pub(crate) async fn publish(
+        self,
+        audience: &mut Audience,
+        schedule: Schedule,
+        progress: &ProgressBar,
+        members: impl Fn(u32) -> u64,
+        mut send: impl AsyncFnMut(u64) -> Result<(u32, u64), BenchError>,
+    ) -> Result<(Round, Received), BenchError> {
+        progress.set_length(schedule.events());
+        progress.set_position(0);
+        let mut ends = Ends::default();
+        let publishing = async |n| {
+            let (room, offset) = send(n).await?;
+            ends.published(room, offset);
+            Ok(())
+        };
+        let late = schedule.keep(progress, publishing).await?;
+        self.end(audience, &ends, members, late).await
     }
 
     /// Waits for the last receiver; fails unless exactly `ends` was received by `members` of each room.

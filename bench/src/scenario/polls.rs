@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, fleet::one_redis, join_pod};
+use super::{Round, Schedule, Window, bar, fleet::one_redis, join_pod};
 use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs, Transport},
@@ -97,19 +97,13 @@ async fn measure(args: &PollsArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     let (mut rounds, mut pooled) = (Vec::new(), Latencies::new());
     for repetition in 1..=args.repetitions {
         progress.set_message(format!("repetition {repetition}"));
-        progress.set_length(schedule.events());
-        progress.set_position(0);
         let window = Window::begin(&mut audience, Target::Pod, pod.process).await?;
-        let mut ends = Ends::default();
-        let publisher = &mut pod.publisher;
-        let late = schedule
-            .keep(&progress, async |n| {
-                let data = recipe.data(0, Stamp { n, t: clock::now() });
-                ends.published(0, publisher.publish(&room, &data).await?);
-                Ok(())
-            })
-            .await?;
-        let (round, received) = window.end(&mut audience, &ends, |_| connections as u64, late).await?;
+        let send = async |n| {
+            let data = recipe.data(0, Stamp { n, t: clock::now() });
+            Ok((0, pod.publisher.publish(&room, &data).await?))
+        };
+        let members = |_| connections as u64;
+        let (round, received) = window.publish(&mut audience, schedule, &progress, members, send).await?;
         pooled.add(&received.latency);
         rounds.push(round);
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod, members};
+use super::{Round, Schedule, Window, bar, join_pod, members};
 use crate::{
     audience::Audience,
     cli::{LoadArgs, OutputArgs, PodArgs},
@@ -94,19 +94,14 @@ async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     audience.join(&Join { connections, rooms, ..join_pod(pod, recipe, deflate) }, &progress).await?;
 
     progress.set_message("publishing");
-    progress.set_length(schedule.events());
-    progress.set_position(0);
     let window = Window::begin(&mut audience, Target::Pod, pod.process).await?;
-    let mut ends = Ends::default();
-    let late = schedule
-        .keep(&progress, async |n| {
-            let room = u32::try_from(n % u64::from(rooms)).unwrap_or(0);
-            let data = recipe.data(room, Stamp { n, t: clock::now() });
-            ends.published(room, pod.publisher.publish(&room_name(room), &data).await?);
-            Ok(())
-        })
-        .await?;
-    let (round, received) = window.end(&mut audience, &ends, |room| members(connections, rooms, room), late).await?;
+    let send = async |n| {
+        let room = u32::try_from(n % u64::from(rooms)).unwrap_or(0);
+        let data = recipe.data(room, Stamp { n, t: clock::now() });
+        Ok((room, pod.publisher.publish(&room_name(room), &data).await?))
+    };
+    let members = |room| members(connections, rooms, room);
+    let (round, received) = window.publish(&mut audience, schedule, &progress, members, send).await?;
     progress.finish_and_clear();
     Ok(Outcome {
         connections,
