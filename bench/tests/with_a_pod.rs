@@ -1,5 +1,5 @@
 //! Short runs against a real pod, and a real Redis: that what should come comes, is verified, and is told. Figures of a debug
-//! build mean nothing and are not looked at. Under cargo the bench builds the pod first.
+//! build mean nothing and are not looked at. `TEST_POD` names the pod's binary; without it the bench builds one by cargo.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -19,7 +19,11 @@ fn run(arguments: &str) -> Value {
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let out = std::env::temp_dir().join(format!("roomcast-bench-{name}-{}-{run}", std::process::id()));
     let mut run = Command::new(env!("CARGO_BIN_EXE_roomcast-bench"));
-    let run = run.args(arguments.split(' ')).args(["--workers", "2", "--out"]).arg(&out).output().unwrap();
+    run.args(arguments.split(' ')).args(["--workers", "2", "--out"]).arg(&out);
+    if let Some(pod) = std::env::var_os("TEST_POD") {
+        run.arg("--pod").arg(pod);
+    }
+    let run = run.output().unwrap();
     let told = String::from_utf8(run.stdout).unwrap();
     assert!(run.status.success(), "{arguments}: {told}\n{}", String::from_utf8_lossy(&run.stderr));
     let json: Value =
