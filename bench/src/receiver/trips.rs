@@ -44,7 +44,7 @@ impl Event<'_> {
     /// Its number, and what its data say if all of it is what was published.
     fn check(&self, room: u32, recipe: &Recipe) -> Option<(u64, Option<Stamp>)> {
         let Stamp { n, .. } = serde_json::from_str(self.data.get()).ok()?;
-        let right = (self.topic, self.entity_id) == trip::subject(n) && self.trip_id == trip::id(room);
+        let right = (self.topic, self.entity_id) == trip::subject(room, n) && self.trip_id == trip::id(room);
         Some((n, recipe.check(room, self.data.get()).filter(|_| right)))
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
     match (message.r#type, message.events) {
         ("events", Some(events)) => {
             let checked: Option<Vec<_>> = events.iter().map(|event| event.check(room, recipe)).collect();
-            match checked.and_then(batch) {
+            match checked.and_then(|events| batch(room, events)) {
                 Some(batch) => Said::Batch(Rc::new(batch)),
                 None => Said::Wrong(start(text)),
             }
@@ -70,13 +70,13 @@ pub(super) fn parse(text: &str, room: u32, recipe: &Recipe) -> Said {
 }
 
 /// What a batch of these events covers.
-fn batch(events: Vec<(u64, Option<Stamp>)>) -> Option<Batch> {
+fn batch(room: u32, events: Vec<(u64, Option<Stamp>)>) -> Option<Batch> {
     let numbers = || events.iter().map(|&(n, _)| n);
     let (first, offset) = (numbers().min()?, numbers().max()?);
     if first == 0 || offset - first > SPAN {
         return None;
     }
-    let collapses = |older: u64| numbers().any(|newer| trip::stands_for(newer, older));
+    let collapses = |older: u64| numbers().any(|newer| trip::stands_for(room, newer, older));
     let mut after = first - 1;
     while after > 0 && collapses(after) {
         after -= 1;
@@ -107,36 +107,36 @@ mod tests {
 
     #[test]
     fn a_batch_may_be_without_what_a_newer_event_stands_for() {
-        let all = |numbers: &[u64]| frame(&numbers.iter().map(|&n| event(3, n)).collect::<Vec<_>>());
+        let all = |numbers: &[u64]| frame(&numbers.iter().map(|&n| event(4, n)).collect::<Vec<_>>());
         let whole = Batch { after: 0, offset: 2, events: stamps(&[1, 2]), collapsed: Vec::new() };
-        assert_eq!(parse(&all(&[1, 2]), 3, &RECIPE), Said::Batch(Rc::new(whole)));
+        assert_eq!(parse(&all(&[1, 2]), 4, &RECIPE), Said::Batch(Rc::new(whole)));
         let collapsed = Batch { after: 0, offset: 5, events: stamps(&[1, 4, 5]), collapsed: vec![2, 3] };
-        assert_eq!(parse(&all(&[1, 4, 5]), 3, &RECIPE), Said::Batch(Rc::new(collapsed)));
+        assert_eq!(parse(&all(&[1, 4, 5]), 4, &RECIPE), Said::Batch(Rc::new(collapsed)));
         let at_its_start = Batch { after: 1, offset: 5, events: stamps(&[4, 5]), collapsed: vec![2, 3] };
-        assert_eq!(parse(&all(&[4, 5]), 3, &RECIPE), Said::Batch(Rc::new(at_its_start)));
+        assert_eq!(parse(&all(&[4, 5]), 4, &RECIPE), Said::Batch(Rc::new(at_its_start)));
         let holed = Batch { after: 5, offset: 8, events: stamps(&[7, 8]), collapsed: Vec::new() };
-        assert_eq!(parse(&all(&[7, 8]), 3, &RECIPE), Said::Batch(Rc::new(Batch { after: 6, ..holed })));
+        assert_eq!(parse(&all(&[7, 8]), 4, &RECIPE), Said::Batch(Rc::new(Batch { after: 6, ..holed })));
         let lost = Batch { after: 0, offset: 4, events: stamps(&[1, 4]), collapsed: Vec::new() };
-        assert_eq!(parse(&all(&[1, 4]), 3, &RECIPE), Said::Batch(Rc::new(lost)), "no vote after 2 and 3");
+        assert_eq!(parse(&all(&[1, 4]), 4, &RECIPE), Said::Batch(Rc::new(lost)), "no vote after 2 and 3");
     }
 
     #[test]
     fn what_is_not_as_published_is_found() {
         let wrong =
-            |text: &str| Said::Batch(Rc::new(batch(vec![(2, None)]).expect("a batch"))) == parse(text, 3, &RECIPE);
-        let good = event(3, 2);
+            |text: &str| Said::Batch(Rc::new(batch(4, vec![(2, None)]).expect("a batch"))) == parse(text, 4, &RECIPE);
+        let good = event(4, 2);
         assert!(!wrong(&frame(std::slice::from_ref(&good))));
-        for (is, becomes) in [("vote_added", "vote_removed"), ("poll_1", "poll_2"), ("trip-3", "trip-4")] {
+        for (is, becomes) in [("vote_added", "vote_removed"), ("poll_1", "poll_2"), ("trip-4", "trip-3")] {
             assert!(wrong(&frame(&[good.replacen(is, becomes, 1)])), "{becomes}");
         }
-        assert!(wrong(&frame(&[event(3, 2).replacen(r#""ref":""#, r#""ref":"x"#, 1)])), "data");
+        assert!(wrong(&frame(&[event(4, 2).replacen(r#""ref":""#, r#""ref":"x"#, 1)])), "data");
         for odd in [frame(&[]), frame(&[r#"{"topic":"trip.updated"}"#.to_owned()]), "{".to_owned()] {
-            assert!(matches!(parse(&odd, 3, &RECIPE), Said::Wrong(_)), "{odd}");
+            assert!(matches!(parse(&odd, 4, &RECIPE), Said::Wrong(_)), "{odd}");
         }
         assert!(matches!(
-            parse(r#"{"type":"error","code":"x","message":"m","timestamp":"t"}"#, 3, &RECIPE),
+            parse(r#"{"type":"error","code":"x","message":"m","timestamp":"t"}"#, 4, &RECIPE),
             Said::Wrong(_)
         ));
-        assert_eq!(parse(r#"{"type":"pong","timestamp":"t"}"#, 3, &RECIPE), Said::Subscribed(0));
+        assert_eq!(parse(r#"{"type":"pong","timestamp":"t"}"#, 4, &RECIPE), Said::Subscribed(0));
     }
 }
