@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, task::Waker};
 
 use super::frame::Range;
-use crate::model::{Cursor, Position, Reply};
+use crate::model::{Cursor, ErrorCode, Position, Reply};
 
 /// Where a connection's client comes from that fetches what waits for it, and the fetch that is under way.
 #[derive(Debug)]
@@ -125,7 +125,8 @@ impl Mailbox {
                     due = None;
                 }
             }
-            Reply::Unsubscribed { room, .. } => {
+            // The latter where it was not told yet that it is in the room.
+            Reply::Unsubscribed { room, .. } | Reply::Error { code: ErrorCode::Removed, room: Some(room), .. } => {
                 place.cursor.forget(room);
                 place.moved = true;
             }
@@ -221,6 +222,11 @@ mod tests {
         assert_eq!(stream.moved().map(ToString::to_string).as_deref(), Some("a=e:4"));
         assert!(stream.moved().is_none() && stream.takes_frame(true));
         stream.takes_reply(&Reply::Unsubscribed { room: Room::parse("a").unwrap(), code: None });
+        assert_eq!(stream.moved().map(ToString::to_string).as_deref(), Some(""));
+        stream.takes_reply(&subscribed("b", 1, false));
+        stream.moved();
+        let (code, room) = (ErrorCode::Removed, Some(Room::parse("b").unwrap()));
+        stream.takes_reply(&Reply::Error { code, message: String::new(), room });
         assert_eq!(stream.moved().map(ToString::to_string).as_deref(), Some(""));
     }
 }

@@ -6,6 +6,7 @@ use crate::harness::{Client, Seen, pod, publish};
 use crate::redis::Standalone;
 use roomcast::{
     config::{Flags, Variables, merge},
+    hub::ConnectionFilter,
     model::{Act, Order, Retain, Room, Target},
     pod::Pod,
     transport::websocket::Offer,
@@ -106,6 +107,7 @@ fn over(server: &Standalone, toml: &str) -> Pod {
         settings.redis = file.settings.redis;
         settings.redis.command_timeout = Duration::from_secs(8);
         settings.dialects = file.settings.dialects;
+        settings.socketio = file.settings.socketio;
         settings.policies = file.settings.policies;
     })
 }
@@ -235,4 +237,74 @@ async fn who_leaves_its_first_room_early_has_the_others_or_is_refused() {
     assert_eq!(chained.json().await, json!(2));
     assert!(chained.is_quiet().await);
     pod.stop();
+}
+
+/// The next packet of a Socket.IO client.
+async fn packet(client: &mut Client) -> String {
+    loop {
+        match client.next().await {
+            Seen::Text(packet) => return packet,
+            // A ping.
+            Seen::Json(_) => client.send("3").await,
+            other => panic!("{other:?} instead of a packet"),
+        }
+    }
+}
+
+fn session(packet: &str) -> Value {
+    serde_json::from_str(packet.strip_prefix("40").unwrap_or_else(|| panic!("{packet} is no connect"))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_taken_out_while_it_comes_back_begins_anew() {
+    let server = block_in_place(Standalone::start);
+    let pods = [(); 2].map(|()| over(&server, "[socketio]\nenabled = true\n"));
+    for pod in &pods {
+        while crate::harness::get(pod, "/ready").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let open = async |pod: &Pod| {
+        let target = "/socket.io/?EIO=4&transport=websocket";
+        let mut client = Client::open(pod.addresses().plain[0], target, &[], &[], None).await.unwrap();
+        assert!(packet(&mut client).await.starts_with("0{"));
+        client
+    };
+    let mut first = open(&pods[0]).await;
+    first.send("40").await;
+    let was = session(&packet(&mut first).await);
+    first.send(r#"420["subscribe",{"room":"r"}]"#).await;
+    while !packet(&mut first).await.starts_with("430") {}
+    publish(&pods[0], "r", "t", "1").await;
+    let event: Value = serde_json::from_str(packet(&mut first).await.strip_prefix("42").unwrap()).unwrap();
+    let offset = event.as_array().unwrap().last().unwrap().clone();
+    // What the session is has to be written down.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(first);
+    // Another pod can read all of it, but for a moment it may not hear the room: the session waits at the door.
+    block_in_place(|| server.call(&["ACL", "SETUSER", "default", "-ssubscribe", "-subscribe"]));
+    let mut back = open(&pods[1]).await;
+    back.send(&format!("40{}", json!({"pid": was["pid"], "offset": offset}))).await;
+    assert!(back.is_quiet().await, "it is coming back");
+    let everybody = ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
+    let all = pods[1].services().links.ask_all(move |worker| worker.connections_census(&everybody).connections);
+    let name = all.await.unwrap().into_iter().flatten().next().expect("a connection").id.to_string();
+    assert_eq!(order(&pods[1], &json!(name), Act::Unsubscribe(Room::parse("r").unwrap())).await, Some(1));
+    let now = session(&packet(&mut back).await);
+    assert!(now["sid"] != was["sid"] && now["pid"] != was["pid"], "{now}");
+    block_in_place(|| server.call(&["ACL", "SETUSER", "default", "+ssubscribe", "+subscribe"]));
+    // It is a session like any other, and in no room.
+    publish(&pods[1], "r", "t", "2").await;
+    back.send(r#"420["subscribe",{"room":"r"}]"#).await;
+    loop {
+        let packet = packet(&mut back).await;
+        assert!(!packet.contains("\"events\""), "{packet}");
+        if packet.starts_with("430") {
+            assert!(packet.contains("subscribed"), "{packet}");
+            break;
+        }
+    }
+    for pod in pods {
+        pod.stop();
+    }
 }
