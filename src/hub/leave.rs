@@ -44,6 +44,8 @@ impl Worker {
             None | Some(Purpose::CatchUp) => return false,
             // Nobody asked for it.
             Some(Purpose::Subscribe(_)) if subscription.given => {}
+            // Nobody waits for the answer any more, and what comes without having been asked for would frighten.
+            Some(Purpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
             Some(Purpose::Resume) => self.count_resumed(key, subscription.dialect, false),
             Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
         }

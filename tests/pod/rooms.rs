@@ -92,6 +92,15 @@ async fn who_leaves_before_it_is_in_has_both_answers() {
     ];
     assert_eq!(answers, expected);
     assert_eq!(client.json().await["retained"], true);
+    // Nobody waits for the answer to what has no `id`.
+    publish(&pod, "s", "t", "1").await;
+    client
+        .send_at_once(&[
+            json!({"type": "subscribe", "room": "s"}),
+            json!({"type": "unsubscribe", "room": "s", "id": 6}),
+        ])
+        .await;
+    assert_eq!(short(&client.json().await), ("unsubscribed", json!(6), ""));
     publish(&pod, "r", "t", "2").await;
     assert_eq!(client.json().await["events"][0]["data"], 2, "it is in once");
     assert!(client.is_quiet().await);
