@@ -11,11 +11,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Client, get, pod};
+use crate::harness::{Client, get, pod, rule};
 use roomcast::{
     auth::SigningKey,
     config::{HmacSecret, ListenAddress, PersonalRoom, Settings},
-    model::PresenceMode,
+    model::{PresenceMode, Room, SlowReceiver},
     pod::Pod,
 };
 use roomcast_proto::{
@@ -259,6 +259,9 @@ async fn a_ticket_shop_tells_its_users() {
 async fn an_event_for_all_but_its_sender() {
     let pod = start(|s| {
         s.default_policy.batch_window = std::time::Duration::from_millis(50);
+        s.policies = vec![rule("part:*", |policy| {
+            (policy.log, policy.slow) = (Some(Room::parse("whole").unwrap()), SlowReceiver::Close);
+        })];
     });
     let mut shop = RealtimeServiceClient::new(channel(&pod).await);
     let (mut first, mut second, mut other) =
@@ -293,6 +296,10 @@ async fn an_event_for_all_but_its_sender() {
     let log = first.json().await;
     let kept: Vec<_> = log["events"].as_array().unwrap().iter().map(|e| e["data"].as_i64().unwrap()).collect();
     assert_eq!(kept, [1, 4]);
+    let part = BroadcastEventRequest { room: "part:a".into(), ..told("5", Some("ann")) };
+    let status = shop.broadcast_event(with_key(part)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("part:a shares its log"), "{status:?}");
     pod.stop();
 }
 

@@ -210,6 +210,10 @@ impl Service {
     /// could read it.
     async fn tell_others(&self, room: &Room, topic: &str, payload: Payload, sender: String) -> Result<i32, ApiError> {
         let services = &self.0.services;
+        if services.policy(room).log_of(room).is_some() {
+            let why = format!("`exclude_sender`: {room} shares its log with other rooms, and has nothing beside it");
+            return Err(ApiError::bad_request(why));
+        }
         let publication = publish::event(topic, payload, None, None, None)?;
         services.broker.announce(room, publication, sender.as_str().into()).await?;
         services.metrics.events_in.api.increment(1);

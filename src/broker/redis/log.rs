@@ -37,10 +37,7 @@ impl Shared {
         let (key, key_age) = match &publication.idempotency_key {
             Some(key) if part.is_some() => (self.names.once(room, &in_log(to, key)), self.settings.idempotency_age),
             Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
-            None => {
-                let number = self.attempts.fetch_add(1, Ordering::Relaxed);
-                (self.names.attempt(room, self.pod.number, number), ATTEMPT_AGE)
-            }
+            None => (self.attempt(room), ATTEMPT_AGE),
         };
         let mut keys = vec![self.names.of(room, Kind::Record), self.names.of(room, Kind::Log), key];
         let (size, age) = log_bounds(&policy);
@@ -70,6 +67,11 @@ impl Shared {
         Ok(Position::new(epoch, offset))
     }
 
+    /// A key of ours for something that may be tried more than once.
+    fn attempt(&self, room: &Room) -> String {
+        self.names.attempt(room, self.pod.number, self.attempts.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Tells every pod an event that enters no log.
     pub(super) async fn announce(
         &self,
@@ -82,7 +84,8 @@ impl Shared {
         if message.len() > MAX_EVENT {
             return Err(BrokerError::TooLarge { bytes: message.len(), limit: MAX_EVENT });
         }
-        let (keys, args) = ([self.names.of(room, Kind::Channel)], [self.publish_command(), Value::Bytes(message)]);
+        let keys = [self.names.of(room, Kind::Channel), self.attempt(room)];
+        let args = [self.publish_command(), Value::Bytes(message), millis(ATTEMPT_AGE)];
         self.shards.call(Partition::of(room), &script::ANNOUNCE, keys, args).await?;
         Ok(())
     }
