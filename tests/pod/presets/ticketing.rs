@@ -1,0 +1,334 @@
+//! The preset `ticketing`.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_speaks_its_documents_messages() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let urls = format!("redis://{host}:{port}");
+    let secret = "a-secret-of-thirty-two-bytes-or-more";
+    let pods =
+        [preset("ticketing", &urls, &[("JWT_SECRET", secret)]), preset("ticketing", &urls, &[("JWT_SECRET", secret)])];
+    for pod in &pods {
+        ready(pod).await;
+        assert_eq!(get(pod, "/health").await.0, 200);
+        assert_eq!(get(pod, "/ready").await, (200, "{\"status\":\"ready\"}".to_owned()));
+        assert!(get(pod, "/metrics").await.1.contains("roomcast_connections"));
+    }
+    let payload = json!({"user_id": "u1", "sub": "other"});
+    let token = signed(&payload, secret);
+    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
+    let connected = user.json().await;
+    assert_eq!(connected["type"], "system:connected", "{connected}");
+    assert!(connected["payload"]["connection_id"].is_string() && connected["payload"]["server_time"].is_string());
+    let mut guest = open(&pods[1], "/ws").await;
+    guest.json().await;
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    assert_eq!(guest.json().await["type"], "system:pong");
+    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    user.send(r#"{"type":"room:join","payload":{"room":"event:123"}}"#).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    publish(&pods[0], "event:123", "ticket:availability", r#"{"event_id":"123","left":5}"#).await;
+    let expected = json!({"type": "ticket:availability", "payload": {"event_id": "123", "left": 5}});
+    assert_eq!((guest.json().await, user.json().await), (expected.clone(), expected));
+    // A user's messages reach that user only, on whichever pod.
+    publish(&pods[1], "user:u1", "booking:confirmed", r#"{"booking_id":"b"}"#).await;
+    assert_eq!(user.json().await, json!({"type": "booking:confirmed", "payload": {"booking_id": "b"}}));
+    for (message, code) in [
+        (r#"{"type":"room:join","payload":{"room":"user:u1"}}"#, "forbidden"),
+        (r#"{"type":"room:join","payload":{"room":"other:1"}}"#, "forbidden"),
+        (r#"{"type":"room:join","payload":{}}"#, "bad_request"),
+        (r#"{"type":"booking:confirmed","payload":{}}"#, "unknown_command"),
+        ("no JSON", "bad_request"),
+    ] {
+        guest.send(message).await;
+        let error = guest.json().await;
+        assert_eq!((&error["type"], &error["payload"]["code"]), (&json!("system:error"), &json!(code)), "{message}");
+    }
+    guest.send(r#"{"type":"room:leave","payload":{"room":"event:123"}}"#).await;
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    assert_eq!(guest.json().await["type"], "system:pong");
+    publish(&pods[1], "event:123", "ticket:availability", "1").await;
+    assert_eq!(user.json().await["payload"], json!(1));
+    assert!(guest.is_quiet().await);
+    // A bad token is refused where none would do.
+    let address = pods[0].addresses().plain[0];
+    let forged = signed(&payload, "another-secret-of-thirty-two-bytes");
+    let refused = Client::open(address, &format!("/ws?token={forged}"), &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401));
+    // The native protocol is one offer away.
+    let native = Client::open(address, "/ws", &["roomcast.v1"], &[], None).await.unwrap().json().await;
+    assert_eq!(native["type"], "welcome");
+    for pod in pods {
+        pod.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_without_a_secret_or_anonymous_guests_lets_nobody_in() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let urls = format!("redis://{host}:{port}");
+    let pod = preset("ticketing", &urls, &[("METRICS_ENABLED", "false"), ("JWT_SECRET", "")]);
+    ready(&pod).await;
+    let address = pod.addresses().plain[0];
+    let token = signed(&json!({"sub": "u"}), "a-secret-of-thirty-two-bytes-or-more");
+    let refused = Client::open(address, &format!("/ws?token={token}"), &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401));
+    assert_eq!(get(&pod, "/metrics").await.0, 404);
+    assert_eq!(crate::harness::get(&pod, "/metrics").await.0, 404, "on no port");
+    pod.stop();
+    let pod = preset("ticketing", &urls, &[("WS_ALLOW_ANONYMOUS", "false"), ("JWT_SECRET", &"x".repeat(32))]);
+    ready(&pod).await;
+    let refused = Client::open(pod.addresses().plain[0], "/ws", &[], &[], None).await;
+    assert_eq!(refused.err(), Some(401), "no message of this dialect could bring a token later");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn ticketing_reads_its_documents_variables() {
+    let read = |variables: &[(&str, &str)]| {
+        merge_over(Preset::named("ticketing"), &Flags::new(), &set(variables), None)
+            .map(|merged| config(merged.settings))
+    };
+    // The document's defaults are the preset's.
+    let plain = read(&[]).unwrap();
+    let printed = read(&[
+        ("HTTP_PORT", "3003"),
+        ("HTTP_READ_TIMEOUT", "15s"),
+        ("HTTP_WRITE_TIMEOUT", "15s"),
+        ("GRPC_PORT", "50057"),
+        ("WS_PING_INTERVAL", "30s"),
+        ("WS_PONG_TIMEOUT", "60s"),
+        ("WS_ALLOW_ANONYMOUS", "true"),
+        ("REDIS_HOST", "localhost"),
+        ("REDIS_PORT", "6379"),
+        ("REDIS_PASSWORD", ""),
+        ("REDIS_DB", "0"),
+        ("REDIS_POOL_SIZE", "100"),
+        ("METRICS_ENABLED", "true"),
+        ("METRICS_PORT", "9057"),
+        ("LOG_LEVEL", "info"),
+        ("LOG_FORMAT", "json"),
+    ])
+    .unwrap();
+    assert_eq!(plain.settings, printed.settings);
+    let ports = |config: &Config| {
+        [&config.plain_listen, &config.internal_listen, &config.grpc.listen].map(|binds| binds[0].address.port())
+    };
+    assert_eq!(ports(&plain), [3003, 9057, 50057]);
+    let seconds = Duration::from_secs;
+    let times = |config: &Config| [config.timeouts.head, config.timeouts.ping, config.timeouts.pong];
+    assert_eq!(times(&plain), [seconds(15), seconds(30), seconds(60)]);
+    assert!(
+        plain.anonymous && plain.public_metrics && plain.internal_metrics && plain.grpc.open && plain.grpc.realtime
+    );
+    assert_eq!(plain.settings.redis.urls[0].to_string(), "redis://localhost:6379");
+    // Each of them counts.
+    let other = read(&[
+        ("HTTP_PORT", "13003"),
+        ("HTTP_READ_TIMEOUT", "5s"),
+        ("GRPC_PORT", "15057"),
+        ("WS_PING_INTERVAL", "20s"),
+        ("WS_PONG_TIMEOUT", "40s"),
+        ("WS_ALLOW_ANONYMOUS", "false"),
+        ("REDIS_HOST", "redis.example"),
+        ("REDIS_PORT", "6380"),
+        ("REDIS_PASSWORD", "s3cret"),
+        ("REDIS_DB", "3"),
+        ("JWT_SECRET", "a-secret-of-thirty-two-bytes-or-more"),
+        ("METRICS_ENABLED", "false"),
+        ("METRICS_PORT", "19057"),
+        ("LOG_LEVEL", "debug"),
+        ("LOG_FORMAT", "text"),
+    ])
+    .unwrap();
+    assert_eq!(ports(&other), [13003, 19057, 15057]);
+    assert_eq!(times(&other), [seconds(5), seconds(20), seconds(40)]);
+    assert!(!other.anonymous && !other.public_metrics && !other.internal_metrics && other.tokens.has_keys());
+    let redis = other.redis.unwrap();
+    assert_eq!((redis.nodes, redis.database), (vec![("redis.example".to_owned(), 6380)], 3));
+    assert_eq!(redis.password.unwrap().reveal(), "s3cret");
+    assert_eq!((other.log_level, other.log), (LogLevel::Debug, LogFormat::Text));
+    // The secret that the document prints is too short to be one, and that is said without showing it.
+    for (name, value, says) in [
+        ("JWT_SECRET", "your-jwt-secret", "it has 15 bytes, and HS256 needs at least 32 (RFC 7518 section 3.2)"),
+        ("REDIS_DB", "first", "behind the slash there is no number of a database"),
+        ("WS_PING_INTERVAL", "30", "it has no unit"),
+    ] {
+        let error = read(&[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains(&format!("it comes from {name}")), "{error}");
+        assert!(!error.contains("your-jwt"), "{error}");
+    }
+}
+
+async fn grpc(pod: &Pod) -> RealtimeServiceClient<Channel> {
+    let address = format!("http://{}", pod.addresses().grpc[0]);
+    RealtimeServiceClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
+}
+
+/// The value of a series on the public listener.
+async fn value(pod: &Pod, series: &str) -> f64 {
+    let (_, text) = get(pod, "/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_over_a_cluster() {
+    let cluster = block_in_place(|| Cluster::start(3, 0));
+    let urls: Vec<_> = cluster.addresses().iter().map(|(host, port)| format!("redis://{host}:{port}")).collect();
+    let secret = "a-secret-of-thirty-two-bytes-or-more";
+    let pods = [(); 2].map(|()| preset("ticketing", &urls.join(","), &[("JWT_SECRET", secret)]));
+    for pod in &pods {
+        ready(pod).await;
+    }
+    let token = signed(&json!({"user_id": "u1"}), secret);
+    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
+    let mut guest = open(&pods[1], "/ws").await;
+    user.json().await;
+    guest.json().await;
+    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    user.send(r#"{"type":"room:join","payload":{"room":"event:123"}}"#).await;
+    // Members are known to the fleet a moment later.
+    let mut other = grpc(&pods[1]).await;
+    let began = Instant::now();
+    loop {
+        let stats = other.get_connection_stats(GetConnectionStatsRequest { room: "event:123".into() }).await.unwrap();
+        let stats = stats.into_inner();
+        if stats.connections_per_room["event:123"] == 2 && stats.authenticated_connections == 1 {
+            assert_eq!((stats.total_connections, stats.anonymous_connections), (2, 1));
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A caller of one pod reaches a user of the other.
+    let booking = NotifyBookingResultRequest {
+        user_id: "u1".into(),
+        booking_id: "b1".into(),
+        success: true,
+        message: "Booking confirmed".into(),
+        booking_reference: "BK12345".into(),
+        event_id: "e1".into(),
+        seat_numbers: vec!["A1".into(), "A2".into()],
+        total_amount: "100.00".into(),
+        currency: "USD".into(),
+    };
+    let answer = other.notify_booking_result(booking).await.unwrap().into_inner();
+    assert_eq!((answer.delivered, answer.active_connections), (true, 1));
+    let expected = json!({"type": "booking:confirmed", "payload": {
+        "booking_id": "b1", "booking_reference": "BK12345", "success": true, "message": "Booking confirmed",
+        "event_id": "e1", "seat_numbers": ["A1", "A2"], "total_amount": "100.00", "currency": "USD"}});
+    assert_eq!(user.json().await, expected);
+    let nobody = NotifyBookingResultRequest { user_id: "u2".into(), ..NotifyBookingResultRequest::default() };
+    assert!(!other.notify_booking_result(nobody).await.unwrap().into_inner().delivered);
+    let payload = r#"{"event_id":"123","left":5}"#.to_owned();
+    let (event_type, room) = ("ticket:availability".to_owned(), "event:123".to_owned());
+    let event = BroadcastEventRequest { event_type, room, payload, ..BroadcastEventRequest::default() };
+    assert_eq!(other.broadcast_event(event).await.unwrap().into_inner().recipients, 2);
+    let expected = json!({"type": "ticket:availability", "payload": {"event_id": "123", "left": 5}});
+    assert_eq!((guest.json().await, user.json().await), (expected.clone(), expected));
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    guest.json().await;
+    guest.send("rubbish").await;
+    guest.json().await;
+    let failed = other.broadcast_event(BroadcastEventRequest::default()).await;
+    assert!(failed.is_err());
+
+    // The document's metrics, by their names; what others may choose is `other`.
+    publish(&pods[1], "event:123", "their:own", "1").await;
+    guest.json().await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    for (pod, all, known, anonymous) in [(&pods[0], 1.0, 1.0, 0.0), (&pods[1], 1.0, 0.0, 1.0)] {
+        assert_eq!(value(pod, "realtime_websocket_connections_total").await, all);
+        assert_eq!(value(pod, "realtime_websocket_connections_authenticated").await, known);
+        assert_eq!(value(pod, "realtime_websocket_connections_anonymous").await, anonymous);
+        assert_eq!(value(pod, "realtime_websocket_connections_per_room{room=\"event\"}").await, 1.0);
+        assert_eq!(value(pod, "realtime_websocket_connections_per_room{room=\"user\"}").await, known);
+    }
+    let pod = &pods[1];
+    for (series, expected) in [
+        ("realtime_messages_sent_total{type=\"system:connected\"}", 1.0),
+        ("realtime_messages_sent_total{type=\"system:pong\"}", 1.0),
+        ("realtime_messages_sent_total{type=\"system:error\"}", 1.0),
+        ("realtime_messages_sent_total{type=\"ticket:availability\"}", 1.0),
+        ("realtime_messages_sent_total{type=\"other\"}", 1.0),
+        ("realtime_messages_received_total{type=\"room:join\"}", 1.0),
+        ("realtime_messages_received_total{type=\"system:ping\"}", 1.0),
+        ("realtime_messages_received_total{type=\"other\"}", 1.0),
+        ("realtime_notifications_delivered_total{type=\"booking:confirmed\"}", 1.0),
+        ("realtime_grpc_requests_total{method=\"NotifyBookingResult\"}", 2.0),
+        ("realtime_grpc_requests_total{method=\"BroadcastEvent\"}", 2.0),
+        ("realtime_grpc_request_duration_seconds_count{method=\"BroadcastEvent\"}", 2.0),
+        ("realtime_errors_total{type=\"bad_request\"}", 1.0),
+        ("realtime_errors_total{type=\"grpc\"}", 1.0),
+        ("realtime_message_broadcast_total", 2.0),
+    ] {
+        assert_eq!(value(pod, series).await, expected, "{series}");
+    }
+    assert!(value(pod, "realtime_pubsub_messages_received_total").await >= 2.0);
+    assert!(value(pod, "realtime_pubsub_messages_published_total").await >= 3.0);
+    let (_, text) = get(pod, "/metrics").await;
+    assert_eq!(
+        crate::harness::get(pod, "/metrics").await.1.contains("realtime_websocket"),
+        text.contains("realtime_websocket")
+    );
+    for (name, says) in REALTIME_DESCRIPTIONS {
+        assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
+    }
+    assert!(text.contains("# TYPE realtime_websocket_connections_total gauge"));
+    let page = include_str!("../../../docs/PRESETS.md");
+    for name in
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE realtime_")).map(|l| l.split(' ').next().unwrap())
+    {
+        assert!(page.contains(&format!("`realtime_{name}")), "docs/PRESETS.md does not name realtime_{name}");
+    }
+    // Leaving is seen as well.
+    drop(user);
+    let began = Instant::now();
+    while value(&pods[0], "realtime_websocket_connections_total").await != 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(value(&pods[0], "realtime_websocket_connections_per_room{room=\"event\"}").await, 0.0);
+    assert_eq!(value(&pods[0], "realtime_websocket_connections_authenticated").await, 0.0);
+    for pod in pods {
+        pod.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticketing_without_redis_is_not_ready_and_says_so() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let pod = preset("ticketing", &format!("redis://{host}:{port}"), &[]);
+    ready(&pod).await;
+    let mut guest = open(&pod, "/ws").await;
+    guest.json().await;
+    block_in_place(|| server.kill());
+    let began = Instant::now();
+    while get(&pod, "/ready").await.0 != 503 {
+        assert!(began.elapsed() < Duration::from_secs(15));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(get(&pod, "/ready").await.1, "{\"status\":\"degraded\"}");
+    assert_eq!(get(&pod, "/health").await.0, 200);
+    // Who is here stays, and is answered.
+    guest.send(r#"{"type":"system:ping"}"#).await;
+    assert_eq!(guest.json().await["type"], "system:pong");
+    let booking = NotifyBookingResultRequest { user_id: "u1".into(), ..NotifyBookingResultRequest::default() };
+    let refused = grpc(&pod).await.notify_booking_result(booking).await.unwrap_err();
+    assert!(matches!(refused.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded), "{refused}");
+    pod.stop();
+}
+
+/// A token (HS256, RFC 7515).
+fn signed(claims: &Value, secret: &str) -> String {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+    let input = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims.to_string()));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), input.as_bytes());
+    format!("{input}.{}", BASE64.encode(tag))
+}
