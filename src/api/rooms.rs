@@ -218,16 +218,20 @@ pub(super) async fn present(services: &Services, room: &Room, limit: usize) -> R
     Ok(services.presence.list(room, limit).await?)
 }
 
-/// How many connections a user has in a room, counted as [`count`] counts; of a room that knows presence, among the first
-/// [`MAX_MEMBERS`].
-pub(super) async fn count_of(services: &Services, room: &Room, user: &str) -> Result<usize, ApiError> {
+/// As [`count`], but without the connections of a user; of a room that knows presence, those among its first [`MAX_MEMBERS`].
+pub(super) async fn count_others(services: &Services, room: &Room, user: &str) -> Result<usize, ApiError> {
     if services.policy(room).presence != PresenceMode::Off {
         let list = services.presence.list(room, MAX_MEMBERS).await?;
-        return Ok(list.members.iter().filter(|member| member.user.as_deref() == Some(user)).count());
+        let own = list.members.iter().filter(|member| member.user.as_deref() == Some(user)).count();
+        return Ok(list.total.saturating_sub(own));
     }
-    let filter = ConnectionFilter { room: Some(room.clone()), user: Some(user.into()), after: None, limit: 0 };
-    let counts = services.links.ask_all(move |worker| worker.connections_census(&filter).total).await?;
-    Ok(counts.into_iter().sum())
+    let (asked, user) = (room.clone(), Arc::from(user));
+    let filter = ConnectionFilter { room: Some(room.clone()), user: Some(user), after: None, limit: 0 };
+    let others = move |worker: &mut Worker| {
+        let members = worker.room_census(&asked).map_or(0, |detail| detail.members);
+        members.saturating_sub(worker.connections_census(&filter).total)
+    };
+    Ok(services.links.ask_all(others).await?.into_iter().sum())
 }
 
 /// How many are in a room: on every pod where its policy knows presence, otherwise on this one.

@@ -126,15 +126,7 @@ impl Owner {
                 self.event(&room, epoch, event, arrived);
             }
             ToOwner::Delivery(room, Delivery::Unlogged { publication, except }, arrived) => {
-                if except.is_some() {
-                    // It leaves alone, between what came before it and what follows.
-                    self.flush_now(&room);
-                }
-                self.unlogged(&room, *publication, arrived);
-                if except.is_some() {
-                    self.unschedule(&room);
-                    self.flush_unlogged(&room, except.as_deref());
-                }
+                self.unlogged(&room, *publication, except.as_deref(), arrived);
             }
             ToOwner::Delivery(room, Delivery::Started(position), _) => self.started(&room, position),
             ToOwner::Delivery(room, Delivery::Joined(member), _) => self.presence(&room, |r| r.joined.push(member)),
@@ -253,7 +245,11 @@ impl Owner {
     }
 
     /// Puts an event that is in no log into a batch of its kind. Before a room's first position nobody is in it.
-    fn unlogged(&mut self, room: &Room, publication: Publication, arrived: Instant) {
+    /// One that is kept from somebody leaves at once and alone, between what came before it and what follows.
+    fn unlogged(&mut self, room: &Room, publication: Publication, except: Option<&str>, arrived: Instant) {
+        if except.is_some() {
+            self.flush_now(room);
+        }
         let Some(owned) = self.rooms.get_mut(room).filter(|owned| owned.batcher.is_some()) else { return };
         let before = owned.deadline();
         let (batcher, last) = owned.unlogged.get_or_insert_with(|| {
@@ -262,6 +258,9 @@ impl Owner {
         *last += 1;
         let event = Event::from_publication(publication, *last, unix_millis(), None);
         batcher.push(Epoch::none(), Arc::new(event), arrived);
+        if except.is_some() {
+            return self.flush_unlogged(room, except);
+        }
         let deadline = owned.deadline();
         self.reschedule(room, before, deadline);
     }
@@ -448,6 +447,9 @@ impl Owner {
         while let Some((batcher, _)) = &mut owned.unlogged
             && let Some((batch, arrived)) = batcher.take()
         {
+            if let Some(realtime) = &self.services.metrics.realtime {
+                realtime.broadcasts.increment(batch.events.len() as u64);
+            }
             let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&owned.policy), arrived).except(except);
             // A worker whose queue is full never gets it, as one that had no connection to the publisher never would.
             if send(&self.services, room, owned, Arc::new(broadcast)) {

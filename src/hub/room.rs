@@ -84,9 +84,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether the member at a place was here when this began, and has not been written to.
+    /// Whether a member, at a place, was here when this began, is to get it, and has not been written to.
     #[must_use]
-    pub fn awaits(&self, place: Place) -> bool {
+    pub fn awaits(&self, key: u32, place: Place) -> bool {
+        if self.except.contains(&key) {
+            return false;
+        }
         let (group, slot) = (usize::from(place.group), place.slot as usize);
         let here = self.ends.get(group).is_some_and(|end| slot < *end);
         here && (group > self.group || (group == self.group && slot >= self.slot))

@@ -74,7 +74,7 @@ impl Worker {
             .collect();
         for (number, place, format) in members {
             let run = self.rooms.get(self.stream_of(number) as usize).and_then(|stream| stream.run.as_ref());
-            let run = run.filter(|run| run.part == number && run.awaits(place));
+            let run = run.filter(|run| run.part == number && run.awaits(key, place));
             let unserved = run.map(|run| run.broadcast.clone());
             let Some(local) = self.rooms.get_mut(number as usize) else { continue };
             let moved = local.members.remove(place);

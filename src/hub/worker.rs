@@ -295,7 +295,9 @@ impl Worker {
         let deliveries = run.receivers * run.broadcast.events() as u64;
         metrics.deliveries.increment(deliveries);
         metrics.workers[self.index].deliveries.increment(deliveries);
-        if let (Some(realtime), Content::Events(batch)) = (&metrics.realtime, &run.broadcast.content) {
+        if let (Some(realtime), Content::Events(batch) | Content::Unlogged(batch)) =
+            (&metrics.realtime, &run.broadcast.content)
+        {
             batch.events.iter().for_each(|event| realtime.sent(&event.topic, run.receivers));
         }
         metrics.fan_out.record(run.began.elapsed());

@@ -217,8 +217,7 @@ impl Service {
         let publication = publish::event(topic, payload, None, None, None)?;
         services.broker.announce(room, publication, sender.as_str().into()).await?;
         services.metrics.events_in.api.increment(1);
-        let left_out = rooms::count_of(services, room, &sender).await?;
-        Ok(int(rooms::count(services, room).await?.saturating_sub(left_out)))
+        Ok(int(rooms::count_others(services, room, &sender).await?))
     }
 
     /// Sends an event to a room; how many connections are in it.

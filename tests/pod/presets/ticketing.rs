@@ -227,9 +227,13 @@ async fn ticketing_over_a_cluster() {
     let payload = r#"{"event_id":"123","left":5}"#.to_owned();
     let (event_type, room) = ("ticket:availability".to_owned(), "event:123".to_owned());
     let event = BroadcastEventRequest { event_type, room, payload, ..BroadcastEventRequest::default() };
-    assert_eq!(other.broadcast_event(event).await.unwrap().into_inner().recipients, 2);
+    assert_eq!(other.broadcast_event(event.clone()).await.unwrap().into_inner().recipients, 2);
     let expected = json!({"type": "ticket:availability", "payload": {"event_id": "123", "left": 5}});
-    assert_eq!((guest.json().await, user.json().await), (expected.clone(), expected));
+    assert_eq!((guest.json().await, user.json().await), (expected.clone(), expected.clone()));
+    // The sender is not told, and the others' message counts like any.
+    let others = BroadcastEventRequest { exclude_sender: true, sender_user_id: "u1".into(), ..event };
+    assert_eq!(other.broadcast_event(others).await.unwrap().into_inner().recipients, 1);
+    assert_eq!(guest.json().await, expected);
     guest.send(r#"{"type":"system:ping"}"#).await;
     guest.json().await;
     guest.send("rubbish").await;
@@ -253,18 +257,18 @@ async fn ticketing_over_a_cluster() {
         ("realtime_messages_sent_total{type=\"system:connected\"}", 1.0),
         ("realtime_messages_sent_total{type=\"system:pong\"}", 1.0),
         ("realtime_messages_sent_total{type=\"system:error\"}", 1.0),
-        ("realtime_messages_sent_total{type=\"ticket:availability\"}", 1.0),
+        ("realtime_messages_sent_total{type=\"ticket:availability\"}", 2.0),
         ("realtime_messages_sent_total{type=\"other\"}", 1.0),
         ("realtime_messages_received_total{type=\"room:join\"}", 1.0),
         ("realtime_messages_received_total{type=\"system:ping\"}", 1.0),
         ("realtime_messages_received_total{type=\"other\"}", 1.0),
         ("realtime_notifications_delivered_total{type=\"booking:confirmed\"}", 1.0),
         ("realtime_grpc_requests_total{method=\"NotifyBookingResult\"}", 2.0),
-        ("realtime_grpc_requests_total{method=\"BroadcastEvent\"}", 2.0),
-        ("realtime_grpc_request_duration_seconds_count{method=\"BroadcastEvent\"}", 2.0),
+        ("realtime_grpc_requests_total{method=\"BroadcastEvent\"}", 3.0),
+        ("realtime_grpc_request_duration_seconds_count{method=\"BroadcastEvent\"}", 3.0),
         ("realtime_errors_total{type=\"bad_request\"}", 1.0),
         ("realtime_errors_total{type=\"grpc\"}", 1.0),
-        ("realtime_message_broadcast_total", 2.0),
+        ("realtime_message_broadcast_total", 3.0),
     ] {
         assert_eq!(value(pod, series).await, expected, "{series}");
     }
