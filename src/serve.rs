@@ -67,7 +67,7 @@ fn log(config: &Config) -> SetLevel {
             Box::new(move |level| drop(handle.reload(filter(level))))
         }
         LogFormat::Text => {
-            let lines = lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_filter_reloading();
+            let lines = lines.with_ansi(coloured()).with_filter_reloading();
             let handle = lines.reload_handle();
             let _ = lines.try_init();
             Box::new(move |level| drop(handle.reload(filter(level))))
@@ -82,6 +82,12 @@ fn log(config: &Config) -> SetLevel {
         tracing::error!(place, thread = std::thread::current().name(), "panic: {message}");
     }));
     set
+}
+
+/// Whether lines of text are coloured: for a person at a terminal, unless it asks for none with `NO_COLOR`
+/// (<https://no-color.org>). A file and a pipe get plain text.
+fn coloured() -> bool {
+    io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Says where the pod is, and in development mode how to try it, which comes first.

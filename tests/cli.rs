@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/terminal.rs"]
+mod terminal;
+
 use std::{
     fs,
     io::Write,
