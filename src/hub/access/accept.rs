@@ -1,0 +1,84 @@
+//! A connection whose handshake is over: what is decided of it, and the first things said to it.
+//!
+//! Always holds: what a dialect says first leaves first, and the rooms that a connection begins with are entered under
+//! the same rules as those that it asks for.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use http::Uri;
+
+use crate::{
+    auth::Grant,
+    hooks::Told,
+    hub::{
+        Drive, Key, Seat, Worker,
+        access::opening::Asked,
+        connection::{Aside, Connection, transport::Carrier},
+    },
+    protocol::{WireFormat, engineio::Endpoint},
+    session::{Link, Session},
+};
+
+/// What is decided of a connection before it is one.
+pub struct Newcomer {
+    /// What it speaks.
+    pub format: WireFormat,
+    /// What it may do; `None`: its token is still to come.
+    pub grant: Option<Grant>,
+    /// Its place among the pod's connections.
+    pub seat: Seat,
+    /// What its request asked for.
+    pub target: Uri,
+    /// Where it came in, if it speaks Engine.IO.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// What the backend is told of its request; `None`: it is not asked.
+    pub told: Option<Arc<Told>>,
+}
+
+impl Worker {
+    /// Takes a connection in, and says what its dialect says first. `early` came behind the handshake.
+    pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
+        let mut worker = this.borrow_mut();
+        let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
+        let now_ms = worker.now_ms();
+        let key = worker.connections.vacant_key() as Key;
+        let id = worker.names_given.next(key);
+        let session = Session::new(id, grant, &worker.limits, now_ms);
+        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let transport = connection.carrier.name();
+        worker.connections.insert(connection);
+        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
+        match endpoint {
+            None => {
+                if told.is_some()
+                    && let Some(connection) = worker.connections.get_mut(key as usize)
+                {
+                    connection.aside = Some(Box::new(Aside { unheard: None, link: None, told }));
+                }
+                worker.watch_connection(key, id);
+                worker.open(key, &target);
+            }
+            Some(endpoint) => {
+                let link = Link::new(endpoint, target, now_ms);
+                if let Some(connection) = worker.connections.get_mut(key as usize) {
+                    connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link), told }));
+                }
+                worker.beat(key, id, now_ms);
+                worker.open_session(key);
+            }
+        }
+        if !early.is_empty() {
+            worker.buffers.plain.extend_from_slice(early);
+            worker.received(key);
+        }
+        drop(worker);
+        Drive::new(Rc::clone(this), key)
+    }
+
+    /// Begins a connection as its dialect does.
+    pub(crate) fn open(&mut self, key: Key, target: &Uri) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let dialect = connection.format.dialect;
+        self.begin_connection(key, Asked { dialect, target: target.clone(), auth: "".into(), id: None });
+    }
+}

@@ -1,0 +1,196 @@
+//! What waits for the backend on a worker: joining a room, and what a client publishes.
+//!
+//! A join that the backend decides holds up what its client sends behind it, as a token does; publishes wait in the
+//! connection's lane. Always holds: the worker goes on meanwhile, and when the answer is there everything is checked again
+//! that may have changed; a room whose policy asks nobody costs nothing here.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use crate::{
+    auth::Grant,
+    hooks::{HookError, RoomQuestion, Verdict},
+    hub::{
+        Key, Services, Worker,
+        connection::Connection,
+        fanout::room::Purpose,
+        membership::subscribe::{Entered, Entry},
+    },
+    model::{ErrorCode, Event, Publication, Reply, Room},
+    session::ConnectionId,
+};
+
+/// How many questions of one connection are under way at once: the others of the pod want their turn, too.
+pub const AT_ONCE: usize = 4;
+
+/// The leave of the backend to join a room.
+#[derive(Debug, Clone, Default)]
+pub struct Leave {
+    /// What the room shows a new member where nothing is retained.
+    pub snapshot: Option<Arc<[Event]>>,
+}
+
+/// Who asks for something.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Its connection, where it has a name already.
+    pub connection: Option<ConnectionId>,
+    /// What it may do.
+    pub grant: Grant,
+    /// What carries it.
+    pub transport: &'static str,
+    /// What it speaks.
+    pub dialect: Arc<str>,
+}
+
+impl Asker {
+    /// Its connection's name, as the backend knows it.
+    fn name(&self) -> Option<String> {
+        self.connection.map(|connection| connection.to_string())
+    }
+
+    fn question<'a>(
+        &'a self,
+        connection: Option<&'a str>,
+        room: &'a Room,
+        publication: Option<&'a Publication>,
+    ) -> RoomQuestion<'a> {
+        let Self { grant, transport, dialect, .. } = self;
+        RoomQuestion { connection, grant, transport, dialect, room, publication }
+    }
+}
+
+/// Why something is refused: what the client is told.
+pub type Refused = (ErrorCode, String);
+
+/// The configuration does not let a policy ask nobody; if it did, nobody would be let in.
+fn nobody() -> Refused {
+    (ErrorCode::Unavailable, "nobody decides this: try again later".to_owned())
+}
+
+fn undecided(error: &HookError) -> Refused {
+    (ErrorCode::Unavailable, error.told().to_owned())
+}
+
+impl Services {
+    /// Asks the backend whether somebody may join a room.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn may_join(&self, asker: &Asker, room: &Room) -> Result<Leave, Refused> {
+        let hook = self.hooks.as_ref().and_then(|hooks| hooks.subscribe.as_ref()).ok_or_else(nobody)?;
+        let name = asker.name();
+        let asked = hook.ask(asker.question(name.as_deref(), room, None));
+        match &*asked.await.map_err(|error| undecided(&error))? {
+            Verdict::Allow(answer) => {
+                let snapshot = (!answer.events.is_empty()).then(|| answer.events.as_slice().into());
+                Ok(Leave { snapshot })
+            }
+            Verdict::Deny(denial) => Err((denial.code, denial.message.clone())),
+        }
+    }
+
+    /// What becomes of an event that a client publishes: asks the backend, where the room's policy says so.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn to_publish(
+        &self,
+        asker: Option<&Asker>,
+        room: &Room,
+        mut publication: Publication,
+    ) -> Result<Publication, Refused> {
+        let Some(asker) = asker.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
+        let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(nobody)?;
+        let name = asker.name();
+        let asked = hook.ask(asker.question(name.as_deref(), room, Some(&publication)));
+        match &*asked.await.map_err(|error| undecided(&error))? {
+            Verdict::Allow(answer) => {
+                if let Some(topic) = &answer.topic {
+                    publication.topic.clone_from(topic);
+                }
+                if let Some(payload) = &answer.payload {
+                    publication.payload = payload.clone();
+                }
+                if answer.key.is_some() {
+                    publication.key.clone_from(&answer.key);
+                }
+                Ok(publication)
+            }
+            Verdict::Deny(denial) => Err((denial.code, denial.message.clone())),
+        }
+    }
+}
+
+impl Connection {
+    /// This connection as who asks.
+    pub(crate) fn asker(&self, services: &Services) -> Asker {
+        Asker {
+            connection: Some(self.session.id),
+            grant: self.session.grant.clone(),
+            transport: self.carrier.name(),
+            dialect: Arc::clone(services.dialects.name(self.format.dialect)),
+        }
+    }
+}
+
+impl Worker {
+    /// Asks the backend about rooms that a connection wants into; what it sends meanwhile waits.
+    pub(crate) fn ask_to_enter(&mut self, key: Key, rooms: Vec<(Room, Entry)>) {
+        let services = Arc::clone(&self.services);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if rooms.is_empty() {
+            return;
+        }
+        let (me, name, asker) = (self.me.clone(), connection.session.id, connection.asker(&services));
+        connection.stop_hearing();
+        tokio::task::spawn_local(async move {
+            let asked = rooms.into_iter().map(async |(room, entry)| {
+                let leave = services.may_join(&asker, &room).await;
+                let Some(worker) = me.upgrade() else { return };
+                let mut worker = worker.borrow_mut();
+                if worker.is(key, name) {
+                    worker.answered(key, room, entry, leave);
+                }
+            });
+            stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            if worker.is(key, name) {
+                worker.hear(key);
+            }
+        });
+    }
+
+    /// The backend has answered about a room.
+    fn answered(&mut self, key: Key, room: Room, entry: Entry, leave: Result<Leave, Refused>) {
+        let (purpose, dialect) = (entry.purpose.clone(), entry.dialect);
+        let entered = leave
+            .and_then(|leave| self.enter_room(key, &room, Entry { leave: Some(leave), ..entry }).map(|_: Entered| ()));
+        let Err((code, message)) = entered else { return };
+        match (purpose, dialect) {
+            (Purpose::Subscribe(id), _) => {
+                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
+            }
+            (Purpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
+            (Purpose::Resume, Some(dialect)) => self.count_resumed(key, dialect, false),
+            (Purpose::Resume | Purpose::CatchUp, _) => {}
+        }
+    }
+
+    /// Whether a connection may ask what is in a room, or who: where the backend decides who joins, only members may.
+    pub(crate) fn may_ask_of(&self, key: Key, room: &Room) -> bool {
+        let asks = |policy: &crate::model::Policy| policy.subscribe_hook;
+        match self.names.get(room) {
+            None => !asks(&self.services.policy(room)),
+            Some(number) => {
+                !asks(&self.rooms[*number as usize].policy)
+                    || self
+                        .connections
+                        .get(key as usize)
+                        .is_some_and(|connection| connection.subscriptions.iter().any(|s| s.room == *number))
+            }
+        }
+    }
+}

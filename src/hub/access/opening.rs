@@ -1,0 +1,240 @@
+//! How a connection begins once it is let in: what its dialect says first, the rooms that it enters unasked, the greeting
+//! that waits for the first of them, the signs of life that follow.
+//!
+//! Never decides who may enter a room. Always holds: a connection that is greeted in a room hears of that before anything
+//! that comes there, or is refused and closed.
+
+use std::sync::Arc;
+
+use http::Uri;
+
+use crate::{
+    broker::BrokerError,
+    hub::{
+        Key, Worker,
+        connection::State,
+        fanout::room::Purpose,
+        membership::subscribe::{Entered, Entry},
+        worker::{clock::millis, timers::Timed},
+    },
+    model::{CommandId, Disconnect, ErrorCode, Reply, Room, Since, SubscribeTo},
+    protocol::{Beginning, DialectId, Opening, Unasked, WireFormat, engineio::Within},
+    session::ConnectionId,
+};
+
+/// What a connection asked for when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// In which dialect.
+    pub dialect: DialectId,
+    /// Path and query.
+    pub target: Uri,
+    /// What it said of itself, as JSON; empty: nothing.
+    pub auth: Box<str>,
+    /// As whose answer it is told of its rooms.
+    pub id: Option<CommandId>,
+}
+
+/// The first room of a connection, and what waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct First {
+    asked: Asked,
+    /// Whether it is greeted there.
+    greets: bool,
+    /// The other rooms.
+    pub rest: Vec<SubscribeTo>,
+    /// As whose answer it is told of them.
+    pub id: Option<CommandId>,
+}
+
+impl Worker {
+    /// Begins a connection as its dialect does; whether it was not refused.
+    pub(crate) fn begin_connection(&mut self, key: Key, asked: Asked) -> bool {
+        let mut bytes = Vec::new();
+        let opened =
+            self.with_opening(key, &asked, |worker, format, opening| worker.encoder.open(format, opening, &mut bytes));
+        if let Some(realtime) = self.services.metrics.realtime.as_ref().filter(|_| !bytes.is_empty()) {
+            realtime.sent("system:connected", 1);
+        }
+        self.tell_bytes(key, &bytes);
+        let Some(opened) = opened else { return false };
+        let Beginning { mut rooms, greets_in_room: greets, after } = match opened {
+            Ok(beginning) => beginning,
+            Err(disconnect) => {
+                self.close_after(key, disconnect);
+                return false;
+            }
+        };
+        self.identify(key);
+        self.begin_heartbeat(key, asked.dialect);
+        if rooms.is_empty() || !(greets || after.is_some()) {
+            self.subscribe(key, rooms, asked.id.as_ref());
+            return true;
+        }
+        let room = rooms.remove(0);
+        let id = asked.id.clone();
+        let first = First { asked, greets, rest: rooms, id };
+        match after {
+            Some(event) if self.may_read(key, &room.room) => self.look_up_event(key, event, room, first),
+            _ => self.enter_first(key, room, first),
+        }
+        true
+    }
+
+    /// Has something done with what is known of a connection.
+    fn with_opening<T>(
+        &mut self,
+        key: Key,
+        asked: &Asked,
+        act: impl FnOnce(&mut Self, WireFormat, &Opening<'_>) -> T,
+    ) -> Option<T> {
+        let limits = self.limits.told;
+        let connection = self.connections.get_mut(key as usize)?;
+        let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
+        let format = WireFormat { dialect: asked.dialect, ..connection.format.of_commands() };
+        let ping_interval_ms = match connection.link() {
+            Some(link) => millis(link.endpoint.timing.ping_interval),
+            None => self.limits.ping_interval_ms,
+        };
+        let auth = (!asked.auth.is_empty()).then_some(&*asked.auth);
+        let opening =
+            Opening { connection: &name, target: &asked.target, grant: &grant, auth, ping_interval_ms, limits };
+        Some(act(self, format, &opening))
+    }
+
+    /// Sends what a dialect wrote for one connection.
+    fn tell_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        // Who comes and goes with each answer is not greeted each time.
+        if !bytes.is_empty()
+            && connection.state == State::Open
+            && connection.carrier.attends()
+            && connection.say(bytes, &mut self.buffers.sealed, &self.services.budget).is_err()
+        {
+            connection.wake();
+        }
+    }
+
+    /// Whether a connection may read the log of a room, and there is one.
+    fn may_read(&self, key: Key, room: &Room) -> bool {
+        let policy = self.services.policy(room);
+        let grant = self.connections.get(key as usize).map(|connection| &connection.session.grant);
+        policy.history_size > 0 && grant.is_some_and(|grant| grant.may_join(room, policy.join))
+    }
+
+    /// Finds the event behind which a connection goes on in its first room. What it sends meanwhile waits.
+    fn look_up_event(&mut self, key: Key, event: Box<str>, room: SubscribeTo, first: First) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (me, name, services) = (self.me.clone(), connection.session.id, Arc::clone(&self.services));
+        connection.stop_hearing();
+        tokio::task::spawn_local(async move {
+            let found: Result<Option<Since>, BrokerError> =
+                services.tails.position_of(&*services.broker, &room.room, &event).await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            if !worker.is(key, name) {
+                return;
+            }
+            match found {
+                Ok(since) => {
+                    if since.is_none() {
+                        services.metrics.recoveries.gone.increment(1);
+                    }
+                    worker.enter_first(key, SubscribeTo { since, ..room }, first);
+                }
+                Err(error) => worker.first_refused(key, room.room, first, ErrorCode::Unavailable, error.to_string()),
+            }
+            worker.hear(key);
+        });
+    }
+
+    fn enter_first(&mut self, key: Key, room: SubscribeTo, first: First) {
+        let SubscribeTo { room, since, spelling } = room;
+        let dialect = self.namespace_of(key, first.id.as_ref());
+        let purpose = Purpose::Begin(Box::new(first.clone()));
+        let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
+        match self.enter_room(key, &room, entry) {
+            Ok(Entered::Begun) => {}
+            Ok(Entered::Asks(entry)) => self.ask_to_enter(key, vec![(room, entry)]),
+            Err((code, message)) => self.first_refused(key, room, first, code, message),
+        }
+    }
+
+    /// A connection is in its first room, and nothing of it was sent yet.
+    pub(crate) fn entered_first(&mut self, key: Key, first: &First, replayed: bool) {
+        if first.greets {
+            self.greet(key, &first.asked, replayed);
+        }
+    }
+
+    /// A connection cannot enter its first room.
+    pub(crate) fn first_refused(&mut self, key: Key, room: Room, first: First, code: ErrorCode, message: String) {
+        let First { asked, greets, rest, id } = first;
+        if !greets {
+            self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
+            return self.subscribe(key, rest, id.as_ref());
+        }
+        let mut bytes = Vec::new();
+        self.with_opening(key, &asked, |worker, format, opening| {
+            let refused = Unasked::Refused { opening, code, message: &message };
+            worker.encoder.unasked(format, &refused, &mut bytes);
+        });
+        self.tell_bytes(key, &bytes);
+        // What the log cannot say now it can say later.
+        let disconnect = if code == ErrorCode::Unavailable { Disconnect::Overloaded } else { Disconnect::Refused };
+        self.close_after(key, disconnect);
+    }
+
+    fn greet(&mut self, key: Key, asked: &Asked, replayed: bool) {
+        let mut bytes = Vec::new();
+        self.with_opening(key, asked, |worker, format, opening| {
+            worker.encoder.unasked(format, &Unasked::Entered { opening, replayed }, &mut bytes);
+        });
+        self.tell_bytes(key, &bytes);
+    }
+
+    /// A session that came back was sent what it missed, and told that it is connected.
+    pub(crate) fn came_back(&mut self, key: Key, dialect: DialectId, auth: &str) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(|connection| connection.link()) else {
+            return;
+        };
+        let asked = Asked { dialect, target: link.target.clone(), auth: auth.into(), id: None };
+        self.greet(key, &asked, true);
+        self.begin_heartbeat(key, dialect);
+    }
+
+    /// Puts a connection's first sign of life on the wheel, if its dialect gives any.
+    fn begin_heartbeat(&mut self, key: Key, dialect: DialectId) {
+        let now_ms = self.now_ms();
+        let Some(interval) = self.services.dialects.get(dialect).abilities().heartbeat else { return };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (id, due) = (connection.session.id, now_ms + millis(interval));
+        if let Some(space) = connection.link().and_then(|link| link.space(dialect)) {
+            space.heartbeat_due_ms = due;
+        }
+        self.wheel.schedule(due, Timed::Heartbeat(key, id, dialect, due));
+    }
+
+    /// A sign of life may be due.
+    pub(crate) fn heartbeat(&mut self, key: Key, id: ConnectionId, dialect: DialectId, due: u64, now_ms: u64) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if connection.session.id != id || connection.state != State::Open {
+            return;
+        }
+        // In a namespace that was left, and perhaps entered anew, this one is over.
+        if let Some(link) = connection.link()
+            && let Within::SocketIo(_) = link.endpoint.within
+            && link.space(dialect).is_none_or(|space| space.heartbeat_due_ms != due)
+        {
+            return;
+        }
+        if now_ms < due {
+            return self.wheel.schedule(due, Timed::Heartbeat(key, id, dialect, due));
+        }
+        let format = WireFormat { dialect, ..connection.format.of_commands() };
+        let mut bytes = Vec::new();
+        self.encoder.unasked(format, &Unasked::Heartbeat, &mut bytes);
+        self.tell_bytes(key, &bytes);
+        self.begin_heartbeat(key, dialect);
+    }
+}

@@ -1,0 +1,142 @@
+//! Bytes from a client become messages: the framing of each transport, control frames, what waits for a decision.
+//!
+//! Never knows what a message means. Always holds: messages are taken up in the order they came, one at a time.
+
+use std::ops::ControlFlow;
+
+use crate::{
+    hub::{
+        Key, Worker,
+        connection::{Connection, State, transport::Carrier},
+    },
+    model::Disconnect,
+    protocol::Message,
+    session::Verdict,
+    transport::websocket::{self, Incoming, MessageLimits, Reader, Role},
+};
+
+impl Worker {
+    /// Takes what was read and opened to the session.
+    pub(crate) fn received(&mut self, key: Key) {
+        if self.connections.get(key as usize).is_some_and(|c| matches!(c.carrier, Carrier::WebTransport(_))) {
+            return self.received_on_stream(key);
+        }
+        let mut plain = std::mem::take(&mut self.buffers.plain);
+        let now_ms = self.now_ms();
+        if let Some(connection) = self.connections.get_mut(key as usize)
+            && connection.state == State::Open
+            && !plain.is_empty()
+        {
+            connection.heard_ms = now_ms;
+            connection.totals.bytes_in += plain.len() as u64;
+            let mut reader = match &mut connection.carrier {
+                Carrier::WebSocket { reader, .. } => std::mem::replace(reader, Reader::new(Role::Server, false)),
+                Carrier::WebTransport(_) | Carrier::Mailbox(_) => return,
+            };
+            let mut inflater = self.inflater.take().unwrap_or_default();
+            let limits = self.limits_of(key);
+            let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
+            inflater.shrink();
+            self.inflater = Some(inflater);
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && let Carrier::WebSocket { reader: place, .. } = &mut connection.carrier
+            {
+                *place = reader;
+            }
+            if let Err(disconnect) = end {
+                self.close(key, disconnect);
+            }
+        }
+        plain.clear();
+        plain.shrink_to(64 * 1024);
+        self.buffers.plain = plain;
+    }
+
+    /// As [`Worker::received`], for a session's stream of commands.
+    fn received_on_stream(&mut self, key: Key) {
+        let plain = std::mem::take(&mut self.buffers.plain);
+        let (now_ms, max) = (self.now_ms(), self.message_limits.max_message);
+        if let Some(connection) = self.connections.get_mut(key as usize)
+            && connection.state == State::Open
+            && let Carrier::WebTransport(streams) = &mut connection.carrier
+        {
+            connection.heard_ms = now_ms;
+            connection.totals.bytes_in += plain.len() as u64;
+            let mut reader = std::mem::take(&mut streams.reader);
+            let mut invalid = false;
+            let end = reader.read(&plain, max, &mut |message| match simdutf8::basic::from_utf8(message) {
+                Ok(text) => self.incoming(key, Incoming::Text(text)),
+                Err(_) => {
+                    invalid = true;
+                    ControlFlow::Break(())
+                }
+            });
+            if let Some(connection) = self.connections.get_mut(key as usize)
+                && let Carrier::WebTransport(streams) = &mut connection.carrier
+            {
+                streams.reader = reader;
+            }
+            if invalid {
+                self.close(key, Disconnect::InvalidData);
+            } else if end.is_err() {
+                self.close(key, Disconnect::TooBig);
+            }
+        }
+        self.buffers.plain = plain;
+        self.buffers.plain.clear();
+    }
+
+    /// How large a connection's messages may be: an Engine.IO client is told a limit of its own.
+    pub(crate) fn limits_of(&mut self, key: Key) -> MessageLimits {
+        let limits = self.message_limits;
+        let link = self.connections.get_mut(key as usize).and_then(Connection::link);
+        link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
+    }
+
+    fn incoming(&mut self, key: Key, incoming: Incoming<'_>) -> ControlFlow<()> {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let message = match incoming {
+            Incoming::Text(text) => Message::Text(text),
+            Incoming::Binary(bytes) => Message::Binary(bytes),
+            Incoming::Ping(payload) => {
+                return match connection.session.control_frame(&self.limits, now_ms) {
+                    Verdict::Fine => {
+                        let mut pong = Vec::new();
+                        websocket::pong_frame(payload, &mut pong);
+                        match connection.say_urgent(&pong, &mut self.buffers.sealed, &self.services.budget) {
+                            Ok(()) => ControlFlow::Continue(()),
+                            Err(_) => ControlFlow::Break(()),
+                        }
+                    }
+                    Verdict::Limited => ControlFlow::Continue(()),
+                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                };
+            }
+            Incoming::Pong(_) => {
+                return match connection.session.control_frame(&self.limits, now_ms) {
+                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                    Verdict::Fine | Verdict::Limited => ControlFlow::Continue(()),
+                };
+            }
+            Incoming::Close(_) => return self.stop(key, Disconnect::Normal),
+        };
+        self.take_message(key, message)
+    }
+
+    /// Takes a message, or keeps it while a token is verified.
+    pub(crate) fn take_message(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        if connection.state != State::Open {
+            return ControlFlow::Break(());
+        }
+        let Some(aside) = &mut connection.aside else { return self.message(key, message) };
+        let kept = aside.unheard.as_mut().map(|unheard| unheard.keep(message));
+        match kept {
+            Some(true) => ControlFlow::Continue(()),
+            Some(false) => self.stop(key, Disconnect::Flood),
+            None if aside.link.is_some() => self.packet(key, message),
+            None => self.message(key, message),
+        }
+    }
+}

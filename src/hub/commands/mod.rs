@@ -1,0 +1,6 @@
+//! What a client sends: bytes become messages, messages become commands, commands are answered.
+
+pub mod dispatch;
+pub mod inbound;
+pub mod publish;
+pub mod publish_queue;

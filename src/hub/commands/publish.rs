@@ -1,0 +1,72 @@
+//! A connection's own publishes.
+//!
+//! Always holds: they reach the broker one after the other, in the order in which the connection asked, each answered; what is
+//! asked beyond the lane's length is refused.
+
+use crate::{
+    hub::{
+        Key, Worker,
+        access::hook_gate::Asker,
+        commands::{dispatch::refusal, publish_queue::Lane},
+    },
+    model::{CommandId, ErrorCode, Publication, Reply, Room},
+    session::ConnectionId,
+};
+
+impl Worker {
+    /// Publishes in the order in which the connection asked.
+    pub(crate) fn publish(&mut self, key: Key, id: Option<CommandId>, room: Room, publication: Publication) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let name = connection.session.id;
+        let idle = connection.lane.is_none();
+        let lane = connection.lane.get_or_insert_default();
+        if !lane.push(id.clone(), room, publication) {
+            let message = format!("{} publishes wait for those before them: wait for their answers", Lane::MAX);
+            self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
+            return;
+        }
+        if !idle {
+            return;
+        }
+        let (me, services) = (self.me.clone(), std::sync::Arc::clone(&self.services));
+        tokio::task::spawn_local(async move {
+            loop {
+                let Some(worker) = me.upgrade() else { return };
+                let (next, asker) = {
+                    let mut this = worker.borrow_mut();
+                    (this.next_publish(key, name), this.asker_to_publish(key))
+                };
+                let Some((id, room, publication)) = next else { return };
+                drop(worker);
+                let reply = match services.to_publish(asker.as_ref(), &room, publication).await {
+                    Ok(publication) => {
+                        let published = services.broker.publish(&room, publication).await;
+                        published.map_or_else(|error| refusal(&error), Reply::Published)
+                    }
+                    Err((code, message)) => Reply::Error { code, message, room: Some(room) },
+                };
+                let Some(worker) = me.upgrade() else { return };
+                let mut worker = worker.borrow_mut();
+                if matches!(reply, Reply::Published(_)) {
+                    worker.services.metrics.events_in.client.increment(1);
+                }
+                worker.reply_to(key, name, &reply, id.as_ref());
+            }
+        });
+    }
+
+    /// Who publishes, where the backend may have to be asked.
+    fn asker_to_publish(&self, key: Key) -> Option<Asker> {
+        self.services.hooks.as_ref()?.publish.as_ref()?;
+        Some(self.connections.get(key as usize)?.asker(&self.services))
+    }
+
+    fn next_publish(&mut self, key: Key, name: ConnectionId) -> Option<(Option<CommandId>, Room, Publication)> {
+        let connection = self.connections.get_mut(key as usize).filter(|c| c.session.id == name)?;
+        let next = connection.lane.as_mut().and_then(|lane| lane.take());
+        if next.is_none() {
+            connection.lane = None;
+        }
+        next
+    }
+}

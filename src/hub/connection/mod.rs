@@ -1,0 +1,433 @@
+//! One connection on its worker: what carries it, what it is owed, and a session.
+//!
+//! Owned by one worker for life. Never waits: what the carrier does not take goes to the outbox, and the worker's task
+//! for this connection drains it when the socket is writable (a mailbox is drained by who fetches). Always holds: bytes
+//! leave in the order they were offered, control frames excepted.
+
+pub mod account;
+pub mod budget;
+pub mod drain;
+pub mod mailbox;
+pub mod send_queue;
+pub mod slow_receiver;
+pub mod streams;
+pub mod task;
+pub mod transport;
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use smallvec::SmallVec;
+
+use crate::{
+    hooks::Told,
+    hub::{
+        Budget, Encoder, Frame, Seat,
+        connection::{
+            send_queue::{Outbox, Waiting},
+            transport::Carrier,
+        },
+        fanout::subscription::Subscription,
+    },
+    model::{CommandId, Disconnect, Reply},
+    protocol::{DialectId, WireFormat},
+    session::{Link, Session},
+    transport::{
+        scratch::Scratch,
+        socket::{Buffers, Written},
+    },
+};
+
+/// Whether a connection still talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Open,
+    /// A close frame was sent or queued; only the end of the socket is waited for.
+    Closing,
+    /// The end was waited for long enough.
+    Gone,
+}
+
+/// What became of an offered frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// The kernel has it.
+    Sent,
+    /// It waits.
+    Queued,
+    /// It waits, and the connection now owes more than it may: the room's policy decides.
+    Overflow,
+    /// The socket failed.
+    Failed,
+    /// It cannot be told, and must not go on as if nothing had been.
+    Untold,
+}
+
+/// One connection. In this order in memory: what a fan-out touches stands together, first.
+#[repr(C)]
+pub struct Connection {
+    pub(crate) outbox: Option<Box<Outbox>>,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// Counted at its end.
+    pub totals: Totals,
+    waker: Option<Waker>,
+    /// What makes its frames differ from others'.
+    pub format: WireFormat,
+    /// The session.
+    pub session: Session,
+    /// The rooms that it is in.
+    pub subscriptions: SmallVec<[Subscription; 1]>,
+    /// Whether it still talks.
+    pub state: State,
+    /// When it came, in milliseconds since the worker began.
+    pub since_ms: u64,
+    /// When something was last heard, in milliseconds since the worker began.
+    pub heard_ms: u64,
+    /// When its token must have come or been replaced, in milliseconds since the worker began; 0: never.
+    pub identity_due: u64,
+    /// What only some connections have.
+    pub aside: Option<Box<Aside>>,
+    /// Publishes that wait for the one before them.
+    pub lane: Option<Box<crate::hub::commands::publish_queue::Lane>>,
+    /// Why the pod closed it, if it did.
+    pub closed_with: Option<Disconnect>,
+    /// Held until its end.
+    _seat: Seat,
+}
+
+/// What only some connections have: what came while a token is verified, and an Engine.IO session.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// What came while a token is verified: taken up when that is decided.
+    pub unheard: Option<crate::hub::access::identity::Unheard>,
+    /// The Engine.IO session.
+    pub link: Option<Link>,
+    /// What the backend is told of its request, when it is asked again.
+    pub told: Option<Arc<Told>>,
+}
+
+/// What a connection moved, for its log line.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages from the client.
+    pub messages_in: u32,
+    /// Frames to it.
+    pub frames_out: u32,
+    /// Bytes from it, WebSocket framing included.
+    pub bytes_in: u64,
+    /// Bytes to it, WebSocket framing included.
+    pub bytes_out: u64,
+    /// What they would have been without compression.
+    pub bytes_plain: u64,
+}
+
+impl Totals {
+    /// Counts a frame for the client.
+    #[inline]
+    fn sent(&mut self, bytes: usize, plain: usize) {
+        self.frames_out = self.frames_out.wrapping_add(1);
+        self.bytes_out += bytes as u64;
+        self.bytes_plain += plain as u64;
+    }
+}
+
+impl Connection {
+    /// A connection whose handshake is over.
+    #[must_use]
+    pub fn new(
+        carrier: Carrier,
+        format: WireFormat,
+        session: Session,
+        seat: Seat,
+        budget: &Arc<Budget>,
+        now_ms: u64,
+    ) -> Self {
+        // What is said to a mailbox always waits.
+        let waits = matches!(carrier, Carrier::Mailbox(_));
+        Self {
+            outbox: waits.then(|| Box::new(Outbox::new(Arc::clone(budget)))),
+            carrier,
+            totals: Totals::default(),
+            waker: None,
+            format,
+            session,
+            subscriptions: SmallVec::new(),
+            state: State::Open,
+            since_ms: now_ms,
+            heard_ms: now_ms,
+            identity_due: 0,
+            aside: None,
+            lane: None,
+            closed_with: None,
+            _seat: seat,
+        }
+    }
+
+    /// The Engine.IO session, if it is one.
+    pub fn link(&mut self) -> Option<&mut Link> {
+        self.aside.as_mut()?.link.as_mut()
+    }
+
+    /// Whether it is an Engine.IO session.
+    #[must_use]
+    pub fn is_engine(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.link.is_some())
+    }
+
+    /// What the backend is told of its request, if it is asked.
+    #[must_use]
+    pub fn told(&self) -> Option<Arc<Told>> {
+        self.aside.as_ref()?.told.clone()
+    }
+
+    /// What comes waits from now on until it is taken up.
+    pub fn stop_hearing(&mut self) {
+        self.aside.get_or_insert_default().unheard.get_or_insert_default().waits += 1;
+    }
+
+    /// Whether something waits already for a decision about its client.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        let unheard = self.aside.as_ref().and_then(|aside| aside.unheard.as_ref());
+        unheard.is_some_and(|unheard| !unheard.is_empty())
+    }
+
+    /// The format of what it is told of a room.
+    #[must_use]
+    pub fn format_of(&self, subscription: &Subscription) -> WireFormat {
+        WireFormat { dialect: subscription.dialect, spelling: subscription.spelling, ..self.format }
+    }
+
+    /// In which dialect a command is answered: that of its namespace, where there are several. `None`: the client is not
+    /// there.
+    fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
+        let Some(link) = self.aside.as_ref().and_then(|aside| aside.link.as_ref()) else {
+            return Some(self.format.dialect);
+        };
+        link.answers(id)
+    }
+
+    /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
+    /// budget. `room`: its number, for who has a stream for each. The hot path: on it a frame costs one seal and one system call.
+    #[inline]
+    pub fn offer(
+        &mut self,
+        frame: &Frame,
+        room: u32,
+        scratch: &mut Scratch,
+        limit: usize,
+        budget: &Arc<Budget>,
+    ) -> Offer {
+        let Some(outbox) = &mut self.outbox else {
+            self.totals.sent(frame.bytes().len(), frame.plain());
+            if let Carrier::WebTransport(streams) = &mut self.carrier {
+                return streams.offer(frame, room, limit, budget, told(&self.waker));
+            }
+            return match self.carrier.write(frame.bytes(), scratch) {
+                Ok(Written::All) => Offer::Sent,
+                Ok(Written::Rest(rest)) => {
+                    self.keep(rest, budget);
+                    Offer::Queued
+                }
+                Err(_) => Offer::Failed,
+            };
+        };
+        let mut slow = true;
+        if let Carrier::Mailbox(mailbox) = &mut self.carrier {
+            mailbox.told();
+            if !mailbox.takes_frame(outbox.owed() > limit || budget.is_spent()) {
+                return Offer::Queued;
+            }
+            slow = mailbox.can_be_slow();
+        }
+        self.totals.sent(frame.bytes().len(), frame.plain());
+        outbox.push(Waiting::Shared(frame.clone()));
+        if slow && (outbox.owed() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
+    }
+
+    /// Touches what an offer will need; see [`Carrier::warm`].
+    #[inline]
+    #[must_use]
+    pub fn warm(&self) -> usize {
+        self.carrier.warm() + usize::from(self.outbox.is_some())
+    }
+
+    /// Says something to this connection alone.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
+        self.totals.sent(bytes.len(), bytes.len());
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            return streams.say(bytes.to_vec().into(), None, told(&self.waker));
+        }
+        if let Some(outbox) = &mut self.outbox {
+            outbox.push(Waiting::Private(bytes.into()));
+            if let Carrier::Mailbox(mailbox) = &mut self.carrier {
+                mailbox.told();
+            }
+            return Ok(());
+        }
+        if let Written::Rest(rest) = self.carrier.write(bytes, scratch)? {
+            self.keep(rest, budget);
+        }
+        Ok(())
+    }
+
+    /// Sends a control frame ahead of what waits.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn say_urgent(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
+        match &mut self.outbox {
+            Some(outbox) => {
+                outbox.push_urgent(bytes);
+                Ok(())
+            }
+            None => self.say(bytes, scratch, budget),
+        }
+    }
+
+    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for who has a stream for each.
+    ///
+    /// # Errors
+    /// The socket failed.
+    pub fn reply(
+        &mut self,
+        reply: &Reply,
+        id: Option<&CommandId>,
+        room: Option<u32>,
+        encoder: &mut Encoder,
+        buffers: &mut Buffers,
+        budget: &Arc<Budget>,
+    ) -> io::Result<()> {
+        if let Carrier::Mailbox(mailbox) = &mut self.carrier
+            && !mailbox.takes_reply(reply)
+        {
+            return Ok(());
+        }
+        let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            let room = room.filter(|room| streams.has(*room));
+            let format = if room.is_some() { self.format } else { self.format.of_commands() };
+            encoder.reply(format, reply, id, &mut bytes);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.totals.sent(bytes.len(), bytes.len());
+            return streams.say(bytes.into(), room, told(&self.waker));
+        }
+        encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.say(&bytes, &mut buffers.sealed, budget)
+    }
+
+    /// Makes ready for what a room will say. `false`: the client has no place for it.
+    #[must_use]
+    pub fn begin_room(&mut self, room: u32, priority: u8) -> bool {
+        match &mut self.carrier {
+            Carrier::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
+            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => true,
+        }
+    }
+
+    /// A room's policy has another priority.
+    pub fn set_priority(&mut self, room: u32, priority: u8) {
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.set_priority(room, priority);
+        }
+    }
+
+    /// A room will say nothing more.
+    pub fn end_room(&mut self, room: u32) {
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.end_room(room, told(&self.waker));
+        }
+    }
+
+    /// Begins to close: what waits is forgotten, the close frame goes out next.
+    pub fn close(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        // A mailbox loses nothing of what waits, unless that is why it closes: nobody could have fetched it faster.
+        let kept = matches!(self.carrier, Carrier::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
+        if let Some(outbox) = &mut self.outbox
+            && !kept
+        {
+            outbox.clear();
+        }
+        if kept && self.ends_unheard(disconnect) {
+            // Nobody waits to be told, and who asks later is told that there is no such session.
+            self.state = State::Gone;
+            self.closed_with = Some(disconnect);
+            self.lane = None;
+            self.wake();
+            return;
+        }
+        self.close_after(disconnect, scratch, budget);
+    }
+
+    /// Begins to close: the close frame follows what waits.
+    pub fn close_after(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.state = State::Closing;
+        self.closed_with = Some(disconnect);
+        self.lane = None;
+        if let Carrier::WebTransport(streams) = &mut self.carrier {
+            streams.close(disconnect);
+            self.wake();
+            return;
+        }
+        let goodbye = if self.is_engine() { self.engine_goodbye(disconnect) } else { self.carrier.goodbye(disconnect) };
+        let said = match goodbye {
+            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
+            None => true,
+        };
+        if said {
+            self.carrier.shut_down(scratch);
+        }
+        self.wake();
+    }
+
+    /// Remembers the task that drives this connection.
+    pub fn driven_by(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(own) => own.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Has the connection's task look at it.
+    pub fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Starts the queue with the rest of a write; the task is woken when the kernel takes more.
+    fn keep(&mut self, rest: Vec<u8>, budget: &Arc<Budget>) {
+        let mut outbox = Box::new(Outbox::new(Arc::clone(budget)));
+        outbox.keep_sealed(rest);
+        self.outbox = Some(outbox);
+        let Some(waker) = &self.waker else { return };
+        if self.carrier.poll_writable(&mut Context::from_waker(waker)).is_ready() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Whom to tell of space to write. A connection that is not driven yet is looked at when it is.
+fn told(waker: &Option<Waker>) -> &Waker {
+    waker.as_ref().unwrap_or(Waker::noop())
+}

@@ -1,0 +1,82 @@
+//! What becomes of a member that reads slower than its room speaks, by the room's policy.
+//!
+//! Always holds: nothing is left out that the client is not told of, be it by a close.
+
+use crate::{
+    hub::{
+        Key, Worker,
+        fanout::{
+            room::{Arrival, Parts, Purpose},
+            subscription::Standing,
+        },
+    },
+    model::{Disconnect, Since, SlowReceiver},
+};
+
+impl Worker {
+    /// A connection owes more than it may, or the pod holds more than it may.
+    pub(crate) fn overflow(&mut self, number: u32, key: Key) {
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let tells = self.encoder.tells_gaps(connection.format);
+        let slow = match local.policy.slow {
+            // There is nothing to come back through.
+            SlowReceiver::Gap | SlowReceiver::Conflate if local.policy.history_size == 0 => {
+                if tells {
+                    SlowReceiver::Gap
+                } else {
+                    SlowReceiver::Close
+                }
+            }
+            // Nothing is left out where nobody could be told of it.
+            SlowReceiver::Gap if !tells => SlowReceiver::Conflate,
+            slow => slow,
+        };
+        match slow {
+            SlowReceiver::Close => self.close(key, Disconnect::Slow),
+            SlowReceiver::Gap => {
+                let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
+                let dropped = connection.drop_oldest(keep);
+                let stuck = connection.owed() > self.owed_limit;
+                self.services.metrics.dropped.increment(dropped as u64);
+                // What is left are replies: a client that asks and does not read.
+                if stuck {
+                    self.close(key, Disconnect::Slow);
+                }
+            }
+            SlowReceiver::Conflate => {
+                let Some(range) = connection.drop_room(number, &local.name) else { return };
+                let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) else { return };
+                let Standing::Member(place) = subscription.standing else { return };
+                subscription.standing = Standing::Behind(Box::new(range));
+                local.behind += 1;
+                if let Some(moved) = local.members.remove(place) {
+                    self.place(moved, number, place);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn tells_gaps(&self, key: Key) -> bool {
+        self.connections.get(key as usize).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
+    }
+
+    /// A connection that had fallen behind has read everything: it comes back through what it missed.
+    pub(crate) fn catch_up(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let mut arrivals = Vec::new();
+        for subscription in &mut connection.subscriptions {
+            if let Standing::Behind(range) = &subscription.standing {
+                let since = Since { epoch: range.epoch.clone(), offset: range.after };
+                let (since, parts) = (Some(since), Parts::new());
+                let arrival = Arrival { key, since, purpose: Purpose::CatchUp, snapshot: None, parts };
+                arrivals.push((subscription.room, arrival));
+                subscription.standing = Standing::Joining;
+            }
+        }
+        for (number, arrival) in arrivals {
+            self.rooms[number as usize].behind -= 1;
+            self.arrive(number, arrival);
+        }
+    }
+}

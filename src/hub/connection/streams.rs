@@ -1,0 +1,411 @@
+//! The streams of one WebTransport session: one of commands and replies, and one for each room.
+//!
+//! Each stream has its own queue, so that what one room's stream does not take holds up no other. What QUIC takes counts
+//! as what a kernel's send buffer takes. Never waits and has no task: a write is polled once, and the connection's own
+//! task is told when there is space. Always holds: a message begun on a stream is finished before anything else leaves on
+//! it; gaps leave before any later frame of their room; replies leave before rooms, and rooms by their priority.
+
+use std::{
+    cmp::Reverse,
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use quinn::{RecvStream, SendStream};
+use smallvec::SmallVec;
+
+use crate::{
+    hub::{
+        Account, Budget, Frame,
+        connection::{Offer, send_queue::Waiting},
+        fanout::broadcast::Range,
+    },
+    model::{Disconnect, Room},
+    transport::{
+        socket::{Buffers, Read},
+        webtransport::{MessageReader, STREAM_END, SendState, Session, write_some},
+    },
+};
+
+/// The first byte of a room's stream: what follows is messages as they are.
+const PLAIN: u8 = 0;
+/// Or a raw deflate stream of them.
+const DEFLATE: u8 = 1;
+
+/// Replies leave before any room: above every policy's priority.
+const REPLIES: i32 = 100;
+
+/// The streams of one session. Boxed by its connection.
+pub struct Streams {
+    session: Session,
+    commands: RecvStream,
+    /// What is incomplete of a command.
+    pub reader: MessageReader,
+    replies: Stream,
+    /// Which room's messages leave on which of `streams`. Short, and walked: a connection is in few rooms.
+    seats: SmallVec<[(u32, u32); 1]>,
+    /// A hole where a stream has ended.
+    streams: SmallVec<[Option<Stream>; 1]>,
+    deflate: bool,
+    account: Account,
+}
+
+struct Stream {
+    send: SendStream,
+    queue: Option<Box<Queue>>,
+    priority: u8,
+    /// It ends when its queue is empty: nobody is in its rooms any more.
+    ending: bool,
+}
+
+/// What waits for space on one stream.
+#[derive(Default)]
+struct Queue {
+    gaps: Vec<Range>,
+    waiting: VecDeque<Waiting>,
+    /// How many bytes of the first one have left.
+    begun: usize,
+    owed: usize,
+}
+
+impl Streams {
+    /// The streams of a session whose handshake is over.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        (send, commands): (SendStream, RecvStream),
+        deflate: bool,
+        budget: &Arc<Budget>,
+    ) -> Self {
+        // It was just opened and is not closed.
+        let _ = send.set_priority(REPLIES);
+        Self {
+            session,
+            commands,
+            reader: MessageReader::default(),
+            replies: Stream { send, queue: None, priority: u8::MAX, ending: false },
+            seats: SmallVec::new(),
+            streams: SmallVec::new(),
+            deflate,
+            account: Account::new(Arc::clone(budget)),
+        }
+    }
+
+    /// Where the client is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.session.address()
+    }
+
+    /// The bytes that wait.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.account.owed()
+    }
+
+    /// Whether a room has a stream.
+    #[must_use]
+    pub fn has(&self, room: u32) -> bool {
+        self.seats.iter().any(|seat| seat.0 == room)
+    }
+
+    /// Gives a room a stream of its own; where the client allows no more, it shares the newest. `false`: there is none.
+    #[must_use]
+    pub fn begin_room(&mut self, room: u32, priority: u8, waker: &Waker) -> bool {
+        let mut head = Vec::with_capacity(8);
+        let Some(send) = self.session.open(&mut head) else {
+            let newest = self.streams.iter().rposition(|stream| stream.as_ref().is_some_and(|stream| !stream.ending));
+            let Some(at) = newest else { return false };
+            self.seats.push((room, at as u32));
+            return true;
+        };
+        head.push(if self.deflate { DEFLATE } else { PLAIN });
+        let _ = send.set_priority(priority.into());
+        let mut stream = Stream { send, queue: None, priority, ending: false };
+        // A lost connection shows at its next write.
+        let _ = stream.say(head.into(), &mut self.account, waker);
+        let hole = self.streams.iter().position(Option::is_none);
+        let at = hole.unwrap_or_else(|| {
+            self.streams.push(None);
+            self.streams.len() - 1
+        });
+        self.streams[at] = Some(stream);
+        self.seats.push((room, at as u32));
+        true
+    }
+
+    /// A room's policy has another priority. Rooms that share a stream have that of the last one that was set.
+    pub fn set_priority(&mut self, room: u32, priority: u8) {
+        let Some(&(_, at)) = self.seats.iter().find(|seat| seat.0 == room) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(at as usize) else { return };
+        stream.priority = priority;
+        // It fails where the stream has ended, and then it does not matter.
+        let _ = stream.send.set_priority(priority.into());
+    }
+
+    /// Nothing more of a room will come: its stream ends behind what waits, unless other rooms share it.
+    pub fn end_room(&mut self, room: u32, waker: &Waker) {
+        let Some(seat) = self.seats.iter().position(|seat| seat.0 == room) else { return };
+        let (_, at) = self.seats.swap_remove(seat);
+        if self.seats.iter().any(|seat| seat.1 == at) {
+            return;
+        }
+        let Some(place) = self.streams.get_mut(at as usize) else { return };
+        let Some(stream) = place else { return };
+        stream.ending = true;
+        if self.deflate {
+            let _ = stream.say(Bytes::from_static(&STREAM_END), &mut self.account, waker);
+        }
+        if stream.queue.is_none() {
+            *place = None;
+        }
+    }
+
+    /// Offers a room's frame: QUIC takes it, shared, or it waits.
+    #[inline]
+    pub fn offer(&mut self, frame: &Frame, room: u32, limit: usize, budget: &Budget, waker: &Waker) -> Offer {
+        if let Some(datagram) = frame.datagram()
+            && self.session.send_datagram(datagram)
+        {
+            return Offer::Sent;
+        }
+        let Some(at) = self.seats.iter().find(|seat| seat.0 == room).map(|seat| seat.1) else { return Offer::Sent };
+        let Some(Some(stream)) = self.streams.get_mut(at as usize) else { return Offer::Sent };
+        let begun = if stream.queue.is_none() {
+            let mut bytes = frame.shared();
+            match write_some(&mut stream.send, &mut bytes, &mut Context::from_waker(waker)) {
+                Ok(SendState::Done | SendState::Stopped) => return Offer::Sent,
+                Ok(SendState::Full) => frame.bytes().len() - bytes.len(),
+                Err(_) => return Offer::Failed,
+            }
+        } else {
+            0
+        };
+        stream.wait(Waiting::Shared(frame.clone()), begun, &mut self.account);
+        if self.account.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+    }
+
+    /// Says something to this client alone: on a room's stream, or as a reply.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub fn say(&mut self, bytes: Bytes, room: Option<u32>, waker: &Waker) -> io::Result<()> {
+        let stream = match room.and_then(|room| self.seats.iter().find(|seat| seat.0 == room)) {
+            Some(&(_, at)) => self.streams.get_mut(at as usize).and_then(Option::as_mut),
+            None => None,
+        };
+        stream.unwrap_or(&mut self.replies).say(bytes, &mut self.account, waker)
+    }
+
+    /// Writes what waits, as far as QUIC takes it. `Ready`: nothing waits any more. `gap` writes a gap's bytes.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, mut gap: impl FnMut(&Range) -> Vec<u8>) -> Poll<io::Result<()>> {
+        if self.account.owed() == 0
+            && self.replies.queue.is_none()
+            && self.streams.iter().flatten().all(Stream::is_idle)
+        {
+            return Poll::Ready(Ok(()));
+        }
+        self.replies.drain(&mut self.account, cx, &mut gap)?;
+        // Where priorities are equal, a small room does not wait for all that a busy one owes.
+        let mut order: SmallVec<[(Reverse<u8>, usize, usize); 8]> = SmallVec::new();
+        for (at, stream) in self.streams.iter().enumerate() {
+            let Some(Stream { queue: Some(queue), priority, .. }) = stream else { continue };
+            order.push((Reverse(*priority), queue.owed, at));
+        }
+        order.sort_unstable();
+        for (.., at) in order {
+            let Some(Some(stream)) = self.streams.get_mut(at) else { continue };
+            stream.drain(&mut self.account, cx, &mut gap)?;
+            if stream.ending && stream.queue.is_none() {
+                self.streams[at] = None;
+            }
+        }
+        let idle = self.replies.is_idle() && self.streams.iter().flatten().all(Stream::is_idle);
+        if idle { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Drops shared frames until at most `limit` bytes are owed, the oldest of the stream that owes most first; a gap is
+    /// kept for each range. Replies stay. Returns how many frames went.
+    pub fn drop_oldest(&mut self, limit: usize) -> usize {
+        let mut dropped = 0;
+        while self.account.owed() > limit {
+            let streams = self.streams.iter_mut().flatten();
+            let queues = streams.filter_map(|stream| stream.queue.as_deref_mut()).filter(|queue| queue.has_frames());
+            let Some(queue) = queues.max_by_key(|queue| queue.owed) else { break };
+            queue.drop_first(&mut self.account);
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Drops every frame of one room, without gaps: the caller remembers where the connection stopped. Returns the first
+    /// range that was dropped, an earlier gap included.
+    pub fn drop_room(&mut self, number: u32, room: &Room) -> Option<Range> {
+        let at = self.seats.iter().find(|seat| seat.0 == number)?.1;
+        let queue = self.streams.get_mut(at as usize)?.as_mut()?.queue.as_deref_mut()?;
+        queue.drop_room(room, &mut self.account)
+    }
+
+    /// Forgets what waits and tells the client that the session is closed and why.
+    pub fn close(&mut self, disconnect: Disconnect) {
+        for stream in self.streams.iter_mut().flatten().chain([&mut self.replies]) {
+            if let Some(queue) = stream.queue.take() {
+                queue.settle_all(&mut self.account);
+            }
+        }
+        self.session.close(disconnect);
+    }
+
+    /// Reads from the stream of commands into `buffers.plain`, and notices the session's end.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<Read>> {
+        if self.session.poll_end(cx).is_ready() {
+            return Poll::Ready(Ok(Read::Closed));
+        }
+        if self.session.is_closing() {
+            // The client's end is waited for, its commands are not heard any more.
+            return Poll::Pending;
+        }
+        let read = std::task::ready!(self.commands.poll_read(cx, buffers.received()))?;
+        buffers.take_received(read);
+        Poll::Ready(Ok(if read == 0 { Read::Closed } else { Read::Some }))
+    }
+}
+
+impl Stream {
+    fn is_idle(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    fn wait(&mut self, waiting: Waiting, begun: usize, account: &mut Account) {
+        let queue = self.queue.get_or_insert_default();
+        if queue.waiting.is_empty() {
+            queue.begun = begun;
+        }
+        if let Waiting::Shared(frame) = &waiting {
+            frame.book();
+        }
+        account.add(waiting.owed(), waiting.private());
+        queue.owed += waiting.owed();
+        queue.waiting.push_back(waiting);
+    }
+
+    fn say(&mut self, bytes: Bytes, account: &mut Account, waker: &Waker) -> io::Result<()> {
+        let mut rest = bytes.clone();
+        if self.queue.is_none() {
+            match write_some(&mut self.send, &mut rest, &mut Context::from_waker(waker))? {
+                SendState::Done | SendState::Stopped => return Ok(()),
+                SendState::Full => {}
+            }
+        }
+        // In whole, so that nothing is put in front of what has begun.
+        self.wait(Waiting::Private(Box::from(&bytes[..])), bytes.len() - rest.len(), account);
+        Ok(())
+    }
+
+    /// Writes until the stream is full or nothing waits for it.
+    fn drain(
+        &mut self,
+        account: &mut Account,
+        cx: &mut Context<'_>,
+        gap: &mut impl FnMut(&Range) -> Vec<u8>,
+    ) -> io::Result<()> {
+        while let Some(queue) = &mut self.queue {
+            // What is said to this client alone stands before what was dropped: `subscribed`, for one.
+            let replies_first = matches!(queue.waiting.front(), Some(Waiting::Private(_)));
+            if queue.begun == 0 && !replies_first && !queue.gaps.is_empty() {
+                let bytes = Waiting::Private(gap(&queue.gaps.remove(0)).into());
+                account.add(bytes.owed(), bytes.private());
+                queue.owed += bytes.owed();
+                queue.waiting.push_front(bytes);
+            }
+            let Some(first) = queue.waiting.front() else {
+                self.queue = None;
+                break;
+            };
+            let mut bytes = match first {
+                Waiting::Shared(frame) => frame.shared().slice(queue.begun..),
+                Waiting::Private(bytes) => Bytes::copy_from_slice(bytes.get(queue.begun..).unwrap_or_default()),
+            };
+            let before = bytes.len();
+            match write_some(&mut self.send, &mut bytes, cx)? {
+                SendState::Done | SendState::Stopped => {
+                    queue.begun = 0;
+                    queue.take_first(account);
+                }
+                SendState::Full => {
+                    queue.begun += before - bytes.len();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn take_first(&mut self, account: &mut Account) {
+        if let Some(first) = self.waiting.pop_front() {
+            self.forget(&first, account);
+        }
+    }
+
+    fn forget(&mut self, waiting: &Waiting, account: &mut Account) {
+        self.owed -= waiting.owed();
+        account.settle(waiting.owed(), waiting.private());
+    }
+
+    /// Whether a shared frame waits of which nothing has left.
+    fn has_frames(&self) -> bool {
+        self.waiting.iter().skip(usize::from(self.begun > 0)).any(|waiting| matches!(waiting, Waiting::Shared(_)))
+    }
+
+    fn drop_first(&mut self, account: &mut Account) {
+        let mut waiting = self.waiting.iter().enumerate().skip(usize::from(self.begun > 0));
+        let Some((at, _)) = waiting.find(|(_, waiting)| matches!(waiting, Waiting::Shared(_))) else { return };
+        let Some(dropped) = self.waiting.remove(at) else { return };
+        self.forget(&dropped, account);
+        if let Waiting::Shared(frame) = &dropped
+            && let Some(range) = frame.range()
+        {
+            match self.gaps.iter_mut().find(|gap| gap.room == range.room) {
+                Some(gap) => gap.widen(range),
+                None => self.gaps.push(range.clone()),
+            }
+        }
+    }
+
+    fn drop_room(&mut self, room: &Room, account: &mut Account) -> Option<Range> {
+        let mut first = self.gaps.iter().position(|gap| &gap.room == room).map(|at| self.gaps.remove(at));
+        let begun = usize::from(self.begun > 0);
+        for (at, item) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
+            let range = match &item {
+                Waiting::Shared(frame) if at >= begun => frame.range().filter(|range| &range.room == room),
+                _ => None,
+            };
+            match range {
+                Some(range) => {
+                    first = first.or_else(|| Some(range.clone()));
+                    self.forget(&item, account);
+                }
+                None => self.waiting.push_back(item),
+            }
+        }
+        first
+    }
+
+    fn settle_all(mut self, account: &mut Account) {
+        while !self.waiting.is_empty() {
+            self.take_first(account);
+        }
+    }
+}

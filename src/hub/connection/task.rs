@@ -1,0 +1,246 @@
+//! The task of one connection: reads what comes, writes what waits. A fan-out never passes through here.
+//!
+//! Always holds: whatever ends the task, a panic included, takes its one connection off the worker.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    hub::{
+        Key, Worker,
+        access::hook_gate::Leave,
+        connection::{State, transport::Carrier},
+        fanout::subscription::Standing,
+    },
+    metrics::Metrics,
+    model::{Cursor, Disconnect, SubscribeTo},
+    session::ConnectionId,
+    transport::socket::Read,
+};
+
+/// How often a connection may read before others have their turn.
+const READS: usize = 8;
+
+/// Drives one connection to its end.
+pub struct Drive {
+    worker: Rc<RefCell<Worker>>,
+    key: Key,
+}
+
+impl Drive {
+    pub(crate) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+        Self { worker, key }
+    }
+
+    /// Fetches what waits in a mailbox, about `max` bytes of it, and waits until there is something.
+    ///
+    /// # Errors
+    /// The connection is closed, and why if the pod did it.
+    pub async fn fetch(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
+        poll_fn(|cx| self.poll_fetch(max, cx)).await
+    }
+
+    /// [`Drive::fetch`], for what polls by itself.
+    ///
+    /// # Errors
+    /// The connection is closed, and why if the pod did it.
+    pub fn poll_fetch(&self, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        self.worker.borrow_mut().poll_fetch(self.key, max, cx)
+    }
+
+    /// Takes about `max` bytes of what waits in a mailbox now, which may be nothing.
+    #[must_use]
+    pub fn take(&self, max: usize) -> Vec<u8> {
+        let (mut bytes, mut worker) = (Vec::new(), self.worker.borrow_mut());
+        let worker = &mut *worker;
+        if let Some(connection) = worker.connections.get_mut(self.key as usize) {
+            connection.collect(max, &mut worker.encoder, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Lets a mailbox's client into the rooms that its request asked for.
+    pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<Leave>)>) {
+        let mut worker = self.worker.borrow_mut();
+        if let Some(connection) = worker.connections.get_mut(self.key as usize)
+            && let Carrier::Mailbox(mailbox) = &mut connection.carrier
+        {
+            mailbox.asked();
+        }
+        worker.enter_rooms(self.key, rooms, None);
+    }
+
+    /// Where a mailbox's client stands once it has read what it fetched.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let worker = self.worker.borrow();
+        match worker.connections.get(self.key as usize).map(|connection| &connection.carrier) {
+            Some(Carrier::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
+            _ => Cursor::default(),
+        }
+    }
+
+    /// The connection's name.
+    #[must_use]
+    pub fn name(&self) -> Option<ConnectionId> {
+        self.worker.borrow().connections.get(self.key as usize).map(|connection| connection.session.id)
+    }
+
+    /// A mailbox's client has all that it asked for.
+    pub fn finish(&self) {
+        self.worker.borrow_mut().close(self.key, Disconnect::Normal);
+    }
+
+    /// Whether a mailbox's connection was closed and nobody fetched that in time: what still carries bytes for it should
+    /// be cut off.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut worker = self.worker.borrow_mut();
+        match worker.connections.get_mut(self.key as usize) {
+            Some(connection) if connection.state != State::Gone => {
+                connection.driven_by(cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.worker.borrow_mut().drive(self.key, cx)
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        // Taken while the pod is torn down: nobody is left to care.
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            worker.remove(self.key);
+        }
+    }
+}
+
+impl Worker {
+    /// Takes a connection off.
+    fn remove(&mut self, key: Key) {
+        self.part(key);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        for subscription in std::mem::take(&mut connection.subscriptions) {
+            self.leave(key, subscription);
+        }
+        let connection = self.connections.remove(key as usize);
+        let Metrics { connections, .. } = &self.services.metrics;
+        connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
+        if let Some(user) = connection.session.grant.user() {
+            self.directory.leave(user, key);
+        }
+        self.services.metrics.disconnected(connection.closed_with);
+        self.journal.ended(&connection, self.now_ms());
+    }
+
+    /// Writes what waits and reads what came. `Ready`: the connection is over.
+    fn drive(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.driven_by(cx.waker());
+        }
+        for _ in 0..READS {
+            let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(()) };
+            if connection.state == State::Gone {
+                return Poll::Ready(());
+            }
+            if matches!(connection.carrier, Carrier::Mailbox(_)) {
+                return Poll::Pending;
+            }
+            let waited = connection.owed() > 0;
+            match connection.poll_drain(cx, &mut self.encoder, &mut self.buffers.sealed) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if waited => {
+                    self.catch_up(key);
+                    continue;
+                }
+                Poll::Ready(Ok(())) => {}
+                // Who does not read its replies is not asked for more commands.
+                Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            // What is sent behind a decision is left in the kernel, once something waits for it here.
+            if connection.is_deaf() {
+                return Poll::Pending;
+            }
+            let read = match &mut connection.carrier {
+                Carrier::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
+                Carrier::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
+                Carrier::Mailbox(_) => return Poll::Pending,
+            };
+            let Poll::Ready(read) = read else { return Poll::Pending };
+            let Ok(read) = read else {
+                self.buffers.plain.clear();
+                return Poll::Ready(());
+            };
+            self.received(key);
+            if read == Read::Closed {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_fetch(
+        &mut self,
+        key: Key,
+        max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        if matches!(connection.carrier, Carrier::WebSocket { .. }) {
+            // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
+            return Poll::Ready(Ok(b"6".to_vec()));
+        }
+        if connection.state == State::Open {
+            connection.heard_ms = now_ms;
+        }
+        let mut bytes = Vec::new();
+        let joining = connection.subscriptions.iter().any(|s| s.standing == Standing::Joining);
+        if let Carrier::Mailbox(mailbox) = &mut connection.carrier
+            && connection.state == State::Open
+            && !mailbox.is_due(joining)
+        {
+            mailbox.fetched_by(cx.waker());
+            return Poll::Pending;
+        }
+        let empty = connection.collect(max, &mut self.encoder, &mut bytes);
+        if empty && connection.state == State::Open {
+            self.catch_up(key);
+        }
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        if empty && connection.state == State::Closing && connection.is_engine() {
+            // It has everything that was to be said.
+            connection.state = State::Gone;
+            connection.wake();
+        }
+        if !bytes.is_empty() {
+            return Poll::Ready(Ok(bytes));
+        }
+        if connection.state != State::Open {
+            return Poll::Ready(Err(connection.closed_with));
+        }
+        let upgrading = connection.link().is_some_and(|link| link.upgrading);
+        match &mut connection.carrier {
+            Carrier::Mailbox(mailbox) if !upgrading => {
+                mailbox.fetched_by(cx.waker());
+                Poll::Pending
+            }
+            // What is said from now on goes another way: nothing (`6`) is all that this one gets.
+            _ => Poll::Ready(Ok(b"6".to_vec())),
+        }
+    }
+}

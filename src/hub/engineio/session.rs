@@ -1,0 +1,240 @@
+//! Engine.IO sessions on a worker: packets in, the heartbeat, the goodbye.
+//!
+//! Never looks into an event: that is its dialect's. Always holds: an event reaches its dialect only from a namespace that
+//! the client is connected to; whoever breaks the protocol is closed.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use crate::{
+    hub::{
+        Key, Worker,
+        connection::{Connection, State},
+        worker::timers::Timed,
+    },
+    model::{CommandId, Disconnect, Reconnect},
+    protocol::{
+        DialectId, Framing, Message, MessageKind, Messages,
+        engineio::{self, Packet, Transport, Within},
+        socketio::{self, Envelope, Heard, Kind},
+    },
+    session::{Beat, ConnectionId, Link, Verdict},
+    transport::websocket::{Frame, Opcode, frame_messages},
+};
+
+impl Connection {
+    /// Whether a session that polls ends without a word: for what its client did, with no request that waits.
+    pub(crate) fn ends_unheard(&mut self, disconnect: Disconnect) -> bool {
+        let clients_own = matches!(disconnect, Disconnect::Normal | Disconnect::InvalidData | Disconnect::PingTimeout);
+        clients_own && self.link().is_some_and(|link| !link.fetching)
+    }
+
+    /// What tells a client of Engine.IO that it is closed: it comes back by itself unless it is told to leave first.
+    pub(crate) fn engine_goodbye(&mut self, disconnect: Disconnect) -> Option<Vec<u8>> {
+        let (format, link) = (self.format, self.link()?);
+        let stays_away = matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
+            && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError | Disconnect::InvalidData);
+        let mut messages = Messages::default();
+        if stays_away && let Within::SocketIo(namespaces) = &link.endpoint.within {
+            for (name, dialect) in namespaces.iter() {
+                if link.spaces.iter().any(|space| space.dialect == *dialect) {
+                    socketio::disconnect(name, &mut messages);
+                }
+            }
+        }
+        let mut out = Vec::new();
+        match format.framing {
+            Framing::WebSocket { .. } => {
+                frame_messages(&messages, None, &mut out);
+                // Without a status, as the protocol's own servers close.
+                Frame::new(Opcode::Close, &[]).write_server(&mut out);
+            }
+            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
+                // Whoever was told to leave its namespaces closes by itself; an end in the same answer would overtake that.
+                let leaves = !messages.is_empty();
+                let last = if leaves || disconnect == Disconnect::Normal { b'6' } else { b'1' };
+                messages.push(MessageKind::Text, |out| out.push(last));
+                engineio::write_payload(&messages, &mut out);
+            }
+        }
+        Some(out)
+    }
+}
+
+impl Worker {
+    /// The place of the open session of that name.
+    #[must_use]
+    pub fn session_at(&self, name: ConnectionId) -> Option<Key> {
+        let key = self.names_given.place(name);
+        let connection = self.connections.get(key as usize)?;
+        (connection.session.id == name && connection.is_engine()).then_some(key)
+    }
+
+    /// Says packets that no dialect writes.
+    pub(crate) fn say_packets(&mut self, key: Key, write: impl FnOnce(&mut Messages)) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if connection.state != State::Open {
+            return;
+        }
+        let mut bytes = Vec::new();
+        self.encoder.packets(connection.format, write, &mut bytes);
+        if connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
+            connection.wake();
+        }
+    }
+
+    /// Opens a session: its first packet, and what a dialect without namespaces says first.
+    pub(crate) fn open_session(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let (id, framing) = (connection.session.id, connection.format.framing);
+        let Some(link) = connection.link() else { return };
+        let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
+        let transport = match framing {
+            Framing::WebSocket { .. } => Transport::WebSocket,
+            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => Transport::Polling,
+        };
+        let services = Arc::clone(&self.services);
+        // There are far fewer workers than 65,536.
+        let sid = services.session_key.name(services.pod, self.index as u16, id.0);
+        self.say_packets(key, |out| engineio::open(&endpoint, sid, transport, out));
+        if let Within::Messages(_) = endpoint.within {
+            self.open(key, &target);
+        }
+    }
+
+    /// Takes one packet.
+    pub(crate) fn packet(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+        let now_ms = self.now_ms();
+        let limits = self.limits;
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
+        match packet {
+            Packet::Text(text) => self.data(key, Message::Text(text)),
+            Packet::Binary(bytes) => self.data(key, Message::Binary(bytes)),
+            Packet::Close => self.stop(key, Disconnect::Normal),
+            // Only the server pings, but for a probe, which is not a session's own.
+            Packet::Ping(_) => self.stop(key, Disconnect::InvalidData),
+            Packet::Pong | Packet::Open | Packet::Upgrade | Packet::Noop => {
+                if connection.session.control_frame(&limits, now_ms) == Verdict::Flood {
+                    return self.stop(key, Disconnect::Flood);
+                }
+                if let (Packet::Pong, Some(link)) = (packet, connection.link()) {
+                    link.pong(now_ms);
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Takes what a packet of type `message` holds.
+    fn data(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+        self.services.metrics.messages_in.increment(1);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
+        let Some(link) = connection.link() else { return ControlFlow::Break(()) };
+        if let Within::Messages(dialect) = link.endpoint.within {
+            return self.command(key, dialect, None, message, &[]);
+        }
+        let max = link.endpoint.max_payload;
+        let mut assembly = std::mem::take(&mut link.assembly);
+        let taken = assembly.take(message, max, |heard| self.heard(key, heard));
+        if let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) {
+            link.assembly = assembly;
+        }
+        match taken {
+            Ok(flow) => flow.unwrap_or(ControlFlow::Continue(())),
+            Err(_) => self.stop(key, Disconnect::ProtocolError),
+        }
+    }
+
+    /// Takes a Socket.IO packet that is whole.
+    fn heard(&mut self, key: Key, heard: Heard<'_>) -> ControlFlow<()> {
+        let Heard { packet, parts } = heard;
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else {
+            return ControlFlow::Break(());
+        };
+        let known = link.endpoint.namespace(packet.namespace);
+        let inside = known.filter(|dialect| link.spaces.iter().any(|space| space.dialect == *dialect));
+        match (packet.kind, inside) {
+            (Kind::Connect, None) => self.connect(key, packet.namespace, known, packet.data),
+            (Kind::Event, Some(_)) if packet.data.is_empty() => ControlFlow::Continue(()),
+            (Kind::Event, Some(dialect)) => {
+                let id = Envelope::command_id(packet.namespace, packet.id);
+                self.command(key, dialect, Some(id), Message::Text(packet.data), &parts)
+            }
+            // Nothing that we say asks for an acknowledgement.
+            (Kind::Ack, Some(_)) => ControlFlow::Continue(()),
+            (Kind::Disconnect, Some(dialect)) => {
+                self.leave_namespace(key, dialect);
+                ControlFlow::Continue(())
+            }
+            _ => self.stop(key, Disconnect::ProtocolError),
+        }
+    }
+
+    /// Has a dialect read a message, and does what that asks for.
+    fn command(
+        &mut self,
+        key: Key,
+        dialect: DialectId,
+        id: Option<CommandId>,
+        message: Message<'_>,
+        parts: &[bytes::Bytes],
+    ) -> ControlFlow<()> {
+        let now_ms = self.now_ms();
+        let services = Arc::clone(&self.services);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let decode = || match services.dialects.get(dialect).decode_parts(message, parts) {
+            Ok(mut request) => {
+                request.id = id.or(request.id);
+                Ok(request)
+            }
+            Err(mut error) => {
+                error.id = id.or(error.id);
+                Err(error)
+            }
+        };
+        let policy = |room: &crate::model::Room| services.policy(room);
+        let (id, action) = connection.session.receive_with(decode, policy, &self.limits, now_ms);
+        if let crate::session::Action::Close(disconnect) = action {
+            return self.stop(key, disconnect);
+        }
+        self.act(key, id, action);
+        ControlFlow::Continue(())
+    }
+
+    /// What is due by a session's heartbeat.
+    pub(crate) fn beat(&mut self, key: Key, id: ConnectionId, now_ms: u64) {
+        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+        let next = match link.look(now_ms) {
+            Beat::Wait(next) => next,
+            Beat::Ping(next) => {
+                self.say_packets(key, engineio::ping);
+                next
+            }
+            Beat::Dead => return self.close(key, Disconnect::PingTimeout),
+            Beat::Unconnected => return self.close(key, Disconnect::Normal),
+        };
+        self.keep_alive(key, now_ms);
+        self.wheel.schedule(next, Timed::Connection(key, id));
+    }
+}
+
+impl Link {
+    /// The name of a dialect's namespace.
+    pub(crate) fn name_of(&self, dialect: DialectId) -> Option<Box<str>> {
+        let Within::SocketIo(namespaces) = &self.endpoint.within else { return None };
+        namespaces.iter().find(|(_, known)| *known == dialect).map(|(name, _)| name.clone())
+    }
+
+    /// The dialect in which a command is answered, if the client is there.
+    pub(crate) fn answers(&self, id: Option<&CommandId>) -> Option<DialectId> {
+        if let Within::Messages(dialect) = self.endpoint.within {
+            return Some(dialect);
+        }
+        let dialect = match id {
+            Some(id) => self.endpoint.namespace(Envelope::read_id(id).0)?,
+            None => self.spaces.first()?.dialect,
+        };
+        self.spaces.iter().any(|space| space.dialect == dialect).then_some(dialect)
+    }
+}

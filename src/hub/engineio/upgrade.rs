@@ -1,0 +1,102 @@
+//! A session that polls goes on over a WebSocket.
+//!
+//! Always holds: nothing is lost and nothing overtakes. What waits is framed anew in its order; a room's broadcast that is
+//! being written and has not reached the connection is put behind it, one that has is not repeated.
+
+use crate::{
+    hub::{
+        Key, Worker,
+        access::identity::Unheard,
+        connection::{State, transport::Carrier},
+        fanout::subscription::Standing,
+    },
+    protocol::{Framing, Messages, WireFormat, engineio},
+    session::ConnectionId,
+    transport::websocket::{Frame, Opcode, frame_messages},
+};
+
+impl Worker {
+    /// Lets a probed WebSocket carry a session from now on. `behind` came behind the packet that asked for it. `false`: there
+    /// is no such session any more, or it has a WebSocket.
+    pub(crate) fn take_over(
+        &mut self,
+        name: ConnectionId,
+        carrier: Carrier,
+        framing: Framing,
+        behind: Unheard,
+    ) -> bool {
+        let Some(key) = self.session_at(name) else { return false };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
+        let ends = connection.state == State::Closing && connection.owed() > 0;
+        if !(ends || connection.state == State::Open) || !matches!(connection.carrier, Carrier::Mailbox(_)) {
+            return false;
+        }
+        if let Some(link) = connection.link() {
+            link.upgrading = false;
+        }
+        let (before, dialect) = (connection.carrier.name(), connection.format.dialect.index());
+        let connections = &self.services.metrics.connections;
+        connections.of(before, dialect).decrement(1);
+        connections.of(carrier.name(), dialect).increment(1);
+        if let Carrier::Mailbox(mailbox) = &mut std::mem::replace(&mut connection.carrier, carrier) {
+            // A request that still waits gets nothing more.
+            mailbox.told();
+        }
+        connection.format = WireFormat { framing, ..connection.format };
+        if let Some(outbox) = connection.outbox_mut() {
+            outbox.rewrite(|payload| {
+                let (mut messages, mut frames) = (Messages::default(), Vec::new());
+                engineio::unframe(payload, &mut messages);
+                frame_messages(&messages, None, &mut frames);
+                frames
+            });
+        }
+        if ends {
+            let mut close = Vec::new();
+            Frame::new(Opcode::Close, &[]).write_server(&mut close);
+            // What cannot be written now is written by its task, or the socket is gone.
+            let _ = connection.say(&close, &mut self.buffers.sealed, &self.services.budget);
+            self.wake(key);
+            return true;
+        }
+        self.regroup(key);
+        self.wake(key);
+        self.take_up(key, behind);
+        true
+    }
+
+    /// Puts a connection whose format has changed among the members with the same one, in each of its rooms.
+    fn regroup(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key as usize) else { return };
+        let members: Vec<_> = connection
+            .subscriptions
+            .iter()
+            .filter_map(|s| match s.standing {
+                Standing::Member(place) => Some((s.room, place, connection.format_of(s))),
+                Standing::Joining | Standing::Behind(_) => None,
+            })
+            .collect();
+        for (number, place, format) in members {
+            let run = self.rooms.get(self.stream_of(number) as usize).and_then(|stream| stream.run.as_ref());
+            let run = run.filter(|run| run.part == number && run.awaits(key, place));
+            let unserved = run.map(|run| run.broadcast.clone());
+            let Some(local) = self.rooms.get_mut(number as usize) else { continue };
+            let moved = local.members.remove(place);
+            let new = local.members.add(key, format);
+            if let Some(moved) = moved {
+                self.place(moved, number, place);
+            }
+            self.place(key, number, new);
+            if let Some(broadcast) = unserved {
+                let frame = broadcast.frame(format, &mut self.encoder);
+                let Some(connection) = self.connections.get_mut(key as usize) else { return };
+                if !frame.bytes().is_empty() {
+                    // Above what it may owe, the next broadcast decides.
+                    let sealed = &mut self.buffers.sealed;
+                    let _ = connection.offer(&frame, number, sealed, self.owed_limit, &self.services.budget);
+                }
+            }
+        }
+    }
+}

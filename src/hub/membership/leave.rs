@@ -1,0 +1,119 @@
+//! How a connection leaves a room, and when a room is empty.
+//!
+//! Always holds: whoever has left is in none of a room's lists; a command that was to bring it there and did not is answered
+//! all the same; a room that nobody is in or on the way to is noted, to be given up when it has lingered.
+
+use std::time::Instant;
+
+use crate::{
+    hub::{
+        Key, Worker,
+        fanout::{
+            room::Purpose,
+            subscription::{Standing, Subscription},
+        },
+    },
+    model::{CommandId, ErrorCode, PresenceMode, Reply, Room},
+};
+
+impl Worker {
+    /// A client leaves a room.
+    pub(crate) fn unsubscribe(&mut self, key: Key, room: Room, id: Option<&CommandId>) {
+        let number = self.names.get(&room).copied();
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
+        let Some(at) = at else {
+            let message = format!("this connection is not in {room}");
+            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
+        };
+        let subscription = connection.subscriptions.swap_remove(at);
+        let number = subscription.room;
+        let early = format!("this connection left {room} before it was in it");
+        self.turn_back(key, &subscription, ErrorCode::NotSubscribed, early);
+        self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
+        self.leave(key, subscription);
+        self.note_left(key, number);
+    }
+
+    /// Has a connection that is still on its way into a room turn back, and answers what brought it on its way; whether there
+    /// was such a thing. Otherwise it is a member that has been told so.
+    pub(crate) fn turn_back(
+        &mut self,
+        key: Key,
+        subscription: &Subscription,
+        code: ErrorCode,
+        message: String,
+    ) -> bool {
+        match self.call_off(key, subscription) {
+            None | Some(Purpose::CatchUp) => return false,
+            // Nobody asked for it.
+            Some(Purpose::Subscribe(_)) if subscription.given => {}
+            // Nobody waits for the answer any more, and what comes without having been asked for would frighten.
+            Some(Purpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
+            Some(Purpose::Resume) => self.count_resumed(key, subscription.dialect, false),
+            Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
+        }
+        true
+    }
+
+    /// Takes a connection off the list of those who wait to come into a room; why it came. `None`: it does not wait.
+    fn call_off(&mut self, key: Key, subscription: &Subscription) -> Option<Purpose> {
+        if subscription.standing != Standing::Joining {
+            return None;
+        }
+        let stream = self.stream_of(subscription.room);
+        self.rooms.get_mut(stream as usize)?.forget_arrival(key, subscription.room)
+    }
+
+    /// Takes a connection out of a room.
+    pub(crate) fn leave(&mut self, key: Key, subscription: Subscription) {
+        let number = subscription.room;
+        self.call_off(key, &subscription);
+        if let Some(connection) = self.connections.get_mut(key as usize) {
+            connection.end_room(number);
+        }
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        match subscription.standing {
+            Standing::Member(place) => {
+                if let Some(moved) = local.members.remove(place) {
+                    self.place(moved, number, place);
+                }
+            }
+            Standing::Behind(_) => local.behind -= 1,
+            Standing::Joining => {}
+        }
+        let Some(local) = self.rooms.get(number as usize) else { return };
+        if local.policy.presence != PresenceMode::Off
+            && let Some(connection) = self.connections.get(key as usize)
+            && connection.carrier.attends()
+        {
+            self.services.presence.leave(&local.name, &connection.session.member());
+        }
+        self.note_if_empty(number);
+    }
+
+    /// Whether nobody is in a room or on the way.
+    pub(crate) fn is_idle(&self, number: u32) -> bool {
+        let Some(local) = self.rooms.get(number as usize) else { return false };
+        let log = local.log.and_then(|log| self.rooms.get(log as usize));
+        local.is_idle() && !log.is_some_and(|log| log.awaits(number))
+    }
+
+    pub(crate) fn note_if_empty(&mut self, number: u32) {
+        let idle = self.is_idle(number);
+        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        if idle && local.empty_since.is_none() {
+            let now = Instant::now();
+            local.empty_since = Some(now);
+            self.emptied.push_back((now, number));
+        }
+    }
+
+    /// A member's place has changed.
+    pub(crate) fn place(&mut self, key: Key, number: u32, place: crate::hub::fanout::members::Place) {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
+            subscription.standing = Standing::Member(place);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! How a connection becomes a member of a room, and stops being one.
+
+pub mod join;
+pub mod leave;
+pub mod subscribe;

@@ -1,0 +1,196 @@
+//! How a connection gets a place in a room: whether it may, and who is asked.
+//!
+//! Never sends anything of the room: that begins when the place is a member's. Always holds: whoever may not join leaves no room behind.
+
+use std::sync::Arc;
+
+use crate::{
+    hub::{
+        Key, ToOwner, Worker,
+        access::hook_gate::{Leave, Refused},
+        connection::State,
+        fanout::{
+            members::Members,
+            room::{Arrival, LocalRoom, Parts, Purpose},
+            subscription::{Standing, Subscription},
+        },
+    },
+    model::{CommandId, ErrorCode, Policy, Reply, Room, Since, Spelling, SubscribeTo},
+    protocol::DialectId,
+};
+
+/// How a connection comes into a room.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// Where it stopped.
+    pub(crate) since: Option<Since>,
+    /// How it spells the room's name.
+    pub(crate) spelling: Spelling,
+    /// The pod puts it there, unasked and whatever the policy says of who may join.
+    pub(crate) given: bool,
+    /// In which dialect it is told of the room; `None`: in its own.
+    pub(crate) dialect: Option<DialectId>,
+    /// Why it comes.
+    pub(crate) purpose: Purpose,
+    /// The backend's leave, where it was asked.
+    pub(crate) leave: Option<Leave>,
+}
+
+/// Whether a connection has a place in a room.
+pub(crate) enum Placed {
+    /// It has, in the one of that number; how it came.
+    There(u32, Entry),
+    /// The backend must be asked first, and nothing is done yet.
+    Asks(Entry),
+    /// It is gone.
+    Gone,
+}
+
+/// How far a connection came into a room.
+#[must_use]
+pub(crate) enum Entered {
+    /// It is on its way, or gone meanwhile.
+    Begun,
+    /// The backend must be asked first, and nothing is done yet.
+    Asks(Entry),
+}
+
+impl Worker {
+    /// Lets a connection into rooms; each is answered by itself.
+    pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+        if !self.writes_down(key, &rooms, id) {
+            self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
+        }
+    }
+
+    /// Begins subscriptions, with the leaves of the backend where it was asked already.
+    pub(crate) fn enter_rooms(
+        &mut self,
+        key: Key,
+        rooms: impl IntoIterator<Item = (SubscribeTo, Option<Leave>)>,
+        id: Option<&CommandId>,
+    ) {
+        let dialect = self.namespace_of(key, id);
+        let mut asking = Vec::new();
+        for (SubscribeTo { room, since, spelling }, leave) in rooms {
+            let purpose = Purpose::Subscribe(id.cloned());
+            let entry = Entry { since, spelling, dialect, purpose, leave, ..Entry::default() };
+            let refused = match self.enter_room(key, &room, entry) {
+                Ok(Entered::Begun) => continue,
+                Ok(Entered::Asks(entry)) => match self.room_for(key, asking.len()) {
+                    Ok(()) => {
+                        asking.push((room, entry));
+                        continue;
+                    }
+                    Err(refused) => refused,
+                },
+                Err(refused) => refused,
+            };
+            let (code, message) = refused;
+            self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
+        }
+        self.ask_to_enter(key, asking);
+    }
+
+    /// Whether a connection may be in one room more than it is in and `beside`.
+    fn room_for(&self, key: Key, beside: usize) -> Result<(), Refused> {
+        let max_rooms = self.session_limits().told.max_rooms;
+        match self.connections.get(key as usize) {
+            Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
+                Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a subscription.
+    pub(crate) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Entered, Refused> {
+        let (number, entry) = match self.take_place(key, room, entry)? {
+            Placed::There(number, entry) => (number, entry),
+            Placed::Asks(entry) => return Ok(Entered::Asks(entry)),
+            Placed::Gone => return Ok(Entered::Begun),
+        };
+        let Entry { since, purpose, leave, .. } = entry;
+        let parts = if self.rooms[number as usize].log.is_some() { [(number, 0)].into() } else { Parts::new() };
+        let snapshot = leave.and_then(|leave| leave.snapshot);
+        self.arrive(self.stream_of(number), Arrival { key, since, purpose, snapshot, parts });
+        Ok(Entered::Begun)
+    }
+
+    /// Notes that a connection is in a room, if it may be. What it is sent there is still to be decided.
+    pub(crate) fn take_place(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Placed, Refused> {
+        // Whoever may not join leaves no room behind.
+        let known = self.names.get(room).copied();
+        let policy = match known {
+            Some(number) => Arc::clone(&self.rooms[number as usize].policy),
+            None => self.services.policy(room),
+        };
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        if connection.state != State::Open {
+            return Ok(Placed::Gone);
+        }
+        let mut asks = policy.subscribe_hook && !entry.given && entry.leave.is_none();
+        if let Some(at) = connection.subscriptions.iter().position(|s| Some(s.room) == known) {
+            if entry.given || !connection.subscriptions[at].given {
+                return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
+            }
+            // It was put there, and now says itself from where it wants to go on: that counts instead.
+            let subscription = connection.subscriptions.swap_remove(at);
+            self.leave(key, subscription);
+            // Whoever put it there has decided.
+            asks = false;
+        }
+        self.room_for(key, 0)?;
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        if !entry.given && !connection.session.grant.may_join(room, policy.join) {
+            return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
+        }
+        if asks {
+            return Ok(Placed::Asks(entry));
+        }
+        let Entry { spelling, given, dialect, .. } = entry;
+        let dialect = dialect.unwrap_or(connection.format.dialect);
+        if policy.log_of(room).is_some() && self.encoder.tells_positions(dialect) {
+            let why = format!(
+                "{room} shares its log with other rooms, and has no positions of its own as this protocol needs them"
+            );
+            return Err((ErrorCode::Forbidden, why));
+        }
+        let number = self.room_number(room, policy);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        let standing = Standing::Joining;
+        connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
+        self.rooms[number as usize].empty_since = None;
+        Ok(Placed::There(number, entry))
+    }
+
+    /// The room's number on this worker; a new room's owner is asked where the stream stands.
+    fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> u32 {
+        if let Some(number) = self.names.get(room) {
+            return *number;
+        }
+        let log = policy.log_of(room).map(|log| self.room_number(log, self.services.policy(log)));
+        let mut local = LocalRoom { log, ..LocalRoom::new(room.clone(), policy) };
+        if let Some(realtime) = &self.services.metrics.realtime {
+            local.members = Members::shown_by(realtime.room(room.namespace()));
+        }
+        let number = self.rooms.insert(local) as u32;
+        self.names.insert(room.clone(), number);
+        match log {
+            Some(log) => {
+                let log = &mut self.rooms[log as usize];
+                (log.parts, log.empty_since) = (log.parts + 1, None);
+            }
+            None => self.ask_owner(number),
+        }
+        number
+    }
+
+    /// Asks a room's owner to be put on its list. A full queue is tried again on the timer.
+    pub(crate) fn ask_owner(&mut self, number: u32) {
+        let name = self.rooms[number as usize].name.clone();
+        if !self.services.links.tell_owner(&name, ToOwner::Join(name.clone(), self.index)) {
+            self.unasked.push(number);
+        }
+    }
+}

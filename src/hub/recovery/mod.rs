@@ -1,0 +1,5 @@
+//! What a client missed: read once, filtered, encoded once, however many ask.
+
+pub mod cache;
+pub mod event_index;
+pub mod plan;

@@ -1,0 +1,6 @@
+//! A room's order: its events become batches, in the order of the log, and go to each worker that has members.
+
+pub mod batcher;
+pub mod collector;
+pub mod driver;
+pub mod shared_log;

@@ -1,0 +1,92 @@
+//! Questions that another thread has for the workers: answered on their threads, between two slices.
+//!
+//! A question must be short: everybody on that worker waits for it. Always holds: whoever asks gets an answer from every
+//! worker or is told that there is none.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    hub::{Links, ToWorker, Worker},
+    model::Order,
+};
+
+/// Something to do on a worker's thread.
+pub struct Question(Box<dyn FnOnce(&mut Worker) + Send>);
+
+impl Question {
+    /// Something to do.
+    pub fn new(question: impl FnOnce(&mut Worker) + Send + 'static) -> Self {
+        Self(Box::new(question))
+    }
+
+    /// Does it.
+    pub fn put(self, worker: &mut Worker) {
+        (self.0)(worker);
+    }
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Question(…)")
+    }
+}
+
+/// A worker's queue is full, or the pod ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a worker of this pod has too much to do to answer")]
+pub struct NoAnswer;
+
+impl Links {
+    /// Asks one worker.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        worker: usize,
+        question: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.put(worker, question)?.await.map_err(|_| NoAnswer)
+    }
+
+    /// Asks all workers at once; their answers in the order of the workers.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: of one of them; others may have done what was asked.
+    pub async fn ask_all<T: Send + 'static>(
+        &self,
+        question: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, NoAnswer> {
+        let asked: Vec<_> = (0..self.workers()).map(|worker| self.put(worker, question.clone())).collect();
+        let mut answers = Vec::with_capacity(asked.len());
+        for answer in asked {
+            answers.push(answer?.await.map_err(|_| NoAnswer)?);
+        }
+        Ok(answers)
+    }
+
+    /// Has all workers do what a backend orders; to how many connections. `None`: the one that is meant is not here.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]: some may have done it.
+    pub async fn obey(&self, order: Order) -> Result<Option<usize>, NoAnswer> {
+        let order = Arc::new(order);
+        let done = self.ask_all(move |worker| worker.obey(&order)).await?;
+        Ok(done.into_iter().flatten().reduce(|all, some| all + some))
+    }
+
+    fn put<T: Send + 'static>(
+        &self,
+        worker: usize,
+        question: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, NoAnswer> {
+        let (sender, answer) = oneshot::channel();
+        let question = Question(Box::new(move |worker| {
+            // Whoever asked may have gone.
+            let _ = sender.send(question(worker));
+        }));
+        if self.tell_worker(worker, ToWorker::Ask(question)) { Ok(answer) } else { Err(NoAnswer) }
+    }
+}

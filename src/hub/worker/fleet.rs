@@ -1,0 +1,136 @@
+//! This pod's part of its fleet: what it answers other pods, and what all of them say together.
+//!
+//! Always holds: an answer about the fleet names the pods that it lacks.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use crate::{
+    broker::{Ask, BrokerError, Respond, Said},
+    hub::{NoAnswer, Readiness, Services},
+    model::{Order, PodStats, QueueStats},
+};
+
+/// How long other pods are waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why nothing can be said about the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unheard {
+    /// This pod itself has no answer.
+    #[error(transparent)]
+    Here(#[from] NoAnswer),
+    /// The others cannot be asked.
+    #[error(transparent)]
+    There(#[from] BrokerError),
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordered {
+    /// To how many connections it was done, of all pods that answered. `None`: the one that is meant is on none of them.
+    pub connections: Option<usize>,
+    /// How many pods answered, this one included.
+    pub pods: usize,
+    /// The pods that did not answer in time.
+    pub silent: Vec<String>,
+}
+
+/// How much there is in the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetStats {
+    /// Of each pod that answered, this one first.
+    pub pods: Vec<PodStats>,
+    /// The pods that did not answer in time.
+    pub silent: Vec<String>,
+}
+
+impl Services {
+    /// How much there is on this pod.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub async fn stats(&self) -> Result<PodStats, NoAnswer> {
+        let workers = self.links.ask_all(|worker| worker.totals()).await?;
+        let config = self.config.load();
+        Ok(PodStats {
+            pod: self.control.pod().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            readiness: Readiness::of(self).as_str().to_owned(),
+            connections: workers.iter().map(|worker| worker.connections).sum(),
+            max_connections: config.max_connections,
+            queues: QueueStats {
+                held_bytes: self.budget.held(),
+                owed_bytes: self.budget.owed(),
+                budget_bytes: config.memory_budget,
+            },
+            workers,
+        })
+    }
+
+    /// How much there is on every pod.
+    ///
+    /// # Errors
+    /// [`Unheard`].
+    pub async fn fleet_stats(&self) -> Result<FleetStats, Unheard> {
+        let own = self.stats().await?;
+        let answers = self.control.ask_others(&Ask::Stats, ANSWER_WITHIN).await?;
+        let others = answers.said.into_iter().filter_map(|(_, said)| match said {
+            Said::Stats(stats) => Some(*stats),
+            Said::Done(_) => None,
+        });
+        let mut others: Vec<_> = others.collect();
+        others.sort_by(|a, b| a.pod.cmp(&b.pod));
+        Ok(FleetStats { pods: [own].into_iter().chain(others).collect(), silent: answers.silent })
+    }
+
+    /// Has what a backend orders done on every pod. The others are not asked where the one connection that is meant is
+    /// here.
+    ///
+    /// # Errors
+    /// [`Unheard`]: it may have been done on some pods.
+    pub async fn order(&self, order: Order) -> Result<Ordered, Unheard> {
+        let own = self.links.obey(order.clone()).await?;
+        let ask = Ask::Order(order);
+        if ask.is_settled_by(&Said::Done(own)) {
+            return Ok(Ordered { connections: own, pods: 1, silent: Vec::new() });
+        }
+        let answers = self.control.ask_others(&ask, ANSWER_WITHIN).await?;
+        let others = answers.said.iter().filter_map(|(_, said)| match said {
+            Said::Done(connections) => *connections,
+            Said::Stats(_) => None,
+        });
+        let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
+        Ok(Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent })
+    }
+}
+
+/// Answers other pods for as long as the pod lives.
+pub struct Spokesman(Weak<Services>);
+
+impl Spokesman {
+    /// For a pod.
+    #[must_use]
+    pub fn new(services: &Arc<Services>) -> Self {
+        Self(Arc::downgrade(services))
+    }
+}
+
+impl Respond for Spokesman {
+    fn respond(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Option<Said>> + Send>> {
+        let services = self.0.upgrade();
+        Box::pin(async move {
+            let services = services?;
+            let said = match ask {
+                Ask::Order(order) => services.links.obey(order).await.map(Said::Done),
+                Ask::Stats => services.stats().await.map(|stats| Said::Stats(Box::new(stats))),
+            };
+            said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
+        })
+    }
+}

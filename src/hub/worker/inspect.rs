@@ -1,0 +1,300 @@
+//! What a worker says about its rooms and connections, and what the backend may do to them: answers to
+//! [`Question`](super::Question)s.
+//!
+//! Never part of the hot path. Always holds: an answer is at most as long as its limit, and says how much there is.
+
+use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+
+use crate::{
+    hub::{
+        Key, Worker,
+        connection::{Connection, State, Totals},
+    },
+    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis, WorkerStats},
+    session::ConnectionId,
+};
+
+/// A room with members here.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoomCount {
+    /// Its name.
+    pub room: Room,
+    /// How many connections of this worker are in it.
+    pub members: usize,
+}
+
+/// Some of a worker's rooms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoomsCensus {
+    /// By name.
+    pub rooms: Vec<RoomCount>,
+    /// How many rooms fit the question, those that the limit cut off included.
+    pub total: usize,
+}
+
+/// One room on a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomDetail {
+    /// How many connections of this worker are in it.
+    pub members: usize,
+    /// The last event that this worker began to send; `None`: the broker has not answered yet.
+    pub position: Option<Position>,
+}
+
+/// Which connections are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionFilter {
+    /// Those of this user.
+    pub user: Option<Arc<str>>,
+    /// Those in this room.
+    pub room: Option<Room>,
+    /// Those whose names come after this one.
+    pub after: Option<ConnectionId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some of a worker's connections.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionsCensus {
+    /// By name.
+    pub connections: Vec<ConnectionDetail>,
+    /// How many fit the question, whatever the limit and `after`.
+    pub total: usize,
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionDetail {
+    /// Its name.
+    pub id: ConnectionId,
+    /// Its user.
+    pub user: Option<Arc<str>>,
+    /// When its token expires.
+    pub expires_at: Option<UnixMillis>,
+    /// Where it comes from.
+    pub address: Option<SocketAddr>,
+    /// What carries it.
+    pub transport: &'static str,
+    /// What it speaks.
+    pub dialect: Arc<str>,
+    /// Whether TLS ends at this pod.
+    pub tls: bool,
+    /// Whether broadcasts are compressed for it.
+    pub compressed: bool,
+    /// How long it has been here.
+    pub age: Duration,
+    /// The rooms that it is in, with where their stream stands here.
+    pub rooms: Vec<(Room, Option<Position>)>,
+    /// What it moved.
+    pub totals: Totals,
+    /// Bytes that wait for it.
+    pub owed: usize,
+}
+
+impl Worker {
+    /// The first `limit` rooms, by name, that begin with `prefix` and come after `after`.
+    #[must_use]
+    pub fn rooms_census(&self, prefix: &str, after: Option<&str>, limit: usize) -> RoomsCensus {
+        let mut total = 0;
+        let mut first = Smallest::new(limit);
+        for (_, local) in &self.rooms {
+            let members = local.members.len() + local.behind;
+            if members == 0 || !local.name.as_str().starts_with(prefix) {
+                continue;
+            }
+            total += 1;
+            if after.is_none_or(|after| local.name.as_str() > after) {
+                first.offer(RoomCount { room: local.name.clone(), members });
+            }
+        }
+        RoomsCensus { rooms: first.sorted(), total }
+    }
+
+    /// One room; `None`: nobody of this worker is in it.
+    #[must_use]
+    pub fn room_census(&self, room: &Room) -> Option<RoomDetail> {
+        let number = *self.names.get(room)?;
+        let local = self.rooms.get(number as usize)?;
+        let members = local.members.len() + local.behind;
+        let stream = self.rooms.get(self.stream_of(number) as usize)?;
+        (members > 0).then(|| RoomDetail { members, position: stream.position.clone() })
+    }
+
+    /// The first connections, by name, that fit.
+    #[must_use]
+    pub fn connections_census(&self, filter: &ConnectionFilter) -> ConnectionsCensus {
+        let room = match &filter.room {
+            None => None,
+            Some(room) => match self.names.get(room) {
+                Some(number) => Some(*number),
+                None => return ConnectionsCensus::default(),
+            },
+        };
+        let mut total = 0;
+        let mut first = Smallest::new(filter.limit);
+        let mut look_at = |id: ConnectionId, connection: &Connection| {
+            if connection.state != State::Open || room.is_some_and(|room| !is_in(connection, room)) {
+                return;
+            }
+            total += 1;
+            if filter.after.is_none_or(|after| id > after) {
+                first.offer(id);
+            }
+        };
+        let connection = |key: Key| self.connections.get(key as usize);
+        match &filter.user {
+            Some(user) => {
+                let keys = self.directory.of(user);
+                keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
+            }
+            None => self.connections.iter().for_each(|(_, c)| look_at(c.session.id, c)),
+        }
+        let connections = first.sorted().into_iter().filter_map(|id| self.connection_census(id)).collect();
+        ConnectionsCensus { connections, total }
+    }
+
+    /// One connection; `None`: it is not on this worker.
+    #[must_use]
+    pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
+        let connection = self.connections.get(self.names_given.place(id) as usize)?;
+        if connection.session.id != id {
+            return None;
+        }
+        let room = |s: &crate::hub::fanout::subscription::Subscription| {
+            let local = self.rooms.get(s.room as usize)?;
+            let stream = self.rooms.get(self.stream_of(s.room) as usize)?;
+            Some((local.name.clone(), stream.position.clone()))
+        };
+        Some(ConnectionDetail {
+            id,
+            user: connection.session.grant.user().cloned(),
+            expires_at: connection.session.grant.claims().and_then(|claims| claims.expires_at),
+            address: connection.carrier.address(),
+            transport: connection.carrier.name(),
+            dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
+            tls: connection.carrier.is_tls(),
+            compressed: connection.format.framing.compression().is_some(),
+            age: Duration::from_millis(self.now_ms().saturating_sub(connection.since_ms)),
+            rooms: connection.subscriptions.iter().filter_map(room).collect(),
+            totals: connection.totals,
+            owed: connection.owed(),
+        })
+    }
+
+    /// The totals.
+    #[must_use]
+    pub fn totals(&self) -> WorkerStats {
+        let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
+        let (users, identified) = (self.directory.users(), self.directory.connections());
+        WorkerStats { connections: self.connections(), rooms, users, identified }
+    }
+
+    /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.
+    pub fn obey(&mut self, order: &Order) -> Option<usize> {
+        let keys = self.meant(&order.target);
+        if keys.is_empty() && matches!(order.target, Target::Connection(_)) {
+            return None;
+        }
+        let done = keys.into_iter().filter(|key| match &order.act {
+            Act::Disconnect(disconnect) => {
+                self.close(*key, *disconnect);
+                true
+            }
+            Act::Subscribe(room) => self.put_into(*key, room),
+            Act::Unsubscribe(room) => {
+                let number = self.names.get(room).copied();
+                number.is_some_and(|number| self.put_out(*key, number, ErrorCode::Removed))
+            }
+            Act::Refresh(within_ms) => self.demand_refresh(*key, Duration::from_millis(*within_ms)),
+        });
+        Some(done.count())
+    }
+
+    /// Takes a connection out of a room and tells it why; whether it was in it.
+    pub(crate) fn put_out(&mut self, key: Key, number: u32, code: ErrorCode) -> bool {
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
+        let id = self.namespace_id(key, number);
+        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let subscription = connection.subscriptions.swap_remove(at);
+        let room = self.rooms[number as usize].name.clone();
+        let early = format!("this connection was taken out of {room} before it was in it");
+        if !self.turn_back(key, &subscription, code, early) {
+            self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
+        }
+        self.leave(key, subscription);
+        self.note_left(key, number);
+        true
+    }
+
+    /// The open connections that are meant.
+    fn meant(&self, target: &Target) -> SmallVec<[Key; 1]> {
+        let mut keys = match target {
+            Target::Connection(name) => match name.parse() {
+                Ok(name) => SmallVec::from([self.names_given.place(name)]),
+                Err(_) => SmallVec::new(),
+            },
+            Target::User(user) => self.directory.of(user),
+        };
+        keys.retain(|key| {
+            let connection = self.connections.get(*key as usize).filter(|c| c.state == State::Open);
+            connection.is_some_and(|c| match target {
+                Target::Connection(name) => c.session.id.to_string() == **name,
+                Target::User(_) => true,
+            })
+        });
+        keys
+    }
+}
+
+fn is_in(connection: &Connection, room: u32) -> bool {
+    connection.subscriptions.iter().any(|s| s.room == room)
+}
+
+/// The smallest of many, without keeping the others.
+struct Smallest<T: Ord> {
+    limit: usize,
+    kept: BinaryHeap<T>,
+}
+
+impl<T: Ord> Smallest<T> {
+    fn new(limit: usize) -> Self {
+        Self { limit, kept: BinaryHeap::new() }
+    }
+
+    fn offer(&mut self, item: T) {
+        if self.kept.len() < self.limit {
+            self.kept.push(item);
+        } else if let Some(mut largest) = self.kept.peek_mut()
+            && item < *largest
+        {
+            *largest = item;
+        }
+    }
+
+    fn sorted(self) -> Vec<T> {
+        self.kept.into_sorted_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_smallest_are_kept(items in prop::collection::vec(0u16..500, 0..200), limit in 0usize..50) {
+            let mut smallest = Smallest::new(limit);
+            items.iter().for_each(|item| smallest.offer(*item));
+            let mut expected = items;
+            expected.sort_unstable();
+            expected.truncate(limit);
+            prop_assert_eq!(smallest.sorted(), expected);
+        }
+    }
+}
