@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, hint::black_box, time::Instant};
 
-use roomcast::transport::websocket::{Deflater, Inflater};
+use roomcast_websocket::{Deflater, Inflater};
 
 /// Events of a vehicle's trip, as a backend would publish them: mostly numbers, with some words.
 fn event(i: u64, size: usize) -> Vec<u8> {

@@ -5,12 +5,9 @@ use std::{cell::RefCell, io, net::SocketAddr, ops::ControlFlow, rc::Rc, time::Du
 
 use clap::Parser;
 use http::Request;
-use roomcast::{
-    protocol::{MessageKind, Messages},
-    transport::websocket::{
-        Deflater, Deflaters, Incoming, Inflater, MessageLimits, Reader, Role, accept, close_frame, frame_messages,
-        pong_frame, write_head,
-    },
+use roomcast_websocket::{
+    Deflater, Deflaters, Incoming, Inflater, MessageLimits, Opcode, Reader, Role, accept, close_frame, message_frame,
+    pong_frame, write_head,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -108,9 +105,9 @@ fn echo(
     let Shared { inflater, deflaters } = shared;
     let mut closing = false;
     let end = reader.read(input, inflater, &LIMITS, &mut |incoming| {
-        let (kind, message) = match incoming {
-            Incoming::Text(text) => (MessageKind::Text, text.as_bytes()),
-            Incoming::Binary(bytes) => (MessageKind::Binary, bytes),
+        let (opcode, message) = match incoming {
+            Incoming::Text(text) => (Opcode::Text, text.as_bytes()),
+            Incoming::Binary(bytes) => (Opcode::Binary, bytes),
             Incoming::Ping(payload) => {
                 pong_frame(payload, out);
                 return ControlFlow::Continue(());
@@ -123,13 +120,11 @@ fn echo(
                 return ControlFlow::Break(());
             }
         };
-        let mut messages = Messages::default();
-        messages.push(kind, |out| out.extend_from_slice(message));
-        frame_messages(&messages, window_bits.map(|bits| (deflaters.window(bits), 0)), out);
+        message_frame(opcode, message, window_bits.map(|bits| (deflaters.window(bits), 0)), out);
         ControlFlow::Continue(())
     });
-    if let Err(disconnect) = end {
-        close_frame(disconnect.code(), disconnect.reason(), out);
+    if let Err(error) = end {
+        close_frame(error.close_code(), &error.to_string(), out);
         closing = true;
     }
     if closing { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

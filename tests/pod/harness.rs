@@ -7,7 +7,7 @@ use roomcast::{
     config::{ApiKey, Config, ListenAddress, Machine, RoomPattern, Rule, Settings, resolve},
     model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},
-    transport::websocket::{AnswerRefused, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
+    transport::websocket::{AnswerError, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
 use serde_json::Value;
 use tokio::{
@@ -119,7 +119,7 @@ impl Client {
             match handshake.answer(&received) {
                 Ok(Some(agreed)) => break agreed,
                 Ok(None) => {}
-                Err(AnswerRefused::Status(status)) => return Err(status),
+                Err(AnswerError::Status(status)) => return Err(status),
                 Err(error) => panic!("{error}"),
             }
         };

@@ -43,8 +43,8 @@ impl Worker {
             {
                 *place = reader;
             }
-            if let Err(disconnect) = end {
-                self.close(key, disconnect);
+            if let Err(error) = end {
+                self.close(key, error.into());
             }
         }
         plain.clear();

@@ -10,15 +10,14 @@ use std::{
     ops::ControlFlow::{self, Break, Continue},
 };
 
-use tokio_tungstenite::tungstenite::protocol::frame::{
+use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{CloseCode, Control, Data, OpCode},
 };
 
-use crate::{model::Disconnect, protocol::MessageKind};
-
 use super::{
     frame::{MAX_CONTROL, MAX_HEADER, mask},
+    incoming::{Incoming, MessageLimits, ReadError},
     inflate::{InflateError, Inflater},
 };
 
@@ -29,30 +28,6 @@ pub enum Role {
     Server,
     /// Reads what a server sends.
     Client,
-}
-
-/// What one message may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageLimits {
-    /// The most bytes of a message, before and after decompression; more is [`Disconnect::TooBig`].
-    pub max_message: usize,
-    /// The most frames that a message may come in; more is [`Disconnect::TooBig`].
-    pub max_fragments: usize,
-}
-
-/// What came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Incoming<'a> {
-    /// A whole text message.
-    Text(&'a str),
-    /// A whole binary message.
-    Binary(&'a [u8]),
-    /// A ping: to be answered with a pong of the same payload.
-    Ping(&'a [u8]),
-    /// A pong.
-    Pong(&'a [u8]),
-    /// A close frame with its code and reason; nothing comes after it.
-    Close(Option<(u16, &'a str)>),
 }
 
 /// Reads one connection's messages.
@@ -106,11 +81,18 @@ enum FrameKind {
     Close,
 }
 
-/// A message of which the first frame's header was read.
+/// What a message's first frame says that it is.
+#[derive(Debug, Clone, Copy)]
+enum DataKind {
+    Text,
+    Binary,
+}
+
+/// A message whose first header was read.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     fragments: u32,
-    kind: MessageKind,
+    kind: DataKind,
     compressed: bool,
 }
 
@@ -123,19 +105,18 @@ impl Reader {
         Self { buffer: Vec::new(), state: State::Header { got: 0 }, message: None, role, deflate }
     }
 
-    /// Reads `input`, which is unmasked in place, and gives each message to `each` in order. After a `Break` the rest
-    /// of the input is dropped, and the reader with it; after a close frame and after an error all input is ignored.
+    /// Reads `input`, which is unmasked in place, and gives each message to `each` in order. The reader ignores all further
+    /// input after a `Break`, after a close frame and after an error.
     ///
     /// # Errors
-    /// How the connection is to be closed: `ProtocolError`, `InvalidData` or `TooBig`. The messages before the fault
-    /// were handed out.
+    /// [`ReadError`], which says how to close the connection. `each` has taken the messages before the fault.
     pub fn read(
         &mut self,
         input: &mut [u8],
         inflater: &mut Inflater,
         limits: &MessageLimits,
         each: &mut dyn FnMut(Incoming<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Disconnect> {
+    ) -> Result<(), ReadError> {
         let end = self.advance(input, inflater, limits, each);
         if matches!(end, Ok(Break(())) | Err(_)) {
             self.state = State::Closed;
@@ -145,7 +126,7 @@ impl Reader {
         end.map(|_| ())
     }
 
-    /// Whether nothing more is read: something was wrong, or whoever takes the messages had enough.
+    /// Whether the reader ignores all further input: after an error, a close frame or a `Break`.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -169,7 +150,7 @@ impl Reader {
         inflater: &mut Inflater,
         limits: &MessageLimits,
         each: Each<'_>,
-    ) -> Result<ControlFlow<()>, Disconnect> {
+    ) -> Result<ControlFlow<()>, ReadError> {
         loop {
             match &mut self.state {
                 State::Closed => return Ok(Continue(())),
@@ -222,10 +203,10 @@ impl Reader {
 
     /// The header that begins with the buffer's last `got` bytes and goes on in `input`; with the payload's length and
     /// how many bytes of the input it took.
-    fn header(&mut self, got: usize, input: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Disconnect> {
+    fn header(&mut self, got: usize, input: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, ReadError> {
         if got == 0 {
             let mut cursor = Cursor::new(input);
-            let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Disconnect::ProtocolError)?;
+            let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
             return Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)));
         }
         let start = self.buffer.len() - got;
@@ -234,7 +215,7 @@ impl Reader {
         bytes[..got].copy_from_slice(&self.buffer[start..]);
         bytes[got..got + more].copy_from_slice(&input[..more]);
         let mut cursor = Cursor::new(&bytes[..got + more]);
-        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Disconnect::ProtocolError)?;
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
         Ok(parsed.map(|(header, length)| {
             self.buffer.truncate(start);
             (header, length, cursor.position() as usize - got)
@@ -242,10 +223,10 @@ impl Reader {
     }
 
     /// Judges a header (RFC 6455 sections 5.2 to 5.5, RFC 7692 section 6).
-    fn begin(&mut self, header: &FrameHeader, length: u64, limits: &MessageLimits) -> Result<Payload, Disconnect> {
+    fn begin(&mut self, header: &FrameHeader, length: u64, limits: &MessageLimits) -> Result<Payload, ReadError> {
         let must_be_masked = self.role == Role::Server;
         if header.rsv2 || header.rsv3 || header.mask.is_some() != must_be_masked {
-            return Err(Disconnect::ProtocolError);
+            return Err(ReadError::Protocol);
         }
         let kind = match header.opcode {
             OpCode::Data(data) => {
@@ -253,14 +234,14 @@ impl Reader {
                 FrameKind::Data
             }
             OpCode::Control(_) if !header.is_final || header.rsv1 || length > MAX_CONTROL as u64 => {
-                return Err(Disconnect::ProtocolError);
+                return Err(ReadError::Protocol);
             }
             OpCode::Control(Control::Ping) => FrameKind::Ping,
             OpCode::Control(Control::Pong) => FrameKind::Pong,
             OpCode::Control(Control::Close) => FrameKind::Close,
-            OpCode::Control(Control::Reserved(_)) => return Err(Disconnect::ProtocolError),
+            OpCode::Control(Control::Reserved(_)) => return Err(ReadError::Protocol),
         };
-        let remaining = usize::try_from(length).map_err(|_| Disconnect::TooBig)?;
+        let remaining = usize::try_from(length).map_err(|_| ReadError::TooBig)?;
         Ok(Payload { remaining, key: header.mask.unwrap_or_default(), kind, last: header.is_final, held: 0 })
     }
 
@@ -270,20 +251,20 @@ impl Reader {
         data: Data,
         length: u64,
         limits: &MessageLimits,
-    ) -> Result<(), Disconnect> {
+    ) -> Result<(), ReadError> {
         let message = match (data, &mut self.message) {
             (Data::Continue, Some(message)) if !header.rsv1 => message,
             (Data::Text | Data::Binary, message @ None) if self.deflate || !header.rsv1 => {
-                let kind = if data == Data::Text { MessageKind::Text } else { MessageKind::Binary };
+                let kind = if data == Data::Text { DataKind::Text } else { DataKind::Binary };
                 message.insert(Message { fragments: 0, kind, compressed: header.rsv1 })
             }
-            _ => return Err(Disconnect::ProtocolError),
+            _ => return Err(ReadError::Protocol),
         };
         message.fragments = message.fragments.saturating_add(1);
         // A data frame begins behind the message so far: there is nothing else in the buffer.
         let total = length.saturating_add(self.buffer.len() as u64);
         if message.fragments as usize > limits.max_fragments || total > limits.max_message as u64 {
-            return Err(Disconnect::TooBig);
+            return Err(ReadError::TooBig);
         }
         Ok(())
     }
@@ -296,13 +277,13 @@ impl Reader {
         inflater: &mut Inflater,
         limits: &MessageLimits,
         each: Each<'_>,
-    ) -> Result<ControlFlow<()>, Disconnect> {
+    ) -> Result<ControlFlow<()>, ReadError> {
         if !last {
             self.hold(bytes, usize::MAX, limits);
             return Ok(Continue(()));
         }
         // `begin_data` has set it.
-        let Some(message) = self.message.take() else { return Err(Disconnect::InternalError) };
+        let Some(message) = self.message.take() else { return Err(ReadError::Protocol) };
         if self.buffer.is_empty() {
             return deliver(message, bytes, inflater, limits, each);
         }
@@ -317,7 +298,7 @@ impl Reader {
         held: usize,
         bytes: &[u8],
         each: Each<'_>,
-    ) -> Result<ControlFlow<()>, Disconnect> {
+    ) -> Result<ControlFlow<()>, ReadError> {
         let start = self.buffer.len() - held;
         let payload = if held == 0 {
             bytes
@@ -355,18 +336,18 @@ fn deliver(
     inflater: &mut Inflater,
     limits: &MessageLimits,
     each: Each<'_>,
-) -> Result<ControlFlow<()>, Disconnect> {
+) -> Result<ControlFlow<()>, ReadError> {
     let plain = if message.compressed {
         inflater.inflate(payload, limits.max_message).map_err(|error| match error {
-            InflateError::Invalid => Disconnect::InvalidData,
-            InflateError::TooBig => Disconnect::TooBig,
+            InflateError::Invalid => ReadError::InvalidData,
+            InflateError::TooBig => ReadError::TooBig,
         })?
     } else {
         payload
     };
     let flow = each(match message.kind {
-        MessageKind::Text => Incoming::Text(simdutf8::basic::from_utf8(plain).map_err(|_| Disconnect::InvalidData)?),
-        MessageKind::Binary => Incoming::Binary(plain),
+        DataKind::Text => Incoming::Text(simdutf8::basic::from_utf8(plain).map_err(|_| ReadError::InvalidData)?),
+        DataKind::Binary => Incoming::Binary(plain),
     });
     if message.compressed {
         inflater.shrink();
@@ -375,17 +356,17 @@ fn deliver(
 }
 
 /// A close frame's code and reason (RFC 6455 sections 5.5.1 and 7.4).
-fn close(payload: &[u8]) -> Result<Option<(u16, &str)>, Disconnect> {
+fn close(payload: &[u8]) -> Result<Option<(u16, &str)>, ReadError> {
     match payload {
         [] => Ok(None),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !CloseCode::from(code).is_allowed() {
-                return Err(Disconnect::ProtocolError);
+                return Err(ReadError::Protocol);
             }
-            let reason = simdutf8::basic::from_utf8(reason).map_err(|_| Disconnect::InvalidData)?;
+            let reason = simdutf8::basic::from_utf8(reason).map_err(|_| ReadError::InvalidData)?;
             Ok(Some((code, reason)))
         }
-        [_] => Err(Disconnect::ProtocolError),
+        [_] => Err(ReadError::Protocol),
     }
 }

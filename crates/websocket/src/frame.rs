@@ -2,7 +2,7 @@
 //!
 //! The header's layout is tungstenite's `FrameHeader`; payloads are copied once, into the buffer that is written.
 
-use tokio_tungstenite::tungstenite::protocol::frame::{
+use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };

@@ -6,10 +6,7 @@
 use std::ops::ControlFlow;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
-    model::Disconnect,
-    transport::websocket::{Incoming, Inflater, MessageLimits, Reader, Role},
-};
+use roomcast_websocket::{Incoming, Inflater, MessageLimits, ReadError, Reader, Role};
 
 #[derive(Debug, PartialEq)]
 enum Got {
@@ -28,7 +25,7 @@ struct Settings {
 }
 
 impl Settings {
-    fn read<'a>(&mut self, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Got>, Result<(), Disconnect>) {
+    fn read<'a>(&mut self, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Got>, Result<(), ReadError>) {
         let max_message = self.limits.max_message;
         let mut reader = Reader::new(self.role, self.deflate);
         let mut got = Vec::new();

@@ -10,13 +10,13 @@ use http::{
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
 };
-use tokio_tungstenite::tungstenite::{
+use tungstenite::{
     Error,
     error::ProtocolError,
     handshake::{client::generate_key, derive_accept_key, server::create_response_with_body},
 };
 
-use super::extension::{self, AnswerError, Deflate, Offer};
+use super::extension::{self, Deflate, ExtensionError, Offer};
 
 /// The most headers that a server's answer may have.
 const MAX_HEADERS: usize = 64;
@@ -34,7 +34,7 @@ pub struct Accepted<'p> {
 
 /// Why a request does not become a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum RequestError {
     /// The method is not GET.
     #[error("A WebSocket is opened with GET.")]
     Method,
@@ -57,7 +57,7 @@ pub enum Refusal {
     Malformed,
 }
 
-impl Refusal {
+impl RequestError {
     /// The HTTP answer: a status and a sentence. The connection is to be closed after it.
     #[must_use]
     pub fn response(self) -> Response<String> {
@@ -84,31 +84,31 @@ impl Refusal {
 /// `deflate`, on compression. A client that offers only unknown subprotocols gets none, and decides for itself.
 ///
 /// # Errors
-/// [`Refusal`], with the HTTP answer to send.
-pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool) -> Result<Accepted<'p>, Refusal> {
+/// [`RequestError`], with the HTTP answer to send.
+pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool) -> Result<Accepted<'p>, RequestError> {
     if request.method() != Method::GET {
-        return Err(Refusal::Method);
+        return Err(RequestError::Method);
     }
     let headers = request.headers();
     // At most one of each (RFC 6455 sections 11.3.1 and 11.3.5).
     if headers.get_all(SEC_WEBSOCKET_KEY).iter().count() > 1 {
-        return Err(Refusal::Key);
+        return Err(RequestError::Key);
     }
     if headers.get_all(SEC_WEBSOCKET_VERSION).iter().count() > 1 {
-        return Err(Refusal::Version);
+        return Err(RequestError::Version);
     }
     let mut response = create_response_with_body(request, || ()).map_err(|error| match error {
         Error::Protocol(error) => match error {
-            ProtocolError::WrongHttpMethod => Refusal::Method,
-            ProtocolError::WrongHttpVersion => Refusal::HttpVersion,
+            ProtocolError::WrongHttpMethod => RequestError::Method,
+            ProtocolError::WrongHttpVersion => RequestError::HttpVersion,
             ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader => {
-                Refusal::NoUpgrade
+                RequestError::NoUpgrade
             }
-            ProtocolError::MissingSecWebSocketVersionHeader => Refusal::Version,
-            ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => Refusal::Key,
-            _ => Refusal::Malformed,
+            ProtocolError::MissingSecWebSocketVersionHeader => RequestError::Version,
+            ProtocolError::MissingSecWebSocketKey | ProtocolError::InvalidSecWebSocketKey => RequestError::Key,
+            _ => RequestError::Malformed,
         },
-        _ => Refusal::Malformed,
+        _ => RequestError::Malformed,
     })?;
     let protocol = offered_protocols(headers).find_map(|offered| protocols.iter().find(|p| **p == offered).copied());
     if let Some(value) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
@@ -164,7 +164,7 @@ pub struct Agreed {
 
 /// Why a server's answer opens no WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerRefused {
+pub enum AnswerError {
     /// The answer is no HTTP/1.1 response.
     #[error("the server's answer is no HTTP response: {0}")]
     Http(#[from] httparse::Error),
@@ -176,7 +176,7 @@ pub enum AnswerRefused {
     Header(HeaderName),
     /// The compression that the server answers with does not fit the offer.
     #[error(transparent)]
-    Extension(#[from] AnswerError),
+    Extension(#[from] ExtensionError),
 }
 
 impl ClientHandshake {
@@ -213,14 +213,14 @@ impl ClientHandshake {
     /// Checks what the server has sent so far; `None`: the head is incomplete.
     ///
     /// # Errors
-    /// [`AnswerRefused`] if the answer is not the one to this request (RFC 6455 section 4.1).
-    pub fn answer(&self, input: &[u8]) -> Result<Option<Agreed>, AnswerRefused> {
+    /// [`AnswerError`] if the answer is not the one to this request (RFC 6455 section 4.1).
+    pub fn answer(&self, input: &[u8]) -> Result<Option<Agreed>, AnswerError> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let httparse::Status::Complete(head_bytes) = response.parse(input)? else { return Ok(None) };
         match response.code {
             Some(101) => {}
-            code => return Err(AnswerRefused::Status(code.unwrap_or_default())),
+            code => return Err(AnswerError::Status(code.unwrap_or_default())),
         }
         let mut headers = HeaderMap::new();
         for header in &*response.headers {
@@ -231,24 +231,24 @@ impl ClientHandshake {
         let has = |name: HeaderName, wanted: &str| {
             let found = headers.get(&name).and_then(|value| value.to_str().ok());
             let fits = found.is_some_and(|value| value.split(',').any(|v| v.trim().eq_ignore_ascii_case(wanted)));
-            if fits { Ok(()) } else { Err(AnswerRefused::Header(name)) }
+            if fits { Ok(()) } else { Err(AnswerError::Header(name)) }
         };
         has(CONNECTION, "upgrade")?;
         has(UPGRADE, "websocket")?;
         let accept = derive_accept_key(self.key.as_bytes());
         if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value != &accept) {
-            return Err(AnswerRefused::Header(SEC_WEBSOCKET_ACCEPT));
+            return Err(AnswerError::Header(SEC_WEBSOCKET_ACCEPT));
         }
         let protocol = match headers.get(SEC_WEBSOCKET_PROTOCOL) {
             None => None,
             Some(chosen) => match self.protocols.iter().find(|offered| chosen == offered.as_str()) {
                 Some(protocol) => Some(protocol.clone()),
-                None => return Err(AnswerRefused::Header(SEC_WEBSOCKET_PROTOCOL)),
+                None => return Err(AnswerError::Header(SEC_WEBSOCKET_PROTOCOL)),
             },
         };
         let deflate = match self.offer {
             Some(offer) => offer.agreed(&headers)?,
-            None if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) => return Err(AnswerError::NotOffered.into()),
+            None if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) => return Err(ExtensionError::NotOffered.into()),
             None => None,
         };
         Ok(Some(Agreed { protocol, deflate, head_bytes }))
@@ -329,24 +329,24 @@ mod tests {
         let mut old = request();
         *old.version_mut() = http::Version::HTTP_10;
         for (request, refusal, status) in [
-            (post, Refusal::Method, 405),
-            (old, Refusal::HttpVersion, 400),
-            (change(UPGRADE, None), Refusal::NoUpgrade, 426),
-            (change(UPGRADE, Some("h2c")), Refusal::NoUpgrade, 426),
-            (change(CONNECTION, Some("keep-alive")), Refusal::NoUpgrade, 426),
-            (change(SEC_WEBSOCKET_VERSION, None), Refusal::Version, 426),
-            (change(SEC_WEBSOCKET_VERSION, Some("8")), Refusal::Version, 426),
-            (twice(SEC_WEBSOCKET_VERSION, "13"), Refusal::Version, 426),
-            (change(SEC_WEBSOCKET_KEY, None), Refusal::Key, 400),
-            (change(SEC_WEBSOCKET_KEY, Some("short")), Refusal::Key, 400),
-            (twice(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="), Refusal::Key, 400),
+            (post, RequestError::Method, 405),
+            (old, RequestError::HttpVersion, 400),
+            (change(UPGRADE, None), RequestError::NoUpgrade, 426),
+            (change(UPGRADE, Some("h2c")), RequestError::NoUpgrade, 426),
+            (change(CONNECTION, Some("keep-alive")), RequestError::NoUpgrade, 426),
+            (change(SEC_WEBSOCKET_VERSION, None), RequestError::Version, 426),
+            (change(SEC_WEBSOCKET_VERSION, Some("8")), RequestError::Version, 426),
+            (twice(SEC_WEBSOCKET_VERSION, "13"), RequestError::Version, 426),
+            (change(SEC_WEBSOCKET_KEY, None), RequestError::Key, 400),
+            (change(SEC_WEBSOCKET_KEY, Some("short")), RequestError::Key, 400),
+            (twice(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="), RequestError::Key, 400),
         ] {
             assert_eq!(accept(&request, &[], true).unwrap_err(), refusal);
             let response = refusal.response();
             assert_eq!(response.status(), status, "{refusal}");
             assert_eq!(response.headers()[CONTENT_LENGTH], response.body().len().to_string().as_str());
         }
-        assert_eq!(Refusal::Version.response().headers()[SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(RequestError::Version.response().headers()[SEC_WEBSOCKET_VERSION], "13");
     }
 
     #[test]
@@ -379,16 +379,16 @@ mod tests {
         };
         assert!(client.answer(good.as_bytes()).is_ok());
         let other = ClientHandshake::new("localhost", "/ws", &["a"], None, &[]);
-        assert_eq!(other.answer(good.as_bytes()), Err(AnswerRefused::Header(SEC_WEBSOCKET_ACCEPT)));
+        assert_eq!(other.answer(good.as_bytes()), Err(AnswerError::Header(SEC_WEBSOCKET_ACCEPT)));
         for (from, to, error) in [
-            ("101 Switching Protocols", "503 Service Unavailable", AnswerRefused::Status(503)),
-            ("protocol: a", "protocol: b", AnswerRefused::Header(SEC_WEBSOCKET_PROTOCOL)),
-            ("upgrade: websocket", "upgrade: h2c", AnswerRefused::Header(UPGRADE)),
-            ("connection: Upgrade", "connection: close", AnswerRefused::Header(CONNECTION)),
-            ("\r\n\r\n", "\r\nsec-websocket-extensions: x\r\n\r\n", AnswerError::NotOffered.into()),
+            ("101 Switching Protocols", "503 Service Unavailable", AnswerError::Status(503)),
+            ("protocol: a", "protocol: b", AnswerError::Header(SEC_WEBSOCKET_PROTOCOL)),
+            ("upgrade: websocket", "upgrade: h2c", AnswerError::Header(UPGRADE)),
+            ("connection: Upgrade", "connection: close", AnswerError::Header(CONNECTION)),
+            ("\r\n\r\n", "\r\nsec-websocket-extensions: x\r\n\r\n", ExtensionError::NotOffered.into()),
         ] {
             assert_eq!(client.answer(good.replace(from, to).as_bytes()), Err(error), "{to}");
         }
-        assert!(matches!(client.answer(b"garbage\r\n\r\n"), Err(AnswerRefused::Http(_))));
+        assert!(matches!(client.answer(b"garbage\r\n\r\n"), Err(AnswerError::Http(_))));
     }
 }

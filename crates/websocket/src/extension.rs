@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
 
+use super::extension_header::{Extension, parse};
+
 const NAME: &str = "permessage-deflate";
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
@@ -81,7 +83,7 @@ impl Default for Offer {
 
 /// Why a server's answer does not fit the offer: the client fails the connection (RFC 7692 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
+pub enum ExtensionError {
     /// The header breaks the grammar, or has parameters that an answer must not have.
     #[error("the server's Sec-WebSocket-Extensions header is malformed")]
     Malformed,
@@ -117,18 +119,18 @@ impl Offer {
     /// What the server agreed to; `None`: no compression.
     ///
     /// # Errors
-    /// [`AnswerError`] if the answer does not fit the offer.
-    pub fn agreed(&self, headers: &HeaderMap) -> Result<Option<Deflate>, AnswerError> {
+    /// [`ExtensionError`] if the answer does not fit the offer.
+    pub fn agreed(&self, headers: &HeaderMap) -> Result<Option<Deflate>, ExtensionError> {
         let mut answers = Vec::new();
         for line in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
-            answers.extend(line.to_str().ok().and_then(parse).ok_or(AnswerError::Malformed)?);
+            answers.extend(line.to_str().ok().and_then(parse).ok_or(ExtensionError::Malformed)?);
         }
         let extension = match &answers[..] {
             [] => return Ok(None),
             [one] if one.name.eq_ignore_ascii_case(NAME) => one,
-            _ => return Err(AnswerError::NotOffered),
+            _ => return Err(ExtensionError::NotOffered),
         };
-        let answer = Parameters::of(extension, Side::Answer).ok_or(AnswerError::Malformed)?;
+        let answer = Parameters::of(extension, Side::Answer).ok_or(ExtensionError::Malformed)?;
         let server_max_window_bits = answer.server_max_window_bits.unwrap_or(15);
         let client_max_window_bits = answer.client_max_window_bits.flatten().unwrap_or(15);
         let fits = (answer.server_no_context_takeover || !self.server_no_context_takeover)
@@ -141,7 +143,7 @@ impl Offer {
             server_no_context_takeover: answer.server_no_context_takeover,
             client_max_window_bits,
         };
-        if fits { Ok(Some(agreed)) } else { Err(AnswerError::Unfit) }
+        if fits { Ok(Some(agreed)) } else { Err(ExtensionError::Unfit) }
     }
 }
 
@@ -196,91 +198,6 @@ impl Parameters {
 /// 8 to 15, decimal without leading zeros (RFC 7692 section 7.1.2.1).
 fn window_bits(value: &str) -> Option<u8> {
     matches!(value, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15").then(|| value.parse().ok())?
-}
-
-/// One element of the header: a name and its parameters.
-struct Extension<'a> {
-    name: &'a str,
-    parameters: Vec<(&'a str, Option<String>)>,
-}
-
-/// One line of the header; `None` if it breaks the grammar.
-fn parse(line: &str) -> Option<Vec<Extension<'_>>> {
-    let mut cursor = Cursor { rest: line };
-    let mut extensions = Vec::new();
-    loop {
-        cursor.skip_space();
-        // HTTP's lists may have empty elements (RFC 9110 section 5.6.1.2).
-        if cursor.take(',') {
-            continue;
-        }
-        if cursor.rest.is_empty() {
-            return Some(extensions);
-        }
-        let mut extension = Extension { name: cursor.token()?, parameters: Vec::new() };
-        cursor.skip_space();
-        while cursor.take(';') {
-            cursor.skip_space();
-            let name = cursor.token()?;
-            cursor.skip_space();
-            let value = if cursor.take('=') {
-                cursor.skip_space();
-                Some(cursor.value()?)
-            } else {
-                None
-            };
-            cursor.skip_space();
-            extension.parameters.push((name, value));
-        }
-        extensions.push(extension);
-        if !cursor.rest.is_empty() && !cursor.take(',') {
-            return None;
-        }
-    }
-}
-
-struct Cursor<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Cursor<'a> {
-    fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t']);
-    }
-
-    fn take(&mut self, wanted: char) -> bool {
-        self.rest.strip_prefix(wanted).inspect(|rest| self.rest = rest).is_some()
-    }
-
-    /// A token (RFC 9110 section 5.6.2).
-    fn token(&mut self) -> Option<&'a str> {
-        let end = self.rest.find(|c| !is_token(c)).unwrap_or(self.rest.len());
-        let (token, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        (!token.is_empty()).then_some(token)
-    }
-
-    /// A token, or a quoted string that is one once unquoted (RFC 6455 section 9.1).
-    fn value(&mut self) -> Option<String> {
-        if !self.take('"') {
-            return self.token().map(str::to_owned);
-        }
-        let mut value = String::new();
-        let mut characters = self.rest.chars();
-        loop {
-            match characters.next()? {
-                '"' => break,
-                '\\' => value.push(characters.next()?),
-                c => value.push(c),
-            }
-        }
-        self.rest = characters.as_str();
-        (!value.is_empty() && value.chars().all(is_token)).then_some(value)
-    }
-}
-
-fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
 #[cfg(test)]
@@ -391,20 +308,20 @@ mod tests {
         let fit = "permessage-deflate; server_no_context_takeover; server_max_window_bits=10";
         assert!(offer.agreed(&headers(&[fit])).is_ok());
         for (answer, error) in [
-            ("permessage-deflate; server_max_window_bits=10", AnswerError::Unfit),
-            ("permessage-deflate; server_no_context_takeover", AnswerError::Unfit),
-            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=11", AnswerError::Unfit),
-            ("permessage-deflate; client_max_window_bits", AnswerError::Malformed),
-            ("permessage-deflate; what", AnswerError::Malformed),
-            ("permessage-deflate;;", AnswerError::Malformed),
-            ("permessage-bzip2", AnswerError::NotOffered),
-            ("permessage-deflate, permessage-deflate", AnswerError::NotOffered),
+            ("permessage-deflate; server_max_window_bits=10", ExtensionError::Unfit),
+            ("permessage-deflate; server_no_context_takeover", ExtensionError::Unfit),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=11", ExtensionError::Unfit),
+            ("permessage-deflate; client_max_window_bits", ExtensionError::Malformed),
+            ("permessage-deflate; what", ExtensionError::Malformed),
+            ("permessage-deflate;;", ExtensionError::Malformed),
+            ("permessage-bzip2", ExtensionError::NotOffered),
+            ("permessage-deflate, permessage-deflate", ExtensionError::NotOffered),
         ] {
             assert_eq!(offer.agreed(&headers(&[answer])), Err(error), "{answer}");
         }
         let closed = Offer { client_max_window_bits: false, ..Offer::default() };
         let answer = headers(&["permessage-deflate; client_max_window_bits=10"]);
-        assert_eq!(closed.agreed(&answer), Err(AnswerError::Unfit));
+        assert_eq!(closed.agreed(&answer), Err(ExtensionError::Unfit));
         assert_eq!(Offer::default().agreed(&answer).unwrap().unwrap().client_max_window_bits, 10);
     }
 }

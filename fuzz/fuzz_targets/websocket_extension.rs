@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
 use libfuzzer_sys::fuzz_target;
-use roomcast::transport::websocket::{Offer, answer};
+use roomcast_websocket::{Offer, answer};
 
 fuzz_target!(|data: &[u8]| {
     let mut headers = HeaderMap::new();

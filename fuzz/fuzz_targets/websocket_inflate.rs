@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::transport::websocket::{Deflater, InflateError, Inflater};
+use roomcast_websocket::{Deflater, InflateError, Inflater};
 
 fuzz_target!(|data: &[u8]| {
     let [low, high, level, window_bits, input @ ..] = data else { return };

@@ -1,0 +1,75 @@
+//! The WebSocket layer as the pod uses it: `roomcast-websocket` with the messages of dialects and the pod's disconnects.
+//!
+//! Owns the two translations, and no rule of the protocol. Always holds: a frame contains nothing of its receiver.
+
+pub use roomcast_websocket::{
+    Accepted, Agreed, AnswerError, ClientHandshake, Deflate, Deflater, Deflaters, Frame, Incoming, InflateError,
+    Inflater, MessageLimits, Offer, Opcode, ReadError, Reader, RequestError, Role, accept, close_frame, message_frame,
+    ping_frame, pong_frame, write_head,
+};
+
+use crate::{
+    model::Disconnect,
+    protocol::{MessageKind, Messages},
+};
+
+/// Appends the messages as one contiguous run of server frames. With a deflater, messages of at least `min_size` bytes
+/// are compressed where that makes them smaller.
+pub fn frame_messages(messages: &Messages, mut deflate: Option<(&mut Deflater, usize)>, out: &mut Vec<u8>) {
+    for (kind, message) in messages.iter() {
+        let opcode = match kind {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        };
+        let deflate = deflate.as_mut().map(|(deflater, min_size)| (&mut **deflater, *min_size));
+        message_frame(opcode, message, deflate, out);
+    }
+}
+
+impl From<ReadError> for Disconnect {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Protocol => Self::ProtocolError,
+            ReadError::InvalidData => Self::InvalidData,
+            ReadError::TooBig => Self::TooBig,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_disconnect_fits_into_a_close_frame() {
+        for disconnect in Disconnect::ALL {
+            let mut out = Vec::new();
+            close_frame(disconnect.code(), disconnect.reason(), &mut out);
+            assert_eq!(out[..2], [0x88, 2 + disconnect.reason().len() as u8]);
+            assert_eq!(out[2..4], disconnect.code().to_be_bytes());
+            assert_eq!(out[4..], *disconnect.reason().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_read_error_closes_with_its_own_code() {
+        for error in [ReadError::Protocol, ReadError::InvalidData, ReadError::TooBig] {
+            assert_eq!(Disconnect::from(error).code(), error.close_code());
+        }
+    }
+
+    #[test]
+    fn dialects_messages_become_one_run_of_frames() {
+        let mut messages = Messages::default();
+        messages.push(MessageKind::Text, |out| out.extend_from_slice(b"short"));
+        messages.push(MessageKind::Text, |out| out.extend_from_slice(&[b'a'; 300]));
+        messages.push(MessageKind::Binary, |out| out.push(0xb6));
+        let mut out = Vec::new();
+        frame_messages(&messages, None, &mut out);
+        assert_eq!(out, [&b"\x81\x05short\x81\x7e\x01\x2c"[..], &[b'a'; 300], b"\x82\x01\xb6"].concat());
+        let mut deflater = Deflater::new(Deflater::DEFAULT_LEVEL, 15);
+        out.clear();
+        frame_messages(&messages, Some((&mut deflater, 100)), &mut out);
+        assert_eq!((&out[..7], out[7]), (&b"\x81\x05short"[..], 0xc1), "RSV1 on the long one only");
+    }
+}
