@@ -1,6 +1,6 @@
 # The container image of a pod: the program and what it is linked to, nothing else.
 #
-#   docker build -t roomcast .
+#   docker build -t roomcast --build-arg BUILD_COMMIT="$(git rev-parse HEAD)" .
 #   docker run --read-only --cap-drop ALL -p 8443:8443/tcp -p 8443:8443/udp roomcast serve --help
 #
 # What the last stage holds is made by image/rootfs, which tests/chart runs without a container engine.
@@ -8,6 +8,8 @@
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+# The builder gets no `.git`; without this `roomcast --version` says that its commit is unknown.
+ARG BUILD_COMMIT=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin roomcast && \
     image/rootfs target/release/roomcast /rootfs

@@ -100,6 +100,7 @@ fn announce(config: &Config, pod: &Pod) {
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        commit = env!("COMMIT"),
         tls = list(&addresses.tls),
         plain = list(&addresses.plain),
         internal = list(&addresses.internal),

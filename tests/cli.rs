@@ -4,6 +4,8 @@
 
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/version.rs"]
+mod version;
 
 use std::{
     fs,

@@ -27,6 +27,9 @@ use publish::Publish;
 use subscribe::Subscribe;
 use token::Task;
 
+/// The version and the commit that this program is built from; `build.rs` finds out which.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT"), ")");
+
 /// What is asked for.
 pub enum Request {
     /// Run a pod.
@@ -140,7 +143,7 @@ pub fn refuse(error: &ConfigError) -> ExitCode {
 
 fn command() -> Command {
     Command::new("roomcast")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .about("A broadcast proxy: rooms over TLS WebSocket, encoded once, compressed once.")
         .after_help(
             "Without a command it is `serve`, and without flags that is a pod to try out on this machine.\n\n\
