@@ -7,6 +7,7 @@ mod chatbots;
 mod descriptions;
 mod exposition;
 mod hooks;
+mod observer;
 mod realtime;
 mod redis_commands;
 mod socketio;
@@ -15,11 +16,12 @@ pub use chatbots::{CHATBOT_DESCRIPTIONS, ChatbotMetrics, DocumentAnswers};
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::Exposition;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
+pub use observer::{ClientMessage, DeliveryObserver};
 pub use realtime::{REALTIME_DESCRIPTIONS, RealtimeMetrics};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -89,8 +91,10 @@ pub struct Metrics {
     pub certificate_broken: Gauge,
     /// Clients' tokens and their keys.
     pub tokens: TokenMetrics,
+    /// Hears what is delivered; `None`: nothing is to be told.
+    pub observer: Option<Arc<dyn DeliveryObserver>>,
     /// The same under other names, where they are wanted.
-    pub realtime: Option<RealtimeMetrics>,
+    pub realtime: Option<Arc<RealtimeMetrics>>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -424,6 +428,7 @@ impl Metrics {
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             tokens: TokenMetrics::default(),
+            observer: None,
             realtime: None,
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),

@@ -5,7 +5,8 @@
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::model::ErrorCode;
+use super::observer::{ClientMessage, DeliveryObserver};
+use crate::model::{Batch, ErrorCode, Reply};
 
 /// What each says.
 pub const REALTIME_DESCRIPTIONS: &[(&str, &str)] = &[
@@ -75,14 +76,10 @@ const OTHER: &str = "other";
 /// The handles.
 #[derive(Debug)]
 pub struct RealtimeMetrics {
-    /// Open connections.
-    pub connections: Gauge,
-    /// Those with a user.
-    pub authenticated: Gauge,
-    /// Those without.
-    pub anonymous: Gauge,
-    /// Events that left for a room's members.
-    pub broadcasts: Counter,
+    connections: Gauge,
+    authenticated: Gauge,
+    anonymous: Gauge,
+    broadcasts: Counter,
     /// Calls that failed.
     pub grpc_errors: Counter,
     rooms: Named<Gauge>,
@@ -142,22 +139,9 @@ impl RealtimeMetrics {
         }
     }
 
-    /// The gauge of connections in rooms of a namespace.
-    pub fn room(&self, namespace: &str) -> Gauge {
-        self.rooms.of(namespace).cloned().unwrap_or(Gauge::noop())
-    }
-
-    /// Counts messages to clients.
-    pub fn sent(&self, kind: &str, count: u64) {
+    fn sent(&self, kind: &str, count: u64) {
         if let Some(counter) = self.sent.of(kind) {
             counter.increment(count);
-        }
-    }
-
-    /// Counts a message of a client.
-    pub fn received(&self, kind: &str) {
-        if let Some(counter) = self.received.of(kind) {
-            counter.increment(1);
         }
     }
 
@@ -175,11 +159,53 @@ impl RealtimeMetrics {
             histogram.record(seconds);
         }
     }
+}
 
-    /// Counts an error that a client is told.
-    pub fn error(&self, code: ErrorCode) {
-        if let Some((_, counter)) = self.errors.iter().find(|(known, _)| *known == code) {
+impl DeliveryObserver for RealtimeMetrics {
+    fn message_received(&self, kind: ClientMessage) {
+        let name = match kind {
+            ClientMessage::Ping => "system:ping",
+            ClientMessage::Subscribe => "room:join",
+            ClientMessage::Unsubscribe => "room:leave",
+            ClientMessage::Other => OTHER,
+        };
+        if let Some(counter) = self.received.of(name) {
             counter.increment(1);
         }
+    }
+
+    fn connection_greeted(&self) {
+        self.sent("system:connected", 1);
+    }
+
+    fn reply_sent(&self, reply: &Reply) {
+        match reply {
+            Reply::Pong => self.sent("system:pong", 1),
+            Reply::Error { code, .. } => {
+                self.sent("system:error", 1);
+                if let Some((_, counter)) = self.errors.iter().find(|(known, _)| known == code) {
+                    counter.increment(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn batch_flushed(&self, events: usize) {
+        self.broadcasts.increment(events as u64);
+    }
+
+    fn batch_delivered(&self, batch: &Batch, receivers: u64) {
+        batch.events.iter().for_each(|event| self.sent(&event.topic, receivers));
+    }
+
+    fn connections_changed(&self, all: f64, with_user: f64) {
+        self.connections.increment(all);
+        self.authenticated.increment(with_user);
+        self.anonymous.increment(all - with_user);
+    }
+
+    fn members_gauge(&self, namespace: &str) -> Gauge {
+        self.rooms.of(namespace).cloned().unwrap_or(Gauge::noop())
     }
 }

@@ -44,7 +44,7 @@ use crate::{
     config::{ApiKey, Bind, Config, RoomPattern, Tls},
     hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
-    metrics::Exposition,
+    metrics::{DeliveryObserver, Exposition},
     protocol::{Dialects, MountError, engineio::SessionKey},
     transport::{
         fetch::FetchError,
@@ -165,7 +165,8 @@ impl Pod {
         let workers = config.workers;
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, mut metrics) = Exposition::new(workers, &names)?;
-        metrics.realtime = config.realtime_metrics.then(|| exposition.realtime(&namespaces(&config)));
+        metrics.realtime = config.realtime_metrics.then(|| Arc::new(exposition.realtime(&namespaces(&config))));
+        metrics.observer = metrics.realtime.clone().map(|realtime| realtime as Arc<dyn DeliveryObserver>);
         let exposition = Arc::new(exposition);
         let documents = Documents::of(&config.hocuspocus, metrics.documents.clone()).map_err(StartError::Fetch)?;
         let door = match &certificate {

@@ -53,8 +53,8 @@ impl Worker {
         let mut bytes = Vec::new();
         let opened =
             self.with_opening(key, &asked, |worker, format, opening| worker.encoder.open(format, opening, &mut bytes));
-        if let Some(realtime) = self.services.metrics.realtime.as_ref().filter(|_| !bytes.is_empty()) {
-            realtime.sent("system:connected", 1);
+        if let Some(observer) = self.services.metrics.observer.as_ref().filter(|_| !bytes.is_empty()) {
+            observer.connection_greeted();
         }
         self.tell_bytes(key, &bytes);
         let Some(opened) = opened else { return false };

@@ -8,6 +8,7 @@ use std::{future::Future, ops::ControlFlow, sync::Arc};
 use crate::{
     broker::{BrokerError, History, HistoryQuery},
     hub::{Key, Worker},
+    metrics::ClientMessage,
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Stats},
     protocol::Message,
     session::{Action, ConnectionId},
@@ -30,12 +31,12 @@ impl Worker {
         let dialect = services.dialects.get(connection.format.dialect);
         let policy = |room: &Room| services.policy(room);
         let (id, action) = connection.session.receive(message, dialect, policy, &self.limits, now_ms);
-        if let Some(realtime) = &services.metrics.realtime {
-            realtime.received(match &action {
-                Action::Reply(Reply::Pong) => "system:ping",
-                Action::Subscribe(_) => "room:join",
-                Action::Unsubscribe(_) => "room:leave",
-                _ => "other",
+        if let Some(observer) = &services.metrics.observer {
+            observer.message_received(match &action {
+                Action::Reply(Reply::Pong) => ClientMessage::Ping,
+                Action::Subscribe(_) => ClientMessage::Subscribe,
+                Action::Unsubscribe(_) => ClientMessage::Unsubscribe,
+                _ => ClientMessage::Other,
             });
         }
         if let Action::Close(disconnect) = action {

@@ -171,8 +171,8 @@ impl Worker {
         }
         let log = policy.log_of(room).map(|log| self.room_number(log, self.services.policy(log)));
         let mut local = LocalRoom { log, ..LocalRoom::new(room.clone(), policy) };
-        if let Some(realtime) = &self.services.metrics.realtime {
-            local.members = Members::shown_by(realtime.room(room.namespace()));
+        if let Some(observer) = &self.services.metrics.observer {
+            local.members = Members::shown_by(observer.members_gauge(room.namespace()));
         }
         let number = self.rooms.insert(local) as u32;
         self.names.insert(room.clone(), number);

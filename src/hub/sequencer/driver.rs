@@ -428,8 +428,8 @@ impl Owner {
         {
             let metrics = &self.services.metrics;
             metrics.batches.increment(1);
-            if let Some(realtime) = &metrics.realtime {
-                realtime.broadcasts.increment(batch.events.len() as u64);
+            if let Some(observer) = &metrics.observer {
+                observer.batch_flushed(batch.events.len());
             }
             metrics.batch_events.record(batch.events.len() as f64);
             metrics.batch_wait.record(arrived.elapsed());
@@ -449,8 +449,8 @@ impl Owner {
         while let Some((batcher, _)) = &mut owned.unlogged
             && let Some((batch, arrived)) = batcher.take()
         {
-            if let Some(realtime) = &self.services.metrics.realtime {
-                realtime.broadcasts.increment(batch.events.len() as u64);
+            if let Some(observer) = &self.services.metrics.observer {
+                observer.batch_flushed(batch.events.len());
             }
             let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&owned.policy), arrived).except(except);
             // A worker whose queue is full never gets it, as one that had no connection to the publisher never would.

@@ -307,10 +307,10 @@ impl Worker {
         let deliveries = run.receivers * run.broadcast.events() as u64;
         metrics.deliveries.increment(deliveries);
         metrics.workers[self.index].deliveries.increment(deliveries);
-        if let (Some(realtime), Content::Events(batch) | Content::Unlogged(batch)) =
-            (&metrics.realtime, &run.broadcast.content)
+        if let (Some(observer), Content::Events(batch) | Content::Unlogged(batch)) =
+            (&metrics.observer, &run.broadcast.content)
         {
-            batch.events.iter().for_each(|event| realtime.sent(&event.topic, run.receivers));
+            observer.batch_delivered(batch, run.receivers);
         }
         metrics.fan_out.record(run.began.elapsed());
         if run.broadcast.is_live() {
@@ -395,15 +395,8 @@ impl Worker {
         if connection.state != State::Open {
             return;
         }
-        if let Some(realtime) = &self.services.metrics.realtime {
-            match reply {
-                Reply::Pong => realtime.sent("system:pong", 1),
-                Reply::Error { code, .. } => {
-                    realtime.sent("system:error", 1);
-                    realtime.error(*code);
-                }
-                _ => {}
-            }
+        if let Some(observer) = &self.services.metrics.observer {
+            observer.reply_sent(reply);
         }
         let said = connection.reply(reply, id, room, &mut self.encoder, &mut self.buffers, &self.services.budget);
         if said.is_err() {

@@ -228,14 +228,11 @@ impl Worker {
         metrics
             .encoded
             .add(std::mem::take(&mut self.encoder.bytes_plain), std::mem::take(&mut self.encoder.bytes_framed));
-        if let Some(realtime) = &metrics.realtime {
+        if let Some(observer) = &metrics.observer {
             let now = (self.connections.len(), self.directory.connections());
             let before = std::mem::replace(&mut self.shown, now);
             let change = |now: usize, before: usize| now as f64 - before as f64;
-            let (all, known) = (change(now.0, before.0), change(now.1, before.1));
-            realtime.connections.increment(all);
-            realtime.authenticated.increment(known);
-            realtime.anonymous.increment(all - known);
+            observer.connections_changed(change(now.0, before.0), change(now.1, before.1));
         }
         let own = &metrics.workers[self.index];
         own.connections.set(self.connections.len() as f64);
