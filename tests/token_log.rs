@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code)]
-#[path = "tokens/server.rs"]
+#[path = "suite/tokens/server.rs"]
 mod server;
 #[allow(dead_code)]
-#[path = "tokens/support.rs"]
+#[path = "suite/tokens/support.rs"]
 mod support;
 
 use std::{

@@ -24,8 +24,6 @@ mod poller;
 mod process;
 mod publisher;
 mod receiver;
-#[path = "../../tests/redis/mod.rs"]
-mod redis;
 mod report;
 mod resp;
 mod scenario;

@@ -4,7 +4,7 @@
 //! subscribed room to one [`Deliver`], in the order of the log. Always holds: within an epoch no offset names two
 //! events, and what [`Broker::publish`] answered with success is in the log.
 //!
-//! A new broker is a module here that passes the contract suite in `tests/broker_contract/`.
+//! A new broker is a module here that passes the contract suite in `tests/redis/contract/`.
 
 mod control;
 mod key_value;

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use testkit::redis::{Cluster, Options, Standalone, wait_until};
+
 use super::{
     Load, assert_clean, configuration,
     cut::{Cut, Lost},
     fleet::{Addresses, Pod},
-    length,
-    redis::{Cluster, Options, Standalone, wait_until},
-    run,
+    length, run,
 };
 
 fn seconds(seconds: f64) -> tokio::time::Sleep {

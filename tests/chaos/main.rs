@@ -10,8 +10,6 @@ mod cut;
 mod faults;
 mod fleet;
 mod publisher;
-#[path = "../redis/mod.rs"]
-mod redis;
 mod watcher;
 
 use std::{

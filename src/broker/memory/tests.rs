@@ -1,4 +1,4 @@
-//! What is the memory broker's own: time, budget, eviction. What every broker does is in `tests/broker_contract/`.
+//! What is the memory broker's own: time, budget, eviction. What every broker does is in `tests/redis/contract/`.
 
 #![allow(clippy::unwrap_used)]
 

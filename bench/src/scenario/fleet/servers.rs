@@ -3,12 +3,9 @@
 use std::{collections::HashMap, process::Command, sync::Arc};
 
 use roomcast::{broker::redis::Partition, model::Room};
+use testkit::redis::{Cluster, Node, Standalone};
 
-use crate::{
-    error::BenchError,
-    process::Process,
-    redis::{Cluster, Node, Standalone},
-};
+use crate::{error::BenchError, process::Process};
 
 /// The masters at the start.
 pub(super) const MASTERS: usize = 3;

@@ -1,0 +1,171 @@
+//! The Redis broker while Redis fails: what is lost is told, what is not lost comes, and one master's death is not the
+//! others'. What every broker does is in `tests/redis/contract/`.
+
+mod access;
+mod failures;
+mod fleet;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use roomcast::transport::trust::client_config;
+use roomcast::{
+    broker::{
+        Ask, Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, LookUp,
+        Presence, Respond, Said,
+        redis::{Partition, Redis, Settings, Timeouts},
+        wire::{Endpoints, Kind, Password},
+    },
+    config::Policies,
+    metrics::{RedisCommands, RedisMetrics},
+    model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
+};
+use serde_json::value::RawValue;
+
+use testkit::redis::{Cluster, Node, Options, Standalone};
+
+/// What came of a room, as a hub would take it.
+#[derive(Debug, Default, Clone)]
+struct Track {
+    position: Option<Position>,
+    started: usize,
+    /// Times at which something was seen to be missing: the hub would read the log.
+    holes: usize,
+    topics: Vec<String>,
+    presence: Vec<(bool, String)>,
+}
+
+#[derive(Default)]
+struct Ear(Mutex<HashMap<Room, Track>>);
+
+impl Ear {
+    fn of(&self, room: &Room) -> Track {
+        self.0.lock().unwrap().get(room).cloned().unwrap_or_default()
+    }
+}
+
+impl Deliver for Ear {
+    fn deliver(&self, room: &Room, delivery: Delivery) {
+        let mut tracks = self.0.lock().unwrap();
+        let track = tracks.entry(room.clone()).or_default();
+        match delivery {
+            Delivery::Started(position) => {
+                let first = track.position.is_none();
+                track.holes += usize::from(!first && track.position.as_ref() != Some(&position));
+                track.started += 1;
+                track.position = Some(position);
+            }
+            Delivery::Event { epoch, event } => {
+                let next = track.position.as_ref().map(|p| (p.epoch.clone(), p.offset + 1));
+                track.holes += usize::from(next != Some((epoch.clone(), event.offset)));
+                track.position = Some(Position::new(epoch, event.offset));
+                track.topics.push(event.topic.to_string());
+            }
+            Delivery::Unlogged { .. } => panic!("nobody publishes past the log here"),
+            Delivery::Joined(member) => track.presence.push((true, member.connection.to_string())),
+            Delivery::Left(member) => track.presence.push((false, member.connection.to_string())),
+        }
+    }
+}
+
+struct Pod {
+    broker: Redis,
+    ear: Arc<Ear>,
+}
+
+fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
+    Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: "fleet".into() }
+}
+
+fn alone(server: &Node) -> Settings {
+    Settings::new(endpoints(vec![server.address()], Kind::Standalone))
+}
+
+fn clustered(cluster: &Cluster) -> Settings {
+    Settings::new(endpoints(cluster.addresses(), Kind::Cluster))
+}
+
+impl Pod {
+    fn new(settings: Settings, policy: Policy) -> Self {
+        let ear = Arc::new(Ear::default());
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
+        let deliver: Arc<dyn Deliver> = Arc::clone(&ear) as Arc<dyn Deliver>;
+        let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();
+        Self { broker, ear }
+    }
+
+    async fn ready(settings: Settings) -> Self {
+        let pod = Self::new(settings, Policy { presence: PresenceMode::Events, ..Policy::default() });
+        pod.well().await;
+        pod
+    }
+
+    async fn well(&self) {
+        until("Redis is well", || self.broker.condition() == Condition::Well).await;
+    }
+
+    async fn publish(&self, room: &Room, topic: &str) -> Result<Position, BrokerError> {
+        self.broker.publish(room, publication(topic)).await
+    }
+
+    /// Publishes until it succeeds.
+    async fn insist(&self, room: &Room, topic: &str) -> Position {
+        let publication = Publication { idempotency_key: Some(topic.into()), ..publication(topic) };
+        for _ in 0..600 {
+            match self.broker.publish(room, publication.clone()).await {
+                Ok(position) => return position,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        panic!("no publish succeeded");
+    }
+
+    async fn since(&self, room: &Room, position: &Position) -> History {
+        let since = Some(Since { epoch: position.epoch.clone(), offset: position.offset });
+        let query = HistoryQuery { since, until: None, max_events: usize::MAX, max_bytes: usize::MAX };
+        self.broker.history(room, query).await.unwrap()
+    }
+
+    async fn subscribed(&self, room: &Room) {
+        self.broker.subscribe(room);
+        until("the subscription stands", || self.ear.of(room).started > 0).await;
+    }
+
+    async fn reaches(&self, room: &Room, position: &Position) {
+        until("the newest position is known", || self.ear.of(room).position.as_ref() == Some(position)).await;
+    }
+}
+
+async fn until(what: &str, check: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !check() {
+        assert!(began.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn room(name: &str) -> Room {
+    Room::parse(name).unwrap()
+}
+
+fn publication(topic: &str) -> Publication {
+    let payload = Payload::Json(RawValue::from_string("1".to_owned()).unwrap());
+    Publication { topic: topic.into(), key: None, payload, user: None, id: None, idempotency_key: None }
+}
+
+fn topics(history: &History) -> Vec<String> {
+    history.events.iter().map(|event| event.topic.to_string()).collect()
+}
+
+/// A room of that master.
+fn room_of(cluster: &Cluster, master: &Node) -> Room {
+    let of = |room: &Room| cluster.owner(Partition::of(room).slot()).port() == master.port();
+    (0..).map(|n| room(&format!("room:{n}"))).find(of).unwrap()
+}

@@ -1,0 +1,174 @@
+//! The suite under test: brokers with a planted fault must fail it.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use roomcast::{
+    broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
+    model::{Policy, Position, Publication, Retained, Room},
+};
+
+use super::{
+    harness::{Store, bounded},
+    history, idempotency, key_value,
+    memory::MemoryStore,
+    order, subscription,
+};
+
+const DROP: u8 = 0;
+const DUPLICATE: u8 = 1;
+const SWAP: u8 = 2;
+const KEEPS_DELIVERING: u8 = 3;
+const FORGETS_KEYS: u8 = 4;
+const CALLS_A_PART_THE_WHOLE: u8 = 5;
+const LATE_START: u8 = 6;
+const TAKES_NOTHING_AWAY: u8 = 7;
+const LETS_EVERYBODY_CLAIM: u8 = 8;
+
+/// The memory broker with one fault.
+struct Faulty<const FAULT: u8> {
+    inner: MemoryStore,
+}
+
+/// Deliveries with one fault.
+struct Spoiled<const FAULT: u8> {
+    inner: Arc<dyn Deliver>,
+    held: Mutex<Vec<(Room, Delivery)>>,
+}
+
+impl<const FAULT: u8> Deliver for Spoiled<FAULT> {
+    fn deliver(&self, room: &Room, delivery: Delivery) {
+        let mut held = self.held.lock().unwrap();
+        let seventh = matches!(&delivery, Delivery::Event { event, .. } if event.offset % 7 == 0);
+        match (FAULT, &delivery) {
+            (DROP, _) if seventh => return,
+            (DUPLICATE, _) if seventh => self.inner.deliver(room, delivery.clone()),
+            (SWAP, _) if seventh => return held.push((room.clone(), delivery)),
+            (LATE_START, Delivery::Started(position)) => {
+                let late = Position { offset: position.offset.saturating_sub(1), ..position.clone() };
+                return self.inner.deliver(room, Delivery::Started(late));
+            }
+            _ => {}
+        }
+        self.inner.deliver(room, delivery);
+        for (room, delivery) in held.drain(..) {
+            self.inner.deliver(&room, delivery);
+        }
+    }
+}
+
+impl<const FAULT: u8> Store for Faulty<FAULT> {
+    async fn start(policy: Policy, deliver: Arc<dyn Deliver>) -> Self {
+        let deliver = Spoiled::<FAULT> { inner: deliver, held: Mutex::default() };
+        Self { inner: MemoryStore::start(policy, Arc::new(deliver)).await }
+    }
+
+    fn broker(&self) -> &dyn Broker {
+        self
+    }
+
+    fn presence(&self) -> &dyn Presence {
+        self.inner.presence()
+    }
+
+    fn values(&self) -> &dyn KeyValue {
+        self
+    }
+
+    fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        self.inner.pass(time)
+    }
+
+    fn lose(&self, room: &Room) -> impl Future<Output = ()> + Send {
+        self.inner.lose(room)
+    }
+}
+
+impl<const FAULT: u8> Broker for Faulty<FAULT> {
+    fn publish<'a>(&'a self, room: &'a Room, mut publication: Publication) -> Answer<'a, Position> {
+        if FAULT == FORGETS_KEYS {
+            publication.idempotency_key = None;
+        }
+        self.inner.broker().publish(room, publication)
+    }
+
+    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        self.inner.broker().announce(room, publication, except)
+    }
+
+    fn subscribe(&self, room: &Room) {
+        self.inner.broker().subscribe(room);
+    }
+
+    fn unsubscribe(&self, room: &Room) {
+        if FAULT != KEEPS_DELIVERING {
+            self.inner.broker().unsubscribe(room);
+        }
+    }
+
+    fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
+        Box::pin(async move {
+            let history = self.inner.broker().history(room, query).await?;
+            let complete = history.complete || FAULT == CALLS_A_PART_THE_WHOLE;
+            Ok(History { complete, ..history })
+        })
+    }
+
+    fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
+        self.inner.broker().retained(room)
+    }
+}
+
+impl<const FAULT: u8> KeyValue for Faulty<FAULT> {
+    fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
+        self.inner.values().set(name, value, ttl)
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        self.inner.values().get(name)
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        if FAULT == TAKES_NOTHING_AWAY { self.get(name) } else { self.inner.values().take(name) }
+    }
+
+    fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>> {
+        if FAULT != LETS_EVERYBODY_CLAIM {
+            return self.inner.values().claim(name, value, ttl);
+        }
+        Box::pin(async move { self.set(name, value, ttl).await.map(|()| None) })
+    }
+}
+
+/// Runs a test of the suite that must fail.
+async fn fails<F: Future<Output = ()> + Send + 'static>(test: F) {
+    let outcome = tokio::spawn(bounded(test)).await;
+    assert!(outcome.is_err_and(|error| error.is_panic()), "the suite did not notice the fault");
+}
+
+macro_rules! noticed {
+    ($($name:ident: $fault:ident in $suite:ident :: $test:ident;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $suite::$test::<MemoryStore>().await;
+            fails($suite::$test::<Faulty<$fault>>()).await;
+        }
+    )+};
+}
+
+noticed! {
+    a_dropped_delivery_is_noticed: DROP in order::events_arrive_in_order_once_and_whole;
+    a_duplicate_is_noticed: DUPLICATE in order::events_arrive_in_order_once_and_whole;
+    a_swap_is_noticed: SWAP in order::concurrent_publishers_see_one_order;
+    a_wrong_start_is_noticed: LATE_START in subscription::the_first_delivery_says_where_the_room_stands;
+    a_delivery_after_the_end_is_noticed: KEEPS_DELIVERING in subscription::nothing_is_delivered_after_unsubscribing;
+    a_forgotten_key_is_noticed: FORGETS_KEYS in idempotency::publishes_repeated_at_once_are_one_event;
+    a_value_left_behind_is_noticed: TAKES_NOTHING_AWAY in key_value::a_value_is_taken_once;
+    a_lease_of_everybody_is_noticed:
+        LETS_EVERYBODY_CLAIM in key_value::of_many_who_claim_or_take_at_once_one_succeeds;
+    a_part_taken_for_the_whole_is_noticed: CALLS_A_PART_THE_WHOLE in history::what_was_trimmed_is_not_complete;
+}

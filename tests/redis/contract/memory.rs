@@ -1,0 +1,65 @@
+//! The memory broker under the suite.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use roomcast::{
+    broker::{
+        Broker, Deliver, KeyValue, Presence,
+        memory::{Limits, Memory},
+    },
+    config::Policies,
+    model::{Policy, Publication, Room},
+};
+
+use super::harness::{Store, binary, publication, room};
+
+const BUDGET: usize = 8 * 1024 * 1024;
+
+pub struct MemoryStore {
+    memory: Memory,
+    now: Arc<AtomicU64>,
+}
+
+impl Store for MemoryStore {
+    fn start(policy: Policy, deliver: Arc<dyn Deliver>) -> impl Future<Output = Self> + Send {
+        let now = Arc::new(AtomicU64::new(1_700_000_000_000));
+        let clock = Arc::clone(&now);
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
+        let limits = Limits { max_bytes: BUDGET, ..Limits::default() };
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        std::future::ready(Self { memory: Memory::new(limits, policies, deliver, clock).unwrap(), now })
+    }
+
+    fn broker(&self) -> &dyn Broker {
+        &self.memory
+    }
+
+    fn presence(&self) -> &dyn Presence {
+        &self.memory
+    }
+
+    fn values(&self) -> &dyn KeyValue {
+        &self.memory
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.now.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Rooms that nobody is subscribed to are forgotten when memory is short.
+    async fn lose(&self, _: &Room) {
+        for n in 0..BUDGET / (64 * 1024) {
+            let flood = Publication { payload: binary(64 * 1024), ..publication("flood") };
+            self.memory.publish(&room(&format!("flood:{n}")), flood).await.unwrap();
+        }
+        assert!(self.memory.usage().evicted_rooms > 0);
+    }
+}

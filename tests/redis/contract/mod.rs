@@ -1,0 +1,104 @@
+//! What every broker must do, written once and run against each: a new broker adds a `Store` and a line of
+//! `every_test!`.
+
+mod faults;
+mod harness;
+mod history;
+mod idempotency;
+mod key_value;
+mod memory;
+mod order;
+mod presence;
+mod redis_stores;
+mod retained;
+mod shared_log;
+mod subscription;
+
+/// Runs the whole suite against one store.
+macro_rules! contract {
+    ($module:ident, $store:ty: $($suite:ident :: { $($test:ident),+ $(,)? })+) => {
+        mod $module {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    crate::contract::harness::bounded($crate::contract::$suite::$test::<$store>()).await;
+                }
+            )+)+
+        }
+    };
+}
+
+/// The tests of the suite, so that no broker leaves one out.
+macro_rules! every_test {
+    ($module:ident, $store:ty) => {
+        contract! { $module, $store:
+            order::{
+                events_arrive_in_order_once_and_whole,
+                the_answer_is_the_position_of_the_event,
+                concurrent_publishers_see_one_order,
+                rooms_count_apart,
+                times_never_turn_back,
+                an_event_above_the_log_is_refused_whole,
+                an_event_without_a_log_is_delivered,
+                an_announcement_is_in_no_log,
+            }
+            subscription::{
+                the_first_delivery_says_where_the_room_stands,
+                subscribing_amid_publishes_leaves_no_hole,
+                a_repeated_subscription_starts_again_without_repeating,
+                nothing_is_delivered_after_unsubscribing,
+                a_new_subscription_continues_where_the_room_stands_now,
+            }
+            history::{
+                the_newest_events_come_without_since,
+                what_followed_a_position_comes_oldest_first,
+                limits_cut_and_say_so,
+                until_ends_the_answer,
+                what_was_trimmed_is_not_complete,
+                another_epoch_is_not_complete,
+                a_position_ahead_of_the_log_is_not_complete,
+                events_age,
+                a_room_without_log_has_a_position,
+                a_room_that_lost_its_log_has_another_epoch,
+                history_amid_publishes_has_no_hole,
+            }
+            retained::{
+                nothing_is_kept_without_a_policy,
+                the_newest_event_of_the_room_is_kept,
+                the_newest_event_of_each_topic_is_kept,
+                the_newest_event_of_each_key_is_kept,
+                the_oldest_value_goes_when_there_are_too_many,
+                a_removing_topic_removes,
+            }
+            idempotency::{
+                a_repeated_publish_is_one_event,
+                keys_of_different_rooms_are_apart,
+                publishes_repeated_at_once_are_one_event,
+            }
+            shared_log::{
+                rooms_that_share_a_log_have_one_order,
+                a_rooms_history_is_its_part_of_the_log,
+                keys_in_a_shared_log_are_a_rooms_own,
+            }
+            key_value::{
+                a_value_is_there_until_its_time_is_up,
+                a_value_is_taken_once,
+                a_name_is_claimed_by_one_who_may_renew_it,
+                of_many_who_claim_or_take_at_once_one_succeeds,
+                a_value_is_any_bytes,
+            }
+            presence::{
+                a_repeated_join_is_one_member,
+                who_leaves_is_gone_once,
+                a_list_is_cut_and_says_the_total,
+                joins_and_leaves_are_told_where_the_policy_says_so,
+                nobody_is_told_where_the_policy_does_not,
+                nobody_is_listed_where_presence_is_off,
+            }
+        }
+    };
+}
+
+every_test!(memory_broker, crate::contract::memory::MemoryStore);
+every_test!(redis_alone, crate::contract::redis_stores::Alone);
+every_test!(redis_cluster, crate::contract::redis_stores::Clustered);

@@ -1,0 +1,122 @@
+//! The Redis broker under the suite: on a server alone and on a cluster, each started once for all tests of the binary.
+//! A test has the fleet's prefix to itself, and waits where others step a clock.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use roomcast::{
+    broker::{
+        Broker, Condition, Deliver, KeyValue, Presence,
+        redis::{Partition, Redis, Settings},
+        wire::{Endpoints, Kind},
+    },
+    config::Policies,
+    metrics::{RedisCommands, RedisMetrics},
+    model::{Policy, Room},
+};
+
+use testkit::redis::{Cluster, Node, Standalone};
+
+use super::harness::Store;
+
+/// A fleet of one pod on a server of its own kind.
+pub struct Fleet<S: Servers> {
+    broker: Redis,
+    prefix: String,
+    server: &'static S,
+}
+
+/// What a fleet can be on.
+pub trait Servers: Send + Sync + 'static {
+    fn shared() -> &'static Self;
+    fn endpoints(&self) -> (Vec<(String, u16)>, Kind);
+    /// Who has a room.
+    fn owner(&self, room: &Room) -> &Node;
+}
+
+pub type Alone = Fleet<Standalone>;
+
+impl Servers for Standalone {
+    fn shared() -> &'static Self {
+        static SERVER: OnceLock<Standalone> = OnceLock::new();
+        SERVER.get_or_init(Standalone::start)
+    }
+
+    fn endpoints(&self) -> (Vec<(String, u16)>, Kind) {
+        (vec![self.address()], Kind::Standalone)
+    }
+
+    fn owner(&self, _: &Room) -> &Node {
+        self
+    }
+}
+
+pub type Clustered = Fleet<Cluster>;
+
+impl Servers for Cluster {
+    fn shared() -> &'static Self {
+        static SERVERS: OnceLock<Cluster> = OnceLock::new();
+        SERVERS.get_or_init(|| Cluster::start(3, 3))
+    }
+
+    fn endpoints(&self) -> (Vec<(String, u16)>, Kind) {
+        // Two are enough to find the others.
+        (self.addresses().into_iter().take(2).collect(), Kind::Cluster)
+    }
+
+    fn owner(&self, room: &Room) -> &Node {
+        Cluster::owner(self, Partition::of(room).slot())
+    }
+}
+
+impl<S: Servers> Store for Fleet<S> {
+    async fn start(policy: Policy, deliver: Arc<dyn Deliver>) -> Self {
+        static TESTS: AtomicUsize = AtomicUsize::new(0);
+        let prefix = format!("test{}", TESTS.fetch_add(1, Ordering::Relaxed));
+        let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
+        let (nodes, kind) = server.endpoints();
+        let endpoints =
+            Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: prefix.clone() };
+        let settings = Settings::new(endpoints);
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
+        let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();
+        while broker.condition() != Condition::Well {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Self { broker, prefix, server }
+    }
+
+    fn broker(&self) -> &dyn Broker {
+        &self.broker
+    }
+
+    fn presence(&self) -> &dyn Presence {
+        &self.broker
+    }
+
+    fn values(&self) -> &dyn KeyValue {
+        &self.broker
+    }
+
+    fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time)
+    }
+
+    /// Its keys are deleted, as an eviction would.
+    async fn lose(&self, room: &Room) {
+        let (server, prefix, room) = (self.server, self.prefix.clone(), room.clone());
+        let lose = move || {
+            let tag = Partition::of(&room).tag();
+            let key = |kind: &str| format!("{prefix}:{{{tag}}}:{kind}:{room}");
+            server.owner(&room).call(&["DEL", &key("room"), &key("log")]);
+        };
+        tokio::task::spawn_blocking(lose).await.unwrap();
+    }
+}

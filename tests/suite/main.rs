@@ -1,0 +1,33 @@
+//! A pod from outside: in this process, from its listeners to its metrics, and as a program. One test program, so that it is linked
+//! once.
+//!
+//! What must be alone in its process (a log) stands beside this folder, and so does what needs Redis servers to itself
+//! (`tests/redis/`, `tests/chaos/`).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod api;
+mod ca;
+mod cli;
+mod commands;
+mod dialects;
+mod faults;
+mod fetching;
+mod fleet;
+mod gate;
+mod grpc;
+mod harness;
+mod hooks;
+mod identity;
+mod legacy;
+mod metrics;
+mod policies;
+mod presets;
+mod protocol_doc;
+mod rooms;
+mod serve;
+mod shared_log;
+mod slow;
+mod token_lookup;
+mod tokens;
+mod webtransport;

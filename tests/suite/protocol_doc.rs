@@ -1,0 +1,372 @@
+//! `docs/PROTOCOL.md` against the code: every example is one that the dialect reads or writes, and both tables are the
+//! code's.
+use std::{collections::BTreeSet, sync::Arc};
+
+use roomcast::{
+    model::{
+        Batch, CommandId, Disconnect, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList,
+        Reconnect, Reply, Retained, Room, Stats,
+    },
+    protocol::{Dialect, Message, Messages, Native, PresenceChange},
+};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+const DOCUMENT: &str = include_str!("../../docs/PROTOCOL.md");
+
+/// The fenced blocks whose info string begins with `json`: who speaks, and what.
+fn examples() -> Vec<(&'static str, &'static str)> {
+    let mut examples = Vec::new();
+    for block in DOCUMENT.split("\n```json").skip(1) {
+        let (speaker, rest) = block.split_once('\n').unwrap();
+        examples.push((speaker.trim(), rest.split_once("\n```").unwrap().0));
+    }
+    assert!(examples.len() > 20, "the examples are no longer where they were");
+    examples
+}
+
+fn spoken_by(speaker: &str) -> impl Iterator<Item = &'static str> {
+    examples().into_iter().filter(move |(who, _)| *who == speaker).map(|(_, text)| text)
+}
+
+/// JSON without the white space between its tokens.
+fn compact(json: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let significant = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        keep
+    };
+    json.chars().filter(significant).collect()
+}
+
+#[test]
+fn every_example_says_who_speaks() {
+    for (speaker, text) in examples() {
+        assert!(matches!(speaker, "client" | "server"), "an example of {speaker:?}: {text}");
+    }
+}
+
+#[test]
+fn every_client_example_is_understood() {
+    let mut kinds = BTreeSet::new();
+    for text in spoken_by("client") {
+        let request = Native.decode(Message::Text(text)).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert!(request.id.is_some(), "an example without an id: {text}");
+        kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
+    }
+    let commands =
+        ["ack", "connect", "history", "ping", "presence", "publish", "refresh", "stats", "subscribe", "unsubscribe"];
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), commands);
+}
+
+#[test]
+fn every_server_example_is_what_the_encoder_writes() {
+    let mut kinds = BTreeSet::new();
+    for text in spoken_by("server") {
+        let example: Example<'_> = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let mut out = Messages::default();
+        example.encode(&mut out);
+        let written: Vec<String> = out.iter().map(|(_, b)| String::from_utf8(b.to_vec()).unwrap()).collect();
+        let mut expected = compact(text);
+        if let Some(version) = &example.version {
+            expected = expected.replace(version.as_str(), env!("CARGO_PKG_VERSION"));
+        }
+        assert_eq!(written.iter().map(|w| compact(w)).collect::<Vec<_>>(), [expected]);
+        kinds.insert(example.kind);
+    }
+    let messages = [
+        "done",
+        "error",
+        "events",
+        "gap",
+        "history",
+        "joined",
+        "left",
+        "pong",
+        "presence",
+        "published",
+        "reconnect",
+        "refresh",
+        "stats",
+        "subscribed",
+        "unsubscribed",
+        "welcome",
+    ];
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), messages);
+}
+
+/// A server message as a client would read it; rebuilt into what the server had, and encoded again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Example<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    room: Option<String>,
+    connection: Option<String>,
+    version: Option<String>,
+    ping_interval: Option<u64>,
+    limits: Option<ExampleLimits>,
+    code: Option<String>,
+    message: Option<String>,
+    epoch: Option<String>,
+    after: Option<u64>,
+    offset: Option<u64>,
+    recovered: Option<bool>,
+    complete: Option<bool>,
+    #[serde(default)]
+    retained: bool,
+    #[serde(borrow)]
+    events: Option<Vec<ExampleEvent<'a>>>,
+    members: Option<Vec<ExampleMember>>,
+    total: Option<usize>,
+    after_ms: Option<u64>,
+    expires_at: Option<u64>,
+    transport: Option<String>,
+    dialect: Option<String>,
+    tls: Option<bool>,
+    compression: Option<String>,
+    connected_ms: Option<u64>,
+    rooms: Option<usize>,
+    messages_in: Option<u32>,
+    bytes_in: Option<u64>,
+    frames_out: Option<u32>,
+    bytes_out: Option<u64>,
+    bytes_plain: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExampleLimits {
+    max_message_bytes: usize,
+    max_rooms: usize,
+    commands_per_second: u32,
+    command_burst: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExampleEvent<'a> {
+    /// Left out where there is no position.
+    #[serde(default)]
+    offset: u64,
+    topic: String,
+    key: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data64: Option<String>,
+    time: u64,
+    user: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExampleMember {
+    connection: String,
+    user: Option<String>,
+}
+
+impl Example<'_> {
+    fn encode(&self, out: &mut Messages) {
+        let reply = match self.kind.as_str() {
+            "welcome" => Reply::Welcome {
+                connection: self.connection.as_deref().unwrap().into(),
+                ping_interval_ms: self.ping_interval.unwrap(),
+                limits: self.limits(),
+            },
+            "subscribed" => Reply::Subscribed {
+                room: self.room(),
+                position: Position::new(self.epoch(), self.offset.unwrap()),
+                recovered: self.recovered.unwrap(),
+            },
+            "unsubscribed" => Reply::Unsubscribed { room: self.room(), code: self.code.as_deref().map(error_code) },
+            "published" => Reply::Published(Position::new(self.epoch(), self.offset.unwrap())),
+            "gap" => Reply::Gap {
+                room: self.room(),
+                epoch: self.epoch(),
+                after: self.after.unwrap(),
+                offset: self.offset.unwrap(),
+            },
+            "history" => Reply::History {
+                room: self.room(),
+                epoch: self.epoch(),
+                after: self.after.unwrap(),
+                offset: self.offset.unwrap(),
+                complete: self.complete.unwrap(),
+                events: self.events(),
+            },
+            "done" => Reply::Done { expires_at: self.expires_at },
+            "pong" => Reply::Pong,
+            "stats" => Reply::Stats(Stats {
+                transport: one_of(&["websocket"], self.transport.as_deref().unwrap()),
+                dialect: self.dialect.as_deref().unwrap().into(),
+                tls: self.tls.unwrap(),
+                compression: self.compression.as_deref().map(|text| one_of(&["permessage-deflate"], text)),
+                connected_ms: self.connected_ms.unwrap(),
+                rooms: self.rooms.unwrap(),
+                messages_in: self.messages_in.unwrap(),
+                bytes_in: self.bytes_in.unwrap(),
+                frames_out: self.frames_out.unwrap(),
+                bytes_out: self.bytes_out.unwrap(),
+                bytes_plain: self.bytes_plain.unwrap(),
+            }),
+            "refresh" => Reply::Refresh { expires_at: self.expires_at.unwrap() },
+            "reconnect" => Reply::Reconnect { after_ms: self.after_ms.unwrap() },
+            "error" => Reply::Error {
+                code: error_code(self.code.as_deref().unwrap()),
+                message: self.message.clone().unwrap(),
+                room: self.room.as_deref().map(|name| Room::parse(name).unwrap()),
+            },
+            "presence" if self.members.is_some() => Reply::Presence {
+                room: self.room(),
+                list: PresenceList { members: self.members(), total: self.total.unwrap() },
+            },
+            _ => return self.encode_broadcast(out),
+        };
+        Native.reply(&reply, self.id.map(|id| CommandId::from(id.get())).as_ref(), out);
+    }
+
+    fn encode_broadcast(&self, out: &mut Messages) {
+        assert!(self.id.is_none(), "a broadcast answers nobody");
+        let (room, events) = (self.room(), self.events());
+        let change = |joined, left| PresenceChange { room: self.room(), joined, left, total: self.total.unwrap() };
+        match self.kind.as_str() {
+            "events" if self.retained => {
+                Native.retained(&Retained { room, epoch: self.epoch(), offset: 0, events }, 0, out);
+            }
+            "events" if self.epoch.is_none() => {
+                assert!(self.after.is_none() && self.offset.is_none() && events.iter().all(|event| event.offset == 0));
+                Native.batch(&Batch { room, epoch: Epoch::new(""), after: 0, offset: 0, events }, 0, out);
+            }
+            "events" => {
+                let (after, offset) = (self.after.unwrap(), self.offset.unwrap());
+                assert!(events.iter().all(|event| after < event.offset && event.offset <= offset));
+                Native.batch(&Batch { room, epoch: self.epoch(), after, offset, events }, 0, out);
+            }
+            "joined" => Native.presence(&change(self.members(), vec![]), out),
+            "left" => Native.presence(&change(vec![], self.members()), out),
+            "presence" => Native.presence(&change(vec![], vec![]), out),
+            unknown => panic!("the server has no message {unknown}"),
+        }
+    }
+
+    fn room(&self) -> Room {
+        Room::parse(self.room.as_deref().unwrap()).unwrap()
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch::new(self.epoch.as_deref().unwrap())
+    }
+
+    fn limits(&self) -> Limits {
+        let ExampleLimits { max_message_bytes, max_rooms, commands_per_second, command_burst } =
+            *self.limits.as_ref().unwrap();
+        Limits { max_message_bytes, max_rooms, commands_per_second, command_burst }
+    }
+
+    fn events(&self) -> Vec<Arc<Event>> {
+        let event = |event: &ExampleEvent<'_>| {
+            let payload = match (event.data, &event.data64) {
+                (Some(data), None) => Payload::Json(data.to_owned()),
+                (None, Some(text)) => binary(text),
+                _ => panic!("an event has data or data64"),
+            };
+            Arc::new(Event {
+                offset: event.offset,
+                room: None,
+                time: event.time,
+                topic: event.topic.as_str().into(),
+                key: event.key.as_deref().map(Into::into),
+                payload,
+                user: event.user.as_deref().map(Into::into),
+                id: event.id.as_deref().map(Into::into),
+            })
+        };
+        self.events.iter().flatten().map(event).collect()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let member = |member: &ExampleMember| Member {
+            connection: member.connection.as_str().into(),
+            user: member.user.as_deref().map(Into::into),
+        };
+        self.members.iter().flatten().map(member).collect()
+    }
+}
+
+/// The dialect's own reading of base64.
+fn binary(data64: &str) -> Payload {
+    let publish = serde_json::json!({"type": "publish", "room": "r", "topic": "t", "data64": data64}).to_string();
+    match Native.decode(Message::Text(&publish)).unwrap().command {
+        roomcast::model::Command::Publish { payload, .. } => payload,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn one_of(known: &[&'static str], text: &str) -> &'static str {
+    known.iter().find(|word| **word == text).unwrap_or_else(|| panic!("{text} is none of {known:?}"))
+}
+
+fn error_code(text: &str) -> ErrorCode {
+    ErrorCode::ALL.into_iter().find(|code| code.as_str() == text).unwrap_or_else(|| panic!("no error code {text}"))
+}
+
+/// The rows of the one table below a heading, by cell.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let section = DOCUMENT.split_once(&format!("\n## {heading}\n")).unwrap().1;
+    let section = section.split("\n## ").next().unwrap();
+    let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
+    section.lines().filter(|line| line.starts_with('|')).skip(2).map(cells).collect()
+}
+
+#[test]
+fn the_table_of_errors_is_the_codes() {
+    let rows = table("Error codes");
+    let codes: Vec<String> = ErrorCode::ALL.iter().map(|code| format!("`{}`", code.as_str())).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), codes);
+    assert!(rows.iter().all(|row| row.len() == 2 && row[1].len() > 10));
+}
+
+#[test]
+fn the_table_of_closes_is_the_codes() {
+    let expected: Vec<Vec<String>> = Disconnect::ALL
+        .iter()
+        .map(|disconnect| {
+            let advice = match disconnect.reconnect() {
+                Reconnect::Soon => "soon",
+                Reconnect::Later => "later",
+                Reconnect::WithNewToken => "with a new token",
+                Reconnect::Never => "no",
+            };
+            vec![disconnect.code().to_string(), disconnect.reason().to_owned(), advice.to_owned()]
+        })
+        .collect();
+    assert_eq!(table("Close codes"), expected);
+}
+
+#[test]
+fn the_limits_are_the_codes() {
+    let limit = |what: &str| {
+        let row = table("Limits").into_iter().find(|row| row[0] == what).unwrap_or_else(|| panic!("no row {what}"));
+        let digits: String = row[1]
+            .chars()
+            .filter(|c| *c != ',')
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits.parse::<usize>().unwrap_or_else(|_| panic!("no number in the row {what}"))
+    };
+    assert_eq!(limit("`id`"), roomcast::protocol::MAX_ID_BYTES);
+    assert_eq!(limit("rooms in one `subscribe`"), roomcast::protocol::MAX_ROOMS_A_COMMAND);
+    assert_eq!(limit("`key`"), roomcast::model::MAX_FIELD_BYTES);
+    assert_eq!(limit("`data`"), roomcast::model::MAX_DEPTH);
+    assert_eq!(limit("a room's name"), Room::MAX_BYTES);
+}
