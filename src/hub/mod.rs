@@ -29,13 +29,13 @@ pub use access::{
     hook_gate::{AT_ONCE, Asker, Leave},
 };
 pub use connection::{
-    Connection, State, Totals, account::Account, budget::Budget, mailbox::Mailbox, streams::Streams, task::Drive,
-    transport::Carrier,
+    Connection, State, Totals, account::Account, budget::Budget, connections::ConnectionKey, mailbox::Mailbox,
+    streams::Streams, task::Drive, transport::Carrier,
 };
 pub use engineio::polling::{Probe, SessionPlace};
 pub use fanout::{
     broadcast::{Broadcast, Content, Encoder, Frame},
-    members::Key,
+    rooms::RoomIndex,
 };
 pub use recovery::{cache::Recoveries, event_index::Tails};
 pub use sequencer::{batcher::Batcher, collector::Collector, driver::Owner};

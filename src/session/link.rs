@@ -52,8 +52,8 @@ pub struct Space {
     pub recovering: Option<Recovering>,
     /// What is being kept of it, so that it can be found again.
     pub keeping: Keeping,
-    /// By the worker's numbers of rooms, from where it is in each.
-    pub joined: SmallVec<[(u32, Position); 1]>,
+    /// From where it is in each of its rooms.
+    pub joined: SmallVec<[(Room, Position); 1]>,
     /// Joins that wait until they are written down, and as whose answers.
     pub joins: Vec<(Vec<SubscribeTo>, Option<CommandId>)>,
     /// Rooms that it has left, the newest last.

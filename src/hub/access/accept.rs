@@ -11,7 +11,7 @@ use crate::{
     auth::Grant,
     hooks::Told,
     hub::{
-        Drive, Key, Seat, Worker,
+        ConnectionKey, Drive, Seat, Worker,
         access::opening::Asked,
         connection::{Aside, Connection, transport::Carrier},
     },
@@ -41,7 +41,7 @@ impl Worker {
         let mut worker = this.borrow_mut();
         let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
         let now_ms = worker.now_ms();
-        let key = worker.connections.vacant_key() as Key;
+        let key = worker.connections.next_key();
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
@@ -51,7 +51,7 @@ impl Worker {
         match endpoint {
             None => {
                 if told.is_some()
-                    && let Some(connection) = worker.connections.get_mut(key as usize)
+                    && let Some(connection) = worker.connections.get_mut(key)
                 {
                     connection.aside = Some(Box::new(Aside { unheard: None, link: None, told }));
                 }
@@ -60,7 +60,7 @@ impl Worker {
             }
             Some(endpoint) => {
                 let link = Link::new(endpoint, target, now_ms);
-                if let Some(connection) = worker.connections.get_mut(key as usize) {
+                if let Some(connection) = worker.connections.get_mut(key) {
                     connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link), told }));
                 }
                 worker.beat(key, id, now_ms);
@@ -76,8 +76,8 @@ impl Worker {
     }
 
     /// Begins a connection as its dialect does.
-    pub(crate) fn open(&mut self, key: Key, target: &Uri) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    pub(crate) fn open(&mut self, key: ConnectionKey, target: &Uri) {
+        let Some(connection) = self.connections.get(key) else { return };
         let dialect = connection.format.dialect;
         self.begin_connection(key, Asked { dialect, target: target.clone(), auth: "".into(), id: None });
     }

@@ -12,7 +12,7 @@ use crate::{
     auth::Grant,
     hooks::{HookError, RoomQuestion, Verdict},
     hub::{
-        Key, Services, Worker,
+        ConnectionKey, Services, Worker,
         connection::Connection,
         fanout::room::Purpose,
         membership::subscribe::{Entered, Entry},
@@ -137,9 +137,9 @@ impl Connection {
 
 impl Worker {
     /// Asks the backend about rooms that a connection wants into; what it sends meanwhile waits.
-    pub(crate) fn ask_to_enter(&mut self, key: Key, rooms: Vec<(Room, Entry)>) {
+    pub(crate) fn ask_to_enter(&mut self, key: ConnectionKey, rooms: Vec<(Room, Entry)>) {
         let services = Arc::clone(&self.services);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if rooms.is_empty() {
             return;
         }
@@ -164,7 +164,7 @@ impl Worker {
     }
 
     /// The backend has answered about a room.
-    fn answered(&mut self, key: Key, room: Room, entry: Entry, leave: Result<Leave, Refused>) {
+    fn answered(&mut self, key: ConnectionKey, room: Room, entry: Entry, leave: Result<Leave, Refused>) {
         let (purpose, dialect) = (entry.purpose.clone(), entry.dialect);
         let entered = leave
             .and_then(|leave| self.enter_room(key, &room, Entry { leave: Some(leave), ..entry }).map(|_: Entered| ()));
@@ -180,16 +180,16 @@ impl Worker {
     }
 
     /// Whether a connection may ask what is in a room, or who: where the backend decides who joins, only members may.
-    pub(crate) fn may_ask_of(&self, key: Key, room: &Room) -> bool {
+    pub(crate) fn may_ask_of(&self, key: ConnectionKey, room: &Room) -> bool {
         let asks = |policy: &crate::model::Policy| policy.subscribe_hook;
-        match self.names.get(room) {
+        match self.rooms.find(room) {
             None => !asks(&self.services.policy(room)),
             Some(number) => {
-                !asks(&self.rooms[*number as usize].policy)
+                !asks(&self.rooms[number].policy)
                     || self
                         .connections
-                        .get(key as usize)
-                        .is_some_and(|connection| connection.subscriptions.iter().any(|s| s.room == *number))
+                        .get(key)
+                        .is_some_and(|connection| connection.subscriptions.iter().any(|s| s.room == number))
             }
         }
     }

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     auth::Grant,
     hub::{
-        Applicant, Key, NotAdmitted, Shows, Worker,
+        Applicant, ConnectionKey, NotAdmitted, RoomIndex, Shows, Worker,
         connection::State,
         membership::subscribe::{Entered, Entry},
         worker::{
@@ -68,16 +68,16 @@ impl Unheard {
 
 impl Worker {
     /// Begins with what a connection's request said of it: its user, its deadline, its room.
-    pub(crate) fn identify(&mut self, key: Key) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    pub(crate) fn identify(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else { return };
         let grant = connection.session.grant.clone();
         self.apply(key, &grant);
     }
 
     /// Verifies a token that came in a command. Mostly that is done when this returns; if the key must be fetched first,
     /// what the client sends meanwhile waits.
-    pub(crate) fn authenticate(&mut self, key: Key, token: Token, id: Option<CommandId>) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn authenticate(&mut self, key: ConnectionKey, token: Token, id: Option<CommandId>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         let applicant = Applicant {
             told: connection.told(),
@@ -105,8 +105,8 @@ impl Worker {
     }
 
     /// Takes up what came while a token was being verified.
-    pub(crate) fn hear(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn hear(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(aside) = &mut connection.aside else { return };
         let Some(unheard) = &mut aside.unheard else { return };
         unheard.waits = unheard.waits.saturating_sub(1);
@@ -120,7 +120,7 @@ impl Worker {
     }
 
     /// Takes up messages that were kept.
-    pub(crate) fn take_up(&mut self, key: Key, unheard: Unheard) {
+    pub(crate) fn take_up(&mut self, key: ConnectionKey, unheard: Unheard) {
         for kept in unheard.messages {
             let message = match &kept {
                 Kept::Text(text) => Message::Text(text),
@@ -132,7 +132,7 @@ impl Worker {
         }
     }
 
-    fn verified(&mut self, key: Key, result: Result<Grant, NotAdmitted>, id: Option<&CommandId>) {
+    fn verified(&mut self, key: ConnectionKey, result: Result<Grant, NotAdmitted>, id: Option<&CommandId>) {
         let refused = match result {
             Ok(grant) => match self.replace(key, grant) {
                 Ok(expires_at) => return self.granted(key, expires_at, id),
@@ -142,7 +142,7 @@ impl Worker {
         };
         let (code, message) = refused;
         self.reply(key, &Reply::Error { code, message, room: None }, id);
-        let awaits = self.connections.get(key as usize).is_some_and(|c| c.session.awaits_token);
+        let awaits = self.connections.get(key).is_some_and(|c| c.session.awaits_token);
         match code {
             _ if !awaits => {}
             ErrorCode::Unauthorized => self.close(key, Disconnect::Unauthorized),
@@ -153,8 +153,8 @@ impl Worker {
     }
 
     /// Gives a connection a new grant; a connection keeps its user for life.
-    pub(crate) fn replace(&mut self, key: Key, grant: Grant) -> Result<Option<UnixMillis>, String> {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(None) };
+    pub(crate) fn replace(&mut self, key: ConnectionKey, grant: Grant) -> Result<Option<UnixMillis>, String> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(None) };
         let session = &mut connection.session;
         if session.grant.user().is_some_and(|user| Some(user) != grant.user()) {
             return Err("the token is another user's: a connection keeps its user, so open another one".to_owned());
@@ -164,8 +164,8 @@ impl Worker {
         Ok(session.grant.claims().and_then(|claims| claims.expires_at))
     }
 
-    fn granted(&mut self, key: Key, expires_at: Option<UnixMillis>, id: Option<&CommandId>) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    fn granted(&mut self, key: ConnectionKey, expires_at: Option<UnixMillis>, id: Option<&CommandId>) {
+        let Some(connection) = self.connections.get(key) else { return };
         let grant = connection.session.grant.clone();
         self.reply(key, &Reply::Done { expires_at }, id);
         self.review(key, &grant);
@@ -174,12 +174,12 @@ impl Worker {
 
     /// Looks again at the rooms that a connection is in: it leaves those that its new grant does not allow, and is there
     /// under its user in the others.
-    pub(crate) fn review(&mut self, key: Key, grant: &Grant) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
-        let joined: Vec<(u32, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.given)).collect();
+    pub(crate) fn review(&mut self, key: ConnectionKey, grant: &Grant) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let joined: Vec<(RoomIndex, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.given)).collect();
         let member = connection.session.member();
         for (number, given) in joined {
-            let local = &self.rooms[number as usize];
+            let local = &self.rooms[number];
             if !given && !grant.may_join(&local.name, local.policy.join) {
                 self.put_out(key, number, ErrorCode::Forbidden);
             } else if local.policy.presence != PresenceMode::Off {
@@ -189,7 +189,7 @@ impl Worker {
     }
 
     /// What follows from a grant beside rights: the directory, the deadline, the personal room.
-    pub(crate) fn apply(&mut self, key: Key, grant: &Grant) {
+    pub(crate) fn apply(&mut self, key: ConnectionKey, grant: &Grant) {
         if let Some(user) = grant.user() {
             self.directory.enter(user, key);
         }
@@ -202,9 +202,9 @@ impl Worker {
     }
 
     /// Puts a connection's next deadline on the wheel: its token must have come, or must have been replaced.
-    fn schedule_identity(&mut self, key: Key) {
+    fn schedule_identity(&mut self, key: ConnectionKey) {
         let (now_ms, connect) = (self.now_ms(), self.config().timeouts.connect);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let expires_at = connection.session.grant.claims().and_then(|claims| claims.expires_at);
         let due = if connection.session.awaits_token {
             connection.since_ms + millis(connect)
@@ -219,9 +219,9 @@ impl Worker {
     }
 
     /// Has a connection present a newer token within some time; whether it has one that could be replaced.
-    pub(crate) fn demand_refresh(&mut self, key: Key, within: Duration) -> bool {
+    pub(crate) fn demand_refresh(&mut self, key: ConnectionKey, within: Duration) -> bool {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         if connection.session.grant.claims().is_none() {
             return false;
         }
@@ -237,8 +237,8 @@ impl Worker {
     }
 
     /// A connection's deadline may have come.
-    pub(crate) fn check_identity(&mut self, key: Key, id: ConnectionId, due: u64, now_ms: u64) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    pub(crate) fn check_identity(&mut self, key: ConnectionKey, id: ConnectionId, due: u64, now_ms: u64) {
+        let Some(connection) = self.connections.get(key) else { return };
         // A newer token has a deadline of its own.
         if connection.session.id != id || connection.identity_due != due || connection.state != State::Open {
             return;
@@ -253,7 +253,7 @@ impl Worker {
     }
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
-    pub(crate) fn put_into(&mut self, key: Key, room: &Room) -> bool {
+    pub(crate) fn put_into(&mut self, key: ConnectionKey, room: &Room) -> bool {
         let entered = self.enter_room(key, room, Entry { given: true, ..Entry::default() });
         matches!(entered, Ok(Entered::Begun))
     }

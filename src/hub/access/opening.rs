@@ -11,7 +11,7 @@ use http::Uri;
 use crate::{
     broker::BrokerError,
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         connection::State,
         fanout::room::Purpose,
         membership::subscribe::{Entered, Entry},
@@ -49,7 +49,7 @@ pub struct First {
 
 impl Worker {
     /// Begins a connection as its dialect does; whether it was not refused.
-    pub(crate) fn begin_connection(&mut self, key: Key, asked: Asked) -> bool {
+    pub(crate) fn begin_connection(&mut self, key: ConnectionKey, asked: Asked) -> bool {
         let mut bytes = Vec::new();
         let opened =
             self.with_opening(key, &asked, |worker, format, opening| worker.encoder.open(format, opening, &mut bytes));
@@ -84,12 +84,12 @@ impl Worker {
     /// Has something done with what is known of a connection.
     fn with_opening<T>(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         asked: &Asked,
         act: impl FnOnce(&mut Self, WireFormat, &Opening<'_>) -> T,
     ) -> Option<T> {
         let limits = self.limits.told;
-        let connection = self.connections.get_mut(key as usize)?;
+        let connection = self.connections.get_mut(key)?;
         let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
         let format = WireFormat { dialect: asked.dialect, ..connection.format.of_commands() };
         let ping_interval_ms = match connection.link() {
@@ -103,8 +103,8 @@ impl Worker {
     }
 
     /// Sends what a dialect wrote for one connection.
-    fn tell_bytes(&mut self, key: Key, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    fn tell_bytes(&mut self, key: ConnectionKey, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         // Who comes and goes with each answer is not greeted each time.
         if !bytes.is_empty()
             && connection.state == State::Open
@@ -116,15 +116,15 @@ impl Worker {
     }
 
     /// Whether a connection may read the log of a room, and there is one.
-    fn may_read(&self, key: Key, room: &Room) -> bool {
+    fn may_read(&self, key: ConnectionKey, room: &Room) -> bool {
         let policy = self.services.policy(room);
-        let grant = self.connections.get(key as usize).map(|connection| &connection.session.grant);
+        let grant = self.connections.get(key).map(|connection| &connection.session.grant);
         policy.history_size > 0 && grant.is_some_and(|grant| grant.may_join(room, policy.join))
     }
 
     /// Finds the event behind which a connection goes on in its first room. What it sends meanwhile waits.
-    fn look_up_event(&mut self, key: Key, event: Box<str>, room: SubscribeTo, first: First) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    fn look_up_event(&mut self, key: ConnectionKey, event: Box<str>, room: SubscribeTo, first: First) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name, services) = (self.me.clone(), connection.session.id, Arc::clone(&self.services));
         connection.stop_hearing();
         tokio::task::spawn_local(async move {
@@ -148,7 +148,7 @@ impl Worker {
         });
     }
 
-    fn enter_first(&mut self, key: Key, room: SubscribeTo, first: First) {
+    fn enter_first(&mut self, key: ConnectionKey, room: SubscribeTo, first: First) {
         let SubscribeTo { room, since, spelling } = room;
         let dialect = self.namespace_of(key, first.id.as_ref());
         let purpose = Purpose::Begin(Box::new(first.clone()));
@@ -161,14 +161,21 @@ impl Worker {
     }
 
     /// A connection is in its first room, and nothing of it was sent yet.
-    pub(crate) fn entered_first(&mut self, key: Key, first: &First, replayed: bool) {
+    pub(crate) fn entered_first(&mut self, key: ConnectionKey, first: &First, replayed: bool) {
         if first.greets {
             self.greet(key, &first.asked, replayed);
         }
     }
 
     /// A connection cannot enter its first room.
-    pub(crate) fn first_refused(&mut self, key: Key, room: Room, first: First, code: ErrorCode, message: String) {
+    pub(crate) fn first_refused(
+        &mut self,
+        key: ConnectionKey,
+        room: Room,
+        first: First,
+        code: ErrorCode,
+        message: String,
+    ) {
         let First { asked, greets, rest, id } = first;
         if !greets {
             self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
@@ -185,7 +192,7 @@ impl Worker {
         self.close_after(key, disconnect);
     }
 
-    fn greet(&mut self, key: Key, asked: &Asked, replayed: bool) {
+    fn greet(&mut self, key: ConnectionKey, asked: &Asked, replayed: bool) {
         let mut bytes = Vec::new();
         self.with_opening(key, asked, |worker, format, opening| {
             worker.encoder.unasked(format, &Unasked::Entered { opening, replayed }, &mut bytes);
@@ -194,8 +201,8 @@ impl Worker {
     }
 
     /// A session that came back was sent what it missed, and told that it is connected.
-    pub(crate) fn came_back(&mut self, key: Key, dialect: DialectId, auth: &str) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(|connection| connection.link()) else {
+    pub(crate) fn came_back(&mut self, key: ConnectionKey, dialect: DialectId, auth: &str) {
+        let Some(link) = self.connections.get_mut(key).and_then(|connection| connection.link()) else {
             return;
         };
         let asked = Asked { dialect, target: link.target.clone(), auth: auth.into(), id: None };
@@ -204,10 +211,10 @@ impl Worker {
     }
 
     /// Puts a connection's first sign of life on the wheel, if its dialect gives any.
-    fn begin_heartbeat(&mut self, key: Key, dialect: DialectId) {
+    fn begin_heartbeat(&mut self, key: ConnectionKey, dialect: DialectId) {
         let now_ms = self.now_ms();
         let Some(interval) = self.services.dialects.get(dialect).abilities().heartbeat else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let (id, due) = (connection.session.id, now_ms + millis(interval));
         if let Some(space) = connection.link().and_then(|link| link.space(dialect)) {
             space.heartbeat_due_ms = due;
@@ -216,8 +223,15 @@ impl Worker {
     }
 
     /// A sign of life may be due.
-    pub(crate) fn heartbeat(&mut self, key: Key, id: ConnectionId, dialect: DialectId, due: u64, now_ms: u64) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn heartbeat(
+        &mut self,
+        key: ConnectionKey,
+        id: ConnectionId,
+        dialect: DialectId,
+        due: u64,
+        now_ms: u64,
+    ) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.id != id || connection.state != State::Open {
             return;
         }

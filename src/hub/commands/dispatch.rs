@@ -7,7 +7,7 @@ use std::{future::Future, ops::ControlFlow, sync::Arc};
 
 use crate::{
     broker::{BrokerError, History, HistoryQuery},
-    hub::{Key, Worker},
+    hub::{ConnectionKey, Worker},
     metrics::ClientMessage,
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Stats},
     protocol::Message,
@@ -22,9 +22,9 @@ const HISTORY_BYTES: usize = 1024 * 1024;
 
 impl Worker {
     /// Takes a message to the session, and does what that asks for.
-    pub(crate) fn message(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+    pub(crate) fn message(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
         self.services.metrics.messages_in.increment(1);
         let services = Arc::clone(&self.services);
@@ -46,13 +46,13 @@ impl Worker {
         ControlFlow::Continue(())
     }
 
-    pub(crate) fn stop(&mut self, key: Key, disconnect: Disconnect) -> ControlFlow<()> {
+    pub(crate) fn stop(&mut self, key: ConnectionKey, disconnect: Disconnect) -> ControlFlow<()> {
         self.close(key, disconnect);
         ControlFlow::Break(())
     }
 
     /// Does what a session asks for.
-    pub(crate) fn act(&mut self, key: Key, id: Option<CommandId>, action: Action) {
+    pub(crate) fn act(&mut self, key: ConnectionKey, id: Option<CommandId>, action: Action) {
         match action {
             Action::Nothing | Action::Close(_) => {}
             Action::Reply(reply) => self.reply(key, &reply, id.as_ref()),
@@ -90,8 +90,8 @@ impl Worker {
         }
     }
 
-    fn tell_stats(&mut self, key: Key, id: Option<&CommandId>) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    fn tell_stats(&mut self, key: ConnectionKey, id: Option<&CommandId>) {
+        let Some(connection) = self.connections.get(key) else { return };
         let totals = connection.totals;
         let stats = Stats {
             transport: connection.carrier.name(),
@@ -112,11 +112,11 @@ impl Worker {
     /// Answers when the broker has.
     fn answer_later(
         &self,
-        key: Key,
+        key: ConnectionKey,
         id: Option<CommandId>,
         answer: impl Future<Output = Result<Reply, BrokerError>> + 'static,
     ) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+        let Some(connection) = self.connections.get(key) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         tokio::task::spawn_local(async move {
             let reply = answer.await.unwrap_or_else(|error| refusal(&error));
@@ -126,8 +126,8 @@ impl Worker {
         });
     }
 
-    pub(crate) fn reply_to(&mut self, key: Key, name: ConnectionId, reply: &Reply, id: Option<&CommandId>) {
-        if self.connections.get(key as usize).is_some_and(|c| c.session.id == name) {
+    pub(crate) fn reply_to(&mut self, key: ConnectionKey, name: ConnectionId, reply: &Reply, id: Option<&CommandId>) {
+        if self.connections.get(key).is_some_and(|c| c.session.id == name) {
             self.reply(key, reply, id);
         }
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         connection::{Connection, State, transport::Carrier},
     },
     model::Disconnect,
@@ -17,13 +17,13 @@ use crate::{
 
 impl Worker {
     /// Takes what was read and opened to the session.
-    pub(crate) fn received(&mut self, key: Key) {
-        if self.connections.get(key as usize).is_some_and(|c| matches!(c.carrier, Carrier::WebTransport(_))) {
+    pub(crate) fn received(&mut self, key: ConnectionKey) {
+        if self.connections.get(key).is_some_and(|c| matches!(c.carrier, Carrier::WebTransport(_))) {
             return self.received_on_stream(key);
         }
         let mut plain = std::mem::take(&mut self.buffers.plain);
         let now_ms = self.now_ms();
-        if let Some(connection) = self.connections.get_mut(key as usize)
+        if let Some(connection) = self.connections.get_mut(key)
             && connection.state == State::Open
             && !plain.is_empty()
         {
@@ -38,7 +38,7 @@ impl Worker {
             let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
             inflater.shrink();
             self.inflater = Some(inflater);
-            if let Some(connection) = self.connections.get_mut(key as usize)
+            if let Some(connection) = self.connections.get_mut(key)
                 && let Carrier::WebSocket { reader: place, .. } = &mut connection.carrier
             {
                 *place = reader;
@@ -53,10 +53,10 @@ impl Worker {
     }
 
     /// As [`Worker::received`], for a session's stream of commands.
-    fn received_on_stream(&mut self, key: Key) {
+    fn received_on_stream(&mut self, key: ConnectionKey) {
         let plain = std::mem::take(&mut self.buffers.plain);
         let (now_ms, max) = (self.now_ms(), self.message_limits.max_message);
-        if let Some(connection) = self.connections.get_mut(key as usize)
+        if let Some(connection) = self.connections.get_mut(key)
             && connection.state == State::Open
             && let Carrier::WebTransport(streams) = &mut connection.carrier
         {
@@ -71,7 +71,7 @@ impl Worker {
                     ControlFlow::Break(())
                 }
             });
-            if let Some(connection) = self.connections.get_mut(key as usize)
+            if let Some(connection) = self.connections.get_mut(key)
                 && let Carrier::WebTransport(streams) = &mut connection.carrier
             {
                 streams.reader = reader;
@@ -87,15 +87,15 @@ impl Worker {
     }
 
     /// How large a connection's messages may be: an Engine.IO client is told a limit of its own.
-    pub(crate) fn limits_of(&mut self, key: Key) -> MessageLimits {
+    pub(crate) fn limits_of(&mut self, key: ConnectionKey) -> MessageLimits {
         let limits = self.message_limits;
-        let link = self.connections.get_mut(key as usize).and_then(Connection::link);
+        let link = self.connections.get_mut(key).and_then(Connection::link);
         link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
-    fn incoming(&mut self, key: Key, incoming: Incoming<'_>) -> ControlFlow<()> {
+    fn incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>) -> ControlFlow<()> {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let message = match incoming {
             Incoming::Text(text) => Message::Text(text),
             Incoming::Binary(bytes) => Message::Binary(bytes),
@@ -125,8 +125,8 @@ impl Worker {
     }
 
     /// Takes a message, or keeps it while a token is verified.
-    pub(crate) fn take_message(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+    pub(crate) fn take_message(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         if connection.state != State::Open {
             return ControlFlow::Break(());
         }

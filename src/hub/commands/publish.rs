@@ -5,7 +5,7 @@
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         access::hook_gate::Asker,
         commands::{dispatch::refusal, publish_queue::Lane},
     },
@@ -15,8 +15,8 @@ use crate::{
 
 impl Worker {
     /// Publishes in the order in which the connection asked.
-    pub(crate) fn publish(&mut self, key: Key, id: Option<CommandId>, room: Room, publication: Publication) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn publish(&mut self, key: ConnectionKey, id: Option<CommandId>, room: Room, publication: Publication) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let name = connection.session.id;
         let idle = connection.lane.is_none();
         let lane = connection.lane.get_or_insert_default();
@@ -56,13 +56,17 @@ impl Worker {
     }
 
     /// Who publishes, where the backend may have to be asked.
-    fn asker_to_publish(&self, key: Key) -> Option<Asker> {
+    fn asker_to_publish(&self, key: ConnectionKey) -> Option<Asker> {
         self.services.hooks.as_ref()?.publish.as_ref()?;
-        Some(self.connections.get(key as usize)?.asker(&self.services))
+        Some(self.connections.get(key)?.asker(&self.services))
     }
 
-    fn next_publish(&mut self, key: Key, name: ConnectionId) -> Option<(Option<CommandId>, Room, Publication)> {
-        let connection = self.connections.get_mut(key as usize).filter(|c| c.session.id == name)?;
+    fn next_publish(
+        &mut self,
+        key: ConnectionKey,
+        name: ConnectionId,
+    ) -> Option<(Option<CommandId>, Room, Publication)> {
+        let connection = self.connections.get_mut(key).filter(|c| c.session.id == name)?;
         let next = connection.lane.as_mut().and_then(|lane| lane.take());
         if next.is_none() {
             connection.lane = None;

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     hub::{
-        Encoder,
+        Encoder, RoomIndex,
         connection::{
             Connection, State,
             send_queue::{Outbox, Waiting},
@@ -49,7 +49,7 @@ impl Connection {
     }
 
     /// Drops every frame of a room that waits. Returns the first range that was dropped.
-    pub fn drop_room(&mut self, number: u32, room: &Room) -> Option<Range> {
+    pub fn drop_room(&mut self, number: RoomIndex, room: &Room) -> Option<Range> {
         match &mut self.carrier {
             Carrier::WebTransport(streams) => streams.drop_room(number, room),
             Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_mut()?.drop_room(room),

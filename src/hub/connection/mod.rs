@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod budget;
+pub mod connections;
 pub mod drain;
 pub mod mailbox;
 pub mod send_queue;
@@ -25,7 +26,7 @@ use smallvec::SmallVec;
 use crate::{
     hooks::Told,
     hub::{
-        Budget, Encoder, Frame, Seat,
+        Budget, Encoder, Frame, RoomIndex, Seat,
         connection::{
             send_queue::{Outbox, Waiting},
             transport::Carrier,
@@ -218,7 +219,7 @@ impl Connection {
     pub fn offer(
         &mut self,
         frame: &Frame,
-        room: u32,
+        room: RoomIndex,
         scratch: &mut Scratch,
         limit: usize,
         budget: &Arc<Budget>,
@@ -301,7 +302,7 @@ impl Connection {
         &mut self,
         reply: &Reply,
         id: Option<&CommandId>,
-        room: Option<u32>,
+        room: Option<RoomIndex>,
         encoder: &mut Encoder,
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
@@ -332,7 +333,7 @@ impl Connection {
 
     /// Makes ready for what a room will say. `false`: the client has no place for it.
     #[must_use]
-    pub fn begin_room(&mut self, room: u32, priority: u8) -> bool {
+    pub fn begin_room(&mut self, room: RoomIndex, priority: u8) -> bool {
         match &mut self.carrier {
             Carrier::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
             Carrier::WebSocket { .. } | Carrier::Mailbox(_) => true,
@@ -340,14 +341,14 @@ impl Connection {
     }
 
     /// A room's policy has another priority.
-    pub fn set_priority(&mut self, room: u32, priority: u8) {
+    pub fn set_priority(&mut self, room: RoomIndex, priority: u8) {
         if let Carrier::WebTransport(streams) = &mut self.carrier {
             streams.set_priority(room, priority);
         }
     }
 
     /// A room will say nothing more.
-    pub fn end_room(&mut self, room: u32) {
+    pub fn end_room(&mut self, room: RoomIndex) {
         if let Carrier::WebTransport(streams) = &mut self.carrier {
             streams.end_room(room, told(&self.waker));
         }

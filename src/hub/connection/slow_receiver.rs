@@ -4,7 +4,7 @@
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, RoomIndex, Worker,
         fanout::{
             room::{Arrival, Parts, Purpose},
             subscription::Standing,
@@ -15,9 +15,9 @@ use crate::{
 
 impl Worker {
     /// A connection owes more than it may, or the pod holds more than it may.
-    pub(crate) fn overflow(&mut self, number: u32, key: Key) {
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn overflow(&mut self, number: RoomIndex, key: ConnectionKey) {
+        let Some(local) = self.rooms.get_mut(number) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let tells = self.encoder.tells_gaps(connection.format);
         let slow = match local.policy.slow {
             // There is nothing to come back through.
@@ -57,13 +57,13 @@ impl Worker {
         }
     }
 
-    pub(crate) fn tells_gaps(&self, key: Key) -> bool {
-        self.connections.get(key as usize).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
+    pub(crate) fn tells_gaps(&self, key: ConnectionKey) -> bool {
+        self.connections.get(key).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
     }
 
     /// A connection that had fallen behind has read everything: it comes back through what it missed.
-    pub(crate) fn catch_up(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn catch_up(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let mut arrivals = Vec::new();
         for subscription in &mut connection.subscriptions {
             if let Standing::Behind(range) = &subscription.standing {
@@ -75,7 +75,7 @@ impl Worker {
             }
         }
         for (number, arrival) in arrivals {
-            self.rooms[number as usize].behind -= 1;
+            self.rooms[number].behind -= 1;
             self.arrive(number, arrival);
         }
     }

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::{
-        Account, Budget, Frame,
+        Account, Budget, Frame, RoomIndex,
         connection::{Offer, send_queue::Waiting},
         fanout::broadcast::Range,
     },
@@ -47,7 +47,7 @@ pub struct Streams {
     pub reader: MessageReader,
     replies: Stream,
     /// Which room's messages leave on which of `streams`. Short, and walked: a connection is in few rooms.
-    seats: SmallVec<[(u32, u32); 1]>,
+    seats: SmallVec<[(RoomIndex, usize); 1]>,
     /// A hole where a stream has ended.
     streams: SmallVec<[Option<Stream>; 1]>,
     deflate: bool,
@@ -109,18 +109,18 @@ impl Streams {
 
     /// Whether a room has a stream.
     #[must_use]
-    pub fn has(&self, room: u32) -> bool {
+    pub fn has(&self, room: RoomIndex) -> bool {
         self.seats.iter().any(|seat| seat.0 == room)
     }
 
     /// Gives a room a stream of its own; where the client allows no more, it shares the newest. `false`: there is none.
     #[must_use]
-    pub fn begin_room(&mut self, room: u32, priority: u8, waker: &Waker) -> bool {
+    pub fn begin_room(&mut self, room: RoomIndex, priority: u8, waker: &Waker) -> bool {
         let mut head = Vec::with_capacity(8);
         let Some(send) = self.session.open(&mut head) else {
             let newest = self.streams.iter().rposition(|stream| stream.as_ref().is_some_and(|stream| !stream.ending));
             let Some(at) = newest else { return false };
-            self.seats.push((room, at as u32));
+            self.seats.push((room, at));
             return true;
         };
         head.push(if self.deflate { DEFLATE } else { PLAIN });
@@ -134,27 +134,27 @@ impl Streams {
             self.streams.len() - 1
         });
         self.streams[at] = Some(stream);
-        self.seats.push((room, at as u32));
+        self.seats.push((room, at));
         true
     }
 
     /// A room's policy has another priority. Rooms that share a stream have that of the last one that was set.
-    pub fn set_priority(&mut self, room: u32, priority: u8) {
+    pub fn set_priority(&mut self, room: RoomIndex, priority: u8) {
         let Some(&(_, at)) = self.seats.iter().find(|seat| seat.0 == room) else { return };
-        let Some(Some(stream)) = self.streams.get_mut(at as usize) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(at) else { return };
         stream.priority = priority;
         // It fails where the stream has ended, and then it does not matter.
         let _ = stream.send.set_priority(priority.into());
     }
 
     /// Nothing more of a room will come: its stream ends behind what waits, unless other rooms share it.
-    pub fn end_room(&mut self, room: u32, waker: &Waker) {
+    pub fn end_room(&mut self, room: RoomIndex, waker: &Waker) {
         let Some(seat) = self.seats.iter().position(|seat| seat.0 == room) else { return };
         let (_, at) = self.seats.swap_remove(seat);
         if self.seats.iter().any(|seat| seat.1 == at) {
             return;
         }
-        let Some(place) = self.streams.get_mut(at as usize) else { return };
+        let Some(place) = self.streams.get_mut(at) else { return };
         let Some(stream) = place else { return };
         stream.ending = true;
         if self.deflate {
@@ -167,14 +167,14 @@ impl Streams {
 
     /// Offers a room's frame: QUIC takes it, shared, or it waits.
     #[inline]
-    pub fn offer(&mut self, frame: &Frame, room: u32, limit: usize, budget: &Budget, waker: &Waker) -> Offer {
+    pub fn offer(&mut self, frame: &Frame, room: RoomIndex, limit: usize, budget: &Budget, waker: &Waker) -> Offer {
         if let Some(datagram) = frame.datagram()
             && self.session.send_datagram(datagram)
         {
             return Offer::Sent;
         }
         let Some(at) = self.seats.iter().find(|seat| seat.0 == room).map(|seat| seat.1) else { return Offer::Sent };
-        let Some(Some(stream)) = self.streams.get_mut(at as usize) else { return Offer::Sent };
+        let Some(Some(stream)) = self.streams.get_mut(at) else { return Offer::Sent };
         let begun = if stream.queue.is_none() {
             let mut bytes = frame.shared();
             match write_some(&mut stream.send, &mut bytes, &mut Context::from_waker(waker)) {
@@ -193,9 +193,9 @@ impl Streams {
     ///
     /// # Errors
     /// The connection was lost.
-    pub fn say(&mut self, bytes: Bytes, room: Option<u32>, waker: &Waker) -> io::Result<()> {
+    pub fn say(&mut self, bytes: Bytes, room: Option<RoomIndex>, waker: &Waker) -> io::Result<()> {
         let stream = match room.and_then(|room| self.seats.iter().find(|seat| seat.0 == room)) {
-            Some(&(_, at)) => self.streams.get_mut(at as usize).and_then(Option::as_mut),
+            Some(&(_, at)) => self.streams.get_mut(at).and_then(Option::as_mut),
             None => None,
         };
         stream.unwrap_or(&mut self.replies).say(bytes, &mut self.account, waker)
@@ -247,9 +247,9 @@ impl Streams {
 
     /// Drops every frame of one room, without gaps: the caller remembers where the connection stopped. Returns the first
     /// range that was dropped, an earlier gap included.
-    pub fn drop_room(&mut self, number: u32, room: &Room) -> Option<Range> {
+    pub fn drop_room(&mut self, number: RoomIndex, room: &Room) -> Option<Range> {
         let at = self.seats.iter().find(|seat| seat.0 == number)?.1;
-        let queue = self.streams.get_mut(at as usize)?.as_mut()?.queue.as_deref_mut()?;
+        let queue = self.streams.get_mut(at)?.as_mut()?.queue.as_deref_mut()?;
         queue.drop_room(room, &mut self.account)
     }
 

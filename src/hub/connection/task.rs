@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         access::hook_gate::Leave,
         connection::{State, transport::Carrier},
         fanout::subscription::Standing,
@@ -29,11 +29,11 @@ const READS: usize = 8;
 /// Drives one connection to its end.
 pub struct Drive {
     worker: Rc<RefCell<Worker>>,
-    key: Key,
+    key: ConnectionKey,
 }
 
 impl Drive {
-    pub(crate) fn new(worker: Rc<RefCell<Worker>>, key: Key) -> Self {
+    pub(crate) fn new(worker: Rc<RefCell<Worker>>, key: ConnectionKey) -> Self {
         Self { worker, key }
     }
 
@@ -58,7 +58,7 @@ impl Drive {
     pub fn take(&self, max: usize) -> Vec<u8> {
         let (mut bytes, mut worker) = (Vec::new(), self.worker.borrow_mut());
         let worker = &mut *worker;
-        if let Some(connection) = worker.connections.get_mut(self.key as usize) {
+        if let Some(connection) = worker.connections.get_mut(self.key) {
             connection.collect(max, &mut worker.encoder, &mut bytes);
         }
         bytes
@@ -67,7 +67,7 @@ impl Drive {
     /// Lets a mailbox's client into the rooms that its request asked for.
     pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<Leave>)>) {
         let mut worker = self.worker.borrow_mut();
-        if let Some(connection) = worker.connections.get_mut(self.key as usize)
+        if let Some(connection) = worker.connections.get_mut(self.key)
             && let Carrier::Mailbox(mailbox) = &mut connection.carrier
         {
             mailbox.asked();
@@ -79,7 +79,7 @@ impl Drive {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let worker = self.worker.borrow();
-        match worker.connections.get(self.key as usize).map(|connection| &connection.carrier) {
+        match worker.connections.get(self.key).map(|connection| &connection.carrier) {
             Some(Carrier::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
             _ => Cursor::default(),
         }
@@ -88,7 +88,7 @@ impl Drive {
     /// The connection's name.
     #[must_use]
     pub fn name(&self) -> Option<ConnectionId> {
-        self.worker.borrow().connections.get(self.key as usize).map(|connection| connection.session.id)
+        self.worker.borrow().connections.get(self.key).map(|connection| connection.session.id)
     }
 
     /// A mailbox's client has all that it asked for.
@@ -100,7 +100,7 @@ impl Drive {
     /// be cut off.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut worker = self.worker.borrow_mut();
-        match worker.connections.get_mut(self.key as usize) {
+        match worker.connections.get_mut(self.key) {
             Some(connection) if connection.state != State::Gone => {
                 connection.driven_by(cx.waker());
                 Poll::Pending
@@ -129,13 +129,13 @@ impl Drop for Drive {
 
 impl Worker {
     /// Takes a connection off.
-    fn remove(&mut self, key: Key) {
+    fn remove(&mut self, key: ConnectionKey) {
         self.part(key);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         for subscription in std::mem::take(&mut connection.subscriptions) {
             self.leave(key, subscription);
         }
-        let connection = self.connections.remove(key as usize);
+        let Some(connection) = self.connections.remove(key) else { return };
         let Metrics { connections, .. } = &self.services.metrics;
         connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
         if let Some(user) = connection.session.grant.user() {
@@ -146,12 +146,12 @@ impl Worker {
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.
-    fn drive(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(connection) = self.connections.get_mut(key as usize) {
+    fn drive(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.driven_by(cx.waker());
         }
         for _ in 0..READS {
-            let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(()) };
+            let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
             if connection.state == State::Gone {
                 return Poll::Ready(());
             }
@@ -195,12 +195,12 @@ impl Worker {
 
     pub(crate) fn poll_fetch(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         max: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
         if matches!(connection.carrier, Carrier::WebSocket { .. }) {
             // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
             return Poll::Ready(Ok(b"6".to_vec()));
@@ -221,7 +221,7 @@ impl Worker {
         if empty && connection.state == State::Open {
             self.catch_up(key);
         }
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Poll::Ready(Err(None)) };
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
         if empty && connection.state == State::Closing && connection.is_engine() {
             // It has everything that was to be said.
             connection.state = State::Gone;

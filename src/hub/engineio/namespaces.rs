@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::{
     auth::Grant,
     hub::{
-        Applicant, Key, NotAdmitted, Shows, Worker,
+        Applicant, ConnectionKey, NotAdmitted, RoomIndex, Shows, Worker,
         access::{identity::poll_once, opening::Asked},
         connection::Connection,
     },
@@ -52,13 +52,13 @@ impl Worker {
     /// A client wants into a namespace. Its token, if it has one, is verified first.
     pub(crate) fn connect(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         namespace: &str,
         dialect: Option<DialectId>,
         data: &str,
     ) -> ControlFlow<()> {
         let (now_ms, limits) = (self.now_ms(), self.limits);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         match connection.session.command(&limits, now_ms) {
             Verdict::Flood => return self.stop(key, Disconnect::Flood),
             Verdict::Limited => {
@@ -115,7 +115,13 @@ impl Worker {
         ControlFlow::Continue(())
     }
 
-    fn connect_verified(&mut self, key: Key, dialect: DialectId, auth: &Auth, result: Result<Grant, NotAdmitted>) {
+    fn connect_verified(
+        &mut self,
+        key: ConnectionKey,
+        dialect: DialectId,
+        auth: &Auth,
+        result: Result<Grant, NotAdmitted>,
+    ) {
         match result {
             Ok(grant) => match self.replace(key, grant.clone()) {
                 Ok(_) => {
@@ -128,14 +134,14 @@ impl Worker {
         }
     }
 
-    fn refuse(&mut self, key: Key, dialect: DialectId, message: &str, code: &str) {
+    fn refuse(&mut self, key: ConnectionKey, dialect: DialectId, message: &str, code: &str) {
         let Some(name) = self.namespace_name(key, dialect) else { return };
         self.say_packets(key, |out| socketio::connect_error(&name, message, Some(code), out));
     }
 
     /// Lets a client into a namespace, as the one that it was if it comes back.
-    fn connect_granted(&mut self, key: Key, dialect: DialectId, auth: &Auth) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    fn connect_granted(&mut self, key: ConnectionKey, dialect: DialectId, auth: &Auth) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         match (&auth.comes_back, link.endpoint.timing.recovery) {
             (Some((pid, offset)), Some(_)) => self.come_back(key, dialect, pid.clone(), offset.clone(), &auth.json),
             _ => self.begin_session(key, dialect, &auth.json),
@@ -143,9 +149,9 @@ impl Worker {
     }
 
     /// Begins a new session in a namespace.
-    pub(crate) fn begin_session(&mut self, key: Key, dialect: DialectId, auth: &str) {
+    pub(crate) fn begin_session(&mut self, key: ConnectionKey, dialect: DialectId, auth: &str) {
         let Some(name) = self.namespace_name(key, dialect) else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(link) = connection.link() else { return };
         let (recovery, target) = (link.endpoint.timing.recovery, link.target.clone());
         let pid = if recovery.is_some() { secret_name() } else { None };
@@ -162,8 +168,8 @@ impl Worker {
     }
 
     /// Puts a client into a namespace.
-    pub(crate) fn enter(&mut self, key: Key, dialect: DialectId, sid: Box<str>, pid: Option<Box<str>>) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn enter(&mut self, key: ConnectionKey, dialect: DialectId, sid: Box<str>, pid: Option<Box<str>>) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let (keeping, joined) = (Keeping::default(), SmallVec::new());
         link.enter(Space {
             dialect,
@@ -179,9 +185,9 @@ impl Worker {
     }
 
     /// A client leaves a namespace of its own will: it is in none of its rooms any more, and does not come back.
-    pub(crate) fn leave_namespace(&mut self, key: Key, dialect: DialectId) {
+    pub(crate) fn leave_namespace(&mut self, key: ConnectionKey, dialect: DialectId) {
         self.forget(key, dialect);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         let (left, kept) = subscriptions.into_iter().partition(|s| s.dialect == dialect);
         connection.subscriptions = kept;
@@ -198,18 +204,18 @@ impl Worker {
     }
 
     /// The name of the namespace in which a dialect is spoken.
-    pub(crate) fn namespace_name(&mut self, key: Key, dialect: DialectId) -> Option<Box<str>> {
-        self.connections.get_mut(key as usize)?.link()?.name_of(dialect)
+    pub(crate) fn namespace_name(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<Box<str>> {
+        self.connections.get_mut(key)?.link()?.name_of(dialect)
     }
 
     /// The dialect of the namespace that a command came from; `None`: there are no namespaces.
-    pub(crate) fn namespace_of(&mut self, key: Key, id: Option<&CommandId>) -> Option<DialectId> {
-        self.connections.get_mut(key as usize)?.link()?.answers(id)
+    pub(crate) fn namespace_of(&mut self, key: ConnectionKey, id: Option<&CommandId>) -> Option<DialectId> {
+        self.connections.get_mut(key)?.link()?.answers(id)
     }
 
     /// As whose answer something is told of a room, so that it reaches the namespace that is in it.
-    pub(crate) fn namespace_id(&mut self, key: Key, number: u32) -> Option<CommandId> {
-        let connection = self.connections.get_mut(key as usize)?;
+    pub(crate) fn namespace_id(&mut self, key: ConnectionKey, number: RoomIndex) -> Option<CommandId> {
+        let connection = self.connections.get_mut(key)?;
         let dialect = connection.subscriptions.iter().find(|s| s.room == number)?.dialect;
         let name = connection.link()?.name_of(dialect)?;
         Some(Envelope::command_id(&name, None))

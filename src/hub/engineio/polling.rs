@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     hub::{
-        Key, Question, Services, ToWorker, Worker,
+        ConnectionKey, Question, Services, ToWorker, Worker,
         access::identity::Unheard,
         connection::{Connection, State, transport::Carrier},
     },
@@ -126,9 +126,9 @@ impl Worker {
     }
 
     /// The place of a session that requests fetch from.
-    fn fetched(&mut self, name: ConnectionId) -> Result<Key, EngineError> {
+    fn fetched(&mut self, name: ConnectionId) -> Result<ConnectionKey, EngineError> {
         let key = self.session_at(name).ok_or(EngineError::UnknownSession)?;
-        let connection = self.connections.get(key as usize).ok_or(EngineError::UnknownSession)?;
+        let connection = self.connections.get(key).ok_or(EngineError::UnknownSession)?;
         match (&connection.carrier, connection.state) {
             (_, State::Gone) => Err(EngineError::UnknownSession),
             (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
@@ -140,7 +140,7 @@ impl Worker {
     fn bring(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
         let key = self.fetched(name)?;
         let now_ms = self.now_ms();
-        let connection = self.connections.get_mut(key as usize).ok_or(EngineError::UnknownSession)?;
+        let connection = self.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
         if connection.state != State::Open {
             return Err(EngineError::UnknownSession);
         }
@@ -156,7 +156,7 @@ impl Worker {
                 Err(_) => self.stop(key, Disconnect::InvalidData),
             };
             if flow.is_break() {
-                let closed = self.connections.get(key as usize).and_then(|connection| connection.closed_with);
+                let closed = self.connections.get(key).and_then(|connection| connection.closed_with);
                 // The body was one of packets, whatever became of the session by them: whoever fetches is told.
                 return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
             }
@@ -167,7 +167,7 @@ impl Worker {
     /// A WebSocket was probed, or the probe came to nothing.
     fn set_upgrading(&mut self, name: ConnectionId, upgrading: bool) -> bool {
         let Ok(key) = self.fetched(name) else { return false };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         if connection.state != State::Open {
             return false;
         }
@@ -186,7 +186,7 @@ impl Worker {
 /// A fetch under way: one that ends without an answer ends its session.
 struct Fetch {
     worker: Rc<RefCell<Worker>>,
-    key: Key,
+    key: ConnectionKey,
     name: ConnectionId,
     answered: bool,
 }
@@ -197,7 +197,7 @@ impl Drop for Fetch {
         if !worker.is(self.key, self.name) {
             return;
         }
-        if let Some(link) = worker.connections.get_mut(self.key as usize).and_then(Connection::link) {
+        if let Some(link) = worker.connections.get_mut(self.key).and_then(Connection::link) {
             link.fetching = false;
         }
         if !self.answered {
@@ -210,7 +210,7 @@ async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes
     let mut fetch = {
         let mut this = worker.borrow_mut();
         let key = this.fetched(name)?;
-        let link = this.connections.get_mut(key as usize).and_then(Connection::link);
+        let link = this.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
         if std::mem::replace(&mut link.fetching, true) {
             // The first one gets to hear of it.
@@ -252,7 +252,7 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
     let patience = {
         let mut this = worker.borrow_mut();
         let Some(key) = this.session_at(name) else { return };
-        let link = this.connections.get_mut(key as usize).and_then(Connection::link);
+        let link = this.connections.get_mut(key).and_then(Connection::link);
         link.map_or(Duration::ZERO, |link| link.endpoint.timing.upgrade_timeout)
     };
     let mut reader = Reader::new(Role::Server, framing.compression().is_some());

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, RoomIndex, Worker,
         connection::Connection,
         engineio::session_record::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
         fanout::{
@@ -41,8 +41,8 @@ impl Worker {
     const JOIN_PATIENCE: Duration = Duration::from_secs(1);
 
     /// What a session is now, for its coming back.
-    fn record(&self, key: Key, dialect: DialectId, ended: bool) -> Option<(Box<str>, Kept)> {
-        let connection = self.connections.get(key as usize)?;
+    fn record(&self, key: ConnectionKey, dialect: DialectId, ended: bool) -> Option<(Box<str>, Kept)> {
+        let connection = self.connections.get(key)?;
         let link = connection.aside.as_ref()?.link.as_ref()?;
         let space = link.spaces.iter().find(|space| space.dialect == dialect)?;
         let pid = space.pid.clone()?;
@@ -51,9 +51,9 @@ impl Worker {
         let mut rooms = Vec::new();
         let mut spoke = Vec::new();
         for subscription in connection.subscriptions.iter().filter(|s| s.dialect == dialect) {
-            let Some(local) = self.rooms.get(subscription.room as usize) else { continue };
-            let Some(stream) = self.rooms.get(self.stream_of(subscription.room) as usize) else { continue };
-            let joined = space.joined.iter().find(|(room, _)| *room == subscription.room).map(|(_, at)| kept(at));
+            let Some(local) = self.rooms.get(subscription.room) else { continue };
+            let Some(stream) = self.rooms.get(self.stream_of(subscription.room)) else { continue };
+            let joined = space.joined.iter().find(|(room, _)| *room == local.name).map(|(_, at)| kept(at));
             let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
             let sent = stream.position.as_ref().filter(|_| sent).map(kept);
             spoke.push((stream.spoke, local.name.clone()));
@@ -76,10 +76,10 @@ impl Worker {
     }
 
     /// Keeps what a session is now. Never waits; what changes meanwhile is kept after it.
-    pub(crate) fn keep(&mut self, key: Key, dialect: DialectId) {
+    pub(crate) fn keep(&mut self, key: ConnectionKey, dialect: DialectId) {
         let now_ms = self.now_ms();
         let Some((pid, record)) = self.record(key, dialect, false) else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let name = connection.session.id;
         let Some(link) = connection.link() else { return };
         let Some(duration) = link.endpoint.timing.recovery else { return };
@@ -139,9 +139,9 @@ impl Worker {
     /// Whether rooms are entered only after it was written down that they are; then that happens in a moment. Otherwise a
     /// client whose pod dies could come back by what it got of another room, without a room of which it was told that it is
     /// in it. Before its first room it has nothing to come back by.
-    pub(crate) fn writes_down(&mut self, key: Key, rooms: &[SubscribeTo], id: Option<&CommandId>) -> bool {
+    pub(crate) fn writes_down(&mut self, key: ConnectionKey, rooms: &[SubscribeTo], id: Option<&CommandId>) -> bool {
         let Some(dialect) = self.namespace_of(key, id).filter(|_| !rooms.is_empty()) else { return false };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         let Some(link) = connection.link().filter(|link| link.endpoint.timing.recovery.is_some()) else { return false };
         let Some(space) = link.space(dialect).filter(|space| space.pid.is_some()) else { return false };
         if space.joined.is_empty() && space.left.is_empty() {
@@ -154,16 +154,16 @@ impl Worker {
     }
 
     /// Keeps what a connection's sessions are now.
-    pub(crate) fn keep_all(&mut self, key: Key) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn keep_all(&mut self, key: ConnectionKey) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let begun = |space: &&Space| space.pid.is_some() && space.recovering.is_none();
         let dialects: Vec<DialectId> = link.spaces.iter().filter(begun).map(|space| space.dialect).collect();
         dialects.into_iter().for_each(|dialect| self.keep(key, dialect));
     }
 
     /// Keeps a session anew where that is due.
-    pub(crate) fn keep_alive(&mut self, key: Key, now_ms: u64) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn keep_alive(&mut self, key: ConnectionKey, now_ms: u64) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let due = |space: &&Space| space.pid.is_some() && space.recovering.is_none() && space.keeping.due_ms <= now_ms;
         let due: Vec<DialectId> = link.spaces.iter().filter(due).map(|space| space.dialect).collect();
         for dialect in due {
@@ -172,8 +172,8 @@ impl Worker {
     }
 
     /// A session ends, and may come back: writes down how far it was sent. Called before it leaves its rooms.
-    pub(crate) fn part(&mut self, key: Key) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn part(&mut self, key: ConnectionKey) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let Some(duration) = link.endpoint.timing.recovery else { return };
         let dialects: Vec<DialectId> =
             link.spaces.iter().filter(|space| space.recovering.is_none()).map(|space| space.dialect).collect();
@@ -196,7 +196,7 @@ impl Worker {
     }
 
     /// A session ends and does not come back.
-    pub(crate) fn forget(&mut self, key: Key, dialect: DialectId) {
+    pub(crate) fn forget(&mut self, key: ConnectionKey, dialect: DialectId) {
         let Some(pid) = self.space(key, dialect).and_then(|space| space.pid.take()) else { return };
         let (values, Some(value)) = (Arc::clone(&self.services.values), value_name(&pid)) else { return };
         tokio::task::spawn_local(async move {
@@ -205,9 +205,16 @@ impl Worker {
     }
 
     /// A client wants to be the session that it was.
-    pub(crate) fn come_back(&mut self, key: Key, dialect: DialectId, pid: Box<str>, offset: StreamOffset, auth: &str) {
+    pub(crate) fn come_back(
+        &mut self,
+        key: ConnectionKey,
+        dialect: DialectId,
+        pid: Box<str>,
+        offset: StreamOffset,
+        auth: &str,
+    ) {
         let Some(namespace) = self.namespace_name(key, dialect) else { return };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         let user = connection.session.grant.user().cloned();
         let forgets = self.services.config.load().token_lookup.accept_unknown;
@@ -251,14 +258,14 @@ impl Worker {
         });
     }
 
-    fn resume(&mut self, key: Key, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
+    fn resume(&mut self, key: ConnectionKey, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
         let Plan { kept, rooms, twice } = plan;
         self.services.metrics.socketio.twice.increment(twice);
         self.enter(key, dialect, kept.sid, Some(pid));
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
         // What shares a log comes back together, in the order of the log.
-        let (mut asking, mut begun) = (Vec::new(), Vec::<(u32, Arrival)>::new());
+        let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, Arrival)>::new());
         for (KeptRoom { room, spelling, given, joined, .. }, since) in rooms {
             let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume, leave: None };
             let (number, since) = match self.take_place(key, &room, entry) {
@@ -291,17 +298,17 @@ impl Worker {
     }
 
     /// A room of a session that comes back has answered.
-    pub(crate) fn resumed(&mut self, key: Key, number: u32, recovered: bool) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    pub(crate) fn resumed(&mut self, key: ConnectionKey, number: RoomIndex, recovered: bool) {
+        let Some(connection) = self.connections.get(key) else { return };
         let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
         let dialect = subscription.dialect;
         // What keeps no history promises nothing to who was away.
         let stream = self.stream_of(number);
-        let volatile = self.rooms.get(stream as usize).is_some_and(|room| room.policy.history_size == 0);
+        let volatile = self.rooms.get(stream).is_some_and(|room| room.policy.history_size == 0);
         self.count_resumed(key, dialect, recovered || volatile);
     }
 
-    pub(crate) fn count_resumed(&mut self, key: Key, dialect: DialectId, recovered: bool) {
+    pub(crate) fn count_resumed(&mut self, key: ConnectionKey, dialect: DialectId, recovered: bool) {
         let Some(space) = self.space(key, dialect) else { return };
         let Some(recovering) = &mut space.recovering else { return };
         recovering.left = recovering.left.saturating_sub(1);
@@ -327,7 +334,7 @@ impl Worker {
     }
 
     /// Keeps a session as this connection's, whoever had it before.
-    fn take_from_owner(&mut self, key: Key, dialect: DialectId) {
+    fn take_from_owner(&mut self, key: ConnectionKey, dialect: DialectId) {
         if let Some(space) = self.space(key, dialect) {
             space.keeping.due_ms = 0;
         }
@@ -335,26 +342,27 @@ impl Worker {
     }
 
     /// A connection is in a room from here on.
-    pub(crate) fn note_joined(&mut self, key: Key, number: u32, position: &Position) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn note_joined(&mut self, key: ConnectionKey, number: RoomIndex, position: &Position) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
         let dialect = subscription.dialect;
+        let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
         let Some(space) = connection.link().and_then(|link| link.space(dialect)) else { return };
-        space.joined.retain(|(room, _)| *room != number);
-        space.joined.push((number, position.clone()));
+        space.joined.retain(|(joined, _)| *joined != room);
+        space.joined.push((room, position.clone()));
         if space.recovering.is_none() {
             self.keep(key, dialect);
         }
     }
 
     /// A connection is in a room no more.
-    pub(crate) fn note_left(&mut self, key: Key, number: u32) {
-        let Some(name) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn note_left(&mut self, key: ConnectionKey, number: RoomIndex) {
+        let Some(name) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let mut changed = Vec::new();
         for space in &mut link.spaces {
             let before = space.joined.len();
-            space.joined.retain(|(room, _)| *room != number);
+            space.joined.retain(|(room, _)| *room != name);
             if space.joined.len() != before {
                 space.leave(&name);
                 changed.push(space.dialect);
@@ -365,7 +373,7 @@ impl Worker {
         }
     }
 
-    fn space(&mut self, key: Key, dialect: DialectId) -> Option<&mut Space> {
-        self.connections.get_mut(key as usize)?.link()?.space(dialect)
+    fn space(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<&mut Space> {
+        self.connections.get_mut(key)?.link()?.space(dialect)
     }
 }

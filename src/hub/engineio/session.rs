@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         connection::{Connection, State},
         worker::timers::Timed,
     },
@@ -63,15 +63,15 @@ impl Connection {
 impl Worker {
     /// The place of the open session of that name.
     #[must_use]
-    pub fn session_at(&self, name: ConnectionId) -> Option<Key> {
+    pub fn session_at(&self, name: ConnectionId) -> Option<ConnectionKey> {
         let key = self.names_given.place(name);
-        let connection = self.connections.get(key as usize)?;
+        let connection = self.connections.get(key)?;
         (connection.session.id == name && connection.is_engine()).then_some(key)
     }
 
     /// Says packets that no dialect writes.
-    pub(crate) fn say_packets(&mut self, key: Key, write: impl FnOnce(&mut Messages)) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn say_packets(&mut self, key: ConnectionKey, write: impl FnOnce(&mut Messages)) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.state != State::Open {
             return;
         }
@@ -83,8 +83,8 @@ impl Worker {
     }
 
     /// Opens a session: its first packet, and what a dialect without namespaces says first.
-    pub(crate) fn open_session(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn open_session(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let (id, framing) = (connection.session.id, connection.format.framing);
         let Some(link) = connection.link() else { return };
         let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
@@ -102,10 +102,10 @@ impl Worker {
     }
 
     /// Takes one packet.
-    pub(crate) fn packet(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+    pub(crate) fn packet(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
         let now_ms = self.now_ms();
         let limits = self.limits;
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
         match packet {
             Packet::Text(text) => self.data(key, Message::Text(text)),
@@ -126,9 +126,9 @@ impl Worker {
     }
 
     /// Takes what a packet of type `message` holds.
-    fn data(&mut self, key: Key, message: Message<'_>) -> ControlFlow<()> {
+    fn data(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
         self.services.metrics.messages_in.increment(1);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
         let Some(link) = connection.link() else { return ControlFlow::Break(()) };
         if let Within::Messages(dialect) = link.endpoint.within {
@@ -137,7 +137,7 @@ impl Worker {
         let max = link.endpoint.max_payload;
         let mut assembly = std::mem::take(&mut link.assembly);
         let taken = assembly.take(message, max, |heard| self.heard(key, heard));
-        if let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) {
+        if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
             link.assembly = assembly;
         }
         match taken {
@@ -147,9 +147,9 @@ impl Worker {
     }
 
     /// Takes a Socket.IO packet that is whole.
-    fn heard(&mut self, key: Key, heard: Heard<'_>) -> ControlFlow<()> {
+    fn heard(&mut self, key: ConnectionKey, heard: Heard<'_>) -> ControlFlow<()> {
         let Heard { packet, parts } = heard;
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else {
             return ControlFlow::Break(());
         };
         let known = link.endpoint.namespace(packet.namespace);
@@ -174,7 +174,7 @@ impl Worker {
     /// Has a dialect read a message, and does what that asks for.
     fn command(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         dialect: DialectId,
         id: Option<CommandId>,
         message: Message<'_>,
@@ -182,7 +182,7 @@ impl Worker {
     ) -> ControlFlow<()> {
         let now_ms = self.now_ms();
         let services = Arc::clone(&self.services);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let decode = || match services.dialects.get(dialect).decode_parts(message, parts) {
             Ok(mut request) => {
                 request.id = id.or(request.id);
@@ -203,8 +203,8 @@ impl Worker {
     }
 
     /// What is due by a session's heartbeat.
-    pub(crate) fn beat(&mut self, key: Key, id: ConnectionId, now_ms: u64) {
-        let Some(link) = self.connections.get_mut(key as usize).and_then(Connection::link) else { return };
+    pub(crate) fn beat(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
         let next = match link.look(now_ms) {
             Beat::Wait(next) => next,
             Beat::Ping(next) => {

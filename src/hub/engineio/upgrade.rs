@@ -5,7 +5,7 @@
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, Worker,
         access::identity::Unheard,
         connection::{State, transport::Carrier},
         fanout::subscription::Standing,
@@ -26,7 +26,7 @@ impl Worker {
         behind: Unheard,
     ) -> bool {
         let Some(key) = self.session_at(name) else { return false };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
         let ends = connection.state == State::Closing && connection.owed() > 0;
         if !(ends || connection.state == State::Open) || !matches!(connection.carrier, Carrier::Mailbox(_)) {
@@ -67,8 +67,8 @@ impl Worker {
     }
 
     /// Puts a connection whose format has changed among the members with the same one, in each of its rooms.
-    fn regroup(&mut self, key: Key) {
-        let Some(connection) = self.connections.get(key as usize) else { return };
+    fn regroup(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else { return };
         let members: Vec<_> = connection
             .subscriptions
             .iter()
@@ -78,10 +78,10 @@ impl Worker {
             })
             .collect();
         for (number, place, format) in members {
-            let run = self.rooms.get(self.stream_of(number) as usize).and_then(|stream| stream.run.as_ref());
+            let run = self.rooms.get(self.stream_of(number)).and_then(|stream| stream.run.as_ref());
             let run = run.filter(|run| run.part == number && run.awaits(key, place));
             let unserved = run.map(|run| run.broadcast.clone());
-            let Some(local) = self.rooms.get_mut(number as usize) else { continue };
+            let Some(local) = self.rooms.get_mut(number) else { continue };
             let moved = local.members.remove(place);
             let new = local.members.add(key, format);
             if let Some(moved) = moved {
@@ -90,7 +90,7 @@ impl Worker {
             self.place(key, number, new);
             if let Some(broadcast) = unserved {
                 let frame = broadcast.frame(format, &mut self.encoder);
-                let Some(connection) = self.connections.get_mut(key as usize) else { return };
+                let Some(connection) = self.connections.get_mut(key) else { return };
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.
                     let sealed = &mut self.buffers.sealed;

@@ -13,7 +13,8 @@ use crate::{
     hub::{
         Content, Worker,
         connection::Offer,
-        fanout::{members::Key, room::Run},
+        connection::connections::ConnectionKey,
+        fanout::{room::Run, rooms::RoomIndex},
     },
     model::Disconnect,
 };
@@ -40,8 +41,8 @@ impl Worker {
         !self.active.is_empty()
     }
 
-    fn run_room(&mut self, number: u32, deadline: Instant) {
-        let Some(mut run) = self.rooms.get_mut(number as usize).and_then(|room| room.run.take()) else { return };
+    fn run_room(&mut self, number: RoomIndex, deadline: Instant) {
+        let Some(mut run) = self.rooms.get_mut(number).and_then(|room| room.run.take()) else { return };
         let mut exceptions = Vec::new();
         // A panic is one connection's: that connection goes, the room goes on behind it.
         let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(&mut run, deadline, &mut exceptions)));
@@ -50,7 +51,7 @@ impl Worker {
             false
         });
         let part = run.part;
-        if let Some(room) = self.rooms.get_mut(number as usize) {
+        if let Some(room) = self.rooms.get_mut(number) {
             room.run = Some(run);
         }
         for (key, offer) in exceptions {
@@ -69,9 +70,14 @@ impl Worker {
     }
 
     /// Writes to members until all are served (`true`) or the time is up (`false`).
-    fn fan_out(&mut self, run: &mut Run, deadline: Instant, exceptions: &mut Vec<(Key, Option<Offer>)>) -> bool {
+    fn fan_out(
+        &mut self,
+        run: &mut Run,
+        deadline: Instant,
+        exceptions: &mut Vec<(ConnectionKey, Option<Offer>)>,
+    ) -> bool {
         let number = run.part;
-        let Some(room) = self.rooms.get(number as usize) else { return true };
+        let Some(room) = self.rooms.get(number) else { return true };
         while let Some(&end) = run.ends.get(run.group) {
             let group = &room.members.groups()[run.group];
             let encoder = &mut self.encoder;
@@ -89,7 +95,7 @@ impl Worker {
             while run.slot < end {
                 let stop = (run.slot + STRIDE).min(end);
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
-                let members = (run.slot..stop).filter_map(|slot| self.connections.get(group.at(slot)? as usize));
+                let members = (run.slot..stop).filter_map(|slot| self.connections.get(group.at(slot)?));
                 std::hint::black_box(members.map(|connection| connection.warm()).sum::<usize>());
                 let before = run.receivers;
                 while run.slot < stop {
@@ -99,7 +105,7 @@ impl Worker {
                     if run.except.contains(&key) {
                         continue;
                     }
-                    let Some(connection) = self.connections.get_mut(key as usize) else { continue };
+                    let Some(connection) = self.connections.get_mut(key) else { continue };
                     run.receivers += 1;
                     let (sealed, budget) = (&mut self.buffers.sealed, &self.services.budget);
                     match connection.offer(frame, number, sealed, self.owed_limit, budget) {
@@ -122,8 +128,8 @@ impl Worker {
     }
 
     /// Whom a panicked slice was serving: one connection, or a whole group whose frame could not be made.
-    fn culprits(&self, run: &mut Run) -> Vec<Key> {
-        let Some(room) = self.rooms.get(run.part as usize) else { return Vec::new() };
+    fn culprits(&self, run: &mut Run) -> Vec<ConnectionKey> {
+        let Some(room) = self.rooms.get(run.part) else { return Vec::new() };
         let Some(group) = room.members.groups().get(run.group) else { return Vec::new() };
         if run.frame.is_some() {
             return run.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();

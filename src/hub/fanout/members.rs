@@ -6,13 +6,30 @@
 use metrics::Gauge;
 use smallvec::SmallVec;
 
-use crate::protocol::WireFormat;
-
-/// A connection's number on its worker.
-pub type Key = u32;
+use crate::{hub::connection::connections::ConnectionKey, protocol::WireFormat};
 
 /// Nobody: a hole that a fan-out in progress steps over.
-const HOLE: Key = Key::MAX;
+const HOLE: ConnectionKey = ConnectionKey(u32::MAX);
+
+/// A place in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeatIndex(u32);
+
+impl SeatIndex {
+    /// The place that stands so far from the first. A worker has far fewer connections than 2^32.
+    #[inline]
+    #[must_use]
+    pub fn of(at: usize) -> Self {
+        Self(at as u32)
+    }
+
+    /// How far it stands from the first.
+    #[inline]
+    #[must_use]
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// Where a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +37,7 @@ pub struct Place {
     /// The group.
     pub group: u8,
     /// The place in it.
-    pub slot: u32,
+    pub slot: SeatIndex,
 }
 
 /// Members of one wire format.
@@ -28,7 +45,7 @@ pub struct Place {
 pub struct Group {
     /// The format.
     pub format: WireFormat,
-    members: Vec<Key>,
+    members: Vec<ConnectionKey>,
     holes: u32,
 }
 
@@ -36,7 +53,7 @@ impl Group {
     /// The member at a place, if it has not left.
     #[inline]
     #[must_use]
-    pub fn at(&self, slot: usize) -> Option<Key> {
+    pub fn at(&self, slot: usize) -> Option<ConnectionKey> {
         self.members.get(slot).copied().filter(|&key| key != HOLE)
     }
 
@@ -88,7 +105,7 @@ impl Members {
     }
 
     /// Adds a member.
-    pub fn add(&mut self, key: Key, format: WireFormat) -> Place {
+    pub fn add(&mut self, key: ConnectionKey, format: WireFormat) -> Place {
         let group = match self.groups.iter().position(|g| g.format == format) {
             Some(group) => group,
             None => {
@@ -99,14 +116,14 @@ impl Members {
         let members = &mut self.groups[group].members;
         members.push(key);
         self.gauge.increment(1.0);
-        // There are far fewer formats than 256 and fewer connections than 2^32 on a worker.
-        Place { group: group as u8, slot: (members.len() - 1) as u32 }
+        // There are far fewer formats than 256.
+        Place { group: group as u8, slot: SeatIndex::of(members.len() - 1) }
     }
 
     /// Removes the member at a place. Returns who now stands there instead and has to be told.
-    pub fn remove(&mut self, place: Place) -> Option<Key> {
+    pub fn remove(&mut self, place: Place) -> Option<ConnectionKey> {
         let group = self.groups.get_mut(usize::from(place.group))?;
-        let slot = place.slot as usize;
+        let slot = place.slot.at();
         if slot >= group.members.len() {
             return None;
         }
@@ -135,7 +152,7 @@ impl Members {
     }
 
     /// The fan-out is over: closes the holes and says who moved where.
-    pub fn unpin(&mut self, mut moved: impl FnMut(Key, Place)) {
+    pub fn unpin(&mut self, mut moved: impl FnMut(ConnectionKey, Place)) {
         self.pinned = false;
         for (index, group) in self.groups.iter_mut().enumerate().filter(|(_, g)| g.holes > 0) {
             let mut slot = 0;
@@ -148,7 +165,7 @@ impl Members {
                 if let Some(&key) = group.members.get(slot)
                     && key != HOLE
                 {
-                    moved(key, Place { group: index as u8, slot: slot as u32 });
+                    moved(key, Place { group: index as u8, slot: SeatIndex::of(slot) });
                 }
             }
             group.holes = 0;
@@ -176,16 +193,16 @@ mod tests {
         #[test]
         fn places_stay_true(steps in prop::collection::vec((0u8..4, 0u32..40), 1..200)) {
             let mut members = Members::default();
-            let mut places: HashMap<Key, Place> = HashMap::new();
+            let mut places: HashMap<ConnectionKey, Place> = HashMap::new();
             let mut pinned: Option<Vec<usize>> = None;
-            for (step, key) in steps {
+            for (step, key) in steps.into_iter().map(|(step, key)| (step, ConnectionKey(key))) {
                 match step {
                     0 | 1 => {
                         if places.contains_key(&key) { continue; }
-                        let place = members.add(key, format(9 + (key % 3) as u8));
+                        let place = members.add(key, format(9 + (key.0 % 3) as u8));
                         if let Some(ends) = &pinned {
                             let end = ends.get(usize::from(place.group)).copied().unwrap_or(0);
-                            prop_assert!(place.slot as usize >= end);
+                            prop_assert!(place.slot.at() >= end);
                         }
                         places.insert(key, place);
                     }
@@ -205,7 +222,7 @@ mod tests {
                 }
                 prop_assert_eq!(members.len(), places.len());
                 for (key, place) in &places {
-                    prop_assert_eq!(members.groups()[usize::from(place.group)].at(place.slot as usize), Some(*key));
+                    prop_assert_eq!(members.groups()[usize::from(place.group)].at(place.slot.at()), Some(*key));
                 }
             }
         }

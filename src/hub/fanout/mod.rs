@@ -4,4 +4,5 @@ pub mod broadcast;
 pub mod fan_out;
 pub mod members;
 pub mod room;
+pub mod rooms;
 pub mod subscription;

@@ -14,7 +14,11 @@ use crate::{
     hub::{
         Broadcast, Frame,
         access::opening::First,
-        fanout::members::{Members, Place},
+        connection::connections::ConnectionKey,
+        fanout::{
+            members::{Members, Place},
+            rooms::RoomIndex,
+        },
     },
     model::{CommandId, Event, Offset, Policy, Position, Room, Since},
 };
@@ -27,7 +31,7 @@ pub struct LocalRoom {
     /// Its policy.
     pub policy: Arc<Policy>,
     /// The room whose log it shares, by its number here.
-    pub log: Option<u32>,
+    pub log: Option<RoomIndex>,
     /// How many rooms here share its log.
     pub parts: usize,
     /// The last batch that was begun; `None` until the room's owner has answered.
@@ -64,11 +68,11 @@ pub struct Run {
     /// What is sent.
     pub broadcast: Arc<Broadcast>,
     /// The room whose members get it: the one whose fan-out it is, or a part of its log.
-    pub part: u32,
+    pub part: RoomIndex,
     /// Where each group ended when the fan-out began.
     pub ends: SmallVec<[usize; 1]>,
     /// Who does not get it; of nearly every broadcast nobody.
-    pub except: SmallVec<[u32; 1]>,
+    pub except: SmallVec<[ConnectionKey; 1]>,
     /// The group in progress.
     pub group: usize,
     /// The next place in it.
@@ -88,11 +92,11 @@ pub struct Run {
 impl Run {
     /// Whether a member, at a place, was here when this began, is to get it, and has not been written to.
     #[must_use]
-    pub fn awaits(&self, key: u32, place: Place) -> bool {
+    pub fn awaits(&self, key: ConnectionKey, place: Place) -> bool {
         if self.except.contains(&key) {
             return false;
         }
-        let (group, slot) = (usize::from(place.group), place.slot as usize);
+        let (group, slot) = (usize::from(place.group), place.slot.at());
         let here = self.ends.get(group).is_some_and(|end| slot < *end);
         here && (group > self.group || (group == self.group && slot >= self.slot))
     }
@@ -121,7 +125,7 @@ impl Default for Purpose {
 #[derive(Debug, Clone)]
 pub struct Arrival {
     /// The connection.
-    pub key: u32,
+    pub key: ConnectionKey,
     /// Where it stopped.
     pub since: Option<Since>,
     /// Why it comes.
@@ -133,7 +137,7 @@ pub struct Arrival {
 }
 
 /// Rooms of a shared log by their numbers, each with an offset.
-pub type Parts = SmallVec<[(u32, Offset); 1]>;
+pub type Parts = SmallVec<[(RoomIndex, Offset); 1]>;
 
 /// Connections that wait for the same part of the log. Live broadcasts are held for them once, not once each.
 #[derive(Debug)]
@@ -209,9 +213,9 @@ impl LocalRoom {
     pub fn begin(
         &mut self,
         broadcast: Arc<Broadcast>,
-        part: u32,
+        part: RoomIndex,
         ends: SmallVec<[usize; 1]>,
-        except: SmallVec<[u32; 1]>,
+        except: SmallVec<[ConnectionKey; 1]>,
         now: Instant,
     ) {
         self.pass(&broadcast);
@@ -231,7 +235,7 @@ impl LocalRoom {
     }
 
     /// Takes who comes into a room off the list of those who wait; why it came, if it did.
-    pub fn forget_arrival(&mut self, key: u32, part: u32) -> Option<Purpose> {
+    pub fn forget_arrival(&mut self, key: ConnectionKey, part: RoomIndex) -> Option<Purpose> {
         let mut purpose = None;
         let mut gone = |arrival: &mut Arrival| {
             if arrival.key != key {
@@ -255,7 +259,7 @@ impl LocalRoom {
 
     /// Whether somebody is on the way into a part of this log.
     #[must_use]
-    pub fn awaits(&self, part: u32) -> bool {
+    pub fn awaits(&self, part: RoomIndex) -> bool {
         let waiting = self.pending.iter().flat_map(|pending| &pending.waiting);
         let all = self.arrivals.iter().chain(&self.ahead).chain(waiting);
         all.flat_map(|arrival| &arrival.parts).any(|(number, _)| *number == part)

@@ -4,7 +4,10 @@
 //! in, and none for a room that it left.
 
 use crate::{
-    hub::fanout::{broadcast::Range, members::Place},
+    hub::{
+        RoomIndex,
+        fanout::{broadcast::Range, members::Place},
+    },
     model::Spelling,
     protocol::DialectId,
 };
@@ -13,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Subscription {
     /// The room's number on the worker.
-    pub room: u32,
+    pub room: RoomIndex,
     /// How the connection stands in it.
     pub standing: Standing,
     /// Whether the pod put it there, unasked.

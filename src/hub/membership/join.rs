@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{
-        Broadcast, Content, Key, Worker,
+        Broadcast, ConnectionKey, Content, RoomIndex, Worker,
         access::opening::First,
         fanout::{
             broadcast::{Range, gap},
@@ -36,8 +36,8 @@ struct Answer {
 impl Worker {
     /// The owner has answered.
     pub fn joined(&mut self, room: &Room, position: Position) {
-        let Some(&number) = self.names.get(room) else { return };
-        let local = &mut self.rooms[number as usize];
+        let Some(number) = self.rooms.find(room) else { return };
+        let local = &mut self.rooms[number];
         if local.position.is_none() {
             local.position = Some(position);
         }
@@ -47,8 +47,8 @@ impl Worker {
     }
 
     /// Lets an arrival in, or has it wait for the log.
-    pub(crate) fn arrive(&mut self, number: u32, arrival: Arrival) {
-        let local = &mut self.rooms[number as usize];
+    pub(crate) fn arrive(&mut self, number: RoomIndex, arrival: Arrival) {
+        let local = &mut self.rooms[number];
         let Some(position) = local.position.clone() else {
             local.arrivals.push(arrival);
             return;
@@ -75,11 +75,11 @@ impl Worker {
         }
     }
 
-    fn ask_log(&self, number: u32, ticket: u64, since: Option<Since>, target: Position, parts: &Parts) {
+    fn ask_log(&self, number: RoomIndex, ticket: u64, since: Option<Since>, target: Position, parts: &Parts) {
         let services = Arc::clone(&self.services);
-        let local = &self.rooms[number as usize];
+        let local = &self.rooms[number];
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
-        let wanted = |(part, floor): &(u32, Offset)| Some((self.rooms.get(*part as usize)?.name.clone(), *floor));
+        let wanted = |(part, floor): &(RoomIndex, Offset)| Some((self.rooms.get(*part)?.name.clone(), *floor));
         let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
         let me = self.me.clone();
         tokio::task::spawn_local(async move {
@@ -118,8 +118,8 @@ impl Worker {
     }
 
     fn log_answered(&mut self, room: &Room, ticket: u64, answer: Result<Answer, BrokerError>) {
-        let Some(&number) = self.names.get(room) else { return };
-        let local = &mut self.rooms[number as usize];
+        let Some(number) = self.rooms.find(room) else { return };
+        let local = &mut self.rooms[number];
         let Some(at) = local.pending.iter().position(|p| p.ticket == ticket) else { return };
         let Pending { since, target, waiting, held, lost, .. } = local.pending.swap_remove(at);
         let Some(position) = local.position.clone() else { return };
@@ -139,7 +139,7 @@ impl Worker {
                 if position.offset >= since {
                     self.arrive(number, arrival);
                 } else {
-                    self.rooms[number as usize].ahead.push(arrival);
+                    self.rooms[number].ahead.push(arrival);
                 }
             }
             return;
@@ -181,14 +181,21 @@ impl Worker {
     }
 
     /// Makes an arrival a member. `before`: what it gets ahead of the live stream.
-    fn admit(&mut self, number: u32, arrival: Arrival, position: Position, recovered: bool, before: &[Arc<Broadcast>]) {
+    fn admit(
+        &mut self,
+        number: RoomIndex,
+        arrival: Arrival,
+        position: Position,
+        recovered: bool,
+        before: &[Arc<Broadcast>],
+    ) {
         let key = arrival.key;
         let parts = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
         let resumes = arrival.purpose == Purpose::Resume;
         let is_retained = |broadcast: &Arc<Broadcast>| matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty());
         let snapshot = arrival.snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
         // Where rooms share a log, the backend shows none of them anything.
-        let snapshot = snapshot.zip(self.rooms.get(number as usize));
+        let snapshot = snapshot.zip(self.rooms.get(number));
         let snapshot = snapshot.map(|(events, local)| shown(&events, &local.name, &position, &local.policy));
         let mut rest = None;
         match (arrival.purpose, arrival.since) {
@@ -222,7 +229,7 @@ impl Worker {
             }
             (Purpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
-                let Some(room) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
+                let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
                 let id = self.namespace_id(key, number);
                 self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
@@ -235,13 +242,13 @@ impl Worker {
         for broadcast in snapshot.iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
             let part = parts
                 .iter()
-                .find(|(part, _)| self.rooms.get(*part as usize).is_some_and(|local| local.name == *broadcast.room()));
+                .find(|(part, _)| self.rooms.get(*part).is_some_and(|local| local.name == *broadcast.room()));
             // Of a shared log much is for others.
             let Some((part, floor)) = part.copied() else { continue };
             if broadcast.range().is_some_and(|range| range.offset <= floor) {
                 continue;
             }
-            let Some(connection) = self.connections.get(key as usize) else { return };
+            let Some(connection) = self.connections.get(key) else { return };
             let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
             let format = connection.format_of(subscription);
             let frame = broadcast.frame(format, &mut self.encoder);
@@ -252,21 +259,21 @@ impl Worker {
                 }
                 continue;
             }
-            let Some(connection) = self.connections.get_mut(key as usize) else { return };
+            let Some(connection) = self.connections.get_mut(key) else { return };
             let sealed = &mut self.buffers.sealed;
             let offer = connection.offer(&frame, part, sealed, self.owed_limit, &self.services.budget);
             overflow |= offer == crate::hub::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
         for (part, _) in &parts {
-            let Some(connection) = self.connections.get_mut(key as usize) else { return };
+            let Some(connection) = self.connections.get_mut(key) else { return };
             let Some(at) = connection.subscriptions.iter().position(|s| s.room == *part) else { continue };
             let format = connection.format_of(&connection.subscriptions[at]);
-            let place = self.rooms[*part as usize].members.add(key, format);
+            let place = self.rooms[*part].members.add(key, format);
             connection.subscriptions[at].standing = Standing::Member(place);
         }
         // What was missed of a shared log is bounded; whoever does not read it is seen by what follows.
-        if overflow && self.rooms[number as usize].parts == 0 {
+        if overflow && self.rooms[number].parts == 0 {
             self.overflow(number, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
@@ -280,17 +287,17 @@ impl Worker {
     /// Says to a connection that it is in a room, if it asked to be, and to the room that it came.
     fn say_entered(
         &mut self,
-        key: Key,
-        number: u32,
+        key: ConnectionKey,
+        number: RoomIndex,
         asked: Option<Option<CommandId>>,
         position: Position,
         recovered: bool,
     ) {
-        let Some(local) = self.rooms.get(number as usize) else { return };
+        let Some(local) = self.rooms.get(number) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
         // First, so that who is told and asks at once finds itself there.
         if presence != PresenceMode::Off
-            && let Some(connection) = self.connections.get(key as usize)
+            && let Some(connection) = self.connections.get(key)
             && connection.carrier.attends()
         {
             self.services.presence.join(&room, &connection.session.member());
@@ -303,9 +310,9 @@ impl Worker {
     }
 
     /// Makes a connection ready for a room.
-    fn begin_room(&mut self, key: Key, number: u32) -> Result<(), (ErrorCode, String)> {
-        let priority = self.rooms.get(number as usize).map(|local| local.policy.priority);
-        let Some((connection, priority)) = self.connections.get_mut(key as usize).zip(priority) else { return Ok(()) };
+    fn begin_room(&mut self, key: ConnectionKey, number: RoomIndex) -> Result<(), (ErrorCode, String)> {
+        let priority = self.rooms.get(number).map(|local| local.policy.priority);
+        let Some((connection, priority)) = self.connections.get_mut(key).zip(priority) else { return Ok(()) };
         if connection.begin_room(number, priority) {
             return Ok(());
         }
@@ -314,11 +321,18 @@ impl Worker {
     }
 
     /// Somebody does not come into a room after all.
-    pub(crate) fn not_entered(&mut self, key: Key, number: u32, purpose: Purpose, code: ErrorCode, message: String) {
-        if let Some(connection) = self.connections.get_mut(key as usize) {
+    pub(crate) fn not_entered(
+        &mut self,
+        key: ConnectionKey,
+        number: RoomIndex,
+        purpose: Purpose,
+        code: ErrorCode,
+        message: String,
+    ) {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.subscriptions.retain(|subscription| subscription.room != number);
         }
-        let Some(room) = self.rooms.get(number as usize).map(|local| local.name.clone()) else { return };
+        let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
         match purpose {
             Purpose::Subscribe(id) => self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref()),
             Purpose::Begin(first) => self.first_refused(key, room, *first, code, message),
@@ -329,7 +343,7 @@ impl Worker {
     }
 
     /// The broker could not say what an arrival missed.
-    fn turn_away(&mut self, number: u32, arrival: Arrival, error: &BrokerError) {
+    fn turn_away(&mut self, number: RoomIndex, arrival: Arrival, error: &BrokerError) {
         let key = arrival.key;
         match (arrival.purpose, arrival.since) {
             (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_)), _) => {
@@ -337,7 +351,7 @@ impl Worker {
                 self.not_entered(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (Purpose::CatchUp, Some(since)) => {
-                let Some(position) = self.rooms[number as usize].position.clone() else { return };
+                let Some(position) = self.rooms[number].position.clone() else { return };
                 let (parts, snapshot) = (Parts::new(), None);
                 let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot, parts };
                 self.admit(number, range, position, false, &[]);

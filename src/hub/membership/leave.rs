@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, RoomIndex, Worker,
         fanout::{
             room::Purpose,
             subscription::{Standing, Subscription},
@@ -18,9 +18,9 @@ use crate::{
 
 impl Worker {
     /// A client leaves a room.
-    pub(crate) fn unsubscribe(&mut self, key: Key, room: Room, id: Option<&CommandId>) {
-        let number = self.names.get(&room).copied();
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn unsubscribe(&mut self, key: ConnectionKey, room: Room, id: Option<&CommandId>) {
+        let number = self.rooms.find(&room);
+        let Some(connection) = self.connections.get_mut(key) else { return };
         let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
         let Some(at) = at else {
             let message = format!("this connection is not in {room}");
@@ -39,7 +39,7 @@ impl Worker {
     /// was such a thing. Otherwise it is a member that has been told so.
     pub(crate) fn turn_back(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         subscription: &Subscription,
         code: ErrorCode,
         message: String,
@@ -57,22 +57,22 @@ impl Worker {
     }
 
     /// Takes a connection off the list of those who wait to come into a room; why it came. `None`: it does not wait.
-    fn call_off(&mut self, key: Key, subscription: &Subscription) -> Option<Purpose> {
+    fn call_off(&mut self, key: ConnectionKey, subscription: &Subscription) -> Option<Purpose> {
         if subscription.standing != Standing::Joining {
             return None;
         }
         let stream = self.stream_of(subscription.room);
-        self.rooms.get_mut(stream as usize)?.forget_arrival(key, subscription.room)
+        self.rooms.get_mut(stream)?.forget_arrival(key, subscription.room)
     }
 
     /// Takes a connection out of a room.
-    pub(crate) fn leave(&mut self, key: Key, subscription: Subscription) {
+    pub(crate) fn leave(&mut self, key: ConnectionKey, subscription: Subscription) {
         let number = subscription.room;
         self.call_off(key, &subscription);
-        if let Some(connection) = self.connections.get_mut(key as usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.end_room(number);
         }
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(local) = self.rooms.get_mut(number) else { return };
         match subscription.standing {
             Standing::Member(place) => {
                 if let Some(moved) = local.members.remove(place) {
@@ -82,9 +82,9 @@ impl Worker {
             Standing::Behind(_) => local.behind -= 1,
             Standing::Joining => {}
         }
-        let Some(local) = self.rooms.get(number as usize) else { return };
+        let Some(local) = self.rooms.get(number) else { return };
         if local.policy.presence != PresenceMode::Off
-            && let Some(connection) = self.connections.get(key as usize)
+            && let Some(connection) = self.connections.get(key)
             && connection.carrier.attends()
         {
             self.services.presence.leave(&local.name, &connection.session.member());
@@ -93,15 +93,15 @@ impl Worker {
     }
 
     /// Whether nobody is in a room or on the way.
-    pub(crate) fn is_idle(&self, number: u32) -> bool {
-        let Some(local) = self.rooms.get(number as usize) else { return false };
-        let log = local.log.and_then(|log| self.rooms.get(log as usize));
+    pub(crate) fn is_idle(&self, number: RoomIndex) -> bool {
+        let Some(local) = self.rooms.get(number) else { return false };
+        let log = local.log.and_then(|log| self.rooms.get(log));
         local.is_idle() && !log.is_some_and(|log| log.awaits(number))
     }
 
-    pub(crate) fn note_if_empty(&mut self, number: u32) {
+    pub(crate) fn note_if_empty(&mut self, number: RoomIndex) {
         let idle = self.is_idle(number);
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(local) = self.rooms.get_mut(number) else { return };
         if idle && local.empty_since.is_none() {
             let now = Instant::now();
             local.empty_since = Some(now);
@@ -110,8 +110,8 @@ impl Worker {
     }
 
     /// A member's place has changed.
-    pub(crate) fn place(&mut self, key: Key, number: u32, place: crate::hub::fanout::members::Place) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn place(&mut self, key: ConnectionKey, number: RoomIndex, place: crate::hub::fanout::members::Place) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
             subscription.standing = Standing::Member(place);
         }

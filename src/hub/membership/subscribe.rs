@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     hub::{
-        Key, ToOwner, Worker,
+        ConnectionKey, RoomIndex, ToOwner, Worker,
         access::hook_gate::{Leave, Refused},
         connection::State,
         fanout::{
@@ -39,7 +39,7 @@ pub(crate) struct Entry {
 /// Whether a connection has a place in a room.
 pub(crate) enum Placed {
     /// It has, in the one of that number; how it came.
-    There(u32, Entry),
+    There(RoomIndex, Entry),
     /// The backend must be asked first, and nothing is done yet.
     Asks(Entry),
     /// It is gone.
@@ -57,7 +57,7 @@ pub(crate) enum Entered {
 
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
-    pub fn subscribe(&mut self, key: Key, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
+    pub fn subscribe(&mut self, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
         if !self.writes_down(key, &rooms, id) {
             self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
         }
@@ -66,7 +66,7 @@ impl Worker {
     /// Begins subscriptions, with the leaves of the backend where it was asked already.
     pub(crate) fn enter_rooms(
         &mut self,
-        key: Key,
+        key: ConnectionKey,
         rooms: impl IntoIterator<Item = (SubscribeTo, Option<Leave>)>,
         id: Option<&CommandId>,
     ) {
@@ -93,9 +93,9 @@ impl Worker {
     }
 
     /// Whether a connection may be in one room more than it is in and `beside`.
-    fn room_for(&self, key: Key, beside: usize) -> Result<(), Refused> {
+    fn room_for(&self, key: ConnectionKey, beside: usize) -> Result<(), Refused> {
         let max_rooms = self.session_limits().told.max_rooms;
-        match self.connections.get(key as usize) {
+        match self.connections.get(key) {
             Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
                 Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))
             }
@@ -104,28 +104,28 @@ impl Worker {
     }
 
     /// Begins a subscription.
-    pub(crate) fn enter_room(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Entered, Refused> {
+    pub(crate) fn enter_room(&mut self, key: ConnectionKey, room: &Room, entry: Entry) -> Result<Entered, Refused> {
         let (number, entry) = match self.take_place(key, room, entry)? {
             Placed::There(number, entry) => (number, entry),
             Placed::Asks(entry) => return Ok(Entered::Asks(entry)),
             Placed::Gone => return Ok(Entered::Begun),
         };
         let Entry { since, purpose, leave, .. } = entry;
-        let parts = if self.rooms[number as usize].log.is_some() { [(number, 0)].into() } else { Parts::new() };
+        let parts = if self.rooms[number].log.is_some() { [(number, 0)].into() } else { Parts::new() };
         let snapshot = leave.and_then(|leave| leave.snapshot);
         self.arrive(self.stream_of(number), Arrival { key, since, purpose, snapshot, parts });
         Ok(Entered::Begun)
     }
 
     /// Notes that a connection is in a room, if it may be. What it is sent there is still to be decided.
-    pub(crate) fn take_place(&mut self, key: Key, room: &Room, entry: Entry) -> Result<Placed, Refused> {
+    pub(crate) fn take_place(&mut self, key: ConnectionKey, room: &Room, entry: Entry) -> Result<Placed, Refused> {
         // Whoever may not join leaves no room behind.
-        let known = self.names.get(room).copied();
+        let known = self.rooms.find(room);
         let policy = match known {
-            Some(number) => Arc::clone(&self.rooms[number as usize].policy),
+            Some(number) => Arc::clone(&self.rooms[number].policy),
             None => self.services.policy(room),
         };
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
         if connection.state != State::Open {
             return Ok(Placed::Gone);
         }
@@ -141,7 +141,7 @@ impl Worker {
             asks = false;
         }
         self.room_for(key, 0)?;
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
         if !entry.given && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
@@ -157,28 +157,27 @@ impl Worker {
             return Err((ErrorCode::Forbidden, why));
         }
         let number = self.room_number(room, policy);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return Ok(Placed::Gone) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
         let standing = Standing::Joining;
         connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
-        self.rooms[number as usize].empty_since = None;
+        self.rooms[number].empty_since = None;
         Ok(Placed::There(number, entry))
     }
 
     /// The room's number on this worker; a new room's owner is asked where the stream stands.
-    fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> u32 {
-        if let Some(number) = self.names.get(room) {
-            return *number;
+    fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> RoomIndex {
+        if let Some(number) = self.rooms.find(room) {
+            return number;
         }
         let log = policy.log_of(room).map(|log| self.room_number(log, self.services.policy(log)));
         let mut local = LocalRoom { log, ..LocalRoom::new(room.clone(), policy) };
         if let Some(observer) = &self.services.metrics.observer {
             local.members = Members::shown_by(observer.members_gauge(room.namespace()));
         }
-        let number = self.rooms.insert(local) as u32;
-        self.names.insert(room.clone(), number);
+        let number = self.rooms.insert(local);
         match log {
             Some(log) => {
-                let log = &mut self.rooms[log as usize];
+                let log = &mut self.rooms[log];
                 (log.parts, log.empty_since) = (log.parts + 1, None);
             }
             None => self.ask_owner(number),
@@ -187,8 +186,8 @@ impl Worker {
     }
 
     /// Asks a room's owner to be put on its list. A full queue is tried again on the timer.
-    pub(crate) fn ask_owner(&mut self, number: u32) {
-        let name = self.rooms[number as usize].name.clone();
+    pub(crate) fn ask_owner(&mut self, number: RoomIndex) {
+        let name = self.rooms[number].name.clone();
         if !self.services.links.tell_owner(&name, ToOwner::Join(name.clone(), self.index)) {
             self.unasked.push(number);
         }

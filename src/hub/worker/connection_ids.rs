@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
-use crate::{hub::Key, session::ConnectionId};
+use crate::{hub::ConnectionKey, session::ConnectionId};
 
 /// The names that a worker gives: each holds its connection's place, so that finding it needs no table.
 ///
@@ -33,27 +33,27 @@ impl Names {
     }
 
     /// The next name, for the connection in this place.
-    pub fn next(&mut self, key: Key) -> ConnectionId {
+    pub fn next(&mut self, key: ConnectionKey) -> ConnectionId {
         self.serial += 1;
-        let plain = (self.serial << Self::PLACE_BITS) | u64::from(key);
+        let plain = (self.serial << Self::PLACE_BITS) | u64::from(key.0);
         ConnectionId((plain ^ self.hide).wrapping_mul(Self::SPREAD))
     }
 
     /// The place that a name leads to; any, if this worker did not give it.
     #[must_use]
-    pub fn place(&self, name: ConnectionId) -> Key {
+    pub fn place(&self, name: ConnectionId) -> ConnectionKey {
         let plain = name.0.wrapping_mul(Self::GATHER) ^ self.hide;
-        (plain & ((1 << Self::PLACE_BITS) - 1)) as Key
+        ConnectionKey((plain & ((1 << Self::PLACE_BITS) - 1)) as u32)
     }
 }
 
 /// A worker's connections by user.
 #[derive(Debug, Default)]
-pub struct Directory(HashMap<Arc<str>, SmallVec<[Key; 1]>>);
+pub struct Directory(HashMap<Arc<str>, SmallVec<[ConnectionKey; 1]>>);
 
 impl Directory {
     /// Enters a connection under its user.
-    pub fn enter(&mut self, user: &Arc<str>, key: Key) {
+    pub fn enter(&mut self, user: &Arc<str>, key: ConnectionKey) {
         let keys = self.0.entry(Arc::clone(user)).or_default();
         if !keys.contains(&key) {
             keys.push(key);
@@ -61,7 +61,7 @@ impl Directory {
     }
 
     /// Takes a connection out.
-    pub fn leave(&mut self, user: &Arc<str>, key: Key) {
+    pub fn leave(&mut self, user: &Arc<str>, key: ConnectionKey) {
         let Some(keys) = self.0.get_mut(user) else { return };
         keys.retain(|known| *known != key);
         if keys.is_empty() {
@@ -71,7 +71,7 @@ impl Directory {
 
     /// The user's connections.
     #[must_use]
-    pub fn of(&self, user: &str) -> SmallVec<[Key; 1]> {
+    pub fn of(&self, user: &str) -> SmallVec<[ConnectionKey; 1]> {
         self.0.get(user).cloned().unwrap_or_default()
     }
 
@@ -98,6 +98,7 @@ mod tests {
         let (mut names, other) = (Names::new(), Names::new());
         let mut given = std::collections::HashSet::new();
         for key in [0, 1, 7, 7, 65_536, (1 << 24) - 1, 7] {
+            let key = ConnectionKey(key);
             let name = names.next(key);
             assert_eq!(names.place(name), key);
             assert!(given.insert(name));

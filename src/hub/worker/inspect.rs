@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::{
-        Key, Worker,
+        ConnectionKey, RoomIndex, Worker,
         connection::{Connection, State, Totals},
     },
     model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis, WorkerStats},
@@ -100,7 +100,7 @@ impl Worker {
     pub fn rooms_census(&self, prefix: &str, after: Option<&str>, limit: usize) -> RoomsCensus {
         let mut total = 0;
         let mut first = Smallest::new(limit);
-        for (_, local) in &self.rooms {
+        for (_, local) in self.rooms.iter() {
             let members = local.members.len() + local.behind;
             if members == 0 || !local.name.as_str().starts_with(prefix) {
                 continue;
@@ -116,10 +116,10 @@ impl Worker {
     /// One room; `None`: nobody of this worker is in it.
     #[must_use]
     pub fn room_census(&self, room: &Room) -> Option<RoomDetail> {
-        let number = *self.names.get(room)?;
-        let local = self.rooms.get(number as usize)?;
+        let number = self.rooms.find(room)?;
+        let local = self.rooms.get(number)?;
         let members = local.members.len() + local.behind;
-        let stream = self.rooms.get(self.stream_of(number) as usize)?;
+        let stream = self.rooms.get(self.stream_of(number))?;
         (members > 0).then(|| RoomDetail { members, position: stream.position.clone() })
     }
 
@@ -128,8 +128,8 @@ impl Worker {
     pub fn connections_census(&self, filter: &ConnectionFilter) -> ConnectionsCensus {
         let room = match &filter.room {
             None => None,
-            Some(room) => match self.names.get(room) {
-                Some(number) => Some(*number),
+            Some(room) => match self.rooms.find(room) {
+                Some(number) => Some(number),
                 None => return ConnectionsCensus::default(),
             },
         };
@@ -144,13 +144,13 @@ impl Worker {
                 first.offer(id);
             }
         };
-        let connection = |key: Key| self.connections.get(key as usize);
+        let connection = |key: ConnectionKey| self.connections.get(key);
         match &filter.user {
             Some(user) => {
                 let keys = self.directory.of(user);
                 keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
             }
-            None => self.connections.iter().for_each(|(_, c)| look_at(c.session.id, c)),
+            None => self.connections.iter().for_each(|c| look_at(c.session.id, c)),
         }
         let connections = first.sorted().into_iter().filter_map(|id| self.connection_census(id)).collect();
         ConnectionsCensus { connections, total }
@@ -159,13 +159,13 @@ impl Worker {
     /// One connection; `None`: it is not on this worker.
     #[must_use]
     pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
-        let connection = self.connections.get(self.names_given.place(id) as usize)?;
+        let connection = self.connections.get(self.names_given.place(id))?;
         if connection.session.id != id {
             return None;
         }
         let room = |s: &crate::hub::fanout::subscription::Subscription| {
-            let local = self.rooms.get(s.room as usize)?;
-            let stream = self.rooms.get(self.stream_of(s.room) as usize)?;
+            let local = self.rooms.get(s.room)?;
+            let stream = self.rooms.get(self.stream_of(s.room))?;
             Some((local.name.clone(), stream.position.clone()))
         };
         Some(ConnectionDetail {
@@ -205,7 +205,7 @@ impl Worker {
             }
             Act::Subscribe(room) => self.put_into(*key, room),
             Act::Unsubscribe(room) => {
-                let number = self.names.get(room).copied();
+                let number = self.rooms.find(room);
                 number.is_some_and(|number| self.put_out(*key, number, ErrorCode::Removed))
             }
             Act::Refresh(within_ms) => self.demand_refresh(*key, Duration::from_millis(*within_ms)),
@@ -214,13 +214,13 @@ impl Worker {
     }
 
     /// Takes a connection out of a room and tells it why; whether it was in it.
-    pub(crate) fn put_out(&mut self, key: Key, number: u32, code: ErrorCode) -> bool {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+    pub(crate) fn put_out(&mut self, key: ConnectionKey, number: RoomIndex, code: ErrorCode) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
         let id = self.namespace_id(key, number);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
-        let room = self.rooms[number as usize].name.clone();
+        let room = self.rooms[number].name.clone();
         let early = format!("this connection was taken out of {room} before it was in it");
         if !self.turn_back(key, &subscription, code, early) {
             self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
@@ -231,7 +231,7 @@ impl Worker {
     }
 
     /// The open connections that are meant.
-    fn meant(&self, target: &Target) -> SmallVec<[Key; 1]> {
+    fn meant(&self, target: &Target) -> SmallVec<[ConnectionKey; 1]> {
         let mut keys = match target {
             Target::Connection(name) => match name.parse() {
                 Ok(name) => SmallVec::from([self.names_given.place(name)]),
@@ -240,7 +240,7 @@ impl Worker {
             Target::User(user) => self.directory.of(user),
         };
         keys.retain(|key| {
-            let connection = self.connections.get(*key as usize).filter(|c| c.state == State::Open);
+            let connection = self.connections.get(*key).filter(|c| c.state == State::Open);
             connection.is_some_and(|c| match target {
                 Target::Connection(name) => c.session.id.to_string() == **name,
                 Target::User(_) => true,
@@ -250,7 +250,7 @@ impl Worker {
     }
 }
 
-fn is_in(connection: &Connection, room: u32) -> bool {
+fn is_in(connection: &Connection, room: RoomIndex) -> bool {
     connection.subscriptions.iter().any(|s| s.room == room)
 }
 

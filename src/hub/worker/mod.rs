@@ -18,21 +18,28 @@ pub mod wheel;
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     rc::{Rc, Weak},
     sync::Arc,
     time::Instant,
 };
 
-use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::{
     config::Config,
     hub::{
         Broadcast, Content, Encoder, Services,
-        connection::{Connection, State},
-        fanout::{broadcast::Range, fan_out::SMALL, members::Key, room::LocalRoom},
+        connection::{
+            State,
+            connections::{ConnectionKey, Connections},
+        },
+        fanout::{
+            broadcast::Range,
+            fan_out::SMALL,
+            room::LocalRoom,
+            rooms::{RoomIndex, Rooms},
+        },
         recovery::cache::Missed,
         worker::{
             connection_ids::{Directory, Names},
@@ -60,19 +67,17 @@ pub struct Worker {
     pub buffers: Buffers,
     pub(crate) inflater: Option<Inflater>,
     pub(crate) encoder: Encoder,
-    /// Side by side in memory: a fan-out that walks over them misses the page table's cache less often.
-    pub(crate) connections: Slab<Connection>,
+    pub(crate) connections: Connections,
     pub(crate) directory: Directory,
-    pub(crate) rooms: Slab<LocalRoom>,
-    pub(crate) names: HashMap<Room, u32>,
+    pub(crate) rooms: Rooms,
     /// Rooms with a fan-out in progress, in turn.
-    pub(crate) active: VecDeque<u32>,
+    pub(crate) active: VecDeque<RoomIndex>,
     /// Told when a room becomes active outside of the worker's turn: an answer from the log begins a fan-out as well.
     pub activity: Rc<Notify>,
     /// Rooms whose owner's queue was full.
-    pub(crate) unasked: Vec<u32>,
+    pub(crate) unasked: Vec<RoomIndex>,
     /// Rooms that somebody was the last to leave, and when.
-    pub(crate) emptied: VecDeque<(Instant, u32)>,
+    pub(crate) emptied: VecDeque<(Instant, RoomIndex)>,
     pub(crate) review: Review,
     pub(crate) journal: Journal,
     pub(crate) wheel: Wheel<crate::hub::worker::timers::Timed>,
@@ -105,10 +110,9 @@ impl Worker {
                 buffers: Buffers::default(),
                 inflater: None,
                 encoder,
-                connections: Slab::new(),
+                connections: Connections::default(),
                 directory: Directory::default(),
-                rooms: Slab::new(),
-                names: HashMap::new(),
+                rooms: Rooms::default(),
                 active: VecDeque::new(),
                 activity: Rc::default(),
                 unasked: Vec::new(),
@@ -167,8 +171,8 @@ impl Worker {
 
     /// A room's owner sent something for its members.
     pub fn broadcast(&mut self, room: &Room, broadcast: Arc<Broadcast>) {
-        let Some(&number) = self.names.get(room) else { return };
-        let local = &mut self.rooms[number as usize];
+        let Some(number) = self.rooms.find(room) else { return };
+        let local = &mut self.rooms[number];
         if local.position.is_none() {
             // Sent before the owner knew that this worker had left and come back: the answer to the new join follows,
             // and stands behind it.
@@ -187,15 +191,15 @@ impl Worker {
 
     /// A room's owner says where the room stands: what lies between was lost on the way.
     pub fn tip(&mut self, room: &Room, tip: Position) {
-        let Some(&number) = self.names.get(room) else { return };
-        self.rooms[number as usize].tip = Some(tip);
+        let Some(number) = self.rooms.find(room) else { return };
+        self.rooms[number].tip = Some(tip);
         self.next_in_backlog(number);
     }
 
     /// The room's log goes on under another epoch. Where broadcasts are under way, the first under the new name asks the log.
     pub fn renamed(&mut self, room: &Room, before: &Position, now: Position) {
-        let Some(&number) = self.names.get(room) else { return };
-        let local = &mut self.rooms[number as usize];
+        let Some(number) = self.rooms.find(room) else { return };
+        let local = &mut self.rooms[number];
         if local.run.is_none() && local.backlog.is_empty() && !local.healing && local.position.as_ref() == Some(before)
         {
             local.position = Some(now);
@@ -203,15 +207,15 @@ impl Worker {
     }
 
     /// Starts a fan-out, or fills the hole before it first.
-    fn begin(&mut self, number: u32, broadcast: Arc<Broadcast>) {
+    fn begin(&mut self, number: RoomIndex, broadcast: Arc<Broadcast>) {
         if !self.begins(number, broadcast) {
             self.next_in_backlog(number);
         }
     }
 
     /// Whether something is under way in the room now: a broadcast that is not for anybody here is over at once.
-    fn begins(&mut self, number: u32, broadcast: Arc<Broadcast>) -> bool {
-        let local = &mut self.rooms[number as usize];
+    fn begins(&mut self, number: RoomIndex, broadcast: Arc<Broadcast>) -> bool {
+        let local = &mut self.rooms[number];
         if let (Content::Events(batch), Some(position)) = (&broadcast.content, &local.position)
             && (batch.after != position.offset || batch.epoch != position.epoch)
         {
@@ -223,8 +227,9 @@ impl Worker {
             self.heal(number, until);
             return true;
         }
-        let part =
-            if *broadcast.room() == local.name { Some(number) } else { self.names.get(broadcast.room()).copied() };
+        let own = *broadcast.room() == local.name;
+        let part = if own { Some(number) } else { self.rooms.find(broadcast.room()) };
+        let local = &mut self.rooms[number];
         let begun = match part {
             Some(part) if part != number || local.parts == 0 || !matches!(broadcast.content, Content::Gap(_)) => {
                 self.begin_for(number, part, broadcast);
@@ -234,7 +239,7 @@ impl Worker {
             Some(_) => {
                 local.pass(&broadcast);
                 let gaps = self.gaps_of_parts(number, &broadcast);
-                gaps.into_iter().for_each(|gap| self.rooms[number as usize].backlog.push_front(gap));
+                gaps.into_iter().for_each(|gap| self.rooms[number].backlog.push_front(gap));
                 false
             }
             None => {
@@ -242,7 +247,7 @@ impl Worker {
                 false
             }
         };
-        let local = &mut self.rooms[number as usize];
+        let local = &mut self.rooms[number];
         let reached = local.position.as_ref().map_or(0, |p| p.offset);
         let (ready, ahead) =
             local.ahead.drain(..).partition(|a| a.since.as_ref().is_none_or(|since| since.offset <= reached));
@@ -255,11 +260,11 @@ impl Worker {
     }
 
     /// Starts the fan-out of a stream to the members of one of its rooms.
-    fn begin_for(&mut self, number: u32, part: u32, broadcast: Arc<Broadcast>) {
-        let members = &mut self.rooms[part as usize].members;
+    fn begin_for(&mut self, number: RoomIndex, part: RoomIndex, broadcast: Arc<Broadcast>) {
+        let members = &mut self.rooms[part].members;
         let (ends, small) = (members.pin(), members.len() <= SMALL);
         self.broadcasts += 1;
-        let local = &mut self.rooms[number as usize];
+        let local = &mut self.rooms[number];
         local.spoke = (self.broadcasts, u64::MAX);
         let except = broadcast.except.as_deref().map(|user| self.directory.of(user)).unwrap_or_default();
         local.begin(broadcast, part, ends, except, Instant::now());
@@ -272,10 +277,10 @@ impl Worker {
     }
 
     /// A gap of a shared log as one of each of its rooms here.
-    fn gaps_of_parts(&self, number: u32, gap: &Broadcast) -> Vec<Arc<Broadcast>> {
+    fn gaps_of_parts(&self, number: RoomIndex, gap: &Broadcast) -> Vec<Arc<Broadcast>> {
         let Some(range) = gap.range() else { return Vec::new() };
         let parts = self.rooms.iter().filter(|(_, local)| local.log == Some(number));
-        let gap = |(_, local): (usize, &LocalRoom)| {
+        let gap = |(_, local): (RoomIndex, &LocalRoom)| {
             let content = Content::Gap(Range { room: local.name.clone(), ..range.clone() });
             Arc::new(Broadcast::new(content, Arc::clone(&gap.policy), gap.arrived))
         };
@@ -283,19 +288,19 @@ impl Worker {
     }
 
     /// The room that has a room's stream: itself, or the one whose log it shares.
-    pub(crate) fn stream_of(&self, number: u32) -> u32 {
-        self.rooms.get(number as usize).and_then(|local| local.log).unwrap_or(number)
+    pub(crate) fn stream_of(&self, number: RoomIndex) -> RoomIndex {
+        self.rooms.get(number).and_then(|local| local.log).unwrap_or(number)
     }
 
     /// A room's fan-out is over.
-    pub(crate) fn finish_run(&mut self, number: u32) {
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+    pub(crate) fn finish_run(&mut self, number: RoomIndex) {
+        let Some(local) = self.rooms.get_mut(number) else { return };
         let Some(run) = local.run.take() else { return };
         self.broadcasts += 1;
         local.spoke.1 = self.broadcasts;
         let part = run.part;
         let mut moved = Vec::new();
-        if let Some(local) = self.rooms.get_mut(part as usize) {
+        if let Some(local) = self.rooms.get_mut(part) {
             local.members.unpin(|key, place| moved.push((key, place)));
         }
         for (key, place) in moved {
@@ -324,8 +329,8 @@ impl Worker {
         self.next_in_backlog(number);
     }
 
-    fn next_in_backlog(&mut self, number: u32) {
-        while let Some(local) = self.rooms.get_mut(number as usize)
+    fn next_in_backlog(&mut self, number: RoomIndex) {
+        while let Some(local) = self.rooms.get_mut(number)
             && !local.healing
             && local.run.is_none()
             && let Some(next) = local.backlog.pop_front()
@@ -334,7 +339,7 @@ impl Worker {
                 return;
             }
         }
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(local) = self.rooms.get_mut(number) else { return };
         if local.healing || local.run.is_some() {
             return;
         }
@@ -346,8 +351,8 @@ impl Worker {
     }
 
     /// Fills a hole in a room's stream from history, for all members at once; or tells them that it is gone.
-    fn heal(&mut self, number: u32, until: Position) {
-        let local = &mut self.rooms[number as usize];
+    fn heal(&mut self, number: RoomIndex, until: Position) {
+        let local = &mut self.rooms[number];
         let Some(position) = local.position.clone() else { return };
         local.healing = true;
         self.services.metrics.holes.increment(1);
@@ -358,8 +363,8 @@ impl Worker {
             let missed = services.recoveries.missed(&*services.broker, &policy, &room, &since, &until).await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            let Some(&number) = worker.names.get(&room) else { return };
-            let local = &mut worker.rooms[number as usize];
+            let Some(number) = worker.rooms.find(&room) else { return };
+            let local = &mut worker.rooms[number];
             local.healing = false;
             match missed {
                 Ok(Missed::All(broadcasts)) => {
@@ -381,17 +386,17 @@ impl Worker {
     }
 
     /// Says something to one connection.
-    pub fn reply(&mut self, key: Key, reply: &Reply, id: Option<&CommandId>) {
+    pub fn reply(&mut self, key: ConnectionKey, reply: &Reply, id: Option<&CommandId>) {
         self.tell(key, reply, id, None);
     }
 
     /// Says something of a room to one connection, in order with what the room says.
-    pub(crate) fn tell_in(&mut self, key: Key, room: u32, reply: &Reply, id: Option<&CommandId>) {
+    pub(crate) fn tell_in(&mut self, key: ConnectionKey, room: RoomIndex, reply: &Reply, id: Option<&CommandId>) {
         self.tell(key, reply, id, Some(room));
     }
 
-    fn tell(&mut self, key: Key, reply: &Reply, id: Option<&CommandId>, room: Option<u32>) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    fn tell(&mut self, key: ConnectionKey, reply: &Reply, id: Option<&CommandId>, room: Option<RoomIndex>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.state != State::Open {
             return;
         }
@@ -408,13 +413,13 @@ impl Worker {
     }
 
     /// Closes a connection: it leaves its rooms now, its socket goes when the client has heard of it.
-    pub fn close(&mut self, key: Key, disconnect: Disconnect) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub fn close(&mut self, key: ConnectionKey, disconnect: Disconnect) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.state != State::Open {
             return;
         }
         self.part(key);
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         connection.close(disconnect, &mut self.buffers.sealed, &self.services.budget);
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         for subscription in subscriptions {
@@ -424,15 +429,15 @@ impl Worker {
     }
 
     /// Closes a connection once it has what waits for it. It is in no room yet.
-    pub(crate) fn close_after(&mut self, key: Key, disconnect: Disconnect) {
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+    pub(crate) fn close_after(&mut self, key: ConnectionKey, disconnect: Disconnect) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
         connection.close_after(disconnect, &mut self.buffers.sealed, &self.services.budget);
         self.expect_end(key);
     }
 
     /// Has a connection's own task look at it.
-    pub(crate) fn wake(&self, key: Key) {
-        if let Some(connection) = self.connections.get(key as usize) {
+    pub(crate) fn wake(&self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get(key) {
             connection.wake();
         }
     }

@@ -58,7 +58,7 @@ impl Worker {
     pub(crate) fn review_policies(&mut self) {
         let policies = self.services.policies.load_full();
         let deadline = Instant::now() + SLICE;
-        self.review.begin(&policies, self.names.keys());
+        self.review.begin(&policies, self.rooms.names());
         loop {
             let rooms = self.review.next(deadline);
             if rooms.is_empty() {
@@ -72,8 +72,8 @@ impl Worker {
 
     fn review_policy(&mut self, room: &Room, policies: &Policies) {
         let policy = policies.of(room);
-        let Some(&number) = self.names.get(room) else { return };
-        let Some(local) = self.rooms.get_mut(number as usize) else { return };
+        let Some(number) = self.rooms.find(room) else { return };
+        let Some(local) = self.rooms.get_mut(number) else { return };
         let before = std::mem::replace(&mut local.policy, policy);
         let (had, has) = (before.presence != PresenceMode::Off, local.policy.presence != PresenceMode::Off);
         let priority = (before.priority != local.policy.priority).then_some(local.policy.priority);
@@ -81,7 +81,7 @@ impl Worker {
             return;
         }
         for key in local.members.groups().iter().flat_map(|group| (0..group.end()).filter_map(|slot| group.at(slot))) {
-            let Some(connection) = self.connections.get_mut(key as usize) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
             if let Some(priority) = priority {
                 connection.set_priority(number, priority);
             }

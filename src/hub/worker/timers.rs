@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::task::AbortHandle;
 
 use crate::{
-    hub::{Key, Services, ToOwner, Worker, connection::State, worker::wheel::Wheel},
+    hub::{ConnectionKey, Services, ToOwner, Worker, connection::State, worker::wheel::Wheel},
     model::{Disconnect, Reply},
     protocol::DialectId,
     session::ConnectionId,
@@ -22,13 +22,13 @@ pub const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
 /// What waits on the wheel.
 pub enum Timed {
     /// A connection's next look: is it silent, should it be gone?
-    Connection(Key, ConnectionId),
+    Connection(ConnectionKey, ConnectionId),
     /// A connection's token must have come or been replaced by this time.
-    Identity(Key, ConnectionId, u64),
+    Identity(ConnectionKey, ConnectionId, u64),
     /// A connection's next sign of life, in a dialect that gives some.
-    Heartbeat(Key, ConnectionId, DialectId, u64),
+    Heartbeat(ConnectionKey, ConnectionId, DialectId, u64),
     /// A connection's moment in a drain.
-    Leave(Key, ConnectionId),
+    Leave(ConnectionKey, ConnectionId),
     /// A task that must have ended by then: a handshake, a request head.
     Task(Deadline),
 }
@@ -88,7 +88,7 @@ impl Worker {
             }
         }
         for number in std::mem::take(&mut self.unasked) {
-            if self.rooms.contains(number as usize) {
+            if self.rooms.contains(number) {
                 self.ask_owner(number);
             }
         }
@@ -125,20 +125,20 @@ impl Worker {
     }
 
     /// Whether a key still stands for the connection of that name.
-    pub(crate) fn is(&self, key: Key, id: ConnectionId) -> bool {
-        self.connections.get(key as usize).is_some_and(|c| c.session.id == id)
+    pub(crate) fn is(&self, key: ConnectionKey, id: ConnectionId) -> bool {
+        self.connections.get(key).is_some_and(|c| c.session.id == id)
     }
 
     /// Starts a connection's place on the wheel.
-    pub(crate) fn watch_connection(&mut self, key: Key, id: ConnectionId) {
+    pub(crate) fn watch_connection(&mut self, key: ConnectionKey, id: ConnectionId) {
         let at = self.now_ms() + self.limits.ping_interval_ms;
         self.wheel.schedule(at, Timed::Connection(key, id));
     }
 
     /// A closing connection gets a moment to say goodbye.
-    pub(crate) fn expect_end(&mut self, key: Key) {
+    pub(crate) fn expect_end(&mut self, key: ConnectionKey) {
         let at = self.now_ms() + Self::CLOSE_MS;
-        if let Some(connection) = self.connections.get_mut(key as usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.heard_ms = self.began.elapsed().as_millis() as u64;
             let id = connection.session.id;
             self.wheel.schedule(at, Timed::Connection(key, id));
@@ -146,10 +146,10 @@ impl Worker {
     }
 
     /// Pings a silent connection, closes one that stayed silent, ends one that does not close.
-    fn look_at(&mut self, key: Key, id: ConnectionId, now_ms: u64) {
+    fn look_at(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
         let ping_ms = self.limits.ping_interval_ms;
         let pong_ms = self.config().timeouts.pong.as_millis() as u64;
-        let Some(connection) = self.connections.get_mut(key as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.id != id {
             return;
         }
@@ -190,35 +190,30 @@ impl Worker {
             && now.duration_since(since) >= Self::LINGER
         {
             self.emptied.pop_front();
-            let Some(local) = self.rooms.get(number as usize) else { continue };
+            let Some(local) = self.rooms.get(number) else { continue };
             if local.empty_since != Some(since) {
                 continue;
             }
             let (name, log, healing) = (local.name.clone(), local.log, local.healing);
             if healing || !self.is_idle(number) {
-                self.rooms[number as usize].empty_since = None;
+                self.rooms[number].empty_since = None;
                 self.note_if_empty(number);
                 continue;
             }
             if let Some(log) = log {
-                self.rooms.remove(number as usize);
-                self.names.remove(&name);
-                self.rooms[log as usize].parts -= 1;
+                self.rooms.remove(number);
+                self.rooms[log].parts -= 1;
                 self.note_if_empty(log);
                 continue;
             }
             if !self.services.links.tell_owner(&name, ToOwner::Leave(name.clone(), self.index)) {
-                self.rooms[number as usize].empty_since = None;
+                self.rooms[number].empty_since = None;
                 self.note_if_empty(number);
                 return;
             }
-            self.rooms.remove(number as usize);
-            self.names.remove(&name);
+            self.rooms.remove(number);
         }
-        if self.rooms.is_empty() && self.rooms.capacity() > 1_024 {
-            self.rooms.shrink_to_fit();
-            self.names.shrink_to_fit();
-        }
+        self.rooms.shrink_when_empty();
     }
 
     fn report(&mut self) {
@@ -251,15 +246,14 @@ impl Worker {
         let window_ms = run.window.as_millis() as u64;
         let from = run.next;
         run.next += Self::DRAIN_STRIDE;
-        let to = run.next;
-        if from >= self.connections.capacity() {
+        let Some(keys) = self.connections.keys_from(from, Self::DRAIN_STRIDE) else {
             self.drain = None;
             return false;
-        }
+        };
         let now_ms = self.now_ms();
-        for slot in from..to {
-            let Some(connection) = self.connections.get(slot) else { continue };
-            let (key, id) = (slot as Key, connection.session.id);
+        for key in keys {
+            let Some(connection) = self.connections.get(key) else { continue };
+            let id = connection.session.id;
             // Connection names are spread evenly: as good a die as any, and none to seed.
             let after_ms = if window_ms == 0 { 0 } else { id.0 % window_ms };
             self.reply(key, &Reply::Reconnect { after_ms }, None);
