@@ -13,9 +13,10 @@ use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
 use super::{
-    StartError, certificate,
+    certificate::certificate,
     chatbots::{Chatbots, Queues},
     log::Log,
+    start_error::StartError,
     thread::Phase,
 };
 use crate::{

@@ -21,9 +21,11 @@ use crate::{
 };
 
 use super::{
+    admission::{Admission, Becomes},
+    authorize::{Admitted, Asks, authorize},
     fetching::Origin,
+    refusal::{Refused, come_back, plain_answer},
     relay,
-    upgrade::{Admission, Admitted, Asks, Becomes, Refused, authorize, come_back, plain_answer},
 };
 
 /// Where a session is.

@@ -11,7 +11,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
-use super::upgrade::{Admitted, Asks, Refused, authorize, by_code, come_back, refused};
+use super::{
+    authorize::{Admitted, Asks, authorize},
+    refusal::{Refused, by_code, come_back, refused},
+};
 use crate::{
     auth::Grant,
     hub::{AT_ONCE, Asker, Carrier, Drive, Mailbox, Newcomer, Seat, Worker},

@@ -19,10 +19,7 @@ use crate::{
 };
 
 use super::{
-    engine::go_on,
-    hocuspocus::Documents,
-    http,
-    upgrade::{Admission, plain_answer, upgrade},
+    admission::Admission, engine::go_on, hocuspocus::Documents, http, refusal::plain_answer, upgrade::upgrade,
 };
 
 /// How a socket is spoken to.

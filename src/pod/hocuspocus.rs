@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::upgrade::plain_answer;
+use super::refusal::plain_answer;
 use crate::{
     auth::StoredUser,
     config,

@@ -18,12 +18,14 @@ use crate::{
 };
 
 use super::{
+    admission::{Admission, Becomes},
     engine,
     event_stream::{self, EventStream, UnderWay},
     fetching::{self, Opened, Origin, Way},
     hocuspocus::Documents,
     page, poll,
-    upgrade::{Admission, Becomes, plain_answer, upgrade},
+    refusal::plain_answer,
+    upgrade::upgrade,
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::{
     broker::{
         Broker, Condition, Control, KeyValue, LookUp, Presence, Sink, memory,

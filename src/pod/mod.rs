@@ -3,7 +3,10 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod admission;
+mod authorize;
 mod beside;
+mod certificate;
 mod chatbots;
 mod dialects;
 mod engine;
@@ -15,7 +18,9 @@ mod http;
 mod log;
 mod page;
 mod poll;
+mod refusal;
 mod relay;
+mod start_error;
 mod thread;
 mod upgrade;
 mod webtransport;
@@ -30,7 +35,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast_certs::{Rotation, RotationError, Source};
+use roomcast_certs::Rotation;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -39,86 +44,27 @@ use tokio::{
 
 use crate::{
     api::{Api, Grpc},
-    auth::{Authority, KeyError},
-    broker::{BrokerError, Sink},
-    config::{ApiKey, Bind, Config, RoomPattern, Tls},
+    auth::Authority,
+    broker::Sink,
+    config::{ApiKey, Bind, Config, RoomPattern},
     hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
     metrics::{DeliveryObserver, Exposition},
-    protocol::{Dialects, MountError, engineio::SessionKey},
+    protocol::{Dialects, engineio::SessionKey},
     transport::{
-        fetch::FetchError,
         listen::{SocketOptions, listen, reserve},
-        trust::TrustError,
         webtransport::{bind, server_config},
     },
 };
 use beside::{Beside, ask_backend, grpc_door, serve_grpc};
+use certificate::certificate;
 use chatbots::Chatbots;
 use greet::Door;
 use hocuspocus::Documents;
 use log::Log;
+pub use start_error::StartError;
 use thread::{Phase, Thread};
 use webtransport::Endpoints;
-
-/// Why a pod did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No certificate.
-    #[error(transparent)]
-    Certificate(#[from] RotationError),
-    /// The keys of tokens.
-    #[error(transparent)]
-    Tokens(#[from] KeyError),
-    /// rustls refuses the configuration.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// Two dialects in one place.
-    #[error("a dialect cannot be mounted: {0}")]
-    Dialect(#[from] MountError),
-    /// An address cannot be listened on for WebTransport.
-    #[error(
-        "cannot listen on {address} over UDP, for WebTransport: {error}; `webtransport.enabled = false` leaves it out"
-    )]
-    ListenUdp {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// QUIC refuses the TLS settings.
-    #[error("QUIC cannot be set up: {0}")]
-    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
-    /// The embedded broker.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The CA certificates of chatbots' servers, or of who is asked about documents.
-    #[error("chatbots' servers, or `hocuspocus.hook`, cannot be called: {0}")]
-    Fetch(FetchError),
-    /// The CA certificates of Redis.
-    #[error("Redis cannot be trusted: {0}")]
-    Trust(#[from] TrustError),
-    /// The CA certificates of the backend that decides.
-    #[error("the hooks cannot be set up: {0}")]
-    Hooks(#[from] FetchError),
-    /// The operating system gives no thread or event loop.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
-    /// The contracts of gRPC cannot be read.
-    #[error("gRPC cannot be set up: {0}")]
-    Grpc(#[from] tonic_reflection::server::Error),
-    /// The metrics cannot be set up.
-    #[error("metrics cannot be set up: {0}")]
-    Metrics(#[from] metrics_exporter_prometheus::BuildError),
-}
 
 /// Where a pod listens, ports resolved.
 #[derive(Debug, Clone, Default)]
@@ -440,14 +386,6 @@ fn session_key(config: &Config) -> Result<SessionKey, StartError> {
     let mut own = [0; 32];
     getrandom::fill(&mut own).map_err(|error| StartError::Thread(io::Error::other(error)))?;
     Ok(SessionKey::new(&own))
-}
-
-fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
-    let source = match tls {
-        Tls::Files { cert, key } => Source::Files { cert: cert.clone(), key: key.clone() },
-        Tls::Development { state_dir } => Source::Development { dir: state_dir.clone() },
-    };
-    Ok(Arc::new(Rotation::start(source, SystemTime::now())?))
 }
 
 fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {

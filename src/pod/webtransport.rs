@@ -37,8 +37,9 @@ use crate::{
 };
 
 use super::{
+    authorize::{self, Admitted, Asks, Refusal},
     thread::Phase,
-    upgrade::{self, Admitted, Asks, Refusal, SUBPROTOCOL},
+    upgrade::SUBPROTOCOL,
 };
 
 /// The path of sessions.
@@ -276,7 +277,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
     };
     let (from, dialect) = (Some(request.address()), services.dialects.name(DialectId::NATIVE));
     let asks = Asks { from, transport: "webtransport", dialect, takes_tokens: true, later: false };
-    let admitted = upgrade::judge(worker, request.headers(), &target, asks).await.map_err(|refusal| {
+    let admitted = authorize::judge(worker, request.headers(), &target, asks).await.map_err(|refusal| {
         refusal.counter(upgrades).increment(1);
         Refused::Close(match refusal {
             Refusal::Not(error) => match error.code() {

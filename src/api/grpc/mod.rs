@@ -4,6 +4,7 @@
 //! holds: whoever has no key learns nothing but that the server is well; a message is no larger decompressed than
 //! `limits.api_body`; a call ends by its deadline.
 
+mod context;
 mod native;
 mod realtime;
 mod server;

@@ -11,7 +11,7 @@ use roomcast_proto::roomcast::{
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
-use super::server::Shared;
+use super::context::CallContext;
 use crate::{
     api::{
         answer::ApiError,
@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// The service.
-pub(super) struct Service(pub(super) Arc<Shared>);
+pub(super) struct RoomcastService(pub(super) Arc<CallContext>);
 
 #[tonic::async_trait]
-impl Roomcast for Service {
+impl Roomcast for RoomcastService {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         let PublishRequest { room, event } = request.into_inner();
         let room = Room::parse(&room).map_err(ApiError::from)?;
@@ -143,7 +143,7 @@ impl From<model::PodStats> for PodStats {
 fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
     let event = event.ok_or_else(|| ApiError::bad_request("`event` is missing"))?;
     let payload = match event.payload {
-        Some(event::Payload::Json(json)) => raw("json", json)?,
+        Some(event::Payload::Json(json)) => json_payload("json", json)?,
         Some(event::Payload::Binary(bytes)) => Payload::Binary(bytes.into()),
         None => return Err(ApiError::bad_request("`json` is missing (or `binary`, for bytes)")),
     };
@@ -151,7 +151,7 @@ fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
 }
 
 /// A text that must be JSON.
-pub(super) fn raw(field: &str, json: String) -> Result<Payload, ApiError> {
+pub(super) fn json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
     let raw = RawValue::from_string(json)
         .map_err(|error| ApiError::bad_request(format!("`{field}` is not JSON: {error}")))?;
     Ok(Payload::json(raw)?)

@@ -15,7 +15,7 @@ use roomcast_proto::realtime::{
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 
-use super::{native::raw, server::Shared};
+use super::{context::CallContext, native::json_payload};
 use crate::{
     api::{answer::ApiError, publish, rooms},
     hub::Worker,
@@ -26,7 +26,7 @@ use crate::{
 const MAX_ROOMS: usize = 1_000;
 
 /// The service.
-pub(super) struct Service(pub(super) Arc<Shared>);
+pub(super) struct Realtime(pub(super) Arc<CallContext>);
 
 /// `booking:confirmed`, `booking:failed`. Texts that a caller left empty are left out.
 #[derive(Serialize)]
@@ -68,7 +68,7 @@ struct Payment<'a> {
 }
 
 #[tonic::async_trait]
-impl RealtimeService for Service {
+impl RealtimeService for Realtime {
     async fn notify_booking_result(
         &self,
         request: Request<NotifyBookingResultRequest>,
@@ -140,7 +140,7 @@ impl RealtimeService for Service {
     ) -> Result<Response<BroadcastEventResponse>, Status> {
         let asked = request.into_inner();
         let room = Room::parse(&asked.room).map_err(ApiError::from)?;
-        let payload = raw("payload", asked.payload)?;
+        let payload = json_payload("payload", asked.payload)?;
         let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
         let recipients = match sender {
             Some(sender) => self.tell_others(&room, &asked.event_type, payload, sender).await?,
@@ -151,7 +151,7 @@ impl RealtimeService for Service {
 
     async fn send_to_user(&self, request: Request<SendToUserRequest>) -> Result<Response<SendToUserResponse>, Status> {
         let asked = request.into_inner();
-        let payload = raw("payload", asked.payload)?;
+        let payload = json_payload("payload", asked.payload)?;
         let reached = self.tell_user(&asked.user_id, &asked.event_type, payload).await?;
         Ok(Response::new(SendToUserResponse { delivered: reached > 0, connections_notified: reached }))
     }
@@ -160,7 +160,7 @@ impl RealtimeService for Service {
         &self,
         request: Request<GetConnectionStatsRequest>,
     ) -> Result<Response<GetConnectionStatsResponse>, Status> {
-        let Shared { services, exposition, began, .. } = &*self.0;
+        let CallContext { services, exposition, began, .. } = &*self.0;
         let asked = request.into_inner().room;
         let mut per_room = HashMap::new();
         if asked.is_empty() {
@@ -188,7 +188,7 @@ impl RealtimeService for Service {
     }
 }
 
-impl Service {
+impl Realtime {
     /// Sends an event to a user's own room; how many connections are in it.
     async fn tell_user(&self, user: &str, topic: &str, payload: Payload) -> Result<i32, ApiError> {
         if user.is_empty() {
@@ -231,7 +231,7 @@ impl Service {
 
 fn json(data: &impl Serialize) -> Result<Payload, ApiError> {
     let text = serde_json::to_string(data).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    raw("the request", text)
+    json_payload("the request", text)
 }
 
 fn int(count: usize) -> i32 {

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status, body::Body, codegen::Service as _};
 
-use super::{native::Service as Native, realtime::Service as Realtime};
+use super::{context::CallContext, native::RoomcastService, realtime::Realtime};
 use crate::{api::keys::Keyring, config, hub::Services, metrics::Exposition};
 
 /// The most connections to the listeners together; the excess is closed at once.
@@ -54,21 +54,13 @@ const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 pub struct Grpc(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<CallContext>,
     keyring: Keyring,
     open: bool,
-    roomcast: roomcast_server::RoomcastServer<Native>,
+    roomcast: roomcast_server::RoomcastServer<RoomcastService>,
     realtime: Option<realtime_service_server::RealtimeServiceServer<Realtime>>,
     reflection: Reflection,
     places: Arc<Semaphore>,
-}
-
-/// What the services need.
-pub(super) struct Shared {
-    pub(super) services: Arc<Services>,
-    pub(super) exposition: Arc<Exposition>,
-    pub(super) user_room: config::PersonalRoom,
-    pub(super) began: Instant,
 }
 
 /// Answers with the contracts; both versions of the protocol, because tools ask for either.
@@ -120,10 +112,10 @@ impl Grpc {
     pub fn new(services: Arc<Services>, exposition: Arc<Exposition>) -> Result<Self, tonic_reflection::server::Error> {
         let config = services.config.load_full();
         let config::Grpc { open, realtime, user_room, .. } = config.grpc.clone();
-        let shared = Arc::new(Shared { services, exposition, user_room, began: Instant::now() });
+        let shared = Arc::new(CallContext { services, exposition, user_room, began: Instant::now() });
         let most = config.limits.api_body;
         let gzip = tonic::codec::CompressionEncoding::Gzip;
-        let roomcast = roomcast_server::RoomcastServer::new(Native(Arc::clone(&shared)))
+        let roomcast = roomcast_server::RoomcastServer::new(RoomcastService(Arc::clone(&shared)))
             .max_decoding_message_size(most)
             .accept_compressed(gzip)
             .send_compressed(gzip);

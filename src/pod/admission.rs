@@ -1,0 +1,27 @@
+//! A request that is upgraded to a WebSocket, and what its socket carries from then on.
+
+use ::http::Response;
+
+use super::relay::Relayed;
+use crate::{
+    hub::{Newcomer, Seat, SessionPlace},
+    protocol::Framing,
+};
+
+/// A request that becomes a WebSocket.
+pub struct Admission {
+    /// The answer to send.
+    pub answer: Response<()>,
+    /// What the socket goes on as.
+    pub becomes: Becomes,
+}
+
+/// What an upgraded socket goes on as.
+pub enum Becomes {
+    /// A connection of its own.
+    Connection(Newcomer),
+    /// A probe for a session that polls, on a worker of this pod.
+    Probe(SessionPlace, Framing),
+    /// The same on another pod. It takes a place here all the same.
+    Relay(Relayed, Seat),
+}

@@ -1,0 +1,147 @@
+//! Whether a request's client may connect: by its token, or without one, and by the backend.
+//!
+//! Owns the order of these questions. Never verifies a token itself: `hub` admits. Always holds: a bad token is refused, even
+//! where a client without a token is accepted.
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use ::http::{HeaderMap, Request, StatusCode, Uri, header};
+
+use super::refusal::{Refused, by_code, refused};
+use crate::{
+    auth::{Grant, PresentError, presented},
+    hooks::Told,
+    hub::{Applicant, NotAdmitted, Shows, Worker},
+    metrics::Upgrades,
+    model::ErrorCode,
+};
+
+/// Why a request's token, or its absence, lets nobody in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is not clear which token is meant.
+    #[error(transparent)]
+    Unclear(#[from] PresentError),
+    /// It, or its client, is not good, or cannot be judged now.
+    #[error("{0}")]
+    Not(#[from] NotAdmitted),
+    /// There is none, and nobody is let in without.
+    #[error("nobody may connect without a token here")]
+    NoToken,
+}
+
+/// How a client asks to be let in, beside its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks<'a> {
+    /// Where it comes from.
+    pub from: Option<SocketAddr>,
+    /// What is to carry it.
+    pub transport: &'static str,
+    /// The name of what it speaks.
+    pub dialect: &'a str,
+    /// Whether a message could bring a token later.
+    pub takes_tokens: bool,
+    /// The backend is asked later: when it connects to a namespace.
+    pub later: bool,
+}
+
+/// A client that is let in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What it may do; `None`: its token is still to come.
+    pub grant: Option<Grant>,
+    /// What the backend is told of it, where it may be asked again.
+    pub told: Option<Arc<Told>>,
+}
+
+/// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
+/// whoever sends one means to be somebody.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn judge(
+    worker: &Rc<RefCell<Worker>>,
+    headers: &HeaderMap,
+    target: &Uri,
+    asks: Asks<'_>,
+) -> Result<Admitted, Refusal> {
+    let (services, config) = {
+        let this = worker.borrow();
+        (Arc::clone(&this.services), Arc::clone(this.config()))
+    };
+    let anonymous = config.anonymous;
+    let authority = &services.authority;
+    let token = presented(headers, target.query(), config.token_lookup.query.as_deref())?;
+    let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
+        let Asks { from, transport, dialect, .. } = asks;
+        let address = from.map(|from| from.ip());
+        Arc::new(Told::new(hooks.settings(), target, headers, address, transport, dialect, token.as_ref()))
+    });
+    let now = told.clone().filter(|_| !asks.later);
+    let admit = |shows| {
+        let (connection, namespace, refresh) = (None, None, false);
+        // Boxed, so that the handshakes of those who need not wait do not carry its room with them.
+        Box::pin(services.admit(Applicant { told: now.clone(), connection, shows, namespace, refresh }))
+    };
+    let grant = match token {
+        // The backend judges it, and is asked later.
+        Some(_) if asks.later && !authority.is_enabled() && services.judges_tokens() => None,
+        Some(token) => Some(admit(Shows::Token(token)).await?),
+        None if anonymous || authority.accepts_nobody() => {
+            let grant = authority.without_token();
+            Some(if now.is_some() { admit(Shows::Grant(grant)).await? } else { grant })
+        }
+        None if services.judges_tokens() && asks.takes_tokens => None,
+        // Nobody judges tokens: the backend goes by something else.
+        None if told.is_some() && !authority.is_enabled() => match now {
+            Some(_) => Some(admit(Shows::Grant(Grant::default())).await?),
+            None => None,
+        },
+        None => return Err(Refusal::NoToken),
+    };
+    Ok(Admitted { grant, told })
+}
+
+/// [`judge`] for who is answered over HTTP.
+///
+/// # Errors
+/// The answer that refuses it.
+pub(super) async fn authorize<T>(
+    worker: &Rc<RefCell<Worker>>,
+    request: &Request<T>,
+    asks: Asks<'_>,
+    upgrades: &Upgrades,
+) -> Result<Admitted, Refused> {
+    judge(worker, request.headers(), request.uri(), asks).await.map_err(|refusal| {
+        refusal.counter(upgrades).increment(1);
+        unauthorized(&refusal)
+    })
+}
+
+impl Refusal {
+    /// What counts it.
+    pub(super) fn counter<'a>(&self, upgrades: &'a Upgrades) -> &'a metrics::Counter {
+        match self {
+            Self::Not(NotAdmitted::Denied(_) | NotAdmitted::Undecided(_)) => &upgrades.hook,
+            Self::Not(NotAdmitted::Token(_)) | Self::Unclear(_) | Self::NoToken => &upgrades.token,
+        }
+    }
+}
+
+/// The HTTP answer to a request that is refused for its token.
+fn unauthorized(refusal: &Refusal) -> Refused {
+    let sentence = refusal.to_string();
+    match refusal {
+        Refusal::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
+        Refusal::Not(NotAdmitted::Denied(denial)) => by_code(denial.code, &sentence),
+        Refusal::Not(error) if error.is_outage() => by_code(ErrorCode::Unavailable, &sentence),
+        Refusal::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
+        Refusal::Not(_) => {
+            let mut response = refused(StatusCode::UNAUTHORIZED, &sentence);
+            // RFC 6750 section 3.1.
+            let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        }
+    }
+}
