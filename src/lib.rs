@@ -2,7 +2,7 @@
 //!
 //! The layers, lowest first; a module imports only from its own row or below (a test walks the edges):
 //!
-//! 1. `model` · `config` · `error` · `metrics`
+//! 1. `model` · `dialect` · `config` · `metrics`
 //! 2. `protocol` · `transport` · `broker` · `auth` · `hooks`
 //! 3. `hub` · `session`
 //! 4. `api` · `pod`
@@ -15,6 +15,7 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod dialect;
 pub mod hooks;
 pub mod hub;
 pub mod metrics;

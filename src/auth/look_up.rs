@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{Claims, RoomRight, TokenError};
 use crate::{
     broker::LookUp,
-    config::{PersonalRoom, Pointer, TokenLookUp},
+    config::{PersonalRoom, TokenLookUp},
+    dialect::Pointer,
     model::Room,
 };
 

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{Claims, RoomRight, TokenError, object::Object};
 use crate::{
-    config::{Pointer, Source, TokenSettings, fits, text_of},
+    config::TokenSettings,
+    dialect::{Pointer, Source, fits, text_of},
     model::{Room, UnixMillis},
 };
 

@@ -6,7 +6,8 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    config::{Encoding, Legacy, Source, Template, text_of},
+    config::{Encoding, Legacy},
+    dialect::{Source, Template, text_of},
     model::{Payload, Publication, Room, check_length, check_topic},
 };
 

@@ -9,7 +9,8 @@ use std::{
 use super::{print, refuse};
 use crate::{
     auth::Authority,
-    config::{self, Bind, Config, Envelope, Loader, Place, Preset, Tls, TokenSettings},
+    config::{self, Bind, Config, Loader, Location, Preset, Tls, TokenSettings},
+    dialect::Envelope,
 };
 
 /// Reads the configuration and prints what is wrong, or what a pod would do.
@@ -51,7 +52,7 @@ fn broker(config: &Config) -> String {
 }
 
 /// What a pod would do.
-fn report(preset: Option<&Preset>, places: &BTreeMap<String, Place>, config: &Config) -> String {
+fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: &Config) -> String {
     let preset = preset.map_or_else(String::new, |preset| format!("preset           {}\n", preset.name));
     let list = |binds: &[Bind], scheme: &str| match binds {
         [] => "none".to_owned(),

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    redis::node,
-    value::{Kind, Raw, quoted},
+    host::host_and_port,
+    raw::Raw,
+    value::{Kind, quoted},
 };
 
 /// An address as the operator writes it.
@@ -44,9 +45,9 @@ impl ListenAddress {
 }
 
 /// [`ListenAddress`] as a value of a key.
-pub(crate) struct Address;
+pub(crate) struct ListenAddressKind;
 
-impl Kind for Address {
+impl Kind for ListenAddressKind {
     type Value = ListenAddress;
 
     fn parse(&self, raw: &Raw) -> Result<ListenAddress, String> {
@@ -111,9 +112,9 @@ impl fmt::Display for Advertise {
 }
 
 /// [`Advertise`] as a value of a key.
-pub(crate) struct Advertised;
+pub(crate) struct AdvertiseKind;
 
-impl Kind for Advertised {
+impl Kind for AdvertiseKind {
     type Value = Advertise;
 
     fn parse(&self, raw: &Raw) -> Result<Advertise, String> {
@@ -121,7 +122,7 @@ impl Kind for Advertised {
         let (host, port) = match text.parse::<Ipv6Addr>() {
             // As Kubernetes writes a pod's address.
             Ok(address) => (address.to_string(), 0),
-            Err(_) => node(text, 0)?,
+            Err(_) => host_and_port(text, 0)?,
         };
         if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
             return Err("nobody can connect to it: name an address of this pod".to_owned());
@@ -156,11 +157,11 @@ mod tests {
             ("fd00::7", "fd00::7", "[fd00::7]:9000"),
             ("[fd00::7]:1", "[fd00::7]:1", "[fd00::7]:1"),
         ] {
-            let address = Advertised.parse(&Raw::Text(text.to_owned())).unwrap();
+            let address = AdvertiseKind.parse(&Raw::Text(text.to_owned())).unwrap();
             assert_eq!((address.to_string(), address.resolved(9000)), (shown.to_owned(), resolved.to_owned()));
         }
         for bad in ["", "0.0.0.0", "[::]:9000", "::", "a:0", "a:70000", "a b", "[::1", "http://a"] {
-            assert!(Advertised.parse(&Raw::Text(bad.to_owned())).is_err(), "{bad}");
+            assert!(AdvertiseKind.parse(&Raw::Text(bad.to_owned())).is_err(), "{bad}");
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::value::{Kind, Raw, quoted};
+use super::{
+    raw::Raw,
+    value::{Kind, quoted},
+};
 
 /// A key of the backends' API. Never shows itself; compare it in constant time.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,9 +32,9 @@ impl fmt::Debug for ApiKey {
 }
 
 /// [`ApiKey`] as a value of a key; an empty one is `None` and matches nobody.
-pub(crate) struct Secret;
+pub(crate) struct ApiKeyKind;
 
-impl Kind for Secret {
+impl Kind for ApiKeyKind {
     type Value = Option<ApiKey>;
 
     fn parse(&self, raw: &Raw) -> Result<Option<ApiKey>, String> {

@@ -5,18 +5,19 @@ use std::{fmt, path::PathBuf, time::Duration};
 use http::Uri;
 
 use super::{
-    dialect::MountPath,
-    legacy::{Channel, ChannelPattern},
+    legacy::{ChannelPattern, ChannelPatternKind},
     origins::{OriginKind, OriginPattern},
+    raw::Raw,
     section::section,
-    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Raw, Time, quoted},
+    url_path::MountPath,
+    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Time, quoted},
 };
 
 section! {
     /// Messages of chatbots: plain messages (`PUBLISH`) in the Redis of `[redis]` that one pod of the fleet sends on, into a Matrix room or to a webhook. What they look like: `docs/PRESETS.md`.
     pub struct Chatbots in "chatbots" {
         /// The channels that they come on, by name or with `*` for any characters. Empty: none.
-        channels: Vec<ChannelPattern> = Vec::new(), List(Channel), restart;
+        channels: Vec<ChannelPattern> = Vec::new(), List(ChannelPatternKind), restart;
         /// The servers that may be called, as origins. A message that names another one is refused: whoever can publish could have
         /// the pod call what only the pod can reach.
         servers: Vec<OriginPattern> = Vec::new(), List(OriginKind), restart;
@@ -39,7 +40,7 @@ section! {
         path: Option<String> = None, Maybe(MountPath), restart, unset("nowhere", "\"/api/hocuspocus\"");
         /// Who is asked the same question where the pod cannot say: about unknown tokens, and records that are neither the user nor
         /// a group. Its answer is given back.
-        hook: Option<HookAddress> = None, Maybe(Address), restart,
+        hook: Option<DocumentHookUrl> = None, Maybe(DocumentHookUrlKind), restart,
             unset("nobody: 401 for unknown tokens, 403 for such records", "\"https://app.example.com/api/hocuspocus\"");
         /// For the hook's answer. Then it is 503.
         timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(30)), restart;
@@ -50,9 +51,9 @@ section! {
 
 /// Who is asked about documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookAddress(Uri);
+pub struct DocumentHookUrl(Uri);
 
-impl HookAddress {
+impl DocumentHookUrl {
     /// Reads a URL.
     ///
     /// # Errors
@@ -75,26 +76,26 @@ impl HookAddress {
     }
 }
 
-impl fmt::Display for HookAddress {
+impl fmt::Display for DocumentHookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// [`HookAddress`] as a value of a key.
-struct Address;
+/// [`DocumentHookUrl`] as a value of a key.
+struct DocumentHookUrlKind;
 
-impl Kind for Address {
-    type Value = HookAddress;
+impl Kind for DocumentHookUrlKind {
+    type Value = DocumentHookUrl;
 
-    fn parse(&self, raw: &Raw) -> Result<HookAddress, String> {
+    fn parse(&self, raw: &Raw) -> Result<DocumentHookUrl, String> {
         match raw {
-            Raw::Text(text) => HookAddress::parse(text),
+            Raw::Text(text) => DocumentHookUrl::parse(text),
             _ => Err("it is not text".to_owned()),
         }
     }
 
-    fn render(&self, value: &HookAddress) -> Option<String> {
+    fn render(&self, value: &DocumentHookUrl) -> Option<String> {
         Some(quoted(&value.to_string()))
     }
 
@@ -115,10 +116,10 @@ mod tests {
     #[test]
     fn a_hook_has_a_url() {
         for good in ["https://app.example.com/api/hocuspocus", "http://app:3000/api/hocuspocus", "http://[::1]:3000/"] {
-            assert_eq!(HookAddress::parse(good).unwrap().to_string(), good);
+            assert_eq!(DocumentHookUrl::parse(good).unwrap().to_string(), good);
         }
         for bad in ["", "/api", "app.example.com", "ftp://a/b", "https://user:pw@a/b", "https://"] {
-            assert!(HookAddress::parse(bad).is_err(), "{bad}");
+            assert!(DocumentHookUrl::parse(bad).is_err(), "{bad}");
         }
     }
 }

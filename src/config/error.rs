@@ -13,7 +13,7 @@ pub struct ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where it was written.
-    pub place: Place,
+    pub place: Location,
     /// The key, where there is one.
     pub key: String,
     /// The value as it was written; `None` for a secret, or where the value is not what is wrong.
@@ -24,7 +24,7 @@ pub struct Problem {
 
 /// Where something was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// A flag, without its dashes.
     Flag(String),
     /// An environment variable.
@@ -37,7 +37,7 @@ pub enum Place {
     Whole,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "--{flag}"),
@@ -53,11 +53,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let given = self.given.as_deref();
         match (&self.place, given) {
-            (Place::Whole, _) => {}
-            (Place::Flag(_), Some(given)) => write!(f, "{} {given}: ", self.place)?,
-            (Place::Variable(_), Some(given)) => write!(f, "{}={given}: ", self.place)?,
-            (Place::Line(..), Some(given)) => write!(f, "{}: {} = {given}: ", self.place, self.key)?,
-            (Place::Line(..), None) if !self.key.is_empty() => write!(f, "{}: {}: ", self.place, self.key)?,
+            (Location::Whole, _) => {}
+            (Location::Flag(_), Some(given)) => write!(f, "{} {given}: ", self.place)?,
+            (Location::Variable(_), Some(given)) => write!(f, "{}={given}: ", self.place)?,
+            (Location::Line(..), Some(given)) => write!(f, "{}: {} = {given}: ", self.place, self.key)?,
+            (Location::Line(..), None) if !self.key.is_empty() => write!(f, "{}: {}: ", self.place, self.key)?,
             _ => write!(f, "{}: ", self.place)?,
         }
         f.write_str(&self.why)

@@ -1,6 +1,6 @@
 //! The configuration file: TOML, read with the line of every key.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{
     Spanned,
@@ -8,15 +8,13 @@ use toml::{
 };
 
 use super::{
-    error::{Place, Problem},
-    interpolate::interpolate,
-    layers::{Variables, bad_value},
-    policies::{Pattern, RoomPattern, Rule},
-    section::{Key, Section},
+    error::{Location, Problem},
+    interpolate::{Variables, interpolate},
+    item::Item,
+    nearest::nearest,
+    raw::{Entry, Raw},
     settings::Settings,
-    value::{Kind, Raw, nearest},
 };
-use crate::model::Policy;
 
 /// What a file holds, in the order of its lines.
 pub(crate) struct Contents {
@@ -34,25 +32,6 @@ pub(crate) struct Contents {
     pub(crate) used: Vec<String>,
 }
 
-/// One key of a file.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) section: String,
-    pub(crate) name: String,
-    pub(crate) value: Raw,
-    pub(crate) line: usize,
-    /// The variables that its text was filled in from.
-    pub(crate) filled: Vec<String>,
-}
-
-/// One table of a list such as `[[policy]]`.
-pub(crate) struct Item {
-    pub(crate) list: String,
-    pub(crate) file: PathBuf,
-    pub(crate) line: usize,
-    pub(crate) entries: Vec<Entry>,
-}
-
 /// The lists of tables.
 const LISTS: [&str; 3] = ["policy", "legacy", "dialect"];
 
@@ -65,7 +44,7 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: 
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         Problem {
-            place: Place::Line(path.to_owned(), line),
+            place: Location::Line(path.to_owned(), line),
             key: String::new(),
             given: None,
             why: format!("it is not TOML: {}", error.message()),
@@ -131,30 +110,6 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: 
     Ok(Contents { entries, policies, legacy, dialects, problems, used })
 }
 
-/// The problem with a key that no section has.
-pub(crate) fn unknown(path: &Path, entry: &Entry, keys: &[Key]) -> Problem {
-    let siblings = keys.iter().filter(|key| key.section == entry.section).map(|key| key.name);
-    let elsewhere = keys.iter().find(|key| key.name == entry.name);
-    let why = match (nearest(&entry.name, siblings.clone()), elsewhere) {
-        (Some(meant), _) => format!("there is no such key; did you mean `{meant}`?"),
-        (None, Some(key)) if key.section.is_empty() => {
-            format!("there is no such key here; `{}` belongs to the top of the file, above every section", key.name)
-        }
-        (None, Some(key)) => format!("there is no such key here; `{}` belongs to `[{}]`", key.name, key.section),
-        (None, None) => {
-            let all: Vec<_> = siblings.map(|name| format!("`{name}`")).collect();
-            format!("there is no such key; allowed: {}", all.join(", "))
-        }
-    };
-    Problem { place: Place::Line(path.to_owned(), entry.line), key: entry.path(), given: None, why }
-}
-
-impl Entry {
-    fn path(&self) -> String {
-        if self.section.is_empty() { self.name.clone() } else { format!("{}.{}", self.section, self.name) }
-    }
-}
-
 /// Lays the tables of a file over those of another: one with the same value of the key `by` changes the other, key by
 /// key; the others stand before it.
 pub(crate) fn lay(below: Vec<Item>, above: Vec<Item>, by: &str) -> Vec<Item> {
@@ -173,120 +128,6 @@ pub(crate) fn lay(below: Vec<Item>, above: Vec<Item>, by: &str) -> Vec<Item> {
     }
     first.extend(below);
     first
-}
-
-impl Item {
-    /// Sets the keys of a table; what is wrong, or missing and must be set. `nested`: names that are no keys.
-    pub(crate) fn fill(&self, table: &mut dyn Section, nested: &[&str]) -> Vec<Problem> {
-        let keys = table.keys();
-        let mut problems = Vec::new();
-        for entry in self.entries.iter().filter(|entry| !nested.contains(&entry.name.as_str())) {
-            let place = Place::Line(self.file.clone(), entry.line);
-            match keys.iter().find(|key| key.name == entry.name) {
-                Some(key) => {
-                    if let Err(why) = table.set(key.name, &entry.value) {
-                        problems.push(bad_value(key, &entry.value, place, &why));
-                    }
-                }
-                None => match nearest(&entry.name, nested.iter().copied()) {
-                    Some(meant) => {
-                        let why = format!("there is no such key; did you mean `[[{}.{meant}]]`?", self.list);
-                        problems.push(Problem { place, key: entry.path(), given: None, why });
-                    }
-                    None => problems.push(unknown(&self.file, entry, &keys)),
-                },
-            }
-        }
-        for key in keys.iter().filter(|key| key.unset == "must be set") {
-            if !self.entries.iter().any(|entry| entry.name == key.name) {
-                let why = format!("it has no `{0}`: write for example `{0} = {1}`", key.name, key.example);
-                problems.push(self.problem(key.name, why));
-            }
-        }
-        problems
-    }
-
-    /// The tables of lists inside of this one, `[[dialect.command]]` for example, in the order of their lines.
-    pub(crate) fn nested<'a>(&self, names: &[&'a str], problems: &mut Vec<Problem>) -> Vec<(&'a str, Self)> {
-        let mut found = Vec::new();
-        for (name, entry) in
-            names.iter().flat_map(|n| self.entries.iter().filter(move |e| e.name == *n).map(move |e| (n, e)))
-        {
-            let list = format!("{}.{name}", self.list);
-            let Raw::List(items) = &entry.value else {
-                problems.push(self.problem(name, format!("it is a list of tables: write `[[{list}]]`, once for each")));
-                continue;
-            };
-            for item in items {
-                let Raw::Table(entries) = item else {
-                    problems.push(self.problem(name, format!("it is a list of tables: write `[[{list}]]`")));
-                    continue;
-                };
-                let mut entries = entries.clone();
-                entries.iter_mut().for_each(|entry| entry.section.clone_from(&list));
-                let line = entries.first().map_or(entry.line, |first| first.line);
-                found.push((*name, Self { list: list.clone(), file: self.file.clone(), line, entries }));
-            }
-        }
-        found
-    }
-
-    /// The problem with a key that is there, or is missing.
-    pub(crate) fn problem(&self, name: &str, why: String) -> Problem {
-        let entry = self.entries.iter().find(|entry| entry.name == name);
-        let line = entry.map_or(self.line, |entry| entry.line);
-        let key = if entry.is_some() { format!("{}.{name}", self.list) } else { self.list.clone() };
-        let given = entry.filter(|e| !matches!(e.value, Raw::Table(_))).map(|e| e.value.shown());
-        Problem { place: Place::Line(self.file.clone(), line), key, given, why }
-    }
-
-    /// As a `[[policy]]`: the rule, starting from the default policy.
-    pub(crate) fn rule(self, default: &Policy) -> Result<Rule, Vec<Problem>> {
-        let mut keys = default.keys();
-        for key in &mut keys {
-            key.section = "policy";
-        }
-        let mut rule = Rule { patterns: Vec::new(), policy: default.clone() };
-        let mut problems = Vec::new();
-        for entry in &self.entries {
-            let place = Place::Line(self.file.clone(), entry.line);
-            if entry.name == "match" {
-                match patterns(&entry.value) {
-                    Ok(patterns) => rule.patterns = patterns,
-                    Err(why) => problems.push(Problem {
-                        place,
-                        key: entry.path(),
-                        given: Some(entry.value.shown()),
-                        why: format!("{why}; allowed: a list of patterns, {}", Pattern.allowed()),
-                    }),
-                }
-            } else if let Some(key) = keys.iter().find(|key| key.name == entry.name) {
-                if let Err(why) = rule.policy.set(key.name, &entry.value) {
-                    problems.push(bad_value(key, &entry.value, place, &why));
-                }
-            } else {
-                problems.push(unknown(&self.file, entry, &keys));
-            }
-        }
-        if !self.entries.iter().any(|entry| entry.name == "match") {
-            problems.push(Problem {
-                place: Place::Line(self.file, self.line),
-                key: "policy".to_owned(),
-                given: None,
-                why: "it has no `match`: write `match = [\"trip:*\"]`, the rooms that it is for".to_owned(),
-            });
-        }
-        if problems.is_empty() { Ok(rule) } else { Err(problems) }
-    }
-}
-
-/// A comma has a meaning in patterns, so that these are never split.
-fn patterns(raw: &Raw) -> Result<Vec<RoomPattern>, String> {
-    match raw {
-        Raw::Text(_) => Ok(vec![Pattern.parse(raw)?]),
-        Raw::List(items) if !items.is_empty() => items.iter().map(|item| Pattern.parse(item)).collect(),
-        _ => Err("it matches nothing".to_owned()),
-    }
 }
 
 struct Reader<'a> {
@@ -360,7 +201,7 @@ impl Reader<'_> {
     }
 
     fn problem<T>(&mut self, at: &Spanned<T>, key: &str, why: &str) {
-        let place = Place::Line(self.path.to_owned(), self.line(at));
+        let place = Location::Line(self.path.to_owned(), self.line(at));
         self.problems.push(Problem { place, key: key.to_owned(), given: None, why: why.to_owned() });
     }
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::{
-    address::{Address, Bind, ListenAddress},
+    address::{Bind, ListenAddress, ListenAddressKind},
     missing::Missing,
-    resolve::Tls,
     section::section,
-    tokens::{PersonalRoom, PersonalRoomName},
+    tls::Tls,
+    tokens::{PersonalRoom, PersonalRoomKind},
     value::{File, List, Maybe, Switch},
 };
 
@@ -15,7 +15,7 @@ section! {
     /// The API over gRPC, on listeners of its own. Not for the open network.
     pub struct GrpcSettings in "grpc" {
         /// Where backends call it. Empty: nowhere.
-        listen: Vec<ListenAddress> = Vec::new(), List(Address), restart;
+        listen: Vec<ListenAddress> = Vec::new(), List(ListenAddressKind), restart;
         /// Whether it takes TLS only: with `grpc.cert`, or else with the certificate of `listen`.
         tls: bool = false, Switch, restart;
         /// A certificate chain of its own, PEM.
@@ -27,7 +27,7 @@ section! {
         /// Whether `realtime.RealtimeService` is served beside `roomcast.v1.Roomcast`.
         realtime: bool = false, Switch, restart;
         /// The room to which `realtime.RealtimeService` sends what is for one user.
-        user_room: PersonalRoom = PersonalRoom::default(), PersonalRoomName, restart;
+        user_room: PersonalRoom = PersonalRoom::default(), PersonalRoomKind, restart;
     }
 }
 

@@ -6,8 +6,9 @@ use http::{HeaderName, Uri};
 
 use super::{
     missing::Missing,
+    raw::Raw,
     section::section,
-    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Raw, Switch, Time, quoted},
+    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Switch, Time, quoted},
 };
 use crate::model::Policy;
 
@@ -15,16 +16,16 @@ section! {
     /// A backend that decides who connects, joins and publishes, asked over HTTP. What it is asked, and what it may answer: `docs/HOOKS.md`.
     pub struct HookSettings in "hooks" {
         /// Who is asked whether a client may connect, and as whom.
-        connect: Option<HookUrl> = None, Maybe(HookAddress), restart,
+        connect: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
             unset("nobody is asked", "\"https://backend.example.com/hooks/connect\"");
         /// Who is asked whether a client may join a room whose policy has `subscribe_hook`.
-        subscribe: Option<HookUrl> = None, Maybe(HookAddress), restart,
+        subscribe: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
             unset("nobody is asked", "\"https://backend.example.com/hooks/subscribe\"");
         /// Who is asked whether a client may publish to a room whose policy has `publish_hook`, and what becomes of the event.
-        publish: Option<HookUrl> = None, Maybe(HookAddress), restart,
+        publish: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
             unset("nobody is asked", "\"https://backend.example.com/hooks/publish\"");
         /// By what the backend knows that a pod asks: sent as `Authorization: Bearer`.
-        secret: Option<HookSecret> = None, Maybe(BearerSecret), restart, secret(), unset("none is sent", "\"${HOOK_SECRET}\"");
+        secret: Option<HookSecret> = None, Maybe(HookSecretKind), restart, secret(), unset("none is sent", "\"${HOOK_SECRET}\"");
         /// CA certificates that the backend is trusted by, beside the system's.
         ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/backend-ca.pem\"");
         /// For an answer, the retries included. Then the client is refused with `unavailable`.
@@ -38,7 +39,7 @@ section! {
         /// The most bytes of answers that are kept for as long as they say. 0 keeps none.
         cache: usize = 16 * MIB, Bytes(0..=GIB), restart;
         /// The headers of a client's request that the connect hook is told, by name.
-        headers: Vec<HeaderName> = Vec::new(), List(ToldHeader), restart;
+        headers: Vec<HeaderName> = Vec::new(), List(ForwardedHeader), restart;
         /// Whether the connect hook is told the client's token. Where `[tokens]` and `[token_lookup]` have no keys, the token is then
         /// the backend's alone to judge.
         token: bool = false, Switch, restart;
@@ -127,9 +128,9 @@ impl fmt::Display for HookUrl {
 }
 
 /// [`HookUrl`] as a value of a key.
-struct HookAddress;
+struct HookUrlKind;
 
-impl Kind for HookAddress {
+impl Kind for HookUrlKind {
     type Value = HookUrl;
 
     fn parse(&self, raw: &Raw) -> Result<HookUrl, String> {
@@ -177,9 +178,9 @@ impl fmt::Debug for HookSecret {
 }
 
 /// [`HookSecret`] as a value of a key.
-struct BearerSecret;
+struct HookSecretKind;
 
-impl Kind for BearerSecret {
+impl Kind for HookSecretKind {
     type Value = HookSecret;
 
     fn parse(&self, raw: &Raw) -> Result<HookSecret, String> {
@@ -204,9 +205,9 @@ impl Kind for BearerSecret {
 }
 
 /// The name of a header that the backend is told.
-struct ToldHeader;
+struct ForwardedHeader;
 
-impl Kind for ToldHeader {
+impl Kind for ForwardedHeader {
     type Value = HeaderName;
 
     fn parse(&self, raw: &Raw) -> Result<HeaderName, String> {
@@ -257,13 +258,13 @@ mod tests {
     fn secrets_and_headers_are_checked() {
         let text = |text: &str| Raw::Text(text.to_owned());
         for bad in ["", "short", "with space in the middle", "gr\u{fc}\u{df}e-an-alle-welt"] {
-            assert!(BearerSecret.parse(&text(bad)).is_err(), "{bad}");
+            assert!(HookSecretKind.parse(&text(bad)).is_err(), "{bad}");
         }
         let secret = HookSecret::new("sixteen-bytes-or-more");
         assert!(secret.is_some() && !format!("{secret:?}").contains("sixteen"));
-        assert!(ToldHeader.parse(&text("X-Forwarded-For")).is_ok_and(|name| name == "x-forwarded-for"));
+        assert!(ForwardedHeader.parse(&text("X-Forwarded-For")).is_ok_and(|name| name == "x-forwarded-for"));
         for bad in ["", "a b", "Authorization", "Sec-WebSocket-Protocol"] {
-            assert!(ToldHeader.parse(&text(bad)).is_err(), "{bad}");
+            assert!(ForwardedHeader.parse(&text(bad)).is_err(), "{bad}");
         }
     }
 }

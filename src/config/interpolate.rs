@@ -1,6 +1,9 @@
 //! `${VAR}`, `${VAR:-default}` and `${VAR:+if set}` inside the file's text values, as a shell has them; `$${` is a plain `${`.
 
-use super::layers::Variables;
+use std::collections::HashMap;
+
+/// Environment variables.
+pub type Variables = HashMap<String, String>;
 
 /// Fills in the variables. `used` learns their names.
 ///

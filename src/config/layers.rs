@@ -2,24 +2,22 @@
 //!
 //! Pure: takes texts, gives settings, or everything that is wrong with them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    dialect::Description,
-    error::{ConfigError, Place, Problem},
+    dialect,
+    error::{ConfigError, Location, Problem},
     file,
+    interpolate::Variables,
+    item::{bad_value, unknown_key},
     legacy::Legacy,
+    nearest::nearest,
+    policies::Rule,
     preset::Preset,
+    raw::Raw,
     section::Key,
     settings::Settings,
-    value::{Raw, nearest},
 };
-
-/// Environment variables.
-pub type Variables = HashMap<String, String>;
 
 /// What stands before the name of every variable that sets a key.
 pub(crate) const PREFIX: &str = "ROOMCAST_";
@@ -42,7 +40,7 @@ pub struct Merged {
     /// The settings.
     pub settings: Settings,
     /// By the key's path; keys that are missing here have their defaults.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, Location>,
 }
 
 /// Merges the layers.
@@ -80,13 +78,13 @@ pub fn merge_over(
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
                 Some(key) => {
                     let before = merge.problems.len();
-                    merge.set(key, &entry.value, Place::Line(path.clone(), entry.line));
+                    merge.set(key, &entry.value, Location::Line(path.clone(), entry.line));
                     // Whoever set the variable need not know the file.
                     for problem in merge.problems.iter_mut().skip(before).filter(|_| !entry.filled.is_empty()) {
                         problem.why.push_str(&format!("; it comes from {}", entry.filled.join(", ")));
                     }
                 }
-                None => merge.problems.push(file::unknown(&path, &entry, &keys)),
+                None => merge.problems.push(unknown_key(&path, &entry, &keys)),
             }
         }
     }
@@ -94,7 +92,7 @@ pub fn merge_over(
     ours.sort();
     for (name, value) in ours {
         match keys.iter().find(|key| key.variable() == *name) {
-            Some(key) => merge.set(key, &Raw::Text(value.clone()), Place::Variable(name.clone())),
+            Some(key) => merge.set(key, &Raw::Text(value.clone()), Location::Variable(name.clone())),
             None if OTHER_VARIABLES.contains(&name.as_str()) => {}
             None if name == CONFIG_VARIABLE
                 || name == PRESET_VARIABLE
@@ -105,12 +103,12 @@ pub fn merge_over(
     }
     for (path, value) in flags {
         if let Some(key) = keys.iter().find(|key| key.path() == *path) {
-            merge.set(key, &Raw::Text(value.clone()), Place::Flag(key.flag()));
+            merge.set(key, &Raw::Text(value.clone()), Location::Flag(key.flag()));
         }
     }
     // Last, because the rules of a room start from the default policy, which every layer may have changed.
     for policy in policies {
-        match policy.rule(&merge.merged.settings.default_policy) {
+        match Rule::read(policy, &merge.merged.settings.default_policy) {
             Ok(rule) => merge.merged.settings.policies.push(rule),
             Err(problems) => merge.problems.extend(problems),
         }
@@ -122,7 +120,7 @@ pub fn merge_over(
         }
     }
     for item in dialects {
-        match Description::read(&item) {
+        match dialect::read(&item) {
             Ok(description) => merge.merged.settings.dialects.push(description),
             Err(problems) => merge.problems.extend(problems),
         }
@@ -142,7 +140,7 @@ struct Merge {
 }
 
 impl Merge {
-    fn set(&mut self, key: &Key, value: &Raw, place: Place) {
+    fn set(&mut self, key: &Key, value: &Raw, place: Location) {
         let mut sections = self.merged.settings.sections_mut();
         let Some(section) = sections.iter_mut().find(|section| section.name() == key.section) else { return };
         match section.set(key.name, value) {
@@ -154,16 +152,6 @@ impl Merge {
     }
 }
 
-/// The problem with a value.
-pub(crate) fn bad_value(key: &Key, value: &Raw, place: Place, why: &str) -> Problem {
-    Problem {
-        place,
-        key: key.path(),
-        given: (!key.secret).then(|| value.shown()),
-        why: format!("{why}; allowed: {}", key.allowed),
-    }
-}
-
 fn unknown_variable(name: &str, keys: &[Key]) -> Problem {
     let known: Vec<String> = keys.iter().map(Key::variable).collect();
     let why = match nearest(name, known.iter().map(String::as_str)) {
@@ -172,7 +160,7 @@ fn unknown_variable(name: &str, keys: &[Key]) -> Problem {
                  If it is not meant for the pod, give it a name that does not start with ROOMCAST_"
             .to_owned(),
     };
-    Problem { place: Place::Variable(name.to_owned()), key: String::new(), given: None, why }
+    Problem { place: Location::Variable(name.to_owned()), key: String::new(), given: None, why }
 }
 
 /// Whether Kubernetes made this variable, for a service that is called roomcast or roomcast-something: such a pod must

@@ -5,13 +5,18 @@
 
 use super::{
     error::Problem,
-    file::Item,
-    pointer::{Path, Pointer},
+    item::Item,
+    raw::Raw,
     section::section,
-    template::{Offers, Source, Template, Written, bounded},
-    value::{Choice, Kind, List, Maybe, Raw, quoted},
+    value::{Choice, Kind, List, Maybe, PointerKind, TemplateKind, quoted},
 };
-use crate::model::{Room, check_topic};
+use crate::{
+    dialect::{Offers, Pointer, Source, Template},
+    model::{Room, check_topic},
+};
+
+/// The longest channel pattern, in bytes.
+const MAX_PATTERN: usize = 4_096;
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,21 +48,21 @@ pub struct Legacy {
 
 section! {
     /// Plain messages (`PUBLISH`) in the Redis of `[redis]` that become events. The first `[[legacy]]` that matches wins.
-    pub struct Table in "legacy" {
+    pub struct LegacyTable in "legacy" {
         /// The channels, by name or with `*` for any characters.
-        channels: Option<Vec<ChannelPattern>> = None, Maybe(List(Channel)), restart, unset("must be set", "[\"trip:*\"]");
+        channels: Option<Vec<ChannelPattern>> = None, Maybe(List(ChannelPatternKind)), restart, unset("must be set", "[\"trip:*\"]");
         /// The event's room: text with `{channel}`, `{channel:1}` (what the first `*` stands for) and `{/json/pointer}` (RFC
         /// 6901: a string, number or switch of the message).
-        room: Option<Template> = None, Maybe(Written(Offers::Channel)), restart, unset("must be set", "\"trip:{channel:1}\"");
+        room: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("must be set", "\"trip:{channel:1}\"");
         /// The event's topic, written like `room`.
-        topic: Option<Template> = None, Maybe(Written(Offers::Channel)), restart, unset("must be set", "\"{/topic}\"");
+        topic: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("must be set", "\"{/topic}\"");
         /// The event's key, written like `room`. A message without what it names makes an event without a key.
-        key: Option<Template> = None, Maybe(Written(Offers::Channel)), restart, unset("no key", "\"{/data/id}\"");
+        key: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("no key", "\"{/data/id}\"");
         /// The event's id, written like `room`. A second message with the id of an earlier one is not a second event, for
         /// as long as `redis.idempotency_age` says.
-        id: Option<Template> = None, Maybe(Written(Offers::Channel)), restart, unset("every message is an event", "\"{/event_id}\"");
+        id: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("every message is an event", "\"{/event_id}\"");
         /// A JSON pointer to the part of the message that is the event's data; empty: all of it.
-        data: Pointer = Pointer::default(), Path, restart;
+        data: Pointer = Pointer::default(), PointerKind, restart;
         /// How messages are written: `json`, or `text`, which becomes a string.
         encoding: Encoding = Encoding::Json, Choice(&[("json", Encoding::Json), ("text", Encoding::Text)]), restart;
     }
@@ -74,7 +79,9 @@ impl ChannelPattern {
     /// # Errors
     /// What is wrong with it, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        bounded(text)?;
+        if text.len() > MAX_PATTERN {
+            return Err(format!("it has more than {MAX_PATTERN} bytes"));
+        }
         match text.chars().find(|c| c.is_control() || matches!(c, '?' | '[' | ']' | '\\')) {
             _ if text.is_empty() => Err("it is empty".to_owned()),
             Some(c) => Err(format!("it must not contain {c:?}")),
@@ -111,9 +118,9 @@ impl ChannelPattern {
 }
 
 /// A [`ChannelPattern`] as a value of a key.
-pub(super) struct Channel;
+pub(super) struct ChannelPatternKind;
 
-impl Kind for Channel {
+impl Kind for ChannelPatternKind {
     type Value = ChannelPattern;
 
     fn parse(&self, raw: &Raw) -> Result<ChannelPattern, String> {
@@ -139,10 +146,10 @@ impl Kind for Channel {
 impl Legacy {
     /// Reads one `[[legacy]]`.
     pub(super) fn read(item: &Item) -> Result<Self, Vec<Problem>> {
-        let mut table = Table::default();
+        let mut table = LegacyTable::default();
         let mut problems = item.fill(&mut table, &[]);
         let problem = |name: &str, why: String| item.problem(name, why);
-        let Table { channels, room, topic, key, id, data, encoding } = table;
+        let LegacyTable { channels, room, topic, key, id, data, encoding } = table;
         let (Some(channels), Some(room), Some(topic), true) = (channels, room, topic, problems.is_empty()) else {
             return Err(problems);
         };

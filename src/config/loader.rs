@@ -12,8 +12,9 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{
     api_key::ApiKey,
-    error::{ConfigError, Place, Problem},
-    layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, Variables, merge_over},
+    error::{ConfigError, Location, Problem},
+    interpolate::Variables,
+    layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, merge_over},
     missing::Missing,
     preset::Preset,
     resolve::{Config, Machine, resolve},
@@ -57,7 +58,7 @@ impl Loader {
                 }
                 (Ok(name), Err(_)) if name.starts_with(PREFIX) => {
                     return Err(Problem {
-                        place: Place::Variable(name),
+                        place: Location::Variable(name),
                         key: String::new(),
                         given: None,
                         why: "it is not UTF-8".to_owned(),
@@ -68,15 +69,17 @@ impl Loader {
             }
         }
         let machine = Machine::detect(&variables).map_err(|error| Problem {
-            place: Place::Whole,
+            place: Location::Whole,
             key: String::new(),
             given: None,
             why: format!("the system gives no random numbers: {error}"),
         })?;
         let file = file.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
         let named = match preset {
-            Some(name) => Some((name, Place::Flag("preset".to_owned()))),
-            None => variables.get(PRESET_VARIABLE).map(|name| (&**name, Place::Variable(PRESET_VARIABLE.to_owned()))),
+            Some(name) => Some((name, Location::Flag("preset".to_owned()))),
+            None => {
+                variables.get(PRESET_VARIABLE).map(|name| (&**name, Location::Variable(PRESET_VARIABLE.to_owned())))
+            }
         };
         let preset =
             named.map(|(name, place)| Preset::named(name).ok_or_else(|| no_preset(name, place))).transpose()?;
@@ -128,7 +131,7 @@ impl Loader {
             None => merge_over(self.preset, &self.flags, &self.variables, None),
             Some(path) => {
                 let text = read(path).map_err(|error| Problem {
-                    place: Place::File(path.clone()),
+                    place: Location::File(path.clone()),
                     key: String::new(),
                     given: None,
                     why: format!("cannot read the configuration file: {error}"),
@@ -155,10 +158,10 @@ fn still_running(keys: &[String]) -> Option<Problem> {
     let keys = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
     let why =
         format!("{keys} changed, but take effect only after a restart: if that is what is missing, restart the pod");
-    Some(Problem { place: Place::Whole, key: String::new(), given: None, why })
+    Some(Problem { place: Location::Whole, key: String::new(), given: None, why })
 }
 
-fn no_preset(name: &str, place: Place) -> Problem {
+fn no_preset(name: &str, place: Location) -> Problem {
     let all: Vec<_> = Preset::ALL.iter().map(|preset| format!("`{}`", preset.name)).collect();
     let why = format!("there is no such preset; there are {}", all.join(", "));
     Problem { place, key: String::new(), given: Some(format!("{name:?}")), why }
@@ -167,7 +170,7 @@ fn no_preset(name: &str, place: Place) -> Problem {
 impl From<Vec<Missing>> for ConfigError {
     fn from(missing: Vec<Missing>) -> Self {
         let problem = |missing: Missing| Problem {
-            place: Place::Whole,
+            place: Location::Whole,
             key: String::new(),
             given: None,
             why: missing.to_string(),

@@ -1,37 +1,37 @@
 //! `[token_lookup]`: tokens that an application keeps in Redis.
 
 use super::{
-    pointer::{Path, Pointer},
+    raw::Raw,
     section::section,
-    value::{Kind, List, Maybe, Raw, Switch, Text, quoted},
+    value::{Kind, List, Maybe, PointerKind, Switch, Text, quoted},
 };
-use crate::model::Room;
+use crate::{dialect::Pointer, model::Room};
 
 section! {
     /// Tokens that are keys in the Redis of `[redis]`, each with a JSON object. What has the form of a signed token is verified as one, if `[tokens]` has keys.
     pub struct TokenLookUp in "token_lookup" {
         /// The key of a token, whole, without `redis.prefix`. Unset: tokens are not looked up.
-        key: Option<Places> = None, Maybe(Written(&["token"])), restart, unset("tokens are not looked up", "\"/current_users/{token}\"");
+        key: Option<LookUpTemplate> = None, Maybe(LookUpTemplateKind(&["token"])), restart, unset("tokens are not looked up", "\"/current_users/{token}\"");
         /// The parameter of the query that holds such a token, beside `token`.
         query: Option<String> = None, Maybe(Text), restart, unset("only `token`", "\"channel_token\"");
         /// Where the object names the user: a string or a whole number.
-        user: Pointer = Pointer::parse("/id").unwrap_or_default(), Path, restart;
+        user: Pointer = Pointer::parse("/id").unwrap_or_default(), PointerKind, restart;
         /// Where the object lists the user's groups: strings or whole numbers.
-        groups: Option<Pointer> = None, Maybe(Path), restart, unset("there are none", "\"/group_ids\"");
+        groups: Option<Pointer> = None, Maybe(PointerKind), restart, unset("there are none", "\"/group_ids\"");
         /// The rooms that each of the user's connections is put into, and may join; `{group}` stands for each group.
-        rooms: Vec<Places> = Vec::new(), List(Written(&["user", "group"])), restart;
+        rooms: Vec<LookUpTemplate> = Vec::new(), List(LookUpTemplateKind(&["user", "group"])), restart;
         /// Whether clients with a token that is not there, or without one, are taken in as nobody.
         accept_unknown: bool = false, Switch, restart;
         /// The rooms that they are put into.
-        unknown_rooms: Vec<Places> = Vec::new(), List(Written(&[])), restart;
+        unknown_rooms: Vec<LookUpTemplate> = Vec::new(), List(LookUpTemplateKind(&[])), restart;
     }
 }
 
 /// Text with places such as `{user}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places(Box<str>);
+pub struct LookUpTemplate(Box<str>);
 
-impl Places {
+impl LookUpTemplate {
     /// Reads a text that may have these places.
     ///
     /// # Errors
@@ -74,20 +74,20 @@ impl Places {
     }
 }
 
-/// [`Places`] as a value of a key, with the places that it may have.
-struct Written(&'static [&'static str]);
+/// [`LookUpTemplate`] as a value of a key, with the places that it may have.
+struct LookUpTemplateKind(&'static [&'static str]);
 
-impl Kind for Written {
-    type Value = Places;
+impl Kind for LookUpTemplateKind {
+    type Value = LookUpTemplate;
 
-    fn parse(&self, raw: &Raw) -> Result<Places, String> {
+    fn parse(&self, raw: &Raw) -> Result<LookUpTemplate, String> {
         match raw {
-            Raw::Text(text) => Places::parse(text, self.0),
+            Raw::Text(text) => LookUpTemplate::parse(text, self.0),
             _ => Err("it is not text".to_owned()),
         }
     }
 
-    fn render(&self, value: &Places) -> Option<String> {
+    fn render(&self, value: &LookUpTemplate) -> Option<String> {
         Some(quoted(&value.0))
     }
 
@@ -108,13 +108,13 @@ mod tests {
 
     #[test]
     fn places_are_filled() {
-        let places = Places::parse("group-{group}:{user}", &["user", "group"]).unwrap();
+        let places = LookUpTemplate::parse("group-{group}:{user}", &["user", "group"]).unwrap();
         let value = |name: &str| Some(if name == "user" { "7" } else { "12" });
         assert_eq!(places.fill(value).as_deref(), Some("group-12:7"));
         assert!(places.has("group") && !places.has("token"));
         for bad in ["", "{", "}", "a{b}", "a b", "{user", "user}", "{token}"] {
-            assert!(Places::parse(bad, &["user"]).is_err(), "{bad:?}");
+            assert!(LookUpTemplate::parse(bad, &["user"]).is_err(), "{bad:?}");
         }
-        assert!(Places::parse("notice", &[]).is_ok());
+        assert!(LookUpTemplate::parse("notice", &[]).is_ok());
     }
 }

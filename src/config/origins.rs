@@ -6,7 +6,10 @@
 
 use std::net::Ipv6Addr;
 
-use super::value::{Kind, Raw, quoted};
+use super::{
+    raw::Raw,
+    value::{Kind, quoted},
+};
 
 /// The allow-list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

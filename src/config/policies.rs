@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use globset::{Glob, GlobMatcher};
 
 use super::{
-    section::describe,
-    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Raw, Switch, Text, Time, quoted},
+    error::{Location, Problem},
+    item::{Item, bad_value, unknown_key},
+    raw::Raw,
+    section::{Section, describe},
+    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, Time, quoted},
 };
 use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
@@ -89,6 +92,56 @@ pub struct Rule {
     pub policy: Policy,
 }
 
+impl Rule {
+    /// Reads one `[[policy]]`, starting from the default policy.
+    pub(super) fn read(item: Item, default: &Policy) -> Result<Self, Vec<Problem>> {
+        let mut keys = default.keys();
+        for key in &mut keys {
+            key.section = "policy";
+        }
+        let mut rule = Self { patterns: Vec::new(), policy: default.clone() };
+        let mut problems = Vec::new();
+        for entry in &item.entries {
+            let place = Location::Line(item.file.clone(), entry.line);
+            if entry.name == "match" {
+                match patterns(&entry.value) {
+                    Ok(patterns) => rule.patterns = patterns,
+                    Err(why) => problems.push(Problem {
+                        place,
+                        key: entry.path(),
+                        given: Some(entry.value.shown()),
+                        why: format!("{why}; allowed: a list of patterns, {}", RoomPatternKind.allowed()),
+                    }),
+                }
+            } else if let Some(key) = keys.iter().find(|key| key.name == entry.name) {
+                if let Err(why) = rule.policy.set(key.name, &entry.value) {
+                    problems.push(bad_value(key, &entry.value, place, &why));
+                }
+            } else {
+                problems.push(unknown_key(&item.file, entry, &keys));
+            }
+        }
+        if !item.entries.iter().any(|entry| entry.name == "match") {
+            problems.push(Problem {
+                place: Location::Line(item.file, item.line),
+                key: "policy".to_owned(),
+                given: None,
+                why: "it has no `match`: write `match = [\"trip:*\"]`, the rooms that it is for".to_owned(),
+            });
+        }
+        if problems.is_empty() { Ok(rule) } else { Err(problems) }
+    }
+}
+
+/// A comma has a meaning in patterns, so that these are never split.
+fn patterns(raw: &Raw) -> Result<Vec<RoomPattern>, String> {
+    match raw {
+        Raw::Text(_) => Ok(vec![RoomPatternKind.parse(raw)?]),
+        Raw::List(items) if !items.is_empty() => items.iter().map(|item| RoomPatternKind.parse(item)).collect(),
+        _ => Err("it matches nothing".to_owned()),
+    }
+}
+
 /// A pattern on the names of rooms.
 #[derive(Debug, Clone)]
 pub struct RoomPattern(GlobMatcher);
@@ -137,9 +190,9 @@ impl PartialEq for RoomPattern {
 }
 
 /// [`RoomPattern`] as a value.
-pub(crate) struct Pattern;
+pub(crate) struct RoomPatternKind;
 
-impl Kind for Pattern {
+impl Kind for RoomPatternKind {
     type Value = RoomPattern;
 
     fn parse(&self, raw: &Raw) -> Result<RoomPattern, String> {
@@ -163,9 +216,9 @@ impl Kind for Pattern {
 }
 
 /// The name of a room as a value.
-struct Shared;
+struct RoomKind;
 
-impl Kind for Shared {
+impl Kind for RoomKind {
     type Value = Room;
 
     fn parse(&self, raw: &Raw) -> Result<Room, String> {
@@ -225,7 +278,7 @@ describe!(Policy in "default_policy",
     topics = List(Text), live;
     /// The room whose log these rooms share, so that their events have one order, and one position tells where a client is in
     /// all of them: for clients of a described dialect only. That room's own policy says what is kept, and when batches leave.
-    log = Maybe(Shared), restart, unset("each room has a log of its own", "\"channel\"");
+    log = Maybe(RoomKind), restart, unset("each room has a log of its own", "\"channel\"");
     /// How many events the log keeps for clients that come back; 0 keeps none.
     history_size = Count(0..=1_000_000), live;
     /// How many bytes the log keeps.

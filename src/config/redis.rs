@@ -1,296 +1,11 @@
-//! Kinds of value in `[redis]`, and what follows from them together.
+//! What follows from the keys of `[redis]` together.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
+    redis_url::{RedisKind, RedisPassword, RedisUrl},
     settings::RedisSettings,
-    value::{Kind, Raw, quoted},
 };
-
-/// A password of Redis. Never shows itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisPassword(Box<str>);
-
-impl RedisPassword {
-    /// The password itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for RedisPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedisPassword(…)")
-    }
-}
-
-/// [`RedisPassword`] as a value of a key.
-pub(crate) struct RedisSecret;
-
-impl Kind for RedisSecret {
-    type Value = RedisPassword;
-
-    fn parse(&self, raw: &Raw) -> Result<RedisPassword, String> {
-        match raw {
-            Raw::Text(text) if text.is_empty() => Err("it is empty".to_owned()),
-            Raw::Text(text) if text.chars().any(char::is_control) => Err("it has control characters".to_owned()),
-            Raw::Text(text) => Ok(RedisPassword(text.as_str().into())),
-            _ => Err("it is not text".to_owned()),
-        }
-    }
-
-    fn render(&self, _: &RedisPassword) -> Option<String> {
-        Some(quoted("…"))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "text without control characters".to_owned()
-    }
-}
-
-/// What the servers of a [`RedisUrl`] are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RedisKind {
-    /// One server, or a node of a cluster if `redis.cluster` says so or is `auto`.
-    Server,
-    /// A node of a cluster.
-    Cluster,
-    /// A sentinel.
-    Sentinel {
-        /// What the sentinels call the master.
-        master: String,
-        /// The sentinels' own user.
-        user: Option<String>,
-        /// The sentinels' own password.
-        password: Option<RedisPassword>,
-    },
-}
-
-/// Where Redis is, and how to get in: `redis://user:password@host:port`. Shows no password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl {
-    /// With TLS.
-    pub tls: bool,
-    /// What is there.
-    pub kind: RedisKind,
-    /// The ACL user.
-    pub user: Option<String>,
-    /// Its password.
-    pub password: Option<RedisPassword>,
-    /// The database; only a server that is no part of a cluster has others than 0.
-    pub database: u8,
-    /// Hosts, without brackets, and ports.
-    pub nodes: Vec<(String, u16)>,
-}
-
-impl RedisUrl {
-    /// Reads an address.
-    ///
-    /// # Errors
-    /// What is wrong with it, in a few words, none of them the password's.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
-        let (tls, kind) = match scheme {
-            "redis" => (false, RedisKind::Server),
-            "rediss" => (true, RedisKind::Server),
-            "redis-cluster" => (false, RedisKind::Cluster),
-            "rediss-cluster" => (true, RedisKind::Cluster),
-            "redis-sentinel" | "rediss-sentinel" => (
-                scheme.starts_with("rediss"),
-                RedisKind::Sentinel { master: String::new(), user: None, password: None },
-            ),
-            _ => return Err("its scheme is none of Redis'".to_owned()),
-        };
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let database = match path.trim_end_matches('/') {
-            "" => 0,
-            number => number.parse().map_err(|_| "behind the slash there is no number of a database, 0 to 255")?,
-        };
-        if database != 0 && kind == RedisKind::Cluster {
-            return Err(format!("a cluster has no database but 0, and it names {database}"));
-        }
-        // A password may hold an `@`, a host may not.
-        let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (Some(login), hosts),
-            None => (None, authority),
-        };
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
-            Some((user, password)) => (decoded(user)?, decoded(password)?),
-            None => (None, None),
-        };
-        let port = if matches!(kind, RedisKind::Sentinel { .. }) { 26_379 } else { 6_379 };
-        let mut url = Self { tls, kind, user, password: password.map(secret), database, nodes: Vec::new() };
-        for host in hosts.split(',') {
-            url.nodes.push(node(host, port)?);
-        }
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &mut url.kind) {
-                ("node", _) => url.nodes.push(node(&value, port)?),
-                ("sentinelServiceName", RedisKind::Sentinel { master, .. }) => *master = value.into_owned(),
-                ("sentinelUsername", RedisKind::Sentinel { user, .. }) => *user = Some(value.into_owned()),
-                ("sentinelPassword", RedisKind::Sentinel { password, .. }) => {
-                    *password = Some(RedisPassword(value.into()));
-                }
-                _ => return Err(format!("its parameter {name:?} is unknown")),
-            }
-        }
-        match &url.kind {
-            RedisKind::Sentinel { master, .. } if master.is_empty() => {
-                Err("it does not say what the sentinels call the master (?sentinelServiceName=NAME)".to_owned())
-            }
-            _ => Ok(url),
-        }
-    }
-}
-
-fn secret(text: String) -> RedisPassword {
-    RedisPassword(text.into())
-}
-
-/// `host`, `host:port` or `[::1]:port`.
-pub(super) fn node(text: &str, port: u16) -> Result<(String, u16), String> {
-    let (host, given) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or("a bracket is not closed")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "there is no IPv6 address between the brackets")?;
-            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")))
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, Some("")),
-        },
-    };
-    let given = given.ok_or("after a bracket only a port may follow")?;
-    let port = match given {
-        "" => port,
-        given => given.parse().ok().filter(|port| *port > 0).ok_or("its port is no number from 1 to 65535")?,
-    };
-    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    if host.is_empty() || !host.chars().all(is_host) {
-        return Err("it has no host, or one with characters that no host has".to_owned());
-    }
-    Ok((host.to_owned(), port))
-}
-
-/// A part of the login, percent-decoded (RFC 3986 section 2.1); `None` if it is empty.
-fn decoded(text: &str) -> Result<Option<String>, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digit = |at: usize| rest.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err("a `%` in its user or password is not followed by two hexadecimal digits".to_owned());
-        };
-        // Two digits make a byte.
-        bytes.push((high * 16 + low) as u8);
-        rest = rest.get(2..).unwrap_or_default();
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "its user or password is not UTF-8")?;
-    Ok((!text.is_empty()).then_some(text))
-}
-
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            RedisKind::Server => "",
-            RedisKind::Cluster => "-cluster",
-            RedisKind::Sentinel { .. } => "-sentinel",
-        };
-        write!(f, "redis{}{kind}://", if self.tls { "s" } else { "" })?;
-        if self.user.is_some() || self.password.is_some() {
-            let password = if self.password.is_some() { ":…" } else { "" };
-            write!(f, "{}{password}@", self.user.as_deref().unwrap_or_default())?;
-        }
-        for (index, (host, port)) in self.nodes.iter().enumerate() {
-            let comma = if index > 0 { "," } else { "" };
-            if host.contains(':') { write!(f, "{comma}[{host}]:{port}")? } else { write!(f, "{comma}{host}:{port}")? }
-        }
-        if self.database != 0 {
-            write!(f, "/{}", self.database)?;
-        }
-        match &self.kind {
-            RedisKind::Sentinel { master, .. } => write!(f, "?sentinelServiceName={master}"),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisUrl({self})")
-    }
-}
-
-/// [`RedisUrl`] as a value of a key.
-pub(crate) struct RedisAddress;
-
-impl Kind for RedisAddress {
-    type Value = RedisUrl;
-
-    fn parse(&self, raw: &Raw) -> Result<RedisUrl, String> {
-        match raw {
-            Raw::Text(text) => RedisUrl::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
-    }
-
-    fn render(&self, value: &RedisUrl) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "Redis address".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://…` with TLS, `redis-cluster://…`, or \
-         `redis-sentinel://HOST:PORT?sentinelServiceName=NAME`; user, password, port and database may be left out, special \
-         characters in them are percent-encoded"
-            .to_owned()
-    }
-}
-
-/// What the names of keys may begin with.
-pub(crate) struct Prefix;
-
-impl Kind for Prefix {
-    type Value = String;
-
-    fn parse(&self, raw: &Raw) -> Result<String, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '/');
-        if text.is_empty() || text.len() > 64 {
-            Err(format!("it has {} bytes", text.len()))
-        } else if !text.chars().all(fits) {
-            Err("it has characters that a prefix must not have: a brace would choose the slot of every room".to_owned())
-        } else {
-            Ok(text.clone())
-        }
-    }
-
-    fn render(&self, value: &String) -> Option<String> {
-        Some(quoted(value))
-    }
-
-    fn name(&self) -> String {
-        "text".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "1 to 64 letters, digits and any of `- . _ : /`".to_owned()
-    }
-}
 
 /// How the pod uses Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,103 +42,59 @@ pub struct Redis {
     pub unready_when_degraded: bool,
 }
 
-/// Addresses that contradict each other.
+/// The addresses contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Disagree;
+pub(crate) struct RedisUrlsDisagreeError;
 
-/// What the settings say together; `None`: there is no Redis.
-pub(crate) fn redis(settings: &RedisSettings) -> Result<Option<Redis>, Disagree> {
-    let Some(first) = settings.urls.first() else { return Ok(None) };
-    let alike = |url: &RedisUrl| {
-        url.tls == first.tls
-            && url.kind == first.kind
-            && url.user == first.user
-            && url.password == first.password
-            && url.database == first.database
-    };
-    if !settings.urls.iter().all(alike) {
-        return Err(Disagree);
-    }
-    let kind = match (&first.kind, settings.cluster) {
-        (RedisKind::Sentinel { .. } | RedisKind::Cluster, Some(cluster))
-            if cluster != (first.kind == RedisKind::Cluster) =>
-        {
-            return Err(Disagree);
+impl Redis {
+    /// The decisions that follow from the settings; `None`: there is no Redis.
+    pub(crate) fn of(settings: &RedisSettings) -> Result<Option<Self>, RedisUrlsDisagreeError> {
+        let Some(first) = settings.urls.first() else { return Ok(None) };
+        let alike = |url: &RedisUrl| {
+            url.tls == first.tls
+                && url.kind == first.kind
+                && url.user == first.user
+                && url.password == first.password
+                && url.database == first.database
+        };
+        if !settings.urls.iter().all(alike) {
+            return Err(RedisUrlsDisagreeError);
         }
-        (RedisKind::Server, Some(true)) if first.database != 0 => return Err(Disagree),
-        (RedisKind::Server, Some(true)) => RedisKind::Cluster,
-        (kind, _) => kind.clone(),
-    };
-    Ok(Some(Redis {
-        nodes: settings.urls.iter().flat_map(|url| url.nodes.clone()).collect(),
-        detect_cluster: kind == RedisKind::Server && settings.cluster.is_none(),
-        kind,
-        tls: first.tls,
-        ca: settings.ca.clone(),
-        user: first.user.clone(),
-        password: settings.password.clone().or_else(|| first.password.clone()),
-        database: first.database,
-        prefix: settings.prefix.clone(),
-        connect_timeout: settings.connect_timeout,
-        command_timeout: settings.command_timeout,
-        lease: settings.lease,
-        room_ttl: settings.room_ttl,
-        idempotency_age: settings.idempotency_age,
-        unready_when_degraded: settings.unready_when_degraded,
-    }))
+        let kind = match (&first.kind, settings.cluster) {
+            (RedisKind::Sentinel { .. } | RedisKind::Cluster, Some(cluster))
+                if cluster != (first.kind == RedisKind::Cluster) =>
+            {
+                return Err(RedisUrlsDisagreeError);
+            }
+            (RedisKind::Server, Some(true)) if first.database != 0 => return Err(RedisUrlsDisagreeError),
+            (RedisKind::Server, Some(true)) => RedisKind::Cluster,
+            (kind, _) => kind.clone(),
+        };
+        Ok(Some(Self {
+            nodes: settings.urls.iter().flat_map(|url| url.nodes.clone()).collect(),
+            detect_cluster: kind == RedisKind::Server && settings.cluster.is_none(),
+            kind,
+            tls: first.tls,
+            ca: settings.ca.clone(),
+            user: first.user.clone(),
+            password: settings.password.clone().or_else(|| first.password.clone()),
+            database: first.database,
+            prefix: settings.prefix.clone(),
+            connect_timeout: settings.connect_timeout,
+            command_timeout: settings.command_timeout,
+            lease: settings.lease,
+            room_ttl: settings.room_ttl,
+            idempotency_age: settings.idempotency_age,
+            unready_when_degraded: settings.unready_when_degraded,
+        }))
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_read_and_shown_without_their_passwords() {
-        for (text, shown) in [
-            ("redis://localhost", "redis://localhost:6379"),
-            ("rediss://10.0.0.1:7000/0", "rediss://10.0.0.1:7000"),
-            ("redis://:p%40ss@[::1]:7/", "redis://:…@[::1]:7"),
-            ("redis://a/3", "redis://a:6379/3"),
-            ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://ann:…@a:6379,b:1"),
-            (
-                "rediss-sentinel://a?sentinelServiceName=m&node=b:2&sentinelPassword=s3cret",
-                "rediss-sentinel://a:26379,b:2?sentinelServiceName=m",
-            ),
-        ] {
-            let url = RedisUrl::parse(text).unwrap();
-            assert_eq!((url.to_string(), format!("{url:?}")), (shown.to_owned(), format!("RedisUrl({shown})")));
-        }
-        let url = RedisUrl::parse("redis://a%3ab:p%40s%25@h").unwrap();
-        assert_eq!(url.user.as_deref(), Some("a:b"));
-        assert_eq!(url.password.map(|p| p.reveal().to_owned()).as_deref(), Some("p@s%"));
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_without_showing_the_password() {
-        for bad in [
-            "",
-            "localhost:6379",
-            "http://s3cret@a",
-            "redis://",
-            "redis://:s3cret@",
-            "redis://:s3cret@a:0",
-            "redis://:s3cret@a:99999",
-            "redis://:s3cret@a/one",
-            "redis://:s3cret@a/256",
-            "redis-cluster://:s3cret@a/1",
-            "redis://:s3cret%4@a",
-            "redis://:s3cret%ff@a",
-            "redis://[::1",
-            "redis://[zz]:1",
-            "redis://a b",
-            "redis://a?db=1",
-            "redis-sentinel://:s3cret@a",
-        ] {
-            let error = RedisUrl::parse(bad).unwrap_err();
-            assert!(!error.contains("s3cret"), "{bad}: {error}");
-        }
-    }
+    use crate::config::{raw::Raw, redis_url::RedisPasswordKind, value::Kind};
 
     fn settings(urls: &[&str]) -> RedisSettings {
         RedisSettings {
@@ -434,21 +105,24 @@ mod tests {
 
     #[test]
     fn addresses_must_agree() {
-        assert_eq!(redis(&settings(&[])), Ok(None));
-        let both = redis(&settings(&["redis://:x@a", "redis://:x@b:7"])).unwrap().unwrap();
+        assert_eq!(Redis::of(&settings(&[])), Ok(None));
+        let both = Redis::of(&settings(&["redis://:x@a", "redis://:x@b:7"])).unwrap().unwrap();
         assert_eq!((both.nodes.len(), both.kind, both.detect_cluster), (2, RedisKind::Server, true));
         for other in ["redis://:x@b/1", "rediss://:x@b", "redis://:y@b", "redis-cluster://:x@b", "redis://u:x@b"] {
-            assert_eq!(redis(&settings(&["redis://:x@a", other])), Err(Disagree), "{other}");
+            assert_eq!(Redis::of(&settings(&["redis://:x@a", other])), Err(RedisUrlsDisagreeError), "{other}");
         }
         let cluster = RedisSettings { cluster: Some(true), ..settings(&["redis://a"]) };
-        assert_eq!(redis(&cluster).unwrap().unwrap().kind, RedisKind::Cluster);
+        assert_eq!(Redis::of(&cluster).unwrap().unwrap().kind, RedisKind::Cluster);
         let numbered = RedisSettings { cluster: Some(true), ..settings(&["redis://a/1"]) };
-        assert_eq!(redis(&numbered), Err(Disagree));
+        assert_eq!(Redis::of(&numbered), Err(RedisUrlsDisagreeError));
         let not = RedisSettings { cluster: Some(false), ..settings(&["redis-cluster://a"]) };
-        assert_eq!(redis(&not), Err(Disagree));
-        let password = RedisSettings { password: Some(RedisPassword("other".into())), ..settings(&["redis://:x@a"]) };
+        assert_eq!(Redis::of(&not), Err(RedisUrlsDisagreeError));
+        let password = RedisSettings {
+            password: Some(RedisPasswordKind.parse(&Raw::Text("other".to_owned())).unwrap()),
+            ..settings(&["redis://:x@a"])
+        };
         assert_eq!(
-            redis(&password).unwrap().unwrap().password.map(|p| p.reveal().to_owned()).as_deref(),
+            Redis::of(&password).unwrap().unwrap().password.map(|p| p.reveal().to_owned()).as_deref(),
             Some("other")
         );
     }

@@ -2,7 +2,7 @@
 
 use super::{
     dialect, legacy,
-    policies::Pattern,
+    policies::RoomPatternKind,
     section::{Key, Section},
     settings::Settings,
     value::Kind,
@@ -75,10 +75,13 @@ pub fn markdown() -> String {
     out.push_str(POLICIES);
     line(
         &mut out,
-        &format!("| `match` | must be set | a list of patterns, {} | The rooms that it is for. |", Pattern.allowed()),
+        &format!(
+            "| `match` | must be set | a list of patterns, {} | The rooms that it is for. |",
+            RoomPatternKind.allowed()
+        ),
     );
     out.push_str(EXAMPLE);
-    let table = legacy::Table::default();
+    let table = legacy::LegacyTable::default();
     line(&mut out, &format!("\n## `[[legacy]]`\n\n{}\n", table.about()));
     line(&mut out, "| key | default | allowed | what it decides |\n| --- | --- | --- | --- |");
     for key in table.keys() {

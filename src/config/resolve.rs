@@ -8,7 +8,6 @@ use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
     chatbots::{Chatbots, Hocuspocus},
-    dialect::{Description, Envelope},
     grpc::Grpc,
     hooks::HookSettings,
     legacy::Legacy,
@@ -16,12 +15,14 @@ use super::{
     missing::Missing,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
-    redis::{self, Redis},
+    redis::{Redis, RedisUrlsDisagreeError},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
         TokenSettings, WebTransport,
     },
+    tls::Tls,
 };
+use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};
 
 /// Files that a pod has open beside its connections: listeners, logs, the API's own connections.
@@ -126,23 +127,6 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What was set, for comparing after a reload.
     pub settings: Settings,
-}
-
-/// Where the certificate comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tls {
-    /// Files that somebody renews.
-    Files {
-        /// The chain.
-        cert: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
-    /// Made by the pod.
-    Development {
-        /// Where it is kept between starts; `None`: nowhere.
-        state_dir: Option<PathBuf>,
-    },
 }
 
 /// What happens on SIGTERM.
@@ -286,7 +270,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut missing, &mut warnings);
-    let redis = redis::redis(&settings.redis).unwrap_or_else(|redis::Disagree| {
+    let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
         missing.push(Missing::Redis);
         None
     });

@@ -1,6 +1,6 @@
 //! Keys and their sections: each key is described once, here is where everything else reads it.
 
-use super::value::Raw;
+use super::raw::Raw;
 
 /// One key, as the reference, the default file, the flags and the errors show it.
 #[derive(Debug, Clone)]
@@ -151,7 +151,7 @@ macro_rules! describe {
                 ),*]
             }
 
-            fn set(&mut self, key: &str, raw: &$crate::config::value::Raw) -> Result<(), String> {
+            fn set(&mut self, key: &str, raw: &$crate::config::raw::Raw) -> Result<(), String> {
                 use $crate::config::value::Kind;
                 match key {
                     $(stringify!($field) => self.$field = ($kind).parse(raw)?,)*

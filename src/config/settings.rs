@@ -5,25 +5,28 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    address::{Address, Advertise, Advertised, ListenAddress},
-    api_key::{ApiKey, Secret},
+    address::{Advertise, AdvertiseKind, ListenAddress, ListenAddressKind},
+    api_key::{ApiKey, ApiKeyKind},
     chatbots::{Chatbots, Hocuspocus},
-    condition::Condition,
-    dialect::Description,
     grpc::GrpcSettings,
     hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
-    redis::{Prefix, RedisAddress, RedisPassword, RedisSecret, RedisUrl},
+    redis_url::{KeyPrefix, RedisPassword, RedisPasswordKind, RedisUrl, RedisUrlKind},
     section::{Changes, Section, Settle, section},
-    socketio::{FleetSecret, Namespace, SharedSecret, UrlPath},
-    template::{Offers, Template, Written},
-    tokens::{ClaimConditions, ClaimNames, HmacKey, HmacSecret, JwksUrl, KeySetUrl, PersonalRoom, PersonalRoomName},
-    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, Text, Time},
+    socketio::{FleetSecret, FleetSecretKind, Namespace},
+    tokens::{
+        ClaimConditions, ClaimNames, HmacSecret, HmacSecretKind, JwksUrl, JwksUrlKind, PersonalRoom, PersonalRoomKind,
+    },
+    url_path::UrlPath,
+    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, TemplateKind, Text, Time},
 };
-use crate::model::Policy;
+use crate::{
+    dialect::{Condition, Description, Offers, Template},
+    model::Policy,
+};
 
 section! {
     /// Where the pod listens, whom it lets in, and how large it may grow.
@@ -33,16 +36,16 @@ section! {
         /// to which clients may publish.
         dev: Option<bool> = None, Maybe(Switch), restart, unset("on, if neither `cert` nor `key` is set", "true");
         /// Where clients connect over TLS.
-        listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
+        listen: Option<Vec<ListenAddress>> = None, Maybe(List(ListenAddressKind)), restart,
             unset("`[::]:8443` if there is a certificate; `localhost:8443` in development mode", "[\"[::]:8443\"]");
         /// Where clients connect without TLS: behind something that terminates it, or on this machine.
-        plain_listen: Option<Vec<ListenAddress>> = None, Maybe(List(Address)), restart,
+        plain_listen: Option<Vec<ListenAddress>> = None, Maybe(List(ListenAddressKind)), restart,
             unset("none; `localhost:8080` in development mode", "[\"127.0.0.1:8080\"]");
         /// Where backends publish and operators look: API, health, metrics. Not for the open network.
         internal_listen: Vec<ListenAddress> = vec![ListenAddress::Ip(([127, 0, 0, 1], 9000).into())],
-            List(Address), restart;
+            List(ListenAddressKind), restart;
         /// Where the other pods of a fleet find this one's internal listener: kept in Redis for as long as the pod lives.
-        advertise: Option<Advertise> = None, Maybe(Advertised), restart,
+        advertise: Option<Advertise> = None, Maybe(AdvertiseKind), restart,
             unset("none: other pods cannot hand requests over to this one", "\"10.0.0.7:9000\"");
         /// The TLS certificate chain, PEM, the server's own first. The file is looked at every 10 s and on SIGHUP.
         cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart,
@@ -53,7 +56,7 @@ section! {
         state_dir: Option<PathBuf> = None, Maybe(File("directory")), restart,
             unset("`$XDG_STATE_HOME/roomcast`, or `$HOME/.local/state/roomcast`, or nowhere", "\"/var/lib/roomcast\"");
         /// The keys of the backends' API. An empty key matches nobody.
-        api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(Secret)), live, flag_is("api-key"), secret(),
+        api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(ApiKeyKind)), live, flag_is("api-key"), secret(),
             unset("none, and the API refuses everybody; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
         /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass.
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
@@ -205,14 +208,14 @@ section! {
     /// Redis or Valkey, in which the pods of a fleet share their rooms. Without an address a pod is alone.
     pub struct RedisSettings in "redis" {
         /// Where Redis is: a server, some nodes of a cluster (the others are found), or sentinels. Version 7 or newer.
-        urls: Vec<RedisUrl> = Vec::new(), List(RedisAddress), restart, flag_is("redis"), secret(),
+        urls: Vec<RedisUrl> = Vec::new(), List(RedisUrlKind), restart, flag_is("redis"), secret(),
             unset("none: the embedded broker", "[\"redis://localhost:6379\"]");
         /// The password, if it should not stand in an address.
-        password: Option<RedisPassword> = None, Maybe(RedisSecret), restart, secret(), unset("none, or that of the address", "\"${REDIS_PASSWORD}\"");
+        password: Option<RedisPassword> = None, Maybe(RedisPasswordKind), restart, secret(), unset("none, or that of the address", "\"${REDIS_PASSWORD}\"");
         /// Whether the servers are a cluster. `auto`: they are asked.
         cluster: Option<bool> = None, OrWord("auto", Switch), restart;
         /// What the names of all keys and channels begin with: fleets with different prefixes share one Redis unseen.
-        prefix: String = "roomcast".to_owned(), Prefix, restart;
+        prefix: String = "roomcast".to_owned(), KeyPrefix, restart;
         /// CA certificates that the servers are trusted by, beside the system's.
         ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis-ca.pem\"");
         /// For a connection to a server, TLS included.
@@ -255,7 +258,7 @@ section! {
         /// Whether permessage-deflate is agreed to. From which size a room's frames are compressed is a matter of its policy.
         compression: bool = true, Switch, restart;
         /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
-        secret: Option<FleetSecret> = None, Maybe(SharedSecret), restart, secret(),
+        secret: Option<FleetSecret> = None, Maybe(FleetSecretKind), restart, secret(),
             unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");
     }
 }
@@ -265,14 +268,14 @@ section! {
     pub struct TokenSettings in "tokens" {
         /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
         /// another.
-        hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacKey), live, secret();
+        hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacSecretKind), live, secret();
         /// Files with public keys (PEM, `PUBLIC KEY` sections): RSA for RS256 and its relatives, P-256, P-384 and P-521 for
         /// ES256, ES384 and ES512, Ed25519 for EdDSA. Looked at every 10 s and on SIGHUP.
         public_keys: Vec<PathBuf> = Vec::new(), List(File("PEM file")), live;
         /// A file with a key set (RFC 7517). Looked at every 10 s and on SIGHUP.
         jwks_file: Option<PathBuf> = None, Maybe(File("JSON file")), live, unset("none", "\"/etc/roomcast/jwks.json\"");
         /// Where a key set is fetched (RFC 7517). Each fetch replaces the keys of the one before.
-        jwks_url: Option<JwksUrl> = None, Maybe(KeySetUrl), live,
+        jwks_url: Option<JwksUrl> = None, Maybe(JwksUrlKind), live,
             unset("none", "\"https://login.example.com/.well-known/jwks.json\"");
         /// How often it is fetched. A token that names an unknown key has it fetched too, at most every 10 s.
         jwks_refresh: Duration = Duration::from_secs(300), Time(Duration::from_secs(10)..=Duration::from_secs(86_400)), live;
@@ -292,7 +295,7 @@ section! {
         rooms_claim: String = "rooms".to_owned(), Text, live;
         /// Rooms that a token names beside those of `rooms_claim`: text with `{/json/pointer}` into the claims. Where a claim is a
         /// list, one room for each of its elements.
-        claim_rooms: Vec<Template> = Vec::new(), List(Written(Offers::Message)), live,
+        claim_rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Message)), live,
             unset("none", "[\"session:{/sessions}\"]");
         /// What the claims must be for the rooms of `claim_rooms` to be published to as well: JSON pointers, each with a text, or
         /// `*` for any.
@@ -302,7 +305,7 @@ section! {
         keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
         /// or `publish` is `owner` let only that user in.
-        personal_room: Option<PersonalRoom> = None, Maybe(PersonalRoomName), live, unset("none", "\"user:{user}\"");
+        personal_room: Option<PersonalRoom> = None, Maybe(PersonalRoomKind), live, unset("none", "\"user:{user}\"");
     }
 }
 

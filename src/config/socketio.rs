@@ -2,38 +2,10 @@
 
 use std::fmt;
 
-use super::value::{Kind, Raw, quoted};
-
-/// The path of an endpoint.
-pub(crate) struct UrlPath;
-
-impl Kind for UrlPath {
-    type Value = String;
-
-    fn parse(&self, raw: &Raw) -> Result<String, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | '/');
-        if !text.starts_with('/') || !text.ends_with('/') || text.contains("//") {
-            Err("it does not begin and end with one slash".to_owned())
-        } else if !text.chars().all(fits) || text.len() > 200 {
-            Err("it is too long, or has characters that would have to be encoded".to_owned())
-        } else {
-            Ok(text.clone())
-        }
-    }
-
-    fn render(&self, value: &String) -> Option<String> {
-        Some(quoted(value))
-    }
-
-    fn name(&self) -> String {
-        "path".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a path that begins and ends with a slash, of letters, digits and any of `- . _ ~ /`".to_owned()
-    }
-}
+use super::{
+    raw::Raw,
+    value::{Kind, quoted},
+};
 
 /// The name of a namespace.
 pub(crate) struct Namespace;
@@ -84,9 +56,9 @@ impl fmt::Debug for FleetSecret {
 }
 
 /// How a [`FleetSecret`] is written.
-pub(crate) struct SharedSecret;
+pub(crate) struct FleetSecretKind;
 
-impl Kind for SharedSecret {
+impl Kind for FleetSecretKind {
     type Value = FleetSecret;
 
     fn parse(&self, raw: &Raw) -> Result<FleetSecret, String> {

@@ -5,10 +5,13 @@ use std::{fmt, net::IpAddr};
 use http::Uri;
 
 use super::{
-    condition::{Condition, Conditions, Expected},
-    value::{Kind, List, Raw, Text, quoted},
+    raw::Raw,
+    value::{ConditionsKind, Kind, List, Text, quoted},
 };
-use crate::model::Room;
+use crate::{
+    dialect::{Condition, Expected},
+    model::Room,
+};
 
 /// A secret that tokens are signed with (HS256). Never shows itself.
 ///
@@ -40,9 +43,9 @@ impl fmt::Debug for HmacSecret {
 }
 
 /// [`HmacSecret`] as a value of a key.
-pub(crate) struct HmacKey;
+pub(crate) struct HmacSecretKind;
 
-impl Kind for HmacKey {
+impl Kind for HmacSecretKind {
     type Value = HmacSecret;
 
     fn parse(&self, raw: &Raw) -> Result<HmacSecret, String> {
@@ -116,9 +119,9 @@ impl fmt::Display for JwksUrl {
 }
 
 /// [`JwksUrl`] as a value of a key.
-pub(crate) struct KeySetUrl;
+pub(crate) struct JwksUrlKind;
 
-impl Kind for KeySetUrl {
+impl Kind for JwksUrlKind {
     type Value = JwksUrl;
 
     fn parse(&self, raw: &Raw) -> Result<JwksUrl, String> {
@@ -187,9 +190,9 @@ impl Default for PersonalRoom {
 }
 
 /// [`PersonalRoom`] as a value of a key.
-pub(crate) struct PersonalRoomName;
+pub(crate) struct PersonalRoomKind;
 
-impl Kind for PersonalRoomName {
+impl Kind for PersonalRoomKind {
     type Value = PersonalRoom;
 
     fn parse(&self, raw: &Raw) -> Result<PersonalRoom, String> {
@@ -240,14 +243,14 @@ impl Kind for ClaimNames {
     }
 }
 
-/// What claims must be: [`Conditions`], of which none can be on a topic.
+/// What claims must be: [`ConditionsKind`], of which none can be on a topic.
 pub(crate) struct ClaimConditions;
 
 impl Kind for ClaimConditions {
     type Value = Vec<Condition>;
 
     fn parse(&self, raw: &Raw) -> Result<Vec<Condition>, String> {
-        let conditions = Conditions.parse(raw)?;
+        let conditions = ConditionsKind.parse(raw)?;
         if conditions.iter().any(|condition| condition.is == Expected::Topic) {
             return Err("a token has no topic".to_owned());
         }
@@ -255,15 +258,15 @@ impl Kind for ClaimConditions {
     }
 
     fn render(&self, value: &Vec<Condition>) -> Option<String> {
-        Conditions.render(value)
+        ConditionsKind.render(value)
     }
 
     fn name(&self) -> String {
-        Conditions.name()
+        ConditionsKind.name()
     }
 
     fn allowed(&self) -> String {
-        Conditions.allowed()
+        ConditionsKind.allowed()
     }
 }
 
@@ -274,13 +277,13 @@ mod tests {
     #[test]
     fn short_secrets_are_refused_with_the_reason() {
         let text = |text: &str| Raw::Text(text.to_owned());
-        assert!(HmacKey.parse(&text(&"x".repeat(32))).is_ok());
-        let short = HmacKey.parse(&text(&"x".repeat(31))).expect_err("too short");
+        assert!(HmacSecretKind.parse(&text(&"x".repeat(32))).is_ok());
+        let short = HmacSecretKind.parse(&text(&"x".repeat(31))).expect_err("too short");
         assert!(short.starts_with("it has 31 bytes, and HS256 needs at least 32 (RFC 7518 section 3.2)"), "{short}");
-        assert!(HmacKey.parse(&text("")).is_err() && HmacKey.parse(&Raw::Integer(7)).is_err());
-        assert!(HmacKey.parse(&text(&"é".repeat(32))).is_err());
+        assert!(HmacSecretKind.parse(&text("")).is_err() && HmacSecretKind.parse(&Raw::Integer(7)).is_err());
+        assert!(HmacSecretKind.parse(&text(&"é".repeat(32))).is_err());
         let secret = HmacSecret::new(&"s3cret".repeat(6)).expect("long enough");
-        assert!(!format!("{secret:?}{:?}", HmacKey.render(&secret)).contains("s3cret"));
+        assert!(!format!("{secret:?}{:?}", HmacSecretKind.render(&secret)).contains("s3cret"));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! Decided once, at start. Always holds: no two of them have a path in common.
 
 use crate::{
-    config::{self, Config},
+    config::Config,
+    dialect,
     protocol::{
         Described, Dialect, Dialects, MountError,
         engineio::{Endpoint, Timing, Within},
@@ -18,7 +19,7 @@ use crate::{
 /// Two of them claim one path or name, or there are too many.
 pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
     let mut dialects = Dialects::default();
-    for description in config.dialects.iter().filter(|it| it.envelope == config::Envelope::Json) {
+    for description in config.dialects.iter().filter(|it| it.envelope == dialect::Envelope::Json) {
         let paths = description.paths.iter().map(|path| path.as_str().into());
         dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
     }
@@ -26,7 +27,7 @@ pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
     if settings.enabled {
         let mut namespaces = Vec::new();
         for name in &settings.namespaces {
-            let mut described = config.dialects.iter().filter(|it| it.envelope == config::Envelope::Socketio);
+            let mut described = config.dialects.iter().filter(|it| it.envelope == dialect::Envelope::Socketio);
             let inner: Box<dyn Dialect> = match described.find(|it| it.is_for(name)) {
                 Some(description) => Box::new(Described::new(description.clone())),
                 None => Box::new(Rooms),

@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 
 use super::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked};
 use crate::{
-    config::{Description, Does, Envelope, Greet, MessageTemplate, Pointer, Saying, Source, Template, text_of},
+    dialect::{
+        Action, Description, Envelope, Greet, MessageTemplate, Pointer, ServerMessage, Source, Template, text_of,
+    },
     model::{
         Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, Spelling, SubscribeTo,
         UnixMillis,
@@ -33,7 +35,7 @@ impl Described {
     }
 
     /// Says one thing, if there are words for it.
-    fn say(&self, saying: Saying, said: Said<'_>, id: Option<&CommandId>, out: &mut Messages) {
+    fn say(&self, saying: ServerMessage, said: Said<'_>, id: Option<&CommandId>, out: &mut Messages) {
         // Inside of Socket.IO only who asked for an acknowledgement has an id.
         let message = match id {
             Some(_) if self.0.envelope == Envelope::Socketio => self.0.acknowledges(saying),
@@ -60,12 +62,12 @@ impl Described {
 
     /// Refuses a connection.
     fn refuse(&self, opening: &Opening<'_>, code: ErrorCode, message: &str, out: &mut Messages) {
-        self.say(Saying::Refused, Said::Refused(opening, code, message), None, out);
+        self.say(ServerMessage::Refused, Said::Refused(opening, code, message), None, out);
     }
 
     /// Events of a room: all in one message, or one each.
-    fn events(&self, saying: Saying, batch: &Batch, spelling: Spelling, out: &mut Messages) {
-        if let Some(message) = self.0.says(saying).or_else(|| self.0.says(Saying::Events)) {
+    fn events(&self, saying: ServerMessage, batch: &Batch, spelling: Spelling, out: &mut Messages) {
+        if let Some(message) = self.0.says(saying).or_else(|| self.0.says(ServerMessage::Events)) {
             if !batch.events.is_empty() {
                 self.put(message, &self.scene(Said::Batch(batch), None, spelling, out.now), out);
             }
@@ -91,7 +93,7 @@ impl Dialect for Described {
         }
         let mut rooms = Vec::new();
         if self.0.greet == Greet::First {
-            self.say(Saying::Welcome, Said::Opening(opening, false), None, out);
+            self.say(ServerMessage::Welcome, Said::Opening(opening, false), None, out);
         }
         for template in &self.0.rooms {
             let Some(name) = filled(template, opening) else { continue };
@@ -106,7 +108,7 @@ impl Dialect for Described {
         }
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {
-            self.say(Saying::Welcome, Said::Opening(opening, false), None, out);
+            self.say(ServerMessage::Welcome, Said::Opening(opening, false), None, out);
         }
         let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
         Ok(Beginning { rooms, greets_in_room, after })
@@ -115,11 +117,11 @@ impl Dialect for Described {
     fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
         match *what {
             Unasked::Entered { opening, replayed } if self.0.greet == Greet::InRoom => {
-                self.say(Saying::Welcome, Said::Opening(opening, replayed), None, out);
+                self.say(ServerMessage::Welcome, Said::Opening(opening, replayed), None, out);
             }
             Unasked::Entered { .. } => {}
             Unasked::Refused { opening, code, message } => self.refuse(opening, code, message, out),
-            Unasked::Heartbeat => self.say(Saying::Heartbeat, Said::Heartbeat, None, out),
+            Unasked::Heartbeat => self.say(ServerMessage::Heartbeat, Said::Heartbeat, None, out),
         }
     }
 
@@ -131,35 +133,40 @@ impl Dialect for Described {
         let saying = match reply {
             // Said by `open`; not asked for.
             Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
-            Reply::Subscribed { .. } => Saying::Subscribed,
-            Reply::Unsubscribed { .. } => Saying::Unsubscribed,
-            Reply::Published(_) => Saying::Published,
-            Reply::Gap { .. } => Saying::Gap,
-            Reply::Presence { .. } => Saying::Presence,
-            Reply::Done { .. } => Saying::Done,
-            Reply::Pong => Saying::Pong,
-            Reply::Refresh { .. } => Saying::Refresh,
-            Reply::Reconnect { .. } => Saying::Reconnect,
-            Reply::Error { .. } => Saying::Error,
+            Reply::Subscribed { .. } => ServerMessage::Subscribed,
+            Reply::Unsubscribed { .. } => ServerMessage::Unsubscribed,
+            Reply::Published(_) => ServerMessage::Published,
+            Reply::Gap { .. } => ServerMessage::Gap,
+            Reply::Presence { .. } => ServerMessage::Presence,
+            Reply::Done { .. } => ServerMessage::Done,
+            Reply::Pong => ServerMessage::Pong,
+            Reply::Refresh { .. } => ServerMessage::Refresh,
+            Reply::Reconnect { .. } => ServerMessage::Reconnect,
+            Reply::Error { .. } => ServerMessage::Error,
         };
         self.say(saying, Said::Reply(reply), id, out);
     }
 
     fn batch(&self, batch: &Batch, spelling: Spelling, out: &mut Messages) {
-        self.events(Saying::Events, batch, spelling, out);
+        self.events(ServerMessage::Events, batch, spelling, out);
     }
 
     fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages) {
         let Retained { room, epoch, offset, events } = retained;
         let (room, epoch, events) = (room.clone(), epoch.clone(), events.clone());
-        self.events(Saying::Retained, &Batch { room, epoch, after: *offset, offset: *offset, events }, spelling, out);
+        self.events(
+            ServerMessage::Retained,
+            &Batch { room, epoch, after: *offset, offset: *offset, events },
+            spelling,
+            out,
+        );
     }
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         if change.joined.is_empty() && change.left.is_empty() {
-            self.say(Saying::Presence, Said::Members(&change.room, &[], change.total), None, out);
+            self.say(ServerMessage::Presence, Said::Members(&change.room, &[], change.total), None, out);
         }
-        for (saying, members) in [(Saying::Joined, &change.joined), (Saying::Left, &change.left)] {
+        for (saying, members) in [(ServerMessage::Joined, &change.joined), (ServerMessage::Left, &change.left)] {
             if !members.is_empty() {
                 self.say(saying, Said::Members(&change.room, members, change.total), None, out);
             }
@@ -168,8 +175,8 @@ impl Dialect for Described {
 
     fn abilities(&self) -> Abilities {
         Abilities {
-            tells_gaps: self.0.says(Saying::Gap).is_some(),
-            takes_tokens: self.0.commands.iter().any(|command| matches!(command.does, Does::Connect(_))),
+            tells_gaps: self.0.says(ServerMessage::Gap).is_some(),
+            takes_tokens: self.0.commands.iter().any(|command| matches!(command.does, Action::Connect(_))),
             heartbeat: self.0.heartbeat,
             tells_positions: false,
         }

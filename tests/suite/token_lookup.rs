@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::harness::{Client, SOON, config, get, settings};
 use roomcast::{
     auth::SigningKey,
-    config::{HmacSecret, Machine, Missing, Places, Pointer, RedisUrl, RoomPattern, Rule, Settings, resolve},
+    config::{HmacSecret, LookUpTemplate, Machine, Missing, RedisUrl, RoomPattern, Rule, Settings, resolve},
+    dialect::Pointer,
     model::{Access, Policy},
     pod::Pod,
 };
@@ -17,11 +18,11 @@ const SECRET: &str = "a secret of at least thirty-two bytes";
 
 fn described(settings: &mut Settings) {
     let look_up = &mut settings.token_lookup;
-    look_up.key = Some(Places::parse("/current_users/{token}", &["token"]).unwrap());
+    look_up.key = Some(LookUpTemplate::parse("/current_users/{token}", &["token"]).unwrap());
     look_up.groups = Some(Pointer::parse("/group_ids").unwrap());
-    let places = |text: &str| Places::parse(text, &["user", "group"]).unwrap();
+    let places = |text: &str| LookUpTemplate::parse(text, &["user", "group"]).unwrap();
     look_up.rooms = vec![places("notice"), places("user-{user}"), places("group-{group}")];
-    look_up.unknown_rooms = vec![Places::parse("notice", &[]).unwrap()];
+    look_up.unknown_rooms = vec![LookUpTemplate::parse("notice", &[]).unwrap()];
     let policy = Policy { join: Access::Claim, ..Policy::default() };
     let patterns = ["user-*", "group-*", "notice"].map(|pattern| RoomPattern::parse(pattern).unwrap()).to_vec();
     settings.policies = vec![Rule { patterns, policy }];

@@ -9,19 +9,19 @@ use crate::config::ChannelPattern;
 fn legacy(channels: &[&str], room: &str, topic: &str, data: &str) -> Legacy {
     Legacy {
         channels: channels.iter().map(|text| ChannelPattern::parse(text).unwrap()).collect(),
-        room: Template::parse(room, crate::config::Offers::Channel).unwrap(),
-        topic: Template::parse(topic, crate::config::Offers::Channel).unwrap(),
+        room: Template::parse(room, crate::dialect::Offers::Channel).unwrap(),
+        topic: Template::parse(topic, crate::dialect::Offers::Channel).unwrap(),
         key: None,
         id: None,
-        data: crate::config::Pointer::parse(data).unwrap(),
+        data: crate::dialect::Pointer::parse(data).unwrap(),
         encoding: Encoding::Json,
     }
 }
 
 fn trips() -> Legacy {
     Legacy {
-        key: Some(Template::parse("{/data/id}", crate::config::Offers::Channel).unwrap()),
-        id: Some(Template::parse("{/id}", crate::config::Offers::Channel).unwrap()),
+        key: Some(Template::parse("{/data/id}", crate::dialect::Offers::Channel).unwrap()),
+        id: Some(Template::parse("{/id}", crate::dialect::Offers::Channel).unwrap()),
         ..legacy(&["trip:*"], "trip:{channel:1}", "{/topic}", "/data")
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::{Greet, KIB, LogLevel},
+    config::{KIB, LogLevel},
+    dialect::Greet,
     model::{Access, Conflate, PresenceMode, Retain},
 };
 
@@ -30,10 +31,10 @@ fn flag_over_variable_over_file_over_default() {
     let (flag, variable) = ([(key, "1")], [("ROOMCAST_LIMITS_MAX_ROOMS", "2")]);
     let file = "\n[limits]\nmax_rooms = 3\n";
     for (flags, variables, file, rooms, place) in [
-        (&flag[..], &variable[..], file, 1, Some(Place::Flag("limits-max-rooms".to_owned()))),
-        (&flag[..], &[][..], file, 1, Some(Place::Flag("limits-max-rooms".to_owned()))),
-        (&[][..], &variable[..], file, 2, Some(Place::Variable("ROOMCAST_LIMITS_MAX_ROOMS".to_owned()))),
-        (&[][..], &[][..], file, 3, Some(Place::Line("rc.toml".into(), 3))),
+        (&flag[..], &variable[..], file, 1, Some(Location::Flag("limits-max-rooms".to_owned()))),
+        (&flag[..], &[][..], file, 1, Some(Location::Flag("limits-max-rooms".to_owned()))),
+        (&[][..], &variable[..], file, 2, Some(Location::Variable("ROOMCAST_LIMITS_MAX_ROOMS".to_owned()))),
+        (&[][..], &[][..], file, 3, Some(Location::Line("rc.toml".into(), 3))),
         (&[][..], &[][..], "", 128, None),
     ] {
         let merged = merged(flags, variables, file).expect("good layers");

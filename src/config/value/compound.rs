@@ -1,6 +1,7 @@
 //! Kinds made of other kinds.
 
-use super::{Kind, Raw, quoted};
+use super::kind::{Kind, quoted};
+use crate::config::raw::Raw;
 
 /// A key without a default of its own: not set, something else decides.
 pub(crate) struct Maybe<K>(pub(crate) K);

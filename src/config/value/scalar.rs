@@ -2,7 +2,8 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{GIB, KIB, Kind, MIB, Raw, nearest, quoted};
+use super::kind::{GIB, KIB, Kind, MIB, quoted};
+use crate::config::{nearest::nearest, raw::Raw};
 
 /// `true` or `false`.
 pub(crate) struct Switch;
@@ -224,6 +225,15 @@ impl Kind for File {
     fn allowed(&self) -> String {
         format!("the path of a {}", self.0)
     }
+}
+
+/// A duration as the configuration writes it, `90s` or `1h`.
+///
+/// # Errors
+/// What is wrong with it, and what is allowed.
+pub fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let kind = Time(range);
+    kind.parse(&Raw::Text(text.to_owned())).map_err(|why| format!("{why}; allowed: {}", kind.allowed()))
 }
 
 fn within<T: PartialOrd>(value: Option<T>, range: &RangeInclusive<T>) -> Result<T, String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::raw::Raw;
 
 fn text(text: &str) -> Raw {
     Raw::Text(text.to_owned())
@@ -111,22 +112,4 @@ fn lists() {
     assert_eq!(list.parse(&text("a,,b")), Err("it is empty".to_owned()));
     assert_eq!(list.parse(&Raw::Integer(1)), Err("it is not a list".to_owned()));
     assert_eq!(list.render(&vec!["a\"b".to_owned()]), Some("['a\"b']".to_owned()));
-}
-
-#[test]
-fn the_nearest_word() {
-    let words = ["workers", "listen", "key", "log"];
-    for (given, meant) in [
-        ("worker", Some("workers")),
-        ("wrokers", Some("workers")),
-        ("lisen", Some("listen")),
-        ("kez", Some("key")),
-        ("abc", None),
-        ("", None),
-    ] {
-        assert_eq!(nearest(given, words.into_iter()), meant, "{given}");
-    }
-    assert_eq!(distance("kitten", "sitting"), 3);
-    assert_eq!(distance("", "abc"), 3);
-    assert_eq!(distance("abc", ""), 3);
 }

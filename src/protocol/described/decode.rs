@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde_json::value::RawValue;
 
 use crate::{
-    config::{CommandRule, Description, Does, Pointer, Source, Template, fits, text_of},
+    dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token,
         check_length, check_topic,
@@ -51,13 +51,13 @@ fn read(description: &Description, message: Message<'_>, known: &OnceCell<Comman
 fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> Result<Command, Fault> {
     let room = |template| room(description, template, whole);
     Ok(match &rule.does {
-        Does::Subscribe(template) => {
+        Action::Subscribe(template) => {
             let (room, spelling) = room(template)?;
             Command::Subscribe(vec![SubscribeTo { room, since: None, spelling }])
         }
-        Does::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
-        Does::Presence(template) => Command::Presence { room: room(template)?.0 },
-        Does::Publish { room: template, topic, key, data } => {
+        Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
+        Action::Presence(template) => Command::Presence { room: room(template)?.0 },
+        Action::Publish { room: template, topic, key, data } => {
             let (room, _) = room(template)?;
             let topic = needed("topic", topic, whole)?;
             let key = key.as_ref().map(|key| fill(key, whole)).transpose()?.flatten();
@@ -68,7 +68,7 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let payload = Payload::json(data.to_owned()).map_err(field)?;
             Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) }
         }
-        Does::Connect(pointer) => {
+        Action::Connect(pointer) => {
             let mut token = String::new();
             match pointer.find(whole).map_err(not_json)? {
                 Some(value) if value.get().starts_with('"') => text_of(value, &mut token).map_err(not_json)?,
@@ -76,8 +76,8 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             };
             Command::Connect { token: Some(Token::new(token)) }
         }
-        Does::Ping => Command::Ping,
-        Does::Nothing => Command::Heard,
+        Action::Ping => Command::Ping,
+        Action::Nothing => Command::Heard,
     })
 }
 
@@ -101,8 +101,8 @@ pub(super) fn without_prefix(name: String, prefixes: &[String]) -> (String, Spel
 fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, Fault> {
     let pointers = || {
         let all = template.parts().iter().filter_map(|part| match part {
-            crate::config::Part::Place(sources) => Some(sources),
-            crate::config::Part::Text(_) => None,
+            Part::Placeholder(sources) => Some(sources),
+            Part::Text(_) => None,
         });
         let names = all.flatten().filter_map(|s| if let Source::Value(p) = s { Some(p.to_string()) } else { None });
         names.collect::<Vec<_>>().join(" or ")

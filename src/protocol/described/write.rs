@@ -9,7 +9,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::claim;
 use crate::{
-    config::{Clock, EventRule, Filled, Lacking, Name, Piece, Pointer, Step, fits, text_of},
+    dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
     model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, UnixMillis},
     protocol::Opening,
 };
@@ -106,9 +106,9 @@ impl<'a> Scene<'a> {
     }
 
     /// Writes a name's value as JSON; whether there was one.
-    fn value(&self, name: &Name, out: &mut Vec<u8>) -> bool {
+    fn value(&self, name: &Field, out: &mut Vec<u8>) -> bool {
         match name {
-            Name::Data(pointer) => match (self.data(pointer), self.event().map(|event| &event.payload)) {
+            Field::Data(pointer) => match (self.data(pointer), self.event().map(|event| &event.payload)) {
                 (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
                 (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
                     out.push(b'"');
@@ -117,7 +117,7 @@ impl<'a> Scene<'a> {
                 }
                 _ => return false,
             },
-            Name::Events => {
+            Field::Events => {
                 let Said::Batch(batch) = self.said else { return false };
                 out.push(b'[');
                 for event in &batch.events {
@@ -128,53 +128,53 @@ impl<'a> Scene<'a> {
                 }
                 out.push(b']');
             }
-            Name::Id => match self.id {
+            Field::Id => match self.id {
                 Some(id) => out.extend_from_slice(id.as_bytes()),
                 None => return false,
             },
-            Name::Members => match self.members() {
+            Field::Members => match self.members() {
                 Some((members, _)) => {
                     // Members are few, and their two fields always texts.
                     out.extend_from_slice(&serde_json::to_vec(members).unwrap_or_else(|_| b"[]".to_vec()));
                 }
                 None => return false,
             },
-            Name::Replayed => match self.said {
+            Field::Replayed => match self.said {
                 Said::Opening(_, replayed) => number(out, replayed),
                 _ => return false,
             },
-            Name::Claim(pointer) => match self.said {
+            Field::Claim(pointer) => match self.said {
                 Said::Opening(opening, _) => match claim(opening, pointer) {
                     Some(value) => out.extend_from_slice(value.get().as_bytes()),
                     None => return false,
                 },
                 _ => return false,
             },
-            Name::Recovered => match self.said {
+            Field::Recovered => match self.said {
                 Said::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
                 _ => return false,
             },
-            Name::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
-            Name::Time(clock) if *clock != Clock::Rfc3339 => match self.event() {
+            Field::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
+            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.event() {
                 Some(event) => number(out, clock_of(event.time, *clock)),
                 None => return false,
             },
-            Name::Offset => {
+            Field::Offset => {
                 return self.offset().is_some_and(|offset| {
                     number(out, offset);
                     true
                 });
             }
-            Name::After if self.epoch().is_none() => return false,
-            Name::After | Name::Total | Name::PingInterval | Name::ExpiresAt | Name::AfterMs => {
+            Field::After if self.epoch().is_none() => return false,
+            Field::After | Field::Total | Field::PingInterval | Field::ExpiresAt | Field::AfterMs => {
                 let value = match (name, self.said) {
-                    (Name::After, Said::Batch(batch)) => batch.after,
-                    (Name::After, Said::Reply(Reply::Gap { after, .. })) => *after,
-                    (Name::PingInterval, Said::Opening(opening, _)) => opening.ping_interval_ms,
-                    (Name::ExpiresAt, Said::Reply(Reply::Done { expires_at: Some(at) })) => *at,
-                    (Name::ExpiresAt, Said::Reply(Reply::Refresh { expires_at })) => *expires_at,
-                    (Name::AfterMs, Said::Reply(Reply::Reconnect { after_ms })) => *after_ms,
-                    (Name::Total, _) => match self.members() {
+                    (Field::After, Said::Batch(batch)) => batch.after,
+                    (Field::After, Said::Reply(Reply::Gap { after, .. })) => *after,
+                    (Field::PingInterval, Said::Opening(opening, _)) => opening.ping_interval_ms,
+                    (Field::ExpiresAt, Said::Reply(Reply::Done { expires_at: Some(at) })) => *at,
+                    (Field::ExpiresAt, Said::Reply(Reply::Refresh { expires_at })) => *expires_at,
+                    (Field::AfterMs, Said::Reply(Reply::Reconnect { after_ms })) => *after_ms,
+                    (Field::Total, _) => match self.members() {
                         Some((_, total)) => total as u64,
                         None => return false,
                     },
@@ -194,40 +194,40 @@ impl<'a> Scene<'a> {
     }
 
     /// Adds a name's text; whether there was one.
-    fn text(&self, name: &Name, out: &mut String) -> bool {
+    fn text(&self, name: &Field, out: &mut String) -> bool {
         let text: Option<&str> = match name {
-            Name::Room => self.room().map(Room::as_str),
-            Name::RoomId => {
+            Field::Room => self.room().map(Room::as_str),
+            Field::RoomId => {
                 let Some(room) = self.room() else { return false };
                 out.push_str(self.prefix);
                 Some(room.as_str().split_once(':').map_or(room.as_str(), |(_, id)| id))
             }
-            Name::RoomNamespace => self.room().map(Room::namespace),
-            Name::Epoch => self.epoch(),
-            Name::Topic => self.event().map(|event| &*event.topic),
-            Name::Key => self.event().and_then(|event| event.key.as_deref()),
-            Name::EventId => self.event().and_then(|event| event.id.as_deref()),
-            Name::User => match self.said {
+            Field::RoomNamespace => self.room().map(Room::namespace),
+            Field::Epoch => self.epoch(),
+            Field::Topic => self.event().map(|event| &*event.topic),
+            Field::Key => self.event().and_then(|event| event.key.as_deref()),
+            Field::EventId => self.event().and_then(|event| event.id.as_deref()),
+            Field::User => match self.said {
                 Said::Opening(opening, _) | Said::Refused(opening, ..) => opening.grant.user().map(|user| &**user),
                 _ => self.event().and_then(|event| event.user.as_deref()),
             },
-            Name::Connection => match self.said {
+            Field::Connection => match self.said {
                 Said::Opening(opening, _) | Said::Refused(opening, ..) => Some(opening.connection),
                 _ => None,
             },
-            Name::Code => match self.said {
+            Field::Code => match self.said {
                 Said::Refused(_, code, _) => Some(code.as_str()),
                 Said::Reply(Reply::Error { code, .. } | Reply::Unsubscribed { code: Some(code), .. }) => {
                     Some(code.as_str())
                 }
                 _ => None,
             },
-            Name::Message => match self.said {
+            Field::Message => match self.said {
                 Said::Refused(.., message) => Some(message),
                 Said::Reply(Reply::Error { message, .. }) => Some(message),
                 _ => None,
             },
-            Name::Query(query) => match self.said {
+            Field::Query(query) => match self.said {
                 Said::Opening(opening, _) | Said::Refused(opening, ..) => {
                     return opening.query(query).is_some_and(|value| {
                         out.push_str(&value);
@@ -236,28 +236,28 @@ impl<'a> Scene<'a> {
                 }
                 _ => None,
             },
-            Name::Position => {
+            Field::Position => {
                 let (Some(epoch), Some(offset)) = (self.epoch(), self.offset()) else { return false };
                 out.push_str(&format!("{epoch}:{offset}"));
                 return true;
             }
-            Name::Now(Clock::Rfc3339) => {
+            Field::Now(Clock::Rfc3339) => {
                 rfc3339(self.now, out);
                 return true;
             }
-            Name::Time(Clock::Rfc3339) => {
+            Field::Time(Clock::Rfc3339) => {
                 let Some(event) = self.event() else { return false };
                 rfc3339(event.time, out);
                 return true;
             }
-            Name::Data(pointer) => {
+            Field::Data(pointer) => {
                 return self.data(pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
-            Name::Claim(pointer) => {
+            Field::Claim(pointer) => {
                 let Said::Opening(opening, _) = self.said else { return false };
                 return claim(opening, pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
-            Name::Id => {
+            Field::Id => {
                 let Some(value) = self.id.and_then(|id| serde_json::from_str::<&RawValue>(id).ok()) else {
                     return false;
                 };
@@ -274,7 +274,7 @@ impl<'a> Scene<'a> {
         text.is_some()
     }
 
-    fn place(&self, place: &Filled, out: &mut Vec<u8>) -> bool {
+    fn place(&self, place: &Placeholder, out: &mut Vec<u8>) -> bool {
         place.iter().any(|name| self.value(name, out))
     }
 }
@@ -294,7 +294,7 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                        Piece::Place(place) => {
+                        Piece::Placeholder(place) => {
                             let mut text = String::new();
                             place.iter().any(|name| scene.text(name, &mut text));
                             let start = out.len();
@@ -322,7 +322,7 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
 }
 
 /// The members of an object as they are written, and those that it lacks.
-fn spread(place: &Filled, lacking: &[Lacking], scene: &Scene<'_>, out: &mut Vec<u8>) {
+fn spread(place: &Placeholder, lacking: &[Lacking], scene: &Scene<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     let mut has = vec![false; lacking.len()];
     if scene.place(place, out) {

@@ -1,52 +1,67 @@
-//! What values must be: JSON pointers, each with the text of the value there. How messages and events are told apart, and
-//! what claims decide.
-//!
-//! Pure. Always holds: a value that is not there, or has no text, fits nothing but what asks for no value.
+//! Kinds of values that speak about JSON: pointers, templates, conditions.
 
-use serde_json::value::RawValue;
-
-use super::{
-    pointer::{Pointer, text_of},
-    value::{Kind, Raw, quoted},
+use super::kind::{Kind, quoted};
+use crate::{
+    config::raw::Raw,
+    dialect::{Condition, Expected, Offers, Pointer, Template},
 };
 
-/// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// Which value.
-    pub at: Pointer,
-    /// What it must be.
-    pub is: Expected,
-}
+/// A [`Pointer`] as a value of a key.
+pub(crate) struct PointerKind;
 
-/// What a value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// There, and not `null`.
-    Anything,
-    /// Its text ([`super::text_of`]).
-    Text(Box<str>),
-    /// The topic of the event whose data it is in.
-    Topic,
-}
+impl Kind for PointerKind {
+    type Value = Pointer;
 
-/// Whether the values that conditions name are as they must be; `topic`: that of the event whose data they are in.
-#[must_use]
-pub fn fits(when: &[Condition], whole: &RawValue, topic: &str) -> bool {
-    when.iter().all(|Condition { at, is }| {
-        let Ok(Some(value)) = at.find(whole) else { return false };
-        let text = match is {
-            Expected::Anything => return value.get() != "null",
-            Expected::Topic => topic,
-            Expected::Text(text) => text,
-        };
-        // Mostly nothing in it is escaped.
-        if value.get().starts_with('"') && !value.get().contains('\\') {
-            return value.get().strip_prefix('"').and_then(|v| v.strip_suffix('"')) == Some(text);
+    fn parse(&self, raw: &Raw) -> Result<Pointer, String> {
+        match raw {
+            Raw::Text(text) => Pointer::parse(text),
+            _ => Err("it is not text".to_owned()),
         }
-        let mut is = String::new();
-        matches!(text_of(value, &mut is), Ok(true)) && is == text
-    })
+    }
+
+    fn render(&self, value: &Pointer) -> Option<String> {
+        Some(quoted(&value.to_string()))
+    }
+
+    fn name(&self) -> String {
+        "JSON pointer".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        "a JSON pointer (RFC 6901) such as `/data/0`, or an empty text".to_owned()
+    }
+}
+
+/// A [`Template`] as a value of a key.
+pub(crate) struct TemplateKind(pub(crate) Offers);
+
+impl Kind for TemplateKind {
+    type Value = Template;
+
+    fn parse(&self, raw: &Raw) -> Result<Template, String> {
+        match raw {
+            Raw::Text(text) => Template::parse(text, self.0),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &Template) -> Option<String> {
+        Some(quoted(value.as_str()))
+    }
+
+    fn name(&self) -> String {
+        "template".to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        match self.0 {
+            Offers::Channel => {
+                "text with `{channel}`, `{channel:N}` (what the Nth `*` stands for) and `{/json/pointer}`".to_owned()
+            }
+            Offers::Message => "text with `{/json/pointer}`".to_owned(),
+            Offers::Request => "text with `{query:name}`, `{user}` and `{claim:name}`".to_owned(),
+        }
+    }
 }
 
 /// A condition as text: `/role=presenter`.
@@ -58,9 +73,9 @@ fn written(text: &str) -> Result<Condition, String> {
 }
 
 /// Conditions as a value of a key: a table of pointers; in a variable or a flag, pointers and values with commas between.
-pub(crate) struct Conditions;
+pub(crate) struct ConditionsKind;
 
-impl Kind for Conditions {
+impl Kind for ConditionsKind {
     type Value = Vec<Condition>;
 
     fn parse(&self, raw: &Raw) -> Result<Vec<Condition>, String> {
@@ -110,12 +125,15 @@ impl Kind for Conditions {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::dialect::fits;
 
     #[test]
-    fn values_are_as_they_must_be_or_not() {
+    fn conditions_are_read_from_text() {
         let whole: &RawValue = serde_json::from_str(r#"{"a":"x","b":{"c":7,"d":null},"e":true,"f":"\u0078"}"#).unwrap();
-        let holds = |text: &str| fits(&Conditions.parse(&Raw::Text(text.to_owned())).unwrap(), whole, "topic");
+        let holds = |text: &str| fits(&ConditionsKind.parse(&Raw::Text(text.to_owned())).unwrap(), whole, "topic");
         for good in ["/a=x", "/b/c=7", "/e=true", "/f=x", "/a=*,/b=*", "/a = x , /b/c = 7"] {
             assert!(holds(good), "{good}");
         }
@@ -123,7 +141,7 @@ mod tests {
             assert!(!holds(bad), "{bad}");
         }
         for wrong in ["", "x", "a=x", "/~=x"] {
-            assert!(Conditions.parse(&Raw::Text(wrong.to_owned())).is_err(), "{wrong}");
+            assert!(ConditionsKind.parse(&Raw::Text(wrong.to_owned())).is_err(), "{wrong}");
         }
     }
 }

@@ -1,18 +1,12 @@
-//! Texts with places in braces: `trip:{/trip_id|channel:1}`. A place names where its text comes from; of several, with `|`
-//! between them, the first that has something counts.
+//! Texts with placeholders in braces: `trip:{/trip_id|channel:1}`. A placeholder names the source of its text. It may name
+//! several, with `|` between them: the first that has a text counts.
 //!
-//! Pure. A template is read when the configuration is, for somebody who offers certain sources ([`Offers`]): what it
-//! names then exists, though a message may lack it.
+//! Pure. A template is compiled for a caller that offers certain sources ([`Offers`]). Always holds: it names no other
+//! sources, though a message may lack a value.
 
-use super::{
-    pointer::Pointer,
-    value::{Kind, Raw, quoted},
-};
+use super::pointer::{Pointer, check_size};
 
-/// The longest pattern, template and pointer, in bytes.
-const MAX_TEXT: usize = 4_096;
-
-/// A text with places to be filled in.
+/// A text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: Box<str>,
@@ -22,32 +16,32 @@ pub struct Template {
 /// A part of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// As it is.
+    /// Literal text.
     Text(Box<str>),
-    /// The first of these that has something.
-    Place(Vec<Source>),
+    /// The first of these sources that has a text.
+    Placeholder(Vec<Source>),
 }
 
-/// Where the text of a place comes from.
+/// Where the text of a placeholder comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The channel's name.
     Channel,
-    /// What a `*` of the pattern stands for, counted from 0.
+    /// The text that a `*` of the pattern matched, counted from 0.
     Matched(usize),
     /// A value of the message.
     Value(Pointer),
-    /// A value of the query that a connection's request had.
+    /// A parameter of the query of a connection's request.
     Query(Box<str>),
     /// The connection's user.
     User,
-    /// A value of the claims of its token.
+    /// A value of the claims of the connection's token.
     Claim(Pointer),
 }
 
-/// What a template may name.
+/// The sources that a template may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offers {
+pub enum Offers {
     /// A message on a channel: `{channel}`, `{channel:1}`, `{/json/pointer}`.
     Channel,
     /// A client's message: `{/json/pointer}`.
@@ -61,18 +55,18 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, in a few words.
-    pub(crate) fn parse(text: &str, offers: Offers) -> Result<Self, String> {
-        bounded(text)?;
+    pub fn parse(text: &str, offers: Offers) -> Result<Self, String> {
+        check_size(text)?;
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
-            let (before, place) = rest.split_at(at);
+            let (before, brace) = rest.split_at(at);
             if !before.is_empty() {
                 parts.push(Part::Text(before.into()));
             }
-            let inside = place.strip_prefix('{').ok_or("it has a `}` without a `{`")?;
+            let inside = brace.strip_prefix('{').ok_or("it has a `}` without a `{`")?;
             let (names, after) = inside.split_once('}').ok_or("it has a `{` without a `}`")?;
-            parts.push(Part::Place(names.split('|').map(|name| source(name, offers)).collect::<Result<_, _>>()?));
+            parts.push(Part::Placeholder(names.split('|').map(|name| source(name, offers)).collect::<Result<_, _>>()?));
             rest = after;
         }
         if !rest.is_empty() {
@@ -81,30 +75,36 @@ impl Template {
         if parts.is_empty() { Err("it is empty".to_owned()) } else { Ok(Self { text: text.into(), parts }) }
     }
 
+    /// The text as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Its parts, in order.
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Everything that its places name.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = &Source> {
+    /// Every source that it names.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.parts.iter().flat_map(|part| match part {
-            Part::Place(sources) => sources.as_slice(),
+            Part::Placeholder(sources) => sources.as_slice(),
             Part::Text(_) => &[],
         })
     }
 
-    /// The text with its places filled in by `find`; `None`: a place has nothing.
+    /// The text with its placeholders filled in by `find`; `None`: a placeholder has no text.
     ///
     /// # Errors
-    /// What `find` says.
+    /// The error of `find`.
     pub fn fill<E>(&self, mut find: impl FnMut(&Source, &mut String) -> Result<bool, E>) -> Result<Option<String>, E> {
         let mut out = String::new();
         'parts: for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Place(sources) => {
+                Part::Placeholder(sources) => {
                     for source in sources {
                         if find(source, &mut out)? {
                             continue 'parts;
@@ -117,8 +117,9 @@ impl Template {
         Ok(Some(out))
     }
 
-    /// With every place filled in alike.
-    pub(crate) fn example(&self) -> String {
+    /// The text with an `x` for every placeholder.
+    #[must_use]
+    pub fn example(&self) -> String {
         let part = |part: &Part| if let Part::Text(text) = part { text.to_string() } else { "x".to_owned() };
         self.parts.iter().map(part).collect()
     }
@@ -140,7 +141,7 @@ fn source(name: &str, offers: Offers) -> Result<Source, String> {
     })
 }
 
-/// Where a claim is: a JSON pointer, or the name of one of the claims.
+/// The pointer to a claim, from a JSON pointer or the name of a claim.
 pub(super) fn claim(name: &str) -> Result<Pointer, String> {
     if name.starts_with('/') {
         return Pointer::parse(name);
@@ -151,54 +152,18 @@ pub(super) fn claim(name: &str) -> Result<Pointer, String> {
     }
 }
 
-pub(super) fn bounded(text: &str) -> Result<(), String> {
-    if text.len() > MAX_TEXT { Err(format!("it has more than {MAX_TEXT} bytes")) } else { Ok(()) }
-}
-
-/// A [`Template`] as a value of a key.
-pub(crate) struct Written(pub(crate) Offers);
-
-impl Kind for Written {
-    type Value = Template;
-
-    fn parse(&self, raw: &Raw) -> Result<Template, String> {
-        match raw {
-            Raw::Text(text) => Template::parse(text, self.0),
-            _ => Err("it is not text".to_owned()),
-        }
-    }
-
-    fn render(&self, value: &Template) -> Option<String> {
-        Some(quoted(&value.text))
-    }
-
-    fn name(&self) -> String {
-        "template".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        match self.0 {
-            Offers::Channel => {
-                "text with `{channel}`, `{channel:N}` (what the Nth `*` stands for) and `{/json/pointer}`".to_owned()
-            }
-            Offers::Message => "text with `{/json/pointer}`".to_owned(),
-            Offers::Request => "text with `{query:name}`, `{user}` and `{claim:name}`".to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn templates_have_places() {
+    fn templates_have_placeholders() {
         let parts = Template::parse("a{channel}{channel:2|channel}b{/x/y}c", Offers::Channel).unwrap().parts;
         let text = |text: &str| Part::Text(text.into());
-        let value = Part::Place(vec![Source::Value(Pointer::parse("/x/y").unwrap())]);
-        let channel = Part::Place(vec![Source::Channel]);
-        let either = Part::Place(vec![Source::Matched(1), Source::Channel]);
+        let value = Part::Placeholder(vec![Source::Value(Pointer::parse("/x/y").unwrap())]);
+        let channel = Part::Placeholder(vec![Source::Channel]);
+        let either = Part::Placeholder(vec![Source::Matched(1), Source::Channel]);
         assert_eq!(parts, [text("a"), channel, either, text("b"), value, text("c")]);
         for bad in
             ["", "{", "}", "a}b{", "{}", "{channel:0}", "{channel:x}", "{chanel}", "{/~}", "{{channel}}", "{|/a}"]
@@ -220,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_place_that_has_something_counts() {
+    fn the_first_source_of_a_placeholder_that_has_a_text_counts() {
         let template = Template::parse("{/a|/b}-{/c}", Offers::Message).unwrap();
         let fill = |has: &[&str]| {
             template.fill(|source, out| {

@@ -7,10 +7,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{
-    template::bounded,
-    value::{Kind, Raw, quoted},
-};
+/// The longest pointer, template and message of a description, in bytes.
+const MAX_TEXT: usize = 4_096;
 
 /// A JSON pointer (RFC 6901).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +20,7 @@ impl Pointer {
     /// # Errors
     /// What is wrong with it, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        bounded(text)?;
+        check_size(text)?;
         if text.is_empty() {
             return Ok(Self::default());
         }
@@ -93,6 +91,11 @@ pub fn text_of(value: &RawValue, out: &mut String) -> Result<bool, serde_json::E
     Ok(true)
 }
 
+/// Refuses a text of a description that is too long.
+pub(super) fn check_size(text: &str) -> Result<(), String> {
+    if text.len() > MAX_TEXT { Err(format!("it has more than {MAX_TEXT} bytes")) } else { Ok(()) }
+}
+
 /// Finds one member or element and passes by the others.
 struct Child<'k>(&'k str);
 
@@ -154,32 +157,6 @@ impl Visitor<'_> for Is<'_> {
 
     fn visit_str<E>(self, name: &str) -> Result<bool, E> {
         Ok(name == self.0)
-    }
-}
-
-/// A [`Pointer`] as a value of a key.
-pub(crate) struct Path;
-
-impl Kind for Path {
-    type Value = Pointer;
-
-    fn parse(&self, raw: &Raw) -> Result<Pointer, String> {
-        match raw {
-            Raw::Text(text) => Pointer::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
-    }
-
-    fn render(&self, value: &Pointer) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "JSON pointer".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a JSON pointer (RFC 6901) such as `/data/0`, or an empty text".to_owned()
     }
 }
 

@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::dialect::pointer::Pointer;
 
-const NAMES: &[&str] = &["now", "topic", "key", "data", "room"];
+const FIELDS: &[&str] = &["now", "topic", "key", "data", "room"];
 
 fn steps(text: &str) -> Result<Vec<Step>, String> {
-    MessageTemplate::parse(text, NAMES).map(|message| message.steps)
+    MessageTemplate::parse(text, FIELDS).map(|message| message.steps)
 }
 
 fn bytes(text: &str) -> Step {
@@ -22,11 +23,11 @@ fn what_never_changes_is_one_step() {
 fn places_are_values_or_texts() {
     let expected = vec![
         bytes(r#"{"t":"#),
-        Step::Value(vec![Name::Topic]),
+        Step::Value(vec![Field::Topic]),
         bytes(r#","at":"#),
-        Step::Value(vec![Name::Now(Clock::Seconds)]),
+        Step::Value(vec![Field::Now(Clock::Seconds)]),
         bytes(r#","s":"#),
-        Step::Text(vec![Piece::Text("of ".into()), Piece::Place(vec![Name::Key, Name::RoomId])]),
+        Step::Text(vec![Piece::Text("of ".into()), Piece::Placeholder(vec![Field::Key, Field::RoomId])]),
         bytes("}"),
     ];
     assert_eq!(steps(r#"{"t":"{topic}","at":"{now:s}","s":"of {key|room:id}"}"#), Ok(expected));
@@ -34,7 +35,7 @@ fn places_are_values_or_texts() {
 
 #[test]
 fn members_can_be_left_out() {
-    let optional = |lead: &str| Step::Optional(lead.as_bytes().into(), vec![Name::Key]);
+    let optional = |lead: &str| Step::Optional(lead.as_bytes().into(), vec![Field::Key]);
     assert_eq!(
         steps(r#"{"k":"{key?}","a":1,"l":"{key?}","b":["{key?}"]}"#),
         Ok(vec![
@@ -52,8 +53,8 @@ fn members_can_be_left_out() {
 
 #[test]
 fn an_object_is_spread() {
-    let data = vec![Name::Data(Pointer::default())];
-    let topic = vec![Step::Comma, bytes("\"topic\":"), Step::Value(vec![Name::Topic])];
+    let data = vec![Field::Data(Pointer::default())];
+    let topic = vec![Step::Comma, bytes("\"topic\":"), Step::Value(vec![Field::Topic])];
     assert_eq!(
         steps(r#"{"*":"{data}","topic":"{topic}"}"#),
         Ok(vec![bytes("{"), Step::Spread(data, vec![Lacking { name: "topic".into(), steps: topic }]), bytes("}"),])

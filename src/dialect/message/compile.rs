@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Clock, Lacking, Name, Piece, Place, Step};
-use crate::config::{
-    pointer::Pointer,
-    template::{bounded, claim},
+use super::step::{Clock, Field, Lacking, Piece, Placeholder, Step};
+use crate::dialect::{
+    pointer::{Pointer, check_size},
+    template::claim,
 };
 
-/// The steps that write a message. `may_name`: what its places may be.
+/// The steps that write a message. Its placeholders may name the fields `may_name`.
 pub(super) fn steps(text: &str, may_name: &[&str]) -> Result<Vec<Step>, String> {
-    bounded(text)?;
+    check_size(text)?;
     let node: Node = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
     let mut compiler = Compiler { steps: Vec::new(), may_name };
     compiler.node(&node)?;
@@ -86,10 +86,10 @@ struct Compiler<'a> {
     may_name: &'a [&'a str],
 }
 
-/// A string that is one place: the place, and whether it may be left out.
+/// A string that is one placeholder, and whether it may be left out.
 enum Whole {
-    Always(Place),
-    Optional(Place),
+    Always(Placeholder),
+    Optional(Placeholder),
 }
 
 impl Compiler<'_> {
@@ -105,7 +105,7 @@ impl Compiler<'_> {
         match node {
             Node::Other(text) => self.bytes(text.as_bytes()),
             Node::Text(text) => match self.whole(text)? {
-                Some(Whole::Always(place)) => self.steps.push(Step::Value(place)),
+                Some(Whole::Always(placeholder)) => self.steps.push(Step::Value(placeholder)),
                 Some(Whole::Optional(_)) => return Err(format!("`{text}` is no member or element: leave out its `?`")),
                 None => self.text(text)?,
             },
@@ -124,12 +124,12 @@ impl Compiler<'_> {
                 if let Some((name, value)) = members.as_slice().first()
                     && name == "*"
                 {
-                    let place = match value {
+                    let placeholder = match value {
                         Node::Text(text) => self.whole(text)?,
                         _ => None,
                     };
-                    let Some(Whole::Always(place)) = place else {
-                        return Err("`*` takes one place, such as `\"{data}\"`".to_owned());
+                    let Some(Whole::Always(placeholder)) = placeholder else {
+                        return Err("`*` takes one placeholder, such as `\"{data}\"`".to_owned());
                     };
                     let lacking = members.by_ref().skip(1).map(|(name, value)| {
                         if name == "*" {
@@ -140,7 +140,7 @@ impl Compiler<'_> {
                         Ok(Lacking { name: name.as_str().into(), steps: inner.steps })
                     });
                     let lacking = lacking.collect::<Result<_, String>>()?;
-                    self.steps.push(Step::Spread(place, lacking));
+                    self.steps.push(Step::Spread(placeholder, lacking));
                 }
                 for (name, value) in members {
                     if name == "*" {
@@ -157,9 +157,9 @@ impl Compiler<'_> {
     /// A member or an element.
     fn item(&mut self, before: Before, lead: &[u8], value: &Node) -> Result<Before, String> {
         if let Node::Text(text) = value
-            && let Some(Whole::Optional(place)) = self.whole(text)?
+            && let Some(Whole::Optional(placeholder)) = self.whole(text)?
         {
-            self.steps.push(Step::Optional(lead.into(), place));
+            self.steps.push(Step::Optional(lead.into(), placeholder));
             return Ok(if before == Before::Something { before } else { Before::Unknown });
         }
         match before {
@@ -172,17 +172,17 @@ impl Compiler<'_> {
         Ok(Before::Something)
     }
 
-    /// The place that a string is, if it is nothing else.
+    /// The placeholder that a string is, if it is nothing else.
     fn whole(&self, text: &str) -> Result<Option<Whole>, String> {
         let inside = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let Some(inside) = inside.filter(|inside| !inside.contains(['{', '}'])) else { return Ok(None) };
         Ok(Some(match inside.strip_suffix('?') {
-            Some(inside) => Whole::Optional(self.place(inside)?),
-            None => Whole::Always(self.place(inside)?),
+            Some(inside) => Whole::Optional(self.placeholder(inside)?),
+            None => Whole::Always(self.placeholder(inside)?),
         }))
     }
 
-    /// A string with places among its text; `{{` and `}}` are plain braces.
+    /// A string with placeholders among its text; `{{` and `}}` are plain braces.
     fn text(&mut self, text: &str) -> Result<(), String> {
         let (mut pieces, mut plain, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
@@ -198,7 +198,7 @@ impl Compiler<'_> {
             if !plain.is_empty() {
                 pieces.push(Piece::Text(escaped(&std::mem::take(&mut plain)).into()));
             }
-            pieces.push(Piece::Place(self.place(names)?));
+            pieces.push(Piece::Placeholder(self.placeholder(names)?));
             rest = after;
         }
         plain.push_str(rest);
@@ -214,11 +214,11 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn place(&self, names: &str) -> Result<Place, String> {
-        names.split('|').map(|name| self.name(name)).collect()
+    fn placeholder(&self, names: &str) -> Result<Placeholder, String> {
+        names.split('|').map(|name| self.field(name)).collect()
     }
 
-    fn name(&self, text: &str) -> Result<Name, String> {
+    fn field(&self, text: &str) -> Result<Field, String> {
         let (word, detail) = text.split_once(':').map_or((text, None), |(word, detail)| (word, Some(detail)));
         let allowed = || {
             let all: Vec<_> = self.may_name.iter().map(|name| format!("`{{{name}}}`")).collect();
@@ -234,41 +234,41 @@ impl Compiler<'_> {
             Some(_) => None,
         };
         Ok(match (word, detail) {
-            ("now", _) => Name::Now(clock.ok_or("a time is written `{now}`, `{now:s}` or `{now:ms}`")?),
-            ("time", _) => Name::Time(clock.ok_or("a time is written `{time}`, `{time:s}` or `{time:ms}`")?),
-            ("room", None) => Name::Room,
-            ("room", Some("id")) => Name::RoomId,
-            ("room", Some("namespace")) => Name::RoomNamespace,
-            ("data", detail) => Name::Data(Pointer::parse(detail.unwrap_or_default())?),
-            ("query", Some("token")) => return Err("a token must not be said to anybody".to_owned()),
-            ("query", Some(name)) if !name.is_empty() => Name::Query(name.into()),
-            ("claim", Some(name)) => Name::Claim(claim(name)?),
-            ("replayed", None) => Name::Replayed,
-            ("epoch", None) => Name::Epoch,
-            ("offset", None) => Name::Offset,
-            ("after", None) => Name::After,
-            ("position", None) => Name::Position,
-            ("topic", None) => Name::Topic,
-            ("key", None) => Name::Key,
-            ("event_id", None) => Name::EventId,
-            ("user", None) => Name::User,
-            ("events", None) => Name::Events,
-            ("id", None) => Name::Id,
-            ("connection", None) => Name::Connection,
-            ("ping_interval", None) => Name::PingInterval,
-            ("recovered", None) => Name::Recovered,
-            ("code", None) => Name::Code,
-            ("message", None) => Name::Message,
-            ("members", None) => Name::Members,
-            ("total", None) => Name::Total,
-            ("expires_at", None) => Name::ExpiresAt,
-            ("after_ms", None) => Name::AfterMs,
+            ("now", _) => Field::Now(clock.ok_or("a time is written `{now}`, `{now:s}` or `{now:ms}`")?),
+            ("time", _) => Field::Time(clock.ok_or("a time is written `{time}`, `{time:s}` or `{time:ms}`")?),
+            ("room", None) => Field::Room,
+            ("room", Some("id")) => Field::RoomId,
+            ("room", Some("namespace")) => Field::RoomNamespace,
+            ("data", detail) => Field::Data(Pointer::parse(detail.unwrap_or_default())?),
+            ("query", Some("token")) => return Err("a message must not contain a token".to_owned()),
+            ("query", Some(name)) if !name.is_empty() => Field::Query(name.into()),
+            ("claim", Some(name)) => Field::Claim(claim(name)?),
+            ("replayed", None) => Field::Replayed,
+            ("epoch", None) => Field::Epoch,
+            ("offset", None) => Field::Offset,
+            ("after", None) => Field::After,
+            ("position", None) => Field::Position,
+            ("topic", None) => Field::Topic,
+            ("key", None) => Field::Key,
+            ("event_id", None) => Field::EventId,
+            ("user", None) => Field::User,
+            ("events", None) => Field::Events,
+            ("id", None) => Field::Id,
+            ("connection", None) => Field::Connection,
+            ("ping_interval", None) => Field::PingInterval,
+            ("recovered", None) => Field::Recovered,
+            ("code", None) => Field::Code,
+            ("message", None) => Field::Message,
+            ("members", None) => Field::Members,
+            ("total", None) => Field::Total,
+            ("expires_at", None) => Field::ExpiresAt,
+            ("after_ms", None) => Field::AfterMs,
             _ => return Err(allowed()),
         })
     }
 }
 
-/// What is known of what stands before a member or element.
+/// What the steps before a member or element will have written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
@@ -280,7 +280,7 @@ fn lead(name: &str) -> Vec<u8> {
     format!("\"{}\":", escaped(name)).into_bytes()
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// The text, escaped for the inside of a JSON string.
 fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()

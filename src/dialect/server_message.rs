@@ -1,11 +1,11 @@
-//! What a dialect can say, and what each of its messages can be made of.
+//! What the server says in a described dialect, and the fields that each message can name.
 
-/// What a dialect can say.
+/// A message of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Saying {
+pub enum ServerMessage {
     /// The first message.
     Welcome,
-    /// The connection is refused, and closed.
+    /// The connection is refused and closed.
     Refused,
     /// A room was joined.
     Subscribed,
@@ -13,25 +13,25 @@ pub enum Saying {
     Unsubscribed,
     /// An event is in the log.
     Published,
-    /// Events of a room, all of a batch in one message. Without it each is a message of its own.
+    /// The events of a batch in one message. Without it each event is a message of its own.
     Events,
-    /// The newest values of a room, to who joins. Without it like `events`.
+    /// The retained values of a room, for a new member. Without it they are written like `events`.
     Retained,
-    /// Events will not come.
+    /// Some events of a room are missing.
     Gap,
-    /// Who is in a room.
+    /// The members of a room.
     Presence,
-    /// Who came.
+    /// Members joined.
     Joined,
-    /// Who went.
+    /// Members left.
     Left,
     /// A command was carried out.
     Done,
     /// The answer to a ping.
     Pong,
-    /// A newer token must come.
+    /// The connection needs a newer token.
     Refresh,
-    /// The pod goes away.
+    /// The pod stops: the client should connect again.
     Reconnect,
     /// A command was refused.
     Error,
@@ -39,34 +39,35 @@ pub enum Saying {
     Heartbeat,
 }
 
-/// The words for them in a description.
-pub(super) const SAYINGS: &[(&str, Saying)] = &[
-    ("welcome", Saying::Welcome),
-    ("refused", Saying::Refused),
-    ("subscribed", Saying::Subscribed),
-    ("unsubscribed", Saying::Unsubscribed),
-    ("published", Saying::Published),
-    ("events", Saying::Events),
-    ("retained", Saying::Retained),
-    ("gap", Saying::Gap),
-    ("presence", Saying::Presence),
-    ("joined", Saying::Joined),
-    ("left", Saying::Left),
-    ("done", Saying::Done),
-    ("pong", Saying::Pong),
-    ("refresh", Saying::Refresh),
-    ("reconnect", Saying::Reconnect),
-    ("error", Saying::Error),
-    ("heartbeat", Saying::Heartbeat),
-];
-
-/// What an event can be made of.
-pub(super) const EVENT_NAMES: &[&str] =
+/// The fields that the text of an event can name.
+pub const EVENT_FIELDS: &[&str] =
     &["topic", "data", "key", "time", "room", "offset", "epoch", "position", "event_id", "user", "now"];
 
-impl Saying {
-    /// What its message can be made of.
-    pub(super) fn names(self) -> &'static [&'static str] {
+impl ServerMessage {
+    /// The words for them in a description.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("welcome", Self::Welcome),
+        ("refused", Self::Refused),
+        ("subscribed", Self::Subscribed),
+        ("unsubscribed", Self::Unsubscribed),
+        ("published", Self::Published),
+        ("events", Self::Events),
+        ("retained", Self::Retained),
+        ("gap", Self::Gap),
+        ("presence", Self::Presence),
+        ("joined", Self::Joined),
+        ("left", Self::Left),
+        ("done", Self::Done),
+        ("pong", Self::Pong),
+        ("refresh", Self::Refresh),
+        ("reconnect", Self::Reconnect),
+        ("error", Self::Error),
+        ("heartbeat", Self::Heartbeat),
+    ];
+
+    /// The fields that its text can name.
+    #[must_use]
+    pub fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Welcome => &["now", "connection", "user", "claim", "ping_interval", "query", "replayed"],
             Self::Refused => &["now", "code", "message", "query"],

@@ -1,0 +1,33 @@
+//! What a kind of value is.
+
+use crate::config::raw::Raw;
+
+/// 1,024 bytes.
+pub const KIB: usize = 1024;
+/// 1,024 KiB.
+pub const MIB: usize = 1024 * KIB;
+/// 1,024 MiB.
+pub const GIB: usize = 1024 * MIB;
+
+/// How the values of one key are read, written and described.
+pub(crate) trait Kind {
+    /// What it becomes.
+    type Value;
+    /// Reads; an error is the reason in a few words.
+    fn parse(&self, raw: &Raw) -> Result<Self::Value, String>;
+    /// Writes as TOML; `None` when it is not set.
+    fn render(&self, value: &Self::Value) -> Option<String>;
+    /// Its name in the reference.
+    fn name(&self) -> String;
+    /// What is allowed, for the reference and for errors.
+    fn allowed(&self) -> String;
+    /// Whether it is a list, so that its flag can be repeated.
+    fn is_list(&self) -> bool {
+        false
+    }
+}
+
+/// Text as a TOML string.
+pub(crate) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

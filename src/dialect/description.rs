@@ -1,0 +1,138 @@
+//! A described dialect, compiled: which messages mean which command, and how everything is written.
+//!
+//! Pure data. `config::dialect` makes it from a `[[dialect]]`; `protocol::described` reads and writes messages by it.
+
+use std::time::Duration;
+
+use super::{
+    condition::Condition,
+    message::{Field, MessageTemplate},
+    pointer::Pointer,
+    server_message::ServerMessage,
+    template::{Source, Template},
+};
+
+/// A described dialect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Description {
+    /// Its name, in metrics and the API.
+    pub name: String,
+    /// The paths or namespaces at which it is spoken.
+    pub paths: Vec<String>,
+    /// The envelope around its messages.
+    pub envelope: Envelope,
+    /// Prefixes that clients may write before a room's id, and that the room's name does not have.
+    pub prefixes: Vec<String>,
+    /// The rooms that a new connection joins.
+    pub rooms: Vec<Template>,
+    /// The parameters that the query of a connection's request must have.
+    pub required_query: Vec<String>,
+    /// When a connection is greeted.
+    pub greet: Greet,
+    /// The id of the event behind which the first of the rooms continues.
+    pub continue_after: Option<Template>,
+    /// The interval of heartbeats.
+    pub heartbeat: Option<Duration>,
+    /// Where a command's id is.
+    pub id: Option<Pointer>,
+    /// The meanings of messages; the first rule that fits counts.
+    pub commands: Vec<CommandRule>,
+    /// The texts of what the server says: one for each of [`ServerMessage::ALL`], in that order.
+    pub messages: Vec<Option<MessageTemplate>>,
+    /// The arguments of acknowledgements, in the same order, where they differ from `messages`.
+    pub acks: Vec<Option<MessageTemplate>>,
+    /// The texts of events; the first rule that fits counts.
+    pub events: Vec<EventRule>,
+}
+
+/// The envelope around the messages of a described dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// None: a message is JSON text.
+    Json,
+    /// Socket.IO: a message is an array of an event's name and its arguments.
+    Socketio,
+}
+
+/// When a connection is greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greet {
+    /// Before everything else.
+    First,
+    /// After it has joined the first of its rooms, before the events of that room.
+    InRoom,
+}
+
+/// One `[[dialect.command]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandRule {
+    /// The conditions that a message must meet.
+    pub when: Vec<Condition>,
+    /// What such a message does.
+    pub does: Action,
+}
+
+/// What a message of a client does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Joins a room.
+    Subscribe(Template),
+    /// Leaves a room.
+    Unsubscribe(Template),
+    /// Publishes an event.
+    Publish {
+        /// The room.
+        room: Template,
+        /// The topic.
+        topic: Template,
+        /// The key.
+        key: Option<Template>,
+        /// The data.
+        data: Pointer,
+    },
+    /// Asks for the members of a room.
+    Presence(Template),
+    /// Presents or replaces a token.
+    Connect(Pointer),
+    /// Asks for a sign of life.
+    Ping,
+    /// Nothing: a sign of life that needs no answer.
+    Nothing,
+}
+
+/// One `[[dialect.event]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRule {
+    /// The conditions that the event's data must meet.
+    pub when: Vec<Condition>,
+    /// The text of such an event.
+    pub message: MessageTemplate,
+}
+
+impl Description {
+    /// Whether it is spoken in a namespace of Socket.IO.
+    #[must_use]
+    pub fn is_for(&self, namespace: &str) -> bool {
+        if self.paths.is_empty() { namespace == "/" } else { self.paths.iter().any(|path| path == namespace) }
+    }
+
+    /// The text of a message, if the dialect has one.
+    #[must_use]
+    pub fn says(&self, message: ServerMessage) -> Option<&MessageTemplate> {
+        self.messages.get(message as usize)?.as_ref()
+    }
+
+    /// The arguments of the acknowledgement that a client asked for.
+    #[must_use]
+    pub fn acknowledges(&self, message: ServerMessage) -> Option<&MessageTemplate> {
+        self.acks.get(message as usize)?.as_ref().or_else(|| self.says(message))
+    }
+
+    /// Whether a part of it is made from the claims of a token.
+    #[must_use]
+    pub fn names_claims(&self) -> bool {
+        let templates = self.rooms.iter().chain(&self.continue_after).flat_map(Template::sources);
+        templates.into_iter().any(|source| matches!(source, Source::Claim(_)))
+            || self.messages.iter().flatten().any(|message| message.any(&|field| matches!(field, Field::Claim(_))))
+    }
+}
