@@ -7,7 +7,7 @@ _default:
 run *ARGS:
     cargo run --release -- {{ ARGS }}
 
-# Every test, or the named stages: fmt clippy cargo clients chart k6 deny autobahn fuzz
+# Every test, or the named stages: fmt clippy msrv cargo clients chart k6 deny autobahn fuzz
 test *STAGES:
     tests/run {{ STAGES }}
 
