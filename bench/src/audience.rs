@@ -10,11 +10,11 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     child::{Heard, NOTICES, Role},
-    cli::Transport,
     error::BenchError,
     process,
     receiver::control::{Agreed, Join, Notice, Order, Target, VisitReport, Visits},
     stats::Latencies,
+    transport::Transport,
     verify::Faults,
 };
 
@@ -85,11 +85,6 @@ impl Audience {
             .map(|index| Role::start(role, &[role.to_owned()], index, sender.clone()))
             .collect::<Result<_, _>>()?;
         Ok(Self { receivers, heard, connections: 0, first_source, transport })
-    }
-
-    /// How many processes suit so many connections.
-    pub(crate) fn processes_for(connections: usize) -> usize {
-        connections.div_ceil(4_000).clamp(2, 16)
     }
 
     /// Opens `join.connections` more connections and waits until all are members.

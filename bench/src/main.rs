@@ -3,12 +3,13 @@
 //! One binary in several roles. The parent runs a scenario: it starts the pod, the floor and the receivers (this binary
 //! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
 //!
-//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (who takes part) → `receiver`, `callers` (what
+//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (what takes part) → `receiver`, `callers` (what
 //! each connection does) → `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
 //! `report`, `plot` (what is told).
 
 use std::process::ExitCode;
 
+mod arguments;
 mod audience;
 mod callers;
 mod child;
@@ -18,16 +19,19 @@ mod content;
 mod dialect;
 mod error;
 mod floor;
+mod guests;
 mod plot;
 mod pod;
 mod poller;
 mod process;
 mod publisher;
 mod receiver;
+mod redis_server;
 mod report;
 mod resp;
 mod scenario;
 mod stats;
+mod transport;
 mod trip;
 mod verify;
 

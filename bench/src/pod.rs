@@ -10,33 +10,21 @@ use std::{
 use tokio::process::{Child, Command};
 
 use crate::{
+    arguments::PodArgs,
     child::start_program,
-    cli::PodArgs,
+    content::Recipe,
     dialect::Dialect,
     error::{BenchError, Doing as _},
+    guests::Guests,
     process::{self, Process},
     publisher::{Publisher, refused},
+    receiver::control::{Join, Target},
 };
 
 /// How long a pod may take to become ready.
 const READY: Duration = Duration::from_secs(15);
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// How many connections a pod must have room for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Guests {
-    /// With a file each.
-    pub(crate) sockets: usize,
-    /// Without.
-    pub(crate) sessions: usize,
-}
-
-impl From<usize> for Guests {
-    fn from(sockets: usize) -> Self {
-        Self { sockets, sessions: 0 }
-    }
-}
 
 /// A pod.
 pub(crate) struct Pod {
@@ -167,6 +155,12 @@ impl Pod {
         })
     }
 
+    /// How its receivers connect; the caller sets how many and to which rooms.
+    pub(crate) fn join(&self, recipe: Recipe, deflate: bool) -> Join {
+        let join = Join::new(Target::Pod, self.address, self.dialect, recipe, deflate);
+        Join { host: self.host.clone(), path: self.path.clone(), ..join }
+    }
+
     /// Another connection to the API.
     pub(crate) async fn another_publisher(&self) -> Result<Publisher, BenchError> {
         Publisher::connect(self.internal, &self.api_key).await
@@ -240,7 +234,7 @@ fn own_pod() -> BenchError {
     BenchError::Usage("this scenario starts its own pod: leave out --url".to_owned())
 }
 
-/// Addresses that nobody listens on right now.
+/// Addresses that are free right now.
 fn free_addresses(ips: [IpAddr; 3]) -> Result<[SocketAddr; 3], BenchError> {
     let mut held = Vec::new();
     let mut addresses = ips.map(|ip| SocketAddr::from((ip, 0)));

@@ -255,6 +255,6 @@ mod tests {
         assert!(used > 5_000_000, "{used} ns in 60 ms of spinning");
         assert!(me.memory().expect("status").resident > 1 << 20);
         assert!(me.threads() >= 1);
-        assert!(me.thread_cpu("nobody").is_err());
+        assert!(me.thread_cpu("no-such-thread").is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    cli::OutputArgs,
+    arguments::OutputArgs,
     error::{BenchError, Doing as _},
     plot::Plot,
     process::Machine,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What went wrong on a set of connections. All zero, or the run is void.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
-    /// Events that a connection never got though nobody told it.
+    /// Events that a connection never got and was not told of.
     pub(crate) lost: u64,
     /// Events that came more than once.
     pub(crate) duplicated: u64,

@@ -10,7 +10,7 @@ use roomcast::{
 use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Counts, Notice, order};
+use super::control::{Counts, Notice, order};
 use crate::{
     child::{Heard, NOTICES, Role},
     content::{Recipe, Stamp},

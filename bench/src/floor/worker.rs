@@ -14,7 +14,7 @@ use rustls::{ServerConfig, ServerConnection};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Counts, record::Sealer};
+use super::{control::Counts, record::Sealer};
 use crate::{
     error::{BenchError, Doing as _},
     poller::{Found, Interest, Poller, Ready},

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{content::Recipe, dialect::Dialect, stats::Buckets, verify::Faults};
+use crate::{clock::SECOND, content::Recipe, dialect::Dialect, stats::Buckets, verify::Faults};
+
+/// How long a connection may take to become a member, in nanoseconds.
+pub(super) const OPENING: u64 = 30 * SECOND;
 
 /// Which server a connection belongs to; a receiver can hold connections to both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

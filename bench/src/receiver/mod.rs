@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::{
     child::{self, say},
-    clock,
+    clock::{self, SECOND},
     content::Recipe,
     error::{BenchError, Doing as _},
     poller::{Found, Interest, Poller, Ready},
@@ -31,17 +31,13 @@ mod visiting;
 mod websocket;
 
 use connection::{Connection, Stage};
-use control::{Agreed, Join, Notice, Order, Target};
+use control::{Agreed, Join, Notice, OPENING, Order, Target};
 use tally::Tally;
 use visiting::{Stay, Visiting};
 use websocket::{Link, Shared};
 
 /// The parent's pipe among the tokens.
 const INPUT: u64 = u64::MAX;
-/// How long a connection may take to become a member.
-const OPENING: u64 = 30 * SECOND;
-const SECOND: u64 = 1_000_000_000;
-
 /// The role's main: until the parent closes the input.
 pub(crate) fn run() -> Result<(), BenchError> {
     child::end_with_parent()?;

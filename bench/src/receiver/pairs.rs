@@ -28,18 +28,18 @@ use tokio_rustls::TlsConnector;
 use super::{
     frames::{Said, parse, room_of},
     sessions::{
+        callers::{call, client_config},
         frames::Frames,
-        session::{call, client_config},
     },
     tls,
 };
 use crate::{
-    cli::Transport,
     clock,
     content::Recipe,
     dialect::room_name,
     error::{BenchError, Doing as _},
     stats::Latencies,
+    transport::Transport,
     verify::{Faults, Tracker},
 };
 

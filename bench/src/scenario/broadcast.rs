@@ -5,10 +5,14 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::{PATIENCE, Round, Schedule, Window, bar, join_pod};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{PATIENCE, Round, Window},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::{Audience, Received},
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     content::Recipe,
     dialect::Dialect,
     error::BenchError,
@@ -18,6 +22,7 @@ use crate::{
     receiver::control::{Agreed, Join, Target},
     report,
     stats::{Latencies, Spread},
+    transport::Transport,
 };
 
 mod outcome;
@@ -158,7 +163,7 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     }
 }
 
-/// Connects everybody to all servers, then publishes to one after the other.
+/// Connects all receivers to all servers, then publishes to one after the other.
 async fn measure(
     args: &BroadcastArgs,
     plan: Plan,
@@ -169,7 +174,7 @@ async fn measure(
     let progress = bar("", 1);
     let mut servers = [None, None, floor.map(Server::Floor)];
     if let Some(pod) = pod {
-        let join = join_pod(pod, recipe, deflate);
+        let join = pod.join(recipe, deflate);
         if pod.dialect != Dialect::Native {
             let native = join.clone().speaking(Dialect::Native);
             servers[NATIVE] = Some(Server::Pod(Room::of(pod, "native protocol", 1, native).await?));
@@ -208,7 +213,7 @@ async fn measure(
         }
     }
     for repetition in 1..=args.repetitions.max(1) {
-        // After the floor the pod's memory is cold: nobody is always the first.
+        // After the floor the pod's memory is cold: no side is always the first.
         let order = if repetition % 2 == 1 { [POD, NATIVE, FLOOR] } else { [NATIVE, POD, FLOOR] };
         for index in order {
             let name = format!("repetition {repetition}");

@@ -5,10 +5,14 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Schedule, Window, bar, join_pod};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Ends, Round, Window},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
@@ -108,14 +112,14 @@ async fn measure(args: &ChurnArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     let mut residents = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let mut visitors = Audience::start(args.load.transport, 2, 128)?;
     let progress = bar("connecting", 1);
-    residents.join(&Join { connections, ..join_pod(pod, recipe, deflate) }, &progress).await?;
+    residents.join(&Join { connections, ..pod.join(recipe, deflate) }, &progress).await?;
     let process = pod.process;
     let memory = || process.map(|process| process.memory().map(|m| m.resident as f64 / f64::from(1 << 20))).transpose();
     let resident_mib_before = memory()?;
 
     progress.set_message("coming and going");
     progress.set_length((args.visitors * args.seconds) as u64);
-    let mut join = join_pod(pod, recipe, deflate);
+    let mut join = pod.join(recipe, deflate);
     join.in_flight = 256;
     let visits = Visits {
         join,

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{bar, join_pod};
+use super::progress::bar;
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     content::Recipe,
     error::BenchError,
     plot::Plot,
@@ -14,6 +14,7 @@ use crate::{
     receiver::control::Visits,
     report::{self, Row, thousands},
     stats::{Latencies, Percentiles},
+    transport::Transport,
 };
 
 /// Opens connections (TCP, TLS, WebSocket; or QUIC) as fast as the pod takes them and closes each once it is open: first with full
@@ -110,7 +111,7 @@ async fn part(
     audience: &mut Audience,
     resume_percent: u8,
 ) -> Result<Part, BenchError> {
-    let mut join = join_pod(pod, recipe, args.load.deflate());
+    let mut join = pod.join(recipe, args.load.deflate());
     join.in_flight = args.in_flight.max(1);
     let visits = Visits { join, per_second: None, seconds: args.seconds, stay_ms: None, resume_percent };
     let progress = bar(&format!("connecting, {resume_percent}% resumed"), 0);

@@ -6,19 +6,25 @@ use clap::Args;
 use serde::Serialize;
 use tokio::task::LocalSet;
 
-use super::{Ends, PATIENCE, Schedule, bar, join_pod};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Ends, PATIENCE},
+};
 use crate::{
+    arguments::{OutputArgs, PodArgs},
     audience::Audience,
-    cli::{OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, SMALLEST, Stamp},
     dialect::room_name,
     error::{BenchError, Doing as _},
+    guests::Guests,
     plot::Plot,
-    pod::{Guests, Pod},
+    pod::Pod,
     receiver::control::{Join, Target},
     report::{self, Row, spread, thousands},
     stats::{Latencies, Percentiles},
+    transport::Transport,
 };
 
 mod bare;
@@ -32,7 +38,6 @@ use joining::Joining;
 use kill::Kill;
 use rates::{Case, Measured, Rates};
 use servers::Servers;
-pub(super) use servers::one_redis;
 
 /// The directories of the pods' logs: the first is published through, the others are listened to.
 const PODS: [&str; 3] = ["fleet-a", "fleet-b", "fleet-c"];
@@ -149,7 +154,7 @@ async fn across(
     let mut audiences = Vec::new();
     for (pod, source) in others.iter().zip([1, 100]) {
         let mut audience = Audience::start(Transport::Websocket, 1, source)?;
-        let join = Join { connections: args.rooms as usize, rooms: args.rooms, ..join_pod(pod, recipe, true) };
+        let join = Join { connections: args.rooms as usize, rooms: args.rooms, ..pod.join(recipe, true) };
         audience.join(&join, &progress).await?;
         audience.begin(Target::Pod).await?;
         audiences.push(audience);

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, PATIENCE, bar, join_pod};
+use super::{
+    progress::bar,
+    window::{Ends, PATIENCE},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
@@ -18,6 +21,7 @@ use crate::{
     process::{KernelMemory, Memory},
     receiver::control::{Agreed, Join, Target},
     report::{self, Row, thousands},
+    transport::Transport,
 };
 
 /// Connects, joins one room (a compressed message), receives one broadcast, and is quiet: says what that costs in memory
@@ -128,7 +132,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
 
     let (memory_before, kernel_before, cpu_before) = (process.memory()?, KernelMemory::read(), process.cpu()?);
     let start = Instant::now();
-    let join = Join { connections, ..join_pod(pod, recipe, deflate) };
+    let join = Join { connections, ..pod.join(recipe, deflate) };
     let Agreed { suite: agreed_suite, deflate: agreed_deflate, .. } = audience.join(&join, &progress).await?;
     let connect_seconds = start.elapsed().as_secs_f64();
     let connect_cpu = process.cpu()?.saturating_sub(cpu_before);
@@ -137,7 +141,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
             "the pod refused permessage-deflate: idle memory means nothing then".to_owned(),
         ));
     }
-    everybody_receives(pod, &mut audience, &recipe, connections).await?;
+    all_receive(pod, &mut audience, &recipe, connections).await?;
 
     progress.set_message("quiet");
     progress.set_length(args.seconds.ceil().max(1.0) as u64);
@@ -154,7 +158,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
     let seen = audience.finish(Target::Pod, Vec::new(), PATIENCE, false).await?;
     seen.check(0)?;
     // All must still be there, and receive.
-    everybody_receives(pod, &mut audience, &recipe, connections).await?;
+    all_receive(pod, &mut audience, &recipe, connections).await?;
     progress.finish_and_clear();
 
     let kernel = kernel_after.since(&kernel_before);
@@ -186,7 +190,7 @@ async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outco
 }
 
 /// One event to all; fails unless all receive it.
-async fn everybody_receives(
+async fn all_receive(
     pod: &mut Pod,
     audience: &mut Audience,
     recipe: &Recipe,

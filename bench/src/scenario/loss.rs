@@ -6,19 +6,25 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Ends, PATIENCE, Schedule, bar};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Ends, PATIENCE},
+};
 use crate::{
-    cli::{EventArgs, OutputArgs, PodArgs, Transport},
+    arguments::{EventArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
     error::BenchError,
+    guests::Guests,
     plot::Plot,
-    pod::{Guests, Pod},
+    pod::Pod,
     publisher::Publisher,
     receiver::pairs::{Pairs, Plan},
     report::{self, Row, thousands},
     stats::{Latencies, Percentiles, Spread},
+    transport::Transport,
 };
 
 mod network;
@@ -186,7 +192,7 @@ async fn measure(
     pod: &Pod,
 ) -> Result<Outcome, BenchError> {
     let progress = bar("connecting", 1);
-    let mut everybody = Vec::new();
+    let mut all_pairs = Vec::new();
     for (transport, rooms) in KINDS {
         let plan = Plan {
             transport,
@@ -199,7 +205,7 @@ async fn measure(
         };
         let pairs = Pairs::start(plan, network.to_clients())?;
         pairs.joined(PATIENCE).await?;
-        everybody.push(pairs);
+        all_pairs.push(pairs);
     }
     let mut publishers = [pod.another_publisher().await?, pod.another_publisher().await?];
     let mut seen: Vec<[Rounds; 2]> = args.loss.iter().map(|_| Default::default()).collect();
@@ -211,7 +217,7 @@ async fn measure(
                 let (transport, rooms) = KINDS[at];
                 progress.set_message(format!("{transport:?}, {loss} % lost"));
                 network.lose(*loss).await?;
-                let round = round(&everybody[at], rooms, schedules, &recipe, &mut publishers, &progress).await;
+                let round = round(&all_pairs[at], rooms, schedules, &recipe, &mut publishers, &progress).await;
                 let Packets { came, lost } = network.packets().await?;
                 network.lose(0.0).await?;
                 let (mut round, latency) = round?;

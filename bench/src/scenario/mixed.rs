@@ -4,10 +4,14 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Round, Schedule, Window, bar, join_pod};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Round, Window},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::{Audience, Received},
-    cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
@@ -135,7 +139,7 @@ async fn measure(
     let mut few = Audience::start(args.load.transport, 1, 200)?;
     let mut many = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let progress = bar("connecting", 1);
-    let join = join_pod(pod, recipe, deflate);
+    let join = pod.join(recipe, deflate);
     few.join(&Join { connections: small.members, first_room: SMALL, ..join.clone() }, &progress).await?;
     many.join(&Join { connections, first_room: LARGE, ..join }, &progress).await?;
     let mut publishers = (pod.another_publisher().await?, pod.another_publisher().await?);

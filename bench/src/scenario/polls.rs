@@ -3,19 +3,26 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Round, Schedule, Window, bar, fleet::one_redis, join_pod};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Round, Window},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
     dialect::Dialect,
     error::BenchError,
+    guests::Guests,
     plot::Plot,
-    pod::{Guests, Pod},
+    pod::Pod,
     receiver::control::{Join, Target},
+    redis_server::one_redis,
     report::{self, Row, thousands},
     stats::Latencies,
+    transport::Transport,
 };
 
 /// Participants of one session of the preset `live-polls`, over Socket.IO and a real Redis: publish to receive, against
@@ -91,7 +98,7 @@ async fn measure(args: &PollsArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     let connections = args.connections.max(1);
     let mut audience = Audience::start(Transport::Websocket, args.load.processes(connections), 1)?;
     let progress = bar("connecting", connections as u64);
-    let join = Join { connections, ..join_pod(pod, recipe, args.load.deflate()) }.speaking(Dialect::LivePolls);
+    let join = Join { connections, ..pod.join(recipe, args.load.deflate()) }.speaking(Dialect::LivePolls);
     audience.join(&join, &progress).await?;
     let room = Dialect::LivePolls.room_name(0);
     let (mut rounds, mut pooled) = (Vec::new(), Latencies::new());

@@ -12,10 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::bar;
+use super::progress::bar;
 use crate::{
+    arguments::{OutputArgs, PodArgs},
     callers::{call, request},
-    cli::{OutputArgs, PodArgs},
     content::{Recipe, Stamp},
     error::{BenchError, Doing as _},
     floor::http::HttpFloor,
@@ -294,7 +294,7 @@ impl Members {
         Ok(Self(members))
     }
 
-    /// Fails if somebody is gone, or got nothing.
+    /// Fails if a receiver is gone, or got nothing.
     fn check(&self) -> Result<(), BenchError> {
         let lost = self.0.iter().filter(|(task, bytes)| task.is_finished() || bytes.get() == 0).count();
         if lost > 0 {

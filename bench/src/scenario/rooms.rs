@@ -3,10 +3,14 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Round, Schedule, Window, bar, join_pod, members};
+use super::{
+    progress::bar,
+    schedule::Schedule,
+    window::{Round, Window, members},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
@@ -91,7 +95,7 @@ async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     let deflate = args.load.deflate();
     let mut audience = Audience::start(args.load.transport, args.load.processes(connections), 1)?;
     let progress = bar("connecting", 1);
-    audience.join(&Join { connections, rooms, ..join_pod(pod, recipe, deflate) }, &progress).await?;
+    audience.join(&Join { connections, rooms, ..pod.join(recipe, deflate) }, &progress).await?;
 
     progress.set_message("publishing");
     let window = Window::begin(&mut audience, Target::Pod, pod.process).await?;

@@ -5,19 +5,24 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Ends, Round, Window, bar, join_pod};
+use super::{
+    progress::bar,
+    window::{Ends, Round, Window},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
     error::BenchError,
+    guests::Guests,
     plot::Plot,
-    pod::{Guests, Pod},
+    pod::Pod,
     receiver::control::{Join, Target},
     report::{self, Row, thousands},
     stats::Spread,
+    transport::Transport,
 };
 
 /// The rooms of the sockets and of the sessions.
@@ -27,7 +32,7 @@ const ROOMS: [u32; 2] = [0, 1];
 const WINDOW: &str = "--default-policy-batch-window=40ms";
 
 /// TLS WebSockets and WebTransport sessions in one process, each kind in a room of its own: what each costs in memory, and in
-/// CPU for frames of one event and of eight, in turns; then broadcasts that reach everybody. See bench/README.md.
+/// CPU for frames of one event and of eight, in turns; then broadcasts that reach both. See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct TransportsArgs {
     /// How many TLS WebSockets
@@ -126,7 +131,7 @@ pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
 async fn measure(args: &TransportsArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
     let process = pod.process()?;
     let progress = bar("connecting", 1);
-    let join = join_pod(pod, recipe, args.load.deflate());
+    let join = pod.join(recipe, args.load.deflate());
     let mut sockets = Audience::start(Transport::Websocket, args.load.processes(args.sockets), 1)?;
     let mut sessions = Audience::start(Transport::Webtransport, args.load.processes(args.sessions), 100)?;
     let mut sizes = vec![process.memory()?.resident as f64 / 1024.0];
@@ -148,7 +153,7 @@ async fn measure(args: &TransportsArgs, recipe: Recipe, pod: &mut Pod) -> Result
     let idle_cpu_percent = process.cpu()?.saturating_sub(before) as f64 / 1e7 / args.quiet.max(0.1);
 
     let mut kinds: Vec<Kind> = Vec::new();
-    let plans = [("sockets", [true, false]), ("sessions", [false, true]), ("everybody", [true, true])];
+    let plans = [("sockets", [true, false]), ("sessions", [false, true]), ("both", [true, true])];
     for repetition in 1..=args.repetitions.max(1) {
         for burst in [1, 8] {
             for (name, to) in plans {
@@ -224,9 +229,9 @@ async fn round(
         let members = |_| reach[room as usize] as u64;
         rounds.push(window.end(audience, &ends[room as usize], members, 0.0).await?.0);
     }
-    // The one with the pod's CPU; its deliveries are everybody's.
+    // The one with the pod's CPU; its deliveries are those of all.
     let others: u64 = rounds.iter().map(|round| round.deliveries).sum();
-    let mut first = rounds.pop().ok_or_else(|| BenchError::Usage("there is nobody to publish to".to_owned()))?;
+    let mut first = rounds.pop().ok_or_else(|| BenchError::Usage("there is no receiver to publish to".to_owned()))?;
     if let Some(slower) = rounds.pop() {
         if slower.last_receiver.p99 > first.last_receiver.p99 {
             first.last_receiver = slower.last_receiver;

@@ -9,19 +9,26 @@ use std::{
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::{Ends, Round, Schedule, Window, bar, fleet::one_redis, join_pod, keep_times, members, tell_late};
+use super::{
+    progress::bar,
+    schedule::{Schedule, keep_times, tell_late},
+    window::{Ends, Round, Window, members},
+};
 use crate::{
+    arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::{Audience, Received},
-    cli::{LoadArgs, OutputArgs, PodArgs, Transport},
     clock,
     content::{Recipe, Stamp},
     dialect::Dialect,
     error::{BenchError, Doing as _},
-    pod::{Guests, Pod},
+    guests::Guests,
+    pod::Pod,
     receiver::control::{Join, Target},
+    redis_server::one_redis,
     report,
     resp::Backend,
     stats::Latencies,
+    transport::Transport,
     trip,
 };
 
@@ -32,7 +39,7 @@ use outcome::{Outcome, Pass, Side, plot, row};
 /// Rounds with the preset's window, and without one.
 const WINDOWS: [&str; 2] = ["", "[[policy]]\nmatch = [\"trip:*\"]\nbatch_window = \"0ms\"\n"];
 
-/// The most deliveries a second that are asked for if nobody says.
+/// The most deliveries a second without --rate.
 const DELIVERIES: f64 = 50_000.0;
 
 /// Many trips of the preset `trips` over its own dialect and a real Redis: bytes and CPU per delivery with its batch window
@@ -159,7 +166,7 @@ async fn measure(
 ) -> Result<Pass, BenchError> {
     let progress = bar("connecting", plan.connections as u64);
     let mut audience = Audience::start(Transport::Websocket, args.load.processes(plan.connections), 1)?;
-    let join = Join { connections: plan.connections, rooms: plan.trips, ..join_pod(pod, plan.recipe, deflate) };
+    let join = Join { connections: plan.connections, rooms: plan.trips, ..pod.join(plan.recipe, deflate) };
     let agreed = audience.join(&join.speaking(Dialect::Trips), &progress).await?;
     if agreed.deflate != deflate {
         let what = if deflate { "refused" } else { "agreed, unasked, on" };

@@ -12,57 +12,29 @@ use tokio::{
 };
 
 use super::{
-    OPENING, SECOND,
-    control::{Agreed, Join, Notice, Order, Target, VisitReport, Visits},
+    control::{Agreed, Join, Notice, OPENING, Order, Target, VisitReport, Visits},
     tally::Tally,
 };
 use crate::{
     child::{self, say},
-    clock,
+    clock::{self, SECOND},
     error::{BenchError, Doing as _},
     process,
     stats::Latencies,
-    verify::{Faults, Tracker},
+    verify::Faults,
 };
 
+pub(super) mod callers;
 pub(super) mod frames;
-pub(super) mod session;
+mod seat;
+mod session;
 
-use session::{Callers, Session};
+use callers::Callers;
+use seat::{Hall, Seat};
+use session::Session;
 
 /// How often it is looked whether what is waited for has come.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// One session in one room, as its task and the orders see it.
-pub(super) struct Seat {
-    /// The room's number.
-    pub(super) room: u32,
-    /// Whether `subscribed` came.
-    pub(super) member: bool,
-    /// What it has received.
-    pub(super) tracker: Tracker,
-    /// Whether its streams are compressed.
-    pub(super) deflate: bool,
-    /// The connection, once there is one, and what it had read when counting began.
-    pub(super) connection: Option<(quinn::Connection, u64)>,
-    /// Why it ended, if it did.
-    pub(super) ended: Option<String>,
-}
-
-impl Seat {
-    fn wire_bytes(&self) -> u64 {
-        self.connection.as_ref().map_or(0, |(connection, _)| connection.stats().udp_rx.bytes)
-    }
-}
-
-/// What all sessions share.
-pub(super) struct Hall {
-    /// What they count.
-    pub(super) tally: RefCell<Tally>,
-    /// Where they read and inflate.
-    pub(super) frames: RefCell<frames::Frames>,
-    callers: Callers,
-}
 
 /// The role's main: until the parent closes the input.
 pub(crate) fn run() -> Result<(), BenchError> {

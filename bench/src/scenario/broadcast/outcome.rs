@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::{
-    floor::Counts,
+    floor::control::Counts,
     plot::Plot,
     report::{Row, spread, thousands},
-    scenario::Round,
+    scenario::window::Round,
     stats::{Latencies, Percentiles, Spread},
 };
 

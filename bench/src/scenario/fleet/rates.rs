@@ -19,7 +19,7 @@ use crate::{
     pod::Pod,
     publisher::TOPIC,
     resp,
-    scenario::{bar, publish::published},
+    scenario::{progress::bar, publish::published},
     stats::{Spread, milliseconds},
 };
 

@@ -1,29 +1,18 @@
 //! The Redis Cluster that the pods share: real servers, three masters and three replicas, as the tests start them.
 
-use std::{collections::HashMap, process::Command, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use roomcast::{broker::redis::Partition, model::Room};
-use testkit::redis::{Cluster, Node, Standalone};
+use testkit::redis::{Cluster, Node};
 
-use crate::{error::BenchError, process::Process};
+use crate::{
+    error::BenchError,
+    process::Process,
+    redis_server::{blocking, need_redis},
+};
 
 /// The masters at the start.
 pub(super) const MASTERS: usize = 3;
-
-/// Refuses to begin without a Redis to start.
-pub(in crate::scenario) fn need_redis() -> Result<(), BenchError> {
-    if Command::new("redis-server").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        return Ok(());
-    }
-    let message = "redis-server is missing: install Redis 7 or newer (Debian: apt-get install redis-server)";
-    Err(BenchError::Usage(message.to_owned()))
-}
-
-/// One server alone; it ends with what this returns.
-pub(in crate::scenario) async fn one_redis() -> Result<Standalone, BenchError> {
-    need_redis()?;
-    blocking(Standalone::start).await
-}
 
 /// The servers; they end with this, and with this process.
 pub(super) struct Servers {
@@ -101,10 +90,4 @@ pub(super) fn partition(room: &str) -> Result<Partition, BenchError> {
 
 fn key(room: &str, kind: &str) -> Result<String, BenchError> {
     Ok(format!("roomcast:{{{}}}:{kind}:{room}", partition(room)?.tag()))
-}
-
-/// The harness blocks, and panics where a server does not do what it should.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BenchError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| BenchError::Protocol(format!("the Redis Cluster does not do what it should: {error}")))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     plot::Plot,
     report::{Row, spread, thousands},
-    scenario::Round,
+    scenario::window::Round,
     stats::{Latencies, Percentiles, Spread},
 };
 
