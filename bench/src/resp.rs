@@ -1,8 +1,17 @@
-//! Redis' protocol (RESP2), as far as the bench speaks it itself: commands, the length of a reply, and a backend that
-//! publishes plain messages.
+//! A plain connection to a Redis server, for what must cost as little as possible: commands that are made once, and
+//! replies of which only the length, or a number, matters.
+//!
+//! The bytes are made and read by the crate `redis-protocol` (RESP2). It is not a client with tasks and queues of its own,
+//! like the one of the pod: the bench sets bare Redis beside the pods, and such a client would count as Redis.
 
 use std::time::Duration;
 
+use bytes::BytesMut;
+use redis_protocol::resp2::{
+    decode::decode_range,
+    encode::extend_encode_borrowed,
+    types::{BorrowedFrame, RangeFrame},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,25 +24,24 @@ use crate::error::{BenchError, Doing as _};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bytes of a command.
-pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len());
-    for word in words {
-        bytes += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    bytes.into_bytes()
+pub(crate) fn command(words: &[&str]) -> Result<Vec<u8>, BenchError> {
+    let words: Vec<_> = words.iter().map(|word| BorrowedFrame::BulkString(word.as_bytes())).collect();
+    let mut bytes = BytesMut::new();
+    extend_encode_borrowed(&mut bytes, &BorrowedFrame::Array(&words), false)
+        .map_err(|e| BenchError::Protocol(format!("a command that cannot be written: {e}")))?;
+    Ok(bytes.into())
 }
 
-/// The length of the reply that stands first, if it is whole: a number, or a string.
-pub(crate) fn reply(bytes: &[u8]) -> Result<Option<usize>, BenchError> {
-    let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
-    let line = String::from_utf8_lossy(&bytes[..end]);
-    let unknown = || BenchError::Faults(format!("redis-server answered {line:?}"));
-    let length = match line.as_bytes().first() {
-        Some(b':' | b'+') => end + 2,
-        Some(b'$') => end + 4 + line[1..].parse::<usize>().map_err(|_| unknown())?,
-        _ => return Err(unknown()),
-    };
-    Ok((bytes.len() >= length).then_some(length))
+/// The reply that stands first and its length, if it is whole. An error of the server's is an error.
+pub(crate) fn reply(bytes: &[u8]) -> Result<Option<(RangeFrame, usize)>, BenchError> {
+    let unreadable = |e| BenchError::Protocol(format!("redis-server's answer cannot be read: {e}"));
+    match decode_range(bytes).map_err(unreadable)? {
+        Some((RangeFrame::Error((start, end)), _)) => {
+            let said = String::from_utf8_lossy(&bytes[start..end]).into_owned();
+            Err(BenchError::Faults(format!("redis-server answered {said:?}")))
+        }
+        other => Ok(other),
+    }
 }
 
 /// Connects to the server on this port of loopback.
@@ -61,19 +69,22 @@ impl Backend {
         Ok(Self { stream: connect(port).await?, port, received: Vec::new() })
     }
 
-    /// Publishes a message; how many heard it.
+    /// Publishes a message; how many subscribers it was given to.
     pub(crate) async fn publish(&mut self, channel: &str, message: &str) -> Result<u64, BenchError> {
         let silent = || BenchError::Protocol(format!("{}: no answer to PUBLISH", doing(self.port)));
-        self.stream.write_all(&command(&["PUBLISH", channel, message])).await.doing(|| doing(self.port))?;
+        self.stream.write_all(&command(&["PUBLISH", channel, message])?).await.doing(|| doing(self.port))?;
         self.received.clear();
-        while reply(&self.received)?.is_none() {
+        loop {
+            match reply(&self.received)? {
+                Some((RangeFrame::Integer(count), _)) => return u64::try_from(count).map_err(|_| silent()),
+                Some(_) => return Err(silent()),
+                None => {}
+            }
             match timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await {
                 Ok(Ok(1..)) => {}
                 _ => return Err(silent()),
             }
         }
-        let text = String::from_utf8_lossy(&self.received);
-        text.trim().strip_prefix(':').and_then(|count| count.parse().ok()).ok_or_else(silent)
     }
 }
 
@@ -83,11 +94,16 @@ mod tests {
 
     #[test]
     fn commands_and_replies_are_resp() {
-        assert_eq!(command(&["PING", "ab"]), b"*2\r\n$4\r\nPING\r\n$2\r\nab\r\n");
-        assert!(matches!(reply(b":12\r\n:1"), Ok(Some(5))));
-        assert!(matches!(reply(b"$3\r\n1-0\r\n"), Ok(Some(9))));
-        assert!(matches!(reply(b"$3\r\n1-0"), Ok(None)));
-        assert!(matches!(reply(b":1"), Ok(None)));
-        assert!(reply(b"-MOVED 1 127.0.0.1:1\r\n").is_err());
+        let length = |bytes: &[u8]| reply(bytes).map(|reply| reply.map(|(_, length)| length));
+        assert_eq!(command(&["PING", "ab"]).expect("a command"), b"*2\r\n$4\r\nPING\r\n$2\r\nab\r\n");
+        assert!(matches!(length(b":12\r\n:1"), Ok(Some(5))));
+        assert!(matches!(reply(b":12\r\n"), Ok(Some((RangeFrame::Integer(12), 5)))));
+        assert!(matches!(length(b"$3\r\n1-0\r\n"), Ok(Some(9))));
+        assert!(matches!(length(b"$3\r\n1-0"), Ok(None)));
+        assert!(matches!(length(b":1"), Ok(None)));
+        assert!(matches!(length(b""), Ok(None)));
+        let refused = reply(b"-MOVED 1 127.0.0.1:1\r\n").expect_err("an error of the server's");
+        assert!(refused.to_string().contains("MOVED 1"), "{refused}");
+        assert!(reply(b"!nonsense\r\n").is_err());
     }
 }

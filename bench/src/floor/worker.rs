@@ -2,22 +2,24 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    net::SocketAddr,
     sync::{Arc, mpsc},
 };
 
 use http::Request;
+use mio::{
+    Events, Interest, Poll, Token, Waker,
+    net::{TcpListener, TcpStream},
+};
 use roomcast::{protocol::SUBPROTOCOL, transport::websocket};
-use rustix::event::{EventfdFlags, eventfd};
 use rustls::{ServerConfig, ServerConnection};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{control::Counts, record::Sealer};
 use crate::{
+    edge::{Drain, Ready},
     error::{BenchError, Doing as _},
-    poller::{Found, Interest, Poller, Ready},
 };
 
 /// What a thread is told.
@@ -31,7 +33,7 @@ pub(super) enum Order {
 /// The other end of a thread's inbox.
 pub(super) struct Handle {
     orders: mpsc::SyncSender<Order>,
-    alarm: Arc<OwnedFd>,
+    alarm: Waker,
 }
 
 impl Handle {
@@ -39,8 +41,7 @@ impl Handle {
     pub(super) fn order(&self, order: Order) -> Result<(), BenchError> {
         let gone = || BenchError::Protocol("a thread of the floor has ended".to_owned());
         self.orders.send(order).map_err(|_| gone())?;
-        rustix::io::write(&*self.alarm, &1u64.to_ne_bytes()).doing(|| "waking a thread of the floor".to_owned())?;
-        Ok(())
+        self.alarm.wake().doing(|| "waking a thread of the floor".to_owned())
     }
 }
 
@@ -64,19 +65,20 @@ struct Seat {
 pub(super) struct Worker {
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    poller: Poller,
+    poll: Poll,
     orders: mpsc::Receiver<Order>,
-    alarm: Arc<OwnedFd>,
     guests: Slab<Guest>,
     seats: Slab<Seat>,
     scratch: Vec<u8>,
     counts: Counts,
 }
 
-const LISTENER: u64 = u64::MAX;
-const ALARM: u64 = u64::MAX - 1;
+const LISTENER: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
 /// Added to a seat's number, so that it is told from a guest's.
-const SEAT: u64 = 1 << 32;
+const SEAT: usize = 1 << 32;
+/// Sockets that one wait tells of.
+const EVENTS: usize = 1024;
 const MOST_HEAD: usize = 16 << 10;
 const MOST_PENDING: usize = 1 << 20;
 /// Frames that may wait for a thread; then the floor reads no more from its parent.
@@ -85,21 +87,18 @@ const MOST_ORDERS: usize = 64;
 impl Worker {
     /// A thread's state; `address` with port 0 chooses a port.
     pub(super) fn new(address: SocketAddr, tls: Arc<ServerConfig>) -> Result<(Self, Handle), BenchError> {
-        let listener = listen(address).doing(|| format!("listening on {address} for the floor"))?;
-        let poller = Poller::new().doing(|| "making an epoll instance".to_owned())?;
-        let alarm = eventfd(0, EventfdFlags::CLOEXEC).doing(|| "making an eventfd".to_owned())?;
+        let mut listener = listen(address).doing(|| format!("listening on {address} for the floor"))?;
+        let poll = Poll::new().doing(|| "making a poll".to_owned())?;
         let watch = || "watching the floor's listener".to_owned();
-        poller.add(&listener, LISTENER, Interest::READ).doing(watch)?;
-        poller.add(&alarm, ALARM, Interest::READ).doing(watch)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).doing(watch)?;
+        let alarm = Waker::new(poll.registry(), ALARM).doing(watch)?;
         let (sender, orders) = mpsc::sync_channel(MOST_ORDERS);
-        let alarm = Arc::new(alarm);
-        let handle = Handle { orders: sender, alarm: Arc::clone(&alarm) };
+        let handle = Handle { orders: sender, alarm };
         let worker = Self {
             listener,
             tls,
-            poller,
+            poll,
             orders,
-            alarm,
             guests: Slab::new(),
             seats: Slab::new(),
             scratch: Vec::new(),
@@ -115,53 +114,49 @@ impl Worker {
 
     /// Until the process ends.
     pub(super) fn run(mut self) -> Result<(), BenchError> {
-        let mut found = Found::new();
+        let mut events = Events::with_capacity(EVENTS);
         loop {
-            self.poller.wait(None, &mut found).doing(|| "waiting for sockets".to_owned())?;
-            for event in found.iter() {
-                match event.token {
+            match self.poll.poll(&mut events, None) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                done => done.doing(|| "waiting for sockets".to_owned())?,
+            }
+            for event in &events {
+                match event.token() {
                     LISTENER => self.accept()?,
                     ALARM => self.orders()?,
-                    token if token >= SEAT => self.drain((token - SEAT) as usize),
-                    token => self.shake(token as usize, event),
+                    Token(token) if token >= SEAT => self.drain(token - SEAT),
+                    Token(token) => self.shake(token, Ready::of(event)),
                 }
             }
         }
     }
 
     fn accept(&mut self) -> Result<(), BenchError> {
-        for _ in 0..64 {
-            let socket = match self.listener.accept() {
+        loop {
+            let mut socket = match self.listener.accept() {
                 Ok((socket, _)) => socket,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).doing(|| "accepting a connection on the floor".to_owned()),
             };
-            let prepared = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true));
-            prepared.doing(|| "setting up a socket".to_owned())?;
+            socket.set_nodelay(true).doing(|| "setting up a socket".to_owned())?;
             let tls = ServerConnection::new(Arc::clone(&self.tls))
                 .map_err(|e| BenchError::Protocol(format!("the floor's TLS: {e}")))?;
             let entry = self.guests.vacant_entry();
-            let watched = self.poller.add(&socket, entry.key() as u64, Interest::READ);
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let watched = self.poll.registry().register(&mut socket, Token(entry.key()), both);
             watched.doing(|| "watching a socket".to_owned())?;
             entry.insert(Guest { socket, tls: Box::new(tls), head: Vec::new(), answered: false });
         }
-        Ok(())
     }
 
     /// A guest's socket is ready: goes on with its handshakes, and seats it at their end.
     fn shake(&mut self, index: usize, ready: Ready) {
         let Some(guest) = self.guests.get_mut(index) else { return };
         match guest.step(ready) {
-            Ok(false) => {
-                let write = guest.tls.wants_write();
-                let interest = if write { Interest::BOTH } else { Interest::READ };
-                if self.poller.modify(&guest.socket, index as u64, interest).is_err() {
-                    self.guests.remove(index);
-                }
-            }
+            Ok(false) => {}
             Ok(true) => {
-                let guest = self.guests.remove(index);
-                let watched = self.poller.remove(&guest.socket);
+                let mut guest = self.guests.remove(index);
+                let watched = self.poll.registry().deregister(&mut guest.socket);
                 match guest.seat() {
                     Ok(seat) if watched.is_ok() => {
                         self.seats.insert(seat);
@@ -179,8 +174,6 @@ impl Worker {
     }
 
     fn orders(&mut self) -> Result<(), BenchError> {
-        let mut count = [0; 8];
-        rustix::io::read(&*self.alarm, &mut count).doing(|| "reading an eventfd".to_owned())?;
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Send(frame) => self.broadcast(&frame)?,
@@ -215,7 +208,8 @@ impl Worker {
             if written < self.scratch.len() {
                 self.counts.short_writes += 1;
                 seat.pending.extend_from_slice(&self.scratch[written..]);
-                let watched = self.poller.add(&seat.socket, SEAT + index as u64, Interest::WRITE);
+                let registry = self.poll.registry();
+                let watched = registry.register(&mut seat.socket, Token(SEAT + index), Interest::WRITABLE);
                 watched.doing(|| "watching a socket".to_owned())?;
             }
         }
@@ -229,19 +223,21 @@ impl Worker {
     /// A seat with pending bytes is writable again.
     fn drain(&mut self, index: usize) {
         let Some(seat) = self.seats.get_mut(index) else { return };
-        match (&seat.socket).write(&seat.pending) {
-            Ok(written) => drop(seat.pending.drain(..written)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(_) => {
-                self.seats.remove(index);
-                self.counts.given_up += 1;
-                return;
+        while !seat.pending.is_empty() {
+            match (&seat.socket).write(&seat.pending) {
+                Ok(written @ 1..) => drop(seat.pending.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(0) | Err(_) => return self.give_up(index),
             }
         }
-        if seat.pending.is_empty() && self.poller.remove(&seat.socket).is_err() {
-            self.seats.remove(index);
-            self.counts.given_up += 1;
+        if self.poll.registry().deregister(&mut seat.socket).is_err() {
+            self.give_up(index);
         }
+    }
+
+    fn give_up(&mut self, index: usize) {
+        self.seats.remove(index);
+        self.counts.given_up += 1;
     }
 }
 
@@ -249,11 +245,13 @@ impl Guest {
     /// Reads and writes what can be; `true` once the answer to the upgrade is out.
     fn step(&mut self, ready: Ready) -> Result<bool, BenchError> {
         let tls_failed = |e: rustls::Error| BenchError::Protocol(format!("TLS: {e}"));
-        if ready.read {
-            match self.tls.read_tls(&mut &self.socket) {
+        let mut more = ready.read;
+        while more {
+            let mut drain = Drain::new(&self.socket);
+            match self.tls.read_tls(&mut drain) {
                 Ok(0) => return Err(BenchError::Protocol("closed by the client".to_owned())),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) => more = drain.more || ready.ended,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error).doing(|| "reading a handshake".to_owned()),
             }
             self.tls.process_new_packets().map_err(tls_failed)?;
@@ -314,5 +312,5 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;
-    Ok(socket.into())
+    Ok(TcpListener::from_std(socket.into()))
 }

@@ -14,7 +14,7 @@ use super::{
     trips,
     websocket::{Hear, Link, Shared},
 };
-use crate::{content::Recipe, dialect::Dialect, error::BenchError, poller::Ready, verify::Tracker};
+use crate::{content::Recipe, dialect::Dialect, edge::Ready, error::BenchError, verify::Tracker};
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

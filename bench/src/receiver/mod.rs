@@ -4,8 +4,15 @@
 //! Never decides what is measured. Always holds: orders come one at a time, each is answered by one notice (besides
 //! progress), and what cannot be carried out is answered by `Failed`.
 
-use std::{collections::HashMap, fs::File, io::Read as _, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io::{self, BufRead as _},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
+use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ClientConfig;
 use slab::Slab;
 
@@ -13,10 +20,10 @@ use crate::{
     child::{self, say},
     clock::{self, SECOND},
     content::Recipe,
+    edge::Ready,
     error::{BenchError, Doing as _},
-    poller::{Found, Interest, Poller, Ready},
     process,
-    verify::Tracker,
+    verify::{Faults, Tracker},
 };
 
 mod connection;
@@ -36,8 +43,12 @@ use tally::Tally;
 use visiting::{Stay, Visiting};
 use websocket::{Link, Shared};
 
-/// The parent's pipe among the tokens.
-const INPUT: u64 = u64::MAX;
+/// The parent's orders among the tokens.
+const INPUT: Token = Token(usize::MAX);
+/// Sockets that one wait tells of.
+const EVENTS: usize = 1024;
+/// Orders that may wait: the parent gives the next one after the answer to the last.
+const MOST_ORDERS: usize = 16;
 /// The role's main: until the parent closes the input.
 pub(crate) fn run() -> Result<(), BenchError> {
     child::end_with_parent()?;
@@ -76,9 +87,9 @@ struct Finishing {
 }
 
 struct Receiver {
-    poller: Poller,
-    input: File,
-    line: Vec<u8>,
+    poll: Poll,
+    /// The parent's lines; it ends with the parent's pipe.
+    orders: mpsc::Receiver<io::Result<String>>,
     shared: Shared,
     entries: Slab<Entry>,
     pod: Tally,
@@ -90,13 +101,11 @@ struct Receiver {
 
 impl Receiver {
     fn new() -> Result<Self, BenchError> {
-        let poller = Poller::new().doing(|| "making an epoll instance".to_owned())?;
-        let input = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the input".to_owned())?;
-        poller.add(&input, INPUT, Interest::READ).doing(|| "watching the input".to_owned())?;
+        let poll = Poll::new().doing(|| "making a poll".to_owned())?;
+        let waker = Waker::new(poll.registry(), INPUT).doing(|| "watching the input".to_owned())?;
         Ok(Self {
-            poller,
-            input: File::from(input),
-            line: Vec::new(),
+            poll,
+            orders: listen_to_parent(waker),
             shared: Shared::new(),
             entries: Slab::new(),
             pod: Tally::new(Target::Pod),
@@ -108,7 +117,7 @@ impl Receiver {
     }
 
     fn run(mut self) -> Result<(), BenchError> {
-        let mut found = Found::new();
+        let mut events = Events::with_capacity(EVENTS);
         loop {
             let wait = if self.visiting.is_some() {
                 Duration::from_millis(1)
@@ -117,15 +126,18 @@ impl Receiver {
             } else {
                 Duration::from_secs(1)
             };
-            self.poller.wait(Some(wait), &mut found).doing(|| "waiting for sockets".to_owned())?;
-            for event in found.iter() {
-                match event.token {
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                done => done.doing(|| "waiting for sockets".to_owned())?,
+            }
+            for event in &events {
+                match event.token() {
                     INPUT => {
                         if !self.orders()? {
                             return Ok(());
                         }
                     }
-                    token => self.connection(token as usize, event)?,
+                    Token(key) => self.connection(key, Ready::of(event))?,
                 }
             }
             self.join()?;
@@ -141,18 +153,18 @@ impl Receiver {
         }
     }
 
-    /// Reads what the parent wrote; `false` at its end.
+    /// Carries out what the parent wrote; `false` at its end.
     fn orders(&mut self) -> Result<bool, BenchError> {
-        let mut chunk = [0; 16 << 10];
-        let read = self.input.read(&mut chunk).doing(|| "reading the parent's orders".to_owned())?;
-        self.line.extend_from_slice(&chunk[..read]);
-        while let Some(end) = self.line.iter().position(|&b| b == b'\n') {
-            let line: Vec<u8> = self.line.drain(..=end).collect();
-            let order = serde_json::from_slice(&line)
+        loop {
+            let line = match self.orders.try_recv() {
+                Ok(line) => line.doing(|| "reading the parent's orders".to_owned())?,
+                Err(mpsc::TryRecvError::Empty) => return Ok(true),
+                Err(mpsc::TryRecvError::Disconnected) => return Ok(false),
+            };
+            let order = serde_json::from_str(&line)
                 .map_err(|e| BenchError::Protocol(format!("an order that cannot be read: {e}")))?;
             self.order(order)?;
         }
-        Ok(read > 0)
     }
 
     fn order(&mut self, order: Order) -> Result<(), BenchError> {
@@ -181,10 +193,11 @@ impl Receiver {
     }
 
     fn start(&mut self, join: &Join, tls: &Arc<ClientConfig>, index: usize, stay: Stay) -> Result<(), BenchError> {
-        let link = Link::start(join, index, tls)?;
+        let mut link = Link::start(join, index, tls)?;
         let entry = self.entries.vacant_entry();
-        self.poller
-            .add(link.socket(), entry.key() as u64, Interest::WRITE)
+        self.poll
+            .registry()
+            .register(link.socket(), Token(entry.key()), Interest::WRITABLE)
             .doing(|| "watching a connection".to_owned())?;
         let room = join.first_room + u32::try_from(index % join.rooms.max(1) as usize).unwrap_or(0);
         let connection = Connection {
@@ -212,8 +225,9 @@ impl Receiver {
             return self.ended(key, &error);
         }
         if let Some(interest) = entry.connection.link.new_interest() {
-            self.poller
-                .modify(entry.connection.link.socket(), key as u64, interest)
+            self.poll
+                .registry()
+                .reregister(entry.connection.link.socket(), Token(key), interest)
                 .doing(|| "watching a connection".to_owned())?;
         }
         let open = entry.connection.link.is_open();
@@ -321,7 +335,7 @@ impl Receiver {
         if !all && clock::now() < finishing.deadline {
             return Ok(());
         }
-        let mut faults = crate::verify::Faults::default();
+        let mut faults = Faults::default();
         let mut connections = 0;
         for entry in residents() {
             connections += 1;
@@ -388,4 +402,21 @@ impl Receiver {
         report.example = report.example.or(seen.example);
         say(&Notice::Visits(Box::new(report)))
     }
+}
+
+/// Reads the parent's lines on a thread of its own: a pipe blocks, and its other end belongs to the parent.
+fn listen_to_parent(waker: Waker) -> mpsc::Receiver<io::Result<String>> {
+    let (sender, orders) = mpsc::sync_channel(MOST_ORDERS);
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            let failed = line.is_err();
+            // The receiver is gone only when this process ends.
+            if sender.send(line).is_err() || waker.wake().is_err() || failed {
+                break;
+            }
+        }
+        drop(sender);
+        let _ = waker.wake();
+    });
+    orders
 }

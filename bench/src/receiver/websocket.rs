@@ -5,11 +5,12 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     ops::ControlFlow,
     sync::Arc,
 };
 
+use mio::{Interest, net::TcpStream};
 use roomcast::transport::websocket::{
     ClientHandshake, Deflater, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role,
 };
@@ -18,8 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{control::Join, frames::whole_frame};
 use crate::{
+    edge::{Drain, Ready},
     error::{BenchError, Doing as _},
-    poller::{Interest, Ready},
 };
 
 /// What all connections of a receiver share: buffers, and the two compressors.
@@ -102,21 +103,21 @@ impl Link {
             stage: Stage::Opening { connected: false, request, answer: Vec::new() },
             reader: Reader::new(Role::Client, false),
             deflate: false,
-            interest: Interest::WRITE,
+            interest: Interest::WRITABLE,
         })
     }
 
-    /// The socket, for the poller; it waits for [`Interest::WRITE`] first.
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    /// The socket, to be registered; it waits for [`Interest::WRITABLE`] first.
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// What the socket waits for, if that has changed since it was last asked.
     pub(super) fn new_interest(&mut self) -> Option<Interest> {
         let interest = match self.stage {
-            Stage::Opening { connected: false, .. } => Interest::WRITE,
-            _ if self.tls.wants_write() => Interest::BOTH,
-            _ => Interest::READ,
+            Stage::Opening { connected: false, .. } => Interest::WRITABLE,
+            _ if self.tls.wants_write() => Interest::READABLE | Interest::WRITABLE,
+            _ => Interest::READABLE,
         };
         (interest != std::mem::replace(&mut self.interest, interest)).then_some(interest)
     }
@@ -142,7 +143,7 @@ impl Link {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The socket is ready: reads once, hands out what came, writes what can be. Returns the bytes read.
+    /// The socket is ready: reads what there is, hands it out, writes what can be. Returns the bytes read.
     pub(super) fn ready(
         &mut self,
         ready: Ready,
@@ -155,7 +156,12 @@ impl Link {
             }
             *connected = true;
         }
-        let read = if ready.read { self.read(shared, hear)? } else { 0 };
+        let (mut read, mut more) = (0, ready.read);
+        while more {
+            let (some, full) = self.read(shared, hear)?;
+            read += some;
+            more = full || (ready.ended && some > 0);
+        }
         self.flush()?;
         Ok(read)
     }
@@ -199,13 +205,16 @@ impl Link {
         Ok(())
     }
 
-    fn read(&mut self, shared: &mut Shared, hear: &mut dyn Hear) -> Result<usize, BenchError> {
-        let read = match self.tls.read_tls(&mut &self.socket) {
+    /// Reads once; how many bytes, and whether there may be more.
+    fn read(&mut self, shared: &mut Shared, hear: &mut dyn Hear) -> Result<(usize, bool), BenchError> {
+        let mut drain = Drain::new(&self.socket);
+        let read = match self.tls.read_tls(&mut drain) {
             Ok(0) => return Err(BenchError::Protocol("the server ended the connection".to_owned())),
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((0, false)),
             Err(error) => return Err(error).doing(|| "reading from a connection".to_owned()),
         };
+        let more = drain.more;
         self.tls.process_new_packets().map_err(|e| BenchError::Protocol(format!("the server's TLS: {e}")))?;
         let mut plaintext = std::mem::take(&mut shared.plaintext);
         let mut result = Ok(());
@@ -217,7 +226,7 @@ impl Link {
             }
         }
         shared.plaintext = plaintext;
-        result.map(|()| read)
+        result.map(|()| (read, more))
     }
 
     fn plaintext(&mut self, plaintext: &mut [u8], shared: &mut Shared, hear: &mut dyn Hear) -> Result<(), BenchError> {
@@ -288,5 +297,5 @@ fn connect(join: &Join, index: usize) -> io::Result<TcpStream> {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error),
     }
-    Ok(socket.into())
+    Ok(TcpStream::from_std(socket.into()))
 }

@@ -36,7 +36,7 @@ pub(super) async fn repeat(port: u16, commands: &[Vec<u8>], until: Instant) -> R
         }
         due = 0;
         let mut taken = 0;
-        while let Some(length) = reply(&received[taken..])? {
+        while let Some((_, length)) = reply(&received[taken..])? {
             taken += length;
             due += 1;
         }

@@ -68,7 +68,7 @@ impl Case {
             // As much as a pod keeps by default.
             Self::Xadd => &["XADD", &key, "MAXLEN", "~", "1000", "*", "e", data],
         };
-        Ok(Some(resp::command(words)))
+        resp::command(words).map(Some)
     }
 }
 
