@@ -66,10 +66,4 @@ impl TokenError {
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Outage | Self::Unreachable)
     }
-
-    /// Whether the token was good until it expired.
-    #[must_use]
-    pub fn is_expired(&self) -> bool {
-        *self == Self::Expired
-    }
 }

@@ -29,8 +29,6 @@ pub struct Link {
     pub spaces: SmallVec<[Space; 1]>,
     /// Whether a request waits for something to be said.
     pub fetching: bool,
-    /// Whether a request brings something.
-    pub posting: bool,
     /// Whether a WebSocket was probed and will take over.
     pub upgrading: bool,
     heartbeat: Heartbeat,
@@ -134,7 +132,6 @@ impl Link {
             assembly: Assembly::default(),
             spaces: SmallVec::new(),
             fetching: false,
-            posting: false,
             upgrading: false,
             heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
             connect_due_ms,

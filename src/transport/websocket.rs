@@ -1,12 +1,13 @@
 //! The WebSocket layer as the pod uses it: `roomcast-websocket` with the messages of dialects and the pod's disconnects.
 //!
-//! Owns the two translations, and no rule of the protocol. Always holds: a frame contains nothing of its receiver.
+//! Owns the two translations, and no rule of the protocol. Never a client: tests and the load generator take that from the
+//! crate. Always holds: a frame contains nothing of its receiver.
 
 pub use roomcast_websocket::{
-    Accepted, Agreed, AnswerError, ClientHandshake, Deflate, Deflater, Deflaters, Frame, Incoming, InflateError,
-    Inflater, MessageLimits, Offer, Opcode, ReadError, Reader, RequestError, Role, accept, close_frame, message_frame,
+    Deflater, Deflaters, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role, accept, close_frame,
     ping_frame, pong_frame, write_head,
 };
+use roomcast_websocket::{ReadError, message_frame};
 
 use crate::{
     model::Disconnect,

@@ -88,7 +88,7 @@ async fn an_upgrade_on_a_kept_alive_connection_is_taken_back() {
     assert!(chunk[..n].starts_with(b"HTTP/1.1 404"));
     // The first message comes in the same packet as the upgrade: not a byte of it may be lost.
     let mut bytes = upgrade("/ws", "");
-    use roomcast::transport::websocket::{Frame, Opcode};
+    use roomcast_websocket::{Frame, Opcode};
     let message = br#"{"type":"subscribe","room":"late:1"}"#;
     Frame::new(Opcode::Text, message).write_client([9, 8, 7, 6], &mut bytes);
     stream.write_all(&bytes).await.unwrap();

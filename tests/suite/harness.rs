@@ -7,8 +7,8 @@ use roomcast::{
     config::{ApiKey, Config, ListenAddress, Machine, RoomPattern, Rule, Settings, resolve},
     model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},
-    transport::websocket::{AnswerError, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role},
 };
+use roomcast_websocket::{AnswerError, ClientHandshake, Incoming, Inflater, MessageLimits, Offer, Reader, Role};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -203,7 +203,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, text: &str) {
-        use roomcast::transport::websocket::{Frame, Opcode};
+        use roomcast_websocket::{Frame, Opcode};
         let mut out = Vec::new();
         Frame::new(Opcode::Text, text.as_bytes()).write_client([1, 2, 3, 4], &mut out);
         self.send_bytes(&out).await;
@@ -211,7 +211,7 @@ impl Client {
 
     /// Several messages in one write, so that the pod has read the last before anything could answer the first.
     pub async fn send_at_once(&mut self, messages: &[Value]) {
-        use roomcast::transport::websocket::{Frame, Opcode};
+        use roomcast_websocket::{Frame, Opcode};
         let mut out = Vec::new();
         for message in messages {
             Frame::new(Opcode::Text, message.to_string().as_bytes()).write_client([1, 2, 3, 4], &mut out);

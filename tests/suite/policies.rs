@@ -7,8 +7,8 @@ use roomcast::{
     config::{RoomPattern, Rule},
     model::{Access, Conflate, Policy, PresenceMode, Retain},
     pod::Pod,
-    transport::websocket::Offer,
 };
+use roomcast_websocket::Offer;
 use serde_json::json;
 
 fn with(policy: Policy) -> Pod {

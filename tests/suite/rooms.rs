@@ -8,8 +8,8 @@ use roomcast::{
     hub::ConnectionFilter,
     model::{Act, Order, Retain, Room, Target},
     pod::Pod,
-    transport::websocket::Offer,
 };
+use roomcast_websocket::Offer;
 use serde_json::{Value, json};
 use testkit::redis::Standalone;
 use tokio::task::block_in_place;

@@ -13,10 +13,8 @@ use std::{
 };
 
 use quinn::Endpoint;
-use roomcast::transport::{
-    websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role},
-    webtransport::write_message,
-};
+use roomcast::transport::webtransport::write_message;
+use roomcast_websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mio::{Interest, net::TcpStream};
-use roomcast::transport::websocket::{
+use roomcast_websocket::{
     ClientHandshake, Deflater, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role,
 };
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerName};

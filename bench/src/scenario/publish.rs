@@ -3,7 +3,7 @@
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
 use clap::Args;
-use roomcast::transport::websocket::{ClientHandshake, Frame, Opcode};
+use roomcast_websocket::{ClientHandshake, Frame, Opcode};
 use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

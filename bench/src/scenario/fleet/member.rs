@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, net::SocketAddr, ops::ControlFlow, rc::Rc, time::Duration};
 
-use roomcast::transport::websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role};
+use roomcast_websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
