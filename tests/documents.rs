@@ -1,4 +1,5 @@
-//! Every command in the documents for operators, run as it stands there; and every configuration that they show.
+//! Every command in the documents for operators, run as it stands there; every configuration that they show; and every file
+//! that the map names.
 //! (README.md and docs/API.md are run by tests/clients, beside a browser.)
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -159,4 +160,49 @@ fn every_configuration_is_a_good_one() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && !out.contains("Warning"), "{out}{err}");
     }
+}
+
+/// What stands between backquotes and is a path with a folder in it.
+fn paths(document: &str) -> Vec<&str> {
+    let is_path = |text: &&str| {
+        let (relative, folder) = (!text.starts_with('/'), text.contains('/'));
+        relative && folder && text.chars().all(|c| c.is_ascii_alphanumeric() || "_./-".contains(c))
+    };
+    document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_path).collect()
+}
+
+#[test]
+fn every_file_that_the_documents_for_developers_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["docs/ARCHITECTURE.md", "README.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let document = fs::read_to_string(root.join(name)).unwrap();
+        let named = paths(&document);
+        assert!(!named.is_empty() || name == "SECURITY.md", "{name} names no file");
+        for path in named {
+            let there = ["", "src", "helm/roomcast"].iter().any(|folder| root.join(folder).join(path).exists());
+            assert!(there, "{name} names {path}, which there is not");
+        }
+    }
+}
+
+#[test]
+fn no_code_but_the_table_of_presets_knows_a_presets_name() {
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("config/preset.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for preset in roomcast::config::Preset::ALL {
+                    let name = format!("\"{}\"", preset.name);
+                    let code = |line: &&str| line.contains(&name) && !line.trim_start().starts_with("//");
+                    found.extend(text.lines().filter(code).map(|line| format!("{}: {line}", path.display())));
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.is_empty(), "{found:#?}");
 }
