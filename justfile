@@ -35,9 +35,13 @@ lint:
 fmt:
     cargo fmt --all
 
-# The load generator: idle, broadcast, rooms, mixed, connect, churn
+# The load generator; `just bench --help` lists what it measures
 bench *ARGS:
     cargo run --release -p roomcast-bench -- {{ ARGS }}
+
+# What this work tree costs over an earlier commit (COMPARE_COMMIT), the same load on both in turns
+compare *SCENARIOS:
+    bench/compare {{ SCENARIOS }}
 
 # One fuzz target for some seconds, or all of them
 fuzz TARGET="" SECONDS="60":

@@ -1,13 +1,13 @@
 //! What can be asked for.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
     child,
     error::BenchError,
-    floor, receiver,
+    floor, receiver, report,
     scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, polls, publish, rooms, transports, trips},
 };
 
@@ -67,6 +67,14 @@ enum Command {
     /// The floor of the API
     #[command(hide = true)]
     HttpFloor,
+    /// Prints one number of a result, for scripts
+    #[command(hide = true)]
+    Figure {
+        /// The result, as a scenario wrote it.
+        result: PathBuf,
+        /// Where the number stands, as a JSON pointer (RFC 6901): /result/pod/cpu_us_per_delivery/median
+        pointer: String,
+    },
     /// Becomes a program that ends with this process' parent
     #[command(hide = true)]
     Exec {
@@ -106,6 +114,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::Trips(args) => scenario::run(trips::run(&args)),
         Command::HttpFloor => floor::http::run(),
+        Command::Figure { result, pointer } => report::print_figure(&result, &pointer),
     }
 }
 

@@ -88,6 +88,19 @@ pub(crate) fn write<R: Serialize>(
     Ok(())
 }
 
+/// Prints the number that stands at a JSON pointer in a result.
+pub(crate) fn print_figure(result: &Path, pointer: &str) -> Result<(), BenchError> {
+    let text = fs::read_to_string(result).doing(|| format!("reading {}", result.display()))?;
+    let figure = figure(&text, pointer)
+        .ok_or_else(|| BenchError::Usage(format!("{} has no number at {pointer}", result.display())))?;
+    println!("{figure}");
+    Ok(())
+}
+
+fn figure(text: &str, pointer: &str) -> Option<f64> {
+    serde_json::from_str::<serde_json::Value>(text).ok()?.pointer(pointer)?.as_f64()
+}
+
 /// Fails a run, whose report is written, that misses a bar. A debug build only says so: its figures mean nothing.
 pub(crate) fn judge(kept: bool, what: impl FnOnce() -> String) -> Result<(), BenchError> {
     if kept {
@@ -150,6 +163,17 @@ mod tests {
         assert_eq!(thousands(999u64), "999");
         assert_eq!(thousands(15_000u64), "15,000");
         assert_eq!(thousands(1_234_567u64), "1,234,567");
+    }
+
+    #[test]
+    fn a_figure_is_found_by_its_pointer() {
+        let text = r#"{"result":{"cases":[{"cpu":{"median":1}},{"cpu":{"median":2.5}}]}}"#;
+        assert_eq!(figure(text, "/result/cases/1/cpu/median"), Some(2.5));
+        assert_eq!(figure(text, "/result/cases/0/cpu/median"), Some(1.0));
+        for none in ["/result/cases/2/cpu/median", "/result/cases", "result"] {
+            assert_eq!(figure(text, none), None, "{none}");
+        }
+        assert_eq!(figure("no JSON", "/result"), None);
     }
 
     #[test]
