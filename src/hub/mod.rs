@@ -1,7 +1,7 @@
 //! Rooms: who owns them, how events become batches, and how batches reach members.
 //!
 //! ```text
-//!  broker ──deliver──▶ Owner (one a worker; a room's owner goes by its name's hash)
+//!  broker ──deliver──▶ Sequencer (one a worker thread; which one a room has goes by its name's hash)
 //!                        batches, conflates, fills holes from history
 //!                          │ one message to each worker that has members
 //!                          ▼
@@ -9,7 +9,7 @@
 //!                        members ◀── fan-out: frame encoded once, offered to each connection
 //! ```
 //!
-//! Never touches a broker's storage or a client's bytes. Always holds: a room's broadcasts pass through its one owner in
+//! Never touches a broker's storage or a client's bytes. Always holds: a room's broadcasts pass through its one sequencer in
 //! the order of the log, and each queue between the two halves, when full, leaves a hole that the receiving half sees
 //! and fills from history.
 
@@ -19,8 +19,11 @@ mod connection;
 mod engineio;
 mod fanout;
 mod membership;
+mod planted;
 pub mod recovery;
 mod sequencer;
+#[cfg(test)]
+mod simulation;
 mod worker;
 
 pub use access::{
@@ -29,23 +32,23 @@ pub use access::{
     hook_gate::{AT_ONCE, Asker, Leave},
 };
 pub use connection::{
-    Connection, State, Totals, account::Account, budget::Budget, connections::ConnectionKey, mailbox::Mailbox,
+    Connection, State, Totals, account::Account, budget::Budget, key::ConnectionKey, mailbox::Mailbox,
     streams::Streams, task::Drive, transport::Carrier,
 };
 pub use engineio::polling::{Probe, SessionPlace};
 pub use fanout::{
     broadcast::{Broadcast, Content, Encoder, Frame},
-    rooms::RoomIndex,
+    room_index::RoomIndex,
 };
 pub use recovery::{cache::Recoveries, event_index::Tails};
-pub use sequencer::{batcher::Batcher, collector::Collector, driver::Owner};
+pub use sequencer::{batcher::Batcher, collector::Collector, driver::Sequencer};
 pub use worker::{
     Worker,
     call::{NoAnswer, Question},
     clock::{millis, unix_millis},
     fleet::{FleetStats, Ordered, Spokesman, Unheard},
     inspect::{ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus},
-    queues::{Inboxes, Links, ToOwner, ToWorker},
+    queues::{Inboxes, Links, ToSequencer, ToWorker},
     readiness::Readiness,
     shared::{Full, Gate, Quic, Seat, Services},
     timers::{Deadline, TICK},

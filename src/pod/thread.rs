@@ -8,7 +8,7 @@ use tokio::{
     task::{LocalSet, yield_now},
 };
 
-use crate::hub::{Inboxes, Owner, Services, TICK, ToWorker, Worker};
+use crate::hub::{Inboxes, Sequencer, Services, TICK, ToWorker, Worker};
 
 use super::{
     greet::{Door, greet},
@@ -61,8 +61,8 @@ impl Thread {
 
     async fn serve(mut self) -> io::Result<()> {
         let worker = Worker::new(self.index, Arc::clone(&self.services));
-        let owner = Owner::new(self.index, Arc::clone(&self.services));
-        tokio::task::spawn_local(owner.run(self.inboxes.owner));
+        let sequencer = Sequencer::new(self.index, Arc::clone(&self.services));
+        tokio::task::spawn_local(sequencer.run(self.inboxes.sequencer));
         tokio::task::spawn_local(tick(Rc::clone(&worker)));
         tokio::task::spawn_local(turn(Rc::clone(&worker), self.inboxes.worker));
         tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.knocks));
@@ -76,7 +76,7 @@ impl Thread {
     }
 }
 
-/// Takes what the owners send, and gives each active room its slices. Between two slices everybody else has a turn.
+/// Takes what the sequencers send, and gives each active room its slices. Between two slices everybody else has a turn.
 async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
     let mut messages = Vec::new();
     let mut busy = false;
@@ -105,10 +105,7 @@ async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
 fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
     for message in messages.drain(..) {
         match message {
-            ToWorker::Broadcast(room, broadcast) => worker.broadcast(&room, broadcast),
-            ToWorker::Joined(room, position) => worker.joined(&room, position),
-            ToWorker::Tip(room, position) => worker.tip(&room, position),
-            ToWorker::Renamed(room, before, now) => worker.renamed(&room, &before, now),
+            ToWorker::Room(room, update) => worker.update_room(&room, update),
             ToWorker::Drain(window) => worker.begin_drain(window),
             ToWorker::Ask(question) => question.put(worker),
         }

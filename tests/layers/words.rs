@@ -24,7 +24,6 @@ const STANDING: &[(&str, &str)] = &[
     ("broker", "Values"),
     ("broker", "Want"),
     ("hub", "Cell"),
-    ("hub", "Key"),
     ("hub", "Kept"),
     ("hub", "Place"),
     ("hub", "Unheard"),

@@ -14,7 +14,7 @@ use crate::{
     hub::{
         ConnectionKey, Services, Worker,
         connection::Connection,
-        fanout::room::Purpose,
+        membership::pending_join::JoinPurpose,
         membership::subscribe::{Entered, Entry},
     },
     model::{ErrorCode, Event, Publication, Reply, Room},
@@ -170,12 +170,12 @@ impl Worker {
             .and_then(|leave| self.enter_room(key, &room, Entry { leave: Some(leave), ..entry }).map(|_: Entered| ()));
         let Err((code, message)) = entered else { return };
         match (purpose, dialect) {
-            (Purpose::Subscribe(id), _) => {
+            (JoinPurpose::Subscribe(id), _) => {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
             }
-            (Purpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
-            (Purpose::Resume, Some(dialect)) => self.count_resumed(key, dialect, false),
-            (Purpose::Resume | Purpose::CatchUp, _) => {}
+            (JoinPurpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
+            (JoinPurpose::Resume, Some(dialect)) => self.count_resumed(key, dialect, false),
+            (JoinPurpose::Resume | JoinPurpose::CatchUp, _) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     hub::{
         ConnectionKey, Worker,
         connection::State,
-        fanout::room::Purpose,
+        membership::pending_join::JoinPurpose,
         membership::subscribe::{Entered, Entry},
         worker::{clock::millis, timers::Timed},
     },
@@ -151,7 +151,7 @@ impl Worker {
     fn enter_first(&mut self, key: ConnectionKey, room: SubscribeTo, first: First) {
         let SubscribeTo { room, since, spelling } = room;
         let dialect = self.namespace_of(key, first.id.as_ref());
-        let purpose = Purpose::Begin(Box::new(first.clone()));
+        let purpose = JoinPurpose::Begin(Box::new(first.clone()));
         let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
         match self.enter_room(key, &room, entry) {
             Ok(Entered::Begun) => {}

@@ -5,11 +5,7 @@
 
 use slab::Slab;
 
-use crate::hub::connection::Connection;
-
-/// Where a connection stands on its worker. Given again when the connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionKey(pub(crate) u32);
+use crate::hub::connection::{Connection, key::ConnectionKey};
 
 /// The connections of one worker. A fan-out that walks over them misses the page table's cache less often than over boxes.
 #[derive(Default)]

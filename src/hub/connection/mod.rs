@@ -8,6 +8,7 @@ pub mod account;
 pub mod budget;
 pub mod connections;
 pub mod drain;
+pub mod key;
 pub mod mailbox;
 pub mod send_queue;
 pub mod slow_receiver;

@@ -2,14 +2,9 @@
 //!
 //! Always holds: nothing is left out that the client is not told of, be it by a close.
 
+use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
-    hub::{
-        ConnectionKey, RoomIndex, Worker,
-        fanout::{
-            room::{Arrival, Parts, Purpose},
-            subscription::Standing,
-        },
-    },
+    hub::{ConnectionKey, RoomIndex, Worker, fanout::subscription::Standing},
     model::{Disconnect, Since, SlowReceiver},
 };
 
@@ -69,14 +64,14 @@ impl Worker {
             if let Standing::Behind(range) = &subscription.standing {
                 let since = Since { epoch: range.epoch.clone(), offset: range.after };
                 let (since, parts) = (Some(since), Parts::new());
-                let arrival = Arrival { key, since, purpose: Purpose::CatchUp, snapshot: None, parts };
+                let arrival = PendingJoin { key, since, purpose: JoinPurpose::CatchUp, snapshot: None, parts };
                 arrivals.push((subscription.room, arrival));
                 subscription.standing = Standing::Joining;
             }
         }
         for (number, arrival) in arrivals {
             self.rooms[number].behind -= 1;
-            self.arrive(number, arrival);
+            self.join(number, arrival);
         }
     }
 }

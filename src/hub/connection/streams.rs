@@ -385,19 +385,15 @@ impl Queue {
     }
 
     fn drop_room(&mut self, room: &Room, account: &mut Account) -> Option<Range> {
-        let mut first = self.gaps.iter().position(|gap| &gap.room == room).map(|at| self.gaps.remove(at));
+        let mut first = self.gaps.iter().position(|gap| &gap.room == room).map(|at| self.gaps.remove(at).of_no_epoch());
         let begun = usize::from(self.begun > 0);
         for (at, item) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
-            let range = match &item {
-                Waiting::Shared(frame) if at >= begun => frame.range().filter(|range| &range.room == room),
-                _ => None,
-            };
-            match range {
-                Some(range) => {
-                    first = first.or_else(|| Some(range.clone()));
+            match &item {
+                Waiting::Shared(frame) if at >= begun && frame.range().is_some_and(|range| &range.room == room) => {
+                    first = first.or_else(|| frame.owed_range());
                     self.forget(&item, account);
                 }
-                None => self.waiting.push_back(item),
+                _ => self.waiting.push_back(item),
             }
         }
         first

@@ -16,15 +16,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
     hub::{
         ConnectionKey, RoomIndex, Worker,
         connection::Connection,
         engineio::session_record::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
-        fanout::{
-            room::{Arrival, Parts, Purpose},
-            subscription::Standing,
-        },
+        fanout::subscription::Standing,
         membership::subscribe::{Entry, Placed},
         worker::clock::millis,
     },
@@ -55,8 +53,8 @@ impl Worker {
             let Some(stream) = self.rooms.get(self.stream_of(subscription.room)) else { continue };
             let joined = space.joined.iter().find(|(room, _)| *room == local.name).map(|(_, at)| kept(at));
             let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
-            let sent = stream.position.as_ref().filter(|_| sent).map(kept);
-            spoke.push((stream.spoke, local.name.clone()));
+            let sent = self.position_of(subscription.room).filter(|_| sent).map(kept);
+            spoke.push((stream.fan_out_span, local.name.clone()));
             let (room, spelling, given) = (local.name.clone(), subscription.spelling, subscription.given);
             rooms.push(KeptRoom { room, spelling, given, joined, sent });
         }
@@ -265,9 +263,10 @@ impl Worker {
         let Some(space) = self.space(key, dialect) else { return };
         space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
         // What shares a log comes back together, in the order of the log.
-        let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, Arrival)>::new());
+        let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, PendingJoin)>::new());
         for (KeptRoom { room, spelling, given, joined, .. }, since) in rooms {
-            let entry = Entry { since, spelling, given, dialect: Some(dialect), purpose: Purpose::Resume, leave: None };
+            let entry =
+                Entry { since, spelling, given, dialect: Some(dialect), purpose: JoinPurpose::Resume, leave: None };
             let (number, since) = match self.take_place(key, &room, entry) {
                 Ok(Placed::There(number, entry)) => (number, entry.since),
                 Ok(Placed::Asks(entry)) => {
@@ -286,12 +285,15 @@ impl Worker {
                 Some((_, arrival)) if stream != number => arrival.parts.push(part),
                 _ => {
                     let parts = if stream == number { Parts::new() } else { [part].into() };
-                    begun.push((stream, Arrival { key, since, purpose: Purpose::Resume, snapshot: None, parts }));
+                    begun.push((
+                        stream,
+                        PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts },
+                    ));
                 }
             }
         }
         for (stream, arrival) in begun {
-            self.arrive(stream, arrival);
+            self.join(stream, arrival);
         }
         self.ask_to_enter(key, asking);
         self.count_resumed(key, dialect, true);

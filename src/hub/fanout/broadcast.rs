@@ -43,6 +43,12 @@ pub struct Range {
 }
 
 impl Range {
+    /// The same, of no log.
+    #[must_use]
+    pub fn of_no_epoch(self) -> Self {
+        Self { epoch: Epoch::none(), ..self }
+    }
+
     /// Takes in what follows it, so that one gap stands for both.
     pub fn widen(&mut self, newer: &Self) {
         if self.epoch.is_none() {
@@ -233,10 +239,11 @@ impl Encoder {
         }
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.stands_for();
+        let is_gap = matches!(broadcast.content, Content::Gap(_));
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
         let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
         let dialect = format.dialect;
-        Frame(Arc::new(Shared { bytes, datagram, plain, range, dialect, policy, budget, booked }))
+        Frame(Arc::new(Shared { bytes, datagram, plain, range, is_gap, dialect, policy, budget, booked }))
     }
 
     /// A reply's bytes, uncompressed: it is one connection's, and compressing it would cost a context or leak lengths.
@@ -358,6 +365,7 @@ struct Shared {
     datagram: Option<Bytes>,
     plain: usize,
     range: Option<Range>,
+    is_gap: bool,
     dialect: DialectId,
     policy: Arc<Policy>,
     budget: Arc<Budget>,
@@ -395,6 +403,15 @@ impl Frame {
         self.0.range.as_ref()
     }
 
+    /// The events that the frame stands for, as a receiver that stands before them must ask for them. No epoch is known to
+    /// have what that receiver has if the frame is a gap: the range then names none, so that no log takes it for its own.
+    /// `None`: the frame stands for no event of a log.
+    #[must_use]
+    pub fn owed_range(&self) -> Option<Range> {
+        let range = self.range().filter(|range| !range.epoch.is_none())?.clone();
+        Some(if self.0.is_gap { range.of_no_epoch() } else { range })
+    }
+
     /// In which dialect it is.
     #[must_use]
     pub fn dialect(&self) -> DialectId {
@@ -421,7 +438,7 @@ impl Frame {
     pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
         let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
-        Self(Arc::new(Shared { bytes, datagram, plain: len, range, dialect, policy, budget, booked }))
+        Self(Arc::new(Shared { bytes, datagram, plain: len, range, is_gap: false, dialect, policy, budget, booked }))
     }
 }
 

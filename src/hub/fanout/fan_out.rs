@@ -13,8 +13,8 @@ use crate::{
     hub::{
         Content, Worker,
         connection::Offer,
-        connection::connections::ConnectionKey,
-        fanout::{room::Run, rooms::RoomIndex},
+        connection::key::ConnectionKey,
+        fanout::{room::Run, room_index::RoomIndex},
     },
     model::Disconnect,
 };

@@ -6,7 +6,7 @@
 use metrics::Gauge;
 use smallvec::SmallVec;
 
-use crate::{hub::connection::connections::ConnectionKey, protocol::WireFormat};
+use crate::{hub::connection::key::ConnectionKey, protocol::WireFormat};
 
 /// Nobody: a hole that a fan-out in progress steps over.
 const HOLE: ConnectionKey = ConnectionKey(u32::MAX);

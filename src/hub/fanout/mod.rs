@@ -4,5 +4,8 @@ pub mod broadcast;
 pub mod fan_out;
 pub mod members;
 pub mod room;
+pub mod room_index;
+pub mod room_stream;
 pub mod rooms;
+pub mod stream_driver;
 pub mod subscription;

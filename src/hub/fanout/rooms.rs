@@ -9,11 +9,10 @@ use std::{
 
 use slab::Slab;
 
-use crate::{hub::fanout::room::LocalRoom, model::Room};
-
-/// Where a room stands on its worker. Given again when the room is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RoomIndex(pub(crate) u32);
+use crate::{
+    hub::fanout::{room::LocalRoom, room_index::RoomIndex},
+    model::Room,
+};
 
 /// The rooms of one worker.
 #[derive(Debug, Default)]

@@ -6,6 +6,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
+use crate::hub::Services;
+use crate::hub::fanout::room_stream::{Admission, RoomStream};
+use crate::hub::membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin};
 use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{
@@ -13,7 +16,6 @@ use crate::{
         access::opening::First,
         fanout::{
             broadcast::{Range, gap},
-            room::{Arrival, Parts, Pending, Purpose},
             subscription::Standing,
         },
         recovery::cache::Missed,
@@ -25,173 +27,41 @@ use crate::{
     },
 };
 
-/// What the log said to those who wait.
-struct Answer {
-    missed: Option<Missed>,
-    /// The client stands beyond this worker's last flush: it waits for the flush.
-    ahead: bool,
-    retained: Option<Arc<Broadcast>>,
-}
-
 impl Worker {
-    /// The owner has answered.
-    pub fn joined(&mut self, room: &Room, position: Position) {
-        let Some(number) = self.rooms.find(room) else { return };
-        let local = &mut self.rooms[number];
-        if local.position.is_none() {
-            local.position = Some(position);
-        }
-        for arrival in std::mem::take(&mut local.arrivals) {
-            self.arrive(number, arrival);
-        }
+    /// Lets a connection into a room's stream, or has it wait for the log.
+    pub(crate) fn join(&mut self, index: RoomIndex, join: PendingJoin) {
+        self.step_stream(index, |stream, policy, effects| stream.join(join, policy, effects));
     }
 
-    /// Lets an arrival in, or has it wait for the log.
-    pub(crate) fn arrive(&mut self, number: RoomIndex, arrival: Arrival) {
-        let local = &mut self.rooms[number];
-        let Some(position) = local.position.clone() else {
-            local.arrivals.push(arrival);
-            return;
-        };
-        match &arrival.since {
-            Some(since) if since.epoch == position.epoch && since.offset == position.offset => {
-                self.admit(number, arrival, position, true, &[]);
-            }
-            None if local.policy.retain == Retain::None => self.admit(number, arrival, position, false, &[]),
-            _ => {
-                let since = arrival.since.clone();
-                let shared = |pending: &&mut Pending| pending.since == since && arrival.parts.is_empty();
-                if let Some(pending) = local.pending.iter_mut().find(shared) {
-                    pending.waiting.push(arrival);
-                    return;
-                }
-                local.asked += 1;
-                let (ticket, target, held) = (local.asked, position.clone(), Vec::new());
-                let parts = arrival.parts.clone();
-                let waiting = vec![arrival];
-                local.pending.push(Pending { ticket, since: since.clone(), target, waiting, held, lost: false });
-                self.ask_log(number, ticket, since, position, &parts);
-            }
-        }
-    }
-
-    fn ask_log(&self, number: RoomIndex, ticket: u64, since: Option<Since>, target: Position, parts: &Parts) {
-        let services = Arc::clone(&self.services);
-        let local = &self.rooms[number];
+    /// Reads what joins missed, and the retained values where that is not all they want.
+    pub(crate) fn read_for_join(
+        &self,
+        index: RoomIndex,
+        ticket: u64,
+        since: Option<Since>,
+        target: Position,
+        parts: &Parts,
+    ) {
+        let Some(local) = self.rooms.get(index) else { return };
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
         let wanted = |(part, floor): &(RoomIndex, Offset)| Some((self.rooms.get(*part)?.name.clone(), *floor));
         let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
-        let me = self.me.clone();
+        let (services, me) = (Arc::clone(&self.services), self.me.clone());
         tokio::task::spawn_local(async move {
-            let read = async {
-                let mut answer = Answer { missed: None, ahead: false, retained: None };
-                if let Some(since) = &since {
-                    if since.epoch == target.epoch && since.offset > target.offset {
-                        let query =
-                            HistoryQuery { since: Some(since.clone()), until: None, max_events: 1, max_bytes: 1 };
-                        let history = services.broker.history(&room, query).await?;
-                        answer.ahead = history.epoch == since.epoch && history.end >= since.offset;
-                        answer.missed = Some(Missed::Gone);
-                    } else {
-                        let recoveries = &services.recoveries;
-                        let broker = &*services.broker;
-                        let missed = if wanted.is_empty() {
-                            recoveries.missed(broker, &policy, &room, since, &target).await?
-                        } else {
-                            recoveries.missed_of_parts(broker, &policy, &room, since, &target, &wanted).await?
-                        };
-                        answer.missed = Some(missed);
-                    }
-                }
-                if policy.retain != Retain::None && !answer.ahead && !matches!(answer.missed, Some(Missed::All(_))) {
-                    let retained: Retained = services.broker.retained(&room).await?;
-                    let content = Content::Retained(retained);
-                    answer.retained = Some(Arc::new(Broadcast::new(content, Arc::clone(&policy), Instant::now())));
-                }
-                Ok::<_, BrokerError>(answer)
-            };
-            let answer = read.await;
-            if let Some(worker) = me.upgrade() {
-                worker.borrow_mut().log_answered(&room, ticket, answer);
-            }
+            let answer = answer_join(&services, &room, &policy, since.as_ref(), &target, &wanted).await;
+            let Some(worker) = me.upgrade() else { return };
+            let mut worker = worker.borrow_mut();
+            let Some(index) = worker.rooms.find(&room) else { return };
+            worker.step_stream(index, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects));
         });
     }
 
-    fn log_answered(&mut self, room: &Room, ticket: u64, answer: Result<Answer, BrokerError>) {
-        let Some(number) = self.rooms.find(room) else { return };
-        let local = &mut self.rooms[number];
-        let Some(at) = local.pending.iter().position(|p| p.ticket == ticket) else { return };
-        let Pending { since, target, waiting, held, lost, .. } = local.pending.swap_remove(at);
-        let Some(position) = local.position.clone() else { return };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                for arrival in waiting {
-                    self.turn_away(number, arrival, &error);
-                }
-                return;
-            }
-        };
-        if answer.ahead {
-            for arrival in waiting {
-                let since = since.as_ref().map_or(0, |s| s.offset);
-                // The flush may have come while the log was read.
-                if position.offset >= since {
-                    self.arrive(number, arrival);
-                } else {
-                    self.rooms[number].ahead.push(arrival);
-                }
-            }
-            return;
-        }
-        let services = Arc::clone(&self.services);
-        let outcome = &services.metrics.recoveries;
-        match (answer.missed, &since) {
-            (Some(Missed::All(mut broadcasts)), Some(since)) if !lost => {
-                outcome.recovered.increment(waiting.len() as u64);
-                broadcasts.extend(held);
-                let from = Position::new(target.epoch, since.offset);
-                for arrival in waiting {
-                    self.admit(number, arrival, from.clone(), true, &broadcasts);
-                }
-            }
-            (missed, _) => {
-                if missed.is_some() {
-                    outcome.gone.increment(waiting.len() as u64);
-                }
-                if lost {
-                    // More was begun meanwhile than is held: what was read is too old to continue from.
-                    for arrival in waiting {
-                        match arrival.purpose {
-                            Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume => {
-                                self.arrive(number, Arrival { since: None, ..arrival });
-                            }
-                            Purpose::CatchUp => self.admit(number, arrival, position.clone(), false, &[]),
-                        }
-                    }
-                    return;
-                }
-                // The retained values were read after `target`: what was begun since follows them, so that none stays stale.
-                let before: Vec<_> = answer.retained.into_iter().chain(held).collect();
-                for arrival in waiting {
-                    self.admit(number, arrival, target.clone(), false, &before);
-                }
-            }
-        }
-    }
-
-    /// Makes an arrival a member. `before`: what it gets ahead of the live stream.
-    fn admit(
-        &mut self,
-        number: RoomIndex,
-        arrival: Arrival,
-        position: Position,
-        recovered: bool,
-        before: &[Arc<Broadcast>],
-    ) {
+    /// Makes a connection a member. One that left meanwhile does not become one.
+    pub(crate) fn admit(&mut self, number: RoomIndex, admission: Admission) {
+        let Admission { join: arrival, position, recovered, before } = admission;
         let key = arrival.key;
         let parts = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
-        let resumes = arrival.purpose == Purpose::Resume;
+        let resumes = arrival.purpose == JoinPurpose::Resume;
         let is_retained = |broadcast: &Arc<Broadcast>| matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty());
         let snapshot = arrival.snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
         // Where rooms share a log, the backend shows none of them anything.
@@ -199,19 +69,19 @@ impl Worker {
         let snapshot = snapshot.map(|(events, local)| shown(&events, &local.name, &position, &local.policy));
         let mut rest = None;
         match (arrival.purpose, arrival.since) {
-            (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_) | Purpose::Resume), _) => {
+            (purpose @ (JoinPurpose::Subscribe(_) | JoinPurpose::Begin(_) | JoinPurpose::Resume), _) => {
                 let id = match purpose {
-                    Purpose::Subscribe(id) => Some(id),
-                    Purpose::Begin(first) => Some(rest.insert(*first).id.clone()),
-                    Purpose::Resume | Purpose::CatchUp => None,
+                    JoinPurpose::Subscribe(id) => Some(id),
+                    JoinPurpose::Begin(first) => Some(rest.insert(*first).id.clone()),
+                    JoinPurpose::Resume | JoinPurpose::CatchUp => None,
                 };
                 for (part, floor) in &parts {
                     let position = Position::new(position.epoch.clone(), position.offset.max(*floor));
                     if let Err((code, message)) = self.begin_room(key, *part) {
                         let purpose = match (rest.take(), id) {
-                            (Some(first), _) => Purpose::Begin(Box::new(first)),
-                            (None, Some(id)) => Purpose::Subscribe(id),
-                            (None, None) => Purpose::Resume,
+                            (Some(first), _) => JoinPurpose::Begin(Box::new(first)),
+                            (None, Some(id)) => JoinPurpose::Subscribe(id),
+                            (None, None) => JoinPurpose::Resume,
                         };
                         self.not_entered(key, *part, purpose, code, message);
                         return;
@@ -223,17 +93,17 @@ impl Worker {
                     self.say_entered(key, *part, id.clone(), position, recovered);
                 }
             }
-            (Purpose::CatchUp, Some(_)) if !recovered && !self.tells_gaps(key) => {
+            (JoinPurpose::CatchUp, Some(_)) if !recovered && !self.tells_gaps(key) => {
                 self.close(key, Disconnect::Missed);
                 return;
             }
-            (Purpose::CatchUp, Some(since)) if !recovered => {
+            (JoinPurpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
                 let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
                 let id = self.namespace_id(key, number);
                 self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
-            (Purpose::CatchUp, _) => {}
+            (JoinPurpose::CatchUp, _) => {}
         }
         let mut overflow = false;
         // Then what is retained is nothing, which need not be said.
@@ -273,7 +143,7 @@ impl Worker {
             connection.subscriptions[at].standing = Standing::Member(place);
         }
         // What was missed of a shared log is bounded; whoever does not read it is seen by what follows.
-        if overflow && self.rooms[number].parts == 0 {
+        if overflow && !self.rooms[number].stream().is_some_and(RoomStream::is_shared) {
             self.overflow(number, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
@@ -325,7 +195,7 @@ impl Worker {
         &mut self,
         key: ConnectionKey,
         number: RoomIndex,
-        purpose: Purpose,
+        purpose: JoinPurpose,
         code: ErrorCode,
         message: String,
     ) {
@@ -334,33 +204,70 @@ impl Worker {
         }
         let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
         match purpose {
-            Purpose::Subscribe(id) => self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref()),
-            Purpose::Begin(first) => self.first_refused(key, room, *first, code, message),
-            Purpose::Resume | Purpose::CatchUp => {}
+            JoinPurpose::Subscribe(id) => {
+                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref())
+            }
+            JoinPurpose::Begin(first) => self.first_refused(key, room, *first, code, message),
+            JoinPurpose::Resume | JoinPurpose::CatchUp => {}
         }
         self.keep_all(key);
         self.note_if_empty(number);
     }
 
     /// The broker could not say what an arrival missed.
-    fn turn_away(&mut self, number: RoomIndex, arrival: Arrival, error: &BrokerError) {
+    pub(crate) fn turn_away(&mut self, number: RoomIndex, arrival: PendingJoin, error: &BrokerError) {
         let key = arrival.key;
         match (arrival.purpose, arrival.since) {
-            (purpose @ (Purpose::Subscribe(_) | Purpose::Begin(_)), _) => {
+            (purpose @ (JoinPurpose::Subscribe(_) | JoinPurpose::Begin(_)), _) => {
                 let number = arrival.parts.first().map_or(number, |(part, _)| *part);
                 self.not_entered(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
-            (Purpose::CatchUp, Some(since)) => {
-                let Some(position) = self.rooms[number].position.clone() else { return };
+            (JoinPurpose::CatchUp, Some(since)) => {
+                let Some(position) = self.position_of(number).cloned() else { return };
                 let (parts, snapshot) = (Parts::new(), None);
-                let range = Arrival { key, since: Some(since), purpose: Purpose::CatchUp, snapshot, parts };
-                self.admit(number, range, position, false, &[]);
+                let join = PendingJoin { key, since: Some(since), purpose: JoinPurpose::CatchUp, snapshot, parts };
+                self.admit(number, Admission { join, position, recovered: false, before: Arc::new([]) });
             }
-            (Purpose::Resume, _) if arrival.parts.is_empty() => self.resumed(key, number, false),
-            (Purpose::Resume, _) => arrival.parts.iter().for_each(|(part, _)| self.resumed(key, *part, false)),
-            (Purpose::CatchUp, None) => {}
+            (JoinPurpose::Resume, _) if arrival.parts.is_empty() => self.resumed(key, number, false),
+            (JoinPurpose::Resume, _) => arrival.parts.iter().for_each(|(part, _)| self.resumed(key, *part, false)),
+            (JoinPurpose::CatchUp, None) => {}
         }
     }
+}
+
+/// What the log says to joins that stopped at `since`, where the stream stands at `target`. `wanted`: in a shared log, the rooms
+/// that are joined, each with the offset up to which the client was not in it.
+async fn answer_join(
+    services: &Services,
+    room: &Room,
+    policy: &Arc<Policy>,
+    since: Option<&Since>,
+    target: &Position,
+    wanted: &HashMap<Room, Offset>,
+) -> Result<JoinAnswer, BrokerError> {
+    let (broker, recoveries) = (&*services.broker, &services.recoveries);
+    if let Some(since) = since {
+        if JoinAnswer::may_be_early(since, target) {
+            let query = HistoryQuery { since: Some(since.clone()), until: None, max_events: 1, max_bytes: 1 };
+            if let early @ JoinAnswer::Early = JoinAnswer::if_early(since, &broker.history(room, query).await?) {
+                return Ok(early);
+            }
+        } else {
+            let missed = if wanted.is_empty() {
+                recoveries.missed(broker, policy, room, since, target).await?
+            } else {
+                recoveries.missed_of_parts(broker, policy, room, since, target, wanted).await?
+            };
+            if let Missed::All(broadcasts) = missed {
+                return Ok(JoinAnswer::Missed(broadcasts));
+            }
+        }
+    }
+    if policy.retain == Retain::None {
+        return Ok(JoinAnswer::Fresh(None));
+    }
+    let content = Content::Retained(broker.retained(room).await?);
+    Ok(JoinAnswer::Fresh(Some(Arc::new(Broadcast::new(content, Arc::clone(policy), Instant::now())))))
 }
 
 /// What the backend shows a new member of a room instead of retained values, as of where the room stands.

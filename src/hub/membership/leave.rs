@@ -5,11 +5,12 @@
 
 use std::time::Instant;
 
+use crate::hub::membership::pending_join::JoinPurpose;
 use crate::{
     hub::{
         ConnectionKey, RoomIndex, Worker,
         fanout::{
-            room::Purpose,
+            room::LocalRoom,
             subscription::{Standing, Subscription},
         },
     },
@@ -45,24 +46,24 @@ impl Worker {
         message: String,
     ) -> bool {
         match self.call_off(key, subscription) {
-            None | Some(Purpose::CatchUp) => return false,
+            None | Some(JoinPurpose::CatchUp) => return false,
             // Nobody asked for it.
-            Some(Purpose::Subscribe(_)) if subscription.given => {}
+            Some(JoinPurpose::Subscribe(_)) if subscription.given => {}
             // Nobody waits for the answer any more, and what comes without having been asked for would frighten.
-            Some(Purpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
-            Some(Purpose::Resume) => self.count_resumed(key, subscription.dialect, false),
+            Some(JoinPurpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
+            Some(JoinPurpose::Resume) => self.count_resumed(key, subscription.dialect, false),
             Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
         }
         true
     }
 
     /// Takes a connection off the list of those who wait to come into a room; why it came. `None`: it does not wait.
-    fn call_off(&mut self, key: ConnectionKey, subscription: &Subscription) -> Option<Purpose> {
+    fn call_off(&mut self, key: ConnectionKey, subscription: &Subscription) -> Option<JoinPurpose> {
         if subscription.standing != Standing::Joining {
             return None;
         }
         let stream = self.stream_of(subscription.room);
-        self.rooms.get_mut(stream)?.forget_arrival(key, subscription.room)
+        self.rooms.get_mut(stream)?.stream_mut()?.cancel_join(key, subscription.room)
     }
 
     /// Takes a connection out of a room.
@@ -95,8 +96,8 @@ impl Worker {
     /// Whether nobody is in a room or on the way.
     pub(crate) fn is_idle(&self, number: RoomIndex) -> bool {
         let Some(local) = self.rooms.get(number) else { return false };
-        let log = local.log.and_then(|log| self.rooms.get(log));
-        local.is_idle() && !log.is_some_and(|log| log.awaits(number))
+        let log = local.shares().and_then(|log| self.rooms.get(log)).and_then(LocalRoom::stream);
+        local.is_idle() && !log.is_some_and(|log| log.is_joined(number))
     }
 
     pub(crate) fn note_if_empty(&mut self, number: RoomIndex) {

@@ -2,4 +2,5 @@
 
 pub mod join;
 pub mod leave;
+pub mod pending_join;
 pub mod subscribe;

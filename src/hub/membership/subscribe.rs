@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
+use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
     hub::{
-        ConnectionKey, RoomIndex, ToOwner, Worker,
+        ConnectionKey, RoomIndex, ToSequencer, Worker,
         access::hook_gate::{Leave, Refused},
         connection::State,
         fanout::{
             members::Members,
-            room::{Arrival, LocalRoom, Parts, Purpose},
+            room::{LocalRoom, RoomLog},
+            room_stream::RoomStream,
             subscription::{Standing, Subscription},
         },
     },
@@ -31,7 +33,7 @@ pub(crate) struct Entry {
     /// In which dialect it is told of the room; `None`: in its own.
     pub(crate) dialect: Option<DialectId>,
     /// Why it comes.
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: JoinPurpose,
     /// The backend's leave, where it was asked.
     pub(crate) leave: Option<Leave>,
 }
@@ -73,7 +75,7 @@ impl Worker {
         let dialect = self.namespace_of(key, id);
         let mut asking = Vec::new();
         for (SubscribeTo { room, since, spelling }, leave) in rooms {
-            let purpose = Purpose::Subscribe(id.cloned());
+            let purpose = JoinPurpose::Subscribe(id.cloned());
             let entry = Entry { since, spelling, dialect, purpose, leave, ..Entry::default() };
             let refused = match self.enter_room(key, &room, entry) {
                 Ok(Entered::Begun) => continue,
@@ -111,9 +113,9 @@ impl Worker {
             Placed::Gone => return Ok(Entered::Begun),
         };
         let Entry { since, purpose, leave, .. } = entry;
-        let parts = if self.rooms[number].log.is_some() { [(number, 0)].into() } else { Parts::new() };
+        let parts = if self.rooms[number].shares().is_some() { [(number, 0)].into() } else { Parts::new() };
         let snapshot = leave.and_then(|leave| leave.snapshot);
-        self.arrive(self.stream_of(number), Arrival { key, since, purpose, snapshot, parts });
+        self.join(self.stream_of(number), PendingJoin { key, since, purpose, snapshot, parts });
         Ok(Entered::Begun)
     }
 
@@ -164,31 +166,38 @@ impl Worker {
         Ok(Placed::There(number, entry))
     }
 
-    /// The room's number on this worker; a new room's owner is asked where the stream stands.
+    /// The room's number on this worker; a new room's sequencer is asked where the stream stands.
     fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> RoomIndex {
         if let Some(number) = self.rooms.find(room) {
             return number;
         }
-        let log = policy.log_of(room).map(|log| self.room_number(log, self.services.policy(log)));
-        let mut local = LocalRoom { log, ..LocalRoom::new(room.clone(), policy) };
+        let log = match policy.log_of(room) {
+            Some(log) => RoomLog::Shared(self.room_number(log, self.services.policy(log))),
+            None => RoomLog::Own(RoomStream::new(room.clone())),
+        };
+        let mut local = LocalRoom::new(room.clone(), policy, log);
         if let Some(observer) = &self.services.metrics.observer {
             local.members = Members::shown_by(observer.members_gauge(room.namespace()));
         }
+        let log = local.shares();
         let number = self.rooms.insert(local);
         match log {
             Some(log) => {
                 let log = &mut self.rooms[log];
-                (log.parts, log.empty_since) = (log.parts + 1, None);
+                log.empty_since = None;
+                if let Some(stream) = log.stream_mut() {
+                    stream.add_part(room.clone(), number);
+                }
             }
-            None => self.ask_owner(number),
+            None => self.ask_sequencer(number),
         }
         number
     }
 
-    /// Asks a room's owner to be put on its list. A full queue is tried again on the timer.
-    pub(crate) fn ask_owner(&mut self, number: RoomIndex) {
+    /// Asks a room's sequencer to be put on its list. A full queue is tried again on the timer.
+    pub(crate) fn ask_sequencer(&mut self, number: RoomIndex) {
         let name = self.rooms[number].name.clone();
-        if !self.services.links.tell_owner(&name, ToOwner::Join(name.clone(), self.index)) {
+        if !self.services.links.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
             self.unasked.push(number);
         }
     }

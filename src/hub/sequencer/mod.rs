@@ -3,4 +3,6 @@
 pub mod batcher;
 pub mod collector;
 pub mod driver;
+pub mod room_sequencer;
 pub mod shared_log;
+pub mod update;

@@ -119,8 +119,7 @@ impl Worker {
         let number = self.rooms.find(room)?;
         let local = self.rooms.get(number)?;
         let members = local.members.len() + local.behind;
-        let stream = self.rooms.get(self.stream_of(number))?;
-        (members > 0).then(|| RoomDetail { members, position: stream.position.clone() })
+        (members > 0).then(|| RoomDetail { members, position: self.position_of(number).cloned() })
     }
 
     /// The first connections, by name, that fit.
@@ -165,8 +164,7 @@ impl Worker {
         }
         let room = |s: &crate::hub::fanout::subscription::Subscription| {
             let local = self.rooms.get(s.room)?;
-            let stream = self.rooms.get(self.stream_of(s.room))?;
-            Some((local.name.clone(), stream.position.clone()))
+            Some((local.name.clone(), self.position_of(s.room).cloned()))
         };
         Some(ConnectionDetail {
             id,

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::Policies,
-    hub::{Owner, Worker},
+    hub::{Sequencer, Worker},
     model::{PresenceMode, Room},
 };
 
@@ -98,7 +98,7 @@ impl Worker {
     }
 }
 
-impl Owner {
+impl Sequencer {
     /// Gives held rooms the policies that were reloaded, for one slice.
     pub(crate) fn review_policies(&mut self) {
         let policies = self.services.policies.load_full();

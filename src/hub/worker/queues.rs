@@ -1,6 +1,6 @@
-//! The queues between broker, owners and workers.
+//! The queues between broker, sequencers and workers.
 //!
-//! Always holds: no sender ever waits. A full queue to an owner marks the room as behind; a full queue to a worker
+//! Always holds: no sender ever waits. A full queue to a sequencer marks the room as behind; a full queue to a worker
 //! leaves a hole: both are recovered from history.
 
 use std::{
@@ -17,41 +17,38 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::{
     broker::{Deliver, Delivery, History},
-    hub::{Broadcast, Question},
-    model::{Position, Room},
+    hub::{
+        Question,
+        sequencer::{room_sequencer::ReadTicket, update::StreamUpdate},
+    },
+    model::Room,
 };
 
-/// What an owner is told.
+/// What a sequencer is told.
 #[derive(Debug)]
-pub enum ToOwner {
+pub enum ToSequencer {
     /// Something happened in a room, and when this pod heard of it.
     Delivery(Room, Delivery, Instant),
     /// A worker has its first member of a room.
     Join(Room, usize),
     /// A worker has lost its last one.
     Leave(Room, usize),
-    /// The answer to the owner's question for what it missed.
-    Healed(Room, History),
+    /// The log answered a read.
+    HistoryRead(Room, ReadTicket, History),
 }
 
 /// What a worker is told.
 #[derive(Debug)]
 pub enum ToWorker {
-    /// The worker is on the room's list; broadcasts continue from here.
-    Joined(Room, Position),
-    /// Something to fan out.
-    Broadcast(Room, std::sync::Arc<Broadcast>),
-    /// The room stands here: a worker that stands before it has lost broadcasts.
-    Tip(Room, Position),
-    /// The room's log goes on under another epoch, and lost nothing: one position has two names.
-    Renamed(Room, Position, Position),
+    /// What its sequencer tells a room's stream.
+    Room(Room, StreamUpdate),
     /// The pod goes away: each client is told a moment in this window, and closed then.
     Drain(Duration),
     /// Something to do on its thread.
     Ask(Question),
 }
 
-/// Rooms whose owner missed deliveries because its queue was full.
+/// Rooms whose sequencer missed deliveries because its queue was full.
 #[derive(Debug, Default)]
 pub struct Behind {
     any: AtomicBool,
@@ -77,7 +74,7 @@ impl Behind {
 /// The sending ends of a pod's queues.
 #[derive(Debug)]
 pub struct Links {
-    owners: Vec<Sender<ToOwner>>,
+    sequencers: Vec<Sender<ToSequencer>>,
     behind: Vec<Behind>,
     workers: Vec<Sender<ToWorker>>,
 }
@@ -85,39 +82,45 @@ pub struct Links {
 /// The receiving ends of one worker's thread.
 #[derive(Debug)]
 pub struct Inboxes {
-    /// The owner's.
-    pub owner: Receiver<ToOwner>,
+    /// The sequencer's.
+    pub sequencer: Receiver<ToSequencer>,
     /// The worker's.
     pub worker: Receiver<ToWorker>,
 }
 
 impl Links {
-    /// The most deliveries that wait for an owner.
-    const OWNER_QUEUE: usize = 65_536;
+    /// The most deliveries that wait for a sequencer.
+    const SEQUENCER_QUEUE: usize = 65_536;
     /// The most broadcasts that wait for a worker.
     const WORKER_QUEUE: usize = 4_096;
 
     /// Queues for so many workers.
     #[must_use]
     pub fn new(workers: usize) -> (Self, Vec<Inboxes>) {
-        let mut links = Self { owners: Vec::new(), behind: Vec::new(), workers: Vec::new() };
+        Self::with_capacities(workers, Self::SEQUENCER_QUEUE, Self::WORKER_QUEUE)
+    }
+
+    /// Queues for so many workers that hold so many messages.
+    #[must_use]
+    pub fn with_capacities(workers: usize, sequencer: usize, worker: usize) -> (Self, Vec<Inboxes>) {
+        let mut links = Self { sequencers: Vec::new(), behind: Vec::new(), workers: Vec::new() };
         let inboxes = (0..workers)
             .map(|_| {
-                let (to_owner, owner) = channel(Self::OWNER_QUEUE);
-                let (to_worker, worker) = channel(Self::WORKER_QUEUE);
-                links.owners.push(to_owner);
+                let (to_sequencer, sequencer) = channel(sequencer);
+                let (to_worker, worker) = channel(worker);
+                links.sequencers.push(to_sequencer);
                 links.workers.push(to_worker);
                 links.behind.push(Behind::default());
-                Inboxes { owner, worker }
+                Inboxes { sequencer, worker }
             })
             .collect();
         (links, inboxes)
     }
 
-    /// Tells a room's owner. `false`: its queue is full.
+    /// Tells a room's sequencer. `false`: its queue is full.
     #[must_use]
-    pub fn tell_owner(&self, room: &Room, message: ToOwner) -> bool {
-        self.owners[self.owner_of(room)].try_send(message).is_ok()
+    pub fn tell_sequencer(&self, room: &Room, message: ToSequencer) -> bool {
+        self.sequencers[self.sequencer_of(room)].try_send(message).is_ok()
     }
 
     /// Tells a worker. `false`: its queue is full.
@@ -126,10 +129,10 @@ impl Links {
         self.workers[worker].try_send(message).is_ok()
     }
 
-    /// The rooms that an owner missed something of.
+    /// The rooms that a sequencer missed something of.
     #[must_use]
-    pub fn behind(&self, owner: usize) -> &Behind {
-        &self.behind[owner]
+    pub fn behind(&self, sequencer: usize) -> &Behind {
+        &self.behind[sequencer]
     }
 
     /// How many workers there are.
@@ -138,18 +141,18 @@ impl Links {
         self.workers.len()
     }
 
-    fn owner_of(&self, room: &Room) -> usize {
+    fn sequencer_of(&self, room: &Room) -> usize {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(room.as_str());
-        (hash % self.owners.len() as u64) as usize
+        (hash % self.sequencers.len() as u64) as usize
     }
 }
 
 impl Deliver for Links {
     fn deliver(&self, room: &Room, delivery: Delivery) {
-        let owner = self.owner_of(room);
-        let message = ToOwner::Delivery(room.clone(), delivery, Instant::now());
-        if self.owners[owner].try_send(message).is_err() {
-            self.behind[owner].mark(room);
+        let sequencer = self.sequencer_of(room);
+        let message = ToSequencer::Delivery(room.clone(), delivery, Instant::now());
+        if self.sequencers[sequencer].try_send(message).is_err() {
+            self.behind[sequencer].mark(room);
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::task::AbortHandle;
 
 use crate::{
-    hub::{ConnectionKey, Services, ToOwner, Worker, connection::State, worker::wheel::Wheel},
+    hub::{ConnectionKey, Services, ToSequencer, Worker, connection::State, worker::wheel::Wheel},
     model::{Disconnect, Reply},
     protocol::DialectId,
     session::ConnectionId,
@@ -89,7 +89,7 @@ impl Worker {
         }
         for number in std::mem::take(&mut self.unasked) {
             if self.rooms.contains(number) {
-                self.ask_owner(number);
+                self.ask_sequencer(number);
             }
         }
         self.sweep(now);
@@ -194,19 +194,21 @@ impl Worker {
             if local.empty_since != Some(since) {
                 continue;
             }
-            let (name, log, healing) = (local.name.clone(), local.log, local.healing);
-            if healing || !self.is_idle(number) {
+            let (name, log) = (local.name.clone(), local.shares());
+            if !self.is_idle(number) {
                 self.rooms[number].empty_since = None;
                 self.note_if_empty(number);
                 continue;
             }
             if let Some(log) = log {
                 self.rooms.remove(number);
-                self.rooms[log].parts -= 1;
+                if let Some(stream) = self.rooms[log].stream_mut() {
+                    stream.remove_part(&name);
+                }
                 self.note_if_empty(log);
                 continue;
             }
-            if !self.services.links.tell_owner(&name, ToOwner::Leave(name.clone(), self.index)) {
+            if !self.services.links.tell_sequencer(&name, ToSequencer::Leave(name.clone(), self.index)) {
                 self.rooms[number].empty_since = None;
                 self.note_if_empty(number);
                 return;

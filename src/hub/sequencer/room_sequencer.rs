@@ -1,0 +1,471 @@
+//! One room's order: its events in, batches for the workers that have members out.
+//!
+//! Pure: it takes inputs and the time, and answers effects; it reads no clock, waits for nothing and does no I/O. Owns the
+//! batch in the making, the position in the log and what each worker was told. Never knows a connection. Always holds: the
+//! updates for a worker cover the log without a hole, or contain a gap for the range that the log no longer has; an update
+//! that a full queue refused is made good by the next [`RoomSequencer::retry`].
+//!
+//! ```text
+//!             started                       an event out of order, or a delivery that was missed
+//!  Opening ───────────▶ Following ─────────────────────────────────────────▶ Healing (events are held)
+//!                           ▲                 history_read                      │
+//!                           └───────────────────────────────────────────────────┘
+//! ```
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    broker::History,
+    hub::{
+        Batcher, Broadcast, Content,
+        fanout::broadcast::Range,
+        planted::{Fault, planted},
+        sequencer::{shared_log::by_room, update::StreamUpdate},
+    },
+    model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since, UnixMillis},
+};
+
+/// What a sequencer wants done, in this order.
+#[derive(Debug)]
+pub enum SequencerEffect {
+    /// Put this on a worker's queue. Where the queue is full, [`RoomSequencer::refused`] is told.
+    Tell(usize, StreamUpdate),
+    /// Read the log behind this position until it answers; the answer goes to [`RoomSequencer::history_read`].
+    ReadHistory {
+        /// Names this read.
+        ticket: ReadTicket,
+        /// The last position that the sequencer has.
+        since: Since,
+    },
+    /// Tell the room's members of these joins and leaves.
+    AnnouncePresence {
+        /// Members that came.
+        joined: Vec<Member>,
+        /// Members that went.
+        left: Vec<Member>,
+    },
+    /// A batch left.
+    Flushed {
+        /// How many events it has.
+        events: usize,
+        /// When the oldest of them arrived.
+        arrived: Instant,
+        /// Whether they are in the log.
+        logged: bool,
+    },
+}
+
+/// Names one read of the log: an answer that comes after the room was given up, and followed again, is not taken for one of
+/// the new life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadTicket {
+    life: u64,
+    read: u64,
+}
+
+/// What a worker knows of the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkerSeat {
+    /// It has no members here.
+    Empty,
+    /// It waits for the broker's first answer.
+    Waiting,
+    /// It is on the list. Its queue refused the position that the stream begins at.
+    Unplaced,
+    /// It is on the list.
+    Placed,
+    /// It is on the list. Its queue refused a broadcast.
+    Lagging,
+}
+
+impl WorkerSeat {
+    fn is_listed(self) -> bool {
+        matches!(self, Self::Placed | Self::Lagging)
+    }
+}
+
+/// The room's log as far as it was followed.
+#[derive(Debug)]
+struct Sequence {
+    /// Events that are not sent yet; it knows where the next batch begins.
+    batcher: Batcher,
+    /// The last event that came, in order.
+    received: Position,
+    /// The hole that is being filled.
+    hole: Option<Hole>,
+}
+
+/// A hole in the room's stream, while the log is read.
+#[derive(Debug)]
+struct Hole {
+    ticket: ReadTicket,
+    /// Events that came meanwhile. Full: the newest is dropped, and the log is read again.
+    held: VecDeque<(Epoch, Arc<Event>, Instant)>,
+    /// How many of `held` were there when the read began: those that the answer lacks are not in the log.
+    held_before: usize,
+    /// Whether an event was dropped.
+    overflowed: bool,
+}
+
+/// One room's order.
+#[derive(Debug)]
+pub struct RoomSequencer {
+    room: Room,
+    policy: Arc<Policy>,
+    seats: Vec<WorkerSeat>,
+    /// `None` until the broker has answered.
+    sequence: Option<Sequence>,
+    /// Events that are in no log, numbered as they come.
+    unlogged: Option<(Batcher, Offset)>,
+    joined: Vec<Member>,
+    left: Vec<Member>,
+    /// When `joined` and `left` are announced.
+    presence_due: Option<Instant>,
+    /// The newest read.
+    ticket: ReadTicket,
+}
+
+impl RoomSequencer {
+    /// The most events that are held while a hole is filled, and the most joins and leaves that wait for company.
+    pub const MAX_HELD: usize = 4_096;
+
+    /// How long joins and leaves wait for company: a crowd that comes at once is told of once.
+    pub const PRESENCE_WINDOW: Duration = Duration::from_millis(100);
+
+    /// A room of so many workers that the broker was just asked to deliver. `life` differs from that of every earlier
+    /// sequencer of the same room.
+    #[must_use]
+    pub fn new(room: Room, policy: Arc<Policy>, workers: usize, life: u64) -> Self {
+        Self {
+            room,
+            policy,
+            seats: vec![WorkerSeat::Empty; workers],
+            sequence: None,
+            unlogged: None,
+            joined: Vec::new(),
+            left: Vec::new(),
+            presence_due: None,
+            ticket: ReadTicket { life, read: 0 },
+        }
+    }
+
+    /// Its policy.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Whether no worker has members.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.iter().all(|seat| *seat == WorkerSeat::Empty)
+    }
+
+    /// Whether the broker has answered.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.sequence.is_some()
+    }
+
+    /// The workers that have members.
+    pub fn listed(&self) -> impl Iterator<Item = usize> + '_ {
+        self.seats.iter().enumerate().filter(|(_, seat)| seat.is_listed()).map(|(worker, _)| worker)
+    }
+
+    /// Whether a full queue cost a worker something that [`RoomSequencer::retry`] makes good.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.seats.iter().any(|seat| matches!(seat, WorkerSeat::Unplaced | WorkerSeat::Lagging))
+    }
+
+    /// When [`RoomSequencer::on_deadline`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let logged = self.sequence.as_ref().map(|sequence| &sequence.batcher);
+        let batchers = logged.into_iter().chain(self.unlogged.iter().map(|(batcher, _)| batcher));
+        batchers.filter_map(Batcher::deadline).chain(self.presence_due).min()
+    }
+
+    /// A worker has its first member.
+    pub fn join(&mut self, worker: usize, effects: &mut Vec<SequencerEffect>) {
+        match &self.sequence {
+            Some(sequence) => {
+                // A worker that lags is told where the room stands as well.
+                if self.seats[worker] != WorkerSeat::Lagging {
+                    self.seats[worker] = WorkerSeat::Placed;
+                }
+                let position = sequence.batcher.position().clone();
+                effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position)));
+            }
+            None => self.seats[worker] = WorkerSeat::Waiting,
+        }
+    }
+
+    /// A worker has lost its last member.
+    pub fn leave(&mut self, worker: usize) {
+        self.seats[worker] = WorkerSeat::Empty;
+    }
+
+    /// The broker's subscription stands, for the first time or anew.
+    pub fn started(&mut self, position: Position, effects: &mut Vec<SequencerEffect>) {
+        if let Some(sequence) = &self.sequence {
+            // What lies between a broken subscription and the new one was missed.
+            if sequence.received != position {
+                self.missed_deliveries(effects);
+            }
+            return;
+        }
+        let batcher = Batcher::new(self.room.clone(), Arc::clone(&self.policy), position.clone());
+        self.sequence = Some(Sequence { batcher, received: position, hole: None });
+        for worker in 0..self.seats.len() {
+            if self.seats[worker] == WorkerSeat::Waiting {
+                self.join(worker, effects);
+            }
+        }
+    }
+
+    /// The broker delivered an event.
+    pub fn event(&mut self, epoch: Epoch, event: Arc<Event>, arrived: Instant, effects: &mut Vec<SequencerEffect>) {
+        let Some(Sequence { batcher, received, hole }) = &mut self.sequence else { return };
+        if let Some(hole) = hole {
+            if hole.held.len() < Self::MAX_HELD {
+                hole.held.push_back((epoch, event, arrived));
+            } else {
+                hole.overflowed = true;
+            }
+            return;
+        }
+        let repeated = received.epoch == epoch && event.offset <= received.offset;
+        if repeated && !planted(Fault::RepeatedDelivery) {
+            return;
+        }
+        let follows = received.epoch == epoch && event.offset == received.offset + 1;
+        if follows || planted(Fault::LostDelivery) {
+            *received = Position::new(epoch.clone(), event.offset);
+            batcher.push(epoch, event, arrived);
+            return;
+        }
+        self.read_behind([(epoch, event, arrived)].into(), effects);
+    }
+
+    /// The broker delivered an event that enters no log. One that is kept from the user `except` leaves at once and alone,
+    /// between what came before it and what follows. Before the room's first position it has no receiver.
+    pub fn unlogged(
+        &mut self,
+        publication: Publication,
+        except: Option<&str>,
+        (arrived, time): (Instant, UnixMillis),
+        effects: &mut Vec<SequencerEffect>,
+    ) {
+        if except.is_some() {
+            self.flush(effects);
+        }
+        if self.sequence.is_none() {
+            return;
+        }
+        let (batcher, last) = self.unlogged.get_or_insert_with(|| {
+            (Batcher::new(self.room.clone(), Arc::clone(&self.policy), Position::new(Epoch::none(), 0)), 0)
+        });
+        *last += 1;
+        let event = Event::from_publication(publication, *last, time, None);
+        batcher.push(Epoch::none(), Arc::new(event), arrived);
+        if except.is_some() {
+            self.flush_unlogged(except, effects);
+        }
+    }
+
+    /// A member of the room came (`true`) or went, on whatever pod.
+    pub fn presence(&mut self, member: Member, came: bool, now: Instant) {
+        let waiting = self.joined.len() + self.left.len();
+        if self.policy.presence == PresenceMode::Events && waiting < Self::MAX_HELD {
+            if came {
+                self.joined.push(member)
+            } else {
+                self.left.push(member)
+            }
+            self.presence_due.get_or_insert(now + Self::PRESENCE_WINDOW);
+        }
+    }
+
+    /// Deliveries were lost: the log is read behind the last position, unless it is being read.
+    pub fn missed_deliveries(&mut self, effects: &mut Vec<SequencerEffect>) {
+        if planted(Fault::MissedDeliveries) {
+            return;
+        }
+        match &mut self.sequence {
+            // The read that is under way may end before what was lost.
+            Some(Sequence { hole: Some(hole), .. }) => hole.overflowed = true,
+            Some(_) => self.read_behind(VecDeque::new(), effects),
+            None => {}
+        }
+    }
+
+    /// Reads the log behind the last position; `held` is what came out of order.
+    fn read_behind(&mut self, held: VecDeque<(Epoch, Arc<Event>, Instant)>, effects: &mut Vec<SequencerEffect>) {
+        let Some(Sequence { received, hole, .. }) = &mut self.sequence else { return };
+        self.ticket.read += 1;
+        let (ticket, held_before) = (self.ticket, held.len());
+        *hole = Some(Hole { ticket, held, held_before, overflowed: false });
+        let since = Since { epoch: received.epoch.clone(), offset: received.offset };
+        effects.push(SequencerEffect::ReadHistory { ticket, since });
+    }
+
+    /// The log answered a [`SequencerEffect::ReadHistory`]: the hole is filled, or the log no longer has it.
+    pub fn history_read(
+        &mut self,
+        ticket: ReadTicket,
+        history: History,
+        now: Instant,
+        effects: &mut Vec<SequencerEffect>,
+    ) {
+        let Some(Sequence { hole, .. }) = &mut self.sequence else { return };
+        // An answer to a read of an earlier life of this sequencer names another ticket.
+        let Some(Hole { held, held_before, overflowed, .. }) = hole.take_if(|hole| hole.ticket == ticket) else {
+            return;
+        };
+        if !history.complete && !planted(Fault::UntoldGap) {
+            self.flush(effects);
+            self.gap(&history, now, effects);
+        }
+        self.rename(Position::new(history.epoch.clone(), history.after), effects);
+        let Some(Sequence { batcher, received, .. }) = &mut self.sequence else { return };
+        for event in history.events {
+            *received = Position::new(history.epoch.clone(), event.offset);
+            batcher.push(history.epoch.clone(), event, now);
+        }
+        for (index, (epoch, event, arrived)) in held.into_iter().enumerate() {
+            // An event of another epoch that was here before the read is of a master that no longer is one.
+            if index >= held_before || epoch == history.epoch {
+                self.event(epoch, event, arrived, effects);
+            }
+        }
+        if overflowed {
+            self.missed_deliveries(effects);
+        }
+    }
+
+    /// A worker's queue was full for an update.
+    pub fn refused(&mut self, worker: usize, update: &StreamUpdate) {
+        if planted(Fault::FullWorkerQueue) {
+            return;
+        }
+        let seat = &mut self.seats[worker];
+        match update {
+            StreamUpdate::Placed(_) if seat.is_listed() => *seat = WorkerSeat::Unplaced,
+            StreamUpdate::Broadcast(broadcast) if *seat == WorkerSeat::Placed && broadcast.range().is_some() => {
+                *seat = WorkerSeat::Lagging;
+            }
+            StreamUpdate::Head(_) if *seat == WorkerSeat::Placed => *seat = WorkerSeat::Lagging,
+            // A stream whose rename was refused asks the log when the next batch comes under the new name; an unlogged
+            // event has no promise.
+            _ => {}
+        }
+    }
+
+    /// Tells workers whose queue was full where the room stands.
+    pub fn retry(&mut self, effects: &mut Vec<SequencerEffect>) {
+        let Some(sequence) = &self.sequence else { return };
+        for (worker, seat) in self.seats.iter_mut().enumerate() {
+            let position = || sequence.batcher.position().clone();
+            let update = match seat {
+                WorkerSeat::Unplaced => StreamUpdate::Placed(position()),
+                WorkerSeat::Lagging => StreamUpdate::Head(position()),
+                WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Placed => continue,
+            };
+            *seat = WorkerSeat::Placed;
+            effects.push(SequencerEffect::Tell(worker, update));
+        }
+    }
+
+    /// Gives the room another policy. What waits leaves under the old one.
+    pub fn set_policy(&mut self, policy: Arc<Policy>, effects: &mut Vec<SequencerEffect>) {
+        if self.policy == policy {
+            return;
+        }
+        self.flush(effects);
+        self.policy = Arc::clone(&policy);
+        self.unlogged = None;
+        if let Some(Sequence { batcher, .. }) = &mut self.sequence {
+            *batcher = Batcher::new(self.room.clone(), policy, batcher.position().clone());
+        }
+    }
+
+    /// Sends what is due.
+    pub fn on_deadline(&mut self, now: Instant, effects: &mut Vec<SequencerEffect>) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let logged = self.sequence.as_ref().and_then(|sequence| sequence.batcher.deadline());
+        let unlogged = self.unlogged.as_ref().and_then(|(batcher, _)| batcher.deadline());
+        if due(logged) || due(unlogged) {
+            self.flush(effects);
+        }
+        if due(self.presence_due) {
+            self.presence_due = None;
+            let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
+            effects.push(SequencerEffect::AnnouncePresence { joined, left });
+        }
+    }
+
+    /// Sends everything that waits.
+    fn flush(&mut self, effects: &mut Vec<SequencerEffect>) {
+        while let Some(Sequence { batcher, .. }) = &mut self.sequence
+            && let Some((batch, arrived)) = batcher.take()
+        {
+            effects.push(SequencerEffect::Flushed { events: batch.events.len(), arrived, logged: true });
+            for batch in by_room(batch) {
+                let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&self.policy), arrived);
+                self.tell_all(&StreamUpdate::Broadcast(Arc::new(broadcast)), effects);
+            }
+        }
+        self.flush_unlogged(None, effects);
+    }
+
+    /// Sends what is in no log, to all but a user.
+    fn flush_unlogged(&mut self, except: Option<&str>, effects: &mut Vec<SequencerEffect>) {
+        while let Some((batcher, _)) = &mut self.unlogged
+            && let Some((batch, arrived)) = batcher.take()
+        {
+            effects.push(SequencerEffect::Flushed { events: batch.events.len(), arrived, logged: false });
+            let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&self.policy), arrived).except(except);
+            self.tell_all(&StreamUpdate::Broadcast(Arc::new(broadcast)), effects);
+        }
+    }
+
+    /// The log goes on under another epoch and lost nothing of what came: the same position under its new name, so that
+    /// neither workers nor clients that come back take the room for another one.
+    fn rename(&mut self, position: Position, effects: &mut Vec<SequencerEffect>) {
+        let Some(Sequence { batcher, received, .. }) = &mut self.sequence else { return };
+        if received.offset != position.offset || received.epoch == position.epoch {
+            return;
+        }
+        let before = std::mem::replace(received, position.clone());
+        if *batcher.position() == before {
+            batcher.reset(position.clone());
+            self.tell_all(&StreamUpdate::Renamed { before, now: position }, effects);
+        }
+    }
+
+    /// Tells members what is gone, and continues behind it.
+    fn gap(&mut self, history: &History, now: Instant, effects: &mut Vec<SequencerEffect>) {
+        let Some(Sequence { batcher, received, .. }) = &mut self.sequence else { return };
+        let position = Position::new(history.epoch.clone(), history.after);
+        let before = std::mem::replace(received, position.clone());
+        let range = Range {
+            room: self.room.clone(),
+            epoch: position.epoch.clone(),
+            after: before.offset,
+            offset: position.offset,
+        };
+        batcher.reset(position);
+        let gap = Broadcast::new(Content::Gap(range), Arc::clone(&self.policy), now);
+        self.tell_all(&StreamUpdate::Broadcast(Arc::new(gap)), effects);
+    }
+
+    /// One update to each worker that has members.
+    fn tell_all(&self, update: &StreamUpdate, effects: &mut Vec<SequencerEffect>) {
+        effects.extend(self.listed().map(|worker| SequencerEffect::Tell(worker, update.clone())));
+    }
+}

@@ -1,0 +1,368 @@
+//! A simulated pod: the pure core, the real queues, members, encoder and send queues, and drivers that step them by hand.
+//!
+//! Never decides what the core decides. Always holds: nothing happens but by a step of the script.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    client::{SimulatedClient, Violation},
+    log::SimulatedLog,
+    script::{CLIENTS, ROOMS, Script, Step, WORKERS},
+    worker::{LogRead, SimulatedWorker},
+};
+use crate::{
+    broker::{Deliver, Delivery, HistoryQuery},
+    hub::{
+        Budget, Inboxes, Links, ToSequencer, ToWorker,
+        sequencer::room_sequencer::{RoomSequencer, SequencerEffect},
+    },
+    model::{Policy, Room},
+};
+
+/// The rooms' sequencers of one thread.
+struct Sequencers {
+    rooms: HashMap<Room, RoomSequencer>,
+    lives: u64,
+}
+
+/// Everything that a history consists of.
+pub struct SimulatedPod {
+    pub now: Instant,
+    pub rooms: Vec<Room>,
+    pub policies: Vec<Arc<Policy>>,
+    pub logs: Vec<SimulatedLog>,
+    pub links: Links,
+    inboxes: Vec<Inboxes>,
+    subscribed: Vec<bool>,
+    /// What the broker has sent and the pod has not heard.
+    pipe: VecDeque<(usize, Delivery)>,
+    failing_reads: usize,
+    sequencers: Vec<Sequencers>,
+    workers: Vec<SimulatedWorker>,
+    pub clients: Vec<SimulatedClient>,
+    /// Which worker each client is connected to.
+    connected: Vec<Option<usize>>,
+    pub reads: Vec<LogRead>,
+    /// Whether joiners lost what was held for them.
+    pub holds_overflowed: bool,
+}
+
+impl SimulatedPod {
+    /// A pod that nothing has happened to.
+    pub fn new(script: &Script) -> Self {
+        let (links, inboxes) = Links::with_capacities(WORKERS, script.queues.0, script.queues.1);
+        let rooms: Vec<Room> = (0..ROOMS).map(|room| Room::parse(&format!("r{room}")).unwrap()).collect();
+        let policy = |room: usize| {
+            Arc::new(Policy {
+                batch_window: Duration::from_millis(script.batch_window),
+                slow: script.slow[room],
+                conflate: script.conflate[room],
+                history_size: 1_000,
+                compress_from: None,
+                ..Policy::default()
+            })
+        };
+        let budget = Arc::new(Budget::new(usize::MAX));
+        Self {
+            now: Instant::now(),
+            rooms,
+            policies: (0..ROOMS).map(policy).collect(),
+            logs: (0..ROOMS).map(|_| SimulatedLog::new()).collect(),
+            links,
+            inboxes,
+            subscribed: vec![false; ROOMS],
+            pipe: VecDeque::new(),
+            failing_reads: 0,
+            sequencers: (0..WORKERS).map(|_| Sequencers { rooms: HashMap::new(), lives: 0 }).collect(),
+            workers: (0..WORKERS).map(|index| SimulatedWorker::new(index, &budget)).collect(),
+            clients: (0..CLIENTS).map(|name| SimulatedClient::new(name, &script.conflate)).collect(),
+            connected: vec![None; CLIENTS],
+            reads: Vec::new(),
+            holds_overflowed: false,
+        }
+    }
+
+    /// Which room a name is.
+    pub fn room_at(&self, name: &Room) -> usize {
+        self.rooms.iter().position(|room| room == name).unwrap()
+    }
+
+    /// Does one step.
+    pub fn step(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::Pass(ms) => self.now += Duration::from_millis(ms),
+            Step::Publish(room) => {
+                let (epoch, event) = self.logs[room].append();
+                if self.subscribed[room] {
+                    self.pipe.push_back((room, Delivery::Event { epoch, event }));
+                }
+            }
+            Step::Deliver(count) => (0..count).for_each(|_| self.deliver()),
+            Step::Lose => {
+                // The answer to a subscription is not lost: the broker repeats it until it is heard.
+                if matches!(self.pipe.front(), Some((_, Delivery::Event { .. }))) {
+                    self.pipe.pop_front();
+                }
+            }
+            Step::Repeat => {
+                if let Some(first) = self.pipe.front().cloned() {
+                    self.pipe.push_front(first);
+                }
+            }
+            Step::Reorder => {
+                if self.pipe.len() > 1 {
+                    self.pipe.swap(0, 1);
+                }
+            }
+            Step::RollBack(room, count) => {
+                self.logs[room].roll_back(count);
+                self.renew(room);
+            }
+            Step::Rename(room) => {
+                self.logs[room].rename();
+                self.renew(room);
+            }
+            Step::Trim(room, keep) => self.logs[room].trim(keep),
+            Step::FailReads(count) => self.failing_reads += count,
+            Step::Renew(room) => self.renew(room),
+            Step::Sequence(thread, count) => self.sequence(thread, count),
+            Step::Read(at) => return self.read(at),
+            Step::Work(worker, count) => return self.work(worker, count),
+            Step::FanOut(worker, count) => return self.with_worker(worker, |worker, pod| worker.fan_out(count, pod)),
+            Step::Sweep(worker) => return self.with_worker(worker, |worker, pod| worker.sweep(pod)),
+            Step::Subscribe(client, room, continues) => {
+                let Some(worker) = self.connected[client] else { return Ok(()) };
+                let Some(since) = self.clients[client].subscribe(room, continues) else { return Ok(()) };
+                return self.with_worker(worker, |worker, pod| worker.subscribe(client, room, since, pod));
+            }
+            Step::Unsubscribe(client, room) => {
+                let Some(worker) = self.connected[client] else { return Ok(()) };
+                if self.clients[client].leave(room) {
+                    return self.with_worker(worker, |worker, pod| worker.unsubscribe(client, room, pod));
+                }
+            }
+            Step::Disconnect(client) => return self.disconnect(client),
+            Step::Connect(client, worker) => {
+                if self.connected[client].is_none() {
+                    self.connected[client] = Some(worker);
+                    self.workers[worker].connect(client);
+                }
+            }
+            Step::StopReading(client) => {
+                if let Some(worker) = self.connected[client] {
+                    self.workers[worker].stop_reading(client);
+                }
+            }
+            Step::Resume(client) => {
+                if let Some(worker) = self.connected[client] {
+                    return self.with_worker(worker, |worker, pod| worker.resume(client, pod));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The worker is taken out for as long as it is stepped, so that it can reach the rest.
+    fn with_worker(
+        &mut self,
+        index: usize,
+        step: impl FnOnce(&mut SimulatedWorker, &mut Self) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let mut worker = self.workers[index].take();
+        let result = step(&mut worker, self);
+        let closed = std::mem::take(&mut worker.closed);
+        self.workers[index] = worker;
+        result?;
+        closed.into_iter().try_for_each(|client| self.disconnect(client))
+    }
+
+    fn disconnect(&mut self, client: usize) -> Result<(), Violation> {
+        let Some(worker) = self.connected[client].take() else { return Ok(()) };
+        self.clients[client].disconnected();
+        self.with_worker(worker, |worker, pod| worker.disconnect(client, pod))
+    }
+
+    fn renew(&mut self, room: usize) {
+        if self.subscribed[room] {
+            self.pipe.push_back((room, Delivery::Started(self.logs[room].head())));
+        }
+    }
+
+    fn subscribe(&mut self, room: usize) {
+        self.subscribed[room] = true;
+        self.renew(room);
+    }
+
+    fn deliver(&mut self) {
+        if let Some((room, delivery)) = self.pipe.pop_front() {
+            self.links.deliver(&self.rooms[room], delivery);
+        }
+    }
+
+    fn sequence(&mut self, thread: usize, count: usize) {
+        for _ in 0..count {
+            let Ok(message) = self.inboxes[thread].sequencer.try_recv() else { break };
+            self.sequence_message(thread, message);
+        }
+        for room in self.links.behind(thread).take() {
+            let started = self.sequencers[thread].rooms.get(&room).map(RoomSequencer::has_started);
+            match started {
+                Some(true) => self.sequencer_step(thread, &room, RoomSequencer::missed_deliveries),
+                Some(false) => self.subscribe(self.room_at(&room)),
+                None => {}
+            }
+        }
+        let now = self.now;
+        for room in self.rooms.clone() {
+            let due = |s: &RoomSequencer| s.deadline().is_some_and(|at| at <= now);
+            if self.sequencers[thread].rooms.get(&room).is_some_and(RoomSequencer::lags) {
+                self.sequencer_step(thread, &room, RoomSequencer::retry);
+            }
+            if self.sequencers[thread].rooms.get(&room).is_some_and(due) {
+                self.sequencer_step(thread, &room, |sequencer, effects| sequencer.on_deadline(now, effects));
+            }
+        }
+    }
+
+    fn sequence_message(&mut self, thread: usize, message: ToSequencer) {
+        let now = self.now;
+        match message {
+            ToSequencer::Join(room, worker) => {
+                if !self.sequencers[thread].rooms.contains_key(&room) {
+                    let at = self.room_at(&room);
+                    let sequencers = &mut self.sequencers[thread];
+                    sequencers.lives += 1;
+                    let policy = Arc::clone(&self.policies[at]);
+                    let sequencer = RoomSequencer::new(room.clone(), policy, WORKERS, sequencers.lives);
+                    sequencers.rooms.insert(room.clone(), sequencer);
+                    self.subscribe(at);
+                }
+                self.sequencer_step(thread, &room, |sequencer, effects| sequencer.join(worker, effects));
+            }
+            ToSequencer::Leave(room, worker) => {
+                self.sequencer_step(thread, &room, |sequencer, _| sequencer.leave(worker));
+                if self.sequencers[thread].rooms.get(&room).is_some_and(RoomSequencer::is_empty) {
+                    self.sequencers[thread].rooms.remove(&room);
+                    let at = self.room_at(&room);
+                    self.subscribed[at] = false;
+                }
+            }
+            ToSequencer::Delivery(room, delivery, _) => {
+                self.sequencer_step(thread, &room, |sequencer, effects| match delivery {
+                    Delivery::Event { epoch, event } => sequencer.event(epoch, event, now, effects),
+                    Delivery::Started(position) => sequencer.started(position, effects),
+                    Delivery::Unlogged { .. } | Delivery::Joined(_) | Delivery::Left(_) => {}
+                });
+            }
+            ToSequencer::HistoryRead(room, ticket, history) => {
+                self.sequencer_step(thread, &room, |sequencer, effects| {
+                    sequencer.history_read(ticket, history, now, effects);
+                });
+            }
+        }
+    }
+
+    fn sequencer_step(
+        &mut self,
+        thread: usize,
+        room: &Room,
+        input: impl FnOnce(&mut RoomSequencer, &mut Vec<SequencerEffect>),
+    ) {
+        let Some(sequencer) = self.sequencers[thread].rooms.get_mut(room) else { return };
+        let mut effects = Vec::new();
+        input(sequencer, &mut effects);
+        for effect in effects {
+            match effect {
+                SequencerEffect::Tell(worker, update) => {
+                    if !self.links.tell_worker(worker, ToWorker::Room(room.clone(), update.clone())) {
+                        sequencer.refused(worker, &update);
+                    }
+                }
+                SequencerEffect::ReadHistory { ticket, since } => {
+                    self.reads.push(LogRead::Sequencer { room: room.clone(), ticket, since, answer: None });
+                }
+                SequencerEffect::AnnouncePresence { .. } | SequencerEffect::Flushed { .. } => {}
+            }
+        }
+    }
+
+    /// Whether the next read of a log fails.
+    pub fn read_fails(&mut self) -> bool {
+        let fails = self.failing_reads > 0;
+        self.failing_reads = self.failing_reads.saturating_sub(1);
+        fails
+    }
+
+    /// Carries out a read that was asked for, or lets its answer arrive.
+    fn read(&mut self, at: usize) -> Result<(), Violation> {
+        if self.reads.is_empty() {
+            return Ok(());
+        }
+        let mut read = self.reads.swap_remove(at % self.reads.len());
+        if let LogRead::Sequencer { room, ticket, since, answer } = &mut read {
+            if let Some(history) = answer.take() {
+                let message = ToSequencer::HistoryRead(room.clone(), *ticket, history);
+                if self.links.tell_sequencer(room, message) {
+                    return Ok(());
+                }
+            } else if !self.read_fails() {
+                let (max_events, max_bytes) = (usize::MAX, usize::MAX);
+                let query = HistoryQuery { since: Some(since.clone()), until: None, max_events, max_bytes };
+                *answer = Some(self.logs[self.room_at(room)].read(&query));
+            }
+            // One that failed, or whose answer found a full queue, is tried again.
+            self.reads.push(read);
+            return Ok(());
+        }
+        let worker = read.worker();
+        self.with_worker(worker, |worker, pod| worker.read(read, pod))
+    }
+
+    fn work(&mut self, worker: usize, count: usize) -> Result<(), Violation> {
+        let mut messages = Vec::new();
+        while messages.len() < count
+            && let Ok(message) = self.inboxes[worker].worker.try_recv()
+        {
+            messages.push(message);
+        }
+        self.with_worker(worker, |worker, pod| worker.work(messages, pod))
+    }
+
+    /// Lets everything come to rest, without faults, and asks the oracle whether each client has what it should.
+    pub fn settle(&mut self) -> Result<(), Violation> {
+        self.failing_reads = 0;
+        for client in 0..CLIENTS {
+            self.step(Step::Resume(client))?;
+        }
+        // A broker that lost a delivery notices by its own reading of positions.
+        (0..ROOMS).for_each(|room| self.renew(room));
+        for _ in 0..2_000 {
+            self.now += Duration::from_millis(50);
+            self.step(Step::Deliver(1))?;
+            for thread in 0..WORKERS {
+                self.step(Step::Sequence(thread, 8))?;
+                self.step(Step::Work(thread, 8))?;
+                self.step(Step::FanOut(thread, 64))?;
+            }
+            self.step(Step::Read(0))?;
+            if self.is_quiet() {
+                return self.clients.iter().try_for_each(|client| client.settled(&self.logs));
+            }
+        }
+        Err(Violation("it never comes to rest".to_owned()))
+    }
+
+    /// Whether nothing is under way and nothing is due.
+    fn is_quiet(&self) -> bool {
+        let mut sequencers = self.sequencers.iter().flat_map(|s| s.rooms.values());
+        self.pipe.is_empty()
+            && self.reads.is_empty()
+            && self.inboxes.iter().all(|inbox| inbox.sequencer.is_empty() && inbox.worker.is_empty())
+            && sequencers.all(|sequencer| !sequencer.lags() && sequencer.deadline().is_none())
+            && self.workers.iter().all(SimulatedWorker::is_quiet)
+    }
+}

@@ -1,0 +1,578 @@
+//! A simulated worker: rooms' streams and members, connections with real send queues, fan-outs a few members at a time.
+//!
+//! Stands in for [`Worker`](crate::hub::Worker) and what it does with sockets. Always holds: it asks nothing of the log but by a
+//! [`LogRead`] that the script lets go on.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use smallvec::SmallVec;
+
+use super::{client::Violation, pod::SimulatedPod};
+use crate::{
+    broker::{BrokerError, History, HistoryQuery},
+    hub::{
+        Broadcast, Budget, Content, Encoder, Frame, ToSequencer, ToWorker,
+        connection::{
+            key::ConnectionKey,
+            send_queue::{Outbox as SendQueue, Waiting},
+        },
+        fanout::{
+            broadcast::{Range, gap},
+            members::{Members, Place},
+            room_index::RoomIndex,
+            room_stream::{Admission, FanOutTo, RoomStream, StreamEffect},
+        },
+        membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin},
+        planted::{Fault, planted},
+        recovery::{
+            cache::Missed,
+            plan::{self, MAX_BYTES, MAX_EVENTS, Recovered},
+        },
+        sequencer::{room_sequencer::ReadTicket, shared_log::by_room, update::StreamUpdate},
+    },
+    model::{Policy, Position, Reply, Room, Since, SlowReceiver},
+    protocol::{DialectId, Dialects, Framing, WireFormat},
+};
+
+/// How many bytes may wait for a simulated client.
+const SEND_QUEUE: usize = 700;
+
+const FORMAT: WireFormat = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Elements };
+
+/// A read of the log: asked for, carried out, answered.
+pub enum LogRead {
+    /// By a sequencer.
+    Sequencer { room: Room, ticket: ReadTicket, since: Since, answer: Option<History> },
+    /// By a stream, for all members.
+    Hole { worker: usize, room: Room, since: Since, until: Position, answer: Option<Result<Missed, BrokerError>> },
+    /// By a stream, for joins.
+    Join {
+        worker: usize,
+        room: Room,
+        ticket: u64,
+        since: Option<Since>,
+        target: Position,
+        answer: Option<Result<JoinAnswer, BrokerError>>,
+    },
+}
+
+impl LogRead {
+    /// Which worker asked.
+    pub fn worker(&self) -> usize {
+        match self {
+            Self::Sequencer { .. } => 0,
+            Self::Hole { worker, .. } | Self::Join { worker, .. } => *worker,
+        }
+    }
+}
+
+/// How a connection stands in a room.
+#[derive(Debug)]
+enum Membership {
+    Joining,
+    Member(Place),
+    Behind(Range),
+}
+
+struct SimulatedConnection {
+    queue: SendQueue,
+    reads: bool,
+    subscriptions: Vec<(usize, Membership)>,
+}
+
+/// A fan-out in progress.
+struct SimulatedFanOut {
+    broadcast: Arc<Broadcast>,
+    ends: SmallVec<[usize; 1]>,
+    group: usize,
+    seat: usize,
+}
+
+struct SimulatedRoom {
+    stream: RoomStream,
+    members: Members,
+    run: Option<SimulatedFanOut>,
+    behind: usize,
+}
+
+/// A worker.
+pub struct SimulatedWorker {
+    index: usize,
+    rooms: Vec<Option<SimulatedRoom>>,
+    unasked: Vec<usize>,
+    connections: Vec<Option<SimulatedConnection>>,
+    encoder: Option<Encoder>,
+    budget: Arc<Budget>,
+    /// Whether the last read for joins brought all that they missed.
+    reads_all: bool,
+    /// Clients that the pod closed, to be disconnected.
+    pub closed: Vec<usize>,
+}
+
+impl SimulatedWorker {
+    /// A worker without connections.
+    pub fn new(index: usize, budget: &Arc<Budget>) -> Self {
+        let encoder = Some(Encoder::new(Arc::new(Dialects::default()), 1, Arc::clone(budget)));
+        let budget = Arc::clone(budget);
+        let (rooms, connections) = (Vec::new(), Vec::new());
+        Self { index, rooms, unasked: Vec::new(), connections, encoder, budget, reads_all: false, closed: Vec::new() }
+    }
+
+    /// Itself, leaving nothing behind.
+    pub fn take(&mut self) -> Self {
+        Self {
+            index: self.index,
+            rooms: std::mem::take(&mut self.rooms),
+            unasked: std::mem::take(&mut self.unasked),
+            connections: std::mem::take(&mut self.connections),
+            encoder: self.encoder.take(),
+            budget: Arc::clone(&self.budget),
+            reads_all: false,
+            closed: std::mem::take(&mut self.closed),
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.unasked.is_empty() && self.rooms.iter().flatten().all(|room| room.run.is_none() && room.stream.is_idle())
+    }
+
+    fn connection(&mut self, client: usize) -> Option<&mut SimulatedConnection> {
+        self.connections.get_mut(client)?.as_mut()
+    }
+
+    fn room(&mut self, at: usize) -> Option<&mut SimulatedRoom> {
+        self.rooms.get_mut(at)?.as_mut()
+    }
+
+    /// A client connects.
+    pub fn connect(&mut self, client: usize) {
+        if self.connections.len() <= client {
+            self.connections.resize_with(client + 1, || None);
+        }
+        let queue = SendQueue::new(Arc::clone(&self.budget));
+        self.connections[client] = Some(SimulatedConnection { queue, reads: true, subscriptions: Vec::new() });
+    }
+
+    /// A client's connection is gone.
+    pub fn disconnect(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get_mut(client).and_then(Option::take) else { return Ok(()) };
+        for (room, standing) in connection.subscriptions {
+            self.leave(client, room, standing);
+        }
+        self.ask_sequencers(pod);
+        Ok(())
+    }
+
+    /// A client reads no more.
+    pub fn stop_reading(&mut self, client: usize) {
+        if let Some(connection) = self.connection(client) {
+            connection.reads = false;
+        }
+    }
+
+    /// A client reads what waits, and goes on reading.
+    pub fn resume(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return Ok(()) };
+        connection.reads = true;
+        while !connection.queue.is_empty() {
+            let mut bytes = Vec::new();
+            if let Some((_, range)) = connection.queue.take_gap() {
+                if let Some(encoder) = &mut self.encoder {
+                    encoder.reply(FORMAT, &gap(&range), None, &mut bytes);
+                }
+            } else {
+                match connection.queue.take() {
+                    Some(Waiting::Shared(frame)) => bytes.extend_from_slice(frame.bytes()),
+                    Some(Waiting::Private(private)) => bytes.extend_from_slice(&private),
+                    None => break,
+                }
+            }
+            pod.clients[client].receive(&bytes, &pod.logs)?;
+        }
+        self.catch_up(client, pod)
+    }
+
+    /// A connection that fell behind has read everything: it comes back through what it missed.
+    fn catch_up(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let Some(connection) = self.connection(client) else { return Ok(()) };
+        let mut joins = Vec::new();
+        for (room, standing) in &mut connection.subscriptions {
+            if let Membership::Behind(range) = standing {
+                let offset = if planted(Fault::LateCatchUp) { range.offset } else { range.after };
+                joins.push((*room, Since { epoch: range.epoch.clone(), offset }));
+                *standing = Membership::Joining;
+            }
+        }
+        for (at, since) in joins {
+            let join = join_of(client, Some(since), JoinPurpose::CatchUp);
+            if let Some(room) = self.room(at) {
+                room.behind -= 1;
+            }
+            self.stream_step(at, pod, |stream, policy, effects| stream.join(join, policy, effects))?;
+        }
+        Ok(())
+    }
+
+    /// A client subscribes.
+    pub fn subscribe(
+        &mut self,
+        client: usize,
+        room: usize,
+        since: Option<Since>,
+        pod: &mut SimulatedPod,
+    ) -> Result<(), Violation> {
+        let Some(connection) = self.connection(client) else { return Ok(()) };
+        connection.subscriptions.push((room, Membership::Joining));
+        if self.rooms.len() <= room {
+            self.rooms.resize_with(room + 1, || None);
+        }
+        if self.rooms[room].is_none() {
+            let stream = RoomStream::new(pod.rooms[room].clone());
+            self.rooms[room] = Some(SimulatedRoom { stream, members: Members::default(), run: None, behind: 0 });
+            self.unasked.push(room);
+            self.ask_sequencers(pod);
+        }
+        let join = join_of(client, since, JoinPurpose::Subscribe(None));
+        self.stream_step(room, pod, |stream, policy, effects| stream.join(join, policy, effects))
+    }
+
+    /// Asks the sequencers of new rooms where they stand; one whose queue is full is asked again.
+    fn ask_sequencers(&mut self, pod: &SimulatedPod) {
+        let Self { unasked, rooms, index, .. } = self;
+        unasked.retain(|&room| {
+            let name = &pod.rooms[room];
+            rooms[room].is_some() && !pod.links.tell_sequencer(name, ToSequencer::Join(name.clone(), *index))
+        });
+    }
+
+    /// A client leaves a room.
+    pub fn unsubscribe(&mut self, client: usize, room: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let Some(connection) = self.connection(client) else { return Ok(()) };
+        let Some(at) = connection.subscriptions.iter().position(|(at, _)| *at == room) else { return Ok(()) };
+        let (_, standing) = connection.subscriptions.swap_remove(at);
+        let unsubscribed = Reply::Unsubscribed { room: Room::parse(&format!("r{room}")).unwrap(), code: None };
+        let mut out = VecDeque::new();
+        self.reply(client, &unsubscribed, &mut out);
+        self.leave(client, room, standing);
+        hear(pod, client, out)
+    }
+
+    fn leave(&mut self, client: usize, at: usize, standing: Membership) {
+        let Some(room) = self.room(at) else { return };
+        room.stream.cancel_join(key(client), RoomIndex::of(at));
+        let moved = match standing {
+            Membership::Member(place) => room.members.remove(place).map(|moved| (moved, place)),
+            Membership::Behind(_) => {
+                room.behind -= 1;
+                None
+            }
+            Membership::Joining => None,
+        };
+        if let Some((moved, place)) = moved {
+            self.move_to(moved, at, place);
+        }
+    }
+
+    fn move_to(&mut self, key: ConnectionKey, room: usize, place: Place) {
+        if let Some(connection) = self.connection(key.at())
+            && let Some((_, standing)) = connection.subscriptions.iter_mut().find(|(at, _)| *at == room)
+        {
+            *standing = Membership::Member(place);
+        }
+    }
+
+    /// Gives up rooms without members.
+    pub fn sweep(&mut self, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        for at in 0..self.rooms.len() {
+            let unused = |room: &SimulatedRoom| {
+                room.stream.is_unused() && room.members.is_empty() && !room.members.is_pinned() && room.behind == 0
+            };
+            let name = &pod.rooms[at];
+            if self.rooms[at].as_ref().is_some_and(unused)
+                && !self.unasked.contains(&at)
+                && pod.links.tell_sequencer(name, ToSequencer::Leave(name.clone(), self.index))
+            {
+                self.rooms[at] = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the sequencers sent.
+    pub fn work(&mut self, messages: Vec<ToWorker>, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        self.ask_sequencers(pod);
+        for message in messages {
+            let ToWorker::Room(name, update) = message else { continue };
+            self.update(pod.room_at(&name), update, pod)?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, at: usize, update: StreamUpdate, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let now = pod.now;
+        self.stream_step(at, pod, |stream, policy, effects| stream.update(update, now, policy, effects))
+    }
+
+    /// A read that this worker asked for goes on.
+    pub fn read(&mut self, read: LogRead, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let now = pod.now;
+        match read {
+            LogRead::Sequencer { .. } => Ok(()),
+            LogRead::Hole { worker, room, since, until, answer: None } => {
+                let answer = Some(missed(pod, &room, &since, &until));
+                pod.reads.push(LogRead::Hole { worker, room, since, until, answer });
+                Ok(())
+            }
+            LogRead::Hole { room, since, until, answer: Some(answer), .. } => {
+                let at = pod.room_at(&room);
+                self.stream_step(at, pod, |stream, policy, effects| {
+                    stream.hole_read((since, until), answer, now, policy, effects);
+                })
+            }
+            LogRead::Join { worker, room, ticket, since, target, answer: None } => {
+                let answer = Some(answer_for_join(pod, &room, since.as_ref(), &target));
+                pod.reads.push(LogRead::Join { worker, room, ticket, since, target, answer });
+                Ok(())
+            }
+            LogRead::Join { room, ticket, answer: Some(answer), .. } => {
+                let at = pod.room_at(&room);
+                self.reads_all = matches!(answer, Ok(JoinAnswer::Missed(_)));
+                self.stream_step(at, pod, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects))
+            }
+        }
+    }
+
+    fn stream_step(
+        &mut self,
+        at: usize,
+        pod: &mut SimulatedPod,
+        input: impl FnOnce(&mut RoomStream, &Arc<Policy>, &mut Vec<StreamEffect>),
+    ) -> Result<(), Violation> {
+        let (policy, name) = (Arc::clone(&pod.policies[at]), pod.rooms[at].clone());
+        let Some(room) = self.room(at) else { return Ok(()) };
+        let mut effects = Vec::new();
+        input(&mut room.stream, &policy, &mut effects);
+        for effect in effects {
+            match effect {
+                StreamEffect::StartFanOut(broadcast, to) => {
+                    assert_eq!(to, FanOutTo::Own, "no simulated room shares a log");
+                    let Some(room) = self.room(at) else { continue };
+                    assert!(room.run.is_none(), "two fan-outs of one stream overlap");
+                    room.run = Some(SimulatedFanOut { broadcast, ends: room.members.pin(), group: 0, seat: 0 });
+                }
+                StreamEffect::ReadHole { since, until } => {
+                    let (worker, room) = (self.index, name.clone());
+                    pod.reads.push(LogRead::Hole { worker, room, since, until, answer: None });
+                }
+                StreamEffect::ReadForJoin { ticket, since, target, .. } => {
+                    let (worker, room) = (self.index, name.clone());
+                    pod.reads.push(LogRead::Join { worker, room, ticket, since, target, answer: None });
+                }
+                StreamEffect::Admit(admission) => self.admit(at, admission, pod)?,
+                StreamEffect::TurnAway(join, _) => self.turn_away(at, join, pod)?,
+                // All was read, and more came meanwhile than is held.
+                StreamEffect::CountRecoveries(false, _) if self.reads_all => pod.holds_overflowed = true,
+                StreamEffect::CountRecoveries(..) | StreamEffect::CountDropped => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, at: usize, admission: Admission, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let Admission { join, position, recovered, before } = admission;
+        let client = join.key.at();
+        let Some(connection) = self.connection(client) else { return Ok(()) };
+        let joining = |(room, standing): &(usize, Membership)| *room == at && matches!(standing, Membership::Joining);
+        if !connection.subscriptions.iter().any(joining) {
+            return Ok(());
+        }
+        let mut out = VecDeque::new();
+        match (&join.purpose, join.since) {
+            (JoinPurpose::CatchUp, Some(since)) if !recovered => {
+                let Position { epoch, offset } = position;
+                let range = Range { room: pod.rooms[at].clone(), epoch, after: since.offset, offset };
+                self.reply(client, &gap(&range), &mut out);
+            }
+            (JoinPurpose::CatchUp, _) => {}
+            _ => {
+                let room = pod.rooms[at].clone();
+                self.reply(client, &Reply::Subscribed { room, position, recovered }, &mut out);
+            }
+        }
+        hear(pod, client, out)?;
+        let mut overflow = false;
+        for broadcast in before.iter() {
+            overflow |= self.offer(client, broadcast, pod)?;
+        }
+        let Some(room) = self.room(at) else { return Ok(()) };
+        let place = room.members.add(key(client), FORMAT);
+        self.move_to(key(client), at, place);
+        if overflow { self.overflow(at, client, pod) } else { Ok(()) }
+    }
+
+    fn turn_away(&mut self, at: usize, join: PendingJoin, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let client = join.key.at();
+        if let (JoinPurpose::CatchUp, Some(_)) = (&join.purpose, &join.since) {
+            let Some(position) = self.room(at).and_then(|room| room.stream.position().cloned()) else { return Ok(()) };
+            let before = Arc::new([]);
+            return self.admit(at, Admission { join, position, recovered: false, before }, pod);
+        }
+        if let Some(connection) = self.connection(client) {
+            connection.subscriptions.retain(|(room, _)| *room != at);
+            pod.clients[client].refused(at);
+        }
+        Ok(())
+    }
+
+    /// Reaches so many members more.
+    pub fn fan_out(&mut self, count: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+        let mut left = count;
+        while left > 0 {
+            let Some(at) = self.rooms.iter().position(|room| room.as_ref().is_some_and(|room| room.run.is_some()))
+            else {
+                return Ok(());
+            };
+            let Some(room) = self.room(at) else { return Ok(()) };
+            let Some(run) = &mut room.run else { return Ok(()) };
+            let pinned = run.ends.get(run.group).copied();
+            let end = match room.members.groups().get(run.group) {
+                Some(group) if planted(Fault::UnpinnedFanOut) => Some(group.end()),
+                _ => pinned,
+            };
+            match end {
+                Some(end) if run.seat < end => {
+                    let member = room.members.groups()[run.group].at(run.seat);
+                    run.seat += 1;
+                    left -= 1;
+                    let broadcast = Arc::clone(&run.broadcast);
+                    if let Some(key) = member
+                        && self.offer(key.at(), &broadcast, pod)?
+                    {
+                        self.overflow(at, key.at(), pod)?;
+                    }
+                }
+                Some(_) => {
+                    run.group += 1;
+                    run.seat = 0;
+                }
+                None => {
+                    room.run = None;
+                    let mut moved = Vec::new();
+                    room.members.unpin(|key, place| moved.push((key, place)));
+                    moved.into_iter().for_each(|(key, place)| self.move_to(key, at, place));
+                    let now = pod.now;
+                    self.stream_step(at, pod, |stream, policy, effects| stream.fan_out_finished(now, policy, effects))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers a frame; whether the connection owes too much then.
+    fn offer(&mut self, client: usize, broadcast: &Broadcast, pod: &mut SimulatedPod) -> Result<bool, Violation> {
+        let Some(encoder) = &mut self.encoder else { return Ok(false) };
+        let frame: Frame = broadcast.frame(FORMAT, encoder);
+        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return Ok(false) };
+        if connection.reads && connection.queue.is_empty() {
+            pod.clients[client].receive(frame.bytes(), &pod.logs)?;
+            return Ok(false);
+        }
+        connection.queue.push(Waiting::Shared(frame));
+        Ok(connection.queue.owed() > SEND_QUEUE)
+    }
+
+    /// Says something to one connection; where it is read at once, it is left in `read`.
+    fn reply(&mut self, client: usize, reply: &Reply, read: &mut VecDeque<Vec<u8>>) {
+        let Some(encoder) = &mut self.encoder else { return };
+        let mut bytes = Vec::new();
+        encoder.reply(FORMAT, reply, None, &mut bytes);
+        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return };
+        if connection.reads && connection.queue.is_empty() {
+            read.push_back(bytes);
+        } else {
+            connection.queue.push(Waiting::Private(bytes.into()));
+        }
+    }
+
+    fn overflow(&mut self, at: usize, client: usize, pod: &SimulatedPod) -> Result<(), Violation> {
+        let (slow, name) = (pod.policies[at].slow, pod.rooms[at].clone());
+        let Some(connection) = self.connection(client) else { return Ok(()) };
+        match slow {
+            SlowReceiver::Close => self.closed.push(client),
+            SlowReceiver::Gap => {
+                connection.queue.drop_oldest(SEND_QUEUE / 2);
+                if connection.queue.owed() > SEND_QUEUE {
+                    self.closed.push(client);
+                }
+            }
+            SlowReceiver::Conflate => {
+                let Some(range) = connection.queue.drop_room(&name) else { return Ok(()) };
+                let Some((_, standing)) = connection.subscriptions.iter_mut().find(|(room, _)| *room == at) else {
+                    return Ok(());
+                };
+                let Membership::Member(place) = std::mem::replace(standing, Membership::Behind(range)) else {
+                    return Ok(());
+                };
+                let Some(room) = self.room(at) else { return Ok(()) };
+                room.behind += 1;
+                if let Some(moved) = room.members.remove(place) {
+                    self.move_to(moved, at, place);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key(client: usize) -> ConnectionKey {
+    ConnectionKey::of(client)
+}
+
+fn join_of(client: usize, since: Option<Since>, purpose: JoinPurpose) -> PendingJoin {
+    PendingJoin { key: key(client), since, purpose, snapshot: None, parts: Parts::new() }
+}
+
+fn hear(pod: &mut SimulatedPod, client: usize, said: VecDeque<Vec<u8>>) -> Result<(), Violation> {
+    said.iter().try_for_each(|bytes| pod.clients[client].receive(bytes, &pod.logs))
+}
+
+/// What [`Recoveries`](crate::hub::Recoveries) answers.
+fn missed(pod: &mut SimulatedPod, room: &Room, since: &Since, until: &Position) -> Result<Missed, BrokerError> {
+    if pod.read_fails() {
+        return Err(BrokerError::Unknown);
+    }
+    let at = pod.room_at(room);
+    let query = HistoryQuery {
+        since: Some(since.clone()),
+        until: Some(until.offset),
+        max_events: MAX_EVENTS,
+        max_bytes: MAX_BYTES,
+    };
+    let (policy, now) = (&pod.policies[at], pod.now);
+    Ok(match plan::plan(room, pod.logs[at].read(&query), since, until, policy) {
+        Recovered::Exactly(batches) => {
+            let broadcast = |batch| Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now));
+            Missed::All(batches.into_iter().flat_map(by_room).map(broadcast).collect())
+        }
+        Recovered::Not => Missed::Gone,
+    })
+}
+
+fn answer_for_join(
+    pod: &mut SimulatedPod,
+    room: &Room,
+    since: Option<&Since>,
+    target: &Position,
+) -> Result<JoinAnswer, BrokerError> {
+    let Some(since) = since else { return Ok(JoinAnswer::Fresh(None)) };
+    if JoinAnswer::may_be_early(since, target) {
+        let query = HistoryQuery { since: Some(since.clone()), until: None, max_events: 1, max_bytes: 1 };
+        let history = pod.logs[pod.room_at(room)].read(&query);
+        return Ok(JoinAnswer::if_early(since, &history));
+    }
+    Ok(match missed(pod, room, since, target)? {
+        Missed::All(broadcasts) => JoinAnswer::Missed(broadcasts),
+        Missed::Gone => JoinAnswer::Fresh(None),
+    })
+}
