@@ -1,0 +1,107 @@
+// Mistakes in values: each is refused before anything is installed, with a sentence that says where and what.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { parse } from 'yaml';
+
+import { withFolder } from '../support/folder.js';
+import { chart, least, render, root, template } from '../support/helm.js';
+import { run } from '../support/process.js';
+
+async function refused(values, ...sentences) {
+  const { code, stdout, stderr } = await template(values);
+  assert.notEqual(code, 0, 'it was taken');
+  assert.equal(stdout.trim(), '');
+  for (const sentence of sentences) assert.match(stderr, sentence);
+}
+
+const json = (text) => ({ ...least(), json: [text] });
+
+const BY_SCHEMA = [
+  ['a value that does not exist', least('replicas=3'), /additional properties 'replicas' not allowed/],
+  ['a misspelt value below', least('drain.window=60'), /at '\/drain': additional properties 'window' not allowed/],
+  ['a text where a number belongs', json('drain.windowSeconds="1m"'), /at '\/drain\/windowSeconds': got string, want integer/],
+  ['a kind of Service that there is not', least('service.type=Loadbalancer'), /at '\/service\/type': value must be one of 'ClusterIP'/],
+  ['protocols that there are not', least('service.protocols=udp'), /at '\/service\/protocols': value must be one of 'mixed', 'split', 'tcp'/],
+  ['a port too large', least('service.port=70000'), /at '\/service\/port': maximum: got 70,?000, want 65,?535/],
+  ['an annotation that is a number', json('service.annotations={"a":5}'), /at '\/service\/annotations\/a': got number, want string/],
+  ['an API key with a space', json('apiKeys.values=["a b"]'), /at '\/apiKeys\/values\/0'/],
+  ['a token secret too short', json('tokens.hmac.values=["short"]'), /at '\/tokens\/hmac\/values\/0': minLength: got 5, want 32/],
+  ['an image tag that is a number', json('image.tag=1.2'), /at '\/image\/tag': got number, want string/],
+  ['an origin with a path', json('configuration.origins=["https://a.example/x"]'), /at '\/configuration\/origins\/0'/],
+  ['a policy without rooms', json('configuration.policy=[{"retain":"key"}]'), /at '\/configuration\/policy\/0': missing property 'match'/],
+  ['an address that is not of Redis', json('redis.urls=["http://redis"]'), /at '\/redis\/urls\/0'/],
+  ['a margin too small', least('drain.marginSeconds=1'), /at '\/drain\/marginSeconds': minimum: got 1, want 5/],
+];
+for (const [name, values, sentence] of BY_SCHEMA) {
+  test(`the schema refuses ${name}`, () => refused(values, /values don't meet the specifications of the schema/, sentence));
+}
+
+const BETWEEN = [
+  ['nothing decided', { set: [] }, /TLS needs one certificate/, /nobody could join/, /2 pods without Redis/],
+  ['two certificates', least('tls.selfSigned=true'), /set exactly one of tls\.existingSecret/],
+  ['a certificate without TLS', least('tls.enabled=false'), /a certificate is set but tls\.enabled is false/],
+  ['cert-manager without issuer', least('tls.existingSecret=', 'tls.certManager.enabled=true'), /set tls\.certManager\.issuerRef\.name/, /set tls\.certManager\.dnsNames/],
+  ['a password in an address', json('redis.urls=["redis://:hunter2@redis"]'), /would stand in a ConfigMap: use redis\.password/],
+  ['two Redis', least('redis.trial.enabled=true'), /redis\.trial\.enabled starts a Redis of its own/],
+  ['nobody who could join', least('configuration.anonymous=false'), /nobody could join/],
+  ['a listener in the configuration', json('configuration.listen=[":1"]'), /configuration\.listen is not taken: use tls\.enabled and service\.port/],
+  ['a drain in the configuration', json('configuration.drain={"window":"5m"}'), /configuration\.drain is not taken: use drain\.delaySeconds/],
+  ['a secret in the configuration', json('configuration.tokens={"hmac_secrets":["0123456789abcdef0123456789abcdef"]}'), /configuration\.tokens\.hmac_secrets is not taken: use tokens\.hmac/],
+  ['an autoscaler without a request', { ...least('autoscaling.enabled=true'), json: ['resources.requests=null'] }, /set resources\.requests\.cpu/],
+  ['an autoscaler with nothing to go by', least('autoscaling.enabled=true', 'autoscaling.cpu.enabled=false', 'autoscaling.connections.enabled=false'), /needs something to go by/],
+  ['more pods at least than at most', least('autoscaling.enabled=true', 'autoscaling.minReplicas=20'), /minReplicas \(20\) is more than autoscaling\.maxReplicas \(10\)/],
+  ['an ingress without hosts', least('ingress.enabled=true'), /ingress\.enabled needs ingress\.hosts/],
+  ['a route without a Gateway', least('httpRoute.enabled=true'), /httpRoute\.enabled needs httpRoute\.parentRefs/],
+  ['a node port of two Services', least('service.type=NodePort', 'service.protocols=split', 'service.nodePort=30443'), /cannot be one port of two Services/],
+  ['a key file from nowhere', least('tokens.publicKeys.files={a.pem}'), /tokens\.publicKeys\.files needs tokens\.publicKeys\.existingSecret/],
+  ['a CA from nowhere', least('redis.ca.file=ca.crt'), /redis\.ca\.file needs/],
+];
+for (const [name, values, ...sentences] of BETWEEN) {
+  test(`the chart refuses ${name}`, () => refused(values, /cannot be installed with these values/, ...sentences));
+}
+
+test('a password is not repeated in the refusal', async () => {
+  const { stderr } = await template(json('redis.urls=["redis://:hunter2@redis"]'));
+  assert.doesNotMatch(stderr, /hunter2/);
+});
+
+test('an older Kubernetes is refused', async () => {
+  const { code, stderr } = await template(least(), { kube: '1.29.0' });
+  assert.notEqual(code, 0);
+  assert.match(stderr, /chart requires kubeVersion: >=1\.30/);
+});
+
+test('schema and values.yaml know the same values', () => {
+  const schema = JSON.parse(readFileSync(join(chart, 'values.schema.json'), 'utf8'));
+  const values = parse(readFileSync(join(chart, 'values.yaml'), 'utf8'));
+  const missing = [];
+  const compare = (schema, values, path) => {
+    for (const [key, below] of Object.entries(schema.properties ?? {})) {
+      // What Helm itself adds, and keys of the configuration, which are the pod's.
+      if (path === '' && key === 'global') continue;
+      if (path === '.configuration' || path === '.tls.certManager.issuerRef' || path === '.tokens.publicKeys') continue;
+      if (values === null || !(key in (values ?? {}))) missing.push(`${path}.${key}`);
+      else compare(below, values[key], `${path}.${key}`);
+    }
+  };
+  compare(schema, values, '');
+  assert.deepEqual(missing, []);
+});
+
+test('what the README shows can be installed', async () => {
+  const readme = readFileSync(join(chart, 'README.md'), 'utf8');
+  const command = readme.match(/^\$ helm install push helm\/roomcast (.*)$/m)[1];
+  const shown = `helm template push helm/roomcast --kube-version ${process.env.KUBERNETES_VERSION} ${command}`;
+  const { code, stderr } = await run('bash', ['-c', shown], { cwd: root });
+  assert.equal(code, 0, stderr);
+  const values = readme.match(/^```yaml\n(tls:[^]*?)^```$/m)[1];
+  await withFolder({ 'values.yaml': values }, async (folder) => {
+    const documents = await render({ files: [join(folder, 'values.yaml')] });
+    assert.equal(documents.one('Certificate').spec.issuerRef.name, 'letsencrypt');
+    assert.match(documents.toml, /^urls = \["redis-cluster:\/\/redis\.data\.svc:6379"\]$/m);
+  });
+});
