@@ -15,16 +15,15 @@ export function rows(text) {
   const path = [];
   const found = [];
   let comment = null;
-  lines.forEach((line, at) => {
+  for (const [at, line] of lines.entries()) {
     const said = line.match(/^\s*# -- (.*)$/);
-    if (said) return (comment = said[1]);
     const key = line.match(/^(\s*)([A-Za-z][\w]*):\s*(.*)$/);
-    if (!key) return (comment = null);
-    const depth = key[1].length / 2;
-    path.splice(depth, Infinity, key[2]);
-    if (comment !== null) found.push({ path: path.join('.'), fallback: fallback(lines, at, key), text: comment });
-    comment = null;
-  });
+    if (!said && key) {
+      path.splice(key[1].length / 2, Infinity, key[2]);
+      if (comment !== null) found.push({ path: path.join('.'), fallback: fallback(lines, at, key), text: comment });
+    }
+    comment = said ? said[1] : null;
+  }
   return found;
 }
 

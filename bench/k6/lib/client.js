@@ -76,7 +76,7 @@ export class Client {
 
   /** Loses the connection, as if the network had gone. */
   drop() {
-    if (!this.socket || this.socket.readyState !== 1) return;
+    if (this.socket?.readyState !== 1) return;
     this.dropping = true;
     this.socket.close();
   }

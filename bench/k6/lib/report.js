@@ -7,7 +7,7 @@ table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:right;p
 th:first-child,td:first-child{text-align:left}.ok{color:#17693a}.failed{color:#a61b1b;font-weight:600}
 @media(prefers-color-scheme:dark){body{color:#dfe6ee;background:#12181f}th,td{border-color:#2c3743}.ok{color:#6ed59a}.failed{color:#ff8f8f}}`;
 
-const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
+const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
 const rounded = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(2));
 
 /** `handleSummary` of a scenario. */
@@ -30,14 +30,14 @@ function html(run, judged, own) {
   const others = own.filter(([, { type }]) => type !== 'trend');
   const stats = ['min', 'med', 'p(95)', 'p(99)', 'max', 'count'];
   const title = `${run.scenario}, ${run.dialect}: ${run.connections} connections, ${run.rate} events/s, ${run.seconds} s`;
-  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escape(title)}</title><style>${CSS}</style>
-<h1>${escape(title)}</h1><p>${escape(run.url)}, ${run.rooms} room(s)</p>
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escaped(title)}</title><style>${CSS}</style>
+<h1>${escaped(title)}</h1><p>${escaped(run.url)}, ${run.rooms} room(s)</p>
 <h2>Bounds</h2><table><tr><th>measure<th>bound<th>kept</tr>
-${judged.map(({ metric, bound, ok }) => `<tr><td>${escape(metric)}<td>${escape(bound)}<td class="${ok ? 'ok">yes' : 'failed">no'}</tr>`).join('\n')}</table>
+${judged.map(({ metric, bound, ok }) => `<tr><td>${escaped(metric)}<td>${escaped(bound)}<td class="${ok ? 'ok">yes' : 'failed">no'}</tr>`).join('\n')}</table>
 <h2>Times, ms</h2><table><tr><th>measure${stats.map((stat) => `<th>${stat}`).join('')}</tr>
-${trends.map(([metric, { values }]) => `<tr><td>${escape(metric)}${stats.map((stat) => `<td>${rounded(values[stat] ?? 0)}`).join('')}</tr>`).join('\n')}</table>
+${trends.map(([metric, { values }]) => `<tr><td>${escaped(metric)}${stats.map((stat) => `<td>${rounded(values[stat] ?? 0)}`).join('')}</tr>`).join('\n')}</table>
 <h2>Counts</h2><table><tr><th>measure<th>value</tr>
-${others.map(([metric, { values }]) => `<tr><td>${escape(metric)}<td>${rounded(values.count ?? values.rate ?? 0)}</tr>`).join('\n')}</table></html>
+${others.map(([metric, { values }]) => `<tr><td>${escaped(metric)}<td>${rounded(values.count ?? values.rate ?? 0)}</tr>`).join('\n')}</table></html>
 `;
 }
 

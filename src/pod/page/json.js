@@ -23,6 +23,7 @@ export function coloured(value) {
   return [...nodes, text.slice(end)];
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids exactly these in a string.
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"/.source;
 const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)/.source;
 const TOKEN = new RegExp(`[ \\t\\n\\r]*(?:([{}[\\],:])|(${STRING})|(${SCALAR}))`, 'y');

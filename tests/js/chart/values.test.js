@@ -98,7 +98,7 @@ test('what the README shows can be installed', async () => {
   const shown = `helm template push helm/roomcast --kube-version ${process.env.KUBERNETES_VERSION} ${command}`;
   const { code, stderr } = await run('bash', ['-c', shown], { cwd: root });
   assert.equal(code, 0, stderr);
-  const values = readme.match(/^```yaml\n(tls:[^]*?)^```$/m)[1];
+  const values = readme.match(/^```yaml\n(tls:[\s\S]*?)^```$/m)[1];
   await withFolder({ 'values.yaml': values }, async (folder) => {
     const documents = await render({ files: [join(folder, 'values.yaml')] });
     assert.equal(documents.one('Certificate').spec.issuerRef.name, 'letsencrypt');

@@ -52,7 +52,7 @@ function positions(value, like) {
 
 test('the commands of docs/API.md answer as written', async (t) => {
   const guide = await readFile(new URL('../../../docs/API.md', import.meta.url), 'utf8');
-  const examples = [...guide.matchAll(/\n### `(\w+ \S+)`\n[^]*?\n```sh\n([^]*?)\n```\n(?:```json\n([^]*?)\n```)?/g)];
+  const examples = [...guide.matchAll(/\n### `(\w+ \S+)`\n[\s\S]*?\n```sh\n([\s\S]*?)\n```\n(?:```json\n([\s\S]*?)\n```)?/g)];
   assert.equal(examples.length, guide.match(/\n```sh\n/g).length, 'each call has one example');
   const client = await Client.open(pod.tlsUrl);
   await client.subscribe('news:1');

@@ -18,7 +18,7 @@ const readme = await readFile(new URL('../../../README.md', import.meta.url), 'u
 
 /** The block below `<!-- test: name -->`. */
 function block(name) {
-  const found = readme.match(new RegExp(`<!-- test: ${name} -->\n\`\`\`\\w+\n([^]*?)\n\`\`\``));
+  const found = readme.match(new RegExp(`<!-- test: ${name} -->\n\`\`\`\\w+\n([\\s\\S]*?)\n\`\`\``));
   assert.ok(found, `the README has no block "${name}"`);
   return found[1];
 }

@@ -185,7 +185,7 @@ describe('Engine.IO', () => {
 
   same('too large a body is 413', async (wire) => {
     await wire.open();
-    const answer = await wire.push('4' + 'x'.repeat(100_000), { log: false }).catch((error) => error);
+    const answer = await wire.push(`4${'x'.repeat(100_000)}`, { log: false }).catch((error) => error);
     wire.log.push(answer.status ?? 'cut');
   }, { engineOnly, maxPayload: 10_000 });
 
