@@ -170,11 +170,14 @@ export class Client {
     this.waiting = true;
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.attempts) * (0.5 + Math.random() / 2);
     this.attempts += 1;
-    setTimeout(() => {
-      this.waiting = false;
-      if (this.wanted) this.open();
-      else this.end();
-    }, this.attempts === 1 ? pause / 2 : pause);
+    setTimeout(
+      () => {
+        this.waiting = false;
+        if (this.wanted) this.open();
+        else this.end();
+      },
+      this.attempts === 1 ? pause / 2 : pause,
+    );
   }
 
   end() {

@@ -7,13 +7,16 @@ table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:right;p
 th:first-child,td:first-child{text-align:left}.ok{color:#17693a}.failed{color:#a61b1b;font-weight:600}
 @media(prefers-color-scheme:dark){body{color:#dfe6ee;background:#12181f}th,td{border-color:#2c3743}.ok{color:#6ed59a}.failed{color:#ff8f8f}}`;
 
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
+const escaped = (text) =>
+  String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
 const rounded = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(2));
 
 /** `handleSummary` of a scenario. */
 export const summary = (scenario) => (data) => {
   const name = `${settings.out}/${scenario}-${settings.dialect}`;
-  const own = Object.entries(data.metrics).filter(([metric]) => metric.startsWith('roomcast_') || metric === 'dropped_iterations');
+  const own = Object.entries(data.metrics).filter(
+    ([metric]) => metric.startsWith('roomcast_') || metric === 'dropped_iterations',
+  );
   own.sort(([a], [b]) => (a < b ? -1 : 1));
   const judged = own.flatMap(([metric, { thresholds = {} }]) =>
     Object.entries(thresholds).map(([bound, { ok }]) => ({ metric, bound, ok })),

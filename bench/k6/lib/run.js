@@ -48,7 +48,10 @@ export function openAll(each) {
   for (let n = 0; n < sockets; n++) {
     // VUs of one scenario have consecutive numbers, but need not begin with the first.
     const index = (vu % vus) * sockets + n;
-    setTimeout(() => each(new Client(`${vu + 1}-${n + 1}`, rooms[index % rooms.length]).open()), (ramp * 1000 * index) / all);
+    setTimeout(
+      () => each(new Client(`${vu + 1}-${n + 1}`, rooms[index % rooms.length]).open()),
+      (ramp * 1000 * index) / all,
+    );
   }
 }
 

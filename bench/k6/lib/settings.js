@@ -55,7 +55,9 @@ export const settings = {
 };
 
 if (settings.ramp + settings.settle >= settings.seconds) {
-  throw new Error(`SECONDS=${settings.seconds} leaves no time to publish: RAMP + SETTLE are ${settings.ramp + settings.settle}`);
+  throw new Error(
+    `SECONDS=${settings.seconds} leaves no time to publish: RAMP + SETTLE are ${settings.ramp + settings.settle}`,
+  );
 }
 if (settings.apiKey === '' && settings.redis === '') {
   throw new Error('API_KEY is not set: the scripts publish over the API of a pod');

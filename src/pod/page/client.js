@@ -335,7 +335,10 @@ export class Client {
       if (!datagram && room.position && message.after !== room.position.offset) {
         const holes = `expected what follows ${room.position.offset}, got what follows ${message.after}`;
         this.on.note({ kind: 'error', text: `${room.name}: ${holes}. Joining again.` });
-        this.request({ type: 'unsubscribe', room: room.name }).then(() => this.#join(room), () => {});
+        this.request({ type: 'unsubscribe', room: room.name }).then(
+          () => this.#join(room),
+          () => {},
+        );
         return;
       }
       this.#move(room, message);

@@ -33,6 +33,10 @@ export class Fleet {
     const line = this.#turn % 4;
     const buses = size === 'large' ? this.#buses : this.#buses.filter((_, n) => n % 4 === line);
     const name = size === 'large' ? 'all' : `line-${line + 1}`;
-    return { topic: 'fleet', key: name, data: JSON.stringify({ line: name, buses: buses.map((bus) => this.#drive(bus)) }) };
+    return {
+      topic: 'fleet',
+      key: name,
+      data: JSON.stringify({ line: name, buses: buses.map((bus) => this.#drive(bus)) }),
+    };
   }
 }

@@ -106,7 +106,10 @@ export class Header {
     $('other-transport').hidden = !open || !isPossible();
     say($('other-transport'), `use ${names[this.#other()]}`);
     say($('transport'), open ? (names[stats?.transport] ?? stats?.transport ?? 'WebSocket') : '–');
-    say($('transport-more'), open ? (stats ? `connected ${clockOf(stats.connected_ms)}` : 'roomcast.v1') : 'not connected');
+    say(
+      $('transport-more'),
+      open ? (stats ? `connected ${clockOf(stats.connected_ms)}` : 'roomcast.v1') : 'not connected',
+    );
     say($('tls'), open ? (secure ? 'TLS' : 'None') : '–');
     say($('tls-more'), open ? (secure ? 'encrypted' : 'this machine only') : '');
     if (open && !secure && !isLoopback()) say($('tls-more'), 'not encrypted here');

@@ -76,7 +76,10 @@ export class Measure {
   summary() {
     const running = Math.floor(this.now() / 1000);
     const recent = this.#buckets.filter(({ second }) => second >= running - SECONDS);
-    const [p50, p99] = percentiles(recent.flatMap(({ trips }) => trips), [0.5, 0.99]);
+    const [p50, p99] = percentiles(
+      recent.flatMap(({ trips }) => trips),
+      [0.5, 0.99],
+    );
     const complete = this.#buckets.find(({ second }) => second === running - 1);
     const peak = Math.max(0, ...recent.map(({ events }) => events));
     const trips = recent.reduce((sum, { seen }) => sum + seen, 0);

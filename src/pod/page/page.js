@@ -38,7 +38,8 @@ const client = new Client(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${
   },
   gap(room, { epoch, after, offset }) {
     const lost = offset - after;
-    const range = lost > 0 ? `${plural(lost, 'event')} will not come (${count(after + 1)}–${count(offset)})` : 'its log began anew';
+    const range =
+      lost > 0 ? `${plural(lost, 'event')} will not come (${count(after + 1)}–${count(offset)})` : 'its log began anew';
     const text = epoch === undefined ? 'events without a position will not come' : range;
     stream.note('warning', `gap in ${room.name}: ${text}`, room.name);
     announce(`Gap in ${room.name}`);
@@ -117,7 +118,10 @@ function picture(now) {
   say($('rate'), count(rate));
   say($('rate-peak'), count(peak));
   say($('rate-total'), count(measure.totals.events));
-  for (const [id, value] of [['p50', p50], ['p99', p99]]) {
+  for (const [id, value] of [
+    ['p50', p50],
+    ['p99', p99],
+  ]) {
     say($(id), span(value));
     $(id).classList.toggle('none', value === null);
   }
@@ -135,7 +139,10 @@ async function start() {
   for (const name of asked) rooms.join(name);
   client.connect();
   requestAnimationFrame(picture);
-  const about = await fetch('/page/pod.json', { cache: 'no-store' }).then((answer) => answer.json(), () => ({}));
+  const about = await fetch('/page/pod.json', { cache: 'no-store' }).then(
+    (answer) => answer.json(),
+    () => ({}),
+  );
   publish.knows(about);
   const mode = about.development ? ', development mode' : '';
   say($('version'), about.version ? `roomcast ${about.version}${mode}` : 'roomcast');

@@ -89,28 +89,36 @@ export class Rooms {
 
   #card(name) {
     const parts = {
-      name: el('button', {
-        class: 'room-name',
-        type: 'button',
-        'aria-pressed': 'false',
-        title: 'Publish to this room',
-        onclick: () => this.select(name),
-      }, name),
+      name: el(
+        'button',
+        {
+          class: 'room-name',
+          type: 'button',
+          'aria-pressed': 'false',
+          title: 'Publish to this room',
+          onclick: () => this.select(name),
+        },
+        name,
+      ),
       position: el('span', { class: 'position' }),
       rate: el('span', { class: 'rate' }, '0/s'),
       members: el('p', { class: 'members', hidden: true }),
       error: el('p', { class: 'wrong' }),
     };
-    const leave = el('button', {
-      class: 'quiet-button',
-      type: 'button',
-      'aria-label': `Leave ${name}`,
-      title: 'Leave',
-      onclick: () => {
-        this.client.unsubscribe(name);
-        $('join-name').focus();
+    const leave = el(
+      'button',
+      {
+        class: 'quiet-button',
+        type: 'button',
+        'aria-label': `Leave ${name}`,
+        title: 'Leave',
+        onclick: () => {
+          this.client.unsubscribe(name);
+          $('join-name').focus();
+        },
       },
-    }, '×');
+      '×',
+    );
     parts.root = el(
       'li',
       { class: 'room', 'data-tone': this.tone(name), 'data-room': name },
@@ -141,10 +149,16 @@ export class Rooms {
     const own = this.client.welcome?.connection;
     const all = [...(members ?? [])];
     const chip = ([connection, user]) =>
-      el('span', { class: connection === own ? 'member own' : 'member', title: `connection ${connection}` },
-        connection === own ? 'you' : (user ?? connection.slice(0, 5)));
+      el(
+        'span',
+        { class: connection === own ? 'member own' : 'member', title: `connection ${connection}` },
+        connection === own ? 'you' : (user ?? connection.slice(0, 5)),
+      );
     // Oneself first.
-    const named = all.sort(([a], [b]) => (b === own) - (a === own)).slice(0, NAMED).map(chip);
+    const named = all
+      .sort(([a], [b]) => (b === own) - (a === own))
+      .slice(0, NAMED)
+      .map(chip);
     const more = total - named.length;
     card.members.replaceChildren(
       el('span', { class: 'here' }, `${count(total)} here`),

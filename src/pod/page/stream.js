@@ -147,7 +147,8 @@ export class Stream {
   #batch({ room, message, size, wall }, most) {
     const { events, retained, after, offset } = message;
     // What is in no log has no number.
-    const covered = offset === undefined ? '·' : after + 1 === offset ? count(offset) : `${count(after + 1)}–${count(offset)}`;
+    const covered =
+      offset === undefined ? '·' : after + 1 === offset ? count(offset) : `${count(after + 1)}–${count(offset)}`;
     const range = retained ? 'retained' : covered;
     const group = el('li', {
       class: retained ? 'batch retained' : 'batch',
@@ -171,7 +172,8 @@ export class Stream {
     const shown = events.slice(-most).reverse();
     for (const event of shown) group.append(this.#option(room, event, message, wall));
     const rest = events.length - shown.length;
-    if (rest > 0) group.append(el('div', { class: 'skipped', role: 'presentation' }, `${plural(rest, 'more event')} not drawn`));
+    if (rest > 0)
+      group.append(el('div', { class: 'skipped', role: 'presentation' }, `${plural(rest, 'more event')} not drawn`));
     return group;
   }
 

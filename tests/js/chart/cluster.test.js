@@ -17,8 +17,19 @@ import { freePorts } from '../support/ports.js';
 import { NEWEST, chart, render, sets } from '../support/helm.js';
 import { run } from '../support/process.js';
 
-const there = (await Promise.all(['kube-apiserver', 'etcd'].map((name) => run(name, ['--version']).then(() => true, () => false)))).every(Boolean);
-const skip = there ? false : 'SKIPPED: kube-apiserver and etcd are not there; KUBE_APISERVER=build tests/run chart builds them, in some minutes';
+const there = (
+  await Promise.all(
+    ['kube-apiserver', 'etcd'].map((name) =>
+      run(name, ['--version']).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+).every(Boolean);
+const skip = there
+  ? false
+  : 'SKIPPED: kube-apiserver and etcd are not there; KUBE_APISERVER=build tests/run chart builds them, in some minutes';
 const TOKEN = 'admin-of-this-test';
 
 class Cluster {
@@ -35,12 +46,29 @@ class Cluster {
     await writeFile(own('tokens.csv'), `${TOKEN},admin,1,"system:masters"\n`);
     const etcd = `http://127.0.0.1:${client}`;
     this.#child('etcd', [
-      ...['--data-dir', own('etcd'), '--unsafe-no-fsync', '--listen-client-urls', etcd, '--advertise-client-urls', etcd],
+      ...[
+        '--data-dir',
+        own('etcd'),
+        '--unsafe-no-fsync',
+        '--listen-client-urls',
+        etcd,
+        '--advertise-client-urls',
+        etcd,
+      ],
       ...['--listen-peer-urls', `http://127.0.0.1:${peer}`],
     ]);
     this.#child('kube-apiserver', [
-      ...[`--etcd-servers=${etcd}`, `--secure-port=${secure}`, '--bind-address=127.0.0.1', `--cert-dir=${own('certificates')}`],
-      ...['--service-cluster-ip-range=10.0.0.0/24,fd00::/112', '--authorization-mode=RBAC', `--token-auth-file=${own('tokens.csv')}`],
+      ...[
+        `--etcd-servers=${etcd}`,
+        `--secure-port=${secure}`,
+        '--bind-address=127.0.0.1',
+        `--cert-dir=${own('certificates')}`,
+      ],
+      ...[
+        '--service-cluster-ip-range=10.0.0.0/24,fd00::/112',
+        '--authorization-mode=RBAC',
+        `--token-auth-file=${own('tokens.csv')}`,
+      ],
       ...['--service-account-issuer=https://kubernetes.default.svc', `--service-account-key-file=${own('verifying')}`],
       `--service-account-signing-key-file=${own('signing')}`,
     ]);
@@ -54,18 +82,22 @@ class Cluster {
 
   #child(program, args) {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (this.log += text));
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => (this.log += text));
     this.#children.push(child);
   }
 
   call(method, path, body) {
     return new Promise((done, failed) => {
       const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' };
-      const sent = request({ host: '127.0.0.1', port: this.port, path, method, headers, rejectUnauthorized: false }, (answer) => {
-        let text = '';
-        answer.setEncoding('utf8').on('data', (more) => (text += more));
-        answer.on('end', () => done({ status: answer.statusCode, text, json: () => JSON.parse(text) }));
-      });
+      const sent = request(
+        { host: '127.0.0.1', port: this.port, path, method, headers, rejectUnauthorized: false },
+        (answer) => {
+          let text = '';
+          answer.setEncoding('utf8').on('data', (more) => (text += more));
+          answer.on('end', () => done({ status: answer.statusCode, text, json: () => JSON.parse(text) }));
+        },
+      );
       sent.on('error', failed);
       sent.end(body && JSON.stringify(body));
     });
@@ -81,11 +113,21 @@ class Cluster {
     const labels = { 'pod-security.kubernetes.io/enforce': standard };
     await this.create('/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
     // A controller would make it.
-    await this.create(`/api/v1/namespaces/${name}/serviceaccounts`, { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'default' } });
+    await this.create(`/api/v1/namespaces/${name}/serviceaccounts`, {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: 'default' },
+    });
   }
 
   helm(...args) {
-    const to = ['--kube-apiserver', `https://127.0.0.1:${this.port}`, '--kube-token', TOKEN, '--kube-insecure-skip-tls-verify'];
+    const to = [
+      '--kube-apiserver',
+      `https://127.0.0.1:${this.port}`,
+      '--kube-token',
+      TOKEN,
+      '--kube-insecure-skip-tls-verify',
+    ];
     return run('helm', [...args, ...to], { env: { PATH: process.env.PATH, HOME: this.folder } });
   }
 
@@ -144,7 +186,12 @@ for (const values of await sets()) {
 test('the API refuses pods that are not "restricted": the standard is enforced here', { skip }, async () => {
   await cluster.namespace('strict', 'restricted');
   const { pod: spec } = await render((await sets()).find(({ name }) => name === 'single-values'));
-  const { status, text } = await cluster.call('POST', '/api/v1/namespaces/strict/pods', { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'wide' }, spec });
+  const { status, text } = await cluster.call('POST', '/api/v1/namespaces/strict/pods', {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'wide' },
+    spec,
+  });
   assert.equal(status, 403, text);
   assert.match(text, /violates PodSecurity \\"restricted:latest\\": host namespaces/);
 });
@@ -168,7 +215,14 @@ test('an upgrade keeps a self-signed certificate, and changes what changed', { s
     assert.ok(notes.includes(part), `${part} in\n${notes}`);
   }
   const [before, old] = [await certificate(), await deployment()];
-  const { code, stderr } = await cluster.helm('upgrade', 'push', chart, ...values, '--set', 'replicaCount=4,configuration.log_level=debug');
+  const { code, stderr } = await cluster.helm(
+    'upgrade',
+    'push',
+    chart,
+    ...values,
+    '--set',
+    'replicaCount=4,configuration.log_level=debug',
+  );
   assert.equal(code, 0, stderr);
   assert.equal(await certificate(), before);
   const now = await deployment();

@@ -18,7 +18,10 @@ import { root } from '../support/helm.js';
 import { run } from '../support/process.js';
 
 const dockerfile = readFileSync(join(root, 'Dockerfile'), 'utf8').replaceAll(/\\\n\s*/g, '');
-const instructions = dockerfile.split('\n').filter((line) => /^[A-Z]+ /.test(line)).map((line) => line.split(/ (.*)/s));
+const instructions = dockerfile
+  .split('\n')
+  .filter((line) => /^[A-Z]+ /.test(line))
+  .map((line) => line.split(/ (.*)/s));
 const last = instructions.slice(instructions.findLastIndex(([name]) => name === 'FROM'));
 const only = (name) => {
   const found = last.filter(([instruction]) => instruction === name);
@@ -30,8 +33,16 @@ test('the last stage is empty but for the folder, and not root', () => {
   assert.equal(only('FROM'), 'scratch');
   assert.equal(only('COPY'), '--from=build /rootfs /');
   assert.equal(only('USER'), '65532:65532');
-  assert.ok(instructions.some(([name, text]) => name === 'RUN' && text.endsWith('image/rootfs target/release/roomcast /rootfs')));
-  assert.deepEqual(last.filter(([name]) => name === 'RUN'), [], 'there is no shell');
+  assert.ok(
+    instructions.some(
+      ([name, text]) => name === 'RUN' && text.endsWith('image/rootfs target/release/roomcast /rootfs'),
+    ),
+  );
+  assert.deepEqual(
+    last.filter(([name]) => name === 'RUN'),
+    [],
+    'there is no shell',
+  );
 });
 
 test('the toolchain of the image is new enough', () => {
@@ -41,13 +52,21 @@ test('the toolchain of the image is new enough', () => {
 });
 
 test('what the build reads is sent to the builder', () => {
-  const sent = readFileSync(join(root, '.dockerignore'), 'utf8').split('\n').filter((line) => line.startsWith('!')).map((line) => line.slice(1));
+  const sent = readFileSync(join(root, '.dockerignore'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('!'))
+    .map((line) => line.slice(1));
   for (const name of sent) assert.ok(existsSync(join(root, name)), `.dockerignore lets in ${name}, which there is not`);
-  const { workspace } = Object.fromEntries([['workspace', readFileSync(join(root, 'Cargo.toml'), 'utf8').match(/members = \[(.*)\]/)[1]]]);
-  for (const [, member] of workspace.matchAll(/"(.*?)"/g)) assert.ok(sent.includes(member.replace('/*', '')), `the workspace's ${member} is not sent`);
+  const { workspace } = Object.fromEntries([
+    ['workspace', readFileSync(join(root, 'Cargo.toml'), 'utf8').match(/members = \[(.*)\]/)[1]],
+  ]);
+  for (const [, member] of workspace.matchAll(/"(.*?)"/g))
+    assert.ok(sent.includes(member.replace('/*', '')), `the workspace's ${member} is not sent`);
   const sources = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.rs'));
   for (const name of sources) {
-    for (const [, included] of readFileSync(join(root, 'src', name), 'utf8').matchAll(/include(?:_str|_bytes)?!\(\s*"([^"]+)"/g)) {
+    for (const [, included] of readFileSync(join(root, 'src', name), 'utf8').matchAll(
+      /include(?:_str|_bytes)?!\(\s*"([^"]+)"/g,
+    )) {
       const [folder] = relative(root, join(root, 'src', dirname(name), included)).split(sep);
       assert.ok(sent.includes(folder), `src/${name} includes ${included}, and ${folder} is not sent`);
     }
@@ -58,7 +77,9 @@ test('compose.yaml: two pods on different ports, hardened as in the chart', () =
   const { services } = parse(readFileSync(join(root, 'compose.yaml'), 'utf8'), { merge: true });
   const pods = Object.entries(services).filter(([name]) => name.startsWith('pod'));
   assert.equal(pods.length, 2);
-  const ports = pods.flatMap(([, { ports }]) => ports.map((port) => port.split(':').slice(0, 2).join(':') + (port.split('/')[1] ?? '')));
+  const ports = pods.flatMap(([, { ports }]) =>
+    ports.map((port) => port.split(':').slice(0, 2).join(':') + (port.split('/')[1] ?? '')),
+  );
   assert.equal(new Set(ports).size, 8);
   for (const [name, pod] of pods) {
     assert.equal(pod.read_only, true, name);
@@ -71,7 +92,9 @@ test('compose.yaml: two pods on different ports, hardened as in the chart', () =
 
 test('the pod takes the environment of compose.yaml', async () => {
   const { services } = parse(readFileSync(join(root, 'compose.yaml'), 'utf8'), { merge: true });
-  const { code, stdout, stderr } = await run(process.env.TEST_POD, ['check-config'], { env: services['pod-1'].environment });
+  const { code, stdout, stderr } = await run(process.env.TEST_POD, ['check-config'], {
+    env: services['pod-1'].environment,
+  });
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /^broker +redis:\/\/redis:6379/m);
 });
@@ -85,7 +108,9 @@ test('the image runs: read-only root, uid 65532, no capabilities, nothing but it
     const entry = JSON.parse(only('ENTRYPOINT'));
     assert.equal(entry.length, 1);
     assert.ok(statSync(join(rootfs, entry[0])).mode & 0o005, 'everybody may run it');
-    const programs = (await readdir(join(rootfs, 'usr/bin'))).concat(existsSync(join(rootfs, 'bin')) ? await readdir(join(rootfs, 'bin')) : []);
+    const programs = (await readdir(join(rootfs, 'usr/bin'))).concat(
+      existsSync(join(rootfs, 'bin')) ? await readdir(join(rootfs, 'bin')) : [],
+    );
     assert.deepEqual(programs, ['roomcast'], 'no shell');
 
     const [plain, internal] = await freePorts(2);
@@ -117,16 +142,25 @@ test('the image runs: read-only root, uid 65532, no capabilities, nothing but it
     try {
       let ready = 0;
       for (let n = 0; n < 100 && ready !== 200 && pod.exitCode === null; n++) {
-        ready = await fetch(`http://127.0.0.1:${internal}/ready`).then((answer) => answer.status, () => 0);
+        ready = await fetch(`http://127.0.0.1:${internal}/ready`).then(
+          (answer) => answer.status,
+          () => 0,
+        );
         if (ready !== 200) await sleep(100);
       }
       assert.equal(ready, 200, log);
-      const status = Object.fromEntries(readFileSync(`/proc/${pod.pid}/status`, 'utf8').split('\n').map((line) => line.split(/:\s*/)));
+      const status = Object.fromEntries(
+        readFileSync(`/proc/${pod.pid}/status`, 'utf8')
+          .split('\n')
+          .map((line) => line.split(/:\s*/)),
+      );
       assert.equal(status.Uid, '65532\t65532\t65532\t65532');
       assert.equal(status.Gid, '65532\t65532\t65532\t65532');
       for (const kind of ['CapEff', 'CapPrm', 'CapInh', 'CapAmb']) assert.equal(BigInt(`0x${status[kind]}`), 0n, kind);
       assert.equal(status.NoNewPrivs, '1');
-      const mounts = readFileSync(`/proc/${pod.pid}/mountinfo`, 'utf8').split('\n').map((line) => line.split(' '));
+      const mounts = readFileSync(`/proc/${pod.pid}/mountinfo`, 'utf8')
+        .split('\n')
+        .map((line) => line.split(' '));
       const at = mounts.find(([, , , , where]) => where === '/');
       assert.match(at[5], /^ro\b/, `its root is mounted ${at[5]}`);
       const answer = await fetch(`http://127.0.0.1:${internal}/api/publish`, {

@@ -27,7 +27,19 @@ for (const values of all) {
       assert.equal(spec.automountServiceAccountToken, false, name);
       for (const volume of spec.volumes ?? []) {
         const kind = Object.keys(volume).find((key) => key !== 'name');
-        assert.ok(['configMap', 'secret', 'emptyDir', 'projected', 'downwardAPI', 'csi', 'persistentVolumeClaim', 'ephemeral'].includes(kind), `${name} ${kind}`);
+        assert.ok(
+          [
+            'configMap',
+            'secret',
+            'emptyDir',
+            'projected',
+            'downwardAPI',
+            'csi',
+            'persistentVolumeClaim',
+            'ephemeral',
+          ].includes(kind),
+          `${name} ${kind}`,
+        );
       }
       for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
         const security = container.securityContext;
@@ -58,10 +70,16 @@ for (const values of all) {
   test(`${values.name}: the grace period covers preStop and drain`, async () => {
     const documents = await render(values);
     const seconds = grace(documents);
-    assert.equal(documents.pod.terminationGracePeriodSeconds, seconds.preStop + seconds.delay + seconds.window + seconds.margin);
+    assert.equal(
+      documents.pod.terminationGracePeriodSeconds,
+      seconds.preStop + seconds.delay + seconds.window + seconds.margin,
+    );
     for (const scaler of documents.of('HorizontalPodAutoscaler')) {
       for (const { periodSeconds } of scaler.spec.behavior.scaleDown.policies) {
-        assert.ok(periodSeconds >= documents.pod.terminationGracePeriodSeconds, 'one pod drains before the next one goes');
+        assert.ok(
+          periodSeconds >= documents.pod.terminationGracePeriodSeconds,
+          'one pod drains before the next one goes',
+        );
       }
     }
   });
@@ -75,7 +93,8 @@ for (const values of all) {
     const services = documents.of('Service').filter(({ spec }) => selects(spec.selector));
     assert.ok(services.length >= 2, 'one for clients and the internal one');
     for (const { metadata, spec } of services) {
-      for (const port of spec.ports) assert.equal(ports.get(port.targetPort), port.protocol ?? 'TCP', `${metadata.name} ${port.name}`);
+      for (const port of spec.ports)
+        assert.equal(ports.get(port.targetPort), port.protocol ?? 'TCP', `${metadata.name} ${port.name}`);
       const internal = spec.ports.some(({ targetPort }) => targetPort === 'internal');
       if (internal) assert.equal(spec.type, 'ClusterIP', 'the internal port is never for the open network');
     }
@@ -114,7 +133,8 @@ for (const values of all) {
 
 /** The parts of the grace period, in seconds, from what is rendered: not from the values. */
 function grace(documents) {
-  const drain = (key) => Number(documents.toml.match(new RegExp(`^\\[drain\\]\\n(?:.*\\n)*?${key} = "(\\d+)s"$`, 'm'))[1]);
+  const drain = (key) =>
+    Number(documents.toml.match(new RegExp(`^\\[drain\\]\\n(?:.*\\n)*?${key} = "(\\d+)s"$`, 'm'))[1]);
   const preStop = documents.container.lifecycle?.preStop.sleep.seconds ?? 0;
   const [delay, window] = [drain('delay'), drain('window')];
   return { preStop, delay, window, margin: documents.pod.terminationGracePeriodSeconds - preStop - delay - window };
@@ -126,7 +146,12 @@ test('the grace period follows the drain', async () => {
     [0, 0, 0, 5],
     [7, 45, 600, 30],
   ]) {
-    const set = Object.entries({ preStopSeconds: preStop, delaySeconds: delay, windowSeconds: window, marginSeconds: margin });
+    const set = Object.entries({
+      preStopSeconds: preStop,
+      delaySeconds: delay,
+      windowSeconds: window,
+      marginSeconds: margin,
+    });
     const documents = await render(least(...set.map(([key, value]) => `drain.${key}=${value}`)));
     assert.deepEqual(grace(documents), { preStop, delay, window, margin });
     assert.equal(documents.container.lifecycle === undefined, preStop === 0);
@@ -135,14 +160,20 @@ test('the grace period follows the drain', async () => {
 
 test('TCP and UDP: one Service, two, or no UDP', async () => {
   const ports = async (...set) => {
-    const services = (await render(least(...set))).of('Service').filter(({ metadata }) => !metadata.name.endsWith('-internal'));
+    const services = (await render(least(...set)))
+      .of('Service')
+      .filter(({ metadata }) => !metadata.name.endsWith('-internal'));
     return services.map(({ spec }) => spec.ports.map(({ port, protocol }) => `${protocol} ${port}`));
   };
   assert.deepEqual(await ports(), [['TCP 443', 'UDP 443']]);
   assert.deepEqual(await ports('service.protocols=split', 'service.port=8443'), [['TCP 8443'], ['UDP 8443']]);
   assert.deepEqual(await ports('service.protocols=tcp'), [['TCP 443']]);
   assert.deepEqual(await ports('tls.enabled=false', 'tls.existingSecret=', 'service.port=80'), [['TCP 80']]);
-  const toml = async (...set) => (await render(least(...set))).of('ConfigMap').map(({ data }) => data['roomcast.toml']).join();
+  const toml = async (...set) =>
+    (await render(least(...set)))
+      .of('ConfigMap')
+      .map(({ data }) => data['roomcast.toml'])
+      .join();
   assert.match(await toml('service.protocols=tcp'), /\[webtransport\]\nenabled = false/);
   assert.doesNotMatch(await toml(), /enabled = false/);
 });
@@ -150,7 +181,10 @@ test('TCP and UDP: one Service, two, or no UDP', async () => {
 test('no secret is in a ConfigMap, an argument or a variable written out', async () => {
   const documents = await render(everything);
   const secrets = ['first-key', '0123456789abcdef0123456789abcdef', 'correct-horse'];
-  const own = documents.of('Secret').map(({ stringData }) => JSON.stringify(stringData)).join();
+  const own = documents
+    .of('Secret')
+    .map(({ stringData }) => JSON.stringify(stringData))
+    .join();
   for (const secret of secrets) assert.ok(own.includes(secret), secret);
   const others = JSON.stringify(documents.all.filter(({ kind }) => kind !== 'Secret'));
   for (const secret of secrets) assert.ok(!others.includes(secret), secret);
@@ -191,7 +225,13 @@ test('numbers, switches, text and tables become what TOML means by them', async 
     'configuration.tokens={"issuer":null}',
   ];
   const { toml } = await render({ ...least(), json });
-  for (const line of ['history_size = 1000000', 'max_rooms = 64', 'enabled = false', 'match = ["a \\"b\\" \\\\ <&> é"]', 'retain = "key"']) {
+  for (const line of [
+    'history_size = 1000000',
+    'max_rooms = 64',
+    'enabled = false',
+    'match = ["a \\"b\\" \\\\ <&> é"]',
+    'retain = "key"',
+  ]) {
     assert.ok(toml.split('\n').includes(line), `${line} in ${toml}`);
   }
   assert.equal(toml.match(/^\[\[policy\]\]$/gm).length, 2);
@@ -206,9 +246,15 @@ test('a preset decides what the values leave open', async () => {
 test('names are short enough, and two releases share none', async () => {
   const long = await render({ ...everything, set: ['fullnameOverride='] }, { release: 'a'.repeat(53) });
   for (const { kind, metadata } of long.all) assert.ok(metadata.name.length <= 63, `${kind} ${metadata.name}`);
-  const names = async (release) => (await render(least('redis.urls=null', 'redis.trial.enabled=true'), { release })).all.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+  const names = async (release) =>
+    (await render(least('redis.urls=null', 'redis.trial.enabled=true'), { release })).all.map(
+      ({ kind, metadata }) => `${kind} ${metadata.name}`,
+    );
   const [one, other] = [await names('one'), await names('other')];
-  assert.deepEqual(one.filter((name) => other.includes(name)), []);
+  assert.deepEqual(
+    one.filter((name) => other.includes(name)),
+    [],
+  );
 });
 
 test('one pod has no disruption budget, which would keep its node from being emptied', async () => {
@@ -221,7 +267,10 @@ test('the autoscaler decides the number of pods, and goes by connections', async
   assert.equal(documents.deployment.spec.replicas, undefined);
   const { spec } = documents.one('HorizontalPodAutoscaler');
   assert.deepEqual([spec.minReplicas, spec.maxReplicas], [3, 10]);
-  assert.deepEqual(spec.metrics.map(({ type }) => type), ['Pods', 'Resource']);
+  assert.deepEqual(
+    spec.metrics.map(({ type }) => type),
+    ['Pods', 'Resource'],
+  );
   assert.deepEqual(documents.container.resources, {
     requests: { cpu: '100m', memory: '128Mi' },
     limits: { cpu: '500m', memory: '512Mi' },
@@ -233,11 +282,16 @@ test('alerts, the autoscaler and the README name metrics that there are', async 
   const known = new Set([...operations.matchAll(/roomcast_[a-z_]+/g)].map(([name]) => name));
   const documents = await render(everything);
   const scaler = documents.one('HorizontalPodAutoscaler').spec.metrics[0].pods.metric.name;
-  const alerts = documents.one('PrometheusRule').spec.groups[0].rules.map((rule) => `${rule.expr} ${rule.annotations?.description}`);
+  const alerts = documents
+    .one('PrometheusRule')
+    .spec.groups[0].rules.map((rule) => `${rule.expr} ${rule.annotations?.description}`);
   const text = [scaler, ...alerts, readFileSync(join(chart, 'README.md'), 'utf8')].join('\n');
   const named = new Set([...text.matchAll(/\broomcast_[a-z_]+/g)].map(([name]) => name));
   assert.ok(named.size >= 12, [...named].join());
-  assert.deepEqual([...named].filter((name) => !known.has(name)), []);
+  assert.deepEqual(
+    [...named].filter((name) => !known.has(name)),
+    [],
+  );
 });
 
 test('Prometheus takes the rules, and they fire when they should', async (t) => {
@@ -270,13 +324,29 @@ test('Prometheus takes the rules, and they fire when they should', async (t) => 
       alertname: alert,
       exp_alerts:
         alert === rule.alert
-          ? [{ exp_labels: { ...labels, pod: 'push-1' }, exp_annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, text.replaceAll('{{ $labels.pod }}', 'push-1')])) }]
+          ? [
+              {
+                exp_labels: { ...labels, pod: 'push-1' },
+                exp_annotations: Object.fromEntries(
+                  Object.entries(annotations).map(([key, text]) => [
+                    key,
+                    text.replaceAll('{{ $labels.pod }}', 'push-1'),
+                  ]),
+                ),
+              },
+            ]
           : [],
     })),
   }));
-  const files = { 'rules.yaml': JSON.stringify({ groups }), 'test.yaml': JSON.stringify({ rule_files: ['rules.yaml'], tests }) };
+  const files = {
+    'rules.yaml': JSON.stringify({ groups }),
+    'test.yaml': JSON.stringify({ rule_files: ['rules.yaml'], tests }),
+  };
   await withFolder(files, async (cwd) => {
-    for (const args of [['check', 'rules', 'rules.yaml'], ['test', 'rules', 'test.yaml']]) {
+    for (const args of [
+      ['check', 'rules', 'rules.yaml'],
+      ['test', 'rules', 'test.yaml'],
+    ]) {
       const { code, stdout, stderr } = await run('promtool', args, { cwd });
       assert.equal(code, 0, stdout + stderr);
     }

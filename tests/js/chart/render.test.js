@@ -104,6 +104,9 @@ test('a package holds the value sets for load balancers, and not those of the te
     const { stdout } = await run('tar', ['-tzf', made.stdout.trim().split(' ').pop()], { cwd });
     const files = stdout.trim().split('\n');
     assert.ok(files.includes('roomcast/values/aws-nlb.yaml'), stdout);
-    assert.deepEqual(files.filter((file) => file.includes('/ci/')), []);
+    assert.deepEqual(
+      files.filter((file) => file.includes('/ci/')),
+      [],
+    );
   });
 });

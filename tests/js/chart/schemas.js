@@ -15,7 +15,18 @@ function schema(from, resolve) {
   if (from.$ref) return resolve(from.$ref);
   if (from['x-kubernetes-int-or-string'] || from.format === 'int-or-string') return either('integer', 'string');
   const made = {};
-  for (const key of ['type', 'enum', 'required', 'pattern', 'minimum', 'maximum', 'minLength', 'maxLength', 'minItems', 'maxItems']) {
+  for (const key of [
+    'type',
+    'enum',
+    'required',
+    'pattern',
+    'minimum',
+    'maximum',
+    'minLength',
+    'maxLength',
+    'minItems',
+    'maxItems',
+  ]) {
     if (from[key] !== undefined) made[key] = from[key];
   }
   if (from.items) made.items = schema(from.items, resolve);
@@ -69,7 +80,8 @@ export function* ofDefinitions(text) {
   }
 }
 
-const fileName = (group, version, kind) => `${kind}-${group ? `${group.split('.')[0]}-` : ''}${version}.json`.toLowerCase();
+const fileName = (group, version, kind) =>
+  `${kind}-${group ? `${group.split('.')[0]}-` : ''}${version}.json`.toLowerCase();
 
 const [folder, openApi, ...definitions] = process.argv.slice(2);
 if (!openApi) throw new Error('usage: node schemas.js FOLDER swagger.json crd.yaml…');

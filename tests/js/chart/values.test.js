@@ -23,41 +23,107 @@ const json = (text) => ({ ...least(), json: [text] });
 const BY_SCHEMA = [
   ['a value that does not exist', least('replicas=3'), /additional properties 'replicas' not allowed/],
   ['a misspelt value below', least('drain.window=60'), /at '\/drain': additional properties 'window' not allowed/],
-  ['a text where a number belongs', json('drain.windowSeconds="1m"'), /at '\/drain\/windowSeconds': got string, want integer/],
-  ['a kind of Service that there is not', least('service.type=Loadbalancer'), /at '\/service\/type': value must be one of 'ClusterIP'/],
-  ['protocols that there are not', least('service.protocols=udp'), /at '\/service\/protocols': value must be one of 'mixed', 'split', 'tcp'/],
+  [
+    'a text where a number belongs',
+    json('drain.windowSeconds="1m"'),
+    /at '\/drain\/windowSeconds': got string, want integer/,
+  ],
+  [
+    'a kind of Service that there is not',
+    least('service.type=Loadbalancer'),
+    /at '\/service\/type': value must be one of 'ClusterIP'/,
+  ],
+  [
+    'protocols that there are not',
+    least('service.protocols=udp'),
+    /at '\/service\/protocols': value must be one of 'mixed', 'split', 'tcp'/,
+  ],
   ['a port too large', least('service.port=70000'), /at '\/service\/port': maximum: got 70,?000, want 65,?535/],
-  ['an annotation that is a number', json('service.annotations={"a":5}'), /at '\/service\/annotations\/a': got number, want string/],
+  [
+    'an annotation that is a number',
+    json('service.annotations={"a":5}'),
+    /at '\/service\/annotations\/a': got number, want string/,
+  ],
   ['an API key with a space', json('apiKeys.values=["a b"]'), /at '\/apiKeys\/values\/0'/],
-  ['a token secret too short', json('tokens.hmac.values=["short"]'), /at '\/tokens\/hmac\/values\/0': minLength: got 5, want 32/],
+  [
+    'a token secret too short',
+    json('tokens.hmac.values=["short"]'),
+    /at '\/tokens\/hmac\/values\/0': minLength: got 5, want 32/,
+  ],
   ['an image tag that is a number', json('image.tag=1.2'), /at '\/image\/tag': got number, want string/],
   ['an origin with a path', json('configuration.origins=["https://a.example/x"]'), /at '\/configuration\/origins\/0'/],
-  ['a policy without rooms', json('configuration.policy=[{"retain":"key"}]'), /at '\/configuration\/policy\/0': missing property 'match'/],
+  [
+    'a policy without rooms',
+    json('configuration.policy=[{"retain":"key"}]'),
+    /at '\/configuration\/policy\/0': missing property 'match'/,
+  ],
   ['an address that is not of Redis', json('redis.urls=["http://redis"]'), /at '\/redis\/urls\/0'/],
   ['a margin too small', least('drain.marginSeconds=1'), /at '\/drain\/marginSeconds': minimum: got 1, want 5/],
 ];
 for (const [name, values, sentence] of BY_SCHEMA) {
-  test(`the schema refuses ${name}`, () => refused(values, /values don't meet the specifications of the schema/, sentence));
+  test(`the schema refuses ${name}`, () =>
+    refused(values, /values don't meet the specifications of the schema/, sentence));
 }
 
 const BETWEEN = [
   ['nothing decided', { set: [] }, /TLS needs one certificate/, /nobody could join/, /2 pods without Redis/],
   ['two certificates', least('tls.selfSigned=true'), /set exactly one of tls\.existingSecret/],
   ['a certificate without TLS', least('tls.enabled=false'), /a certificate is set but tls\.enabled is false/],
-  ['cert-manager without issuer', least('tls.existingSecret=', 'tls.certManager.enabled=true'), /set tls\.certManager\.issuerRef\.name/, /set tls\.certManager\.dnsNames/],
-  ['a password in an address', json('redis.urls=["redis://:hunter2@redis"]'), /would stand in a ConfigMap: use redis\.password/],
+  [
+    'cert-manager without issuer',
+    least('tls.existingSecret=', 'tls.certManager.enabled=true'),
+    /set tls\.certManager\.issuerRef\.name/,
+    /set tls\.certManager\.dnsNames/,
+  ],
+  [
+    'a password in an address',
+    json('redis.urls=["redis://:hunter2@redis"]'),
+    /would stand in a ConfigMap: use redis\.password/,
+  ],
   ['two Redis', least('redis.trial.enabled=true'), /redis\.trial\.enabled starts a Redis of its own/],
   ['nobody who could join', least('configuration.anonymous=false'), /nobody could join/],
-  ['a listener in the configuration', json('configuration.listen=[":1"]'), /configuration\.listen is not taken: use tls\.enabled and service\.port/],
-  ['a drain in the configuration', json('configuration.drain={"window":"5m"}'), /configuration\.drain is not taken: use drain\.delaySeconds/],
-  ['a secret in the configuration', json('configuration.tokens={"hmac_secrets":["0123456789abcdef0123456789abcdef"]}'), /configuration\.tokens\.hmac_secrets is not taken: use tokens\.hmac/],
-  ['an autoscaler without a request', { ...least('autoscaling.enabled=true'), json: ['resources.requests=null'] }, /set resources\.requests\.cpu/],
-  ['an autoscaler with nothing to go by', least('autoscaling.enabled=true', 'autoscaling.cpu.enabled=false', 'autoscaling.connections.enabled=false'), /needs something to go by/],
-  ['more pods at least than at most', least('autoscaling.enabled=true', 'autoscaling.minReplicas=20'), /minReplicas \(20\) is more than autoscaling\.maxReplicas \(10\)/],
+  [
+    'a listener in the configuration',
+    json('configuration.listen=[":1"]'),
+    /configuration\.listen is not taken: use tls\.enabled and service\.port/,
+  ],
+  [
+    'a drain in the configuration',
+    json('configuration.drain={"window":"5m"}'),
+    /configuration\.drain is not taken: use drain\.delaySeconds/,
+  ],
+  [
+    'a secret in the configuration',
+    json('configuration.tokens={"hmac_secrets":["0123456789abcdef0123456789abcdef"]}'),
+    /configuration\.tokens\.hmac_secrets is not taken: use tokens\.hmac/,
+  ],
+  [
+    'an autoscaler without a request',
+    { ...least('autoscaling.enabled=true'), json: ['resources.requests=null'] },
+    /set resources\.requests\.cpu/,
+  ],
+  [
+    'an autoscaler with nothing to go by',
+    least('autoscaling.enabled=true', 'autoscaling.cpu.enabled=false', 'autoscaling.connections.enabled=false'),
+    /needs something to go by/,
+  ],
+  [
+    'more pods at least than at most',
+    least('autoscaling.enabled=true', 'autoscaling.minReplicas=20'),
+    /minReplicas \(20\) is more than autoscaling\.maxReplicas \(10\)/,
+  ],
   ['an ingress without hosts', least('ingress.enabled=true'), /ingress\.enabled needs ingress\.hosts/],
   ['a route without a Gateway', least('httpRoute.enabled=true'), /httpRoute\.enabled needs httpRoute\.parentRefs/],
-  ['a node port of two Services', least('service.type=NodePort', 'service.protocols=split', 'service.nodePort=30443'), /cannot be one port of two Services/],
-  ['a key file from nowhere', least('tokens.publicKeys.files={a.pem}'), /tokens\.publicKeys\.files needs tokens\.publicKeys\.existingSecret/],
+  [
+    'a node port of two Services',
+    least('service.type=NodePort', 'service.protocols=split', 'service.nodePort=30443'),
+    /cannot be one port of two Services/,
+  ],
+  [
+    'a key file from nowhere',
+    least('tokens.publicKeys.files={a.pem}'),
+    /tokens\.publicKeys\.files needs tokens\.publicKeys\.existingSecret/,
+  ],
   ['a CA from nowhere', least('redis.ca.file=ca.crt'), /redis\.ca\.file needs/],
 ];
 for (const [name, values, ...sentences] of BETWEEN) {

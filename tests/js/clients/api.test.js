@@ -31,7 +31,16 @@ before(async () => (pod = await Pod.start({ config })));
 after(() => pod?.stop());
 
 /** What stands for whatever came: "…" for any text, and a number for any other, unless its name is one of these. */
-const exact = new Set(['offset', 'after', 'end', 'members', 'total', 'history_size', 'batch_window_ms', 'budget_bytes']);
+const exact = new Set([
+  'offset',
+  'after',
+  'end',
+  'members',
+  'total',
+  'history_size',
+  'batch_window_ms',
+  'budget_bytes',
+]);
 function masked(value, like, name) {
   if (Array.isArray(value) && Array.isArray(like)) {
     const workers = name === 'workers' ? value.slice(0, like.length) : value;
@@ -52,7 +61,9 @@ function positions(value, like) {
 
 test('the commands of docs/API.md answer as written', async (t) => {
   const guide = await readFile(new URL('../../../docs/API.md', import.meta.url), 'utf8');
-  const examples = [...guide.matchAll(/\n### `(\w+ \S+)`\n[\s\S]*?\n```sh\n([\s\S]*?)\n```\n(?:```json\n([\s\S]*?)\n```)?/g)];
+  const examples = [
+    ...guide.matchAll(/\n### `(\w+ \S+)`\n[\s\S]*?\n```sh\n([\s\S]*?)\n```\n(?:```json\n([\s\S]*?)\n```)?/g),
+  ];
   assert.equal(examples.length, guide.match(/\n```sh\n/g).length, 'each call has one example');
   const client = await Client.open(pod.tlsUrl);
   await client.subscribe('news:1');
@@ -82,9 +93,10 @@ async function audience(url, stop) {
   setMaxListeners(0, stop);
   const stay = async (n) => {
     while (!stop.aborted) {
-      const client = await Client.open(url, n > 2 ? { headers: { Authorization: `Bearer ${token('ann')}` } } : {}).catch(
-        () => null,
-      );
+      const client = await Client.open(
+        url,
+        n > 2 ? { headers: { Authorization: `Bearer ${token('ann')}` } } : {},
+      ).catch(() => null);
       if (client) {
         client.ws.send(JSON.stringify({ type: 'subscribe', room: `news:${n % 3}` }));
         stop.addEventListener('abort', () => client.ws.terminate(), { once: true });
@@ -131,7 +143,14 @@ test('Schemathesis finds no answer that the OpenAPI document does not describe',
   assert.ok(number(/Test cases:\n\s+\d+ generated, (\d+) passed/) > 1_000, output);
   // And it was about what exists: events were published, connections found and closed.
   const metrics = (await pod.curl('/metrics')).text;
-  const metric = (name) => Number(metrics.split('\n').find((line) => line.startsWith(name))?.split(' ').at(-1));
+  const metric = (name) =>
+    Number(
+      metrics
+        .split('\n')
+        .find((line) => line.startsWith(name))
+        ?.split(' ')
+        .at(-1),
+    );
   assert.ok(metric('roomcast_events_in_total{source="api"}') > 50, metrics);
   assert.ok(metric('roomcast_disconnects_total{code="4003"}') > 0, metrics);
 });

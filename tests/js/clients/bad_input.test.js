@@ -52,7 +52,9 @@ describe('before the handshake', () => {
 
   test('dripping handshakes are gone in 12 s, and others connect meanwhile', async () => {
     const head = 'GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n';
-    const drips = await Promise.all(Array.from({ length: 100 }, (_, n) => Raw.connect(n % 2 ? pod.port : pod.plainPort)));
+    const drips = await Promise.all(
+      Array.from({ length: 100 }, (_, n) => Raw.connect(n % 2 ? pod.port : pod.plainPort)),
+    );
     let at = 0;
     const dripping = setInterval(() => {
       for (const drip of drips) drip.send(head[at % head.length]);
@@ -176,7 +178,11 @@ describe('frames', () => {
     const raw = await Raw.upgrade(pod.plainPort);
     raw.socket.setNoDelay(true);
     await raw.message();
-    for (const byte of Buffer.concat([frame(TEXT, '{"type":"pi', { fin: false }), frame(PING, 'hi'), frame(0, 'ng"}')])) {
+    for (const byte of Buffer.concat([
+      frame(TEXT, '{"type":"pi', { fin: false }),
+      frame(PING, 'hi'),
+      frame(0, 'ng"}'),
+    ])) {
       raw.send(Buffer.from([byte]));
       await sleep(1);
     }
@@ -235,7 +241,19 @@ describe('commands', () => {
 
   test('room names with braces, white space, control characters or 256 bytes are refused', async () => {
     const client = await Client.open(pod.tlsUrl);
-    for (const room of ['a{b', 'a}b', '{a}', 'a b', 'a\tb', 'a\nb', 'a\u0000b', 'a\u0085b', 'a\u2003b', '', 'x'.repeat(256)]) {
+    for (const room of [
+      'a{b',
+      'a}b',
+      '{a}',
+      'a b',
+      'a\tb',
+      'a\nb',
+      'a\u0000b',
+      'a\u0085b',
+      'a\u2003b',
+      '',
+      'x'.repeat(256),
+    ]) {
       assert.equal((await client.request({ type: 'subscribe', room })).code, 'bad_room', JSON.stringify(room));
       await sleep(120);
     }

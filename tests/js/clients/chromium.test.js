@@ -67,15 +67,20 @@ async function keyHash(port) {
   await new Promise((done, failed) => socket.once('secureConnect', done).once('error', failed));
   const { publicKey } = new X509Certificate(socket.getPeerCertificate().raw);
   socket.destroy();
-  return createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('base64');
+  return createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('base64');
 }
 
 test('permessage-deflate is negotiated, and what is published arrives', async () => {
-  const opened = await page.evaluate(async ([url, room]) => {
-    window.client = await window.join(url, room);
-    const { socket, subscribed } = window.client;
-    return { extensions: socket.extensions, protocol: socket.protocol, subscribed };
-  }, [pod.tlsUrl, 'open:page']);
+  const opened = await page.evaluate(
+    async ([url, room]) => {
+      window.client = await window.join(url, room);
+      const { socket, subscribed } = window.client;
+      return { extensions: socket.extensions, protocol: socket.protocol, subscribed };
+    },
+    [pod.tlsUrl, 'open:page'],
+  );
   assert.match(opened.extensions, /^permessage-deflate\b.*client_no_context_takeover/);
   assert.equal(opened.protocol, 'roomcast.v1');
 
@@ -96,7 +101,10 @@ test('permessage-deflate is negotiated, and what is published arrives', async ()
     assert.equal(after, at);
     at = offset;
   }
-  assert.deepEqual(frames.flatMap(({ events }) => events).map(({ data }) => data), sent);
+  assert.deepEqual(
+    frames.flatMap(({ events }) => events).map(({ data }) => data),
+    sent,
+  );
 });
 
 test('its compressed uplink is understood', async () => {
@@ -136,15 +144,18 @@ test('a page that comes back recovers what it missed', async () => {
     return { epoch, offset };
   }, pod.tlsUrl);
   for (let n = 0; n < 5; n++) await pod.publish('plain:page', n);
-  const [reply, data] = await page.evaluate(async ([url, since]) => {
-    const { send, next, socket } = await window.join(url);
-    send({ type: 'subscribe', room: 'plain:page', since });
-    const reply = await next('subscribed');
-    const data = [];
-    while (data.length < 5) data.push(...(await next('events')).events.map(({ data }) => data));
-    socket.close();
-    return [reply, data];
-  }, [pod.tlsUrl, since]);
+  const [reply, data] = await page.evaluate(
+    async ([url, since]) => {
+      const { send, next, socket } = await window.join(url);
+      send({ type: 'subscribe', room: 'plain:page', since });
+      const reply = await next('subscribed');
+      const data = [];
+      while (data.length < 5) data.push(...(await next('events')).events.map(({ data }) => data));
+      socket.close();
+      return [reply, data];
+    },
+    [pod.tlsUrl, since],
+  );
   assert.equal(reply.recovered, true);
   assert.deepEqual(data, [0, 1, 2, 3, 4]);
 });

@@ -31,7 +31,10 @@ async function converse(client, room, up = true) {
     } else await pod.publish(room, data);
   }
   const events = await client.events(room, sent.length, offset);
-  assert.deepEqual(events.map(({ data }) => data), sent);
+  assert.deepEqual(
+    events.map(({ data }) => data),
+    sent,
+  );
 }
 
 describe('npm ws', () => {
@@ -45,7 +48,12 @@ describe('npm ws', () => {
     ...[9, 10, 11, 12, 13, 14, 15].map((bits) => [`a server window of ${bits} bits`, { serverMaxWindowBits: bits }]),
     [
       'all four parameters',
-      { serverNoContextTakeover: true, clientNoContextTakeover: true, serverMaxWindowBits: 10, clientMaxWindowBits: 10 },
+      {
+        serverNoContextTakeover: true,
+        clientNoContextTakeover: true,
+        serverMaxWindowBits: 10,
+        clientMaxWindowBits: 10,
+      },
     ],
   ];
   for (const [name, offer] of offers) {
@@ -77,7 +85,10 @@ describe('npm ws', () => {
     for (const data of sent) await pod.publish('open:mixed', data);
     for (const [n, client] of clients.entries()) {
       const events = await client.events('open:mixed', sent.length, starts[n].offset);
-      assert.deepEqual(events.map(({ data }) => data), sent);
+      assert.deepEqual(
+        events.map(({ data }) => data),
+        sent,
+      );
       await client.close();
     }
   });
@@ -206,7 +217,10 @@ function deflate(text) {
 
 /** The first extension of a header: its name, and its parameters by name. */
 function parse(header) {
-  const [name, ...parameters] = header.split(',')[0].split(';').map((part) => part.trim());
+  const [name, ...parameters] = header
+    .split(',')[0]
+    .split(';')
+    .map((part) => part.trim());
   return Object.fromEntries([
     ['name', name],
     ...parameters.map((parameter) => {

@@ -11,7 +11,10 @@ let pod, scores;
 before(async () => {
   const page = await readFile(new URL('../../../docs/DIALECTS.md', import.meta.url), 'utf8');
   const example = (name) => {
-    const found = page.split('```toml\n').map((rest) => rest.split('```')[0]).find((text) => text.includes(`name = "${name}"`));
+    const found = page
+      .split('```toml\n')
+      .map((rest) => rest.split('```')[0])
+      .find((text) => text.includes(`name = "${name}"`));
     assert.ok(found, `the example ${name} is no longer where it was`);
     return found;
   };
@@ -66,7 +69,10 @@ for (const transport of ['websocket', 'polling']) {
     const score = (n) => ['score', { id: id(n), score: n }];
     for (const last of [0, 1, 2]) {
       const missed = [1, 2, 3].filter((n) => n > last).map(score);
-      assert.deepEqual(await told({ game, last: id(last) }, 1 + missed.length), [['hello', { game, caughtUp: true }], ...missed]);
+      assert.deepEqual(await told({ game, last: id(last) }, 1 + missed.length), [
+        ['hello', { game, caughtUp: true }],
+        ...missed,
+      ]);
     }
     assert.deepEqual(await told({ game, last: 'nobody knows' }, 1), [['hello', { game, caughtUp: false }]]);
     assert.deepEqual(await told({}, 1), [['no', { why: 'game is missing in the query of the address' }]]);

@@ -37,10 +37,16 @@ test('curl polls, and goes on where it was', async () => {
   const waiting = curl(next);
   await pod.publish('plain:poll', 2);
   const answer = JSON.parse((await waiting).text);
-  assert.deepEqual(answer.messages[1].events.map(({ data }) => data), [2]);
+  assert.deepEqual(
+    answer.messages[1].events.map(({ data }) => data),
+    [2],
+  );
   const { epoch } = first.messages[0];
   const since = JSON.parse((await curl(`${base}/poll?room=plain:poll&since=${epoch}:0`)).text);
-  assert.deepEqual(since.messages[1].events.map(({ data }) => data), [1, 2]);
+  assert.deepEqual(
+    since.messages[1].events.map(({ data }) => data),
+    [1, 2],
+  );
   const bad = await curl(`${base}/poll?room=a%7Bb`);
   assert.equal(bad.status, 400);
   assert.equal(JSON.parse(bad.text).error.code, 'bad_request');
@@ -101,7 +107,9 @@ test("a page's EventSource comes back to a pod that was started again elsewhere,
       window.source.onmessage = ({ data }) => window.seen.push(JSON.parse(data));
     }, `http://127.0.0.1:${balancer.address().port}/events?room=plain:source&room=plain:other`);
     const data = () =>
-      page.evaluate(() => window.seen.filter(({ type }) => type === 'events').flatMap(({ events }) => events.map(({ data }) => data)));
+      page.evaluate(() =>
+        window.seen.filter(({ type }) => type === 'events').flatMap(({ events }) => events.map(({ data }) => data)),
+      );
     const until = async (count) => {
       for (const deadline = Date.now() + 15_000; Date.now() < deadline; ) {
         if ((await data()).length >= count) return;
@@ -119,7 +127,9 @@ test("a page's EventSource comes back to a pod that was started again elsewhere,
     assert.deepEqual((await data()).sort(), [1, 2, 3, 4, 5], 'each once');
     assert.equal(asked.length, 2);
     assert.match(asked[1], /plain%3Asource=\S+:1/);
-    const resets = await page.evaluate(() => window.seen.filter(({ type, recovered }) => type === 'subscribed' && recovered).length);
+    const resets = await page.evaluate(
+      () => window.seen.filter(({ type, recovered }) => type === 'subscribed' && recovered).length,
+    );
     assert.equal(resets, 2);
   } finally {
     await page.evaluate(() => window.source?.close());

@@ -76,7 +76,9 @@ for (const transport of ['websocket', 'polling']) {
     const denied = await ann.timeout(5_000).emitWithAck('subscribe', { room: 'asked:secret' });
     assert.deepEqual([denied.code, denied.message], ['forbidden', 'not asked:secret']);
     const events = next(ann, 'events');
-    const published = await ann.timeout(5_000).emitWithAck('publish', { room: `asked:${transport}`, topic: 't', data: { n: 1 } });
+    const published = await ann
+      .timeout(5_000)
+      .emitWithAck('publish', { room: `asked:${transport}`, topic: 't', data: { n: 1 } });
     assert.equal(published.type, 'published', JSON.stringify(published));
     assert.deepEqual((await events).events[0].data, { n: 1, seen: true });
     ann.disconnect();

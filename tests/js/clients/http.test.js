@@ -26,7 +26,13 @@ test('metrics are in the text format and count', async () => {
   await client.next('events');
   // Gauges are set every few seconds.
   let text, samples;
-  const value = (name) => Number(samples.find((line) => line.startsWith(name))?.split(' ').at(-1));
+  const value = (name) =>
+    Number(
+      samples
+        .find((line) => line.startsWith(name))
+        ?.split(' ')
+        .at(-1),
+    );
   for (let n = 0; n < 50; n++) {
     const answer = await pod.curl('/metrics');
     assert.equal(answer.status, 200);

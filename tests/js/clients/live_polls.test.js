@@ -70,7 +70,10 @@ function raw(url, query, options = {}) {
 }
 
 const established = (socket, times = 1) =>
-  until(() => socket.told.filter(([name]) => name === 'connection:established').length >= times, () => JSON.stringify(socket.told));
+  until(
+    () => socket.told.filter(([name]) => name === 'connection:established').length >= times,
+    () => JSON.stringify(socket.told),
+  );
 
 async function client(url, query, options) {
   const socket = raw(url, query, options);
@@ -109,11 +112,19 @@ for (const transports of TRANSPORTS) {
     assert.deepEqual(more, { sessionId, participantId: 'user456', replayed: false });
     assert.ok(typeof connectionId === 'string' && connectionId.length > 8);
     assert.match(serverTime, iso);
-    await publish(sessionId, { eventType: 'poll:activated', payload: { pollId: 'p1' }, eventId: 'evt1', timestamp: '2026-02-03T10:30:00.000Z' });
+    await publish(sessionId, {
+      eventType: 'poll:activated',
+      payload: { pollId: 'p1' },
+      eventId: 'evt1',
+      timestamp: '2026-02-03T10:30:00.000Z',
+    });
     await publish(sessionId, { eventType: 'vote:accepted', payload: { voteId: 7, choices: [1, 2] } });
     await pods[1].publish(`session:${sessionId}`, { pollId: 'p1' }, { topic: 'poll:closed', id: 'evt3' });
     await pods[0].publish(`session:${sessionId}`, null, { topic: 'session:ended' });
-    await until(() => seen.events.length === 4, () => JSON.stringify(seen.events));
+    await until(
+      () => seen.events.length === 4,
+      () => JSON.stringify(seen.events),
+    );
     for (const event of seen.events) {
       assert.deepEqual(Object.keys(event), ['eventId', 'eventType', 'timestamp', 'sessionId', 'payload']);
       assert.match(event.timestamp, iso);
@@ -122,7 +133,11 @@ for (const transports of TRANSPORTS) {
     }
     const [activated, accepted, closed, ended] = seen.events;
     assert.deepEqual(activated, {
-      eventId: 'evt1', eventType: 'poll:activated', timestamp: '2026-02-03T10:30:00.000Z', sessionId, payload: { pollId: 'p1' },
+      eventId: 'evt1',
+      eventType: 'poll:activated',
+      timestamp: '2026-02-03T10:30:00.000Z',
+      sessionId,
+      payload: { pollId: 'p1' },
     });
     assert.deepEqual([accepted.eventType, accepted.payload], ['vote:accepted', { voteId: 7, choices: [1, 2] }]);
     assert.deepEqual([closed.eventType, closed.eventId, closed.payload], ['poll:closed', 'evt3', { pollId: 'p1' }]);
@@ -137,9 +152,16 @@ for (const transports of TRANSPORTS) {
     const first = await client(`http://127.0.0.1:${pods[0].plainPort}`, { sessionId }, { transports });
     for (let n = 0; n < 6; n++) {
       // Every other event has its publisher's id.
-      await publish(sessionId, { eventType: 'vote:accepted', payload: { n }, ...(n % 2 && { eventId: `${sessionId}-${n}` }) });
+      await publish(sessionId, {
+        eventType: 'vote:accepted',
+        payload: { n },
+        ...(n % 2 && { eventId: `${sessionId}-${n}` }),
+      });
     }
-    await until(() => first.events.length === 6, () => JSON.stringify(first.events));
+    await until(
+      () => first.events.length === 6,
+      () => JSON.stringify(first.events),
+    );
     const all = first.events;
     first.close();
     for (const pod of pods) {
@@ -150,7 +172,10 @@ for (const transports of TRANSPORTS) {
         assert.equal(again.told[0][1].replayed, true);
         const n = 100 * pods.indexOf(pod) + from;
         await publish(`${sessionId}`, { eventType: 'poll:closed', payload: { n } });
-        await until(() => again.events.at(-1)?.payload.n === n, () => JSON.stringify(again.told));
+        await until(
+          () => again.events.at(-1)?.payload.n === n,
+          () => JSON.stringify(again.told),
+        );
         const live = again.events.at(-1);
         all.push(live);
         assert.deepEqual(again.events, all.slice(from + 1), 'strictly after it, each once, in order, then live');
@@ -181,8 +206,12 @@ test('an unknown or missing event id: nothing is replayed, and that is said', as
 
 test('an event that a publisher repeats is one event', async () => {
   const socket = await client(balancer.url, { sessionId: 'twice' });
-  for (const eventId of ['a', 'a', 'b', 'a']) await publish('twice', { eventType: 'vote:accepted', payload: eventId, eventId });
-  await until(() => socket.events.length >= 2, () => JSON.stringify(socket.events));
+  for (const eventId of ['a', 'a', 'b', 'a'])
+    await publish('twice', { eventType: 'vote:accepted', payload: eventId, eventId });
+  await until(
+    () => socket.events.length >= 2,
+    () => JSON.stringify(socket.events),
+  );
   await sleep(200);
   assert.deepEqual(ids(socket), ['a', 'b']);
   socket.close();
@@ -191,16 +220,24 @@ test('an event that a publisher repeats is one event', async () => {
 test('500 clients come back at once with a few ids: each gets what it missed', async () => {
   const sessionId = 'crowd';
   const one = await client(balancer.url, { sessionId });
-  for (let n = 0; n < 40; n++) await publish(sessionId, { eventType: 'vote:accepted', payload: { n }, eventId: `c${n}` });
-  await until(() => one.events.length === 40, () => `${one.events.length}`);
+  for (let n = 0; n < 40; n++)
+    await publish(sessionId, { eventType: 'vote:accepted', payload: { n }, eventId: `c${n}` });
+  await until(
+    () => one.events.length === 40,
+    () => `${one.events.length}`,
+  );
   one.close();
   const crowd = await Promise.all(
     Array.from({ length: 500 }, (_, n) =>
-      client(balancer.url, { sessionId, fromEventId: `c${n % 40}` }, { transports: ['websocket'] })),
+      client(balancer.url, { sessionId, fromEventId: `c${n % 40}` }, { transports: ['websocket'] }),
+    ),
   );
   await until(() => crowd.every((socket, n) => socket.events.length === 39 - (n % 40)), 'each has what it missed');
   for (const [n, socket] of crowd.entries()) {
-    assert.deepEqual(ids(socket), Array.from({ length: 39 - (n % 40) }, (_, m) => `c${(n % 40) + 1 + m}`));
+    assert.deepEqual(
+      ids(socket),
+      Array.from({ length: 39 - (n % 40) }, (_, m) => `c${(n % 40) + 1 + m}`),
+    );
     socket.close();
   }
 });
@@ -213,7 +250,10 @@ for (const transports of TRANSPORTS) {
     await publish(sessionId, { eventType: 'poll:created', payload: { n: -1 }, eventId: 'before' });
     const socket = await client(alone.url, { sessionId, fromEventId: 'before' }, { transports });
     for (let n = 0; n < 5; n++) await pods[0].publish(`session:${sessionId}`, { n }, { topic: 'vote:accepted' });
-    await until(() => socket.events.length === 5, () => JSON.stringify(socket.events));
+    await until(
+      () => socket.events.length === 5,
+      () => JSON.stringify(socket.events),
+    );
     const { id } = socket;
     for (const pod of pods) alone.add(pod.plainPort);
     alone.remove(victim.plainPort);
@@ -223,8 +263,15 @@ for (const transports of TRANSPORTS) {
     await established(socket, 2);
     assert.deepEqual([socket.recovered, socket.id], [true, id]);
     await pods[0].publish(`session:${sessionId}`, { n: 10 }, { topic: 'vote:accepted' });
-    await until(() => socket.events.at(-1)?.payload.n === 10, () => JSON.stringify(socket.events));
-    assert.deepEqual(socket.events.map(({ payload }) => payload.n), Array.from({ length: 11 }, (_, n) => n), 'each once');
+    await until(
+      () => socket.events.at(-1)?.payload.n === 10,
+      () => JSON.stringify(socket.events),
+    );
+    assert.deepEqual(
+      socket.events.map(({ payload }) => payload.n),
+      Array.from({ length: 11 }, (_, n) => n),
+      'each once',
+    );
     const again = socket.told.filter(([name]) => name === 'connection:established').at(-1)[1];
     assert.equal(again.replayed, true);
     assert.deepEqual(socket.reasons.length, 1);
@@ -242,8 +289,14 @@ test('a missing or bad sessionId: connection:error, then disconnect, and no comi
       [{ sessionId: 'x'.repeat(300) }, 'bad_room', /at most/],
     ]) {
       const socket = raw(balancer.url, query, { transports });
-      await until(() => socket.reasons.length === 1, () => JSON.stringify([query, socket.told]));
-      assert.deepEqual(socket.told.map(([name, { code }]) => [name, code]), [['connection:error', code]]);
+      await until(
+        () => socket.reasons.length === 1,
+        () => JSON.stringify([query, socket.told]),
+      );
+      assert.deepEqual(
+        socket.told.map(([name, { code }]) => [name, code]),
+        [['connection:error', code]],
+      );
       assert.match(socket.told[0][1].message, message);
       assert.deepEqual(socket.reasons, ['io server disconnect']);
       socket.close();
@@ -253,7 +306,9 @@ test('a missing or bad sessionId: connection:error, then disconnect, and no comi
 
 test('origins: the four of the document may, others are refused; CORS_ORIGINS replaces them', async () => {
   const ask = (pod, origin) =>
-    fetch(`http://127.0.0.1:${pod.plainPort}/socket.io/?EIO=4&transport=polling&sessionId=a`, { headers: { Origin: origin } });
+    fetch(`http://127.0.0.1:${pod.plainPort}/socket.io/?EIO=4&transport=polling&sessionId=a`, {
+      headers: { Origin: origin },
+    });
   const allowed = ['http://localhost:5173', 'http://localhost:3000', 'http://127.0.0.1:5173', 'http://127.0.0.1:3000'];
   for (const origin of allowed) {
     const answer = await ask(pods[0], origin);
@@ -263,7 +318,11 @@ test('origins: the four of the document may, others are refused; CORS_ORIGINS re
     const answer = await ask(pods[0], origin);
     assert.deepEqual([answer.status, answer.headers.get('access-control-allow-origin')], [403, null], origin);
   }
-  const socket = raw(balancer.url, { sessionId: 'a' }, { transports: ['websocket'], extraHeaders: { Origin: 'http://evil.example' }, reconnection: false });
+  const socket = raw(
+    balancer.url,
+    { sessionId: 'a' },
+    { transports: ['websocket'], extraHeaders: { Origin: 'http://evil.example' }, reconnection: false },
+  );
   const error = await new Promise((failed) => socket.once('connect_error', failed));
   assert.ok(error);
   socket.close();
@@ -284,7 +343,10 @@ test('what a client says: signs of life are taken, all else is answered with an 
   assert.equal(acked.ok, false);
   assert.equal(acked.code, 'unknown_command');
   socket.emit('dance', 2);
-  await until(() => socket.told.some(([name]) => name === 'connection:error'), () => JSON.stringify(socket.told));
+  await until(
+    () => socket.told.some(([name]) => name === 'connection:error'),
+    () => JSON.stringify(socket.told),
+  );
   // Without a token nobody publishes.
   const event = { sessionId: 'chatter', eventType: 'poll:created', payload: {} };
   assert.equal((await socket.timeout(PATIENCE).emitWithAck('event', event)).code, 'forbidden');
@@ -309,7 +371,10 @@ test('what a publisher gets wrong is counted and reaches nobody', async () => {
   await publish('unfit', { eventType: 'x'.repeat(300), payload: {} });
   await publish('unfit', { eventType: 'vote:rejected', payload: { reason: 'late' } });
   await until(() => socket.events.length > 0, 'an event');
-  assert.deepEqual(socket.events.map(({ eventType }) => eventType), ['vote:rejected']);
+  assert.deepEqual(
+    socket.events.map(({ eventType }) => eventType),
+    ['vote:rejected'],
+  );
   assert.equal((await unfit()) - before, 3);
   socket.close();
 });
@@ -329,17 +394,30 @@ describe('with tokens', () => {
   after(() => pod?.stop());
 
   test('a participant joins the sessions that its claims name, and no other', async () => {
-    const auth = { token: token({ sub: 'ann', role: 'participant', sessionId: 'mine', sessions: ['too', 'three', '*'] }) };
+    const auth = {
+      token: token({ sub: 'ann', role: 'participant', sessionId: 'mine', sessions: ['too', 'three', '*'] }),
+    };
     for (const sessionId of ['mine', 'too', 'three']) {
       const socket = await client(url, { sessionId, participantId: 'somebody else' }, { auth });
       assert.equal(socket.told[0][1].participantId, 'ann', 'the token says who it is');
       socket.close();
     }
-    for (const [sessionId, options] of [['theirs', { auth }], ['*', { auth }], ['mine', {}]]) {
+    for (const [sessionId, options] of [
+      ['theirs', { auth }],
+      ['*', { auth }],
+      ['mine', {}],
+    ]) {
       for (const transports of TRANSPORTS) {
         const socket = raw(url, { sessionId, fromEventId: 'x' }, { transports, ...options });
-        await until(() => socket.reasons.length === 1, () => JSON.stringify(socket.told));
-        assert.deepEqual(socket.told.map(([name, { code }]) => [name, code]), [['connection:error', 'forbidden']], sessionId);
+        await until(
+          () => socket.reasons.length === 1,
+          () => JSON.stringify(socket.told),
+        );
+        assert.deepEqual(
+          socket.told.map(([name, { code }]) => [name, code]),
+          [['connection:error', 'forbidden']],
+          sessionId,
+        );
         assert.deepEqual(socket.reasons, ['io server disconnect']);
         socket.close();
       }
@@ -347,7 +425,11 @@ describe('with tokens', () => {
   });
 
   test('a bad token is refused', async () => {
-    for (const bad of [token({ sub: 'ann', sessionId: 'mine' }, 'another-secret-of-thirty-two-bytes'), 'x', token({ sub: 'ann', exp: 1 })]) {
+    for (const bad of [
+      token({ sub: 'ann', sessionId: 'mine' }, 'another-secret-of-thirty-two-bytes'),
+      'x',
+      token({ sub: 'ann', exp: 1 }),
+    ]) {
       const socket = raw(url, { sessionId: 'mine' }, { auth: { token: bad }, reconnection: false });
       const error = await new Promise((failed) => socket.once('connect_error', failed));
       assert.equal(error.data?.code, 'unauthorized', error.message);
@@ -359,25 +441,51 @@ describe('with tokens', () => {
   });
 
   test('a presenter publishes, a participant does not', async () => {
-    const participant = await client(url, { sessionId: 's' }, { auth: { token: token({ sub: 'p', role: 'participant', sessionId: 's' }) } });
-    const presenter = await client(url, { sessionId: 's' }, { auth: { token: token({ participantId: 'q', role: 'presenter', sessionId: 's' }) } });
+    const participant = await client(
+      url,
+      { sessionId: 's' },
+      { auth: { token: token({ sub: 'p', role: 'participant', sessionId: 's' }) } },
+    );
+    const presenter = await client(
+      url,
+      { sessionId: 's' },
+      { auth: { token: token({ participantId: 'q', role: 'presenter', sessionId: 's' }) } },
+    );
     const event = { sessionId: 's', eventType: 'poll:activated', payload: { pollId: 1 } };
     const refused = await participant.timeout(PATIENCE).emitWithAck('event', event);
     assert.deepEqual([refused.ok, refused.code], [false, 'forbidden']);
     const taken = await presenter.timeout(PATIENCE).emitWithAck('event', event);
     assert.equal(taken.ok, true, JSON.stringify(taken));
     for (const socket of [participant, presenter]) {
-      await until(() => socket.events.length === 1, () => JSON.stringify(socket.told));
+      await until(
+        () => socket.events.length === 1,
+        () => JSON.stringify(socket.told),
+      );
       const { timestamp, ...rest } = socket.events[0];
       assert.match(timestamp, iso);
-      assert.deepEqual(rest, { eventId: taken.eventId, eventType: 'poll:activated', sessionId: 's', payload: { pollId: 1 } });
+      assert.deepEqual(rest, {
+        eventId: taken.eventId,
+        eventType: 'poll:activated',
+        sessionId: 's',
+        payload: { pollId: 1 },
+      });
     }
-    for (const bad of [{ ...event, sessionId: 'other' }, { ...event, eventType: '' }, { ...event, payload: undefined }, 'x', undefined]) {
+    for (const bad of [
+      { ...event, sessionId: 'other' },
+      { ...event, eventType: '' },
+      { ...event, payload: undefined },
+      'x',
+      undefined,
+    ]) {
       const answer = await presenter.timeout(PATIENCE).emitWithAck('event', bad);
       assert.equal(answer.ok, false, JSON.stringify([bad, answer]));
     }
     // What roomcast called the event is where others go on.
-    const again = await client(url, { sessionId: 's', fromEventId: taken.eventId }, { auth: { token: token({ sub: 'p', sessionId: 's' }) } });
+    const again = await client(
+      url,
+      { sessionId: 's', fromEventId: taken.eventId },
+      { auth: { token: token({ sub: 'p', sessionId: 's' }) } },
+    );
     assert.deepEqual([again.told[0][1].replayed, again.events], [true, []]);
     for (const socket of [participant, presenter, again]) socket.close();
   });

@@ -22,7 +22,13 @@ const hookSecret = 'quokka-hook-secret';
 const password = 'marmoset-of-redis';
 const stored = 'ocelot-token-in-redis';
 const answered = 'pangolin-what-the-backend-knows';
-const wrong = ['narwhal-wrong-key', 'tapir-no-token', 'axolotl-in-a-cookie', 'gecko-unparsed-payload', 'dugong-in-a-room'];
+const wrong = [
+  'narwhal-wrong-key',
+  'tapir-no-token',
+  'axolotl-in-a-cookie',
+  'gecko-unparsed-payload',
+  'dugong-in-a-room',
+];
 
 function signed(claims, key = signing) {
   const part = (json) => Buffer.from(JSON.stringify(json)).toString('base64url');
@@ -52,7 +58,13 @@ before(async () => {
     if (query?.as === 'hangs' || room === 'asked:hangs') return;
     if (query?.as === 'drops' || room === 'asked:drops') return request.socket.destroy();
     const bad = query?.as === 'bad' || room === 'asked:bad';
-    response.end(JSON.stringify(bad ? { allow: answered, [answered]: 1 } : { allow: true, ...(hook === 'connect' && { claims: { badge: answered } }) }));
+    response.end(
+      JSON.stringify(
+        bad
+          ? { allow: answered, [answered]: 1 }
+          : { allow: true, ...(hook === 'connect' && { claims: { badge: answered } }) },
+      ),
+    );
   });
   await new Promise((listening) => backend.listen(0, '127.0.0.1', listening));
   const url = `http://127.0.0.1:${backend.address().port}`;
@@ -63,7 +75,12 @@ before(async () => {
   pod = await Pod.start({
     tls: false,
     keyless: true,
-    env: { ROOMCAST_API_KEY: apiKey, ROOMCAST_TOKENS_HMAC_SECRETS: signing, ROOMCAST_HOOKS_SECRET: hookSecret, ROOMCAST_REDIS_PASSWORD: password },
+    env: {
+      ROOMCAST_API_KEY: apiKey,
+      ROOMCAST_TOKENS_HMAC_SECRETS: signing,
+      ROOMCAST_HOOKS_SECRET: hookSecret,
+      ROOMCAST_REDIS_PASSWORD: password,
+    },
     args: ['--log-level', 'trace', '--log', 'json', '--redis', redis.url, '--grpc-listen', `127.0.0.1:${grpc}`],
     config: `
 anonymous = true
@@ -120,7 +137,13 @@ async function visit(query = '', { protocols = ['roomcast.v1'], says = [], heade
 
 async function call(path, metadata, body) {
   const session = http2(`http://127.0.0.1:${grpc}`);
-  const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...metadata });
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...metadata,
+  });
   const status = new Promise((done, failed) => {
     stream.on('response', (headers) => headers['grpc-status'] && done(headers['grpc-status']));
     stream.on('trailers', (headers) => done(headers['grpc-status']));
@@ -149,23 +172,50 @@ test('no token, key, secret or answer is ever in the log', { timeout: 60_000 }, 
   assert.equal((await visit(`?token=${tokens.good}&ticket=${stored}`)).status, 400, 'two of them');
   await visit(`?ticket=${wrong[1]}`);
   const auth = (token) => ({ type: 'refresh', token });
-  const { came } = await visit('', { says: [auth(tokens.forged), auth(wrong[1]), auth(tokens.good), auth(7), { type: 'subscribe', room: `${wrong[4]} {` }, `{"type":"${wrong[3]}`] });
-  assert.ok(came.some(({ code }) => code === 'unauthorized') && came.some(({ code }) => code === 'bad_request'), JSON.stringify(came));
+  const { came } = await visit('', {
+    says: [
+      auth(tokens.forged),
+      auth(wrong[1]),
+      auth(tokens.good),
+      auth(7),
+      { type: 'subscribe', room: `${wrong[4]} {` },
+      `{"type":"${wrong[3]}`,
+    ],
+  });
+  assert.ok(
+    came.some(({ code }) => code === 'unauthorized') && came.some(({ code }) => code === 'bad_request'),
+    JSON.stringify(came),
+  );
   // A backend that is told tokens, and answers, hangs and drops.
-  for (const as of ['bad', 'hangs', 'drops']) assert.equal((await visit(`?as=${as}&token=${tokens.good}`, { headers: cookie })).status, 503, as);
-  await visit(`?token=${tokens.good}`, { says: ['yes', 'bad', 'hangs', 'drops'].map((room) => ({ type: 'subscribe', room: `asked:${room}` })) });
+  for (const as of ['bad', 'hangs', 'drops'])
+    assert.equal((await visit(`?as=${as}&token=${tokens.good}`, { headers: cookie })).status, 503, as);
+  await visit(`?token=${tokens.good}`, {
+    says: ['yes', 'bad', 'hangs', 'drops'].map((room) => ({ type: 'subscribe', room: `asked:${room}` })),
+  });
   // Socket.IO: tokens, sessions that are none, packets that are none.
   for (const token of [tokens.good, tokens.forged, wrong[1]]) {
-    const socket = io(`http://127.0.0.1:${pod.plainPort}`, { auth: { token }, transports: ['websocket'], reconnection: false });
+    const socket = io(`http://127.0.0.1:${pod.plainPort}`, {
+      auth: { token },
+      transports: ['websocket'],
+      reconnection: false,
+    });
     await new Promise((done) => socket.once('connect', done).once('connect_error', done));
     socket.close();
   }
   const engine = `http://127.0.0.1:${pod.plainPort}/socket.io/`;
-  for (const query of [`EIO=4&transport=polling&sid=${wrong[1]}`, `EIO=3&transport=polling&token=${tokens.good}`, `EIO=4&transport=${wrong[1]}`]) {
+  for (const query of [
+    `EIO=4&transport=polling&sid=${wrong[1]}`,
+    `EIO=3&transport=polling&token=${tokens.good}`,
+    `EIO=4&transport=${wrong[1]}`,
+  ]) {
     assert.equal((await curl(`${engine}?${query}`)).status, 400, query);
   }
   // What is no request, with a token in it.
-  for (const bytes of [`GET /ws?token=${tokens.good} HTTP/9.9\r\n\r\n`, `GET /ws?token=${tokens.good}\r\n\r\n`, `\u0000${tokens.good}\r\n`]) {
+  for (const bytes of [
+    `GET /ws?token=${tokens.good} HTTP/9.9\r\n\r\n`,
+    `GET /ws?token=${tokens.good}\r\n\r\n`,
+    `\u0000${tokens.good}\r\n`,
+  ]) {
     const raw = await Raw.connect(pod.plainPort);
     raw.send(bytes);
     await raw.gone;
@@ -175,12 +225,32 @@ test('no token, key, secret or answer is ever in the log', { timeout: 60_000 }, 
   await raw.close();
   // Keys of the API, over HTTP and over gRPC; polls and streams of clients.
   const body = JSON.stringify({ room: 'r', topic: 't', data: 1 });
-  for (const [key, status] of [[apiKey, 200], [wrong[0], 401], [`${apiKey}x`, 401]]) assert.equal((await pod.post(body, { key })).status, status);
+  for (const [key, status] of [
+    [apiKey, 200],
+    [wrong[0], 401],
+    [`${apiKey}x`, 401],
+  ])
+    assert.equal((await pod.post(body, { key })).status, status);
   assert.equal((await pod.post(`{"room": "${wrong[3]}`, { key: apiKey })).status, 400);
   const publish = '/roomcast.v1.Roomcast/Publish';
-  for (const [key, status] of [[wrong[0], 16], [`${apiKey}x`, 16], [apiKey, 3]]) assert.equal(await call(publish, { authorization: `Bearer ${key}` }, Buffer.alloc(5)), status);
-  assert.equal(await call(publish, { authorization: `Bearer ${apiKey}` }, Buffer.concat([Buffer.from([0, 0, 0, 0, wrong[3].length]), Buffer.from(wrong[3])])), 13);
-  for (const token of [tokens.good, tokens.forged]) await curl(`http://127.0.0.1:${pod.plainPort}/poll?room=r&timeout=1&token=${token}`, '--max-time', '2').catch(() => {});
+  for (const [key, status] of [
+    [wrong[0], 16],
+    [`${apiKey}x`, 16],
+    [apiKey, 3],
+  ])
+    assert.equal(await call(publish, { authorization: `Bearer ${key}` }, Buffer.alloc(5)), status);
+  assert.equal(
+    await call(
+      publish,
+      { authorization: `Bearer ${apiKey}` },
+      Buffer.concat([Buffer.from([0, 0, 0, 0, wrong[3].length]), Buffer.from(wrong[3])]),
+    ),
+    13,
+  );
+  for (const token of [tokens.good, tokens.forged])
+    await curl(`http://127.0.0.1:${pod.plainPort}/poll?room=r&timeout=1&token=${token}`, '--max-time', '2').catch(
+      () => {},
+    );
   // A payload that does not parse, and a Redis that suddenly wants another password.
   await redis.cli('PUBLISH', 'plain:1', `{"topic": "${wrong[3]}`);
   await sleep(1_500);
@@ -196,12 +266,18 @@ test('no token, key, secret or answer is ever in the log', { timeout: 60_000 }, 
   const lines = log.split('\n').filter((line) => line.startsWith('{'));
   for (const line of lines) assert.doesNotThrow(() => JSON.parse(line), line);
   const levels = new Set(lines.map((line) => JSON.parse(line).level));
-  assert.ok(levels.has('TRACE') && levels.has('DEBUG') && levels.has('WARN') && lines.length > 100, `${lines.length} lines, ${[...levels]}`);
-  for (const expected of ['the backend does not decide', 'asking again', 'it is not JSON', 'WRONGPASS']) assert.ok(log.includes(expected), expected);
+  assert.ok(
+    levels.has('TRACE') && levels.has('DEBUG') && levels.has('WARN') && lines.length > 100,
+    `${lines.length} lines, ${[...levels]}`,
+  );
+  for (const expected of ['the backend does not decide', 'asking again', 'it is not JSON', 'WRONGPASS'])
+    assert.ok(log.includes(expected), expected);
   const hidden = [signing, apiKey, hookSecret, password, stored, answered, 'meerkat', 'capybara', ...wrong];
   for (const token of Object.values(tokens)) hidden.push(...token.split('.').slice(1));
   for (const word of hidden) {
-    const line = log.split('\n').find((line) => line.includes(word) || line.includes(Buffer.from(word).toString('base64')));
+    const line = log
+      .split('\n')
+      .find((line) => line.includes(word) || line.includes(Buffer.from(word).toString('base64')));
     assert.equal(line, undefined, `${word} is in the log`);
   }
 });

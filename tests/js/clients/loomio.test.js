@@ -56,7 +56,25 @@ const start = (ports, ...more) =>
     tls: false,
     ports,
     // Everything is logged, so that what must not be is seen.
-    args: [...more, '--log-level', 'trace', '--chatbots-timeout', '2s', '--chatbots-queue', '65536', '--preset', 'loomio', '--redis', redis.url, '--advertise', '127.0.0.1', '--drain-delay', '0ms', '--drain-window', '0ms'],
+    args: [
+      ...more,
+      '--log-level',
+      'trace',
+      '--chatbots-timeout',
+      '2s',
+      '--chatbots-queue',
+      '65536',
+      '--preset',
+      'loomio',
+      '--redis',
+      redis.url,
+      '--advertise',
+      '127.0.0.1',
+      '--drain-delay',
+      '0ms',
+      '--drain-window',
+      '0ms',
+    ],
     env: { PUBLIC_APP_URL: APP, CHATBOT_SERVERS: matrix.url },
   });
 
@@ -66,14 +84,18 @@ const url = (pod) => `http://127.0.0.1:${pod.plainPort}`;
 const signIn = (token, id, group_ids) =>
   redis.cli('SET', `/current_users/${token}`, JSON.stringify({ id, name: `user ${id}`, group_ids }), 'EX', 1800);
 
-const records = (room, n) => redis.cli('PUBLISH', '/records', JSON.stringify({ room, records: { events: [{ id: n, kind: 'new_comment' }] } }));
+const records = (room, n) =>
+  redis.cli('PUBLISH', '/records', JSON.stringify({ room, records: { events: [{ id: n, kind: 'new_comment' }] } }));
 
 /** Many at once, in this order. */
 const burst = (list) =>
   redis.cli(
     'EVAL',
     list
-      .map(([room, n]) => `redis.call('PUBLISH','/records',[==[${JSON.stringify({ room, records: { events: [{ id: n }] } })}]==])`)
+      .map(
+        ([room, n]) =>
+          `redis.call('PUBLISH','/records',[==[${JSON.stringify({ room, records: { events: [{ id: n }] } })}]==])`,
+      )
       .join('\n'),
     0,
   );
@@ -116,7 +138,14 @@ async function back(socket) {
 
 const metric = async (series) => {
   const texts = await Promise.all(pods.map((pod) => pod.curl('/metrics')));
-  const value = (text) => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ').at(-1) ?? 0);
+  const value = (text) =>
+    Number(
+      text
+        .split('\n')
+        .find((line) => line.startsWith(`${series} `))
+        ?.split(' ')
+        .at(-1) ?? 0,
+    );
   return texts.reduce((sum, { text }) => sum + value(text), 0);
 };
 
@@ -145,7 +174,10 @@ for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']])
     await signIn('bob', 2, [10]);
     const alice = await client(pods[0], 'alice', { transports });
     const bob = await client(pods[1], 'bob', { transports });
-    const guests = [await client(pods[0], undefined, { transports }), await client(pods[1], 'no-such-token', { transports })];
+    const guests = [
+      await client(pods[0], undefined, { transports }),
+      await client(pods[1], 'no-such-token', { transports }),
+    ];
     const whole = {
       room: 'group-10',
       records: { events: [{ id: 1, kind: 'new_comment', eventable_id: 456 }], comments: [{ id: 456, body: 'é\n"' }] },
@@ -159,8 +191,15 @@ for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']])
     const all = [alice, bob, ...guests];
     await until(() => all.every((socket) => socket.notices.length), 'a notice for everybody');
     assert.deepEqual(alice.whole[0], whole);
-    assert.deepEqual(alice.seen, [['group-10', 1], ['user-1', 2], ['group-11', 3]]);
-    assert.deepEqual(bob.seen, [['group-10', 1], ['user-2', 4]]);
+    assert.deepEqual(alice.seen, [
+      ['group-10', 1],
+      ['user-1', 2],
+      ['group-11', 3],
+    ]);
+    assert.deepEqual(bob.seen, [
+      ['group-10', 1],
+      ['user-2', 4],
+    ]);
     for (const guest of guests) assert.deepEqual(guest.seen, []);
     for (const socket of all) {
       assert.deepEqual(socket.notices, [notice]);
@@ -171,14 +210,24 @@ for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']])
 
 test('on the wire: CONNECT has sid and pid, each event ends with an offset', async () => {
   await signIn('wire', 3, []);
-  const socket = io(url(pods[0]), { query: { channel_token: 'wire' }, forceNew: true, transports: ['websocket'], autoConnect: false });
+  const socket = io(url(pods[0]), {
+    query: { channel_token: 'wire' },
+    forceNew: true,
+    transports: ['websocket'],
+    autoConnect: false,
+  });
   const packets = [];
-  socket.io.on('open', () => socket.io.engine.on('packet', ({ type, data }) => type === 'message' && packets.push(data)));
+  socket.io.on('open', () =>
+    socket.io.engine.on('packet', ({ type, data }) => type === 'message' && packets.push(data)),
+  );
   socket.connect();
   await until(() => socket.connected, 'a connection');
   await sleep(300);
   await records('user-3', 1);
-  await until(() => packets.length === 2, () => JSON.stringify(packets));
+  await until(
+    () => packets.length === 2,
+    () => JSON.stringify(packets),
+  );
   const connect = JSON.parse(packets[0].slice(1));
   assert.deepEqual(Object.keys(connect), ['sid', 'pid']);
   const [name, data, offset] = JSON.parse(packets[1].slice(1));
@@ -192,7 +241,13 @@ test('what names no room reaches nobody, and is counted', async () => {
   const carol = await client(pods[0], 'carol');
   const series = 'roomcast_legacy_messages_total{result="unfit"}';
   const before = await metric(series);
-  for (const message of ['{"records":{}}', '{"room":"","records":{}}', '{"room":null,"records":{}}', '{"room":"a b","records":{}}', 'no JSON']) {
+  for (const message of [
+    '{"records":{}}',
+    '{"room":"","records":{}}',
+    '{"room":null,"records":{}}',
+    '{"room":"a b","records":{}}',
+    'no JSON',
+  ]) {
     await redis.cli('PUBLISH', '/records', message);
   }
   await records('group-12', 1);
@@ -204,11 +259,18 @@ test('what names no room reaches nobody, and is counted', async () => {
 
 test('records of several rooms and notices keep their order on every pod', async () => {
   await signIn('dave', 5, [20, 21, 22]);
-  const sockets = [await client(pods[0], 'dave'), await client(pods[1], 'dave'), await client(pods[1], 'dave', { transports: ['polling'] })];
+  const sockets = [
+    await client(pods[0], 'dave'),
+    await client(pods[1], 'dave'),
+    await client(pods[1], 'dave', { transports: ['polling'] }),
+  ];
   const rooms = ['group-20', 'user-5', 'group-21', 'group-22', 'group-21'];
   const list = numbers(0, 1_000).map((n) => [rooms[(n * 7 + (n >> 3)) % 5], n]);
   for (const at of numbers(0, 10)) await burst(list.slice(at * 100, at * 100 + 100));
-  await until(() => sockets.every(({ seen }) => seen.length >= list.length), () => `all: ${sockets.map(({ seen }) => seen.length)}`);
+  await until(
+    () => sockets.every(({ seen }) => seen.length >= list.length),
+    () => `all: ${sockets.map(({ seen }) => seen.length)}`,
+  );
   for (const socket of sockets) {
     assert.deepEqual(socket.seen, list);
     socket.close();
@@ -244,7 +306,10 @@ for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']])
       await back(socket);
       assert.deepEqual([socket.recovered, socket.id], [true, id]);
       await burst(list.slice(300));
-      await until(() => socket.seen.length >= mine.length, () => `${socket.seen.length} of ${mine.length}`);
+      await until(
+        () => socket.seen.length >= mine.length,
+        () => `${socket.seen.length} of ${mine.length}`,
+      );
       await sleep(200);
       assert.deepEqual(socket.seen, mine);
       socket.close();
@@ -279,7 +344,10 @@ test('again and again, while records come all the time', async () => {
     socket.io.engine.transport.ws.terminate?.() ?? socket.io.engine.close();
   }
   await publishing;
-  await until(() => socket.seen.length >= list.length, () => `${socket.seen.length} of ${list.length}`);
+  await until(
+    () => socket.seen.length >= list.length,
+    () => `${socket.seen.length} of ${list.length}`,
+  );
   assert.ok(times > 3, `it came back ${times} times`);
   assert.deepEqual(socket.seen, list);
   socket.close();
@@ -297,11 +365,20 @@ test('a client that joined later gets nothing of what was before', async () => {
   moveTo(socket, pods[1]);
   await back(socket);
   await until(() => socket.seen.length === 2, 'what it missed');
-  assert.deepEqual([socket.recovered, socket.seen], [true, [['group-50', 5], ['group-50', 6]]]);
+  assert.deepEqual(
+    [socket.recovered, socket.seen],
+    [
+      true,
+      [
+        ['group-50', 5],
+        ['group-50', 6],
+      ],
+    ],
+  );
   socket.close();
 });
 
-test('a busy log brings back what is the client\'s, and says so when that is too much', async () => {
+test("a busy log brings back what is the client's, and says so when that is too much", async () => {
   await signIn('judy', 14, [80]);
   const socket = await client(pods[0], 'judy', { transports: ['websocket'] });
   await records('group-80', 0);
@@ -313,7 +390,10 @@ test('a busy log brings back what is the client\'s, and says so when that is too
   moveTo(socket, pods[1]);
   await back(socket);
   const mine = [['group-80', 0], ...list.filter(([room]) => room !== 'group-81')];
-  await until(() => socket.seen.length >= mine.length, () => `${socket.seen.length} of ${mine.length}`);
+  await until(
+    () => socket.seen.length >= mine.length,
+    () => `${socket.seen.length} of ${mine.length}`,
+  );
   assert.equal(socket.recovered, true);
   assert.deepEqual(socket.seen, mine);
   await drop(socket);
@@ -340,7 +420,16 @@ test('a key that expires closes nobody, and who comes back is who it was', async
   moveTo(socket, pods[1]);
   await back(socket);
   await until(() => socket.seen.length === 2, 'what it missed');
-  assert.deepEqual([socket.recovered, socket.seen], [true, [['group-60', 1], ['user-9', 2]]]);
+  assert.deepEqual(
+    [socket.recovered, socket.seen],
+    [
+      true,
+      [
+        ['group-60', 1],
+        ['user-9', 2],
+      ],
+    ],
+  );
   // Without its session the token is nobody's.
   const guest = await client(pods[1], 'heidi');
   await records('user-9', 3);
@@ -351,7 +440,10 @@ test('a key that expires closes nobody, and who comes back is who it was', async
 });
 
 test('pages of others are refused with 403, those of the application are not', async () => {
-  for (const [origin, status] of [['https://evil.example.com', 403], [APP, 200]]) {
+  for (const [origin, status] of [
+    ['https://evil.example.com', 403],
+    [APP, 200],
+  ]) {
     const answer = await curl(`${url(pods[0])}/socket.io/?EIO=4&transport=polling`, '-H', `Origin: ${origin}`);
     assert.equal(answer.status, status, origin);
   }
@@ -366,19 +458,30 @@ describe('chatbots', () => {
   test('a message goes into a Matrix room, once, whatever the number of pods', async () => {
     const before = matrix.calls.length;
     await bot('test', { ...config(), message: 'Is it you?' });
-    await bot('publish', { config: config({ channel: '!id2:example.org' }), payload: { html: '<p>A <b>poll</b> closed</p>' } });
+    await bot('publish', {
+      config: config({ channel: '!id2:example.org' }),
+      payload: { html: '<p>A <b>poll</b> closed</p>' },
+    });
     const sent = () => matrix.calls.slice(before);
-    await until(() => sent().filter(({ method }) => method === 'PUT').length === 2, () => JSON.stringify(sent()));
+    await until(
+      () => sent().filter(({ method }) => method === 'PUT').length === 2,
+      () => JSON.stringify(sent()),
+    );
     await sleep(500);
     assert.equal(sent().length, 3, JSON.stringify(sent()));
     const [look] = sent().filter(({ method }) => method === 'GET');
     assert.equal(look.url, '/_matrix/client/r0/directory/room/%23team%3Aexample.org');
-    const puts = sent().filter(({ method }) => method === 'PUT').sort((a, b) => a.url.length - b.url.length);
+    const puts = sent()
+      .filter(({ method }) => method === 'PUT')
+      .sort((a, b) => a.url.length - b.url.length);
     assert.match(puts[0].url, /^\/_matrix\/client\/r0\/rooms\/%21id%3Aexample\.org\/send\/m\.room\.message\/[\w-]+$/);
     assert.match(puts[1].url, /^\/_matrix\/client\/r0\/rooms\/%21id2%3Aexample\.org\/send\/m\.room\.message\/[\w-]+$/);
     assert.deepEqual(JSON.parse(puts[0].body), { msgtype: 'm.text', body: 'Is it you?' });
     assert.deepEqual(JSON.parse(puts[1].body), {
-      msgtype: 'm.text', body: 'A poll closed', format: 'org.matrix.custom.html', formatted_body: '<p>A <b>poll</b> closed</p>',
+      msgtype: 'm.text',
+      body: 'A poll closed',
+      format: 'org.matrix.custom.html',
+      formatted_body: '<p>A <b>poll</b> closed</p>',
     });
     assert.ok(sent().every(({ token }) => token === `Bearer ${SECRET}`));
   });
@@ -391,7 +494,10 @@ describe('chatbots', () => {
     );
     await bot('test', { ...config({ channel: '!busy:example.org' }), message: 'again' });
     const sent = (part) => matrix.calls.slice(before).filter(({ url }) => url.includes(part));
-    await until(() => sent('busy').length === 3, () => JSON.stringify(sent('busy')));
+    await until(
+      () => sent('busy').length === 3,
+      () => JSON.stringify(sent('busy')),
+    );
     assert.equal(new Set(sent('busy').map(({ url }) => url)).size, 1);
     const failed = await metric(series('failed'));
     matrix.answers.push({ when: 'directory', status: 403, body: { errcode: 'M_FORBIDDEN', error: SECRET } });
@@ -413,9 +519,19 @@ describe('chatbots', () => {
     const before = matrix.calls.length;
     const [refused, unfit] = [await metric(series('refused')), await metric(series('unfit'))];
     const port = Number(new URL(matrix.url).port);
-    const others = [`http://localhost:${port}`, `http://127.0.0.1:${redis.port}`, 'http://169.254.169.254', `http://[::ffff:127.0.0.1]:${port}`];
+    const others = [
+      `http://localhost:${port}`,
+      `http://127.0.0.1:${redis.port}`,
+      'http://169.254.169.254',
+      `http://[::ffff:127.0.0.1]:${port}`,
+    ];
     for (const server of others) await bot('test', { ...config({ server }), message: 'x' });
-    for (const message of [{}, config({ server: `http://user@127.0.0.1:${port}` }), { ...config({ channel: 'general' }), message: 'x' }, { ...config() }]) {
+    for (const message of [
+      {},
+      config({ server: `http://user@127.0.0.1:${port}` }),
+      { ...config({ channel: 'general' }), message: 'x' },
+      { ...config() },
+    ]) {
       await bot('test', message);
     }
     await redis.cli('PUBLISH', 'chatbot/publish', 'no JSON');
@@ -434,13 +550,26 @@ describe('chatbots', () => {
     await until(async () => (await metric(series('full'))) === full + 1, 'a full queue');
     const sent = (part) => matrix.calls.slice(before).filter(({ url }) => url.includes(part));
     // One of a few rooms has a lane of its own.
-    for (const n of numbers(0, 4)) await bot('test', { ...config({ channel: `!quick${n}:example.org` }), message: 'now' });
-    await until(() => sent('quick').length >= 3, () => JSON.stringify(sent('quick').length));
+    for (const n of numbers(0, 4))
+      await bot('test', { ...config({ channel: `!quick${n}:example.org` }), message: 'now' });
+    await until(
+      () => sent('quick').length >= 3,
+      () => JSON.stringify(sent('quick').length),
+    );
     assert.equal(sent('hangs').length, 1);
     // After its time-out it is tried again, and what waited behind it follows in order.
-    await until(() => sent('hangs').length === 3, () => JSON.stringify(sent('hangs').length));
-    assert.deepEqual(sent('hangs').map(({ body }) => JSON.parse(body).body[0]), ['x', 'x', 'y']);
-    assert.ok(pods.some(({ log }) => log.includes('`chatbots.queue` is full')), 'it is logged');
+    await until(
+      () => sent('hangs').length === 3,
+      () => JSON.stringify(sent('hangs').length),
+    );
+    assert.deepEqual(
+      sent('hangs').map(({ body }) => JSON.parse(body).body[0]),
+      ['x', 'x', 'y'],
+    );
+    assert.ok(
+      pods.some(({ log }) => log.includes('`chatbots.queue` is full')),
+      'it is logged',
+    );
   });
 
   test('the other pod goes on when the one that sends dies', async () => {
@@ -457,7 +586,8 @@ describe('chatbots', () => {
     }
     pods[0] = await start(pods[0].ports);
     const last = n;
-    for (const m of numbers(last, last + 5)) await bot('test', { ...config({ channel: '!after:example.org' }), message: String(m) });
+    for (const m of numbers(last, last + 5))
+      await bot('test', { ...config({ channel: '!after:example.org' }), message: String(m) });
     await until(() => sent().length && JSON.parse(sent().at(-1).body).body === String(last + 4), 'the last');
     await sleep(500);
     const bodies = sent().map(({ body }) => JSON.parse(body).body);
@@ -468,7 +598,12 @@ describe('chatbots', () => {
 
 describe('hocuspocus', () => {
   const ask = (pod, body, ...args) =>
-    curl(`${url(pod)}/api/hocuspocus`, '-H', 'Content-Type: application/json', ...(args.length ? args : ['--data', JSON.stringify(body)]));
+    curl(
+      `${url(pod)}/api/hocuspocus`,
+      '-H',
+      'Content-Type: application/json',
+      ...(args.length ? args : ['--data', JSON.stringify(body)]),
+    );
 
   test('200, 400, 401, 403', async () => {
     await signIn('abc-def-ghi', 123, [5]);
@@ -499,7 +634,14 @@ describe('hocuspocus', () => {
       const answer = await ask(pods[1], { user_secret, document_name });
       assert.equal(answer.status, status, `${user_secret} ${document_name}: ${answer.text}`);
     }
-    for (const body of ['', 'no JSON', '{}', '[]', '{"user_secret":1,"document_name":"user-1"}', `{"user_secret":"${'x'.repeat(20_000)}"}`]) {
+    for (const body of [
+      '',
+      'no JSON',
+      '{}',
+      '[]',
+      '{"user_secret":1,"document_name":"user-1"}',
+      `{"user_secret":"${'x'.repeat(20_000)}"}`,
+    ]) {
       assert.equal((await ask(pods[1], null, '--data', body)).status, 400, body.slice(0, 60));
     }
     assert.equal((await ask(pods[1], null, '--request', 'GET')).status, 405);
@@ -507,7 +649,13 @@ describe('hocuspocus', () => {
   });
 
   test('what the pod cannot say the application does', async () => {
-    const pod = await start(undefined, '--hocuspocus-hook', `${matrix.url}/api/hocuspocus`, '--hocuspocus-timeout', '500ms');
+    const pod = await start(
+      undefined,
+      '--hocuspocus-hook',
+      `${matrix.url}/api/hocuspocus`,
+      '--hocuspocus-timeout',
+      '500ms',
+    );
     try {
       await signIn('abc-def-ghi', 123, [5]);
       const secret = '123,abc-def-ghi';
@@ -542,7 +690,11 @@ test('an offset or a session that is none begins anew; so does a log that is gon
   await records('group-70', 1);
   await until(() => socket.seen.length === 1, 'a record');
   const { id, _lastOffset } = socket;
-  for (const [pid, offset] of [[socket._pid, 'nonsense'], ['aaaaaaaaaaaaaaaaaaaa', _lastOffset], [socket._pid, _lastOffset.replace(/~[^~]*~/, '~zzzz~')]]) {
+  for (const [pid, offset] of [
+    [socket._pid, 'nonsense'],
+    ['aaaaaaaaaaaaaaaaaaaa', _lastOffset],
+    [socket._pid, _lastOffset.replace(/~[^~]*~/, '~zzzz~')],
+  ]) {
     await drop(socket);
     Object.assign(socket, { _pid: pid, _lastOffset: offset });
     await back(socket);
@@ -562,6 +714,9 @@ test('an offset or a session that is none begins anew; so does a log that is gon
   assert.notEqual(socket.id, before);
   await sleep(300);
   const count = socket.seen.length;
-  await until(async () => (await records('group-70', 3), await sleep(200), socket.seen.length > count), 'the next record');
+  await until(
+    async () => (await records('group-70', 3), await sleep(200), socket.seen.length > count),
+    'the next record',
+  );
   socket.close();
 });

@@ -38,14 +38,23 @@ for (const over of ['tlsUrl', 'plainUrl']) {
       for (let n = 0; n < 20; n++) positions.push(await pod.publish(room, { n }, { key: `k${n}`, id: `i${n}` }));
       for (const client of [a, b]) {
         const events = await client.events(room, 20, start.offset);
-        assert.deepEqual(events.map(({ data }) => data.n), [...Array(20).keys()]);
-        assert.deepEqual(events.map(({ offset }) => offset), positions.map(({ offset }) => offset));
+        assert.deepEqual(
+          events.map(({ data }) => data.n),
+          [...Array(20).keys()],
+        );
+        assert.deepEqual(
+          events.map(({ offset }) => offset),
+          positions.map(({ offset }) => offset),
+        );
         assert.deepEqual(events.map(({ key, id, topic }) => [key, id, topic])[7], ['k7', 'i7', 'test']);
         assert.ok(events.every(({ time }) => Math.abs(Date.now() - time) < 60_000));
         assert.ok(events.every((event) => !('user' in event)));
       }
       assert.ok(positions.every(({ epoch }) => epoch === start.epoch && typeof epoch === 'string'));
-      assert.deepEqual([await a.close(), await b.close()].map(({ code }) => code), [1000, 1000]);
+      assert.deepEqual(
+        [await a.close(), await b.close()].map(({ code }) => code),
+        [1000, 1000],
+      );
     });
   });
 }
@@ -76,7 +85,10 @@ test('several rooms on one connection keep apart', async () => {
   for (let n = 0; n < 5; n++) for (const room of names) await pod.publish(room, { room, n });
   for (const room of names) {
     const events = await client.events(room, 5, starts.get(room).offset);
-    assert.deepEqual(events.map(({ data }) => data), Array.from({ length: 5 }, (_, n) => ({ room, n })));
+    assert.deepEqual(
+      events.map(({ data }) => data),
+      Array.from({ length: 5 }, (_, n) => ({ room, n })),
+    );
   }
   assert.deepEqual(client.pending, []);
   await client.close();
@@ -97,7 +109,10 @@ test('a batch window collects events into one frame', async () => {
 
 test('conflation keeps the newest of each topic or key, and the frame still covers all', async () => {
   const client = await Client.open(pod.tlsUrl);
-  for (const [room, by] of [['newest-topic:a', 'topic'], ['newest-key:a', 'key']]) {
+  for (const [room, by] of [
+    ['newest-topic:a', 'topic'],
+    ['newest-key:a', 'key'],
+  ]) {
     const { offset } = await client.subscribe(room);
     await Promise.all([
       ...Array.from({ length: 4 }, () => pod.publish(room, 'x', { [by]: 'left' })),
@@ -117,11 +132,19 @@ test('conflation keeps the newest of each topic or key, and the frame still cove
 });
 
 test('retained values greet a new subscriber and move no position', async () => {
-  for (const [key, data] of [['a', 1], ['b', 2], ['a', 3]]) await pod.publish('retain:a', data, { key });
+  for (const [key, data] of [
+    ['a', 1],
+    ['b', 2],
+    ['a', 3],
+  ])
+    await pod.publish('retain:a', data, { key });
   const client = await Client.open(pod.tlsUrl);
   const { offset } = await client.subscribe('retain:a');
   const frame = await client.next('events', ({ retained }) => retained);
-  assert.deepEqual(frame.events.map(({ key, data }) => [key, data]).sort(), [['a', 3], ['b', 2]]);
+  assert.deepEqual(frame.events.map(({ key, data }) => [key, data]).sort(), [
+    ['a', 3],
+    ['b', 2],
+  ]);
   assert.equal(offset, 3);
   await pod.publish('retain:a', 4, { key: 'c' });
   assert.equal((await client.events('retain:a', 1, offset))[0].offset, 4);
@@ -158,14 +181,20 @@ test('a client that comes back with its position gets exactly what it missed', a
   assert.deepEqual({ epoch: reply.epoch, offset: reply.offset }, since);
   await pod.publish(room, 61);
   const missed = await back.events(room, 58, since.offset);
-  assert.deepEqual(missed.map(({ data }) => data), Array.from({ length: 58 }, (_, n) => n + 4));
+  assert.deepEqual(
+    missed.map(({ data }) => data),
+    Array.from({ length: 58 }, (_, n) => n + 4),
+  );
 
   // Nothing missed: recovered, and nothing comes again.
   const fresh = await Client.open(pod.tlsUrl);
   const now = { epoch: start.epoch, offset: missed.at(-1).offset };
   assert.equal((await fresh.subscribe(room, now)).recovered, true);
   await pod.publish(room, 62);
-  assert.deepEqual((await fresh.events(room, 1, now.offset)).map(({ data }) => data), [62]);
+  assert.deepEqual(
+    (await fresh.events(room, 1, now.offset)).map(({ data }) => data),
+    [62],
+  );
   await Promise.all([back.close(), fresh.close()]);
 });
 
@@ -175,7 +204,11 @@ test('what cannot be recovered is said, and no part of it is sent', async () => 
   const client = await Client.open(pod.tlsUrl);
   const { epoch, offset } = await client.subscribe(room);
   await client.request({ type: 'unsubscribe', room });
-  for (const since of [{ epoch, offset: 1 }, { epoch: 'another', offset }, { epoch, offset: offset + 5 }]) {
+  for (const since of [
+    { epoch, offset: 1 },
+    { epoch: 'another', offset },
+    { epoch, offset: offset + 5 },
+  ]) {
     const reply = await client.subscribe(room, since);
     assert.equal(reply.recovered, false, `${JSON.stringify(since)}: ${reply.raw}`);
     assert.deepEqual([reply.epoch, reply.offset], [epoch, offset]);
@@ -185,7 +218,10 @@ test('what cannot be recovered is said, and no part of it is sent', async () => 
   assert.deepEqual(client.pending, []);
   // Within the five that the log keeps it is recovered.
   assert.equal((await client.subscribe(room, { epoch, offset: offset - 3 })).recovered, true);
-  assert.deepEqual((await client.events(room, 3, offset - 3)).map(({ data }) => data), [8, 9, 10]);
+  assert.deepEqual(
+    (await client.events(room, 3, offset - 3)).map(({ data }) => data),
+    [8, 9, 10],
+  );
   await client.close();
 });
 
@@ -200,8 +236,14 @@ test('a client publishes where the policy allows it', async () => {
     assert.equal(reply.epoch, epoch);
   }
   const events = await reader.events('open:a', 10, offset);
-  assert.deepEqual(events.map((event) => event.offset), positions);
-  assert.deepEqual(events.map(({ data }) => data.n), [...Array(10).keys()]);
+  assert.deepEqual(
+    events.map((event) => event.offset),
+    positions,
+  );
+  assert.deepEqual(
+    events.map(({ data }) => data.n),
+    [...Array(10).keys()],
+  );
   await Promise.all([writer.close(), reader.close()]);
 });
 
@@ -232,10 +274,19 @@ test('history answers with past events', async () => {
   await client.subscribe('plain:past');
   const newest = await client.request({ type: 'history', room: 'plain:past', limit: 2 });
   assert.equal(newest.type, 'history', newest.raw);
-  assert.deepEqual(newest.events.map(({ data, offset }) => [data, offset]), [[4, 4], [5, 5]]);
+  assert.deepEqual(
+    newest.events.map(({ data, offset }) => [data, offset]),
+    [
+      [4, 4],
+      [5, 5],
+    ],
+  );
   const since = { epoch: newest.epoch, offset: 1 };
   const next = await client.request({ type: 'history', room: 'plain:past', since, limit: 2 });
-  assert.deepEqual(next.events.map(({ data }) => data), [2, 3]);
+  assert.deepEqual(
+    next.events.map(({ data }) => data),
+    [2, 3],
+  );
   await client.close();
 });
 

@@ -31,7 +31,8 @@ async function visit(t, options) {
 }
 
 /** Runs a line of the page in a shell, as somebody who has copied it. */
-const shell = (line) => promisify(execFile)('bash', ['-c', line], { env: { ...process.env, ROOMCAST_API_KEY: Pod.key } });
+const shell = (line) =>
+  promisify(execFile)('bash', ['-c', line], { env: { ...process.env, ROOMCAST_API_KEY: Pod.key } });
 
 const series = (page) => page.evaluate(() => window.roomcast.measure.series());
 
@@ -155,7 +156,10 @@ test('the generator moves the plot, and compression saves', async (t) => {
   assert.ok(moved.length >= 3, `only ${moved.length} seconds with events`);
   const best = Math.max(...moved.map(({ events }) => events));
   assert.ok(best >= 20 && best <= 60, `30 a second were asked for, ${best} came`);
-  assert.ok(moved.some(({ p50, p99 }) => p50 > 0 && p99 >= p50), 'round trips were plotted');
+  assert.ok(
+    moved.some(({ p50, p99 }) => p50 > 0 && p99 >= p50),
+    'round trips were plotted',
+  );
   assert.notEqual(await page.$eval('#rate-plot', (canvas) => canvas.toDataURL()), blank);
   await reads(page, '#rate-total', /^[1-9]\d+$/);
   assert.match(await reads(page, '#saved', /^[1-9]\d %$/), /%/);
@@ -206,10 +210,16 @@ test('pausing keeps the list still; resuming shows what came', async (t) => {
   await page.click('#pause');
   for (let n = 2; n <= 5; n++) await pod.publish('plain:pause', n);
   await reads(page, '#stream-says', /^paused, 4 events waiting$/);
-  assert.deepEqual((await rows(page)).map(({ offset }) => offset), [1]);
+  assert.deepEqual(
+    (await rows(page)).map(({ offset }) => offset),
+    [1],
+  );
   await page.click('#pause');
   await row(page, ({ offset }) => offset === 5, 'the last event');
-  assert.deepEqual((await rows(page)).map(({ offset }) => offset), [5, 4, 3, 2, 1]);
+  assert.deepEqual(
+    (await rows(page)).map(({ offset }) => offset),
+    [5, 4, 3, 2, 1],
+  );
   await page.click('#clear');
   assert.deepEqual(await rows(page), []);
   await assertQuiet(page);

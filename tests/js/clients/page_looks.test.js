@@ -34,7 +34,10 @@ const SIZES = [
 
 for (const [name, options] of SIZES) {
   test(`${name}: with traffic and errors it fits, can be read, and everything has a name`, async (t) => {
-    const page = await openPage(browser, pod, { rooms: ['demo:batch-looks', 'plain:looks', 'closed:looks'], ...options });
+    const page = await openPage(browser, pod, {
+      rooms: ['demo:batch-looks', 'plain:looks', 'closed:looks'],
+      ...options,
+    });
     t.after(() => page.context().close());
     await page.click('[data-room="demo:batch-looks"] .room-name');
     await page.click('#generate');
@@ -55,7 +58,10 @@ for (const [name, options] of SIZES) {
         const box = element.getBoundingClientRect();
         return box.width > 0 && box.right > wanted + 1 && !element.closest('.events, pre, .unseen');
       });
-      return { wanted: document.documentElement.scrollWidth <= wanted, overflow: past.map(({ outerHTML }) => outerHTML.slice(0, 120)) };
+      return {
+        wanted: document.documentElement.scrollWidth <= wanted,
+        overflow: past.map(({ outerHTML }) => outerHTML.slice(0, 120)),
+      };
     });
     assert.ok(wanted, 'it scrolls sideways');
     assert.deepEqual(overflow, []);
@@ -106,10 +112,14 @@ function faint() {
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('.unseen, .skip')) continue;
+    if (!texts.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('.unseen, .skip'))
+      continue;
     const above = [];
     for (let at = element; at; at = at.parentElement) above.unshift(at);
-    const ground = above.reduce((under, at) => over(rgba(getComputedStyle(at).backgroundColor), under), [255, 255, 255]);
+    const ground = above.reduce(
+      (under, at) => over(rgba(getComputedStyle(at).backgroundColor), under),
+      [255, 255, 255],
+    );
     const style = getComputedStyle(element);
     const opacity = above.reduce((all, at) => all * Number(getComputedStyle(at).opacity), 1);
     const [r, g, b, a] = rgba(style.color);
@@ -120,7 +130,8 @@ function faint() {
     const least = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
     const text = texts.currentNode.textContent.trim().slice(0, 30);
     // A dash stands for a figure that is not there.
-    if (ratio < least && text !== '–') found.add(`${ratio.toFixed(2)} ${element.tagName}.${element.className}: ${text}`);
+    if (ratio < least && text !== '–')
+      found.add(`${ratio.toFixed(2)} ${element.tagName}.${element.className}: ${text}`);
   }
   return [...found];
 }
@@ -144,7 +155,18 @@ test('everything can be done with the keyboard, and the focus is seen', async (t
     order.push(what);
   }
   const path = order.join(' ');
-  for (const wanted of ['skip', 'hang-up', 'Token', 'join-name', 'room-name', 'pause', 'events', 'publish-data', 'generate-rate', 'generate']) {
+  for (const wanted of [
+    'skip',
+    'hang-up',
+    'Token',
+    'join-name',
+    'room-name',
+    'pause',
+    'events',
+    'publish-data',
+    'generate-rate',
+    'generate',
+  ]) {
     assert.ok(order.includes(wanted), `${wanted} is not reached: ${path}`);
   }
   assert.equal(order[0], 'skip');
@@ -202,7 +224,10 @@ test('everything can be done with the keyboard, and the focus is seen', async (t
 });
 
 test('who prefers reduced motion gets a plot that stands still between seconds', async (t) => {
-  for (const [reducedMotion, most, least] of [['reduce', 5, 2], ['no-preference', 200, 20]]) {
+  for (const [reducedMotion, most, least] of [
+    ['reduce', 5, 2],
+    ['no-preference', 200, 20],
+  ]) {
     const page = await openPage(browser, pod, { reducedMotion, rooms: ['demo:motion'] });
     t.after(() => page.context().close());
     await page.evaluate(() => {

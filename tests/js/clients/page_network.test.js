@@ -59,7 +59,10 @@ test('what was missed while the connection was lost is recovered, exactly', asyn
   cable.mend();
   await page.waitForSelector('body[data-state=open]');
   await row(page, ({ offset }) => offset === 6, 'the last event');
-  assert.deepEqual((await rows(page)).map(({ offset, data }) => [offset, data]), [6, 5, 4, 3, 2, 1].map((n) => [n, `${n}`]));
+  assert.deepEqual(
+    (await rows(page)).map(({ offset, data }) => [offset, data]),
+    [6, 5, 4, 3, 2, 1].map((n) => [n, `${n}`]),
+  );
   await reads(page, '#events .note.good', /^plain:recover recovered/);
 });
 
@@ -113,7 +116,10 @@ test('a gap is a row of its own, and the room goes on', async (t) => {
   await reads(page, '#events .note.warning', /^gap in batch:gap: 2 events will not come \(2–3\)/);
   await pod.publish('batch:gap', 4);
   await row(page, ({ offset }) => offset === 4, 'the event after the gap');
-  assert.deepEqual((await rows(page)).map(({ offset }) => offset), [4, 1]);
+  assert.deepEqual(
+    (await rows(page)).map(({ offset }) => offset),
+    [4, 1],
+  );
 });
 
 test('a pod that restarts is found again; rooms that it forgot say so and go on', async (t) => {
@@ -163,7 +169,11 @@ test('a thousand events a second do not freeze it, and each is counted', async (
   while (sent < 4_000) {
     const due = Math.min(4_000, Date.now() - began);
     const events = Array.from({ length: due - sent }, (_, n) => ({
-      offset: sent + n + 1, topic: 'moved', key: `bus-${n % 7}`, data: { lat: 60.17, lon: 24.94, n }, time: Date.now(),
+      offset: sent + n + 1,
+      topic: 'moved',
+      key: `bus-${n % 7}`,
+      data: { lat: 60.17, lon: 24.94, n },
+      time: Date.now(),
     }));
     if (events.length > 0) flood(sent, events);
     sent = due;
@@ -187,7 +197,11 @@ test('its files: types, protection, validators, HEAD, gzip, other methods', asyn
   const html = await (await fetch(at)).text();
   const css = await fetch(`${at}/page/page.css`);
   assert.match(css.headers.get('content-type'), /^text\/css; charset=utf-8$/);
-  for (const [path, type] of [['/', 'text/html'], ['/page/page.js', 'text/javascript'], ['/page/mark.svg', 'image/svg+xml']]) {
+  for (const [path, type] of [
+    ['/', 'text/html'],
+    ['/page/page.js', 'text/javascript'],
+    ['/page/mark.svg', 'image/svg+xml'],
+  ]) {
     const answer = await fetch(at + path);
     assert.equal(answer.status, 200);
     assert.ok(answer.headers.get('content-type').startsWith(type), path);
@@ -216,14 +230,20 @@ test('its files: types, protection, validators, HEAD, gzip, other methods', asyn
   assert.equal((await fetch(`${at}/page/../page.rs`)).status, 404);
   assert.equal((await fetch(`${at}/page/nothing.js`)).status, 404);
   // Nothing in any of it comes from elsewhere.
-  const files = (await readdir(new URL('../../../src/pod/page', import.meta.url))).filter((name) => name !== 'index.html');
+  const files = (await readdir(new URL('../../../src/pod/page', import.meta.url))).filter(
+    (name) => name !== 'index.html',
+  );
   assert.ok(files.length > 10);
   for (const path of ['/', ...files.map((name) => `/page/${name}`)]) {
     const served = await fetch(at + path);
     assert.equal(served.status, 200, `${path} is not served`);
     const text = await served.text();
     const elsewhere = [...text.matchAll(/https?:\/\/[\w.-]+/g)].map(([url]) => url);
-    assert.deepEqual(elsewhere.filter((url) => !/^http:\/\/(localhost|www\.w3\.org)$/.test(url)), [], path);
+    assert.deepEqual(
+      elsewhere.filter((url) => !/^http:\/\/(localhost|www\.w3\.org)$/.test(url)),
+      [],
+      path,
+    );
   }
 });
 

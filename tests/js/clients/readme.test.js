@@ -45,12 +45,18 @@ test('the README works as written', async (t) => {
   let log = '';
   for (const stream of [pod.stdout, pod.stderr]) stream.setEncoding('utf8').on('data', (text) => (log += text));
   const exit = new Promise((ended) => pod.once('exit', ended));
-  const pages = createHttpServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end('<title>page</title>'));
+  const pages = createHttpServer((_, answer) =>
+    answer.setHeader('Content-Type', 'text/html').end('<title>page</title>'),
+  );
   await new Promise((listening) => pages.listen(0, 'localhost', listening));
   const browser = await launch();
   try {
     const deadline = Date.now() + 10_000;
-    const ready = () => fetch('http://localhost:9000/ready').then(({ ok }) => ok, () => false);
+    const ready = () =>
+      fetch('http://localhost:9000/ready').then(
+        ({ ok }) => ok,
+        () => false,
+      );
     while (!(await ready())) {
       assert.ok(Date.now() < deadline && pod.exitCode === null, `the pod is not ready; it said:\n${log}`);
       await sleep(50);

@@ -32,10 +32,12 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
     test('a thousand messages, none lost, none out of order, whatever the transport does meanwhile', async () => {
       const socket = io(server.url, { transports, forceNew: true });
       const seen = [];
-      const all = new Promise((done) => socket.on('message-back', (n, bytes) => {
-        assert.equal(bytes.length, n % 50);
-        if (seen.push(n) === 1_000) done();
-      }));
+      const all = new Promise((done) =>
+        socket.on('message-back', (n, bytes) => {
+          assert.equal(bytes.length, n % 50);
+          if (seen.push(n) === 1_000) done();
+        }),
+      );
       for (let n = 0; n < 1_000; n++) {
         socket.emit('message', n, Buffer.alloc(n % 50, n));
         if (n % 50 === 0) await new Promise((turn) => setTimeout(turn, 2));
@@ -64,19 +66,21 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
 }
 
 test('an upgrade while messages come loses nothing: fifty clients at once', async () => {
-  await Promise.all([...Array(50).keys()].map(async (client) => {
-    const socket = io(server.url, { forceNew: true });
-    const seen = [];
-    let upgraded = false;
-    socket.io.engine.once('upgrade', () => (upgraded = true));
-    const all = new Promise((done) => socket.on('message-back', (n) => seen.push(n) === 200 && done()));
-    for (let n = 0; n < 200; n++) {
-      socket.emit('message', n);
-      await new Promise((turn) => setTimeout(turn, 1));
-    }
-    await all;
-    assert.deepEqual(seen, [...Array(200).keys()], `client ${client}`);
-    assert.ok(upgraded, 'it was upgraded');
-    socket.close();
-  }));
+  await Promise.all(
+    [...Array(50).keys()].map(async (client) => {
+      const socket = io(server.url, { forceNew: true });
+      const seen = [];
+      let upgraded = false;
+      socket.io.engine.once('upgrade', () => (upgraded = true));
+      const all = new Promise((done) => socket.on('message-back', (n) => seen.push(n) === 200 && done()));
+      for (let n = 0; n < 200; n++) {
+        socket.emit('message', n);
+        await new Promise((turn) => setTimeout(turn, 1));
+      }
+      await all;
+      assert.deepEqual(seen, [...Array(200).keys()], `client ${client}`);
+      assert.ok(upgraded, 'it was upgraded');
+      socket.close();
+    }),
+  );
 });

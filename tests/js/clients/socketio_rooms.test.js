@@ -79,12 +79,16 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       await join(socket, 'open:a');
       const again = await socket.timeout(PATIENCE).emitWithAck('subscribe', { room: 'open:a' });
       assert.deepEqual([again.type, again.code], ['error', 'already_subscribed']);
-      const published = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:a', topic: 't', data: { n: 1 } });
+      const published = await socket
+        .timeout(PATIENCE)
+        .emitWithAck('publish', { room: 'open:a', topic: 't', data: { n: 1 } });
       assert.equal(published.type, 'published');
       await pod.publish('open:a', { n: 2 });
       await until(() => socket.seen['open:a']?.length === 2, 'two events');
       assert.deepEqual(socket.seen['open:a'], [1, 2]);
-      const large = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:large', topic: 't', data: 'x'.repeat(200_000) });
+      const large = await socket
+        .timeout(PATIENCE)
+        .emitWithAck('publish', { room: 'open:large', topic: 't', data: 'x'.repeat(200_000) });
       assert.equal(large.type, 'published', 'what is told as `maxPayload` is taken');
       const unknown = await socket.timeout(PATIENCE).emitWithAck('dance', {});
       assert.deepEqual([unknown.type, unknown.code], ['error', 'unknown_command']);
@@ -98,8 +102,11 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       const socket = await client(url, { transports });
       await join(socket, 'open:before');
       const say = (command) => socket.timeout(PATIENCE).emitWithAck(command, { room: 'retain:left' });
-      const [joined, left, again, last] = await Promise.all(['subscribe', 'unsubscribe', 'subscribe', 'unsubscribe'].map(say));
-      for (const answer of [joined, again]) assert.ok(answer.type === 'subscribed' || answer.code === 'not_subscribed', JSON.stringify(answer));
+      const [joined, left, again, last] = await Promise.all(
+        ['subscribe', 'unsubscribe', 'subscribe', 'unsubscribe'].map(say),
+      );
+      for (const answer of [joined, again])
+        assert.ok(answer.type === 'subscribed' || answer.code === 'not_subscribed', JSON.stringify(answer));
       assert.deepEqual([left.type, last.type], ['unsubscribed', 'unsubscribed']);
       await join(socket, 'retain:left');
       await pod.publish('retain:left', { n: 7 });
@@ -115,7 +122,9 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       assert.equal(published.type, 'published', JSON.stringify(published));
       await until(() => socket.seen['open:bytes']?.length === 1, 'an event');
       assert.deepEqual(Buffer.from(socket.seen['open:bytes'][0]), data);
-      const nested = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:bytes', topic: 't', data: { data } });
+      const nested = await socket
+        .timeout(PATIENCE)
+        .emitWithAck('publish', { room: 'open:bytes', topic: 't', data: { data } });
       assert.deepEqual([nested.type, nested.code], ['error', 'bad_request']);
       socket.close();
     });
@@ -123,18 +132,27 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
     test('a session comes back with what it missed, in several rooms', async () => {
       const socket = await client(url, { transports });
       await join(socket, 'plain:r1', 'plain:r2', 'batch:r3');
-      for (const n of numbers(0, 3)) for (const room of ['plain:r1', 'plain:r2', 'batch:r3']) await pod.publish(room, { n });
-      await until(() => ['plain:r1', 'plain:r2', 'batch:r3'].every((room) => socket.seen[room]?.length === 3), () => `all: ${JSON.stringify(socket.seen)}`);
+      for (const n of numbers(0, 3))
+        for (const room of ['plain:r1', 'plain:r2', 'batch:r3']) await pod.publish(room, { n });
+      await until(
+        () => ['plain:r1', 'plain:r2', 'batch:r3'].every((room) => socket.seen[room]?.length === 3),
+        () => `all: ${JSON.stringify(socket.seen)}`,
+      );
       await until(() => socket.io.engine.transport.name === transports.at(-1), 'an upgrade');
       const id = socket.id;
       await drop(socket);
-      for (const n of numbers(3, 6)) for (const room of ['plain:r1', 'plain:r2', 'batch:r3']) await pod.publish(room, { n });
+      for (const n of numbers(3, 6))
+        for (const room of ['plain:r1', 'plain:r2', 'batch:r3']) await pod.publish(room, { n });
       await back(socket);
       assert.deepEqual([socket.recovered, socket.id], [true, id]);
       await pod.publish('plain:r1', { n: 6 });
       await until(() => socket.seen['plain:r1'].includes(6) && socket.seen['batch:r3'].includes(5), 'the next event');
       for (const room of ['plain:r1', 'plain:r2', 'batch:r3']) {
-        assert.deepEqual([...new Set(socket.seen[room])].filter((n) => n < 6), numbers(0, 6), room);
+        assert.deepEqual(
+          [...new Set(socket.seen[room])].filter((n) => n < 6),
+          numbers(0, 6),
+          room,
+        );
       }
       assert.deepEqual(socket.seen['plain:r1'], numbers(0, 7), 'the room of the last event has no duplicate');
       socket.close();
@@ -164,7 +182,9 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
 describe('tokens', () => {
   let pod, url;
   before(async () => {
-    pod = await Pod.start({ config: `anonymous = false\n${config}\n[tokens]\nhmac_secrets = ["a-secret-of-tests-that-is-long-enough"]\n` });
+    pod = await Pod.start({
+      config: `anonymous = false\n${config}\n[tokens]\nhmac_secrets = ["a-secret-of-tests-that-is-long-enough"]\n`,
+    });
     url = `http://127.0.0.1:${pod.plainPort}`;
   });
   after(() => pod?.stop());
@@ -196,7 +216,10 @@ async function survives(transports, { start, pods, balancer }) {
   const socket = await client(balancer.url, { transports });
   await join(socket, ...names);
   for (const n of numbers(0, 5)) for (const room of names) await pods[0].publish(room, { n });
-  await until(() => names.every((room) => socket.seen[room]?.length === 5), () => JSON.stringify(socket.seen));
+  await until(
+    () => names.every((room) => socket.seen[room]?.length === 5),
+    () => JSON.stringify(socket.seen),
+  );
   const id = socket.id;
   await sleep(300);
   const reasons = [];
@@ -212,10 +235,17 @@ async function survives(transports, { start, pods, balancer }) {
   await back(socket);
   assert.deepEqual([socket.recovered, socket.id], [true, id]);
   for (const room of names) await pods[0].publish(room, { n: 10 });
-  await until(() => names.every((room) => socket.seen[room].includes(10)), () => JSON.stringify(socket.seen));
+  await until(
+    () => names.every((room) => socket.seen[room].includes(10)),
+    () => JSON.stringify(socket.seen),
+  );
   for (const room of names) {
     // Nothing is lost, and the first of each is in order; other rooms than the last one's may repeat some.
-    assert.deepEqual(socket.seen[room].filter((n, at, all) => all.indexOf(n) === at), numbers(0, 11), room);
+    assert.deepEqual(
+      socket.seen[room].filter((n, at, all) => all.indexOf(n) === at),
+      numbers(0, 11),
+      room,
+    );
   }
   assert.equal(reasons.length, 1, `one disconnect: ${reasons}`);
   assert.deepEqual(socket.seen[names[2]], numbers(0, 11), 'the room of the last event has no duplicate');
@@ -242,7 +272,10 @@ describe('two pods behind a balancer without sticky sessions', () => {
       const room = `plain:${transports.join('-')}`;
       for (const socket of sockets) await join(socket, room);
       for (const n of numbers(0, 30)) await pods[n % 2].publish(room, { n });
-      await until(() => sockets.every((socket) => socket.seen[room]?.length >= 30), () => `all: ${sockets.map((s) => s.seen[room]?.length)}`);
+      await until(
+        () => sockets.every((socket) => socket.seen[room]?.length >= 30),
+        () => `all: ${sockets.map((s) => s.seen[room]?.length)}`,
+      );
       for (const socket of sockets) {
         assert.deepEqual(socket.seen[room], numbers(0, 30));
         assert.equal(socket.io.engine.transport.name, transports.at(-1));
@@ -283,7 +316,10 @@ describe('two pods behind a balancer without sticky sessions', () => {
       outcomes.push(socket.recovered);
       for (const room of [first, second]) await pods[1].publish(room, { n: 1 });
       if (socket.recovered) {
-        await until(() => [first, second].every((room) => socket.seen[room]?.includes(1)), () => JSON.stringify([round, socket.seen]));
+        await until(
+          () => [first, second].every((room) => socket.seen[room]?.includes(1)),
+          () => JSON.stringify([round, socket.seen]),
+        );
       }
       socket.close();
       await alone.stop();
@@ -300,14 +336,23 @@ describe('two pods behind a balancer without sticky sessions', () => {
       socket.timeout(PATIENCE).emitWithAck('publish', { room, topic: 't', data: { n } }),
     ]);
     const types = (await Promise.all(answers)).map(({ type }) => type);
-    assert.deepEqual(types, rooms.flatMap(() => ['subscribed', 'published']));
+    assert.deepEqual(
+      types,
+      rooms.flatMap(() => ['subscribed', 'published']),
+    );
     for (const room of rooms) {
       const { type } = await socket.timeout(PATIENCE).emitWithAck('unsubscribe', { room });
       assert.equal(type, 'unsubscribed');
     }
-    const errors = await Promise.all(['closed:x', 'plain:order-0', 'bad room'].map((room) =>
-      socket.timeout(PATIENCE).emitWithAck('subscribe', { room })));
-    assert.deepEqual(errors.map(({ code }) => code), ['forbidden', 'already_subscribed', 'bad_room']);
+    const errors = await Promise.all(
+      ['closed:x', 'plain:order-0', 'bad room'].map((room) =>
+        socket.timeout(PATIENCE).emitWithAck('subscribe', { room }),
+      ),
+    );
+    assert.deepEqual(
+      errors.map(({ code }) => code),
+      ['forbidden', 'already_subscribed', 'bad_room'],
+    );
     const reply = await socket.timeout(PATIENCE).emitWithAck('publish', { room: 'open:order-0', topic: 't', data: 1 });
     assert.equal(reply.type, 'published', 'it is heard again');
     socket.close();

@@ -81,7 +81,11 @@ class Wire {
       return entry;
     };
     if (!query.includes('sid')) await ws.next();
-    else await Promise.race([new Promise((open) => ws.once('open', open)), new Promise((end) => ws.once('unexpected-response', end))]);
+    else
+      await Promise.race([
+        new Promise((open) => ws.once('open', open)),
+        new Promise((end) => ws.once('unexpected-response', end)),
+      ]);
     return ws;
   }
 }
@@ -112,99 +116,141 @@ function same(name, script, options = {}) {
 describe('Engine.IO', () => {
   const engineOnly = true;
 
-  same('bad requests', async (wire) => {
-    for (const query of ['', 'EIO=4', 'EIO=4&transport=abc', 'EIO=3&transport=polling', 'transport=polling', 'EIO=4&transport=polling&sid=unknown', 'EIO=4&transport=websocket']) {
-      await wire.http('GET', query);
-    }
-    await wire.http('POST', 'EIO=4&transport=polling', { body: '4hello' });
-    for (const query of ['EIO=4&transport=abc', 'EIO=4&transport=websocket&sid=unknown']) {
-      const ws = new WebSocket(`${wire.url.replace('http', 'ws')}${wire.path}?${query}`);
-      wire.log.push(await new Promise((end) => {
-        ws.once('unexpected-response', (_, res) => end(`status ${res.statusCode}`)).on('error', () => {});
-        ws.once('close', (code) => end(`closed ${code}`));
-      }));
-    }
-  }, { engineOnly });
+  same(
+    'bad requests',
+    async (wire) => {
+      for (const query of [
+        '',
+        'EIO=4',
+        'EIO=4&transport=abc',
+        'EIO=3&transport=polling',
+        'transport=polling',
+        'EIO=4&transport=polling&sid=unknown',
+        'EIO=4&transport=websocket',
+      ]) {
+        await wire.http('GET', query);
+      }
+      await wire.http('POST', 'EIO=4&transport=polling', { body: '4hello' });
+      for (const query of ['EIO=4&transport=abc', 'EIO=4&transport=websocket&sid=unknown']) {
+        const ws = new WebSocket(`${wire.url.replace('http', 'ws')}${wire.path}?${query}`);
+        wire.log.push(
+          await new Promise((end) => {
+            ws.once('unexpected-response', (_, res) => end(`status ${res.statusCode}`)).on('error', () => {});
+            ws.once('close', (code) => end(`closed ${code}`));
+          }),
+        );
+      }
+    },
+    { engineOnly },
+  );
 
-  same('polling: open, echo, binary, several packets in one body', async (wire) => {
-    await wire.open();
-    await wire.push('4hello');
-    await wire.poll();
-    await wire.push('4a\u001e4b\u001ebAQIDBA==');
-    await wire.poll();
-    await wire.push('4é✓𝄞');
-    await wire.poll();
-  }, { engineOnly });
+  same(
+    'polling: open, echo, binary, several packets in one body',
+    async (wire) => {
+      await wire.open();
+      await wire.push('4hello');
+      await wire.poll();
+      await wire.push('4a\u001e4b\u001ebAQIDBA==');
+      await wire.poll();
+      await wire.push('4é✓𝄞');
+      await wire.poll();
+    },
+    { engineOnly },
+  );
 
-  same('a WebSocket: open, echo, binary', async (wire) => {
-    const ws = await wire.ws();
-    ws.send('4hello');
-    await ws.next();
-    ws.send(Buffer.from([1, 2, 3, 4]));
-    await ws.next();
-    ws.close();
-    await ws.next();
-  }, { engineOnly });
-
-  same('the server pings, and gives up', async (wire) => {
-    const ws = await wire.ws();
-    await ws.next();
-    ws.send('3');
-    await ws.next();
-    ws.send('3');
-    await ws.next();
-    await ws.next();
-    await wire.open();
-    await wire.poll();
-    await wire.push('3');
-    await wire.poll();
-    await sleep(1_000);
-    await wire.poll();
-  }, { engineOnly, pingInterval: 300, pingTimeout: 200 });
-
-  same('a poll that waits gets a noop when its client closes', async (wire) => {
-    await wire.open();
-    const waiting = wire.poll();
-    await sleep(50);
-    await wire.push('1', { log: false });
-    await waiting;
-    await wire.poll();
-  }, { engineOnly });
-
-  same('malformed packets end the session', async (wire) => {
-    for (const bad of ['abc', '', '9']) {
+  same(
+    'a WebSocket: open, echo, binary',
+    async (wire) => {
       const ws = await wire.ws();
-      ws.send(bad);
+      ws.send('4hello');
       await ws.next();
-    }
-    // npm's server cuts the connection or answers 400, as it comes.
-    await wire.open();
-    await wire.push('abc', { log: false }).catch(() => {});
-    await wire.poll();
-  }, { engineOnly });
+      ws.send(Buffer.from([1, 2, 3, 4]));
+      await ws.next();
+      ws.close();
+      await ws.next();
+    },
+    { engineOnly },
+  );
 
-  same('too large a body is 413', async (wire) => {
-    await wire.open();
-    const answer = await wire.push(`4${'x'.repeat(100_000)}`, { log: false }).catch((error) => error);
-    wire.log.push(answer.status ?? 'cut');
-  }, { engineOnly, maxPayload: 10_000 });
+  same(
+    'the server pings, and gives up',
+    async (wire) => {
+      const ws = await wire.ws();
+      await ws.next();
+      ws.send('3');
+      await ws.next();
+      ws.send('3');
+      await ws.next();
+      await ws.next();
+      await wire.open();
+      await wire.poll();
+      await wire.push('3');
+      await wire.poll();
+      await sleep(1_000);
+      await wire.poll();
+    },
+    { engineOnly, pingInterval: 300, pingTimeout: 200 },
+  );
 
-  same('an upgrade: probe, noop, upgrade, and the old way is closed', async (wire) => {
-    await wire.open();
-    const ws = await wire.ws(`EIO=4&transport=websocket&sid=${wire.sid}`);
-    const waiting = wire.poll();
-    await sleep(50);
-    ws.send('2probe');
-    await ws.next();
-    await waiting;
-    ws.send('5');
-    ws.send('4hello');
-    await ws.next();
-    const late = await wire.poll({ log: false });
-    wire.log.push(['late poll', late.status]);
-    ws.send('4still here');
-    await ws.next();
-  }, { engineOnly });
+  same(
+    'a poll that waits gets a noop when its client closes',
+    async (wire) => {
+      await wire.open();
+      const waiting = wire.poll();
+      await sleep(50);
+      await wire.push('1', { log: false });
+      await waiting;
+      await wire.poll();
+    },
+    { engineOnly },
+  );
+
+  same(
+    'malformed packets end the session',
+    async (wire) => {
+      for (const bad of ['abc', '', '9']) {
+        const ws = await wire.ws();
+        ws.send(bad);
+        await ws.next();
+      }
+      // npm's server cuts the connection or answers 400, as it comes.
+      await wire.open();
+      await wire.push('abc', { log: false }).catch(() => {});
+      await wire.poll();
+    },
+    { engineOnly },
+  );
+
+  same(
+    'too large a body is 413',
+    async (wire) => {
+      await wire.open();
+      const answer = await wire.push(`4${'x'.repeat(100_000)}`, { log: false }).catch((error) => error);
+      wire.log.push(answer.status ?? 'cut');
+    },
+    { engineOnly, maxPayload: 10_000 },
+  );
+
+  same(
+    'an upgrade: probe, noop, upgrade, and the old way is closed',
+    async (wire) => {
+      await wire.open();
+      const ws = await wire.ws(`EIO=4&transport=websocket&sid=${wire.sid}`);
+      const waiting = wire.poll();
+      await sleep(50);
+      ws.send('2probe');
+      await ws.next();
+      await waiting;
+      ws.send('5');
+      ws.send('4hello');
+      await ws.next();
+      const late = await wire.poll({ log: false });
+      wire.log.push(['late poll', late.status]);
+      ws.send('4still here');
+      await ws.next();
+    },
+    { engineOnly },
+  );
 
   test('a second poll ends the session: the first gets `1`, the second 400', async () => {
     const server = await ours({ engineOnly });
@@ -254,8 +300,13 @@ describe('Engine.IO', () => {
         headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-a' },
       });
       assert.equal(preflight.status, 204);
-      assert.deepEqual([preflight.headers['access-control-allow-methods'], preflight.headers['access-control-allow-headers']], ['GET,POST', 'x-a']);
-      const foreign = await wire.http('GET', 'EIO=4&transport=polling', { headers: { origin: 'https://evil.example' } });
+      assert.deepEqual(
+        [preflight.headers['access-control-allow-methods'], preflight.headers['access-control-allow-headers']],
+        ['GET,POST', 'x-a'],
+      );
+      const foreign = await wire.http('GET', 'EIO=4&transport=polling', {
+        headers: { origin: 'https://evil.example' },
+      });
       assert.deepEqual([foreign.status, foreign.text], [403, '{"code":4,"message":"Forbidden"}']);
       assert.equal(foreign.headers['access-control-allow-origin'], undefined);
       assert.equal(foreign.headers.vary, 'Origin');
@@ -268,83 +319,124 @@ describe('Engine.IO', () => {
 // With recovery each event has an offset of the server's own making: the tests of recovery look at those.
 for (const recovery of [false]) {
   describe('Socket.IO', () => {
-    same('namespaces, auth, acknowledgements, over a WebSocket', async (wire) => {
-      const ws = await wire.ws();
-      for (const [sent, answers] of [
-        ['40', 2],
-        ['40/custom,{"token":"abc"}', 2],
-        ['40/nope', 1],
-        ['42["message",1,"2",{"3":[true]}]', 1],
-        ['42["message"]', 1],
-        ['42456["message-with-ack",1,"2",{"3":[false]}]', 1],
-        ['41/custom,', 0],
-        ['42["message","still here"]', 1],
-      ]) {
-        ws.send(sent);
-        for (let n = 0; n < answers; n++) await ws.next();
-      }
-      ws.close();
-    }, { recovery });
+    same(
+      'namespaces, auth, acknowledgements, over a WebSocket',
+      async (wire) => {
+        const ws = await wire.ws();
+        for (const [sent, answers] of [
+          ['40', 2],
+          ['40/custom,{"token":"abc"}', 2],
+          ['40/nope', 1],
+          ['42["message",1,"2",{"3":[true]}]', 1],
+          ['42["message"]', 1],
+          ['42456["message-with-ack",1,"2",{"3":[false]}]', 1],
+          ['41/custom,', 0],
+          ['42["message","still here"]', 1],
+        ]) {
+          ws.send(sent);
+          for (let n = 0; n < answers; n++) await ws.next();
+        }
+        ws.close();
+      },
+      { recovery },
+    );
 
-    same('auth comes back', async (wire) => {
-      const ws = await wire.ws();
-      ws.send('40{"token":"x","n":[1, 2]}');
-      await ws.next();
-      // npm's server parses and writes it anew.
-      const auth = await ws.next();
-      wire.log.pop();
-      wire.log.push(JSON.stringify(JSON.parse(auth.slice(2))));
-      ws.close();
-    }, { recovery });
+    same(
+      'auth comes back',
+      async (wire) => {
+        const ws = await wire.ws();
+        ws.send('40{"token":"x","n":[1, 2]}');
+        await ws.next();
+        // npm's server parses and writes it anew.
+        const auth = await ws.next();
+        wire.log.pop();
+        wire.log.push(JSON.stringify(JSON.parse(auth.slice(2))));
+        ws.close();
+      },
+      { recovery },
+    );
 
-    same('binary, both ways', async (wire) => {
-      const ws = await wire.ws();
-      ws.send('40');
-      await ws.next();
-      await ws.next();
-      ws.send('452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
-      ws.send(Buffer.from([1, 2, 3]));
-      ws.send(Buffer.from([4, 5, 6]));
-      for (let n = 0; n < 3; n++) await ws.next();
-      ws.send('452-789["message-with-ack",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
-      ws.send(Buffer.from([1, 2, 3]));
-      ws.send(Buffer.from([4, 5, 6]));
-      for (let n = 0; n < 3; n++) await ws.next();
-      ws.close();
-    }, { recovery });
-
-    same('polling, binary too', async (wire) => {
-      await wire.open();
-      await wire.push('40');
-      await wire.poll();
-      await wire.push('42["message","a"]\u001e451-["message",{"_placeholder":true,"num":0}]\u001ebAQIDBA==');
-      await wire.poll();
-      await wire.push('43["message"]');
-      await wire.push('41');
-      // An event of a namespace that was left: the next poll is told of the end (npm's puts a noop before it).
-      await wire.push('42["message"]');
-      const { text } = await wire.poll({ log: false });
-      if (!text.includes('Session ID unknown')) assert.ok(text.split('\u001e').includes('1'), text);
-    }, { recovery });
-
-    for (const bad of ['4', '4abc', '47', '42{}', '42[{}]', '42["a"', '42["connect"]', '40[]', '40"x"', '45["a"]', '45a-["a"]', '43{}', '41[]', '42/nope,["a"]', '40', '451-["message",{"_placeholder":true,"num":0}]+']) {
-      same(`closed without a status: ${bad}`, async (wire) => {
+    same(
+      'binary, both ways',
+      async (wire) => {
         const ws = await wire.ws();
         ws.send('40');
         await ws.next();
         await ws.next();
-        ws.send(bad.replace('+', ''));
-        if (bad.endsWith('+')) ws.send('42["message"]');
-        await ws.next();
-      }, { recovery });
+        ws.send('452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
+        ws.send(Buffer.from([1, 2, 3]));
+        ws.send(Buffer.from([4, 5, 6]));
+        for (let n = 0; n < 3; n++) await ws.next();
+        ws.send('452-789["message-with-ack",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]');
+        ws.send(Buffer.from([1, 2, 3]));
+        ws.send(Buffer.from([4, 5, 6]));
+        for (let n = 0; n < 3; n++) await ws.next();
+        ws.close();
+      },
+      { recovery },
+    );
+
+    same(
+      'polling, binary too',
+      async (wire) => {
+        await wire.open();
+        await wire.push('40');
+        await wire.poll();
+        await wire.push('42["message","a"]\u001e451-["message",{"_placeholder":true,"num":0}]\u001ebAQIDBA==');
+        await wire.poll();
+        await wire.push('43["message"]');
+        await wire.push('41');
+        // An event of a namespace that was left: the next poll is told of the end (npm's puts a noop before it).
+        await wire.push('42["message"]');
+        const { text } = await wire.poll({ log: false });
+        if (!text.includes('Session ID unknown')) assert.ok(text.split('\u001e').includes('1'), text);
+      },
+      { recovery },
+    );
+
+    for (const bad of [
+      '4',
+      '4abc',
+      '47',
+      '42{}',
+      '42[{}]',
+      '42["a"',
+      '42["connect"]',
+      '40[]',
+      '40"x"',
+      '45["a"]',
+      '45a-["a"]',
+      '43{}',
+      '41[]',
+      '42/nope,["a"]',
+      '40',
+      '451-["message",{"_placeholder":true,"num":0}]+',
+    ]) {
+      same(
+        `closed without a status: ${bad}`,
+        async (wire) => {
+          const ws = await wire.ws();
+          ws.send('40');
+          await ws.next();
+          await ws.next();
+          ws.send(bad.replace('+', ''));
+          if (bad.endsWith('+')) ws.send('42["message"]');
+          await ws.next();
+        },
+        { recovery },
+      );
     }
 
-    same('an event before the connect, and none in time', async (wire) => {
-      const early = await wire.ws();
-      early.send('42["message","too early"]');
-      await early.next();
-      const silent = await wire.ws();
-      await silent.next();
-    }, { recovery, connectTimeout: 500 });
+    same(
+      'an event before the connect, and none in time',
+      async (wire) => {
+        const early = await wire.ws();
+        early.send('42["message","too early"]');
+        await early.next();
+        const silent = await wire.ws();
+        await silent.next();
+      },
+      { recovery, connectTimeout: 500 },
+    );
   });
 }

@@ -40,12 +40,17 @@ test('a token or none; pings, rooms and errors in the documented shapes', async 
   assert.deepEqual([error.type, error.payload.code], ['system:error', 'forbidden']);
   const guest = await client(b, null, 'event:123');
   for (const pod of [a, b]) {
-    const bad = new WebSocket(`${pod.plainUrl}?token=${token({ user_id: 'u' }, 'another-secret-of-thirty-two-bytes!')}`);
-    const status = await new Promise((refused) => bad.once('unexpected-response', (_, answer) => refused(answer.statusCode)));
+    const bad = new WebSocket(
+      `${pod.plainUrl}?token=${token({ user_id: 'u' }, 'another-secret-of-thirty-two-bytes!')}`,
+    );
+    const status = await new Promise((refused) =>
+      bad.once('unexpected-response', (_, answer) => refused(answer.statusCode)),
+    );
     assert.equal(status, 401);
     bad.on('error', () => {});
   }
-  for (const path of ['/health', '/ready', '/metrics']) assert.equal((await curl(`${a.public}${path}`)).status, 200, path);
+  for (const path of ['/health', '/ready', '/metrics'])
+    assert.equal((await curl(`${a.public}${path}`)).status, 200, path);
   user.ws.close();
   guest.ws.close();
 });
@@ -69,22 +74,52 @@ test('grpcurl, as printed, on one pod; the user and the room on both', { skip: w
   const stats = await grpcurl(a, 'GetConnectionStats');
   assert.deepEqual([stats.totalConnections, stats.authenticatedConnections, stats.anonymousConnections], [2, 1, 1]);
   const seats = JSON.stringify({ event_id: '123', available: 41 });
-  const broadcast = await grpcurl(a, 'BroadcastEvent', { event_type: 'ticket:availability', room: 'event:123', payload: seats });
+  const broadcast = await grpcurl(a, 'BroadcastEvent', {
+    event_type: 'ticket:availability',
+    room: 'event:123',
+    payload: seats,
+  });
   assert.deepEqual(broadcast, { recipients: 2 });
   const expected = { type: 'ticket:availability', payload: { event_id: '123', available: 41 } };
   assert.deepEqual(await user.next(), expected);
   assert.deepEqual(await guest.next(), expected);
   // What the user did is told to the others, on whatever pod they are.
-  const others = { event_type: 'seat:taken', room: 'event:123', payload: '{"seat":"A1"}', exclude_sender: true, sender_user_id: 'user-uuid' };
+  const others = {
+    event_type: 'seat:taken',
+    room: 'event:123',
+    payload: '{"seat":"A1"}',
+    exclude_sender: true,
+    sender_user_id: 'user-uuid',
+  };
   assert.deepEqual(await grpcurl(a, 'BroadcastEvent', others), { recipients: 1 });
   assert.deepEqual(await guest.next(), { type: 'seat:taken', payload: { seat: 'A1' } });
   for (const [method, data, type, payload] of [
-    ['NotifyQueuePosition', { user_id: 'user-uuid', event_id: '123', position: 7, estimated_wait_seconds: 30, total_in_queue: 90 },
-      'booking:queue_position', { position: 7, estimated_wait: 30, event_id: '123', total_in_queue: 90 }],
-    ['NotifyPaymentStatus', { user_id: 'user-uuid', booking_id: 'b', payment_id: 'p', status: 'PAYMENT_STATUS_SUCCESS', message: 'paid', amount: '100.00', currency: 'USD' },
-      'payment:success', { payment_id: 'p', booking_id: 'b', status: 'success', message: 'paid', amount: '100.00', currency: 'USD' }],
-    ['SendToUser', { user_id: 'user-uuid', event_type: 'booking:processing', payload: '{"booking_id":"b"}' },
-      'booking:processing', { booking_id: 'b' }],
+    [
+      'NotifyQueuePosition',
+      { user_id: 'user-uuid', event_id: '123', position: 7, estimated_wait_seconds: 30, total_in_queue: 90 },
+      'booking:queue_position',
+      { position: 7, estimated_wait: 30, event_id: '123', total_in_queue: 90 },
+    ],
+    [
+      'NotifyPaymentStatus',
+      {
+        user_id: 'user-uuid',
+        booking_id: 'b',
+        payment_id: 'p',
+        status: 'PAYMENT_STATUS_SUCCESS',
+        message: 'paid',
+        amount: '100.00',
+        currency: 'USD',
+      },
+      'payment:success',
+      { payment_id: 'p', booking_id: 'b', status: 'success', message: 'paid', amount: '100.00', currency: 'USD' },
+    ],
+    [
+      'SendToUser',
+      { user_id: 'user-uuid', event_type: 'booking:processing', payload: '{"booking_id":"b"}' },
+      'booking:processing',
+      { booking_id: 'b' },
+    ],
   ]) {
     assert.equal((await grpcurl(b, method, data)).delivered, true, method);
     assert.deepEqual(await user.next(), { type, payload });
@@ -97,7 +132,9 @@ test('grpcurl, as printed, on one pod; the user and the room on both', { skip: w
   guest.ws.close();
 });
 
-test('a pod that dies takes nobody along: its clients come back to the other, which tells them', { skip: withoutGrpcurl }, async () => {
+test('a pod that dies takes nobody along: its clients come back to the other, which tells them', {
+  skip: withoutGrpcurl,
+}, async () => {
   const before = await client(a, 'traveller', 'event:9');
   a.process.kill('SIGKILL');
   await before.closed;

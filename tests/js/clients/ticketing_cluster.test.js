@@ -60,11 +60,16 @@ async function everybodyHears(clients, pods, count, name) {
     const seen = new Map(events.map((room) => [room, 0]));
     for (let left = count * events.length; left > 0; left--) {
       const { type, payload } = await nextOf(who);
-      assert.deepEqual([type, payload.name, payload.n], ['ticket:availability', name, seen.get(payload.room)], JSON.stringify(payload));
+      assert.deepEqual(
+        [type, payload.name, payload.n],
+        ['ticket:availability', name, seen.get(payload.room)],
+        JSON.stringify(payload),
+      );
       seen.set(payload.room, payload.n + 1);
     }
   }
-  for (const who of clients) for await (const message of told(who, 200)) assert.fail(`once more: ${JSON.stringify(message)}`);
+  for (const who of clients)
+    for await (const message of told(who, 200)) assert.fail(`once more: ${JSON.stringify(message)}`);
 }
 
 test('the rooms lie on all masters, and events over HTTP reach the clients of both pods in order', async () => {
@@ -90,7 +95,13 @@ test('the rooms lie on all masters, and events over HTTP reach the clients of bo
 test('callers over gRPC reach a user on the other pod, and count both pods', { skip: withoutGrpcurl }, async () => {
   const ann = await visitor(a, 'ann');
   const guest = await visitor(b, null);
-  const booking = { user_id: 'ann', booking_id: 'b1', success: true, message: 'Booking confirmed', booking_reference: 'BK1' };
+  const booking = {
+    user_id: 'ann',
+    booking_id: 'b1',
+    success: true,
+    message: 'Booking confirmed',
+    booking_reference: 'BK1',
+  };
   assert.deepEqual(await grpcurl(b, 'NotifyBookingResult', booking), { delivered: true, activeConnections: 1 });
   const { type, payload } = await nextOf(ann);
   assert.deepEqual([type, payload.booking_reference], ['booking:confirmed', 'BK1']);
@@ -121,7 +132,9 @@ test('kill -9 of either pod: its clients come back to the other, miss nothing fr
     if (grpc) {
       // The dead pod's members are counted no more once its lease is over.
       for (const deadline = Date.now() + 20_000; ; await sleep(250)) {
-        const { totalConnections, connectionsPerRoom } = await grpcurl(other, 'GetConnectionStats', { room: 'event:1' });
+        const { totalConnections, connectionsPerRoom } = await grpcurl(other, 'GetConnectionStats', {
+          room: 'event:1',
+        });
         if (connectionsPerRoom['event:1'] === 2 && totalConnections === 2) break;
         assert.ok(Date.now() < deadline, JSON.stringify({ totalConnections, connectionsPerRoom }));
       }

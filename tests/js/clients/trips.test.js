@@ -14,7 +14,12 @@ import { Redis } from '../support/redis.js';
 let redis, a, b;
 
 const start = (ports) =>
-  Pod.start({ dev: false, tls: false, ports, args: ['--preset', 'trips', '--redis', redis.url, '--drain-delay', '0ms', '--drain-window', '0ms'] });
+  Pod.start({
+    dev: false,
+    tls: false,
+    ports,
+    args: ['--preset', 'trips', '--redis', redis.url, '--drain-delay', '0ms', '--drain-window', '0ms'],
+  });
 
 before(async () => {
   redis = await Redis.start();
@@ -74,7 +79,10 @@ const rfc3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 test('subscribe, an event in the documented shape on both pods, spelt as each client spelt its trip', async () => {
   const [one, two] = [await join(a, 'trip-123'), await join(b, '123')];
   await publish('123', { topic: 'poll.vote_added', data: { poll_id: '456', votes: [1, 2] } });
-  for (const [client, trip_id] of [[one, 'trip-123'], [two, '123']]) {
+  for (const [client, trip_id] of [
+    [one, 'trip-123'],
+    [two, '123'],
+  ]) {
     const message = await client.next();
     assert.deepEqual(Object.keys(message), ['type', 'events', 'timestamp']);
     assert.equal(message.type, 'events');
@@ -82,11 +90,20 @@ test('subscribe, an event in the documented shape on both pods, spelt as each cl
     const [event] = message.events;
     assert.match(event.timestamp, rfc3339);
     assert.deepEqual(event, {
-      topic: 'poll.vote_added', data: { poll_id: '456', votes: [1, 2] }, trip_id, timestamp: event.timestamp,
+      topic: 'poll.vote_added',
+      data: { poll_id: '456', votes: [1, 2] },
+      trip_id,
+      timestamp: event.timestamp,
     });
   }
   // What the publisher says of an event is not changed, nor what nobody knows left out.
-  const said = { topic: 'file.uploaded', trip_id: 'trip-123', timestamp: '2026-02-03T10:30:00Z', by: 'ann', data: null };
+  const said = {
+    topic: 'file.uploaded',
+    trip_id: 'trip-123',
+    timestamp: '2026-02-03T10:30:00Z',
+    by: 'ann',
+    data: null,
+  };
   await publish('trip-123', said);
   for (const client of [one, two]) assert.deepEqual((await client.next()).events, [said]);
   one.ws.close();
@@ -111,21 +128,36 @@ test('a batch is collapsed to its newest state; all else arrives, in order', asy
   const client = await join(b, '7');
   const events = [];
   for (let n = 0; n < 20; n++) {
-    events.push(['poll.vote_added', { poll_id: 1, n }], ['poll.updated', { id: 2, n }], ['comment.created', { id: 3, n }]);
+    events.push(
+      ['poll.vote_added', { poll_id: 1, n }],
+      ['poll.updated', { id: 2, n }],
+      ['comment.created', { id: 3, n }],
+    );
   }
-  await redis.cli('EVAL', events.map(([topic, data]) =>
-    `redis.call('PUBLISH','trip:7',[==[${JSON.stringify({ topic, data })}]==])`).join('\n'), 0);
+  await redis.cli(
+    'EVAL',
+    events
+      .map(([topic, data]) => `redis.call('PUBLISH','trip:7',[==[${JSON.stringify({ topic, data })}]==])`)
+      .join('\n'),
+    0,
+  );
   const got = { 'poll.vote_added': [], 'poll.updated': [], 'comment.created': [] };
   const began = Date.now();
   while (got['comment.created'].length < 20) {
     for (const { topic, data } of (await client.next()).events) got[topic].push(data.n);
   }
   assert.ok(Date.now() - began < 5_000);
-  assert.deepEqual(got['comment.created'], Array.from({ length: 20 }, (_, n) => n));
+  assert.deepEqual(
+    got['comment.created'],
+    Array.from({ length: 20 }, (_, n) => n),
+  );
   for (const topic of ['poll.vote_added', 'poll.updated']) {
     assert.ok(got[topic].length <= 4, `${topic}: ${got[topic]}`);
     assert.equal(got[topic].at(-1), 19);
-    assert.deepEqual(got[topic], got[topic].toSorted((x, y) => x - y));
+    assert.deepEqual(
+      got[topic],
+      got[topic].toSorted((x, y) => x - y),
+    );
   }
   client.ws.close();
 });
@@ -144,7 +176,10 @@ test('who comes back, on another pod, gets the newest snapshot at once; after po
   assert.equal(type, 'events');
   assert.deepEqual(
     events.map(({ topic, trip_id, data }) => [topic, trip_id, data]),
-    [['poll.vote_added', 'trip-8', { poll_id: 'p', n: 2 }], ['poll.created', 'trip-8', { id: 'q', n: 1 }]],
+    [
+      ['poll.vote_added', 'trip-8', { poll_id: 'p', n: 2 }],
+      ['poll.created', 'trip-8', { id: 'q', n: 1 }],
+    ],
   );
   await publish('8', { topic: 'poll.deleted', data: { poll_id: 'p' } });
   assert.equal((await again.next()).events[0].topic, 'poll.deleted');
@@ -153,7 +188,10 @@ test('who comes back, on another pod, gets the newest snapshot at once; after po
   await publish('8', { topic: 'comment.created', data: { id: 'd' } });
   assert.equal(await again.within(600), undefined, 'nothing comes of a trip that was left');
   again.send({ type: 'subscribe', trip_id: '8' });
-  assert.deepEqual((await again.next()).events.map(({ data }) => data), [{ id: 'q', n: 1 }]);
+  assert.deepEqual(
+    (await again.next()).events.map(({ data }) => data),
+    [{ id: 'q', n: 1 }],
+  );
   again.ws.close();
 });
 
@@ -169,7 +207,10 @@ test('unknown topics and what does not parse are counted, and reach nobody', asy
   await publish('9', { topic: 'poll.exploded', data: {} });
   await publish('9', { data: {} });
   await publish('9', { topic: 'trip.updated', data: { id: 9 } });
-  assert.deepEqual((await client.next()).events.map(({ topic }) => topic), ['trip.updated']);
+  assert.deepEqual(
+    (await client.next()).events.map(({ topic }) => topic),
+    ['trip.updated'],
+  );
   assert.equal((await unfit()) - before, 3);
   const body = JSON.stringify({ room: 'trip:9', topic: 'poll.exploded', data: 1 });
   const { status, text } = await a.post(body);
@@ -193,10 +234,13 @@ test('a page in a browser, with the code of the document', async () => {
       window.votes = [];
       const updatePollUI = (data) => window.votes.push(data);
       const ws = new WebSocket(url);
-      ws.onopen = () => ws.send(JSON.stringify({
-        type: 'subscribe',
-        trip_id: 'trip-123',
-      }));
+      ws.onopen = () =>
+        ws.send(
+          JSON.stringify({
+            type: 'subscribe',
+            trip_id: 'trip-123',
+          }),
+        );
       ws.onmessage = (msg) => {
         const data = JSON.parse(msg.data);
         if (data.type === 'events') {

@@ -117,7 +117,9 @@ async function open(host) {
       };
       const next = async (wanted) => {
         for (const deadline = Date.now() + 8000; Date.now() < deadline; ) {
-          const at = messages.findIndex((message) => Object.entries(wanted).every(([key, value]) => message[key] === value));
+          const at = messages.findIndex((message) =>
+            Object.entries(wanted).every(([key, value]) => message[key] === value),
+          );
           if (at >= 0) return messages.splice(at, 1)[0];
           await new Promise((woken) => setTimeout(woken, 10));
         }
@@ -185,7 +187,9 @@ test('a room of which only the latest matters comes in datagrams, and what is to
   let via;
   for (let n = 0; n < 50 && via !== 'datagram'; n++) {
     await pod.publish('latest:a', { n });
-    via = await page.evaluate(async () => (await window.client.next({ type: 'events', room: 'latest:a' }).catch(() => ({}))).via);
+    via = await page.evaluate(
+      async () => (await window.client.next({ type: 'events', room: 'latest:a' }).catch(() => ({}))).via,
+    );
   }
   assert.equal(via, 'datagram');
   const random = Array.from({ length: 3_000 }, () => Math.random().toString(36).slice(2)).join('');
@@ -210,14 +214,17 @@ test('a page that comes back recovers what it missed', async () => {
     return { epoch, offset };
   }, pins);
   for (let n = 0; n < 5; n++) await pod.publish('plain:page', n);
-  const [reply, data] = await page.evaluate(async ([pins, since]) => {
-    const { send, next } = await window.join(pins);
-    send({ type: 'subscribe', room: 'plain:page', since });
-    const reply = await next({ type: 'subscribed' });
-    const data = [];
-    while (data.length < 5) data.push(...(await next({ type: 'events' })).events.map(({ data }) => data));
-    return [reply, data];
-  }, [pins, since]);
+  const [reply, data] = await page.evaluate(
+    async ([pins, since]) => {
+      const { send, next } = await window.join(pins);
+      send({ type: 'subscribe', room: 'plain:page', since });
+      const reply = await next({ type: 'subscribed' });
+      const data = [];
+      while (data.length < 5) data.push(...(await next({ type: 'events' })).events.map(({ data }) => data));
+      return [reply, data];
+    },
+    [pins, since],
+  );
   assert.equal(reply.recovered, true);
   assert.deepEqual(data, [0, 1, 2, 3, 4]);
 });
@@ -241,15 +248,21 @@ test('a bad token is told, a good one is let in', async () => {
   const head = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: 'ann', exp: Math.floor(Date.now() / 1000) + 600 })}`;
   const good = `${head}.${createHmac('sha256', SECRET).update(head).digest('base64url')}`;
   const pins = await pinsOf(guarded);
-  const told = await page.evaluate(async ([pins]) => {
-    return (await window.join(pins, '/wt?token=bad')).closed;
-  }, [pins]);
+  const told = await page.evaluate(
+    async ([pins]) => {
+      return (await window.join(pins, '/wt?token=bad')).closed;
+    },
+    [pins],
+  );
   assert.deepEqual(told, { closeCode: 4001, reason: 'unauthorized' });
-  const pong = await page.evaluate(async ([pins, token]) => {
-    const { send, next } = await window.join(pins, `/wt?token=${token}`);
-    send({ type: 'subscribe', room: 'plain:a', id: 3 });
-    return next({ type: 'subscribed', id: 3 });
-  }, [pins, good]);
+  const pong = await page.evaluate(
+    async ([pins, token]) => {
+      const { send, next } = await window.join(pins, `/wt?token=${token}`);
+      send({ type: 'subscribe', room: 'plain:a', id: 3 });
+      return next({ type: 'subscribed', id: 3 });
+    },
+    [pins, good],
+  );
   assert.equal(pong.room, 'plain:a');
 });
 
@@ -276,9 +289,13 @@ test("the pod's own page goes over WebTransport when asked, and back", async () 
 
 test('where no session opens, the page falls back to a WebSocket by itself', async () => {
   const own = await openPage(browser, pod, { rooms: ['open:own'] });
-  await own.route('**/certificate-hashes', (route) => route.fulfill({ json: { ...pins, hashes: [{ algorithm: 'sha-256', value: btoa('0'.repeat(32)) }] } }));
+  await own.route('**/certificate-hashes', (route) =>
+    route.fulfill({ json: { ...pins, hashes: [{ algorithm: 'sha-256', value: btoa('0'.repeat(32)) }] } }),
+  );
   await own.click('#other-transport');
-  await own.waitForFunction(() => window.roomcast.client.state.kind === 'open' && window.roomcast.client.transport === 'websocket');
+  await own.waitForFunction(
+    () => window.roomcast.client.state.kind === 'open' && window.roomcast.client.transport === 'websocket',
+  );
   await reads(own, '#transport', /^WebSocket$/);
   await own.close();
 });

@@ -42,7 +42,9 @@ test('a renewed Secret is taken up within seconds, without a restart, and nobody
       let ended = false;
       standing.on('close', () => (ended = true)).on('error', () => {});
       await new Promise((open) => standing.once('secureConnect', open));
-      standing.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n');
+      standing.write(
+        'GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+      );
       await new Promise((answered) => standing.once('data', answered));
       await project(folder, '..second', await certificate('second'));
       await until(async () => (await served(port)) === 'second', 15_000, 'the new certificate is not served');

@@ -11,7 +11,18 @@ import { Redis } from '../support/redis.js';
 const SCRIPTS = ['ramp', 'broadcast', 'churn', 'storm'];
 
 /** Four scripts at once share two cores with the pod: these bounds are for what goes wrong, not for speed. */
-const SHORT = { API_KEY: Pod.key, INSECURE: 1, SECONDS: 20, RAMP: 3, VUS: 4, SOCKETS: 10, RATE: 10, STAY: 3, DELIVERY_P95: 3000, PUBLISH_P95: 3000 };
+const SHORT = {
+  API_KEY: Pod.key,
+  INSECURE: 1,
+  SECONDS: 20,
+  RAMP: 3,
+  VUS: 4,
+  SOCKETS: 10,
+  RATE: 10,
+  STAY: 3,
+  DELIVERY_P95: 3000,
+  PUBLISH_P95: 3000,
+};
 const CONNECTIONS = 40;
 
 /** Runs all scripts at once, each in rooms of its own. */
@@ -67,19 +78,39 @@ async function withPreset(t, preset, use) {
 
 test('Socket.IO, against a pod with the preset live-polls', (t) =>
   withPreset(t, 'live-polls', (running) =>
-    all(t, { DIALECT: 'socketio', URL: `ws://127.0.0.1:${running.plainPort}/socket.io/`, API: running.internal, prefix: (script) => `session:${script}` }),
+    all(t, {
+      DIALECT: 'socketio',
+      URL: `ws://127.0.0.1:${running.plainPort}/socket.io/`,
+      API: running.internal,
+      prefix: (script) => `session:${script}`,
+    }),
   ));
 
 test('trips, against a pod with the preset trips', (t) =>
   withPreset(t, 'trips', (running, server) =>
     // As its backend does: PUBLISH.
-    all(t, { DIALECT: 'trips', URL: running.plainUrl, API: running.internal, REDIS: server.url, prefix: (script) => `trip:${script}` }),
+    all(t, {
+      DIALECT: 'trips',
+      URL: running.plainUrl,
+      API: running.internal,
+      REDIS: server.url,
+      prefix: (script) => `trip:${script}`,
+    }),
   ));
 
 test('a bound that is broken fails the run', async () => {
   const running = await Pod.start();
   after(() => running.end());
-  const short = { ...SHORT, SECONDS: 8, RAMP: 1, SETTLE: 2, VUS: 1, SOCKETS: 2, URL: running.tlsUrl, API: running.internal };
+  const short = {
+    ...SHORT,
+    SECONDS: 8,
+    RAMP: 1,
+    SETTLE: 2,
+    VUS: 1,
+    SOCKETS: 2,
+    URL: running.tlsUrl,
+    API: running.internal,
+  };
   const slow = await k6('broadcast', { ...short, DELIVERY_P95: 0 });
   assert.equal(slow.code, 99);
   assert.equal(slow.result.ok, false);

@@ -10,7 +10,19 @@ import { withFolder } from './folder.js';
 export const certificate = (name = 'localhost') =>
   withFolder({}, async (folder) => {
     const [crt, key] = [join(folder, 'a.crt'), join(folder, 'a.key')];
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', `/CN=${name}`];
+    const args = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      `/CN=${name}`,
+    ];
     execFileSync('openssl', [...args, '-keyout', key, '-out', crt], { stdio: 'ignore' });
     return [readFileSync(crt, 'utf8'), readFileSync(key, 'utf8')];
   });

@@ -8,14 +8,24 @@
  * One epoch is expected for each room: nothing happens to Redis here.
  */
 export function check(steps) {
-  const verdict = { lost: [], duplicated: [], reordered: [], silent: [], told: 0, deliveries: 0, clients: 0, acknowledged: 0 };
+  const verdict = {
+    lost: [],
+    duplicated: [],
+    reordered: [],
+    silent: [],
+    told: 0,
+    deliveries: 0,
+    clients: 0,
+    acknowledged: 0,
+  };
   const logs = new Map(); // room -> offset -> id
   const epochs = new Map();
   for (const { step, room, id, epoch, offset } of steps) {
     if (step !== 'published') continue;
     verdict.acknowledged++;
     const log = logs.get(room) ?? logs.set(room, new Map()).get(room);
-    if (log.has(offset)) verdict.duplicated.push(`${room}: ${id} and ${log.get(offset)} were both answered with ${offset}`);
+    if (log.has(offset))
+      verdict.duplicated.push(`${room}: ${id} and ${log.get(offset)} were both answered with ${offset}`);
     log.set(offset, id);
     const known = epochs.get(room) ?? epochs.set(room, epoch).get(room);
     if (known !== epoch) verdict.silent.push(`${room}: the epoch changed from ${known} to ${epoch}`);
@@ -54,13 +64,15 @@ function follow(client, steps, log, verdict) {
         position = { epoch, offset };
         break;
       case 'events': {
-        if (after !== position.offset) verdict.silent.push(`${client}: events after ${after}, stood at ${position.offset}`);
+        if (after !== position.offset)
+          verdict.silent.push(`${client}: events after ${after}, stood at ${position.offset}`);
         let last = position.offset;
         for (const [at, id] of events) {
           verdict.deliveries++;
           if (seen.has(id)) verdict.duplicated.push(`${client}: ${id} again at ${at}`);
           else if (at <= last) verdict.reordered.push(`${client}: ${id} at ${at} after ${last}`);
-          if (log.has(at) && log.get(at) !== id) verdict.silent.push(`${client}: ${id} at ${at}, where ${log.get(at)} is`);
+          if (log.has(at) && log.get(at) !== id)
+            verdict.silent.push(`${client}: ${id} at ${at}, where ${log.get(at)} is`);
           seen.add(id);
           last = Math.max(last, at);
         }

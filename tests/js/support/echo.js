@@ -10,7 +10,14 @@ import { Server } from 'socket.io';
 const binary = process.env.TEST_ECHO ?? join(dirname(process.env.TEST_POD ?? ''), 'examples/socketio_echo');
 
 /** Ours. `timing` is `{pingInterval, pingTimeout}`. */
-export async function ours({ engineOnly = false, recovery = true, pingInterval, pingTimeout, connectTimeout, maxPayload } = {}) {
+export async function ours({
+  engineOnly = false,
+  recovery = true,
+  pingInterval,
+  pingTimeout,
+  connectTimeout,
+  maxPayload,
+} = {}) {
   const args = ['--plain-listen', '127.0.0.1:0'];
   if (engineOnly) args.push('--engine-only');
   if (!recovery) args.push('--no-recovery');
@@ -39,7 +46,14 @@ export async function ours({ engineOnly = false, recovery = true, pingInterval, 
 }
 
 /** npm's. */
-export async function theirs({ engineOnly = false, recovery = true, pingInterval, pingTimeout, connectTimeout, maxPayload } = {}) {
+export async function theirs({
+  engineOnly = false,
+  recovery = true,
+  pingInterval,
+  pingTimeout,
+  connectTimeout,
+  maxPayload,
+} = {}) {
   const http = createServer();
   const options = {
     pingInterval: pingInterval ?? 25_000,
@@ -53,7 +67,12 @@ export async function theirs({ engineOnly = false, recovery = true, pingInterval
     io.on('connection', (socket) => socket.on('message', (message) => socket.send(message)));
   } else {
     const recover = recovery ? { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } : {};
-    io = new Server(http, { ...options, connectTimeout: connectTimeout ?? 45_000, cors: { origin: 'http://localhost:1', credentials: true }, ...recover });
+    io = new Server(http, {
+      ...options,
+      connectTimeout: connectTimeout ?? 45_000,
+      cors: { origin: 'http://localhost:1', credentials: true },
+      ...recover,
+    });
     io.on('connection', (socket) => {
       socket.emit('auth', socket.handshake.auth);
       socket.on('message', (...args) => socket.emit('message-back', ...args));

@@ -104,7 +104,9 @@ export class Documents {
 
 /** The variables of the container, with the values of Secrets: those that are rendered, else those of `known` by name. */
 export function environment(documents, known = {}, podIp = '127.0.0.1') {
-  const secrets = Object.fromEntries(documents.of('Secret').map((secret) => [secret.metadata.name, secret.stringData ?? {}]));
+  const secrets = Object.fromEntries(
+    documents.of('Secret').map((secret) => [secret.metadata.name, secret.stringData ?? {}]),
+  );
   const variables = {};
   for (const { name, value, valueFrom } of documents.container.env ?? []) {
     if (value !== undefined) variables[name] = value;

@@ -11,10 +11,13 @@ export async function balance(ports) {
   const taken = (port) => (counts.set(port, (counts.get(port) ?? 0) + 1), port);
   const server = createServer((req, res) => {
     const port = taken(next());
-    const onward = request({ host: '127.0.0.1', port, method: req.method, path: req.url, headers: req.headers }, (answer) => {
-      res.writeHead(answer.statusCode, answer.headers);
-      answer.pipe(res);
-    });
+    const onward = request(
+      { host: '127.0.0.1', port, method: req.method, path: req.url, headers: req.headers },
+      (answer) => {
+        res.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(res);
+      },
+    );
     onward.on('error', () => (res.headersSent ? res.destroy() : res.writeHead(502).end()));
     res.on('close', () => onward.destroy());
     req.pipe(onward);
@@ -27,7 +30,11 @@ export async function balance(ports) {
       onward.write(head);
       onward.pipe(socket).pipe(onward);
     });
-    for (const [one, other] of [[onward, socket], [socket, onward]]) one.on('error', () => other.destroy()).on('close', () => other.destroy());
+    for (const [one, other] of [
+      [onward, socket],
+      [socket, onward],
+    ])
+      one.on('error', () => other.destroy()).on('close', () => other.destroy());
   });
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
   return {

@@ -33,7 +33,8 @@ export class KubeletPod {
       await mkdir(own(mountPath));
       toml = toml.replaceAll(`"${mountPath}/`, `"${own(mountPath)}/`);
     }
-    for (const { name, containerPort } of named) toml = toml.replaceAll(`":${containerPort}"`, `"127.0.0.1:${this.ports[name]}"`);
+    for (const { name, containerPort } of named)
+      toml = toml.replaceAll(`":${containerPort}"`, `"127.0.0.1:${this.ports[name]}"`);
     if (/":\d+"/.test(toml)) throw new Error(`a listener has no port of its own:\n${toml}`);
     const configured = this.container.volumeMounts.find(({ name }) => name === 'configuration').mountPath;
     await writeFile(join(own(configured), 'roomcast.toml'), toml);
@@ -56,7 +57,8 @@ export class KubeletPod {
   async #started() {
     const probe = this.container.startupProbe;
     for (let failures = 0; ; ) {
-      if (this.process.ended) throw new Error(`${this.name} ended: ${JSON.stringify(this.process.ended)}\n${this.process.log}`);
+      if (this.process.ended)
+        throw new Error(`${this.name} ended: ${JSON.stringify(this.process.ended)}\n${this.process.log}`);
       if ((await status(this.#url(probe), probe.timeoutSeconds * 1000)) === 200) return;
       if (++failures >= probe.failureThreshold) throw new Error(`${this.name} did not start:\n${this.process.log}`);
       await sleep(Math.min(250, probe.periodSeconds * 1000)); // a real kubelet waits longer; nothing here depends on it
@@ -95,7 +97,11 @@ export class KubeletPod {
 
   async untilReady() {
     const patience = this.container.startupProbe.failureThreshold * this.container.startupProbe.periodSeconds * 1000;
-    await until(() => this.ready || this.process.ended, patience, () => `${this.name} is not ready:\n${this.process.log}`);
+    await until(
+      () => this.ready || this.process.ended,
+      patience,
+      () => `${this.name} is not ready:\n${this.process.log}`,
+    );
     if (!this.ready) throw new Error(`${this.name} ended:\n${this.process.log}`);
   }
 

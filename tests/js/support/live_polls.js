@@ -19,7 +19,9 @@ export async function livePolls(apiKey) {
       const event = { eventId: id, eventType: topic, timestamp: new Date().toISOString(), sessionId, payload: data };
       events.push(event);
       server.to(sessionId).emit('event', event);
-      answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ epoch: 'npm', offset: events.length }));
+      answer
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ epoch: 'npm', offset: events.length }));
     });
   });
   const server = new Server(http, { connectionStateRecovery: {} });
@@ -33,7 +35,12 @@ export async function livePolls(apiKey) {
     const from = socket.recovered ? -1 : events.findIndex(({ eventId }) => eventId === fromEventId);
     socket.join(sessionId);
     const replayed = fromEventId === undefined || socket.recovered ? 0 : from >= 0 && events.length - from - 1;
-    socket.emit('connection:established', { sessionId, connectionId: socket.id, serverTime: new Date().toISOString(), replayed });
+    socket.emit('connection:established', {
+      sessionId,
+      connectionId: socket.id,
+      serverTime: new Date().toISOString(),
+      replayed,
+    });
     if (from >= 0) for (const event of events.slice(from + 1)) socket.emit('event', event);
   });
   await new Promise((listening) => http.listen(0, '127.0.0.1', listening));

@@ -27,10 +27,13 @@ export async function openPage(browser, pod, { rooms = [], wire, ...options } = 
   const hash = rooms.length > 0 ? `#${rooms.map(encodeURIComponent).join(',')}` : '';
   await page.goto(`http://localhost:${pod.plainPort}/${hash}`);
   await page.waitForSelector('body[data-state=open]');
-  await page.waitForFunction((wanted) => {
-    const all = [...window.roomcast.client.rooms.values()];
-    return all.length >= wanted && all.every(({ status }) => status !== 'joining');
-  }, Math.max(rooms.length, 1));
+  await page.waitForFunction(
+    (wanted) => {
+      const all = [...window.roomcast.client.rooms.values()];
+      return all.length >= wanted && all.every(({ status }) => status !== 'joining');
+    },
+    Math.max(rooms.length, 1),
+  );
   return page;
 }
 
@@ -61,7 +64,9 @@ export async function row(page, wanted, what) {
     if (found) return found;
     await page.waitForTimeout(30);
   }
-  throw new Error(`no row with ${what}; there are:\n${(await rows(page)).map((row) => JSON.stringify(row)).join('\n')}`);
+  throw new Error(
+    `no row with ${what}; there are:\n${(await rows(page)).map((row) => JSON.stringify(row)).join('\n')}`,
+  );
 }
 
 /** Waits until an element's text matches. */

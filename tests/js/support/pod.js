@@ -19,7 +19,15 @@ export class Pod {
    * Starts `roomcast serve`; `config` is the text of its TOML file, `tls` whether it listens with TLS too, `ports` those of a pod
    * that was there before, `keyless` whether it has no API key. Resolves when `/ready` answers 200.
    */
-  static async start({ config = '', args = [], env = {}, dev = true, tls: withTls = true, ports, keyless = false } = {}) {
+  static async start({
+    config = '',
+    args = [],
+    env = {},
+    dev = true,
+    tls: withTls = true,
+    ports,
+    keyless = false,
+  } = {}) {
     const pod = new Pod();
     pod.folder = await mkdtemp(join(tmpdir(), 'roomcast-pod-'));
     const [tls, plain, internal] = (pod.ports = ports ?? (await freePorts(3)));
@@ -79,7 +87,9 @@ export class Pod {
   async stop() {
     const ended = await this.end(30_000);
     if (ended.code !== 0) {
-      throw new Error(`after SIGTERM the pod ended with code ${ended.code}, signal ${ended.signal}; it said:\n${this.log}`);
+      throw new Error(
+        `after SIGTERM the pod ended with code ${ended.code}, signal ${ended.signal}; it said:\n${this.log}`,
+      );
     }
   }
 

@@ -82,7 +82,10 @@ export class Raw {
   async head() {
     const end = () => this.#bytes.indexOf('\r\n\r\n');
     await this.#until(() => end() >= 0, 'an HTTP answer');
-    const [first, ...lines] = this.#take(end() + 4).toString('latin1').trimEnd().split('\r\n');
+    const [first, ...lines] = this.#take(end() + 4)
+      .toString('latin1')
+      .trimEnd()
+      .split('\r\n');
     const headers = {};
     for (const line of lines) {
       const colon = line.indexOf(':');
@@ -115,7 +118,8 @@ export class Raw {
       const { fin, rsv, opcode, data } = await this.frame();
       if (opcode >= CLOSE) continue;
       if (!fin) throw new Error('the pod sent a fragment');
-      const text = rsv === 4 ? inflateRawSync(Buffer.concat([data, Buffer.from([0, 0, 255, 255, 3, 0])]), { windowBits }) : data;
+      const text =
+        rsv === 4 ? inflateRawSync(Buffer.concat([data, Buffer.from([0, 0, 255, 255, 3, 0])]), { windowBits }) : data;
       return { compressed: rsv === 4, bytes: data.length, ...JSON.parse(text.toString()) };
     }
   }

@@ -15,9 +15,16 @@ const run = promisify(execFile);
 export class RedisCluster {
   static async start() {
     const cluster = new RedisCluster();
-    cluster.nodes = await Promise.all([0, 1, 2].map(() => Redis.start('--cluster-enabled', 'yes', '--cluster-node-timeout', '2000')));
+    cluster.nodes = await Promise.all(
+      [0, 1, 2].map(() => Redis.start('--cluster-enabled', 'yes', '--cluster-node-timeout', '2000')),
+    );
     cluster.url = cluster.nodes.map(({ port }) => `redis-cluster://127.0.0.1:${port}`).join(',');
-    await run('redis-cli', ['--cluster', 'create', ...cluster.nodes.map(({ port }) => `127.0.0.1:${port}`), '--cluster-yes']);
+    await run('redis-cli', [
+      '--cluster',
+      'create',
+      ...cluster.nodes.map(({ port }) => `127.0.0.1:${port}`),
+      '--cluster-yes',
+    ]);
     for (const node of cluster.nodes) {
       const well = async () => (await node.cli('CLUSTER', 'INFO')).includes('cluster_state:ok');
       await until(well, 15_000, 'the cluster does not come up');

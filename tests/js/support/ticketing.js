@@ -30,7 +30,17 @@ export async function startShop({ ports, grpc, keyless = true, env = {}, args = 
     ports,
     keyless,
     env: { JWT_SECRET: secret, ...env },
-    args: ['--preset', 'ticketing', '--grpc-listen', `127.0.0.1:${port}`, '--drain-delay', '0ms', '--drain-window', '0ms', ...args],
+    args: [
+      '--preset',
+      'ticketing',
+      '--grpc-listen',
+      `127.0.0.1:${port}`,
+      '--drain-delay',
+      '0ms',
+      '--drain-window',
+      '0ms',
+      ...args,
+    ],
   });
   return Object.assign(pod, { grpc: port, keyless, public: `http://127.0.0.1:${pod.plainPort}` });
 }
@@ -84,4 +94,6 @@ export async function grpcurl(pod, method, data) {
 }
 
 /** Why a test that needs it is skipped. */
-export const withoutGrpcurl = existsSync(grpcurlTool) ? false : 'SKIPPED: there is no grpcurl; tests/run installs it where Go is';
+export const withoutGrpcurl = existsSync(grpcurlTool)
+  ? false
+  : 'SKIPPED: there is no grpcurl; tests/run installs it where Go is';

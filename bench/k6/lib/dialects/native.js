@@ -30,7 +30,13 @@ export const native = {
         const { epoch, after, offset } = message;
         if (message.retained) break;
         if (after !== state.position.offset) measures.holes.add(Math.abs(after - state.position.offset));
-        client.say({ step: 'events', epoch, after, offset, events: message.events.map(({ offset, id }) => [offset, id]) });
+        client.say({
+          step: 'events',
+          epoch,
+          after,
+          offset,
+          events: message.events.map(({ offset, id }) => [offset, id]),
+        });
         for (const { data } of message.events) client.event(data);
         state.position = { epoch, offset };
         if (state.settled) state.settled();
