@@ -3,7 +3,7 @@
 #   docker build -t roomcast --build-arg BUILD_COMMIT="$(git rev-parse HEAD)" .
 #   docker run --read-only --cap-drop ALL -p 8443:8443/tcp -p 8443:8443/udp roomcast serve --help
 #
-# What the last stage holds is made by image/rootfs, which tests/chart runs without a container engine.
+# What the last stage holds is made by image/rootfs, which tests/js/chart runs without a container engine.
 
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src

@@ -7,7 +7,15 @@ _default:
 run *ARGS:
     cargo run --release -- {{ ARGS }}
 
-# Every test, or the named stages: fmt clippy msrv cargo clients chart k6 deny autobahn fuzz
+# Lints and unit tests of the crates that changed: after each change, at most a minute
+quick *ARGS:
+    tests/quick {{ ARGS }}
+
+# Everything but chaos, fuzz, chart and k6: before a change is handed in, at most four minutes
+check:
+    tests/check
+
+# Every test, or the named stages: fmt lint clippy msrv cargo chaos clients chart k6 deny autobahn fuzz
 test *STAGES:
     tests/run {{ STAGES }}
 
@@ -29,11 +37,12 @@ k6:
 
 # Formatting and lints, warnings denied
 lint:
-    tests/run fmt clippy
+    tests/run fmt lint clippy
 
-# Formats the code
+# Formats the code, Rust and JavaScript
 fmt:
     cargo fmt --all
+    tests/js/node_modules/.bin/biome format --write tests/js bench/k6 src/pod/page helm
 
 # The load generator; `just bench --help` lists what it measures
 bench *ARGS:

@@ -1,6 +1,6 @@
 //! Every command in the documents for operators, run as it stands there; every configuration that they show; and every file
 //! that the map names.
-//! (README.md and docs/API.md are run by tests/clients, beside a browser.)
+//! (README.md and docs/API.md are run by tests/js/clients, beside a browser.)
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{

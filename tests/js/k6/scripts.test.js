@@ -1,7 +1,7 @@
 // Each k6 script in a form of 20 s, in each dialect, against a real pod: bounds kept, and its summary what it should be.
 
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 
 import { k6 } from '../support/k6.js';
 import { livePolls } from '../support/live_polls.js';
@@ -51,18 +51,6 @@ async function all(t, variables) {
   }
 }
 
-test('native, against a pod', async (t) => {
-  const running = await Pod.start();
-  after(() => running.end());
-  await all(t, { DIALECT: 'native', URL: running.tlsUrl, API: running.internal, prefix: (script) => script });
-});
-
-test("Socket.IO, against npm's socket.io", async (t) => {
-  const server = await livePolls(Pod.key);
-  after(server.close);
-  await all(t, { DIALECT: 'socketio', URL: server.url, API: server.api, prefix: (script) => `session:${script}` });
-});
-
 const known = await presets();
 
 /** A pod with a preset, and a Redis as the preset's document has one. */
@@ -76,48 +64,63 @@ async function withPreset(t, preset, use) {
   await use(running, server);
 }
 
-test('Socket.IO, against a pod with the preset live-polls', (t) =>
-  withPreset(t, 'live-polls', (running) =>
-    all(t, {
-      DIALECT: 'socketio',
-      URL: `ws://127.0.0.1:${running.plainPort}/socket.io/`,
-      API: running.internal,
-      prefix: (script) => `session:${script}`,
-    }),
-  ));
+// Each waits most of its seconds: several at a time.
+describe('the scripts', { concurrency: 3 }, () => {
+  test('native, against a pod', async (t) => {
+    const running = await Pod.start();
+    after(() => running.end());
+    await all(t, { DIALECT: 'native', URL: running.tlsUrl, API: running.internal, prefix: (script) => script });
+  });
 
-test('trips, against a pod with the preset trips', (t) =>
-  withPreset(t, 'trips', (running, server) =>
-    // As its backend does: PUBLISH.
-    all(t, {
-      DIALECT: 'trips',
-      URL: running.plainUrl,
-      API: running.internal,
-      REDIS: server.url,
-      prefix: (script) => `trip:${script}`,
-    }),
-  ));
+  test("Socket.IO, against npm's socket.io", async (t) => {
+    const server = await livePolls(Pod.key);
+    after(server.close);
+    await all(t, { DIALECT: 'socketio', URL: server.url, API: server.api, prefix: (script) => `session:${script}` });
+  });
 
-test('a bound that is broken fails the run', async () => {
-  const running = await Pod.start();
-  after(() => running.end());
-  const short = {
-    ...SHORT,
-    SECONDS: 8,
-    RAMP: 1,
-    SETTLE: 2,
-    VUS: 1,
-    SOCKETS: 2,
-    URL: running.tlsUrl,
-    API: running.internal,
-  };
-  const slow = await k6('broadcast', { ...short, DELIVERY_P95: 0 });
-  assert.equal(slow.code, 99);
-  assert.equal(slow.result.ok, false);
-  assert.match(slow.said, /BROKEN: roomcast_delivery p\(95\)<0/);
-  const nobody = await k6('broadcast', { ...short, URL: 'wss://127.0.0.1:1/ws' });
-  assert.notEqual(nobody.code, 0, 'no server');
-  assert.ok(nobody.result.measured.roomcast_errors.count > 0);
+  test('Socket.IO, against a pod with the preset live-polls', (t) =>
+    withPreset(t, 'live-polls', (running) =>
+      all(t, {
+        DIALECT: 'socketio',
+        URL: `ws://127.0.0.1:${running.plainPort}/socket.io/`,
+        API: running.internal,
+        prefix: (script) => `session:${script}`,
+      }),
+    ));
+
+  test('trips, against a pod with the preset trips', (t) =>
+    withPreset(t, 'trips', (running, server) =>
+      // As its backend does: PUBLISH.
+      all(t, {
+        DIALECT: 'trips',
+        URL: running.plainUrl,
+        API: running.internal,
+        REDIS: server.url,
+        prefix: (script) => `trip:${script}`,
+      }),
+    ));
+
+  test('a bound that is broken fails the run', async () => {
+    const running = await Pod.start();
+    after(() => running.end());
+    const short = {
+      ...SHORT,
+      SECONDS: 8,
+      RAMP: 1,
+      SETTLE: 2,
+      VUS: 1,
+      SOCKETS: 2,
+      URL: running.tlsUrl,
+      API: running.internal,
+    };
+    const slow = await k6('broadcast', { ...short, DELIVERY_P95: 0 });
+    assert.equal(slow.code, 99);
+    assert.equal(slow.result.ok, false);
+    assert.match(slow.said, /BROKEN: roomcast_delivery p\(95\)<0/);
+    const nobody = await k6('broadcast', { ...short, URL: 'wss://127.0.0.1:1/ws' });
+    assert.notEqual(nobody.code, 0, 'no server');
+    assert.ok(nobody.result.measured.roomcast_errors.count > 0);
+  });
 });
 
 test('variables that make no sense are refused, with their name', async () => {

