@@ -5,11 +5,12 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output},
     time::SystemTime,
 };
+
+use testkit::process::Process;
 
 const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
 const CERTIFICATES: &str = include_str!("../certs/README.md");
@@ -52,43 +53,9 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// A pod that has started.
-struct Pod {
-    child: Child,
-    started: serde_json::Value,
-}
-
-impl Pod {
-    fn start(command: &str, dir: &Path) -> Self {
-        let mut child = shell(&format!("exec {command}"), dir)
-            .env("ROOMCAST_LOG", "json")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut log = Vec::new();
-        for line in lines.map_while(Result::ok) {
-            let parsed: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if parsed["message"] == "started" {
-                return Self { child, started: parsed };
-            }
-            log.push(line);
-        }
-        let status = child.wait().unwrap();
-        panic!("{command}: not started, {status}: {log:#?}");
-    }
-
-    fn port(&self, listener: &str) -> String {
-        self.started[listener].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
-    }
-}
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A pod that has started, by a command of the documents.
+fn start(command: &str, dir: &Path) -> Process {
+    Process::start(shell(&format!("exec {command}"), dir))
 }
 
 fn certificate(dir: &Path) {
@@ -105,7 +72,7 @@ fn the_commands_about_starting_work() {
     assert!(commands.len() >= 3, "the commands are no longer where they were: {commands:?}");
     for command in commands {
         if command.starts_with("roomcast serve") {
-            assert_eq!(Pod::start(&command, dir.path()).started["development"], false);
+            assert_eq!(start(&command, dir.path()).started()["development"], false);
         } else {
             let output = run(&command, dir.path());
             assert!(output.status.success(), "{command}: {}", said(&output));
@@ -116,21 +83,21 @@ fn the_commands_about_starting_work() {
 #[test]
 fn the_commands_about_certificates_work() {
     let dir = tempfile::tempdir().unwrap();
-    let pod = Pod::start("roomcast serve", dir.path());
+    let pod = start("roomcast serve", dir.path());
     let scripts = blocks(CERTIFICATES, "sh");
     assert!(scripts.len() >= 2, "the commands are no longer where they were: {scripts:?}");
     for script in scripts {
         // A pod goes on until it is told to end, and there are other pods on this machine.
         let (serve, rest): (Vec<_>, Vec<_>) = script.lines().partition(|line| line.starts_with("roomcast serve"));
-        let rest = rest.join("\n").replace("8443", &pod.port("tls"));
-        let rest = rest.replace("$(pidof roomcast)", &pod.child.id().to_string());
+        let rest = rest.join("\n").replace("8443", &pod.address("tls").port().to_string());
+        let rest = rest.replace("$(pidof roomcast)", &pod.id().to_string());
         let output = run(&rest, dir.path());
         assert!(output.status.success(), "{rest}: {}", said(&output));
         for line in serve {
             if !dir.path().join("tls.crt").exists() {
                 certificate(dir.path());
             }
-            Pod::start(&line.replace('…', "--anonymous"), dir.path());
+            start(&line.replace('…', "--anonymous"), dir.path());
         }
     }
 }

@@ -1,8 +1,10 @@
-//! What tests start and talk to, once for all of them: Redis servers, pods as processes, free ports.
+//! What tests start and talk to, once for all of them: Redis servers, pods as processes, a client, free ports.
 //!
 //! Never: an assertion about what a pod does; that is a test's own. Always holds: whatever was started ends with its value, also
 //! when a test panics. A failure here is the test's failure, so everything panics with what it found instead of returning errors.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+pub mod client;
 pub mod ports;
+pub mod process;
 pub mod redis;

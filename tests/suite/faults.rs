@@ -1,10 +1,6 @@
 //! What goes wrong inside a pod stays where it went wrong.
 
-use std::{
-    net::TcpListener,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use crate::harness::{Client, Seen, config, pod, publish, settings};
 use roomcast::{
@@ -13,6 +9,7 @@ use roomcast::{
     protocol::{Beginning, Dialect, Dialects, Message, Messages, Native, Opening, PresenceChange},
 };
 use serde_json::json;
+use testkit::process::Process;
 
 /// The native protocol, with a fault at one word.
 struct Faulty;
@@ -127,29 +124,17 @@ async fn full_queues_leave_no_silent_hole() {
 /// Out of files, those who are here go on, and when files are free again the waiting come in.
 #[test]
 fn accept_survives_running_out_of_files() {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (plain, internal) = (free(), free());
-    let mut pod = Command::new("bash")
-        .arg("-c")
-        .arg(format!(
-            "ulimit -n 64; exec {} --dev --workers 1 --listen 127.0.0.1:0 --plain-listen 127.0.0.1:{plain} \
-             --internal-listen 127.0.0.1:{internal} --max-connections 1000",
-            env!("CARGO_BIN_EXE_roomcast")
-        ))
-        .env("XDG_STATE_HOME", tempfile::tempdir().unwrap().path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new("bash");
+    command.env("XDG_STATE_HOME", home.path()).arg("-c").arg(format!(
+        "ulimit -n 64; exec {} --dev --workers 1 --listen 127.0.0.1:0 --plain-listen 127.0.0.1:0 \
+         --internal-listen 127.0.0.1:0 --max-connections 1000",
+        env!("CARGO_BIN_EXE_roomcast")
+    ));
+    let pod = Process::start(command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
-        let address = ([127, 0, 0, 1], plain).into();
-        for _ in 0..200 {
-            if tokio::net::TcpStream::connect(address).await.is_ok() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let address = pod.address("plain");
         let mut first = Client::connect(address).await;
         let mut idle = Vec::new();
         for _ in 0..100 {
@@ -162,7 +147,5 @@ fn accept_survives_running_out_of_files() {
         let mut late = Client::connect(address).await;
         late.ask(json!({"type": "ping"})).await["type"].clone()
     });
-    pod.kill().unwrap();
-    pod.wait().unwrap();
     assert_eq!(outcome, "pong");
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,10 @@ use roomcast::{
     pod::Pod,
 };
 use serde_json::{Value, json};
-use testkit::redis::{Cluster, Node, Standalone};
+use testkit::{
+    process::Process,
+    redis::{Cluster, Node, Standalone},
+};
 use tokio::task::block_in_place;
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -318,31 +321,16 @@ async fn a_room_that_keeps_nothing_is_told_at_once_by_every_pod_and_without_a_po
 }
 
 /// A pod that can be killed.
-struct Process(Child);
-
-impl Process {
-    fn start(server: &Node, dir: &Path) -> Self {
-        let (host, port) = server.address();
-        let file = dir.join("rc.toml");
-        std::fs::write(&file, format!("[redis]\nurls = ['redis://{host}:{port}']\nlease = '2s'\n{LEGACY}")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
-        command.args(["serve", "--dev", "--config"]).arg(file).env_clear();
-        for listener in ["LISTEN", "PLAIN_LISTEN", "INTERNAL_LISTEN"] {
-            command.env(format!("ROOMCAST_{listener}"), "127.0.0.1:0");
-        }
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+fn process(server: &Node, dir: &Path) -> Process {
+    let (host, port) = server.address();
+    let file = dir.join("rc.toml");
+    std::fs::write(&file, format!("[redis]\nurls = ['redis://{host}:{port}']\nlease = '2s'\n{LEGACY}")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(["serve", "--dev", "--config"]).arg(file).env_clear();
+    for listener in ["LISTEN", "PLAIN_LISTEN", "INTERNAL_LISTEN"] {
+        command.env(format!("ROOMCAST_{listener}"), "127.0.0.1:0");
     }
-
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
+    Process::start(command)
 }
 
 /// Publishes numbers until the client has one that was published since; how long that took. What came is in order, once.
@@ -371,7 +359,7 @@ async fn when_the_holder_dies_another_pod_takes_over() {
     let server = block_in_place(Standalone::start);
     let key = format!("roomcast:{{{}}}:legacy", Partition::FIRST.tag());
     let dir = tempfile::tempdir().unwrap();
-    let mut holder = block_in_place(|| Process::start(&server, dir.path()));
+    let mut holder = block_in_place(|| process(&server, dir.path()));
     let lease = || block_in_place(|| server.call(&["GET", &key])).text().to_owned();
     let began = Instant::now();
     while lease().is_empty() {

@@ -2,120 +2,58 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, mpsc},
+    process::Command,
+    sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use roomcast_certs::{insecure::client_config_accept_any, make};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
-use serde_json::Value;
+use testkit::process::Process;
 
 /// How long anything may take that should happen.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A running roomcast; its log lines are JSON.
-struct Process {
-    child: Child,
-    log: mpsc::Receiver<Value>,
-    started: Value,
+/// Starts roomcast with a home of its own.
+fn start(dir: &Path, args: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env_clear().env("HOME", dir).arg("serve").args(args).args(["--internal-listen", "127.0.0.1:0"]);
+    Process::start(command)
 }
 
-impl Process {
-    fn start(dir: &Path, args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
-        command.env_clear().env("HOME", dir).arg("serve").args(args);
-        command.args(["--log", "json", "--internal-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, log) = mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let line =
-                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("a log line that is not JSON: {line}"));
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut process = Self { child, log, started: Value::Null };
-        process.started = process.logged("started");
-        process
-    }
-
-    /// Waits for a log line with this message.
-    fn logged(&self, message: &str) -> Value {
-        let deadline = Instant::now() + SOON;
-        let mut seen = Vec::new();
-        while let Ok(line) = self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if line["message"] == message {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("nothing said {message:?}, only {seen:#?}");
-    }
-
-    fn address(&self, listener: &str) -> SocketAddr {
-        self.started[listener].as_str().unwrap().split(' ').next().unwrap().parse().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// The status of a publish with this key.
-    fn publish(&self, key: &str) -> u16 {
-        let body = r#"{"room":"a:1","topic":"t","data":1}"#;
-        let length = body.len();
-        let mut stream = TcpStream::connect(self.address("internal")).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        write!(
-            stream,
-            "POST /api/publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    /// The certificate of a new TLS connection.
-    fn certificate(&self) -> Vec<u8> {
-        let stream = TcpStream::connect(self.address("tls")).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let client = Arc::new(client_config_accept_any().unwrap());
-        let client = ClientConnection::new(client, ServerName::try_from("localhost").unwrap()).unwrap();
-        let mut tls = StreamOwned::new(client, stream);
-        tls.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut first = [0];
-        tls.read_exact(&mut first).unwrap();
-        tls.conn.peer_certificates().unwrap().first().unwrap().to_vec()
-    }
-
-    fn wait(mut self) -> ExitStatus {
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
+/// The status of a publish with this key.
+fn publish(pod: &Process, key: &str) -> u16 {
+    let body = r#"{"room":"a:1","topic":"t","data":1}"#;
+    let length = body.len();
+    let mut stream = TcpStream::connect(pod.address("internal")).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "POST /api/publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The certificate of a new TLS connection.
+fn served(pod: &Process) -> Vec<u8> {
+    let stream = TcpStream::connect(pod.address("tls")).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let client = Arc::new(client_config_accept_any().unwrap());
+    let client = ClientConnection::new(client, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut tls = StreamOwned::new(client, stream);
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut first = [0];
+    tls.read_exact(&mut first).unwrap();
+    tls.conn.peer_certificates().unwrap().first().unwrap().to_vec()
 }
 
 fn eventually(mut holds: impl FnMut() -> bool) {
@@ -157,18 +95,18 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
         folder.0.path().display()
     );
     let config = folder.write("rc.toml", &format!("api_keys = ['one']\n{base}"));
-    let pod = Process::start(folder.0.path(), &["--config", config.to_str().unwrap()]);
-    assert_eq!(pod.started["development"], false);
-    assert_eq!((pod.publish("one"), pod.publish("two"), pod.publish("")), (200, 401, 401));
-    assert_eq!(pod.certificate(), first);
+    let mut pod = start(folder.0.path(), &["--config", config.to_str().unwrap()]);
+    assert_eq!(pod.started()["development"], false);
+    assert_eq!((publish(&pod, "one"), publish(&pod, "two"), publish(&pod, "")), (200, 401, 401));
+    assert_eq!(served(&pod), first);
 
     folder.write("rc.toml", &format!("api_keys = ['two']\nworkers = 2\n{base}"));
     let second = folder.certificate();
     pod.signal(Signal::HUP);
     assert_eq!(pod.logged("changed, but takes effect only after a restart")["key"], "workers");
     assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
-    eventually(|| (pod.publish("one"), pod.publish("two")) == (401, 200));
-    eventually(|| pod.certificate() == second);
+    eventually(|| (publish(&pod, "one"), publish(&pod, "two")) == (401, 200));
+    eventually(|| served(&pod) == second);
 
     folder.write("rc.toml", &format!("api_keyz = ['three']\n{base}"));
     folder.write("tls.crt", "garbage");
@@ -182,8 +120,8 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
     );
     let refused = pod.logged("the new certificate is unusable, the old one stays in use");
     assert!(refused["error"].as_str().unwrap().starts_with("no certificate in"), "{refused}");
-    assert_eq!(pod.publish("two"), 200);
-    assert_eq!(pod.certificate(), second);
+    assert_eq!(publish(&pod, "two"), 200);
+    assert_eq!(served(&pod), second);
 
     pod.signal(Signal::TERM);
     assert_eq!(pod.wait().code(), Some(0));
@@ -193,17 +131,16 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
 fn without_anything_it_is_a_pod_to_try_out_and_keeps_its_certificate() {
     let folder = Folder::new();
     let args = ["--listen", "127.0.0.1:0", "--plain-listen", "localhost:0"];
-    let start = || Process::start(folder.0.path(), &args);
-    let pod = start();
-    assert_eq!(pod.started["development"], true);
+    let mut pod = start(folder.0.path(), &args);
+    assert_eq!(pod.started()["development"], true);
     assert!(pod.address("plain").ip().is_loopback());
-    let first = pod.certificate();
+    let first = served(&pod);
     assert!(folder.0.path().join(".local/state/roomcast/development.pem").exists());
     pod.signal(Signal::TERM);
     assert_eq!(pod.wait().code(), Some(0));
 
-    let again = start();
-    assert_eq!(again.certificate(), first);
+    let mut again = start(folder.0.path(), &args);
+    assert_eq!(served(&again), first);
     again.signal(Signal::INT);
     assert_eq!(again.wait().code(), Some(0));
 }
@@ -267,7 +204,7 @@ fn the_log_is_one_object_a_line_and_holds_no_token() {
     let folder = Folder::new();
     let secret = "a-secret-of-at-least-thirty-two-bytes";
     let config = folder.write("rc.toml", &format!("[tokens]\nhmac_secrets = ['{secret}']\n"));
-    let pod = Process::start(
+    let pod = start(
         folder.0.path(),
         &[
             "--config",
@@ -312,10 +249,10 @@ fn the_log_is_one_object_a_line_and_holds_no_token() {
             let _ = stream.read(&mut [0; 64]);
         }
     }
-    assert_eq!(pod.publish("hunter2"), 200);
+    assert_eq!(publish(&pod, "hunter2"), 200);
     pod.signal(Signal::TERM);
     let mut lines = Vec::new();
-    while let Ok(line) = pod.log.recv_timeout(SOON) {
+    while let Some(line) = pod.line() {
         lines.push(line.to_string());
         if line["message"] == "ended" {
             break;

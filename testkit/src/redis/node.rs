@@ -56,7 +56,7 @@ impl Options {
 }
 
 /// A server's process, and the shell that kills it when its input ends.
-struct Process {
+struct Running {
     shell: Child,
     input: Option<ChildStdin>,
     pid: Pid,
@@ -69,7 +69,7 @@ pub struct Node {
     tls: u16,
     dir: TempDir,
     options: Options,
-    process: Mutex<Option<Process>>,
+    process: Mutex<Option<Running>>,
 }
 
 impl Node {
@@ -176,7 +176,7 @@ impl Node {
         let mut line = String::new();
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
-        *self.process() = Some(Process { input: shell.stdin.take(), shell, pid });
+        *self.process() = Some(Running { input: shell.stdin.take(), shell, pid });
     }
 
     /// SIGSTOP: it keeps its connections and says nothing.
@@ -207,7 +207,7 @@ impl Node {
         kill_process(process.as_ref().expect("a running server").pid, signal).unwrap();
     }
 
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+    fn process(&self) -> MutexGuard<'_, Option<Running>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -257,7 +257,7 @@ impl Node {
     }
 }
 
-impl Drop for Process {
+impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut input) = self.input.take() {
             let _ = io::Write::write_all(&mut input, b"keep\n");

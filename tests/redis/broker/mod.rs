@@ -27,8 +27,8 @@ use roomcast::{
     metrics::{RedisCommands, RedisMetrics},
     model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
 };
-use serde_json::value::RawValue;
 
+use crate::contract::harness::{publication, room};
 use testkit::redis::{Cluster, Node, Options, Standalone};
 
 /// What came of a room, as a hub would take it.
@@ -149,15 +149,6 @@ async fn until(what: &str, check: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-fn room(name: &str) -> Room {
-    Room::parse(name).unwrap()
-}
-
-fn publication(topic: &str) -> Publication {
-    let payload = Payload::Json(RawValue::from_string("1".to_owned()).unwrap());
-    Publication { topic: topic.into(), key: None, payload, user: None, id: None, idempotency_key: None }
 }
 
 fn topics(history: &History) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! `every_test!`.
 
 mod faults;
-mod harness;
+pub mod harness;
 mod history;
 mod idempotency;
 mod key_value;
