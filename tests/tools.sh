@@ -28,8 +28,10 @@ apt_install() {
     echo "$* is missing and can only be installed by root on Debian or Ubuntu: install it and run this again"
     return 1
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
+  # Another stage may be installing something.
+  local install=(apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "$@")
+  export DEBIAN_FRONTEND=noninteractive
+  "${install[@]}" || { apt-get update -q && "${install[@]}"; }
 }
 
 need_redis() {
