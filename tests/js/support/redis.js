@@ -41,9 +41,12 @@ export class Redis {
   /** `more` are arguments of `redis-server`. */
   static async start(...more) {
     const redis = new Redis();
-    [redis.port] = await freePorts(1);
+    const [port, bus] = await freePorts(2);
+    redis.port = port;
     redis.folder = await mkdtemp(join(tmpdir(), 'roomcast-redis-'));
     const args = ['--port', redis.port, '--bind', '127.0.0.1', '--save', '', '--dir', redis.folder, ...more];
+    // Otherwise it is the port and 10,000 more, which may be anybody's.
+    if (more.includes('--cluster-enabled')) args.push('--cluster-port', bus);
     redis.running = new Process('redis-server', args.map(String));
     redis.url = `redis://127.0.0.1:${redis.port}`;
     const answers = async () => redis.running.ended || (await redis.cli('PING').catch(() => '')) === 'PONG';
