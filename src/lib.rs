@@ -5,8 +5,10 @@
 //! 1. `model` · `dialect` · `config` · `metrics`
 //! 2. `protocol` · `transport` · `broker` · `auth` · `hooks`
 //! 3. `hub` · `session`
-//! 4. `api` · `pod`
-//! 5. `cli` · `serve`, and `main`
+//! 4. `api`
+//! 5. `compat`
+//! 6. `pod`
+//! 7. `cli` · `serve`, and `main`
 //!
 //! `docs/ARCHITECTURE.md` is the map.
 
@@ -14,6 +16,7 @@ pub mod api;
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod compat;
 pub mod config;
 pub mod dialect;
 pub mod hooks;

@@ -97,7 +97,7 @@ pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, 
 }
 
 /// Publishes one event.
-pub(super) async fn put(services: &Services, room: &Room, publication: Publication) -> Result<Position, ApiError> {
+pub(crate) async fn put(services: &Services, room: &Room, publication: Publication) -> Result<Position, ApiError> {
     let position = services.broker.publish(room, publication).await?;
     services.metrics.events_in.api.increment(1);
     Ok(position)
@@ -188,7 +188,7 @@ pub(super) fn several<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Resu
 }
 
 /// An event whose fields keep the rules.
-pub(super) fn event(
+pub(crate) fn event(
     topic: &str,
     payload: Payload,
     key: Option<&str>,

@@ -219,7 +219,7 @@ pub(super) async fn present(services: &Services, room: &Room, limit: usize) -> R
 }
 
 /// As [`count`], but without the connections of a user; of a room that knows presence, those among its first [`MAX_MEMBERS`].
-pub(super) async fn count_others(services: &Services, room: &Room, user: &str) -> Result<usize, ApiError> {
+pub(crate) async fn count_others(services: &Services, room: &Room, user: &str) -> Result<usize, ApiError> {
     if services.policy(room).presence != PresenceMode::Off {
         let list = services.presence.list(room, MAX_MEMBERS).await?;
         let own = list.members.iter().filter(|member| member.user.as_deref() == Some(user)).count();
@@ -235,7 +235,7 @@ pub(super) async fn count_others(services: &Services, room: &Room, user: &str) -
 }
 
 /// How many are in a room: on every pod where its policy knows presence, otherwise on this one.
-pub(super) async fn count(services: &Services, room: &Room) -> Result<usize, ApiError> {
+pub(crate) async fn count(services: &Services, room: &Room) -> Result<usize, ApiError> {
     if services.policy(room).presence != PresenceMode::Off {
         return Ok(services.presence.list(room, 0).await?.total);
     }

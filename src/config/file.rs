@@ -51,7 +51,7 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: 
         }
     })?;
     let mut reader = Reader { path, text, variables, drop_empty, problems: Vec::new(), used: Vec::new() };
-    let sections: Vec<&'static str> = Settings::default().sections().iter().map(|section| section.name()).collect();
+    let sections: Vec<&'static str> = Settings::default().tables().iter().map(|table| table.name).collect();
     let mut entries = Vec::new();
     let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in table.get_ref() {

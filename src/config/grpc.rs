@@ -7,7 +7,6 @@ use super::{
     missing::Missing,
     section::section,
     tls::Tls,
-    tokens::{PersonalRoom, PersonalRoomKind},
     value::{File, List, Maybe, Switch},
 };
 
@@ -24,10 +23,6 @@ section! {
         key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("that of `listen`", "\"/etc/roomcast/grpc/tls.key\"");
         /// Whether anybody may call as long as `api_keys` is not set.
         without_key: bool = false, Switch, restart;
-        /// Whether `realtime.RealtimeService` is served beside `roomcast.v1.Roomcast`.
-        realtime: bool = false, Switch, restart;
-        /// The room to which `realtime.RealtimeService` sends what is for one user.
-        user_room: PersonalRoom = PersonalRoom::default(), PersonalRoomKind, restart;
     }
 }
 
@@ -40,10 +35,6 @@ pub struct Grpc {
     pub tls: Option<Tls>,
     /// Whether it asks nobody for a key.
     pub open: bool,
-    /// Whether `realtime.RealtimeService` is served.
-    pub realtime: bool,
-    /// The room of a user, for that service.
-    pub user_room: PersonalRoom,
 }
 
 impl GrpcSettings {
@@ -72,6 +63,6 @@ impl GrpcSettings {
             );
         }
         let listen = self.listen.iter().flat_map(|address| address.binds()).collect();
-        Grpc { listen, tls, open, realtime: self.realtime, user_room: self.user_room.clone() }
+        Grpc { listen, tls, open }
     }
 }

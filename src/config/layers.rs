@@ -15,7 +15,7 @@ use super::{
     policies::Rule,
     preset::Preset,
     raw::Raw,
-    section::Key,
+    section::{Key, Section},
     settings::Settings,
 };
 
@@ -131,7 +131,7 @@ pub fn merge_over(
 /// Every key outside of `[[policy]]`, in the order of the reference.
 #[must_use]
 pub fn keys() -> Vec<Key> {
-    Settings::default().sections().iter().flat_map(|section| section.keys()).collect()
+    Settings::default().tables().into_iter().flat_map(|table| table.keys).collect()
 }
 
 struct Merge {
@@ -141,8 +141,11 @@ struct Merge {
 
 impl Merge {
     fn set(&mut self, key: &Key, value: &Raw, place: Location) {
+        let has = |section: &&mut &mut dyn Section| {
+            section.name() == key.section && section.keys().iter().any(|own| own.name == key.name)
+        };
         let mut sections = self.merged.settings.sections_mut();
-        let Some(section) = sections.iter_mut().find(|section| section.name() == key.section) else { return };
+        let Some(section) = sections.iter_mut().find(has) else { return };
         match section.set(key.name, value) {
             Ok(()) => {
                 self.merged.places.insert(key.path(), place);

@@ -118,7 +118,7 @@ impl ChannelPattern {
 }
 
 /// A [`ChannelPattern`] as a value of a key.
-pub(super) struct ChannelPatternKind;
+pub(crate) struct ChannelPatternKind;
 
 impl Kind for ChannelPatternKind {
     type Value = ChannelPattern;

@@ -258,10 +258,16 @@ mod tests {
         write("");
         let running = loader.load().unwrap();
         let hooks = "[hooks]\nconnect = 'https://b.example/c'\nsubscribe = 'https://b.example/s'\nsecret = 's3cret-s3cret-s3cret'\n";
-        write(&format!("{hooks}timeout = '1s'\n[grpc]\nrealtime = true\n[token_lookup]\nuser = '/name'\n"));
+        write(&format!("{hooks}timeout = '1s'\n[grpc]\nwithout_key = true\n[token_lookup]\nuser = '/name'\n"));
         let reload = loader.reload(&running).unwrap();
-        let expected =
-            ["hooks.connect", "hooks.subscribe", "hooks.secret", "hooks.timeout", "grpc.realtime", "token_lookup.user"];
+        let expected = [
+            "hooks.connect",
+            "hooks.subscribe",
+            "hooks.secret",
+            "hooks.timeout",
+            "grpc.without_key",
+            "token_lookup.user",
+        ];
         let mut named = reload.changes.restart.clone();
         named.sort_by_key(|name| expected.iter().position(|known| known == name));
         assert_eq!((named, reload.changes.live.len()), (expected.map(str::to_owned).to_vec(), 0));

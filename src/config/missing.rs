@@ -64,12 +64,9 @@ pub enum Missing {
     /// A log that rooms cannot share.
     #[error("{0}")]
     Log(String),
-    /// Messages of chatbots from nowhere.
-    #[error("`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
-    Chatbots,
-    /// Documents of nobody.
-    #[error("`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`")]
-    Documents,
+    /// What a customer's settings lack, in a sentence.
+    #[error("{0}")]
+    Customer(&'static str),
     /// Messages from nowhere.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,

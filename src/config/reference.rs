@@ -4,7 +4,7 @@ use super::{
     dialect, legacy,
     policies::RoomPatternKind,
     section::{Key, Section},
-    settings::Settings,
+    settings::{FileTable, Settings},
     value::Kind,
 };
 
@@ -18,12 +18,11 @@ pub fn default_file() -> String {
          # Text values may use the environment: \"${NAME}\", \"${NAME:-default}\" or \"${NAME:+if set}\".\n",
     );
     let settings = Settings::default();
-    for section in settings.sections() {
-        let name = section.name();
+    for FileTable { name, about, keys } in settings.tables() {
         if !name.is_empty() {
-            line(&mut out, &format!("\n# {}\n[{name}]", section.about()));
+            line(&mut out, &format!("\n# {about}\n[{name}]"));
         }
-        for key in section.keys() {
+        for key in keys {
             line(&mut out, "");
             for text in key.doc.lines() {
                 line(&mut out, &format!("# {text}"));
@@ -63,12 +62,11 @@ pub fn default_file() -> String {
 pub fn markdown() -> String {
     let mut out = String::from(INTRODUCTION);
     let settings = Settings::default();
-    for section in settings.sections() {
-        let name = section.name();
+    for FileTable { name, about, keys } in settings.tables() {
         let title = if name.is_empty() { "The top of the file".to_owned() } else { format!("`[{name}]`") };
-        line(&mut out, &format!("\n## {title}\n\n{}\n", section.about()));
+        line(&mut out, &format!("\n## {title}\n\n{about}\n"));
         line(&mut out, "| key | default | allowed | what it decides |\n| --- | --- | --- | --- |");
-        for key in section.keys() {
+        for key in keys {
             line(&mut out, &row(&key));
         }
     }

@@ -7,7 +7,7 @@ use globset::GlobMatcher;
 use super::{
     address::{Advertise, Bind, ListenAddress},
     api_key::ApiKey,
-    chatbots::{Chatbots, Hocuspocus},
+    customer::{CoreFacts, CustomerSettings},
     grpc::Grpc,
     hooks::HookSettings,
     legacy::Legacy,
@@ -77,8 +77,6 @@ pub struct Config {
     pub public_metrics: bool,
     /// Whether the internal ones do.
     pub internal_metrics: bool,
-    /// Whether they have the names of a ticket shop's realtime service as well.
-    pub realtime_metrics: bool,
     /// The most connections.
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
@@ -113,10 +111,6 @@ pub struct Config {
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
     pub redis: Option<Redis>,
-    /// Messages of chatbots that are sent on.
-    pub chatbots: Chatbots,
-    /// Who may edit a document.
-    pub hocuspocus: Hocuspocus,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
     /// The dialects that are described.
@@ -282,19 +276,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
     settings.hooks.check(every_policy, &mut missing, &mut warnings);
-    if redis.is_none() && !settings.chatbots.channels.is_empty() && settings.redis.urls.is_empty() {
-        missing.push(Missing::Chatbots);
-    }
-    if !settings.chatbots.channels.is_empty() && settings.chatbots.servers.is_empty() {
-        warnings.push(
-            "`chatbots.servers` is empty, so messages for chatbots are refused: name the servers that may be called"
-                .to_owned(),
-        );
-    }
-    let asks = settings.token_lookup.key.is_some() || settings.hocuspocus.hook.is_some();
-    if settings.hocuspocus.path.is_some() && !asks {
-        missing.push(Missing::Documents);
-    }
+    let core = CoreFacts {
+        has_redis: redis.is_some() || !settings.redis.urls.is_empty(),
+        looks_tokens_up: settings.token_lookup.key.is_some(),
+    };
+    settings.customers.check(&core, &mut missing, &mut warnings);
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
@@ -341,7 +327,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         public_health: general.public_health,
         public_metrics: general.public_metrics,
         internal_metrics: general.internal_metrics,
-        realtime_metrics: general.realtime_metrics,
         max_connections,
         memory_budget: general.memory_budget,
         workers: general.workers.unwrap_or(machine.cores.max(1)),
@@ -362,8 +347,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         socketio: settings.socketio.clone(),
         memory_broker: settings.memory_broker.clone(),
         redis,
-        chatbots: settings.chatbots.clone(),
-        hocuspocus: settings.hocuspocus.clone(),
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),
         policies,

@@ -7,7 +7,8 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     address::{Advertise, AdvertiseKind, ListenAddress, ListenAddressKind},
     api_key::{ApiKey, ApiKeyKind},
-    chatbots::{Chatbots, Hocuspocus},
+    customer::CustomerSettings,
+    customers::Customers,
     grpc::GrpcSettings,
     hooks::HookSettings,
     legacy::Legacy,
@@ -15,7 +16,7 @@ use super::{
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     redis_url::{KeyPrefix, RedisPassword, RedisPasswordKind, RedisUrl, RedisUrlKind},
-    section::{Changes, Section, Settle, section},
+    section::{Changes, Key, Section, Settle, section},
     socketio::{FleetSecret, FleetSecretKind, Namespace},
     tokens::{
         ClaimConditions, ClaimNames, HmacSecret, HmacSecretKind, JwksUrl, JwksUrlKind, PersonalRoom, PersonalRoomKind,
@@ -71,9 +72,6 @@ section! {
         public_metrics: bool = false, Switch, live;
         /// Whether the internal listeners answer `/metrics`.
         internal_metrics: bool = true, Switch, live;
-        /// Whether `/metrics` shows the names of a ticket shop's realtime service too (`realtime_websocket_connections_total` …):
-        /// `docs/PRESETS.md`.
-        realtime_metrics: bool = false, Switch, restart;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 256, at most 1,000,000", "15000");
@@ -393,10 +391,8 @@ pub struct Settings {
     pub memory_broker: MemoryBroker,
     /// `[redis]`
     pub redis: RedisSettings,
-    /// `[chatbots]`
-    pub chatbots: Chatbots,
-    /// `[hocuspocus]`
-    pub hocuspocus: Hocuspocus,
+    /// What customers' systems set.
+    pub customers: Customers,
     /// `[default_policy]`
     pub default_policy: Policy,
     /// `[[policy]]`, in order.
@@ -407,10 +403,20 @@ pub struct Settings {
     pub dialects: Vec<Description>,
 }
 
+/// A table of the file, from the sections of that name.
+pub(crate) struct FileTable {
+    /// Empty for the top of the file.
+    pub(crate) name: &'static str,
+    /// What it is about.
+    pub(crate) about: &'static str,
+    /// Its keys.
+    pub(crate) keys: Vec<Key>,
+}
+
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
-    pub(crate) fn sections(&self) -> [&dyn Section; 17] {
-        [
+    pub(crate) fn sections(&self) -> Vec<&dyn Section> {
+        let core: [&dyn Section; 14] = [
             &self.general,
             &self.limits,
             &self.timeouts,
@@ -425,15 +431,26 @@ impl Settings {
             &self.socketio,
             &self.memory_broker,
             &self.redis,
-            &self.chatbots,
-            &self.hocuspocus,
-            &self.default_policy,
-        ]
+        ];
+        let default_policy: &dyn Section = &self.default_policy;
+        core.into_iter().chain(self.customers.sections()).chain([default_policy]).collect()
+    }
+
+    /// The tables of the file, in the order of the reference: a customer's keys in a table of the core stand behind the core's.
+    pub(crate) fn tables(&self) -> Vec<FileTable> {
+        let mut tables: Vec<FileTable> = Vec::new();
+        for section in self.sections() {
+            match tables.iter_mut().find(|table| table.name == section.name()) {
+                Some(table) => table.keys.extend(section.keys()),
+                None => tables.push(FileTable { name: section.name(), about: section.about(), keys: section.keys() }),
+            }
+        }
+        tables
     }
 
     /// The sections, to set their keys.
-    pub(crate) fn sections_mut(&mut self) -> [&mut dyn Section; 17] {
-        [
+    pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
+        let core: [&mut dyn Section; 14] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
@@ -448,17 +465,16 @@ impl Settings {
             &mut self.socketio,
             &mut self.memory_broker,
             &mut self.redis,
-            &mut self.chatbots,
-            &mut self.hocuspocus,
-            &mut self.default_policy,
-        ]
+        ];
+        let default_policy: &mut dyn Section = &mut self.default_policy;
+        core.into_iter().chain(self.customers.sections_mut()).chain([default_policy]).collect()
     }
 
     /// The value of a key as TOML, by its path; a secret shows itself as `"…"`.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<String> {
         let (section, name) = path.split_once('.').unwrap_or(("", path));
-        self.sections().iter().find(|candidate| candidate.name() == section)?.get(name)
+        self.sections().iter().filter(|candidate| candidate.name() == section).find_map(|candidate| candidate.get(name))
     }
 
     /// Compares with the settings of a running pod, and takes back what needs a restart.
@@ -478,8 +494,7 @@ impl Settings {
         self.socketio.settle(&running.socketio, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
-        self.chatbots.settle(&running.chatbots, &mut changes);
-        self.hocuspocus.settle(&running.hocuspocus, &mut changes);
+        self.customers.settle(&running.customers, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         let logs = |settings: &Self| -> Vec<_> {
             let all = settings.policies.iter().filter(|rule| rule.policy.log.is_some());

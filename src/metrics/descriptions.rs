@@ -97,9 +97,10 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Gauges that are called like counters.
-const GAUGES: [&str; 2] = ["roomcast_worker_cpu_seconds_total", "realtime_websocket_connections_total"];
+const GAUGES: [&str; 1] = ["roomcast_worker_cpu_seconds_total"];
 
-pub(super) fn describe(descriptions: &'static [(&str, &str)]) {
+/// Says what each metric is, by its name. The recorder that is current keeps it.
+pub(crate) fn describe(descriptions: &'static [(&str, &str)]) {
     for (name, says) in descriptions {
         let unit = if name.contains("_seconds") {
             Unit::Seconds
@@ -112,7 +113,6 @@ pub(super) fn describe(descriptions: &'static [(&str, &str)]) {
             "roomcast_batch_events"
             | "roomcast_redis_command_seconds"
             | "roomcast_hook_seconds"
-            | "realtime_grpc_request_duration_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
             | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),

@@ -3,12 +3,12 @@
 //! Always holds: a pod's numbers are its own, several pods in one process do not share them; a pod that nobody scrapes
 //! does not grow.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use super::{HookMetrics, Metrics, RealtimeMetrics, RedisCommands, RedisMetrics, realtime::REALTIME_ALIASES};
+use super::{HookMetrics, Metrics, RedisCommands, RedisMetrics};
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 const SECONDS: [f64; 18] = [
@@ -19,13 +19,23 @@ const SECONDS: [f64; 18] = [
 /// Buckets of counts.
 const COUNTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_024.0];
 
+/// A second name for a counter.
+#[derive(Debug, Clone, Copy)]
+pub struct Alias {
+    /// The second name.
+    pub name: &'static str,
+    /// What it says.
+    pub says: &'static str,
+    /// The series as it is rendered, labels included.
+    pub series: &'static str,
+}
+
 /// The recorder of one pod.
 pub struct Exposition {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     process: Collector,
-    /// Whether the counters of Redis have a second name.
-    aliases: AtomicBool,
+    aliases: Mutex<Vec<Alias>>,
 }
 
 impl Exposition {
@@ -43,7 +53,7 @@ impl Exposition {
             process.describe();
             Metrics::new(workers, dialects)
         });
-        Ok((Self { recorder, handle, process, aliases: AtomicBool::new(false) }, metrics))
+        Ok((Self { recorder, handle, process, aliases: Mutex::default() }, metrics))
     }
 
     /// The handles of a pod with Redis, on the same recorder.
@@ -58,11 +68,14 @@ impl Exposition {
         metrics::with_local_recorder(&self.recorder, HookMetrics::default)
     }
 
-    /// The handles under the names of a ticket shop's realtime service, on the same recorder.
-    #[must_use]
-    pub fn realtime(&self, namespaces: &[String]) -> RealtimeMetrics {
-        self.aliases.store(true, Relaxed);
-        metrics::with_local_recorder(&self.recorder, || RealtimeMetrics::new(namespaces))
+    /// Makes handles on the same recorder: the recorder is current while `make` runs.
+    pub fn register<T>(&self, make: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, make)
+    }
+
+    /// Renders counters under second names too.
+    pub fn alias(&self, aliases: &[Alias]) {
+        self.aliases.lock().unwrap_or_else(PoisonError::into_inner).extend(aliases);
     }
 
     /// Everything, in the text format of Prometheus (version 0.0.4).
@@ -70,12 +83,10 @@ impl Exposition {
     pub fn render(&self) -> String {
         metrics::with_local_recorder(&self.recorder, || self.process.collect());
         let mut text = self.handle.render();
-        if self.aliases.load(Relaxed) {
-            for (name, says, series) in REALTIME_ALIASES {
-                let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
-                let alias = format!("# HELP {name} {says}\n# TYPE {name} counter\n{name} {value}\n\n");
-                text.push_str(&alias);
-            }
+        for Alias { name, says, series } in &*self.aliases.lock().unwrap_or_else(PoisonError::into_inner) {
+            let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
+            let alias = format!("# HELP {name} {says}\n# TYPE {name} counter\n{name} {value}\n\n");
+            text.push_str(&alias);
         }
         text
     }

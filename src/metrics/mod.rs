@@ -3,21 +3,17 @@
 //! Counts are added once a batch and worker, never per receiver. Always holds: no label has a value that a client can
 //! choose, so that the number of series is fixed at start.
 
-mod chatbots;
 mod descriptions;
 mod exposition;
 mod hooks;
 mod observer;
-mod realtime;
 mod redis_commands;
 mod socketio;
 
-pub use chatbots::{CHATBOT_DESCRIPTIONS, ChatbotMetrics, DocumentAnswers};
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
-pub use exposition::Exposition;
+pub use exposition::{Alias, Exposition};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
-pub use realtime::{REALTIME_DESCRIPTIONS, RealtimeMetrics};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
@@ -26,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Disconnect;
-use descriptions::describe;
+pub(crate) use descriptions::describe;
 
 /// The handles.
 #[derive(Debug)]
@@ -65,10 +61,6 @@ pub struct Metrics {
     pub recoveries: Recoveries,
     /// Engine.IO and Socket.IO.
     pub socketio: SocketIo,
-    /// Chatbots.
-    pub chatbots: ChatbotMetrics,
-    /// Documents.
-    pub documents: DocumentAnswers,
     /// Handshakes by stage and result.
     pub handshakes: Handshakes,
     /// Bytes that queues really hold.
@@ -93,8 +85,6 @@ pub struct Metrics {
     pub tokens: TokenMetrics,
     /// Hears what is delivered; `None`: nothing is to be told.
     pub observer: Option<Arc<dyn DeliveryObserver>>,
-    /// The same under other names, where they are wanted.
-    pub realtime: Option<Arc<RealtimeMetrics>>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -244,28 +234,24 @@ pub struct GrpcCall {
 }
 
 impl GrpcCalls {
-    /// Every method, without what is asked by probes and tools.
-    const METHODS: [&'static str; 12] = [
+    /// Every method of the API, without what is asked by probes and tools.
+    const METHODS: [&'static str; 6] = [
         "roomcast.v1.Roomcast/Publish",
         "roomcast.v1.Roomcast/Broadcast",
         "roomcast.v1.Roomcast/GetPresence",
         "roomcast.v1.Roomcast/GetHistory",
         "roomcast.v1.Roomcast/Disconnect",
         "roomcast.v1.Roomcast/GetStats",
-        "realtime.RealtimeService/NotifyBookingResult",
-        "realtime.RealtimeService/NotifyQueuePosition",
-        "realtime.RealtimeService/NotifyPaymentStatus",
-        "realtime.RealtimeService/BroadcastEvent",
-        "realtime.RealtimeService/SendToUser",
-        "realtime.RealtimeService/GetConnectionStats",
     ];
 
-    fn new() -> Self {
+    /// Handles of the recorder that is current, for a service's methods, `package.Service/Method` each.
+    #[must_use]
+    pub fn new(methods: &[&'static str]) -> Self {
         let calls = |method: &'static str| GrpcCall {
             ok: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "ok"),
             failed: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "failed"),
         };
-        Self(Self::METHODS.into_iter().map(|method| (method, calls(method))).collect(), calls("other"))
+        Self(methods.iter().map(|&method| (method, calls(method))).collect(), calls("other"))
     }
 
     /// The counters of a method, as `package.Service/Method`.
@@ -367,7 +353,6 @@ impl Metrics {
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe(DESCRIPTIONS);
         describe(SOCKETIO_DESCRIPTIONS);
-        describe(CHATBOT_DESCRIPTIONS);
         let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
@@ -400,8 +385,6 @@ impl Metrics {
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
             socketio: SocketIo::default(),
-            chatbots: ChatbotMetrics::default(),
-            documents: DocumentAnswers::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes {
                 accepted: handshake("accept", "ok"),
@@ -422,14 +405,13 @@ impl Metrics {
             owed_bytes: gauge!("roomcast_owed_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
-            grpc_calls: GrpcCalls::new(),
+            grpc_calls: GrpcCalls::new(&GrpcCalls::METHODS),
             internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             tokens: TokenMetrics::default(),
             observer: None,
-            realtime: None,
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
         }

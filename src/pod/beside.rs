@@ -12,15 +12,10 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{
-    certificate::certificate,
-    chatbots::{Chatbots, Queues},
-    log::Log,
-    start_error::StartError,
-    thread::Phase,
-};
+use super::{certificate::certificate, log::Log, start_error::StartError, thread::Phase};
 use crate::{
     api::{Api, Grpc},
+    compat::Task,
     config::Config,
     hub::Services,
     metrics::Exposition,
@@ -33,7 +28,7 @@ pub(super) struct Beside {
     pub(super) log: Log,
     pub(super) services: Arc<Services>,
     pub(super) exposition: Arc<Exposition>,
-    pub(super) chatbots: Option<(Arc<Chatbots>, Queues)>,
+    pub(super) tasks: Vec<Task>,
     pub(super) certificate: Option<Arc<Rotation>>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -47,9 +42,7 @@ impl Beside {
                 tokio::task::spawn_local(self.api.clone().serve(listener));
             }
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
-            if let Some((chatbots, queues)) = self.chatbots {
-                chatbots.run(queues);
-            }
+            self.tasks.into_iter().for_each(|start| start());
             let (log, certificate, services) = (self.log, self.certificate, self.services);
             let exposition = self.exposition;
             tokio::task::spawn_local(async move {

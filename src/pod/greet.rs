@@ -9,6 +9,7 @@ use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 use crate::{
+    compat::Routes,
     hub::{Deadline, Worker, millis},
     transport::{
         head::{Head, HeadError},
@@ -18,17 +19,15 @@ use crate::{
     },
 };
 
-use super::{
-    admission::Admission, engine::go_on, hocuspocus::Documents, http, refusal::plain_answer, upgrade::upgrade,
-};
+use super::{admission::Admission, engine::go_on, http, refusal::plain_answer, upgrade::upgrade};
 
 /// How a socket is spoken to.
 #[derive(Clone)]
 pub struct Door {
     /// With TLS first; `None`: without.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// What answers for documents.
-    pub documents: Option<Arc<Documents>>,
+    /// What customers' modules answer.
+    pub routes: Routes,
 }
 
 /// Greets a socket in a task of its own, watched by the worker's timer.
@@ -49,17 +48,13 @@ pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
     let first = if socket.is_tls() { timeouts.tls } else { timeouts.head };
     let deadline = Deadline::new(this.now_ms() + millis(first));
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
-    let task = tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), door.documents.clone()));
+    let task =
+        tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), Arc::clone(&door.routes)));
     deadline.ends(task.abort_handle());
     this.watch(deadline);
 }
 
-async fn converse(
-    worker: Rc<RefCell<Worker>>,
-    mut socket: Socket,
-    deadline: Deadline,
-    documents: Option<Arc<Documents>>,
-) {
+async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Deadline, routes: Routes) {
     let mut received = Vec::new();
     let services = Arc::clone(&worker.borrow().services);
     let handshakes = &services.metrics.handshakes;
@@ -81,7 +76,7 @@ async fn converse(
                 Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
             }
         }
-        Ok(_) => http::serve(worker, socket, received, documents),
+        Ok(_) => http::serve(worker, socket, received, routes),
         Err(Some(error)) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             refuse(&worker, &mut socket, plain_answer(status, &error.to_string())).await;

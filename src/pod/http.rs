@@ -13,6 +13,7 @@ use hyper_util::rt::TokioTimer;
 
 use crate::{
     api::{Readiness, ops},
+    compat::Routes,
     hub::{Quic, Worker},
     transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
 };
@@ -22,14 +23,13 @@ use super::{
     engine,
     event_stream::{self, EventStream, UnderWay},
     fetching::{self, Opened, Origin, Way},
-    hocuspocus::Documents,
     page, poll,
     refusal::plain_answer,
     upgrade::upgrade,
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
-pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, documents: Option<Arc<Documents>>) {
+pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes) {
     let (idle, max_head) = {
         let this = worker.borrow();
         let config = this.config();
@@ -39,11 +39,11 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, doc
     let under_way = UnderWay::default();
     let stuck = under_way.clone();
     let service = service_fn(move |request| {
-        let (worker, under_way, documents) = (Rc::clone(&worker), under_way.clone(), documents.clone());
+        let (worker, under_way, routes) = (Rc::clone(&worker), under_way.clone(), Arc::clone(&routes));
         async move {
-            if let Some(documents) = documents.filter(|documents| documents.are_asked(&request)) {
-                let answer = Box::pin(documents.answer(&worker, request)).await;
-                return Ok::<_, Infallible>(answer.map(Either::Left));
+            if let Some(route) = routes.iter().find(|route| route.takes(&request)) {
+                let services = Arc::clone(&worker.borrow().services);
+                return Ok::<_, Infallible>(route.answer(&services, request).await.map(Either::Left));
             }
             Ok(answer(&worker, request, from, &under_way).await)
         }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use super::start_error::StartError;
 use crate::{
     broker::{
-        Broker, Condition, Control, KeyValue, LookUp, Presence, Sink, memory,
+        Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
         wire::{Endpoints, Kind, Password},
     },
@@ -34,7 +34,7 @@ impl Log {
         links: Arc<Links>,
         exposition: &Exposition,
         internal: Option<u16>,
-        sink: Option<Arc<dyn Sink>>,
+        plain_messages: Option<Elsewhere>,
     ) -> Result<Self, StartError> {
         let Some(redis) = &config.redis else {
             let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
@@ -42,7 +42,8 @@ impl Log {
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis = Redis::start(settings(config, redis, internal, sink)?, policies, links, subscriptions, commands)?;
+        let redis =
+            Redis::start(settings(config, redis, internal, plain_messages)?, policies, links, subscriptions, commands)?;
         Ok(Self::Redis(Arc::new(redis)))
     }
 
@@ -100,7 +101,7 @@ fn settings(
     config: &Config,
     redis: &config::Redis,
     internal: Option<u16>,
-    sink: Option<Arc<dyn Sink>>,
+    plain_messages: Option<Elsewhere>,
 ) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
@@ -133,7 +134,7 @@ fn settings(
         idempotency_age: redis.idempotency_age,
         advertise: config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port)),
         legacy: config.legacy.as_slice().into(),
-        elsewhere: sink.map(|sink| Elsewhere { channels: config.chatbots.channels.as_slice().into(), sink }),
+        elsewhere: plain_messages,
         ..Settings::new(endpoints)
     })
 }

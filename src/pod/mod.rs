@@ -7,13 +7,11 @@ mod admission;
 mod authorize;
 mod beside;
 mod certificate;
-mod chatbots;
 mod dialects;
 mod engine;
 mod event_stream;
 mod fetching;
 mod greet;
-mod hocuspocus;
 mod http;
 mod log;
 mod page;
@@ -26,7 +24,6 @@ mod upgrade;
 mod webtransport;
 
 use std::{
-    collections::BTreeSet,
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
     sync::Arc,
@@ -45,11 +42,11 @@ use tokio::{
 use crate::{
     api::{Api, Grpc},
     auth::Authority,
-    broker::Sink,
-    config::{ApiKey, Bind, Config, RoomPattern},
+    compat::{self, Extensions, Routes},
+    config::{ApiKey, Bind, Config},
     hooks::Hooks,
     hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
-    metrics::{DeliveryObserver, Exposition},
+    metrics::Exposition,
     protocol::{Dialects, engineio::SessionKey},
     transport::{
         listen::{SocketOptions, listen, reserve},
@@ -58,9 +55,7 @@ use crate::{
 };
 use beside::{Beside, ask_backend, grpc_door, serve_grpc};
 use certificate::certificate;
-use chatbots::Chatbots;
 use greet::Door;
-use hocuspocus::Documents;
 use log::Log;
 pub use start_error::StartError;
 use thread::{Phase, Thread};
@@ -111,15 +106,16 @@ impl Pod {
         let workers = config.workers;
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, mut metrics) = Exposition::new(workers, &names)?;
-        metrics.realtime = config.realtime_metrics.then(|| Arc::new(exposition.realtime(&namespaces(&config))));
-        metrics.observer = metrics.realtime.clone().map(|realtime| realtime as Arc<dyn DeliveryObserver>);
+        let Extensions { observer, plain_messages, routes, grpc_services, tasks } =
+            compat::extensions(&config, &exposition)?;
+        metrics.observer = observer;
         let exposition = Arc::new(exposition);
-        let documents = Documents::of(&config.hocuspocus, metrics.documents.clone()).map_err(StartError::Fetch)?;
+        let routes: Routes = routes.into();
         let door = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
                 let tls = Some(Arc::new(roomcast_certs::server_config(resolver)?));
-                Some(Door { tls, documents: documents.clone() })
+                Some(Door { tls, routes: Arc::clone(&routes) })
             }
             None => None,
         };
@@ -130,7 +126,7 @@ impl Pod {
         let mut listeners: Vec<Vec<(TcpListener, Door)>> = (0..workers).map(|_| Vec::new()).collect();
         for (binds, bound, door) in [
             (&config.listen, &mut addresses.tls, door),
-            (&config.plain_listen, &mut addresses.plain, Some(Door { tls: None, documents })),
+            (&config.plain_listen, &mut addresses.plain, Some(Door { tls: None, routes })),
         ] {
             let Some(door) = door else { continue };
             for address in reserve_all(binds)? {
@@ -169,12 +165,7 @@ impl Pod {
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
         let port = addresses.internal.first().map(SocketAddr::port);
-        let chatbots = match &config.chatbots {
-            settings if settings.channels.is_empty() => None,
-            settings => Some(Chatbots::new(settings, metrics.chatbots.clone()).map_err(StartError::Fetch)?),
-        };
-        let sink = chatbots.as_ref().map(|(chatbots, _)| Arc::clone(chatbots) as Arc<dyn Sink>);
-        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port, sink)?;
+        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port, plain_messages)?;
         let condition = log.clone();
         let authority =
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
@@ -232,7 +223,8 @@ impl Pod {
             })?);
         }
         if !grpc_listeners.is_empty() {
-            let grpc = Grpc::new(Arc::clone(&services), Arc::clone(&exposition))?;
+            let others = grpc_services.into_iter().map(|make| make(&services, &exposition)).collect();
+            let grpc = Grpc::new(Arc::clone(&services), &exposition, others)?;
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("grpc".into()).spawn(move || {
                 if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_door, phase) {
@@ -254,7 +246,7 @@ impl Pod {
             log,
             services: Arc::clone(&services),
             exposition,
-            chatbots,
+            tasks,
             certificate: certificate.clone(),
             phase: watched,
         };
@@ -365,13 +357,6 @@ async fn either(term: &mut Signal, int: &mut Signal) {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-}
-
-/// The namespaces of rooms that the policies name.
-fn namespaces(config: &Config) -> Vec<String> {
-    let patterns = config.settings.policies.iter().flat_map(|rule| &rule.patterns);
-    let names: BTreeSet<&str> = patterns.filter_map(RoomPattern::namespace).collect();
-    names.into_iter().map(str::to_owned).collect()
 }
 
 /// What all pods of a fleet know and nobody else does, or what only this one knows.

@@ -7,6 +7,7 @@ use roomcast_certs::RotationError;
 use crate::{
     auth::KeyError,
     broker::BrokerError,
+    compat::ExtensionError,
     protocol::MountError,
     transport::{fetch::FetchError, trust::TrustError},
 };
@@ -50,9 +51,9 @@ pub enum StartError {
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The CA certificates of chatbots' servers, or of who is asked about documents.
-    #[error("chatbots' servers, or `hocuspocus.hook`, cannot be called: {0}")]
-    Fetch(FetchError),
+    /// What a customer's system needs beside the core.
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),

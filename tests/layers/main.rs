@@ -1,9 +1,11 @@
 //! The layers of `src/`: a module imports only from its own row or below. Walks every path that starts at `crate`,
 //! `roomcast` or climbs there with `super`, in code, macros and tests alike; comments and strings do not count.
-//! `circles` and `words` hold the rest of the house's rules.
+//! A customer's settings (`compat/*/settings.rs`) count as configuration, because `config/customers.rs` lists them; everything else of
+//! `compat` stands above the API. `circles`, `customers` and `words` hold the rest of the house's rules.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod circles;
+mod customers;
 mod house;
 mod words;
 
@@ -12,13 +14,18 @@ use std::{fmt, fs, path::Path};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The rows, lowest first. `lib.rs`, `main.rs` and `bin/` stand above them all.
-const ROWS: [&[&str]; 5] = [
-    &["model", "dialect", "config", "metrics"],
+const ROWS: [&[&str]; 7] = [
+    &["model", "dialect", "config", "metrics", CUSTOMER_SETTINGS],
     &["protocol", "transport", "broker", "auth", "hooks"],
     &["hub", "session"],
-    &["api", "pod"],
+    &["api"],
+    &["compat"],
+    &["pod"],
     &["main", "cli", "serve"],
 ];
+
+/// What `compat/*/settings.rs` counts as.
+const CUSTOMER_SETTINGS: &str = "compat::settings";
 
 fn row(module: &str) -> Option<usize> {
     ROWS.iter().position(|row| row.contains(&module))
@@ -133,6 +140,9 @@ fn root_ends(tokens: &[TokenTree], depth: usize) -> Option<usize> {
 fn targets(rest: &[TokenTree], line: usize, found: &mut Vec<Edge>) {
     match rest.first() {
         Some(TokenTree::Ident(name)) if *name == "self" => found.push(Edge { to: Target::Everything, line }),
+        Some(TokenTree::Ident(_)) if names_customer_settings(rest) => {
+            found.push(Edge { to: Target::Module(CUSTOMER_SETTINGS.to_owned()), line });
+        }
         Some(TokenTree::Ident(name)) => found.push(Edge { to: Target::Module(name.to_string()), line }),
         Some(TokenTree::Punct(_)) => found.push(Edge { to: Target::Everything, line }),
         Some(TokenTree::Group(group)) => {
@@ -144,6 +154,13 @@ fn targets(rest: &[TokenTree], line: usize, found: &mut Vec<Edge>) {
         }
         Some(TokenTree::Literal(_)) | None => {}
     }
+}
+
+/// Whether a path is `compat::…::settings`, written out.
+fn names_customer_settings(rest: &[TokenTree]) -> bool {
+    matches!(rest, [compat, a, b, customer, c, d, settings, ..]
+        if is_word(compat, "compat") && is_separator(&[a.clone(), b.clone()]) && is_ident(customer)
+            && is_separator(&[c.clone(), d.clone()]) && is_word(settings, "settings"))
 }
 
 fn is_ident(token: &TokenTree) -> bool {
@@ -165,7 +182,11 @@ fn faults(file: &str, source: &str) -> Vec<Fault> {
     if matches!(path[..], ["lib"] | ["main"] | ["bin", ..]) {
         return Vec::new();
     }
-    let own = path[0].to_owned();
+    let own = match path[..] {
+        ["compat", _, "settings"] => CUSTOMER_SETTINGS,
+        _ => path[0],
+    };
+    let own = own.to_owned();
     let Some(ours) = row(&own) else { return vec![Fault::Unknown { file: file.to_owned(), module: own }] };
     let mut faults = Vec::new();
     for Edge { to, line } in edges(source, path.len()) {
@@ -228,7 +249,8 @@ mod planted {
         let source = "//! A room.\nuse std::sync::Arc;\nuse crate::pod::Pod;\n";
         assert_eq!(faults("model/room.rs", source), climbs("model/room.rs", 3, "model", "pod"));
         assert_eq!(faults("broker/mod.rs", source), climbs("broker/mod.rs", 3, "broker", "pod"));
-        assert_eq!(faults("api/mod.rs", source), []);
+        assert_eq!(faults("api/mod.rs", source), climbs("api/mod.rs", 3, "api", "pod"));
+        assert_eq!(faults("serve.rs", source), []);
         assert_eq!(faults("main.rs", source), []);
     }
 
@@ -277,6 +299,20 @@ mod planted {
         for source in ["use crate::*;", "use crate::{self as c};", "use crate as c;", "use crate::{model::Room, *};"] {
             assert_eq!(faults("hub.rs", source), [Fault::Everything { file: "hub.rs".into(), line: 1 }], "{source}");
         }
+    }
+
+    #[test]
+    fn of_a_customer_the_configuration_sees_the_settings_only() {
+        let settings = "type T = crate::compat::shop::settings::T; use crate::compat::shop::settings::T;";
+        assert_eq!(faults("config/customers.rs", settings), []);
+        assert_eq!(faults("compat/shop/settings.rs", "use crate::config::section::section;"), []);
+        assert_eq!(faults("pod/mod.rs", "use crate::compat::Extensions;"), []);
+        for source in ["use crate::compat::shop::Shop;", "use crate::compat::{shop::settings::T};"] {
+            assert_eq!(faults("config/mod.rs", source), climbs("config/mod.rs", 1, "config", "compat"), "{source}");
+            assert_eq!(faults("api/mod.rs", source), climbs("api/mod.rs", 1, "api", "compat"), "{source}");
+        }
+        let climbing = climbs("compat/shop/settings.rs", 1, CUSTOMER_SETTINGS, "hub");
+        assert_eq!(faults("compat/shop/settings.rs", "use crate::hub::Worker;"), climbing);
     }
 
     #[test]

@@ -37,7 +37,7 @@ const SECRET: &str = "a secret of at least thirty-two bytes";
 fn start(change: impl FnOnce(&mut Settings)) -> Pod {
     pod(|settings| {
         settings.grpc.listen = vec![ListenAddress::Ip(([127, 0, 0, 1], 0).into())];
-        settings.grpc.realtime = true;
+        settings.customers.ticketing.service.realtime = true;
         settings.default_policy.presence = PresenceMode::List;
         settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
         settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());

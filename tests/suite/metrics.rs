@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{Client, get, pod, publish};
-use roomcast::metrics::{CHATBOT_DESCRIPTIONS, DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS};
+use roomcast::{
+    compat::loomio::CHATBOT_DESCRIPTIONS,
+    metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS},
+};
 use serde_json::json;
 
 async fn scrape(pod: &roomcast::pod::Pod) -> String {

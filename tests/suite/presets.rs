@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Seen, config, publish};
 use roomcast::{
+    compat::ticketing::REALTIME_DESCRIPTIONS,
     config::{Config, Flags, ListenAddress, LogFormat, LogLevel, Preset, Settings, Variables, merge_over},
-    metrics::REALTIME_DESCRIPTIONS,
     pod::Pod,
 };
 use roomcast_proto::realtime::{

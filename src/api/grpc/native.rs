@@ -11,7 +11,6 @@ use roomcast_proto::roomcast::{
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
-use super::context::CallContext;
 use crate::{
     api::{
         answer::ApiError,
@@ -19,19 +18,19 @@ use crate::{
         publish::{self, check_count, several},
         rooms::{self, MAX_EVENTS, MAX_MEMBERS},
     },
-    hub::FleetStats,
+    hub::{FleetStats, Services},
     model::{self, Payload, Publication, Room},
 };
 
 /// The service.
-pub(super) struct RoomcastService(pub(super) Arc<CallContext>);
+pub(super) struct RoomcastService(pub(super) Arc<Services>);
 
 #[tonic::async_trait]
 impl Roomcast for RoomcastService {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         let PublishRequest { room, event } = request.into_inner();
         let room = Room::parse(&room).map_err(ApiError::from)?;
-        let position = publish::put(&self.0.services, &room, publication(event)?).await?;
+        let position = publish::put(&self.0, &room, publication(event)?).await?;
         Ok(Response::new(PublishResponse { position: Some(position.into()) }))
     }
 
@@ -45,7 +44,7 @@ impl Roomcast for RoomcastService {
             check_count(count).map_err(within)?;
             publications.push((rooms, publication(entry.event).map_err(within)?));
         }
-        let results = publish::put_all(&self.0.services, publications).await;
+        let results = publish::put_all(&self.0, publications).await;
         let results = results.into_iter().map(|result| {
             let outcome = match result {
                 Ok(position) => outcome::Outcome::Position(position.into()),
@@ -64,7 +63,7 @@ impl Roomcast for RoomcastService {
     ) -> Result<Response<GetPresenceResponse>, Status> {
         let GetPresenceRequest { room, limit } = request.into_inner();
         let room = Room::parse(&room).map_err(ApiError::from)?;
-        let list = rooms::present(&self.0.services, &room, bounded("limit", limit, MAX_MEMBERS)?).await?;
+        let list = rooms::present(&self.0, &room, bounded("limit", limit, MAX_MEMBERS)?).await?;
         let member = |member: model::Member| Member {
             connection: member.connection.to_string(),
             user: member.user.map(|user| user.to_string()),
@@ -83,7 +82,7 @@ impl Roomcast for RoomcastService {
             let message = format!("`since.offset` must be at most {}", model::MAX_OFFSET);
             return Err(ApiError::bad_request(message).into());
         }
-        let history = rooms::past(&self.0.services, &room, epoch, offset, limit).await?;
+        let history = rooms::past(&self.0, &room, epoch, offset, limit).await?;
         Ok(Response::new(GetHistoryResponse {
             epoch: history.epoch.as_str().to_owned(),
             after: history.after,
@@ -96,7 +95,7 @@ impl Roomcast for RoomcastService {
 
     async fn disconnect(&self, request: Request<DisconnectRequest>) -> Result<Response<DisconnectResponse>, Status> {
         let DisconnectRequest { target, code } = request.into_inner();
-        let (act, services) = (close(code)?, &self.0.services);
+        let (act, services) = (close(code)?, &self.0);
         let Affected { connections, pods, silent, .. } = match target {
             Some(Target::Connection(connection)) => to_connection(services, &connection, act).await?,
             Some(Target::User(user)) if !user.is_empty() => to_user(services, &user, act).await?,
@@ -106,7 +105,7 @@ impl Roomcast for RoomcastService {
     }
 
     async fn get_stats(&self, request: Request<GetStatsRequest>) -> Result<Response<GetStatsResponse>, Status> {
-        let services = &self.0.services;
+        let services = &self.0;
         let (scope, FleetStats { pods, silent }) = if request.into_inner().fleet {
             ("fleet", services.fleet_stats().await.map_err(ApiError::from)?)
         } else {
@@ -151,7 +150,7 @@ fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
 }
 
 /// A text that must be JSON.
-pub(super) fn json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
+pub(crate) fn json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
     let raw = RawValue::from_string(json)
         .map_err(|error| ApiError::bad_request(format!("`{field}` is not JSON: {error}")))?;
     Ok(Payload::json(raw)?)

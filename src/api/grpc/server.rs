@@ -10,7 +10,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use roomcast_proto::{DESCRIPTORS, realtime::realtime_service_server};
+use roomcast_proto::DESCRIPTORS;
 // By itself: a path that begins with `roomcast` is this crate's.
 use roomcast_proto::roomcast::roomcast_server;
 use rustls::ServerConfig;
@@ -23,8 +23,15 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tonic::{Code, Status, body::Body, codegen::Service as _};
 
-use super::{context::CallContext, native::RoomcastService, realtime::Realtime};
-use crate::{api::keys::Keyring, config, hub::Services, metrics::Exposition};
+use super::{
+    native::RoomcastService,
+    service::{GrpcHandler, GrpcService, handler},
+};
+use crate::{
+    api::keys::Keyring,
+    hub::Services,
+    metrics::{Exposition, GrpcCalls},
+};
 
 /// The most connections to the listeners together; the excess is closed at once.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -54,84 +61,73 @@ const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 pub struct Grpc(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<CallContext>,
+    services: Arc<Services>,
     keyring: Keyring,
     open: bool,
     roomcast: roomcast_server::RoomcastServer<RoomcastService>,
-    realtime: Option<realtime_service_server::RealtimeServiceServer<Realtime>>,
+    others: Vec<Other>,
     reflection: Reflection,
     places: Arc<Semaphore>,
 }
 
-/// Answers with the contracts; both versions of the protocol, because tools ask for either.
-type Answering = Box<dyn Fn(Request<Incoming>) -> Answered + Send + Sync>;
-type Answered = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+/// A service beside `roomcast.v1.Roomcast`.
+struct Other {
+    service: Arc<dyn GrpcService>,
+    calls: GrpcCalls,
+}
 
+/// Answers with the contracts; both versions of the protocol, because tools ask for either.
 struct Reflection {
-    v1: Answering,
-    v1alpha: Answering,
+    v1: GrpcHandler,
+    v1alpha: GrpcHandler,
 }
 
 impl Reflection {
     /// # Errors
     /// The contracts are not readable: never, a test makes them.
-    fn new(realtime: bool) -> Result<Self, tonic_reflection::server::Error> {
+    fn new(others: &[Other]) -> Result<Self, tonic_reflection::server::Error> {
         let builder = || {
             let builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name("roomcast.v1.Roomcast")
                 .with_service_name("grpc.health.v1.Health");
-            if realtime { builder.with_service_name("realtime.RealtimeService") } else { builder }
+            others.iter().fold(builder, |builder, other| builder.with_service_name(other.service.name()))
         };
         let (v1, v1alpha) = (builder().build_v1()?, builder().build_v1alpha()?);
-        Ok(Self { v1: answering(v1), v1alpha: answering(v1alpha) })
+        Ok(Self { v1: handler(v1), v1alpha: handler(v1alpha) })
     }
 }
 
-fn answering<S>(service: S) -> Answering
-where
-    S: tonic::codegen::Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-{
-    Box::new(move |request| {
-        let answer = service.clone().call(request);
-        Box::pin(async move { answer.await.unwrap_or_else(|never| match never {}) })
-    })
-}
-
 impl Grpc {
-    /// The API as it was decided.
+    /// The API as it was decided, and other services beside it.
     ///
     /// # Errors
     /// The contracts are not readable.
-    pub fn new(services: Arc<Services>, exposition: Arc<Exposition>) -> Result<Self, tonic_reflection::server::Error> {
+    pub fn new(
+        services: Arc<Services>,
+        exposition: &Exposition,
+        others: Vec<Arc<dyn GrpcService>>,
+    ) -> Result<Self, tonic_reflection::server::Error> {
         let config = services.config.load_full();
-        let config::Grpc { open, realtime, user_room, .. } = config.grpc.clone();
-        let shared = Arc::new(CallContext { services, exposition, user_room, began: Instant::now() });
         let most = config.limits.api_body;
         let gzip = tonic::codec::CompressionEncoding::Gzip;
-        let roomcast = roomcast_server::RoomcastServer::new(RoomcastService(Arc::clone(&shared)))
+        let roomcast = roomcast_server::RoomcastServer::new(RoomcastService(Arc::clone(&services)))
             .max_decoding_message_size(most)
             .accept_compressed(gzip)
             .send_compressed(gzip);
-        let ticketing = realtime.then(|| {
-            realtime_service_server::RealtimeServiceServer::new(Realtime(Arc::clone(&shared)))
-                .max_decoding_message_size(most)
-                .accept_compressed(gzip)
-                .send_compressed(gzip)
-        });
+        let counted = |service: Arc<dyn GrpcService>| Other {
+            calls: exposition.register(|| GrpcCalls::new(service.methods())),
+            service,
+        };
+        let others: Vec<Other> = others.into_iter().map(counted).collect();
         Ok(Self(Arc::new(Inner {
-            shared,
+            services,
             keyring: Keyring::default(),
-            open,
+            open: config.grpc.open,
             roomcast,
-            realtime: ticketing,
-            reflection: Reflection::new(realtime)?,
+            reflection: Reflection::new(&others)?,
+            others,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })))
     }
@@ -143,7 +139,7 @@ impl Grpc {
             match listener.accept().await {
                 Ok((stream, address)) => match Arc::clone(&self.0.places).try_acquire_owned() {
                     Ok(place) => drop(tokio::spawn(self.clone().greet(stream, address, acceptor.clone(), place))),
-                    Err(_) => self.0.shared.services.metrics.internal_refused.increment(1),
+                    Err(_) => self.0.services.metrics.internal_refused.increment(1),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "accept failed on the gRPC listener; trying again in 100 ms");
@@ -187,10 +183,10 @@ impl Grpc {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (service, method) = split(request.uri().path());
-        let metrics = &self.0.shared.services.metrics;
-        let counted = metrics.grpc_calls.of(&format!("{service}/{method}"));
-        let realtime = metrics.realtime.as_ref().filter(|_| service == "realtime.RealtimeService");
-        let (realtime, method, began) = (realtime, method.to_owned(), Instant::now());
+        let other = self.other(service);
+        let calls = other.map_or(&self.0.services.metrics.grpc_calls, |other| &other.calls);
+        let counted = calls.of(&format!("{service}/{method}"));
+        let (method, began) = (method.to_owned(), Instant::now());
         let mut answer = match self.perform(service.to_owned(), request).await {
             Ok(answer) => answer,
             Err(status) => status.into_http(),
@@ -201,11 +197,8 @@ impl Grpc {
             answer.headers_mut().insert(STATUS, RESOURCE_EXHAUSTED);
         }
         let failed = answer.headers().get(STATUS).is_some_and(|status| status != "0");
-        if let Some(realtime) = realtime {
-            realtime.called(&method, began.elapsed().as_secs_f64());
-            if failed {
-                realtime.grpc_errors.increment(1);
-            }
+        if let Some(other) = other {
+            other.service.called(&method, began.elapsed(), failed);
         }
         if failed {
             counted.failed.increment(1)
@@ -215,13 +208,17 @@ impl Grpc {
         answer
     }
 
+    fn other(&self, service: &str) -> Option<&Other> {
+        self.0.others.iter().find(|other| other.service.name() == service)
+    }
+
     async fn perform(&self, service: String, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         if service == "grpc.health.v1.Health" {
             return self.health(request).await;
         }
-        let Inner { shared, keyring, open, .. } = &*self.0;
+        let Inner { services, keyring, open, .. } = &*self.0;
         let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        if !*open && !keyring.of(&shared.services.config).allow(given) {
+        if !*open && !keyring.of(&services.config).allow(given) {
             return Err(Status::unauthenticated("this call needs an API key: `authorization: Bearer <api key>`"));
         }
         // Reflection is a conversation without an end of its own.
@@ -235,9 +232,9 @@ impl Grpc {
             return Err(Status::deadline_exceeded("its deadline had passed when it came: nothing is done"));
         }
         let call = async {
-            match (service.as_str(), &self.0.realtime) {
+            match (service.as_str(), self.other(&service)) {
                 ("roomcast.v1.Roomcast", _) => self.0.roomcast.clone().call(request).await,
-                ("realtime.RealtimeService", Some(realtime)) => realtime.clone().call(request).await,
+                (_, Some(other)) => Ok(other.service.call(request).await),
                 _ => Ok(Status::unimplemented(format!("there is no service {service} here")).into_http()),
             }
         };
@@ -251,10 +248,10 @@ impl Grpc {
     async fn health(&self, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
         let reporter = HealthReporter::new();
-        let well = crate::api::Readiness::of(&self.0.shared.services).is_ready();
+        let well = crate::api::Readiness::of(&self.0.services).is_ready();
         let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
-        let realtime = self.0.realtime.as_ref().map(|_| "realtime.RealtimeService");
-        for name in ["", "roomcast.v1.Roomcast"].into_iter().chain(realtime) {
+        let others = self.0.others.iter().map(|other| other.service.name());
+        for name in ["", "roomcast.v1.Roomcast"].into_iter().chain(others) {
             reporter.set_service_status(name, status).await;
         }
         if !request.uri().path().ends_with("/Check") {
@@ -322,6 +319,6 @@ mod tests {
 
     #[test]
     fn the_contracts_can_be_reflected() {
-        assert!(Reflection::new(true).is_ok() && Reflection::new(false).is_ok());
+        assert!(Reflection::new(&[]).is_ok());
     }
 }

@@ -64,7 +64,7 @@ async fn nobody_calls_anything_without_the_key() {
 
 #[tokio::test]
 async fn what_is_not_there_is_unimplemented() {
-    let pod = start(|s| s.grpc.realtime = false);
+    let pod = start(|s| s.customers.ticketing.service.realtime = false);
     let mut caller = Caller::connect(pod.addresses().grpc[0]).await;
     for path in [
         "/roomcast.v1.Roomcast/Nothing",

@@ -122,7 +122,11 @@ async fn ticketing_reads_its_documents_variables() {
     let times = |config: &Config| [config.timeouts.head, config.timeouts.ping, config.timeouts.pong];
     assert_eq!(times(&plain), [seconds(15), seconds(30), seconds(60)]);
     assert!(
-        plain.anonymous && plain.public_metrics && plain.internal_metrics && plain.grpc.open && plain.grpc.realtime
+        plain.anonymous
+            && plain.public_metrics
+            && plain.internal_metrics
+            && plain.grpc.open
+            && plain.settings.customers.ticketing.service.realtime
     );
     assert_eq!(plain.settings.redis.urls[0].to_string(), "redis://localhost:6379");
     // Each of them counts.

@@ -4,6 +4,7 @@
 //! most, and tried under one transaction name, so that a Matrix server takes it once however often it is tried; what goes to
 //! one room keeps its order; a server that hangs holds up only what shares its lane.
 
+mod call;
 mod matrix;
 mod message;
 
@@ -13,33 +14,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::Request;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_local,
     time::sleep,
 };
 
-use crate::{
-    broker::Sink,
-    config::{self, Origins},
-    metrics::ChatbotMetrics,
-    transport::fetch::{Client, FetchError, Limits},
-};
-use message::{AccessToken, Send, Unfit};
+use super::{metrics::ChatbotMetrics, settings::ChatbotSettings};
+use crate::{broker::Sink, config::Origins, transport::fetch::FetchError};
+use call::{CallError, Caller};
+use message::{Send, UnfitMessageError};
 
 /// How many messages are sent at once.
 const LANES: usize = 16;
 
 /// The largest message; Matrix takes events of 64 KiB.
 const MAX_MESSAGE: usize = 256 * 1024;
-
-/// The most bytes of an answer.
-const MAX_ANSWER: usize = 64 * 1024;
-
-/// The longest wait that a server can ask for.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// The first wait between two tries; each next one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,37 +44,6 @@ struct Job {
     _held: OwnedSemaphorePermit,
 }
 
-/// Why a call did not do what it should.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    /// There was no answer.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// There was one.
-    #[error("the server answered {0}")]
-    Status(StatusCode, Option<Duration>),
-    /// It is not what the Matrix API promises.
-    #[error("the server's answer names no room")]
-    Answer,
-    /// The request cannot be made.
-    #[error("the request cannot be made: {0}")]
-    Request(#[from] http::Error),
-}
-
-impl Fault {
-    /// How long to wait before another try; `None`: another try would end alike. `next`: if the server says nothing.
-    fn again(&self, next: Duration) -> Option<Duration> {
-        match self {
-            Self::Fetch(FetchError::Trust(_) | FetchError::NoRoots) | Self::Answer | Self::Request(_) => None,
-            Self::Fetch(_) => Some(next),
-            Self::Status(status, wait) if *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-                Some(wait.unwrap_or(next).min(MAX_PAUSE))
-            }
-            Self::Status(..) => None,
-        }
-    }
-}
-
 /// What the log has not been told of yet.
 #[derive(Debug, Default)]
 struct Untold {
@@ -94,8 +54,7 @@ struct Untold {
 /// What sends.
 pub(super) struct Chatbots {
     servers: Origins,
-    client: Client,
-    limits: Limits,
+    caller: Caller,
     attempts: usize,
     metrics: ChatbotMetrics,
     lanes: Vec<mpsc::UnboundedSender<Job>>,
@@ -120,12 +79,11 @@ impl Chatbots {
     ///
     /// # Errors
     /// The file of CA certificates cannot be used.
-    pub(super) fn new(settings: &config::Chatbots, metrics: ChatbotMetrics) -> Result<(Arc<Self>, Queues), FetchError> {
+    pub(super) fn new(settings: &ChatbotSettings, metrics: ChatbotMetrics) -> Result<(Arc<Self>, Queues), FetchError> {
         let (lanes, queues) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
         let chatbots = Self {
             servers: Origins::new(settings.servers.clone()),
-            client: Client::new(settings.ca.as_deref())?,
-            limits: Limits { timeout: settings.timeout, max_bytes: MAX_ANSWER },
+            caller: Caller::new(settings)?,
             attempts: settings.attempts,
             metrics,
             lanes,
@@ -156,17 +114,17 @@ impl Chatbots {
     }
 
     /// Sends a message, as often as may be.
-    async fn send(&self, send: &Send) -> Result<(), Fault> {
+    async fn send(&self, send: &Send) -> Result<(), CallError> {
         // One name for all tries of a message: a server that took it and was not heard does not take it again.
         let transaction = format!("roomcast-{:016x}", getrandom::u64().unwrap_or_default());
         let mut pause = PAUSE;
         for attempt in 1.. {
             let sent = match send {
                 Send::Matrix { base, token, room, content } => {
-                    self.matrix(base, token, room, content, &transaction).await
+                    matrix::send(&self.caller, base, token, room, content, &transaction).await
                 }
                 Send::Webhook { url, token, body } => {
-                    self.call(Request::post(url), token.as_ref(), body.clone()).await.map(drop)
+                    self.caller.call(Request::post(url), token.as_ref(), body.clone()).await.map(drop)
                 }
             };
             let Err(fault) = sent else { return Ok(()) };
@@ -176,29 +134,6 @@ impl Chatbots {
             pause *= 2;
         }
         Ok(())
-    }
-
-    /// Makes one call; its answer, if that is a success.
-    async fn call(
-        &self,
-        request: http::request::Builder,
-        token: Option<&AccessToken>,
-        body: String,
-    ) -> Result<Bytes, Fault> {
-        let mut request = request;
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
-        }
-        if !body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let answer = self.client.fetch(request.body(Bytes::from(body))?, &self.limits).await?;
-        if answer.status().is_success() {
-            return Ok(answer.into_body());
-        }
-        let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        let wait = seconds.map(Duration::from_secs).or_else(|| matrix::wait(answer.body()));
-        Err(Fault::Status(answer.status(), wait))
     }
 
     /// Says now and then why messages are not sent; nothing of what is in them.
@@ -216,12 +151,13 @@ impl Sink for Chatbots {
     fn take(&self, message: &[u8]) {
         let send = match Some(message).filter(|message| message.len() <= MAX_MESSAGE) {
             Some(message) => Send::parse(message, &self.servers),
-            None => Err(Unfit::Message),
+            None => Err(UnfitMessageError::Message),
         };
         let send = match send {
             Ok(send) => send,
             Err(why) => {
-                let counter = if why == Unfit::NotAllowed { &self.metrics.refused } else { &self.metrics.unfit };
+                let counter =
+                    if why == UnfitMessageError::NotAllowed { &self.metrics.refused } else { &self.metrics.unfit };
                 counter.increment(1);
                 return Self::tell(&self.untold, &why);
             }

@@ -2,6 +2,8 @@
 
 use metrics::{Counter, Gauge, counter, gauge};
 
+use crate::metrics::describe;
+
 /// What each says, besides the pod's own.
 pub const CHATBOT_DESCRIPTIONS: &[(&str, &str)] = &[
     (
@@ -38,6 +40,7 @@ pub struct ChatbotMetrics {
 
 impl Default for ChatbotMetrics {
     fn default() -> Self {
+        describe(CHATBOT_DESCRIPTIONS);
         let messages = |result: &'static str| counter!("roomcast_chatbot_messages_total", "result" => result);
         Self {
             sent: messages("sent"),

@@ -1,21 +1,20 @@
-//! `[chatbots]` and `[hocuspocus]`: what a collaboration server expects of the channel server beside rooms.
+//! Loomio's keys: `[chatbots]` and `[hocuspocus]`, what a collaboration server expects of the channel server beside rooms.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use http::Uri;
 
-use super::{
-    legacy::{ChannelPattern, ChannelPatternKind},
-    origins::{OriginKind, OriginPattern},
+use crate::config::{
+    Changes, ChannelPattern, ChannelPatternKind, CoreFacts, CustomerSettings, GIB, KIB, MIB, Missing, MountPath,
+    OriginKind, OriginPattern,
     raw::Raw,
-    section::section,
-    url_path::MountPath,
-    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Time, quoted},
+    section::{Section, Settle, section},
+    value::{Bytes, Count, File, Kind, List, Maybe, Time, quoted},
 };
 
 section! {
     /// Messages of chatbots: plain messages (`PUBLISH`) in the Redis of `[redis]` that one pod of the fleet sends on, into a Matrix room or to a webhook. What they look like: `docs/PRESETS.md`.
-    pub struct Chatbots in "chatbots" {
+    pub struct ChatbotSettings in "chatbots" {
         /// The channels that they come on, by name or with `*` for any characters. Empty: none.
         channels: Vec<ChannelPattern> = Vec::new(), List(ChannelPatternKind), restart;
         /// The servers that may be called, as origins. A message that names another one is refused: whoever can publish could have
@@ -35,7 +34,7 @@ section! {
 
 section! {
     /// Who may edit a document: what a Hocuspocus server asks about users whose tokens are those of `[token_lookup]`.
-    pub struct Hocuspocus in "hocuspocus" {
+    pub struct HocuspocusSettings in "hocuspocus" {
         /// Where it asks, with `POST`, on the public listeners.
         path: Option<String> = None, Maybe(MountPath), restart, unset("nowhere", "\"/api/hocuspocus\"");
         /// Who is asked the same question where the pod cannot say: about unknown tokens, and records that are neither the user nor
@@ -49,7 +48,51 @@ section! {
     }
 }
 
-/// Who is asked about documents.
+/// What Loomio sets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LoomioSettings {
+    /// `[chatbots]`
+    pub chatbots: ChatbotSettings,
+    /// `[hocuspocus]`
+    pub hocuspocus: HocuspocusSettings,
+}
+
+impl CustomerSettings for LoomioSettings {
+    fn sections(&self) -> Vec<&dyn Section> {
+        vec![&self.chatbots, &self.hocuspocus]
+    }
+
+    fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
+        vec![&mut self.chatbots, &mut self.hocuspocus]
+    }
+
+    fn settle(&mut self, running: &Self, changes: &mut Changes) {
+        self.chatbots.settle(&running.chatbots, changes);
+        self.hocuspocus.settle(&running.hocuspocus, changes);
+    }
+
+    fn check(&self, core: &CoreFacts, missing: &mut Vec<Missing>, warnings: &mut Vec<String>) {
+        let Self { chatbots, hocuspocus } = self;
+        if !chatbots.channels.is_empty() && !core.has_redis {
+            missing.push(Missing::Customer(
+                "`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)",
+            ));
+        }
+        if !chatbots.channels.is_empty() && chatbots.servers.is_empty() {
+            warnings.push(
+                "`chatbots.servers` is empty, so messages for chatbots are refused: name the servers that may be called"
+                    .to_owned(),
+            );
+        }
+        if hocuspocus.path.is_some() && !core.looks_tokens_up && hocuspocus.hook.is_none() {
+            missing.push(Missing::Customer(
+                "`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`",
+            ));
+        }
+    }
+}
+
+/// The URL that is asked about documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentHookUrl(Uri);
 

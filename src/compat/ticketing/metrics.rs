@@ -3,10 +3,14 @@
 //! Always holds: what a client or a publisher writes becomes no series: message types and namespaces that are not known are
 //! `other`.
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
-use super::observer::{ClientMessage, DeliveryObserver};
-use crate::model::{Batch, ErrorCode, Reply};
+use crate::{
+    metrics::{Alias, ClientMessage, DeliveryObserver},
+    model::{Batch, ErrorCode, Reply},
+};
 
 /// What each says.
 pub const REALTIME_DESCRIPTIONS: &[(&str, &str)] = &[
@@ -26,18 +30,18 @@ pub const REALTIME_DESCRIPTIONS: &[(&str, &str)] = &[
     ("realtime_errors_total", "Errors by type: those that clients are told, by their code; grpc: calls that failed."),
 ];
 
-/// What counters of Redis are called besides: the name, what it says, the pod's own series.
-pub(super) const REALTIME_ALIASES: [(&str, &str, &str); 2] = [
-    (
-        "realtime_pubsub_messages_received_total",
-        "Messages that came over subscriptions in Redis.",
-        "roomcast_redis_messages_total",
-    ),
-    (
-        "realtime_pubsub_messages_published_total",
-        "Events that this pod published in Redis.",
-        "roomcast_redis_commands_total{command=\"publish\",result=\"ok\"}",
-    ),
+/// What counters of Redis are called besides.
+pub(super) const ALIASES: [Alias; 2] = [
+    Alias {
+        name: "realtime_pubsub_messages_received_total",
+        says: "Messages that came over subscriptions in Redis.",
+        series: "roomcast_redis_messages_total",
+    },
+    Alias {
+        name: "realtime_pubsub_messages_published_total",
+        says: "Events that this pod published in Redis.",
+        series: "roomcast_redis_commands_total{command=\"publish\",result=\"ok\"}",
+    },
 ];
 
 /// The types of messages that clients are sent.
@@ -73,6 +77,20 @@ const METHODS: [&str; 7] = [
 
 const OTHER: &str = "other";
 
+/// How long calls took.
+const CALL_SECONDS: &str = "realtime_grpc_request_duration_seconds";
+
+/// Some gauges are called like counters: their names are the shop's.
+fn describe() {
+    for (name, says) in REALTIME_DESCRIPTIONS {
+        match *name {
+            CALL_SECONDS => describe_histogram!(CALL_SECONDS, Unit::Seconds, *says),
+            name if name.starts_with("realtime_websocket_connections") => describe_gauge!(name, Unit::Count, *says),
+            name => describe_counter!(name, Unit::Count, *says),
+        }
+    }
+}
+
 /// The handles.
 #[derive(Debug)]
 pub struct RealtimeMetrics {
@@ -80,8 +98,7 @@ pub struct RealtimeMetrics {
     authenticated: Gauge,
     anonymous: Gauge,
     broadcasts: Counter,
-    /// Calls that failed.
-    pub grpc_errors: Counter,
+    grpc_errors: Counter,
     rooms: Named<Gauge>,
     sent: Named<Counter>,
     received: Named<Counter>,
@@ -112,12 +129,12 @@ impl RealtimeMetrics {
     /// Handles of the recorder that is current. `namespaces`: those of rooms that are known.
     #[must_use]
     pub fn new(namespaces: &[String]) -> Self {
-        super::describe(REALTIME_DESCRIPTIONS);
+        describe();
         let by_type = |metric: &'static str| move |name: &str| counter!(metric, "type" => name.to_owned());
         let errors = |kind: &str| counter!("realtime_errors_total", "type" => kind.to_owned());
         let call = |method: &str| {
             let counted = counter!("realtime_grpc_requests_total", "method" => method.to_owned());
-            (counted, histogram!("realtime_grpc_request_duration_seconds", "method" => method.to_owned()))
+            (counted, histogram!(CALL_SECONDS, "method" => method.to_owned()))
         };
         let room = |name: &str| {
             let gauge = gauge!("realtime_websocket_connections_per_room", "room" => name.to_owned());
@@ -153,10 +170,13 @@ impl RealtimeMetrics {
     }
 
     /// Counts a call, and how long it took, in seconds.
-    pub fn called(&self, method: &str, seconds: f64) {
+    pub fn called(&self, method: &str, seconds: f64, failed: bool) {
         if let Some((counter, histogram)) = self.calls.of(method) {
             counter.increment(1);
             histogram.record(seconds);
+        }
+        if failed {
+            self.grpc_errors.increment(1);
         }
     }
 }

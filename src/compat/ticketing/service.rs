@@ -4,29 +4,90 @@
 //! whole fleet where the room's policy knows presence, otherwise of this pod. Always holds: what is answered as delivered
 //! is in the room's log, and somebody was in the room.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use hyper::body::Incoming;
 use roomcast_proto::realtime::{
     BroadcastEventRequest, BroadcastEventResponse, GetConnectionStatsRequest, GetConnectionStatsResponse,
     NotifyBookingResultRequest, NotifyBookingResultResponse, NotifyPaymentStatusRequest, NotifyPaymentStatusResponse,
     NotifyQueuePositionRequest, NotifyQueuePositionResponse, PaymentStatus, SendToUserRequest, SendToUserResponse,
-    realtime_service_server::RealtimeService,
+    realtime_service_server::{RealtimeService, RealtimeServiceServer},
 };
 use serde::Serialize;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codec::CompressionEncoding};
 
-use super::{context::CallContext, native::json_payload};
+use super::metrics::RealtimeMetrics;
 use crate::{
-    api::{answer::ApiError, publish, rooms},
-    hub::Worker,
+    api::{ApiError, GrpcAnswer, GrpcHandler, GrpcService, grpc_handler, json_payload, publish, rooms},
+    config::PersonalRoom,
+    hub::{Services, Worker},
+    metrics::Exposition,
     model::{Payload, Room},
 };
 
 /// The most rooms that statistics name.
 const MAX_ROOMS: usize = 1_000;
 
-/// The service.
-pub(super) struct Realtime(pub(super) Arc<CallContext>);
+/// The service's name, and its methods as they are counted.
+const NAME: &str = "realtime.RealtimeService";
+const METHODS: [&str; 6] = [
+    "realtime.RealtimeService/NotifyBookingResult",
+    "realtime.RealtimeService/NotifyQueuePosition",
+    "realtime.RealtimeService/NotifyPaymentStatus",
+    "realtime.RealtimeService/BroadcastEvent",
+    "realtime.RealtimeService/SendToUser",
+    "realtime.RealtimeService/GetConnectionStats",
+];
+
+/// Performs the service's calls.
+pub(super) struct Realtime {
+    services: Arc<Services>,
+    exposition: Arc<Exposition>,
+    user_room: PersonalRoom,
+    metrics: Option<Arc<RealtimeMetrics>>,
+    began: Instant,
+}
+
+/// The service on the pod's gRPC listeners.
+pub(super) struct RealtimeCalls {
+    handler: GrpcHandler,
+    metrics: Option<Arc<RealtimeMetrics>>,
+}
+
+impl RealtimeCalls {
+    /// `largest`: the most bytes of a message, decompressed.
+    pub(super) fn new(service: Realtime, largest: usize, metrics: Option<Arc<RealtimeMetrics>>) -> Self {
+        let server = RealtimeServiceServer::new(service)
+            .max_decoding_message_size(largest)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        Self { handler: grpc_handler(server), metrics }
+    }
+}
+
+impl GrpcService for RealtimeCalls {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn methods(&self) -> &'static [&'static str] {
+        &METHODS
+    }
+
+    fn call(&self, request: http::Request<Incoming>) -> GrpcAnswer {
+        (self.handler)(request)
+    }
+
+    fn called(&self, method: &str, took: Duration, failed: bool) {
+        if let Some(metrics) = &self.metrics {
+            metrics.called(method, took.as_secs_f64(), failed);
+        }
+    }
+}
 
 /// `booking:confirmed`, `booking:failed`. Texts that a caller left empty are left out.
 #[derive(Serialize)]
@@ -160,7 +221,7 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<GetConnectionStatsRequest>,
     ) -> Result<Response<GetConnectionStatsResponse>, Status> {
-        let CallContext { services, exposition, began, .. } = &*self.0;
+        let Self { services, exposition, began, .. } = self;
         let asked = request.into_inner().room;
         let mut per_room = HashMap::new();
         if asked.is_empty() {
@@ -189,19 +250,29 @@ impl RealtimeService for Realtime {
 }
 
 impl Realtime {
+    /// `user_room`: where what is for one user goes.
+    pub(super) fn new(
+        services: Arc<Services>,
+        exposition: Arc<Exposition>,
+        user_room: PersonalRoom,
+        metrics: Option<Arc<RealtimeMetrics>>,
+    ) -> Self {
+        Self { services, exposition, user_room, metrics, began: Instant::now() }
+    }
+
     /// Sends an event to a user's own room; how many connections are in it.
     async fn tell_user(&self, user: &str, topic: &str, payload: Payload) -> Result<i32, ApiError> {
         if user.is_empty() {
             return Err(ApiError::bad_request("`user_id` is missing"));
         }
-        let room = self.0.user_room.of(user).ok_or_else(|| {
+        let room = self.user_room.of(user).ok_or_else(|| {
             ApiError::bad_request(format!(
                 "`user_id` {user:?} makes no room: no white space, control characters or braces"
             ))
         })?;
         let reached = self.tell(&room, topic, payload).await?;
-        if let Some(realtime) = self.0.services.metrics.realtime.as_ref().filter(|_| reached > 0) {
-            realtime.delivered(topic);
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| reached > 0) {
+            metrics.delivered(topic);
         }
         Ok(reached)
     }
@@ -209,7 +280,7 @@ impl Realtime {
     /// Sends an event to a room, but not to a user in it; to how many connections it goes. It enters no log, where the user
     /// could read it.
     async fn tell_others(&self, room: &Room, topic: &str, payload: Payload, sender: String) -> Result<i32, ApiError> {
-        let services = &self.0.services;
+        let services = &self.services;
         if services.policy(room).log_of(room).is_some() {
             let why = format!("`exclude_sender`: {room} shares its log with other rooms, and has nothing beside it");
             return Err(ApiError::bad_request(why));
@@ -223,7 +294,7 @@ impl Realtime {
     /// Sends an event to a room; how many connections are in it.
     async fn tell(&self, room: &Room, topic: &str, payload: Payload) -> Result<i32, ApiError> {
         let publication = publish::event(topic, payload, None, None, None)?;
-        let services = &self.0.services;
+        let services = &self.services;
         publish::put(services, room, publication).await?;
         Ok(int(rooms::count(services, room).await?))
     }

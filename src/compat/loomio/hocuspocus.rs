@@ -5,7 +5,7 @@
 //! kept under the token: the user and the groups; whatever else a document belongs to, the application's own endpoint says
 //! (`hocuspocus.hook`). Never logs a question. Always holds: what cannot be said is no 200.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
+use std::{pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -14,12 +14,11 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::refusal::plain_answer;
+use super::{metrics::DocumentAnswers, settings::HocuspocusSettings};
 use crate::{
     auth::StoredUser,
-    config,
-    hub::Worker,
-    metrics::DocumentAnswers,
+    compat::Route,
+    hub::Services,
     model::Token,
     transport::fetch::{Client, FetchError, Limits},
 };
@@ -107,25 +106,19 @@ impl Documents {
     ///
     /// # Errors
     /// The file of CA certificates cannot be used.
-    pub fn of(settings: &config::Hocuspocus, answers: DocumentAnswers) -> Result<Option<Arc<Self>>, FetchError> {
+    pub fn of(settings: &HocuspocusSettings, answers: DocumentAnswers) -> Result<Option<Self>, FetchError> {
         let Some(path) = settings.path.clone() else { return Ok(None) };
         let hook = match &settings.hook {
             Some(hook) => Some((hook.uri().clone(), Client::new(settings.ca.as_deref())?)),
             None => None,
         };
         let limits = Limits { timeout: settings.timeout, max_bytes: MAX_ANSWER };
-        Ok(Some(Arc::new(Self { path, hook, limits, asking: Semaphore::new(ASKING), answers })))
+        Ok(Some(Self { path, hook, limits, asking: Semaphore::new(ASKING), answers }))
     }
 
-    /// Whether a request is a question.
-    pub fn are_asked(&self, request: &Request<Incoming>) -> bool {
-        request.uri().path() == self.path
-    }
-
-    /// Answers a question.
-    pub async fn answer(&self, worker: &Rc<RefCell<Worker>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer_question(&self, services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if *request.method() != Method::POST {
-            let mut response = plain_answer(StatusCode::METHOD_NOT_ALLOWED, "ask with POST").map(Full::from);
+            let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "ask with POST");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
@@ -133,8 +126,8 @@ impl Documents {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let status = self.judge(worker, body).await;
-        let (counter, sentence) = match status {
+        let status = self.judge(services, body).await;
+        let (counter, why) = match status {
             StatusCode::OK => {
                 self.answers.allowed.increment(1);
                 return Response::new(Full::default());
@@ -148,10 +141,10 @@ impl Documents {
             _ => (&self.answers.unavailable, "it cannot be said now: ask again later"),
         };
         counter.increment(1);
-        plain_answer(status, sentence).map(Full::from)
+        sentence(status, why)
     }
 
-    async fn judge(&self, worker: &Rc<RefCell<Worker>>, body: Bytes) -> StatusCode {
+    async fn judge(&self, services: &Services, body: Bytes) -> StatusCode {
         let Ok(Question { user_secret, document_name }) = serde_json::from_slice(&body) else {
             return StatusCode::BAD_REQUEST;
         };
@@ -159,8 +152,7 @@ impl Documents {
         else {
             return StatusCode::UNAUTHORIZED;
         };
-        let authority = Arc::clone(&worker.borrow().services.authority);
-        let user = match authority.stored_user(&Token::new(secret)).await {
+        let user = match services.authority.stored_user(&Token::new(secret)).await {
             Ok(user) => user.filter(|user| user.user == id),
             Err(error) if error.is_outage() => return StatusCode::SERVICE_UNAVAILABLE,
             Err(_) => None,
@@ -194,6 +186,29 @@ impl Documents {
             }
         }
     }
+}
+
+impl Route for Documents {
+    fn takes(&self, request: &Request<Incoming>) -> bool {
+        request.uri().path() == self.path
+    }
+
+    fn answer<'a>(
+        &'a self,
+        services: &'a Services,
+        request: Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + 'a>> {
+        Box::pin(self.answer_question(services, request))
+    }
+}
+
+/// An answer in a sentence.
+fn sentence(status: StatusCode, sentence: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{sentence}\n")));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const MAX_CHANNEL: usize = 255;
 
 /// Why a message is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum UnfitMessageError {
     /// It is not what is expected.
     #[error("it is not JSON with a `server`, or with a `config` and a `payload`")]
     Message,
@@ -96,8 +96,8 @@ impl Send {
     /// channel it goes into that Matrix room, without one to the webhook that `server` is.
     ///
     /// # Errors
-    /// [`Unfit`].
-    pub fn parse(message: &[u8], servers: &Origins) -> Result<Self, Unfit> {
+    /// [`UnfitMessageError`].
+    pub fn parse(message: &[u8], servers: &Origins) -> Result<Self, UnfitMessageError> {
         #[derive(Deserialize)]
         struct Either<'a> {
             #[serde(borrow)]
@@ -106,32 +106,33 @@ impl Send {
             payload: Option<&'a RawValue>,
             message: Option<String>,
         }
-        let either: Either<'_> = serde_json::from_slice(message).map_err(|_| Unfit::Message)?;
+        let either: Either<'_> = serde_json::from_slice(message).map_err(|_| UnfitMessageError::Message)?;
         let config = either.config.map_or(message, |config| config.get().as_bytes());
-        let Config { server, access_token, channel } = serde_json::from_slice(config).map_err(|_| Unfit::Message)?;
+        let Config { server, access_token, channel } =
+            serde_json::from_slice(config).map_err(|_| UnfitMessageError::Message)?;
         let said = match (&either.config, &either.payload, &either.message) {
             (Some(_), Some(payload), _) => Said::Payload(payload),
             (None, _, Some(message)) if !message.is_empty() => Said::Test(message),
-            _ => return Err(Unfit::Nothing),
+            _ => return Err(UnfitMessageError::Nothing),
         };
         let (origin, url) = address(&server)?;
         if !servers.allow(origin.as_bytes()) {
-            return Err(Unfit::NotAllowed);
+            return Err(UnfitMessageError::NotAllowed);
         }
         let token = access_token.filter(|token| !token.is_empty());
         let fits =
             token.as_ref().is_none_or(|token| token.len() <= 4_096 && token.bytes().all(|b| b.is_ascii_graphic()));
         if !fits {
-            return Err(Unfit::Token);
+            return Err(UnfitMessageError::Token);
         }
         let token = token.map(|token| AccessToken(token.into()));
         match channel.filter(|channel| !channel.is_empty()) {
             Some(room) => {
                 let known = room.starts_with(['#', '!']) && room.contains(':') && room.len() <= MAX_CHANNEL;
                 if !known || room.chars().any(char::is_control) {
-                    return Err(Unfit::Channel);
+                    return Err(UnfitMessageError::Channel);
                 }
-                let (token, base) = (token.ok_or(Unfit::Token)?, url.trim_end_matches('/').to_owned());
+                let (token, base) = (token.ok_or(UnfitMessageError::Token)?, url.trim_end_matches('/').to_owned());
                 Ok(Self::Matrix { base, token, room, content: content(&said)? })
             }
             None => {
@@ -154,14 +155,14 @@ impl Send {
 }
 
 /// A server's origin, and its URL.
-fn address(server: &str) -> Result<(String, String), Unfit> {
-    let uri: Uri = server.parse().map_err(|_| Unfit::Server)?;
+fn address(server: &str) -> Result<(String, String), UnfitMessageError> {
+    let uri: Uri = server.parse().map_err(|_| UnfitMessageError::Server)?;
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(Unfit::Server);
+        return Err(UnfitMessageError::Server);
     };
     let authority = Authority::as_str(authority);
     if authority.contains('@') || uri.query().is_some() || server.contains('#') {
-        return Err(Unfit::Server);
+        return Err(UnfitMessageError::Server);
     }
     let origin = format!("{scheme}://{authority}");
     let url = format!("{origin}{}", uri.path());
@@ -169,7 +170,7 @@ fn address(server: &str) -> Result<(String, String), Unfit> {
 }
 
 /// The content of a Matrix message (`m.room.message`, client-server API r0.6.1, section 13.2.1).
-fn content(said: &Said<'_>) -> Result<String, Unfit> {
+fn content(said: &Said<'_>) -> Result<String, UnfitMessageError> {
     let content = match said {
         Said::Test(message) => serde_json::json!({"msgtype": "m.text", "body": message}),
         Said::Payload(payload) => {
@@ -177,9 +178,9 @@ fn content(said: &Said<'_>) -> Result<String, Unfit> {
             struct Html {
                 html: String,
             }
-            let Html { html } = serde_json::from_str(payload.get()).map_err(|_| Unfit::Nothing)?;
+            let Html { html } = serde_json::from_str(payload.get()).map_err(|_| UnfitMessageError::Nothing)?;
             if html.is_empty() {
-                return Err(Unfit::Nothing);
+                return Err(UnfitMessageError::Nothing);
             }
             serde_json::json!({
                 "msgtype": "m.text", "body": plain(&html), "format": "org.matrix.custom.html", "formatted_body": html,
@@ -221,7 +222,7 @@ mod tests {
     use super::*;
     use crate::config::OriginPattern;
 
-    fn parse(message: &Value) -> Result<Send, Unfit> {
+    fn parse(message: &Value) -> Result<Send, UnfitMessageError> {
         let servers = ["https://matrix.example.com", "https://*.hooks.example.com", "http://127.0.0.1:8008"];
         let servers = Origins::new(servers.iter().map(|text| OriginPattern::parse(text).unwrap()).collect());
         Send::parse(message.to_string().as_bytes(), &servers)
@@ -264,7 +265,7 @@ mod tests {
             "https://0x7f000001",
         ] {
             let message = json!({"server": server, "access_token": "t", "channel": "#a:b", "message": "hi"});
-            assert_eq!(parse(&message), Err(Unfit::NotAllowed), "{server}");
+            assert_eq!(parse(&message), Err(UnfitMessageError::NotAllowed), "{server}");
         }
         for server in [
             "",
@@ -277,7 +278,7 @@ mod tests {
             "https://matrix.example.com\r\nHost: evil",
         ] {
             let message = json!({"server": server, "access_token": "t", "channel": "#a:b", "message": "hi"});
-            assert_eq!(parse(&message), Err(Unfit::Server), "{server}");
+            assert_eq!(parse(&message), Err(UnfitMessageError::Server), "{server}");
         }
     }
 
@@ -285,19 +286,28 @@ mod tests {
     fn what_has_no_place_or_says_nothing_is_unfit() {
         let server = "https://matrix.example.com";
         for (message, why) in [
-            (json!(7), Unfit::Message),
-            (json!({"message": "hi"}), Unfit::Message),
-            (json!({"config": {"server": 7}, "payload": {"html": "a"}}), Unfit::Message),
-            (json!({"server": server, "access_token": "t", "channel": "#a:b"}), Unfit::Nothing),
-            (json!({"config": {"server": server, "access_token": "t", "channel": "#a:b"}}), Unfit::Nothing),
+            (json!(7), UnfitMessageError::Message),
+            (json!({"message": "hi"}), UnfitMessageError::Message),
+            (json!({"config": {"server": 7}, "payload": {"html": "a"}}), UnfitMessageError::Message),
+            (json!({"server": server, "access_token": "t", "channel": "#a:b"}), UnfitMessageError::Nothing),
+            (json!({"config": {"server": server, "access_token": "t", "channel": "#a:b"}}), UnfitMessageError::Nothing),
             (
                 json!({"config": {"server": server, "access_token": "t", "channel": "#a:b"}, "payload": {}}),
-                Unfit::Nothing,
+                UnfitMessageError::Nothing,
             ),
-            (json!({"server": server, "access_token": "t", "channel": "general", "message": "hi"}), Unfit::Channel),
-            (json!({"server": server, "access_token": "t", "channel": "#a\u{7}:b", "message": "hi"}), Unfit::Channel),
-            (json!({"server": server, "channel": "#a:b", "message": "hi"}), Unfit::Token),
-            (json!({"server": server, "access_token": "a b", "channel": "#a:b", "message": "hi"}), Unfit::Token),
+            (
+                json!({"server": server, "access_token": "t", "channel": "general", "message": "hi"}),
+                UnfitMessageError::Channel,
+            ),
+            (
+                json!({"server": server, "access_token": "t", "channel": "#a\u{7}:b", "message": "hi"}),
+                UnfitMessageError::Channel,
+            ),
+            (json!({"server": server, "channel": "#a:b", "message": "hi"}), UnfitMessageError::Token),
+            (
+                json!({"server": server, "access_token": "a b", "channel": "#a:b", "message": "hi"}),
+                UnfitMessageError::Token,
+            ),
         ] {
             assert_eq!(parse(&message), Err(why), "{message}");
         }
