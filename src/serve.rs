@@ -73,7 +73,7 @@ fn log(config: &Config) -> SetLevel {
             Box::new(move |level| drop(handle.reload(filter(level))))
         }
     };
-    // A panic is a line of the log like any other: whoever reads it expects one JSON object a line.
+    // A panic is a line of the log like any other: its readers expect one JSON object a line.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let payload = panic.payload();

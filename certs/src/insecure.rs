@@ -1,4 +1,4 @@
-//! For tests, the load generator, and people who say `--insecure`: a client that believes every server. No pod may use it.
+//! For tests, the load generator, and commands with `--insecure`: a client that believes every server. No pod may use it.
 
 use std::sync::Arc;
 

@@ -139,7 +139,7 @@ fn write(dir: &Path, pem: &Pem) -> io::Result<()> {
     replace(&dir.join(PUBLIC_FILE), 0o644, &pem.certificate)
 }
 
-/// Writes beside the file and renames, so that nobody ever reads half of one.
+/// Writes beside the file and renames, so that half a file is never read.
 fn replace(path: &Path, mode: u32, contents: &str) -> io::Result<()> {
     let beside = path.with_extension(format!("pem.{}", std::process::id()));
     let written = (|| {

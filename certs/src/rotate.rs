@@ -29,7 +29,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Two PEM files, which somebody else renews.
+    /// Two PEM files, which another program renews.
     Files {
         /// The chain, the server's own certificate first.
         cert: PathBuf,

@@ -95,7 +95,7 @@ fn what_cannot_be_used_again_is_made_anew() {
     remade("a key that others could read", noon());
     remade("a clock that went back", noon() - DAY);
 
-    // A certificate of somebody else's making, valid for years, must not be taken for ours: no browser would pin it.
+    // A certificate that another program made, valid for years, must not be taken for ours: no browser would pin it.
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_before = time::OffsetDateTime::from(noon() - DAY);
     params.not_after = params.not_before + 400 * DAY;

@@ -18,5 +18,5 @@ pub mod realtime {
 /// Both contracts as a `google.protobuf.FileDescriptorSet`, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
 
-/// How the messages become bytes, for whoever sends them by other means than the generated clients.
+/// How the messages become bytes, for senders that do not use the generated clients.
 pub use prost::Message;

@@ -12,7 +12,7 @@ use super::answer::{ApiCode, ApiError};
 /// How long a body may take.
 const TIME: Duration = Duration::from_secs(30);
 
-/// What is read of a refused body, so that whoever sends it sees the answer instead of a reset: so much, so long.
+/// What is read of a refused body, so that the sender sees the answer instead of a reset: at most so many bytes, at most so long.
 const LEFTOVER: u64 = 16 * 1024 * 1024;
 const LEFTOVER_TIME: Duration = Duration::from_secs(5);
 
@@ -38,7 +38,7 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, ApiE
     }
 }
 
-/// Reads on, beside the answer, a body that nobody wants. Needs a `LocalSet`.
+/// Reads on, beside the answer, a body that was refused. Needs a `LocalSet`.
 pub(super) fn discard(mut body: Incoming) {
     if body.is_end_stream() || body.size_hint().lower() > LEFTOVER {
         return;

@@ -19,13 +19,13 @@ use crate::{
 /// The most connections of one answer.
 const MAX_CONNECTIONS: usize = 1_000;
 
-/// As many as are sent if nobody says.
+/// The default of `limit`.
 const DEFAULT_CONNECTIONS: usize = 100;
 
 /// The closes that a backend may ask for: one for each thing that a client can do next.
 const CLOSES: [Disconnect; 3] = [Disconnect::Restart, Disconnect::Unauthorized, Disconnect::Disconnected];
 
-/// How long a client may be given to present a newer token, in milliseconds; and how long if nobody says.
+/// How long a client may be given to present a newer token, in milliseconds; and the default.
 const REFRESH_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 const DEFAULT_REFRESH_MS: u64 = 30_000;
 
@@ -202,7 +202,7 @@ impl From<Ordered> for Affected {
 
 /// Does something to one connection, wherever in the fleet it is.
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
-    // A name that no connection can have is nobody's elsewhere either.
+    // A name that no connection can have is on no other pod either.
     let nowhere = || ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"));
     id.parse::<ConnectionId>().map_err(|_| nowhere())?;
     let ordered = services.order(Order { target: Target::Connection(id.into()), act }).await?;

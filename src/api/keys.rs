@@ -1,4 +1,4 @@
-//! Who may call.
+//! The keys of callers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::config::{ApiKey, Config};
 pub struct Keys(Vec<Box<[u8]>>);
 
 impl Keys {
-    /// Keys; empty ones are left out, because they would let in whoever sends none.
+    /// Keys; empty ones are left out, because they would let in callers that send none.
     #[must_use]
     pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self(keys.into_iter().filter(|key| !key.is_empty()).map(|key| key.as_bytes().into()).collect())

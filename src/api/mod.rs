@@ -1,7 +1,7 @@
 //! The internal listener: what backends and operators call. Not for the open network.
 //!
 //! Runs beside the workers, on a thread of its own. Always holds: whatever changes or shows something needs an API key,
-//! compared in constant time; an empty list of keys lets nobody in; whoever has no key does not learn what there is.
+//! compared in constant time; with an empty list of keys every caller is refused; a caller without a key does not learn what there is.
 //!
 //! `router` is the table of calls, `openapi.json` its description, `docs/API.md` the same for people.
 

@@ -33,7 +33,7 @@ enum Wait {
     None,
 }
 
-/// Where a connection stands. Shared by its socket, its service and who watches over both.
+/// Where a connection stands. Shared by its socket, its service and the timer over both.
 #[derive(Clone)]
 pub(super) struct Patience(Arc<Mutex<(Wait, Instant)>>);
 

@@ -1,6 +1,6 @@
-//! Rooms: who is in them, where they stand, what happened in them.
+//! Rooms: their members, their positions, their history.
 //!
-//! A room is its name: one that nobody has heard of is an empty one, not an error.
+//! A room is its name: a room that was never used is an empty one, not an error.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,19 +21,19 @@ use crate::{
     },
 };
 
-/// The most events of one answer, and as many as are sent if nobody says.
+/// The most events of one answer, and the default of `limit`.
 pub(super) const MAX_EVENTS: usize = 1_000;
 
 /// The most bytes of data of one answer.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// The most members of one answer, and as many as are sent if nobody says.
+/// The most members of one answer, and the default of `limit`.
 pub(super) const MAX_MEMBERS: usize = 1_000;
 
 /// The most rooms of one answer.
 const MAX_ROOMS: usize = 1_000;
 
-/// As many as are sent if nobody says.
+/// The default of `limit`.
 const DEFAULT_ROOMS: usize = 100;
 
 /// `GET /api/rooms`: the rooms with members on this pod, by name.

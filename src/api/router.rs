@@ -180,8 +180,8 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     if others.is_empty() { Found::Nothing } else { Found::Methods(others.join(", ")) }
 }
 
-/// Whether a path is answered only with an API key. Depends on nothing else, so that nobody learns without one what
-/// there is.
+/// Whether a path is answered only with an API key. Depends on nothing else, so that a caller without one cannot learn
+/// what there is.
 pub(super) fn is_guarded(path: &str) -> bool {
     path.starts_with("/api/") && path != DOCUMENT
 }

@@ -102,7 +102,7 @@ impl Api {
 
     fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {
         self.0.services.metrics.internal_refused.increment(1);
-        // Into an empty send buffer; whoever gets nothing sees the connection end.
+        // It fits an empty send buffer. If it is lost all the same, the caller sees the connection end.
         let _ = stream.try_write(
             b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         );

@@ -91,7 +91,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Err(Refusal::Usage(error)) => {
-            // Help goes to stdout, errors to stderr; a closed pipe is nobody's fault.
+            // Help goes to stdout, errors to stderr; a closed pipe is no error.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }

@@ -19,7 +19,7 @@ impl Report {
         Self { json, left: count }
     }
 
-    /// Prints a message. `Break`: the last event that was wanted has come, or nobody reads any more.
+    /// Prints a message. `Break`: the last event that was wanted has come, or the output is closed.
     pub fn take(&mut self, text: &str, message: &Value) -> ControlFlow<()> {
         let events = message["events"].as_array().map_or(&[][..], Vec::as_slice);
         let is_live = message["type"] == "events";

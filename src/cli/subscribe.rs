@@ -104,7 +104,7 @@ impl Subscribe {
                 _ = tokio::signal::ctrl_c() => Ok(()),
             }
         });
-        // A read of the standard input cannot be interrupted; nobody waits for it.
+        // A read of the standard input cannot be interrupted, so it is not waited for.
         runtime.shutdown_background();
         match followed {
             Ok(()) => ExitCode::SUCCESS,
@@ -222,7 +222,7 @@ impl Subscribe {
     }
 }
 
-/// The next command that was typed; never, where nobody types.
+/// The next command that was typed; never ends where commands are not typed.
 async fn next_line(typed: &mut Option<mpsc::Receiver<Typed>>) -> Option<Value> {
     let Some(lines) = typed else { return std::future::pending().await };
     loop {

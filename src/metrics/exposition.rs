@@ -1,7 +1,7 @@
 //! How the metrics are read: the recorder of one pod, and its text for Prometheus.
 //!
-//! Always holds: a pod's numbers are its own, several pods in one process do not share them; a pod that nobody scrapes
-//! does not grow.
+//! Always holds: a pod's numbers are its own, several pods in one process do not share them; a pod that is never
+//! scraped does not grow.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -33,7 +33,7 @@ pub struct Metrics {
     pub workers: Vec<PerWorker>,
     /// Rooms with a member.
     pub rooms: Gauge,
-    /// Events by who published them on this pod.
+    /// Events that were published on this pod, by their source.
     pub events_in: EventsIn,
     /// Batches that left their owner.
     pub batches: Counter,
@@ -272,7 +272,7 @@ pub struct PerWorker {
     pub deliveries: Counter,
 }
 
-/// Events by who published them.
+/// Events by their source.
 #[derive(Debug)]
 pub struct EventsIn {
     /// Backends.

@@ -16,7 +16,7 @@ use crate::{
     model::ErrorCode,
 };
 
-/// Why a request's token, or its absence, lets nobody in.
+/// Why a request is refused for its token, or for having none.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// It is not clear which token is meant.
@@ -25,7 +25,7 @@ pub enum Refusal {
     /// It, or its client, is not good, or cannot be judged now.
     #[error("{0}")]
     Not(#[from] NotAdmitted),
-    /// There is none, and nobody is let in without.
+    /// There is none, and clients without a token are refused here.
     #[error("nobody may connect without a token here")]
     NoToken,
 }
@@ -54,8 +54,8 @@ pub(super) struct Admitted {
     pub told: Option<Arc<Told>>,
 }
 
-/// What a request's token, or its absence, allows. A token that is bad is refused where no token would be let in, too:
-/// whoever sends one means to be somebody.
+/// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
+/// accepted: a client that sends one means to be known by it.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -80,7 +80,7 @@ pub(super) async fn judge(
     let now = told.clone().filter(|_| !asks.later);
     let admit = |shows| {
         let (connection, namespace, refresh) = (None, None, false);
-        // Boxed, so that the handshakes of those who need not wait do not carry its room with them.
+        // Boxed, so that handshakes that need not wait do not reserve space for it.
         Box::pin(services.admit(Applicant { told: now.clone(), connection, shows, namespace, refresh }))
     };
     let grant = match token {
@@ -92,7 +92,7 @@ pub(super) async fn judge(
             Some(if now.is_some() { admit(Shows::Grant(grant)).await? } else { grant })
         }
         None if services.judges_tokens() && asks.takes_tokens => None,
-        // Nobody judges tokens: the backend goes by something else.
+        // No key judges tokens: the backend decides by something else.
         None if told.is_some() && !authority.is_enabled() => match now {
             Some(_) => Some(admit(Shows::Grant(Grant::default())).await?),
             None => None,
@@ -102,7 +102,7 @@ pub(super) async fn judge(
     Ok(Admitted { grant, told })
 }
 
-/// [`judge`] for who is answered over HTTP.
+/// [`judge`], refused with an HTTP answer.
 ///
 /// # Errors
 /// The answer that refuses it.

@@ -1,7 +1,7 @@
 //! Requests to an Engine.IO path: polling, and the WebSockets that open a session or take one over.
 //!
 //! Always holds: a session's name says where it is, so that any worker of any pod answers for it; a name that none of our
-//! pods gave asks nobody.
+//! pods gave is refused without a question to another pod.
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! `GET /events`: an answer that never ends, as a browser's EventSource reads it (HTML, section 9.2).
 //!
 //! Always holds: each message that moves the client's position carries the position as its `id`, in one event with it, so
-//! that whoever comes back with `Last-Event-ID` misses nothing and gets nothing twice.
+//! that a client that comes back with `Last-Event-ID` misses nothing and gets nothing twice.
 
 use std::{
     cell::RefCell,
@@ -52,7 +52,7 @@ pub struct EventStream {
 
 /// Begins the answer.
 pub fn answer(drive: Drive, under_way: &UnderWay, config: &Config, headers: HeaderMap) -> Response<EventStream> {
-    // Connection names are spread evenly, so that those who lost a pod together do not come back together.
+    // Connection names are spread evenly, so that clients that lost a pod together do not come back together.
     let retry = RETRY_MS + drive.name().map_or(0, |name| name.0 % RETRY_SPREAD_MS);
     let drive = Rc::new(drive);
     *under_way.0.borrow_mut() = Rc::downgrade(&drive);

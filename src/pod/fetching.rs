@@ -1,4 +1,4 @@
-//! What `GET /poll` and `GET /events` have in common: what a request asks for, who may ask, and how it is refused.
+//! What `GET /poll` and `GET /events` have in common: what a request asks for, whether its client may ask, and how it is refused.
 //!
 //! The same judge as for WebSockets decides about origin, token and room for one more. Always holds: nothing is entered
 //! before the whole request was understood and allowed; a refusal is JSON with one of the protocol's error codes; a page
@@ -213,7 +213,7 @@ impl Asked {
                 }
                 "cursor" if cursor.is_some() => return Err(bad("`cursor` is given twice".to_owned())),
                 "cursor" => cursor = Some(value.into_owned()),
-                // It is looked at by whoever judges it.
+                // `authorize` judges it.
                 "token" => {}
                 _ => {
                     let shown: String = name.chars().take(80).collect();

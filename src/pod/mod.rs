@@ -299,7 +299,7 @@ impl Pod {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        // A moment beyond the window for the last closes to be answered, then whoever is left is cut off.
+        // A moment beyond the window for the last closes to be answered, then the connections that are left are cut.
         let end = tokio::time::Instant::now() + window + Duration::from_secs(6);
         while self.services.gate.connections() > 0 && tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -359,7 +359,7 @@ async fn either(term: &mut Signal, int: &mut Signal) {
     }
 }
 
-/// What all pods of a fleet know and nobody else does, or what only this one knows.
+/// A secret that all pods of a fleet share, or one of this pod alone.
 fn session_key(config: &Config) -> Result<SessionKey, StartError> {
     if let Some(secret) = &config.socketio.secret {
         return Ok(SessionKey::new(secret.reveal().as_bytes()));

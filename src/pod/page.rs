@@ -124,7 +124,7 @@ pub fn answer_to<T>(config: &Config, quic_port: Option<u16>, request: &Request<T
 }
 
 /// What the page cannot know by itself. In development mode also where backends publish, for its `curl` line; otherwise
-/// that is nobody's business out there.
+/// that address is not shown to the public.
 fn about(config: &Config) -> Response<Full<Bytes>> {
     let api_port =
         config.internal_listen.first().map(|bind| bind.address.port()).filter(|port| config.dev && *port != 0);

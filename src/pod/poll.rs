@@ -59,7 +59,7 @@ fn body(mut messages: Vec<u8>, cursor: &str, closed: Option<Disconnect>) -> Vec<
     body.append(&mut messages);
     // A cursor has no character that JSON escapes.
     body.extend_from_slice(format!("],\"cursor\":\"{cursor}\"").as_bytes());
-    // A pod that goes away is no news to somebody who comes back anyway.
+    // A client that polls comes back anyway, so a pod that goes away says nothing.
     if let Some(closed) = closed.filter(|closed| *closed != Disconnect::Restart) {
         body.extend_from_slice(close(closed).as_bytes());
     }

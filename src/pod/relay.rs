@@ -1,6 +1,6 @@
 //! Requests for a session of another pod: asked there, over its internal listener.
 //!
-//! Each carries a proof that whoever asks has the fleet's key ([`SessionKey::prove`]). Never retries: a request that brought
+//! Each carries a proof that the asking pod has the fleet's key ([`SessionKey::prove`]). Never retries: a request that brought
 //! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into.
 
 use std::{num::NonZeroU8, time::Duration};

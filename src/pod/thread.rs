@@ -138,7 +138,7 @@ async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, door: Door, mut
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
                 );
                 if !own {
-                    // Out of files or memory: those who are here go on, those who come wait in the kernel's queue.
+                    // Out of files or memory: open connections go on, new ones wait in the kernel's queue.
                     tracing::warn!(%error, "accept failed; trying again in 100 ms");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }

@@ -56,7 +56,7 @@ pub async fn upgrade<T>(
     })
 }
 
-/// Who offers `roomcast.v1` gets it on any path.
+/// A client that offers `roomcast.v1` gets it on any path.
 fn offers_native<T>(request: &Request<T>) -> bool {
     let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
     offers.flat_map(|line| line.split(',')).any(|offer| offer.trim() == SUBPROTOCOL)
@@ -74,7 +74,7 @@ fn agree<T>(
         upgrades.malformed.increment(1);
         Box::new(refusal.response())
     })?;
-    // Who offers `roomcast.v1` gets it on any path; who does not gets what is mounted there.
+    // A client that offers `roomcast.v1` gets it on any path; any other gets the dialect of the path.
     let path = request.uri().path();
     let dialect = match (&accepted.protocol, this.services.dialects.at(path)) {
         (Some(_), _) => DialectId::NATIVE,

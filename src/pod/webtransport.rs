@@ -122,7 +122,7 @@ impl Endpoints {
         let Self { runtime, endpoints } = self;
         runtime.block_on(async move {
             let _ = phase.wait_for(|phase| *phase > Phase::Serving).await;
-            // Who comes now is refused; who is here goes at its moment.
+            // New clients are refused from now on; the present ones leave at their moments.
             endpoints.iter().for_each(|endpoint| endpoint.set_server_config(None));
             let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
         });

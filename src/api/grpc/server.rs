@@ -1,4 +1,4 @@
-//! Serves gRPC on its listeners: HTTP/2, with TLS or without; who may call, which service it is for, and until when.
+//! Serves gRPC on its listeners: HTTP/2, with TLS or without; the caller's key, the service of a call, its deadline.
 
 use std::{
     convert::Infallible,

@@ -61,7 +61,7 @@ pub(super) struct Chatbots {
     /// The bytes that may still wait; they bound all lanes together.
     waiting: Arc<Semaphore>,
     untold: Mutex<Untold>,
-    /// Of messages for which there was no room: somebody must act on it, and it must not stand behind others.
+    /// Messages that did not fit the queue. An operator must act on these, so they have a line of their own.
     dropped: Mutex<Untold>,
 }
 

@@ -1,7 +1,7 @@
-//! Who may edit a document: what a Hocuspocus server asks before it lets somebody write together with others.
+//! Whether a user may edit a document: what a Hocuspocus server asks before it lets the user write together with others.
 //!
 //! The question is `{"user_secret": "id,token", "document_name": "type-id-field"}`, the answer a status: 200, 400 (no such
-//! question), 401 (nobody's token), 403 (not this user's to edit), 503 (it cannot be said now). What the pod knows is what is
+//! question), 401 (an unknown token), 403 (not this user's to edit), 503 (it cannot be said now). What the pod knows is what is
 //! kept under the token: the user and the groups; whatever else a document belongs to, the application's own endpoint says
 //! (`hocuspocus.hook`). Never logs a question. Always holds: what cannot be said is no 200.
 
@@ -102,7 +102,7 @@ fn is_id(text: &str) -> bool {
 }
 
 impl Documents {
-    /// What answers; `None`: nobody asks.
+    /// What answers; `None`: nothing is to be answered.
     ///
     /// # Errors
     /// The file of CA certificates cannot be used.

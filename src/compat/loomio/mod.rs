@@ -1,4 +1,4 @@
-//! Loomio (preset `loomio`): messages for its chatbots, and the question of its collaboration server who may edit a document.
+//! Loomio (preset `loomio`): messages for its chatbots, and its collaboration server's question whether a user may edit a document.
 //!
 //! Always holds: without `chatbots.channels` nothing is called, and without `hocuspocus.path` nothing is answered.
 

@@ -17,8 +17,8 @@ section! {
     pub struct ChatbotSettings in "chatbots" {
         /// The channels that they come on, by name or with `*` for any characters. Empty: none.
         channels: Vec<ChannelPattern> = Vec::new(), List(ChannelPatternKind), restart;
-        /// The servers that may be called, as origins. A message that names another one is refused: whoever can publish could have
-        /// the pod call what only the pod can reach.
+        /// The servers that may be called, as origins. A message that names another one is refused: a publisher could otherwise
+        /// have the pod call what only the pod can reach.
         servers: Vec<OriginPattern> = Vec::new(), List(OriginKind), restart;
         /// For one call, from connecting to the last byte of the answer.
         timeout: Duration = Duration::from_secs(10), Time(Duration::from_millis(100)..=Duration::from_secs(60)), restart;
@@ -33,14 +33,14 @@ section! {
 }
 
 section! {
-    /// Who may edit a document: what a Hocuspocus server asks about users whose tokens are those of `[token_lookup]`.
+    /// Whether a user may edit a document: what a Hocuspocus server asks about users whose tokens are those of `[token_lookup]`.
     pub struct HocuspocusSettings in "hocuspocus" {
         /// Where it asks, with `POST`, on the public listeners.
         path: Option<String> = None, Maybe(MountPath), restart, unset("nowhere", "\"/api/hocuspocus\"");
-        /// Who is asked the same question where the pod cannot say: about unknown tokens, and records that are neither the user nor
-        /// a group. Its answer is given back.
+        /// The endpoint of the application that is asked the same question where the pod cannot say: about unknown tokens, and
+        /// records that are neither the user nor a group. Its answer is given back.
         hook: Option<DocumentHookUrl> = None, Maybe(DocumentHookUrlKind), restart,
-            unset("nobody: 401 for unknown tokens, 403 for such records", "\"https://app.example.com/api/hocuspocus\"");
+            unset("none: 401 for unknown tokens, 403 for such records", "\"https://app.example.com/api/hocuspocus\"");
         /// For the hook's answer. Then it is 503.
         timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(30)), restart;
         /// CA certificates that the hook is trusted by, beside the system's.

@@ -2,7 +2,7 @@
 //!
 //! What is for one user goes to the user's own room (`grpc.user_room`), what is for a room to that room. Counts are of the
 //! whole fleet where the room's policy knows presence, otherwise of this pod. Always holds: what is answered as delivered
-//! is in the room's log, and somebody was in the room.
+//! is in the room's log, and the room had a member.
 
 use std::{
     collections::HashMap,

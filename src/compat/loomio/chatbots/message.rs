@@ -28,7 +28,7 @@ pub enum UnfitMessageError {
     /// There is nothing to say.
     #[error("it says nothing: `payload.html` or `message` is missing or no text")]
     Nothing,
-    /// A Matrix room cannot be written to by nobody.
+    /// A Matrix room can be written to with a token only.
     #[error("its `access_token` is missing, or could not stand in a header")]
     Token,
     /// The server may not be called.
