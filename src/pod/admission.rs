@@ -13,11 +13,11 @@ pub struct Admission {
     /// The answer to send.
     pub answer: Response<()>,
     /// What the socket goes on as.
-    pub becomes: Becomes,
+    pub continues_as: UpgradeTarget,
 }
 
 /// What an upgraded socket goes on as.
-pub enum Becomes {
+pub enum UpgradeTarget {
     /// A connection of its own.
     Connection(Newcomer),
     /// A probe for a session that polls, on a worker of this pod.

@@ -18,7 +18,7 @@ use crate::{
 
 /// Why a request is refused for its token, or for having none.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum AuthorizationError {
     /// It is not clear which token is meant.
     #[error(transparent)]
     Unclear(#[from] PresentError),
@@ -58,13 +58,13 @@ pub(super) struct Admitted {
 /// accepted: a client that sends one means to be known by it.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`AuthorizationError`].
 pub(super) async fn judge(
     worker: &Rc<RefCell<Worker>>,
     headers: &HeaderMap,
     target: &Uri,
     asks: Asks<'_>,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admitted, AuthorizationError> {
     let (services, config) = {
         let this = worker.borrow();
         (Arc::clone(&this.services), Arc::clone(this.config()))
@@ -97,7 +97,7 @@ pub(super) async fn judge(
             Some(_) => Some(admit(Shows::Grant(Grant::default())).await?),
             None => None,
         },
-        None => return Err(Refusal::NoToken),
+        None => return Err(AuthorizationError::NoToken),
     };
     Ok(Admitted { grant, told })
 }
@@ -118,7 +118,7 @@ pub(super) async fn authorize<T>(
     })
 }
 
-impl Refusal {
+impl AuthorizationError {
     /// What counts it.
     pub(super) fn counter<'a>(&self, upgrades: &'a Upgrades) -> &'a metrics::Counter {
         match self {
@@ -129,14 +129,14 @@ impl Refusal {
 }
 
 /// The HTTP answer to a request that is refused for its token.
-fn unauthorized(refusal: &Refusal) -> Refused {
+fn unauthorized(refusal: &AuthorizationError) -> Refused {
     let sentence = refusal.to_string();
     match refusal {
-        Refusal::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
-        Refusal::Not(NotAdmitted::Denied(denial)) => by_code(denial.code, &sentence),
-        Refusal::Not(error) if error.is_outage() => by_code(ErrorCode::Unavailable, &sentence),
-        Refusal::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
-        Refusal::Not(_) => {
+        AuthorizationError::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
+        AuthorizationError::Not(NotAdmitted::Denied(denial)) => by_code(denial.code, &sentence),
+        AuthorizationError::Not(error) if error.is_outage() => by_code(ErrorCode::Unavailable, &sentence),
+        AuthorizationError::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
+        AuthorizationError::Not(_) => {
             let mut response = refused(StatusCode::UNAUTHORIZED, &sentence);
             // RFC 6750 section 3.1.
             let challenge = header::HeaderValue::from_static("Bearer error=\"invalid_token\"");

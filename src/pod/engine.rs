@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    admission::{Admission, Becomes},
+    admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize},
     fetching::Origin,
     refusal::{Refused, come_back, plain_answer},
@@ -240,17 +240,20 @@ pub(super) async fn upgrade<T>(
     let framing = Framing::WebSocket { window_bits };
     let answer = accepted.response;
     if let Some(sid) = asked.sid {
-        let becomes = match whereabouts(&services, &sid).await.map_err(refused)? {
+        let continues_as = match whereabouts(&services, &sid).await.map_err(refused)? {
             Whereabouts::Here(place) => {
                 services.may_upgrade(place).await.map_err(refused)?;
-                Becomes::Probe(place, framing)
+                UpgradeTarget::Probe(place, framing)
             }
             Whereabouts::Pod(address) => {
                 let seat = seat(&services)?;
-                Becomes::Relay(relay::connect(&services, &address, &sid, window_bits).await.map_err(refused)?, seat)
+                UpgradeTarget::Relay(
+                    relay::connect(&services, &address, &sid, window_bits).await.map_err(refused)?,
+                    seat,
+                )
             }
         };
-        return Ok(Admission { answer, becomes });
+        return Ok(Admission { answer, continues_as });
     }
     let asks = asks(&services, endpoint, from, Transport::WebSocket.as_str());
     let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
@@ -259,20 +262,23 @@ pub(super) async fn upgrade<T>(
     services.metrics.socketio.opened_websocket.increment(1);
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    Ok(Admission { answer, becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint, told }) })
+    Ok(Admission {
+        answer,
+        continues_as: UpgradeTarget::Connection(Newcomer { format, grant, seat, target, endpoint, told }),
+    })
 }
 
 /// What an upgraded socket goes on as.
-pub(super) fn go_on(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<u8>, becomes: Becomes) {
-    match becomes {
-        Becomes::Connection(newcomer) => {
+pub(super) fn continue_as(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<u8>, target: UpgradeTarget) {
+    match target {
+        UpgradeTarget::Connection(newcomer) => {
             if socket.settle().is_ok() {
                 let carrier = Carrier::websocket(socket, newcomer.format.framing);
                 let drive = Worker::adopt(worker, carrier, newcomer, &rest);
                 tokio::task::spawn_local(drive);
             }
         }
-        Becomes::Probe(place, framing) => {
+        UpgradeTarget::Probe(place, framing) => {
             if socket.settle().is_ok()
                 && let Ok(socket) = socket.detach()
             {
@@ -280,7 +286,7 @@ pub(super) fn go_on(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<
                 services.probe(place, Probe { socket, framing, early: rest });
             }
         }
-        Becomes::Relay(relayed, seat) => {
+        UpgradeTarget::Relay(relayed, seat) => {
             tokio::task::spawn_local(async move {
                 relay::splice(socket, rest, relayed).await;
                 drop(seat);

@@ -40,14 +40,14 @@ pub struct Origin {
 
 /// How a request fetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Fallback {
     /// One answer.
     Poll,
     /// An answer that goes on.
     EventStream,
 }
 
-impl Way {
+impl Fallback {
     fn of(path: &str) -> Option<Self> {
         match path {
             "/poll" => Some(Self::Poll),
@@ -91,14 +91,14 @@ pub enum Opened {
     /// It is answered already.
     Answered(Response<Full<Bytes>>),
     /// Its connection is in its rooms. The headers belong on every answer.
-    Connected(Way, Drive, HeaderMap),
+    Connected(Fallback, Drive, HeaderMap),
 }
 
 /// Takes a request for a poll or an event stream; `None`: it is for something else.
 pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: Origin) -> Option<Opened> {
-    let way = Way::of(request.uri().path())?;
+    let fallback = Fallback::of(request.uri().path())?;
     let services = Arc::clone(&worker.borrow().services);
-    let counted = way.counted(&services.metrics.handshakes);
+    let counted = fallback.counted(&services.metrics.handshakes);
     let mut headers = match cross_origin(worker, request.headers()) {
         Ok(headers) => headers,
         Err(refusal) => {
@@ -115,8 +115,8 @@ pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: O
         refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
         return Some(Opened::Answered(as_json(*refusal, headers)));
     }
-    Some(match connect(worker, request, from, way, counted).await {
-        Ok(drive) => Opened::Connected(way, drive, headers),
+    Some(match connect(worker, request, from, fallback, counted).await {
+        Ok(drive) => Opened::Connected(fallback, drive, headers),
         Err(refusal) => {
             if services.gate.is_draining() {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -130,7 +130,7 @@ async fn connect<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
     from: Origin,
-    way: Way,
+    fallback: Fallback,
     counted: &Upgrades,
 ) -> Result<Drive, Refused> {
     let asked = Asked::read(request.uri().query(), request.headers())
@@ -139,7 +139,7 @@ async fn connect<T>(
     let services = Arc::clone(&worker.borrow().services);
     let dialect = services.dialects.name(DialectId::NATIVE);
     // A connection that presents its token later is a WebSocket's matter.
-    let asks = Asks { from: from.address, transport: way.transport(), dialect, takes_tokens: false, later: false };
+    let asks = Asks { from: from.address, transport: fallback.transport(), dialect, takes_tokens: false, later: false };
     let Admitted { grant, told } = authorize(worker, request, asks, counted).await?;
     let grant = grant.ok_or_else(|| {
         counted.token.increment(1);
@@ -155,7 +155,7 @@ async fn connect<T>(
         }
         asking.push(policy.subscribe_hook);
     }
-    let asker = Asker { connection: None, grant, transport: way.transport(), dialect: Arc::clone(dialect) };
+    let asker = Asker { connection: None, grant, transport: fallback.transport(), dialect: Arc::clone(dialect) };
     let leaves = rooms.iter().zip(&asking).map(async |(SubscribeTo { room, .. }, asks)| match asks {
         true => services.may_join(&asker, room).await.map(Some),
         false => Ok(None),
@@ -170,8 +170,8 @@ async fn connect<T>(
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     counted.accepted.increment(1);
-    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: way.framing() };
-    let carrier = Carrier::Mailbox(Box::new(way.mailbox(from)));
+    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: fallback.framing() };
+    let carrier = Carrier::Mailbox(Box::new(fallback.mailbox(from)));
     let drive = Worker::adopt(
         worker,
         carrier,

@@ -19,10 +19,10 @@ use crate::{
 };
 
 use super::{
-    admission::{Admission, Becomes},
+    admission::{Admission, UpgradeTarget},
     engine,
     event_stream::{self, EventStream, UnderWay},
-    fetching::{self, Opened, Origin, Way},
+    fetching::{self, Fallback, Opened, Origin},
     page, poll,
     refusal::plain_answer,
     upgrade::upgrade,
@@ -74,8 +74,8 @@ async fn answer(
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request, from.address).await {
-            Ok(Admission { answer, becomes }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, becomes));
+            Ok(Admission { answer, continues_as }) => {
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, continues_as));
                 answer.map(|()| Either::Left(Full::default()))
             }
             Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
@@ -87,14 +87,14 @@ async fn answer(
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return answer.map(Either::Left),
-        Some(Opened::Connected(way, drive, headers)) => {
+        Some(Opened::Connected(fallback, drive, headers)) => {
             let (services, config) = {
                 let this = worker.borrow();
                 (Arc::clone(&this.services), Arc::clone(this.config()))
             };
-            return match way {
-                Way::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
-                Way::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
+            return match fallback {
+                Fallback::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
+                Fallback::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
             };
         }
         None => {}
@@ -166,9 +166,9 @@ fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>)
     response
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, becomes: Becomes) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, target: UpgradeTarget) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
     let (socket, ahead) = parts.io.into_parts();
     let rest = [&parts.read_buf[..], &ahead].concat();
-    engine::go_on(&worker, socket, rest, becomes);
+    engine::continue_as(&worker, socket, rest, target);
 }

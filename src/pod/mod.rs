@@ -5,13 +5,14 @@
 
 mod admission;
 mod authorize;
-mod beside;
+mod background;
 mod certificate;
 mod dialects;
 mod engine;
 mod event_stream;
 mod fetching;
-mod greet;
+mod grpc;
+mod handshake;
 mod http;
 mod log;
 mod page;
@@ -53,9 +54,10 @@ use crate::{
         webtransport::{bind, server_config},
     },
 };
-use beside::{Beside, ask_backend, grpc_door, serve_grpc};
+use background::{Background, ask_backend};
 use certificate::certificate;
-use greet::Door;
+use grpc::{grpc_tls, serve_grpc};
+use handshake::Listener;
 use log::Log;
 pub use start_error::StartError;
 use thread::{Phase, Thread};
@@ -111,11 +113,11 @@ impl Pod {
         metrics.observer = observer;
         let exposition = Arc::new(exposition);
         let routes: Routes = routes.into();
-        let door = match &certificate {
+        let with_tls = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
                 let tls = Some(Arc::new(roomcast_certs::server_config(resolver)?));
-                Some(Door { tls, routes: Arc::clone(&routes) })
+                Some(Listener { tls, routes: Arc::clone(&routes) })
             }
             None => None,
         };
@@ -123,16 +125,16 @@ impl Pod {
         let options =
             SocketOptions { send_buffer: config.socket.send_buffer, notsent_lowat: config.socket.notsent_lowat };
         let mut addresses = Addresses::default();
-        let mut listeners: Vec<Vec<(TcpListener, Door)>> = (0..workers).map(|_| Vec::new()).collect();
-        for (binds, bound, door) in [
-            (&config.listen, &mut addresses.tls, door),
-            (&config.plain_listen, &mut addresses.plain, Some(Door { tls: None, routes })),
+        let mut listeners: Vec<Vec<(TcpListener, Listener)>> = (0..workers).map(|_| Vec::new()).collect();
+        for (binds, bound, spoken) in [
+            (&config.listen, &mut addresses.tls, with_tls),
+            (&config.plain_listen, &mut addresses.plain, Some(Listener { tls: None, routes })),
         ] {
-            let Some(door) = door else { continue };
+            let Some(spoken) = spoken else { continue };
             for address in reserve_all(binds)? {
                 for own in &mut listeners {
                     let listener = listen(address, &options).map_err(|error| StartError::Listen { address, error })?;
-                    own.push((listener, door.clone()));
+                    own.push((listener, spoken.clone()));
                 }
                 bound.push(address);
             }
@@ -153,7 +155,7 @@ impl Pod {
             internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
             addresses.internal.push(address);
         }
-        let grpc_door = grpc_door(&config, certificate.as_ref())?;
+        let grpc_tls = grpc_tls(&config, certificate.as_ref())?;
         let mut grpc_listeners = Vec::new();
         for address in reserve_all(&config.grpc.listen)? {
             let listener = listen(address, &SocketOptions::default());
@@ -202,12 +204,12 @@ impl Pod {
 
         let (phase, watched) = watch::channel(Phase::Serving);
         let mut threads = Vec::new();
-        let mut knocks = Vec::new();
+        let mut quic_queues = Vec::new();
         for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
-            let (knock, knocked) = channel(webtransport::ACCEPT_QUEUE);
-            knocks.push(knock);
+            let (quic_queue, quic_clients) = channel(webtransport::ACCEPT_QUEUE);
+            quic_queues.push(quic_queue);
             let (services, phase) = (Arc::clone(&services), watched.clone());
-            let thread = Thread { index, listeners, knocks: knocked, services, inboxes, phase };
+            let thread = Thread { index, listeners, quic_clients, services, inboxes, phase };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");
@@ -227,20 +229,20 @@ impl Pod {
             let grpc = Grpc::new(Arc::clone(&services), &exposition, others)?;
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("grpc".into()).spawn(move || {
-                if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_door, phase) {
+                if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_tls, phase) {
                     tracing::error!(%error, "gRPC could not start");
                 }
             })?);
         }
         let mut endpoints = Vec::new();
         if let Some((sockets, server)) = quic {
-            let quic = Endpoints::new(sockets, &server, &knocks, &services)?;
+            let quic = Endpoints::new(sockets, &server, &quic_queues, &services)?;
             endpoints = quic.handles();
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("quic".into()).spawn(move || quic.run(phase))?);
         }
         let api = Api::new(Arc::clone(&services), Arc::clone(&exposition));
-        let beside = Beside {
+        let background = Background {
             api,
             internal,
             log,
@@ -250,8 +252,8 @@ impl Pod {
             certificate: certificate.clone(),
             phase: watched,
         };
-        threads.push(std::thread::Builder::new().name("beside".into()).spawn(move || {
-            if let Err(error) = beside.run() {
+        threads.push(std::thread::Builder::new().name("background".into()).spawn(move || {
+            if let Err(error) = background.run() {
                 tracing::error!(%error, "the API could not start");
             }
         })?);

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener as Listener,
+    net::TcpListener as TokioListener,
     sync::{mpsc::Receiver, watch},
     task::{LocalSet, yield_now},
 };
@@ -11,8 +11,8 @@ use tokio::{
 use crate::hub::{Inboxes, Sequencer, Services, TICK, ToWorker, Worker};
 
 use super::{
-    greet::{Door, greet},
-    webtransport::{self, Knock},
+    handshake::{Listener, shake_hands},
+    webtransport::{self, IncomingQuic},
 };
 
 /// How long `accept` rests when the process is out of files.
@@ -23,9 +23,9 @@ pub struct Thread {
     /// The worker's number.
     pub index: usize,
     /// Its own listeners.
-    pub listeners: Vec<(TcpListener, Door)>,
+    pub listeners: Vec<(TcpListener, Listener)>,
     /// WebTransport clients that it is to accept.
-    pub knocks: Receiver<Knock>,
+    pub quic_clients: Receiver<IncomingQuic>,
     /// What it shares with the others.
     pub services: Arc<Services>,
     /// Its queues.
@@ -65,10 +65,10 @@ impl Thread {
         tokio::task::spawn_local(sequencer.run(self.inboxes.sequencer));
         tokio::task::spawn_local(tick(Rc::clone(&worker)));
         tokio::task::spawn_local(turn(Rc::clone(&worker), self.inboxes.worker));
-        tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.knocks));
-        for (listener, door) in self.listeners {
-            let listener = Listener::from_std(listener)?;
-            tokio::task::spawn_local(accept(Rc::clone(&worker), listener, door, self.phase.clone()));
+        tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.quic_clients));
+        for (listener, own) in self.listeners {
+            let listener = TokioListener::from_std(listener)?;
+            tokio::task::spawn_local(accept(Rc::clone(&worker), listener, own, self.phase.clone()));
         }
         // The sender goes with the pod.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
@@ -123,14 +123,19 @@ async fn tick(worker: Rc<RefCell<Worker>>) {
     }
 }
 
-async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, door: Door, mut phase: watch::Receiver<Phase>) {
+async fn accept(
+    worker: Rc<RefCell<Worker>>,
+    listener: TokioListener,
+    own: Listener,
+    mut phase: watch::Receiver<Phase>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         match accepted {
-            Ok((stream, _)) => greet(&worker, stream, &door),
+            Ok((stream, _)) => shake_hands(&worker, stream, &own),
             Err(error) => {
                 worker.borrow().services.metrics.accept_errors.increment(1);
                 let own = matches!(

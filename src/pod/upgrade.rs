@@ -8,7 +8,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 use ::http::{Request, Response, StatusCode, header};
 
 use super::{
-    admission::{Admission, Becomes},
+    admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize},
     engine,
     refusal::{Refused, come_back, refused},
@@ -52,7 +52,7 @@ pub async fn upgrade<T>(
     let target = request.uri().clone();
     Ok(Admission {
         answer,
-        becomes: Becomes::Connection(Newcomer { format, grant, seat, target, endpoint: None, told }),
+        continues_as: UpgradeTarget::Connection(Newcomer { format, grant, seat, target, endpoint: None, told }),
     })
 }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 
 use super::{
-    authorize::{self, Admitted, Asks, Refusal},
+    authorize::{self, Admitted, Asks, AuthorizationError},
     thread::Phase,
     upgrade::SUBPROTOCOL,
 };
@@ -55,7 +55,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const REFUSAL: Duration = Duration::from_secs(5);
 
 /// A client to be accepted, counted as a handshake under way for as long as this lives.
-pub struct Knock {
+pub struct IncomingQuic {
     incoming: Incoming,
     underway: Underway,
     handshake: Handshake,
@@ -90,7 +90,7 @@ impl Endpoints {
     pub fn new(
         sockets: Vec<UdpSocket>,
         server: &ServerConfig,
-        workers: &[Sender<Knock>],
+        workers: &[Sender<IncomingQuic>],
         services: &Arc<Services>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -141,7 +141,7 @@ pub async fn wait_idle(endpoints: &[Endpoint]) {
 
 /// Spreads an endpoint's clients over the workers, in turn.
 struct Spread {
-    workers: Vec<Sender<Knock>>,
+    workers: Vec<Sender<IncomingQuic>>,
     next: usize,
     underway: Arc<AtomicUsize>,
     unproved: Arc<Unproved>,
@@ -165,35 +165,35 @@ impl Spread {
             return;
         }
         let handshake = self.unproved.begin(incoming.remote_address());
-        let mut knock = Knock { incoming, underway: Underway::begin(&self.underway), handshake };
+        let mut client = IncomingQuic { incoming, underway: Underway::begin(&self.underway), handshake };
         for _ in 0..self.workers.len() {
             self.next = (self.next + 1) % self.workers.len();
-            match self.workers[self.next].try_send(knock) {
+            match self.workers[self.next].try_send(client) {
                 Ok(()) => return,
-                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => knock = back,
+                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => client = back,
             }
         }
         metrics.quic_refused.increment(1);
-        knock.incoming.refuse();
+        client.incoming.refuse();
     }
 }
 
 /// Accepts what the endpoints send to this worker.
-pub async fn accept(worker: Rc<RefCell<Worker>>, mut knocks: Receiver<Knock>) {
-    while let Some(knock) = knocks.recv().await {
+pub async fn accept(worker: Rc<RefCell<Worker>>, mut clients: Receiver<IncomingQuic>) {
+    while let Some(client) = clients.recv().await {
         let mut this = worker.borrow_mut();
         this.services.metrics.handshakes.accepted.increment(1);
         let deadline = Deadline::new(this.now_ms() + millis(this.config().timeouts.tls));
-        let task = tokio::task::spawn_local(greet(Rc::clone(&worker), knock, deadline.clone()));
+        let task = tokio::task::spawn_local(open_session(Rc::clone(&worker), client, deadline.clone()));
         deadline.ends(task.abort_handle());
         this.watch(deadline);
     }
 }
 
 /// Counts a handshake that ends without a request, however it ends.
-struct Failed(Option<Arc<Services>>);
+struct FailedSession(Option<Arc<Services>>);
 
-impl Drop for Failed {
+impl Drop for FailedSession {
     fn drop(&mut self) {
         if let Some(services) = &self.0 {
             services.metrics.handshakes.quic_failed.increment(1);
@@ -201,9 +201,13 @@ impl Drop for Failed {
     }
 }
 
-async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshake }: Knock, deadline: Deadline) {
+async fn open_session(
+    worker: Rc<RefCell<Worker>>,
+    IncomingQuic { incoming, underway, handshake }: IncomingQuic,
+    deadline: Deadline,
+) {
     let services = Arc::clone(&worker.borrow().services);
-    let mut failed = Failed(Some(Arc::clone(&services)));
+    let mut failed = FailedSession(Some(Arc::clone(&services)));
     let next_within = |time: Duration| {
         let mut this = worker.borrow_mut();
         let at = this.now_ms() + millis(time);
@@ -221,8 +225,8 @@ async fn greet(worker: Rc<RefCell<Worker>>, Knock { incoming, underway, handshak
     }
     let admission = match judge(&worker, &request).await {
         Ok(admission) => admission,
-        Err(Refused::Status(status)) => return request.refuse(status).await,
-        Err(Refused::Close(disconnect)) => {
+        Err(SessionRefusal::Status(status)) => return request.refuse(status).await,
+        Err(SessionRefusal::Close(disconnect)) => {
             next_within(REFUSAL);
             return tell(request, disconnect).await;
         }
@@ -247,31 +251,31 @@ async fn connect(incoming: Incoming, handshake: Handshake) -> Result<(Connection
 }
 
 /// How a request is refused.
-enum Refused {
+enum SessionRefusal {
     /// With a status, which a page does not see.
     Status(StatusCode),
     /// With a session that is closed at once, which a page understands.
     Close(Disconnect),
 }
 
-async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcomer, Refused> {
+async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcomer, SessionRefusal> {
     let services = Arc::clone(&worker.borrow().services);
     let upgrades = &services.metrics.handshakes.upgrades;
     let config = services.config.load_full();
     if request.path() != PATH {
         upgrades.malformed.increment(1);
-        return Err(Refused::Status(StatusCode::NOT_FOUND));
+        return Err(SessionRefusal::Status(StatusCode::NOT_FOUND));
     }
     // A request without an origin does not come from a browser. A foreign page is told nothing.
     let origin = request.headers().get(header::ORIGIN);
     if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
         upgrades.origin.increment(1);
-        return Err(Refused::Status(StatusCode::FORBIDDEN));
+        return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
     }
     let target = match request.query() {
         Some(query) => format!("{PATH}?{query}").parse().map_err(|_| {
             upgrades.malformed.increment(1);
-            Refused::Status(StatusCode::BAD_REQUEST)
+            SessionRefusal::Status(StatusCode::BAD_REQUEST)
         })?,
         None => Uri::from_static(PATH),
     };
@@ -279,19 +283,19 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
     let asks = Asks { from, transport: "webtransport", dialect, takes_tokens: true, later: false };
     let admitted = authorize::judge(worker, request.headers(), &target, asks).await.map_err(|refusal| {
         refusal.counter(upgrades).increment(1);
-        Refused::Close(match refusal {
-            Refusal::Not(error) => match error.code() {
+        SessionRefusal::Close(match refusal {
+            AuthorizationError::Not(error) => match error.code() {
                 ErrorCode::Unavailable | ErrorCode::RateLimited => Disconnect::Overloaded,
                 ErrorCode::Unauthorized => Disconnect::Unauthorized,
                 _ => Disconnect::Disconnected,
             },
-            Refusal::Unclear(_) | Refusal::NoToken => Disconnect::Unauthorized,
+            AuthorizationError::Unclear(_) | AuthorizationError::NoToken => Disconnect::Unauthorized,
         })
     })?;
     let Admitted { grant, told } = admitted;
     let seat = Seat::take(&services).map_err(|full| {
         upgrades.full.increment(1);
-        Refused::Close(match full {
+        SessionRefusal::Close(match full {
             Full::Draining => Disconnect::Restart,
             Full::Connections | Full::Memory => Disconnect::Overloaded,
         })

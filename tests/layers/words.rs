@@ -27,8 +27,6 @@ const STANDING: &[(&str, &str)] = &[
     ("hub", "Kept"),
     ("hub", "Place"),
     ("hub", "Unheard"),
-    ("pod", "Failed"),
-    ("pod", "Refused"),
     ("protocol", "BadPacket"),
     ("protocol", "Fault"),
     ("protocol", "Packet"),

@@ -1,6 +1,6 @@
-//! The threads beside the workers: the API and what is looked at now and then, the questions to a backend, gRPC.
+//! The threads beside the workers: the API with the pod's background tasks, and the questions to a backend.
 //!
-//! None of them ever serves a client's socket. Always holds: each ends with the pod.
+//! Never serves a client's socket. Always holds: each ends with the pod.
 
 use std::{
     io,
@@ -12,17 +12,11 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{certificate::certificate, log::Log, start_error::StartError, thread::Phase};
-use crate::{
-    api::{Api, Grpc},
-    compat::Task,
-    config::Config,
-    hub::Services,
-    metrics::Exposition,
-};
+use super::{log::Log, thread::Phase};
+use crate::{api::Api, compat::Task, hub::Services, metrics::Exposition};
 
-/// What runs beside the workers: the API, and what is looked at now and then.
-pub(super) struct Beside {
+/// What one thread runs beside the workers: the API, and what is looked at once a second.
+pub(super) struct Background {
     pub(super) api: Api,
     pub(super) internal: Vec<TcpListener>,
     pub(super) log: Log,
@@ -33,7 +27,7 @@ pub(super) struct Beside {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl Beside {
+impl Background {
     pub(super) fn run(mut self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async move {
@@ -84,52 +78,4 @@ pub(super) fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>
         }
     });
     Ok(())
-}
-
-/// Serves gRPC until the pod ends.
-pub(super) fn serve_grpc(
-    grpc: &Grpc,
-    listeners: Vec<TcpListener>,
-    door: Option<GrpcDoor>,
-    mut phase: watch::Receiver<Phase>,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        for listener in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(grpc.clone().serve(listener, door.as_ref().map(|door| Arc::clone(&door.config))));
-        }
-        // A certificate of its own has its files looked at like the public one's.
-        if let Some(rotation) = door.and_then(|door| door.own) {
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(roomcast_certs::POLL_INTERVAL).await;
-                    let _ = rotation.poll(SystemTime::now());
-                }
-            });
-        }
-        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
-        Ok(())
-    })
-}
-
-/// How gRPC is spoken to over TLS.
-pub(super) struct GrpcDoor {
-    config: Arc<rustls::ServerConfig>,
-    /// Its certificate, where it is not the public one.
-    own: Option<Arc<Rotation>>,
-}
-
-pub(super) fn grpc_door(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<GrpcDoor>, StartError> {
-    let Some(tls) = config.grpc.tls.as_ref().filter(|_| !config.grpc.listen.is_empty()) else { return Ok(None) };
-    let (rotation, own) = match public {
-        Some(public) if config.tls.as_ref() == Some(tls) => (Arc::clone(public), None),
-        _ => {
-            let own = certificate(tls)?;
-            (Arc::clone(&own), Some(own))
-        }
-    };
-    let mut config = roomcast_certs::server_config(rotation)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Some(GrpcDoor { config: Arc::new(config), own }))
 }

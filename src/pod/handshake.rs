@@ -19,22 +19,22 @@ use crate::{
     },
 };
 
-use super::{admission::Admission, engine::go_on, http, refusal::plain_answer, upgrade::upgrade};
+use super::{admission::Admission, engine::continue_as, http, refusal::plain_answer, upgrade::upgrade};
 
-/// How a socket is spoken to.
+/// How the sockets of a listener are spoken to.
 #[derive(Clone)]
-pub struct Door {
+pub struct Listener {
     /// With TLS first; `None`: without.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// What customers' modules answer.
     pub routes: Routes,
 }
 
-/// Greets a socket in a task of its own, watched by the worker's timer.
-pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
+/// Shakes hands over a socket in a task of its own, watched by the worker's timer.
+pub fn shake_hands(worker: &Rc<RefCell<Worker>>, stream: TcpStream, listener: &Listener) {
     let mut this = worker.borrow_mut();
     this.services.metrics.handshakes.accepted.increment(1);
-    let socket = match &door.tls {
+    let socket = match &listener.tls {
         None => Socket::plain(stream),
         Some(config) => match Tls::accept(Arc::clone(config)) {
             Ok(tls) => Socket::tls(stream, tls),
@@ -49,7 +49,7 @@ pub fn greet(worker: &Rc<RefCell<Worker>>, stream: TcpStream, door: &Door) {
     let deadline = Deadline::new(this.now_ms() + millis(first));
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
     let task =
-        tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), Arc::clone(&door.routes)));
+        tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), Arc::clone(&listener.routes)));
     deadline.ends(task.abort_handle());
     this.watch(deadline);
 }
@@ -58,7 +58,7 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
     let mut received = Vec::new();
     let services = Arc::clone(&worker.borrow().services);
     let handshakes = &services.metrics.handshakes;
-    let failed = Failed { tls: socket.is_tls(), handshakes, done: false };
+    let failed = FailedHandshake { tls: socket.is_tls(), handshakes, done: false };
     match read_head(&worker, &mut socket, &mut received, &deadline, failed).await {
         Ok(head) if head.is_websocket() => {
             let rest = received.split_off(head.len);
@@ -66,11 +66,11 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
             extend(&worker, &deadline);
             let from = socket.stream().peer_addr().ok();
             match upgrade(&worker, &request, from).await {
-                Ok(Admission { answer, becomes }) => {
+                Ok(Admission { answer, continues_as }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
                     if write(&worker, &mut socket, &bytes).await.is_ok() {
-                        go_on(&worker, socket, rest, becomes);
+                        continue_as(&worker, socket, rest, continues_as);
                     }
                 }
                 Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
@@ -95,13 +95,13 @@ fn extend(worker: &Rc<RefCell<Worker>>, deadline: &Deadline) {
 }
 
 /// Counts a handshake that ends without a head, however it ends.
-struct Failed<'a> {
+struct FailedHandshake<'a> {
     tls: bool,
     handshakes: &'a crate::metrics::Handshakes,
     done: bool,
 }
 
-impl Drop for Failed<'_> {
+impl Drop for FailedHandshake<'_> {
     fn drop(&mut self) {
         match (self.done, self.tls) {
             (true, _) => {}
@@ -117,7 +117,7 @@ async fn read_head(
     socket: &mut Socket,
     received: &mut Vec<u8>,
     deadline: &Deadline,
-    mut failed: Failed<'_>,
+    mut failed: FailedHandshake<'_>,
 ) -> Result<Head, Option<HeadError>> {
     let limit = worker.borrow().config().limits.max_head;
     loop {
