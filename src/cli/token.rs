@@ -242,7 +242,7 @@ fn check(token: &str, settings: &TokenSettings, now: SystemTime) -> Result<Strin
     });
     match verdict.as_ref().map(|grant| grant.claims()) {
         Ok(Some(claims)) => Ok(report(claims, settings, now)),
-        Ok(None) => Err("the token names nobody".to_owned()),
+        Ok(None) => Err("the token names no user".to_owned()),
         Err(TokenError::NoKeys) => Err(format!("This pod has no key to check tokens with; {NO_KEY}")),
         Err(error) => Err(format!("The token is refused: {error}")),
     }
@@ -267,7 +267,7 @@ fn report(claims: &Claims, settings: &TokenSettings, now: SystemTime) -> String 
     };
     let mut out = format!(
         "The token is good.\n\nuser             {}\nends             {ends}\npersonal room    {personal}\n",
-        claims.user.as_deref().unwrap_or("nobody")
+        claims.user.as_deref().unwrap_or("none")
     );
     let rooms = claims.rooms.iter().map(|right| {
         let rights: Vec<&str> = [(right.join, "join"), (right.publish, "publish")]

@@ -26,7 +26,7 @@ pub enum AuthorizationError {
     #[error("{0}")]
     Not(#[from] NotAdmitted),
     /// There is none, and clients without a token are refused here.
-    #[error("nobody may connect without a token here")]
+    #[error("a token is required here, and the request has none")]
     NoToken,
 }
 

@@ -143,7 +143,7 @@ async fn connect<T>(
     let Admitted { grant, told } = authorize(worker, request, asks, counted).await?;
     let grant = grant.ok_or_else(|| {
         counted.token.increment(1);
-        refused(StatusCode::UNAUTHORIZED, "nobody may connect without a token here")
+        refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
     })?;
     let rooms = asked.rooms_of(&grant).inspect_err(|_| counted.malformed.increment(1))?;
     let mut asking = Vec::new();

@@ -297,7 +297,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
         upgrades.full.increment(1);
         SessionRefusal::Close(match full {
             Full::Draining => Disconnect::Restart,
-            Full::Connections | Full::Memory => Disconnect::Overloaded,
+            Full::Connections { .. } | Full::Memory { .. } => Disconnect::Overloaded,
         })
     })?;
     upgrades.accepted.increment(1);

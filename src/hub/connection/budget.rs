@@ -37,6 +37,12 @@ impl Budget {
         self.held.load(Relaxed)
     }
 
+    /// The bytes that may be held.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Counts bytes that a connection is owed from now on. For the operator's eyes: no decision hangs on the sum.
     pub fn owe(&self, bytes: usize) {
         self.owed.fetch_add(bytes, Relaxed);

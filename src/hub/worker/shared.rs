@@ -132,12 +132,20 @@ pub enum Full {
     /// The pod goes away.
     #[error("this pod is draining")]
     Draining,
-    /// As many connections as may be.
-    #[error("this pod has as many connections as it may")]
-    Connections,
-    /// The queues hold as much as they may.
-    #[error("this pod's queues hold as much as they may")]
-    Memory,
+    /// `max_connections` are open.
+    #[error("this pod is full: {limit} of {limit} connections")]
+    Connections {
+        /// `max_connections`.
+        limit: usize,
+    },
+    /// The queues hold `memory_budget`.
+    #[error("this pod's queues are full: they hold {held} of {limit} bytes")]
+    Memory {
+        /// What they hold.
+        held: usize,
+        /// `memory_budget`.
+        limit: usize,
+    },
 }
 
 impl Gate {
@@ -146,12 +154,12 @@ impl Gate {
             return Err(Full::Draining);
         }
         if budget.is_spent() {
-            return Err(Full::Memory);
+            return Err(Full::Memory { held: budget.held(), limit: budget.limit() });
         }
         let entered = self.connections.fetch_add(1, Ordering::Relaxed);
         if entered >= max_connections {
             self.leave();
-            return Err(Full::Connections);
+            return Err(Full::Connections { limit: max_connections });
         }
         Ok(())
     }
@@ -181,5 +189,26 @@ impl Gate {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_pod_says_its_figures() {
+        let (gate, budget) = (Gate::default(), Budget::new(1_000));
+        gate.enter(2, &budget).unwrap();
+        gate.enter(2, &budget).unwrap();
+        assert_eq!(gate.enter(2, &budget).unwrap_err().to_string(), "this pod is full: 2 of 2 connections");
+        assert_eq!(gate.connections(), 2);
+        gate.leave();
+        budget.take(1_024);
+        let why = gate.enter(2, &budget).unwrap_err().to_string();
+        assert_eq!(why, "this pod's queues are full: they hold 1024 of 1000 bytes");
+        gate.drain();
+        assert_eq!(gate.enter(2, &budget).unwrap_err(), Full::Draining);
     }
 }
