@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::broker::wire::{FrameError, MAX_DEPTH, Reader, Value};
+use roomcast_redis_subscriber::{FrameError, MAX_DEPTH, Reader, Value};
 
 fn depth(value: &Value<'_>) -> usize {
     match value {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::broker::wire::{Layout, SLOTS, describe};
+use roomcast_redis_subscriber::{Layout, SLOTS, describe};
 
 fuzz_target!(|text: &str| {
     for names in [false, true] {
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
             let epoch = nodes.iter().filter(|node| node.master && claims(&node.slots)).map(|node| node.epoch).max();
             let owner = layout.owner(slot);
             assert_eq!(owner.is_some(), epoch.is_some());
-            let wins = |node: &roomcast::broker::wire::Described| {
+            let wins = |node: &roomcast_redis_subscriber::NodeDescription| {
                 Some(&node.address) == owner && Some(node.epoch) == epoch && claims(&node.slots)
             };
             assert!(owner.is_none() || nodes.iter().any(wins));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Takes plain messages that become no events, on the pod that holds the lease. Never blocks.
-pub trait Sink: Send + Sync + std::fmt::Debug {
+pub trait PlainMessageSink: Send + Sync + std::fmt::Debug {
     /// Takes a message.
     fn take(&self, message: &[u8]);
 }

@@ -11,13 +11,12 @@ mod key_value;
 pub mod legacy;
 pub mod memory;
 pub mod redis;
-pub mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use control::{Answers, Ask, Control, Respond, Said};
 pub use key_value::{KeyValue, LookUp};
-pub use legacy::Sink;
+pub use legacy::PlainMessageSink;
 
 use crate::model::{
     Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Since, among,

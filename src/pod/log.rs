@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 
 use super::start_error::StartError;
 use crate::{
     broker::{
         Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
-        wire::{Endpoints, Kind, Password},
     },
     config::{self, Config, Policies, RedisKind},
     hub::{Links, unix_millis},
@@ -105,20 +105,20 @@ fn settings(
 ) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
     let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
-    let kind = match &redis.kind {
-        RedisKind::Server => Kind::Standalone,
-        RedisKind::Cluster => Kind::Cluster,
+    let topology = match &redis.kind {
+        RedisKind::Server => Topology::Standalone,
+        RedisKind::Cluster => Topology::Cluster,
         RedisKind::Sentinel { master, user, password: own } => {
-            Kind::Sentinel { master: master.clone(), user: user.clone(), password: own.as_ref().map(password) }
+            Topology::Sentinel { master: master.clone(), user: user.clone(), password: own.as_ref().map(password) }
         }
     };
     let endpoints = Endpoints {
         nodes: redis.nodes.clone(),
-        kind,
+        topology,
         tls,
         user: redis.user.clone(),
         password: redis.password.as_ref().map(password),
-        database: redis.database,
+        client_name: "roomcast".to_owned(),
         // Channels are the same in all databases of a server.
         prefix: match redis.database {
             0 => redis.prefix.clone(),
@@ -127,6 +127,7 @@ fn settings(
     };
     let command = redis.command_timeout;
     Ok(Settings {
+        database: redis.database,
         detect_cluster: redis.detect_cluster,
         timeouts: Timeouts { connect: redis.connect_timeout, attempt: command * 2 / 5, command },
         lease: redis.lease,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fred::{interfaces::Resp3Frame, types::Value};
+use roomcast_redis_subscriber::slot;
 
 use super::{
     ATTEMPT_AGE, Redis, Shared, millis,
@@ -15,7 +16,7 @@ use super::{
     script,
     shards::Place,
 };
-use crate::broker::{Answer, BrokerError, KeyValue, LookUp, wire::slot};
+use crate::broker::{Answer, BrokerError, KeyValue, LookUp};
 
 impl Shared {
     async fn value(&self, name: &str, args: Vec<Value>) -> Result<Option<Bytes>, BrokerError> {

@@ -1,6 +1,6 @@
 //! Plain messages of other publishers become events: every pod hears them, the one that holds a lease publishes them, and
 //! all deliver what comes back. Where a room keeps nothing, there is no log to agree on: each pod delivers what it hears, at
-//! once and without a position. Messages of other channels that one pod gives to a [`Sink`](crate::broker::Sink).
+//! once and without a position. Messages of other channels that one pod gives to a [`PlainMessageSink`](crate::broker::PlainMessageSink).
 //!
 //! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
 //! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
@@ -13,6 +13,7 @@ use std::{
 };
 
 use fred::types::Value;
+use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, listen_to_patterns};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -27,10 +28,7 @@ use super::{
     settings::Elsewhere,
 };
 use crate::{
-    broker::{
-        BrokerError, legacy,
-        wire::{self, Address, Endpoints, Listener},
-    },
+    broker::{BrokerError, legacy},
     model::{Policy, Publication, Room},
 };
 
@@ -88,14 +86,16 @@ struct Untold {
 struct Intake {
     shared: Arc<Shared>,
     tenure: Mutex<Tenure>,
-    /// A tenure began: its question is due.
-    ask: Notify,
+    /// A tenure began: its ping is due.
+    ping_now: Notify,
     /// The patterns stand, or not any more.
     changed: Notify,
     /// One queue a lane, bounded together by [`WAITING`].
     lanes: Vec<mpsc::UnboundedSender<Job>>,
     waiting: Arc<Semaphore>,
     untold: Mutex<Untold>,
+    /// Why the patterns do not stand, as the log has it already.
+    deaf: Mutex<Option<NodeError>>,
 }
 
 impl Shared {
@@ -112,17 +112,18 @@ impl Shared {
         let intake = Arc::new(Intake {
             shared: self,
             tenure: Mutex::default(),
-            ask: Notify::new(),
+            ping_now: Notify::new(),
             changed: Notify::new(),
             lanes,
             waiting: Arc::new(Semaphore::new(WAITING)),
             untold: Mutex::default(),
+            deaf: Mutex::default(),
         });
         let mut work = JoinSet::new();
         for queue in queues {
             work.spawn(Arc::clone(&intake).publish(queue));
         }
-        tokio::join!(wire::listen(&endpoints, &patterns, &*intake, &intake.ask), intake.keep_lease());
+        tokio::join!(listen_to_patterns(&endpoints, &patterns, &*intake, &intake.ping_now), intake.keep_lease());
     }
 
     /// Asks for the lease, or gives it back: whether it is ours, and for how long it is whoever's it is.
@@ -169,7 +170,7 @@ impl Intake {
                 let mut tenure = self.tenure();
                 if tenure.until.is_none_or(|until| until <= now) {
                     tenure.number += 1;
-                    self.ask.notify_one();
+                    self.ping_now.notify_one();
                     tracing::info!("this pod takes in the messages of legacy publishers");
                 }
                 tenure.until = Some(now + lease);
@@ -248,7 +249,7 @@ impl Intake {
     }
 }
 
-impl Listener for Intake {
+impl PatternListener for Intake {
     fn node(&self) -> Option<Address> {
         self.shared.shards.address(Partition::FIRST)
     }
@@ -287,16 +288,28 @@ impl Listener for Intake {
         }
     }
 
-    fn stands(&self, stands: bool) {
-        self.tenure().hears = stands;
+    fn confirmed(&self) {
+        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.tenure().hears = true;
         self.changed.notify_one();
     }
 
-    fn question(&self) -> u64 {
+    fn lost(&self, node: &Address, error: &NodeError) {
+        self.tenure().hears = false;
+        self.changed.notify_one();
+        // Once for each reason: it may last for hours.
+        let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
+        if deaf.as_ref() != Some(error) {
+            tracing::warn!(%node, %error, "messages of legacy publishers are not heard");
+            *deaf = Some(error.clone());
+        }
+    }
+
+    fn ping(&self) -> u64 {
         self.tenure().number
     }
 
-    fn echoed(&self, question: u64) {
-        self.tenure().echoed = question;
+    fn pong(&self, ping: u64) {
+        self.tenure().echoed = ping;
     }
 }

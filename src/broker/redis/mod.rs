@@ -1,8 +1,8 @@
 //! The broker of a fleet: rooms live in Redis, pods share them.
 //!
-//! Owns what the pod knows of its rooms (`rooms`), its members (`crowds`) and the masters (`shards`); everything that
+//! Owns what the pod knows of its rooms (`rooms`), its members (`local_presence`) and the masters (`shards`); everything that
 //! must outlive a pod is in Redis, written by the scripts in `lua/`, each whole and in one slot. Subscriptions are
-//! [`wire`](super::wire)'s, commands go through fred. A thread of its own runs it all.
+//! the crate `roomcast-redis-subscriber`'s, commands go through fred. A thread of its own runs it all.
 //!
 //! # Why nothing is lost silently
 //!
@@ -34,11 +34,10 @@
 //! because their position lies above the boundary.
 
 mod control;
-mod crowds;
-mod ear;
 pub mod entry;
 mod key_value;
 mod legacy;
+mod local_presence;
 mod log;
 mod node;
 mod partition;
@@ -49,6 +48,7 @@ mod rooms;
 mod script;
 mod settings;
 mod shards;
+mod sink;
 
 use std::{
     io,
@@ -62,23 +62,20 @@ use std::{
 
 use arc_swap::ArcSwap;
 use fred::types::Value;
+use roomcast_redis_subscriber::{Endpoints, State, Subscriber, Topology, discover};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
 };
 
-use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence, Respond,
-    wire::{self, Endpoints, State, Subscriber},
-};
+use super::{Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence, Respond};
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
     model::{Member, Policy, Position, PresenceList, Publication, Retained, Room},
 };
 use control::Questions;
-use crowds::Crowds;
-use ear::Ear;
+use local_presence::LocalPresence;
 use log::millis;
 pub use node::Timeouts;
 use partition::{Kind, Names};
@@ -87,6 +84,7 @@ use presence::Leases;
 use rooms::Rooms;
 pub use settings::{Elsewhere, Settings};
 use shards::Shards;
+use sink::SubscriptionSink;
 
 /// How long a publish without a key is known by ours: far longer than all its attempts take.
 const ATTEMPT_AGE: Duration = Duration::from_secs(30);
@@ -115,7 +113,7 @@ struct Shared {
     pod: Pod,
     shards: Arc<Shards>,
     rooms: Rooms,
-    crowds: Crowds,
+    members: LocalPresence,
     leases: Leases,
     metrics: Arc<RedisCommands>,
     subscriber: OnceLock<Arc<Subscriber>>,
@@ -162,15 +160,20 @@ impl Redis {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let metrics = Arc::new(commands);
-        let shards =
-            Shards::new(settings.endpoints.clone(), settings.timeouts, runtime.handle().clone(), Arc::clone(&metrics));
+        let shards = Shards::new(
+            settings.endpoints.clone(),
+            settings.database,
+            settings.timeouts,
+            runtime.handle().clone(),
+            Arc::clone(&metrics),
+        );
         let shared = Arc::new(Shared {
             policies,
             names: Names::new(&settings.endpoints.prefix),
             pod: Pod { number, name: format!("{number:016x}") },
             shards,
             rooms: Rooms::new(deliver),
-            crowds: Crowds::default(),
+            members: LocalPresence::default(),
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
@@ -221,7 +224,7 @@ impl Drop for Redis {
 impl Shared {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
         let endpoints = self.find().await;
-        let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(Ear::of(self)), metrics));
+        let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(SubscriptionSink::of(self)), metrics));
         let _ = self.subscriber.set(Arc::clone(&subscriber));
         subscriber.subscribe(&self.names.control());
         subscriber.subscribe(&self.names.replies(&self.pod.name));
@@ -258,15 +261,15 @@ impl Shared {
         let mut endpoints = self.settings.endpoints.clone();
         // The canaries' names follow the prefix without a separator of their own.
         endpoints.prefix.push(':');
-        if !(self.settings.detect_cluster && matches!(endpoints.kind, wire::Kind::Standalone)) {
+        if !(self.settings.detect_cluster && matches!(endpoints.topology, Topology::Standalone)) {
             return endpoints;
         }
         let mut told = None;
         loop {
-            match wire::discover(&endpoints).await {
-                Ok(server) if server.cluster && endpoints.database != 0 => {
+            match discover(&endpoints).await {
+                Ok(server) if server.cluster && self.settings.database != 0 => {
                     tracing::error!(
-                        database = endpoints.database,
+                        database = self.settings.database,
                         "the Redis servers are a cluster, which has no database but 0: take the number out of `redis.urls`; \
                          fleets on one Redis are kept apart by `redis.prefix`. Nothing works until then"
                     );
@@ -274,14 +277,14 @@ impl Shared {
                 }
                 Ok(server) => {
                     if server.cluster {
-                        endpoints.kind = wire::Kind::Cluster;
+                        endpoints.topology = Topology::Cluster;
                     }
                     return endpoints;
                 }
-                Err(fault) if told.as_ref() == Some(&fault) => {}
-                Err(fault) => {
-                    tracing::warn!(%fault, "Redis does not answer yet");
-                    told = Some(fault);
+                Err(error) if told.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "Redis does not answer yet");
+                    told = Some(error);
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -376,12 +379,12 @@ impl Broker for Redis {
 impl Presence for Redis {
     fn join(&self, room: &Room, member: &Member) {
         if self.shared.policy(room).presence != crate::model::PresenceMode::Off {
-            self.shared.crowds.join(room, member);
+            self.shared.members.join(room, member);
         }
     }
 
     fn leave(&self, room: &Room, member: &Member) {
-        self.shared.crowds.leave(room, member);
+        self.shared.members.leave(room, member);
     }
 
     fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {

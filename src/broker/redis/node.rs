@@ -20,10 +20,10 @@ use fred::{
         },
     },
 };
+use roomcast_redis_subscriber::{Address, Endpoints};
 use tokio::{runtime::Handle, time::timeout_at};
 
 use super::script::Script;
-use crate::broker::wire::{Address, Endpoints};
 
 /// How long a command may take.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +71,7 @@ pub(super) enum Failed {
 /// How servers are connected to.
 pub(super) struct Dial {
     pub(super) endpoints: Endpoints,
+    pub(super) database: u8,
     pub(super) timeouts: Timeouts,
     pub(super) runtime: Handle,
 }
@@ -78,14 +79,14 @@ pub(super) struct Dial {
 impl Dial {
     /// A client of one server.
     fn client(&self, address: &Address) -> Client {
-        let Endpoints { tls, user, password, database, .. } = &self.endpoints;
+        let Endpoints { tls, user, password, .. } = &self.endpoints;
         let config = Config {
             server: ServerConfig::new_centralized(&*address.host, address.port),
             fail_fast: false,
             version: RespVersion::RESP3,
             username: user.clone(),
             // Not said where it is the first: a proxy may not know the command.
-            database: (*database != 0).then_some(*database),
+            database: (self.database != 0).then_some(self.database),
             password: password.as_ref().map(|password| password.reveal().to_owned()),
             tls: tls.as_ref().map(|tls| TlsConfig {
                 connector: TlsConnector::Rustls(Arc::clone(tls).into()),

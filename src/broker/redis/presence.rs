@@ -19,9 +19,8 @@ use tokio::{
 };
 
 use super::{
-    Shared,
-    crowds::{Change, Work},
-    entry,
+    Shared, entry,
+    local_presence::{Change, Work},
     partition::{Kind, Partition},
     reply::{Fields, Unexpected, text_of},
     script,
@@ -101,7 +100,7 @@ impl Shared {
         // Before the first lease nothing was written.
         if !ran && self.leases.held() {
             tracing::warn!("this pod's lease had run out; its members are written anew");
-            self.crowds.doubt_all();
+            self.members.doubt_all();
         }
         self.leases.renewed(ran, live, self.settings.lease, Instant::now());
         Ok(())
@@ -165,16 +164,16 @@ impl Shared {
         let mut writes = JoinSet::new();
         loop {
             while writes.len() < AT_ONCE
-                && let Some(work) = self.crowds.next()
+                && let Some(work) = self.members.next()
             {
                 writes.spawn(Arc::clone(&self).carry_out(work));
             }
             if writes.is_empty() {
-                self.crowds.ready.notified().await;
+                self.members.ready.notified().await;
             } else {
                 tokio::select! {
                     _ = writes.join_next() => {}
-                    () = self.crowds.ready.notified(), if writes.len() < AT_ONCE => {}
+                    () = self.members.ready.notified(), if writes.len() < AT_ONCE => {}
                 }
             }
         }
@@ -195,7 +194,7 @@ impl Shared {
         if result.is_err() {
             sleep(AGAIN).await;
         }
-        self.crowds.done(&room, result.is_ok());
+        self.members.done(&room, result.is_ok());
     }
 
     async fn write(&self, room: &Room, changes: &[Change]) -> Result<(), BrokerError> {
@@ -295,14 +294,14 @@ impl Shared {
         if self.policy(room).presence == PresenceMode::Off {
             return;
         }
-        let before = self.crowds.settled(room);
+        let before = self.members.settled(room);
         let Ok((own, pods)) = self.pods(room).await else { return };
-        let after = self.crowds.settled(room);
+        let after = self.members.settled(room);
         if let (Some(before), Some(after)) = (before, after)
             && before == after
             && own != after as u64
         {
-            self.crowds.doubt(room);
+            self.members.doubt(room);
         }
         let (_, gone) = self.part(pods).await;
         self.evict(room, gone).await;

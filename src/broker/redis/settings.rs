@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use roomcast_redis_subscriber::Endpoints;
+
 use super::node::Timeouts;
 use crate::{
-    broker::{Sink, wire::Endpoints},
+    broker::PlainMessageSink,
     config::{ChannelPattern, Legacy},
 };
 
@@ -13,6 +15,8 @@ use crate::{
 pub struct Settings {
     /// Where it is. Its prefix is what the fleet's keys begin with.
     pub endpoints: Endpoints,
+    /// The database of commands. Channels belong to none: fleets in two databases need two prefixes.
+    pub database: u8,
     /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
     pub detect_cluster: bool,
     /// How long commands may take.
@@ -39,7 +43,7 @@ pub struct Elsewhere {
     /// The channels that they come on.
     pub channels: Arc<[ChannelPattern]>,
     /// Where they go.
-    pub sink: Arc<dyn Sink>,
+    pub sink: Arc<dyn PlainMessageSink>,
 }
 
 impl Settings {
@@ -54,6 +58,7 @@ impl Settings {
     pub fn new(endpoints: Endpoints) -> Self {
         Self {
             endpoints,
+            database: 0,
             detect_cluster: false,
             timeouts: Timeouts::default(),
             lease: Duration::from_secs(10),

@@ -12,6 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use fred::{interfaces::Resp3Frame, types::Value};
+use roomcast_redis_subscriber::{Address, Endpoints, Layout};
 use tokio::{runtime::Handle, sync::Notify, time::sleep};
 
 use super::{
@@ -20,10 +21,7 @@ use super::{
     script::Script,
 };
 use crate::{
-    broker::{
-        BrokerError,
-        wire::{Address, Endpoints, Layout},
-    },
+    broker::BrokerError,
     metrics::{CommandResult, RedisCommands},
 };
 
@@ -62,12 +60,13 @@ impl Shards {
     /// Clients are made on `runtime` as owners become known.
     pub(super) fn new(
         endpoints: Endpoints,
+        database: u8,
         timeouts: Timeouts,
         runtime: Handle,
         metrics: Arc<RedisCommands>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            dial: Arc::new(Dial { endpoints, timeouts, runtime }),
+            dial: Arc::new(Dial { endpoints, database, timeouts, runtime }),
             layout: ArcSwapOption::empty(),
             owners: (0..PARTITIONS).map(|_| ArcSwapOption::empty()).collect(),
             nodes: Mutex::default(),

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{metrics::ChatbotMetrics, settings::ChatbotSettings};
-use crate::{broker::Sink, config::Origins, transport::fetch::FetchError};
+use crate::{broker::PlainMessageSink, config::Origins, transport::fetch::FetchError};
 use call::{CallError, Caller};
 use message::{Send, UnfitMessageError};
 
@@ -147,7 +147,7 @@ impl Chatbots {
     }
 }
 
-impl Sink for Chatbots {
+impl PlainMessageSink for Chatbots {
     fn take(&self, message: &[u8]) {
         let send = match Some(message).filter(|message| message.len() <= MAX_MESSAGE) {
             Some(message) => Send::parse(message, &self.servers),

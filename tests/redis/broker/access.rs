@@ -160,14 +160,17 @@ async fn tls_and_a_user_lead_to_a_cluster_and_through_sentinels() {
         cluster
     });
     let seeds = cluster.nodes().iter().map(Node::tls_address).take(2).collect();
-    everything_works(with(Settings::new(endpoints(seeds, Kind::Cluster))), Durability::Replica).await;
+    everything_works(with(Settings::new(endpoints(seeds, Topology::Cluster))), Durability::Replica).await;
     let watched = tokio::task::block_in_place(|| testkit::redis::Watched::start_with("pass", "other", options()));
     for node in [&watched.master, &watched.replica] {
         tokio::task::block_in_place(|| node.call(&user));
     }
-    let kind =
-        Kind::Sentinel { master: testkit::redis::NAME.to_owned(), user: None, password: Some(Password::new("other")) };
-    let settings = with(Settings::new(endpoints(vec![watched.sentinel.tls_address()], kind)));
+    let topology = Topology::Sentinel {
+        master: testkit::redis::NAME.to_owned(),
+        user: None,
+        password: Some(Password::new("other")),
+    };
+    let settings = with(Settings::new(endpoints(vec![watched.sentinel.tls_address()], topology)));
     everything_works(settings.clone(), Durability::Replica).await;
     tokio::task::block_in_place(|| {
         watched.master.call(&["WAIT", "1", "5000"]);

@@ -387,9 +387,12 @@ async fn a_durable_publish_waits_for_a_replica() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sentinels_promotion_is_followed() {
     let watched = tokio::task::block_in_place(|| testkit::redis::Watched::start("s3cret", "other"));
-    let kind =
-        Kind::Sentinel { master: testkit::redis::NAME.to_owned(), user: None, password: Some(Password::new("other")) };
-    let mut settings = Settings::new(endpoints(vec![watched.sentinel.address()], kind));
+    let topology = Topology::Sentinel {
+        master: testkit::redis::NAME.to_owned(),
+        user: None,
+        password: Some(Password::new("other")),
+    };
+    let mut settings = Settings::new(endpoints(vec![watched.sentinel.address()], topology));
     settings.endpoints.password = Some(Password::new("s3cret"));
     let pod = Pod::ready(settings).await;
     let room = room("a");

@@ -21,12 +21,12 @@ use roomcast::{
         Ask, Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, LookUp,
         Presence, Respond, Said,
         redis::{Partition, Redis, Settings, Timeouts},
-        wire::{Endpoints, Kind, Password},
     },
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
     model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
 };
+use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 
 use crate::contract::harness::{publication, room};
 use testkit::redis::{Cluster, Node, Options, Standalone};
@@ -80,16 +80,16 @@ struct Pod {
     ear: Arc<Ear>,
 }
 
-fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
-    Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: "fleet".into() }
+fn endpoints(nodes: Vec<(String, u16)>, topology: Topology) -> Endpoints {
+    Endpoints::new(nodes, topology, "fleet")
 }
 
 fn alone(server: &Node) -> Settings {
-    Settings::new(endpoints(vec![server.address()], Kind::Standalone))
+    Settings::new(endpoints(vec![server.address()], Topology::Standalone))
 }
 
 fn clustered(cluster: &Cluster) -> Settings {
-    Settings::new(endpoints(cluster.addresses(), Kind::Cluster))
+    Settings::new(endpoints(cluster.addresses(), Topology::Cluster))
 }
 
 impl Pod {

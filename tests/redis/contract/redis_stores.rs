@@ -15,12 +15,12 @@ use roomcast::{
     broker::{
         Broker, Condition, Deliver, KeyValue, Presence,
         redis::{Partition, Redis, Settings},
-        wire::{Endpoints, Kind},
     },
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
     model::{Policy, Room},
 };
+use roomcast_redis_subscriber::{Endpoints, Topology};
 
 use testkit::redis::{Cluster, Node, Standalone};
 
@@ -36,7 +36,7 @@ pub struct Fleet<S: Servers> {
 /// What a fleet can be on.
 pub trait Servers: Send + Sync + 'static {
     fn shared() -> &'static Self;
-    fn endpoints(&self) -> (Vec<(String, u16)>, Kind);
+    fn endpoints(&self) -> (Vec<(String, u16)>, Topology);
     /// Who has a room.
     fn owner(&self, room: &Room) -> &Node;
 }
@@ -49,8 +49,8 @@ impl Servers for Standalone {
         SERVER.get_or_init(Standalone::start)
     }
 
-    fn endpoints(&self) -> (Vec<(String, u16)>, Kind) {
-        (vec![self.address()], Kind::Standalone)
+    fn endpoints(&self) -> (Vec<(String, u16)>, Topology) {
+        (vec![self.address()], Topology::Standalone)
     }
 
     fn owner(&self, _: &Room) -> &Node {
@@ -66,9 +66,9 @@ impl Servers for Cluster {
         SERVERS.get_or_init(|| Cluster::start(3, 3))
     }
 
-    fn endpoints(&self) -> (Vec<(String, u16)>, Kind) {
+    fn endpoints(&self) -> (Vec<(String, u16)>, Topology) {
         // Two are enough to find the others.
-        (self.addresses().into_iter().take(2).collect(), Kind::Cluster)
+        (self.addresses().into_iter().take(2).collect(), Topology::Cluster)
     }
 
     fn owner(&self, room: &Room) -> &Node {
@@ -81,9 +81,8 @@ impl<S: Servers> Store for Fleet<S> {
         static TESTS: AtomicUsize = AtomicUsize::new(0);
         let prefix = format!("test{}", TESTS.fetch_add(1, Ordering::Relaxed));
         let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
-        let (nodes, kind) = server.endpoints();
-        let endpoints =
-            Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: prefix.clone() };
+        let (nodes, topology) = server.endpoints();
+        let endpoints = Endpoints::new(nodes, topology, &prefix);
         let settings = Settings::new(endpoints);
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();

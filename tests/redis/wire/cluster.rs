@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomcast::broker::wire::{State, slot};
+use roomcast_redis_subscriber::{State, slot};
 
 use testkit::redis::{Cluster, Node, shared, wait_until};
 

@@ -2,28 +2,26 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use roomcast::{
-    broker::wire::{Endpoints, Fault, Health, Kind, Password, State, discover},
-    transport::trust::client_config,
-};
+use roomcast::transport::trust::client_config;
+use roomcast_redis_subscriber::{Endpoints, Health, NodeError, Password, State, Topology, discover};
 
 use testkit::redis::{Cluster, Options, Standalone, wait_until};
 
 use super::{Pod, channels, endpoints, nobody};
 
-fn fault(health: &Health) -> Option<Fault> {
-    health.nodes.first()?.fault.clone()
+fn fault(health: &Health) -> Option<NodeError> {
+    health.nodes.first()?.error.clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_told_and_mended_by_itself() {
     let server = Standalone::start_with(Options::default().password("right"));
     for (given, code) in [(Some("wrong"), "WRONGPASS"), (None, "NOAUTH")] {
-        for kind in [Kind::Standalone, Kind::Cluster] {
+        for topology in [Topology::Standalone, Topology::Cluster] {
             let password = given.map(Password::new);
-            let endpoints = Endpoints { password, ..endpoints(vec![server.address()], kind) };
+            let endpoints = Endpoints { password, ..endpoints(vec![server.address()], topology) };
             let found = discover(&endpoints).await;
-            assert!(matches!(&found, Err(Fault::Login(text)) if text.starts_with(code)), "{found:?}");
+            assert!(matches!(&found, Err(NodeError::Login(text)) if text.starts_with(code)), "{found:?}");
             let pod = Pod::start(endpoints);
             wait_until("a fault", || fault(&pod.health()).is_some());
             let health = pod.health();
@@ -36,7 +34,7 @@ async fn a_wrong_password_is_told_and_mended_by_itself() {
         }
     }
     let endpoints =
-        Endpoints { password: Some(Password::new("late")), ..endpoints(vec![server.address()], Kind::Standalone) };
+        Endpoints { password: Some(Password::new("late")), ..endpoints(vec![server.address()], Topology::Standalone) };
     assert!(!format!("{endpoints:?}").contains("late"));
     let pod = Pod::start(endpoints);
     wait_until("a fault", || fault(&pod.health()).is_some());
@@ -47,10 +45,10 @@ async fn a_wrong_password_is_told_and_mended_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nobody_listens_there_was_never_a_connection() {
-    for kind in [Kind::Standalone, Kind::Cluster] {
-        let pod = Pod::start(endpoints(vec![nobody()], kind));
+    for topology in [Topology::Standalone, Topology::Cluster] {
+        let pod = Pod::start(endpoints(vec![nobody()], topology));
         pod.subscriber.subscribe("a");
-        wait_until("a fault", || matches!(fault(&pod.health()), Some(Fault::Unreachable(_))));
+        wait_until("a fault", || matches!(fault(&pod.health()), Some(NodeError::Unreachable(_))));
         let health = pod.health();
         assert!(health.state == State::NeverConnected && health.unconfirmed == 1, "{health:?}");
     }
@@ -64,11 +62,11 @@ async fn a_user_with_few_rights_is_enough() {
     server.call(&[&["ACL", "SETUSER", "pod"], &rights[..]].concat());
     let user = Some("pod".to_owned());
     let password = Some(Password::new("secret"));
-    let pod = Pod::start(Endpoints { user, password, ..endpoints(vec![server.address()], Kind::Standalone) });
+    let pod = Pod::start(Endpoints { user, password, ..endpoints(vec![server.address()], Topology::Standalone) });
     pod.join(&channels(100));
 
     pod.subscriber.subscribe("of another:1");
-    wait_until("the refusal is told", || matches!(fault(&pod.health()), Some(Fault::Subscribe(_))));
+    wait_until("the refusal is told", || matches!(fault(&pod.health()), Some(NodeError::Subscribe(_))));
     let health = pod.health();
     assert!(health.state == State::Degraded && health.unconfirmed == 1 && health.confirmed == 100, "{health:?}");
     assert!(fault(&health).unwrap().to_string().contains("NOPERM"), "{health:?}");
@@ -96,7 +94,7 @@ async fn over_tls() {
 
     let with = |config: rustls::ClientConfig| Endpoints {
         tls: Some(Arc::new(config)),
-        ..endpoints(vec![("127.0.0.1".to_owned(), port)], Kind::Standalone)
+        ..endpoints(vec![("127.0.0.1".to_owned(), port)], Topology::Standalone)
     };
     let pod = Pod::start(with(trusting));
     println!("10,000 channels over TLS confirmed in {:?}", pod.join(&channels(10_000)));
@@ -105,7 +103,7 @@ async fn over_tls() {
     wait_until("a large message", || pod.heard.has("room:{1}", &large));
 
     let pod = Pod::start(with(client_config(None).unwrap().0));
-    wait_until("a fault", || matches!(fault(&pod.health()), Some(Fault::Tls(_))));
+    wait_until("a fault", || matches!(fault(&pod.health()), Some(NodeError::Tls(_))));
     assert_eq!(pod.health().state, State::NeverConnected);
 }
 
@@ -113,9 +111,11 @@ async fn over_tls() {
 async fn a_cluster_with_a_password() {
     let cluster = Cluster::start_with(1, 1, Options::default().password("right"));
     let password = Some(Password::new("right"));
-    let pod =
-        Pod::start(Endpoints { password, ..endpoints(vec![nobody(), cluster.addresses()[1].clone()], Kind::Cluster) });
+    let pod = Pod::start(Endpoints {
+        password,
+        ..endpoints(vec![nobody(), cluster.addresses()[1].clone()], Topology::Cluster)
+    });
     pod.join(&channels(100));
-    let server = discover(&endpoints(cluster.addresses(), Kind::Cluster)).await;
-    assert!(matches!(server, Err(Fault::Login(_))), "{server:?}");
+    let server = discover(&endpoints(cluster.addresses(), Topology::Cluster)).await;
+    assert!(matches!(server, Err(NodeError::Login(_))), "{server:?}");
 }

@@ -12,10 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast::{
-    broker::wire::{Endpoints, Health, Kind, Sink, State, Subscriber},
-    metrics::RedisMetrics,
-};
+use roomcast_redis_subscriber::{Endpoints, Health, Sink, State, Subscriber, Topology, slot};
 use testkit::redis::{Cluster, Reply};
 use tokio::task::JoinHandle;
 
@@ -37,7 +34,7 @@ impl Sink for Heard {
         self.confirmed.lock().unwrap().entry(channel.to_owned()).or_default().push(Instant::now());
     }
 
-    fn trouble(&self, health: &Health) {
+    fn health_changed(&self, health: &Health) {
         self.told.lock().unwrap().push(health.clone());
     }
 }
@@ -65,8 +62,8 @@ impl Drop for Pod {
     }
 }
 
-fn endpoints(nodes: Vec<(String, u16)>, kind: Kind) -> Endpoints {
-    Endpoints { nodes, kind, tls: None, user: None, password: None, database: 0, prefix: "test:".to_owned() }
+fn endpoints(nodes: Vec<(String, u16)>, topology: Topology) -> Endpoints {
+    Endpoints::new(nodes, topology, "test:")
 }
 
 /// Where nobody listens.
@@ -77,14 +74,13 @@ fn nobody() -> (String, u16) {
 impl Pod {
     fn start(endpoints: Endpoints) -> Self {
         let heard = Arc::new(Heard::default());
-        let subscriber =
-            Arc::new(Subscriber::new(endpoints, Arc::clone(&heard) as Arc<dyn Sink>, RedisMetrics::none()));
+        let subscriber = Arc::new(Subscriber::new(endpoints, Arc::clone(&heard) as Arc<dyn Sink>, ()));
         let work = tokio::spawn(Arc::clone(&subscriber).run());
         Self { subscriber, heard, work }
     }
 
     fn of(cluster: &Cluster) -> Self {
-        Self::start(endpoints(cluster.addresses(), Kind::Cluster))
+        Self::start(endpoints(cluster.addresses(), Topology::Cluster))
     }
 
     fn health(&self) -> Health {
@@ -128,7 +124,7 @@ fn publish_all(cluster: &Cluster, channels: &[String], payload: &str) {
     for master in cluster.masters() {
         let owned = cluster.slots(master);
         let is_ours = |channel: &&String| {
-            let slot = roomcast::broker::wire::slot(channel.as_bytes());
+            let slot = slot(channel.as_bytes());
             owned.iter().any(|range| range.contains(&slot))
         };
         let commands: Vec<_> = channels.iter().filter(is_ours).map(|c| vec!["SPUBLISH", c, payload]).collect();

@@ -9,9 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast::{
-    broker::wire::{Endpoints, Fault, Health, Kind, Layout, Password, Sink, State, Subscriber, discover},
-    metrics::RedisMetrics,
+use roomcast_redis_subscriber::{
+    Endpoints, Health, Layout, NodeError, Password, Sink, State, Subscriber, Topology, discover,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,7 +24,7 @@ use super::{Pod, channels, endpoints, nobody};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_channels_and_a_restart() {
     let server = Standalone::start();
-    let pod = Pod::start(endpoints(vec![server.address()], Kind::Standalone));
+    let pod = Pod::start(endpoints(vec![server.address()], Topology::Standalone));
     let channels = channels(10_000);
     println!("10,000 channels of a server alone confirmed in {:?}", pod.join(&channels));
     assert_eq!(pod.health().sharded, Some(true));
@@ -61,11 +60,11 @@ async fn ten_thousand_channels_and_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_sentinels_promote_is_followed() {
     let watched = Watched::start("of-the-servers", "of-the-sentinels");
-    let kind =
-        Kind::Sentinel { master: NAME.to_owned(), user: None, password: Some(Password::new("of-the-sentinels")) };
+    let topology =
+        Topology::Sentinel { master: NAME.to_owned(), user: None, password: Some(Password::new("of-the-sentinels")) };
     let endpoints = Endpoints {
         password: Some(Password::new("of-the-servers")),
-        ..endpoints(vec![nobody(), watched.sentinel.address()], kind)
+        ..endpoints(vec![nobody(), watched.sentinel.address()], topology)
     };
     let pod = Pod::start(endpoints);
     let channels = channels(100);
@@ -88,10 +87,10 @@ async fn what_sentinels_promote_is_followed() {
 async fn of_several_servers_the_master_is_taken() {
     let master = Standalone::start();
     let replica = Standalone::start_with(Options::default().line(format!("replicaof 127.0.0.1 {}", master.port())));
-    let pod = Pod::start(endpoints(vec![replica.address(), nobody(), master.address()], Kind::Standalone));
+    let pod = Pod::start(endpoints(vec![replica.address(), nobody(), master.address()], Topology::Standalone));
     pod.join(&channels(10));
     assert_eq!(pod.health().nodes[0].address.port, master.port());
-    let server = discover(&endpoints(vec![nobody(), replica.address()], Kind::Standalone)).await.unwrap();
+    let server = discover(&endpoints(vec![nobody(), replica.address()], Topology::Standalone)).await.unwrap();
     assert!(!server.master && !server.cluster && server.sharded && server.version.starts_with('7'), "{server:?}");
 }
 
@@ -129,7 +128,7 @@ async fn muffled(port: u16) -> (u16, Arc<AtomicBool>) {
 async fn a_connection_that_only_looks_alive_is_rebuilt() {
     let server = Standalone::start();
     let (port, muffled) = muffled(server.port()).await;
-    let pod = Pod::start(endpoints(vec![("127.0.0.1".to_owned(), port)], Kind::Standalone));
+    let pod = Pod::start(endpoints(vec![("127.0.0.1".to_owned(), port)], Topology::Standalone));
     pod.join(&channels(10));
     let id =
         || server.call(&["CLIENT", "LIST", "TYPE", "pubsub"]).text().split(' ').next().unwrap_or_default().to_owned();
@@ -140,10 +139,10 @@ async fn a_connection_that_only_looks_alive_is_rebuilt() {
     assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
     wait_until("another connection", || !id().is_empty() && id() != first);
     println!("a deaf connection replaced after {:?}", began.elapsed());
-    let told = |fault: &Fault| {
-        pod.heard.told.lock().unwrap().iter().any(|h| h.nodes.iter().any(|n| n.fault.as_ref() == Some(fault)))
+    let told = |fault: &NodeError| {
+        pod.heard.told.lock().unwrap().iter().any(|h| h.nodes.iter().any(|n| n.error.as_ref() == Some(fault)))
     };
-    wait_until("it is told", || told(&Fault::Deaf));
+    wait_until("it is told", || told(&NodeError::Deaf));
     muffled.store(false, Ordering::Relaxed);
     pod.wait_whole();
     server.call(&["SPUBLISH", "room:{1}", "after"]);
@@ -163,16 +162,16 @@ impl Sink for Fragile {
         self.messages.fetch_add(1, Ordering::Relaxed);
     }
     fn confirmed(&self, _: &str) {}
-    fn trouble(&self, _: &Health) {}
-    fn layout(&self, _: &Layout) {}
+    fn health_changed(&self, _: &Health) {}
+    fn layout_changed(&self, _: &Layout) {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_of_whoever_hears_makes_nobody_deaf() {
     let server = Standalone::start();
     let sink = Arc::new(Fragile::default());
-    let endpoints = endpoints(vec![server.address()], Kind::Standalone);
-    let subscriber = Arc::new(Subscriber::new(endpoints, Arc::clone(&sink) as Arc<dyn Sink>, RedisMetrics::none()));
+    let endpoints = endpoints(vec![server.address()], Topology::Standalone);
+    let subscriber = Arc::new(Subscriber::new(endpoints, Arc::clone(&sink) as Arc<dyn Sink>, ()));
     let work = tokio::spawn(Arc::clone(&subscriber).run());
     subscriber.subscribe("room:1");
     wait_until("it stands", || subscriber.health().confirmed == 1);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomcast::broker::wire::slot;
+use roomcast_redis_subscriber::slot;
 
 use testkit::redis::{Cluster, Link, Reply};
 

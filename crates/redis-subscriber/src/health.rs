@@ -1,16 +1,16 @@
-//! What an operator is told of the subscriptions.
+//! What an operator learns of the subscriptions.
 
 use std::time::Duration;
 
-use super::{Address, Fault};
+use crate::{error::NodeError, layout::Address};
 
-/// After so long without an echo the canary is held for lost.
+/// A canary without an echo for so long is lost.
 pub(super) const CANARY_LOST: Duration = Duration::from_secs(6);
 
 /// All nodes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Since the start there was no moment in which all nodes were up.
+    /// Not all nodes have been up at one time since the start.
     NeverConnected,
     /// Every node is up, and every slot has an owner.
     Up,
@@ -23,15 +23,15 @@ pub enum State {
 pub struct Health {
     /// All together.
     pub state: State,
-    /// Each node that owns slots; before these are known, each node that was asked in vain.
+    /// Each node that owns slots; before these are known, each configured node that did not answer.
     pub nodes: Vec<NodeHealth>,
     /// Channels whose subscription stands.
     pub confirmed: usize,
     /// Channels whose subscription is missing.
     pub unconfirmed: usize,
-    /// Slots that no known node owns.
+    /// Slots without a known owner.
     pub unowned_slots: usize,
-    /// Whether subscriptions are sharded (`SSUBSCRIBE`) or plain, because the server has no other; `None`: not known yet.
+    /// Whether subscriptions are sharded (`SSUBSCRIBE`), or plain because the server has no other. `None`: not known yet.
     pub sharded: Option<bool>,
 }
 
@@ -42,12 +42,13 @@ impl Health {
         self.nodes.iter().filter_map(|node| node.canary_age).max()
     }
 
-    /// Whether nothing but numbers differs, so that there is nothing to tell.
-    pub(super) fn is_like(&self, told: &Self) -> bool {
+    /// Whether only numbers differ, so that nothing is to be reported.
+    pub(super) fn is_like(&self, reported: &Self) -> bool {
         let like = |(a, b): (&NodeHealth, &NodeHealth)| {
-            (&a.address, a.connected, a.is_well(), &a.fault) == (&b.address, b.connected, b.is_well(), &b.fault)
+            (&a.address, a.connected, a.is_well(), &a.error) == (&b.address, b.connected, b.is_well(), &b.error)
         };
-        self.state == told.state && self.nodes.len() == told.nodes.len() && self.nodes.iter().zip(&told.nodes).all(like)
+        let nodes = self.nodes.iter().zip(&reported.nodes);
+        self.state == reported.state && self.nodes.len() == reported.nodes.len() && nodes.into_iter().all(like)
     }
 }
 
@@ -56,11 +57,11 @@ impl Health {
 pub struct NodeHealth {
     /// Where it is.
     pub address: Address,
-    /// Whether there is a connection that takes subscriptions.
+    /// Whether it takes subscriptions.
     pub connected: bool,
-    /// Why there is none, or why the last one ended.
-    pub fault: Option<Fault>,
-    /// Since the last echo of its canary, or since the connection stands.
+    /// Why it is not connected, or what it refuses.
+    pub error: Option<NodeError>,
+    /// Time since the last echo of its canary, or since the connection was made.
     pub canary_age: Option<Duration>,
 }
 

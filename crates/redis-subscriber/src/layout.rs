@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::slot::SLOTS;
+use crate::slot::SLOTS;
 
 /// The most nodes that are read from one answer.
 const MAX_NODES: usize = 1_024;
@@ -49,7 +49,7 @@ impl fmt::Display for Address {
 
 /// A node, as one of them describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct NodeDescription {
     /// Where clients find it.
     pub address: Address,
     /// It is the node that was asked.
@@ -58,19 +58,19 @@ pub struct Described {
     pub master: bool,
     /// Its configuration epoch.
     pub epoch: u64,
-    /// What it owns: first and last slot.
+    /// The ranges of slots that it owns, first and last.
     pub slots: Vec<(u16, u16)>,
 }
 
 /// Reads the answer to `CLUSTER NODES` of the node that was asked as `host`. With `names`, a node's host name is preferred
 /// to its IP address, because certificates have names. Lines that say nothing usable are left out.
 #[must_use]
-pub fn describe(text: &str, host: &str, names: bool) -> Vec<Described> {
+pub fn describe(text: &str, host: &str, names: bool) -> Vec<NodeDescription> {
     text.lines().take(MAX_NODES).filter_map(|line| described(line, host, names)).collect()
 }
 
 /// `<id> <ip:port@bus[,name[,…]]> <flags> <master> <ping> <pong> <epoch> <link> <slot> <slot> …`
-fn described(line: &str, host: &str, names: bool) -> Option<Described> {
+fn described(line: &str, host: &str, names: bool) -> Option<NodeDescription> {
     let mut words = line.split(' ').skip(1);
     let (address, flags, epoch) = (words.next()?, words.next()?, words.nth(3)?);
     let has = |flag: &str| flags.split(',').any(|f| f == flag);
@@ -86,13 +86,13 @@ fn described(line: &str, host: &str, names: bool) -> Option<Described> {
     let slots = words.skip(1).filter_map(|word| {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-        // `[slot->-node]` is on its way, and still its old owner's.
+        // `[slot->-node]` is moving, and still its old owner's.
         (first <= last && last < SLOTS).then_some((first, last))
     });
-    Some(Described { address, myself: has("myself"), master: has("master"), epoch, slots: slots.collect() })
+    Some(NodeDescription { address, myself: has("myself"), master: has("master"), epoch, slots: slots.collect() })
 }
 
-/// Who owns what.
+/// Which node owns which slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// The owners of slots.
@@ -110,7 +110,7 @@ impl Layout {
 
     /// Of the descriptions of several nodes.
     #[must_use]
-    pub fn merge<'a>(descriptions: impl Iterator<Item = &'a Described>) -> Self {
+    pub fn merge<'a>(descriptions: impl Iterator<Item = &'a NodeDescription>) -> Self {
         let mut owners: Vec<Address> = Vec::new();
         let mut slots = vec![None; usize::from(SLOTS)];
         let mut claims = vec![(0, false); usize::from(SLOTS)];
@@ -170,7 +170,7 @@ dddd 127.0.0.1:7@8 master - 0 0 1 connected 9-8 16384 x";
     }
 
     #[test]
-    fn the_highest_epoch_wins_a_slot_whoever_is_asked_first() {
+    fn the_highest_epoch_wins_a_slot_in_every_order_of_asking() {
         let old =
             describe("a h:1@1 myself,master - 0 0 1 connected 0-9\nb h:2@2 master - 0 0 2 connected 10-19", "h", false);
         let new =
@@ -181,7 +181,8 @@ dddd 127.0.0.1:7@8 master - 0 0 1 connected 9-8 16384 x";
         }
         let itself = describe("c h:3@3 myself,master - 0 0 7 connected 9", "h", false);
         let said_of = describe("c h:3@3 master - 0 0 7 connected 9", "h", false);
-        let layout = |views: [&Vec<Described>; 2]| Layout::merge(views.into_iter().flatten()).owner(9).map(|o| o.port);
+        let layout =
+            |views: [&Vec<NodeDescription>; 2]| Layout::merge(views.into_iter().flatten()).owner(9).map(|o| o.port);
         assert_eq!(layout([&said_of, &new]), Some(2));
         assert_eq!(layout([&itself, &describe("b h:2@2 master - 0 0 7 connected 9", "h", false)]), Some(3));
     }

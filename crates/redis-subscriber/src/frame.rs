@@ -1,4 +1,5 @@
-//! RESP3 as far as a subscriber needs it: whole values out of a stream, commands into one.
+//! RESP3 (the Redis serialization protocol, version 3) as far as a subscriber needs it: whole values out of a stream,
+//! commands into one.
 //!
 //! Not the `redis-protocol` crate: that recurses as deep as the bytes say and begins anew at each chunk of an unfinished
 //! value. Always holds: a byte of structure is looked at once, however the stream is cut; a value has at most
@@ -17,13 +18,13 @@ const LARGE: usize = 1 << 20;
 /// The most bytes of a line: a length, a number, an error's text.
 const MAX_LINE: usize = 64 << 10;
 
-/// Why the bytes are no value of RESP3; the stream is of no use any more.
+/// Why the bytes are no value of RESP3. The stream cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Larger than any bound.
     #[error("a value of more than {MAX_FRAME} bytes, {MAX_ELEMENTS} elements or {MAX_DEPTH} levels")]
     TooLarge,
-    /// Not RESP3, or a part of it that nobody asked for.
+    /// Not RESP3, or a part of it that no command here is answered with.
     #[error("not RESP3, at a value that begins with byte {0:#04x}")]
     Malformed(u8),
 }
@@ -41,7 +42,7 @@ pub enum Value<'a> {
     Null,
     /// An array or a set; a map as key, value, key, value.
     List(Vec<Value<'a>>),
-    /// What the server says unasked.
+    /// What the server sends without being asked.
     Push(Vec<Value<'a>>),
 }
 
@@ -80,7 +81,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Where to put what comes in; bounded, because [`Reader::next`] refuses a value that is too large.
+    /// Where to put what comes in. It is bounded, because [`Reader::next`] refuses a value that is too large.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
@@ -88,7 +89,7 @@ impl Reader {
     /// Hands the next whole value to `take`; `None`: more bytes are needed.
     ///
     /// # Errors
-    /// [`FrameError`]; after it the stream must be given up.
+    /// [`FrameError`]; after it the stream must be closed.
     pub fn next<R>(&mut self, take: impl FnOnce(Value<'_>) -> R) -> Result<Option<R>, FrameError> {
         let Some(end) = self.end()? else {
             return if self.buffer.len() > MAX_FRAME { Err(FrameError::TooLarge) } else { Ok(None) };
@@ -237,7 +238,7 @@ fn value<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Value<'a>, FrameError> {
     })
 }
 
-/// Appends a command.
+/// Appends a command: an array of bulk strings.
 pub fn command<'a>(out: &mut BytesMut, args: impl ExactSizeIterator<Item = &'a [u8]>) {
     header(out, b'*', args.len());
     for arg in args {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::broker::wire::layout::describe;
+use crate::layout::describe;
 
 /// `a` owns the slots below `border`, `b` the others.
 fn layout(border: u16) -> Layout {
@@ -13,7 +13,7 @@ fn layout(border: u16) -> Layout {
 }
 
 /// `a` and `b`, half and half, both up, and a channel on `a`.
-struct Stage {
+struct TwoNodes {
     plan: Plan,
     a: NodeId,
     b: NodeId,
@@ -22,7 +22,7 @@ struct Stage {
 
 const CHANNEL: &str = "c";
 
-impl Stage {
+impl TwoNodes {
     fn new() -> Self {
         assert!(slot(CHANNEL.as_bytes()) == 7_365);
         let (mut plan, now) = (Plan::new("canary:".to_owned()), Instant::now());
@@ -35,7 +35,7 @@ impl Stage {
         plan.up(b, true, now);
         assert_eq!(plan.health(now).state, State::Up);
         let mut stage = Self { plan, a, b, now };
-        assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Want)]);
+        assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Subscribe)]);
         assert_eq!(stage.orders(stage.b), []);
         stage.plan.confirmed(a, CHANNEL, now);
         assert_eq!(stage.missing(), 0);
@@ -60,10 +60,10 @@ impl Stage {
 
 #[test]
 fn a_channel_is_heard_at_the_new_owner_before_it_is_dropped_at_the_old_one() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     stage.plan.apply(&layout(7_000), 0);
     assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Linger)]);
-    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Want)]);
+    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Subscribe)]);
     assert_eq!(stage.missing(), 1);
     stage.pass(10_000);
     assert_eq!(stage.orders(stage.a), []);
@@ -74,31 +74,31 @@ fn a_channel_is_heard_at_the_new_owner_before_it_is_dropped_at_the_old_one() {
     stage.pass(999);
     assert_eq!(stage.orders(stage.a), []);
     stage.pass(1);
-    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Drop)]);
+    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Unsubscribe)]);
 }
 
 #[test]
 fn a_channel_that_comes_back_is_not_dropped() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     stage.plan.apply(&layout(7_000), 0);
     stage.plan.apply(&layout(8_000), 0);
-    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Want)]);
+    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Subscribe)]);
     assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Linger)]);
     stage.plan.confirmed(stage.a, CHANNEL, stage.now);
     stage.pass(5_000);
     assert_eq!(stage.orders(stage.a), []);
-    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Drop)]);
+    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Unsubscribe)]);
 }
 
 #[test]
 fn what_is_unsubscribed_on_its_way_is_dropped_on_both_sides() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     stage.plan.apply(&layout(7_000), 0);
     stage.plan.unsubscribe(CHANNEL);
     stage.plan.unsubscribe(CHANNEL);
     stage.pass(0);
-    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Drop)]);
-    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Drop)]);
+    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Unsubscribe)]);
+    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Unsubscribe)]);
     let health = stage.plan.health(stage.now);
     assert_eq!((health.confirmed, health.unconfirmed), (0, 0));
     stage.plan.confirmed(stage.b, CHANNEL, stage.now);
@@ -108,7 +108,7 @@ fn what_is_unsubscribed_on_its_way_is_dropped_on_both_sides() {
 
 #[test]
 fn a_hint_is_followed_at_once_and_not_undone_by_what_was_asked_before_it() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     let before = stage.plan.hint();
     stage.plan.moved(stage.a, 7_365, "nobody:1");
     stage.plan.moved(stage.a, 7_365, "b");
@@ -116,7 +116,7 @@ fn a_hint_is_followed_at_once_and_not_undone_by_what_was_asked_before_it() {
     stage.plan.moved(stage.b, 7_365, "a:1");
     assert_eq!(stage.orders(stage.b), []);
     stage.plan.moved(stage.a, 7_365, "b:1");
-    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Want)]);
+    assert_eq!(stage.orders(stage.b), [(CHANNEL, Order::Subscribe)]);
     stage.plan.apply(&layout(8_000), before);
     assert_eq!(stage.orders(stage.b), [], "what was asked before knows nothing of it");
     let after = stage.plan.hint();
@@ -127,9 +127,9 @@ fn a_hint_is_followed_at_once_and_not_undone_by_what_was_asked_before_it() {
 
 #[test]
 fn a_node_goes_when_nothing_is_left_on_it() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     assert_eq!(stage.plan.apply(&layout(0), 0).removed, [], "what moved away lingers");
-    stage.plan.down(stage.a, Fault::Ended);
+    stage.plan.down(stage.a, NodeError::Ended);
     let health = stage.plan.health(stage.now);
     assert!(health.state == State::Up && health.nodes.len() == 1, "{health:?}");
     stage.plan.confirmed(stage.b, CHANNEL, stage.now);
@@ -141,8 +141,8 @@ fn a_node_goes_when_nothing_is_left_on_it() {
 }
 
 #[test]
-fn slots_that_nobody_claims_stay_where_they_were() {
-    let mut stage = Stage::new();
+fn slots_without_a_claim_stay_where_they_were() {
+    let mut stage = TwoNodes::new();
     let half = describe("b b:1@2 master - 0 0 1 connected 8000-16383", "", false);
     assert_eq!(stage.plan.apply(&Layout::merge(half.iter()), 0).removed, []);
     assert_eq!(stage.orders(stage.a), []);
@@ -151,7 +151,7 @@ fn slots_that_nobody_claims_stay_where_they_were() {
 
 #[test]
 fn what_is_missing_is_ordered_again() {
-    let mut stage = Stage::new();
+    let mut stage = TwoNodes::new();
     stage.plan.reconcile();
     assert_eq!(stage.orders(stage.a), []);
     stage.plan.lost(stage.b, CHANNEL);
@@ -160,12 +160,12 @@ fn what_is_missing_is_ordered_again() {
     stage.plan.lost(stage.a, CHANNEL);
     assert!(stage.missing() == 1 && stage.plan.is_troubled());
     stage.plan.reconcile();
-    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Want)]);
+    assert_eq!(stage.orders(stage.a), [(CHANNEL, Order::Subscribe)]);
 }
 
 #[test]
-fn canaries_are_of_their_nodes_slots_and_tell_who_is_deaf() {
-    let mut stage = Stage::new();
+fn canaries_are_of_their_nodes_slots_and_show_a_deaf_node() {
+    let mut stage = TwoNodes::new();
     for (node, below) in [(stage.a, true), (stage.b, false)] {
         let (canary, _) = stage.plan.canary(node).unwrap();
         assert_eq!(slot(canary.as_bytes()) < 8_000, below, "{canary}");
@@ -183,7 +183,7 @@ fn canaries_are_of_their_nodes_slots_and_tell_who_is_deaf() {
     let (new, _) = stage.plan.canary(stage.a).unwrap();
     assert_eq!(slot(new.as_bytes()), only);
     let orders = stage.plan.orders(stage.a);
-    assert_eq!((orders.get(&new), orders.get(&old)), (Some(&Order::Want), Some(&Order::Drop)));
+    assert_eq!((orders.get(&new), orders.get(&old)), (Some(&Order::Subscribe), Some(&Order::Unsubscribe)));
 
     for _ in 0..2 {
         assert!(!stage.plan.is_deaf(stage.a));
@@ -204,7 +204,7 @@ fn a_start_without_one_master_comes_to_its_end() {
     let (mut plan, now) = (Plan::new("canary:".to_owned()), Instant::now());
     let added = plan.apply(&layout(8_000), 0).added;
     plan.up(added[0].0, true, now);
-    plan.down(added[1].0, Fault::Silent);
+    plan.down(added[1].0, NodeError::Silent);
     plan.tick(now + Duration::from_millis(2_999));
     assert_eq!(plan.health(now).state, State::NeverConnected);
     plan.tick(now + Duration::from_secs(3));
@@ -212,14 +212,14 @@ fn a_start_without_one_master_comes_to_its_end() {
 }
 
 #[test]
-fn a_line_that_begins_anew_is_told_everything() {
-    let mut stage = Stage::new();
+fn a_connection_that_begins_anew_is_told_everything() {
+    let mut stage = TwoNodes::new();
     let (canary, _) = stage.plan.canary(stage.a).unwrap();
     stage.plan.orders(stage.a);
     assert_eq!(stage.plan.restart(stage.a).unwrap().host.as_ref(), "a");
     assert_eq!(stage.missing(), 1);
     let orders = stage.plan.orders(stage.a);
-    assert_eq!(orders, HashMap::from([(CHANNEL.into(), Order::Want), (canary, Order::Want)]));
+    assert_eq!(orders, HashMap::from([(CHANNEL.into(), Order::Subscribe), (canary, Order::Subscribe)]));
     stage.plan.restart(stage.b);
     assert_eq!(stage.orders(stage.b), []);
     stage.plan.apply(&Layout::single(Address::new("other", 1)), 0);

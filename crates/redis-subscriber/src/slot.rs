@@ -1,4 +1,4 @@
-//! Which of a cluster's slots a key or a sharded channel belongs to.
+//! Which slot of a cluster a key or a sharded channel belongs to.
 
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;

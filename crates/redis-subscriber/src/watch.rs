@@ -1,4 +1,7 @@
-//! Watches who owns which slot: each second, at once on any event, and more often while something is wrong.
+//! Watches which node owns which slot: each second, at once after an event, and ten times a second while something is wrong.
+//!
+//! Owns the task of each master's connection and of each node's commands. Always holds: a connection whose task ended is
+//! started again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,74 +15,74 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    Kind,
-    commander::{Answer, Commander},
-    layout::{Address, Described, Layout, describe},
-    line,
+use crate::{
+    commander::{Commander, Reply},
+    endpoints::Topology,
+    layout::{Address, Layout, NodeDescription, describe},
+    node_connection,
     plan::{Changes, NodeId},
-    subscriber::Shared,
+    state::SubscriberState,
 };
 
-/// Between looks when all is well, and when it is not.
+/// The time between looks when all is well, and when it is not.
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(100));
 /// The least time between looks, however many events there are.
 const LEAST: Duration = Duration::from_millis(10);
-/// Who has not answered by then is not waited for.
-const ANSWER: Duration = Duration::from_millis(300);
-/// The most nodes that one look asks: they gossip among themselves.
+/// The time for an answer about the layout; later ones do not count.
+const REPLY: Duration = Duration::from_millis(300);
+/// The most nodes that one look asks: nodes gossip among themselves.
 const ASKED: usize = 16;
 /// The most nodes that are known.
 const KNOWN: usize = 256;
-/// Between ticks of the plan.
+/// The time between ticks of the plan.
 const TICK: Duration = Duration::from_millis(100);
-/// Between reconciliations: this many ticks.
+/// The ticks between reconciliations.
 const RECONCILE: u32 = 10;
 
-/// The lines of all masters, and the command connections of all nodes.
-pub(super) struct Watch {
-    shared: Arc<Shared>,
+/// The connections of all masters, and the command connections of all nodes.
+pub(super) struct LayoutWatch {
+    state: Arc<SubscriberState>,
     tasks: JoinSet<()>,
-    lines: HashMap<NodeId, AbortHandle>,
-    /// Of the servers: masters and replicas.
+    connections: HashMap<NodeId, AbortHandle>,
+    /// Masters and replicas.
     commanders: BTreeMap<Address, Commander>,
-    /// Of the configured nodes.
+    /// The configured nodes.
     seeds: Vec<(Address, Commander)>,
     layout: Option<Layout>,
     turn: usize,
 }
 
-impl Watch {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+impl LayoutWatch {
+    pub(super) fn new(state: Arc<SubscriberState>) -> Self {
         let mut watch = Self {
-            shared,
+            state,
             tasks: JoinSet::new(),
-            lines: HashMap::new(),
+            connections: HashMap::new(),
             commanders: BTreeMap::new(),
             seeds: Vec::new(),
             layout: None,
             turn: 0,
         };
-        for address in watch.shared.seeds.clone() {
+        for address in watch.state.seeds.clone() {
             let (commander, work) =
-                Commander::new(watch.shared.seed_access.clone(), address.clone(), Arc::clone(&watch.shared.refresh));
+                Commander::new(watch.state.seed_access.clone(), address.clone(), Arc::clone(&watch.state.refresh));
             watch.tasks.spawn(work);
             watch.seeds.push((address, commander));
         }
         watch
     }
 
-    /// Never ends.
+    /// Never returns.
     pub(super) async fn run(mut self) {
         let mut next_look = Instant::now();
         let mut looked = Instant::now();
         let mut next_tick = Instant::now();
         let mut ticks: u32 = 0;
-        let shared = Arc::clone(&self.shared);
+        let state = Arc::clone(&self.state);
         loop {
             tokio::select! {
                 () = sleep_until(next_look) => {}
-                () = shared.refresh.notified() => sleep_until(looked + LEAST).await,
+                () = state.refresh.notified() => sleep_until(looked + LEAST).await,
                 () = sleep_until(next_tick) => {
                     next_tick = Instant::now() + TICK;
                     ticks = ticks.wrapping_add(1);
@@ -89,30 +92,31 @@ impl Watch {
             }
             self.look().await;
             looked = Instant::now();
-            next_look = looked + if shared.plan().is_troubled() { LOOK.1 } else { LOOK.0 };
+            next_look = looked + if state.plan().is_troubled() { LOOK.1 } else { LOOK.0 };
         }
     }
 
     fn tick(&mut self, reconcile: bool) {
         let changes = {
-            let mut plan = self.shared.plan();
+            let mut plan = self.state.plan();
             if reconcile {
                 plan.reconcile();
             }
             plan.tick(Instant::now().into_std())
         };
         self.follow(changes);
-        self.restart_lines();
-        self.shared.changed.notify_one();
+        self.restart_connections();
+        self.state.changed.notify_one();
     }
 
-    /// A line has no end of its own: one that ended panicked, and its channels must not stay deaf for that.
-    fn restart_lines(&mut self) {
+    /// A connection's task never returns. One that ended panicked, and its channels must not stay deaf for that.
+    fn restart_connections(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        let ended: Vec<NodeId> = self.lines.iter().filter(|(_, line)| line.is_finished()).map(|(id, _)| *id).collect();
+        let ended = self.connections.iter().filter(|(_, task)| task.is_finished());
+        let ended: Vec<NodeId> = ended.map(|(id, _)| *id).collect();
         for node in ended {
-            self.lines.remove(&node);
-            let address = self.shared.plan().restart(node);
+            self.connections.remove(&node);
+            let address = self.state.plan().restart(node);
             if let Some(address) = address {
                 tracing::error!(node = %address, "the subscriptions of a node panicked; they begin anew");
                 self.start(node, address);
@@ -120,41 +124,41 @@ impl Watch {
         }
     }
 
-    /// Asks who owns what, and follows the answer.
+    /// Asks for the layout, and follows the answer.
     async fn look(&mut self) {
-        let hint = self.shared.plan().hint();
-        let layout = match &self.shared.kind {
-            Kind::Standalone if self.seeds.len() == 1 => {
+        let hint = self.state.plan().hint();
+        let layout = match &self.state.topology {
+            Topology::Standalone if self.seeds.len() == 1 => {
                 self.seeds.first().map(|(seed, _)| Layout::single(seed.clone()))
             }
-            Kind::Standalone => self.master_of_several().await,
-            Kind::Sentinel { master, .. } => self.sentinels(master).await,
-            Kind::Cluster => self.cluster().await,
+            Topology::Standalone => self.master_of_several().await,
+            Topology::Sentinel { master, .. } => self.sentinels(master).await,
+            Topology::Cluster => self.cluster().await,
         };
         let Some(layout) = layout else {
-            let strangers = self.seeds.iter().filter_map(|(seed, commander)| Some((seed.clone(), commander.fault()?)));
-            let strangers = strangers.collect();
-            self.shared.plan().strangers(strangers);
-            self.shared.changed.notify_one();
+            let failed = self.seeds.iter().filter_map(|(seed, commander)| Some((seed.clone(), commander.error()?)));
+            let failed = failed.collect();
+            self.state.plan().no_layout(failed);
+            self.state.changed.notify_one();
             return;
         };
-        let changes = self.shared.plan().apply(&layout, hint);
+        let changes = self.state.plan().apply(&layout, hint);
         self.follow(changes);
         if self.layout.as_ref() != Some(&layout) {
             if self.layout.is_some() {
-                self.shared.metrics.topology_changes.increment(1);
+                self.state.observer.layout_changed();
             }
-            self.shared.sink.layout(&layout);
+            self.state.sink.layout_changed(&layout);
             self.layout = Some(layout);
-            self.shared.changed.notify_one();
+            self.state.changed.notify_one();
         }
     }
 
-    /// Starts and ends lines.
+    /// Starts and ends connections.
     fn follow(&mut self, changes: Changes) {
         for node in changes.removed {
-            if let Some(line) = self.lines.remove(&node) {
-                line.abort();
+            if let Some(task) = self.connections.remove(&node) {
+                task.abort();
             }
         }
         for (node, address) in changes.added {
@@ -164,16 +168,16 @@ impl Watch {
 
     fn start(&mut self, node: NodeId, address: Address) {
         let commander = self.commander(&address);
-        let line = line::run(Arc::clone(&self.shared), node, address, commander);
-        self.lines.insert(node, self.tasks.spawn(line));
+        let connection = node_connection::run(Arc::clone(&self.state), node, address, commander);
+        self.connections.insert(node, self.tasks.spawn(connection));
     }
 
     fn commander(&mut self, address: &Address) -> Commander {
         if let Some(commander) = self.commanders.get(address) {
             return commander.clone();
         }
-        let refresh = Arc::clone(&self.shared.refresh);
-        let (commander, work) = Commander::new(self.shared.servers.clone(), address.clone(), refresh);
+        let refresh = Arc::clone(&self.state.refresh);
+        let (commander, work) = Commander::new(self.state.server_access.clone(), address.clone(), refresh);
         self.tasks.spawn(work);
         self.commanders.insert(address.clone(), commander.clone());
         commander
@@ -182,7 +186,8 @@ impl Watch {
     /// The first of several servers that says it is a master.
     async fn master_of_several(&self) -> Option<Layout> {
         let answers = ask(self.seeds.iter(), &["ROLE"]).await;
-        let is_master = |answer: &Answer| matches!(answer, Answer::List(list) if list.first().and_then(Answer::text) == Some("master"));
+        let is_master =
+            |reply: &Reply| matches!(reply, Reply::List(list) if list.first().and_then(Reply::text) == Some("master"));
         let masters: Vec<_> =
             answers.into_iter().filter(|(_, answer)| is_master(answer)).map(|(seed, _)| seed).collect();
         let first = self.seeds.iter().map(|(seed, _)| seed).find(|seed| masters.contains(seed))?;
@@ -193,8 +198,8 @@ impl Watch {
     async fn sentinels(&self, master: &str) -> Option<Layout> {
         let mut votes: BTreeMap<Address, usize> = BTreeMap::new();
         for (_, answer) in ask(self.seeds.iter(), &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]).await {
-            if let Answer::List(list) = answer
-                && let [Answer::Text(host), Answer::Text(port)] = &list[..]
+            if let Reply::List(list) = answer
+                && let [Reply::Text(host), Reply::Text(port)] = &list[..]
                 && let Ok(port) = port.parse()
             {
                 *votes.entry(Address::new(host, port)).or_default() += 1;
@@ -213,11 +218,11 @@ impl Watch {
         if views.is_empty() {
             views = self.views(self.seeds.iter().map(|(address, commander)| (address, commander))).await;
         }
-        let nodes: Vec<Described> = views.into_iter().flatten().collect();
+        let nodes: Vec<NodeDescription> = views.into_iter().flatten().collect();
         if nodes.is_empty() {
             return None;
         }
-        // Replicas too: they know who is promoted, and are the next to be.
+        // Replicas too: they know which of them is promoted.
         self.commanders.retain(|address, _| nodes.iter().any(|node| node.address == *address));
         for node in nodes.iter().take(KNOWN) {
             self.commander(&node.address);
@@ -225,8 +230,8 @@ impl Watch {
         Some(Layout::merge(nodes.iter()))
     }
 
-    async fn views<'a>(&self, nodes: impl Iterator<Item = (&'a Address, &'a Commander)>) -> Vec<Vec<Described>> {
-        let names = self.shared.servers.has_tls();
+    async fn views<'a>(&self, nodes: impl Iterator<Item = (&'a Address, &'a Commander)>) -> Vec<Vec<NodeDescription>> {
+        let names = self.state.server_access.has_tls();
         let nodes: Vec<_> = nodes.map(|(address, commander)| (address.clone(), commander.clone())).collect();
         let answers = ask(nodes.iter(), &["CLUSTER", "NODES"]).await;
         let views =
@@ -235,10 +240,10 @@ impl Watch {
     }
 }
 
-/// Asks all at once; who answers in time.
-async fn ask(nodes: impl Iterator<Item = &(Address, Commander)>, words: &[&str]) -> Vec<(Address, Answer)> {
+/// Asks all nodes at once. Returns the replies that came in time.
+async fn ask(nodes: impl Iterator<Item = &(Address, Commander)>, words: &[&str]) -> Vec<(Address, Reply)> {
     let mut asked: FuturesUnordered<_> = nodes
-        .map(|(address, commander)| async { (address.clone(), timeout(ANSWER, commander.ask(words)).await) })
+        .map(|(address, commander)| async { (address.clone(), timeout(REPLY, commander.ask(words)).await) })
         .collect();
     let mut answers = Vec::new();
     while let Some((address, answer)) = asked.next().await {

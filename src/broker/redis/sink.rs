@@ -1,22 +1,25 @@
-//! What the subscriber hears, handed to whom it is for. Never does more than that: it is called between two messages.
+//! What the subscriber receives, handed on: events to their rooms, questions of other pods to `control`, news to the shards.
+//!
+//! Never waits and never talks to Redis: the subscriber calls it between two messages.
 
 use std::sync::{Arc, Weak, atomic::Ordering};
 
 use bytes::Bytes;
+use roomcast_redis_subscriber::{Health, Layout, Observer, Sink};
 
 use super::{Shared, entry, partition::Names};
-use crate::broker::wire::{Health, Layout, Sink};
+use crate::metrics::RedisMetrics;
 
-/// What the subscriber tells. Does not keep the broker alive.
-pub(super) struct Ear(Weak<Shared>);
+/// Receives for the broker, without keeping it alive.
+pub(super) struct SubscriptionSink(Weak<Shared>);
 
-impl Ear {
+impl SubscriptionSink {
     pub(super) fn of(shared: &Arc<Shared>) -> Self {
         Self(Arc::downgrade(shared))
     }
 }
 
-impl Sink for Ear {
+impl Sink for SubscriptionSink {
     fn message(&self, channel: &str, payload: Bytes) {
         let Some(shared) = self.0.upgrade() else { return };
         let Some(room) = Names::room_on(channel) else {
@@ -43,7 +46,7 @@ impl Sink for Ear {
         }
     }
 
-    fn trouble(&self, health: &Health) {
+    fn health_changed(&self, health: &Health) {
         if let Some(shared) = self.0.upgrade() {
             if let Some(sharded) = health.sharded {
                 shared.plain.store(!sharded, Ordering::Relaxed);
@@ -52,9 +55,27 @@ impl Sink for Ear {
         }
     }
 
-    fn layout(&self, layout: &Layout) {
+    fn layout_changed(&self, layout: &Layout) {
         if let Some(shared) = self.0.upgrade() {
             shared.shards.adopt(layout);
         }
+    }
+}
+
+impl Observer for RedisMetrics {
+    fn messages_received(&self, count: u64) {
+        self.messages.increment(count);
+    }
+
+    fn disconnected(&self) {
+        self.reconnects.increment(1);
+    }
+
+    fn layout_changed(&self) {
+        self.topology_changes.increment(1);
+    }
+
+    fn measured(&self, health: &Health) {
+        self.show(health.confirmed, health.unconfirmed, health.canary_age());
     }
 }

@@ -1,12 +1,12 @@
 //! One node's subscriptions: what is wanted there, what stands, and what is sent to make them equal.
 //!
 //! Bytes and time come in, bytes and events go out; no I/O, no clock. There is no queue of replies: what stands is known
-//! from the server's pushes, which name their channel, and an error only means that whatever is missing is asked for
+//! from the server's pushes, which name their channel, and an error only means that everything that is missing is asked for
 //! again. Always holds: a wanted channel is confirmed, or pending with a moment at which it is asked for.
 //!
 //! ```text
-//!             want                 asked              push subscribe
-//!   (nothing) ────► Unasked ──────────────► Asked ───────────────────► Confirmed
+//!             order                asked              push subscribe
+//!   (nothing) ─────► Unasked ──────────────► Asked ───────────────────► Confirmed
 //!                     ▲   any error, 1 s without answer │  push unsubscribe, loss │ linger
 //!                     └─────────────────────────────────┴─────────────────────────┼──► Lingering ──► (nothing)
 //! ```
@@ -19,63 +19,31 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{
-    Fault,
+use crate::{
+    error::NodeError,
     frame::{Reader, Value, command},
+    greeting::{Greeting, has_sharded_pubsub, refusal},
+    order::{Event, Order},
+    server_count::ServerCount,
     slot::slot,
 };
 
 /// The most channels of one command.
 const A_COMMAND: usize = 64;
-/// Until HELLO is answered.
+/// The time for the answer to HELLO.
 const GREETING: Duration = Duration::from_secs(1);
-/// Between pings.
+/// The time between pings.
 const PING: Duration = Duration::from_secs(1);
-/// After so long without a byte the connection is given up.
+/// After so long without a byte the connection is closed.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// Between counts of what the server holds.
-const COUNT: Duration = Duration::from_secs(5);
 /// An unanswered channel is asked for again after this.
 const UNANSWERED: Duration = Duration::from_secs(1);
 /// After an error, what is missing is asked for again after this, and each time twice that until something is confirmed.
 const RETRY: Duration = Duration::from_millis(100);
-/// The longest time between retries: what is not answered at all is asked for as often.
+/// The longest time between retries: as long as for what is not answered at all.
 const MAX_RETRY: Duration = UNANSWERED;
-/// After the server took a subscription away.
+/// The time until a subscription that the server took away is asked for again.
 const RETAKE: Duration = Duration::from_millis(1);
-
-/// What is to become of a channel at a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Subscribe, and see to it that it stays.
-    Want,
-    /// Keep what stands, but do not fight for it: it is another node's now.
-    Linger,
-    /// Unsubscribe.
-    Drop,
-}
-
-/// What happened.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event<'a> {
-    /// The server lets us in: subscriptions are made as this says.
-    Up {
-        /// `SSUBSCRIBE` instead of `SUBSCRIBE`.
-        sharded: bool,
-    },
-    /// The subscription stands.
-    Confirmed(&'a Arc<str>),
-    /// It stands no more.
-    Lost(&'a Arc<str>),
-    /// A message.
-    Message(&'a str, &'a [u8]),
-    /// The server names another owner of a slot, as `host:port`.
-    Moved(u16, &'a str),
-    /// Who owns what has changed, or may have.
-    Refresh,
-    /// The server refuses, for a reason that does not go by itself.
-    Refused(Fault),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -86,7 +54,7 @@ enum Standing {
 }
 
 #[derive(Debug)]
-struct Want {
+struct Subscription {
     slot: u16,
     standing: Standing,
 }
@@ -98,27 +66,13 @@ enum Phase {
     Up,
 }
 
-/// Whether the server's own count can be compared with ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Count {
-    Idle,
-    Asked,
-    /// Something was unsubscribed after it was asked for.
-    Stale,
-    /// The server does not tell.
-    Forbidden,
-}
-
-/// How to get in: the arguments of HELLO. Not `Debug`: there is a password in it.
-pub(super) type Greeting = Vec<String>;
-
 /// One node's subscriptions.
-pub(super) struct Feed {
+pub(super) struct NodeSubscriptions {
     greeting: Greeting,
-    wants: HashMap<Arc<str>, Want>,
-    /// The wanted ones that do not stand.
+    subscriptions: HashMap<Arc<str>, Subscription>,
+    /// The wanted channels whose subscription does not stand.
     pending: HashSet<Arc<str>>,
-    /// How many the server should count: confirmed and lingering.
+    /// How many subscriptions the server should count: confirmed and lingering.
     standing: usize,
     phase: Phase,
     sharded: bool,
@@ -131,15 +85,14 @@ pub(super) struct Feed {
     erred: bool,
     heard: Instant,
     ping: Instant,
-    count: Instant,
-    counting: Count,
+    count: ServerCount,
 }
 
-impl Feed {
+impl NodeSubscriptions {
     pub(super) fn new(greeting: Greeting, now: Instant) -> Self {
         Self {
             greeting,
-            wants: HashMap::new(),
+            subscriptions: HashMap::new(),
             pending: HashSet::new(),
             standing: 0,
             phase: Phase::Down,
@@ -151,8 +104,7 @@ impl Feed {
             erred: false,
             heard: now,
             ping: now,
-            count: now,
-            counting: Count::Idle,
+            count: ServerCount::new(now),
         }
     }
 
@@ -165,19 +117,19 @@ impl Feed {
         command(&mut self.out, self.greeting.iter().map(String::as_bytes));
     }
 
-    /// The connection is gone, and all that stood with it.
+    /// The connection ended, and every subscription with it.
     pub(super) fn disconnected(&mut self, mut tell: impl FnMut(Event<'_>)) {
         self.phase = Phase::Down;
         self.reader = Reader::default();
         self.out = BytesMut::new();
         self.due = None;
         self.standing = 0;
-        self.wants.retain(|channel, want| {
-            if want.standing == Standing::Confirmed {
+        self.subscriptions.retain(|channel, subscription| {
+            if subscription.standing == Standing::Confirmed {
                 tell(Event::Lost(channel));
             }
-            let kept = want.standing != Standing::Lingering;
-            want.standing = Standing::Unasked;
+            let kept = subscription.standing != Standing::Lingering;
+            subscription.standing = Standing::Unasked;
             if kept {
                 self.pending.insert(Arc::clone(channel));
             }
@@ -186,7 +138,7 @@ impl Feed {
         tell(Event::Refresh);
     }
 
-    /// Takes orders; what follows from them is sent with the next [`Feed::step`].
+    /// Takes orders; what follows from them is sent with the next [`NodeSubscriptions::step`].
     pub(super) fn order(
         &mut self,
         orders: impl Iterator<Item = (Arc<str>, Order)>,
@@ -196,61 +148,55 @@ impl Feed {
         let mut dropped = Vec::new();
         for (channel, order) in orders {
             match order {
-                Order::Want => self.want(channel, now, &mut tell),
+                Order::Subscribe => self.subscribe(channel, now, &mut tell),
                 Order::Linger => {
-                    let Some(want) = self.wants.get_mut(&channel) else { continue };
-                    if want.standing == Standing::Confirmed {
-                        want.standing = Standing::Lingering;
-                    } else if want.standing != Standing::Lingering {
+                    let Some(subscription) = self.subscriptions.get_mut(&channel) else { continue };
+                    if subscription.standing == Standing::Confirmed {
+                        subscription.standing = Standing::Lingering;
+                    } else if subscription.standing != Standing::Lingering {
                         // There is nothing to keep, but an answer may be on its way.
                         dropped.extend(self.forget(channel));
                     }
                 }
-                Order::Drop => dropped.extend(self.forget(channel)),
+                Order::Unsubscribe => dropped.extend(self.forget(channel)),
             }
         }
         if matches!(self.phase, Phase::Up) && !dropped.is_empty() {
-            self.distrust_count();
+            self.count.distrust();
             self.send(if self.sharded { "SUNSUBSCRIBE" } else { "UNSUBSCRIBE" }, dropped);
         }
     }
 
-    fn want(&mut self, channel: Arc<str>, now: Instant, tell: &mut impl FnMut(Event<'_>)) {
+    fn subscribe(&mut self, channel: Arc<str>, now: Instant, tell: &mut impl FnMut(Event<'_>)) {
         let slot = slot(channel.as_bytes());
-        let want = self.wants.entry(Arc::clone(&channel)).or_insert(Want { slot, standing: Standing::Unasked });
-        match want.standing {
-            // Whoever orders it may have missed that.
+        let new = Subscription { slot, standing: Standing::Unasked };
+        let subscription = self.subscriptions.entry(Arc::clone(&channel)).or_insert(new);
+        match subscription.standing {
+            // The plan may have missed that.
             Standing::Confirmed => return tell(Event::Confirmed(&channel)),
             Standing::Asked(_) => return,
             Standing::Unasked => {}
-            // It may stand or not: the answer will say.
+            // It may stand or not. The answer will say.
             Standing::Lingering => {
-                want.standing = Standing::Unasked;
+                subscription.standing = Standing::Unasked;
                 self.standing -= 1;
-                self.distrust_count();
+                self.count.distrust();
             }
         }
         self.pending.insert(channel);
         self.ask_at(now);
     }
 
-    /// What is being counted is not what stands any more.
-    fn distrust_count(&mut self) {
-        if self.counting == Count::Asked {
-            self.counting = Count::Stale;
-        }
-    }
-
     fn forget(&mut self, channel: Arc<str>) -> Option<(Arc<str>, u16)> {
-        let want = self.wants.remove(&channel)?;
-        match want.standing {
+        let subscription = self.subscriptions.remove(&channel)?;
+        match subscription.standing {
             Standing::Confirmed | Standing::Lingering => self.standing -= 1,
             Standing::Unasked | Standing::Asked(_) => drop(self.pending.remove(&channel)),
         }
-        Some((channel, want.slot))
+        Some((channel, subscription.slot))
     }
 
-    /// The buffer into which what comes is read, before [`Feed::received`].
+    /// The buffer to read into, before [`NodeSubscriptions::received`].
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         self.reader.buffer()
     }
@@ -261,13 +207,16 @@ impl Feed {
     }
 
     /// Bytes came.
-    pub(super) fn received(&mut self, now: Instant, mut tell: impl FnMut(Event<'_>)) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// [`NodeError`]; the connection must be closed.
+    pub(super) fn received(&mut self, now: Instant, mut tell: impl FnMut(Event<'_>)) -> Result<(), NodeError> {
         self.heard = now;
         let mut reader = std::mem::take(&mut self.reader);
         let result = loop {
             match reader.next(|value| self.take(&value, now, &mut tell)) {
                 Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(fault))) => break Err(fault),
+                Ok(Some(Err(error))) => break Err(error),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error.into()),
             }
@@ -276,13 +225,14 @@ impl Feed {
         result
     }
 
-    fn take(&mut self, value: &Value<'_>, now: Instant, tell: &mut impl FnMut(Event<'_>)) -> Result<(), Fault> {
+    fn take(&mut self, value: &Value<'_>, now: Instant, tell: &mut impl FnMut(Event<'_>)) -> Result<(), NodeError> {
         match (&self.phase, value) {
             (_, Value::Push(values)) => self.pushed(values, now, tell),
             (Phase::Greeting, Value::List(fields)) => self.greeted(fields, now, tell),
-            (Phase::Greeting, Value::Error(error)) => return Err(refused(error)),
+            (Phase::Greeting, Value::Error(error)) => return Err(refusal(error)),
             (_, Value::Error(error)) => self.failed(&String::from_utf8_lossy(error), now, tell),
-            (_, Value::Text(text)) => return self.counted(text),
+            // To PING or to CLIENT INFO.
+            (_, Value::Text(text)) => return self.count.compare(text, self.sharded, self.standing),
             _ => {}
         }
         Ok(())
@@ -293,8 +243,8 @@ impl Feed {
             fields.chunks_exact(2).find(|pair| pair[0].text() == Some(name)).and_then(|pair| pair[1].text())
         };
         self.phase = Phase::Up;
-        self.sharded = is_sharded(field("version").unwrap_or_default());
-        (self.ping, self.count, self.counting, self.retry) = (now + PING, now + COUNT, Count::Idle, RETRY);
+        self.sharded = has_sharded_pubsub(field("version").unwrap_or_default());
+        (self.ping, self.count, self.retry) = (now + PING, ServerCount::new(now), RETRY);
         self.ask_at(now);
         tell(Event::Up { sharded: self.sharded });
     }
@@ -312,29 +262,29 @@ impl Feed {
 
     fn subscribed(&mut self, channel: &str, tell: &mut impl FnMut(Event<'_>)) {
         self.retry = RETRY;
-        let Some((channel, _)) = self.wants.get_key_value(channel) else { return };
+        let Some((channel, _)) = self.subscriptions.get_key_value(channel) else { return };
         let channel = Arc::clone(channel);
-        let Some(want) = self.wants.get_mut(&channel) else { return };
-        if matches!(want.standing, Standing::Unasked | Standing::Asked(_)) {
-            want.standing = Standing::Confirmed;
+        let Some(subscription) = self.subscriptions.get_mut(&channel) else { return };
+        if matches!(subscription.standing, Standing::Unasked | Standing::Asked(_)) {
+            subscription.standing = Standing::Confirmed;
             self.standing += 1;
             self.pending.remove(&channel);
             tell(Event::Confirmed(&channel));
         }
     }
 
-    /// Ours, or the server took it away because the slot moved.
+    /// As it was ordered, or the server took it away because the slot moved.
     fn unsubscribed(&mut self, channel: &str, now: Instant, tell: &mut impl FnMut(Event<'_>)) {
-        let Some((channel, _)) = self.wants.get_key_value(channel) else { return };
+        let Some((channel, _)) = self.subscriptions.get_key_value(channel) else { return };
         let channel = Arc::clone(channel);
-        let Some(want) = self.wants.get_mut(&channel) else { return };
-        match want.standing {
+        let Some(subscription) = self.subscriptions.get_mut(&channel) else { return };
+        match subscription.standing {
             Standing::Lingering => {
                 self.standing -= 1;
-                self.wants.remove(&channel);
+                self.subscriptions.remove(&channel);
             }
             standing => {
-                want.standing = Standing::Unasked;
+                subscription.standing = Standing::Unasked;
                 self.pending.insert(Arc::clone(&channel));
                 if standing == Standing::Confirmed {
                     self.standing -= 1;
@@ -356,22 +306,22 @@ impl Feed {
                 tell(Event::Refresh);
             }
             "NOPERM" if error.contains("client") => {
-                self.counting = Count::Forbidden;
+                self.count.forbid();
                 return;
             }
             "ERR" if self.sharded && is_unknown_command(error) => {
-                // Newer than 7.0 by its version, and yet without: a service that renamed it, or something that only resembles
-                // Redis.
+                // Its version says 7.0 or newer, and yet it has none: a service that renamed the command, or a program that only
+                // resembles Redis.
                 self.sharded = false;
                 self.retry = RETRY;
                 tell(Event::Up { sharded: false });
             }
-            "NOPERM" | "NOAUTH" | "ERR" => tell(Event::Refused(Fault::Subscribe(error.to_owned()))),
+            "NOPERM" | "NOAUTH" | "ERR" => tell(Event::Refused(NodeError::Subscribe(error.to_owned()))),
             _ => {}
         }
         for channel in &self.pending {
-            if let Some(want) = self.wants.get_mut(channel) {
-                want.standing = Standing::Unasked;
+            if let Some(subscription) = self.subscriptions.get_mut(channel) {
+                subscription.standing = Standing::Unasked;
             }
         }
         if !self.pending.is_empty() {
@@ -380,37 +330,22 @@ impl Feed {
         }
     }
 
-    /// An answer in plain text: to PING or to CLIENT INFO.
-    fn counted(&mut self, text: &[u8]) -> Result<(), Fault> {
-        if !text.starts_with(b"id=") || matches!(self.counting, Count::Idle | Count::Forbidden) {
-            return Ok(());
-        }
-        let valid = self.counting == Count::Asked;
-        self.counting = Count::Idle;
-        let name = if self.sharded { "ssub=" } else { "sub=" };
-        let text = String::from_utf8_lossy(text);
-        let theirs = text.split_ascii_whitespace().find_map(|field| field.strip_prefix(name)?.parse().ok());
-        match theirs {
-            Some(theirs) if valid && theirs != self.standing => Err(Fault::Miscounted { theirs, ours: self.standing }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Time has passed or orders came: what is due is put into [`Feed::out`].
-    pub(super) fn step(&mut self, now: Instant) -> Result<(), Fault> {
+    /// Time has passed or orders came: what is due is put into [`NodeSubscriptions::out`].
+    ///
+    /// # Errors
+    /// [`NodeError::Silent`]; the connection must be closed.
+    pub(super) fn step(&mut self, now: Instant) -> Result<(), NodeError> {
         match self.phase {
             Phase::Down => return Ok(()),
-            Phase::Greeting if now >= self.heard + GREETING => return Err(Fault::Silent),
+            Phase::Greeting if now >= self.heard + GREETING => return Err(NodeError::Silent),
             Phase::Greeting => return Ok(()),
-            Phase::Up if now >= self.heard + SILENCE => return Err(Fault::Silent),
+            Phase::Up if now >= self.heard + SILENCE => return Err(NodeError::Silent),
             Phase::Up => {}
         }
         if self.due.is_some_and(|due| due <= now) {
             self.ask(now);
         }
-        if now >= self.count && self.counting != Count::Forbidden {
-            self.count = now + COUNT;
-            self.counting = Count::Asked;
+        if self.count.ask(now) {
             command(&mut self.out, [&b"CLIENT"[..], b"INFO"].into_iter());
         }
         if now >= self.ping {
@@ -420,7 +355,7 @@ impl Feed {
         Ok(())
     }
 
-    /// When [`Feed::step`] is to be called next.
+    /// When [`NodeSubscriptions::step`] is to be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Down => None,
@@ -433,25 +368,25 @@ impl Feed {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Subscribes to what is missing and not just being answered.
+    /// Subscribes to what is missing and not being answered right now.
     fn ask(&mut self, now: Instant) {
         if std::mem::take(&mut self.erred) {
             self.retry = (self.retry * 2).min(MAX_RETRY);
         }
         let mut asked = Vec::new();
         for channel in &self.pending {
-            let Some(want) = self.wants.get_mut(channel) else { continue };
-            if matches!(want.standing, Standing::Asked(at) if now < at + UNANSWERED) {
+            let Some(subscription) = self.subscriptions.get_mut(channel) else { continue };
+            if matches!(subscription.standing, Standing::Asked(at) if now < at + UNANSWERED) {
                 continue;
             }
-            want.standing = Standing::Asked(now);
-            asked.push((Arc::clone(channel), want.slot));
+            subscription.standing = Standing::Asked(now);
+            asked.push((Arc::clone(channel), subscription.slot));
         }
         self.due = (!self.pending.is_empty()).then_some(now + UNANSWERED);
         self.send(if self.sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" }, asked);
     }
 
-    /// A command may name only channels of one slot, in a cluster.
+    /// Sends commands of one slot each: a cluster refuses others.
     fn send(&mut self, name: &str, channels: Vec<(Arc<str>, u16)>) {
         let mut slots: BTreeMap<u16, Vec<Arc<str>>> = BTreeMap::new();
         for (channel, slot) in channels {
@@ -465,25 +400,10 @@ impl Feed {
     }
 }
 
-/// Whether a server of this version has sharded publish and subscribe: Redis 7.0 and whatever came from it.
-pub(super) fn is_sharded(version: &str) -> bool {
-    version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 7)
-}
-
-/// Whether a server says that it has no `SSUBSCRIBE`.
+/// Whether an error says that the server has no `SSUBSCRIBE`.
 fn is_unknown_command(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
     error.contains("unknown command") && error.contains("ssubscribe")
-}
-
-/// Why HELLO was answered with an error.
-pub(super) fn refused(error: &[u8]) -> Fault {
-    let text = String::from_utf8_lossy(error).into_owned();
-    match text.split(' ').next() {
-        Some("WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED") => Fault::Login(text),
-        _ if text.contains("AUTH") || text.contains("password") => Fault::Login(text),
-        _ => Fault::Hello(text),
-    }
 }
 
 #[cfg(test)]

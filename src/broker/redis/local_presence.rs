@@ -26,7 +26,7 @@ pub(super) struct Change {
 }
 
 #[derive(Debug, Default)]
-struct Crowd {
+struct RoomMembers {
     members: HashMap<Arc<str>, Option<Arc<str>>>,
     waiting: Vec<Change>,
     /// Whether a portion is being written.
@@ -35,7 +35,7 @@ struct Crowd {
     doubtful: bool,
 }
 
-impl Crowd {
+impl RoomMembers {
     fn is_over(&self) -> bool {
         self.members.is_empty() && self.waiting.is_empty() && !self.busy && !self.doubtful
     }
@@ -43,7 +43,7 @@ impl Crowd {
 
 #[derive(Debug, Default)]
 struct Inner {
-    crowds: HashMap<Room, Crowd>,
+    rooms: HashMap<Room, RoomMembers>,
     /// Rooms with something to do that nobody is at.
     ready: BTreeSet<Room>,
     waiting: usize,
@@ -60,21 +60,21 @@ pub(super) enum Work {
 
 /// The members of every room on this pod.
 #[derive(Debug, Default)]
-pub(super) struct Crowds {
+pub(super) struct LocalPresence {
     inner: Mutex<Inner>,
     /// Told when there is work.
     pub(super) ready: Notify,
 }
 
-impl Crowds {
+impl LocalPresence {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn join(&self, room: &Room, member: &Member) {
         let mut inner = self.lock();
-        let crowd = inner.crowds.entry(room.clone()).or_default();
-        let before = crowd.members.insert(Arc::clone(&member.connection), member.user.clone());
+        let room_members = inner.rooms.entry(room.clone()).or_default();
+        let before = room_members.members.insert(Arc::clone(&member.connection), member.user.clone());
         if before.as_ref() != Some(&member.user) {
             self.change(&mut inner, room, Change { joined: true, member: member.clone() });
         }
@@ -82,26 +82,26 @@ impl Crowds {
 
     pub(super) fn leave(&self, room: &Room, member: &Member) {
         let mut inner = self.lock();
-        let Some(crowd) = inner.crowds.get_mut(room) else { return };
-        if crowd.members.remove(&member.connection).is_some() {
+        let Some(room_members) = inner.rooms.get_mut(room) else { return };
+        if room_members.members.remove(&member.connection).is_some() {
             self.change(&mut inner, room, Change { joined: false, member: member.clone() });
         }
     }
 
     fn change(&self, inner: &mut Inner, room: &Room, change: Change) {
         let full = inner.waiting >= MAX_WAITING;
-        let Some(crowd) = inner.crowds.get_mut(room) else { return };
-        if crowd.doubtful {
+        let Some(room_members) = inner.rooms.get_mut(room) else { return };
+        if room_members.doubtful {
             // It is written anew anyway.
         } else if full {
-            inner.waiting -= crowd.waiting.len();
-            crowd.waiting = Vec::new();
-            crowd.doubtful = true;
+            inner.waiting -= room_members.waiting.len();
+            room_members.waiting = Vec::new();
+            room_members.doubtful = true;
         } else {
-            crowd.waiting.push(change);
+            room_members.waiting.push(change);
             inner.waiting += 1;
         }
-        if !crowd.busy {
+        if !room_members.busy {
             inner.ready.insert(room.clone());
             self.ready.notify_one();
         }
@@ -111,11 +111,11 @@ impl Crowds {
     pub(super) fn doubt(&self, room: &Room) {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(crowd) = inner.crowds.get_mut(room) else { return };
-        inner.waiting -= crowd.waiting.len();
-        crowd.waiting = Vec::new();
-        crowd.doubtful = true;
-        if !crowd.busy {
+        let Some(room_members) = inner.rooms.get_mut(room) else { return };
+        inner.waiting -= room_members.waiting.len();
+        room_members.waiting = Vec::new();
+        room_members.doubtful = true;
+        if !room_members.busy {
             inner.ready.insert(room.clone());
             self.ready.notify_one();
         }
@@ -123,7 +123,7 @@ impl Crowds {
 
     /// The same for every room.
     pub(super) fn doubt_all(&self) {
-        let rooms: Vec<Room> = self.lock().crowds.keys().cloned().collect();
+        let rooms: Vec<Room> = self.lock().rooms.keys().cloned().collect();
         for room in rooms {
             self.doubt(&room);
         }
@@ -132,9 +132,9 @@ impl Crowds {
     /// How many members Redis should have of the room; `None` while it is being told, or if there is no such room.
     pub(super) fn settled(&self, room: &Room) -> Option<usize> {
         let inner = self.lock();
-        let crowd = inner.crowds.get(room)?;
-        let settled = crowd.waiting.is_empty() && !crowd.busy && !crowd.doubtful;
-        settled.then_some(crowd.members.len())
+        let room_members = inner.rooms.get(room)?;
+        let settled = room_members.waiting.is_empty() && !room_members.busy && !room_members.doubtful;
+        settled.then_some(room_members.members.len())
     }
 
     /// The next thing to do. Whoever takes it says so when it is [`done`](Self::done).
@@ -142,18 +142,18 @@ impl Crowds {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let room = inner.ready.pop_first()?;
-        let crowd = inner.crowds.get_mut(&room)?;
-        crowd.busy = true;
-        if crowd.doubtful {
-            crowd.doubtful = false;
+        let room_members = inner.rooms.get_mut(&room)?;
+        room_members.busy = true;
+        if room_members.doubtful {
+            room_members.doubtful = false;
             let member = |(connection, user): (&Arc<str>, &Option<Arc<str>>)| Member {
                 connection: Arc::clone(connection),
                 user: user.clone(),
             };
-            return Some(Work::Resync(room, crowd.members.iter().map(member).collect()));
+            return Some(Work::Resync(room, room_members.members.iter().map(member).collect()));
         }
-        let portion = crowd.waiting.len().min(PORTION);
-        let changes: Vec<Change> = crowd.waiting.drain(..portion).collect();
+        let portion = room_members.waiting.len().min(PORTION);
+        let changes: Vec<Change> = room_members.waiting.drain(..portion).collect();
         inner.waiting -= changes.len();
         Some(Work::Write(room, changes))
     }
@@ -162,13 +162,13 @@ impl Crowds {
     pub(super) fn done(&self, room: &Room, succeeded: bool) {
         {
             let mut inner = self.lock();
-            let Some(crowd) = inner.crowds.get_mut(room) else { return };
-            crowd.busy = false;
-            if crowd.is_over() && succeeded {
-                inner.crowds.remove(room);
+            let Some(room_members) = inner.rooms.get_mut(room) else { return };
+            room_members.busy = false;
+            if room_members.is_over() && succeeded {
+                inner.rooms.remove(room);
                 return;
             }
-            if succeeded && (!crowd.waiting.is_empty() || crowd.doubtful) {
+            if succeeded && (!room_members.waiting.is_empty() || room_members.doubtful) {
                 inner.ready.insert(room.clone());
                 self.ready.notify_one();
             }
@@ -202,43 +202,43 @@ mod tests {
 
     #[test]
     fn a_rooms_changes_come_in_order_one_portion_at_a_time() {
-        let (crowds, a) = (Crowds::default(), room("a"));
-        crowds.join(&a, &member(1));
-        crowds.join(&a, &member(1));
-        crowds.join(&a, &member(2));
-        assert_eq!(changes(crowds.next()), [(true, "1".to_owned()), (true, "2".to_owned())]);
-        crowds.leave(&a, &member(1));
-        crowds.leave(&a, &member(1));
-        assert_eq!((crowds.next(), crowds.settled(&a)), (None, None), "the room is being written");
-        crowds.done(&a, true);
-        assert_eq!(changes(crowds.next()), [(false, "1".to_owned())]);
-        crowds.done(&a, true);
-        assert_eq!((crowds.next(), crowds.settled(&a)), (None, Some(1)));
-        crowds.leave(&a, &member(2));
-        assert_eq!(changes(crowds.next()).len(), 1);
-        crowds.done(&a, true);
-        assert!(crowds.lock().crowds.is_empty() && crowds.lock().waiting == 0);
+        let (rooms, a) = (LocalPresence::default(), room("a"));
+        rooms.join(&a, &member(1));
+        rooms.join(&a, &member(1));
+        rooms.join(&a, &member(2));
+        assert_eq!(changes(rooms.next()), [(true, "1".to_owned()), (true, "2".to_owned())]);
+        rooms.leave(&a, &member(1));
+        rooms.leave(&a, &member(1));
+        assert_eq!((rooms.next(), rooms.settled(&a)), (None, None), "the room is being written");
+        rooms.done(&a, true);
+        assert_eq!(changes(rooms.next()), [(false, "1".to_owned())]);
+        rooms.done(&a, true);
+        assert_eq!((rooms.next(), rooms.settled(&a)), (None, Some(1)));
+        rooms.leave(&a, &member(2));
+        assert_eq!(changes(rooms.next()).len(), 1);
+        rooms.done(&a, true);
+        assert!(rooms.lock().rooms.is_empty() && rooms.lock().waiting == 0);
     }
 
     #[test]
     fn what_failed_or_did_not_fit_is_written_anew() {
-        let (crowds, a) = (Crowds::default(), room("a"));
-        crowds.join(&a, &member(1));
-        let _ = crowds.next();
-        crowds.done(&a, false);
-        assert_eq!(crowds.next(), Some(Work::Resync(a.clone(), vec![member(1)])));
-        crowds.done(&a, true);
+        let (rooms, a) = (LocalPresence::default(), room("a"));
+        rooms.join(&a, &member(1));
+        let _ = rooms.next();
+        rooms.done(&a, false);
+        assert_eq!(rooms.next(), Some(Work::Resync(a.clone(), vec![member(1)])));
+        rooms.done(&a, true);
         for n in 0..MAX_WAITING + 10 {
-            crowds.join(&room("b"), &member(n));
+            rooms.join(&room("b"), &member(n));
         }
-        match crowds.next() {
+        match rooms.next() {
             Some(Work::Resync(_, members)) => assert_eq!(members.len(), MAX_WAITING + 10),
             other => panic!("{other:?}"),
         }
-        assert_eq!(crowds.lock().waiting, 0);
-        crowds.leave(&a, &member(1));
-        let _ = crowds.next();
-        crowds.done(&a, false);
-        assert_eq!(crowds.next(), Some(Work::Resync(a, vec![])));
+        assert_eq!(rooms.lock().waiting, 0);
+        rooms.leave(&a, &member(1));
+        let _ = rooms.next();
+        rooms.done(&a, false);
+        assert_eq!(rooms.next(), Some(Work::Resync(a, vec![])));
     }
 }

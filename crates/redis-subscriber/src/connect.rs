@@ -1,4 +1,4 @@
-//! Sockets to Redis: TCP, with TLS on it where that is wanted.
+//! Sockets to Redis: TCP, and TLS on it where that is configured.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,35 +10,41 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Address, Endpoints, Fault, Kind, Password, feed::Greeting};
+use crate::{
+    endpoints::{Endpoints, Password, Topology},
+    error::NodeError,
+    greeting::Greeting,
+    layout::Address,
+};
 
-/// Until there is a connection.
+/// The time for a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// A socket, with TLS or without.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// How to get into a server.
+/// TLS and credentials for a server.
 #[derive(Clone)]
 pub(super) struct Access {
     tls: Option<Arc<rustls::ClientConfig>>,
     user: Option<String>,
     password: Option<Password>,
+    client_name: String,
 }
 
 impl Access {
     /// To the servers themselves.
     pub(super) fn servers(endpoints: &Endpoints) -> Self {
-        let Endpoints { tls, user, password, .. } = endpoints.clone();
-        Self { tls, user, password }
+        let Endpoints { tls, user, password, client_name, .. } = endpoints.clone();
+        Self { tls, user, password, client_name }
     }
 
-    /// To the sentinels, if there are any, or else to the servers.
+    /// To the sentinels if there are any, else to the servers.
     pub(super) fn seeds(endpoints: &Endpoints) -> Self {
-        match endpoints.kind.clone() {
-            Kind::Sentinel { user, password, .. } => Self { tls: endpoints.tls.clone(), user, password },
-            Kind::Standalone | Kind::Cluster => Self::servers(endpoints),
+        match endpoints.topology.clone() {
+            Topology::Sentinel { user, password, .. } => Self { user, password, ..Self::servers(endpoints) },
+            Topology::Standalone | Topology::Cluster => Self::servers(endpoints),
         }
     }
 
@@ -55,22 +61,26 @@ impl Access {
             let password = self.password.as_ref().map_or("", Password::reveal);
             words.extend(["AUTH".to_owned(), user.to_owned(), password.to_owned()]);
         }
-        words.extend(["SETNAME".to_owned(), "roomcast".to_owned()]);
+        words.extend(["SETNAME".to_owned(), self.client_name.clone()]);
         words
     }
 
-    /// A socket, on which nothing was said yet.
-    pub(super) async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, Fault> {
+    /// A socket on which nothing was sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Unreachable`], [`NodeError::Tls`].
+    pub(super) async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, NodeError> {
         let connecting = async {
-            let unreachable = |error: std::io::Error| Fault::Unreachable(error.to_string());
+            let unreachable = |error: std::io::Error| NodeError::Unreachable(error.to_string());
             let stream = TcpStream::connect((&*address.host, address.port)).await.map_err(unreachable)?;
             stream.set_nodelay(true).map_err(unreachable)?;
             let Some(tls) = &self.tls else { return Ok(Box::new(stream) as Box<dyn Stream>) };
-            let name = ServerName::try_from(address.host.to_string()).map_err(|error| Fault::Tls(error.to_string()))?;
+            let name =
+                ServerName::try_from(address.host.to_string()).map_err(|error| NodeError::Tls(error.to_string()))?;
             let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-            Ok(Box::new(stream.map_err(|error| Fault::Tls(error.to_string()))?) as Box<dyn Stream>)
+            Ok(Box::new(stream.map_err(|error| NodeError::Tls(error.to_string()))?) as Box<dyn Stream>)
         };
-        let late = || Fault::Unreachable(format!("no connection within {} s", CONNECT.as_secs()));
+        let late = || NodeError::Unreachable(format!("no connection within {} s", CONNECT.as_secs()));
         timeout(CONNECT, connecting).await.map_err(|_| late())?
     }
 }

@@ -1,8 +1,8 @@
 //! Which channel is wanted on which node: the one place where slots, owners and confirmations meet.
 //!
-//! No I/O. Everybody holds it for moments only: callers from any thread, the lines of the nodes, the watch over the
-//! layout. Always holds: each wanted channel of an owned slot is wanted of exactly that owner; a node that a channel moved
-//! away from keeps it until a moment after the new owner confirmed it.
+//! No I/O, no clock. Callers from any thread, the nodes' connections and the watch over the layout each lock it for moments.
+//! Always holds: each wanted channel of an owned slot is ordered from exactly that owner; a node that a channel moved away
+//! from keeps it until a moment after the new owner confirmed it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,26 +12,22 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    Fault,
-    feed::Order,
+use crate::{
+    error::NodeError,
     health::{Health, NodeHealth, State},
     layout::{Address, Layout},
+    node::Node,
+    order::Order,
     slot::{SLOTS, slot},
 };
 
-/// How long the old subscription stays when the new one stands: what is under way comes in.
+/// The old subscription stays for so long after the new one stands, for messages that are under way.
 const LINGER: Duration = Duration::from_secs(1);
-/// So many canaries had time enough and were not heard: the node is deaf. With one each 2 s it is 6 s since the last echo.
-const UNHEARD: u32 = 2;
 
-/// What is refused is asked for again more often than this: after it, it is over.
-const REFUSED: Duration = Duration::from_secs(5);
-
-/// From the first node that is up: who is missing then is a fault, and not a start that still goes on.
+/// A start takes so long after the first node is up. A node that is missing then has failed.
 const START: Duration = Duration::from_secs(3);
 
-/// A node, for as long as it owns something; an address that owns again later is another one.
+/// A node, for as long as it owns something. An address that owns something again later is another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NodeId(u32);
 
@@ -44,51 +40,33 @@ pub(super) struct Changes {
 
 /// A wanted channel.
 #[derive(Debug)]
-struct Want {
+struct WantedChannel {
     slot: u16,
-    /// Since when its owner has it.
+    /// When its owner confirmed it.
     confirmed: Option<Instant>,
 }
 
-/// A node that owns slots, or did until a moment ago.
-#[derive(Debug)]
-struct Node {
-    address: Address,
-    /// One for each channel at most: the newest.
-    orders: HashMap<Arc<str>, Order>,
-    wake: Arc<Notify>,
-    owned: usize,
-    connected: bool,
-    sharded: bool,
-    fault: Option<Fault>,
-    /// What it refused, and when.
-    refused: Option<(Fault, Instant)>,
-    canary: Option<Arc<str>>,
-    echo: Option<Instant>,
-    unheard: u32,
-}
-
-/// A subscription that a node keeps though the channel is another's now.
+/// A subscription that a node keeps although another node owns the channel.
 #[derive(Debug)]
 struct Lingering {
     channel: Arc<str>,
     node: NodeId,
 }
 
-/// See the module.
+/// Which channel is wanted on which node.
 #[derive(Debug)]
 pub(super) struct Plan {
-    wanted: HashMap<Arc<str>, Want>,
+    wanted: HashMap<Arc<str>, WantedChannel>,
     by_slot: HashMap<u16, HashSet<Arc<str>>>,
     confirmed: usize,
     owners: Vec<Option<NodeId>>,
     nodes: BTreeMap<NodeId, Node>,
     lingering: Vec<Lingering>,
-    /// What servers said of single slots since the last layout, with its number.
+    /// What servers said of single slots since the last layout, each with its number.
     hints: HashMap<u16, u64>,
     hint: u64,
-    /// What stands for nodes as long as none is known: where it was tried, and why in vain.
-    strangers: Vec<(Address, Fault)>,
+    /// Configured nodes that did not answer, and why. Shown as nodes while none is known.
+    failed_seeds: Vec<(Address, NodeError)>,
     first_up: Option<Instant>,
     was_up: bool,
     sharded: Option<bool>,
@@ -97,7 +75,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// With what the canaries' channels begin.
+    /// A plan whose canaries' channels begin with `canaries`.
     pub(super) fn new(canaries: String) -> Self {
         Self {
             wanted: HashMap::new(),
@@ -108,7 +86,7 @@ impl Plan {
             lingering: Vec::new(),
             hints: HashMap::new(),
             hint: 0,
-            strangers: Vec::new(),
+            failed_seeds: Vec::new(),
             first_up: None,
             was_up: false,
             sharded: None,
@@ -122,10 +100,10 @@ impl Plan {
             return;
         }
         let (channel, slot): (Arc<str>, u16) = (channel.into(), slot(channel.as_bytes()));
-        self.wanted.insert(Arc::clone(&channel), Want { slot, confirmed: None });
+        self.wanted.insert(Arc::clone(&channel), WantedChannel { slot, confirmed: None });
         self.by_slot.entry(slot).or_default().insert(Arc::clone(&channel));
         if let Some(owner) = self.owner(slot) {
-            self.order(owner, channel, Order::Want);
+            self.order(owner, channel, Order::Subscribe);
         }
     }
 
@@ -139,24 +117,24 @@ impl Plan {
             }
         }
         if let Some(owner) = self.owner(want.slot) {
-            self.order(owner, channel, Order::Drop);
+            self.order(owner, channel, Order::Unsubscribe);
         }
     }
 
-    /// What a node is to do, since the last time.
+    /// Takes a node's orders since the last time.
     pub(super) fn orders(&mut self, node: NodeId) -> HashMap<Arc<str>, Order> {
         self.nodes.get_mut(&node).map(|node| std::mem::take(&mut node.orders)).unwrap_or_default()
     }
 
-    /// What wakes a node's line when there are orders.
+    /// What is notified of a node's orders.
     pub(super) fn wake(&self, node: NodeId) -> Option<Arc<Notify>> {
         self.nodes.get(&node).map(|node| Arc::clone(&node.wake))
     }
 
-    /// A new layout, of which everything was asked after the hint `since`.
+    /// Takes in a layout, all of which was asked for after the hint `since`.
     pub(super) fn apply(&mut self, layout: &Layout, since: u64) -> Changes {
         let mut changes = Changes::default();
-        self.strangers.clear();
+        self.failed_seeds.clear();
         let mut ids: HashMap<&Address, NodeId> = HashMap::new();
         for address in &layout.owners {
             let known = self.nodes.iter().find(|(_, node)| node.address == *address).map(|(id, _)| *id);
@@ -168,7 +146,7 @@ impl Plan {
             ids.insert(address, id);
         }
         for slot in 0..SLOTS {
-            // What nobody claims stays with whom it was: it knows best where it went.
+            // A slot without a claim stays with its old owner, which knows best where it went.
             let Some(owner) = layout.owner(slot).and_then(|address| ids.get(address)) else { continue };
             if self.owner(slot) != Some(*owner) && self.hints.get(&slot).is_none_or(|hint| *hint <= since) {
                 self.move_slot(slot, *owner);
@@ -181,12 +159,12 @@ impl Plan {
         changes
     }
 
-    /// The number of the last hint: what is asked from now on knows what it knew.
+    /// The number of the last hint: a layout that is asked for from now on knows it.
     pub(super) fn hint(&self) -> u64 {
         self.hint
     }
 
-    /// A node said that a slot is another's, as `host:port`. Followed at once if that one is known.
+    /// A node said that a slot is owned by `owner`, which is `host:port`. Followed at once if that node is known.
     pub(super) fn moved(&mut self, node: NodeId, slot: u16, owner: &str) {
         let Some(node) = self.nodes.get(&node) else { return };
         let Some(owner) = Address::parse(owner, &node.address.host) else { return };
@@ -197,7 +175,7 @@ impl Plan {
         self.move_slot(slot, owner);
     }
 
-    /// Drops old subscriptions whose new ones have stood for a moment, and gives up nodes that nothing is left on.
+    /// Drops old subscriptions whose new ones have stood for a moment, and removes nodes on which nothing is left.
     pub(super) fn tick(&mut self, now: Instant) -> Changes {
         for Lingering { channel, node } in std::mem::take(&mut self.lingering) {
             let want = self.wanted.get(&channel);
@@ -207,7 +185,7 @@ impl Plan {
                 continue;
             }
             if over {
-                self.order(node, channel, Order::Drop);
+                self.order(node, channel, Order::Unsubscribe);
             } else {
                 self.lingering.push(Lingering { channel, node });
             }
@@ -218,21 +196,20 @@ impl Plan {
         changes
     }
 
-    /// A node's line begins anew and knows nothing: it is told everything again. `None`: it is not needed any more.
+    /// A node's connection begins anew and knows nothing: everything is ordered again. `None`: the node is not needed any more.
     pub(super) fn restart(&mut self, id: NodeId) -> Option<Address> {
         let node = self.nodes.get_mut(&id)?;
-        (node.connected, node.echo) = (false, None);
-        node.orders = node.canary.iter().map(|canary| (Arc::clone(canary), Order::Want)).collect();
+        node.restart();
         let address = node.address.clone();
         let owners = &self.owners;
         for (channel, want) in self.wanted.iter_mut().filter(|(_, want)| owners[usize::from(want.slot)] == Some(id)) {
             self.confirmed -= usize::from(want.confirmed.take().is_some());
-            node.orders.insert(Arc::clone(channel), Order::Want);
+            node.orders.insert(Arc::clone(channel), Order::Subscribe);
         }
         Some(address)
     }
 
-    /// Orders again what is missing: harmless where it is under way, and mends whatever went wrong.
+    /// Orders again what is missing. This is harmless where it is under way, and mends everything else.
     pub(super) fn reconcile(&mut self) {
         if self.confirmed == self.wanted.len() {
             return;
@@ -241,7 +218,7 @@ impl Plan {
         let missing: Vec<_> = missing.map(|(channel, want)| (Arc::clone(channel), want.slot)).collect();
         for (channel, slot) in missing {
             if let Some(owner) = self.owner(slot) {
-                self.order(owner, channel, Order::Want);
+                self.order(owner, channel, Order::Subscribe);
             }
         }
     }
@@ -268,34 +245,33 @@ impl Plan {
         }
     }
 
-    /// A node lets us in.
+    /// A node takes subscriptions.
     pub(super) fn up(&mut self, node: NodeId, sharded: bool, now: Instant) {
         self.sharded = Some(sharded);
         self.first_up.get_or_insert(now);
         if let Some(node) = self.nodes.get_mut(&node) {
-            (node.connected, node.sharded, node.fault) = (true, sharded, None);
-            (node.echo, node.unheard) = (Some(now), 0);
+            node.up(sharded, now);
         }
         self.note_up();
     }
 
-    /// A node's connection ended, or there was none.
-    pub(super) fn down(&mut self, node: NodeId, fault: Fault) {
+    /// A node's connection ended, or was not made.
+    pub(super) fn down(&mut self, node: NodeId, error: NodeError) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            (node.connected, node.fault, node.echo) = (false, Some(fault), None);
+            node.down(error);
         }
     }
 
     /// A node refuses something, and stays connected.
-    pub(super) fn refused(&mut self, node: NodeId, fault: Fault, now: Instant) {
+    pub(super) fn refused(&mut self, node: NodeId, error: NodeError, now: Instant) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.refused = Some((fault, now));
+            node.refused(error, now);
         }
     }
 
-    /// Nobody could be asked for the layout.
-    pub(super) fn strangers(&mut self, strangers: Vec<(Address, Fault)>) {
-        self.strangers = strangers;
+    /// No node told the layout: these configured nodes, for these reasons.
+    pub(super) fn no_layout(&mut self, failed: Vec<(Address, NodeError)>) {
+        self.failed_seeds = failed;
     }
 
     /// The canary's channel of a node that is connected, and whether it is sharded.
@@ -306,51 +282,42 @@ impl Plan {
 
     /// The canary of a node was published.
     pub(super) fn published(&mut self, node: NodeId) {
-        if let Some(node) = self.nodes.get_mut(&node).filter(|node| node.connected) {
-            node.unheard += 1;
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.published();
         }
     }
 
-    /// Whether what was published did not come back.
+    /// Whether a node does not deliver what is published there.
     pub(super) fn is_deaf(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.connected && node.unheard >= UNHEARD)
+        self.nodes.get(&node).is_some_and(Node::is_deaf)
     }
 
     /// The canary of a node came back.
     pub(super) fn echoed(&mut self, node: NodeId, now: Instant) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            (node.echo, node.unheard) = (Some(now), 0);
+            node.echoed(now);
         }
     }
 
-    /// Whether somebody should look at the layout more often.
+    /// Whether the layout should be asked for more often.
     pub(super) fn is_troubled(&self) -> bool {
         self.nodes.values().any(|node| !node.connected) || self.nodes.is_empty() || self.confirmed < self.wanted.len()
     }
 
     pub(super) fn health(&self, now: Instant) -> Health {
         let owners = self.nodes.values().filter(|node| node.owned > 0);
-        let mut nodes: Vec<NodeHealth> = owners
-            .map(|node| NodeHealth {
-                address: node.address.clone(),
-                connected: node.connected,
-                fault: node.fault.clone().or_else(|| {
-                    let refused = node.refused.as_ref().filter(|(_, at)| now < *at + REFUSED);
-                    refused.map(|(fault, _)| fault.clone())
-                }),
-                canary_age: node.echo.map(|echo| now.saturating_duration_since(echo)),
-            })
-            .collect();
-        let strangers = self.strangers.iter().filter(|(address, _)| !nodes.iter().any(|node| node.address == *address));
-        let strangers = strangers.map(|(address, fault)| NodeHealth {
-            address: address.clone(),
-            connected: false,
-            fault: Some(fault.clone()),
-            canary_age: None,
-        });
-        let strangers: Vec<_> = if self.is_complete() { Vec::new() } else { strangers.collect() };
-        nodes.extend(strangers);
-        let well = self.is_complete() && nodes.iter().all(|node| node.is_well() && node.fault.is_none());
+        let mut nodes: Vec<NodeHealth> = owners.map(|node| node.health(now)).collect();
+        if !self.is_complete() {
+            let known: HashSet<Address> = nodes.iter().map(|node| node.address.clone()).collect();
+            let failed = self.failed_seeds.iter().filter(|(address, _)| !known.contains(address));
+            nodes.extend(failed.map(|(address, error)| NodeHealth {
+                address: address.clone(),
+                connected: false,
+                error: Some(error.clone()),
+                canary_age: None,
+            }));
+        }
+        let well = self.is_complete() && nodes.iter().all(|node| node.is_well() && node.error.is_none());
         let state = match (self.was_up, well) {
             (false, _) => State::NeverConnected,
             (true, true) => State::Up,
@@ -381,20 +348,7 @@ impl Plan {
     fn add(&mut self, address: Address) -> NodeId {
         let id = NodeId(self.next_node);
         self.next_node += 1;
-        let node = Node {
-            address,
-            orders: HashMap::new(),
-            wake: Arc::new(Notify::new()),
-            owned: 0,
-            connected: false,
-            sharded: true,
-            fault: None,
-            refused: None,
-            canary: None,
-            echo: None,
-            unheard: 0,
-        };
-        self.nodes.insert(id, node);
+        self.nodes.insert(id, Node::new(address));
         id
     }
 
@@ -414,14 +368,13 @@ impl Plan {
                 self.order(from, Arc::clone(&channel), Order::Linger);
                 self.lingering.push(Lingering { channel: Arc::clone(&channel), node: from });
             }
-            self.order(to, channel, Order::Want);
+            self.order(to, channel, Order::Subscribe);
         }
     }
 
     fn order(&mut self, node: NodeId, channel: Arc<str>, order: Order) {
         if let Some(node) = self.nodes.get_mut(&node) {
-            node.orders.insert(channel, order);
-            node.wake.notify_one();
+            node.order(channel, order);
         }
     }
 
@@ -435,8 +388,8 @@ impl Plan {
             }
             let mut names = (0..1_000_000).map(|n| format!("{}{{{n}}}", self.canaries));
             let name: Option<Arc<str>> = names.find(|name| owned(name)).map(Into::into);
-            orders.extend(name.iter().map(|name| (*id, Arc::clone(name), Order::Want)));
-            orders.extend(std::mem::replace(&mut node.canary, name).map(|old| (*id, old, Order::Drop)));
+            orders.extend(name.iter().map(|name| (*id, Arc::clone(name), Order::Subscribe)));
+            orders.extend(std::mem::replace(&mut node.canary, name).map(|old| (*id, old, Order::Unsubscribe)));
         }
         for (node, name, order) in orders {
             self.order(node, name, order);
