@@ -6,9 +6,9 @@
 use std::ops::ControlFlow;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::transport::webtransport::{MessageReader, TooLong};
+use roomcast_webtransport::{MessageReader, MessageLengthError};
 
-fn read<'a>(max: usize, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Result<(), TooLong>) {
+fn read<'a>(max: usize, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Result<(), MessageLengthError>) {
     let (mut reader, mut got) = (MessageReader::default(), Vec::new());
     for chunk in chunks {
         let end = reader.read(chunk, max, &mut |message| {

@@ -145,7 +145,7 @@ impl Pod {
                 addresses.quic.clone_from(&addresses.tls);
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
                 let tls = roomcast_certs::quic_server_config(resolver)?;
-                Some((sockets, server_config(tls, &config.webtransport)?))
+                Some((sockets, server_config(tls, &(&config.webtransport).into())?))
             }
             _ => None,
         };

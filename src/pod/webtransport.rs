@@ -33,7 +33,9 @@ use crate::{
     hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
     model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
-    transport::webtransport::{Handshake, Proved, Rationed, Request, Session, Unproved},
+    transport::webtransport::{
+        AddressValidation, AmplificationGuard, PendingHandshake, Request, Session, ValidatedAddress, close,
+    },
 };
 
 use super::{
@@ -58,7 +60,7 @@ const REFUSAL: Duration = Duration::from_secs(5);
 pub struct IncomingQuic {
     incoming: Incoming,
     underway: Underway,
-    handshake: Handshake,
+    handshake: PendingHandshake,
 }
 
 struct Underway(Arc<AtomicUsize>);
@@ -96,15 +98,16 @@ impl Endpoints {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut endpoints = Vec::new();
         let underway = Arc::new(AtomicUsize::new(0));
-        let unproved = Arc::new(Unproved::default());
+        let validation = Arc::new(AddressValidation::default());
         let entered = runtime.enter();
         for socket in sockets {
-            let socket = Arc::new(Rationed::new(TokioRuntime.wrap_udp_socket(socket)?, Arc::clone(&unproved)));
+            let socket =
+                Arc::new(AmplificationGuard::new(TokioRuntime.wrap_udp_socket(socket)?, Arc::clone(&validation)));
             let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
             let endpoint = Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)?;
-            let (underway, unproved) = (Arc::clone(&underway), Arc::clone(&unproved));
+            let (underway, validation) = (Arc::clone(&underway), Arc::clone(&validation));
             let (workers, services) = (workers.to_vec(), Arc::clone(services));
-            tokio::spawn(Spread { workers, next: 0, underway, unproved, services }.run(endpoint.clone()));
+            tokio::spawn(Spread { workers, next: 0, underway, validation, services }.run(endpoint.clone()));
             endpoints.push(endpoint);
         }
         drop(entered);
@@ -144,7 +147,7 @@ struct Spread {
     workers: Vec<Sender<IncomingQuic>>,
     next: usize,
     underway: Arc<AtomicUsize>,
-    unproved: Arc<Unproved>,
+    validation: Arc<AddressValidation>,
     services: Arc<Services>,
 }
 
@@ -164,7 +167,7 @@ impl Spread {
             let _ = incoming.retry();
             return;
         }
-        let handshake = self.unproved.begin(incoming.remote_address());
+        let handshake = self.validation.begin(incoming.remote_address());
         let mut client = IncomingQuic { incoming, underway: Underway::begin(&self.underway), handshake };
         for _ in 0..self.workers.len() {
             self.next = (self.next + 1) % self.workers.len();
@@ -244,7 +247,10 @@ async fn open_session(
     });
 }
 
-async fn connect(incoming: Incoming, handshake: Handshake) -> Result<(Connection, Proved), ConnectionError> {
+async fn connect(
+    incoming: Incoming,
+    handshake: PendingHandshake,
+) -> Result<(Connection, ValidatedAddress), ConnectionError> {
     let connection = incoming.accept()?.await?;
     // The client has sent what only its address could have received.
     Ok((connection, handshake.succeeded()))
@@ -316,7 +322,7 @@ fn asks_for_deflate(query: Option<&str>) -> bool {
 async fn tell(request: Request, disconnect: Disconnect) {
     let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
     let Ok(mut session) = request.accept(protocol).await else { return };
-    session.close(disconnect);
+    close(&mut session, disconnect);
     ended(&mut session).await;
 }
 

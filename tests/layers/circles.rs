@@ -13,7 +13,6 @@ const STANDING: &[(&str, &str)] = &[
     ("src/hub/", "`Worker` is one type in many files: issue 12 takes it apart"),
     ("src/broker/", "the faces of `memory`, `redis` and `wire` define what their own files use"),
     ("src/metrics/", "the registry and the parts that it describes"),
-    ("src/transport/", "the WebTransport session and its handshake"),
     ("src/pod/", "the worker's thread, which moves to the worker"),
     ("src/cli/", "the commands and their common outcome"),
     ("src/model/", "the shapes in its face"),

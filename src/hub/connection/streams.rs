@@ -27,7 +27,7 @@ use crate::{
     model::{Disconnect, Room},
     transport::{
         socket::{Buffers, Read},
-        webtransport::{MessageReader, STREAM_END, SendState, Session, write_some},
+        webtransport::{self, MessageReader, STREAM_END, SendState, Session, write_some},
     },
 };
 
@@ -260,7 +260,7 @@ impl Streams {
                 queue.settle_all(&mut self.account);
             }
         }
-        self.session.close(disconnect);
+        webtransport::close(&mut self.session, disconnect);
     }
 
     /// Reads from the stream of commands into `buffers.plain`, and notices the session's end.

@@ -1,9 +1,10 @@
 //! An accepted session: its streams, its datagrams, its close.
 //!
-//! Nothing here waits but what a handshake waits for: streams are opened and written now or not. Always holds: the session
-//! ends with the connection, which carries no other.
+//! Only what a handshake needs waits here: streams are opened and written now or not. Always holds: the session ends with its
+//! connection, which carries no other.
 
 use std::{
+    borrow::Cow,
     future::Future,
     io,
     net::SocketAddr,
@@ -18,35 +19,37 @@ use smallvec::SmallVec;
 use tokio::{io::ReadBuf, time::timeout};
 use web_transport_proto::{Capsule, Frame, StreamUni, VarInt as Number, error_to_http3};
 
-use super::HandshakeError;
-use crate::model::Disconnect;
+use crate::error::HandshakeError;
 
 /// What a datagram of the first request's session begins with: its quarter stream id (RFC 9297 section 2.1). It stands
 /// before the bytes that all receivers share, so that a datagram is no copy.
 pub const DATAGRAM_PREFIX: u8 = 0;
 
-/// How long a connection outlives a session that the pod closed and the client has confirmed. A Chromium that hears of both ends
-/// at once tells its page, for one session in thirty, that the connection was lost instead of the code.
+/// How long a connection outlives a session that was closed here and whose end the client has confirmed. A Chromium that hears
+/// of both ends at once tells its page, for one session in thirty, that the connection was lost instead of the code.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The most bytes of a close's reason (section 6 of the draft).
+const MAX_REASON: usize = 1_024;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendState {
-    /// QUIC has everything.
+    /// QUIC took everything.
     Done,
-    /// QUIC is full; the waker is told when it takes more.
+    /// QUIC is full, and wakes the waker when it takes more.
     Full,
     /// The client does not want this stream any more.
     Stopped,
 }
 
-/// An accepted session.
+/// An accepted session. Dropping it ends its connection, with code 0 unless it was closed.
 pub struct Session {
     connection: Connection,
     connect: SendStream,
     requests: RecvStream,
     id: Number,
-    closed_with: Option<Disconnect>,
+    closed_with: Option<(u32, Cow<'static, str>)>,
     /// Until both sides have ended the session and the connection may end too.
     lingering: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// HTTP/3's own streams, which must stay open as long as the connection (RFC 9114 section 6.2.1).
@@ -63,7 +66,7 @@ impl Session {
         remote: SmallVec<[RecvStream; 3]>,
     ) -> Self {
         let id = Number::try_from(u64::from(connect.id())).unwrap_or(Number::MAX);
-        // Nobody waits for space to say goodbye.
+        // A close leaves before everything that waits for space.
         let _ = connect.set_priority(i32::MAX);
         Self {
             connection,
@@ -83,10 +86,11 @@ impl Session {
         self.connection.remote_address()
     }
 
-    /// Waits for the client's stream of commands and reads what announces it. Streams of others are turned away.
+    /// Waits for the client's stream of commands and reads what announces it (section 4.2 of the draft). The caller sets a
+    /// deadline.
     ///
     /// # Errors
-    /// The connection was lost, or the stream belongs to no session of this connection.
+    /// The connection was lost, or the stream does not belong to this session.
     pub async fn commands(&self) -> Result<(SendStream, RecvStream), HandshakeError> {
         let (send, mut recv) = self.connection.accept_bi().await?;
         let kind = Number::read(&mut recv).await.map_err(|_| HandshakeError::Unsupported)?;
@@ -97,7 +101,8 @@ impl Session {
         Ok((send, recv))
     }
 
-    /// Opens a stream to the client; `None`: it allows no more. Writes what announces it to `head`.
+    /// Opens a stream to the client, and appends the bytes that must go first to `head` (section 4.1 of the draft). `None`: the
+    /// client allows no more streams.
     #[must_use]
     pub fn open(&self, head: &mut Vec<u8>) -> Option<SendStream> {
         let open = pin!(self.connection.open_uni());
@@ -109,12 +114,13 @@ impl Session {
 
     /// Sends a datagram that begins with [`DATAGRAM_PREFIX`]. `false`: it is too large, or the client takes none.
     #[must_use]
+    #[inline]
     pub fn send_datagram(&self, datagram: &Bytes) -> bool {
         self.id.into_inner() == u64::from(DATAGRAM_PREFIX) && self.connection.send_datagram(datagram.clone()).is_ok()
     }
 
-    /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost. Where the pod closed it, the
-    /// connection stays until the client ends that too, or [`LINGER`] is over.
+    /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost. After [`Session::close`] it is
+    /// ready once the client has ended the connection too, or a second after it confirmed the close.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(lingering) = &mut self.lingering {
             return lingering.as_mut().poll(cx);
@@ -122,7 +128,7 @@ impl Session {
         let mut ignored = [0; 256];
         loop {
             let mut ignored = ReadBuf::new(&mut ignored);
-            // Capsules say nothing to us: behind the one that ends the session the stream ends (section 6 of the draft).
+            // Capsules are not read: the stream ends behind the one that ends the session (section 6 of the draft).
             match self.requests.poll_read_buf(cx, &mut ignored) {
                 Poll::Ready(Ok(())) if !ignored.filled().is_empty() => {}
                 Poll::Ready(Ok(())) if self.is_closing() => {
@@ -138,24 +144,24 @@ impl Session {
         }
     }
 
-    /// Tells the client that the session is closed and why, and stops sending.
-    pub fn close(&mut self, disconnect: Disconnect) {
-        self.closed_with = Some(disconnect);
+    /// Tells the client that the session is closed and why, and stops sending. A reason is cut after 1,024 bytes.
+    pub fn close(&mut self, code: u32, reason: impl Into<Cow<'static, str>>) {
+        let reason = cut(reason.into());
         let (mut capsule, mut bytes) = (Vec::new(), Vec::new());
-        let reason = disconnect.reason().to_owned();
-        Capsule::CloseWebTransportSession { code: disconnect.code().into(), reason }.encode(&mut capsule);
+        Capsule::CloseWebTransportSession { code, reason: reason.clone().into_owned() }.encode(&mut capsule);
+        self.closed_with = Some((code, reason));
         Frame::DATA.encode(&mut bytes);
-        // A reason of the table is shorter than any limit.
+        // Some bytes and a reason.
         Number::from_u32(capsule.len() as u32).encode(&mut bytes);
         bytes.append(&mut capsule);
-        // Whatever is stuck in the window, the word of its end has room behind it.
+        // However full the window is, the close has room behind it.
         self.connection.set_send_window(u64::MAX >> 2);
         let mut bytes = Bytes::from(bytes);
         let mut cx = Context::from_waker(Waker::noop());
         if matches!(write_some(&mut self.connect, &mut bytes, &mut cx), Ok(SendState::Done)) {
             let _ = self.connect.finish();
         } else {
-            // The client's window is shut: the connection's own end still reaches it.
+            // The client's window is shut. The connection's own end still reaches it.
             self.end();
         }
     }
@@ -168,9 +174,9 @@ impl Session {
 
     /// Ends the connection at once.
     fn end(&self) {
-        let code = self.closed_with.unwrap_or(Disconnect::Normal);
-        let number = VarInt::try_from(error_to_http3(code.code().into())).unwrap_or(VarInt::MAX);
-        self.connection.close(number, code.reason().as_bytes());
+        let (code, reason) = self.closed_with.as_ref().map_or((0, ""), |(code, reason)| (*code, &**reason));
+        let number = VarInt::try_from(error_to_http3(code)).unwrap_or(VarInt::MAX);
+        self.connection.close(number, reason.as_bytes());
     }
 }
 
@@ -180,10 +186,20 @@ impl Drop for Session {
     }
 }
 
+/// A reason of at most [`MAX_REASON`] bytes.
+fn cut(reason: Cow<'static, str>) -> Cow<'static, str> {
+    if reason.len() <= MAX_REASON {
+        return reason;
+    }
+    let end = (0..=MAX_REASON).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or_default();
+    Cow::Owned(reason.get(..end).unwrap_or_default().to_owned())
+}
+
 /// Writes as much as QUIC takes; the rest stays in `bytes`. Shares the bytes, copies nothing.
 ///
 /// # Errors
 /// The connection was lost.
+#[inline]
 pub fn write_some(stream: &mut SendStream, bytes: &mut Bytes, cx: &mut Context<'_>) -> io::Result<SendState> {
     while !bytes.is_empty() {
         let write = pin!(stream.write_chunks(std::slice::from_mut(bytes)));
@@ -197,4 +213,18 @@ pub fn write_some(stream: &mut SendStream, bytes: &mut Bytes, cx: &mut Context<'
         }
     }
     Ok(SendState::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(cut("over".into()), "over");
+        let long = cut("é".repeat(MAX_REASON).into());
+        assert_eq!(long.len(), MAX_REASON);
+        let long = cut(format!("x{}", "é".repeat(MAX_REASON)).into());
+        assert_eq!((long.len(), long.chars().last()), (MAX_REASON - 1, Some('é')));
+    }
 }

@@ -1,26 +1,27 @@
 //! Whole messages on a stream: each behind its length, four bytes, the most significant first.
 //!
-//! Pure: bytes go in in any chunks, messages come out. Always holds: nothing is kept while no message is incomplete, and a
+//! Pure: bytes go in, in any chunks, messages come out. Always holds: nothing is kept while no message is incomplete, and a
 //! length above the limit is refused before a byte of it is kept.
 
 use std::ops::ControlFlow;
 
-/// A message's length.
+/// The bytes of a length.
 const LENGTH: usize = 4;
 
-/// A message is longer than it may be.
+/// A message is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a message has {length} bytes and may have {max}")]
-pub struct TooLong {
-    /// The bytes that it announced.
+pub struct MessageLengthError {
+    /// The bytes that it announces.
     pub length: usize,
-    /// The bytes that it may have.
+    /// The most bytes that it may have.
     pub max: usize,
 }
 
 /// Appends a message behind its length.
+#[inline]
 pub fn write_message(message: &[u8], out: &mut Vec<u8>) {
-    // A message above 4 GiB is above every limit of events and batches.
+    // No application sends a message above 4 GiB; a reader would refuse it at its length.
     out.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(message);
 }
@@ -34,20 +35,21 @@ pub struct MessageReader {
 impl MessageReader {
     /// The bytes that are kept of an incomplete message.
     #[must_use]
+    #[inline]
     pub fn held_bytes(&self) -> usize {
         self.partial.len()
     }
 
-    /// Takes bytes and gives out each message that is whole, until one breaks; what is behind it is forgotten.
+    /// Takes bytes and hands each whole message to `message`, until that breaks; what is behind it is forgotten.
     ///
     /// # Errors
-    /// [`TooLong`]: above `max` bytes. The stream cannot go on.
+    /// [`MessageLengthError`]: above `max` bytes. The stream cannot go on.
     pub fn read(
         &mut self,
         mut bytes: &[u8],
         max: usize,
         message: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), TooLong> {
+    ) -> Result<(), MessageLengthError> {
         while !self.partial.is_empty() {
             // First the length, then as much as it says.
             let want = match length(&self.partial, max)? {
@@ -81,10 +83,10 @@ impl MessageReader {
 }
 
 /// The length that `bytes` begin with, once it is there.
-fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, TooLong> {
+fn length(bytes: &[u8], max: usize) -> Result<Option<usize>, MessageLengthError> {
     let Some(length) = bytes.first_chunk::<LENGTH>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
-    if length > max { Err(TooLong { length, max }) } else { Ok(Some(length)) }
+    if length > max { Err(MessageLengthError { length, max }) } else { Ok(Some(length)) }
 }
 
 #[cfg(test)]
@@ -93,7 +95,12 @@ mod tests {
 
     use super::*;
 
-    fn read(reader: &mut MessageReader, bytes: &[u8], max: usize, out: &mut Vec<Vec<u8>>) -> Result<(), TooLong> {
+    fn read(
+        reader: &mut MessageReader,
+        bytes: &[u8],
+        max: usize,
+        out: &mut Vec<Vec<u8>>,
+    ) -> Result<(), MessageLengthError> {
         reader.read(bytes, max, &mut |message| {
             out.push(message.to_vec());
             ControlFlow::Continue(())
@@ -101,7 +108,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, the same messages come out.
+        /// For every cut of the bytes the same messages come out.
         #[test]
         fn chunks_do_not_matter(
             messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
@@ -125,10 +132,10 @@ mod tests {
     fn too_long_is_refused_at_its_length() {
         let (mut reader, mut found) = (MessageReader::default(), Vec::new());
         let error = read(&mut reader, &[0, 0, 1, 0], 255, &mut found);
-        assert_eq!(error, Err(TooLong { length: 256, max: 255 }));
+        assert_eq!(error, Err(MessageLengthError { length: 256, max: 255 }));
         let mut reader = MessageReader::default();
         assert_eq!(read(&mut reader, &[0, 0], 255, &mut found), Ok(()));
-        assert_eq!(read(&mut reader, &[1, 0, 7], 255, &mut found), Err(TooLong { length: 256, max: 255 }));
+        assert_eq!(read(&mut reader, &[1, 0, 7], 255, &mut found), Err(MessageLengthError { length: 256, max: 255 }));
         assert!(found.is_empty());
     }
 

@@ -1,0 +1,58 @@
+//! The WebTransport layer as the pod uses it: `roomcast-webtransport` with the pod's settings, deflaters and disconnects.
+//!
+//! Owns the translations, and no rule of the protocol.
+
+use roomcast_webtransport::write_chunk;
+pub use roomcast_webtransport::{
+    AddressValidation, AmplificationGuard, DATAGRAM_PREFIX, EndpointSettings, MessageLengthError, MessageReader,
+    PendingHandshake, Request, STREAM_END, SendState, Session, ValidatedAddress, bind, server_config, write_message,
+    write_some,
+};
+
+use super::websocket::Deflater;
+use crate::{config, model::Disconnect};
+
+/// Appends a chunk whose content is `plain`, compressed if that makes it smaller. The deflater keeps nothing of it.
+pub fn write_compressed(deflater: &mut Deflater, plain: &[u8], out: &mut Vec<u8>) {
+    write_chunk(plain, deflater.deflate(plain), out);
+}
+
+/// Appends a chunk whose content is `plain`, as it is.
+pub fn write_stored(plain: &[u8], out: &mut Vec<u8>) {
+    write_chunk(plain, None, out);
+}
+
+/// Tells the client that the session is closed and why, and stops sending.
+pub fn close(session: &mut Session, disconnect: Disconnect) {
+    session.close(disconnect.code().into(), disconnect.reason());
+}
+
+impl From<&config::WebTransport> for EndpointSettings {
+    fn from(settings: &config::WebTransport) -> Self {
+        let config::WebTransport { streams, idle, keep_alive, receive_window, send_window, offload, .. } = *settings;
+        Self { streams, idle, keep_alive, receive_window, send_window, offload }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_same() {
+        let settings = config::WebTransport::default();
+        assert_eq!(EndpointSettings::from(&settings), EndpointSettings::default());
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored() {
+        let (mut deflater, mut out, mut stored) = (Deflater::new(6, 15), Vec::new(), Vec::new());
+        write_compressed(&mut deflater, b"x", &mut out);
+        write_stored(b"x", &mut stored);
+        assert_eq!(out, stored);
+        let long = [b'x'; 1_000];
+        out.clear();
+        write_compressed(&mut deflater, &long, &mut out);
+        assert!(out.len() < 50 && out.ends_with(&[0, 0, 0xff, 0xff]), "{out:?}");
+    }
+}
