@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use roomcast::{
-    broker::redis::entry::{self, Message},
+    broker::redis::entry::{self, ChannelMessage},
     model::{Event, Publication},
 };
 
@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(event) = entry::decode(&data, 7, 1) {
         round_trip(event);
     }
-    if let Ok(Message::Event(_, event)) = entry::message(&data) {
+    if let Ok(ChannelMessage::Event(_, event)) = entry::message(&data) {
         assert!(event.offset < 1 << 53);
         round_trip(event);
     }

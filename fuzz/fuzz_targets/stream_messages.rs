@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast_webtransport::{MessageReader, MessageLengthError};
+use roomcast_webtransport::{MessageLengthError, MessageReader};
 
 fn read<'a>(max: usize, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Result<(), MessageLengthError>) {
     let (mut reader, mut got) = (MessageReader::default(), Vec::new());

@@ -1,53 +1,53 @@
-//! What the pods of a fleet know of each other, and ask each other.
+//! Questions between the pods of a fleet.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::Answer;
 use crate::model::{Order, PodStats};
 
-/// What one pod asks all others.
+/// A question of one pod to all others.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
-    /// To do something to connections, and to how many it was done.
+pub enum FleetQuestion {
+    /// Do something to connections; the answer is to how many it was done.
     Order(Order),
     /// How much there is.
     Stats,
 }
 
-/// What a pod says to [`Ask`].
+/// A pod's answer to a [`FleetQuestion`].
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
-    /// To how many connections it was done. `None`: the one that is meant is not there.
+pub enum FleetAnswer {
+    /// To how many connections it was done. `None`: the connection that the order names is not there.
     Done(Option<usize>),
     /// How much there is.
     Stats(Box<PodStats>),
 }
 
-impl Ask {
-    /// Whether nothing that another pod could say would add to this.
+impl FleetQuestion {
+    /// Whether no other pod's answer could add anything to this one.
     #[must_use]
-    pub fn is_settled_by(&self, said: &Said) -> bool {
+    pub fn is_settled_by(&self, said: &FleetAnswer) -> bool {
         let one = matches!(self, Self::Order(Order { target: crate::model::Target::Connection(_), .. }));
-        one && matches!(said, Said::Done(Some(_)))
+        one && matches!(said, FleetAnswer::Done(Some(_)))
     }
 }
 
-/// What the other pods said.
+/// The answers of the other pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answers {
+pub struct FleetAnswers {
     /// By pod, each once.
-    pub said: Vec<(String, Said)>,
+    pub said: Vec<(String, FleetAnswer)>,
     /// The pods whose lease runs and that did not answer in time.
     pub silent: Vec<String>,
 }
 
-/// Who answers for this pod. Questions are polled in the order in which they came, and an order is given to the workers at
-/// the first poll, so that orders keep their order.
+/// Answers for this pod. Answers are polled in the order in which the questions came, and an order goes to the workers at the
+/// first poll, so that orders keep their order.
 pub trait Respond: Send + Sync {
-    /// Does what is asked. `None`: it could not, and the asking pod is left to take this one for silent.
-    fn respond(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Option<Said>> + Send>>;
+    /// Does what is asked. `None`: it could not, and the asking pod counts this one as silent.
+    fn respond(&self, ask: FleetQuestion) -> Pin<Box<dyn Future<Output = Option<FleetAnswer>> + Send>>;
 }
 
 /// The other pods of a fleet. A pod without Redis is a fleet of one.
@@ -60,8 +60,8 @@ pub trait Control: Send + Sync {
     /// Asks every other pod, and waits for their answers, at most `within` after they were asked.
     ///
     /// # Errors
-    /// [`BrokerError`](super::BrokerError): not even whether they were asked is known, or that they were not.
-    fn ask_others<'a>(&'a self, ask: &'a Ask, within: Duration) -> Answer<'a, Answers>;
-    /// Has what other pods ask answered by `respond`; the first call counts.
+    /// [`BrokerError`](super::BrokerError): they were not asked, or that is not known.
+    fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers>;
+    /// Has `respond` answer the questions of other pods. The first call counts.
     fn answer_with(&self, respond: Arc<dyn Respond>);
 }

@@ -1,7 +1,8 @@
-//! Small values under names, each with its own end: what a pod leaves for whichever pod a client comes back to.
+//! Small values under names, each with its own end: what a pod leaves for the next pod that a client comes to.
 //!
-//! Names and values are ours, never a client's own text. Always holds: a value is gone when its time is up, and of several
-//! who take or claim the same name at once one succeeds. Repeating a call whose answer was lost is harmless.
+//! roomcast makes the names and values; neither is ever a client's own text. Always holds: a value is gone when its time is
+//! up; of several concurrent takes or claims of one name exactly one succeeds. Repeating a call whose answer was lost is
+//! harmless.
 
 use std::time::Duration;
 
@@ -11,19 +12,19 @@ use super::Answer;
 
 /// Values with an expiry, shared by the fleet.
 pub trait KeyValue: Send + Sync {
-    /// Keeps `value` for `ttl`, instead of what was there.
+    /// Keeps `value` for `ttl`, in place of an earlier one.
     fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()>;
-    /// What is there.
+    /// The value, if there is one.
     fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>>;
-    /// What was there; it is gone then. Of several who take it, one gets it.
+    /// Removes the value and returns it. Of several concurrent calls one gets it.
     fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>>;
-    /// Keeps `value` for `ttl` unless another one is there: a lease, which whoever holds it renews by claiming again. `None`:
-    /// it is kept; otherwise what is there.
+    /// Keeps `value` for `ttl` unless another value is there: a lease, which its holder renews by claiming again. `None`: it is
+    /// kept; otherwise the value that is there.
     fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>>;
 }
 
-/// Strings that somebody else keeps in the store that the fleet uses: session tokens of an application, for example. Reads
-/// a key by its whole name, without the fleet's prefix; never writes.
+/// Strings that an application keeps in the fleet's store, its session tokens for example. Reads a key by its whole name,
+/// without the fleet's prefix; never writes.
 pub trait LookUp: Send + Sync {
     /// The string under `key`.
     ///

@@ -1,7 +1,7 @@
-//! What a plain message of another publisher becomes: a room and a publication, or why not.
+//! Plain messages of other publishers: each becomes a room and a publication, or an error says why not.
 //!
-//! Pure. Knows the descriptions of `[[legacy]]`, no connection and no lease. Always holds: what comes out keeps every rule
-//! of what a publisher may write, the data is the message's own bytes, and a reason holds nothing of the message.
+//! Pure. Knows the descriptions of `[[legacy]]`, no connection and no lease. Always holds: a publication keeps every rule for
+//! publishers, its data is the message's own bytes, and an error contains nothing of the message.
 
 use serde_json::value::RawValue;
 
@@ -11,15 +11,15 @@ use crate::{
     model::{Payload, Publication, Room, check_length, check_topic},
 };
 
-/// Takes plain messages that become no events, on the pod that holds the lease. Never blocks.
+/// Takes plain messages that become no events, on the pod that holds the lease. Must not block.
 pub trait PlainMessageSink: Send + Sync + std::fmt::Debug {
     /// Takes a message.
     fn take(&self, message: &[u8]);
 }
 
-/// Why a message is no event.
+/// Why a message becomes no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum PlainMessageError {
     /// It is not UTF-8.
     #[error("it is not UTF-8")]
     NotText,
@@ -34,8 +34,8 @@ pub enum Unfit {
     NotAllowed(&'static str),
 }
 
-/// What takes in a message that came over `pattern`: the first description that the channel matches, unless that one hears
-/// it by another of its patterns. So a message that Redis sends once for every pattern is taken once.
+/// The description that takes in a message that came by `pattern`: the first one that the channel matches, unless that one
+/// gets it by another of its patterns. So a message that Redis sends once for each pattern is taken once.
 #[must_use]
 pub fn taker<'a, 'b>(legacy: &'a [Legacy], pattern: &str, channel: &'b str) -> Option<(&'a Legacy, Vec<&'b str>)> {
     let all = legacy.iter().flat_map(|legacy| legacy.channels.iter().map(move |pattern| (legacy, pattern)));
@@ -44,49 +44,55 @@ pub fn taker<'a, 'b>(legacy: &'a [Legacy], pattern: &str, channel: &'b str) -> O
     (own.as_str() == pattern).then_some((legacy, captures))
 }
 
-/// What a message on `channel` becomes, whose pattern's stars stand for `captures`.
+/// The room and the publication of a message on `channel`, whose pattern's stars stand for `captures`.
 ///
 /// # Errors
-/// [`Unfit`].
-pub fn map(legacy: &Legacy, channel: &str, captures: &[&str], message: &[u8]) -> Result<(Room, Publication), Unfit> {
-    let text = std::str::from_utf8(message).map_err(|_| Unfit::NotText)?;
+/// [`PlainMessageError`].
+pub fn map(
+    legacy: &Legacy,
+    channel: &str,
+    captures: &[&str],
+    message: &[u8],
+) -> Result<(Room, Publication), PlainMessageError> {
+    let text = std::str::from_utf8(message).map_err(|_| PlainMessageError::NotText)?;
     let whole = match legacy.encoding {
-        Encoding::Json => Some(serde_json::from_str::<&RawValue>(text).map_err(|_| Unfit::NotJson)?),
+        Encoding::Json => Some(serde_json::from_str::<&RawValue>(text).map_err(|_| PlainMessageError::NotJson)?),
         Encoding::Text => None,
     };
-    let message = Message { channel, captures, whole };
-    let fill = |name: &'static str, template: &Template| message.fill(template)?.ok_or(Unfit::Missing(name));
-    let optional = |name: &'static str, template: &Option<Template>| -> Result<Option<Box<str>>, Unfit> {
+    let message = PlainMessage { channel, captures, whole };
+    let fill =
+        |name: &'static str, template: &Template| message.fill(template)?.ok_or(PlainMessageError::Missing(name));
+    let optional = |name: &'static str, template: &Option<Template>| -> Result<Option<Box<str>>, PlainMessageError> {
         let Some(filled) = template.as_ref().map(|template| message.fill(template)).transpose()?.flatten() else {
             return Ok(None);
         };
-        check_length(name, &filled).map_err(|_| Unfit::NotAllowed(name))?;
+        check_length(name, &filled).map_err(|_| PlainMessageError::NotAllowed(name))?;
         Ok(Some(filled.into()))
     };
-    let room = Room::parse(&fill("room", &legacy.room)?).map_err(|_| Unfit::NotAllowed("room"))?;
+    let room = Room::parse(&fill("room", &legacy.room)?).map_err(|_| PlainMessageError::NotAllowed("room"))?;
     let topic = fill("topic", &legacy.topic)?;
-    check_topic(&topic).map_err(|_| Unfit::NotAllowed("topic"))?;
+    check_topic(&topic).map_err(|_| PlainMessageError::NotAllowed("topic"))?;
     let key = optional("key", &legacy.key)?;
     let id = optional("id", &legacy.id)?;
     let data = match whole {
-        Some(whole) => legacy.data.find(whole).map_err(not_json)?.ok_or(Unfit::Missing("data"))?.to_owned(),
-        None => serde_json::value::to_raw_value(text).map_err(|_| Unfit::NotAllowed("data"))?,
+        Some(whole) => legacy.data.find(whole).map_err(not_json)?.ok_or(PlainMessageError::Missing("data"))?.to_owned(),
+        None => serde_json::value::to_raw_value(text).map_err(|_| PlainMessageError::NotAllowed("data"))?,
     };
-    let payload = Payload::json(data).map_err(|_| Unfit::NotAllowed("data"))?;
+    let payload = Payload::json(data).map_err(|_| PlainMessageError::NotAllowed("data"))?;
     let idempotency_key = id.clone();
     Ok((room, Publication { topic: topic.into(), key, payload, user: None, id, idempotency_key }))
 }
 
-struct Message<'a> {
+struct PlainMessage<'a> {
     channel: &'a str,
     captures: &'a [&'a str],
     /// `None`: a text.
     whole: Option<&'a RawValue>,
 }
 
-impl Message<'_> {
+impl PlainMessage<'_> {
     /// The template with its places filled in; `None`: a value is missing, or has no text.
-    fn fill(&self, template: &Template) -> Result<Option<String>, Unfit> {
+    fn fill(&self, template: &Template) -> Result<Option<String>, PlainMessageError> {
         template.fill(|source, out| {
             match source {
                 Source::Channel => out.push_str(self.channel),
@@ -109,8 +115,8 @@ impl Message<'_> {
     }
 }
 
-fn not_json(_: serde_json::Error) -> Unfit {
-    Unfit::NotJson
+fn not_json(_: serde_json::Error) -> PlainMessageError {
+    PlainMessageError::NotJson
 }
 
 #[cfg(test)]

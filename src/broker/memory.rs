@@ -6,13 +6,14 @@
 //! - Delivery happens under the room's lock, so that the order of the log is the order of delivery. A [`Deliver`] must
 //!   therefore neither block nor call the broker back.
 //! - A room keeps its epoch and counts on as long as it is known. It is forgotten only when memory is short, and never
-//!   while somebody is subscribed to it or in it; its next life has another epoch.
+//!   while it has a subscription or a member; its next life has another epoch.
 //! - Commands act when they are called, in the order of the calls; the answer is ready at once.
 //!
-//! When the budget is full, the cheapest things go first ([`Class`]); when nothing is left to give up, an event that
-//! would have to be stored is refused with [`BrokerError::Unavailable`].
+//! When the budget is full, the cheapest things are dropped first ([`Class`]). When nothing is left to drop, an event that
+//! must be stored is refused with [`BrokerError::Unavailable`].
 
 mod idempotency;
+mod limits;
 mod log;
 mod members;
 mod retained;
@@ -34,47 +35,20 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::{
-    Answer, Answers, Ask, Broker, BrokerError, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence,
-    Respond, in_log,
+    Answer, Broker, BrokerError, Control, Deliver, Delivery, FleetAnswers, FleetQuestion, History, HistoryQuery,
+    KeyValue, Presence, Respond, in_log,
 };
 use crate::{
     config::Policies,
     model::{Member, Position, PresenceList, Publication, Retained, Room, UnixMillis},
 };
-use room::{Outcome, State, Step};
+pub use limits::{MemoryLimits, Usage};
+use room::{PublishOutcome, PublishStep, RoomState};
 use shard::{Ledger, Slot};
-use values::Values;
+use values::ExpiringValues;
 
 /// Where the broker reads the time: milliseconds since the Unix epoch. Tests step it.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
-
-/// How much the broker may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes for everything that it holds: logs, retained values, keys, members, and the rooms themselves.
-    pub max_bytes: usize,
-    /// How long a repeated idempotency key is known.
-    pub idempotency_age: Duration,
-    /// How many idempotency keys a room knows; the oldest is forgotten first.
-    pub idempotency_keys: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_bytes: 256 * 1024 * 1024, idempotency_age: Duration::from_secs(300), idempotency_keys: 10_000 }
-    }
-}
-
-/// What the broker holds, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes held, events that are both in a log and retained counted twice.
-    pub bytes: usize,
-    /// Rooms known.
-    pub rooms: usize,
-    /// Rooms forgotten for lack of memory since the start.
-    pub evicted_rooms: usize,
-}
 
 /// Values beside the rooms get this fraction of what the rooms may hold, on top of it.
 const VALUES_SHARE: usize = 4;
@@ -83,33 +57,36 @@ const VALUES_SHARE: usize = 4;
 const SHARDS: usize = 64;
 
 /// The embedded broker.
-pub struct Memory {
+pub struct MemoryBroker {
     slots: Box<[Slot]>,
     hasher: RandomState,
     ledger: Ledger,
-    limits: Limits,
+    limits: MemoryLimits,
     policies: Arc<ArcSwap<Policies>>,
     deliver: Arc<dyn Deliver>,
     clock: Clock,
-    values: Values,
+    values: ExpiringValues,
     /// This pod's name.
     pod: String,
     swept: AtomicUsize,
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for MemoryBroker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("usage", &self.usage()).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("MemoryBroker")
+            .field("usage", &self.usage())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
-impl Memory {
+impl MemoryBroker {
     /// A broker without rooms. A policy that is swapped in counts from the next use of each room.
     ///
     /// # Errors
     /// [`BrokerError::Unavailable`]: the operating system gave no randomness for the epochs.
     pub fn new(
-        limits: Limits,
+        limits: MemoryLimits,
         policies: Arc<ArcSwap<Policies>>,
         deliver: Arc<dyn Deliver>,
         clock: Clock,
@@ -123,7 +100,7 @@ impl Memory {
             policies,
             deliver,
             clock,
-            values: Values::new(limits.max_bytes / VALUES_SHARE),
+            values: ExpiringValues::new(limits.max_bytes / VALUES_SHARE),
             pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
         })
@@ -135,8 +112,8 @@ impl Memory {
         self.ledger.usage()
     }
 
-    /// Drops what has aged in a 64th of the rooms, the next at each call; meant to be called about once a second.
-    /// Nothing depends on it but memory: whatever is read has its age checked.
+    /// Drops what has aged in a 64th of the rooms, the next 64th at each call. Call it about once a second. Only memory depends
+    /// on it: each read checks ages.
     pub fn sweep(&self) {
         let now = (self.clock)();
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
@@ -149,18 +126,18 @@ impl Memory {
         &self.slots[(self.hasher.hash_one(room) % SHARDS as u64) as usize]
     }
 
-    /// Works on a room under its lock; one that is not known begins its life here.
-    fn enter<T>(&self, room: &Room, work: impl FnOnce(&Room, &mut State) -> T) -> T {
+    /// Works on a room under its lock. A room that is not known begins its life here.
+    fn enter<T>(&self, room: &Room, work: impl FnOnce(&Room, &mut RoomState) -> T) -> T {
         let answer = self.slot(room).enter(room, &self.ledger, &self.policies.load(), work);
         self.free(0);
         answer
     }
 
-    fn enter_known(&self, room: &Room, work: impl FnOnce(&Room, &mut State)) {
+    fn enter_known(&self, room: &Room, work: impl FnOnce(&Room, &mut RoomState)) {
         self.slot(room).enter_known(room, &self.ledger, &self.policies.load(), work);
     }
 
-    /// Gives things up, the cheapest first, until `bytes` more fit; whether they do.
+    /// Drops things, the cheapest first, until `bytes` more fit. Returns whether they do.
     fn free(&self, bytes: usize) -> bool {
         loop {
             let missing = self.ledger.missing(bytes);
@@ -188,16 +165,16 @@ impl Memory {
             let outcome = self.enter(room, |room, state| {
                 state.publish(
                     publication,
-                    &Step { room, part, now, limits: &self.limits, deliver: &*self.deliver, free, held },
+                    &PublishStep { room, part, now, limits: &self.limits, deliver: &*self.deliver, free, held },
                 )
             });
             match outcome {
-                Outcome::Done(result) => return result,
+                PublishOutcome::Done(result) => return result,
                 // The room is held meanwhile: it is not forgotten to make place for its own event.
-                Outcome::Full { publication: refused, bytes } if self.free(bytes) => {
+                PublishOutcome::Full { publication: refused, bytes } if self.free(bytes) => {
                     (publication, held) = (refused, true)
                 }
-                Outcome::Full { .. } => {
+                PublishOutcome::Full { .. } => {
                     self.enter_known(room, |_, state| state.release());
                     let limit = self.limits.max_bytes;
                     return Err(BrokerError::Unavailable(format!("its memory of {limit} bytes is full")));
@@ -207,13 +184,13 @@ impl Memory {
     }
 }
 
-impl Broker for Memory {
-    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
-        let announced = BrokerError::check_topic(&self.policies.load().of(room), &publication.topic);
-        if announced.is_ok() {
-            self.enter_known(room, |room, state| state.announce(room, publication, except, &*self.deliver));
+impl Broker for MemoryBroker {
+    fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        let checked = BrokerError::check_topic(&self.policies.load().of(room), &publication.topic);
+        if checked.is_ok() {
+            self.enter_known(room, |room, state| state.publish_unlogged(room, publication, except, &*self.deliver));
         }
-        Box::pin(std::future::ready(announced))
+        Box::pin(std::future::ready(checked))
     }
 
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
@@ -252,7 +229,7 @@ impl Broker for Memory {
     }
 }
 
-impl Presence for Memory {
+impl Presence for MemoryBroker {
     fn join(&self, room: &Room, member: &Member) {
         self.enter(room, |room, state| state.join(room, member, &*self.deliver));
     }
@@ -268,7 +245,7 @@ impl Presence for Memory {
     }
 }
 
-impl KeyValue for Memory {
+impl KeyValue for MemoryBroker {
     fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
         ready(self.values.set(name, value, ttl, (self.clock)()))
     }
@@ -286,7 +263,7 @@ impl KeyValue for Memory {
     }
 }
 
-impl Control for Memory {
+impl Control for MemoryBroker {
     fn pod(&self) -> &str {
         &self.pod
     }
@@ -295,8 +272,8 @@ impl Control for Memory {
         ready(Ok(None))
     }
 
-    fn ask_others<'a>(&'a self, _: &'a Ask, _: Duration) -> Answer<'a, Answers> {
-        ready(Ok(Answers::default()))
+    fn ask_others<'a>(&'a self, _: &'a FleetQuestion, _: Duration) -> Answer<'a, FleetAnswers> {
+        ready(Ok(FleetAnswers::default()))
     }
 
     fn answer_with(&self, _: Arc<dyn Respond>) {}

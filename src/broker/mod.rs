@@ -1,6 +1,6 @@
 //! What carries events between pods and keeps history, retained values and presence.
 //!
-//! A broker owns the rooms' logs: offsets, epochs, idempotency. It never knows who receives: it hands each event of a
+//! A broker owns the rooms' logs: offsets, epochs, idempotency. It never knows a receiver: it hands each event of a
 //! subscribed room to one [`Deliver`], in the order of the log. Always holds: within an epoch no offset names two
 //! events, and what [`Broker::publish`] answered with success is in the log.
 //!
@@ -14,7 +14,7 @@ pub mod redis;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use control::{Answers, Ask, Control, Respond, Said};
+pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
 
@@ -70,8 +70,8 @@ pub struct HistoryQuery {
     pub max_bytes: usize,
 }
 
-/// How an idempotency key of a room's publisher is known in a log that other rooms share. A room's name has no spaces, so that
-/// the two cannot run together.
+/// The idempotency key of a room's publisher, in a log that other rooms share. A room's name has no spaces, so that the two
+/// cannot run together.
 fn in_log(room: &Room, key: &str) -> String {
     format!("{room} {key}")
 }
@@ -84,7 +84,7 @@ impl HistoryQuery {
 
     /// What is read of a shared log for an answer about one of its rooms.
     fn of_a_part(&self) -> Self {
-        // Who wants no events wants to know where the log ends.
+        // A query for no events asks where the log ends.
         let max_events = if self.max_events == 0 { 0 } else { Self::LOOKED_AT };
         Self { max_events, max_bytes: Self::LOOKED_AT_BYTES, ..self.clone() }
     }
@@ -138,7 +138,7 @@ pub struct History {
     pub events: Vec<Arc<Event>>,
 }
 
-/// What a broker tells the hub about a subscribed room, in the order of the log.
+/// What happens in a subscribed room, in the order of the log.
 #[derive(Debug, Clone)]
 pub enum Delivery {
     /// The subscription stands: the first delivery after `subscribe`; events continue from here.
@@ -150,34 +150,34 @@ pub enum Delivery {
         /// The event.
         event: Arc<Event>,
     },
-    /// An event that is in no log: it has no position, and comes once or never.
+    /// An event that is in no log. It has no position, and comes at most once.
     Unlogged {
         /// The event.
         publication: Box<Publication>,
         /// The user whose connections do not get it.
         except: Option<Box<str>>,
     },
-    /// Somebody joined (presence mode `events` only).
+    /// A member joined (presence mode `events` only).
     Joined(Member),
-    /// Somebody left (presence mode `events` only).
+    /// A member left (presence mode `events` only).
     Left(Member),
 }
 
-/// Where a broker puts what happens in subscribed rooms. Never blocks: a full queue marks the room as behind, and the
-/// hub recovers it from history.
+/// Takes what happens in subscribed rooms. Never blocks: a full queue marks the room as behind, and the hub recovers it from
+/// history.
 pub trait Deliver: Send + Sync {
-    /// Takes the next thing that happened in `room`.
+    /// Takes the next delivery of `room`.
     fn deliver(&self, room: &Room, delivery: Delivery);
 }
 
-/// How a broker is.
+/// The condition of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// It cannot be used yet, since the start.
+    /// It could not be used since the start.
     Starting,
     /// All is well.
     Well,
-    /// A part of it cannot be used now, or not be relied on.
+    /// A part of it cannot be used or relied on now.
     Degraded,
 }
 
@@ -186,9 +186,9 @@ pub trait Broker: Send + Sync {
     /// Appends to the log and delivers, in one step: to the log of the room that `room` shares one with, if it does, and as
     /// that room's event. A repeated idempotency key gets the first position back.
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
-    /// Delivers an event that enters no log to whoever is in `room`, but not to the user `except`: once or never, and nobody
-    /// reads it later, whom it is kept from neither.
-    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;
+    /// Delivers an unlogged event to every member of `room` except the connections of user `except`. At most once; it is not
+    /// stored.
+    fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;
     /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
     /// delivers `Started` again.
     fn subscribe(&self, room: &Room);
@@ -200,9 +200,9 @@ pub trait Broker: Send + Sync {
     fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained>;
 }
 
-/// Who is in which room.
+/// The members of rooms.
 pub trait Presence: Send + Sync {
-    /// Adds a member; a repeated join of the same connection is one.
+    /// Adds a member. A repeated join of the same connection changes nothing.
     fn join(&self, room: &Room, member: &Member);
     /// Removes it.
     fn leave(&self, room: &Room, member: &Member);

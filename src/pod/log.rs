@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) enum Log {
     /// In this process.
-    Memory(Arc<memory::Memory>),
+    Memory(Arc<memory::MemoryBroker>),
     /// Shared by the fleet.
     Redis(Arc<Redis>),
 }
@@ -37,8 +37,9 @@ impl Log {
         plain_messages: Option<Elsewhere>,
     ) -> Result<Self, StartError> {
         let Some(redis) = &config.redis else {
-            let limits = memory::Limits { max_bytes: config.memory_broker.max_bytes, ..memory::Limits::default() };
-            let memory = memory::Memory::new(limits, policies, links, Arc::new(unix_millis))?;
+            let limits =
+                memory::MemoryLimits { max_bytes: config.memory_broker.max_bytes, ..memory::MemoryLimits::default() };
+            let memory = memory::MemoryBroker::new(limits, policies, links, Arc::new(unix_millis))?;
             return Ok(Self::Memory(Arc::new(memory)));
         };
         let (subscriptions, commands) = exposition.redis();

@@ -1,4 +1,4 @@
-//! Messages as publishers of today send them, and such as nobody should.
+//! Messages as publishers send them today, and malformed ones.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn trips() -> Legacy {
     }
 }
 
-fn taken(legacy: &Legacy, channel: &str, message: impl AsRef<[u8]>) -> Result<(Room, Publication), Unfit> {
+fn taken(legacy: &Legacy, channel: &str, message: impl AsRef<[u8]>) -> Result<(Room, Publication), PlainMessageError> {
     let captures = legacy.channels.iter().find_map(|pattern| pattern.captures(channel)).unwrap();
     map(legacy, channel, &captures, message.as_ref())
 }
@@ -57,24 +57,24 @@ fn a_record_goes_to_the_room_that_it_names() {
     let (room, event) = taken(&records, "/records", message).unwrap();
     assert_eq!((room.as_str(), &*event.topic, data(&event)), ("group-123", "records", message));
     for (message, why) in [
-        (r#"{"records":{}}"#, Unfit::Missing("room")),
-        (r#"{"room":null}"#, Unfit::Missing("room")),
-        (r#"{"room":{}}"#, Unfit::Missing("room")),
-        (r#"{"room":["a"]}"#, Unfit::Missing("room")),
-        (r#"{"room":""}"#, Unfit::NotAllowed("room")),
-        (r#"{"room":"a b"}"#, Unfit::NotAllowed("room")),
-        (r#"{"room":"\ud800"}"#, Unfit::NotJson),
-        (r#"{"room":"a"} x"#, Unfit::NotJson),
-        ("", Unfit::NotJson),
-        ("[]", Unfit::Missing("room")),
-        ("7", Unfit::Missing("room")),
-        (r#"{"room":"a","n":1e999}"#, Unfit::NotAllowed("data")),
+        (r#"{"records":{}}"#, PlainMessageError::Missing("room")),
+        (r#"{"room":null}"#, PlainMessageError::Missing("room")),
+        (r#"{"room":{}}"#, PlainMessageError::Missing("room")),
+        (r#"{"room":["a"]}"#, PlainMessageError::Missing("room")),
+        (r#"{"room":""}"#, PlainMessageError::NotAllowed("room")),
+        (r#"{"room":"a b"}"#, PlainMessageError::NotAllowed("room")),
+        (r#"{"room":"\ud800"}"#, PlainMessageError::NotJson),
+        (r#"{"room":"a"} x"#, PlainMessageError::NotJson),
+        ("", PlainMessageError::NotJson),
+        ("[]", PlainMessageError::Missing("room")),
+        ("7", PlainMessageError::Missing("room")),
+        (r#"{"room":"a","n":1e999}"#, PlainMessageError::NotAllowed("data")),
     ] {
         assert_eq!(taken(&records, "/records", message), Err(why), "{message}");
     }
-    assert_eq!(taken(&records, "/records", b"{\"room\":\"\xff\"}"), Err(Unfit::NotText));
+    assert_eq!(taken(&records, "/records", b"{\"room\":\"\xff\"}"), Err(PlainMessageError::NotText));
     let deep = format!("{{\"room\":\"a\",\"d\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
-    assert_eq!(taken(&records, "/records", deep), Err(Unfit::NotAllowed("data")));
+    assert_eq!(taken(&records, "/records", deep), Err(PlainMessageError::NotAllowed("data")));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn pointers_reach_members_and_elements() {
         let made = taken(&legacy(&["c"], "r", "t", pointer), "c", message);
         match (&made, expected) {
             (Ok((_, event)), Some(expected)) => assert_eq!(data(event), expected),
-            (Err(Unfit::Missing("data")), None) => {}
+            (Err(PlainMessageError::Missing("data")), None) => {}
             _ => panic!("{pointer} in {message}: {made:?}"),
         }
     }
@@ -142,7 +142,7 @@ proptest! {
                 prop_assert_eq!(&value, &serde_json::json!({"id": deep, "x": topic}));
             }
             Err(why) => {
-                prop_assert_eq!(why, Unfit::NotAllowed("topic"));
+                prop_assert_eq!(why, PlainMessageError::NotAllowed("topic"));
                 prop_assert!(check_topic(&topic).is_err());
             }
         }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Limits;
+use super::limits::MemoryLimits;
 use crate::model::{Offset, UnixMillis};
 
 /// The keys of the last minutes with the offsets that they got. When full, the oldest is forgotten: a publish repeated
@@ -34,7 +34,7 @@ impl Keys {
     }
 
     /// Remembers a key that is not known.
-    pub(super) fn insert(&mut self, key: &str, offset: Offset, limits: &Limits, now: UnixMillis) {
+    pub(super) fn insert(&mut self, key: &str, offset: Offset, limits: &MemoryLimits, now: UnixMillis) {
         let key: Arc<str> = key.into();
         self.bytes += cost(&key);
         self.ages.push_back((now, Arc::clone(&key)));
@@ -43,7 +43,7 @@ impl Keys {
     }
 
     /// Forgets the keys that are too old or too many.
-    pub(super) fn expire(&mut self, limits: &Limits, now: UnixMillis) {
+    pub(super) fn expire(&mut self, limits: &MemoryLimits, now: UnixMillis) {
         let age = u64::try_from(limits.idempotency_age.as_millis()).unwrap_or(u64::MAX);
         while let Some((since, key)) = self.ages.front() {
             if self.ages.len() <= limits.idempotency_keys && since.saturating_add(age) > now {

@@ -1,4 +1,4 @@
-//! Who is in a room.
+//! The members of a room.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,12 +6,12 @@ use crate::model::{Member, PresenceList};
 
 /// A room's members by connection; nothing is allocated for a room without any.
 #[derive(Default)]
-pub(super) struct Members {
+pub(super) struct MemberList {
     users: BTreeMap<Arc<str>, Option<Arc<str>>>,
     bytes: usize,
 }
 
-impl Members {
+impl MemberList {
     /// The bytes held. The names are shared with their connections, and yet counted.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -53,7 +53,7 @@ fn cost(connection: &str, user: Option<&str>) -> usize {
 }
 
 #[cfg(test)]
-impl Members {
+impl MemberList {
     pub(super) fn bytes_anew(&self) -> usize {
         self.users.iter().map(|(connection, user)| cost(connection, user.as_deref())).sum()
     }

@@ -10,7 +10,7 @@ use crate::model::{Event, Offset, Policy, Publication, Retain};
 
 /// Always holds: each name is that of exactly one event, and at most `retain_max` are kept; the oldest goes first.
 #[derive(Default)]
-pub(super) struct Values {
+pub(super) struct RetainedValues {
     by: Retain,
     names: HashMap<Box<str>, Offset>,
     events: BTreeMap<Offset, (Box<str>, Arc<Event>)>,
@@ -22,7 +22,7 @@ fn entry(name: &str, event: usize) -> usize {
     event + 2 * name.len() + 176
 }
 
-impl Values {
+impl RetainedValues {
     /// The bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -110,7 +110,7 @@ fn name<'a>(by: Retain, topic: &'a str, key: Option<&'a str>) -> Option<&'a str>
 }
 
 #[cfg(test)]
-impl Values {
+impl RetainedValues {
     pub(super) fn bytes_anew(&self) -> usize {
         assert_eq!(self.names.len(), self.events.len());
         self.events.values().map(|(name, event)| entry(name, cost(event.cost()))).sum()

@@ -1,13 +1,13 @@
-//! One room of the memory broker: what is done to it under its lock.
+//! One room of the memory broker, under its lock.
 
 use std::sync::Arc;
 
 use super::{
-    Limits,
     idempotency::{self, Keys},
+    limits::MemoryLimits,
     log::{self, Log},
-    members::Members,
-    retained::Values,
+    members::MemberList,
+    retained::RetainedValues,
 };
 use crate::{
     broker::{BrokerError, Deliver, Delivery, History, HistoryQuery},
@@ -18,13 +18,13 @@ use crate::{
     },
 };
 
-/// A room.
-pub(super) struct State {
+/// One room: its log, values, keys and members.
+pub(super) struct RoomState {
     epoch: Epoch,
     log: Log,
-    values: Option<Box<Values>>,
+    values: Option<Box<RetainedValues>>,
     keys: Option<Box<Keys>>,
-    pub(super) members: Members,
+    pub(super) members: MemberList,
     /// Whether the events are delivered.
     pub(super) subscribed: bool,
     /// Publishes that wait for memory: the room must not be forgotten meanwhile.
@@ -37,39 +37,39 @@ pub(super) struct State {
 /// What can be given up when memory is short, the cheapest first; within a class the least recently used goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
-    /// A room that never had an event, and has nobody: nothing is lost with it.
+    /// A room without an event, a subscription and a member: nothing is lost with it.
     Unused,
-    /// A room that nobody is subscribed to: its log, values and epoch are lost.
+    /// A room without a subscription: its log, values and epoch are lost.
     Idle,
-    /// The log of a room with subscribers: they lose nothing, those who come back may be told `recovered: false`.
+    /// The log of a room with a subscription: members lose nothing, clients that come back may get `recovered: false`.
     Log,
 }
 
 /// What one attempt to publish works with.
-pub(super) struct Step<'a> {
+pub(super) struct PublishStep<'a> {
     pub(super) room: &'a Room,
     /// The room that it is published to, if this one's log is shared.
     pub(super) part: Option<&'a Room>,
     pub(super) now: UnixMillis,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a MemoryLimits,
     pub(super) deliver: &'a dyn Deliver,
     /// The bytes that may be added.
     pub(super) free: usize,
-    /// Whether it is the attempt after [`Outcome::Full`].
+    /// Whether it is the attempt after [`PublishOutcome::Full`].
     pub(super) held: bool,
 }
 
 /// What came of a publish.
-pub(super) enum Outcome {
+pub(super) enum PublishOutcome {
     Done(Result<Position, BrokerError>),
-    /// So many bytes are missing; the room is held until [`State::release`] or the next attempt.
+    /// So many bytes are missing; the room is held until [`RoomState::release`] or the next attempt.
     Full {
         publication: Publication,
         bytes: usize,
     },
 }
 
-impl State {
+impl RoomState {
     /// A room without events.
     pub(super) fn new(epoch: Epoch, room: &Room, policies: &Arc<Policies>) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl State {
             log: Log::default(),
             values: None,
             keys: None,
-            members: Members::default(),
+            members: MemberList::default(),
             subscribed: false,
             held: 0,
             policy: policies.of(room),
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Drops what has aged.
-    pub(super) fn expire(&mut self, limits: &Limits, now: UnixMillis) {
+    pub(super) fn expire(&mut self, limits: &MemoryLimits, now: UnixMillis) {
         self.log.trim(&self.policy, now, 0, 0);
         if let Some(keys) = &mut self.keys {
             keys.expire(limits, now);
@@ -135,7 +135,7 @@ impl State {
     }
 
     /// Appends and delivers, unless the key is known or memory is missing.
-    pub(super) fn publish(&mut self, publication: Publication, step: &Step<'_>) -> Outcome {
+    pub(super) fn publish(&mut self, publication: Publication, step: &PublishStep<'_>) -> PublishOutcome {
         if step.held {
             self.release();
         }
@@ -143,17 +143,17 @@ impl State {
         self.expire(step.limits, step.now);
         let known = publication.idempotency_key.as_ref().zip(self.keys.as_ref()).and_then(|(key, keys)| keys.get(key));
         if let Some(offset) = known {
-            return Outcome::Done(Ok(Position::new(self.epoch.clone(), offset)));
+            return PublishOutcome::Done(Ok(Position::new(self.epoch.clone(), offset)));
         }
         if let Err(error) = BrokerError::check_topic(&self.policy, &publication.topic) {
-            return Outcome::Done(Err(error));
+            return PublishOutcome::Done(Err(error));
         }
         let cost = log::cost(publication.cost());
-        let mut bytes = Values::cost_of(&self.policy, &publication, cost);
+        let mut bytes = RetainedValues::cost_of(&self.policy, &publication, cost);
         if log::keeps(&self.policy) {
             let limit = self.policy.history_bytes;
             if cost > limit {
-                return Outcome::Done(Err(BrokerError::TooLarge { bytes: cost, limit }));
+                return PublishOutcome::Done(Err(BrokerError::TooLarge { bytes: cost, limit }));
             }
             self.log.trim(&self.policy, step.now, 1, cost);
             bytes += cost;
@@ -162,19 +162,25 @@ impl State {
         let freed = held_before.saturating_sub(self.bytes());
         if bytes > step.free.saturating_add(freed) {
             self.held += 1;
-            return Outcome::Full { publication, bytes: bytes - freed };
+            return PublishOutcome::Full { publication, bytes: bytes - freed };
         }
-        Outcome::Done(self.append(publication, step))
+        PublishOutcome::Done(self.append(publication, step))
     }
 
     /// Delivers what enters no log.
-    pub(super) fn announce(&self, room: &Room, publication: Publication, except: Box<str>, deliver: &dyn Deliver) {
+    pub(super) fn publish_unlogged(
+        &self,
+        room: &Room,
+        publication: Publication,
+        except: Box<str>,
+        deliver: &dyn Deliver,
+    ) {
         if self.subscribed {
             deliver.deliver(room, Delivery::Unlogged { publication: Box::new(publication), except: Some(except) });
         }
     }
 
-    fn append(&mut self, mut publication: Publication, step: &Step<'_>) -> Result<Position, BrokerError> {
+    fn append(&mut self, mut publication: Publication, step: &PublishStep<'_>) -> Result<Position, BrokerError> {
         if self.log.end() >= MAX_OFFSET {
             return Err(BrokerError::Unavailable("the room has used up its offsets".into()));
         }
@@ -234,7 +240,7 @@ impl State {
 }
 
 #[cfg(test)]
-impl State {
+impl RoomState {
     /// [`Self::bytes`], every part counted anew.
     pub(super) fn bytes_anew(&self) -> usize {
         size_of::<Self>()

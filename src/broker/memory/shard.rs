@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Usage,
-    room::{Class, State},
+    limits::Usage,
+    room::{Class, RoomState},
 };
 use crate::{
     config::Policies,
@@ -99,9 +99,9 @@ impl Rank {
 const ROOM: usize = 224;
 
 /// A room in its shard.
-struct Place {
+struct RoomEntry {
     name: Room,
-    state: State,
+    state: RoomState,
     /// The number of its last use.
     used: u64,
     /// Where it stands in the order.
@@ -110,7 +110,7 @@ struct Place {
     charged: usize,
 }
 
-impl Place {
+impl RoomEntry {
     /// Brings the ledger and the order up to date with what was done to the room.
     fn settle(&mut self, order: &mut BTreeMap<Rank, Room>, ledger: &Ledger) {
         let bytes = ROOM + self.name.as_str().len() + self.state.bytes();
@@ -129,7 +129,7 @@ impl Place {
 
 #[derive(Default)]
 struct Shard {
-    rooms: HashMap<Room, Box<Place>>,
+    rooms: HashMap<Room, Box<RoomEntry>>,
     /// What can be given up, the cheapest first.
     order: BTreeMap<Rank, Room>,
 }
@@ -154,7 +154,7 @@ impl Slot {
         room: &Room,
         ledger: &Ledger,
         policies: &Arc<Policies>,
-        work: impl FnOnce(&Room, &mut State) -> T,
+        work: impl FnOnce(&Room, &mut RoomState) -> T,
     ) -> T {
         let mut shard = self.lock();
         let Shard { rooms, order } = &mut *shard;
@@ -162,8 +162,8 @@ impl Slot {
             Entry::Occupied(place) => place.into_mut(),
             Entry::Vacant(vacant) => {
                 ledger.rooms.fetch_add(1, Ordering::Relaxed);
-                let state = State::new(ledger.epoch(), room, policies);
-                let place = Place { name: room.clone(), state, used: 0, rank: Rank::NONE, charged: 0 };
+                let state = RoomState::new(ledger.epoch(), room, policies);
+                let place = RoomEntry { name: room.clone(), state, used: 0, rank: Rank::NONE, charged: 0 };
                 vacant.insert(Box::new(place))
             }
         };
@@ -178,7 +178,7 @@ impl Slot {
         room: &Room,
         ledger: &Ledger,
         policies: &Arc<Policies>,
-        work: impl FnOnce(&Room, &mut State),
+        work: impl FnOnce(&Room, &mut RoomState),
     ) {
         let mut shard = self.lock();
         let Shard { rooms, order } = &mut *shard;
@@ -189,11 +189,11 @@ impl Slot {
     }
 
     fn work<T>(
-        place: &mut Place,
+        place: &mut RoomEntry,
         order: &mut BTreeMap<Rank, Room>,
         ledger: &Ledger,
         policies: &Arc<Policies>,
-        work: impl FnOnce(&Room, &mut State) -> T,
+        work: impl FnOnce(&Room, &mut RoomState) -> T,
     ) -> T {
         place.used = ledger.uses.fetch_add(1, Ordering::Relaxed);
         place.state.follow(&place.name, policies);
@@ -203,7 +203,7 @@ impl Slot {
     }
 
     /// Does `work` on every room, which is no use of it.
-    pub(super) fn sweep(&self, ledger: &Ledger, mut work: impl FnMut(&mut State)) {
+    pub(super) fn sweep(&self, ledger: &Ledger, mut work: impl FnMut(&mut RoomState)) {
         let mut shard = self.lock();
         let Shard { rooms, order } = &mut *shard;
         for place in rooms.values_mut() {
@@ -224,7 +224,7 @@ impl Slot {
         let _forgotten = self.give_up_locked(ledger, bytes);
     }
 
-    fn give_up_locked(&self, ledger: &Ledger, bytes: usize) -> Option<Box<Place>> {
+    fn give_up_locked(&self, ledger: &Ledger, bytes: usize) -> Option<Box<RoomEntry>> {
         let mut shard = self.lock();
         let Shard { rooms, order } = &mut *shard;
         let name = order.first_key_value()?.1.clone();
@@ -265,7 +265,7 @@ impl Slot {
             let place = &shard.rooms[name];
             assert_eq!(place.state.class().map(|class| Rank::new(class, place.used)), Some(*rank));
         }
-        let bytes = |place: &Place| ROOM + place.name.as_str().len() + place.state.bytes_anew();
+        let bytes = |place: &RoomEntry| ROOM + place.name.as_str().len() + place.state.bytes_anew();
         (shard.rooms.values().map(|place| bytes(place)).sum(), shard.rooms.len())
     }
 }

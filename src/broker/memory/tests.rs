@@ -15,35 +15,35 @@ use super::*;
 use crate::model::{Conflate, Event, Payload, Policy, PresenceMode, Retain, Since};
 
 /// A broker whose clock and deliveries are the test's.
-struct Bench {
-    memory: Memory,
+struct MemoryStage {
+    memory: MemoryBroker,
     policies: Arc<ArcSwap<Policies>>,
     now: Arc<AtomicU64>,
-    seen: Arc<Seen>,
+    seen: Arc<SeenInMemory>,
 }
 
 #[derive(Default)]
-struct Seen(Mutex<Vec<(Room, Delivery)>>);
+struct SeenInMemory(Mutex<Vec<(Room, Delivery)>>);
 
-impl Deliver for Seen {
+impl Deliver for SeenInMemory {
     fn deliver(&self, room: &Room, delivery: Delivery) {
         self.0.lock().unwrap().push((room.clone(), delivery));
     }
 }
 
-impl Bench {
+impl MemoryStage {
     fn new(max_bytes: usize, policy: Policy) -> Self {
-        Self::with_limits(Limits { max_bytes, ..Limits::default() }, policy)
+        Self::with_limits(MemoryLimits { max_bytes, ..MemoryLimits::default() }, policy)
     }
 
-    fn with_limits(limits: Limits, policy: Policy) -> Self {
+    fn with_limits(limits: MemoryLimits, policy: Policy) -> Self {
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let now = Arc::new(AtomicU64::new(1_000_000));
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(SeenInMemory::default());
         let clock = Arc::clone(&now);
         let clock: Clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let deliver: Arc<dyn Deliver> = Arc::clone(&seen) as Arc<dyn Deliver>;
-        let memory = Memory::new(limits, Arc::clone(&policies), deliver, clock).unwrap();
+        let memory = MemoryBroker::new(limits, Arc::clone(&policies), deliver, clock).unwrap();
         Self { memory, policies, now, seen }
     }
 
@@ -106,7 +106,7 @@ fn repeated(key: &str) -> Publication {
 
 #[test]
 fn events_age_without_being_asked_for() {
-    let bench = Bench::new(1 << 20, Policy { history_age: Duration::from_secs(10), ..Policy::default() });
+    let bench = MemoryStage::new(1 << 20, Policy { history_age: Duration::from_secs(10), ..Policy::default() });
     let first = bench.publish("a", "t");
     bench.advance(Duration::from_secs(6));
     bench.publish("a", "t");
@@ -125,7 +125,7 @@ fn events_age_without_being_asked_for() {
 
 #[test]
 fn a_clock_that_is_set_back_does_not_turn_a_rooms_time() {
-    let bench = Bench::new(1 << 20, Policy::default());
+    let bench = MemoryStage::new(1 << 20, Policy::default());
     bench.publish("a", "t");
     bench.now.fetch_sub(5_000, Ordering::Relaxed);
     bench.publish("a", "t");
@@ -135,13 +135,13 @@ fn a_clock_that_is_set_back_does_not_turn_a_rooms_time() {
 
 #[test]
 fn an_event_above_the_rooms_log_is_refused_and_one_without_log_is_not() {
-    let bench = Bench::new(1 << 20, Policy { history_bytes: 2_000, ..Policy::default() });
+    let bench = MemoryStage::new(1 << 20, Policy { history_bytes: 2_000, ..Policy::default() });
     bench.memory.subscribe(&room("a"));
     let refused = bench.try_publish("a", sized(2_000));
     assert!(matches!(refused, Err(BrokerError::TooLarge { limit: 2_000, bytes }) if bytes > 2_000), "{refused:?}");
     assert_eq!(bench.publish("a", "t").offset, 1);
 
-    let bench = Bench::new(1 << 20, Policy { history_size: 0, history_bytes: 2_000, ..Policy::default() });
+    let bench = MemoryStage::new(1 << 20, Policy { history_size: 0, history_bytes: 2_000, ..Policy::default() });
     bench.memory.subscribe(&room("a"));
     assert_eq!(bench.try_publish("a", sized(100_000)).map(|p| p.offset), Ok(1));
     let seen = bench.seen.0.lock().unwrap();
@@ -150,7 +150,7 @@ fn an_event_above_the_rooms_log_is_refused_and_one_without_log_is_not() {
 
 #[test]
 fn the_least_recently_used_idle_room_goes_first() {
-    let bench = Bench::new(16_000, Policy::default());
+    let bench = MemoryStage::new(16_000, Policy::default());
     let subscribed = bench.publish("subscribed", "t");
     bench.memory.subscribe(&room("subscribed"));
     let names: Vec<String> = (0..12).map(|n| format!("room{n}")).collect();
@@ -178,7 +178,7 @@ fn the_least_recently_used_idle_room_goes_first() {
 
 #[test]
 fn rooms_without_events_go_before_rooms_with_history() {
-    let bench = Bench::new(20_000, Policy::default());
+    let bench = MemoryStage::new(20_000, Policy::default());
     let kept = bench.publish("kept", "t");
     for n in 0..200 {
         let flood = room(&format!("flood{n}"));
@@ -191,7 +191,7 @@ fn rooms_without_events_go_before_rooms_with_history() {
 
 #[test]
 fn logs_of_subscribed_rooms_are_trimmed_when_nothing_else_is_left() {
-    let bench = Bench::new(20_000, Policy::default());
+    let bench = MemoryStage::new(20_000, Policy::default());
     for name in ["quiet", "busy"] {
         bench.memory.subscribe(&room(name));
     }
@@ -208,7 +208,7 @@ fn logs_of_subscribed_rooms_are_trimmed_when_nothing_else_is_left() {
 
 #[test]
 fn an_idle_room_alone_is_trimmed_not_forgotten_by_its_own_events() {
-    let bench = Bench::new(10_000, Policy::default());
+    let bench = MemoryStage::new(10_000, Policy::default());
     let first = bench.publish("alone", "t");
     (0..500).for_each(|_| assert_eq!(bench.publish("alone", "t").epoch, first.epoch));
     assert!(bench.memory.usage().bytes <= 10_000);
@@ -218,7 +218,7 @@ fn an_idle_room_alone_is_trimmed_not_forgotten_by_its_own_events() {
 #[test]
 fn what_cannot_be_stored_is_refused_and_what_needs_no_store_is_not() {
     let policy = Policy { history_size: 0, retain: Retain::Key, retain_max: 1_000, ..Policy::default() };
-    let bench = Bench::new(30_000, policy.clone());
+    let bench = MemoryStage::new(30_000, policy.clone());
     bench.memory.subscribe(&room("a"));
     let mut keys = 0;
     let refused = loop {
@@ -237,7 +237,7 @@ fn what_cannot_be_stored_is_refused_and_what_needs_no_store_is_not() {
 
 #[test]
 fn a_new_policy_counts_at_the_next_use() {
-    let bench = Bench::new(1 << 20, Policy { retain: Retain::Topic, ..Policy::default() });
+    let bench = MemoryStage::new(1 << 20, Policy { retain: Retain::Topic, ..Policy::default() });
     for topic in ["x", "y", "x"] {
         bench.publish("a", topic);
     }
@@ -249,8 +249,8 @@ fn a_new_policy_counts_at_the_next_use() {
 
 #[test]
 fn idempotency_keys_age_and_are_bounded() {
-    let limits = Limits { idempotency_keys: 3, ..Limits::default() };
-    let bench = Bench::with_limits(limits, Policy::default());
+    let limits = MemoryLimits { idempotency_keys: 3, ..MemoryLimits::default() };
+    let bench = MemoryStage::with_limits(limits, Policy::default());
     let first = bench.try_publish("a", repeated("k")).unwrap();
     bench.advance(Duration::from_secs(299));
     assert_eq!(bench.try_publish("a", repeated("k")).unwrap(), first);
@@ -263,7 +263,7 @@ fn idempotency_keys_age_and_are_bounded() {
 
 #[test]
 fn a_hundred_thousand_rooms_are_cheap() {
-    let bench = Bench::new(1 << 30, Policy::default());
+    let bench = MemoryStage::new(1 << 30, Policy::default());
     for n in 0..100_000 {
         bench.memory.subscribe(&room(&format!("room:{n}")));
     }
@@ -273,7 +273,7 @@ fn a_hundred_thousand_rooms_are_cheap() {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum TestStep {
     Publish { room: u8, bytes: u16, key: Option<u8>, repeat: Option<u8> },
     Subscribe(u8),
     Unsubscribe(u8),
@@ -283,18 +283,18 @@ enum Step {
     Sweep,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<TestStep>> {
     let publish = (0..6_u8, 0..800_u16, any::<Option<u8>>(), any::<Option<u8>>())
-        .prop_map(|(room, bytes, key, repeat)| Step::Publish { room, bytes, key, repeat });
+        .prop_map(|(room, bytes, key, repeat)| TestStep::Publish { room, bytes, key, repeat });
     proptest::collection::vec(
         prop_oneof![
             6 => publish,
-            1 => (0..6_u8).prop_map(Step::Subscribe),
-            1 => (0..6_u8).prop_map(Step::Unsubscribe),
-            1 => (0..6_u8, 0..5_u8).prop_map(|(room, member)| Step::Join(room, member)),
-            1 => (0..6_u8, 0..5_u8).prop_map(|(room, member)| Step::Leave(room, member)),
-            1 => (0..20_000_u16).prop_map(Step::Advance),
-            1 => Just(Step::Sweep),
+            1 => (0..6_u8).prop_map(TestStep::Subscribe),
+            1 => (0..6_u8).prop_map(TestStep::Unsubscribe),
+            1 => (0..6_u8, 0..5_u8).prop_map(|(room, member)| TestStep::Join(room, member)),
+            1 => (0..6_u8, 0..5_u8).prop_map(|(room, member)| TestStep::Leave(room, member)),
+            1 => (0..20_000_u16).prop_map(TestStep::Advance),
+            1 => Just(TestStep::Sweep),
         ],
         0..200,
     )
@@ -311,13 +311,13 @@ proptest! {
             history_size: 20, history_bytes: 4_000, history_age: Duration::from_secs(30), conflate: Conflate::None,
             retain: Retain::Key, retain_max: 5, presence: PresenceMode::Events, ..Policy::default()
         };
-        let bench = Bench::new(max_bytes, policy);
+        let bench = MemoryStage::new(max_bytes, policy);
         let name = |n: u8| format!("room{n}");
         let member = |n: u8| Member { connection: format!("c{n}").into(), user: None };
         let mut named: HashMap<(String, u8, u64), Option<u8>> = HashMap::new();
         for step in steps {
             match step {
-                Step::Publish { room, bytes, key, repeat } => {
+                TestStep::Publish { room, bytes, key, repeat } => {
                     let before = bench.seen.0.lock().unwrap().len();
                     let publication = Publication {
                         key: key.map(|key| key.to_string().into()),
@@ -331,12 +331,12 @@ proptest! {
                         prop_assert!(same.is_none() || bench.seen.0.lock().unwrap().len() == before);
                     }
                 }
-                Step::Subscribe(n) => bench.memory.subscribe(&room(&name(n))),
-                Step::Unsubscribe(n) => bench.memory.unsubscribe(&room(&name(n))),
-                Step::Join(n, m) => bench.memory.join(&room(&name(n)), &member(m)),
-                Step::Leave(n, m) => bench.memory.leave(&room(&name(n)), &member(m)),
-                Step::Advance(ms) => bench.advance(Duration::from_millis(ms.into())),
-                Step::Sweep => bench.memory.sweep(),
+                TestStep::Subscribe(n) => bench.memory.subscribe(&room(&name(n))),
+                TestStep::Unsubscribe(n) => bench.memory.unsubscribe(&room(&name(n))),
+                TestStep::Join(n, m) => bench.memory.join(&room(&name(n)), &member(m)),
+                TestStep::Leave(n, m) => bench.memory.leave(&room(&name(n)), &member(m)),
+                TestStep::Advance(ms) => bench.advance(Duration::from_millis(ms.into())),
+                TestStep::Sweep => bench.memory.sweep(),
             }
             prop_assert_eq!(bench.memory.usage(), bench.memory.audit());
         }
@@ -364,7 +364,7 @@ proptest! {
     }
 }
 
-impl Memory {
+impl MemoryBroker {
     /// The usage counted anew, with the order checked against the rooms.
     fn audit(&self) -> Usage {
         let (bytes, rooms) = self.slots.iter().map(Slot::audit).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));

@@ -1,7 +1,7 @@
 //! Values with an expiry in this process.
 //!
-//! Never holds more than a share of the broker's bytes: a value beyond it is refused, and nothing that was kept is given up
-//! for it. Always holds: a value whose time is up is not there, swept away or not.
+//! Holds at most a share of the broker's bytes: a value beyond it is refused, and no other value is dropped for it. Always
+//! holds: a value whose time is up is not there, swept or not.
 
 use std::{
     collections::HashMap,
@@ -17,21 +17,21 @@ use crate::{broker::BrokerError, model::UnixMillis};
 const VALUE: usize = 128;
 
 #[derive(Debug)]
-struct Kept {
+struct StoredValue {
     value: Bytes,
     until: UnixMillis,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    kept: HashMap<Box<str>, Kept>,
+struct ValueTable {
+    kept: HashMap<Box<str>, StoredValue>,
     bytes: usize,
 }
 
-/// The values of a pod that is alone.
+/// The values of a pod without a fleet.
 #[derive(Debug)]
-pub(super) struct Values {
-    inner: Mutex<Inner>,
+pub(super) struct ExpiringValues {
+    inner: Mutex<ValueTable>,
     limit: usize,
 }
 
@@ -39,12 +39,12 @@ fn cost(name: &str, value: &Bytes) -> usize {
     VALUE + name.len() + value.len()
 }
 
-impl Inner {
+impl ValueTable {
     fn get(&self, name: &str, now: UnixMillis) -> Option<&Bytes> {
         self.kept.get(name).filter(|kept| now < kept.until).map(|kept| &kept.value)
     }
 
-    fn remove(&mut self, name: &str) -> Option<Kept> {
+    fn remove(&mut self, name: &str) -> Option<StoredValue> {
         let kept = self.kept.remove(name)?;
         self.bytes -= cost(name, &kept.value);
         Some(kept)
@@ -70,24 +70,24 @@ impl Inner {
         let fits = self.bytes + cost <= limit;
         if fits {
             self.bytes += cost;
-            self.kept.insert(name.into(), Kept { value, until });
+            self.kept.insert(name.into(), StoredValue { value, until });
         }
         fits
     }
 }
 
-impl Values {
+impl ExpiringValues {
     pub(super) fn new(limit: usize) -> Self {
         Self { inner: Mutex::default(), limit }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ValueTable> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(
         &self,
-        inner: &mut Inner,
+        inner: &mut ValueTable,
         name: &str,
         value: Bytes,
         ttl: Duration,
@@ -127,7 +127,7 @@ impl Values {
         Ok(None)
     }
 
-    /// Lets go of what is over.
+    /// Drops the values whose time is up.
     pub(super) fn sweep(&self, now: UnixMillis) {
         self.lock().expire(now);
     }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_and_what_is_over_makes_place() {
-        let values = Values::new(2 * cost("a", &Bytes::from_static(b"12345678")));
+        let values = ExpiringValues::new(2 * cost("a", &Bytes::from_static(b"12345678")));
         let set = |name: &str, now| values.set(name, Bytes::from_static(b"12345678"), Duration::from_millis(10), now);
         assert_eq!((set("a", 0), set("b", 5)), (Ok(()), Ok(())));
         assert!(matches!(set("c", 9), Err(BrokerError::Unavailable(_))));

@@ -17,7 +17,7 @@
 //! does not get it, as a JSON text; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
 //! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
-//! Whatever does not follow this is refused, never guessed at: a newer build may have written it.
+//! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
 
 use std::{str, sync::Arc};
 
@@ -35,13 +35,13 @@ const KEY: u8 = 2;
 const USER: u8 = 4;
 const ID: u8 = 8;
 
-/// Why bytes from Redis are not what they should be.
+/// Why bytes from Redis are no stored event or message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// They end too soon.
     #[error("it is cut short")]
     Short,
-    /// They begin with what this build does not know.
+    /// They begin with a version or kind that this build does not know.
     #[error("it is of an unknown kind or version ({0:#04x})")]
     Version(u8),
     /// A text is not UTF-8 (RFC 3629), a number not one, or lengths do not add up.
@@ -52,16 +52,16 @@ pub enum EntryError {
     Json,
 }
 
-/// What came on a room's channel.
+/// A message on a room's channel.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Message {
+pub enum ChannelMessage {
     /// An event and its epoch.
     Event(Epoch, Event),
     /// An event that enters no log, and the user that does not get it.
     Unlogged(Publication, Box<str>),
-    /// Somebody joined.
+    /// A member joined.
     Joined(Member),
-    /// Somebody left.
+    /// A member left.
     Left(Member),
 }
 
@@ -95,11 +95,11 @@ pub fn encode(publication: &Publication, part: Option<&Room>) -> Result<Bytes, B
     Ok(out.into())
 }
 
-/// A message with an event that enters no log, for everybody but a user.
+/// A message with an event that enters no log. The connections of user `except` do not get it.
 ///
 /// # Errors
 /// As [`encode`].
-pub fn announcement(publication: &Publication, except: &str) -> Result<Bytes, BrokerError> {
+pub fn unlogged_message(publication: &Publication, except: &str) -> Result<Bytes, BrokerError> {
     let event = encode(publication, None)?;
     // JSON, for a name may hold a line feed.
     let except = serde_json::Value::from(except).to_string();
@@ -149,7 +149,7 @@ fn text(head: &mut &[u8]) -> Result<Box<str>, EntryError> {
 ///
 /// # Errors
 /// [`EntryError`]: it is not one, or not of this build.
-pub fn message(bytes: &Bytes) -> Result<Message, EntryError> {
+pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
     let kind = *bytes.first().ok_or(EntryError::Short)?;
     let line_end = bytes.iter().position(|byte| *byte == b'\n').ok_or(EntryError::Short)?;
     let line = str::from_utf8(bytes.get(1..line_end).ok_or(EntryError::Short)?).map_err(|_| EntryError::Head)?;
@@ -159,14 +159,14 @@ pub fn message(bytes: &Bytes) -> Result<Message, EntryError> {
             let (position, time) = line.rsplit_once(' ').ok_or(EntryError::Head)?;
             let (epoch, offset) = position_of(position)?;
             let event = decode(&rest, offset, time.parse().map_err(|_| EntryError::Head)?)?;
-            Ok(Message::Event(epoch, event))
+            Ok(ChannelMessage::Event(epoch, event))
         }
         b'a' => {
             let except = serde_json::from_str(line).map_err(|_| EntryError::Head)?;
-            Ok(Message::Unlogged(decode(&rest, 0, 0)?.into_publication(), except))
+            Ok(ChannelMessage::Unlogged(decode(&rest, 0, 0)?.into_publication(), except))
         }
-        b'j' => Ok(Message::Joined(member(line, &rest)?)),
-        b'l' => Ok(Message::Left(member(line, &rest)?)),
+        b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),
+        b'l' => Ok(ChannelMessage::Left(member(line, &rest)?)),
         other => Err(EntryError::Version(other)),
     }
 }

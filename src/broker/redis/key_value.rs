@@ -1,7 +1,7 @@
-//! Values with an expiry in Redis, and strings that others keep there.
+//! Values with an expiry in Redis, and strings that applications keep there.
 //!
-//! Never keeps anything here. Always holds: a value's partition follows from its name alone; somebody else's key is read
-//! wherever it is, and never written.
+//! Keeps nothing in this process. Always holds: a value's partition follows from its name alone; an application's key is read
+//! in its own slot, and never written.
 
 use std::time::Duration;
 
@@ -10,29 +10,31 @@ use fred::{interfaces::Resp3Frame, types::Value};
 use roomcast_redis_subscriber::slot;
 
 use super::{
-    ATTEMPT_AGE, Redis, Shared, millis,
+    Redis,
+    arguments::millis,
     partition::Partition,
-    reply::{Fields, Unexpected},
+    reply::{ReplyError, ReplyFields},
     script,
-    shards::Place,
+    shards::ScriptTarget,
+    state::{ATTEMPT_AGE, RedisState},
 };
 use crate::broker::{Answer, BrokerError, KeyValue, LookUp};
 
-impl Shared {
+impl RedisState {
     async fn value(&self, name: &str, args: Vec<Value>) -> Result<Option<Bytes>, BrokerError> {
         let frame = self.shards.call(Partition::of_name(name), &script::VALUE, [self.names.value(name)], args).await?;
         found(frame).map_err(|error| self.unexpected(&error))
     }
 
     async fn look_up(&self, key: &str) -> Result<Option<Bytes>, BrokerError> {
-        let place = Place::Slot(slot(key.as_bytes()));
-        let frame = self.shards.call(place, &script::LOOK_UP, [key.to_owned()], []).await?;
+        let target = ScriptTarget::Slot(slot(key.as_bytes()));
+        let frame = self.shards.call(target, &script::LOOK_UP, [key.to_owned()], []).await?;
         found(frame).map_err(|error| self.unexpected(&error))
     }
 }
 
-fn found(frame: Resp3Frame) -> Result<Option<Bytes>, Unexpected> {
-    let mut fields = Fields::of(frame)?;
+fn found(frame: Resp3Frame) -> Result<Option<Bytes>, ReplyError> {
+    let mut fields = ReplyFields::of(frame)?;
     if fields.number()? == 0 { Ok(None) } else { fields.bytes().map(Some) }
 }
 
@@ -40,12 +42,12 @@ impl KeyValue for Redis {
     fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
         Box::pin(async move {
             let args = vec![Value::from("set"), Value::Bytes(value), lasting(ttl)];
-            self.shared.value(name, args).await.map(drop)
+            self.state.value(name, args).await.map(drop)
         })
     }
 
     fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
-        Box::pin(self.shared.value(name, vec![Value::from("get")]))
+        Box::pin(self.state.value(name, vec![Value::from("get")]))
     }
 
     fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
@@ -53,18 +55,18 @@ impl KeyValue for Redis {
             let attempt =
                 getrandom::u64().map_err(|error| BrokerError::Unavailable(format!("no randomness: {error}")))?;
             let args = vec![Value::from("take"), Value::from(format!("{attempt:016x}")), millis(ATTEMPT_AGE)];
-            self.shared.value(name, args).await
+            self.state.value(name, args).await
         })
     }
 
     fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>> {
-        Box::pin(self.shared.value(name, vec![Value::from("claim"), Value::Bytes(value), lasting(ttl)]))
+        Box::pin(self.state.value(name, vec![Value::from("claim"), Value::Bytes(value), lasting(ttl)]))
     }
 }
 
 impl LookUp for Redis {
     fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>> {
-        Box::pin(self.shared.look_up(key))
+        Box::pin(self.state.look_up(key))
     }
 }
 

@@ -1,11 +1,12 @@
-//! Plain messages of other publishers become events: every pod hears them, the one that holds a lease publishes them, and
-//! all deliver what comes back. Where a room keeps nothing, there is no log to agree on: each pod delivers what it hears, at
-//! once and without a position. Messages of other channels that one pod gives to a [`PlainMessageSink`](crate::broker::PlainMessageSink).
+//! Plain messages of other publishers become events: every pod hears them, the holder of a lease publishes them, and all pods
+//! deliver the events. A room that keeps nothing has no log to agree on: each pod delivers its messages at once and without a
+//! position. The lease's holder also gives messages of some channels to a
+//! [`PlainMessageSink`](crate::broker::PlainMessageSink).
 //!
-//! Always holds: a message is published by one pod at most while Redis keeps the lease. A holder's own clock ends its tenure
-//! before Redis does, and a new holder takes only what the server had after the lease was its own: its connection answers
-//! a question that was asked then. What falls between two tenures is lost, as `PUBLISH` has it. Messages of a room, or of rooms that
-//! share a log, keep their order. Messages are never compared by what they say.
+//! Always holds: at most one pod publishes a message while Redis keeps the lease. A holder's own clock ends its tenure before
+//! Redis does, and a new holder takes only messages that the server had after the lease was its own: its connection first answers
+//! a ping that was sent then. A message between two tenures is lost, as `PUBLISH` has it. Messages of a room, or of rooms that
+//! share a log, keep their order. Messages are never compared by their content.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,11 +22,12 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    arguments::millis,
     partition::Partition,
-    reply::{Fields, Unexpected},
+    reply::{ReplyError, ReplyFields},
     script,
     settings::Elsewhere,
+    state::RedisState,
 };
 use crate::{
     broker::{BrokerError, legacy},
@@ -35,19 +37,19 @@ use crate::{
 /// How many rooms are published to at once.
 const LANES: usize = 32;
 
-/// The most bytes that wait to be published; what comes beyond is lost and counted as failed.
+/// The most bytes that wait to be published. A message beyond them is lost and counted as failed.
 const WAITING: usize = 64 << 20;
 
 /// What a message costs beside its bytes.
 const COST: usize = 256;
 
-/// Before the lease is asked for again after an error.
+/// The time before the lease is asked for again after an error.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The least time between two questions for the lease.
+/// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Between two lines of the log about messages that were not taken.
+/// The time between two lines of the log about messages that were not taken in.
 const A_LINE: Duration = Duration::from_secs(10);
 
 /// What is known of the lease.
@@ -57,9 +59,9 @@ struct Tenure {
     hears: bool,
     /// Which tenure of this pod it is, counted from 1.
     number: u64,
-    /// The newest tenure whose question was answered.
+    /// The newest tenure whose ping was answered.
     echoed: u64,
-    /// Until when the lease is ours; `None`: it is not.
+    /// When the lease of this pod ends; `None`: it has none.
     until: Option<Instant>,
 }
 
@@ -75,16 +77,16 @@ struct Job {
     _held: OwnedSemaphorePermit,
 }
 
-/// What the log has not been told of yet.
+/// What the log does not say yet.
 #[derive(Debug, Default)]
 struct Untold {
     messages: u64,
     last: Option<Instant>,
 }
 
-/// What takes messages in.
+/// Takes messages in.
 struct Intake {
-    shared: Arc<Shared>,
+    state: Arc<RedisState>,
     tenure: Mutex<Tenure>,
     /// A tenure began: its ping is due.
     ping_now: Notify,
@@ -98,7 +100,7 @@ struct Intake {
     deaf: Mutex<Option<NodeError>>,
 }
 
-impl Shared {
+impl RedisState {
     /// Takes in what the configuration describes, for ever.
     pub(super) async fn take_in_legacy(self: Arc<Self>, endpoints: Endpoints) {
         let heard: Vec<crate::config::ChannelPattern> = self.settings.heard().cloned().collect();
@@ -110,7 +112,7 @@ impl Shared {
         patterns.dedup();
         let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
         let intake = Arc::new(Intake {
-            shared: self,
+            state: self,
             tenure: Mutex::default(),
             ping_now: Notify::new(),
             changed: Notify::new(),
@@ -126,13 +128,13 @@ impl Shared {
         tokio::join!(listen_to_patterns(&endpoints, &patterns, &*intake, &intake.ping_now), intake.keep_lease());
     }
 
-    /// Asks for the lease, or gives it back: whether it is ours, and for how long it is whoever's it is.
+    /// Asks for the lease, or gives it back. Returns whether this pod holds it, and how long its holder still does.
     async fn claim_legacy(&self, lasts: Duration) -> Result<(bool, Duration), BrokerError> {
-        let args = [Value::from(self.pod.name.as_str()), super::millis(lasts)];
+        let args = [Value::from(self.pod.name.as_str()), millis(lasts)];
         let frame = self.shards.call(Partition::FIRST, &script::CLAIM, [self.names.legacy()], args).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
-            Ok::<_, Unexpected>((fields.number()? == 1, Duration::from_millis(fields.number()?)))
+            let mut fields = ReplyFields::of(frame)?;
+            Ok::<_, ReplyError>((fields.number()? == 1, Duration::from_millis(fields.number()?)))
         };
         read().map_err(|error| self.unexpected(&error))
     }
@@ -151,7 +153,7 @@ impl Intake {
     }
 
     async fn keep_lease(&self) {
-        let lease = self.shared.settings.lease;
+        let lease = self.state.settings.lease;
         loop {
             let pause = if self.tenure().hears { self.renew(lease).await } else { self.resign().await };
             tokio::select! {
@@ -161,11 +163,11 @@ impl Intake {
         }
     }
 
-    /// Asks for the lease; when to do so again.
+    /// Asks for the lease. Returns when to ask again.
     async fn renew(&self, lease: Duration) -> Duration {
         // Redis counts from a later moment than this.
         let now = Instant::now();
-        match self.shared.claim_legacy(lease).await {
+        match self.state.claim_legacy(lease).await {
             Ok((true, _)) => {
                 let mut tenure = self.tenure();
                 if tenure.until.is_none_or(|until| until <= now) {
@@ -186,19 +188,19 @@ impl Intake {
         }
     }
 
-    /// Leaves the lease to a pod that hears.
+    /// Leaves the lease to a pod whose patterns stand.
     async fn resign(&self) -> Duration {
         if self.tenure().until.take().is_some() {
-            let _ = self.shared.claim_legacy(Duration::ZERO).await;
+            let _ = self.state.claim_legacy(Duration::ZERO).await;
         }
         AGAIN
     }
 
-    /// Publishes what comes, one after the other.
+    /// Publishes the messages of a queue, one after another.
     async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
-        let counts = &self.shared.metrics.legacy;
+        let counts = &self.state.metrics.legacy;
         while let Some(Job { room, publication, _held }) = queue.recv().await {
-            match self.shared.publish(&room, publication).await {
+            match self.state.publish(&room, publication).await {
                 Ok(_) => counts.published.increment(1),
                 Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
                     counts.unfit.increment(1);
@@ -212,7 +214,7 @@ impl Intake {
         }
     }
 
-    /// Says now and then why messages are not taken in; nothing of what is in them.
+    /// Says now and then why messages are not taken in, and nothing of their content.
     fn tell(&self, why: &dyn std::fmt::Display) {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         untold.messages += 1;
@@ -224,26 +226,26 @@ impl Intake {
 
     /// Delivers an event to this pod's members of a room without a log.
     fn pass(&self, policy: &Policy, room: &Room, publication: Publication) {
-        let counts = &self.shared.metrics.legacy;
+        let counts = &self.state.metrics.legacy;
         if let Err(error) = BrokerError::check_topic(policy, &publication.topic) {
             counts.unfit.increment(1);
             self.tell(&error);
             return;
         }
         counts.passed.increment(1);
-        self.shared.rooms.unlogged(room, publication);
+        self.state.rooms.unlogged(room, publication);
     }
 
     /// Gives an event to its room's lane.
     fn queue(&self, room: Room, publication: Publication) {
         let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
         // What shares a log keeps its order there.
-        let policy = self.shared.policy(&room);
+        let policy = self.state.policy(&room);
         let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
         let queued = lane.zip(held).is_some_and(|(lane, _held)| lane.send(Job { room, publication, _held }).is_ok());
         if !queued {
-            self.shared.metrics.legacy.failed.increment(1);
+            self.state.metrics.legacy.failed.increment(1);
             self.tell(&"too much waits to be published");
         }
     }
@@ -251,26 +253,26 @@ impl Intake {
 
 impl PatternListener for Intake {
     fn node(&self) -> Option<Address> {
-        self.shared.shards.address(Partition::FIRST)
+        self.state.shards.address(Partition::FIRST)
     }
 
     fn message(&self, pattern: &str, channel: &str, payload: &[u8]) {
         // On a server without sharded pub/sub the fleet's own messages match a `*` too.
-        if self.shared.names.is_own(channel) {
+        if self.state.names.is_own(channel) {
             return;
         }
-        if let Some(Elsewhere { channels, sink }) = &self.shared.settings.elsewhere
+        if let Some(Elsewhere { channels, sink }) = &self.state.settings.elsewhere
             && channels.iter().any(|own| own.as_str() == pattern)
             && self.tenure().holds(Instant::now())
         {
             sink.take(payload);
         }
-        let Some((legacy, captures)) = legacy::taker(&self.shared.settings.legacy, pattern, channel) else { return };
-        let counts = &self.shared.metrics.legacy;
+        let Some((legacy, captures)) = legacy::taker(&self.state.settings.legacy, pattern, channel) else { return };
+        let counts = &self.state.metrics.legacy;
         let holds = self.tenure().holds(Instant::now());
         match legacy::map(legacy, channel, &captures, payload) {
             Ok((room, publication)) => {
-                let policy = self.shared.policy(&room);
+                let policy = self.state.policy(&room);
                 if !policy.keeps_events() {
                     self.pass(&policy, &room, publication);
                 } else if holds {
@@ -279,7 +281,7 @@ impl PatternListener for Intake {
                     counts.ignored.increment(1);
                 }
             }
-            // One pod says so.
+            // Only the lease's holder says so.
             Err(_) if !holds => counts.ignored.increment(1),
             Err(why) => {
                 counts.unfit.increment(1);

@@ -1,4 +1,4 @@
-//! This pod's members, and what of them Redis has not been told yet. Never talks to Redis itself: `presence` does.
+//! This pod's members, and the changes that Redis does not have yet. Never talks to Redis: `presence` does.
 //!
 //! Always holds: the changes of a room are handed out in order, one portion at a time; changes that do not fit are
 //! dropped and the room marked, so that it is written anew as a whole.
@@ -31,7 +31,7 @@ struct RoomMembers {
     waiting: Vec<Change>,
     /// Whether a portion is being written.
     busy: bool,
-    /// Whether Redis may say something else than `members` and `waiting` together.
+    /// Whether Redis may differ from `members` and `waiting` together.
     doubtful: bool,
 }
 
@@ -42,32 +42,32 @@ impl RoomMembers {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PresenceState {
     rooms: HashMap<Room, RoomMembers>,
-    /// Rooms with something to do that nobody is at.
+    /// Rooms with work that is not being done.
     ready: BTreeSet<Room>,
     waiting: usize,
 }
 
-/// What is to be done for a room.
+/// Work for one room.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Tell Redis.
+    /// Write these changes.
     Write(Room, Vec<Change>),
-    /// See what Redis has, and make it these.
+    /// Make the members that Redis has these.
     Resync(Room, Vec<Member>),
 }
 
 /// The members of every room on this pod.
 #[derive(Debug, Default)]
 pub(super) struct LocalPresence {
-    inner: Mutex<Inner>,
-    /// Told when there is work.
+    inner: Mutex<PresenceState>,
+    /// Notified of work.
     pub(super) ready: Notify,
 }
 
 impl LocalPresence {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, PresenceState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,11 +88,11 @@ impl LocalPresence {
         }
     }
 
-    fn change(&self, inner: &mut Inner, room: &Room, change: Change) {
+    fn change(&self, inner: &mut PresenceState, room: &Room, change: Change) {
         let full = inner.waiting >= MAX_WAITING;
         let Some(room_members) = inner.rooms.get_mut(room) else { return };
         if room_members.doubtful {
-            // It is written anew anyway.
+            // The room is written anew anyway.
         } else if full {
             inner.waiting -= room_members.waiting.len();
             room_members.waiting = Vec::new();
@@ -107,7 +107,7 @@ impl LocalPresence {
         }
     }
 
-    /// Redis may have something else: the room is written anew.
+    /// Redis may differ: the room is written anew.
     pub(super) fn doubt(&self, room: &Room) {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -129,7 +129,7 @@ impl LocalPresence {
         }
     }
 
-    /// How many members Redis should have of the room; `None` while it is being told, or if there is no such room.
+    /// How many members Redis should have of the room. `None`: changes are being written, or there is no such room.
     pub(super) fn settled(&self, room: &Room) -> Option<usize> {
         let inner = self.lock();
         let room_members = inner.rooms.get(room)?;
@@ -137,7 +137,7 @@ impl LocalPresence {
         settled.then_some(room_members.members.len())
     }
 
-    /// The next thing to do. Whoever takes it says so when it is [`done`](Self::done).
+    /// Takes the next work. The caller reports when it is [`done`](Self::done).
     pub(super) fn next(&self) -> Option<Work> {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -158,7 +158,7 @@ impl LocalPresence {
         Some(Work::Write(room, changes))
     }
 
-    /// A room's work is done, or failed for good: then it is done anew, as a whole.
+    /// A room's work is done, or has failed: then the room is written anew, as a whole.
     pub(super) fn done(&self, room: &Room, succeeded: bool) {
         {
             let mut inner = self.lock();

@@ -3,26 +3,25 @@
 //! Never retries by itself: that is `shards`' work, under an idempotency key that every publish has, the publisher's or one
 //! of ours.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use fred::types::Value;
 
 use super::{
-    ATTEMPT_AGE, EVENT_COST, MAX_EVENT, Shared, entry,
+    arguments::{count, millis, whole},
+    entry,
     node::Wait,
-    partition::{Kind, Partition},
-    reply::{Fields, Unexpected, bytes_of, text_of},
+    partition::{KeyKind, Partition},
+    reply::{ReplyError, ReplyFields, bytes_of, text_of},
     script,
+    state::{ATTEMPT_AGE, EVENT_COST, MAX_EVENT, RedisState},
 };
 use crate::{
     broker::{BrokerError, History, HistoryQuery, in_log},
     model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room},
 };
 
-impl Shared {
+impl RedisState {
     pub(super) async fn publish(&self, to: &Room, publication: Publication) -> Result<Position, BrokerError> {
         let own = self.policy(to);
         BrokerError::check_topic(&own, &publication.topic)?;
@@ -39,13 +38,13 @@ impl Shared {
             Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
             None => (self.attempt(room), ATTEMPT_AGE),
         };
-        let mut keys = vec![self.names.of(room, Kind::Record), self.names.of(room, Kind::Log), key];
+        let mut keys = vec![self.names.of(room, KeyKind::Record), self.names.of(room, KeyKind::Log), key];
         let (size, age) = log_bounds(&policy);
         let mut args = vec![
             Value::from(self.base()?),
             millis(self.settings.room_ttl.max(policy.history_age)),
             millis(key_age),
-            Value::from(self.names.of(room, Kind::Channel)),
+            Value::from(self.names.of(room, KeyKind::Channel)),
             self.publish_command(),
             Value::Bytes(event),
             size,
@@ -53,7 +52,7 @@ impl Shared {
             age,
         ];
         if let Some(name) = value_name(&policy, &publication) {
-            keys.extend([self.names.of(room, Kind::Values), self.names.of(room, Kind::Order)]);
+            keys.extend([self.names.of(room, KeyKind::Values), self.names.of(room, KeyKind::Order)]);
             let removes = policy.removes_retained(&publication.topic);
             args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
@@ -73,18 +72,18 @@ impl Shared {
     }
 
     /// Tells every pod an event that enters no log.
-    pub(super) async fn announce(
+    pub(super) async fn publish_unlogged(
         &self,
         room: &Room,
         publication: Publication,
         except: Box<str>,
     ) -> Result<(), BrokerError> {
         BrokerError::check_topic(&self.policy(room), &publication.topic)?;
-        let message = entry::announcement(&publication, &except)?;
+        let message = entry::unlogged_message(&publication, &except)?;
         if message.len() > MAX_EVENT {
             return Err(BrokerError::TooLarge { bytes: message.len(), limit: MAX_EVENT });
         }
-        let keys = [self.names.of(room, Kind::Channel), self.attempt(room)];
+        let keys = [self.names.of(room, KeyKind::Channel), self.attempt(room)];
         let args = [self.publish_command(), Value::Bytes(message), millis(ATTEMPT_AGE)];
         self.shards.call(Partition::of(room), &script::ANNOUNCE, keys, args).await?;
         Ok(())
@@ -100,7 +99,7 @@ impl Shared {
     }
 
     async fn read(&self, room: &Room, policy: &Policy, query: HistoryQuery) -> Result<History, BrokerError> {
-        let keys = [self.names.of(room, Kind::Record), self.names.of(room, Kind::Log)];
+        let keys = [self.names.of(room, KeyKind::Record), self.names.of(room, KeyKind::Log)];
         let (size, age) = log_bounds(policy);
         let (epoch, since) = query.since.map_or((String::new(), 0), |s| (s.epoch.as_str().to_owned(), s.offset));
         // An epoch that a client sent may be empty, which would ask for the newest instead.
@@ -122,12 +121,12 @@ impl Shared {
 
     pub(super) async fn retained(&self, room: &Room) -> Result<Retained, BrokerError> {
         let policy = self.policy(room);
-        let keys = [Kind::Record, Kind::Values, Kind::Order].map(|kind| self.names.of(room, kind));
+        let keys = [KeyKind::Record, KeyKind::Values, KeyKind::Order].map(|kind| self.names.of(room, kind));
         let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
         let args = [Value::from(self.base()?), self.empty_ttl(), count(most), Value::from(letter)];
         let frame = self.shards.call(Partition::of(room), &script::RETAINED, keys, args).await?;
         let read = || -> Result<Retained, Box<dyn std::error::Error>> {
-            let mut fields = Fields::of(frame)?;
+            let mut fields = ReplyFields::of(frame)?;
             let epoch = Epoch::new(&fields.text()?);
             let offset = entry::number(&fields.text()?)?;
             let mut events = Vec::new();
@@ -141,7 +140,7 @@ impl Shared {
 }
 
 fn read_history(frame: fred::interfaces::Resp3Frame) -> Result<History, Box<dyn std::error::Error>> {
-    let mut fields = Fields::of(frame)?;
+    let mut fields = ReplyFields::of(frame)?;
     let epoch = Epoch::new(&fields.text()?);
     let mut number = || Ok::<_, Box<dyn std::error::Error>>(entry::number(&fields.text()?)?);
     let (after, offset, end) = (number()?, number()?, number()?);
@@ -150,7 +149,7 @@ fn read_history(frame: fred::interfaces::Resp3Frame) -> Result<History, Box<dyn 
     while let Some(id) = fields.next_bytes() {
         let (at, time) = entry::id_of(&text_of(id?)?)?;
         if at != after + events.len() as u64 + 1 {
-            return Err(Box::new(Unexpected));
+            return Err(Box::new(ReplyError));
         }
         events.push(Arc::new(entry::decode(&fields.bytes()?, at, time)?));
     }
@@ -184,17 +183,4 @@ fn value_name(policy: &Policy, publication: &Publication) -> Option<String> {
         Retain::Key => publication.key.as_ref().map(|key| format!("{letter}{key}")),
         _ => Some(letter.to_owned()),
     }
-}
-
-/// Scripts count in doubles: what is larger than they hold exactly is as good as the largest.
-pub(super) fn whole(number: u64) -> Value {
-    Value::from(i64::try_from(number.min(crate::model::MAX_OFFSET)).unwrap_or(i64::MAX))
-}
-
-pub(super) fn count(number: usize) -> Value {
-    whole(number as u64)
-}
-
-pub(super) fn millis(duration: Duration) -> Value {
-    whole(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 48))
 }

@@ -9,7 +9,7 @@
 //! *An epoch never names two events.* It is `base.replid`: the base is drawn at random when a room's record is made, and
 //! `replid` is the replication id of the master that gives out offsets under it. Redis draws a new replication id
 //! whenever a server becomes a master, by promotion or by starting, and a server that stays the master does not forget.
-//! So whoever could have lost a tail of the log gives its offsets out under a name that nobody else ever used. Every
+//! So each server that could have lost a tail of the log gives its offsets out under a name that no other server ever used. Every
 //! script compares the id on record with the server's before it does anything; where they differ, it first writes down
 //! how far the record had come: up to that boundary the old and the new log are one. That covers a promotion, a restart
 //! with what a file held (`appendfsync everysec`), and a slot that moved, whose boundary lies at its very end.
@@ -28,14 +28,16 @@
 //!
 //! *An answer is true.* A command that was sent and not answered is retried under the same idempotency key, which is
 //! written in the same script as the event: the answer is then the first one's. What stays unanswered is
-//! [`BrokerError::Unknown`], never a refusal.
+//! [`BrokerError::Unknown`](super::BrokerError::Unknown), never a refusal.
 //!
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod arguments;
 mod control;
 pub mod entry;
 mod key_value;
+mod leases;
 mod legacy;
 mod local_presence;
 mod log;
@@ -43,104 +45,57 @@ mod node;
 mod partition;
 mod positions;
 mod presence;
+mod questions;
 mod reply;
 mod rooms;
 mod script;
 mod settings;
 mod shards;
 mod sink;
+mod state;
 
 use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use fred::types::Value;
-use roomcast_redis_subscriber::{Endpoints, State, Subscriber, Topology, discover};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, watch},
-};
+use roomcast_redis_subscriber::{Endpoints, Subscriber, Topology, discover};
+use tokio::sync::{Semaphore, watch};
 
-use super::{Answer, Broker, BrokerError, Condition, Deliver, History, HistoryQuery, Presence, Respond};
+use super::{Answer, Broker, Condition, Deliver, History, HistoryQuery, Presence};
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Member, Policy, Position, PresenceList, Publication, Retained, Room},
+    model::{Member, Position, PresenceList, Publication, Retained, Room},
 };
-use control::Questions;
+use leases::Leases;
 use local_presence::LocalPresence;
-use log::millis;
 pub use node::Timeouts;
-use partition::{Kind, Names};
+use partition::{KeyKind, Names};
 pub use partition::{PARTITIONS, Partition};
-use presence::Leases;
-use rooms::Rooms;
+use questions::{FleetQuestions, MOST_ANSWERS};
+use rooms::SubscribedRooms;
 pub use settings::{Elsewhere, Settings};
 use shards::Shards;
 use sink::SubscriptionSink;
-
-/// How long a publish without a key is known by ours: far longer than all its attempts take.
-const ATTEMPT_AGE: Duration = Duration::from_secs(30);
-
-/// How long a room without events is known after the last time it was asked for.
-const EMPTY_TTL: Duration = Duration::from_secs(3600);
-
-/// What a stored event costs beside its bytes; the scripts count the same.
-const EVENT_COST: usize = 64;
-
-/// The largest event: subscribers refuse messages of more than 8 MiB.
-const MAX_EVENT: usize = (8 << 20) - 1024;
-
-/// Which pod this is.
-#[derive(Debug)]
-struct Pod {
-    number: u64,
-    name: String,
-}
-
-/// What the parts share.
-struct Shared {
-    settings: Settings,
-    policies: Arc<ArcSwap<Policies>>,
-    names: Names,
-    pod: Pod,
-    shards: Arc<Shards>,
-    rooms: Rooms,
-    members: LocalPresence,
-    leases: Leases,
-    metrics: Arc<RedisCommands>,
-    subscriber: OnceLock<Arc<Subscriber>>,
-    /// Who answers other pods.
-    respond: OnceLock<Arc<dyn Respond>>,
-    /// Room for answers that are being made.
-    answering: Arc<Semaphore>,
-    questions: Questions,
-    runtime: Handle,
-    /// Numbers our publishes without a key.
-    attempts: AtomicU64,
-    /// Whether the server has no sharded pub/sub.
-    plain: AtomicBool,
-    /// Whether there ever was a server that could be used.
-    was_reached: AtomicBool,
-}
+use state::{Pod, RedisState};
 
 /// The broker of a fleet.
 pub struct Redis {
-    shared: Arc<Shared>,
+    state: Arc<RedisState>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Redis").field("pod", &self.shared.pod).field("settings", &self.shared.settings).finish()
+        f.debug_struct("Redis").field("pod", &self.state.pod).field("settings", &self.state.settings).finish()
     }
 }
 
@@ -167,19 +122,19 @@ impl Redis {
             runtime.handle().clone(),
             Arc::clone(&metrics),
         );
-        let shared = Arc::new(Shared {
+        let state = Arc::new(RedisState {
             policies,
             names: Names::new(&settings.endpoints.prefix),
             pod: Pod { number, name: format!("{number:016x}") },
             shards,
-            rooms: Rooms::new(deliver),
+            rooms: SubscribedRooms::new(deliver),
             members: LocalPresence::default(),
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
             respond: OnceLock::new(),
-            answering: Arc::new(Semaphore::new(control::MOST_ANSWERS)),
-            questions: Questions::default(),
+            answering: Arc::new(Semaphore::new(MOST_ANSWERS)),
+            questions: FleetQuestions::default(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             plain: AtomicBool::new(false),
@@ -187,7 +142,7 @@ impl Redis {
             settings,
         });
         let (stop, mut stopped) = watch::channel(false);
-        let own = Arc::clone(&shared);
+        let own = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("redis".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -199,13 +154,13 @@ impl Redis {
                 own.shards.quit().await;
             });
         })?;
-        Ok(Self { shared, stop, thread: Some(thread) })
+        Ok(Self { state, stop, thread: Some(thread) })
     }
 
-    /// How it is now.
+    /// Its condition now.
     #[must_use]
     pub fn condition(&self) -> Condition {
-        self.shared.condition()
+        self.state.condition()
     }
 }
 
@@ -221,7 +176,7 @@ impl Drop for Redis {
     }
 }
 
-impl Shared {
+impl RedisState {
     async fn run(self: &Arc<Self>, metrics: RedisMetrics) {
         let endpoints = self.find().await;
         let subscriber = Arc::new(Subscriber::new(endpoints.clone(), Arc::new(SubscriptionSink::of(self)), metrics));
@@ -229,7 +184,7 @@ impl Shared {
         subscriber.subscribe(&self.names.control());
         subscriber.subscribe(&self.names.replies(&self.pod.name));
         for room in self.rooms.all() {
-            subscriber.subscribe(&self.names.of(&room, Kind::Channel));
+            subscriber.subscribe(&self.names.of(&room, KeyKind::Channel));
         }
         let own = || Arc::clone(self);
         tokio::join!(
@@ -256,7 +211,7 @@ impl Shared {
         );
     }
 
-    /// Where to subscribe; waits until it is known whether that is a cluster.
+    /// Where to subscribe. Waits until it is known whether that is a cluster.
     async fn find(&self) -> Endpoints {
         let mut endpoints = self.settings.endpoints.clone();
         // The canaries' names follow the prefix without a separator of their own.
@@ -290,104 +245,50 @@ impl Shared {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-
-    /// How the broker is now; also notes it.
-    fn condition(&self) -> Condition {
-        let subscriptions = self.subscriber.get().map(|subscriber| subscriber.health());
-        let (any, all) = self.shards.connected();
-        let hears = subscriptions.as_ref().is_some_and(|health| health.nodes.iter().any(|node| node.connected));
-        // Without its lease the other pods do not count on it.
-        if any && hears && self.leases.held() {
-            self.was_reached.store(true, Ordering::Relaxed);
-        }
-        let condition = if !self.was_reached.load(Ordering::Relaxed) {
-            Condition::Starting
-        } else if all && subscriptions.is_some_and(|health| health.state == State::Up) {
-            Condition::Well
-        } else {
-            Condition::Degraded
-        };
-        self.metrics.degraded.set(if condition == Condition::Well { 0.0 } else { 1.0 });
-        condition
-    }
-
-    fn policy(&self, room: &Room) -> Arc<Policy> {
-        self.policies.load().of(room)
-    }
-
-    /// 12 random hexadecimal digits, should a room's record have to be made.
-    fn base(&self) -> Result<String, BrokerError> {
-        let chance = getrandom::u64().map_err(|error| BrokerError::Unavailable(format!("no randomness: {error}")))?;
-        Ok(format!("{:012x}", chance >> 16))
-    }
-
-    fn empty_ttl(&self) -> Value {
-        millis(EMPTY_TTL.min(self.settings.room_ttl))
-    }
-
-    fn room_ttl(&self) -> Value {
-        millis(self.settings.room_ttl)
-    }
-
-    fn publish_command(&self) -> Value {
-        Value::from(if self.plain.load(Ordering::Relaxed) { "PUBLISH" } else { "SPUBLISH" })
-    }
-
-    /// An answer that is not what the script gives: something else lies under our keys.
-    fn unexpected(&self, error: &dyn std::error::Error) -> BrokerError {
-        self.metrics.unreadable.increment(1);
-        BrokerError::Unavailable(format!("Redis holds something else under this fleet's prefix: {error}"))
-    }
-
-    fn leave_channel(&self, room: &Room) {
-        if let Some(subscriber) = self.subscriber.get() {
-            subscriber.unsubscribe(&self.names.of(room, Kind::Channel));
-        }
-    }
 }
 
 impl Broker for Redis {
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
-        Box::pin(self.shared.publish(room, publication))
+        Box::pin(self.state.publish(room, publication))
     }
 
-    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
-        Box::pin(self.shared.announce(room, publication, except))
+    fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        Box::pin(self.state.publish_unlogged(room, publication, except))
     }
 
     fn subscribe(&self, room: &Room) {
-        if self.shared.rooms.subscribe(room)
-            && let Some(subscriber) = self.shared.subscriber.get()
+        if self.state.rooms.subscribe(room)
+            && let Some(subscriber) = self.state.subscriber.get()
         {
-            subscriber.subscribe(&self.shared.names.of(room, Kind::Channel));
+            subscriber.subscribe(&self.state.names.of(room, KeyKind::Channel));
         }
     }
 
     fn unsubscribe(&self, room: &Room) {
-        self.shared.rooms.unsubscribe(room);
+        self.state.rooms.unsubscribe(room);
     }
 
     fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
-        Box::pin(self.shared.history(room, query))
+        Box::pin(self.state.history(room, query))
     }
 
     fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
-        Box::pin(self.shared.retained(room))
+        Box::pin(self.state.retained(room))
     }
 }
 
 impl Presence for Redis {
     fn join(&self, room: &Room, member: &Member) {
-        if self.shared.policy(room).presence != crate::model::PresenceMode::Off {
-            self.shared.members.join(room, member);
+        if self.state.policy(room).presence != crate::model::PresenceMode::Off {
+            self.state.members.join(room, member);
         }
     }
 
     fn leave(&self, room: &Room, member: &Member) {
-        self.shared.members.leave(room, member);
+        self.state.members.leave(room, member);
     }
 
     fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {
-        Box::pin(self.shared.list_members(room, limit))
+        Box::pin(self.state.list_members(room, limit))
     }
 }

@@ -1,7 +1,7 @@
-//! One master: its fred clients, what an attempt at a command came to, and what each error of Redis means.
+//! One master: its fred clients, the outcome of an attempt at a command, and the meaning of each error of Redis.
 //!
-//! Never tries anything twice: that is `shards`' decision. Always holds: an attempt that may have been carried out is
-//! [`Failed::Lost`], whatever else is known of it.
+//! Never tries anything twice: `shards` decides that. Always holds: an attempt that may have been carried out is
+//! [`AttemptError::Lost`], whatever else is known of it.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -42,10 +42,10 @@ impl Default for Timeouts {
     }
 }
 
-/// A master that has been away for longer is not waited for.
+/// A command does not wait for a master that has been away for longer.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// What a command's answer waits for.
+/// The servers that must have a command before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     /// The master.
@@ -55,7 +55,7 @@ pub(super) enum Wait {
 }
 
 /// Why an attempt did not succeed.
-pub(super) enum Failed {
+pub(super) enum AttemptError {
     /// Not carried out, and the next attempt may be.
     NotNow(String),
     /// Not carried out; the next attempt may be, perhaps by another server.
@@ -126,7 +126,7 @@ pub(super) struct Node {
     client: Client,
     /// For commands that wait for a replica, which holds up what comes after them; made when the first does.
     waiting: OnceLock<Client>,
-    /// Since when it is known to be away.
+    /// When it was first seen to be away.
     away: Mutex<Option<Instant>>,
 }
 
@@ -159,7 +159,7 @@ impl Node {
         }
     }
 
-    /// Away for so long that a command need not wait.
+    /// Whether it has been away for so long that a command does not wait for it.
     pub(super) fn is_gone(&self) -> bool {
         let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         away.is_some_and(|since| since.elapsed() > AWAY)
@@ -168,19 +168,19 @@ impl Node {
     /// Tries to run a script, once.
     ///
     /// # Errors
-    /// [`Failed`].
+    /// [`AttemptError`].
     pub(super) async fn attempt(
         &self,
         script: &Script,
         command: &[Value],
         wait: Wait,
         deadline: Instant,
-    ) -> Result<Resp3Frame, Failed> {
+    ) -> Result<Resp3Frame, AttemptError> {
         if !self.is_connected() {
-            return Err(Failed::Stale("the server cannot be reached".to_owned()));
+            return Err(AttemptError::Stale("the server cannot be reached".to_owned()));
         }
         match self.send("EVALSHA", command.to_vec(), wait, deadline).await {
-            Err(Failed::Refused(why)) if why.starts_with("NOSCRIPT") => {
+            Err(AttemptError::Refused(why)) if why.starts_with("NOSCRIPT") => {
                 let mut command = command.to_vec();
                 if let Some(first) = command.first_mut() {
                     *first = Value::from(script.text.as_str());
@@ -197,7 +197,7 @@ impl Node {
         args: Vec<Value>,
         wait: Wait,
         deadline: Instant,
-    ) -> Result<Resp3Frame, Failed> {
+    ) -> Result<Resp3Frame, AttemptError> {
         let until = deadline.min(Instant::now() + self.dial.timeouts.attempt);
         let left = until.saturating_duration_since(Instant::now());
         let options = Options { max_attempts: Some(1), fail_fast: true, timeout: Some(left), ..Options::default() };
@@ -212,7 +212,7 @@ impl Node {
         };
         // fred's own time limit ends with the answer; ours also covers its queue.
         let frame = match timeout_at((until + Duration::from_millis(100)).into(), answer).await {
-            Err(_) => return Err(Failed::Lost("no answer in time".to_owned())),
+            Err(_) => return Err(AttemptError::Lost("no answer in time".to_owned())),
             Ok(answer) => answer?,
         };
         let error = match &frame {
@@ -231,10 +231,10 @@ impl Node {
         args: Vec<Value>,
         options: &Options,
         left: Duration,
-    ) -> Result<Resp3Frame, Failed> {
+    ) -> Result<Resp3Frame, AttemptError> {
         let client = self.waiting.get_or_init(|| self.dial.client(&self.address));
         if !client.is_connected() {
-            return Err(Failed::NotNow("the connection for durable publishes is being made".to_owned()));
+            return Err(AttemptError::NotNow("the connection for durable publishes is being made".to_owned()));
         }
         let patience = i64::try_from((left * 4 / 5).as_millis()).unwrap_or(i64::MAX).max(1);
         let pipeline = client.with_options(options).pipeline();
@@ -257,13 +257,13 @@ impl Node {
         };
         match (before, replicas, after) {
             (Ok(before), Ok(Value::Integer(replicas)), Ok(after)) if before == after && replicas >= 1 => {
-                let data = done.into_bytes().ok_or_else(|| Failed::Lost("not a position".to_owned()))?;
+                let data = done.into_bytes().ok_or_else(|| AttemptError::Lost("not a position".to_owned()))?;
                 Ok(Resp3Frame::BlobString { data, attributes: None })
             }
             (Ok(before), Ok(_), Ok(after)) if before == after => {
-                Err(Failed::Lost("no replica confirmed in time".to_owned()))
+                Err(AttemptError::Lost("no replica confirmed in time".to_owned()))
             }
-            _ => Err(Failed::Lost("the connection changed before a replica confirmed".to_owned())),
+            _ => Err(AttemptError::Lost("the connection changed before a replica confirmed".to_owned())),
         }
     }
 }
@@ -273,25 +273,25 @@ fn command(name: &'static str) -> CustomCommand {
 }
 
 /// A command that fred did not finish.
-fn lost(error: fred::error::Error) -> Failed {
+fn lost(error: fred::error::Error) -> AttemptError {
     if *error.kind() == ErrorKind::Backpressure {
-        Failed::NotNow("too many commands wait".to_owned())
+        AttemptError::NotNow("too many commands wait".to_owned())
     } else {
-        Failed::Lost(error.to_string())
+        AttemptError::Lost(error.to_string())
     }
 }
 
 /// What an error of Redis means. Each of those that are tried again is given before anything is carried out.
-fn judge(error: String) -> Failed {
+fn judge(error: String) -> AttemptError {
     let mut words = error.split(' ');
     match words.next().unwrap_or_default() {
         "MOVED" => match words.nth(1).and_then(|address| Address::parse(address, "")) {
-            Some(address) if !address.host.is_empty() => Failed::Moved(address),
-            _ => Failed::NotNow(error),
+            Some(address) if !address.host.is_empty() => AttemptError::Moved(address),
+            _ => AttemptError::NotNow(error),
         },
-        "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => Failed::Stale(error),
+        "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => AttemptError::Stale(error),
         // A slot on its way to another server; ASK leads nowhere, because half of a script's keys never exist.
-        "ASK" | "TRYAGAIN" | "LOADING" | "BUSY" | "NOREPLICAS" => Failed::NotNow(error),
-        _ => Failed::Refused(error),
+        "ASK" | "TRYAGAIN" | "LOADING" | "BUSY" | "NOREPLICAS" => AttemptError::NotNow(error),
+        _ => AttemptError::Refused(error),
     }
 }

@@ -1,4 +1,4 @@
-//! Which slot a room lives in, and what its keys are called.
+//! The slot of a room, and the names of its keys.
 //!
 //! Pure. Always holds: all keys of a room and its channel share one slot, so that one script reaches them all; pods of
 //! every build agree on all of it. Changing anything here cuts a fleet in two.
@@ -24,7 +24,7 @@ impl Partition {
         Self::of_name(room.as_str())
     }
 
-    /// That of the room that is called so.
+    /// That of the room with this name.
     pub(super) fn of_name(room: &str) -> Self {
         let hash = room
             .bytes()
@@ -58,7 +58,7 @@ impl Partition {
     }
 }
 
-/// How the keys of one fleet are called.
+/// The names of one fleet's keys.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,
@@ -66,10 +66,10 @@ pub(super) struct Names {
 
 /// The kinds of key that a room has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum KeyKind {
     /// The channel that its events are published on.
     Channel,
-    /// Where it stands: a hash.
+    /// Its position and generations: a hash.
     Record,
     /// Its newest events: a stream.
     Log,
@@ -81,7 +81,7 @@ pub(super) enum Kind {
     Pods,
 }
 
-impl Kind {
+impl KeyKind {
     fn word(self) -> &'static str {
         match self {
             Self::Channel => "on",
@@ -104,22 +104,21 @@ impl Names {
     }
 
     /// A room's key of one kind.
-    pub(super) fn of(&self, room: &Room, kind: Kind) -> String {
+    pub(super) fn of(&self, room: &Room, kind: KeyKind) -> String {
         self.key(Partition::of(room), format_args!("{}:{room}", kind.word()))
     }
 
-    /// The name of the room whose channel this is; `None`: it is no room's.
+    /// The room whose channel this is; `None`: it is no room's.
     pub(super) fn room_on(channel: &str) -> Option<&str> {
         channel.split_once("}:on:").map(|(_, room)| room)
     }
 
-    /// What a room knows a publisher's idempotency key by. A room's name has no spaces, so that the two cannot run
-    /// together.
+    /// The key of a publisher's idempotency key in a room. A room's name has no spaces, so that the two cannot run together.
     pub(super) fn once(&self, room: &Room, key: &str) -> String {
         self.key(Partition::of(room), format_args!("once:{room} {key}"))
     }
 
-    /// What a room knows a publish by that came without a key.
+    /// The key of a publish that came without an idempotency key.
     pub(super) fn attempt(&self, room: &Room, pod: u64, number: u64) -> String {
         self.key(Partition::of(room), format_args!("try:{room} {pod:x}.{number:x}"))
     }
@@ -265,8 +264,8 @@ mod tests {
     fn keys_are_what_pods_of_other_builds_look_for() {
         let (names, room) = (Names::new("roomcast"), Room::parse("trip:123").expect("a name"));
         assert_eq!((Partition::of(&room).index(), Partition::of(&room).slot()), (2, 160));
-        assert_eq!(names.of(&room, Kind::Log), "roomcast:{aio}:log:trip:123");
-        assert_eq!(names.of(&room, Kind::Channel), "roomcast:{aio}:on:trip:123");
+        assert_eq!(names.of(&room, KeyKind::Log), "roomcast:{aio}:log:trip:123");
+        assert_eq!(names.of(&room, KeyKind::Channel), "roomcast:{aio}:on:trip:123");
         assert_eq!(Names::room_on("roomcast:{aio}:on:trip:123"), Some("trip:123"));
         assert_eq!(names.once(&room, "a b"), "roomcast:{aio}:once:trip:123 a b");
         assert_eq!(names.members(&room, "p"), "roomcast:{aio}:members:trip:123 p");

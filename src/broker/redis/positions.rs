@@ -1,4 +1,4 @@
-//! Reads where rooms stand: at once for those that wait for it, and now and then for all, because a lost last message has
+//! Reads positions of rooms: at once for rooms that wait for theirs, and now and then for all, because a lost last message has
 //! no successor that reveals it.
 
 use std::{
@@ -11,11 +11,12 @@ use fred::types::Value;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
-    Shared, entry,
-    partition::{Kind, PARTITIONS, Partition},
-    reply::{Fields, Unexpected},
-    rooms::Wanted,
+    entry,
+    partition::{KeyKind, PARTITIONS, Partition},
+    reply::{ReplyError, ReplyFields},
+    rooms::WantedPosition,
     script,
+    state::RedisState,
 };
 use crate::{
     broker::BrokerError,
@@ -25,10 +26,10 @@ use crate::{
 /// The most rooms of one script: it must not hold up a server's other commands.
 const ROOMS_A_CALL: usize = 128;
 
-/// How long a question waits for company.
+/// How long a request for a position waits for others.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Before a position that could not be read is asked for again.
+/// The time before a position that could not be read is asked for again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// In how many steps all rooms are compared with their logs.
@@ -37,34 +38,34 @@ const STEPS: usize = 32;
 /// How long an event may be on its way before its room counts as behind.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
-impl Shared {
+impl RedisState {
     /// Reads the positions of rooms of one partition.
     async fn positions(&self, partition: Partition, rooms: &[Room]) -> Result<Vec<Position>, BrokerError> {
-        let keys = rooms.iter().map(|room| self.names.of(room, Kind::Record));
+        let keys = rooms.iter().map(|room| self.names.of(room, KeyKind::Record));
         let args = [Value::from(self.base()?), self.empty_ttl(), self.room_ttl()];
         let frame = self.shards.call(partition, &script::POSITIONS, keys, args).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
+            let mut fields = ReplyFields::of(frame)?;
             rooms
                 .iter()
                 .map(|_| {
                     let epoch = fields.text()?;
-                    let offset = entry::number(&fields.text()?).map_err(|_| Unexpected)?;
+                    let offset = entry::number(&fields.text()?).map_err(|_| ReplyError)?;
                     Ok(Position::new(crate::model::Epoch::new(&epoch), offset))
                 })
-                .collect::<Result<_, Unexpected>>()
+                .collect::<Result<_, ReplyError>>()
         };
         read().map_err(|error| self.unexpected(&error))
     }
 
-    /// Answers the rooms' questions for ever, all that came together in as few calls as can be.
+    /// Reads wanted positions for ever, those that came together in as few calls as possible.
     pub(super) async fn answer_questions(self: Arc<Self>) {
         let mut calls = JoinSet::new();
         loop {
             self.rooms.asked.notified().await;
             sleep(GATHER).await;
             while calls.try_join_next().is_some() {}
-            let mut by_partition: HashMap<Partition, Vec<Wanted>> = HashMap::new();
+            let mut by_partition: HashMap<Partition, Vec<WantedPosition>> = HashMap::new();
             for wanted in self.rooms.wanted() {
                 by_partition.entry(Partition::of(&wanted.0)).or_default().push(wanted);
             }
@@ -76,7 +77,7 @@ impl Shared {
         }
     }
 
-    async fn answer(self: Arc<Self>, partition: Partition, wanted: Vec<Wanted>) {
+    async fn answer(self: Arc<Self>, partition: Partition, wanted: Vec<WantedPosition>) {
         let rooms: Vec<Room> = wanted.iter().map(|(room, _)| room.clone()).collect();
         match self.positions(partition, &rooms).await {
             Ok(positions) => {
@@ -91,7 +92,7 @@ impl Shared {
         }
     }
 
-    /// Looks after rooms for ever: at each step after a part of the partitions.
+    /// Compares rooms with their logs for ever, at each step those of a part of the partitions.
     pub(super) async fn look_after_rooms(self: Arc<Self>) {
         let all: Vec<Partition> = Partition::all().collect();
         let mut calls = JoinSet::new();
@@ -106,7 +107,7 @@ impl Shared {
         }
     }
 
-    /// Lets go of rooms that were left, for ever.
+    /// Forgets rooms that were left, for ever.
     pub(super) async fn forget_rooms(self: Arc<Self>) {
         loop {
             sleep(Duration::from_secs(1)).await;

@@ -1,29 +1,29 @@
-//! Who is in a room, over all pods: members are written when they join and leave, and count as long as their pod's lease
-//! runs.
+//! The members of a room, over all pods: they are written when they join and leave, and count while their pod's lease runs.
 //!
-//! A pod renews one lease, not its members. When it dies, its members are left out of lists as soon as its lease has run
-//! out; whoever sees them first takes them out of Redis, and tells `left` for each where the policy says so. A pod that
-//! finds its own lease run out, or Redis without what it wrote, writes its rooms anew.
+//! A pod renews one lease, not its members. When it dies, lists leave its members out as soon as its lease has run out. The
+//! first pod that sees them takes them out of Redis, and publishes `left` for each where the policy says so. A pod whose own
+//! lease has run out, or that finds its members missing in Redis, writes its rooms anew.
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use fred::types::Value;
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use super::{
-    Shared, entry,
+    arguments::millis,
+    entry,
     local_presence::{Change, Work},
-    partition::{Kind, Partition},
-    reply::{Fields, Unexpected, text_of},
+    partition::{KeyKind, Partition},
+    reply::{ReplyError, ReplyFields, text_of},
     script,
+    state::RedisState,
 };
 use crate::{
     broker::BrokerError,
@@ -33,59 +33,10 @@ use crate::{
 /// The most rooms that are written at once.
 const AT_ONCE: usize = 256;
 
-/// Before a room that could not be written is tried again.
+/// The time before a room that could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// What is known of the leases.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    inner: Mutex<Renewals>,
-    /// Whether this pod ever had its lease; before, it writes no members, for others would take them for a dead pod's.
-    held: watch::Sender<bool>,
-}
-
-#[derive(Debug, Default)]
-struct Renewals {
-    /// The pods whose lease ran when it was looked at last.
-    live: HashSet<String>,
-    last: Option<Instant>,
-    /// Since when every renewal was in time.
-    unbroken: Option<Instant>,
-}
-
-impl Leases {
-    fn lock(&self) -> MutexGuard<'_, Renewals> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether this pod ever had its lease.
-    pub(super) fn held(&self) -> bool {
-        *self.held.borrow()
-    }
-
-    /// Takes in an answer. `ran`: our own lease had not run out.
-    fn renewed(&self, ran: bool, live: HashSet<String>, lease: Duration, now: Instant) {
-        let mut inner = self.lock();
-        let in_time = ran && inner.last.is_some_and(|last| now.duration_since(last) < lease);
-        if !in_time {
-            inner.unbroken = Some(now);
-        }
-        inner.last = Some(now);
-        inner.live = live;
-        self.held.send_replace(true);
-    }
-
-    /// Whether a pod's lease runs. In doubt it does: an outage of Redis in which nobody could renew must not empty the
-    /// rooms, so that everybody gets a whole lease of ours to renew theirs.
-    fn is_live(&self, pod: &str, lease: Duration, now: Instant) -> bool {
-        let inner = self.lock();
-        let current = inner.last.is_some_and(|last| now.duration_since(last) < lease);
-        let trusted = current && inner.unbroken.is_some_and(|since| now.duration_since(since) >= lease);
-        !trusted || inner.live.contains(pod)
-    }
-}
-
-impl Shared {
+impl RedisState {
     /// Renews this pod's lease for ever.
     pub(super) async fn keep_lease(self: Arc<Self>) {
         loop {
@@ -94,7 +45,7 @@ impl Shared {
         }
     }
 
-    /// Renews this pod's lease, and sees whose run.
+    /// Renews this pod's lease, and notes the pods whose lease runs.
     async fn renew_lease(&self) -> Result<(), BrokerError> {
         let (ran, live) = self.lease(self.settings.lease).await?;
         // Before the first lease nothing was written.
@@ -106,21 +57,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Has this pod's lease run for so long from now: whether it had not run out, and the pods whose run.
+    /// Has this pod's lease run for so long from now. Returns whether it had not run out, and the pods whose lease runs.
     async fn lease(&self, lasts: Duration) -> Result<(bool, HashSet<String>), BrokerError> {
         let keys = [self.names.leases(), self.names.address(&self.pod.name)];
         let address = self.settings.advertise.as_deref().unwrap_or_default();
-        let args = [Value::from(self.pod.name.as_str()), super::millis(lasts), Value::from(address)];
+        let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(address)];
         let frame = self.shards.call(Partition::FIRST, &script::LEASE, keys, args).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
+            let mut fields = ReplyFields::of(frame)?;
             let ran = fields.number()? == 1;
-            Ok::<_, Unexpected>((ran, fields.rest()?.into_iter().collect()))
+            Ok::<_, ReplyError>((ran, fields.rest()?.into_iter().collect()))
         };
         read().map_err(|error| self.unexpected(&error))
     }
 
-    /// Gives the lease up at the end: the other pods need not wait for it to run out.
+    /// Gives the lease up at the end, so that other pods need not wait for it to run out.
     pub(super) async fn give_up_lease(&self) {
         if self.leases.held() {
             let _ = timeout(AGAIN, self.lease(Duration::ZERO)).await;
@@ -131,10 +82,10 @@ impl Shared {
     pub(super) async fn address_of(&self, pod: &str) -> Result<Option<String>, BrokerError> {
         let frame = self.shards.call(Partition::FIRST, &script::LOOK_UP, [self.names.address(pod)], []).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
+            let mut fields = ReplyFields::of(frame)?;
             if fields.number()? == 0 { Ok(None) } else { fields.text().map(Some) }
         };
-        read().map_err(|error: Unexpected| self.unexpected(&error))
+        read().map_err(|error: ReplyError| self.unexpected(&error))
     }
 
     /// Parts pods into those whose lease runs and those that are gone.
@@ -148,7 +99,7 @@ impl Shared {
         if unknown.is_empty() {
             return (live, unknown);
         }
-        // A pod that came after we looked had its lease before it had members: a fresh look knows it.
+        // A pod that started after the last renewal had its lease before it had members: the next renewal knows it.
         if self.renew_lease().await.is_err() {
             live.extend(unknown);
             return (live, Vec::new());
@@ -198,7 +149,7 @@ impl Shared {
     }
 
     async fn write(&self, room: &Room, changes: &[Change]) -> Result<(), BrokerError> {
-        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, Kind::Pods)];
+        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
         let mut args = vec![
             Value::from(self.pod.name.as_str()),
             self.room_ttl(),
@@ -213,7 +164,7 @@ impl Shared {
         self.shards.call(Partition::of(room), &script::MEMBERS, keys, args).await.map(drop)
     }
 
-    /// Makes what Redis has of this pod's members what they are.
+    /// Makes Redis have exactly this pod's members.
     async fn resync(&self, room: &Room, members: Vec<Member>) -> Result<(), BrokerError> {
         let stored = self.list_of(room, vec![self.pod.name.clone()], usize::MAX).await?;
         let here: HashSet<&str> = members.iter().map(|member| &*member.connection).collect();
@@ -227,21 +178,21 @@ impl Shared {
         Ok(())
     }
 
-    /// The channel on which a room is told of joins and leaves; empty where it is not.
+    /// The channel for a room's joins and leaves; empty: they are not published.
     fn told_on(&self, room: &Room) -> String {
         match self.policy(room).presence {
-            PresenceMode::Events => self.names.of(room, Kind::Channel),
+            PresenceMode::Events => self.names.of(room, KeyKind::Channel),
             _ => String::new(),
         }
     }
 
     /// The pods with members in a room, and how many of them are this pod's.
     async fn pods(&self, room: &Room) -> Result<(u64, Vec<String>), BrokerError> {
-        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, Kind::Pods)];
+        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
         let frame = self.shards.call(Partition::of(room), &script::PODS, keys, [self.room_ttl()]).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
-            Ok::<_, Unexpected>((fields.number()?, fields.rest()?))
+            let mut fields = ReplyFields::of(frame)?;
+            Ok::<_, ReplyError>((fields.number()?, fields.rest()?))
         };
         read().map_err(|error| self.unexpected(&error))
     }
@@ -265,14 +216,14 @@ impl Shared {
         let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX).min(1 << 40));
         let frame = self.shards.call(Partition::of(room), &script::LIST, keys, [limit]).await?;
         let read = || {
-            let mut fields = Fields::of(frame)?;
-            let total = usize::try_from(fields.number()?).map_err(|_| Unexpected)?;
+            let mut fields = ReplyFields::of(frame)?;
+            let total = usize::try_from(fields.number()?).map_err(|_| ReplyError)?;
             let mut members = Vec::new();
             while let Some(connection) = fields.next_bytes() {
                 let (connection, user) = (text_of(connection?)?, fields.bytes()?);
-                members.push(entry::member(&connection, &user).map_err(|_| Unexpected)?);
+                members.push(entry::member(&connection, &user).map_err(|_| ReplyError)?);
             }
-            Ok::<_, Unexpected>(PresenceList { members, total })
+            Ok::<_, ReplyError>(PresenceList { members, total })
         };
         read().map_err(|error| self.unexpected(&error))
     }
@@ -280,16 +231,16 @@ impl Shared {
     /// Takes the members of pods that are gone out of a room.
     async fn evict(&self, room: &Room, pods: Vec<String>) {
         for pod in pods {
-            let keys = [self.names.members(room, &pod), self.names.of(room, Kind::Pods)];
+            let keys = [self.names.members(room, &pod), self.names.of(room, KeyKind::Pods)];
             let args = [Value::from(pod.as_str()), Value::from(self.told_on(room)), self.publish_command()];
-            // Whoever looks next tries again.
+            // If this fails, the next look tries again.
             if self.shards.call(Partition::of(room), &script::EVICT, keys, args).await.is_ok() {
                 tracing::info!(%room, pod, "the members of a pod that is gone were taken out");
             }
         }
     }
 
-    /// Looks whether Redis has this pod's members of a room, and whether it has pods that are gone.
+    /// Compares Redis with this pod's members of a room, and takes out pods that are gone.
     pub(super) async fn compare_members(&self, room: &Room) {
         if self.policy(room).presence == PresenceMode::Off {
             return;

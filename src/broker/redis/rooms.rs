@@ -1,7 +1,7 @@
-//! The rooms that this pod is subscribed to, and what has come of each.
+//! The rooms that this pod is subscribed to, and the last position that came of each.
 //!
-//! Turns the messages of channels into deliveries. Never waits, never talks to Redis itself: it says which positions it
-//! wants to know, `positions` reads them. A room's life here:
+//! Turns the messages of channels into deliveries. Never waits, never talks to Redis: it lists the positions that it needs, and
+//! `positions` reads them. A room's life here:
 //!
 //! ```text
 //!   subscribe            confirmed            position read
@@ -25,7 +25,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    entry::Message,
+    entry::ChannelMessage,
     partition::{PARTITIONS, Partition},
 };
 use crate::{
@@ -41,42 +41,42 @@ pub(super) const LINGER: Duration = Duration::from_secs(5);
 const MAX_AHEAD: usize = 1_024;
 
 #[derive(Debug)]
-enum State {
-    /// Where it begins is not known yet.
+enum RoomPhase {
+    /// Its position is not read yet.
     Waiting { ahead: VecDeque<(Epoch, Arc<Event>)>, lost: bool },
-    /// What came last.
+    /// The position of the last event that came.
     Live(Position),
-    /// Nobody is in it any more.
+    /// It was unsubscribed then.
     Left(Instant),
 }
 
-impl State {
+impl RoomPhase {
     const WAITING: Self = Self::Waiting { ahead: VecDeque::new(), lost: false };
 }
 
 #[derive(Debug)]
-struct Active {
+struct SubscribedRoom {
     room: Room,
-    state: State,
+    state: RoomPhase,
     /// Whether the subscription stands, as far as is known.
     confirmed: bool,
-    /// Of the newest question for its position; older answers say nothing.
+    /// The ticket of the newest request for its position. Answers to older ones are ignored.
     ticket: u64,
 }
 
-/// A position that should be read, and by which ticket.
-pub(super) type Wanted = (Room, u64);
+/// A room whose position should be read, and the ticket of the request.
+pub(super) type WantedPosition = (Room, u64);
 
 /// The subscribed rooms.
-pub(super) struct Rooms {
-    parts: Box<[Mutex<HashMap<Room, Active>>]>,
+pub(super) struct SubscribedRooms {
+    parts: Box<[Mutex<HashMap<Room, SubscribedRoom>>]>,
     deliver: Arc<dyn Deliver>,
-    wanted: Mutex<Vec<Wanted>>,
-    /// Told when there are wanted positions.
+    wanted: Mutex<Vec<WantedPosition>>,
+    /// Notified of new wanted positions.
     pub(super) asked: Notify,
 }
 
-impl Rooms {
+impl SubscribedRooms {
     pub(super) fn new(deliver: Arc<dyn Deliver>) -> Self {
         Self {
             parts: (0..PARTITIONS).map(|_| Mutex::default()).collect(),
@@ -86,27 +86,27 @@ impl Rooms {
         }
     }
 
-    fn part(&self, partition: Partition) -> MutexGuard<'_, HashMap<Room, Active>> {
+    fn part(&self, partition: Partition) -> MutexGuard<'_, HashMap<Room, SubscribedRoom>> {
         // There is one for each partition.
         self.parts[partition.index()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, active: &mut Active) {
+    fn ask(&self, active: &mut SubscribedRoom) {
         active.ticket += 1;
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).push((active.room.clone(), active.ticket));
         self.asked.notify_one();
     }
 
     /// Asks again for positions that could not be read.
-    pub(super) fn ask_again(&self, wanted: Vec<Wanted>) {
+    pub(super) fn ask_again(&self, wanted: Vec<WantedPosition>) {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
         self.asked.notify_one();
     }
 
     /// The positions to read now; those that are no longer wanted are left out.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self) -> Vec<WantedPosition> {
         let wanted = std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
-        let current = |(room, ticket): &Wanted| {
+        let current = |(room, ticket): &WantedPosition| {
             self.part(Partition::of(room)).get(room).is_some_and(|active| active.ticket == *ticket)
         };
         wanted.into_iter().filter(current).collect()
@@ -116,12 +116,12 @@ impl Rooms {
     pub(super) fn subscribe(&self, room: &Room) -> bool {
         let mut part = self.part(Partition::of(room));
         let Some(active) = part.get_mut(room) else {
-            let active = Active { room: room.clone(), state: State::WAITING, confirmed: false, ticket: 0 };
+            let active = SubscribedRoom { room: room.clone(), state: RoomPhase::WAITING, confirmed: false, ticket: 0 };
             part.insert(room.clone(), active);
             return true;
         };
-        if matches!(active.state, State::Left(_)) {
-            active.state = State::WAITING;
+        if matches!(active.state, RoomPhase::Left(_)) {
+            active.state = RoomPhase::WAITING;
         }
         if active.confirmed {
             self.ask(active);
@@ -132,16 +132,16 @@ impl Rooms {
     /// Ends the deliveries of a room. Its subscription lingers.
     pub(super) fn unsubscribe(&self, room: &Room) {
         if let Some(active) = self.part(Partition::of(room)).get_mut(room) {
-            active.state = State::Left(Instant::now());
+            active.state = RoomPhase::Left(Instant::now());
             active.ticket += 1;
         }
     }
 
-    /// Forgets rooms that were left long ago; the caller unsubscribes from them, under the same lock as everybody who
-    /// would subscribe to them anew.
+    /// Forgets rooms that were left long ago. `unsubscribe` is called for each, under the lock that a new subscription
+    /// takes too.
     pub(super) fn forget(&self, partition: Partition, now: Instant, unsubscribe: impl Fn(&Room)) {
         self.part(partition).retain(|room, active| {
-            let gone = matches!(active.state, State::Left(since) if now.duration_since(since) >= LINGER);
+            let gone = matches!(active.state, RoomPhase::Left(since) if now.duration_since(since) >= LINGER);
             if gone {
                 unsubscribe(room);
             }
@@ -154,11 +154,11 @@ impl Rooms {
         Partition::all().flat_map(|partition| self.part(partition).keys().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// The rooms of a partition that events are delivered of.
+    /// The rooms of a partition whose events are delivered.
     pub(super) fn live(&self, partition: Partition) -> Vec<Room> {
         let part = self.part(partition);
         part.values()
-            .filter(|active| matches!(active.state, State::Live(_)))
+            .filter(|active| matches!(active.state, RoomPhase::Live(_)))
             .map(|active| active.room.clone())
             .collect()
     }
@@ -167,33 +167,37 @@ impl Rooms {
     pub(super) fn confirmed(&self, name: &str) {
         if let Some(active) = self.part(Partition::of_name(name)).get_mut(name) {
             active.confirmed = true;
-            if !matches!(active.state, State::Left(_)) {
+            if !matches!(active.state, RoomPhase::Left(_)) {
                 self.ask(active);
             }
         }
     }
 
-    /// Something came on the room's channel.
-    pub(super) fn message(&self, name: &str, message: Message) {
+    /// A message came on the room's channel.
+    pub(super) fn message(&self, name: &str, message: ChannelMessage) {
         let mut part = self.part(Partition::of_name(name));
         let Some(active) = part.get_mut(name) else { return };
         match (&mut active.state, message) {
-            (State::Waiting { ahead, lost }, Message::Event(epoch, event)) => {
+            (RoomPhase::Waiting { ahead, lost }, ChannelMessage::Event(epoch, event)) => {
                 if ahead.len() < MAX_AHEAD {
                     ahead.push_back((epoch, Arc::new(event)));
                 } else {
                     *lost = true;
                 }
             }
-            (State::Live(last), Message::Event(epoch, event)) => {
+            (RoomPhase::Live(last), ChannelMessage::Event(epoch, event)) => {
                 self.pass(&active.room, last, epoch, Arc::new(event));
             }
-            (State::Live(_), Message::Unlogged(publication, except)) => {
+            (RoomPhase::Live(_), ChannelMessage::Unlogged(publication, except)) => {
                 let (publication, except) = (Box::new(publication), Some(except));
                 self.deliver.deliver(&active.room, Delivery::Unlogged { publication, except });
             }
-            (State::Live(_), Message::Joined(member)) => self.deliver.deliver(&active.room, Delivery::Joined(member)),
-            (State::Live(_), Message::Left(member)) => self.deliver.deliver(&active.room, Delivery::Left(member)),
+            (RoomPhase::Live(_), ChannelMessage::Joined(member)) => {
+                self.deliver.deliver(&active.room, Delivery::Joined(member))
+            }
+            (RoomPhase::Live(_), ChannelMessage::Left(member)) => {
+                self.deliver.deliver(&active.room, Delivery::Left(member))
+            }
             _ => {}
         }
     }
@@ -201,12 +205,12 @@ impl Rooms {
     /// Delivers an event that is in no log, if the room is subscribed to.
     pub(super) fn unlogged(&self, room: &Room, publication: Publication) {
         let part = self.part(Partition::of(room));
-        if part.get(room).is_some_and(|active| matches!(active.state, State::Live(_))) {
+        if part.get(room).is_some_and(|active| matches!(active.state, RoomPhase::Live(_))) {
             self.deliver.deliver(room, Delivery::Unlogged { publication: Box::new(publication), except: None });
         }
     }
 
-    /// Delivers an event unless it came before. One that is not the next shows the hub that something is missing.
+    /// Delivers an event unless it came before. An event that is not the next one shows the hub a hole.
     fn pass(&self, room: &Room, last: &mut Position, epoch: Epoch, event: Arc<Event>) {
         if last.epoch == epoch && event.offset <= last.offset {
             return;
@@ -215,13 +219,13 @@ impl Rooms {
         self.deliver.deliver(room, Delivery::Event { epoch, event });
     }
 
-    /// The answer to a question for a room's position.
+    /// A room's position was read.
     pub(super) fn position(&self, room: &Room, ticket: u64, position: Position) {
         let mut part = self.part(Partition::of(room));
         let Some(active) = part.get_mut(room).filter(|active| active.ticket == ticket) else { return };
-        match std::mem::replace(&mut active.state, State::WAITING) {
-            left @ State::Left(_) => active.state = left,
-            State::Waiting { ahead, lost } => {
+        match std::mem::replace(&mut active.state, RoomPhase::WAITING) {
+            left @ RoomPhase::Left(_) => active.state = left,
+            RoomPhase::Waiting { ahead, lost } => {
                 let covered =
                     |(epoch, event): &(Epoch, Arc<Event>)| *epoch == position.epoch && event.offset <= position.offset;
                 // What came before an event that the position covers is covered by it too, whatever its epoch.
@@ -231,32 +235,32 @@ impl Rooms {
                 for (epoch, event) in ahead.into_iter().skip(first) {
                     self.pass(room, &mut last, epoch, event);
                 }
-                active.state = State::Live(last);
+                active.state = RoomPhase::Live(last);
                 if lost {
                     self.ask(active);
                 }
             }
-            State::Live(last) => {
+            RoomPhase::Live(last) => {
                 let ahead = last.epoch == position.epoch && last.offset > position.offset;
                 let position = if ahead { last } else { position };
                 self.deliver.deliver(room, Delivery::Started(position.clone()));
-                active.state = State::Live(position);
+                active.state = RoomPhase::Live(position);
             }
         }
     }
 
-    /// Whether the log is further than what came, or another one.
+    /// Whether the log is ahead of the events that came, or has another epoch.
     pub(super) fn is_behind(&self, room: &Room, log: &Position) -> bool {
         match self.part(Partition::of(room)).get(room).map(|active| &active.state) {
-            Some(State::Live(last)) => last.epoch != log.epoch || last.offset < log.offset,
+            Some(RoomPhase::Live(last)) => last.epoch != log.epoch || last.offset < log.offset,
             _ => false,
         }
     }
 
-    /// Reads the room's position again and delivers it: the hub then asks for what is missing.
+    /// Has the room's position read again and delivered: the hub then asks for the missing events.
     pub(super) fn renew(&self, room: &Room) {
         if let Some(active) = self.part(Partition::of(room)).get_mut(room)
-            && matches!(active.state, State::Live(_))
+            && matches!(active.state, RoomPhase::Live(_))
         {
             self.ask(active);
         }

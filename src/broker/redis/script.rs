@@ -1,4 +1,4 @@
-//! The scripts that Redis runs for us, each whole and in one slot.
+//! The scripts that Redis runs, each whole and in one slot.
 //!
 //! A script is named by its own hash (`EVALSHA`), so that pods of different builds, with different scripts, work on one
 //! Redis; what is stored is versioned by itself (see `entry`).
@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 /// A script.
 #[derive(Debug)]
 pub(super) struct Script {
-    /// What it is called in metrics.
+    /// Its name in metrics.
     pub(super) name: &'static str,
     pub(super) text: String,
     /// SHA-1 of the text in hexadecimal digits: how Redis names it.

@@ -13,23 +13,23 @@ use crate::{
 /// How a pod uses Redis.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where it is. Its prefix is what the fleet's keys begin with.
+    /// Where it is. The fleet's keys begin with its prefix.
     pub endpoints: Endpoints,
     /// The database of commands. Channels belong to none: fleets in two databases need two prefixes.
     pub database: u8,
-    /// Whether a cluster is recognised by itself where `endpoints` say that it is none.
+    /// Whether a server that `endpoints` call standalone is asked whether it is a cluster.
     pub detect_cluster: bool,
     /// How long commands may take.
     pub timeouts: Timeouts,
     /// How long a pod's members count without a sign of the pod.
     pub lease: Duration,
-    /// How long a room is known that nobody publishes to or is in.
+    /// How long a room without members and publishes is known.
     pub room_ttl: Duration,
     /// How long a publisher's idempotency key is known.
     pub idempotency_age: Duration,
     /// How often each room is compared with its log.
     pub compare_every: Duration,
-    /// Where other pods find this one's internal listener, as `HOST:PORT`; `None`: they do not.
+    /// Where other pods find this one's internal listener, as `HOST:PORT`; `None`: nowhere.
     pub advertise: Option<String>,
     /// Which plain messages of other publishers are taken in.
     pub legacy: Arc<[Legacy]>,
@@ -47,13 +47,13 @@ pub struct Elsewhere {
 }
 
 impl Settings {
-    /// Every channel that plain messages are heard on.
+    /// Every channel on which plain messages are heard.
     pub(super) fn heard(&self) -> impl Iterator<Item = &ChannelPattern> {
         let events = self.legacy.iter().flat_map(|legacy| &legacy.channels);
         events.chain(self.elsewhere.iter().flat_map(|elsewhere| elsewhere.channels.iter()))
     }
 
-    /// How a pod uses the Redis at `endpoints`, unless somebody says otherwise.
+    /// The defaults, with the Redis at `endpoints`.
     #[must_use]
     pub fn new(endpoints: Endpoints) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Commands to the masters: which of them owns a partition, and what is done when an attempt fails.
 //!
-//! Each master has a client of its own (`node`). A cluster client would know them all, and keep everybody waiting while it
-//! looks for the one that died. Always holds: a command that may have been carried out is never answered with
+//! Each master has a client of its own (`node`). One cluster client for all of them would keep every command waiting while it
+//! looks for a master that died. Always holds: a command that may have been carried out is never answered with
 //! [`BrokerError::Unavailable`].
 
 use std::{
@@ -16,7 +16,7 @@ use roomcast_redis_subscriber::{Address, Endpoints, Layout};
 use tokio::{runtime::Handle, sync::Notify, time::sleep};
 
 use super::{
-    node::{Dial, Failed, Node, Timeouts, Wait},
+    node::{AttemptError, Dial, Node, Timeouts, Wait},
     partition::{PARTITIONS, Partition},
     script::Script,
 };
@@ -25,33 +25,33 @@ use crate::{
     metrics::{CommandResult, RedisCommands},
 };
 
-/// Between two attempts, at first and at most.
+/// The time between two attempts, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
-/// Where a script's keys are.
+/// Where the keys of a script are.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
-    /// With a partition of ours.
+pub(super) enum ScriptTarget {
+    /// In a partition of the fleet.
     Partition(Partition),
-    /// Wherever somebody else's key happens to be.
+    /// In the slot of an application's key.
     Slot(u16),
 }
 
-impl From<Partition> for Place {
+impl From<Partition> for ScriptTarget {
     fn from(partition: Partition) -> Self {
         Self::Partition(partition)
     }
 }
 
-/// The masters, and which partition is whose.
+/// The masters, and the partitions that each owns.
 pub(super) struct Shards {
     dial: Arc<Dial>,
-    /// Who owns what, as it was heard last.
+    /// The last layout that came.
     layout: ArcSwapOption<Layout>,
     /// By partition; empty until the owner is known.
     owners: Box<[ArcSwapOption<Node>]>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
-    /// Told when a server says that a partition is not its own.
+    /// Notified when a server says that a partition is not its own.
     pub(super) stale: Notify,
     metrics: Arc<RedisCommands>,
 }
@@ -75,7 +75,7 @@ impl Shards {
         })
     }
 
-    /// Takes over who owns what. Clients of servers that own nothing any more are closed.
+    /// Takes over a layout. Clients of servers that own nothing any more are closed.
     pub(super) fn adopt(&self, layout: &Layout) {
         self.layout.store(Some(Arc::new(layout.clone())));
         for partition in Partition::all() {
@@ -126,15 +126,15 @@ impl Shards {
         (any, all && self.owners.iter().all(|owner| owner.load().is_some()))
     }
 
-    /// Where a partition lives now, if that is known.
+    /// The address of a partition's owner, if it is known.
     pub(super) fn address(&self, partition: Partition) -> Option<Address> {
         Some(self.owner(partition.into())?.address.clone())
     }
 
-    fn owner(&self, place: Place) -> Option<Arc<Node>> {
-        match place {
-            Place::Partition(partition) => self.owners.get(partition.index())?.load_full(),
-            Place::Slot(slot) => self.layout.load().as_ref()?.owner(slot).map(|address| self.node(address)),
+    fn owner(&self, target: ScriptTarget) -> Option<Arc<Node>> {
+        match target {
+            ScriptTarget::Partition(partition) => self.owners.get(partition.index())?.load_full(),
+            ScriptTarget::Slot(slot) => self.layout.load().as_ref()?.owner(slot).map(|address| self.node(address)),
         }
     }
 
@@ -145,21 +145,22 @@ impl Shards {
     /// [`BrokerError::Unknown`]: it may have been carried out. [`BrokerError::Unavailable`]: it was not.
     pub(super) async fn call(
         &self,
-        place: impl Into<Place>,
+        target: impl Into<ScriptTarget>,
         script: &Script,
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
-        self.call_and_wait(place, script, keys, args, Wait::Master).await
+        self.call_and_wait(target, script, keys, args, Wait::Master).await
     }
 
-    /// The same, answered only when it is where `wait` says. Of a replica that does not confirm in time nothing is known.
+    /// As [`call`](Self::call), answered only once the servers that `wait` names have it. A replica that does not confirm in
+    /// time leaves the outcome unknown.
     ///
     /// # Errors
     /// Those of [`call`](Self::call).
     pub(super) async fn call_and_wait(
         &self,
-        place: impl Into<Place>,
+        target: impl Into<ScriptTarget>,
         script: &Script,
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
@@ -170,7 +171,7 @@ impl Shards {
         let mut command = vec![Value::from(script.sha.as_str()), Value::from(keys.len() as i64)];
         command.extend(keys);
         command.extend(args);
-        let result = self.insist(place.into(), script, command, wait, began + self.dial.timeouts.command).await;
+        let result = self.insist(target.into(), script, command, wait, began + self.dial.timeouts.command).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
@@ -182,7 +183,7 @@ impl Shards {
 
     async fn insist(
         &self,
-        place: Place,
+        target: ScriptTarget,
         script: &Script,
         command: Vec<Value>,
         wait: Wait,
@@ -191,16 +192,16 @@ impl Shards {
         let (mut pause, mut lost, mut moved) = (PAUSE.0, false, 0);
         let mut told = None;
         loop {
-            let Some(node) = told.take().or_else(|| self.owner(place)) else {
+            let Some(node) = told.take().or_else(|| self.owner(target)) else {
                 let why = "which server has this room is not known yet".to_owned();
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
             let why = match node.attempt(script, &command, wait, deadline).await {
                 Ok(frame) => return Ok(frame),
-                Err(Failed::Moved(address)) => {
-                    match place {
-                        Place::Partition(partition) => self.set_owner(partition, &address),
-                        Place::Slot(_) => told = Some(self.node(&address)),
+                Err(AttemptError::Moved(address)) => {
+                    match target {
+                        ScriptTarget::Partition(partition) => self.set_owner(partition, &address),
+                        ScriptTarget::Slot(_) => told = Some(self.node(&address)),
                     }
                     self.stale.notify_one();
                     moved += 1;
@@ -209,15 +210,15 @@ impl Shards {
                     }
                     "the room is on its way between servers".to_owned()
                 }
-                Err(Failed::Refused(why)) => {
+                Err(AttemptError::Refused(why)) => {
                     return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
                 }
-                Err(Failed::Stale(why)) => {
+                Err(AttemptError::Stale(why)) => {
                     self.stale.notify_one();
                     why
                 }
-                Err(Failed::NotNow(why)) => why,
-                Err(Failed::Lost(why)) => {
+                Err(AttemptError::NotNow(why)) => why,
+                Err(AttemptError::Lost(why)) => {
                     lost = true;
                     why
                 }

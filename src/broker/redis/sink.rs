@@ -7,57 +7,57 @@ use std::sync::{Arc, Weak, atomic::Ordering};
 use bytes::Bytes;
 use roomcast_redis_subscriber::{Health, Layout, Observer, Sink};
 
-use super::{Shared, entry, partition::Names};
+use super::{entry, partition::Names, state::RedisState};
 use crate::metrics::RedisMetrics;
 
 /// Receives for the broker, without keeping it alive.
-pub(super) struct SubscriptionSink(Weak<Shared>);
+pub(super) struct SubscriptionSink(Weak<RedisState>);
 
 impl SubscriptionSink {
-    pub(super) fn of(shared: &Arc<Shared>) -> Self {
-        Self(Arc::downgrade(shared))
+    pub(super) fn of(state: &Arc<RedisState>) -> Self {
+        Self(Arc::downgrade(state))
     }
 }
 
 impl Sink for SubscriptionSink {
     fn message(&self, channel: &str, payload: Bytes) {
-        let Some(shared) = self.0.upgrade() else { return };
+        let Some(state) = self.0.upgrade() else { return };
         let Some(room) = Names::room_on(channel) else {
-            if channel == shared.names.control() {
-                shared.asked(&payload);
-            } else if channel == shared.names.replies(&shared.pod.name) {
-                shared.replied(&payload);
+            if channel == state.names.control() {
+                state.asked(&payload);
+            } else if channel == state.names.replies(&state.pod.name) {
+                state.replied(&payload);
             }
             return;
         };
         match entry::message(&payload) {
-            Ok(message) => shared.rooms.message(room, message),
+            Ok(message) => state.rooms.message(room, message),
             Err(error) => {
                 // If it was an event, the next one shows the hole.
-                shared.metrics.unreadable.increment(1);
+                state.metrics.unreadable.increment(1);
                 tracing::debug!(room, %error, "a message in Redis is unreadable");
             }
         }
     }
 
     fn confirmed(&self, channel: &str) {
-        if let (Some(shared), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) {
-            shared.rooms.confirmed(room);
+        if let (Some(state), Some(room)) = (self.0.upgrade(), Names::room_on(channel)) {
+            state.rooms.confirmed(room);
         }
     }
 
     fn health_changed(&self, health: &Health) {
-        if let Some(shared) = self.0.upgrade() {
+        if let Some(state) = self.0.upgrade() {
             if let Some(sharded) = health.sharded {
-                shared.plain.store(!sharded, Ordering::Relaxed);
+                state.plain.store(!sharded, Ordering::Relaxed);
             }
-            shared.condition();
+            state.condition();
         }
     }
 
     fn layout_changed(&self, layout: &Layout) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.shards.adopt(layout);
+        if let Some(state) = self.0.upgrade() {
+            state.shards.adopt(layout);
         }
     }
 }

@@ -286,7 +286,7 @@ impl Realtime {
             return Err(ApiError::bad_request(why));
         }
         let publication = publish::event(topic, payload, None, None, None)?;
-        services.broker.announce(room, publication, sender.as_str().into()).await?;
+        services.broker.publish_unlogged(room, publication, sender.as_str().into()).await?;
         services.metrics.events_in.api.increment(1);
         Ok(int(rooms::count_others(services, room, &sender).await?))
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    broker::{Ask, BrokerError, Respond, Said},
+    broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
     hub::{NoAnswer, Readiness, Services},
     model::{Order, PodStats, QueueStats},
 };
@@ -79,10 +79,10 @@ impl Services {
     /// [`Unheard`].
     pub async fn fleet_stats(&self) -> Result<FleetStats, Unheard> {
         let own = self.stats().await?;
-        let answers = self.control.ask_others(&Ask::Stats, ANSWER_WITHIN).await?;
+        let answers = self.control.ask_others(&FleetQuestion::Stats, ANSWER_WITHIN).await?;
         let others = answers.said.into_iter().filter_map(|(_, said)| match said {
-            Said::Stats(stats) => Some(*stats),
-            Said::Done(_) => None,
+            FleetAnswer::Stats(stats) => Some(*stats),
+            FleetAnswer::Done(_) => None,
         });
         let mut others: Vec<_> = others.collect();
         others.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -96,21 +96,21 @@ impl Services {
     /// [`Unheard`]: it may have been done on some pods.
     pub async fn order(&self, order: Order) -> Result<Ordered, Unheard> {
         let own = self.links.obey(order.clone()).await?;
-        let ask = Ask::Order(order);
-        if ask.is_settled_by(&Said::Done(own)) {
+        let ask = FleetQuestion::Order(order);
+        if ask.is_settled_by(&FleetAnswer::Done(own)) {
             return Ok(Ordered { connections: own, pods: 1, silent: Vec::new() });
         }
         let answers = self.control.ask_others(&ask, ANSWER_WITHIN).await?;
         let others = answers.said.iter().filter_map(|(_, said)| match said {
-            Said::Done(connections) => *connections,
-            Said::Stats(_) => None,
+            FleetAnswer::Done(connections) => *connections,
+            FleetAnswer::Stats(_) => None,
         });
         let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
         Ok(Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent })
     }
 }
 
-/// Answers other pods for as long as the pod lives.
+/// FleetAnswers other pods for as long as the pod lives.
 pub struct Spokesman(Weak<Services>);
 
 impl Spokesman {
@@ -122,13 +122,13 @@ impl Spokesman {
 }
 
 impl Respond for Spokesman {
-    fn respond(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Option<Said>> + Send>> {
+    fn respond(&self, ask: FleetQuestion) -> Pin<Box<dyn Future<Output = Option<FleetAnswer>> + Send>> {
         let services = self.0.upgrade();
         Box::pin(async move {
             let services = services?;
             let said = match ask {
-                Ask::Order(order) => services.links.obey(order).await.map(Said::Done),
-                Ask::Stats => services.stats().await.map(|stats| Said::Stats(Box::new(stats))),
+                FleetQuestion::Order(order) => services.links.obey(order).await.map(FleetAnswer::Done),
+                FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
             said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
         })

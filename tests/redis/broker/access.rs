@@ -85,16 +85,16 @@ async fn everything_works(settings: Settings, durability: Durability) {
     assert_eq!(other.broker.take(name).await, Ok(Some(value.clone())));
     values.set(name, value.clone(), long).await.unwrap();
     assert_eq!(other.broker.get(name).await, Ok(Some(value)));
-    let answers = pod.broker.ask_others(&Ask::Stats, Duration::from_secs(5)).await.unwrap();
-    assert_eq!(answers.said, [(other.broker.pod().to_owned(), Said::Done(Some(7)))]);
+    let answers = pod.broker.ask_others(&FleetQuestion::Stats, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(answers.said, [(other.broker.pod().to_owned(), FleetAnswer::Done(Some(7)))]);
 }
 
 /// A pod that answers whatever is asked with a number.
 struct Everywhere;
 
 impl Respond for Everywhere {
-    fn respond(&self, _: Ask) -> std::pin::Pin<Box<dyn Future<Output = Option<Said>> + Send>> {
-        Box::pin(std::future::ready(Some(Said::Done(Some(7)))))
+    fn respond(&self, _: FleetQuestion) -> std::pin::Pin<Box<dyn Future<Output = Option<FleetAnswer>> + Send>> {
+        Box::pin(std::future::ready(Some(FleetAnswer::Done(Some(7)))))
     }
 }
 

@@ -18,8 +18,8 @@ use arc_swap::ArcSwap;
 use roomcast::transport::trust::client_config;
 use roomcast::{
     broker::{
-        Ask, Broker, BrokerError, Condition, Control, Deliver, Delivery, History, HistoryQuery, KeyValue, LookUp,
-        Presence, Respond, Said,
+        Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History, HistoryQuery,
+        KeyValue, LookUp, Presence, Respond,
         redis::{Partition, Redis, Settings, Timeouts},
     },
     config::Policies,

@@ -96,8 +96,8 @@ impl<const FAULT: u8> Broker for Faulty<FAULT> {
         self.inner.broker().publish(room, publication)
     }
 
-    fn announce<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
-        self.inner.broker().announce(room, publication, except)
+    fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
+        self.inner.broker().publish_unlogged(room, publication, except)
     }
 
     fn subscribe(&self, room: &Room) {

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use roomcast::{
     broker::{
         Broker, Deliver, KeyValue, Presence,
-        memory::{Limits, Memory},
+        memory::{MemoryBroker, MemoryLimits},
     },
     config::Policies,
     model::{Policy, Publication, Room},
@@ -24,7 +24,7 @@ use super::harness::{Store, binary, publication, room};
 const BUDGET: usize = 8 * 1024 * 1024;
 
 pub struct MemoryStore {
-    memory: Memory,
+    memory: MemoryBroker,
     now: Arc<AtomicU64>,
 }
 
@@ -33,9 +33,9 @@ impl Store for MemoryStore {
         let now = Arc::new(AtomicU64::new(1_700_000_000_000));
         let clock = Arc::clone(&now);
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
-        let limits = Limits { max_bytes: BUDGET, ..Limits::default() };
+        let limits = MemoryLimits { max_bytes: BUDGET, ..MemoryLimits::default() };
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        std::future::ready(Self { memory: Memory::new(limits, policies, deliver, clock).unwrap(), now })
+        std::future::ready(Self { memory: MemoryBroker::new(limits, policies, deliver, clock).unwrap(), now })
     }
 
     fn broker(&self) -> &dyn Broker {

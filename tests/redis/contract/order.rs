@@ -157,10 +157,10 @@ pub async fn an_announcement_is_in_no_log<S: Store>() {
     bench.publish(&room, "first").await;
     for except in ["ann", "two\nlines", ""] {
         let passing = Publication { key: Some("k".into()), ..publication("passing") };
-        bench.store.broker().announce(&room, passing, except.into()).await.unwrap();
+        bench.store.broker().publish_unlogged(&room, passing, except.into()).await.unwrap();
     }
     // Nobody is there.
-    bench.store.broker().announce(&elsewhere, publication("passing"), "ann".into()).await.unwrap();
+    bench.store.broker().publish_unlogged(&elsewhere, publication("passing"), "ann".into()).await.unwrap();
     let last = bench.publish(&room, "last").await;
     assert_eq!(last.offset, 2);
     bench.seen.events_up_to(&room, 2).await;

@@ -40,15 +40,15 @@ proptest! {
         let expected = Event::from_publication(publication, 7, 1_700_000_000_000, part);
         prop_assert_eq!(&decode(&stored, 7, 1_700_000_000_000).unwrap(), &expected);
         let came = message(&published("ab.cd", &stored)).unwrap();
-        prop_assert_eq!(came, Message::Event(Epoch::new("ab.cd"), expected.clone()));
+        prop_assert_eq!(came, ChannelMessage::Event(Epoch::new("ab.cd"), expected.clone()));
         let kept: Bytes = [b"7-1700000000000 ", &stored[..]].concat().into();
         prop_assert_eq!(value(&kept).unwrap(), expected);
     }
 
     #[test]
     fn what_enters_no_log_comes_with_whom_it_is_kept_from(publication in any_publication(), except in "[\\s\\S]{0,20}") {
-        let told = announcement(&publication, &except).unwrap();
-        prop_assert_eq!(message(&told).unwrap(), Message::Unlogged(publication, except.into()));
+        let told = unlogged_message(&publication, &except).unwrap();
+        prop_assert_eq!(message(&told).unwrap(), ChannelMessage::Unlogged(publication, except.into()));
     }
 
     #[test]
@@ -67,7 +67,7 @@ proptest! {
     fn members_come_back(connection in "[a-z0-9]{1,20}", user in option::of(".{0,20}")) {
         let bytes: Bytes = format!("l{connection}\n{}", stored_user(user.as_deref())).into();
         let member = Member { connection: connection.as_str().into(), user: user.as_deref().map(Into::into) };
-        prop_assert_eq!(message(&bytes).unwrap(), Message::Left(member));
+        prop_assert_eq!(message(&bytes).unwrap(), ChannelMessage::Left(member));
     }
 }
 

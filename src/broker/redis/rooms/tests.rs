@@ -6,15 +6,15 @@ use super::*;
 use crate::model::{Member, Payload};
 
 /// Rooms whose messages and answers are the test's, and what they delivered, as text.
-struct Bench {
-    rooms: Rooms,
-    seen: Arc<Seen>,
+struct SubscribedStage {
+    rooms: SubscribedRooms,
+    seen: Arc<SeenDelivery>,
 }
 
 #[derive(Default)]
-struct Seen(Mutex<String>);
+struct SeenDelivery(Mutex<String>);
 
-impl Deliver for Seen {
+impl Deliver for SeenDelivery {
     fn deliver(&self, _: &Room, delivery: Delivery) {
         let mut seen = self.0.lock().unwrap();
         match delivery {
@@ -32,10 +32,10 @@ fn room() -> Room {
     Room::parse("r").unwrap()
 }
 
-impl Bench {
+impl SubscribedStage {
     fn new() -> Self {
-        let seen = Arc::new(Seen::default());
-        Self { rooms: Rooms::new(Arc::clone(&seen) as Arc<dyn Deliver>), seen }
+        let seen = Arc::new(SeenDelivery::default());
+        Self { rooms: SubscribedRooms::new(Arc::clone(&seen) as Arc<dyn Deliver>), seen }
     }
 
     /// Subscribed, confirmed, and told where the room begins.
@@ -61,7 +61,7 @@ impl Bench {
                 user: None,
                 id: None,
             };
-            self.rooms.message("r", Message::Event(position.epoch, event));
+            self.rooms.message("r", ChannelMessage::Event(position.epoch, event));
         }
     }
 
@@ -86,28 +86,28 @@ fn position(text: &str) -> Position {
 
 #[test]
 fn a_room_begins_where_it_stood_after_its_subscription() {
-    let bench = Bench::new();
+    let bench = SubscribedStage::new();
     assert!(bench.rooms.subscribe(&room()));
     assert_eq!(bench.answer("x1"), 0, "asked before the subscription stood");
     bench.rooms.confirmed("r");
     bench.came("x3 x4 x5 x6");
-    bench.rooms.message("r", Message::Joined(Member { connection: "c".into(), user: None }));
+    bench.rooms.message("r", ChannelMessage::Joined(Member { connection: "c".into(), user: None }));
     assert_eq!((bench.took(), bench.answer("x4")), (String::new(), 1));
     assert_eq!(bench.took(), "[x4] x5 x6");
     bench.came("x6 x7");
-    bench.rooms.message("r", Message::Joined(Member { connection: "c".into(), user: None }));
+    bench.rooms.message("r", ChannelMessage::Joined(Member { connection: "c".into(), user: None }));
     assert_eq!(bench.took(), "x7 +c", "what came twice is delivered once");
 }
 
 #[test]
 fn what_came_before_a_new_generation_began_is_covered_by_its_position() {
-    let bench = Bench::new();
+    let bench = SubscribedStage::new();
     bench.rooms.subscribe(&room());
     bench.rooms.confirmed("r");
     bench.came("x8 x9 y9 y10 y11");
     bench.answer("y10");
     assert_eq!(bench.took(), "[y10] y11");
-    let bench = Bench::new();
+    let bench = SubscribedStage::new();
     bench.rooms.subscribe(&room());
     bench.rooms.confirmed("r");
     bench.came("y9 y10");
@@ -117,7 +117,7 @@ fn what_came_before_a_new_generation_began_is_covered_by_its_position() {
 
 #[test]
 fn a_renewed_subscription_starts_again() {
-    let bench = Bench::live("x5");
+    let bench = SubscribedStage::live("x5");
     bench.rooms.confirmed("r");
     bench.came("x8");
     assert_eq!(bench.answer("x8"), 1);
@@ -135,7 +135,7 @@ fn a_renewed_subscription_starts_again() {
 
 #[test]
 fn only_the_newest_question_is_answered() {
-    let bench = Bench::live("x5");
+    let bench = SubscribedStage::live("x5");
     bench.rooms.confirmed("r");
     let old = bench.rooms.wanted();
     assert!(!bench.rooms.subscribe(&room()));
@@ -149,7 +149,7 @@ fn only_the_newest_question_is_answered() {
 
 #[test]
 fn nothing_comes_of_a_room_that_was_left_and_it_lingers() {
-    let bench = Bench::live("x5");
+    let bench = SubscribedStage::live("x5");
     bench.rooms.confirmed("r");
     bench.rooms.unsubscribe(&room());
     bench.came("x6");
@@ -170,7 +170,7 @@ fn nothing_comes_of_a_room_that_was_left_and_it_lingers() {
 
 #[test]
 fn events_that_do_not_fit_are_asked_for() {
-    let bench = Bench::new();
+    let bench = SubscribedStage::new();
     bench.rooms.subscribe(&room());
     bench.rooms.confirmed("r");
     let many: Vec<String> = (1..=MAX_AHEAD + 5).map(|n| format!("x{n}")).collect();
@@ -183,7 +183,7 @@ fn events_that_do_not_fit_are_asked_for() {
 
 #[test]
 fn a_room_is_behind_when_its_log_is_ahead_or_another_one() {
-    let bench = Bench::live("x5");
+    let bench = SubscribedStage::live("x5");
     for (log, behind) in [("x4", false), ("x5", false), ("x6", true), ("y5", true), ("y1", true)] {
         assert_eq!(bench.rooms.is_behind(&room(), &position(log)), behind, "{log}");
     }

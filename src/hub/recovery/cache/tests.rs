@@ -22,14 +22,16 @@ fn room(name: &str) -> Room {
 }
 
 /// A broker whose rooms share a log that keeps so many events, and the policy.
-fn broker(history_size: usize) -> (memory::Memory, Arc<Policy>) {
+fn broker(history_size: usize) -> (memory::MemoryBroker, Arc<Policy>) {
     let policy = Policy { log: Some(room("log")), history_size, history_bytes: 1 << 30, ..Policy::default() };
     let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy.clone())));
-    let broker = memory::Memory::new(memory::Limits::default(), policies, Arc::new(Nowhere), Arc::new(|| 1)).unwrap();
+    let broker =
+        memory::MemoryBroker::new(memory::MemoryLimits::default(), policies, Arc::new(Nowhere), Arc::new(|| 1))
+            .unwrap();
     (broker, Arc::new(policy))
 }
 
-async fn publish(broker: &memory::Memory, to: &str, bytes: usize) -> Position {
+async fn publish(broker: &memory::MemoryBroker, to: &str, bytes: usize) -> Position {
     let payload = Payload::Binary(vec![7; bytes].into());
     let publication =
         Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };

@@ -34,12 +34,12 @@ fn at_once<T>(mut answer: Answer<'_, T>) -> T {
     }
 }
 
-fn broker(policy: &Policy) -> memory::Memory {
+fn broker(policy: &Policy) -> memory::MemoryBroker {
     let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy.clone())));
-    memory::Memory::new(memory::Limits::default(), policies, Arc::new(Nowhere), Arc::new(|| 1)).unwrap()
+    memory::MemoryBroker::new(memory::MemoryLimits::default(), policies, Arc::new(Nowhere), Arc::new(|| 1)).unwrap()
 }
 
-fn publish(broker: &memory::Memory, topic: u8, key: Option<u8>, bytes: usize) -> Position {
+fn publish(broker: &memory::MemoryBroker, topic: u8, key: Option<u8>, bytes: usize) -> Position {
     let publication = Publication {
         topic: topic.to_string().into(),
         key: key.map(|key| key.to_string().into()),
@@ -51,7 +51,7 @@ fn publish(broker: &memory::Memory, topic: u8, key: Option<u8>, bytes: usize) ->
     at_once(broker.publish(&room(), publication))
 }
 
-fn ask(broker: &memory::Memory, since: &Since, target: &Position) -> History {
+fn ask(broker: &memory::MemoryBroker, since: &Since, target: &Position) -> History {
     let query = HistoryQuery {
         since: Some(since.clone()),
         until: Some(target.offset),
