@@ -1,7 +1,7 @@
-//! One HTTP request to somebody else, and its whole answer: for key sets, and for whoever else must ask a server.
+//! One HTTP request to another server, and its whole answer: for key sets, hooks and chatbots.
 //!
-//! Never follows a redirect (what the operator wrote is what is asked), never waits or reads beyond its [`Limits`].
-//! Whom it trusts is a matter of `trust`.
+//! Never follows a redirect (the operator's address is the one that is asked), never waits or reads beyond its [`Limits`].
+//! `trust` says which certificates it accepts.
 
 use std::{error::Error, path::Path, time::Duration};
 

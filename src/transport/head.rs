@@ -1,8 +1,8 @@
 //! A request's head (RFC 9112 sections 2 to 5), read by the worker itself so that its limits hold before anything else
 //! runs.
 //!
-//! Never reads a body. Always holds: a head is at most as long as the limit, and what follows it is left untouched for
-//! whoever serves the request.
+//! Never reads a body. Always holds: a head is at most as long as the limit, and the bytes behind it are left untouched for the
+//! code that serves the request.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
@@ -24,7 +24,7 @@ pub struct Head {
     pub version: u8,
 }
 
-/// Why a head is none. The answer is plain HTTP, whatever the client meant to speak.
+/// Why the bytes are no head. The answer is plain HTTP, also to a client that meant another protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Not HTTP/1.

@@ -22,11 +22,11 @@ pub struct SocketOptions {
 /// The accept queue.
 const BACKLOG: i32 = 4_096;
 
-/// Makes sure that nobody else listens on an address, and fixes its port if it is 0: SO_REUSEPORT would share it with
+/// Makes sure that no other process listens on an address, and fixes its port if it is 0: SO_REUSEPORT would share it with
 /// another pod of the same user without a word.
 ///
 /// # Errors
-/// The address is in use, not ours to bind, or not an address of this machine.
+/// The address is in use, this process may not bind it, or it is no address of this machine.
 pub fn reserve(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = open(address)?;
     socket.bind(&address.into())?;
@@ -47,7 +47,7 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 /// Opens a listener. Each worker opens its own on the same address; the kernel spreads connections over them.
 ///
 /// # Errors
-/// The address is in use (by a socket that is not one of ours), not ours to bind, or not an address of this machine.
+/// Another process uses the address, this one may not bind it, or it is no address of this machine.
 pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     let socket = open(address)?;
     socket.set_reuse_port(true)?;

@@ -1,4 +1,4 @@
-//! Whom this program trusts when it is the client: the system's CA certificates, and a file of further ones.
+//! The CA certificates that this program trusts as a client: the system's, and those of a file.
 //!
 //! The system's, because that is where an operator's own CA is installed, and because they are renewed with the system
 //! instead of with this program.
@@ -29,8 +29,7 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// A TLS client that trusts the system's CA certificates and those in the PEM file `ca`; and whether that is anybody at
-/// all.
+/// A TLS client that trusts the system's CA certificates and those in the PEM file `ca`, and whether there is any.
 ///
 /// # Errors
 /// [`TrustError`].
