@@ -54,7 +54,7 @@ compare *SCENARIOS:
 
 # One fuzz target for some seconds, or all of them
 fuzz TARGET="" SECONDS="60":
-    {{ if TARGET == "" { "FUZZ_SECONDS=" + SECONDS + " tests/run fuzz" } else { "RUSTC_BOOTSTRAP=1 cargo fuzz run " + TARGET + " -- -max_total_time=" + SECONDS } }}
+    {{ if TARGET == "" { "FUZZ_SECONDS=" + SECONDS + " tests/run fuzz" } else { "mkdir -p fuzz/corpus/" + TARGET + " && RUSTC_BOOTSTRAP=1 cargo fuzz run " + TARGET + " fuzz/corpus/" + TARGET + " fuzz/seeds/" + TARGET + " -- -max_total_time=" + SECONDS } }}
 
 # Faults under load, each run for so many seconds: pods and Redis servers that are killed, stopped, cut off and emptied
 chaos SECONDS="120":
