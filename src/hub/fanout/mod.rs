@@ -2,10 +2,12 @@
 
 pub mod broadcast;
 pub mod fan_out;
+pub mod joins;
 pub mod members;
 pub mod room;
 pub mod room_index;
 pub mod room_stream;
 pub mod rooms;
 pub mod stream_driver;
+pub mod stream_effect;
 pub mod subscription;

@@ -25,98 +25,19 @@ use std::{
 use crate::{
     broker::BrokerError,
     hub::{
-        Broadcast, Content,
-        connection::key::ConnectionKey,
-        fanout::broadcast::Range,
-        fanout::room_index::RoomIndex,
-        membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin},
+        Broadcast, ConnectionKey, Content, RoomIndex,
+        fanout::{
+            broadcast::Range,
+            joins::Joins,
+            stream_effect::{FanOutTo, StreamEffect},
+        },
+        membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
         planted::{Fault, planted},
         recovery::cache::Missed,
         sequencer::update::StreamUpdate,
     },
-    model::{Policy, Position, Retain, Room, Since},
+    model::{Policy, Position, Room, Since},
 };
-
-/// What a stream wants done, in this order.
-#[derive(Debug)]
-pub enum StreamEffect {
-    /// Fan this out to the members of a room of the stream: its own, or one that shares its log.
-    /// [`RoomStream::fan_out_finished`] follows.
-    StartFanOut(Arc<Broadcast>, FanOutTo),
-    /// Read what lies between, for all members; the answer goes to [`RoomStream::hole_read`].
-    ReadHole {
-        /// Where the stream stands.
-        since: Since,
-        /// Where it is known to stand elsewhere.
-        until: Position,
-    },
-    /// Read what joiners miss; the answer goes to [`RoomStream::join_read`].
-    ReadForJoin {
-        /// Names this read.
-        ticket: u64,
-        /// Where they stopped; `None`: only retained values are wanted.
-        since: Option<Since>,
-        /// Where the stream stands.
-        target: Position,
-        /// In a shared log: the rooms that are joined.
-        parts: Parts,
-    },
-    /// Make this a member.
-    Admit(Admission),
-    /// The log could not say what this join missed.
-    TurnAway(PendingJoin, BrokerError),
-    /// So many joins were answered with all that they missed (`true`), or with the news that it is gone.
-    CountRecoveries(bool, usize),
-    /// An event without a promise was dropped, because the backlog is full.
-    CountDropped,
-}
-
-/// Which members a fan-out is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FanOutTo {
-    /// Those of the stream's own room.
-    Own,
-    /// Those of a room that shares the stream's log.
-    Part(RoomIndex),
-}
-
-/// A join that is over.
-#[derive(Debug)]
-pub struct Admission {
-    /// The connection, and why it joins.
-    pub join: PendingJoin,
-    /// What follows this position is the member's.
-    pub position: Position,
-    /// Whether what it missed is in `before`, all of it.
-    pub recovered: bool,
-    /// What it gets ahead of the live stream.
-    pub before: Arc<[Arc<Broadcast>]>,
-}
-
-/// Joins that wait for the same part of the log. Live broadcasts are held for them once, not once each.
-#[derive(Debug)]
-struct JoinRead {
-    ticket: u64,
-    since: Option<Since>,
-    /// The stream's position when the log was asked.
-    target: Position,
-    /// In a shared log one only, because each is in other rooms.
-    joins: Vec<PendingJoin>,
-    /// What was begun since.
-    held: Vec<Arc<Broadcast>>,
-    /// Whether `held` was full.
-    overflowed: bool,
-}
-
-impl JoinRead {
-    fn hold(&mut self, broadcast: &Arc<Broadcast>) {
-        if self.held.len() < RoomStream::MAX_HELD {
-            self.held.push(Arc::clone(broadcast));
-        } else {
-            self.overflowed = true;
-        }
-    }
-}
 
 /// What the stream does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,22 +62,13 @@ pub struct RoomStream {
     backlog: VecDeque<Arc<Broadcast>>,
     /// Where the room stands beyond the backlog: what lies between was lost on the way.
     known_head: Option<Position>,
-    /// How many reads were made for joins.
-    reads: u64,
-    /// Joins that wait for the log.
-    reading: Vec<JoinRead>,
-    /// Joins that wait for the stream's first position.
-    unplaced: Vec<PendingJoin>,
-    /// Joins of clients that saw more, from another worker or pod, than was begun here: they wait for that.
-    early: Vec<PendingJoin>,
+    /// Connections on their way in.
+    joins: Joins,
 }
 
 impl RoomStream {
     /// The most broadcasts that wait behind a fan-out. So few in tests that a history of 200 steps fills it.
     pub const MAX_BACKLOG: usize = if cfg!(test) { 6 } else { 256 };
-
-    /// The most broadcasts held while the log is read for joins; beyond it the answer is `recovered: false`.
-    pub const MAX_HELD: usize = if cfg!(test) { 4 } else { 256 };
 
     /// A stream whose sequencer was not asked yet.
     #[must_use]
@@ -168,10 +80,7 @@ impl RoomStream {
             activity: Activity::Idle,
             backlog: VecDeque::new(),
             known_head: None,
-            reads: 0,
-            reading: Vec::new(),
-            unplaced: Vec::new(),
-            early: Vec::new(),
+            joins: Joins::default(),
         }
     }
 
@@ -190,8 +99,7 @@ impl RoomStream {
     /// Whether no join waits, nothing is under way, and no room shares the log.
     #[must_use]
     pub fn is_unused(&self) -> bool {
-        let no_join = self.unplaced.is_empty() && self.early.is_empty() && self.reading.is_empty();
-        self.is_idle() && self.parts.is_none() && no_join
+        self.is_idle() && self.parts.is_none() && self.joins.is_empty()
     }
 
     /// Whether several rooms share the log.
@@ -225,10 +133,8 @@ impl RoomStream {
     ) {
         match update {
             StreamUpdate::Placed(position) => {
-                self.position.get_or_insert(position);
-                for join in std::mem::take(&mut self.unplaced) {
-                    self.join(join, policy, effects);
-                }
+                let position = self.position.get_or_insert(position);
+                self.joins.placed(position, policy, effects);
             }
             StreamUpdate::Broadcast(broadcast) => self.broadcast(broadcast, now, policy, effects),
             StreamUpdate::Head(head) => {
@@ -377,13 +283,8 @@ impl RoomStream {
             self.activity = Activity::FanningOut;
             effects.push(StreamEffect::StartFanOut(broadcast, to));
         }
-        let reached = self.position.as_ref().map_or(0, |position| position.offset);
-        let waits = |join: &PendingJoin| join.since.as_ref().is_some_and(|since| since.offset > reached);
-        let (early, ready) = std::mem::take(&mut self.early).into_iter().partition(waits);
-        self.early = early;
-        let ready: Vec<PendingJoin> = ready;
-        for join in ready {
-            self.join(join, policy, effects);
+        if let Some(position) = &self.position {
+            self.joins.reached(position, policy, effects);
         }
     }
 
@@ -393,8 +294,8 @@ impl RoomStream {
             self.position = Some(Position::new(range.epoch, range.offset));
         }
         // A joiner gets only what is for all members.
-        for read in self.reading.iter_mut().filter(|_| broadcast.except.is_none()) {
-            read.hold(broadcast);
+        if broadcast.except.is_none() {
+            self.joins.hold(broadcast);
         }
     }
 
@@ -406,38 +307,11 @@ impl RoomStream {
 
     /// Lets a join in, or has it wait for the log.
     pub fn join(&mut self, join: PendingJoin, policy: &Arc<Policy>, effects: &mut Vec<StreamEffect>) {
-        let Some(mut position) = self.position.clone() else {
-            self.unplaced.push(join);
-            return;
-        };
+        let mut position = self.position.clone();
         if planted(Fault::FlushBoundary) && self.activity == Activity::FanningOut {
-            position.offset = position.offset.saturating_sub(1);
+            position.iter_mut().for_each(|position| position.offset = position.offset.saturating_sub(1));
         }
-        let at_position = |since: &Since| {
-            since.offset == position.offset && (since.epoch == position.epoch || planted(Fault::EpochIgnored))
-        };
-        match &join.since {
-            Some(since) if at_position(since) => self.admit(join, position, true, effects),
-            None if policy.retain == Retain::None => self.admit(join, position, false, effects),
-            _ => {
-                let since = join.since.clone();
-                let shared = |read: &&mut JoinRead| read.since == since && join.parts.is_empty();
-                if let Some(read) = self.reading.iter_mut().find(shared) {
-                    read.joins.push(join);
-                    return;
-                }
-                self.reads += 1;
-                let (ticket, target, parts) = (self.reads, position.clone(), join.parts.clone());
-                effects.push(StreamEffect::ReadForJoin { ticket, since: since.clone(), target: position, parts });
-                let (joins, held) = (vec![join], Vec::new());
-                self.reading.push(JoinRead { ticket, since, target, joins, held, overflowed: false });
-            }
-        }
-    }
-
-    /// A join into a stream that fans out stands behind what is being sent: the position is that of the running batch.
-    fn admit(&self, join: PendingJoin, position: Position, recovered: bool, effects: &mut Vec<StreamEffect>) {
-        effects.push(StreamEffect::Admit(Admission { join, position, recovered, before: Arc::new([]) }));
+        self.joins.join(join, position.as_ref(), policy, effects);
     }
 
     /// The log answered a [`StreamEffect::ReadForJoin`].
@@ -448,94 +322,19 @@ impl RoomStream {
         policy: &Arc<Policy>,
         effects: &mut Vec<StreamEffect>,
     ) {
-        let Some(at) = self.reading.iter().position(|read| read.ticket == ticket) else { return };
-        let JoinRead { since, target, joins, held, overflowed, .. } = self.reading.swap_remove(at);
-        let Some(position) = self.position.clone() else { return };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                effects.extend(joins.into_iter().map(|join| StreamEffect::TurnAway(join, error.clone())));
-                return;
-            }
-        };
-        let overflowed = overflowed && !planted(Fault::FullHold);
-        match (answer, since) {
-            (JoinAnswer::Early, Some(since)) => {
-                for join in joins {
-                    // The batch may have begun while the log was read.
-                    if position.offset >= since.offset {
-                        self.join(join, policy, effects);
-                    } else {
-                        self.early.push(join);
-                    }
-                }
-            }
-            (JoinAnswer::Missed(broadcasts), Some(since)) if !overflowed => {
-                effects.push(StreamEffect::CountRecoveries(true, joins.len()));
-                let before: Arc<[_]> = broadcasts.into_iter().chain(held).collect();
-                let position = Position::new(target.epoch, since.offset);
-                effects.extend(joins.into_iter().map(|join| {
-                    let (position, before) = (position.clone(), Arc::clone(&before));
-                    StreamEffect::Admit(Admission { join, position, recovered: true, before })
-                }));
-            }
-            (answer, since) => {
-                if since.is_some() {
-                    effects.push(StreamEffect::CountRecoveries(false, joins.len()));
-                }
-                if overflowed {
-                    // More was begun meanwhile than is held: what was read is too old to continue from.
-                    for join in joins {
-                        if join.purpose == JoinPurpose::CatchUp {
-                            self.admit(join, position.clone(), false, effects);
-                        } else {
-                            self.join(PendingJoin { since: None, ..join }, policy, effects);
-                        }
-                    }
-                    return;
-                }
-                // The retained values were read after `target`: what was begun since follows them, so that none stays stale.
-                let retained = if let JoinAnswer::Fresh(retained) = answer { retained } else { None };
-                let before: Arc<[_]> = retained.into_iter().chain(held).collect();
-                effects.extend(joins.into_iter().map(|join| {
-                    let (position, before) = (target.clone(), Arc::clone(&before));
-                    StreamEffect::Admit(Admission { join, position, recovered: false, before })
-                }));
-            }
+        if let Some(position) = &self.position {
+            self.joins.read_answered(ticket, answer, position, policy, effects);
         }
     }
 
     /// A connection no longer joins `part`, the stream's own room or one that shares its log; why it did, if it did.
     pub fn cancel_join(&mut self, key: ConnectionKey, part: RoomIndex) -> Option<JoinPurpose> {
-        let mut purpose = None;
-        let mut stays = |join: &mut PendingJoin| {
-            if join.key != key {
-                return true;
-            }
-            // Without a shared log there are no parts, and it joins this room.
-            let all = join.parts.len();
-            join.parts.retain(|(index, _)| *index != part);
-            if all == 0 || join.parts.len() < all {
-                purpose = Some(join.purpose.clone());
-            }
-            !join.parts.is_empty()
-        };
-        self.unplaced.retain_mut(&mut stays);
-        self.early.retain_mut(&mut stays);
-        for read in &mut self.reading {
-            read.joins.retain_mut(&mut stays);
-        }
-        purpose
+        self.joins.cancel(key, part)
     }
 
     /// Whether a connection is on its way into a room that shares this log.
     #[must_use]
     pub fn is_joined(&self, part: RoomIndex) -> bool {
-        self.joins().flat_map(|join| &join.parts).any(|(index, _)| *index == part)
-    }
-
-    fn joins(&self) -> impl Iterator<Item = &PendingJoin> {
-        let reading = self.reading.iter().flat_map(|read| &read.joins);
-        self.unplaced.iter().chain(&self.early).chain(reading)
+        self.joins.lead_to(part)
     }
 }

@@ -11,7 +11,8 @@ use crate::{
         fanout::{
             fan_out::SMALL,
             room::{LocalRoom, RoomLog, Run},
-            room_stream::{FanOutTo, RoomStream, StreamEffect},
+            room_stream::RoomStream,
+            stream_effect::{FanOutTo, StreamEffect},
         },
         sequencer::update::StreamUpdate,
     },

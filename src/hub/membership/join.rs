@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crate::hub::Services;
-use crate::hub::fanout::room_stream::{Admission, RoomStream};
+use crate::hub::fanout::{room_stream::RoomStream, stream_effect::Admission};
 use crate::hub::membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin};
 use crate::{
     broker::{BrokerError, HistoryQuery},

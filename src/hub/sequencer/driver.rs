@@ -16,7 +16,8 @@ use crate::{
     hub::{
         Broadcast, Content, Services, ToSequencer, ToWorker,
         sequencer::{
-            room_sequencer::{ReadTicket, RoomSequencer, SequencerEffect},
+            effect::{ReadTicket, SequencerEffect},
+            room_sequencer::RoomSequencer,
             update::StreamUpdate,
         },
         worker::{clock::unix_millis, policy_reload::Review},

@@ -3,6 +3,7 @@
 pub mod batcher;
 pub mod collector;
 pub mod driver;
+pub mod effect;
 pub mod room_sequencer;
 pub mod shared_log;
 pub mod update;

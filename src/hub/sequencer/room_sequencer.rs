@@ -24,48 +24,14 @@ use crate::{
         Batcher, Broadcast, Content,
         fanout::broadcast::Range,
         planted::{Fault, planted},
-        sequencer::{shared_log::by_room, update::StreamUpdate},
+        sequencer::{
+            effect::{ReadTicket, SequencerEffect},
+            shared_log::by_room,
+            update::StreamUpdate,
+        },
     },
     model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since, UnixMillis},
 };
-
-/// What a sequencer wants done, in this order.
-#[derive(Debug)]
-pub enum SequencerEffect {
-    /// Put this on a worker's queue. Where the queue is full, [`RoomSequencer::refused`] is told.
-    Tell(usize, StreamUpdate),
-    /// Read the log behind this position until it answers; the answer goes to [`RoomSequencer::history_read`].
-    ReadHistory {
-        /// Names this read.
-        ticket: ReadTicket,
-        /// The last position that the sequencer has.
-        since: Since,
-    },
-    /// Tell the room's members of these joins and leaves.
-    AnnouncePresence {
-        /// Members that came.
-        joined: Vec<Member>,
-        /// Members that went.
-        left: Vec<Member>,
-    },
-    /// A batch left.
-    Flushed {
-        /// How many events it has.
-        events: usize,
-        /// When the oldest of them arrived.
-        arrived: Instant,
-        /// Whether they are in the log.
-        logged: bool,
-    },
-}
-
-/// Names one read of the log: an answer that comes after the room was given up, and followed again, is not taken for one of
-/// the new life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadTicket {
-    life: u64,
-    read: u64,
-}
 
 /// What a worker knows of the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

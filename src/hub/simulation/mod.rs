@@ -14,8 +14,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod connection;
 mod log;
 mod pod;
+mod reads;
 mod script;
 mod worker;
 

@@ -11,14 +11,15 @@ use std::{
 use super::{
     client::{SimulatedClient, Violation},
     log::SimulatedLog,
+    reads::LogRead,
     script::{CLIENTS, ROOMS, Script, Step, WORKERS},
-    worker::{LogRead, SimulatedWorker},
+    worker::SimulatedWorker,
 };
 use crate::{
     broker::{Deliver, Delivery, HistoryQuery},
     hub::{
         Budget, Inboxes, Links, ToSequencer, ToWorker,
-        sequencer::room_sequencer::{RoomSequencer, SequencerEffect},
+        sequencer::{effect::SequencerEffect, room_sequencer::RoomSequencer},
     },
     model::{Policy, Room},
 };

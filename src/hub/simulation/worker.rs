@@ -7,78 +7,28 @@ use std::{collections::VecDeque, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::{client::Violation, pod::SimulatedPod};
+use super::{
+    client::Violation,
+    connection::{FORMAT, Membership, SimulatedConnection, join_of, key},
+    pod::SimulatedPod,
+    reads::{LogRead, answer_for_join, missed},
+};
 use crate::{
-    broker::{BrokerError, History, HistoryQuery},
     hub::{
-        Broadcast, Budget, Content, Encoder, Frame, ToSequencer, ToWorker,
-        connection::{
-            key::ConnectionKey,
-            send_queue::{Outbox as SendQueue, Waiting},
-        },
+        Broadcast, Budget, ConnectionKey, Encoder, RoomIndex, ToSequencer, ToWorker,
         fanout::{
             broadcast::{Range, gap},
             members::{Members, Place},
-            room_index::RoomIndex,
-            room_stream::{Admission, FanOutTo, RoomStream, StreamEffect},
+            room_stream::RoomStream,
+            stream_effect::{Admission, FanOutTo, StreamEffect},
         },
-        membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin},
+        membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
         planted::{Fault, planted},
-        recovery::{
-            cache::Missed,
-            plan::{self, MAX_BYTES, MAX_EVENTS, Recovered},
-        },
-        sequencer::{room_sequencer::ReadTicket, shared_log::by_room, update::StreamUpdate},
+        sequencer::update::StreamUpdate,
     },
-    model::{Policy, Position, Reply, Room, Since, SlowReceiver},
-    protocol::{DialectId, Dialects, Framing, WireFormat},
+    model::{Policy, Position, Reply, Room, Since},
+    protocol::Dialects,
 };
-
-/// How many bytes may wait for a simulated client.
-const SEND_QUEUE: usize = 700;
-
-const FORMAT: WireFormat = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Elements };
-
-/// A read of the log: asked for, carried out, answered.
-pub enum LogRead {
-    /// By a sequencer.
-    Sequencer { room: Room, ticket: ReadTicket, since: Since, answer: Option<History> },
-    /// By a stream, for all members.
-    Hole { worker: usize, room: Room, since: Since, until: Position, answer: Option<Result<Missed, BrokerError>> },
-    /// By a stream, for joins.
-    Join {
-        worker: usize,
-        room: Room,
-        ticket: u64,
-        since: Option<Since>,
-        target: Position,
-        answer: Option<Result<JoinAnswer, BrokerError>>,
-    },
-}
-
-impl LogRead {
-    /// Which worker asked.
-    pub fn worker(&self) -> usize {
-        match self {
-            Self::Sequencer { .. } => 0,
-            Self::Hole { worker, .. } | Self::Join { worker, .. } => *worker,
-        }
-    }
-}
-
-/// How a connection stands in a room.
-#[derive(Debug)]
-enum Membership {
-    Joining,
-    Member(Place),
-    Behind(Range),
-}
-
-struct SimulatedConnection {
-    queue: SendQueue,
-    reads: bool,
-    subscriptions: Vec<(usize, Membership)>,
-}
 
 /// A fan-out in progress.
 struct SimulatedFanOut {
@@ -88,11 +38,14 @@ struct SimulatedFanOut {
     seat: usize,
 }
 
-struct SimulatedRoom {
+/// A room.
+pub struct SimulatedRoom {
     stream: RoomStream,
-    members: Members,
+    /// Its members.
+    pub members: Members,
     run: Option<SimulatedFanOut>,
-    behind: usize,
+    /// How many members have fallen behind.
+    pub behind: usize,
 }
 
 /// A worker.
@@ -100,9 +53,9 @@ pub struct SimulatedWorker {
     index: usize,
     rooms: Vec<Option<SimulatedRoom>>,
     unasked: Vec<usize>,
-    connections: Vec<Option<SimulatedConnection>>,
-    encoder: Option<Encoder>,
-    budget: Arc<Budget>,
+    pub connections: Vec<Option<SimulatedConnection>>,
+    pub encoder: Option<Encoder>,
+    pub budget: Arc<Budget>,
     /// Whether the last read for joins brought all that they missed.
     reads_all: bool,
     /// Clients that the pod closed, to be disconnected.
@@ -137,21 +90,12 @@ impl SimulatedWorker {
         self.unasked.is_empty() && self.rooms.iter().flatten().all(|room| room.run.is_none() && room.stream.is_idle())
     }
 
-    fn connection(&mut self, client: usize) -> Option<&mut SimulatedConnection> {
+    pub fn connection(&mut self, client: usize) -> Option<&mut SimulatedConnection> {
         self.connections.get_mut(client)?.as_mut()
     }
 
-    fn room(&mut self, at: usize) -> Option<&mut SimulatedRoom> {
+    pub fn room(&mut self, at: usize) -> Option<&mut SimulatedRoom> {
         self.rooms.get_mut(at)?.as_mut()
-    }
-
-    /// A client connects.
-    pub fn connect(&mut self, client: usize) {
-        if self.connections.len() <= client {
-            self.connections.resize_with(client + 1, || None);
-        }
-        let queue = SendQueue::new(Arc::clone(&self.budget));
-        self.connections[client] = Some(SimulatedConnection { queue, reads: true, subscriptions: Vec::new() });
     }
 
     /// A client's connection is gone.
@@ -161,56 +105,6 @@ impl SimulatedWorker {
             self.leave(client, room, standing);
         }
         self.ask_sequencers(pod);
-        Ok(())
-    }
-
-    /// A client reads no more.
-    pub fn stop_reading(&mut self, client: usize) {
-        if let Some(connection) = self.connection(client) {
-            connection.reads = false;
-        }
-    }
-
-    /// A client reads what waits, and goes on reading.
-    pub fn resume(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
-        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return Ok(()) };
-        connection.reads = true;
-        while !connection.queue.is_empty() {
-            let mut bytes = Vec::new();
-            if let Some((_, range)) = connection.queue.take_gap() {
-                if let Some(encoder) = &mut self.encoder {
-                    encoder.reply(FORMAT, &gap(&range), None, &mut bytes);
-                }
-            } else {
-                match connection.queue.take() {
-                    Some(Waiting::Shared(frame)) => bytes.extend_from_slice(frame.bytes()),
-                    Some(Waiting::Private(private)) => bytes.extend_from_slice(&private),
-                    None => break,
-                }
-            }
-            pod.clients[client].receive(&bytes, &pod.logs)?;
-        }
-        self.catch_up(client, pod)
-    }
-
-    /// A connection that fell behind has read everything: it comes back through what it missed.
-    fn catch_up(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
-        let Some(connection) = self.connection(client) else { return Ok(()) };
-        let mut joins = Vec::new();
-        for (room, standing) in &mut connection.subscriptions {
-            if let Membership::Behind(range) = standing {
-                let offset = if planted(Fault::LateCatchUp) { range.offset } else { range.after };
-                joins.push((*room, Since { epoch: range.epoch.clone(), offset }));
-                *standing = Membership::Joining;
-            }
-        }
-        for (at, since) in joins {
-            let join = join_of(client, Some(since), JoinPurpose::CatchUp);
-            if let Some(room) = self.room(at) {
-                room.behind -= 1;
-            }
-            self.stream_step(at, pod, |stream, policy, effects| stream.join(join, policy, effects))?;
-        }
         Ok(())
     }
 
@@ -274,7 +168,7 @@ impl SimulatedWorker {
         }
     }
 
-    fn move_to(&mut self, key: ConnectionKey, room: usize, place: Place) {
+    pub fn move_to(&mut self, key: ConnectionKey, room: usize, place: Place) {
         if let Some(connection) = self.connection(key.at())
             && let Some((_, standing)) = connection.subscriptions.iter_mut().find(|(at, _)| *at == room)
         {
@@ -343,7 +237,7 @@ impl SimulatedWorker {
         }
     }
 
-    fn stream_step(
+    pub fn stream_step(
         &mut self,
         at: usize,
         pod: &mut SimulatedPod,
@@ -468,111 +362,8 @@ impl SimulatedWorker {
         }
         Ok(())
     }
-
-    /// Offers a frame; whether the connection owes too much then.
-    fn offer(&mut self, client: usize, broadcast: &Broadcast, pod: &mut SimulatedPod) -> Result<bool, Violation> {
-        let Some(encoder) = &mut self.encoder else { return Ok(false) };
-        let frame: Frame = broadcast.frame(FORMAT, encoder);
-        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return Ok(false) };
-        if connection.reads && connection.queue.is_empty() {
-            pod.clients[client].receive(frame.bytes(), &pod.logs)?;
-            return Ok(false);
-        }
-        connection.queue.push(Waiting::Shared(frame));
-        Ok(connection.queue.owed() > SEND_QUEUE)
-    }
-
-    /// Says something to one connection; where it is read at once, it is left in `read`.
-    fn reply(&mut self, client: usize, reply: &Reply, read: &mut VecDeque<Vec<u8>>) {
-        let Some(encoder) = &mut self.encoder else { return };
-        let mut bytes = Vec::new();
-        encoder.reply(FORMAT, reply, None, &mut bytes);
-        let Some(connection) = self.connections.get_mut(client).and_then(Option::as_mut) else { return };
-        if connection.reads && connection.queue.is_empty() {
-            read.push_back(bytes);
-        } else {
-            connection.queue.push(Waiting::Private(bytes.into()));
-        }
-    }
-
-    fn overflow(&mut self, at: usize, client: usize, pod: &SimulatedPod) -> Result<(), Violation> {
-        let (slow, name) = (pod.policies[at].slow, pod.rooms[at].clone());
-        let Some(connection) = self.connection(client) else { return Ok(()) };
-        match slow {
-            SlowReceiver::Close => self.closed.push(client),
-            SlowReceiver::Gap => {
-                connection.queue.drop_oldest(SEND_QUEUE / 2);
-                if connection.queue.owed() > SEND_QUEUE {
-                    self.closed.push(client);
-                }
-            }
-            SlowReceiver::Conflate => {
-                let Some(range) = connection.queue.drop_room(&name) else { return Ok(()) };
-                let Some((_, standing)) = connection.subscriptions.iter_mut().find(|(room, _)| *room == at) else {
-                    return Ok(());
-                };
-                let Membership::Member(place) = std::mem::replace(standing, Membership::Behind(range)) else {
-                    return Ok(());
-                };
-                let Some(room) = self.room(at) else { return Ok(()) };
-                room.behind += 1;
-                if let Some(moved) = room.members.remove(place) {
-                    self.move_to(moved, at, place);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn key(client: usize) -> ConnectionKey {
-    ConnectionKey::of(client)
-}
-
-fn join_of(client: usize, since: Option<Since>, purpose: JoinPurpose) -> PendingJoin {
-    PendingJoin { key: key(client), since, purpose, snapshot: None, parts: Parts::new() }
 }
 
 fn hear(pod: &mut SimulatedPod, client: usize, said: VecDeque<Vec<u8>>) -> Result<(), Violation> {
     said.iter().try_for_each(|bytes| pod.clients[client].receive(bytes, &pod.logs))
-}
-
-/// What [`Recoveries`](crate::hub::Recoveries) answers.
-fn missed(pod: &mut SimulatedPod, room: &Room, since: &Since, until: &Position) -> Result<Missed, BrokerError> {
-    if pod.read_fails() {
-        return Err(BrokerError::Unknown);
-    }
-    let at = pod.room_at(room);
-    let query = HistoryQuery {
-        since: Some(since.clone()),
-        until: Some(until.offset),
-        max_events: MAX_EVENTS,
-        max_bytes: MAX_BYTES,
-    };
-    let (policy, now) = (&pod.policies[at], pod.now);
-    Ok(match plan::plan(room, pod.logs[at].read(&query), since, until, policy) {
-        Recovered::Exactly(batches) => {
-            let broadcast = |batch| Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now));
-            Missed::All(batches.into_iter().flat_map(by_room).map(broadcast).collect())
-        }
-        Recovered::Not => Missed::Gone,
-    })
-}
-
-fn answer_for_join(
-    pod: &mut SimulatedPod,
-    room: &Room,
-    since: Option<&Since>,
-    target: &Position,
-) -> Result<JoinAnswer, BrokerError> {
-    let Some(since) = since else { return Ok(JoinAnswer::Fresh(None)) };
-    if JoinAnswer::may_be_early(since, target) {
-        let query = HistoryQuery { since: Some(since.clone()), until: None, max_events: 1, max_bytes: 1 };
-        let history = pod.logs[pod.room_at(room)].read(&query);
-        return Ok(JoinAnswer::if_early(since, &history));
-    }
-    Ok(match missed(pod, room, since, target)? {
-        Missed::All(broadcasts) => JoinAnswer::Missed(broadcasts),
-        Missed::Gone => JoinAnswer::Fresh(None),
-    })
 }

@@ -26,7 +26,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::hub::fanout::room_stream::StreamEffect;
+use crate::hub::fanout::stream_effect::StreamEffect;
 use crate::{
     config::Config,
     hub::{

@@ -19,7 +19,7 @@ use crate::{
     broker::{Deliver, Delivery, History},
     hub::{
         Question,
-        sequencer::{room_sequencer::ReadTicket, update::StreamUpdate},
+        sequencer::{effect::ReadTicket, update::StreamUpdate},
     },
     model::Room,
 };
