@@ -15,6 +15,7 @@ use super::{
     missing::Missing,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
+    record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
     settings::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
@@ -61,6 +62,8 @@ pub struct Config {
     pub advertise: Option<Advertise>,
     /// Where the certificate comes from; `None`: no TLS.
     pub tls: Option<Tls>,
+    /// What seals the records of established TLS 1.3 connections.
+    pub tls_records: RecordLayer,
     /// Keys of the API; empty: it refuses everybody.
     pub api_keys: Vec<ApiKey>,
     /// Whether the API key was made by this process, so that it must be printed for anybody to know it.
@@ -319,6 +322,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         grpc,
         advertise: general.advertise.clone(),
         tls,
+        tls_records: settings.tls.records,
         api_keys,
         api_key_generated,
         origins: Origins::new(origins),

@@ -15,6 +15,7 @@ use super::{
     look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
+    record_layer::TlsSettings,
     redis_url::{KeyPrefix, RedisPassword, RedisPasswordKind, RedisUrl, RedisUrlKind},
     section::{Changes, Key, Section, Settle, section},
     socketio::{FleetSecret, FleetSecretKind, Namespace},
@@ -373,6 +374,8 @@ pub struct Settings {
     pub drain: DrainSettings,
     /// `[socket]`
     pub socket: Socket,
+    /// `[tls]`
+    pub tls: TlsSettings,
     /// `[tokens]`
     pub tokens: TokenSettings,
     /// `[token_lookup]`
@@ -416,12 +419,13 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 14] = [
+        let core: [&dyn Section; 15] = [
             &self.general,
             &self.limits,
             &self.timeouts,
             &self.drain,
             &self.socket,
+            &self.tls,
             &self.tokens,
             &self.token_lookup,
             &self.hooks,
@@ -450,12 +454,13 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 14] = [
+        let core: [&mut dyn Section; 15] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
             &mut self.drain,
             &mut self.socket,
+            &mut self.tls,
             &mut self.tokens,
             &mut self.token_lookup,
             &mut self.hooks,
@@ -485,6 +490,7 @@ impl Settings {
         self.timeouts.settle(&running.timeouts, &mut changes);
         self.drain.settle(&running.drain, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
+        self.tls.settle(&running.tls, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);
         self.token_lookup.settle(&running.token_lookup, &mut changes);
         self.hooks.settle(&running.hooks, &mut changes);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     compat::Routes,
+    config::RecordLayer,
     hub::{Deadline, Worker, millis},
     transport::{
         head::{Head, HeadError},
@@ -24,8 +25,8 @@ use super::{admission::Admission, engine::continue_as, http, refusal::plain_answ
 /// How the sockets of a listener are spoken to.
 #[derive(Clone)]
 pub struct Listener {
-    /// With TLS first; `None`: without.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// With TLS first, and what seals its records; `None`: without.
+    pub tls: Option<(Arc<rustls::ServerConfig>, RecordLayer)>,
     /// What customers' modules answer.
     pub routes: Routes,
 }
@@ -36,7 +37,7 @@ pub fn shake_hands(worker: &Rc<RefCell<Worker>>, stream: TcpStream, listener: &L
     this.services.metrics.handshakes.accepted.increment(1);
     let socket = match &listener.tls {
         None => Socket::plain(stream),
-        Some(config) => match Tls::accept(Arc::clone(config)) {
+        Some((config, records)) => match Tls::accept(Arc::clone(config), *records) {
             Ok(tls) => Socket::tls(stream, tls),
             Err(error) => {
                 tracing::error!(%error, "TLS cannot start on a connection");

@@ -116,7 +116,7 @@ impl Pod {
         let with_tls = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
-                let tls = Some(Arc::new(roomcast_certs::server_config(resolver)?));
+                let tls = Some((Arc::new(roomcast_certs::server_config(resolver)?), config.tls_records));
                 Some(Listener { tls, routes: Arc::clone(&routes) })
             }
             None => None,

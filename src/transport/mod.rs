@@ -4,7 +4,6 @@ pub mod fetch;
 pub mod head;
 pub mod http_io;
 pub mod listen;
-pub mod record;
 pub mod scratch;
 pub mod socket;
 pub mod tls;

@@ -7,6 +7,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use rustix::{io::Errno, net::SendFlags};
@@ -16,9 +17,8 @@ use tokio::{
 };
 
 use super::{
-    record::Progress,
     scratch::Scratch,
-    tls::{MAX_INCOMPLETE, MAX_RECORD, Tls},
+    tls::{MAX_INCOMPLETE, MAX_RECORD, Progress, Tls},
 };
 
 /// The buffers that a worker shares between all its sockets.
@@ -186,7 +186,7 @@ impl Socket {
         };
         tls.restore(received);
         reply.clear();
-        let progress = tls.open(&mut received[..start + read], plain, reply);
+        let progress = tls.open(&mut received[..start + read], Instant::now(), plain, reply);
         if !reply.filled().is_empty() {
             // Handshake flights and alerts are small and come when the send buffer is empty: a kernel that does not
             // take them whole has a peer that does not read its own handshake.

@@ -28,6 +28,7 @@ mod rooms;
 mod serve;
 mod shared_log;
 mod slow;
+mod tls;
 mod token_lookup;
 mod tokens;
 mod webtransport;

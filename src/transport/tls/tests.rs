@@ -24,7 +24,7 @@ fn pair(version: &'static SupportedProtocolVersion, chunk: usize) -> (ClientConn
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
-    let mut server = Tls::accept(server).unwrap();
+    let mut server = Tls::accept(server, RecordLayer::Roomcast).unwrap();
     for _ in 0..4 {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -81,13 +81,13 @@ impl rustls::client::danger::ServerCertVerifier for Any {
 
 type Given = (Progress, Vec<u8>, Vec<u8>);
 
-fn give(server: &mut Tls, bytes: &[u8]) -> Result<Given, (rustls::Error, Vec<u8>)> {
+fn give(server: &mut Tls, bytes: &[u8]) -> Result<Given, (TlsError, Vec<u8>)> {
     let mut buffer = vec![0; MAX_INCOMPLETE + bytes.len()];
     let start = server.incomplete();
     server.restore(&mut buffer);
     buffer[start..start + bytes.len()].copy_from_slice(bytes);
     let (mut plain, mut reply) = (Vec::new(), Scratch::default());
-    match server.open(&mut buffer[..start + bytes.len()], &mut plain, &mut reply) {
+    match server.open(&mut buffer[..start + bytes.len()], Instant::now(), &mut plain, &mut reply) {
         Ok(progress) => Ok((progress, plain, reply.filled().to_vec())),
         Err(error) => Err((error, reply.filled().to_vec())),
     }
