@@ -60,7 +60,7 @@ fuzz TARGET="" SECONDS="60":
 chaos SECONDS="120":
     CHAOS_SECONDS={{ SECONDS }} cargo test --release --test chaos -- --nocapture --test-threads=1
 
-# All 517 cases of the WebSocket conformance suite against examples/echo
+# All 517 cases of the WebSocket conformance suite against the example echo of crates/websocket
 autobahn:
     AUTOBAHN=full tests/run autobahn
 

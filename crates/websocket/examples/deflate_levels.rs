@@ -1,5 +1,5 @@
 //! Measures what a compression level costs and saves on events of about 1 KiB of JSON, each message for itself:
-//! `cargo run --release --example deflate_levels`.
+//! `cargo run --release -p roomcast-websocket --example deflate_levels`.
 
 use std::{fmt::Write as _, hint::black_box, time::Instant};
 

@@ -1,5 +1,5 @@
 //! A WebSocket server that says back what it hears, through the same message layer as the pod. The conformance suite
-//! runs against it (`tests/autobahn/run`): `cargo run --release --example echo -- --plain-listen 127.0.0.1:9001`.
+//! runs against it (`tests/autobahn/run`): `cargo run --release -p roomcast-websocket --example echo -- --plain-listen 127.0.0.1:9001`.
 
 use std::{cell::RefCell, io, net::SocketAddr, ops::ControlFlow, rc::Rc, time::Duration};
 
