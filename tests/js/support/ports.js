@@ -14,7 +14,9 @@ export async function freePorts(count, host = '127.0.0.1') {
   const free = [];
   while (free.length < count) {
     next = (next + 1) % COUNT;
-    if (await isFree(FIRST + next, host)) free.push(FIRST + next);
+    // Another caller moves on while this one waits.
+    const port = FIRST + next;
+    if (await isFree(port, host)) free.push(port);
   }
   return free;
 }
