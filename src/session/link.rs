@@ -7,13 +7,15 @@ use std::sync::Arc;
 use http::Uri;
 use smallvec::SmallVec;
 
+use super::SessionRecord;
 use crate::{
-    model::{CommandId, Position, Room, SubscribeTo},
+    model::{CommandId, Disconnect, Reconnect},
     protocol::{
-        DialectId,
-        engineio::{Endpoint, Within},
-        socketio::Assembly,
+        DialectId, Framing, MessageKind, Messages,
+        engineio::{self, Endpoint, Within},
+        socketio::{self, Assembly, Envelope},
     },
+    transport::websocket::{Frame, Opcode, frame_messages},
 };
 
 /// What an Engine.IO session has beside what every connection has.
@@ -27,8 +29,8 @@ pub struct Link {
     pub assembly: Assembly,
     /// The namespaces that it is in.
     pub spaces: SmallVec<[Space; 1]>,
-    /// Whether a request waits for something to be said.
-    pub fetching: bool,
+    /// Whether a request polls for what waits.
+    pub polling: bool,
     /// Whether a WebSocket was probed and will take over.
     pub upgrading: bool,
     heartbeat: Heartbeat,
@@ -43,57 +45,10 @@ pub struct Space {
     pub dialect: DialectId,
     /// The session's name there.
     pub sid: Box<str>,
-    /// By which the session is found again; `None`: it is not.
-    pub pid: Option<Box<str>>,
-    /// How many rooms are still being entered before the client is told that it is connected; and whether one of them could
-    /// not be continued.
-    pub recovering: Option<Recovering>,
-    /// What is being kept of it, so that it can be found again.
-    pub keeping: Keeping,
-    /// From where it is in each of its rooms.
-    pub joined: SmallVec<[(Room, Position); 1]>,
-    /// Joins that wait until they are written down, and as whose answers.
-    pub joins: Vec<(Vec<SubscribeTo>, Option<CommandId>)>,
-    /// Rooms that it has left, the newest last.
-    pub left: Vec<Room>,
+    /// By which another connection can continue the session.
+    pub record: SessionRecord,
     /// When the next sign of life is due there, in milliseconds since the worker began; 0: never.
     pub heartbeat_due_ms: u64,
-}
-
-impl Space {
-    /// The most rooms that are remembered as left: the last event that a client got was in one of those, or in none.
-    const MAX_LEFT: usize = 16;
-
-    /// It is in a room no more.
-    pub fn leave(&mut self, room: &Room) {
-        self.left.retain(|left| left != room);
-        if self.left.len() >= Self::MAX_LEFT {
-            self.left.remove(0);
-        }
-        self.left.push(room.clone());
-    }
-}
-
-/// A session that comes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovering {
-    /// Rooms that have not answered yet.
-    pub left: usize,
-    /// Whether one could not be continued exactly.
-    pub broken: bool,
-    /// What the client said of itself, for a session that begins anew then.
-    pub auth: Box<str>,
-}
-
-/// What is being kept of a session for its coming back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Keeping {
-    /// A write is on its way.
-    pub writing: bool,
-    /// Something has changed since that was begun.
-    pub stale: bool,
-    /// When it is written again in any case, in milliseconds since the worker began.
-    pub due_ms: u64,
 }
 
 /// What a look at the heartbeat says.
@@ -131,7 +86,7 @@ impl Link {
             target,
             assembly: Assembly::default(),
             spaces: SmallVec::new(),
-            fetching: false,
+            polling: false,
             upgrading: false,
             heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
             connect_due_ms,
@@ -148,6 +103,79 @@ impl Link {
     pub fn enter(&mut self, space: Space) {
         self.connect_due_ms = 0;
         self.spaces.push(space);
+    }
+
+    /// The name of a dialect's namespace.
+    #[must_use]
+    pub fn name_of(&self, dialect: DialectId) -> Option<Box<str>> {
+        let Within::SocketIo(namespaces) = &self.endpoint.within else { return None };
+        namespaces.iter().find(|(_, known)| *known == dialect).map(|(name, _)| name.clone())
+    }
+
+    /// The name under which the client is told something that answers no command, so that it reaches a dialect's namespace.
+    #[must_use]
+    pub fn reply_id(&self, dialect: DialectId) -> Option<CommandId> {
+        Some(Envelope::command_id(&self.name_of(dialect)?, None))
+    }
+
+    /// The dialect in which a command is answered; `None`: the client is not in that namespace.
+    #[must_use]
+    pub fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
+        if let Within::Messages(dialect) = self.endpoint.within {
+            return Some(dialect);
+        }
+        let dialect = match id {
+            Some(id) => self.endpoint.namespace(Envelope::read_id(id).0)?,
+            None => self.spaces.first()?.dialect,
+        };
+        self.spaces.iter().any(|space| space.dialect == dialect).then_some(dialect)
+    }
+
+    /// Whether a sign of life that was due then is still to be given. One of a namespace that the client has left is not.
+    #[must_use]
+    pub fn expects_heartbeat(&mut self, dialect: DialectId, due_ms: u64) -> bool {
+        match self.endpoint.within {
+            Within::SocketIo(_) => self.space(dialect).is_some_and(|space| space.heartbeat_due_ms == due_ms),
+            Within::Messages(_) => true,
+        }
+    }
+
+    /// Whether a session that polls ends without a word: because of what its client did, while no request waits.
+    #[must_use]
+    pub fn ends_silently(&self, disconnect: Disconnect) -> bool {
+        let by_client = matches!(disconnect, Disconnect::Normal | Disconnect::InvalidData | Disconnect::PingTimeout);
+        by_client && !self.polling
+    }
+
+    /// What tells the client that it is closed. It comes back by itself unless it is told to leave its namespaces first.
+    #[must_use]
+    pub fn goodbye(&self, disconnect: Disconnect, framing: Framing) -> Vec<u8> {
+        let stays_away = matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
+            && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError | Disconnect::InvalidData);
+        let mut messages = Messages::default();
+        if stays_away && let Within::SocketIo(namespaces) = &self.endpoint.within {
+            for (name, dialect) in namespaces.iter() {
+                if self.spaces.iter().any(|space| space.dialect == *dialect) {
+                    socketio::disconnect(name, &mut messages);
+                }
+            }
+        }
+        let mut out = Vec::new();
+        match framing {
+            Framing::WebSocket { .. } => {
+                frame_messages(&messages, None, &mut out);
+                // Without a status, as the protocol's own servers close.
+                Frame::new(Opcode::Close, &[]).write_server(&mut out);
+            }
+            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
+                // A client that was told to leave its namespaces closes by itself. An end in the same answer would overtake that.
+                let leaves = !messages.is_empty();
+                let last = if leaves || disconnect == Disconnect::Normal { b'6' } else { b'1' };
+                messages.push(MessageKind::Text, |out| out.push(last));
+                engineio::write_payload(&messages, &mut out);
+            }
+        }
+        out
     }
 
     /// The client has answered a ping.

@@ -5,9 +5,14 @@
 
 mod bucket;
 mod link;
+mod record;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 
 pub use bucket::{Bucket, Verdict};
-pub use link::{Beat, Keeping, Link, Recovering, Space};
+pub use link::{Beat, Link, Space};
+pub use record::{
+    JoinRequest, RecordEffect, RecordValue, RecordWrite, RecordedRoom, Resumed, RoomView, SessionRecord, SessionView,
+    WriteOutcome,
+};
 pub use session::{Action, ConnectionId, Session, SessionLimits};

@@ -44,29 +44,15 @@ impl Worker {
         let key = worker.connections.next_key();
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);
-        let connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let mut connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
+        if link.is_some() || told.is_some() {
+            connection.aside = Some(Box::new(Aside { unheard: None, link, told }));
+        }
         let transport = connection.carrier.name();
         worker.connections.insert(connection);
         worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
-        match endpoint {
-            None => {
-                if told.is_some()
-                    && let Some(connection) = worker.connections.get_mut(key)
-                {
-                    connection.aside = Some(Box::new(Aside { unheard: None, link: None, told }));
-                }
-                worker.watch_connection(key, id);
-                worker.open(key, &target);
-            }
-            Some(endpoint) => {
-                let link = Link::new(endpoint, target, now_ms);
-                if let Some(connection) = worker.connections.get_mut(key) {
-                    connection.aside = Some(Box::new(Aside { unheard: None, link: Some(link), told }));
-                }
-                worker.beat(key, id, now_ms);
-                worker.open_session(key);
-            }
-        }
+        worker.begin_protocol(key, id, &target);
         if !early.is_empty() {
             worker.buffers.plain.extend_from_slice(early);
             worker.received(key);

@@ -14,8 +14,11 @@ use crate::{
     hub::{
         ConnectionKey, Services, Worker,
         connection::Connection,
-        membership::pending_join::JoinPurpose,
-        membership::subscribe::{Entered, Entry},
+        membership::{
+            event::MembershipEvent,
+            pending_join::JoinPurpose,
+            subscribe::{Entered, Entry},
+        },
     },
     model::{ErrorCode, Event, Publication, Reply, Room},
     session::ConnectionId,
@@ -174,8 +177,10 @@ impl Worker {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
             }
             (JoinPurpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
-            (JoinPurpose::Resume, Some(dialect)) => self.count_resumed(key, dialect, false),
-            (JoinPurpose::Resume | JoinPurpose::CatchUp, _) => {}
+            (JoinPurpose::Resume, resumes) => {
+                self.membership_event(key, MembershipEvent::Refused { resumes });
+            }
+            (JoinPurpose::CatchUp, _) => {}
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
         worker::{clock::millis, timers::Timed},
     },
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Since, SubscribeTo},
-    protocol::{Beginning, DialectId, Opening, Unasked, WireFormat, engineio::Within},
+    protocol::{Beginning, DialectId, Opening, Unasked, WireFormat},
     session::ConnectionId,
 };
 
@@ -150,7 +150,7 @@ impl Worker {
 
     fn enter_first(&mut self, key: ConnectionKey, room: SubscribeTo, first: First) {
         let SubscribeTo { room, since, spelling } = room;
-        let dialect = self.namespace_of(key, first.id.as_ref());
+        let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(first.id.as_ref()));
         let purpose = JoinPurpose::Begin(Box::new(first.clone()));
         let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
         match self.enter_room(key, &room, entry) {
@@ -192,7 +192,7 @@ impl Worker {
         self.close_after(key, disconnect);
     }
 
-    fn greet(&mut self, key: ConnectionKey, asked: &Asked, replayed: bool) {
+    pub(crate) fn greet(&mut self, key: ConnectionKey, asked: &Asked, replayed: bool) {
         let mut bytes = Vec::new();
         self.with_opening(key, asked, |worker, format, opening| {
             worker.encoder.unasked(format, &Unasked::Entered { opening, replayed }, &mut bytes);
@@ -200,18 +200,8 @@ impl Worker {
         self.tell_bytes(key, &bytes);
     }
 
-    /// A session that came back was sent what it missed, and told that it is connected.
-    pub(crate) fn came_back(&mut self, key: ConnectionKey, dialect: DialectId, auth: &str) {
-        let Some(link) = self.connections.get_mut(key).and_then(|connection| connection.link()) else {
-            return;
-        };
-        let asked = Asked { dialect, target: link.target.clone(), auth: auth.into(), id: None };
-        self.greet(key, &asked, true);
-        self.begin_heartbeat(key, dialect);
-    }
-
     /// Puts a connection's first sign of life on the wheel, if its dialect gives any.
-    fn begin_heartbeat(&mut self, key: ConnectionKey, dialect: DialectId) {
+    pub(crate) fn begin_heartbeat(&mut self, key: ConnectionKey, dialect: DialectId) {
         let now_ms = self.now_ms();
         let Some(interval) = self.services.dialects.get(dialect).abilities().heartbeat else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -236,10 +226,7 @@ impl Worker {
             return;
         }
         // In a namespace that was left, and perhaps entered anew, this one is over.
-        if let Some(link) = connection.link()
-            && let Within::SocketIo(_) = link.endpoint.within
-            && link.space(dialect).is_none_or(|space| space.heartbeat_due_ms != due)
-        {
+        if connection.link().is_some_and(|link| !link.expects_heartbeat(dialect, due)) {
             return;
         }
         if now_ms < due {

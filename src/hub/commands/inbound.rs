@@ -130,13 +130,11 @@ impl Worker {
         if connection.state != State::Open {
             return ControlFlow::Break(());
         }
-        let Some(aside) = &mut connection.aside else { return self.message(key, message) };
-        let kept = aside.unheard.as_mut().map(|unheard| unheard.keep(message));
-        match kept {
+        let unheard = connection.aside.as_mut().and_then(|aside| aside.unheard.as_mut());
+        match unheard.map(|unheard| unheard.keep(message)) {
             Some(true) => ControlFlow::Continue(()),
             Some(false) => self.stop(key, Disconnect::Flood),
-            None if aside.link.is_some() => self.packet(key, message),
-            None => self.message(key, message),
+            None => self.dispatch(key, message),
         }
     }
 }

@@ -5,7 +5,13 @@
 
 use slab::Slab;
 
-use crate::hub::connection::{Connection, key::ConnectionKey};
+use crate::{
+    hub::{
+        RoomIndex,
+        connection::{Connection, key::ConnectionKey},
+    },
+    model::CommandId,
+};
 
 /// The connections of one worker. A fan-out that walks over them misses the page table's cache less often than over boxes.
 #[derive(Default)]
@@ -41,6 +47,14 @@ impl Connections {
     /// Takes a connection out; `None`: it is gone already.
     pub fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
         self.0.try_remove(key.0 as usize)
+    }
+
+    /// As whose answer a connection is told something of a room that answers no command. `None`: that makes no difference.
+    #[must_use]
+    pub fn reply_id(&self, key: ConnectionKey, room: RoomIndex) -> Option<CommandId> {
+        let connection = self.get(key)?;
+        let dialect = connection.subscriptions.iter().find(|subscription| subscription.room == room)?.dialect;
+        connection.aside.as_ref()?.link.as_ref()?.reply_id(dialect)
     }
 
     /// How many there are.

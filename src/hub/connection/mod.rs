@@ -207,11 +207,12 @@ impl Connection {
 
     /// In which dialect a command is answered: that of its namespace, where there are several. `None`: the client is not
     /// there.
-    fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
+    #[must_use]
+    pub fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
         let Some(link) = self.aside.as_ref().and_then(|aside| aside.link.as_ref()) else {
             return Some(self.format.dialect);
         };
-        link.answers(id)
+        link.dialect_of(id)
     }
 
     /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
@@ -367,7 +368,7 @@ impl Connection {
         {
             outbox.clear();
         }
-        if kept && self.ends_unheard(disconnect) {
+        if kept && self.link().is_some_and(|link| link.ends_silently(disconnect)) {
             // Nobody waits to be told, and who asks later is told that there is no such session.
             self.state = State::Gone;
             self.closed_with = Some(disconnect);
@@ -391,7 +392,11 @@ impl Connection {
             self.wake();
             return;
         }
-        let goodbye = if self.is_engine() { self.engine_goodbye(disconnect) } else { self.carrier.goodbye(disconnect) };
+        let framing = self.format.framing;
+        let goodbye = match self.link() {
+            Some(link) => Some(link.goodbye(disconnect, framing)),
+            None => self.carrier.goodbye(disconnect),
+        };
         let said = match goodbye {
             Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
             None => true,

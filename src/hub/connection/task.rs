@@ -16,6 +16,7 @@ use crate::{
         access::hook_gate::Leave,
         connection::{State, transport::Carrier},
         fanout::subscription::Standing,
+        membership::event::MembershipEvent,
     },
     metrics::Metrics,
     model::{Cursor, Disconnect, SubscribeTo},
@@ -130,7 +131,7 @@ impl Drop for Drive {
 impl Worker {
     /// Takes a connection off.
     fn remove(&mut self, key: ConnectionKey) {
-        self.part(key);
+        self.membership_event(key, MembershipEvent::Ended);
         let Some(connection) = self.connections.get_mut(key) else { return };
         for subscription in std::mem::take(&mut connection.subscriptions) {
             self.leave(key, subscription);

@@ -3,6 +3,6 @@
 pub mod namespaces;
 pub mod polling;
 pub mod recovery;
+pub mod resume_plan;
 pub mod session;
-pub mod session_record;
 pub mod upgrade;

@@ -2,7 +2,7 @@
 //!
 //! Always holds: a client is told that it is connected before anything else of that namespace, but for what it missed.
 
-use std::{ops::ControlFlow, sync::Arc, task::Poll};
+use std::{ops::ControlFlow, sync::Arc, task::Poll, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use smallvec::SmallVec;
@@ -14,12 +14,12 @@ use crate::{
         access::{identity::poll_once, opening::Asked},
         connection::Connection,
     },
-    model::{CommandId, Disconnect, Token},
+    model::{Disconnect, Token},
     protocol::{
         DialectId,
         socketio::{self, Envelope, StreamOffset},
     },
-    session::{Keeping, Space, Verdict},
+    session::{SessionRecord, Space, Verdict},
 };
 
 /// What a client says of itself when it connects to a namespace. Anything else in it is the application's own.
@@ -160,28 +160,24 @@ impl Worker {
             return;
         };
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
-        self.enter(key, dialect, sid, pid);
+        self.enter(key, dialect, sid, |max_away| SessionRecord::new(pid, max_away));
         let id = Some(Envelope::command_id(&name, None));
         if self.begin_connection(key, Asked { dialect, target, auth: auth.into(), id }) {
-            self.keep(key, dialect);
+            self.persist(key, dialect);
         }
     }
 
     /// Puts a client into a namespace.
-    pub(crate) fn enter(&mut self, key: ConnectionKey, dialect: DialectId, sid: Box<str>, pid: Option<Box<str>>) {
+    pub(crate) fn enter(
+        &mut self,
+        key: ConnectionKey,
+        dialect: DialectId,
+        sid: Box<str>,
+        record: impl FnOnce(Duration) -> SessionRecord,
+    ) {
         let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
-        let (keeping, joined) = (Keeping::default(), SmallVec::new());
-        link.enter(Space {
-            dialect,
-            sid,
-            pid,
-            recovering: None,
-            keeping,
-            joined,
-            joins: Vec::new(),
-            left: Vec::new(),
-            heartbeat_due_ms: 0,
-        });
+        let record = record(link.endpoint.timing.recovery.unwrap_or_default());
+        link.enter(Space { dialect, sid, record, heartbeat_due_ms: 0 });
     }
 
     /// A client leaves a namespace of its own will: it is in none of its rooms any more, and does not come back.
@@ -194,7 +190,7 @@ impl Worker {
         let left: SmallVec<[crate::hub::fanout::subscription::Subscription; 1]> = left;
         let mut waited = 0;
         if let Some(link) = connection.link() {
-            waited = link.space(dialect).map_or(0, |space| space.joins.len());
+            waited = link.space(dialect).map_or(0, |space| space.record.delayed());
             link.spaces.retain(|space| space.dialect != dialect);
         }
         for subscription in left {
@@ -206,18 +202,5 @@ impl Worker {
     /// The name of the namespace in which a dialect is spoken.
     pub(crate) fn namespace_name(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<Box<str>> {
         self.connections.get_mut(key)?.link()?.name_of(dialect)
-    }
-
-    /// The dialect of the namespace that a command came from; `None`: there are no namespaces.
-    pub(crate) fn namespace_of(&mut self, key: ConnectionKey, id: Option<&CommandId>) -> Option<DialectId> {
-        self.connections.get_mut(key)?.link()?.answers(id)
-    }
-
-    /// As whose answer something is told of a room, so that it reaches the namespace that is in it.
-    pub(crate) fn namespace_id(&mut self, key: ConnectionKey, number: RoomIndex) -> Option<CommandId> {
-        let connection = self.connections.get_mut(key)?;
-        let dialect = connection.subscriptions.iter().find(|s| s.room == number)?.dialect;
-        let name = connection.link()?.name_of(dialect)?;
-        Some(Envelope::command_id(&name, None))
     }
 }

@@ -198,7 +198,7 @@ impl Drop for Fetch {
             return;
         }
         if let Some(link) = worker.connections.get_mut(self.key).and_then(Connection::link) {
-            link.fetching = false;
+            link.polling = false;
         }
         if !self.answered {
             worker.close(self.key, Disconnect::InternalError);
@@ -212,7 +212,7 @@ async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes
         let key = this.fetched(name)?;
         let link = this.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
-        if std::mem::replace(&mut link.fetching, true) {
+        if std::mem::replace(&mut link.polling, true) {
             // The first one gets to hear of it.
             this.close(key, Disconnect::ProtocolError);
             return Err(EngineError::BadRequest);

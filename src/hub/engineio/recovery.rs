@@ -1,208 +1,199 @@
-//! Socket.IO sessions that come back: what is kept of one while it lives, and how another connection becomes it, on whatever
-//! pod.
+//! Socket.IO sessions that are continued by another connection, on any pod: what membership tells a session's record, what the
+//! record asks of the key-value store, and how a client comes back.
 //!
-//! Kept from the connect on, so that a pod may die at any moment: the session's names, its rooms, and from where it was in
-//! each. What a client got last it says itself: one room's position and its log time ([`StreamOffset`]). That room goes on
+//! A record exists from the connect on, so that a pod may die at any moment: the session's names, its rooms, and from where it
+//! was in each. A client itself says what it got last: one room's position and its log time ([`StreamOffset`]). That room goes on
 //! exactly behind it. Every other room goes on behind the same time less a margin, the longest batch window and
-//! [`CLOCKS`](crate::hub::engineio::session_record::CLOCKS), because rooms are logged and sent apart from one another; what a client may get twice
-//! that way is counted.
-//! Rooms that share a log go on together exactly behind the event, whichever of them it was of, in the order of the log.
-//! A join is written down before it is carried out, so that a pod that dies in between leaves a trace: such a session begins
-//! anew. Only the first needs no such line: without an event of a room a client has nothing to come back by.
-//! Where the pod could write down at the end what it had sent, and the client got the last of that, all rooms go on
-//! exactly.
+//! [`CLOCKS`](crate::hub::engineio::resume_plan::CLOCKS), because rooms are logged and sent apart from one another; what a client
+//! may get twice that way is counted. Rooms that share a log go on together exactly behind the event, in the order of the log.
+//! A join is recorded before it is carried out, so that a pod that dies in between leaves a trace: such a session begins anew.
+//! Where the pod could record at the end what it had sent, and the client got the last of that, all rooms go on exactly.
 //!
 //! Always holds: a session that is said to be the same gets everything that followed, or is not said to be the same.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
+    broker::KeyValue,
     hub::{
         ConnectionKey, RoomIndex, Worker,
+        access::opening::Asked,
         connection::Connection,
-        engineio::session_record::{Kept, KeptRoom, Plan, kept, owner_of, plan, value_name},
+        engineio::resume_plan::{ResumePlan, resume_plan},
         fanout::subscription::Standing,
-        membership::subscribe::{Entry, Placed},
-        worker::clock::millis,
+        membership::{
+            event::MembershipEvent,
+            pending_join::{JoinPurpose, Parts, PendingJoin},
+            subscribe::{Entry, Placed},
+        },
     },
-    model::{CommandId, Disconnect, Position, Room, SubscribeTo},
+    model::{CommandId, Disconnect, Room, SubscribeTo},
     protocol::{
         DialectId,
         socketio::{self, StreamOffset},
     },
-    session::{Recovering, Space},
+    session::{
+        JoinRequest, RecordEffect, RecordValue, RecordWrite, RecordedRoom, Resumed, RoomView, SessionRecord,
+        SessionView, Space, WriteOutcome,
+    },
 };
 
 impl Worker {
-    /// How long a join waits until it is written down that it is under way.
-    const JOIN_PATIENCE: Duration = Duration::from_secs(1);
+    /// Membership has changed on a connection that is an Engine.IO session.
+    pub(crate) fn engineio_event(&mut self, key: ConnectionKey, event: MembershipEvent) {
+        match event {
+            MembershipEvent::Requested { rooms, id } => self.join_when_recorded(key, rooms, id),
+            MembershipEvent::Joined { room, position } => {
+                let Some(name) = self.rooms.get(room).map(|local| local.name.clone()) else { return };
+                let Some(dialect) = self.dialect_in(key, room) else { return };
+                if self.space(key, dialect).is_some_and(|space| space.record.joined(name, position)) {
+                    self.persist(key, dialect);
+                }
+            }
+            MembershipEvent::Left { room } => {
+                let Some(name) = self.rooms.get(room).map(|local| local.name.clone()) else { return };
+                self.persist_where(key, |record| record.left(&name));
+            }
+            MembershipEvent::Refused { resumes: None } => self.persist_where(key, |record| record.follows_changes()),
+            MembershipEvent::Refused { resumes: Some(dialect) } => self.room_resumed(key, dialect, false),
+            MembershipEvent::Recovered { room, complete } => {
+                let Some(dialect) = self.dialect_in(key, room) else { return };
+                // A room that keeps no history promises nothing to a client that was away.
+                let stream = self.rooms.get(self.stream_of(room));
+                let promises = stream.is_none_or(|stream| stream.policy.history_size > 0);
+                self.room_resumed(key, dialect, complete || !promises);
+            }
+            MembershipEvent::Ended => self.end_records(key),
+        }
+    }
 
-    /// What a session is now, for its coming back.
-    fn record(&self, key: ConnectionKey, dialect: DialectId, ended: bool) -> Option<(Box<str>, Kept)> {
+    /// Carries out a join, once it is recorded where that comes first. What the client sends meanwhile waits.
+    fn join_when_recorded(&mut self, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<CommandId>) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let dialect = connection.dialect_of(id.as_ref());
+        let space = dialect.zip(connection.link()).and_then(|(dialect, link)| link.space(dialect));
+        match space.filter(|space| !rooms.is_empty() && space.record.delays_joins()) {
+            Some(space) => {
+                let dialect = space.dialect;
+                space.record.delay(JoinRequest { rooms, id });
+                connection.stop_hearing();
+                self.persist(key, dialect);
+            }
+            None => self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id.as_ref()),
+        }
+    }
+
+    /// Has a session's record be written as the session is now.
+    pub(crate) fn persist(&mut self, key: ConnectionKey, dialect: DialectId) {
+        let now_ms = self.now_ms();
+        let effect = self
+            .with_record(key, dialect, |record, worker| record.persist(now_ms, || worker.session_view(key, dialect)));
+        self.perform(key, dialect, effect);
+    }
+
+    /// Persists the records of a connection of which `changed` says that they are to be.
+    fn persist_where(&mut self, key: ConnectionKey, mut changed: impl FnMut(&mut SessionRecord) -> bool) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+        let changed = link.spaces.iter_mut().filter_map(|space| changed(&mut space.record).then_some(space.dialect));
+        for dialect in changed.collect::<Vec<_>>() {
+            self.persist(key, dialect);
+        }
+    }
+
+    /// Persists the records that would expire.
+    pub(crate) fn renew_records(&mut self, key: ConnectionKey, now_ms: u64) {
+        self.persist_where(key, |record| record.is_due(now_ms));
+    }
+
+    /// A connection ends, before it leaves its rooms: its records say how far it was sent.
+    fn end_records(&mut self, key: ConnectionKey) {
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+        for dialect in link.spaces.iter().map(|space| space.dialect).collect::<Vec<_>>() {
+            let effect =
+                self.with_record(key, dialect, |record, worker| record.end(|| worker.session_view(key, dialect)));
+            self.perform(key, dialect, effect);
+        }
+    }
+
+    /// A session is over, and cannot be continued.
+    pub(crate) fn forget(&mut self, key: ConnectionKey, dialect: DialectId) {
+        let effect = self.space(key, dialect).and_then(|space| space.record.forget());
+        self.perform(key, dialect, effect);
+    }
+
+    /// Does what a record asks for.
+    fn perform(&mut self, key: ConnectionKey, dialect: DialectId, effects: impl IntoIterator<Item = RecordEffect>) {
+        let values = Arc::clone(&self.services.values);
+        for effect in effects {
+            let values = Arc::clone(&values);
+            match effect {
+                RecordEffect::Write(write) => {
+                    let Some(connection) = self.connections.get(key) else { return };
+                    let (me, name) = (self.me.clone(), connection.session.id);
+                    tokio::task::spawn_local(async move {
+                        let stored = tokio::time::timeout(write.patience, store(&*values, &write)).await;
+                        let Some(worker) = me.upgrade() else { return };
+                        let mut worker = worker.borrow_mut();
+                        if worker.is(key, name) {
+                            worker.record_written(key, dialect, &write.pid, stored.unwrap_or(WriteOutcome::Failed));
+                        }
+                    });
+                }
+                RecordEffect::WriteLast(write) => {
+                    // Without it the session can still be continued: by times instead of positions.
+                    tokio::task::spawn_local(async move { store(&*values, &write).await });
+                }
+                RecordEffect::Remove(value) => {
+                    tokio::task::spawn_local(async move { values.take(&value).await });
+                }
+                RecordEffect::Enter(JoinRequest { rooms, id }) => {
+                    self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id.as_ref());
+                }
+                RecordEffect::Persist => self.persist(key, dialect),
+                RecordEffect::Close => self.close(key, Disconnect::Normal),
+            }
+        }
+    }
+
+    fn record_written(&mut self, key: ConnectionKey, dialect: DialectId, pid: &str, outcome: WriteOutcome) {
+        if outcome == WriteOutcome::Failed {
+            self.services.metrics.socketio.keep_failures.increment(1);
+        }
+        let Some(space) = self.space(key, dialect) else { return };
+        let effects = space.record.written(pid, outcome);
+        let joins = effects.iter().filter(|effect| matches!(effect, RecordEffect::Enter(_))).count();
+        self.perform(key, dialect, effects);
+        (0..joins).for_each(|_| self.hear(key));
+    }
+
+    /// What a session is now.
+    fn session_view(&self, key: ConnectionKey, dialect: DialectId) -> Option<SessionView> {
         let connection = self.connections.get(key)?;
         let link = connection.aside.as_ref()?.link.as_ref()?;
-        let space = link.spaces.iter().find(|space| space.dialect == dialect)?;
-        let pid = space.pid.clone()?;
-        let namespace = link.name_of(dialect)?;
-        let all_sent = ended && connection.owed() == 0;
-        let mut rooms = Vec::new();
-        let mut spoke = Vec::new();
-        for subscription in connection.subscriptions.iter().filter(|s| s.dialect == dialect) {
-            let Some(local) = self.rooms.get(subscription.room) else { continue };
-            let Some(stream) = self.rooms.get(self.stream_of(subscription.room)) else { continue };
-            let joined = space.joined.iter().find(|(room, _)| *room == local.name).map(|(_, at)| kept(at));
-            let sent = all_sent && matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
-            let sent = self.position_of(subscription.room).filter(|_| sent).map(kept);
-            spoke.push((stream.fan_out_span, local.name.clone()));
-            let (room, spelling, given) = (local.name.clone(), subscription.spelling, subscription.given);
-            rooms.push(KeptRoom { room, spelling, given, joined, sent });
-        }
-        // Two fan-outs that overlapped may have reached this connection in either order: neither was the last for sure.
-        spoke.sort_unstable();
-        let last = match spoke.as_slice() {
-            [.., ((_, before), _), ((began, _), room)] if began > before => Some(room.clone()),
-            [(_, room)] => Some(room.clone()),
-            _ => None,
-        };
-        let last = last.filter(|_| all_sent);
-        let user = connection.session.grant.user().map(|user| user.as_ref().into());
-        let owner = format!("{:016x}:{}", self.services.pod, connection.session.id).into();
-        let (sid, left) = (space.sid.clone(), space.left.clone());
-        let entering = !ended && (!space.joins.is_empty() || rooms.iter().any(|kept| kept.joined.is_none()));
-        Some((pid, Kept { sid, namespace, user, owner, rooms, entering, left, last }))
-    }
-
-    /// Keeps what a session is now. Never waits; what changes meanwhile is kept after it.
-    pub(crate) fn keep(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let now_ms = self.now_ms();
-        let Some((pid, record)) = self.record(key, dialect, false) else { return };
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let name = connection.session.id;
-        let Some(link) = connection.link() else { return };
-        let Some(duration) = link.endpoint.timing.recovery else { return };
-        let Some(space) = link.space(dialect) else { return };
-        if space.keeping.writing {
-            space.keeping.stale = true;
-            return;
-        }
-        let first = space.keeping.due_ms == 0;
-        space.keeping.writing = true;
-        space.keeping.stale = false;
-        space.keeping.due_ms = now_ms + (millis(duration) / 2).max(1);
-        let joins = std::mem::take(&mut space.joins);
-        let (me, values) = (self.me.clone(), Arc::clone(&self.services.values));
-        tokio::task::spawn_local(async move {
-            let Some(value) = value_name(&pid) else { return };
-            let write = async {
-                // Whoever became this session meanwhile has it: a connection that is cut off does not know yet.
-                let lost = !first && owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
-                let written = match serde_json::to_vec(&record) {
-                    Ok(json) if !lost => values.set(&value, json.into(), duration * 2).await.is_ok(),
-                    _ => true,
-                };
-                (lost, written)
-            };
-            // Nobody is kept from a room for long because nothing can be written down.
-            let patience = if joins.is_empty() { duration } else { Self::JOIN_PATIENCE };
-            let (lost, written) = tokio::time::timeout(patience, write).await.unwrap_or((false, false));
-            let Some(worker) = me.upgrade() else { return };
-            let mut worker = worker.borrow_mut();
-            if !worker.is(key, name) {
-                return;
-            }
-            if !written {
-                worker.services.metrics.socketio.keep_failures.increment(1);
-            }
-            if let Some(space) = worker.space(key, dialect) {
-                space.keeping.writing = false;
-                let stale = std::mem::take(&mut space.keeping.stale);
-                if lost {
-                    space.pid = None;
-                    worker.close(key, Disconnect::Normal);
-                    return;
-                }
-                for (rooms, id) in &joins {
-                    let rooms = rooms.iter().cloned().map(|room| (room, None));
-                    worker.enter_rooms(key, rooms, id.as_ref());
-                }
-                if stale || !joins.is_empty() {
-                    worker.keep(key, dialect);
-                }
-            }
-            joins.iter().for_each(|_| worker.hear(key));
+        let sid = link.spaces.iter().find(|space| space.dialect == dialect)?.sid.clone();
+        let rooms = connection.subscriptions.iter().filter(|s| s.dialect == dialect).filter_map(|subscription| {
+            let local = self.rooms.get(subscription.room)?;
+            let stream = self.rooms.get(self.stream_of(subscription.room))?;
+            let is_sent = matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
+            Some(RoomView {
+                room: local.name.clone(),
+                spelling: subscription.spelling,
+                server_side: subscription.given,
+                sent: self.position_of(subscription.room).cloned().filter(|_| is_sent),
+                fan_out_span: stream.fan_out_span,
+            })
         });
+        Some(SessionView {
+            sid,
+            namespace: link.name_of(dialect)?,
+            user: connection.session.grant.user().map(|user| user.as_ref().into()),
+            owner: format!("{:016x}:{}", self.services.pod, connection.session.id).into(),
+            rooms: rooms.collect(),
+            queue_is_empty: connection.owed() == 0,
+        })
     }
 
-    /// Whether rooms are entered only after it was written down that they are; then that happens in a moment. Otherwise a
-    /// client whose pod dies could come back by what it got of another room, without a room of which it was told that it is
-    /// in it. Before its first room it has nothing to come back by.
-    pub(crate) fn writes_down(&mut self, key: ConnectionKey, rooms: &[SubscribeTo], id: Option<&CommandId>) -> bool {
-        let Some(dialect) = self.namespace_of(key, id).filter(|_| !rooms.is_empty()) else { return false };
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let Some(link) = connection.link().filter(|link| link.endpoint.timing.recovery.is_some()) else { return false };
-        let Some(space) = link.space(dialect).filter(|space| space.pid.is_some()) else { return false };
-        if space.joined.is_empty() && space.left.is_empty() {
-            return false;
-        }
-        space.joins.push((rooms.to_vec(), id.cloned()));
-        connection.stop_hearing();
-        self.keep(key, dialect);
-        true
-    }
-
-    /// Keeps what a connection's sessions are now.
-    pub(crate) fn keep_all(&mut self, key: ConnectionKey) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
-        let begun = |space: &&Space| space.pid.is_some() && space.recovering.is_none();
-        let dialects: Vec<DialectId> = link.spaces.iter().filter(begun).map(|space| space.dialect).collect();
-        dialects.into_iter().for_each(|dialect| self.keep(key, dialect));
-    }
-
-    /// Keeps a session anew where that is due.
-    pub(crate) fn keep_alive(&mut self, key: ConnectionKey, now_ms: u64) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
-        let due = |space: &&Space| space.pid.is_some() && space.recovering.is_none() && space.keeping.due_ms <= now_ms;
-        let due: Vec<DialectId> = link.spaces.iter().filter(due).map(|space| space.dialect).collect();
-        for dialect in due {
-            self.keep(key, dialect);
-        }
-    }
-
-    /// A session ends, and may come back: writes down how far it was sent. Called before it leaves its rooms.
-    pub(crate) fn part(&mut self, key: ConnectionKey) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
-        let Some(duration) = link.endpoint.timing.recovery else { return };
-        let dialects: Vec<DialectId> =
-            link.spaces.iter().filter(|space| space.recovering.is_none()).map(|space| space.dialect).collect();
-        for dialect in dialects {
-            let Some((pid, record)) = self.record(key, dialect, true) else { continue };
-            if let Some(space) = self.space(key, dialect) {
-                space.pid = None;
-            }
-            let (values, Some(value)) = (Arc::clone(&self.services.values), value_name(&pid)) else { continue };
-            tokio::task::spawn_local(async move {
-                let lost = owner_of(values.get(&value).await).is_some_and(|owner| owner != record.owner);
-                if let Ok(json) = serde_json::to_vec(&record)
-                    && !lost
-                {
-                    // It could still come back without: by times instead of positions.
-                    let _ = values.set(&value, json.into(), duration).await;
-                }
-            });
-        }
-    }
-
-    /// A session ends and does not come back.
-    pub(crate) fn forget(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let Some(pid) = self.space(key, dialect).and_then(|space| space.pid.take()) else { return };
-        let (values, Some(value)) = (Arc::clone(&self.services.values), value_name(&pid)) else { return };
-        tokio::task::spawn_local(async move {
-            let _ = values.take(&value).await;
-        });
-    }
-
-    /// A client wants to be the session that it was.
+    /// A client wants to continue a session.
     pub(crate) fn come_back(
         &mut self,
         key: ConnectionKey,
@@ -215,20 +206,16 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         let user = connection.session.grant.user().cloned();
-        let forgets = self.services.config.load().token_lookup.accept_unknown;
+        let accepts_unknown = self.services.config.load().token_lookup.accept_unknown;
         let (services, auth) = (Arc::clone(&self.services), Box::<str>::from(auth));
         connection.stop_hearing();
         tokio::task::spawn_local(async move {
             let plan = async {
-                let value = services.values.get(&value_name(&pid)?).await.ok()??;
-                let kept: Kept = serde_json::from_slice(&value).ok()?;
-                // A token that is looked up may be gone by now, and its client nobody: who knows the session's name is its own.
-                let same = kept.user.as_deref() == user.as_deref() || (user.is_none() && forgets);
-                if kept.namespace != namespace || !same {
-                    return None;
-                }
+                let stored = services.values.get(&RecordValue::key(&pid)?).await.ok()??;
+                let value = RecordValue::parse(&stored)
+                    .filter(|value| value.may_continue(&namespace, user.as_deref(), accepts_unknown))?;
                 let policy = |room: &Room| services.policy(room);
-                let plan = plan(&*services.broker, policy, kept, &offset).await;
+                let plan = resume_plan(&*services.broker, policy, value, &offset).await;
                 Some(plan.unwrap_or_else(|error| {
                     tracing::debug!(%error, "a session could not be continued");
                     None
@@ -242,7 +229,7 @@ impl Worker {
             }
             let outcomes = &services.metrics.socketio;
             match plan {
-                Some(Some(plan)) => worker.resume(key, dialect, pid, plan, &auth),
+                Some(Some(plan)) => worker.resume(key, dialect, pid, plan, auth),
                 Some(None) => {
                     outcomes.gone.increment(1);
                     worker.begin_session(key, dialect, &auth);
@@ -256,17 +243,23 @@ impl Worker {
         });
     }
 
-    fn resume(&mut self, key: ConnectionKey, dialect: DialectId, pid: Box<str>, plan: Plan, auth: &str) {
-        let Plan { kept, rooms, twice } = plan;
+    fn resume(&mut self, key: ConnectionKey, dialect: DialectId, pid: Box<str>, plan: ResumePlan, auth: Box<str>) {
+        let ResumePlan { sid, rooms, twice } = plan;
         self.services.metrics.socketio.twice.increment(twice);
-        self.enter(key, dialect, kept.sid, Some(pid));
-        let Some(space) = self.space(key, dialect) else { return };
-        space.recovering = Some(Recovering { left: rooms.len() + 1, broken: false, auth: auth.into() });
+        // One more than the rooms, so that none of them is the last before all are on their way.
+        let answers = rooms.len() + 1;
+        self.enter(key, dialect, sid, |max_away| SessionRecord::resuming(pid, max_away, answers, auth));
         // What shares a log comes back together, in the order of the log.
         let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, PendingJoin)>::new());
-        for (KeptRoom { room, spelling, given, joined, .. }, since) in rooms {
-            let entry =
-                Entry { since, spelling, given, dialect: Some(dialect), purpose: JoinPurpose::Resume, leave: None };
+        for (RecordedRoom { room, spelling, server_side, joined, .. }, since) in rooms {
+            let entry = Entry {
+                since,
+                spelling,
+                given: server_side,
+                dialect: Some(dialect),
+                purpose: JoinPurpose::Resume,
+                leave: None,
+            };
             let (number, since) = match self.take_place(key, &room, entry) {
                 Ok(Placed::There(number, entry)) => (number, entry.since),
                 Ok(Placed::Asks(entry)) => {
@@ -275,7 +268,7 @@ impl Worker {
                 }
                 Ok(Placed::Gone) => continue,
                 Err(_) => {
-                    self.count_resumed(key, dialect, false);
+                    self.room_resumed(key, dialect, false);
                     continue;
                 }
             };
@@ -285,10 +278,7 @@ impl Worker {
                 Some((_, arrival)) if stream != number => arrival.parts.push(part),
                 _ => {
                     let parts = if stream == number { Parts::new() } else { [part].into() };
-                    begun.push((
-                        stream,
-                        PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts },
-                    ));
+                    begun.push((stream, PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts }));
                 }
             }
         }
@@ -296,86 +286,70 @@ impl Worker {
             self.join(stream, arrival);
         }
         self.ask_to_enter(key, asking);
-        self.count_resumed(key, dialect, true);
+        self.room_resumed(key, dialect, true);
     }
 
-    /// A room of a session that comes back has answered.
-    pub(crate) fn resumed(&mut self, key: ConnectionKey, number: RoomIndex, recovered: bool) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
-        let dialect = subscription.dialect;
-        // What keeps no history promises nothing to who was away.
-        let stream = self.stream_of(number);
-        let volatile = self.rooms.get(stream).is_some_and(|room| room.policy.history_size == 0);
-        self.count_resumed(key, dialect, recovered || volatile);
-    }
-
-    pub(crate) fn count_resumed(&mut self, key: ConnectionKey, dialect: DialectId, recovered: bool) {
+    /// A room of a session that is being continued has answered, or will not.
+    fn room_resumed(&mut self, key: ConnectionKey, dialect: DialectId, complete: bool) {
         let Some(space) = self.space(key, dialect) else { return };
-        let Some(recovering) = &mut space.recovering else { return };
-        recovering.left = recovering.left.saturating_sub(1);
-        recovering.broken |= !recovered;
-        if recovering.left > 0 {
-            return;
-        }
-        let Some(Recovering { broken, auth, .. }) = space.recovering.take() else { return };
-        if broken {
+        let Some(Resumed { complete, auth }) = space.record.room_resumed(complete) else { return };
+        if !complete {
             self.services.metrics.socketio.gone.increment(1);
             self.leave_namespace(key, dialect);
             self.begin_session(key, dialect, &auth);
             return;
         }
-        let (sid, pid) = (space.sid.clone(), space.pid.clone());
+        let (sid, pid) = (space.sid.clone(), space.record.pid().map(Box::<str>::from));
         let Some(name) = self.namespace_name(key, dialect) else { return };
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
-        self.came_back(key, dialect, &auth);
-        // Not sooner: a room that is the user's own, and was the session's, is one that it comes back to.
+        if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
+            let asked = Asked { dialect, target: link.target.clone(), auth, id: None };
+            self.greet(key, &asked, true);
+            self.begin_heartbeat(key, dialect);
+        }
+        // Not sooner: the user's own room may be one of the session's rooms, and then the client comes back to it.
         self.identify(key);
-        self.take_from_owner(key, dialect);
+        self.persist(key, dialect);
     }
 
-    /// Keeps a session as this connection's, whoever had it before.
-    fn take_from_owner(&mut self, key: ConnectionKey, dialect: DialectId) {
-        if let Some(space) = self.space(key, dialect) {
-            space.keeping.due_ms = 0;
-        }
-        self.keep(key, dialect);
-    }
-
-    /// A connection is in a room from here on.
-    pub(crate) fn note_joined(&mut self, key: ConnectionKey, number: RoomIndex, position: &Position) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == number) else { return };
-        let dialect = subscription.dialect;
-        let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
-        let Some(space) = connection.link().and_then(|link| link.space(dialect)) else { return };
-        space.joined.retain(|(joined, _)| *joined != room);
-        space.joined.push((room, position.clone()));
-        if space.recovering.is_none() {
-            self.keep(key, dialect);
-        }
-    }
-
-    /// A connection is in a room no more.
-    pub(crate) fn note_left(&mut self, key: ConnectionKey, number: RoomIndex) {
-        let Some(name) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
-        let mut changed = Vec::new();
-        for space in &mut link.spaces {
-            let before = space.joined.len();
-            space.joined.retain(|(room, _)| *room != name);
-            if space.joined.len() != before {
-                space.leave(&name);
-                changed.push(space.dialect);
-            }
-        }
-        for dialect in changed {
-            self.keep(key, dialect);
-        }
+    /// The dialect in which a connection asked for a room.
+    fn dialect_in(&self, key: ConnectionKey, room: RoomIndex) -> Option<DialectId> {
+        let subscriptions = &self.connections.get(key)?.subscriptions;
+        Some(subscriptions.iter().find(|subscription| subscription.room == room)?.dialect)
     }
 
     fn space(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<&mut Space> {
         self.connections.get_mut(key)?.link()?.space(dialect)
+    }
+
+    /// Has a record look at the worker that has it.
+    fn with_record<T>(
+        &mut self,
+        key: ConnectionKey,
+        dialect: DialectId,
+        act: impl FnOnce(&mut SessionRecord, &Self) -> Option<T>,
+    ) -> Option<T> {
+        let mut record = std::mem::take(&mut self.space(key, dialect)?.record);
+        let done = act(&mut record, self);
+        self.space(key, dialect)?.record = record;
+        done
+    }
+}
+
+/// Stores a record, unless another connection has the session: one that was cut off does not know yet.
+async fn store(values: &dyn KeyValue, write: &RecordWrite) -> WriteOutcome {
+    let Some(key) = RecordValue::key(&write.pid) else { return WriteOutcome::Failed };
+    if !write.claims {
+        let stored = values.get(&key).await.ok().flatten();
+        let owner = stored.and_then(|stored| RecordValue::parse(&stored)).map(|value| value.owner);
+        if owner.is_some_and(|owner| owner != write.value.owner) {
+            return WriteOutcome::TakenOver;
+        }
+    }
+    let Ok(json) = serde_json::to_vec(&write.value) else { return WriteOutcome::Failed };
+    match values.set(&key, json.into(), write.ttl).await {
+        Ok(()) => WriteOutcome::Stored,
+        Err(_) => WriteOutcome::Failed,
     }
 }

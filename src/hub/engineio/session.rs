@@ -11,54 +11,14 @@ use crate::{
         connection::{Connection, State},
         worker::timers::Timed,
     },
-    model::{CommandId, Disconnect, Reconnect},
+    model::{CommandId, Disconnect},
     protocol::{
-        DialectId, Framing, Message, MessageKind, Messages,
+        DialectId, Framing, Message, Messages,
         engineio::{self, Packet, Transport, Within},
-        socketio::{self, Envelope, Heard, Kind},
+        socketio::{Envelope, Heard, Kind},
     },
-    session::{Beat, ConnectionId, Link, Verdict},
-    transport::websocket::{Frame, Opcode, frame_messages},
+    session::{Beat, ConnectionId, Verdict},
 };
-
-impl Connection {
-    /// Whether a session that polls ends without a word: for what its client did, with no request that waits.
-    pub(crate) fn ends_unheard(&mut self, disconnect: Disconnect) -> bool {
-        let clients_own = matches!(disconnect, Disconnect::Normal | Disconnect::InvalidData | Disconnect::PingTimeout);
-        clients_own && self.link().is_some_and(|link| !link.fetching)
-    }
-
-    /// What tells a client of Engine.IO that it is closed: it comes back by itself unless it is told to leave first.
-    pub(crate) fn engine_goodbye(&mut self, disconnect: Disconnect) -> Option<Vec<u8>> {
-        let (format, link) = (self.format, self.link()?);
-        let stays_away = matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
-            && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError | Disconnect::InvalidData);
-        let mut messages = Messages::default();
-        if stays_away && let Within::SocketIo(namespaces) = &link.endpoint.within {
-            for (name, dialect) in namespaces.iter() {
-                if link.spaces.iter().any(|space| space.dialect == *dialect) {
-                    socketio::disconnect(name, &mut messages);
-                }
-            }
-        }
-        let mut out = Vec::new();
-        match format.framing {
-            Framing::WebSocket { .. } => {
-                frame_messages(&messages, None, &mut out);
-                // Without a status, as the protocol's own servers close.
-                Frame::new(Opcode::Close, &[]).write_server(&mut out);
-            }
-            Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
-                // Whoever was told to leave its namespaces closes by itself; an end in the same answer would overtake that.
-                let leaves = !messages.is_empty();
-                let last = if leaves || disconnect == Disconnect::Normal { b'6' } else { b'1' };
-                messages.push(MessageKind::Text, |out| out.push(last));
-                engineio::write_payload(&messages, &mut out);
-            }
-        }
-        Some(out)
-    }
-}
 
 impl Worker {
     /// The place of the open session of that name.
@@ -214,27 +174,7 @@ impl Worker {
             Beat::Dead => return self.close(key, Disconnect::PingTimeout),
             Beat::Unconnected => return self.close(key, Disconnect::Normal),
         };
-        self.keep_alive(key, now_ms);
+        self.renew_records(key, now_ms);
         self.wheel.schedule(next, Timed::Connection(key, id));
-    }
-}
-
-impl Link {
-    /// The name of a dialect's namespace.
-    pub(crate) fn name_of(&self, dialect: DialectId) -> Option<Box<str>> {
-        let Within::SocketIo(namespaces) = &self.endpoint.within else { return None };
-        namespaces.iter().find(|(_, known)| *known == dialect).map(|(name, _)| name.clone())
-    }
-
-    /// The dialect in which a command is answered, if the client is there.
-    pub(crate) fn answers(&self, id: Option<&CommandId>) -> Option<DialectId> {
-        if let Within::Messages(dialect) = self.endpoint.within {
-            return Some(dialect);
-        }
-        let dialect = match id {
-            Some(id) => self.endpoint.namespace(Envelope::read_id(id).0)?,
-            None => self.spaces.first()?.dialect,
-        };
-        self.spaces.iter().any(|space| space.dialect == dialect).then_some(dialect)
     }
 }

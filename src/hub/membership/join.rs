@@ -18,6 +18,7 @@ use crate::{
             broadcast::{Range, gap},
             subscription::Standing,
         },
+        membership::event::MembershipEvent,
         recovery::cache::Missed,
         worker::clock::unix_millis,
     },
@@ -86,7 +87,7 @@ impl Worker {
                         self.not_entered(key, *part, purpose, code, message);
                         return;
                     }
-                    self.note_joined(key, *part, &position);
+                    self.membership_event(key, MembershipEvent::Joined { room: *part, position: position.clone() });
                     if let Some(first) = &rest {
                         self.entered_first(key, first, recovered);
                     }
@@ -100,7 +101,7 @@ impl Worker {
             (JoinPurpose::CatchUp, Some(since)) if !recovered => {
                 let Position { epoch, offset } = position;
                 let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
-                let id = self.namespace_id(key, number);
+                let id = self.connections.reply_id(key, number);
                 self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
             }
             (JoinPurpose::CatchUp, _) => {}
@@ -147,7 +148,7 @@ impl Worker {
             self.overflow(number, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
-            self.resumed(key, *part, recovered);
+            self.membership_event(key, MembershipEvent::Recovered { room: *part, complete: recovered });
         }
         if let Some(First { rest, id, .. }) = rest {
             self.subscribe(key, rest, id.as_ref());
@@ -173,7 +174,7 @@ impl Worker {
             self.services.presence.join(&room, &connection.session.member());
         }
         if let Some(id) = asked {
-            let id = id.or_else(|| self.namespace_id(key, number));
+            let id = id.or_else(|| self.connections.reply_id(key, number));
             let reply = Reply::Subscribed { room, position, recovered };
             self.tell_in(key, number, &reply, id.as_ref());
         }
@@ -210,7 +211,7 @@ impl Worker {
             JoinPurpose::Begin(first) => self.first_refused(key, room, *first, code, message),
             JoinPurpose::Resume | JoinPurpose::CatchUp => {}
         }
-        self.keep_all(key);
+        self.membership_event(key, MembershipEvent::Refused { resumes: None });
         self.note_if_empty(number);
     }
 
@@ -228,8 +229,12 @@ impl Worker {
                 let join = PendingJoin { key, since: Some(since), purpose: JoinPurpose::CatchUp, snapshot, parts };
                 self.admit(number, Admission { join, position, recovered: false, before: Arc::new([]) });
             }
-            (JoinPurpose::Resume, _) if arrival.parts.is_empty() => self.resumed(key, number, false),
-            (JoinPurpose::Resume, _) => arrival.parts.iter().for_each(|(part, _)| self.resumed(key, *part, false)),
+            (JoinPurpose::Resume, _) => {
+                let own = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
+                for (room, _) in own {
+                    self.membership_event(key, MembershipEvent::Recovered { room, complete: false });
+                }
+            }
             (JoinPurpose::CatchUp, None) => {}
         }
     }

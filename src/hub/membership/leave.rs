@@ -13,6 +13,7 @@ use crate::{
             room::LocalRoom,
             subscription::{Standing, Subscription},
         },
+        membership::event::MembershipEvent,
     },
     model::{CommandId, ErrorCode, PresenceMode, Reply, Room},
 };
@@ -33,7 +34,7 @@ impl Worker {
         self.turn_back(key, &subscription, ErrorCode::NotSubscribed, early);
         self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
         self.leave(key, subscription);
-        self.note_left(key, number);
+        self.membership_event(key, MembershipEvent::Left { room: number });
     }
 
     /// Has a connection that is still on its way into a room turn back, and answers what brought it on its way; whether there
@@ -51,7 +52,9 @@ impl Worker {
             Some(JoinPurpose::Subscribe(_)) if subscription.given => {}
             // Nobody waits for the answer any more, and what comes without having been asked for would frighten.
             Some(JoinPurpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
-            Some(JoinPurpose::Resume) => self.count_resumed(key, subscription.dialect, false),
+            Some(JoinPurpose::Resume) => {
+                self.membership_event(key, MembershipEvent::Refused { resumes: Some(subscription.dialect) });
+            }
             Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
         }
         true

@@ -1,5 +1,6 @@
 //! How a connection becomes a member of a room, and stops being one.
 
+pub mod event;
 pub mod join;
 pub mod leave;
 pub mod pending_join;

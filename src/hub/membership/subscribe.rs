@@ -9,13 +9,14 @@ use crate::{
     hub::{
         ConnectionKey, RoomIndex, ToSequencer, Worker,
         access::hook_gate::{Leave, Refused},
-        connection::State,
+        connection::{Connection, State},
         fanout::{
             members::Members,
             room::{LocalRoom, RoomLog},
             room_stream::RoomStream,
             subscription::{Standing, Subscription},
         },
+        membership::event::MembershipEvent,
     },
     model::{CommandId, ErrorCode, Policy, Reply, Room, Since, Spelling, SubscribeTo},
     protocol::DialectId,
@@ -60,9 +61,10 @@ pub(crate) enum Entered {
 impl Worker {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
-        if !self.writes_down(key, &rooms, id) {
-            self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
+        if self.connections.get(key).is_some_and(Connection::is_engine) {
+            return self.membership_event(key, MembershipEvent::Requested { rooms, id: id.cloned() });
         }
+        self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
     }
 
     /// Begins subscriptions, with the leaves of the backend where it was asked already.
@@ -72,7 +74,7 @@ impl Worker {
         rooms: impl IntoIterator<Item = (SubscribeTo, Option<Leave>)>,
         id: Option<&CommandId>,
     ) {
-        let dialect = self.namespace_of(key, id);
+        let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(id));
         let mut asking = Vec::new();
         for (SubscribeTo { room, since, spelling }, leave) in rooms {
             let purpose = JoinPurpose::Subscribe(id.cloned());

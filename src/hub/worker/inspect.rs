@@ -11,6 +11,7 @@ use crate::{
     hub::{
         ConnectionKey, RoomIndex, Worker,
         connection::{Connection, State, Totals},
+        membership::event::MembershipEvent,
     },
     model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis, WorkerStats},
     session::ConnectionId,
@@ -215,7 +216,7 @@ impl Worker {
     pub(crate) fn put_out(&mut self, key: ConnectionKey, number: RoomIndex, code: ErrorCode) -> bool {
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
-        let id = self.namespace_id(key, number);
+        let id = self.connections.reply_id(key, number);
         let Some(connection) = self.connections.get_mut(key) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
         let room = self.rooms[number].name.clone();
@@ -224,7 +225,7 @@ impl Worker {
             self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
         }
         self.leave(key, subscription);
-        self.note_left(key, number);
+        self.membership_event(key, MembershipEvent::Left { room: number });
         true
     }
 

@@ -7,6 +7,7 @@ pub mod call;
 pub mod clock;
 pub mod connection_ids;
 pub mod disconnect_log;
+mod engineio_seam;
 pub mod fleet;
 pub mod inspect;
 pub mod policy_reload;
@@ -33,6 +34,7 @@ use crate::{
         Encoder, Services,
         connection::{State, connections::Connections, key::ConnectionKey},
         fanout::{room_index::RoomIndex, rooms::Rooms},
+        membership::event::MembershipEvent,
         worker::{
             connection_ids::{Directory, Names},
             disconnect_log::Journal,
@@ -197,7 +199,7 @@ impl Worker {
         if connection.state != State::Open {
             return;
         }
-        self.part(key);
+        self.membership_event(key, MembershipEvent::Ended);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.close(disconnect, &mut self.buffers.sealed, &self.services.budget);
         let subscriptions = std::mem::take(&mut connection.subscriptions);

@@ -75,7 +75,7 @@ impl Worker {
         while let Some(due) = self.wheel.turn(now_ms) {
             for timed in due {
                 match timed {
-                    Timed::Connection(key, id) => self.look_at(key, id, now_ms),
+                    Timed::Connection(key, id) => self.look(key, id, now_ms),
                     Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
                     Timed::Heartbeat(key, id, dialect, due) => self.heartbeat(key, id, dialect, due, now_ms),
                     Timed::Leave(key, id) => {
@@ -146,15 +146,12 @@ impl Worker {
     }
 
     /// Pings a silent connection, closes one that stayed silent, ends one that does not close.
-    fn look_at(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
+    pub(crate) fn look_at(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
         let ping_ms = self.limits.ping_interval_ms;
         let pong_ms = self.config().timeouts.pong.as_millis() as u64;
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.id != id {
             return;
-        }
-        if connection.is_engine() && connection.state == State::Open {
-            return self.beat(key, id, now_ms);
         }
         let silent = now_ms.saturating_sub(connection.heard_ms);
         let next = match connection.state {
