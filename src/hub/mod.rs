@@ -1,4 +1,4 @@
-//! Rooms: who owns them, how events become batches, and how batches reach members.
+//! Rooms: their owners, how events become batches, and how batches reach members.
 //!
 //! ```text
 //!  broker ──deliver──▶ Sequencer (one a worker thread; which one a room has goes by its name's hash)
@@ -37,7 +37,9 @@ pub use connection::{
 };
 pub use engineio::polling::{Probe, SessionPlace};
 pub use fanout::{
-    broadcast::{Broadcast, Content, Encoder, Frame},
+    broadcast::{Broadcast, Content},
+    encoder::Encoder,
+    frame::Frame,
     room_index::RoomIndex,
 };
 pub use recovery::{cache::Recoveries, event_index::Tails};
@@ -45,11 +47,14 @@ pub use sequencer::{batcher::Batcher, collector::Collector, driver::Sequencer};
 pub use worker::{
     Worker,
     call::{NoAnswer, Question},
+    capacity::{Full, Gate, Seat},
     clock::{millis, unix_millis},
+    event_loop::start as start_worker,
     fleet::{FleetStats, Ordered, Spokesman, Unheard},
     inspect::{ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus},
     queues::{Inboxes, Links, ToSequencer, ToWorker},
+    quic::Quic,
     readiness::Readiness,
-    shared::{Full, Gate, Quic, Seat, Services},
-    timers::{Deadline, TICK},
+    shared::Services,
+    timers::Deadline,
 };

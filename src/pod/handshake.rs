@@ -47,12 +47,12 @@ pub fn shake_hands(worker: &Rc<RefCell<Worker>>, stream: TcpStream, listener: &L
     };
     let timeouts = &this.config().timeouts;
     let first = if socket.is_tls() { timeouts.tls } else { timeouts.head };
-    let deadline = Deadline::new(this.now_ms() + millis(first));
+    let deadline = Deadline::new(this.timers.now_ms() + millis(first));
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
     let task =
         tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), Arc::clone(&listener.routes)));
     deadline.ends(task.abort_handle());
-    this.watch(deadline);
+    this.timers.watch(deadline);
 }
 
 async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Deadline, routes: Routes) {
@@ -90,8 +90,8 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Dea
 fn extend(worker: &Rc<RefCell<Worker>>, deadline: &Deadline) {
     let mut this = worker.borrow_mut();
     if this.services.asks_about_clients() {
-        let at = this.now_ms() + millis(this.config().timeouts.head + this.config().hooks.timeout);
-        this.move_deadline(deadline, at);
+        let at = this.timers.now_ms() + millis(this.config().timeouts.head + this.config().hooks.timeout);
+        this.timers.move_deadline(deadline, at);
     }
 }
 
@@ -134,8 +134,8 @@ async fn read_head(
             let made = if socket.resumed() { &failed.handshakes.tls_resumed } else { &failed.handshakes.tls_full };
             made.increment(1);
             let mut this = worker.borrow_mut();
-            let at = this.now_ms() + millis(this.config().timeouts.head);
-            this.move_deadline(deadline, at);
+            let at = this.timers.now_ms() + millis(this.config().timeouts.head);
+            this.timers.move_deadline(deadline, at);
         }
         if !received.is_empty()
             && let Some(head) = Head::parse(received, limit)?

@@ -1,14 +1,14 @@
-//! One worker's thread: its event loop, its listeners, its two halves of the hub.
+//! One worker's thread: its runtime, its listeners, its two halves of the hub.
 
 use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener as TokioListener,
     sync::{mpsc::Receiver, watch},
-    task::{LocalSet, yield_now},
+    task::LocalSet,
 };
 
-use crate::hub::{Inboxes, Sequencer, Services, TICK, ToWorker, Worker};
+use crate::hub::{Inboxes, Sequencer, Services, Worker, start_worker};
 
 use super::{
     handshake::{Listener, shake_hands},
@@ -63,8 +63,7 @@ impl Thread {
         let worker = Worker::new(self.index, Arc::clone(&self.services));
         let sequencer = Sequencer::new(self.index, Arc::clone(&self.services));
         tokio::task::spawn_local(sequencer.run(self.inboxes.sequencer));
-        tokio::task::spawn_local(tick(Rc::clone(&worker)));
-        tokio::task::spawn_local(turn(Rc::clone(&worker), self.inboxes.worker));
+        start_worker(&worker, self.inboxes.worker);
         tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.quic_clients));
         for (listener, own) in self.listeners {
             let listener = TokioListener::from_std(listener)?;
@@ -73,53 +72,6 @@ impl Thread {
         // The sender goes with the pod.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
         Ok(())
-    }
-}
-
-/// Takes what the sequencers send, and gives each active room its slices. Between two slices everybody else has a turn.
-async fn turn(worker: Rc<RefCell<Worker>>, mut inbox: Receiver<ToWorker>) {
-    let mut messages = Vec::new();
-    let mut busy = false;
-    let activity = Rc::clone(&worker.borrow().activity);
-    loop {
-        if busy {
-            while messages.len() < 64
-                && let Ok(message) = inbox.try_recv()
-            {
-                messages.push(message);
-            }
-        } else {
-            tokio::select! {
-                count = inbox.recv_many(&mut messages, 64) => if count == 0 { return },
-                () = activity.notified() => {}
-            }
-        }
-        busy = take_turn(&mut worker.borrow_mut(), &mut messages);
-        if busy {
-            yield_now().await;
-        }
-    }
-}
-
-/// Takes messages and gives one room its slice. Returns whether more is to be done.
-fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
-    for message in messages.drain(..) {
-        match message {
-            ToWorker::Room(room, update) => worker.update_room(&room, update),
-            ToWorker::Drain(window) => worker.begin_drain(window),
-            ToWorker::Ask(question) => question.put(worker),
-        }
-    }
-    let fanning = worker.run_slice();
-    worker.drain_slice() || fanning
-}
-
-async fn tick(worker: Rc<RefCell<Worker>>) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        worker.borrow_mut().tick();
     }
 }
 

@@ -64,7 +64,7 @@ pub enum Action {
     Unsubscribe(Room),
     /// Publish, in the order of the connection's publishes.
     Publish(Room, Publication),
-    /// Read who is in a room.
+    /// Read a room's members.
     Presence(Room),
     /// Read a room's log.
     History {
@@ -114,7 +114,7 @@ impl Session {
 
     /// Whether one more control frame is within the rate.
     pub fn control_frame(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
-        // A second's worth is the burst as well: nobody needs to ping faster.
+        // A second's worth is the burst as well: no client needs to ping faster.
         self.control_frames.take(limits.control_frames_per_second, limits.control_frames_per_second, now_ms)
     }
 

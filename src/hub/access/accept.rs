@@ -40,7 +40,7 @@ impl Worker {
     pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
         let mut worker = this.borrow_mut();
         let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
-        let now_ms = worker.now_ms();
+        let now_ms = worker.timers.now_ms();
         let key = worker.connections.next_key();
         let id = worker.names_given.next(key);
         let session = Session::new(id, grant, &worker.limits, now_ms);

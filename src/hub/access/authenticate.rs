@@ -1,4 +1,4 @@
-//! Who is let in, and as whom: what a token says first, then what the backend decides. One judge for requests, for tokens
+//! Whether a client is let in, and with which identity: the token first, then the backend. One judge for requests, for tokens
 //! that come later and for Socket.IO's connects.
 //!
 //! Never looks into a token or an answer. Always holds: without a hook nothing here waits but for a key; a client that the
@@ -49,7 +49,7 @@ impl NotAdmitted {
 
 /// A client that wants in, or presents another token.
 pub struct Applicant {
-    /// Its request; `None`: nobody is asked about it.
+    /// Its request; `None`: the backend is not asked about it.
     pub told: Option<Arc<Told>>,
     /// Its connection, where it has a name already.
     pub connection: Option<ConnectionId>,
@@ -151,7 +151,7 @@ impl Services {
             _ => {}
         }
         claims.rooms.extend(answer.rights.iter().cloned());
-        // Who is put into a room may do there what its members may. A star would be a pattern for other rooms.
+        // A client that is put into a room may do there what its members may. A star would be a pattern for other rooms.
         let plain = answer.rooms.iter().filter(|room| !room.as_str().contains('*'));
         claims.rooms.extend(plain.map(|room| RoomRight { pattern: room.as_str().into(), join: true, publish: false }));
         claims.given.extend(answer.rooms.iter().cloned());

@@ -2,7 +2,7 @@
 //!
 //! A join that the backend decides holds up what its client sends behind it, as a token does; publishes wait in the
 //! connection's lane. Always holds: the worker goes on meanwhile, and when the answer is there everything is checked again
-//! that may have changed; a room whose policy asks nobody costs nothing here.
+//! that may have changed; a room whose policy has no hook costs nothing here.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub struct Leave {
     pub snapshot: Option<Arc<[Event]>>,
 }
 
-/// Who asks for something.
+/// The connection for which the backend is asked.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// Its connection, where it has a name already.
@@ -67,7 +67,7 @@ impl Asker {
 /// Why something is refused: what the client is told.
 pub type Refused = (ErrorCode, String);
 
-/// The configuration does not let a policy ask nobody; if it did, nobody would be let in.
+/// A policy with a hook that is not configured is refused at the start. If one came this far, nothing would be let in.
 fn nobody() -> Refused {
     (ErrorCode::Unavailable, "nobody decides this: try again later".to_owned())
 }
@@ -77,7 +77,7 @@ fn undecided(error: &HookError) -> Refused {
 }
 
 impl Services {
-    /// Asks the backend whether somebody may join a room.
+    /// Asks the backend whether a connection may join a room.
     ///
     /// # Errors
     /// What the client is told.
@@ -127,7 +127,7 @@ impl Services {
 }
 
 impl Connection {
-    /// This connection as who asks.
+    /// What the backend is told of this connection.
     pub(crate) fn asker(&self, services: &Services) -> Asker {
         Asker {
             connection: Some(self.session.id),
@@ -153,14 +153,14 @@ impl Worker {
                 let leave = services.may_join(&asker, &room).await;
                 let Some(worker) = me.upgrade() else { return };
                 let mut worker = worker.borrow_mut();
-                if worker.is(key, name) {
+                if worker.connections.is(key, name) {
                     worker.answered(key, room, entry, leave);
                 }
             });
             stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            if worker.is(key, name) {
+            if worker.connections.is(key, name) {
                 worker.hear(key);
             }
         });
@@ -184,7 +184,7 @@ impl Worker {
         }
     }
 
-    /// Whether a connection may ask what is in a room, or who: where the backend decides who joins, only members may.
+    /// Whether a connection may read a room's history and presence. Where the backend decides about joins, only members may.
     pub(crate) fn may_ask_of(&self, key: ConnectionKey, room: &Room) -> bool {
         let asks = |policy: &crate::model::Policy| policy.subscribe_hook;
         match self.rooms.find(room) {

@@ -1,4 +1,4 @@
-//! Who a connection is: its token is verified, applied, replaced, and expires.
+//! The identity of a connection: its token is verified, applied, replaced, and expires.
 //!
 //! Never looks into a token. Always holds: what a connection may do follows from its newest good token; a token that
 //! expired closes its connection; what a client sent behind a token is taken up only after it.
@@ -97,7 +97,7 @@ impl Worker {
             let result = verified.await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            if worker.is(key, name) {
+            if worker.connections.is(key, name) {
                 worker.verified(key, result, id.as_ref());
                 worker.hear(key);
             }
@@ -203,7 +203,7 @@ impl Worker {
 
     /// Puts a connection's next deadline on the wheel: its token must have come, or must have been replaced.
     fn schedule_identity(&mut self, key: ConnectionKey) {
-        let (now_ms, connect) = (self.now_ms(), self.config().timeouts.connect);
+        let (now_ms, connect) = (self.timers.now_ms(), self.config().timeouts.connect);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let expires_at = connection.session.grant.claims().and_then(|claims| claims.expires_at);
         let due = if connection.session.awaits_token {
@@ -215,12 +215,12 @@ impl Worker {
             return;
         };
         connection.identity_due = due;
-        self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+        self.timers.schedule(due, Timed::Identity(key, connection.session.id, due));
     }
 
     /// Has a connection present a newer token within some time; whether it has one that could be replaced.
     pub(crate) fn demand_refresh(&mut self, key: ConnectionKey, within: Duration) -> bool {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return false };
         if connection.session.grant.claims().is_none() {
             return false;
@@ -231,7 +231,7 @@ impl Worker {
             (stands, due) => stands.min(due),
         };
         connection.identity_due = due;
-        self.wheel.schedule(due, Timed::Identity(key, connection.session.id, due));
+        self.timers.schedule(due, Timed::Identity(key, connection.session.id, due));
         self.reply(key, &Reply::Refresh { expires_at: unix_millis() + (due - now_ms) }, None);
         true
     }
@@ -244,7 +244,7 @@ impl Worker {
             return;
         }
         if now_ms < due {
-            self.wheel.schedule(due, Timed::Identity(key, id, due));
+            self.timers.schedule(due, Timed::Identity(key, id, due));
         } else if connection.session.awaits_token {
             self.close(key, Disconnect::Unauthorized);
         } else {

@@ -1,4 +1,4 @@
-//! Which connections and which subscribers are let in, and as whom.
+//! Which connections and subscribers are let in, and with which identity.
 
 pub mod accept;
 pub mod authenticate;

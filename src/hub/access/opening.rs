@@ -1,7 +1,7 @@
 //! How a connection begins once it is let in: what its dialect says first, the rooms that it enters unasked, the greeting
 //! that waits for the first of them, the signs of life that follow.
 //!
-//! Never decides who may enter a room. Always holds: a connection that is greeted in a room hears of that before anything
+//! Never decides whether a room may be entered. Always holds: a connection that is greeted in a room hears of that before anything
 //! that comes there, or is refused and closed.
 
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Worker {
     /// Sends what a dialect wrote for one connection.
     fn tell_bytes(&mut self, key: ConnectionKey, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        // Who comes and goes with each answer is not greeted each time.
+        // A poll comes and goes with each answer, and is not greeted each time.
         if !bytes.is_empty()
             && connection.state == State::Open
             && connection.carrier.attends()
@@ -132,7 +132,7 @@ impl Worker {
                 services.tails.position_of(&*services.broker, &room.room, &event).await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            if !worker.is(key, name) {
+            if !worker.connections.is(key, name) {
                 return;
             }
             match found {
@@ -202,14 +202,14 @@ impl Worker {
 
     /// Puts a connection's first sign of life on the wheel, if its dialect gives any.
     pub(crate) fn begin_heartbeat(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let Some(interval) = self.services.dialects.get(dialect).abilities().heartbeat else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (id, due) = (connection.session.id, now_ms + millis(interval));
         if let Some(space) = connection.link().and_then(|link| link.space(dialect)) {
             space.heartbeat_due_ms = due;
         }
-        self.wheel.schedule(due, Timed::Heartbeat(key, id, dialect, due));
+        self.timers.schedule(due, Timed::Heartbeat(key, id, dialect, due));
     }
 
     /// A sign of life may be due.
@@ -230,7 +230,7 @@ impl Worker {
             return;
         }
         if now_ms < due {
-            return self.wheel.schedule(due, Timed::Heartbeat(key, id, dialect, due));
+            return self.timers.schedule(due, Timed::Heartbeat(key, id, dialect, due));
         }
         let format = WireFormat { dialect, ..connection.format.of_commands() };
         let mut bytes = Vec::new();

@@ -1,7 +1,7 @@
 //! What a client asks for: taken to its session, done, answered.
 //!
 //! Never waits: what the broker must be asked for is answered by a task of its own. Always holds: an answer reaches the connection that
-//! asked, or nobody.
+//! asked, or none.
 
 use std::{future::Future, ops::ControlFlow, sync::Arc};
 
@@ -23,7 +23,7 @@ const HISTORY_BYTES: usize = 1024 * 1024;
 impl Worker {
     /// Takes a message to the session, and does what that asks for.
     pub(crate) fn message(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
         self.services.metrics.messages_in.increment(1);
@@ -82,7 +82,7 @@ impl Worker {
                     let query = HistoryQuery { since, until: None, max_events: limit, max_bytes: HISTORY_BYTES };
                     let history = broker.history(&room, query).await?;
                     let History { epoch, after, offset, complete, mut events, .. } = history;
-                    // Of a log that rooms share nobody gets what was for those rooms.
+                    // A log that rooms share has events of other rooms, too.
                     events.retain(|event| event.is_of(&room));
                     Ok(Reply::History { room, epoch, after, offset, complete, events })
                 });
@@ -98,7 +98,7 @@ impl Worker {
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
             tls: connection.carrier.is_tls(),
             compression: connection.format.framing.compression(),
-            connected_ms: self.now_ms().saturating_sub(connection.since_ms),
+            connected_ms: self.timers.now_ms().saturating_sub(connection.since_ms),
             rooms: connection.subscriptions.len(),
             messages_in: totals.messages_in,
             bytes_in: totals.bytes_in,

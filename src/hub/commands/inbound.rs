@@ -22,7 +22,7 @@ impl Worker {
             return self.received_on_stream(key);
         }
         let mut plain = std::mem::take(&mut self.buffers.plain);
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         if let Some(connection) = self.connections.get_mut(key)
             && connection.state == State::Open
             && !plain.is_empty()
@@ -55,7 +55,7 @@ impl Worker {
     /// As [`Worker::received`], for a session's stream of commands.
     fn received_on_stream(&mut self, key: ConnectionKey) {
         let plain = std::mem::take(&mut self.buffers.plain);
-        let (now_ms, max) = (self.now_ms(), self.message_limits.max_message);
+        let (now_ms, max) = (self.timers.now_ms(), self.message_limits.max_message);
         if let Some(connection) = self.connections.get_mut(key)
             && connection.state == State::Open
             && let Carrier::WebTransport(streams) = &mut connection.carrier
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     fn incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>) -> ControlFlow<()> {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let message = match incoming {
             Incoming::Text(text) => Message::Text(text),

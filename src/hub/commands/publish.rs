@@ -55,7 +55,7 @@ impl Worker {
         });
     }
 
-    /// Who publishes, where the backend may have to be asked.
+    /// The publisher, where the backend may have to be asked.
     fn asker_to_publish(&self, key: ConnectionKey) -> Option<Asker> {
         self.services.hooks.as_ref()?.publish.as_ref()?;
         Some(self.connections.get(key)?.asker(&self.services))

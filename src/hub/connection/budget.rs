@@ -21,7 +21,7 @@ impl Budget {
         Self { held: AtomicUsize::new(0), owed: AtomicUsize::new(0), limit }
     }
 
-    /// Books bytes. Never refuses: who books asks [`Budget::is_spent`] and drops or closes.
+    /// Books bytes. Never refuses: the caller asks [`Budget::is_spent`] and drops or closes.
     pub fn take(&self, bytes: usize) {
         self.held.fetch_add(bytes, Relaxed);
     }

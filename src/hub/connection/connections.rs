@@ -11,6 +11,7 @@ use crate::{
         connection::{Connection, key::ConnectionKey},
     },
     model::CommandId,
+    session::ConnectionId,
 };
 
 /// The connections of one worker. A fan-out that walks over them misses the page table's cache less often than over boxes.
@@ -47,6 +48,12 @@ impl Connections {
     /// Takes a connection out; `None`: it is gone already.
     pub fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
         self.0.try_remove(key.0 as usize)
+    }
+
+    /// Whether a key still stands for the connection of that name.
+    #[must_use]
+    pub fn is(&self, key: ConnectionKey, name: ConnectionId) -> bool {
+        self.get(key).is_some_and(|connection| connection.session.id == name)
     }
 
     /// As whose answer a connection is told something of a room that answers no command. `None`: that makes no difference.

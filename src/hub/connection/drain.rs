@@ -15,7 +15,10 @@ use crate::{
             send_queue::{Outbox, Waiting},
             transport::Carrier,
         },
-        fanout::broadcast::{Range, gap, write_id},
+        fanout::{
+            broadcast::{Range, gap},
+            encoder::write_id,
+        },
     },
     model::Room,
     protocol::WireFormat,

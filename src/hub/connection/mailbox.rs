@@ -2,7 +2,7 @@
 //!
 //! Three kinds of client fetch. A session's comes again and again, in order. An event stream is one request that goes on
 //! fetching. A poll is one request that is answered once: it waits until there is something worth an answer, takes no more
-//! than one answer holds, and whoever polls next goes on from its cursor, on any pod. Always holds: the cursor is where
+//! than one answer holds, and the next poll goes on from its cursor, on any pod. Always holds: the cursor is where
 //! the client stands once it has read what was fetched.
 
 use std::{net::SocketAddr, task::Waker};
@@ -68,7 +68,7 @@ impl Mailbox {
         Self { reading, ..Self::new("poll", address, tls) }
     }
 
-    /// Whether its client is somebody who is there: a poll would come and go with each answer.
+    /// Whether presence shows its client: a poll would come and go with each answer.
     #[must_use]
     pub fn attends(&self) -> bool {
         !matches!(self.reading, Reading::Poll { .. })
@@ -117,7 +117,7 @@ impl Mailbox {
             Reading::Poll { place, due, .. } => (place, Some(due)),
         };
         match reply {
-            // It names a connection, which a poll's client does not have; and whoever polls comes back anyway.
+            // It names a connection, which a poll's client does not have; and it polls again anyway.
             Reply::Welcome { .. } | Reply::Reconnect { .. } => return due.is_none(),
             Reply::Subscribed { .. } | Reply::Unsubscribed { .. } if !place.asked => return false,
             Reply::Subscribed { room, position, recovered } => {

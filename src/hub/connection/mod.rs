@@ -1,7 +1,7 @@
 //! One connection on its worker: what carries it, what it is owed, and a session.
 //!
 //! Owned by one worker for life. Never waits: what the carrier does not take goes to the outbox, and the worker's task
-//! for this connection drains it when the socket is writable (a mailbox is drained by who fetches). Always holds: bytes
+//! for this connection drains it when the socket is writable (a mailbox is drained by requests). Always holds: bytes
 //! leave in the order they were offered, control frames excepted.
 
 pub mod account;
@@ -216,7 +216,7 @@ impl Connection {
     }
 
     /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
-    /// budget. `room`: its number, for who has a stream for each. The hot path: on it a frame costs one seal and one system call.
+    /// budget. `room`: its number, for a transport with a stream for each. The hot path: on it a frame costs one seal and one system call.
     #[inline]
     pub fn offer(
         &mut self,
@@ -296,7 +296,7 @@ impl Connection {
         }
     }
 
-    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for who has a stream for each.
+    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for a transport with a stream for each.
     ///
     /// # Errors
     /// The socket failed.
@@ -361,7 +361,7 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        // A mailbox loses nothing of what waits, unless that is why it closes: nobody could have fetched it faster.
+        // A mailbox loses nothing of what waits, unless it was too slow: the client polls as fast as it can.
         let kept = matches!(self.carrier, Carrier::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
         if let Some(outbox) = &mut self.outbox
             && !kept
@@ -369,7 +369,7 @@ impl Connection {
             outbox.clear();
         }
         if kept && self.link().is_some_and(|link| link.ends_silently(disconnect)) {
-            // Nobody waits to be told, and who asks later is told that there is no such session.
+            // No request waits to be told, and a later one is told that there is no such session.
             self.state = State::Gone;
             self.closed_with = Some(disconnect);
             self.lane = None;
@@ -434,7 +434,7 @@ impl Connection {
     }
 }
 
-/// Whom to tell of space to write. A connection that is not driven yet is looked at when it is.
+/// The waker to be told of space to write. A connection without a task yet is looked at when it has one.
 fn told(waker: &Option<Waker>) -> &Waker {
     waker.as_ref().unwrap_or(Waker::noop())
 }

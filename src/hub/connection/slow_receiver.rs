@@ -1,6 +1,6 @@
 //! What becomes of a member that reads slower than its room speaks, by the room's policy.
 //!
-//! Always holds: nothing is left out that the client is not told of, be it by a close.
+//! Always holds: the client is told of everything that is left out, or it is closed.
 
 use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
@@ -23,7 +23,7 @@ impl Worker {
                     SlowReceiver::Close
                 }
             }
-            // Nothing is left out where nobody could be told of it.
+            // Nothing is left out where the client could not be told of it.
             SlowReceiver::Gap if !tells => SlowReceiver::Conflate,
             slow => slow,
         };

@@ -58,7 +58,7 @@ struct Stream {
     send: SendStream,
     queue: Option<Box<Queue>>,
     priority: u8,
-    /// It ends when its queue is empty: nobody is in its rooms any more.
+    /// It ends when its queue is empty: the connection has left its rooms.
     ending: bool,
 }
 

@@ -97,7 +97,7 @@ impl Drive {
         self.worker.borrow_mut().close(self.key, Disconnect::Normal);
     }
 
-    /// Whether a mailbox's connection was closed and nobody fetched that in time: what still carries bytes for it should
+    /// Ready when a mailbox's connection was closed and no request took that in time: what still carries bytes for it should
     /// be cut off.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut worker = self.worker.borrow_mut();
@@ -121,7 +121,7 @@ impl Future for Drive {
 
 impl Drop for Drive {
     fn drop(&mut self) {
-        // Taken while the pod is torn down: nobody is left to care.
+        // Borrowed while the pod is torn down: the worker goes as well.
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
             worker.remove(self.key);
         }
@@ -143,7 +143,7 @@ impl Worker {
             self.directory.leave(user, key);
         }
         self.services.metrics.disconnected(connection.closed_with);
-        self.journal.ended(&connection, self.now_ms());
+        self.journal.ended(&connection, self.timers.now_ms());
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.
@@ -167,7 +167,7 @@ impl Worker {
                     continue;
                 }
                 Poll::Ready(Ok(())) => {}
-                // Who does not read its replies is not asked for more commands.
+                // A client that does not read its replies is not read from.
                 Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
@@ -200,7 +200,7 @@ impl Worker {
         max: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
         if matches!(connection.carrier, Carrier::WebSocket { .. }) {
             // It goes on over a WebSocket: a request that still waits gets nothing (`6`).

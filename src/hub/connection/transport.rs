@@ -66,7 +66,7 @@ impl Carrier {
         }
     }
 
-    /// Whether its client is somebody whom presence shows.
+    /// Whether presence shows its client.
     #[must_use]
     pub fn attends(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Who is in which namespace of Socket.IO: connecting with a token or without, beginning, leaving.
+//! The namespaces of Socket.IO: connecting with a token or without, beginning, leaving.
 //!
 //! Always holds: a client is told that it is connected before anything else of that namespace, but for what it missed.
 
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::{
     auth::Grant,
     hub::{
-        Applicant, ConnectionKey, NotAdmitted, RoomIndex, Shows, Worker,
+        Applicant, ConnectionKey, NotAdmitted, Shows, Worker,
         access::{identity::poll_once, opening::Asked},
         connection::Connection,
     },
@@ -57,7 +57,7 @@ impl Worker {
         dialect: Option<DialectId>,
         data: &str,
     ) -> ControlFlow<()> {
-        let (now_ms, limits) = (self.now_ms(), self.limits);
+        let (now_ms, limits) = (self.timers.now_ms(), self.limits);
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         match connection.session.command(&limits, now_ms) {
             Verdict::Flood => return self.stop(key, Disconnect::Flood),
@@ -75,9 +75,9 @@ impl Worker {
         let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
         let (told, awaits) = (connection.told(), connection.session.awaits_token);
         let shows = match &auth.token {
-            // Where nobody judges tokens, it is the application's own affair.
+            // Where tokens are not judged, a token is the application's own affair.
             Some(token) if services.judges_tokens() => Some(Shows::Token(token.clone())),
-            // Nobody but the backend could let it in.
+            // Only the backend could let it in.
             _ if told.is_some() && !(awaits && services.authority.is_enabled()) => {
                 Some(Shows::Grant(connection.session.grant.clone()))
             }
@@ -103,7 +103,7 @@ impl Worker {
                     let result = verified.await;
                     let Some(worker) = me.upgrade() else { return };
                     let mut worker = worker.borrow_mut();
-                    if worker.is(key, name) {
+                    if worker.connections.is(key, name) {
                         worker.connect_verified(key, dialect, &auth, result);
                         worker.hear(key);
                     }

@@ -2,8 +2,8 @@
 //! WebSocket.
 //!
 //! Runs on the worker that has the session; a request that landed elsewhere is handed over as a [`Question`]. Always holds:
-//! one request at most fetches from a session; one that goes away while it fetches ends the session, because nobody knows
-//! what it got.
+//! one request at most fetches from a session; one that goes away while it fetches ends the session, because what it got cannot
+//! be known.
 
 use std::{cell::RefCell, future::poll_fn, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
 
@@ -105,7 +105,7 @@ impl Services {
                 let errand = errand(worker);
                 let done = tokio::select! {
                     done = errand => done,
-                    // Who asked has gone.
+                    // The request has gone.
                     () = sender.closed() => return,
                 };
                 let _ = sender.send(done);
@@ -139,7 +139,7 @@ impl Worker {
     /// Takes the packets of a request's body.
     fn bring(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
         let key = self.fetched(name)?;
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let connection = self.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
         if connection.state != State::Open {
             return Err(EngineError::UnknownSession);
@@ -157,7 +157,7 @@ impl Worker {
             };
             if flow.is_break() {
                 let closed = self.connections.get(key).and_then(|connection| connection.closed_with);
-                // The body was one of packets, whatever became of the session by them: whoever fetches is told.
+                // The body was one of packets, whatever became of the session by them. The poll is told.
                 return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
             }
         }
@@ -194,7 +194,7 @@ struct Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         let Ok(mut worker) = self.worker.try_borrow_mut() else { return };
-        if !worker.is(self.key, self.name) {
+        if !worker.connections.is(self.key, self.name) {
             return;
         }
         if let Some(link) = worker.connections.get_mut(self.key).and_then(Connection::link) {
@@ -221,7 +221,7 @@ async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes
     };
     let fetched = poll_fn(|cx| {
         let mut worker = worker.borrow_mut();
-        if worker.is(fetch.key, name) {
+        if worker.connections.is(fetch.key, name) {
             worker.poll_fetch(fetch.key, ANSWER_BYTES, cx)
         } else {
             std::task::Poll::Ready(Err(None))

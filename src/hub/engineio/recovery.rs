@@ -85,7 +85,7 @@ impl Worker {
 
     /// Has a session's record be written as the session is now.
     pub(crate) fn persist(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let effect = self
             .with_record(key, dialect, |record, worker| record.persist(now_ms, || worker.session_view(key, dialect)));
         self.perform(key, dialect, effect);
@@ -134,7 +134,7 @@ impl Worker {
                         let stored = tokio::time::timeout(write.patience, store(&*values, &write)).await;
                         let Some(worker) = me.upgrade() else { return };
                         let mut worker = worker.borrow_mut();
-                        if worker.is(key, name) {
+                        if worker.connections.is(key, name) {
                             worker.record_written(key, dialect, &write.pid, stored.unwrap_or(WriteOutcome::Failed));
                         }
                     });
@@ -224,7 +224,7 @@ impl Worker {
             let plan = plan.await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            if !worker.is(key, name) {
+            if !worker.connections.is(key, name) {
                 return;
             }
             let outcomes = &services.metrics.socketio;

@@ -1,7 +1,7 @@
 //! Engine.IO sessions on a worker: packets in, the heartbeat, the goodbye.
 //!
 //! Never looks into an event: that is its dialect's. Always holds: an event reaches its dialect only from a namespace that
-//! the client is connected to; whoever breaks the protocol is closed.
+//! the client is connected to; a client that breaks the protocol is closed.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -63,7 +63,7 @@ impl Worker {
 
     /// Takes one packet.
     pub(crate) fn packet(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let limits = self.limits;
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
@@ -140,7 +140,7 @@ impl Worker {
         message: Message<'_>,
         parts: &[bytes::Bytes],
     ) -> ControlFlow<()> {
-        let now_ms = self.now_ms();
+        let now_ms = self.timers.now_ms();
         let services = Arc::clone(&self.services);
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let decode = || match services.dialects.get(dialect).decode_parts(message, parts) {
@@ -175,6 +175,6 @@ impl Worker {
             Beat::Unconnected => return self.close(key, Disconnect::Normal),
         };
         self.renew_records(key, now_ms);
-        self.wheel.schedule(next, Timed::Connection(key, id));
+        self.timers.schedule(next, Timed::Connection(key, id));
     }
 }

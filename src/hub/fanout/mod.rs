@@ -1,7 +1,9 @@
 //! A room's stream on a worker: its members, and how a batch becomes one frame that they share.
 
 pub mod broadcast;
+pub mod encoder;
 pub mod fan_out;
+pub mod frame;
 pub mod joins;
 pub mod members;
 pub mod room;

@@ -1,7 +1,7 @@
 //! How a connection leaves a room, and when a room is empty.
 //!
-//! Always holds: whoever has left is in none of a room's lists; a command that was to bring it there and did not is answered
-//! all the same; a room that nobody is in or on the way to is noted, to be given up when it has lingered.
+//! Always holds: a connection that has left is in none of a room's lists; a command that was to bring it there and did not is
+//! answered all the same; a room without members and pending joins is noted, to be given up when it has lingered.
 
 use std::time::Instant;
 
@@ -48,9 +48,9 @@ impl Worker {
     ) -> bool {
         match self.call_off(key, subscription) {
             None | Some(JoinPurpose::CatchUp) => return false,
-            // Nobody asked for it.
+            // The pod put it there: no command waits for an answer.
             Some(JoinPurpose::Subscribe(_)) if subscription.given => {}
-            // Nobody waits for the answer any more, and what comes without having been asked for would frighten.
+            // The client has left by another command. An answer to none of its commands would confuse it.
             Some(JoinPurpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
             Some(JoinPurpose::Resume) => {
                 self.membership_event(key, MembershipEvent::Refused { resumes: Some(subscription.dialect) });
@@ -60,7 +60,7 @@ impl Worker {
         true
     }
 
-    /// Takes a connection off the list of those who wait to come into a room; why it came. `None`: it does not wait.
+    /// Takes a connection off a room's pending joins; why it was to join. `None`: it has none.
     fn call_off(&mut self, key: ConnectionKey, subscription: &Subscription) -> Option<JoinPurpose> {
         if subscription.standing != Standing::Joining {
             return None;
@@ -96,7 +96,7 @@ impl Worker {
         self.note_if_empty(number);
     }
 
-    /// Whether nobody is in a room or on the way.
+    /// Whether a room has neither members nor pending joins.
     pub(crate) fn is_idle(&self, number: RoomIndex) -> bool {
         let Some(local) = self.rooms.get(number) else { return false };
         let log = local.shares().and_then(|log| self.rooms.get(log)).and_then(LocalRoom::stream);

@@ -1,6 +1,7 @@
-//! How a connection gets a place in a room: whether it may, and who is asked.
+//! How a connection gets a place in a room: whether it may, by its grant, the policy and the backend.
 //!
-//! Never sends anything of the room: that begins when the place is a member's. Always holds: whoever may not join leaves no room behind.
+//! Never sends anything of the room: that begins when the place is a member's. Always holds: a join that is
+//! refused leaves no room behind.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) since: Option<Since>,
     /// How it spells the room's name.
     pub(crate) spelling: Spelling,
-    /// The pod puts it there, unasked and whatever the policy says of who may join.
+    /// The pod puts it there, unasked and whatever the policy says of joining.
     pub(crate) given: bool,
     /// In which dialect it is told of the room; `None`: in its own.
     pub(crate) dialect: Option<DialectId>,
@@ -123,7 +124,7 @@ impl Worker {
 
     /// Notes that a connection is in a room, if it may be. What it is sent there is still to be decided.
     pub(crate) fn take_place(&mut self, key: ConnectionKey, room: &Room, entry: Entry) -> Result<Placed, Refused> {
-        // Whoever may not join leaves no room behind.
+        // A join that is refused leaves no room behind.
         let known = self.rooms.find(room);
         let policy = match known {
             Some(number) => Arc::clone(&self.rooms[number].policy),
@@ -141,7 +142,7 @@ impl Worker {
             // It was put there, and now says itself from where it wants to go on: that counts instead.
             let subscription = connection.subscriptions.swap_remove(at);
             self.leave(key, subscription);
-            // Whoever put it there has decided.
+            // The decision was made when it was put there.
             asks = false;
         }
         self.room_for(key, 0)?;

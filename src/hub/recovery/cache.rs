@@ -1,7 +1,7 @@
 //! What clients missed, read once and encoded once however many ask for it, on whatever worker.
 //!
-//! Owns small, short-lived caches of recovered ranges, and of pages of logs that rooms share: those who come back to such a log
-//! stopped at as many places as they are, and read the same pages. Never decides who gets them. Always holds: one history
+//! Owns small, short-lived caches of recovered ranges, and of pages of logs that rooms share: clients that come back to such a log
+//! stopped at as many places as they are, and read the same pages. Never decides which connection gets them. Always holds: one history
 //! read per room and range while it is in the cache.
 
 use std::{
@@ -189,7 +189,7 @@ impl Recoveries {
         cell.get_or_init(|| read).await.clone()
     }
 
-    /// Lets go of ranges nobody has asked for lately: each worker calls it on its timer.
+    /// Lets go of ranges that were not asked for lately. Each worker calls it on its timer.
     pub fn forget_old(&self, now: Instant) {
         self.ranges.forget_old(now);
         self.pages.forget_old(now);
@@ -198,7 +198,7 @@ impl Recoveries {
 
 type Cell<T> = Arc<OnceCell<Result<T, BrokerError>>>;
 
-/// Answers of the log that are shared by all who ask within a short time.
+/// Answers of the log, shared by everything that asks within a short time.
 #[derive(Debug)]
 struct Brief<T> {
     /// The most kept; beyond it the oldest go first.

@@ -1,4 +1,4 @@
-//! The newest events of rooms by their ids, read once for all who come back with the id of the last event they had.
+//! The newest events of rooms by their ids, read once for all clients that come back with the id of their last event.
 //!
 //! Owns a small, short-lived cache; never sends anything. Always holds: an event that was in the log when it was asked for,
 //! among the newest that one recovery can bring, is found.
@@ -83,7 +83,7 @@ impl Tails {
         fresh
     }
 
-    /// Lets go of what nobody has asked for lately: each worker calls it on its timer.
+    /// Lets go of what was not asked for lately. Each worker calls it on its timer.
     pub fn forget_old(&self, now: Instant) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|_, (began, _)| now.duration_since(*began) < Self::KEEP);

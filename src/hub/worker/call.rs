@@ -1,6 +1,6 @@
 //! Questions that another thread has for the workers: answered on their threads, between two slices.
 //!
-//! A question must be short: everybody on that worker waits for it. Always holds: whoever asks gets an answer from every
+//! A question must be short: every connection of that worker waits for it. Always holds: a caller gets an answer from every
 //! worker or is told that there is none.
 
 use std::{fmt, sync::Arc};
@@ -84,7 +84,7 @@ impl Links {
     ) -> Result<oneshot::Receiver<T>, NoAnswer> {
         let (sender, answer) = oneshot::channel();
         let question = Question(Box::new(move |worker| {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = sender.send(question(worker));
         }));
         if self.tell_worker(worker, ToWorker::Ask(question)) { Ok(answer) } else { Err(NoAnswer) }

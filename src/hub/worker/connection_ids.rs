@@ -1,7 +1,7 @@
 //! Which of a worker's connections has a name, and which are a user's.
 //!
 //! Always holds: a connection is under its user as long as it has one. A name leads to a place on the worker that gave it;
-//! whoever looks there asks whether the connection still has that name.
+//! a look-up asks whether the connection there still has that name.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 

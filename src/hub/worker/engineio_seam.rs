@@ -24,7 +24,7 @@ impl Worker {
     /// Begins what a connection speaks: its signs of life, and what is said first.
     pub(crate) fn begin_protocol(&mut self, key: ConnectionKey, id: ConnectionId, target: &Uri) {
         if self.is_engineio(key) {
-            self.beat(key, id, self.now_ms());
+            self.beat(key, id, self.timers.now_ms());
             self.open_session(key);
         } else {
             self.watch_connection(key, id);

@@ -114,7 +114,7 @@ impl Worker {
         RoomsCensus { rooms: first.sorted(), total }
     }
 
-    /// One room; `None`: nobody of this worker is in it.
+    /// One room; `None`: no connection of this worker is in it.
     #[must_use]
     pub fn room_census(&self, room: &Room) -> Option<RoomDetail> {
         let number = self.rooms.find(room)?;
@@ -176,7 +176,7 @@ impl Worker {
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
             tls: connection.carrier.is_tls(),
             compressed: connection.format.framing.compression().is_some(),
-            age: Duration::from_millis(self.now_ms().saturating_sub(connection.since_ms)),
+            age: Duration::from_millis(self.timers.now_ms().saturating_sub(connection.since_ms)),
             rooms: connection.subscriptions.iter().filter_map(room).collect(),
             totals: connection.totals,
             owed: connection.owed(),

@@ -4,15 +4,21 @@
 //! comes back with an answer. Always holds: a connection is removed by its own task's end and nowhere else.
 
 pub mod call;
+pub mod capacity;
 pub mod clock;
 pub mod connection_ids;
 pub mod disconnect_log;
+pub mod drain;
 mod engineio_seam;
+pub mod event_loop;
 pub mod fleet;
 pub mod inspect;
+mod keepalive;
 pub mod policy_reload;
 pub mod queues;
+pub mod quic;
 pub mod readiness;
+mod room_sweep;
 pub mod shared;
 pub mod timers;
 pub mod wheel;
@@ -38,8 +44,9 @@ use crate::{
         worker::{
             connection_ids::{Directory, Names},
             disconnect_log::Journal,
+            drain::DrainRun,
             policy_reload::Review,
-            wheel::Wheel,
+            timers::Timers,
         },
     },
     model::{CommandId, Disconnect, Limits, Reply},
@@ -70,12 +77,12 @@ pub struct Worker {
     pub activity: Rc<Notify>,
     /// Rooms whose sequencer's queue was full.
     pub(crate) unasked: Vec<RoomIndex>,
-    /// Rooms that somebody was the last to leave, and when.
+    /// Rooms whose last member has left, and when.
     pub(crate) emptied: VecDeque<(Instant, RoomIndex)>,
     pub(crate) review: Review,
     pub(crate) journal: Journal,
-    pub(crate) wheel: Wheel<crate::hub::worker::timers::Timed>,
-    pub(crate) began: Instant,
+    /// Its clock, and what waits for a time.
+    pub timers: Timers,
     /// The configuration that the cached values below are from.
     config: Arc<Config>,
     pub(crate) limits: SessionLimits,
@@ -86,7 +93,7 @@ pub struct Worker {
     pub(crate) stream_effects: Vec<StreamEffect>,
     /// How many fan-outs began or ended.
     pub(crate) broadcasts: u64,
-    pub(crate) drain: Option<crate::hub::worker::timers::DrainRun>,
+    pub(crate) drain: Option<DrainRun>,
     /// What its share of the gauges of connections is: all, those with a user.
     pub(crate) shown: (usize, usize),
 }
@@ -115,8 +122,7 @@ impl Worker {
                 emptied: VecDeque::new(),
                 review: Review::default(),
                 journal: Journal::default(),
-                wheel: Wheel::new(),
-                began: Instant::now(),
+                timers: Timers::new(),
                 limits: session_limits(&config),
                 message_limits: message_limits(&config),
                 owed_limit: config.limits.send_queue,
@@ -128,12 +134,6 @@ impl Worker {
                 shown: (0, 0),
             })
         })
-    }
-
-    /// Milliseconds since the worker began: the coarse clock of sessions and timers.
-    #[must_use]
-    pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The configuration as of the last tick.
@@ -188,7 +188,7 @@ impl Worker {
         if said.is_err() {
             connection.wake();
         } else if connection.owed() > 2 * self.owed_limit {
-            // Replies alone filled the queue: whoever asks for more than it reads goes.
+            // Replies alone filled the queue: a client that asks for more than it reads is closed.
             self.close(key, Disconnect::Slow);
         }
     }

@@ -1,6 +1,6 @@
 //! How a reloaded policy reaches the rooms that are held: a slice of them at a time, because there may be very many.
 //!
-//! Always holds: who is in a room stays in it; what a new policy says of joining is asked of those who come.
+//! Always holds: a member stays in its room; a new policy's rules for joining hold for later joins.
 
 use std::{
     sync::Arc,

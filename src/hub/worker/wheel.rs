@@ -1,6 +1,6 @@
 //! One coarse timer wheel a worker: a deadline costs a vector's entry, and nothing on the way to it.
 //!
-//! Never cancels: who is due is asked whether it still cares. Always holds: nothing is due early, and late by at most
+//! Never cancels: what is due is asked whether it still cares. Always holds: nothing is due early, and late by at most
 //! one tick.
 
 /// Deadlines in milliseconds since the worker began.

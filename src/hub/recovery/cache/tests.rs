@@ -1,4 +1,4 @@
-//! A shared log read in pages, from wherever somebody stopped.
+//! A shared log read in pages, from wherever a client stopped.
 
 #![allow(clippy::unwrap_used)]
 
@@ -77,7 +77,7 @@ async fn what_rooms_missed_is_found_on_whatever_page_and_nothing_else() {
         assert_eq!(missed(epoch, from, &[("a", 0)]).await, of(from, &[0]), "{from}");
         assert_eq!(missed(epoch, from, &[("a", 0), ("b", 0)]).await, of(from, &[0, 3]), "{from}");
     }
-    // Who joined a room later than it stopped gets nothing of what was before.
+    // A client that joined a room later than it stopped gets nothing of what was before.
     let mut expected = of(400, &[0]).unwrap();
     expected.extend(of(800, &[3]).unwrap());
     expected.sort_unstable();

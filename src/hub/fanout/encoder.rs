@@ -1,0 +1,196 @@
+//! How broadcasts and replies become bytes: written by their dialect, compressed, framed. One a worker.
+//!
+//! Never knows a connection. Always holds: only what a whole room shares is compressed. A reply is one connection's, and compressing
+//! it would cost a context or leak lengths.
+
+use std::{
+    io::Write,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    hub::{
+        Broadcast, Budget, Content, Frame,
+        fanout::{broadcast::gap, frame::FrameBytes},
+        worker::clock::unix_millis,
+    },
+    model::{CommandId, Cursor, Delivery, Disconnect, Reply},
+    protocol::{
+        Beginning, DialectId, Dialects, Framing, Messages, Opening, Unasked, WireFormat, engineio::write_payload,
+    },
+    transport::{
+        websocket::{Deflaters, frame_messages},
+        webtransport::{DATAGRAM_PREFIX, write_compressed, write_message, write_stored},
+    },
+};
+
+/// Turns broadcasts into bytes: one a worker.
+pub struct Encoder {
+    dialects: Arc<Dialects>,
+    deflaters: Deflaters,
+    messages: Messages,
+    budget: Arc<Budget>,
+    /// Bytes before compression, of all frames that this worker made.
+    pub bytes_plain: u64,
+    /// Bytes after it.
+    pub bytes_framed: u64,
+}
+
+impl Encoder {
+    /// An encoder for one worker.
+    #[must_use]
+    pub fn new(dialects: Arc<Dialects>, compression_level: u32, budget: Arc<Budget>) -> Self {
+        let deflaters = Deflaters::new(compression_level);
+        Self { dialects, deflaters, messages: Messages::default(), budget, bytes_plain: 0, bytes_framed: 0 }
+    }
+
+    pub(super) fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+        let Self { dialects, deflaters, messages, .. } = self;
+        let dialect = dialects.get(format.dialect);
+        messages.begin(unix_millis());
+        match &broadcast.content {
+            Content::Events(batch) | Content::Unlogged(batch) => dialect.batch(batch, format.spelling, messages),
+            Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
+            Content::Presence(change) => dialect.presence(change, messages),
+            Content::Gap(range) => dialect.reply(&gap(range), None, messages),
+        }
+        self.bytes_plain += messages.len() as u64;
+        let mut bytes = Vec::new();
+        match format.framing {
+            Framing::WebSocket { window_bits } => {
+                let compress = window_bits.zip(broadcast.policy.compress_from);
+                let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
+                frame_messages(messages, compress, &mut bytes);
+            }
+            Framing::Stream { deflate } => {
+                bytes.push(DATAGRAM_PREFIX);
+                let compress = broadcast.policy.compress_from.filter(|_| deflate);
+                if deflate {
+                    let mut plain = Vec::with_capacity(messages.len() + 64);
+                    prefixed(messages, &mut plain);
+                    match compress {
+                        Some(from) if plain.len() >= from => write_compressed(deflaters.window(15), &plain, &mut bytes),
+                        _ => write_stored(&plain, &mut bytes),
+                    }
+                } else {
+                    prefixed(messages, &mut bytes);
+                }
+            }
+            Framing::Elements => elements(messages, &mut bytes),
+            Framing::EventStream => event_stream(messages, &mut bytes),
+            Framing::Payload => write_payload(messages, &mut bytes),
+        }
+        let mut bytes = Bytes::from(bytes.into_boxed_slice());
+        let mut datagram = None;
+        if let Framing::Stream { .. } = format.framing {
+            if broadcast.policy.delivery == Delivery::Latest && broadcast.is_live() {
+                datagram = Some(bytes.clone());
+            }
+            bytes = bytes.slice(1..);
+        }
+        self.bytes_framed += bytes.len() as u64;
+        let range = broadcast.stands_for();
+        let is_gap = matches!(broadcast.content, Content::Gap(_));
+        let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
+        let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
+        let dialect = format.dialect;
+        Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, policy, budget, booked })
+    }
+
+    /// A reply's bytes, uncompressed.
+    pub fn reply(&mut self, format: WireFormat, reply: &Reply, id: Option<&CommandId>, out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
+        self.written(format, out);
+    }
+
+    /// What a dialect says first to a connection, and the rooms that the connection begins with.
+    ///
+    /// # Errors
+    /// The connection is closed, once what was said is sent.
+    pub fn open(
+        &mut self,
+        format: WireFormat,
+        opening: &Opening<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Beginning, Disconnect> {
+        self.messages.begin(unix_millis());
+        let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
+        self.written(format, out);
+        opened
+    }
+
+    /// What a dialect says to one connection unasked.
+    pub fn unasked(&mut self, format: WireFormat, what: &Unasked<'_>, out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        self.dialects.get(format.dialect).unasked(what, &mut self.messages);
+        self.written(format, out);
+    }
+
+    /// Messages for one connection that no dialect writes.
+    pub fn packets(&mut self, format: WireFormat, write: impl FnOnce(&mut Messages), out: &mut Vec<u8>) {
+        self.messages.begin(unix_millis());
+        write(&mut self.messages);
+        self.written(format, out);
+    }
+
+    /// Whether clients of a dialect count on positions of each room.
+    #[must_use]
+    pub fn tells_positions(&self, dialect: DialectId) -> bool {
+        self.dialects.get(dialect).abilities().tells_positions
+    }
+
+    /// Whether a dialect has words for a gap.
+    #[must_use]
+    pub fn tells_gaps(&self, format: WireFormat) -> bool {
+        self.dialects.get(format.dialect).abilities().tells_gaps
+    }
+
+    /// What was just written for one connection, framed.
+    fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
+        match format.framing {
+            Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::Stream { deflate: false } => prefixed(&self.messages, out),
+            Framing::Stream { deflate: true } => {
+                let mut plain = Vec::with_capacity(self.messages.len() + 16);
+                prefixed(&self.messages, &mut plain);
+                write_stored(&plain, out);
+            }
+            Framing::Elements => elements(&self.messages, out),
+            Framing::EventStream => event_stream(&self.messages, out),
+            Framing::Payload => write_payload(&self.messages, out),
+        }
+    }
+}
+
+fn prefixed(messages: &Messages, out: &mut Vec<u8>) {
+    messages.iter().for_each(|(_, message)| write_message(message, out));
+}
+
+fn elements(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        out.extend_from_slice(message);
+        out.push(b',');
+    }
+}
+
+/// Each message as an event without a type. A line feed or carriage return in it, which in JSON is white space between
+/// tokens, begins another `data` line.
+fn event_stream(messages: &Messages, out: &mut Vec<u8>) {
+    for (_, message) in messages.iter() {
+        for line in message.split(|byte| matches!(byte, b'\n' | b'\r')) {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The `id` of the event that follows in an event stream: where its reader stands then.
+pub(crate) fn write_id(cursor: &Cursor, out: &mut Vec<u8>) {
+    // A Vec takes every write.
+    let _ = writeln!(out, "id: {cursor}");
+}

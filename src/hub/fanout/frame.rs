@@ -1,0 +1,117 @@
+//! A broadcast's bytes for one wire format, shared by every receiver on every worker.
+//!
+//! Always holds: the bytes never change, and the pod's budget counts them once, from the moment that a queue holds them until the
+//! last queue lets go.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    hub::{Budget, fanout::broadcast::Range},
+    model::Policy,
+    protocol::DialectId,
+};
+
+/// Bytes ready for the wire below TLS. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Frame(Arc<FrameBytes>);
+
+/// What the clones of a frame share.
+#[derive(Debug)]
+pub(super) struct FrameBytes {
+    pub(super) bytes: Bytes,
+    pub(super) datagram: Option<Bytes>,
+    pub(super) plain: usize,
+    pub(super) range: Option<Range>,
+    pub(super) is_gap: bool,
+    pub(super) dialect: DialectId,
+    pub(super) policy: Arc<Policy>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) booked: AtomicBool,
+}
+
+impl Frame {
+    pub(super) fn new(bytes: FrameBytes) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The bytes, to be held beyond the frame.
+    #[must_use]
+    pub fn shared(&self) -> Bytes {
+        self.0.bytes.clone()
+    }
+
+    /// The bytes as a datagram, for rooms of which only the latest matters.
+    #[must_use]
+    pub fn datagram(&self) -> Option<&Bytes> {
+        self.0.datagram.as_ref()
+    }
+
+    /// How many bytes its messages have before compression, without framing.
+    #[must_use]
+    pub fn plain(&self) -> usize {
+        self.0.plain
+    }
+
+    /// The events that the frame stands for; of an epoch that is none where they are in no log.
+    #[must_use]
+    pub fn range(&self) -> Option<&Range> {
+        self.0.range.as_ref()
+    }
+
+    /// The events that the frame stands for, as a receiver that stands before them must ask for them. No epoch is known to
+    /// have what that receiver has if the frame is a gap: the range then names none, so that no log takes it for its own.
+    /// `None`: the frame stands for no event of a log.
+    #[must_use]
+    pub fn owed_range(&self) -> Option<Range> {
+        let range = self.range().filter(|range| !range.epoch.is_none())?.clone();
+        Some(if self.0.is_gap { range.of_no_epoch() } else { range })
+    }
+
+    /// In which dialect it is.
+    #[must_use]
+    pub fn dialect(&self) -> DialectId {
+        self.0.dialect
+    }
+
+    /// The room's policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Books the bytes on the pod's account, once, because a queue now holds them.
+    pub fn book(&self) {
+        if !self.0.booked.swap(true, Relaxed) {
+            self.0.budget.take(self.0.bytes.len());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Frame {
+    /// A frame of so many bytes, for tests of what queues do with it.
+    pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
+        let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
+        let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
+        Self(Arc::new(FrameBytes { bytes, datagram, plain: len, range, is_gap: false, dialect, policy, budget, booked }))
+    }
+}
+
+impl Drop for FrameBytes {
+    fn drop(&mut self) {
+        if *self.booked.get_mut() {
+            self.budget.give(self.bytes.len());
+        }
+    }
+}
