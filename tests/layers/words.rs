@@ -10,7 +10,6 @@ use super::house::sources;
 /// Names that two types of a layer still share. The list only shrinks: a name that is used once must leave it.
 const STANDING: &[(&str, &str)] = &[
     ("hub", "Cell"),
-    ("hub", "Kept"),
     ("hub", "Place"),
     ("hub", "Unheard"),
     ("protocol", "BadPacket"),

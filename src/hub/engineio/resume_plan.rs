@@ -130,3 +130,49 @@ fn position_at(
     let again = history.events.iter().filter(|event| event.offset > offset && event.time <= time).count();
     Some((Since { epoch: history.epoch, offset }, again as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Event, Payload};
+
+    /// A log of events at these times, numbered from `first` on.
+    fn history(first: Offset, times: &[UnixMillis]) -> History {
+        let payload = Payload::Binary(vec![0; 8].into());
+        let event = |offset, time| {
+            let payload = payload.clone();
+            Event { offset, time, room: None, topic: "t".into(), key: None, payload, user: None, id: None }
+        };
+        let events: Vec<_> = times.iter().zip(first..).map(|(time, offset)| Arc::new(event(offset, *time))).collect();
+        let (after, offset) = (first - 1, first - 1 + events.len() as u64);
+        History { epoch: Epoch::new("e"), after, offset, end: offset, complete: true, events }
+    }
+
+    fn at(history: History, policy: &Policy, cutoff: u64, joined: Option<Offset>) -> Option<(Offset, u64)> {
+        let joined = joined.map(|offset| ("e".into(), offset));
+        position_at(history, policy, cutoff, joined.as_ref(), cutoff + 10).map(|(since, twice)| (since.offset, twice))
+    }
+
+    #[test]
+    fn a_room_goes_on_behind_the_last_event_that_is_older_than_the_cutoff() {
+        let policy = Policy::default();
+        assert_eq!(at(history(1, &[10, 20, 30, 45]), &policy, 20, None), Some((2, 1)), "30 may be had already, 45 not");
+        assert_eq!(at(history(1, &[]), &policy, 20, None), Some((0, 0)));
+        assert_eq!(at(history(5, &[10, 20]), &policy, 50, None), Some((6, 0)), "nothing is younger");
+    }
+
+    #[test]
+    fn what_was_before_the_client_came_is_not_sent() {
+        let policy = Policy::default();
+        assert_eq!(at(history(1, &[10, 20, 30]), &policy, 5, Some(2)), Some((2, 0)));
+        assert_eq!(at(history(1, &[10, 20, 30]), &policy, 25, Some(1)), Some((2, 1)), "the later of the two counts");
+    }
+
+    #[test]
+    fn a_full_log_that_begins_after_the_cutoff_may_have_lost_something() {
+        let full = Policy { history_size: 3, ..Policy::default() };
+        assert_eq!(at(history(7, &[30, 40, 50]), &full, 20, None), None);
+        let roomy = Policy { history_size: 100, ..Policy::default() };
+        assert_eq!(at(history(7, &[30, 40, 50]), &roomy, 20, None), Some((6, 1)));
+    }
+}
