@@ -41,8 +41,7 @@ impl Worker {
         let mut worker = this.borrow_mut();
         let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
         let now_ms = worker.timers.now_ms();
-        let key = worker.connections.next_key();
-        let id = worker.names_given.next(key);
+        let (key, id) = worker.connections.announce();
         let session = Session::new(id, grant, &worker.limits, now_ms);
         let mut connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));

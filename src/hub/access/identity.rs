@@ -116,7 +116,7 @@ impl Worker {
         let Some(unheard) = aside.unheard.take() else { return };
         self.take_up(key, unheard);
         // There may be more to read.
-        self.wake(key);
+        self.connections.wake(key);
     }
 
     /// Takes up messages that were kept.
@@ -134,7 +134,7 @@ impl Worker {
 
     fn verified(&mut self, key: ConnectionKey, result: Result<Grant, NotAdmitted>, id: Option<&CommandId>) {
         let refused = match result {
-            Ok(grant) => match self.replace(key, grant) {
+            Ok(grant) => match self.connections.replace_grant(key, grant) {
                 Ok(expires_at) => return self.granted(key, expires_at, id),
                 Err(message) => (ErrorCode::Unauthorized, message),
             },
@@ -150,18 +150,6 @@ impl Worker {
             ErrorCode::Unavailable | ErrorCode::RateLimited => {}
             _ => self.close(key, Disconnect::Disconnected),
         }
-    }
-
-    /// Gives a connection a new grant; a connection keeps its user for life.
-    pub(crate) fn replace(&mut self, key: ConnectionKey, grant: Grant) -> Result<Option<UnixMillis>, String> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(None) };
-        let session = &mut connection.session;
-        if session.grant.user().is_some_and(|user| Some(user) != grant.user()) {
-            return Err("the token is another user's: a connection keeps its user, so open another one".to_owned());
-        }
-        session.awaits_token = false;
-        session.grant = grant;
-        Ok(session.grant.claims().and_then(|claims| claims.expires_at))
     }
 
     fn granted(&mut self, key: ConnectionKey, expires_at: Option<UnixMillis>, id: Option<&CommandId>) {
@@ -191,7 +179,7 @@ impl Worker {
     /// What follows from a grant beside rights: the directory, the deadline, the personal room.
     pub(crate) fn apply(&mut self, key: ConnectionKey, grant: &Grant) {
         if let Some(user) = grant.user() {
-            self.directory.enter(user, key);
+            self.connections.users.enter(user, key);
         }
         self.schedule_identity(key);
         let Some(claims) = grant.claims() else { return };

@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        connection::{Connection, State, transport::Carrier},
+        connection::{State, transport::Carrier},
     },
     model::Disconnect,
     protocol::Message,
     session::Verdict,
-    transport::websocket::{self, Incoming, MessageLimits, Reader, Role},
+    transport::websocket::{self, Incoming, Reader, Role},
 };
 
 impl Worker {
@@ -34,7 +34,10 @@ impl Worker {
                 Carrier::WebTransport(_) | Carrier::Mailbox(_) => return,
             };
             let mut inflater = self.inflater.take().unwrap_or_default();
-            let limits = self.limits_of(key);
+            let limits = self
+                .connections
+                .get(key)
+                .map_or(self.message_limits, |connection| connection.limits(self.message_limits));
             let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
             inflater.shrink();
             self.inflater = Some(inflater);
@@ -84,13 +87,6 @@ impl Worker {
         }
         self.buffers.plain = plain;
         self.buffers.plain.clear();
-    }
-
-    /// How large a connection's messages may be: an Engine.IO client is told a limit of its own.
-    pub(crate) fn limits_of(&mut self, key: ConnectionKey) -> MessageLimits {
-        let limits = self.message_limits;
-        let link = self.connections.get_mut(key).and_then(Connection::link);
-        link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
     fn incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>) -> ControlFlow<()> {

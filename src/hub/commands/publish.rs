@@ -10,7 +10,6 @@ use crate::{
         commands::{dispatch::refusal, publish_queue::Lane},
     },
     model::{CommandId, ErrorCode, Publication, Reply, Room},
-    session::ConnectionId,
 };
 
 impl Worker {
@@ -34,7 +33,7 @@ impl Worker {
                 let Some(worker) = me.upgrade() else { return };
                 let (next, asker) = {
                     let mut this = worker.borrow_mut();
-                    (this.next_publish(key, name), this.asker_to_publish(key))
+                    (this.connections.next_publish(key, name), this.asker_to_publish(key))
                 };
                 let Some((id, room, publication)) = next else { return };
                 drop(worker);
@@ -59,18 +58,5 @@ impl Worker {
     fn asker_to_publish(&self, key: ConnectionKey) -> Option<Asker> {
         self.services.hooks.as_ref()?.publish.as_ref()?;
         Some(self.connections.get(key)?.asker(&self.services))
-    }
-
-    fn next_publish(
-        &mut self,
-        key: ConnectionKey,
-        name: ConnectionId,
-    ) -> Option<(Option<CommandId>, Room, Publication)> {
-        let connection = self.connections.get_mut(key).filter(|c| c.session.id == name)?;
-        let next = connection.lane.as_mut().and_then(|lane| lane.take());
-        if next.is_none() {
-            connection.lane = None;
-        }
-        next
     }
 }

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 
 use crate::model::{CommandId, Publication, Room};
 
+/// A publish that waits: its command, its room, and what is published.
+pub type QueuedPublish = (Option<CommandId>, Room, Publication);
+
 /// One connection's waiting publishes. Full: the newest is refused with an error.
 #[derive(Debug, Default)]
 pub struct Lane {
-    waiting: VecDeque<(Option<CommandId>, Room, Publication)>,
+    waiting: VecDeque<QueuedPublish>,
 }
 
 impl Lane {
@@ -25,7 +28,7 @@ impl Lane {
     }
 
     /// The next publish.
-    pub fn take(&mut self) -> Option<(Option<CommandId>, Room, Publication)> {
+    pub fn take(&mut self) -> Option<QueuedPublish> {
         self.waiting.pop_front()
     }
 }

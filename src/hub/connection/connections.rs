@@ -1,53 +1,158 @@
-//! A worker's connections, side by side in memory.
+//! A worker's connections, side by side in memory: by key, by name, by user.
 //!
 //! Never hands out the key of a connection that is gone as another's: a task that comes back compares the connection's name.
 //! Always holds: a key is as small as a member of a room must be, and looking it up costs one comparison.
 
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::{
+    auth::Grant,
     hub::{
-        RoomIndex,
-        connection::{Connection, key::ConnectionKey},
+        Encoder, RoomIndex,
+        commands::publish_queue::QueuedPublish,
+        connection::{Connection, State, key::ConnectionKey},
+        fanout::{members::Place, subscription::Standing},
+        worker::{
+            connection_ids::{Directory, Names},
+            disconnect_log::Journal,
+        },
     },
-    model::CommandId,
+    model::{CommandId, ErrorCode, Target, UnixMillis},
     session::ConnectionId,
 };
 
 /// The connections of one worker. A fan-out that walks over them misses the page table's cache less often than over boxes.
-#[derive(Default)]
-pub struct Connections(Slab<Connection>);
+pub struct Connections {
+    slab: Slab<Connection>,
+    /// The connections of each user.
+    pub users: Directory,
+    ids: Names,
+    disconnect_log: Journal,
+}
 
 impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slab: Slab::new(), users: Directory::default(), ids: Names::new(), disconnect_log: Journal::default() }
+    }
+
     /// One connection.
     #[inline]
     #[must_use]
     pub fn get(&self, key: ConnectionKey) -> Option<&Connection> {
-        self.0.get(key.0 as usize)
+        self.slab.get(key.0 as usize)
     }
 
     /// One connection, to be changed.
     #[inline]
     #[must_use]
     pub fn get_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
-        self.0.get_mut(key.0 as usize)
+        self.slab.get_mut(key.0 as usize)
     }
 
-    /// The key that the next connection gets.
+    /// The key and the name of the next connection, which [`Connections::insert`] takes in.
     #[must_use]
-    pub fn next_key(&self) -> ConnectionKey {
+    pub fn announce(&mut self) -> (ConnectionKey, ConnectionId) {
         // A worker has far fewer than 2^32 files.
-        ConnectionKey(self.0.vacant_key() as u32)
+        let key = ConnectionKey(self.slab.vacant_key() as u32);
+        (key, self.ids.next(key))
     }
 
-    /// Takes a connection in, under [`Connections::next_key`].
-    pub fn insert(&mut self, connection: Connection) -> ConnectionKey {
-        ConnectionKey(self.0.insert(connection) as u32)
+    /// Takes a connection in.
+    pub fn insert(&mut self, connection: Connection) {
+        self.slab.insert(connection);
     }
 
-    /// Takes a connection out; `None`: it is gone already.
-    pub fn remove(&mut self, key: ConnectionKey) -> Option<Connection> {
-        self.0.try_remove(key.0 as usize)
+    /// Takes a connection out, which ends; `None`: it is gone already.
+    pub fn remove(&mut self, key: ConnectionKey, now_ms: u64) -> Option<Connection> {
+        let connection = self.slab.try_remove(key.0 as usize)?;
+        if let Some(user) = connection.session.grant.user() {
+            self.users.leave(user, key);
+        }
+        self.disconnect_log.ended(&connection, now_ms);
+        Some(connection)
+    }
+
+    /// The connection of a name, with its key.
+    #[must_use]
+    pub fn find(&self, name: ConnectionId) -> Option<(ConnectionKey, &Connection)> {
+        let key = self.ids.place(name);
+        Some((key, self.get(key).filter(|connection| connection.session.id == name)?))
+    }
+
+    /// The open connections that an order means.
+    #[must_use]
+    pub fn targets(&self, target: &Target) -> SmallVec<[ConnectionKey; 1]> {
+        let mut keys = match target {
+            Target::Connection(name) => match name.parse() {
+                Ok(name) => self.find(name).into_iter().map(|(key, _)| key).collect(),
+                Err(_) => SmallVec::new(),
+            },
+            Target::User(user) => self.users.of(user),
+        };
+        keys.retain(|key| self.get(*key).is_some_and(|connection| connection.state == State::Open));
+        keys
+    }
+
+    /// Has a connection's own task look at it.
+    pub fn wake(&self, key: ConnectionKey) {
+        if let Some(connection) = self.get(key) {
+            connection.wake();
+        }
+    }
+
+    /// A member of a room has another seat there.
+    pub fn set_seat(&mut self, key: ConnectionKey, room: RoomIndex, seat: Place) {
+        let Some(connection) = self.get_mut(key) else { return };
+        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == room) {
+            subscription.standing = Standing::Member(seat);
+        }
+    }
+
+    /// Whether a connection can be told of a gap. One that is gone need not be.
+    #[must_use]
+    pub fn tells_gaps(&self, key: ConnectionKey, encoder: &Encoder) -> bool {
+        self.get(key).is_none_or(|connection| encoder.tells_gaps(connection.format))
+    }
+
+    /// Whether a connection may be in one room more than it is in and `beside`.
+    ///
+    /// # Errors
+    /// What its client is told.
+    pub fn room_for(&self, key: ConnectionKey, beside: usize, max_rooms: usize) -> Result<(), (ErrorCode, String)> {
+        match self.get(key) {
+            Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
+                Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a connection a new grant, and says when that expires. A connection keeps its user for life.
+    ///
+    /// # Errors
+    /// What its client is told.
+    pub fn replace_grant(&mut self, key: ConnectionKey, grant: Grant) -> Result<Option<UnixMillis>, String> {
+        let Some(connection) = self.get_mut(key) else { return Ok(None) };
+        let session = &mut connection.session;
+        if session.grant.user().is_some_and(|user| Some(user) != grant.user()) {
+            return Err("the token is another user's: a connection keeps its user, so open another one".to_owned());
+        }
+        session.awaits_token = false;
+        session.grant = grant;
+        Ok(session.grant.claims().and_then(|claims| claims.expires_at))
+    }
+
+    /// The next of a connection's publishes that wait; `None` once there is none, or the connection is gone.
+    pub fn next_publish(&mut self, key: ConnectionKey, name: ConnectionId) -> Option<QueuedPublish> {
+        let connection = self.get_mut(key).filter(|connection| connection.session.id == name)?;
+        let next = connection.lane.as_mut().and_then(|lane| lane.take());
+        if next.is_none() {
+            connection.lane = None;
+        }
+        next
     }
 
     /// Whether a key still stands for the connection of that name.
@@ -67,18 +172,18 @@ impl Connections {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.slab.len()
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.0.iter().map(|(_, connection)| connection)
+        self.slab.iter().map(|(_, connection)| connection)
     }
 
     /// The keys in [`from`, `from` + `many`) that may be in use; `None`: there are none so high.
     #[must_use]
     pub fn keys_from(&self, from: usize, many: usize) -> Option<impl Iterator<Item = ConnectionKey> + use<>> {
-        let to = self.0.capacity().min(from + many);
+        let to = self.slab.capacity().min(from + many);
         (from < to).then(|| (from..to).map(|key| ConnectionKey(key as u32)))
     }
 }

@@ -40,6 +40,7 @@ use crate::{
     transport::{
         scratch::Scratch,
         socket::{Buffers, Written},
+        websocket::MessageLimits,
     },
 };
 
@@ -179,6 +180,13 @@ impl Connection {
     #[must_use]
     pub fn is_engine(&self) -> bool {
         self.aside.as_ref().is_some_and(|aside| aside.link.is_some())
+    }
+
+    /// How large its messages may be: an Engine.IO client is told a limit of its own.
+    #[must_use]
+    pub fn limits(&self, limits: MessageLimits) -> MessageLimits {
+        let link = self.aside.as_ref().and_then(|aside| aside.link.as_ref());
+        link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
     /// What the backend is told of its request, if it is asked.

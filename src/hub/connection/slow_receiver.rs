@@ -46,14 +46,10 @@ impl Worker {
                 subscription.standing = Standing::Behind(Box::new(range));
                 local.behind += 1;
                 if let Some(moved) = local.members.remove(place) {
-                    self.place(moved, number, place);
+                    self.connections.set_seat(moved, number, place);
                 }
             }
         }
-    }
-
-    pub(crate) fn tells_gaps(&self, key: ConnectionKey) -> bool {
-        self.connections.get(key).is_none_or(|connection| self.encoder.tells_gaps(connection.format))
     }
 
     /// A connection that had fallen behind has read everything: it comes back through what it missed.

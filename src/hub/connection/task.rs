@@ -136,14 +136,10 @@ impl Worker {
         for subscription in std::mem::take(&mut connection.subscriptions) {
             self.leave(key, subscription);
         }
-        let Some(connection) = self.connections.remove(key) else { return };
+        let Some(connection) = self.connections.remove(key, self.timers.now_ms()) else { return };
         let Metrics { connections, .. } = &self.services.metrics;
         connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
-        if let Some(user) = connection.session.grant.user() {
-            self.directory.leave(user, key);
-        }
         self.services.metrics.disconnected(connection.closed_with);
-        self.journal.ended(&connection, self.timers.now_ms());
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.

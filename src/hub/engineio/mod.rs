@@ -5,4 +5,5 @@ pub mod polling;
 pub mod recovery;
 pub mod resume_plan;
 pub mod session;
+mod sessions;
 pub mod upgrade;

@@ -123,7 +123,7 @@ impl Worker {
         result: Result<Grant, NotAdmitted>,
     ) {
         match result {
-            Ok(grant) => match self.replace(key, grant.clone()) {
+            Ok(grant) => match self.connections.replace_grant(key, grant.clone()) {
                 Ok(_) => {
                     self.review(key, &grant);
                     self.connect_granted(key, dialect, auth);
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     fn refuse(&mut self, key: ConnectionKey, dialect: DialectId, message: &str, code: &str) {
-        let Some(name) = self.namespace_name(key, dialect) else { return };
+        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
         self.say_packets(key, |out| socketio::connect_error(&name, message, Some(code), out));
     }
 
@@ -150,7 +150,7 @@ impl Worker {
 
     /// Begins a new session in a namespace.
     pub(crate) fn begin_session(&mut self, key: ConnectionKey, dialect: DialectId, auth: &str) {
-        let Some(name) = self.namespace_name(key, dialect) else { return };
+        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Some(link) = connection.link() else { return };
         let (recovery, target) = (link.endpoint.timing.recovery, link.target.clone());
@@ -197,10 +197,5 @@ impl Worker {
             self.leave(key, subscription);
         }
         (0..waited).for_each(|_| self.hear(key));
-    }
-
-    /// The name of the namespace in which a dialect is spoken.
-    pub(crate) fn namespace_name(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<Box<str>> {
-        self.connections.get_mut(key)?.link()?.name_of(dialect)
     }
 }

@@ -72,8 +72,9 @@ impl Services {
     /// # Errors
     /// [`EngineError`].
     pub async fn may_upgrade(&self, place: SessionPlace) -> Result<(), EngineError> {
-        let fetched =
-            move |worker: Rc<RefCell<Worker>>| async move { worker.borrow_mut().fetched(place.name).map(drop) };
+        let fetched = move |worker: Rc<RefCell<Worker>>| async move {
+            worker.borrow_mut().connections.fetched(place.name).map(drop)
+        };
         self.on_its_worker(place, fetched).await
     }
 
@@ -125,20 +126,9 @@ impl Worker {
         self.me.upgrade()
     }
 
-    /// The place of a session that requests fetch from.
-    fn fetched(&mut self, name: ConnectionId) -> Result<ConnectionKey, EngineError> {
-        let key = self.session_at(name).ok_or(EngineError::UnknownSession)?;
-        let connection = self.connections.get(key).ok_or(EngineError::UnknownSession)?;
-        match (&connection.carrier, connection.state) {
-            (_, State::Gone) => Err(EngineError::UnknownSession),
-            (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
-            (Carrier::Mailbox(_), _) => Ok(key),
-        }
-    }
-
     /// Takes the packets of a request's body.
     fn bring(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
-        let key = self.fetched(name)?;
+        let key = self.connections.fetched(name)?;
         let now_ms = self.timers.now_ms();
         let connection = self.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
         if connection.state != State::Open {
@@ -162,24 +152,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// A WebSocket was probed, or the probe came to nothing.
-    fn set_upgrading(&mut self, name: ConnectionId, upgrading: bool) -> bool {
-        let Ok(key) = self.fetched(name) else { return false };
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        if connection.state != State::Open {
-            return false;
-        }
-        let Some(link) = connection.link() else { return false };
-        if upgrading && link.upgrading {
-            return false;
-        }
-        link.upgrading = upgrading;
-        if let Carrier::Mailbox(mailbox) = &mut connection.carrier {
-            mailbox.told();
-        }
-        true
     }
 }
 
@@ -209,7 +181,7 @@ impl Drop for Fetch {
 async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes, EngineError> {
     let mut fetch = {
         let mut this = worker.borrow_mut();
-        let key = this.fetched(name)?;
+        let key = this.connections.fetched(name)?;
         let link = this.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
         if std::mem::replace(&mut link.polling, true) {
@@ -251,7 +223,7 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
     let services = Arc::clone(&worker.borrow().services);
     let patience = {
         let mut this = worker.borrow_mut();
-        let Some(key) = this.session_at(name) else { return };
+        let Some(key) = this.connections.session_at(name) else { return };
         let link = this.connections.get_mut(key).and_then(Connection::link);
         link.map_or(Duration::ZERO, |link| link.endpoint.timing.upgrade_timeout)
     };
@@ -265,7 +237,7 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
         return;
     }
     services.metrics.socketio.not_upgraded.increment(1);
-    this.set_upgrading(name, false);
+    this.connections.set_upgrading(name, false);
 }
 
 /// Speaks with a WebSocket until it is clear whether it takes over.
@@ -281,9 +253,9 @@ async fn converse(
     loop {
         let mut out = Vec::new();
         let limits = {
-            let mut this = worker.borrow_mut();
-            let Some(key) = this.session_at(name) else { return Probed::Not };
-            this.limits_of(key)
+            let this = worker.borrow();
+            let Some(key) = this.connections.session_at(name) else { return Probed::Not };
+            this.connections.get(key).map_or(this.message_limits, |connection| connection.limits(this.message_limits))
         };
         let end = reader.read(early, &mut inflater, &limits, &mut |incoming| {
             let message = match incoming {
@@ -300,7 +272,7 @@ async fn converse(
                 return if behind.keep(message) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
             }
             match Packet::parse(message) {
-                Ok(Packet::Ping("probe")) if !answered && worker.borrow_mut().set_upgrading(name, true) => {
+                Ok(Packet::Ping("probe")) if !answered && worker.borrow_mut().connections.set_upgrading(name, true) => {
                     websocket::Frame::new(websocket::Opcode::Text, b"3probe").write_server(&mut out);
                     answered = true;
                 }

@@ -34,7 +34,7 @@ use crate::{
     },
     session::{
         JoinRequest, RecordEffect, RecordValue, RecordWrite, RecordedRoom, Resumed, RoomView, SessionRecord,
-        SessionView, Space, WriteOutcome,
+        SessionView, WriteOutcome,
     },
 };
 
@@ -45,8 +45,8 @@ impl Worker {
             MembershipEvent::Requested { rooms, id } => self.join_when_recorded(key, rooms, id),
             MembershipEvent::Joined { room, position } => {
                 let Some(name) = self.rooms.get(room).map(|local| local.name.clone()) else { return };
-                let Some(dialect) = self.dialect_in(key, room) else { return };
-                if self.space(key, dialect).is_some_and(|space| space.record.joined(name, position)) {
+                let Some(dialect) = self.connections.dialect_in(key, room) else { return };
+                if self.connections.space(key, dialect).is_some_and(|space| space.record.joined(name, position)) {
                     self.persist(key, dialect);
                 }
             }
@@ -57,7 +57,7 @@ impl Worker {
             MembershipEvent::Refused { resumes: None } => self.persist_where(key, |record| record.follows_changes()),
             MembershipEvent::Refused { resumes: Some(dialect) } => self.room_resumed(key, dialect, false),
             MembershipEvent::Recovered { room, complete } => {
-                let Some(dialect) = self.dialect_in(key, room) else { return };
+                let Some(dialect) = self.connections.dialect_in(key, room) else { return };
                 // A room that keeps no history promises nothing to a client that was away.
                 let stream = self.rooms.get(self.stream_of(room));
                 let promises = stream.is_none_or(|stream| stream.policy.history_size > 0);
@@ -88,7 +88,7 @@ impl Worker {
         let now_ms = self.timers.now_ms();
         let effect = self
             .with_record(key, dialect, |record, worker| record.persist(now_ms, || worker.session_view(key, dialect)));
-        self.perform(key, dialect, effect);
+        self.perform_record(key, dialect, effect);
     }
 
     /// Persists the records of a connection of which `changed` says that they are to be.
@@ -111,18 +111,23 @@ impl Worker {
         for dialect in link.spaces.iter().map(|space| space.dialect).collect::<Vec<_>>() {
             let effect =
                 self.with_record(key, dialect, |record, worker| record.end(|| worker.session_view(key, dialect)));
-            self.perform(key, dialect, effect);
+            self.perform_record(key, dialect, effect);
         }
     }
 
     /// A session is over, and cannot be continued.
     pub(crate) fn forget(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let effect = self.space(key, dialect).and_then(|space| space.record.forget());
-        self.perform(key, dialect, effect);
+        let effect = self.connections.space(key, dialect).and_then(|space| space.record.forget());
+        self.perform_record(key, dialect, effect);
     }
 
     /// Does what a record asks for.
-    fn perform(&mut self, key: ConnectionKey, dialect: DialectId, effects: impl IntoIterator<Item = RecordEffect>) {
+    fn perform_record(
+        &mut self,
+        key: ConnectionKey,
+        dialect: DialectId,
+        effects: impl IntoIterator<Item = RecordEffect>,
+    ) {
         let values = Arc::clone(&self.services.values);
         for effect in effects {
             let values = Arc::clone(&values);
@@ -159,10 +164,10 @@ impl Worker {
         if outcome == WriteOutcome::Failed {
             self.services.metrics.socketio.keep_failures.increment(1);
         }
-        let Some(space) = self.space(key, dialect) else { return };
+        let Some(space) = self.connections.space(key, dialect) else { return };
         let effects = space.record.written(pid, outcome);
         let joins = effects.iter().filter(|effect| matches!(effect, RecordEffect::Enter(_))).count();
-        self.perform(key, dialect, effects);
+        self.perform_record(key, dialect, effects);
         (0..joins).for_each(|_| self.hear(key));
     }
 
@@ -202,7 +207,7 @@ impl Worker {
         offset: StreamOffset,
         auth: &str,
     ) {
-        let Some(namespace) = self.namespace_name(key, dialect) else { return };
+        let Some(namespace) = self.connections.namespace_name(key, dialect) else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name) = (self.me.clone(), connection.session.id);
         let user = connection.session.grant.user().cloned();
@@ -278,7 +283,10 @@ impl Worker {
                 Some((_, arrival)) if stream != number => arrival.parts.push(part),
                 _ => {
                     let parts = if stream == number { Parts::new() } else { [part].into() };
-                    begun.push((stream, PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts }));
+                    begun.push((
+                        stream,
+                        PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts },
+                    ));
                 }
             }
         }
@@ -291,7 +299,7 @@ impl Worker {
 
     /// A room of a session that is being continued has answered, or will not.
     fn room_resumed(&mut self, key: ConnectionKey, dialect: DialectId, complete: bool) {
-        let Some(space) = self.space(key, dialect) else { return };
+        let Some(space) = self.connections.space(key, dialect) else { return };
         let Some(Resumed { complete, auth }) = space.record.room_resumed(complete) else { return };
         if !complete {
             self.services.metrics.socketio.gone.increment(1);
@@ -300,7 +308,7 @@ impl Worker {
             return;
         }
         let (sid, pid) = (space.sid.clone(), space.record.pid().map(Box::<str>::from));
-        let Some(name) = self.namespace_name(key, dialect) else { return };
+        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
@@ -313,16 +321,6 @@ impl Worker {
         self.persist(key, dialect);
     }
 
-    /// The dialect in which a connection asked for a room.
-    fn dialect_in(&self, key: ConnectionKey, room: RoomIndex) -> Option<DialectId> {
-        let subscriptions = &self.connections.get(key)?.subscriptions;
-        Some(subscriptions.iter().find(|subscription| subscription.room == room)?.dialect)
-    }
-
-    fn space(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<&mut Space> {
-        self.connections.get_mut(key)?.link()?.space(dialect)
-    }
-
     /// Has a record look at the worker that has it.
     fn with_record<T>(
         &mut self,
@@ -330,9 +328,9 @@ impl Worker {
         dialect: DialectId,
         act: impl FnOnce(&mut SessionRecord, &Self) -> Option<T>,
     ) -> Option<T> {
-        let mut record = std::mem::take(&mut self.space(key, dialect)?.record);
+        let mut record = std::mem::take(&mut self.connections.space(key, dialect)?.record);
         let done = act(&mut record, self);
-        self.space(key, dialect)?.record = record;
+        self.connections.space(key, dialect)?.record = record;
         done
     }
 }

@@ -21,14 +21,6 @@ use crate::{
 };
 
 impl Worker {
-    /// The place of the open session of that name.
-    #[must_use]
-    pub fn session_at(&self, name: ConnectionId) -> Option<ConnectionKey> {
-        let key = self.names_given.place(name);
-        let connection = self.connections.get(key)?;
-        (connection.session.id == name && connection.is_engine()).then_some(key)
-    }
-
     /// Says packets that no dialect writes.
     pub(crate) fn say_packets(&mut self, key: ConnectionKey, write: impl FnOnce(&mut Messages)) {
         let Some(connection) = self.connections.get_mut(key) else { return };

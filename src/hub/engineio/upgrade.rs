@@ -25,7 +25,7 @@ impl Worker {
         framing: Framing,
         behind: Unheard,
     ) -> bool {
-        let Some(key) = self.session_at(name) else { return false };
+        let Some(key) = self.connections.session_at(name) else { return false };
         let Some(connection) = self.connections.get_mut(key) else { return false };
         // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
         let ends = connection.state == State::Closing && connection.owed() > 0;
@@ -57,11 +57,11 @@ impl Worker {
             Frame::new(Opcode::Close, &[]).write_server(&mut close);
             // What cannot be written now is written by its task, or the socket is gone.
             let _ = connection.say(&close, &mut self.buffers.sealed, &self.services.budget);
-            self.wake(key);
+            self.connections.wake(key);
             return true;
         }
         self.regroup(key);
-        self.wake(key);
+        self.connections.wake(key);
         self.take_up(key, behind);
         true
     }
@@ -85,9 +85,9 @@ impl Worker {
             let moved = local.members.remove(place);
             let new = local.members.add(key, format);
             if let Some(moved) = moved {
-                self.place(moved, number, place);
+                self.connections.set_seat(moved, number, place);
             }
-            self.place(key, number, new);
+            self.connections.set_seat(key, number, new);
             if let Some(broadcast) = unserved {
                 let frame = broadcast.frame(format, &mut self.encoder);
                 let Some(connection) = self.connections.get_mut(key) else { return };

@@ -58,7 +58,7 @@ impl Worker {
             match offer {
                 Some(Offer::Overflow) => self.overflow(part, key),
                 Some(Offer::Untold) => self.close(key, Disconnect::Missed),
-                Some(_) => self.wake(key),
+                Some(_) => self.connections.wake(key),
                 None => self.close(key, Disconnect::InternalError),
             }
         }

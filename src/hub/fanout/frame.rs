@@ -104,7 +104,17 @@ impl Frame {
     pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
         let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
-        Self(Arc::new(FrameBytes { bytes, datagram, plain: len, range, is_gap: false, dialect, policy, budget, booked }))
+        Self(Arc::new(FrameBytes {
+            bytes,
+            datagram,
+            plain: len,
+            range,
+            is_gap: false,
+            dialect,
+            policy,
+            budget,
+            booked,
+        }))
     }
 }
 

@@ -69,7 +69,7 @@ impl Worker {
             FanOutTo::Own => index,
             FanOutTo::Part(part) => part,
         };
-        let except = broadcast.except.as_deref().map(|user| self.directory.of(user)).unwrap_or_default();
+        let except = broadcast.except.as_deref().map(|user| self.connections.users.of(user)).unwrap_or_default();
         let Some(members) = self.rooms.get_mut(part).map(|room| &mut room.members) else { return };
         let (ends, small) = (members.pin(), members.len() <= SMALL);
         self.broadcasts += 1;
@@ -96,7 +96,7 @@ impl Worker {
             local.members.unpin(|key, place| moved.push((key, place)));
         }
         for (key, place) in moved {
-            self.place(key, part, place);
+            self.connections.set_seat(key, part, place);
         }
         self.count_run(&run);
         drop(run);

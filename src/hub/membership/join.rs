@@ -94,7 +94,7 @@ impl Worker {
                     self.say_entered(key, *part, id.clone(), position, recovered);
                 }
             }
-            (JoinPurpose::CatchUp, Some(_)) if !recovered && !self.tells_gaps(key) => {
+            (JoinPurpose::CatchUp, Some(_)) if !recovered && !self.connections.tells_gaps(key, &self.encoder) => {
                 self.close(key, Disconnect::Missed);
                 return;
             }

@@ -80,7 +80,7 @@ impl Worker {
         match subscription.standing {
             Standing::Member(place) => {
                 if let Some(moved) = local.members.remove(place) {
-                    self.place(moved, number, place);
+                    self.connections.set_seat(moved, number, place);
                 }
             }
             Standing::Behind(_) => local.behind -= 1,
@@ -110,14 +110,6 @@ impl Worker {
             let now = Instant::now();
             local.empty_since = Some(now);
             self.emptied.push_back((now, number));
-        }
-    }
-
-    /// A member's place has changed.
-    pub(crate) fn place(&mut self, key: ConnectionKey, number: RoomIndex, place: crate::hub::fanout::members::Place) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if let Some(subscription) = connection.subscriptions.iter_mut().find(|s| s.room == number) {
-            subscription.standing = Standing::Member(place);
         }
     }
 }

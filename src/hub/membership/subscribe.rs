@@ -82,30 +82,21 @@ impl Worker {
             let entry = Entry { since, spelling, dialect, purpose, leave, ..Entry::default() };
             let refused = match self.enter_room(key, &room, entry) {
                 Ok(Entered::Begun) => continue,
-                Ok(Entered::Asks(entry)) => match self.room_for(key, asking.len()) {
-                    Ok(()) => {
-                        asking.push((room, entry));
-                        continue;
+                Ok(Entered::Asks(entry)) => {
+                    match self.connections.room_for(key, asking.len(), self.limits.told.max_rooms) {
+                        Ok(()) => {
+                            asking.push((room, entry));
+                            continue;
+                        }
+                        Err(refused) => refused,
                     }
-                    Err(refused) => refused,
-                },
+                }
                 Err(refused) => refused,
             };
             let (code, message) = refused;
             self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
         }
         self.ask_to_enter(key, asking);
-    }
-
-    /// Whether a connection may be in one room more than it is in and `beside`.
-    fn room_for(&self, key: ConnectionKey, beside: usize) -> Result<(), Refused> {
-        let max_rooms = self.session_limits().told.max_rooms;
-        match self.connections.get(key) {
-            Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
-                Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Begins a subscription.
@@ -145,7 +136,7 @@ impl Worker {
             // The decision was made when it was put there.
             asks = false;
         }
-        self.room_for(key, 0)?;
+        self.connections.room_for(key, 0, self.limits.told.max_rooms)?;
         let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
         if !entry.given && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));

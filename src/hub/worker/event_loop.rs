@@ -117,7 +117,7 @@ impl Worker {
             .encoded
             .add(std::mem::take(&mut self.encoder.bytes_plain), std::mem::take(&mut self.encoder.bytes_framed));
         if let Some(observer) = &metrics.observer {
-            let now = (self.connections.len(), self.directory.connections());
+            let now = (self.connections.len(), self.connections.users.connections());
             let before = std::mem::replace(&mut self.shown, now);
             let change = |now: usize, before: usize| now as f64 - before as f64;
             observer.connections_changed(change(now.0, before.0), change(now.1, before.1));

@@ -5,8 +5,6 @@
 
 use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 
-use smallvec::SmallVec;
-
 use crate::{
     hub::{
         ConnectionKey, RoomIndex, Worker,
@@ -147,7 +145,7 @@ impl Worker {
         let connection = |key: ConnectionKey| self.connections.get(key);
         match &filter.user {
             Some(user) => {
-                let keys = self.directory.of(user);
+                let keys = self.connections.users.of(user);
                 keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
             }
             None => self.connections.iter().for_each(|c| look_at(c.session.id, c)),
@@ -159,10 +157,7 @@ impl Worker {
     /// One connection; `None`: it is not on this worker.
     #[must_use]
     pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
-        let connection = self.connections.get(self.names_given.place(id))?;
-        if connection.session.id != id {
-            return None;
-        }
+        let (_, connection) = self.connections.find(id)?;
         let room = |s: &crate::hub::fanout::subscription::Subscription| {
             let local = self.rooms.get(s.room)?;
             Some((local.name.clone(), self.position_of(s.room).cloned()))
@@ -187,13 +182,13 @@ impl Worker {
     #[must_use]
     pub fn totals(&self) -> WorkerStats {
         let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
-        let (users, identified) = (self.directory.users(), self.directory.connections());
-        WorkerStats { connections: self.connections(), rooms, users, identified }
+        let (users, identified) = (self.connections.users.users(), self.connections.users.connections());
+        WorkerStats { connections: self.connections.len(), rooms, users, identified }
     }
 
     /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.
     pub fn obey(&mut self, order: &Order) -> Option<usize> {
-        let keys = self.meant(&order.target);
+        let keys = self.connections.targets(&order.target);
         if keys.is_empty() && matches!(order.target, Target::Connection(_)) {
             return None;
         }
@@ -227,25 +222,6 @@ impl Worker {
         self.leave(key, subscription);
         self.membership_event(key, MembershipEvent::Left { room: number });
         true
-    }
-
-    /// The open connections that are meant.
-    fn meant(&self, target: &Target) -> SmallVec<[ConnectionKey; 1]> {
-        let mut keys = match target {
-            Target::Connection(name) => match name.parse() {
-                Ok(name) => SmallVec::from([self.names_given.place(name)]),
-                Err(_) => SmallVec::new(),
-            },
-            Target::User(user) => self.directory.of(user),
-        };
-        keys.retain(|key| {
-            let connection = self.connections.get(*key).filter(|c| c.state == State::Open);
-            connection.is_some_and(|c| match target {
-                Target::Connection(name) => c.session.id.to_string() == **name,
-                Target::User(_) => true,
-            })
-        });
-        keys
     }
 }
 

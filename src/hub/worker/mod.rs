@@ -41,13 +41,7 @@ use crate::{
         connection::{State, connections::Connections, key::ConnectionKey},
         fanout::{room_index::RoomIndex, rooms::Rooms},
         membership::event::MembershipEvent,
-        worker::{
-            connection_ids::{Directory, Names},
-            disconnect_log::Journal,
-            drain::DrainRun,
-            policy_reload::Review,
-            timers::Timers,
-        },
+        worker::{drain::DrainRun, policy_reload::Review, timers::Timers},
     },
     model::{CommandId, Disconnect, Limits, Reply},
     session::SessionLimits,
@@ -69,7 +63,6 @@ pub struct Worker {
     pub(crate) inflater: Option<Inflater>,
     pub(crate) encoder: Encoder,
     pub(crate) connections: Connections,
-    pub(crate) directory: Directory,
     pub(crate) rooms: Rooms,
     /// Rooms with a fan-out in progress, in turn.
     pub(crate) active: VecDeque<RoomIndex>,
@@ -80,7 +73,6 @@ pub struct Worker {
     /// Rooms whose last member has left, and when.
     pub(crate) emptied: VecDeque<(Instant, RoomIndex)>,
     pub(crate) review: Review,
-    pub(crate) journal: Journal,
     /// Its clock, and what waits for a time.
     pub timers: Timers,
     /// The configuration that the cached values below are from.
@@ -88,7 +80,6 @@ pub struct Worker {
     pub(crate) limits: SessionLimits,
     pub(crate) message_limits: MessageLimits,
     pub(crate) owed_limit: usize,
-    pub(crate) names_given: Names,
     /// Room for what streams want done, so that no input of a stream allocates.
     pub(crate) stream_effects: Vec<StreamEffect>,
     /// How many fan-outs began or ended.
@@ -113,21 +104,18 @@ impl Worker {
                 buffers: Buffers::default(),
                 inflater: None,
                 encoder,
-                connections: Connections::default(),
-                directory: Directory::default(),
+                connections: Connections::new(),
                 rooms: Rooms::default(),
                 active: VecDeque::new(),
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
                 review: Review::default(),
-                journal: Journal::default(),
                 timers: Timers::new(),
                 limits: session_limits(&config),
                 message_limits: message_limits(&config),
                 owed_limit: config.limits.send_queue,
                 config,
-                names_given: Names::new(),
                 stream_effects: Vec::new(),
                 broadcasts: 0,
                 drain: None,
@@ -152,12 +140,6 @@ impl Worker {
         self.limits = session_limits(&config);
         self.message_limits = message_limits(&config);
         self.owed_limit = config.limits.send_queue;
-    }
-
-    /// How many connections it has.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.connections.len()
     }
 
     /// What the session limits are now.
@@ -214,13 +196,6 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.close_after(disconnect, &mut self.buffers.sealed, &self.services.budget);
         self.expect_end(key);
-    }
-
-    /// Has a connection's own task look at it.
-    pub(crate) fn wake(&self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get(key) {
-            connection.wake();
-        }
     }
 }
 

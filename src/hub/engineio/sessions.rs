@@ -1,0 +1,64 @@
+//! The Engine.IO sessions among a worker's connections.
+
+use crate::{
+    hub::{
+        ConnectionKey, RoomIndex,
+        connection::{State, connections::Connections, transport::Carrier},
+    },
+    protocol::{DialectId, engineio::EngineError},
+    session::{ConnectionId, Space},
+};
+
+impl Connections {
+    /// The key of the session of that name.
+    #[must_use]
+    pub fn session_at(&self, name: ConnectionId) -> Option<ConnectionKey> {
+        let (key, connection) = self.find(name)?;
+        connection.is_engine().then_some(key)
+    }
+
+    /// The place of a session that requests fetch from.
+    pub(super) fn fetched(&mut self, name: ConnectionId) -> Result<ConnectionKey, EngineError> {
+        let key = self.session_at(name).ok_or(EngineError::UnknownSession)?;
+        let connection = self.get(key).ok_or(EngineError::UnknownSession)?;
+        match (&connection.carrier, connection.state) {
+            (_, State::Gone) => Err(EngineError::UnknownSession),
+            (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
+            (Carrier::Mailbox(_), _) => Ok(key),
+        }
+    }
+
+    /// A WebSocket was probed, or the probe came to nothing.
+    pub(super) fn set_upgrading(&mut self, name: ConnectionId, upgrading: bool) -> bool {
+        let Ok(key) = self.fetched(name) else { return false };
+        let Some(connection) = self.get_mut(key) else { return false };
+        if connection.state != State::Open {
+            return false;
+        }
+        let Some(link) = connection.link() else { return false };
+        if upgrading && link.upgrading {
+            return false;
+        }
+        link.upgrading = upgrading;
+        if let Carrier::Mailbox(mailbox) = &mut connection.carrier {
+            mailbox.told();
+        }
+        true
+    }
+
+    /// The name of the namespace in which a dialect is spoken.
+    pub(super) fn namespace_name(&self, key: ConnectionKey, dialect: DialectId) -> Option<Box<str>> {
+        self.get(key)?.aside.as_ref()?.link.as_ref()?.name_of(dialect)
+    }
+
+    /// A namespace that a client is in.
+    pub(super) fn space(&mut self, key: ConnectionKey, dialect: DialectId) -> Option<&mut Space> {
+        self.get_mut(key)?.link()?.space(dialect)
+    }
+
+    /// The dialect in which a connection asked for a room.
+    pub(super) fn dialect_in(&self, key: ConnectionKey, room: RoomIndex) -> Option<DialectId> {
+        let subscriptions = &self.get(key)?.subscriptions;
+        Some(subscriptions.iter().find(|subscription| subscription.room == room)?.dialect)
+    }
+}
