@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     broker::BrokerError,
-    hub::{NoAnswer, Unheard},
+    hub::{CallError, FleetError},
     model::{ErrorCode, FieldError, RoomNameError},
 };
 
@@ -173,17 +173,17 @@ impl From<BrokerError> for ApiError {
     }
 }
 
-impl From<NoAnswer> for ApiError {
-    fn from(error: NoAnswer) -> Self {
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
         Self::new(ApiCode::Unavailable, error.to_string())
     }
 }
 
-impl From<Unheard> for ApiError {
-    fn from(error: Unheard) -> Self {
+impl From<FleetError> for ApiError {
+    fn from(error: FleetError) -> Self {
         match error {
-            Unheard::Here(error) => error.into(),
-            Unheard::There(error) => error.into(),
+            FleetError::Here(error) => error.into(),
+            FleetError::There(error) => error.into(),
         }
     }
 }

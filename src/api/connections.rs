@@ -104,7 +104,7 @@ pub(super) async fn list(services: &Services, user: Option<&str>, query: &Query)
         // One more than wanted tells whether there is a next page.
         limit: limit + 1,
     };
-    let censuses = services.links.ask_all(move |worker| worker.connections_census(&filter)).await?;
+    let censuses = services.queues.ask_all(move |worker| worker.list_connections(&filter)).await?;
     let total = censuses.iter().map(|census| census.total).sum();
     let mut connections: Vec<_> = censuses.into_iter().flat_map(|census| census.connections).collect();
     connections.sort_unstable_by_key(|connection| connection.id);
@@ -117,7 +117,7 @@ pub(super) async fn list(services: &Services, user: Option<&str>, query: &Query)
 /// `GET /api/connections/{id}`.
 pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiError> {
     let name = parse(id)?;
-    let found = services.links.ask_all(move |worker| worker.connection_census(name)).await?;
+    let found = services.queues.ask_all(move |worker| worker.inspect_connection(name)).await?;
     let found = found.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
     Ok(ok(&Detail::from(&found)))
 }

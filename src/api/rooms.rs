@@ -53,10 +53,10 @@ pub(super) async fn list(services: &Services, query: &Query) -> Result<Answer, A
     let prefix: Arc<str> = query.text("prefix").unwrap_or_default().into();
     let after: Option<Arc<str>> = query.text("after").map(Arc::from);
     // One more than wanted tells whether there is a next page.
-    let ask = move |worker: &mut Worker| worker.rooms_census(&prefix, after.as_deref(), limit + 1);
+    let ask = move |worker: &mut Worker| worker.list_rooms(&prefix, after.as_deref(), limit + 1);
     // A room among the first of all workers is among the first of each that has it.
     let mut members = BTreeMap::<Room, usize>::new();
-    for count in services.links.ask_all(ask).await?.into_iter().flat_map(|census| census.rooms) {
+    for count in services.queues.ask_all(ask).await?.into_iter().flat_map(|census| census.rooms) {
         *members.entry(count.room).or_default() += count.members;
     }
     let rooms: Vec<_> = members.iter().take(limit).map(|(room, members)| Count { room, members: *members }).collect();
@@ -111,7 +111,7 @@ pub(super) async fn detail(services: &Services, room: &Room) -> Result<Answer, A
         policy: Rules,
     }
     let asked = room.clone();
-    let details = services.links.ask_all(move |worker| worker.room_census(&asked)).await?;
+    let details = services.queues.ask_all(move |worker| worker.inspect_room(&asked)).await?;
     let members = details.into_iter().flatten().map(|detail| detail.members).sum();
     let position = end(services, room).await?;
     let policy = Rules::from(&*services.policy(room));
@@ -228,10 +228,10 @@ pub(crate) async fn count_others(services: &Services, room: &Room, user: &str) -
     let (asked, user) = (room.clone(), Arc::from(user));
     let filter = ConnectionFilter { room: Some(room.clone()), user: Some(user), after: None, limit: 0 };
     let others = move |worker: &mut Worker| {
-        let members = worker.room_census(&asked).map_or(0, |detail| detail.members);
-        members.saturating_sub(worker.connections_census(&filter).total)
+        let members = worker.inspect_room(&asked).map_or(0, |detail| detail.members);
+        members.saturating_sub(worker.list_connections(&filter).total)
     };
-    Ok(services.links.ask_all(others).await?.into_iter().sum())
+    Ok(services.queues.ask_all(others).await?.into_iter().sum())
 }
 
 /// How many are in a room: on every pod where its policy knows presence, otherwise on this one.
@@ -240,6 +240,6 @@ pub(crate) async fn count(services: &Services, room: &Room) -> Result<usize, Api
         return Ok(services.presence.list(room, 0).await?.total);
     }
     let asked = room.clone();
-    let details = services.links.ask_all(move |worker| worker.room_census(&asked)).await?;
+    let details = services.queues.ask_all(move |worker| worker.inspect_room(&asked)).await?;
     Ok(details.into_iter().flatten().map(|detail| detail.members).sum())
 }

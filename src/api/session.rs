@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::patience::Noting;
 use crate::{
-    hub::{Probe, Services, SessionPlace},
+    hub::{PollingSession, Probe, Services},
     protocol::{
         Framing,
         engineio::{EngineError, SessionKey},
@@ -71,13 +71,13 @@ async fn attempt(
     if name.pod != services.pod {
         return Err(EngineError::UnknownSession);
     }
-    let place = SessionPlace { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
+    let place = PollingSession { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
     match (request.method(), more) {
-        (&Method::GET, "") => Ok(Response::new(Full::new(services.fetch(place).await?))),
+        (&Method::GET, "") => Ok(Response::new(Full::new(services.poll_session(place).await?))),
         (&Method::POST, "") => {
             let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
             let body = body.map_err(|_| EngineError::BadRequest)?.to_bytes();
-            services.bring(place, body).await?;
+            services.post_packets(place, body).await?;
             Ok(Response::new(Full::default()))
         }
         (&Method::GET, "socket") => {

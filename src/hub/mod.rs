@@ -27,32 +27,32 @@ mod simulation;
 mod worker;
 
 pub use access::{
-    accept::Newcomer,
-    authenticate::{Applicant, NotAdmitted, Shows},
-    hook_gate::{AT_ONCE, Asker, Leave},
+    accept::AcceptedConnection,
+    authenticate::{AdmissionError, Applicant, Shows},
+    hook_gate::{AT_ONCE, JoinPermit, Principal},
 };
 pub use connection::{
-    Connection, State, Totals, account::Account, budget::Budget, key::ConnectionKey, mailbox::Mailbox,
-    streams::Streams, task::Drive, transport::Carrier,
+    Connection, State, Totals, account::QueueAccount, budget::Budget, key::ConnectionKey, mailbox::Mailbox,
+    streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
-pub use engineio::polling::{Probe, SessionPlace};
+pub use engineio::polling::{PollingSession, Probe};
 pub use fanout::{
     broadcast::{Broadcast, Content},
     encoder::Encoder,
     frame::Frame,
     room_index::RoomIndex,
 };
-pub use recovery::{cache::Recoveries, event_index::Tails};
+pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::{batcher::Batcher, collector::Collector, driver::Sequencer};
 pub use worker::{
     Worker,
-    call::{NoAnswer, Question},
-    capacity::{Full, Gate, Seat},
+    call::{CallError, WorkerCall},
+    capacity::{CapacityError, Gate, Seat},
     clock::{millis, unix_millis},
     event_loop::start as start_worker,
-    fleet::{FleetStats, Ordered, Spokesman, Unheard},
-    inspect::{ConnectionDetail, ConnectionFilter, ConnectionsCensus, RoomCount, RoomDetail, RoomsCensus},
-    queues::{Inboxes, Links, ToSequencer, ToWorker},
+    fleet::{FleetError, FleetStats, Ordered, Spokesman},
+    inspect::{ConnectionDetail, ConnectionFilter, ConnectionList, RoomCount, RoomDetail, RoomList},
+    queues::{Inboxes, ToSequencer, ToWorker, WorkerQueues},
     quic::Quic,
     readiness::Readiness,
     shared::Services,

@@ -4,7 +4,7 @@ use ::http::Response;
 
 use super::relay::Relayed;
 use crate::{
-    hub::{Newcomer, Seat, SessionPlace},
+    hub::{AcceptedConnection, PollingSession, Seat},
     protocol::Framing,
 };
 
@@ -19,9 +19,9 @@ pub struct Admission {
 /// What an upgraded socket goes on as.
 pub enum UpgradeTarget {
     /// A connection of its own.
-    Connection(Newcomer),
+    Connection(AcceptedConnection),
     /// A probe for a session that polls, on a worker of this pod.
-    Probe(SessionPlace, Framing),
+    Probe(PollingSession, Framing),
     /// The same on another pod. It takes a place here all the same.
     Relay(Relayed, Seat),
 }

@@ -11,7 +11,7 @@ use super::refusal::{Refused, by_code, refused};
 use crate::{
     auth::{Grant, PresentError, presented},
     hooks::Told,
-    hub::{Applicant, NotAdmitted, Shows, Worker},
+    hub::{AdmissionError, Applicant, Shows, Worker},
     metrics::Upgrades,
     model::ErrorCode,
 };
@@ -24,7 +24,7 @@ pub enum AuthorizationError {
     Unclear(#[from] PresentError),
     /// It, or its client, is not good, or cannot be judged now.
     #[error("{0}")]
-    Not(#[from] NotAdmitted),
+    Not(#[from] AdmissionError),
     /// There is none, and clients without a token are refused here.
     #[error("a token is required here, and the request has none")]
     NoToken,
@@ -122,8 +122,8 @@ impl AuthorizationError {
     /// What counts it.
     pub(super) fn counter<'a>(&self, upgrades: &'a Upgrades) -> &'a metrics::Counter {
         match self {
-            Self::Not(NotAdmitted::Denied(_) | NotAdmitted::Undecided(_)) => &upgrades.hook,
-            Self::Not(NotAdmitted::Token(_)) | Self::Unclear(_) | Self::NoToken => &upgrades.token,
+            Self::Not(AdmissionError::Denied(_) | AdmissionError::Undecided(_)) => &upgrades.hook,
+            Self::Not(AdmissionError::Token(_)) | Self::Unclear(_) | Self::NoToken => &upgrades.token,
         }
     }
 }
@@ -133,7 +133,7 @@ fn unauthorized(refusal: &AuthorizationError) -> Refused {
     let sentence = refusal.to_string();
     match refusal {
         AuthorizationError::Unclear(_) => refused(StatusCode::BAD_REQUEST, &sentence),
-        AuthorizationError::Not(NotAdmitted::Denied(denial)) => by_code(denial.code, &sentence),
+        AuthorizationError::Not(AdmissionError::Denied(denial)) => by_code(denial.code, &sentence),
         AuthorizationError::Not(error) if error.is_outage() => by_code(ErrorCode::Unavailable, &sentence),
         AuthorizationError::NoToken => refused(StatusCode::UNAUTHORIZED, &sentence),
         AuthorizationError::Not(_) => {

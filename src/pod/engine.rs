@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::{
-    hub::{Carrier, Mailbox, Newcomer, Probe, Seat, Services, SessionPlace, Worker},
+    hub::{AcceptedConnection, ClientTransport, Mailbox, PollingSession, Probe, Seat, Services, Worker},
     protocol::{
         Framing, WireFormat,
         engineio::{Asked, Endpoint, EngineError, Transport, Within},
@@ -31,7 +31,7 @@ use super::{
 /// Where a session is.
 pub(super) enum Whereabouts {
     /// On this pod.
-    Here(SessionPlace),
+    Here(PollingSession),
     /// On another one, by its internal address.
     Pod(String),
 }
@@ -97,7 +97,7 @@ async fn serve(
     match *request.method() {
         Method::GET => {
             let fetched = match place {
-                Whereabouts::Here(place) => services.fetch(place).await,
+                Whereabouts::Here(place) => services.poll_session(place).await,
                 Whereabouts::Pod(address) => relay::fetch(&services, &address, &sid, &endpoint.timing).await,
             };
             fetched.map(payload).map_err(refused)
@@ -111,7 +111,7 @@ async fn serve(
                 Err(_) => return Err(refused(EngineError::BadRequest)),
             };
             match place {
-                Whereabouts::Here(place) => services.bring(place, body).await,
+                Whereabouts::Here(place) => services.post_packets(place, body).await,
                 Whereabouts::Pod(address) => relay::bring(&services, &address, &sid, body).await,
             }
             .map_err(refused)?;
@@ -137,15 +137,15 @@ async fn open(
         authorize(worker, request, asks(&services, endpoint, address, transport), upgrades).await?;
     let seat = seat(&services)?;
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
-    let carrier = Carrier::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
+    let transport = ClientTransport::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    let newcomer = Newcomer { format, grant, seat, target, endpoint, told };
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told };
     services.metrics.socketio.opened_polling.increment(1);
-    let drive = Worker::adopt(worker, carrier, newcomer, &[]);
-    let name = drive.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
-    let place = SessionPlace { worker: worker.borrow().index, name };
-    tokio::task::spawn_local(drive);
-    services.fetch(place).await.map(payload).map_err(refused)
+    let task = Worker::adopt(worker, transport, accepted, &[]);
+    let name = task.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
+    let place = PollingSession { worker: worker.borrow().index, name };
+    tokio::task::spawn_local(task);
+    services.poll_session(place).await.map(payload).map_err(refused)
 }
 
 /// How a client of an endpoint asks to be let in: about one that connects to a namespace, the backend is asked then.
@@ -192,7 +192,7 @@ async fn whereabouts(services: &Services, sid: &str) -> Result<Whereabouts, Engi
     let name = services.session_key.read(sid).ok_or(EngineError::UnknownSession)?;
     let metrics = &services.metrics.socketio;
     if name.pod == services.pod {
-        let place = SessionPlace { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
+        let place = PollingSession { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
         return Ok(Whereabouts::Here(place));
     }
     let pod = format!("{:016x}", name.pod);
@@ -264,18 +264,18 @@ pub(super) async fn upgrade<T>(
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
     Ok(Admission {
         answer,
-        continues_as: UpgradeTarget::Connection(Newcomer { format, grant, seat, target, endpoint, told }),
+        continues_as: UpgradeTarget::Connection(AcceptedConnection { format, grant, seat, target, endpoint, told }),
     })
 }
 
 /// What an upgraded socket goes on as.
 pub(super) fn continue_as(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<u8>, target: UpgradeTarget) {
     match target {
-        UpgradeTarget::Connection(newcomer) => {
+        UpgradeTarget::Connection(accepted) => {
             if socket.settle().is_ok() {
-                let carrier = Carrier::websocket(socket, newcomer.format.framing);
-                let drive = Worker::adopt(worker, carrier, newcomer, &rest);
-                tokio::task::spawn_local(drive);
+                let transport = ClientTransport::websocket(socket, accepted.format.framing);
+                let task = Worker::adopt(worker, transport, accepted, &rest);
+                tokio::task::spawn_local(task);
             }
         }
         UpgradeTarget::Probe(place, framing) => {

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::{Body, Frame};
 use tokio::time::{Sleep, sleep};
 
-use crate::{config::Config, hub::Drive, model::Disconnect};
+use crate::{config::Config, hub::ConnectionTask, model::Disconnect};
 
 /// The most bytes that are taken out of the queue at once: what is taken no longer counts as owed.
 const CHUNK: usize = 64 * 1024;
@@ -28,13 +28,13 @@ const RETRY_SPREAD_MS: u64 = 4_000;
 
 /// The event streams under way on one HTTP connection, which is one at most: what cuts it off when its reader is stuck.
 #[derive(Clone, Default)]
-pub struct UnderWay(Rc<RefCell<Weak<Drive>>>);
+pub struct UnderWay(Rc<RefCell<Weak<ConnectionTask>>>);
 
 impl UnderWay {
     /// Ready when the stream was closed by the pod and its reader took no notice.
     pub fn poll_stuck(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.0.borrow().upgrade() {
-            Some(drive) => drive.poll_gone(cx),
+            Some(task) => task.poll_gone(cx),
             None => Poll::Pending,
         }
     }
@@ -42,7 +42,7 @@ impl UnderWay {
 
 /// A body that goes on until the connection is closed.
 pub struct EventStream {
-    drive: Rc<Drive>,
+    task: Rc<ConnectionTask>,
     greeting: Option<Bytes>,
     /// A sign of life is due: proxies and clients end what is silent.
     keep_alive: Pin<Box<Sleep>>,
@@ -51,14 +51,19 @@ pub struct EventStream {
 }
 
 /// Begins the answer.
-pub fn answer(drive: Drive, under_way: &UnderWay, config: &Config, headers: HeaderMap) -> Response<EventStream> {
+pub fn answer(
+    task: ConnectionTask,
+    under_way: &UnderWay,
+    config: &Config,
+    headers: HeaderMap,
+) -> Response<EventStream> {
     // Connection names are spread evenly, so that clients that lost a pod together do not come back together.
-    let retry = RETRY_MS + drive.name().map_or(0, |name| name.0 % RETRY_SPREAD_MS);
-    let drive = Rc::new(drive);
-    *under_way.0.borrow_mut() = Rc::downgrade(&drive);
+    let retry = RETRY_MS + task.name().map_or(0, |name| name.0 % RETRY_SPREAD_MS);
+    let task = Rc::new(task);
+    *under_way.0.borrow_mut() = Rc::downgrade(&task);
     let interval = config.timeouts.ping;
     let mut response = Response::new(EventStream {
-        drive,
+        task,
         greeting: Some(format!("retry: {retry}\n\n").into()),
         keep_alive: Box::pin(sleep(interval)),
         interval,
@@ -80,7 +85,7 @@ impl EventStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        match self.drive.poll_fetch(CHUNK, cx) {
+        match self.task.poll_waiting(CHUNK, cx) {
             Poll::Ready(Ok(events)) => {
                 self.rest();
                 return Poll::Ready(Some(events.into()));

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Grant,
-    hub::{AT_ONCE, Asker, Carrier, Drive, Mailbox, Newcomer, Seat, Worker},
+    hub::{AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Worker},
     metrics::Upgrades,
     model::{Cursor, ErrorCode, Room, Since, SubscribeTo},
     protocol::{DialectId, Framing, WireFormat},
@@ -91,7 +91,7 @@ pub enum Opened {
     /// It is answered already.
     Answered(Response<Full<Bytes>>),
     /// Its connection is in its rooms. The headers belong on every answer.
-    Connected(Fallback, Drive, HeaderMap),
+    Connected(Fallback, ConnectionTask, HeaderMap),
 }
 
 /// Takes a request for a poll or an event stream; `None`: it is for something else.
@@ -116,7 +116,7 @@ pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: O
         return Some(Opened::Answered(as_json(*refusal, headers)));
     }
     Some(match connect(worker, request, from, fallback, counted).await {
-        Ok(drive) => Opened::Connected(fallback, drive, headers),
+        Ok(task) => Opened::Connected(fallback, task, headers),
         Err(refusal) => {
             if services.gate.is_draining() {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -132,7 +132,7 @@ async fn connect<T>(
     from: Origin,
     fallback: Fallback,
     counted: &Upgrades,
-) -> Result<Drive, Refused> {
+) -> Result<ConnectionTask, Refused> {
     let asked = Asked::read(request.uri().query(), request.headers())
         .and_then(|asked| asked.bounded(worker.borrow().session_limits().told.max_rooms))
         .inspect_err(|_| counted.malformed.increment(1))?;
@@ -155,31 +155,32 @@ async fn connect<T>(
         }
         asking.push(policy.subscribe_hook);
     }
-    let asker = Asker { connection: None, grant, transport: fallback.transport(), dialect: Arc::clone(dialect) };
+    let principal =
+        Principal { connection: None, grant, transport: fallback.transport(), dialect: Arc::clone(dialect) };
     let leaves = rooms.iter().zip(&asking).map(async |(SubscribeTo { room, .. }, asks)| match asks {
-        true => services.may_join(&asker, room).await.map(Some),
+        true => services.may_join(&principal, room).await.map(Some),
         false => Ok(None),
     });
     let leaves: Vec<_> = stream::iter(leaves).buffered(AT_ONCE).try_collect().await.map_err(|(code, message)| {
         counted.hook.increment(1);
         by_code(code, &message)
     })?;
-    let grant = asker.grant;
+    let grant = principal.grant;
     let seat = Seat::take(&services).map_err(|full| {
         counted.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     counted.accepted.increment(1);
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: fallback.framing() };
-    let carrier = Carrier::Mailbox(Box::new(fallback.mailbox(from)));
-    let drive = Worker::adopt(
+    let transport = ClientTransport::Mailbox(Box::new(fallback.mailbox(from)));
+    let task = Worker::adopt(
         worker,
-        carrier,
-        Newcomer { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None, told },
+        transport,
+        AcceptedConnection { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None, told },
         &[],
     );
-    drive.enter(rooms.into_iter().zip(leaves).collect());
-    Ok(drive)
+    task.enter(rooms.into_iter().zip(leaves).collect());
+    Ok(task)
 }
 
 /// What a request asks for.

@@ -87,14 +87,14 @@ async fn answer(
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return answer.map(Either::Left),
-        Some(Opened::Connected(fallback, drive, headers)) => {
+        Some(Opened::Connected(fallback, task, headers)) => {
             let (services, config) = {
                 let this = worker.borrow();
                 (Arc::clone(&this.services), Arc::clone(this.config()))
             };
             return match fallback {
-                Fallback::Poll => poll::answer(drive, &services, &config, headers).await.map(Either::Left),
-                Fallback::EventStream => event_stream::answer(drive, under_way, &config, headers).map(Either::Right),
+                Fallback::Poll => poll::answer(task, &services, &config, headers).await.map(Either::Left),
+                Fallback::EventStream => event_stream::answer(task, under_way, &config, headers).map(Either::Right),
             };
         }
         None => {}

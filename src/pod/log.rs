@@ -12,7 +12,7 @@ use crate::{
         redis::{Elsewhere, Redis, Settings, Timeouts},
     },
     config::{self, Config, Policies, RedisKind},
-    hub::{Links, unix_millis},
+    hub::{WorkerQueues, unix_millis},
     metrics::Exposition,
     transport::trust,
 };
@@ -31,7 +31,7 @@ impl Log {
     pub(super) fn start(
         config: &Config,
         policies: Arc<ArcSwap<Policies>>,
-        links: Arc<Links>,
+        links: Arc<WorkerQueues>,
         exposition: &Exposition,
         internal: Option<u16>,
         plain_messages: Option<Elsewhere>,

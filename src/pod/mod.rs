@@ -46,7 +46,7 @@ use crate::{
     compat::{self, Extensions, Routes},
     config::{ApiKey, Bind, Config},
     hooks::Hooks,
-    hub::{Budget, Gate, Links, Quic, Recoveries, Services, Spokesman, Tails, ToWorker},
+    hub::{Budget, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
     protocol::{Dialects, engineio::SessionKey},
     transport::{
@@ -163,7 +163,7 @@ impl Pod {
             addresses.grpc.push(address);
         }
 
-        let (links, inboxes) = Links::new(workers);
+        let (links, inboxes) = WorkerQueues::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
         let port = addresses.internal.first().map(SocketAddr::port);
@@ -187,9 +187,9 @@ impl Pod {
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
             }),
-            links,
+            queues: links,
             recoveries: Recoveries::default(),
-            tails: Tails::default(),
+            event_index: EventIndex::default(),
             authority: Arc::new(authority),
             hooks,
             session_key,
@@ -297,8 +297,8 @@ impl Pod {
         tokio::time::sleep(delay).await;
         self.services.gate.drain();
         self.phase.send_replace(Phase::Closed);
-        for worker in 0..self.services.links.workers() {
-            while !self.services.links.tell_worker(worker, ToWorker::Drain(window)) {
+        for worker in 0..self.services.queues.workers() {
+            while !self.services.queues.tell_worker(worker, ToWorker::Drain(window)) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

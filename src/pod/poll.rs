@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     config::Config,
-    hub::{Drive, Services},
+    hub::{ConnectionTask, Services},
     model::Disconnect,
 };
 
@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// Waits for news, at most as long as polls may, and answers.
 pub async fn answer(
-    drive: Drive,
+    task: ConnectionTask,
     services: &Arc<Services>,
     config: &Config,
     headers: HeaderMap,
@@ -31,15 +31,15 @@ pub async fn answer(
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));
     let (messages, closed) = loop {
         let left = end.saturating_duration_since(Instant::now());
-        match timeout(left.min(step), drive.fetch(MAX_BYTES)).await {
+        match timeout(left.min(step), task.next_bytes(MAX_BYTES)).await {
             Ok(Ok(messages)) => break (messages, None),
             Ok(Err(closed)) => break (Vec::new(), closed),
-            Err(_) if left <= step => break (drive.take(MAX_BYTES), None),
+            Err(_) if left <= step => break (task.take(MAX_BYTES), None),
             Err(_) => {}
         }
     };
-    let body = body(messages, &drive.cursor().to_string(), closed);
-    drive.finish();
+    let body = body(messages, &task.cursor().to_string(), closed);
+    task.finish();
     let mut response = Response::new(Full::new(body.into()));
     *response.headers_mut() = headers;
     let headers = response.headers_mut();

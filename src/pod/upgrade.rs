@@ -14,7 +14,7 @@ use super::{
     refusal::{Refused, come_back, refused},
 };
 use crate::{
-    hub::{Newcomer, Seat, Worker},
+    hub::{AcceptedConnection, Seat, Worker},
     metrics::Upgrades,
     protocol::{DialectId, Framing, WireFormat},
     transport::websocket,
@@ -52,7 +52,14 @@ pub async fn upgrade<T>(
     let target = request.uri().clone();
     Ok(Admission {
         answer,
-        continues_as: UpgradeTarget::Connection(Newcomer { format, grant, seat, target, endpoint: None, told }),
+        continues_as: UpgradeTarget::Connection(AcceptedConnection {
+            format,
+            grant,
+            seat,
+            target,
+            endpoint: None,
+            told,
+        }),
     })
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    hub::{Carrier, Deadline, Full, Newcomer, Seat, Services, Streams, Worker, millis},
+    hub::{AcceptedConnection, CapacityError, ClientTransport, Deadline, Seat, Services, Streams, Worker, millis},
     model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
     transport::webtransport::{
@@ -239,10 +239,10 @@ async fn open_session(
     next_within(services.config.load().timeouts.connect);
     let Ok(commands) = session.commands().await else { return };
     let deflate = admission.format.framing == Framing::Stream { deflate: true };
-    let carrier = Carrier::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
-    let drive = Worker::adopt(&worker, carrier, admission, &[]);
+    let transport = ClientTransport::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
+    let task = Worker::adopt(&worker, transport, admission, &[]);
     tokio::task::spawn_local(async move {
-        drive.await;
+        task.await;
         drop(proved);
     });
 }
@@ -264,7 +264,7 @@ enum SessionRefusal {
     Close(Disconnect),
 }
 
-async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcomer, SessionRefusal> {
+async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<AcceptedConnection, SessionRefusal> {
     let services = Arc::clone(&worker.borrow().services);
     let upgrades = &services.metrics.handshakes.upgrades;
     let config = services.config.load_full();
@@ -302,14 +302,14 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Newcom
     let seat = Seat::take(&services).map_err(|full| {
         upgrades.full.increment(1);
         SessionRefusal::Close(match full {
-            Full::Draining => Disconnect::Restart,
-            Full::Connections { .. } | Full::Memory { .. } => Disconnect::Overloaded,
+            CapacityError::Draining => Disconnect::Restart,
+            CapacityError::Connections { .. } | CapacityError::Memory { .. } => Disconnect::Overloaded,
         })
     })?;
     upgrades.accepted.increment(1);
     let deflate = config.compression.enabled && asks_for_deflate(request.query());
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Stream { deflate } };
-    Ok(Newcomer { format, grant, seat, target, endpoint: None, told })
+    Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, told })
 }
 
 /// Whether the query takes compressed streams: `compression=deflate-raw`.

@@ -19,14 +19,14 @@ pub struct ConnectionId(pub u64);
 /// Text that names no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a connection's name is 16 hexadecimal digits")]
-pub struct NoConnectionId;
+pub struct ConnectionIdError;
 
 impl FromStr for ConnectionId {
-    type Err = NoConnectionId;
+    type Err = ConnectionIdError;
 
-    fn from_str(text: &str) -> Result<Self, NoConnectionId> {
+    fn from_str(text: &str) -> Result<Self, ConnectionIdError> {
         let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        u64::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(NoConnectionId)
+        u64::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(ConnectionIdError)
     }
 }
 

@@ -147,8 +147,8 @@ async fn a_follower_comes_back_with_its_position() {
     assert!(blocking(|| follower.line()).contains("#1"));
     let cut = async |disconnect: Disconnect| {
         let everybody = ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
-        let cut = pod.services().links.ask_all(move |worker| {
-            for connection in worker.connections_census(&everybody).connections {
+        let cut = pod.services().queues.ask_all(move |worker| {
+            for connection in worker.list_connections(&everybody).connections {
                 let target = Target::Connection(connection.id.to_string().into());
                 worker.obey(&Order { target, act: Act::Disconnect(disconnect) });
             }

@@ -282,7 +282,7 @@ async fn a_closed_connection_is_told_and_a_stuck_reader_is_cut_off() {
     let disconnect = async |name: &Value| {
         let target = Target::Connection(name.as_str().unwrap().into());
         let order = Order { target, act: Act::Disconnect(Disconnect::Disconnected) };
-        assert_eq!(pod.services().links.obey(order).await.unwrap(), Some(1));
+        assert_eq!(pod.services().queues.obey(order).await.unwrap(), Some(1));
     };
     let mut stream = Stream::open(address, "/events?room=a", &[]).await;
     let (welcome, _) = stream.message("welcome").await;

@@ -148,7 +148,7 @@ async fn a_backend_can_ask_for_a_newer_token() {
     let mut nobody = Client::connect(pod.addresses().plain[0]).await;
     let order = |within_ms| Order { target: Target::User("ann".into()), act: Act::Refresh(within_ms) };
     let asked = std::time::SystemTime::now();
-    assert_eq!(pod.services().links.obey(order(1_500)).await.unwrap(), Some(2));
+    assert_eq!(pod.services().queues.obey(order(1_500)).await.unwrap(), Some(2));
     for client in [&mut ann, &mut other] {
         let message = client.json().await;
         assert_eq!(message["type"], "refresh");

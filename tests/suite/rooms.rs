@@ -123,7 +123,7 @@ fn over(server: &Standalone, toml: &str) -> Pod {
 
 async fn order(pod: &Pod, connection: &Value, act: Act) -> Option<usize> {
     let target = Target::Connection(connection.as_str().unwrap().into());
-    pod.services().links.obey(Order { target, act }).await.unwrap()
+    pod.services().queues.obey(Order { target, act }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -296,7 +296,7 @@ async fn a_session_that_is_taken_out_while_it_comes_back_begins_anew() {
     back.send(&format!("40{}", json!({"pid": was["pid"], "offset": offset}))).await;
     assert!(back.is_quiet().await, "it is coming back");
     let everybody = ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
-    let all = pods[1].services().links.ask_all(move |worker| worker.connections_census(&everybody).connections);
+    let all = pods[1].services().queues.ask_all(move |worker| worker.list_connections(&everybody).connections);
     let name = all.await.unwrap().into_iter().flatten().next().expect("a connection").id.to_string();
     assert_eq!(order(&pods[1], &json!(name), Act::Unsubscribe(Room::parse("r").unwrap())).await, Some(1));
     let now = session(&packet(&mut back).await);

@@ -150,7 +150,7 @@ async fn who_does_not_read_is_bounded_and_told_of_the_gap() {
     let mut last = 0;
     for _ in 0..400 {
         last = publish(&pod, "plain:stuck", "t", &data).await.offset;
-        let held = pod.services().budget.owed();
+        let held = pod.services().budget.queued_bytes();
         // A frame is judged when it is in the queue, and holds up to 64 KiB of events.
         assert!(held <= (256 + 68) * 1024, "{held} bytes are owed to one session");
     }

@@ -225,8 +225,8 @@ impl RealtimeService for Realtime {
         let asked = request.into_inner().room;
         let mut per_room = HashMap::new();
         if asked.is_empty() {
-            let ask = |worker: &mut Worker| worker.rooms_census("", None, MAX_ROOMS);
-            for count in services.links.ask_all(ask).await.map_err(ApiError::from)?.into_iter().flat_map(|c| c.rooms) {
+            let ask = |worker: &mut Worker| worker.list_rooms("", None, MAX_ROOMS);
+            for count in services.queues.ask_all(ask).await.map_err(ApiError::from)?.into_iter().flat_map(|c| c.rooms) {
                 *per_room.entry(count.room.to_string()).or_default() += int(count.members);
             }
         } else {

@@ -11,16 +11,16 @@ use crate::{
     auth::Grant,
     hooks::Told,
     hub::{
-        ConnectionKey, Drive, Seat, Worker,
-        access::opening::Asked,
-        connection::{Aside, Connection, transport::Carrier},
+        ConnectionKey, ConnectionTask, Seat, Worker,
+        access::opening::OpeningRequest,
+        connection::{ColdState, Connection, transport::ClientTransport},
     },
     protocol::{WireFormat, engineio::Endpoint},
     session::{Link, Session},
 };
 
 /// What is decided of a connection before it is one.
-pub struct Newcomer {
+pub struct AcceptedConnection {
     /// What it speaks.
     pub format: WireFormat,
     /// What it may do; `None`: its token is still to come.
@@ -37,18 +37,23 @@ pub struct Newcomer {
 
 impl Worker {
     /// Takes a connection in, and says what its dialect says first. `early` came behind the handshake.
-    pub fn adopt(this: &Rc<RefCell<Self>>, carrier: Carrier, newcomer: Newcomer, early: &[u8]) -> Drive {
+    pub fn adopt(
+        this: &Rc<RefCell<Self>>,
+        transport: ClientTransport,
+        accepted: AcceptedConnection,
+        early: &[u8],
+    ) -> ConnectionTask {
         let mut worker = this.borrow_mut();
-        let Newcomer { format, grant, seat, target, endpoint, told } = newcomer;
+        let AcceptedConnection { format, grant, seat, target, endpoint, told } = accepted;
         let now_ms = worker.timers.now_ms();
         let (key, id) = worker.connections.announce();
         let session = Session::new(id, grant, &worker.limits, now_ms);
-        let mut connection = Connection::new(carrier, format, session, seat, &worker.services.budget, now_ms);
+        let mut connection = Connection::new(transport, format, session, seat, &worker.services.budget, now_ms);
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
         if link.is_some() || told.is_some() {
-            connection.aside = Some(Box::new(Aside { unheard: None, link, told }));
+            connection.cold = Some(Box::new(ColdState { paused_input: None, link, told }));
         }
-        let transport = connection.carrier.name();
+        let transport = connection.transport.name();
         worker.connections.insert(connection);
         worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
         worker.begin_protocol(key, id, &target);
@@ -57,13 +62,13 @@ impl Worker {
             worker.received(key);
         }
         drop(worker);
-        Drive::new(Rc::clone(this), key)
+        ConnectionTask::new(Rc::clone(this), key)
     }
 
     /// Begins a connection as its dialect does.
     pub(crate) fn open(&mut self, key: ConnectionKey, target: &Uri) {
         let Some(connection) = self.connections.get(key) else { return };
         let dialect = connection.format.dialect;
-        self.begin_connection(key, Asked { dialect, target: target.clone(), auth: "".into(), id: None });
+        self.begin_connection(key, OpeningRequest { dialect, target: target.clone(), auth: "".into(), id: None });
     }
 }

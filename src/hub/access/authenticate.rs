@@ -16,7 +16,7 @@ use crate::{
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum NotAdmitted {
+pub enum AdmissionError {
     /// Its token is not good, or cannot be judged now.
     #[error("{0}")]
     Token(#[from] TokenError),
@@ -28,7 +28,7 @@ pub enum NotAdmitted {
     Undecided(HookError),
 }
 
-impl NotAdmitted {
+impl AdmissionError {
     /// The code on the wire.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -96,8 +96,8 @@ impl Services {
     /// Lets an applicant in, or not. Ready at once, unless a key must be fetched or the backend is asked.
     ///
     /// # Errors
-    /// [`NotAdmitted`].
-    pub async fn admit(&self, applicant: Applicant) -> Result<Grant, NotAdmitted> {
+    /// [`AdmissionError`].
+    pub async fn admit(&self, applicant: Applicant) -> Result<Grant, AdmissionError> {
         let Applicant { told, connection, shows, namespace, refresh } = applicant;
         let (grant, token) = match shows {
             Shows::Token(token) if self.hands_tokens_on() => (self.authority.without_token(), Some(token)),
@@ -118,9 +118,9 @@ impl Services {
             namespace: namespace.as_ref().map(|(name, auth)| (&**name, &**auth)),
             refresh,
         });
-        match &*asked.await.map_err(NotAdmitted::Undecided)? {
-            Verdict::Allow(answer) => self.as_answered(grant, answer).map_err(NotAdmitted::Undecided),
-            Verdict::Deny(denial) => Err(NotAdmitted::Denied(denial.clone())),
+        match &*asked.await.map_err(AdmissionError::Undecided)? {
+            Verdict::Allow(answer) => self.as_answered(grant, answer).map_err(AdmissionError::Undecided),
+            Verdict::Deny(denial) => Err(AdmissionError::Denied(denial.clone())),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What waits for the backend on a worker: joining a room, and what a client publishes.
 //!
 //! A join that the backend decides holds up what its client sends behind it, as a token does; publishes wait in the
-//! connection's lane. Always holds: the worker goes on meanwhile, and when the answer is there everything is checked again
+//! connection's publish queue. Always holds: the worker goes on meanwhile, and when the answer is there everything is checked again
 //! that may have changed; a room whose policy has no hook costs nothing here.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{
         membership::{
             event::MembershipEvent,
             pending_join::JoinPurpose,
-            subscribe::{Entered, Entry},
+            subscribe::{SubscribeOutcome, SubscribeRequest},
         },
     },
     model::{ErrorCode, Event, Publication, Reply, Room},
@@ -27,16 +27,16 @@ use crate::{
 /// How many questions of one connection are under way at once: the others of the pod want their turn, too.
 pub const AT_ONCE: usize = 4;
 
-/// The leave of the backend to join a room.
+/// The permit of the backend to join a room.
 #[derive(Debug, Clone, Default)]
-pub struct Leave {
+pub struct JoinPermit {
     /// What the room shows a new member where nothing is retained.
     pub snapshot: Option<Arc<[Event]>>,
 }
 
 /// The connection for which the backend is asked.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub struct Principal {
     /// Its connection, where it has a name already.
     pub connection: Option<ConnectionId>,
     /// What it may do.
@@ -47,7 +47,7 @@ pub struct Asker {
     pub dialect: Arc<str>,
 }
 
-impl Asker {
+impl Principal {
     /// Its connection's name, as the backend knows it.
     fn name(&self) -> Option<String> {
         self.connection.map(|connection| connection.to_string())
@@ -81,14 +81,14 @@ impl Services {
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn may_join(&self, asker: &Asker, room: &Room) -> Result<Leave, Refused> {
+    pub async fn may_join(&self, principal: &Principal, room: &Room) -> Result<JoinPermit, Refused> {
         let hook = self.hooks.as_ref().and_then(|hooks| hooks.subscribe.as_ref()).ok_or_else(nobody)?;
-        let name = asker.name();
-        let asked = hook.ask(asker.question(name.as_deref(), room, None));
+        let name = principal.name();
+        let asked = hook.ask(principal.question(name.as_deref(), room, None));
         match &*asked.await.map_err(|error| undecided(&error))? {
             Verdict::Allow(answer) => {
                 let snapshot = (!answer.events.is_empty()).then(|| answer.events.as_slice().into());
-                Ok(Leave { snapshot })
+                Ok(JoinPermit { snapshot })
             }
             Verdict::Deny(denial) => Err((denial.code, denial.message.clone())),
         }
@@ -100,14 +100,14 @@ impl Services {
     /// What the client is told.
     pub async fn to_publish(
         &self,
-        asker: Option<&Asker>,
+        principal: Option<&Principal>,
         room: &Room,
         mut publication: Publication,
     ) -> Result<Publication, Refused> {
-        let Some(asker) = asker.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
+        let Some(principal) = principal.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
         let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(nobody)?;
-        let name = asker.name();
-        let asked = hook.ask(asker.question(name.as_deref(), room, Some(&publication)));
+        let name = principal.name();
+        let asked = hook.ask(principal.question(name.as_deref(), room, Some(&publication)));
         match &*asked.await.map_err(|error| undecided(&error))? {
             Verdict::Allow(answer) => {
                 if let Some(topic) = &answer.topic {
@@ -128,11 +128,11 @@ impl Services {
 
 impl Connection {
     /// What the backend is told of this connection.
-    pub(crate) fn asker(&self, services: &Services) -> Asker {
-        Asker {
+    pub(crate) fn principal(&self, services: &Services) -> Principal {
+        Principal {
             connection: Some(self.session.id),
             grant: self.session.grant.clone(),
-            transport: self.carrier.name(),
+            transport: self.transport.name(),
             dialect: Arc::clone(services.dialects.name(self.format.dialect)),
         }
     }
@@ -140,37 +140,45 @@ impl Connection {
 
 impl Worker {
     /// Asks the backend about rooms that a connection wants into; what it sends meanwhile waits.
-    pub(crate) fn ask_to_enter(&mut self, key: ConnectionKey, rooms: Vec<(Room, Entry)>) {
+    pub(crate) fn ask_hook(&mut self, key: ConnectionKey, rooms: Vec<(Room, SubscribeRequest)>) {
         let services = Arc::clone(&self.services);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if rooms.is_empty() {
             return;
         }
-        let (me, name, asker) = (self.me.clone(), connection.session.id, connection.asker(&services));
-        connection.stop_hearing();
+        let (me, name, principal) = (self.me.clone(), connection.session.id, connection.principal(&services));
+        connection.pause_input();
         tokio::task::spawn_local(async move {
             let asked = rooms.into_iter().map(async |(room, entry)| {
-                let leave = services.may_join(&asker, &room).await;
+                let permit = services.may_join(&principal, &room).await;
                 let Some(worker) = me.upgrade() else { return };
                 let mut worker = worker.borrow_mut();
                 if worker.connections.is(key, name) {
-                    worker.answered(key, room, entry, leave);
+                    worker.answered(key, room, entry, permit);
                 }
             });
             stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
             if worker.connections.is(key, name) {
-                worker.hear(key);
+                worker.resume_input(key);
             }
         });
     }
 
     /// The backend has answered about a room.
-    fn answered(&mut self, key: ConnectionKey, room: Room, entry: Entry, leave: Result<Leave, Refused>) {
+    fn answered(
+        &mut self,
+        key: ConnectionKey,
+        room: Room,
+        entry: SubscribeRequest,
+        permit: Result<JoinPermit, Refused>,
+    ) {
         let (purpose, dialect) = (entry.purpose.clone(), entry.dialect);
-        let entered = leave
-            .and_then(|leave| self.enter_room(key, &room, Entry { leave: Some(leave), ..entry }).map(|_: Entered| ()));
+        let entered = permit.and_then(|permit| {
+            self.subscribe_to(key, &room, SubscribeRequest { permit: Some(permit), ..entry })
+                .map(|_: SubscribeOutcome| ())
+        });
         let Err((code, message)) = entered else { return };
         match (purpose, dialect) {
             (JoinPurpose::Subscribe(id), _) => {
@@ -185,7 +193,7 @@ impl Worker {
     }
 
     /// Whether a connection may read a room's history and presence. Where the backend decides about joins, only members may.
-    pub(crate) fn may_ask_of(&self, key: ConnectionKey, room: &Room) -> bool {
+    pub(crate) fn may_read_about(&self, key: ConnectionKey, room: &Room) -> bool {
         let asks = |policy: &crate::model::Policy| policy.subscribe_hook;
         match self.rooms.find(room) {
             None => !asks(&self.services.policy(room)),

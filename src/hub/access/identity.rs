@@ -14,9 +14,9 @@ use std::{
 use crate::{
     auth::Grant,
     hub::{
-        Applicant, ConnectionKey, NotAdmitted, RoomIndex, Shows, Worker,
+        AdmissionError, Applicant, ConnectionKey, RoomIndex, Shows, Worker,
         connection::State,
-        membership::subscribe::{Entered, Entry},
+        membership::subscribe::{SubscribeOutcome, SubscribeRequest},
         worker::{
             clock::{millis, unix_millis},
             timers::Timed,
@@ -29,20 +29,20 @@ use crate::{
 
 /// What a client sent while something about it was being decided. Full: the connection is closed as a flood.
 #[derive(Debug, Default)]
-pub struct Unheard {
-    messages: Vec<Kept>,
+pub struct PausedInput {
+    messages: Vec<PausedMessage>,
     bytes: usize,
     /// How many decisions they wait for.
     pub(crate) waits: u32,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum PausedMessage {
     Text(Box<str>),
     Binary(Box<[u8]>),
 }
 
-impl Unheard {
+impl PausedInput {
     /// More than one read brings, and the message that it completes: nothing is read behind it.
     const MAX_BYTES: usize = 256 * 1024;
     const MAX_MESSAGES: usize = 1_024;
@@ -57,8 +57,8 @@ impl Unheard {
     #[must_use]
     pub fn keep(&mut self, message: Message<'_>) -> bool {
         let (kept, bytes) = match message {
-            Message::Text(text) => (Kept::Text(text.into()), text.len()),
-            Message::Binary(bytes) => (Kept::Binary(bytes.into()), bytes.len()),
+            Message::Text(text) => (PausedMessage::Text(text.into()), text.len()),
+            Message::Binary(bytes) => (PausedMessage::Binary(bytes.into()), bytes.len()),
         };
         self.bytes += bytes;
         self.messages.push(kept);
@@ -92,39 +92,39 @@ impl Worker {
             self.verified(key, result, id.as_ref());
             return;
         }
-        connection.stop_hearing();
+        connection.pause_input();
         tokio::task::spawn_local(async move {
             let result = verified.await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
             if worker.connections.is(key, name) {
                 worker.verified(key, result, id.as_ref());
-                worker.hear(key);
+                worker.resume_input(key);
             }
         });
     }
 
     /// Takes up what came while a token was being verified.
-    pub(crate) fn hear(&mut self, key: ConnectionKey) {
+    pub(crate) fn resume_input(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(aside) = &mut connection.aside else { return };
-        let Some(unheard) = &mut aside.unheard else { return };
-        unheard.waits = unheard.waits.saturating_sub(1);
-        if unheard.waits > 0 {
+        let Some(cold) = &mut connection.cold else { return };
+        let Some(paused_input) = &mut cold.paused_input else { return };
+        paused_input.waits = paused_input.waits.saturating_sub(1);
+        if paused_input.waits > 0 {
             return;
         }
-        let Some(unheard) = aside.unheard.take() else { return };
-        self.take_up(key, unheard);
+        let Some(paused_input) = cold.paused_input.take() else { return };
+        self.replay_input(key, paused_input);
         // There may be more to read.
         self.connections.wake(key);
     }
 
     /// Takes up messages that were kept.
-    pub(crate) fn take_up(&mut self, key: ConnectionKey, unheard: Unheard) {
-        for kept in unheard.messages {
+    pub(crate) fn replay_input(&mut self, key: ConnectionKey, paused_input: PausedInput) {
+        for kept in paused_input.messages {
             let message = match &kept {
-                Kept::Text(text) => Message::Text(text),
-                Kept::Binary(bytes) => Message::Binary(bytes),
+                PausedMessage::Text(text) => Message::Text(text),
+                PausedMessage::Binary(bytes) => Message::Binary(bytes),
             };
             if self.take_message(key, message).is_break() {
                 return;
@@ -132,7 +132,7 @@ impl Worker {
         }
     }
 
-    fn verified(&mut self, key: ConnectionKey, result: Result<Grant, NotAdmitted>, id: Option<&CommandId>) {
+    fn verified(&mut self, key: ConnectionKey, result: Result<Grant, AdmissionError>, id: Option<&CommandId>) {
         let refused = match result {
             Ok(grant) => match self.connections.replace_grant(key, grant) {
                 Ok(expires_at) => return self.granted(key, expires_at, id),
@@ -164,7 +164,7 @@ impl Worker {
     /// under its user in the others.
     pub(crate) fn review(&mut self, key: ConnectionKey, grant: &Grant) {
         let Some(connection) = self.connections.get(key) else { return };
-        let joined: Vec<(RoomIndex, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.given)).collect();
+        let joined: Vec<(RoomIndex, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.server_side)).collect();
         let member = connection.session.member();
         for (number, given) in joined {
             let local = &self.rooms[number];
@@ -242,8 +242,9 @@ impl Worker {
 
     /// Puts a connection into a room, unasked; whether it was not in it yet.
     pub(crate) fn put_into(&mut self, key: ConnectionKey, room: &Room) -> bool {
-        let entered = self.enter_room(key, room, Entry { given: true, ..Entry::default() });
-        matches!(entered, Ok(Entered::Begun))
+        let entered =
+            self.subscribe_to(key, room, SubscribeRequest { server_side: true, ..SubscribeRequest::default() });
+        matches!(entered, Ok(SubscribeOutcome::Begun))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         ConnectionKey, Worker,
         connection::State,
         membership::pending_join::JoinPurpose,
-        membership::subscribe::{Entered, Entry},
+        membership::subscribe::{SubscribeOutcome, SubscribeRequest},
         worker::{clock::millis, timers::Timed},
     },
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Since, SubscribeTo},
@@ -24,7 +24,7 @@ use crate::{
 
 /// What a connection asked for when it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct OpeningRequest {
     /// In which dialect.
     pub dialect: DialectId,
     /// Path and query.
@@ -37,8 +37,8 @@ pub struct Asked {
 
 /// The first room of a connection, and what waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct First {
-    asked: Asked,
+pub struct FirstRoom {
+    asked: OpeningRequest,
     /// Whether it is greeted there.
     greets: bool,
     /// The other rooms.
@@ -49,7 +49,7 @@ pub struct First {
 
 impl Worker {
     /// Begins a connection as its dialect does; whether it was not refused.
-    pub(crate) fn begin_connection(&mut self, key: ConnectionKey, asked: Asked) -> bool {
+    pub(crate) fn begin_connection(&mut self, key: ConnectionKey, asked: OpeningRequest) -> bool {
         let mut bytes = Vec::new();
         let opened =
             self.with_opening(key, &asked, |worker, format, opening| worker.encoder.open(format, opening, &mut bytes));
@@ -73,7 +73,7 @@ impl Worker {
         }
         let room = rooms.remove(0);
         let id = asked.id.clone();
-        let first = First { asked, greets, rest: rooms, id };
+        let first = FirstRoom { asked, greets, rest: rooms, id };
         match after {
             Some(event) if self.may_read(key, &room.room) => self.look_up_event(key, event, room, first),
             _ => self.enter_first(key, room, first),
@@ -85,7 +85,7 @@ impl Worker {
     fn with_opening<T>(
         &mut self,
         key: ConnectionKey,
-        asked: &Asked,
+        asked: &OpeningRequest,
         act: impl FnOnce(&mut Self, WireFormat, &Opening<'_>) -> T,
     ) -> Option<T> {
         let limits = self.limits.told;
@@ -108,7 +108,7 @@ impl Worker {
         // A poll comes and goes with each answer, and is not greeted each time.
         if !bytes.is_empty()
             && connection.state == State::Open
-            && connection.carrier.attends()
+            && connection.transport.attends()
             && connection.say(bytes, &mut self.buffers.sealed, &self.services.budget).is_err()
         {
             connection.wake();
@@ -123,13 +123,13 @@ impl Worker {
     }
 
     /// Finds the event behind which a connection goes on in its first room. What it sends meanwhile waits.
-    fn look_up_event(&mut self, key: ConnectionKey, event: Box<str>, room: SubscribeTo, first: First) {
+    fn look_up_event(&mut self, key: ConnectionKey, event: Box<str>, room: SubscribeTo, first: FirstRoom) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let (me, name, services) = (self.me.clone(), connection.session.id, Arc::clone(&self.services));
-        connection.stop_hearing();
+        connection.pause_input();
         tokio::task::spawn_local(async move {
             let found: Result<Option<Since>, BrokerError> =
-                services.tails.position_of(&*services.broker, &room.room, &event).await;
+                services.event_index.position_of(&*services.broker, &room.room, &event).await;
             let Some(worker) = me.upgrade() else { return };
             let mut worker = worker.borrow_mut();
             if !worker.connections.is(key, name) {
@@ -144,24 +144,24 @@ impl Worker {
                 }
                 Err(error) => worker.first_refused(key, room.room, first, ErrorCode::Unavailable, error.to_string()),
             }
-            worker.hear(key);
+            worker.resume_input(key);
         });
     }
 
-    fn enter_first(&mut self, key: ConnectionKey, room: SubscribeTo, first: First) {
+    fn enter_first(&mut self, key: ConnectionKey, room: SubscribeTo, first: FirstRoom) {
         let SubscribeTo { room, since, spelling } = room;
         let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(first.id.as_ref()));
         let purpose = JoinPurpose::Begin(Box::new(first.clone()));
-        let entry = Entry { since, spelling, dialect, purpose, ..Entry::default() };
-        match self.enter_room(key, &room, entry) {
-            Ok(Entered::Begun) => {}
-            Ok(Entered::Asks(entry)) => self.ask_to_enter(key, vec![(room, entry)]),
+        let entry = SubscribeRequest { since, spelling, dialect, purpose, ..SubscribeRequest::default() };
+        match self.subscribe_to(key, &room, entry) {
+            Ok(SubscribeOutcome::Begun) => {}
+            Ok(SubscribeOutcome::NeedsPermit(entry)) => self.ask_hook(key, vec![(room, entry)]),
             Err((code, message)) => self.first_refused(key, room, first, code, message),
         }
     }
 
     /// A connection is in its first room, and nothing of it was sent yet.
-    pub(crate) fn entered_first(&mut self, key: ConnectionKey, first: &First, replayed: bool) {
+    pub(crate) fn entered_first(&mut self, key: ConnectionKey, first: &FirstRoom, replayed: bool) {
         if first.greets {
             self.greet(key, &first.asked, replayed);
         }
@@ -172,11 +172,11 @@ impl Worker {
         &mut self,
         key: ConnectionKey,
         room: Room,
-        first: First,
+        first: FirstRoom,
         code: ErrorCode,
         message: String,
     ) {
-        let First { asked, greets, rest, id } = first;
+        let FirstRoom { asked, greets, rest, id } = first;
         if !greets {
             self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
             return self.subscribe(key, rest, id.as_ref());
@@ -192,7 +192,7 @@ impl Worker {
         self.close_after(key, disconnect);
     }
 
-    pub(crate) fn greet(&mut self, key: ConnectionKey, asked: &Asked, replayed: bool) {
+    pub(crate) fn greet(&mut self, key: ConnectionKey, asked: &OpeningRequest, replayed: bool) {
         let mut bytes = Vec::new();
         self.with_opening(key, asked, |worker, format, opening| {
             worker.encoder.unasked(format, &Unasked::Entered { opening, replayed }, &mut bytes);

@@ -61,7 +61,7 @@ impl Worker {
             Action::Subscribe(rooms) => self.subscribe(key, rooms, id.as_ref()),
             Action::Unsubscribe(room) => self.unsubscribe(key, room, id.as_ref()),
             Action::Publish(room, publication) => self.publish(key, id, room, publication),
-            Action::Presence(room) | Action::History { room, .. } if !self.may_ask_of(key, &room) => {
+            Action::Presence(room) | Action::History { room, .. } if !self.may_read_about(key, &room) => {
                 let message = format!("the backend decides who may join {room}: join it first");
                 self.reply(
                     key,
@@ -94,9 +94,9 @@ impl Worker {
         let Some(connection) = self.connections.get(key) else { return };
         let totals = connection.totals;
         let stats = Stats {
-            transport: connection.carrier.name(),
+            transport: connection.transport.name(),
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
-            tls: connection.carrier.is_tls(),
+            tls: connection.transport.is_tls(),
             compression: connection.format.framing.compression(),
             connected_ms: self.timers.now_ms().saturating_sub(connection.since_ms),
             rooms: connection.subscriptions.len(),

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        connection::{State, transport::Carrier},
+        connection::{State, transport::ClientTransport},
     },
     model::Disconnect,
     protocol::Message,
@@ -18,7 +18,7 @@ use crate::{
 impl Worker {
     /// Takes what was read and opened to the session.
     pub(crate) fn received(&mut self, key: ConnectionKey) {
-        if self.connections.get(key).is_some_and(|c| matches!(c.carrier, Carrier::WebTransport(_))) {
+        if self.connections.get(key).is_some_and(|c| matches!(c.transport, ClientTransport::WebTransport(_))) {
             return self.received_on_stream(key);
         }
         let mut plain = std::mem::take(&mut self.buffers.plain);
@@ -29,9 +29,11 @@ impl Worker {
         {
             connection.heard_ms = now_ms;
             connection.totals.bytes_in += plain.len() as u64;
-            let mut reader = match &mut connection.carrier {
-                Carrier::WebSocket { reader, .. } => std::mem::replace(reader, Reader::new(Role::Server, false)),
-                Carrier::WebTransport(_) | Carrier::Mailbox(_) => return,
+            let mut reader = match &mut connection.transport {
+                ClientTransport::WebSocket { reader, .. } => {
+                    std::mem::replace(reader, Reader::new(Role::Server, false))
+                }
+                ClientTransport::WebTransport(_) | ClientTransport::Mailbox(_) => return,
             };
             let mut inflater = self.inflater.take().unwrap_or_default();
             let limits = self
@@ -42,7 +44,7 @@ impl Worker {
             inflater.shrink();
             self.inflater = Some(inflater);
             if let Some(connection) = self.connections.get_mut(key)
-                && let Carrier::WebSocket { reader: place, .. } = &mut connection.carrier
+                && let ClientTransport::WebSocket { reader: place, .. } = &mut connection.transport
             {
                 *place = reader;
             }
@@ -61,7 +63,7 @@ impl Worker {
         let (now_ms, max) = (self.timers.now_ms(), self.message_limits.max_message);
         if let Some(connection) = self.connections.get_mut(key)
             && connection.state == State::Open
-            && let Carrier::WebTransport(streams) = &mut connection.carrier
+            && let ClientTransport::WebTransport(streams) = &mut connection.transport
         {
             connection.heard_ms = now_ms;
             connection.totals.bytes_in += plain.len() as u64;
@@ -75,7 +77,7 @@ impl Worker {
                 }
             });
             if let Some(connection) = self.connections.get_mut(key)
-                && let Carrier::WebTransport(streams) = &mut connection.carrier
+                && let ClientTransport::WebTransport(streams) = &mut connection.transport
             {
                 streams.reader = reader;
             }
@@ -126,8 +128,8 @@ impl Worker {
         if connection.state != State::Open {
             return ControlFlow::Break(());
         }
-        let unheard = connection.aside.as_mut().and_then(|aside| aside.unheard.as_mut());
-        match unheard.map(|unheard| unheard.keep(message)) {
+        let paused_input = connection.cold.as_mut().and_then(|cold| cold.paused_input.as_mut());
+        match paused_input.map(|paused_input| paused_input.keep(message)) {
             Some(true) => ControlFlow::Continue(()),
             Some(false) => self.stop(key, Disconnect::Flood),
             None => self.dispatch(key, message),

@@ -1,13 +1,13 @@
 //! A connection's own publishes.
 //!
 //! Always holds: they reach the broker one after the other, in the order in which the connection asked, each answered; what is
-//! asked beyond the lane's length is refused.
+//! asked beyond the publish queue's length is refused.
 
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        access::hook_gate::Asker,
-        commands::{dispatch::refusal, publish_queue::Lane},
+        access::hook_gate::Principal,
+        commands::{dispatch::refusal, publish_queue::PublishQueue},
     },
     model::{CommandId, ErrorCode, Publication, Reply, Room},
 };
@@ -17,10 +17,10 @@ impl Worker {
     pub(crate) fn publish(&mut self, key: ConnectionKey, id: Option<CommandId>, room: Room, publication: Publication) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let name = connection.session.id;
-        let idle = connection.lane.is_none();
-        let lane = connection.lane.get_or_insert_default();
-        if !lane.push(id.clone(), room, publication) {
-            let message = format!("{} publishes wait for those before them: wait for their answers", Lane::MAX);
+        let idle = connection.publish_queue.is_none();
+        let publish_queue = connection.publish_queue.get_or_insert_default();
+        if !publish_queue.push(id.clone(), room, publication) {
+            let message = format!("{} publishes wait for those before them: wait for their answers", PublishQueue::MAX);
             self.reply(key, &Reply::Error { code: ErrorCode::LimitExceeded, message, room: None }, id.as_ref());
             return;
         }
@@ -31,13 +31,13 @@ impl Worker {
         tokio::task::spawn_local(async move {
             loop {
                 let Some(worker) = me.upgrade() else { return };
-                let (next, asker) = {
+                let (next, principal) = {
                     let mut this = worker.borrow_mut();
-                    (this.connections.next_publish(key, name), this.asker_to_publish(key))
+                    (this.connections.next_publish(key, name), this.publisher(key))
                 };
                 let Some((id, room, publication)) = next else { return };
                 drop(worker);
-                let reply = match services.to_publish(asker.as_ref(), &room, publication).await {
+                let reply = match services.to_publish(principal.as_ref(), &room, publication).await {
                     Ok(publication) => {
                         let published = services.broker.publish(&room, publication).await;
                         published.map_or_else(|error| refusal(&error), Reply::Published)
@@ -55,8 +55,8 @@ impl Worker {
     }
 
     /// The publisher, where the backend may have to be asked.
-    fn asker_to_publish(&self, key: ConnectionKey) -> Option<Asker> {
+    fn publisher(&self, key: ConnectionKey) -> Option<Principal> {
         self.services.hooks.as_ref()?.publish.as_ref()?;
-        Some(self.connections.get(key)?.asker(&self.services))
+        Some(self.connections.get(key)?.principal(&self.services))
     }
 }

@@ -9,11 +9,11 @@ pub type QueuedPublish = (Option<CommandId>, Room, Publication);
 
 /// One connection's waiting publishes. Full: the newest is refused with an error.
 #[derive(Debug, Default)]
-pub struct Lane {
+pub struct PublishQueue {
     waiting: VecDeque<QueuedPublish>,
 }
 
-impl Lane {
+impl PublishQueue {
     /// The most that wait.
     pub const MAX: usize = 64;
 

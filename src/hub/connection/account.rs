@@ -8,45 +8,45 @@ use crate::hub::Budget;
 
 /// One connection's share of the two accounts.
 #[derive(Debug)]
-pub struct Account {
-    owed: usize,
+pub struct QueueAccount {
+    queued: usize,
     booked: usize,
     budget: Arc<Budget>,
 }
 
-impl Account {
+impl QueueAccount {
     /// An empty account.
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
-        Self { owed: 0, booked: 0, budget }
+        Self { queued: 0, booked: 0, budget }
     }
 
     /// The bytes that the connection is owed, each shared frame in full.
     #[must_use]
-    pub fn owed(&self) -> usize {
-        self.owed
+    pub fn queued_bytes(&self) -> usize {
+        self.queued
     }
 
     /// Counts bytes that the connection is owed, and those of them (and their nodes) that it alone holds.
-    pub fn add(&mut self, owed: usize, booked: usize) {
-        self.owed += owed;
+    pub fn add(&mut self, queued: usize, booked: usize) {
+        self.queued += queued;
         self.booked += booked;
-        self.budget.owe(owed);
+        self.budget.owe(queued);
         self.budget.take(booked);
     }
 
     /// Counts them off again.
-    pub fn settle(&mut self, owed: usize, booked: usize) {
-        self.owed -= owed;
+    pub fn settle(&mut self, queued: usize, booked: usize) {
+        self.queued -= queued;
         self.booked -= booked;
-        self.budget.settle(owed);
+        self.budget.settle(queued);
         self.budget.give(booked);
     }
 }
 
-impl Drop for Account {
+impl Drop for QueueAccount {
     fn drop(&mut self) {
         self.budget.give(self.booked);
-        self.budget.settle(self.owed);
+        self.budget.settle(self.queued);
     }
 }

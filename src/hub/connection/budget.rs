@@ -1,7 +1,7 @@
 //! The pod's account of bytes that its queues really hold.
 //!
 //! Counted: each queued shared frame once however many connections it waits for, private bytes, and the queues' own
-//! nodes. What a connection *owes* (every frame in full) is its outbox's account, not this one. Always holds: what was
+//! nodes. What a connection *owes* (every frame in full) is its send queue's account, not this one. Always holds: what was
 //! taken is given back when the holder is dropped.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct Budget {
     held: AtomicUsize,
-    owed: AtomicUsize,
+    queued: AtomicUsize,
     limit: usize,
 }
 
@@ -18,7 +18,7 @@ impl Budget {
     /// An empty account.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), owed: AtomicUsize::new(0), limit }
+        Self { held: AtomicUsize::new(0), queued: AtomicUsize::new(0), limit }
     }
 
     /// Books bytes. Never refuses: the caller asks [`Budget::is_spent`] and drops or closes.
@@ -45,18 +45,18 @@ impl Budget {
 
     /// Counts bytes that a connection is owed from now on. For the operator's eyes: no decision hangs on the sum.
     pub fn owe(&self, bytes: usize) {
-        self.owed.fetch_add(bytes, Relaxed);
+        self.queued.fetch_add(bytes, Relaxed);
     }
 
     /// Counts bytes that are owed no more.
     pub fn settle(&self, bytes: usize) {
-        self.owed.fetch_sub(bytes, Relaxed);
+        self.queued.fetch_sub(bytes, Relaxed);
     }
 
     /// The bytes that all connections are owed now, each shared frame in full for each of them.
     #[must_use]
-    pub fn owed(&self) -> usize {
-        self.owed.load(Relaxed)
+    pub fn queued_bytes(&self) -> usize {
+        self.queued.load(Relaxed)
     }
 
     /// Whether nothing more should be queued, and no new connection be taken in.

@@ -14,8 +14,8 @@ use crate::{
         connection::{Connection, State, key::ConnectionKey},
         fanout::{members::Place, subscription::Standing},
         worker::{
-            connection_ids::{Directory, Names},
-            disconnect_log::Journal,
+            connection_ids::{ConnectionIds, UserIndex},
+            disconnect_log::DisconnectLog,
         },
     },
     model::{CommandId, ErrorCode, Target, UnixMillis},
@@ -26,16 +26,21 @@ use crate::{
 pub struct Connections {
     slab: Slab<Connection>,
     /// The connections of each user.
-    pub users: Directory,
-    ids: Names,
-    disconnect_log: Journal,
+    pub users: UserIndex,
+    ids: ConnectionIds,
+    disconnect_log: DisconnectLog,
 }
 
 impl Connections {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { slab: Slab::new(), users: Directory::default(), ids: Names::new(), disconnect_log: Journal::default() }
+        Self {
+            slab: Slab::new(),
+            users: UserIndex::default(),
+            ids: ConnectionIds::new(),
+            disconnect_log: DisconnectLog::default(),
+        }
     }
 
     /// One connection.
@@ -148,9 +153,9 @@ impl Connections {
     /// The next of a connection's publishes that wait; `None` once there is none, or the connection is gone.
     pub fn next_publish(&mut self, key: ConnectionKey, name: ConnectionId) -> Option<QueuedPublish> {
         let connection = self.get_mut(key).filter(|connection| connection.session.id == name)?;
-        let next = connection.lane.as_mut().and_then(|lane| lane.take());
+        let next = connection.publish_queue.as_mut().and_then(|publish_queue| publish_queue.take());
         if next.is_none() {
-            connection.lane = None;
+            connection.publish_queue = None;
         }
         next
     }
@@ -166,7 +171,7 @@ impl Connections {
     pub fn reply_id(&self, key: ConnectionKey, room: RoomIndex) -> Option<CommandId> {
         let connection = self.get(key)?;
         let dialect = connection.subscriptions.iter().find(|subscription| subscription.room == room)?.dialect;
-        connection.aside.as_ref()?.link.as_ref()?.reply_id(dialect)
+        connection.cold.as_ref()?.link.as_ref()?.reply_id(dialect)
     }
 
     /// How many there are.

@@ -12,8 +12,8 @@ use crate::{
         Encoder, RoomIndex,
         connection::{
             Connection, State,
-            send_queue::{Outbox, Waiting},
-            transport::Carrier,
+            send_queue::{SendQueue, Waiting},
+            transport::ClientTransport,
         },
         fanout::{
             broadcast::{Range, gap},
@@ -28,34 +28,38 @@ use crate::{
 impl Connection {
     /// The bytes that wait.
     #[must_use]
-    pub fn owed(&self) -> usize {
-        match &self.carrier {
-            Carrier::WebTransport(streams) => streams.owed(),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_ref().map_or(0, |outbox| outbox.owed()),
+    pub fn queued_bytes(&self) -> usize {
+        match &self.transport {
+            ClientTransport::WebTransport(streams) => streams.queued_bytes(),
+            ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => {
+                self.send_queue.as_ref().map_or(0, |send_queue| send_queue.queued_bytes())
+            }
         }
     }
 
     /// The queue, if anything waits in it. A session's streams have queues of their own.
-    pub fn outbox_mut(&mut self) -> Option<&mut Outbox> {
-        self.outbox.as_deref_mut()
+    pub fn send_queue_mut(&mut self) -> Option<&mut SendQueue> {
+        self.send_queue.as_deref_mut()
     }
 
     /// Drops shared frames that wait until at most `limit` bytes are owed; a gap is kept for each range. Returns how many
     /// frames went.
     pub fn drop_oldest(&mut self, limit: usize) -> usize {
-        match &mut self.carrier {
-            Carrier::WebTransport(streams) => streams.drop_oldest(limit),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => {
-                self.outbox.as_mut().map_or(0, |outbox| outbox.drop_oldest(limit))
+        match &mut self.transport {
+            ClientTransport::WebTransport(streams) => streams.drop_oldest(limit),
+            ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => {
+                self.send_queue.as_mut().map_or(0, |send_queue| send_queue.drop_oldest(limit))
             }
         }
     }
 
     /// Drops every frame of a room that waits. Returns the first range that was dropped.
     pub fn drop_room(&mut self, number: RoomIndex, room: &Room) -> Option<Range> {
-        match &mut self.carrier {
-            Carrier::WebTransport(streams) => streams.drop_room(number, room),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => self.outbox.as_mut()?.drop_room(room),
+        match &mut self.transport {
+            ClientTransport::WebTransport(streams) => streams.drop_room(number, room),
+            ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => {
+                self.send_queue.as_mut()?.drop_room(room)
+            }
         }
     }
 
@@ -69,7 +73,7 @@ impl Connection {
         encoder: &mut Encoder,
         scratch: &mut Scratch,
     ) -> Poll<io::Result<()>> {
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             let format = self.format;
             return streams.poll_drain(cx, |range| {
                 let mut bytes = Vec::new();
@@ -77,32 +81,32 @@ impl Connection {
                 bytes
             });
         }
-        while let Some(outbox) = &mut self.outbox {
-            if outbox.is_empty() {
-                self.outbox = None;
+        while let Some(send_queue) = &mut self.send_queue {
+            if send_queue.is_empty() {
+                self.send_queue = None;
                 if self.state != State::Open {
-                    self.carrier.shut_down(scratch);
+                    self.transport.shut_down(scratch);
                 }
                 break;
             }
-            std::task::ready!(self.carrier.poll_writable(cx))?;
-            let written = if let Some(rest) = outbox.take_sealed() {
-                self.carrier.write_rest(rest)?
-            } else if let Some(bytes) = outbox.take_urgent() {
-                self.carrier.write(&bytes, scratch)?
-            } else if let Some((dialect, range)) = outbox.take_gap() {
+            std::task::ready!(self.transport.poll_writable(cx))?;
+            let written = if let Some(rest) = send_queue.take_sealed() {
+                self.transport.write_rest(rest)?
+            } else if let Some(bytes) = send_queue.take_urgent() {
+                self.transport.write(&bytes, scratch)?
+            } else if let Some((dialect, range)) = send_queue.take_gap() {
                 let mut bytes = Vec::new();
                 encoder.reply(WireFormat { dialect, ..self.format }, &gap(&range), None, &mut bytes);
-                self.carrier.write(&bytes, scratch)?
+                self.transport.write(&bytes, scratch)?
             } else {
-                match outbox.take() {
-                    Some(Waiting::Shared(frame)) => self.carrier.write(frame.bytes(), scratch)?,
-                    Some(Waiting::Private(bytes)) => self.carrier.write(&bytes, scratch)?,
+                match send_queue.take() {
+                    Some(Waiting::Shared(frame)) => self.transport.write(frame.bytes(), scratch)?,
+                    Some(Waiting::Private(bytes)) => self.transport.write(&bytes, scratch)?,
                     None => Written::All,
                 }
             };
             if let Written::Rest(rest) = written {
-                outbox.keep_sealed(rest);
+                send_queue.keep_sealed(rest);
             }
         }
         Poll::Ready(Ok(()))
@@ -111,18 +115,20 @@ impl Connection {
     /// Takes what waits in a mailbox, oldest first, whole frames until `out` holds `max` bytes. Returns whether nothing
     /// waits any more.
     pub fn collect(&mut self, max: usize, encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
-        let (Some(outbox), Carrier::Mailbox(mailbox)) = (&mut self.outbox, &mut self.carrier) else { return true };
-        while out.len() < max && !outbox.is_empty() {
-            let (waiting, gone) = match outbox.take_urgent() {
+        let (Some(send_queue), ClientTransport::Mailbox(mailbox)) = (&mut self.send_queue, &mut self.transport) else {
+            return true;
+        };
+        while out.len() < max && !send_queue.is_empty() {
+            let (waiting, gone) = match send_queue.take_urgent() {
                 Some(bytes) => (Some(Waiting::Private(bytes)), None),
-                None => match outbox.take_gap() {
+                None => match send_queue.take_gap() {
                     Some(gap) => (None, Some(gap)),
-                    None => (outbox.take(), None),
+                    None => (send_queue.take(), None),
                 },
             };
             match (&waiting, &gone) {
-                (Some(Waiting::Shared(frame)), _) => mailbox.fetched(frame.range()),
-                (_, gone) => mailbox.fetched(gone.as_ref().map(|(_, range)| range)),
+                (Some(Waiting::Shared(frame)), _) => mailbox.taken(frame.range()),
+                (_, gone) => mailbox.taken(gone.as_ref().map(|(_, range)| range)),
             }
             if let Some(cursor) = mailbox.moved() {
                 write_id(cursor, out);
@@ -136,6 +142,6 @@ impl Connection {
                 (None, None) => break,
             }
         }
-        outbox.is_empty()
+        send_queue.is_empty()
     }
 }

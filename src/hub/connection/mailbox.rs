@@ -21,16 +21,16 @@ pub struct Mailbox {
     pub address: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub tls: bool,
-    fetch: Option<Waker>,
+    poll: Option<Waker>,
     reading: Reading,
 }
 
 #[derive(Debug)]
 enum Reading {
     Session,
-    Stream(Place),
+    Stream(ReaderPosition),
     Poll {
-        place: Place,
+        place: ReaderPosition,
         /// Something waits that is worth an answer.
         due: bool,
         /// As much waits as an answer holds: what is said from now on is left to the next poll.
@@ -40,7 +40,7 @@ enum Reading {
 
 /// Where the client stands.
 #[derive(Debug, Default)]
-struct Place {
+struct ReaderPosition {
     cursor: Cursor,
     /// It moved since it was last written down.
     moved: bool,
@@ -52,19 +52,19 @@ impl Mailbox {
     /// A mailbox that a session fetches from.
     #[must_use]
     pub fn new(transport: &'static str, address: Option<SocketAddr>, tls: bool) -> Self {
-        Self { transport, address, tls, fetch: None, reading: Reading::Session }
+        Self { transport, address, tls, poll: None, reading: Reading::Session }
     }
 
     /// A mailbox that one request fetches from as long as it lasts.
     #[must_use]
     pub fn event_stream(address: Option<SocketAddr>, tls: bool) -> Self {
-        Self { reading: Reading::Stream(Place::default()), ..Self::new("sse", address, tls) }
+        Self { reading: Reading::Stream(ReaderPosition::default()), ..Self::new("sse", address, tls) }
     }
 
     /// A mailbox that one request fetches from once.
     #[must_use]
     pub fn poll(address: Option<SocketAddr>, tls: bool) -> Self {
-        let reading = Reading::Poll { place: Place::default(), due: false, full: false };
+        let reading = Reading::Poll { place: ReaderPosition::default(), due: false, full: false };
         Self { reading, ..Self::new("poll", address, tls) }
     }
 
@@ -82,13 +82,13 @@ impl Mailbox {
     }
 
     /// Remembers the fetch that waits.
-    pub(crate) fn fetched_by(&mut self, waker: &Waker) {
-        self.fetch = Some(waker.clone());
+    pub(crate) fn wait_with(&mut self, waker: &Waker) {
+        self.poll = Some(waker.clone());
     }
 
     /// Something waits now.
-    pub(crate) fn told(&mut self) {
-        if let Some(waker) = self.fetch.take() {
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.poll.take() {
             waker.wake();
         }
     }
@@ -152,7 +152,7 @@ impl Mailbox {
     }
 
     /// Events in this range were fetched.
-    pub(crate) fn fetched(&mut self, range: Option<&Range>) {
+    pub(crate) fn taken(&mut self, range: Option<&Range>) {
         let range = range.filter(|range| !range.epoch.is_none());
         if let (Some(place), Some(range)) = (self.place_mut(), range) {
             place.set(&range.room, Position::new(range.epoch.clone(), range.offset));
@@ -176,7 +176,7 @@ impl Mailbox {
         }
     }
 
-    fn place_mut(&mut self) -> Option<&mut Place> {
+    fn place_mut(&mut self) -> Option<&mut ReaderPosition> {
         match &mut self.reading {
             Reading::Session => None,
             Reading::Stream(place) | Reading::Poll { place, .. } => Some(place),
@@ -184,7 +184,7 @@ impl Mailbox {
     }
 }
 
-impl Place {
+impl ReaderPosition {
     fn set(&mut self, room: &crate::model::Room, position: Position) {
         self.cursor.set(room, position);
         self.moved = true;
@@ -209,7 +209,7 @@ mod tests {
         poll.asked();
         assert!(poll.takes_reply(&subscribed("a", 4, true)) && !poll.is_due(false), "no news");
         assert!(poll.takes_frame(false) && !poll.is_due(true) && poll.is_due(false));
-        poll.fetched(Some(&Range { room: Room::parse("a").unwrap(), epoch: Epoch::new("e"), after: 4, offset: 6 }));
+        poll.taken(Some(&Range { room: Room::parse("a").unwrap(), epoch: Epoch::new("e"), after: 4, offset: 6 }));
         assert!(poll.takes_reply(&subscribed("b", 1, false)));
         assert_eq!(poll.cursor().unwrap().to_string(), "a=e:6&b=e:1");
         assert!(!poll.takes_frame(true) && !poll.takes_frame(false), "what is full stays full");

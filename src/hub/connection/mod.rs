@@ -1,6 +1,6 @@
 //! One connection on its worker: what carries it, what it is owed, and a session.
 //!
-//! Owned by one worker for life. Never waits: what the carrier does not take goes to the outbox, and the worker's task
+//! Owned by one worker for life. Never waits: what the transport does not take goes to the send queue, and the worker's task
 //! for this connection drains it when the socket is writable (a mailbox is drained by requests). Always holds: bytes
 //! leave in the order they were offered, control frames excepted.
 
@@ -29,8 +29,8 @@ use crate::{
     hub::{
         Budget, Encoder, Frame, RoomIndex, Seat,
         connection::{
-            send_queue::{Outbox, Waiting},
-            transport::Carrier,
+            send_queue::{SendQueue, Waiting},
+            transport::ClientTransport,
         },
         fanout::subscription::Subscription,
     },
@@ -73,9 +73,9 @@ pub enum Offer {
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
 #[repr(C)]
 pub struct Connection {
-    pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) send_queue: Option<Box<SendQueue>>,
     /// What carries it.
-    pub carrier: Carrier,
+    pub transport: ClientTransport,
     /// Counted at its end.
     pub totals: Totals,
     waker: Option<Waker>,
@@ -94,9 +94,9 @@ pub struct Connection {
     /// When its token must have come or been replaced, in milliseconds since the worker began; 0: never.
     pub identity_due: u64,
     /// What only some connections have.
-    pub aside: Option<Box<Aside>>,
+    pub cold: Option<Box<ColdState>>,
     /// Publishes that wait for the one before them.
-    pub lane: Option<Box<crate::hub::commands::publish_queue::Lane>>,
+    pub publish_queue: Option<Box<crate::hub::commands::publish_queue::PublishQueue>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
     /// Held until its end.
@@ -105,9 +105,9 @@ pub struct Connection {
 
 /// What only some connections have: what came while a token is verified, and an Engine.IO session.
 #[derive(Debug, Default)]
-pub struct Aside {
+pub struct ColdState {
     /// What came while a token is verified: taken up when that is decided.
-    pub unheard: Option<crate::hub::access::identity::Unheard>,
+    pub paused_input: Option<crate::hub::access::identity::PausedInput>,
     /// The Engine.IO session.
     pub link: Option<Link>,
     /// What the backend is told of its request, when it is asked again.
@@ -143,7 +143,7 @@ impl Connection {
     /// A connection whose handshake is over.
     #[must_use]
     pub fn new(
-        carrier: Carrier,
+        transport: ClientTransport,
         format: WireFormat,
         session: Session,
         seat: Seat,
@@ -151,10 +151,10 @@ impl Connection {
         now_ms: u64,
     ) -> Self {
         // What is said to a mailbox always waits.
-        let waits = matches!(carrier, Carrier::Mailbox(_));
+        let waits = matches!(transport, ClientTransport::Mailbox(_));
         Self {
-            outbox: waits.then(|| Box::new(Outbox::new(Arc::clone(budget)))),
-            carrier,
+            send_queue: waits.then(|| Box::new(SendQueue::new(Arc::clone(budget)))),
+            transport,
             totals: Totals::default(),
             waker: None,
             format,
@@ -164,8 +164,8 @@ impl Connection {
             since_ms: now_ms,
             heard_ms: now_ms,
             identity_due: 0,
-            aside: None,
-            lane: None,
+            cold: None,
+            publish_queue: None,
             closed_with: None,
             _seat: seat,
         }
@@ -173,38 +173,38 @@ impl Connection {
 
     /// The Engine.IO session, if it is one.
     pub fn link(&mut self) -> Option<&mut Link> {
-        self.aside.as_mut()?.link.as_mut()
+        self.cold.as_mut()?.link.as_mut()
     }
 
     /// Whether it is an Engine.IO session.
     #[must_use]
     pub fn is_engine(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.link.is_some())
+        self.cold.as_ref().is_some_and(|cold| cold.link.is_some())
     }
 
     /// How large its messages may be: an Engine.IO client is told a limit of its own.
     #[must_use]
     pub fn limits(&self, limits: MessageLimits) -> MessageLimits {
-        let link = self.aside.as_ref().and_then(|aside| aside.link.as_ref());
+        let link = self.cold.as_ref().and_then(|cold| cold.link.as_ref());
         link.map_or(limits, |link| MessageLimits { max_message: link.endpoint.max_payload, ..limits })
     }
 
     /// What the backend is told of its request, if it is asked.
     #[must_use]
     pub fn told(&self) -> Option<Arc<Told>> {
-        self.aside.as_ref()?.told.clone()
+        self.cold.as_ref()?.told.clone()
     }
 
     /// What comes waits from now on until it is taken up.
-    pub fn stop_hearing(&mut self) {
-        self.aside.get_or_insert_default().unheard.get_or_insert_default().waits += 1;
+    pub fn pause_input(&mut self) {
+        self.cold.get_or_insert_default().paused_input.get_or_insert_default().waits += 1;
     }
 
     /// Whether something waits already for a decision about its client.
     #[must_use]
-    pub fn is_deaf(&self) -> bool {
-        let unheard = self.aside.as_ref().and_then(|aside| aside.unheard.as_ref());
-        unheard.is_some_and(|unheard| !unheard.is_empty())
+    pub fn has_paused_input(&self) -> bool {
+        let paused_input = self.cold.as_ref().and_then(|cold| cold.paused_input.as_ref());
+        paused_input.is_some_and(|paused_input| !paused_input.is_empty())
     }
 
     /// The format of what it is told of a room.
@@ -217,7 +217,7 @@ impl Connection {
     /// there.
     #[must_use]
     pub fn dialect_of(&self, id: Option<&CommandId>) -> Option<DialectId> {
-        let Some(link) = self.aside.as_ref().and_then(|aside| aside.link.as_ref()) else {
+        let Some(link) = self.cold.as_ref().and_then(|cold| cold.link.as_ref()) else {
             return Some(self.format.dialect);
         };
         link.dialect_of(id)
@@ -234,12 +234,12 @@ impl Connection {
         limit: usize,
         budget: &Arc<Budget>,
     ) -> Offer {
-        let Some(outbox) = &mut self.outbox else {
+        let Some(send_queue) = &mut self.send_queue else {
             self.totals.sent(frame.bytes().len(), frame.plain());
-            if let Carrier::WebTransport(streams) = &mut self.carrier {
+            if let ClientTransport::WebTransport(streams) = &mut self.transport {
                 return streams.offer(frame, room, limit, budget, told(&self.waker));
             }
-            return match self.carrier.write(frame.bytes(), scratch) {
+            return match self.transport.write(frame.bytes(), scratch) {
                 Ok(Written::All) => Offer::Sent,
                 Ok(Written::Rest(rest)) => {
                     self.keep(rest, budget);
@@ -249,23 +249,23 @@ impl Connection {
             };
         };
         let mut slow = true;
-        if let Carrier::Mailbox(mailbox) = &mut self.carrier {
-            mailbox.told();
-            if !mailbox.takes_frame(outbox.owed() > limit || budget.is_spent()) {
+        if let ClientTransport::Mailbox(mailbox) = &mut self.transport {
+            mailbox.wake();
+            if !mailbox.takes_frame(send_queue.queued_bytes() > limit || budget.is_spent()) {
                 return Offer::Queued;
             }
             slow = mailbox.can_be_slow();
         }
         self.totals.sent(frame.bytes().len(), frame.plain());
-        outbox.push(Waiting::Shared(frame.clone()));
-        if slow && (outbox.owed() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
+        send_queue.push(Waiting::Shared(frame.clone()));
+        if slow && (send_queue.queued_bytes() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
     }
 
-    /// Touches what an offer will need; see [`Carrier::warm`].
+    /// Touches what an offer will need; see [`ClientTransport::warm`].
     #[inline]
     #[must_use]
     pub fn warm(&self) -> usize {
-        self.carrier.warm() + usize::from(self.outbox.is_some())
+        self.transport.warm() + usize::from(self.send_queue.is_some())
     }
 
     /// Says something to this connection alone.
@@ -274,17 +274,17 @@ impl Connection {
     /// The socket failed.
     pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
         self.totals.sent(bytes.len(), bytes.len());
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             return streams.say(bytes.to_vec().into(), None, told(&self.waker));
         }
-        if let Some(outbox) = &mut self.outbox {
-            outbox.push(Waiting::Private(bytes.into()));
-            if let Carrier::Mailbox(mailbox) = &mut self.carrier {
-                mailbox.told();
+        if let Some(send_queue) = &mut self.send_queue {
+            send_queue.push(Waiting::Private(bytes.into()));
+            if let ClientTransport::Mailbox(mailbox) = &mut self.transport {
+                mailbox.wake();
             }
             return Ok(());
         }
-        if let Written::Rest(rest) = self.carrier.write(bytes, scratch)? {
+        if let Written::Rest(rest) = self.transport.write(bytes, scratch)? {
             self.keep(rest, budget);
         }
         Ok(())
@@ -295,9 +295,9 @@ impl Connection {
     /// # Errors
     /// The socket failed.
     pub fn say_urgent(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
-        match &mut self.outbox {
-            Some(outbox) => {
-                outbox.push_urgent(bytes);
+        match &mut self.send_queue {
+            Some(send_queue) => {
+                send_queue.push_urgent(bytes);
                 Ok(())
             }
             None => self.say(bytes, scratch, budget),
@@ -317,14 +317,14 @@ impl Connection {
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
     ) -> io::Result<()> {
-        if let Carrier::Mailbox(mailbox) = &mut self.carrier
+        if let ClientTransport::Mailbox(mailbox) = &mut self.transport
             && !mailbox.takes_reply(reply)
         {
             return Ok(());
         }
         let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
         let mut bytes = Vec::new();
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             let room = room.filter(|room| streams.has(*room));
             let format = if room.is_some() { self.format } else { self.format.of_commands() };
             encoder.reply(format, reply, id, &mut bytes);
@@ -344,22 +344,22 @@ impl Connection {
     /// Makes ready for what a room will say. `false`: the client has no place for it.
     #[must_use]
     pub fn begin_room(&mut self, room: RoomIndex, priority: u8) -> bool {
-        match &mut self.carrier {
-            Carrier::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
-            Carrier::WebSocket { .. } | Carrier::Mailbox(_) => true,
+        match &mut self.transport {
+            ClientTransport::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
+            ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => true,
         }
     }
 
     /// A room's policy has another priority.
     pub fn set_priority(&mut self, room: RoomIndex, priority: u8) {
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             streams.set_priority(room, priority);
         }
     }
 
     /// A room will say nothing more.
     pub fn end_room(&mut self, room: RoomIndex) {
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             streams.end_room(room, told(&self.waker));
         }
     }
@@ -370,17 +370,18 @@ impl Connection {
             return;
         }
         // A mailbox loses nothing of what waits, unless it was too slow: the client polls as fast as it can.
-        let kept = matches!(self.carrier, Carrier::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
-        if let Some(outbox) = &mut self.outbox
+        let kept =
+            matches!(self.transport, ClientTransport::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
+        if let Some(send_queue) = &mut self.send_queue
             && !kept
         {
-            outbox.clear();
+            send_queue.clear();
         }
         if kept && self.link().is_some_and(|link| link.ends_silently(disconnect)) {
             // No request waits to be told, and a later one is told that there is no such session.
             self.state = State::Gone;
             self.closed_with = Some(disconnect);
-            self.lane = None;
+            self.publish_queue = None;
             self.wake();
             return;
         }
@@ -394,8 +395,8 @@ impl Connection {
         }
         self.state = State::Closing;
         self.closed_with = Some(disconnect);
-        self.lane = None;
-        if let Carrier::WebTransport(streams) = &mut self.carrier {
+        self.publish_queue = None;
+        if let ClientTransport::WebTransport(streams) = &mut self.transport {
             streams.close(disconnect);
             self.wake();
             return;
@@ -403,20 +404,20 @@ impl Connection {
         let framing = self.format.framing;
         let goodbye = match self.link() {
             Some(link) => Some(link.goodbye(disconnect, framing)),
-            None => self.carrier.goodbye(disconnect),
+            None => self.transport.goodbye(disconnect),
         };
         let said = match goodbye {
-            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.outbox.is_none(),
+            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.send_queue.is_none(),
             None => true,
         };
         if said {
-            self.carrier.shut_down(scratch);
+            self.transport.shut_down(scratch);
         }
         self.wake();
     }
 
     /// Remembers the task that drives this connection.
-    pub fn driven_by(&mut self, waker: &Waker) {
+    pub fn polled_by(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(own) => own.clone_from(waker),
             None => self.waker = Some(waker.clone()),
@@ -432,11 +433,11 @@ impl Connection {
 
     /// Starts the queue with the rest of a write; the task is woken when the kernel takes more.
     fn keep(&mut self, rest: Vec<u8>, budget: &Arc<Budget>) {
-        let mut outbox = Box::new(Outbox::new(Arc::clone(budget)));
-        outbox.keep_sealed(rest);
-        self.outbox = Some(outbox);
+        let mut send_queue = Box::new(SendQueue::new(Arc::clone(budget)));
+        send_queue.keep_sealed(rest);
+        self.send_queue = Some(send_queue);
         let Some(waker) = &self.waker else { return };
-        if self.carrier.poll_writable(&mut Context::from_waker(waker)).is_ready() {
+        if self.transport.poll_writable(&mut Context::from_waker(waker)).is_ready() {
             waker.wake_by_ref();
         }
     }

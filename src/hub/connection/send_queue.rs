@@ -1,7 +1,7 @@
 //! What waits for a connection that reads slower than its rooms speak.
 //!
 //! Empty, and without memory, for a connection that keeps up. Bounded by the bytes it owes; what is above the bound
-//! leaves by [`Outbox::drop_oldest`], which keeps a gap for each range it drops, or by the caller closing the connection.
+//! leaves by [`SendQueue::drop_oldest`], which keeps a gap for each range it drops, or by the caller closing the connection.
 //! Always holds: a record begun on the wire leaves first; a gap leaves after the replies that stood before what was dropped,
 //! and before any later frame of its room.
 
@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::hub::planted::{Fault, planted};
 use crate::{
-    hub::{Account, Budget, Frame, fanout::broadcast::Range},
+    hub::{Budget, Frame, QueueAccount, fanout::broadcast::Range},
     model::Room,
     protocol::DialectId,
 };
@@ -26,7 +26,7 @@ pub enum Waiting {
 impl Waiting {
     /// Its bytes.
     #[must_use]
-    pub fn owed(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         match self {
             Self::Shared(frame) => frame.bytes().len(),
             Self::Private(bytes) => bytes.len(),
@@ -45,17 +45,17 @@ impl Waiting {
 
 /// A slow connection's queue.
 #[derive(Debug)]
-pub struct Outbox {
+pub struct SendQueue {
     /// The rest of a write that the kernel took in part.
     sealed: Vec<u8>,
     urgent: VecDeque<Box<[u8]>>,
     /// With the dialect in which each is told.
     gaps: Vec<(DialectId, Range)>,
     waiting: VecDeque<Waiting>,
-    account: Account,
+    account: QueueAccount,
 }
 
-impl Outbox {
+impl SendQueue {
     /// An empty queue; costs nothing until something waits.
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
@@ -64,7 +64,7 @@ impl Outbox {
             urgent: VecDeque::new(),
             gaps: Vec::new(),
             waiting: VecDeque::new(),
-            account: Account::new(budget),
+            account: QueueAccount::new(budget),
         }
     }
 
@@ -76,8 +76,8 @@ impl Outbox {
 
     /// The bytes that this connection is owed, each shared frame in full.
     #[must_use]
-    pub fn owed(&self) -> usize {
-        self.account.owed()
+    pub fn queued_bytes(&self) -> usize {
+        self.account.queued_bytes()
     }
 
     /// Keeps the rest of a write: it leaves first.
@@ -98,7 +98,7 @@ impl Outbox {
         if let Waiting::Shared(frame) = &waiting {
             frame.book();
         }
-        self.account.add(waiting.owed(), waiting.private());
+        self.account.add(waiting.queued_bytes(), waiting.private());
         self.waiting.push_back(waiting);
     }
 
@@ -107,7 +107,7 @@ impl Outbox {
     pub fn drop_oldest(&mut self, limit: usize) -> usize {
         let mut dropped = 0;
         let mut kept = VecDeque::new();
-        while self.account.owed() > limit {
+        while self.account.queued_bytes() > limit {
             let Some(waiting) = self.waiting.pop_front() else { break };
             let Waiting::Shared(frame) = &waiting else {
                 kept.push_back(waiting);
@@ -207,7 +207,7 @@ impl Outbox {
     }
 
     fn forget(&mut self, waiting: &Waiting) {
-        self.account.settle(waiting.owed(), waiting.private());
+        self.account.settle(waiting.queued_bytes(), waiting.private());
     }
 }
 

@@ -30,9 +30,9 @@ impl Worker {
         match slow {
             SlowReceiver::Close => self.close(key, Disconnect::Slow),
             SlowReceiver::Gap => {
-                let keep = if self.services.budget.is_spent() { 0 } else { self.owed_limit / 2 };
+                let keep = if self.services.budget.is_spent() { 0 } else { self.queue_limit / 2 };
                 let dropped = connection.drop_oldest(keep);
-                let stuck = connection.owed() > self.owed_limit;
+                let stuck = connection.queued_bytes() > self.queue_limit;
                 self.services.metrics.dropped.increment(dropped as u64);
                 // What is left are replies: a client that asks and does not read.
                 if stuck {

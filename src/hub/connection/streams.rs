@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::{
-        Account, Budget, Frame, RoomIndex,
+        Budget, Frame, QueueAccount, RoomIndex,
         connection::{Offer, send_queue::Waiting},
         fanout::broadcast::Range,
     },
@@ -51,7 +51,7 @@ pub struct Streams {
     /// A hole where a stream has ended.
     streams: SmallVec<[Option<Stream>; 1]>,
     deflate: bool,
-    account: Account,
+    account: QueueAccount,
 }
 
 struct Stream {
@@ -69,7 +69,7 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// How many bytes of the first one have left.
     begun: usize,
-    owed: usize,
+    queued: usize,
 }
 
 impl Streams {
@@ -91,7 +91,7 @@ impl Streams {
             seats: SmallVec::new(),
             streams: SmallVec::new(),
             deflate,
-            account: Account::new(Arc::clone(budget)),
+            account: QueueAccount::new(Arc::clone(budget)),
         }
     }
 
@@ -103,8 +103,8 @@ impl Streams {
 
     /// The bytes that wait.
     #[must_use]
-    pub fn owed(&self) -> usize {
-        self.account.owed()
+    pub fn queued_bytes(&self) -> usize {
+        self.account.queued_bytes()
     }
 
     /// Whether a room has a stream.
@@ -186,7 +186,7 @@ impl Streams {
             0
         };
         stream.wait(Waiting::Shared(frame.clone()), begun, &mut self.account);
-        if self.account.owed() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+        if self.account.queued_bytes() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
     }
 
     /// Says something to this client alone: on a room's stream, or as a reply.
@@ -206,7 +206,7 @@ impl Streams {
     /// # Errors
     /// The connection was lost.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>, mut gap: impl FnMut(&Range) -> Vec<u8>) -> Poll<io::Result<()>> {
-        if self.account.owed() == 0
+        if self.account.queued_bytes() == 0
             && self.replies.queue.is_none()
             && self.streams.iter().flatten().all(Stream::is_idle)
         {
@@ -217,7 +217,7 @@ impl Streams {
         let mut order: SmallVec<[(Reverse<u8>, usize, usize); 8]> = SmallVec::new();
         for (at, stream) in self.streams.iter().enumerate() {
             let Some(Stream { queue: Some(queue), priority, .. }) = stream else { continue };
-            order.push((Reverse(*priority), queue.owed, at));
+            order.push((Reverse(*priority), queue.queued, at));
         }
         order.sort_unstable();
         for (.., at) in order {
@@ -235,10 +235,10 @@ impl Streams {
     /// kept for each range. Replies stay. Returns how many frames went.
     pub fn drop_oldest(&mut self, limit: usize) -> usize {
         let mut dropped = 0;
-        while self.account.owed() > limit {
+        while self.account.queued_bytes() > limit {
             let streams = self.streams.iter_mut().flatten();
             let queues = streams.filter_map(|stream| stream.queue.as_deref_mut()).filter(|queue| queue.has_frames());
-            let Some(queue) = queues.max_by_key(|queue| queue.owed) else { break };
+            let Some(queue) = queues.max_by_key(|queue| queue.queued) else { break };
             queue.drop_first(&mut self.account);
             dropped += 1;
         }
@@ -286,7 +286,7 @@ impl Stream {
         self.queue.is_none()
     }
 
-    fn wait(&mut self, waiting: Waiting, begun: usize, account: &mut Account) {
+    fn wait(&mut self, waiting: Waiting, begun: usize, account: &mut QueueAccount) {
         let queue = self.queue.get_or_insert_default();
         if queue.waiting.is_empty() {
             queue.begun = begun;
@@ -294,12 +294,12 @@ impl Stream {
         if let Waiting::Shared(frame) = &waiting {
             frame.book();
         }
-        account.add(waiting.owed(), waiting.private());
-        queue.owed += waiting.owed();
+        account.add(waiting.queued_bytes(), waiting.private());
+        queue.queued += waiting.queued_bytes();
         queue.waiting.push_back(waiting);
     }
 
-    fn say(&mut self, bytes: Bytes, account: &mut Account, waker: &Waker) -> io::Result<()> {
+    fn say(&mut self, bytes: Bytes, account: &mut QueueAccount, waker: &Waker) -> io::Result<()> {
         let mut rest = bytes.clone();
         if self.queue.is_none() {
             match write_some(&mut self.send, &mut rest, &mut Context::from_waker(waker))? {
@@ -315,7 +315,7 @@ impl Stream {
     /// Writes until the stream is full or nothing waits for it.
     fn drain(
         &mut self,
-        account: &mut Account,
+        account: &mut QueueAccount,
         cx: &mut Context<'_>,
         gap: &mut impl FnMut(&Range) -> Vec<u8>,
     ) -> io::Result<()> {
@@ -324,8 +324,8 @@ impl Stream {
             let replies_first = matches!(queue.waiting.front(), Some(Waiting::Private(_)));
             if queue.begun == 0 && !replies_first && !queue.gaps.is_empty() {
                 let bytes = Waiting::Private(gap(&queue.gaps.remove(0)).into());
-                account.add(bytes.owed(), bytes.private());
-                queue.owed += bytes.owed();
+                account.add(bytes.queued_bytes(), bytes.private());
+                queue.queued += bytes.queued_bytes();
                 queue.waiting.push_front(bytes);
             }
             let Some(first) = queue.waiting.front() else {
@@ -353,15 +353,15 @@ impl Stream {
 }
 
 impl Queue {
-    fn take_first(&mut self, account: &mut Account) {
+    fn take_first(&mut self, account: &mut QueueAccount) {
         if let Some(first) = self.waiting.pop_front() {
             self.forget(&first, account);
         }
     }
 
-    fn forget(&mut self, waiting: &Waiting, account: &mut Account) {
-        self.owed -= waiting.owed();
-        account.settle(waiting.owed(), waiting.private());
+    fn forget(&mut self, waiting: &Waiting, account: &mut QueueAccount) {
+        self.queued -= waiting.queued_bytes();
+        account.settle(waiting.queued_bytes(), waiting.private());
     }
 
     /// Whether a shared frame waits of which nothing has left.
@@ -369,7 +369,7 @@ impl Queue {
         self.waiting.iter().skip(usize::from(self.begun > 0)).any(|waiting| matches!(waiting, Waiting::Shared(_)))
     }
 
-    fn drop_first(&mut self, account: &mut Account) {
+    fn drop_first(&mut self, account: &mut QueueAccount) {
         let mut waiting = self.waiting.iter().enumerate().skip(usize::from(self.begun > 0));
         let Some((at, _)) = waiting.find(|(_, waiting)| matches!(waiting, Waiting::Shared(_))) else { return };
         let Some(dropped) = self.waiting.remove(at) else { return };
@@ -384,7 +384,7 @@ impl Queue {
         }
     }
 
-    fn drop_room(&mut self, room: &Room, account: &mut Account) -> Option<Range> {
+    fn drop_room(&mut self, room: &Room, account: &mut QueueAccount) -> Option<Range> {
         let mut first = self.gaps.iter().position(|gap| &gap.room == room).map(|at| self.gaps.remove(at).of_no_epoch());
         let begun = usize::from(self.begun > 0);
         for (at, item) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
@@ -399,7 +399,7 @@ impl Queue {
         first
     }
 
-    fn settle_all(mut self, account: &mut Account) {
+    fn settle_all(mut self, account: &mut QueueAccount) {
         while !self.waiting.is_empty() {
             self.take_first(account);
         }

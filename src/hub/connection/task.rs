@@ -13,8 +13,8 @@ use std::{
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        access::hook_gate::Leave,
-        connection::{State, transport::Carrier},
+        access::hook_gate::JoinPermit,
+        connection::{State, transport::ClientTransport},
         fanout::subscription::Standing,
         membership::event::MembershipEvent,
     },
@@ -28,12 +28,12 @@ use crate::{
 const READS: usize = 8;
 
 /// Drives one connection to its end.
-pub struct Drive {
+pub struct ConnectionTask {
     worker: Rc<RefCell<Worker>>,
     key: ConnectionKey,
 }
 
-impl Drive {
+impl ConnectionTask {
     pub(crate) fn new(worker: Rc<RefCell<Worker>>, key: ConnectionKey) -> Self {
         Self { worker, key }
     }
@@ -42,16 +42,16 @@ impl Drive {
     ///
     /// # Errors
     /// The connection is closed, and why if the pod did it.
-    pub async fn fetch(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
-        poll_fn(|cx| self.poll_fetch(max, cx)).await
+    pub async fn next_bytes(&self, max: usize) -> Result<Vec<u8>, Option<Disconnect>> {
+        poll_fn(|cx| self.poll_waiting(max, cx)).await
     }
 
-    /// [`Drive::fetch`], for what polls by itself.
+    /// [`ConnectionTask::next_bytes`], for what polls by itself.
     ///
     /// # Errors
     /// The connection is closed, and why if the pod did it.
-    pub fn poll_fetch(&self, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
-        self.worker.borrow_mut().poll_fetch(self.key, max, cx)
+    pub fn poll_waiting(&self, max: usize, cx: &mut Context<'_>) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
+        self.worker.borrow_mut().poll_waiting(self.key, max, cx)
     }
 
     /// Takes about `max` bytes of what waits in a mailbox now, which may be nothing.
@@ -66,22 +66,22 @@ impl Drive {
     }
 
     /// Lets a mailbox's client into the rooms that its request asked for.
-    pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<Leave>)>) {
+    pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<JoinPermit>)>) {
         let mut worker = self.worker.borrow_mut();
         if let Some(connection) = worker.connections.get_mut(self.key)
-            && let Carrier::Mailbox(mailbox) = &mut connection.carrier
+            && let ClientTransport::Mailbox(mailbox) = &mut connection.transport
         {
             mailbox.asked();
         }
-        worker.enter_rooms(self.key, rooms, None);
+        worker.subscribe_to_all(self.key, rooms, None);
     }
 
     /// Where a mailbox's client stands once it has read what it fetched.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let worker = self.worker.borrow();
-        match worker.connections.get(self.key).map(|connection| &connection.carrier) {
-            Some(Carrier::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
+        match worker.connections.get(self.key).map(|connection| &connection.transport) {
+            Some(ClientTransport::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
             _ => Cursor::default(),
         }
     }
@@ -103,7 +103,7 @@ impl Drive {
         let mut worker = self.worker.borrow_mut();
         match worker.connections.get_mut(self.key) {
             Some(connection) if connection.state != State::Gone => {
-                connection.driven_by(cx.waker());
+                connection.polled_by(cx.waker());
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -111,15 +111,15 @@ impl Drive {
     }
 }
 
-impl Future for Drive {
+impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.worker.borrow_mut().drive(self.key, cx)
+        self.worker.borrow_mut().poll_task(self.key, cx)
     }
 }
 
-impl Drop for Drive {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
         // Borrowed while the pod is torn down: the worker goes as well.
         if let Ok(mut worker) = self.worker.try_borrow_mut() {
@@ -138,24 +138,24 @@ impl Worker {
         }
         let Some(connection) = self.connections.remove(key, self.timers.now_ms()) else { return };
         let Metrics { connections, .. } = &self.services.metrics;
-        connections.of(connection.carrier.name(), connection.format.dialect.index()).decrement(1);
+        connections.of(connection.transport.name(), connection.format.dialect.index()).decrement(1);
         self.services.metrics.disconnected(connection.closed_with);
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.
-    fn drive(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_task(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.driven_by(cx.waker());
+            connection.polled_by(cx.waker());
         }
         for _ in 0..READS {
             let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
             if connection.state == State::Gone {
                 return Poll::Ready(());
             }
-            if matches!(connection.carrier, Carrier::Mailbox(_)) {
+            if matches!(connection.transport, ClientTransport::Mailbox(_)) {
                 return Poll::Pending;
             }
-            let waited = connection.owed() > 0;
+            let waited = connection.queued_bytes() > 0;
             match connection.poll_drain(cx, &mut self.encoder, &mut self.buffers.sealed) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) if waited => {
@@ -164,17 +164,17 @@ impl Worker {
                 }
                 Poll::Ready(Ok(())) => {}
                 // A client that does not read its replies is not read from.
-                Poll::Pending if connection.owed() > self.owed_limit / 2 => return Poll::Pending,
+                Poll::Pending if connection.queued_bytes() > self.queue_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
             // What is sent behind a decision is left in the kernel, once something waits for it here.
-            if connection.is_deaf() {
+            if connection.has_paused_input() {
                 return Poll::Pending;
             }
-            let read = match &mut connection.carrier {
-                Carrier::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
-                Carrier::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
-                Carrier::Mailbox(_) => return Poll::Pending,
+            let read = match &mut connection.transport {
+                ClientTransport::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
+                ClientTransport::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
+                ClientTransport::Mailbox(_) => return Poll::Pending,
             };
             let Poll::Ready(read) = read else { return Poll::Pending };
             let Ok(read) = read else {
@@ -190,7 +190,7 @@ impl Worker {
         Poll::Pending
     }
 
-    pub(crate) fn poll_fetch(
+    pub(crate) fn poll_waiting(
         &mut self,
         key: ConnectionKey,
         max: usize,
@@ -198,7 +198,7 @@ impl Worker {
     ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
         let now_ms = self.timers.now_ms();
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
-        if matches!(connection.carrier, Carrier::WebSocket { .. }) {
+        if matches!(connection.transport, ClientTransport::WebSocket { .. }) {
             // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
             return Poll::Ready(Ok(b"6".to_vec()));
         }
@@ -207,11 +207,11 @@ impl Worker {
         }
         let mut bytes = Vec::new();
         let joining = connection.subscriptions.iter().any(|s| s.standing == Standing::Joining);
-        if let Carrier::Mailbox(mailbox) = &mut connection.carrier
+        if let ClientTransport::Mailbox(mailbox) = &mut connection.transport
             && connection.state == State::Open
             && !mailbox.is_due(joining)
         {
-            mailbox.fetched_by(cx.waker());
+            mailbox.wait_with(cx.waker());
             return Poll::Pending;
         }
         let empty = connection.collect(max, &mut self.encoder, &mut bytes);
@@ -231,9 +231,9 @@ impl Worker {
             return Poll::Ready(Err(connection.closed_with));
         }
         let upgrading = connection.link().is_some_and(|link| link.upgrading);
-        match &mut connection.carrier {
-            Carrier::Mailbox(mailbox) if !upgrading => {
-                mailbox.fetched_by(cx.waker());
+        match &mut connection.transport {
+            ClientTransport::Mailbox(mailbox) if !upgrading => {
+                mailbox.wait_with(cx.waker());
                 Poll::Pending
             }
             // What is said from now on goes another way: nothing (`6`) is all that this one gets.

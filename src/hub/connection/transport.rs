@@ -25,7 +25,7 @@ use crate::{
     clippy::large_enum_variant,
     reason = "most connections are WebSockets, and a box is a cache miss for each receiver"
 )]
-pub enum Carrier {
+pub enum ClientTransport {
     /// A WebSocket.
     WebSocket {
         /// The socket.
@@ -39,7 +39,7 @@ pub enum Carrier {
     Mailbox(Box<Mailbox>),
 }
 
-impl Carrier {
+impl ClientTransport {
     /// A WebSocket whose handshake is over.
     #[must_use]
     pub fn websocket(socket: Socket, framing: Framing) -> Self {
@@ -153,7 +153,7 @@ impl Carrier {
         }
     }
 
-    /// Whether the carrier itself ends when nothing is heard: QUIC does, by its own time-out and PINGs.
+    /// Whether the transport itself ends when nothing is heard: QUIC does, by its own time-out and PINGs.
     #[must_use]
     pub fn minds_silence(&self) -> bool {
         matches!(self, Self::WebTransport(_))
@@ -165,7 +165,7 @@ impl Carrier {
             Self::WebSocket { socket, .. } => socket.shut_down(scratch),
             // Closing has done it.
             Self::WebTransport(_) => {}
-            Self::Mailbox(mailbox) => mailbox.told(),
+            Self::Mailbox(mailbox) => mailbox.wake(),
         }
     }
 }

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use crate::{
     auth::Grant,
     hub::{
-        Applicant, ConnectionKey, NotAdmitted, Shows, Worker,
-        access::{identity::poll_once, opening::Asked},
+        AdmissionError, Applicant, ConnectionKey, Shows, Worker,
+        access::{identity::poll_once, opening::OpeningRequest},
         connection::Connection,
     },
     model::{Disconnect, Token},
@@ -98,14 +98,14 @@ impl Worker {
                     self.connect_verified(key, dialect, &auth, result);
                     return ControlFlow::Continue(());
                 }
-                connection.stop_hearing();
+                connection.pause_input();
                 tokio::task::spawn_local(async move {
                     let result = verified.await;
                     let Some(worker) = me.upgrade() else { return };
                     let mut worker = worker.borrow_mut();
                     if worker.connections.is(key, name) {
                         worker.connect_verified(key, dialect, &auth, result);
-                        worker.hear(key);
+                        worker.resume_input(key);
                     }
                 });
             }
@@ -120,7 +120,7 @@ impl Worker {
         key: ConnectionKey,
         dialect: DialectId,
         auth: &Auth,
-        result: Result<Grant, NotAdmitted>,
+        result: Result<Grant, AdmissionError>,
     ) {
         match result {
             Ok(grant) => match self.connections.replace_grant(key, grant.clone()) {
@@ -162,7 +162,7 @@ impl Worker {
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         self.enter(key, dialect, sid, |max_away| SessionRecord::new(pid, max_away));
         let id = Some(Envelope::command_id(&name, None));
-        if self.begin_connection(key, Asked { dialect, target, auth: auth.into(), id }) {
+        if self.begin_connection(key, OpeningRequest { dialect, target, auth: auth.into(), id }) {
             self.persist(key, dialect);
         }
     }
@@ -196,6 +196,6 @@ impl Worker {
         for subscription in left {
             self.leave(key, subscription);
         }
-        (0..waited).for_each(|_| self.hear(key));
+        (0..waited).for_each(|_| self.resume_input(key));
     }
 }

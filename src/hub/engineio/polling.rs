@@ -1,8 +1,8 @@
-//! What requests do to an Engine.IO session, from whichever thread they came: fetch what waits, bring packets, probe a
+//! What requests do to an Engine.IO session, from whichever thread they came: poll what waits, post packets, probe a
 //! WebSocket.
 //!
-//! Runs on the worker that has the session; a request that landed elsewhere is handed over as a [`Question`]. Always holds:
-//! one request at most fetches from a session; one that goes away while it fetches ends the session, because what it got cannot
+//! Runs on the worker that has the session; a request that landed elsewhere is handed over as a [`WorkerCall`]. Always holds:
+//! one request at most polls a session; one that goes away while it polls ends the session, because what it got cannot
 //! be known.
 
 use std::{cell::RefCell, future::poll_fn, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
@@ -12,9 +12,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     hub::{
-        ConnectionKey, Question, Services, ToWorker, Worker,
-        access::identity::Unheard,
-        connection::{Connection, State, transport::Carrier},
+        ConnectionKey, Services, ToWorker, Worker, WorkerCall,
+        access::identity::PausedInput,
+        connection::{Connection, State, transport::ClientTransport},
     },
     model::Disconnect,
     protocol::{
@@ -33,7 +33,7 @@ const ANSWER_BYTES: usize = 256 * 1024;
 
 /// A session by the worker that has it and its name.
 #[derive(Debug, Clone, Copy)]
-pub struct SessionPlace {
+pub struct PollingSession {
     /// The worker.
     pub worker: usize,
     /// The name.
@@ -51,68 +51,69 @@ pub struct Probe {
 }
 
 impl Services {
-    /// Fetches what waits for a session, when there is something.
+    /// Answers with what waits for a session, when there is something.
     ///
     /// # Errors
-    /// [`EngineError`]: there is no such session, or it is not one that is fetched from.
-    pub async fn fetch(&self, place: SessionPlace) -> Result<Bytes, EngineError> {
-        self.on_its_worker(place, move |worker| async move { fetch(&worker, place.name).await }).await
+    /// [`EngineError`]: there is no such session, or it is not one that is polled.
+    pub async fn poll_session(&self, place: PollingSession) -> Result<Bytes, EngineError> {
+        self.on_its_worker(place, move |worker| async move { poll(&worker, place.name).await }).await
     }
 
-    /// Brings the packets of a request's body to a session.
+    /// Hands the packets of a request's body to a session.
     ///
     /// # Errors
-    /// [`EngineError`]: there is no such session, or it is not one that is brought to, or the body is none.
-    pub async fn bring(&self, place: SessionPlace, body: Bytes) -> Result<(), EngineError> {
-        self.on_its_worker(place, move |worker| async move { worker.borrow_mut().bring(place.name, &body) }).await
+    /// [`EngineError`]: there is no such session, or it is not one that takes packets, or the body holds none.
+    pub async fn post_packets(&self, place: PollingSession, body: Bytes) -> Result<(), EngineError> {
+        self.on_its_worker(place, move |worker| async move { worker.borrow_mut().take_packets(place.name, &body) })
+            .await
     }
 
     /// Whether a WebSocket may take a session over.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn may_upgrade(&self, place: SessionPlace) -> Result<(), EngineError> {
-        let fetched = move |worker: Rc<RefCell<Worker>>| async move {
-            worker.borrow_mut().connections.fetched(place.name).map(drop)
+    pub async fn may_upgrade(&self, place: PollingSession) -> Result<(), EngineError> {
+        let polled = move |worker: Rc<RefCell<Worker>>| async move {
+            worker.borrow_mut().connections.polling_session(place.name).map(drop)
         };
-        self.on_its_worker(place, fetched).await
+        self.on_its_worker(place, polled).await
     }
 
     /// Has a WebSocket probe for a session.
-    pub fn probe(&self, place: SessionPlace, probe: Probe) {
-        let question = Question::new(move |worker| {
+    pub fn probe(&self, place: PollingSession, probe: Probe) {
+        let question = WorkerCall::new(move |worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(run_probe(worker, place.name, probe));
         });
-        if place.worker < self.links.workers() {
+        if place.worker < self.queues.workers() {
             // Full: the socket ends, and the client goes on as it was.
-            let _ = self.links.tell_worker(place.worker, ToWorker::Ask(question));
+            let _ = self.queues.tell_worker(place.worker, ToWorker::Call(question));
         }
     }
 
     async fn on_its_worker<T, F>(
         &self,
-        place: SessionPlace,
-        errand: impl FnOnce(Rc<RefCell<Worker>>) -> F + Send + 'static,
+        place: PollingSession,
+        call: impl FnOnce(Rc<RefCell<Worker>>) -> F + Send + 'static,
     ) -> Result<T, EngineError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, EngineError>> + 'static,
     {
         let (mut sender, answer) = oneshot::channel();
-        let question = Question::new(move |worker| {
+        let question = WorkerCall::new(move |worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(async move {
-                let errand = errand(worker);
+                let call = call(worker);
                 let done = tokio::select! {
-                    done = errand => done,
+                    done = call => done,
                     // The request has gone.
                     () = sender.closed() => return,
                 };
                 let _ = sender.send(done);
             });
         });
-        if place.worker >= self.links.workers() || !self.links.tell_worker(place.worker, ToWorker::Ask(question)) {
+        if place.worker >= self.queues.workers() || !self.queues.tell_worker(place.worker, ToWorker::Call(question)) {
             return Err(EngineError::UnknownSession);
         }
         answer.await.map_err(|_| EngineError::UnknownSession)?
@@ -127,8 +128,8 @@ impl Worker {
     }
 
     /// Takes the packets of a request's body.
-    fn bring(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
-        let key = self.connections.fetched(name)?;
+    fn take_packets(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
+        let key = self.connections.polling_session(name)?;
         let now_ms = self.timers.now_ms();
         let connection = self.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
         if connection.state != State::Open {
@@ -155,15 +156,15 @@ impl Worker {
     }
 }
 
-/// A fetch under way: one that ends without an answer ends its session.
-struct Fetch {
+/// A poll under way: one that ends without an answer ends its session.
+struct Poll {
     worker: Rc<RefCell<Worker>>,
     key: ConnectionKey,
     name: ConnectionId,
     answered: bool,
 }
 
-impl Drop for Fetch {
+impl Drop for Poll {
     fn drop(&mut self) {
         let Ok(mut worker) = self.worker.try_borrow_mut() else { return };
         if !worker.connections.is(self.key, self.name) {
@@ -178,10 +179,10 @@ impl Drop for Fetch {
     }
 }
 
-async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes, EngineError> {
-    let mut fetch = {
+async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes, EngineError> {
+    let mut poll = {
         let mut this = worker.borrow_mut();
-        let key = this.connections.fetched(name)?;
+        let key = this.connections.polling_session(name)?;
         let link = this.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
         if std::mem::replace(&mut link.polling, true) {
@@ -189,19 +190,19 @@ async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes
             this.close(key, Disconnect::ProtocolError);
             return Err(EngineError::BadRequest);
         }
-        Fetch { worker: Rc::clone(worker), key, name, answered: false }
+        Poll { worker: Rc::clone(worker), key, name, answered: false }
     };
-    let fetched = poll_fn(|cx| {
+    let polled = poll_fn(|cx| {
         let mut worker = worker.borrow_mut();
-        if worker.connections.is(fetch.key, name) {
-            worker.poll_fetch(fetch.key, ANSWER_BYTES, cx)
+        if worker.connections.is(poll.key, name) {
+            worker.poll_waiting(poll.key, ANSWER_BYTES, cx)
         } else {
             std::task::Poll::Ready(Err(None))
         }
     })
     .await;
-    fetch.answered = true;
-    let mut bytes = fetched.map_err(|_| EngineError::UnknownSession)?;
+    poll.answered = true;
+    let mut bytes = polled.map_err(|_| EngineError::UnknownSession)?;
     // It stands between packets, and so not behind the last one.
     if bytes.last() == Some(&SEPARATOR) {
         bytes.pop();
@@ -212,7 +213,7 @@ async fn fetch(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes
 /// How a probe ended.
 enum Probed {
     /// The socket takes over; what came behind the packet that said so.
-    Upgrade(Unheard),
+    Upgrade(PausedInput),
     /// It does not.
     Not,
 }
@@ -231,7 +232,7 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
     let probed = timeout(patience, converse(&worker, name, &mut socket, &mut reader, &mut early)).await;
     let mut this = worker.borrow_mut();
     if let Ok(Probed::Upgrade(behind)) = probed
-        && this.take_over(name, Carrier::WebSocket { socket, reader }, framing, behind)
+        && this.upgrade(name, ClientTransport::WebSocket { socket, reader }, framing, behind)
     {
         services.metrics.socketio.upgraded.increment(1);
         return;
@@ -249,7 +250,7 @@ async fn converse(
     early: &mut Vec<u8>,
 ) -> Probed {
     let mut inflater = Inflater::default();
-    let (mut answered, mut upgrade, mut behind) = (false, false, Unheard::default());
+    let (mut answered, mut upgrade, mut behind) = (false, false, PausedInput::default());
     loop {
         let mut out = Vec::new();
         let limits = {

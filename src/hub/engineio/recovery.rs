@@ -17,14 +17,14 @@ use crate::{
     broker::KeyValue,
     hub::{
         ConnectionKey, RoomIndex, Worker,
-        access::opening::Asked,
+        access::opening::OpeningRequest,
         connection::Connection,
         engineio::resume_plan::{ResumePlan, resume_plan},
         fanout::subscription::Standing,
         membership::{
             event::MembershipEvent,
             pending_join::{JoinPurpose, Parts, PendingJoin},
-            subscribe::{Entry, Placed},
+            subscribe::{Placement, SubscribeRequest},
         },
     },
     model::{CommandId, Disconnect, Room, SubscribeTo},
@@ -76,10 +76,10 @@ impl Worker {
             Some(space) => {
                 let dialect = space.dialect;
                 space.record.delay(JoinRequest { rooms, id });
-                connection.stop_hearing();
+                connection.pause_input();
                 self.persist(key, dialect);
             }
-            None => self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id.as_ref()),
+            None => self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref()),
         }
     }
 
@@ -152,7 +152,7 @@ impl Worker {
                     tokio::task::spawn_local(async move { values.take(&value).await });
                 }
                 RecordEffect::Enter(JoinRequest { rooms, id }) => {
-                    self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id.as_ref());
+                    self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref());
                 }
                 RecordEffect::Persist => self.persist(key, dialect),
                 RecordEffect::Close => self.close(key, Disconnect::Normal),
@@ -168,13 +168,13 @@ impl Worker {
         let effects = space.record.written(pid, outcome);
         let joins = effects.iter().filter(|effect| matches!(effect, RecordEffect::Enter(_))).count();
         self.perform_record(key, dialect, effects);
-        (0..joins).for_each(|_| self.hear(key));
+        (0..joins).for_each(|_| self.resume_input(key));
     }
 
     /// What a session is now.
     fn session_view(&self, key: ConnectionKey, dialect: DialectId) -> Option<SessionView> {
         let connection = self.connections.get(key)?;
-        let link = connection.aside.as_ref()?.link.as_ref()?;
+        let link = connection.cold.as_ref()?.link.as_ref()?;
         let sid = link.spaces.iter().find(|space| space.dialect == dialect)?.sid.clone();
         let rooms = connection.subscriptions.iter().filter(|s| s.dialect == dialect).filter_map(|subscription| {
             let local = self.rooms.get(subscription.room)?;
@@ -183,7 +183,7 @@ impl Worker {
             Some(RoomView {
                 room: local.name.clone(),
                 spelling: subscription.spelling,
-                server_side: subscription.given,
+                server_side: subscription.server_side,
                 sent: self.position_of(subscription.room).cloned().filter(|_| is_sent),
                 fan_out_span: stream.fan_out_span,
             })
@@ -194,7 +194,7 @@ impl Worker {
             user: connection.session.grant.user().map(|user| user.as_ref().into()),
             owner: format!("{:016x}:{}", self.services.pod, connection.session.id).into(),
             rooms: rooms.collect(),
-            queue_is_empty: connection.owed() == 0,
+            queue_is_empty: connection.queued_bytes() == 0,
         })
     }
 
@@ -213,7 +213,7 @@ impl Worker {
         let user = connection.session.grant.user().cloned();
         let accepts_unknown = self.services.config.load().token_lookup.accept_unknown;
         let (services, auth) = (Arc::clone(&self.services), Box::<str>::from(auth));
-        connection.stop_hearing();
+        connection.pause_input();
         tokio::task::spawn_local(async move {
             let plan = async {
                 let stored = services.values.get(&RecordValue::key(&pid)?).await.ok()??;
@@ -244,7 +244,7 @@ impl Worker {
                     worker.begin_session(key, dialect, &auth);
                 }
             }
-            worker.hear(key);
+            worker.resume_input(key);
         });
     }
 
@@ -257,21 +257,21 @@ impl Worker {
         // What shares a log comes back together, in the order of the log.
         let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, PendingJoin)>::new());
         for (RecordedRoom { room, spelling, server_side, joined, .. }, since) in rooms {
-            let entry = Entry {
+            let entry = SubscribeRequest {
                 since,
                 spelling,
-                given: server_side,
+                server_side,
                 dialect: Some(dialect),
                 purpose: JoinPurpose::Resume,
-                leave: None,
+                permit: None,
             };
-            let (number, since) = match self.take_place(key, &room, entry) {
-                Ok(Placed::There(number, entry)) => (number, entry.since),
-                Ok(Placed::Asks(entry)) => {
+            let (number, since) = match self.place_in(key, &room, entry) {
+                Ok(Placement::There(number, entry)) => (number, entry.since),
+                Ok(Placement::NeedsPermit(entry)) => {
                     asking.push((room, entry));
                     continue;
                 }
-                Ok(Placed::Gone) => continue,
+                Ok(Placement::Gone) => continue,
                 Err(_) => {
                     self.room_resumed(key, dialect, false);
                     continue;
@@ -293,7 +293,7 @@ impl Worker {
         for (stream, arrival) in begun {
             self.join(stream, arrival);
         }
-        self.ask_to_enter(key, asking);
+        self.ask_hook(key, asking);
         self.room_resumed(key, dialect, true);
     }
 
@@ -312,7 +312,7 @@ impl Worker {
         self.services.metrics.socketio.recovered.increment(1);
         self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
-            let asked = Asked { dialect, target: link.target.clone(), auth, id: None };
+            let asked = OpeningRequest { dialect, target: link.target.clone(), auth, id: None };
             self.greet(key, &asked, true);
             self.begin_heartbeat(key, dialect);
         }

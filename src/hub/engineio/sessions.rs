@@ -3,7 +3,7 @@
 use crate::{
     hub::{
         ConnectionKey, RoomIndex,
-        connection::{State, connections::Connections, transport::Carrier},
+        connection::{State, connections::Connections, transport::ClientTransport},
     },
     protocol::{DialectId, engineio::EngineError},
     session::{ConnectionId, Space},
@@ -17,20 +17,20 @@ impl Connections {
         connection.is_engine().then_some(key)
     }
 
-    /// The place of a session that requests fetch from.
-    pub(super) fn fetched(&mut self, name: ConnectionId) -> Result<ConnectionKey, EngineError> {
+    /// The key of a session that is polled.
+    pub(super) fn polling_session(&mut self, name: ConnectionId) -> Result<ConnectionKey, EngineError> {
         let key = self.session_at(name).ok_or(EngineError::UnknownSession)?;
         let connection = self.get(key).ok_or(EngineError::UnknownSession)?;
-        match (&connection.carrier, connection.state) {
+        match (&connection.transport, connection.state) {
             (_, State::Gone) => Err(EngineError::UnknownSession),
-            (Carrier::WebSocket { .. } | Carrier::WebTransport(_), _) => Err(EngineError::BadRequest),
-            (Carrier::Mailbox(_), _) => Ok(key),
+            (ClientTransport::WebSocket { .. } | ClientTransport::WebTransport(_), _) => Err(EngineError::BadRequest),
+            (ClientTransport::Mailbox(_), _) => Ok(key),
         }
     }
 
     /// A WebSocket was probed, or the probe came to nothing.
     pub(super) fn set_upgrading(&mut self, name: ConnectionId, upgrading: bool) -> bool {
-        let Ok(key) = self.fetched(name) else { return false };
+        let Ok(key) = self.polling_session(name) else { return false };
         let Some(connection) = self.get_mut(key) else { return false };
         if connection.state != State::Open {
             return false;
@@ -40,15 +40,15 @@ impl Connections {
             return false;
         }
         link.upgrading = upgrading;
-        if let Carrier::Mailbox(mailbox) = &mut connection.carrier {
-            mailbox.told();
+        if let ClientTransport::Mailbox(mailbox) = &mut connection.transport {
+            mailbox.wake();
         }
         true
     }
 
     /// The name of the namespace in which a dialect is spoken.
     pub(super) fn namespace_name(&self, key: ConnectionKey, dialect: DialectId) -> Option<Box<str>> {
-        self.get(key)?.aside.as_ref()?.link.as_ref()?.name_of(dialect)
+        self.get(key)?.cold.as_ref()?.link.as_ref()?.name_of(dialect)
     }
 
     /// A namespace that a client is in.

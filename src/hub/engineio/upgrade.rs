@@ -6,8 +6,8 @@
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        access::identity::Unheard,
-        connection::{State, transport::Carrier},
+        access::identity::PausedInput,
+        connection::{State, transport::ClientTransport},
         fanout::subscription::Standing,
     },
     protocol::{Framing, Messages, WireFormat, engineio},
@@ -18,34 +18,34 @@ use crate::{
 impl Worker {
     /// Lets a probed WebSocket carry a session from now on. `behind` came behind the packet that asked for it. `false`: there
     /// is no such session any more, or it has a WebSocket.
-    pub(crate) fn take_over(
+    pub(crate) fn upgrade(
         &mut self,
         name: ConnectionId,
-        carrier: Carrier,
+        transport: ClientTransport,
         framing: Framing,
-        behind: Unheard,
+        behind: PausedInput,
     ) -> bool {
         let Some(key) = self.connections.session_at(name) else { return false };
         let Some(connection) = self.connections.get_mut(key) else { return false };
         // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
-        let ends = connection.state == State::Closing && connection.owed() > 0;
-        if !(ends || connection.state == State::Open) || !matches!(connection.carrier, Carrier::Mailbox(_)) {
+        let ends = connection.state == State::Closing && connection.queued_bytes() > 0;
+        if !(ends || connection.state == State::Open) || !matches!(connection.transport, ClientTransport::Mailbox(_)) {
             return false;
         }
         if let Some(link) = connection.link() {
             link.upgrading = false;
         }
-        let (before, dialect) = (connection.carrier.name(), connection.format.dialect.index());
+        let (before, dialect) = (connection.transport.name(), connection.format.dialect.index());
         let connections = &self.services.metrics.connections;
         connections.of(before, dialect).decrement(1);
-        connections.of(carrier.name(), dialect).increment(1);
-        if let Carrier::Mailbox(mailbox) = &mut std::mem::replace(&mut connection.carrier, carrier) {
+        connections.of(transport.name(), dialect).increment(1);
+        if let ClientTransport::Mailbox(mailbox) = &mut std::mem::replace(&mut connection.transport, transport) {
             // A request that still waits gets nothing more.
-            mailbox.told();
+            mailbox.wake();
         }
         connection.format = WireFormat { framing, ..connection.format };
-        if let Some(outbox) = connection.outbox_mut() {
-            outbox.rewrite(|payload| {
+        if let Some(send_queue) = connection.send_queue_mut() {
+            send_queue.rewrite(|payload| {
                 let (mut messages, mut frames) = (Messages::default(), Vec::new());
                 engineio::unframe(payload, &mut messages);
                 frame_messages(&messages, None, &mut frames);
@@ -62,7 +62,7 @@ impl Worker {
         }
         self.regroup(key);
         self.connections.wake(key);
-        self.take_up(key, behind);
+        self.replay_input(key, behind);
         true
     }
 
@@ -94,7 +94,7 @@ impl Worker {
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.
                     let sealed = &mut self.buffers.sealed;
-                    let _ = connection.offer(&frame, number, sealed, self.owed_limit, &self.services.budget);
+                    let _ = connection.offer(&frame, number, sealed, self.queue_limit, &self.services.budget);
                 }
             }
         }

@@ -83,7 +83,7 @@ impl Worker {
             let encoder = &mut self.encoder;
             let frame = run.frame.get_or_insert_with(|| run.broadcast.frame(group.format, encoder));
             if frame.bytes().is_empty() {
-                // The dialect has no words for it. Of a gap somebody must hear, and be it by a close.
+                // This dialect cannot express it. A gap must not go unnoticed, so a member that cannot be told is closed.
                 if matches!(run.broadcast.content, Content::Gap(_)) {
                     exceptions.extend((run.slot..end).filter_map(|slot| Some((group.at(slot)?, Some(Offer::Untold)))));
                 }
@@ -108,7 +108,7 @@ impl Worker {
                     let Some(connection) = self.connections.get_mut(key) else { continue };
                     run.receivers += 1;
                     let (sealed, budget) = (&mut self.buffers.sealed, &self.services.budget);
-                    match connection.offer(frame, number, sealed, self.owed_limit, budget) {
+                    match connection.offer(frame, number, sealed, self.queue_limit, budget) {
                         Offer::Sent | Offer::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
@@ -127,7 +127,7 @@ impl Worker {
         true
     }
 
-    /// Whom a panicked slice was serving: one connection, or a whole group whose frame could not be made.
+    /// What a panicked slice was serving: one connection, or a whole group whose frame could not be made.
     fn culprits(&self, run: &mut Run) -> Vec<ConnectionKey> {
         let Some(room) = self.rooms.get(run.part) else { return Vec::new() };
         let Some(group) = room.members.groups().get(run.group) else { return Vec::new() };

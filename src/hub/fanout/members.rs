@@ -1,14 +1,14 @@
 //! A room's members on one worker, grouped by wire format: each group shares its frames.
 //!
 //! Owns places, not connections: a member is a number. Always holds: while a fan-out runs over the groups, no member
-//! moves (who leaves becomes a hole), and who joins stands behind the end that the fan-out began with.
+//! moves (a member that leaves becomes a hole), and one that joins stands behind the end that the fan-out began with.
 
 use metrics::Gauge;
 use smallvec::SmallVec;
 
 use crate::{hub::connection::key::ConnectionKey, protocol::WireFormat};
 
-/// Nobody: a hole that a fan-out in progress steps over.
+/// A hole that a fan-out in progress steps over.
 const HOLE: ConnectionKey = ConnectionKey(u32::MAX);
 
 /// A place in a group.
@@ -98,7 +98,7 @@ impl Members {
         self.groups.iter().map(|g| g.members.len() - g.holes as usize).sum()
     }
 
-    /// Whether nobody is here.
+    /// Whether there are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -120,7 +120,7 @@ impl Members {
         Place { group: group as u8, slot: SeatIndex::of(members.len() - 1) }
     }
 
-    /// Removes the member at a place. Returns who now stands there instead and has to be told.
+    /// Removes the member at a place. Returns the member that stands there now, and has to be told.
     pub fn remove(&mut self, place: Place) -> Option<ConnectionKey> {
         let group = self.groups.get_mut(usize::from(place.group))?;
         let slot = place.slot.at();
@@ -139,7 +139,7 @@ impl Members {
         group.members.get(slot).copied()
     }
 
-    /// A fan-out begins: nobody moves until [`Members::unpin`]. Where each group ends.
+    /// A fan-out begins: no member moves until [`Members::unpin`]. Where each group ends.
     pub fn pin(&mut self) -> SmallVec<[usize; 1]> {
         self.pinned = true;
         self.groups.iter().map(Group::end).collect()
@@ -151,7 +151,7 @@ impl Members {
         self.pinned
     }
 
-    /// The fan-out is over: closes the holes and says who moved where.
+    /// The fan-out is over: closes the holes and says which members moved where.
     pub fn unpin(&mut self, mut moved: impl FnMut(ConnectionKey, Place)) {
         self.pinned = false;
         for (index, group) in self.groups.iter_mut().enumerate().filter(|(_, g)| g.holes > 0) {
@@ -188,8 +188,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever joins and leaves in whatever order, pinned or not: places stay true, and who joined while pinned
-        /// stands behind the end.
+        /// Whatever joins and leaves in whatever order, pinned or not: places stay true, and a member that joined
+        /// while pinned stands behind the end.
         #[test]
         fn places_stay_true(steps in prop::collection::vec((0u8..4, 0u32..40), 1..200)) {
             let mut members = Members::default();

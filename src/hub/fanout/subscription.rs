@@ -20,7 +20,7 @@ pub struct Subscription {
     /// How the connection stands in it.
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
-    pub given: bool,
+    pub server_side: bool,
     /// In what the connection asked for it: connections of one Engine.IO session speak several dialects.
     pub dialect: DialectId,
     /// How the connection spelt the room's name.

@@ -13,7 +13,7 @@ use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{
         Broadcast, ConnectionKey, Content, RoomIndex, Worker,
-        access::opening::First,
+        access::opening::FirstRoom,
         fanout::{
             broadcast::{Range, gap},
             subscription::Standing,
@@ -84,14 +84,14 @@ impl Worker {
                             (None, Some(id)) => JoinPurpose::Subscribe(id),
                             (None, None) => JoinPurpose::Resume,
                         };
-                        self.not_entered(key, *part, purpose, code, message);
+                        self.refuse_join(key, *part, purpose, code, message);
                         return;
                     }
                     self.membership_event(key, MembershipEvent::Joined { room: *part, position: position.clone() });
                     if let Some(first) = &rest {
                         self.entered_first(key, first, recovered);
                     }
-                    self.say_entered(key, *part, id.clone(), position, recovered);
+                    self.say_subscribed(key, *part, id.clone(), position, recovered);
                 }
             }
             (JoinPurpose::CatchUp, Some(_)) if !recovered && !self.connections.tells_gaps(key, &self.encoder) => {
@@ -132,7 +132,7 @@ impl Worker {
             }
             let Some(connection) = self.connections.get_mut(key) else { return };
             let sealed = &mut self.buffers.sealed;
-            let offer = connection.offer(&frame, part, sealed, self.owed_limit, &self.services.budget);
+            let offer = connection.offer(&frame, part, sealed, self.queue_limit, &self.services.budget);
             overflow |= offer == crate::hub::connection::Offer::Overflow;
             self.services.metrics.deliveries.increment(broadcast.events() as u64);
         }
@@ -143,20 +143,20 @@ impl Worker {
             let place = self.rooms[*part].members.add(key, format);
             connection.subscriptions[at].standing = Standing::Member(place);
         }
-        // What was missed of a shared log is bounded; whoever does not read it is seen by what follows.
+        // What was missed of a shared log is bounded. A client that does not read it overflows by what follows.
         if overflow && !self.rooms[number].stream().is_some_and(RoomStream::is_shared) {
             self.overflow(number, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
             self.membership_event(key, MembershipEvent::Recovered { room: *part, complete: recovered });
         }
-        if let Some(First { rest, id, .. }) = rest {
+        if let Some(FirstRoom { rest, id, .. }) = rest {
             self.subscribe(key, rest, id.as_ref());
         }
     }
 
     /// Says to a connection that it is in a room, if it asked to be, and to the room that it came.
-    fn say_entered(
+    fn say_subscribed(
         &mut self,
         key: ConnectionKey,
         number: RoomIndex,
@@ -166,10 +166,10 @@ impl Worker {
     ) {
         let Some(local) = self.rooms.get(number) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
-        // First, so that who is told and asks at once finds itself there.
+        // First, so that a client that is told and asks at once finds itself there.
         if presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key)
-            && connection.carrier.attends()
+            && connection.transport.attends()
         {
             self.services.presence.join(&room, &connection.session.member());
         }
@@ -191,8 +191,8 @@ impl Worker {
         Err((ErrorCode::LimitExceeded, why.to_owned()))
     }
 
-    /// Somebody does not come into a room after all.
-    pub(crate) fn not_entered(
+    /// A connection does not come into a room after all.
+    pub(crate) fn refuse_join(
         &mut self,
         key: ConnectionKey,
         number: RoomIndex,
@@ -221,7 +221,7 @@ impl Worker {
         match (arrival.purpose, arrival.since) {
             (purpose @ (JoinPurpose::Subscribe(_) | JoinPurpose::Begin(_)), _) => {
                 let number = arrival.parts.first().map_or(number, |(part, _)| *part);
-                self.not_entered(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
+                self.refuse_join(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (JoinPurpose::CatchUp, Some(since)) => {
                 let Some(position) = self.position_of(number).cloned() else { return };

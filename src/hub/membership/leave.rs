@@ -49,13 +49,13 @@ impl Worker {
         match self.call_off(key, subscription) {
             None | Some(JoinPurpose::CatchUp) => return false,
             // The pod put it there: no command waits for an answer.
-            Some(JoinPurpose::Subscribe(_)) if subscription.given => {}
+            Some(JoinPurpose::Subscribe(_)) if subscription.server_side => {}
             // The client has left by another command. An answer to none of its commands would confuse it.
             Some(JoinPurpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
             Some(JoinPurpose::Resume) => {
                 self.membership_event(key, MembershipEvent::Refused { resumes: Some(subscription.dialect) });
             }
-            Some(purpose) => self.not_entered(key, subscription.room, purpose, code, message),
+            Some(purpose) => self.refuse_join(key, subscription.room, purpose, code, message),
         }
         true
     }
@@ -89,7 +89,7 @@ impl Worker {
         let Some(local) = self.rooms.get(number) else { return };
         if local.policy.presence != PresenceMode::Off
             && let Some(connection) = self.connections.get(key)
-            && connection.carrier.attends()
+            && connection.transport.attends()
         {
             self.services.presence.leave(&local.name, &connection.session.member());
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::broker::History;
 use crate::model::Position;
 use crate::{
-    hub::{Broadcast, access::opening::First, connection::key::ConnectionKey, fanout::room_index::RoomIndex},
+    hub::{Broadcast, access::opening::FirstRoom, connection::key::ConnectionKey, fanout::room_index::RoomIndex},
     model::{CommandId, Event, Offset, Since},
 };
 
@@ -17,7 +17,7 @@ pub enum JoinPurpose {
     /// It subscribes.
     Subscribe(Option<CommandId>),
     /// Its dialect begins with the room.
-    Begin(Box<First>),
+    Begin(Box<FirstRoom>),
     /// It had fallen behind.
     CatchUp,
     /// Its session comes back, on whatever worker.

@@ -9,7 +9,7 @@ use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
     hub::{
         ConnectionKey, RoomIndex, ToSequencer, Worker,
-        access::hook_gate::{Leave, Refused},
+        access::hook_gate::{JoinPermit, Refused},
         connection::{Connection, State},
         fanout::{
             members::Members,
@@ -25,38 +25,38 @@ use crate::{
 
 /// How a connection comes into a room.
 #[derive(Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct SubscribeRequest {
     /// Where it stopped.
     pub(crate) since: Option<Since>,
     /// How it spells the room's name.
     pub(crate) spelling: Spelling,
     /// The pod puts it there, unasked and whatever the policy says of joining.
-    pub(crate) given: bool,
+    pub(crate) server_side: bool,
     /// In which dialect it is told of the room; `None`: in its own.
     pub(crate) dialect: Option<DialectId>,
     /// Why it comes.
     pub(crate) purpose: JoinPurpose,
-    /// The backend's leave, where it was asked.
-    pub(crate) leave: Option<Leave>,
+    /// The backend's permit, where it was asked.
+    pub(crate) permit: Option<JoinPermit>,
 }
 
 /// Whether a connection has a place in a room.
-pub(crate) enum Placed {
+pub(crate) enum Placement {
     /// It has, in the one of that number; how it came.
-    There(RoomIndex, Entry),
+    There(RoomIndex, SubscribeRequest),
     /// The backend must be asked first, and nothing is done yet.
-    Asks(Entry),
+    NeedsPermit(SubscribeRequest),
     /// It is gone.
     Gone,
 }
 
 /// How far a connection came into a room.
 #[must_use]
-pub(crate) enum Entered {
+pub(crate) enum SubscribeOutcome {
     /// It is on its way, or gone meanwhile.
     Begun,
     /// The backend must be asked first, and nothing is done yet.
-    Asks(Entry),
+    NeedsPermit(SubscribeRequest),
 }
 
 impl Worker {
@@ -65,24 +65,24 @@ impl Worker {
         if self.connections.get(key).is_some_and(Connection::is_engine) {
             return self.membership_event(key, MembershipEvent::Requested { rooms, id: id.cloned() });
         }
-        self.enter_rooms(key, rooms.into_iter().map(|room| (room, None)), id);
+        self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id);
     }
 
-    /// Begins subscriptions, with the leaves of the backend where it was asked already.
-    pub(crate) fn enter_rooms(
+    /// Begins subscriptions, with the permits of the backend where it was asked already.
+    pub(crate) fn subscribe_to_all(
         &mut self,
         key: ConnectionKey,
-        rooms: impl IntoIterator<Item = (SubscribeTo, Option<Leave>)>,
+        rooms: impl IntoIterator<Item = (SubscribeTo, Option<JoinPermit>)>,
         id: Option<&CommandId>,
     ) {
         let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(id));
         let mut asking = Vec::new();
-        for (SubscribeTo { room, since, spelling }, leave) in rooms {
+        for (SubscribeTo { room, since, spelling }, permit) in rooms {
             let purpose = JoinPurpose::Subscribe(id.cloned());
-            let entry = Entry { since, spelling, dialect, purpose, leave, ..Entry::default() };
-            let refused = match self.enter_room(key, &room, entry) {
-                Ok(Entered::Begun) => continue,
-                Ok(Entered::Asks(entry)) => {
+            let entry = SubscribeRequest { since, spelling, dialect, purpose, permit, ..SubscribeRequest::default() };
+            let refused = match self.subscribe_to(key, &room, entry) {
+                Ok(SubscribeOutcome::Begun) => continue,
+                Ok(SubscribeOutcome::NeedsPermit(entry)) => {
                     match self.connections.room_for(key, asking.len(), self.limits.told.max_rooms) {
                         Ok(()) => {
                             asking.push((room, entry));
@@ -96,38 +96,48 @@ impl Worker {
             let (code, message) = refused;
             self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
         }
-        self.ask_to_enter(key, asking);
+        self.ask_hook(key, asking);
     }
 
     /// Begins a subscription.
-    pub(crate) fn enter_room(&mut self, key: ConnectionKey, room: &Room, entry: Entry) -> Result<Entered, Refused> {
-        let (number, entry) = match self.take_place(key, room, entry)? {
-            Placed::There(number, entry) => (number, entry),
-            Placed::Asks(entry) => return Ok(Entered::Asks(entry)),
-            Placed::Gone => return Ok(Entered::Begun),
+    pub(crate) fn subscribe_to(
+        &mut self,
+        key: ConnectionKey,
+        room: &Room,
+        entry: SubscribeRequest,
+    ) -> Result<SubscribeOutcome, Refused> {
+        let (number, entry) = match self.place_in(key, room, entry)? {
+            Placement::There(number, entry) => (number, entry),
+            Placement::NeedsPermit(entry) => return Ok(SubscribeOutcome::NeedsPermit(entry)),
+            Placement::Gone => return Ok(SubscribeOutcome::Begun),
         };
-        let Entry { since, purpose, leave, .. } = entry;
+        let SubscribeRequest { since, purpose, permit, .. } = entry;
         let parts = if self.rooms[number].shares().is_some() { [(number, 0)].into() } else { Parts::new() };
-        let snapshot = leave.and_then(|leave| leave.snapshot);
+        let snapshot = permit.and_then(|permit| permit.snapshot);
         self.join(self.stream_of(number), PendingJoin { key, since, purpose, snapshot, parts });
-        Ok(Entered::Begun)
+        Ok(SubscribeOutcome::Begun)
     }
 
     /// Notes that a connection is in a room, if it may be. What it is sent there is still to be decided.
-    pub(crate) fn take_place(&mut self, key: ConnectionKey, room: &Room, entry: Entry) -> Result<Placed, Refused> {
+    pub(crate) fn place_in(
+        &mut self,
+        key: ConnectionKey,
+        room: &Room,
+        entry: SubscribeRequest,
+    ) -> Result<Placement, Refused> {
         // A join that is refused leaves no room behind.
         let known = self.rooms.find(room);
         let policy = match known {
             Some(number) => Arc::clone(&self.rooms[number].policy),
             None => self.services.policy(room),
         };
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
         if connection.state != State::Open {
-            return Ok(Placed::Gone);
+            return Ok(Placement::Gone);
         }
-        let mut asks = policy.subscribe_hook && !entry.given && entry.leave.is_none();
+        let mut asks = policy.subscribe_hook && !entry.server_side && entry.permit.is_none();
         if let Some(at) = connection.subscriptions.iter().position(|s| Some(s.room) == known) {
-            if entry.given || !connection.subscriptions[at].given {
+            if entry.server_side || !connection.subscriptions[at].server_side {
                 return Err((ErrorCode::AlreadySubscribed, format!("already subscribed to {room}")));
             }
             // It was put there, and now says itself from where it wants to go on: that counts instead.
@@ -137,14 +147,14 @@ impl Worker {
             asks = false;
         }
         self.connections.room_for(key, 0, self.limits.told.max_rooms)?;
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
-        if !entry.given && !connection.session.grant.may_join(room, policy.join) {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
+        if !entry.server_side && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
         if asks {
-            return Ok(Placed::Asks(entry));
+            return Ok(Placement::NeedsPermit(entry));
         }
-        let Entry { spelling, given, dialect, .. } = entry;
+        let SubscribeRequest { spelling, server_side, dialect, .. } = entry;
         let dialect = dialect.unwrap_or(connection.format.dialect);
         if policy.log_of(room).is_some() && self.encoder.tells_positions(dialect) {
             let why = format!(
@@ -153,11 +163,11 @@ impl Worker {
             return Err((ErrorCode::Forbidden, why));
         }
         let number = self.room_number(room, policy);
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placed::Gone) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
         let standing = Standing::Joining;
-        connection.subscriptions.push(Subscription { room: number, standing, given, spelling, dialect });
+        connection.subscriptions.push(Subscription { room: number, standing, server_side, spelling, dialect });
         self.rooms[number].empty_since = None;
-        Ok(Placed::There(number, entry))
+        Ok(Placement::There(number, entry))
     }
 
     /// The room's number on this worker; a new room's sequencer is asked where the stream stands.
@@ -191,7 +201,7 @@ impl Worker {
     /// Asks a room's sequencer to be put on its list. A full queue is tried again on the timer.
     pub(crate) fn ask_sequencer(&mut self, number: RoomIndex) {
         let name = self.rooms[number].name.clone();
-        if !self.services.links.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
+        if !self.services.queues.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
             self.unasked.push(number);
         }
     }

@@ -25,15 +25,15 @@ struct Tail {
     offsets: HashMap<Box<str>, Offset>,
 }
 
-type Cell = Arc<OnceCell<Result<Arc<Tail>, BrokerError>>>;
+type TailCell = Arc<OnceCell<Result<Arc<Tail>, BrokerError>>>;
 
 /// The ends of the logs that were asked for lately.
 #[derive(Debug, Default)]
-pub struct Tails {
-    recent: Mutex<HashMap<Room, (Instant, Cell)>>,
+pub struct EventIndex {
+    recent: Mutex<HashMap<Room, (Instant, TailCell)>>,
 }
 
-impl Tails {
+impl EventIndex {
     /// How long the end of a log is kept: an event that is in it then still is where it was.
     const KEEP: Duration = Duration::from_secs(2);
     /// The most rooms kept; beyond it the oldest go first.
@@ -66,7 +66,7 @@ impl Tails {
     }
 
     /// The end of a log whose reading began at `oldest` or later.
-    fn cell(&self, room: &Room, oldest: Instant) -> (Instant, Cell) {
+    fn cell(&self, room: &Room, oldest: Instant) -> (Instant, TailCell) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((began, cell)) = recent.get(room)
             && *began >= oldest
@@ -78,7 +78,7 @@ impl Tails {
             let oldest = recent.iter().min_by_key(|(_, (began, _))| *began).map(|(room, _)| room.clone());
             oldest.and_then(|room| recent.remove(&room));
         }
-        let fresh = (Instant::now(), Cell::default());
+        let fresh = (Instant::now(), TailCell::default());
         recent.insert(room.clone(), fresh.clone());
         fresh
     }

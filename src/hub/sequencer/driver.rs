@@ -20,7 +20,7 @@ use crate::{
             room_sequencer::RoomSequencer,
             update::StreamUpdate,
         },
-        worker::{clock::unix_millis, policy_reload::Review},
+        worker::{clock::unix_millis, policy_reload::PolicyReload},
     },
     model::{Member, Policy, Room, Since},
     protocol::PresenceChange,
@@ -46,7 +46,7 @@ pub struct Sequencer {
     lagging: HashSet<Room>,
     /// How many rooms were followed so far.
     lives: u64,
-    pub(crate) review: Review,
+    pub(crate) policy_reload: PolicyReload,
     effects: Vec<SequencerEffect>,
 }
 
@@ -61,7 +61,7 @@ impl Sequencer {
             due: BTreeSet::new(),
             lagging: HashSet::new(),
             lives: 0,
-            review: Review::default(),
+            policy_reload: PolicyReload::default(),
             effects: Vec::new(),
         }
     }
@@ -87,7 +87,7 @@ impl Sequencer {
     fn next_wake(&self) -> Instant {
         let retry = Instant::now() + RETRY;
         let next = self.due.first().map_or(retry + 50 * RETRY, |(at, _)| *at);
-        if self.lagging.is_empty() && self.review.is_done() { next } else { next.min(retry) }
+        if self.lagging.is_empty() && self.policy_reload.is_done() { next } else { next.min(retry) }
     }
 
     fn take(&mut self, message: ToSequencer) {
@@ -113,7 +113,7 @@ impl Sequencer {
         let Self { rooms, services, lives, .. } = self;
         if !rooms.contains_key(room) {
             *lives += 1;
-            let sequencer = RoomSequencer::new(room.clone(), services.policy(room), services.links.workers(), *lives);
+            let sequencer = RoomSequencer::new(room.clone(), services.policy(room), services.queues.workers(), *lives);
             rooms.insert(room.clone(), sequencer);
             services.broker.subscribe(room);
             services.metrics.rooms.increment(1);
@@ -140,7 +140,7 @@ impl Sequencer {
     /// Asks for what full queues have cost, and tells workers where their rooms stand.
     fn recover_from_full_queues(&mut self) {
         let services = Arc::clone(&self.services);
-        for room in services.links.behind(self.index).take() {
+        for room in services.queues.behind(self.index).take() {
             match self.rooms.get(&room).map(RoomSequencer::has_started) {
                 Some(true) => self.step(&room, RoomSequencer::missed_deliveries),
                 // The answer to the subscription may be what was lost.
@@ -189,7 +189,7 @@ impl Sequencer {
 fn perform(services: &Arc<Services>, room: &Room, sequencer: &mut RoomSequencer, effect: SequencerEffect) {
     match effect {
         SequencerEffect::Tell(worker, update) => {
-            let sent = services.links.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
+            let sent = services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
             if !sent {
                 if let StreamUpdate::Broadcast(broadcast) = &update
                     && broadcast.range().is_none()
@@ -226,7 +226,7 @@ fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, since
         let mut pause = RETRY;
         loop {
             if let Ok(history) = services.broker.history(&room, query.clone()).await
-                && services.links.tell_sequencer(&room, ToSequencer::HistoryRead(room.clone(), ticket, history))
+                && services.queues.tell_sequencer(&room, ToSequencer::HistoryRead(room.clone(), ticket, history))
             {
                 return;
             }
@@ -254,7 +254,7 @@ fn announce(
         let update = StreamUpdate::Broadcast(Arc::new(Broadcast::new(Content::Presence(change), policy, now)));
         for worker in workers {
             // No offset, no promise: a full queue drops it.
-            let _ = services.links.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
+            let _ = services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
         }
     });
 }

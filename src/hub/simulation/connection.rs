@@ -6,7 +6,7 @@ use super::{client::Violation, pod::SimulatedPod, worker::SimulatedWorker};
 use crate::{
     hub::{
         Broadcast, ConnectionKey, Frame,
-        connection::send_queue::{Outbox as SendQueue, Waiting},
+        connection::send_queue::{SendQueue, Waiting},
         fanout::{
             broadcast::{Range, gap},
             members::Place,
@@ -115,7 +115,7 @@ impl SimulatedWorker {
             return Ok(false);
         }
         connection.queue.push(Waiting::Shared(frame));
-        Ok(connection.queue.owed() > SEND_QUEUE)
+        Ok(connection.queue.queued_bytes() > SEND_QUEUE)
     }
 
     /// Says something to one connection; where it is read at once, it is left in `read`.
@@ -138,7 +138,7 @@ impl SimulatedWorker {
             SlowReceiver::Close => self.closed.push(client),
             SlowReceiver::Gap => {
                 connection.queue.drop_oldest(SEND_QUEUE / 2);
-                if connection.queue.owed() > SEND_QUEUE {
+                if connection.queue.queued_bytes() > SEND_QUEUE {
                     self.closed.push(client);
                 }
             }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     broker::{Deliver, Delivery, HistoryQuery},
     hub::{
-        Budget, Inboxes, Links, ToSequencer, ToWorker,
+        Budget, Inboxes, ToSequencer, ToWorker, WorkerQueues,
         sequencer::{effect::SequencerEffect, room_sequencer::RoomSequencer},
     },
     model::{Policy, Room},
@@ -36,7 +36,7 @@ pub struct SimulatedPod {
     pub rooms: Vec<Room>,
     pub policies: Vec<Arc<Policy>>,
     pub logs: Vec<SimulatedLog>,
-    pub links: Links,
+    pub links: WorkerQueues,
     inboxes: Vec<Inboxes>,
     subscribed: Vec<bool>,
     /// What the broker has sent and the pod has not heard.
@@ -55,7 +55,7 @@ pub struct SimulatedPod {
 impl SimulatedPod {
     /// A pod that nothing has happened to.
     pub fn new(script: &Script) -> Self {
-        let (links, inboxes) = Links::with_capacities(WORKERS, script.queues.0, script.queues.1);
+        let (links, inboxes) = WorkerQueues::with_capacities(WORKERS, script.queues.0, script.queues.1);
         let rooms: Vec<Room> = (0..ROOMS).map(|room| Room::parse(&format!("r{room}")).unwrap()).collect();
         let policy = |room: usize| {
             Arc::new(Policy {

@@ -8,14 +8,14 @@ use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 
 use crate::{
-    hub::{Links, ToWorker, Worker},
+    hub::{ToWorker, Worker, WorkerQueues},
     model::Order,
 };
 
 /// Something to do on a worker's thread.
-pub struct Question(Box<dyn FnOnce(&mut Worker) + Send>);
+pub struct WorkerCall(Box<dyn FnOnce(&mut Worker) + Send>);
 
-impl Question {
+impl WorkerCall {
     /// Something to do.
     pub fn new(question: impl FnOnce(&mut Worker) + Send + 'static) -> Self {
         Self(Box::new(question))
@@ -27,42 +27,42 @@ impl Question {
     }
 }
 
-impl fmt::Debug for Question {
+impl fmt::Debug for WorkerCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Question(…)")
+        f.write_str("WorkerCall(…)")
     }
 }
 
 /// A worker's queue is full, or the pod ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a worker of this pod has too much to do to answer")]
-pub struct NoAnswer;
+pub struct CallError;
 
-impl Links {
+impl WorkerQueues {
     /// Asks one worker.
     ///
     /// # Errors
-    /// [`NoAnswer`].
+    /// [`CallError`].
     pub async fn ask<T: Send + 'static>(
         &self,
         worker: usize,
         question: impl FnOnce(&mut Worker) -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        self.put(worker, question)?.await.map_err(|_| NoAnswer)
+    ) -> Result<T, CallError> {
+        self.put(worker, question)?.await.map_err(|_| CallError)
     }
 
     /// Asks all workers at once; their answers in the order of the workers.
     ///
     /// # Errors
-    /// [`NoAnswer`]: of one of them; others may have done what was asked.
+    /// [`CallError`]: of one of them; others may have done what was asked.
     pub async fn ask_all<T: Send + 'static>(
         &self,
         question: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
-    ) -> Result<Vec<T>, NoAnswer> {
+    ) -> Result<Vec<T>, CallError> {
         let asked: Vec<_> = (0..self.workers()).map(|worker| self.put(worker, question.clone())).collect();
         let mut answers = Vec::with_capacity(asked.len());
         for answer in asked {
-            answers.push(answer?.await.map_err(|_| NoAnswer)?);
+            answers.push(answer?.await.map_err(|_| CallError)?);
         }
         Ok(answers)
     }
@@ -70,8 +70,8 @@ impl Links {
     /// Has all workers do what a backend orders; to how many connections. `None`: the one that is meant is not here.
     ///
     /// # Errors
-    /// [`NoAnswer`]: some may have done it.
-    pub async fn obey(&self, order: Order) -> Result<Option<usize>, NoAnswer> {
+    /// [`CallError`]: some may have done it.
+    pub async fn obey(&self, order: Order) -> Result<Option<usize>, CallError> {
         let order = Arc::new(order);
         let done = self.ask_all(move |worker| worker.obey(&order)).await?;
         Ok(done.into_iter().flatten().reduce(|all, some| all + some))
@@ -81,12 +81,12 @@ impl Links {
         &self,
         worker: usize,
         question: impl FnOnce(&mut Worker) -> T + Send + 'static,
-    ) -> Result<oneshot::Receiver<T>, NoAnswer> {
+    ) -> Result<oneshot::Receiver<T>, CallError> {
         let (sender, answer) = oneshot::channel();
-        let question = Question(Box::new(move |worker| {
+        let question = WorkerCall(Box::new(move |worker| {
             // The caller may have gone.
             let _ = sender.send(question(worker));
         }));
-        if self.tell_worker(worker, ToWorker::Ask(question)) { Ok(answer) } else { Err(NoAnswer) }
+        if self.tell_worker(worker, ToWorker::Call(question)) { Ok(answer) } else { Err(CallError) }
     }
 }

@@ -16,8 +16,8 @@ impl Seat {
     /// Lets one more connection in.
     ///
     /// # Errors
-    /// [`Full`]: why not.
-    pub fn take(services: &Arc<Services>) -> Result<Self, Full> {
+    /// [`CapacityError`]: why not.
+    pub fn take(services: &Arc<Services>) -> Result<Self, CapacityError> {
         services.gate.enter(services.config.load().max_connections, &services.budget)?;
         Ok(Self(Arc::clone(services)))
     }
@@ -39,7 +39,7 @@ pub struct Gate {
 
 /// Why a connection is refused before its upgrade, with 503.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
+pub enum CapacityError {
     /// The pod goes away.
     #[error("this pod is draining")]
     Draining,
@@ -60,17 +60,17 @@ pub enum Full {
 }
 
 impl Gate {
-    fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), Full> {
+    fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), CapacityError> {
         if self.shut.load(Ordering::Relaxed) {
-            return Err(Full::Draining);
+            return Err(CapacityError::Draining);
         }
         if budget.is_spent() {
-            return Err(Full::Memory { held: budget.held(), limit: budget.limit() });
+            return Err(CapacityError::Memory { held: budget.held(), limit: budget.limit() });
         }
         let entered = self.connections.fetch_add(1, Ordering::Relaxed);
         if entered >= max_connections {
             self.leave();
-            return Err(Full::Connections { limit: max_connections });
+            return Err(CapacityError::Connections { limit: max_connections });
         }
         Ok(())
     }
@@ -120,6 +120,6 @@ mod tests {
         let why = gate.enter(2, &budget).unwrap_err().to_string();
         assert_eq!(why, "this pod's queues are full: they hold 1024 of 1000 bytes");
         gate.drain();
-        assert_eq!(gate.enter(2, &budget).unwrap_err(), Full::Draining);
+        assert_eq!(gate.enter(2, &budget).unwrap_err(), CapacityError::Draining);
     }
 }

@@ -13,12 +13,12 @@ use crate::{hub::ConnectionKey, session::ConnectionId};
 ///
 /// A name is (serial, place), hidden by a random start and spread by a multiplication that can be undone.
 #[derive(Debug)]
-pub struct Names {
+pub struct ConnectionIds {
     hide: u64,
     serial: u64,
 }
 
-impl Names {
+impl ConnectionIds {
     const PLACE_BITS: u32 = 24;
     /// An odd number visits every other once, far apart.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -49,9 +49,9 @@ impl Names {
 
 /// A worker's connections by user.
 #[derive(Debug, Default)]
-pub struct Directory(HashMap<Arc<str>, SmallVec<[ConnectionKey; 1]>>);
+pub struct UserIndex(HashMap<Arc<str>, SmallVec<[ConnectionKey; 1]>>);
 
-impl Directory {
+impl UserIndex {
     /// Enters a connection under its user.
     pub fn enter(&mut self, user: &Arc<str>, key: ConnectionKey) {
         let keys = self.0.entry(Arc::clone(user)).or_default();
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn a_name_leads_back_to_its_place_and_is_given_once() {
-        assert_eq!(Names::SPREAD.wrapping_mul(Names::GATHER), 1);
-        let (mut names, other) = (Names::new(), Names::new());
+        assert_eq!(ConnectionIds::SPREAD.wrapping_mul(ConnectionIds::GATHER), 1);
+        let (mut names, other) = (ConnectionIds::new(), ConnectionIds::new());
         let mut given = std::collections::HashSet::new();
         for key in [0, 1, 7, 7, 65_536, (1 << 24) - 1, 7] {
             let key = ConnectionKey(key);

@@ -1,18 +1,18 @@
 //! What the log says of connections that end: each at debug, one now and then at info.
 //!
-//! Never logs what a client sent. Always holds: at info a worker writes at most one line in [`Journal::PAUSE_MS`],
+//! Never logs what a client sent. Always holds: at info a worker writes at most one line in [`DisconnectLog::PAUSE_MS`],
 //! whatever clients do, and that line says for how many it stands.
 
 use crate::{hub::connection::Connection, model::Disconnect};
 
 /// One worker's account of connections that ended.
 #[derive(Debug, Default)]
-pub struct Journal {
+pub struct DisconnectLog {
     ended: u64,
     next_ms: u64,
 }
 
-impl Journal {
+impl DisconnectLog {
     /// How long a line at info stands for those that follow, in milliseconds.
     pub const PAUSE_MS: u64 = 10_000;
 

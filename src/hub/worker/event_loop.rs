@@ -60,7 +60,7 @@ fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
         match message {
             ToWorker::Room(room, update) => worker.update_room(&room, update),
             ToWorker::Drain(window) => worker.begin_drain(window),
-            ToWorker::Ask(question) => question.put(worker),
+            ToWorker::Call(question) => question.put(worker),
         }
     }
     let fanning = worker.run_slice();
@@ -104,7 +104,7 @@ impl Worker {
         }
         self.sweep(now);
         self.services.recoveries.forget_old(now);
-        self.services.tails.forget_old(now);
+        self.services.event_index.forget_old(now);
         self.report();
     }
 
@@ -112,7 +112,7 @@ impl Worker {
     fn report(&mut self) {
         let Services { metrics, budget, .. } = &*self.services;
         metrics.held_bytes.set(budget.held() as f64);
-        metrics.owed_bytes.set(budget.owed() as f64);
+        metrics.owed_bytes.set(budget.queued_bytes() as f64);
         metrics
             .encoded
             .add(std::mem::take(&mut self.encoder.bytes_plain), std::mem::take(&mut self.encoder.bytes_framed));

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
-    hub::{NoAnswer, Readiness, Services},
+    hub::{CallError, Readiness, Services},
     model::{Order, PodStats, QueueStats},
 };
 
@@ -20,10 +20,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why nothing can be said about the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unheard {
+pub enum FleetError {
     /// This pod itself has no answer.
     #[error(transparent)]
-    Here(#[from] NoAnswer),
+    Here(#[from] CallError),
     /// The others cannot be asked.
     #[error(transparent)]
     There(#[from] BrokerError),
@@ -53,9 +53,9 @@ impl Services {
     /// How much there is on this pod.
     ///
     /// # Errors
-    /// [`NoAnswer`].
-    pub async fn stats(&self) -> Result<PodStats, NoAnswer> {
-        let workers = self.links.ask_all(|worker| worker.totals()).await?;
+    /// [`CallError`].
+    pub async fn stats(&self) -> Result<PodStats, CallError> {
+        let workers = self.queues.ask_all(|worker| worker.totals()).await?;
         let config = self.config.load();
         Ok(PodStats {
             pod: self.control.pod().to_owned(),
@@ -66,7 +66,7 @@ impl Services {
             max_connections: config.max_connections,
             queues: QueueStats {
                 held_bytes: self.budget.held(),
-                owed_bytes: self.budget.owed(),
+                owed_bytes: self.budget.queued_bytes(),
                 budget_bytes: config.memory_budget,
             },
             workers,
@@ -76,8 +76,8 @@ impl Services {
     /// How much there is on every pod.
     ///
     /// # Errors
-    /// [`Unheard`].
-    pub async fn fleet_stats(&self) -> Result<FleetStats, Unheard> {
+    /// [`FleetError`].
+    pub async fn fleet_stats(&self) -> Result<FleetStats, FleetError> {
         let own = self.stats().await?;
         let answers = self.control.ask_others(&FleetQuestion::Stats, ANSWER_WITHIN).await?;
         let others = answers.said.into_iter().filter_map(|(_, said)| match said {
@@ -93,9 +93,9 @@ impl Services {
     /// here.
     ///
     /// # Errors
-    /// [`Unheard`]: it may have been done on some pods.
-    pub async fn order(&self, order: Order) -> Result<Ordered, Unheard> {
-        let own = self.links.obey(order.clone()).await?;
+    /// [`FleetError`]: it may have been done on some pods.
+    pub async fn order(&self, order: Order) -> Result<Ordered, FleetError> {
+        let own = self.queues.obey(order.clone()).await?;
         let ask = FleetQuestion::Order(order);
         if ask.is_settled_by(&FleetAnswer::Done(own)) {
             return Ok(Ordered { connections: own, pods: 1, silent: Vec::new() });
@@ -127,7 +127,7 @@ impl Respond for Spokesman {
         Box::pin(async move {
             let services = services?;
             let said = match ask {
-                FleetQuestion::Order(order) => services.links.obey(order).await.map(FleetAnswer::Done),
+                FleetQuestion::Order(order) => services.queues.obey(order).await.map(FleetAnswer::Done),
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
             said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()

@@ -1,5 +1,5 @@
 //! What a worker says about its rooms and connections, and what the backend may do to them: answers to
-//! [`Question`](super::Question)s.
+//! [`WorkerCall`](super::WorkerCall)s.
 //!
 //! Never part of the hot path. Always holds: an answer is at most as long as its limit, and says how much there is.
 
@@ -26,7 +26,7 @@ pub struct RoomCount {
 
 /// Some of a worker's rooms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RoomsCensus {
+pub struct RoomList {
     /// By name.
     pub rooms: Vec<RoomCount>,
     /// How many rooms fit the question, those that the limit cut off included.
@@ -57,7 +57,7 @@ pub struct ConnectionFilter {
 
 /// Some of a worker's connections.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionsCensus {
+pub struct ConnectionList {
     /// By name.
     pub connections: Vec<ConnectionDetail>,
     /// How many fit the question, whatever the limit and `after`.
@@ -96,7 +96,7 @@ pub struct ConnectionDetail {
 impl Worker {
     /// The first `limit` rooms, by name, that begin with `prefix` and come after `after`.
     #[must_use]
-    pub fn rooms_census(&self, prefix: &str, after: Option<&str>, limit: usize) -> RoomsCensus {
+    pub fn list_rooms(&self, prefix: &str, after: Option<&str>, limit: usize) -> RoomList {
         let mut total = 0;
         let mut first = Smallest::new(limit);
         for (_, local) in self.rooms.iter() {
@@ -109,12 +109,12 @@ impl Worker {
                 first.offer(RoomCount { room: local.name.clone(), members });
             }
         }
-        RoomsCensus { rooms: first.sorted(), total }
+        RoomList { rooms: first.sorted(), total }
     }
 
     /// One room; `None`: no connection of this worker is in it.
     #[must_use]
-    pub fn room_census(&self, room: &Room) -> Option<RoomDetail> {
+    pub fn inspect_room(&self, room: &Room) -> Option<RoomDetail> {
         let number = self.rooms.find(room)?;
         let local = self.rooms.get(number)?;
         let members = local.members.len() + local.behind;
@@ -123,12 +123,12 @@ impl Worker {
 
     /// The first connections, by name, that fit.
     #[must_use]
-    pub fn connections_census(&self, filter: &ConnectionFilter) -> ConnectionsCensus {
+    pub fn list_connections(&self, filter: &ConnectionFilter) -> ConnectionList {
         let room = match &filter.room {
             None => None,
             Some(room) => match self.rooms.find(room) {
                 Some(number) => Some(number),
-                None => return ConnectionsCensus::default(),
+                None => return ConnectionList::default(),
             },
         };
         let mut total = 0;
@@ -150,13 +150,13 @@ impl Worker {
             }
             None => self.connections.iter().for_each(|c| look_at(c.session.id, c)),
         }
-        let connections = first.sorted().into_iter().filter_map(|id| self.connection_census(id)).collect();
-        ConnectionsCensus { connections, total }
+        let connections = first.sorted().into_iter().filter_map(|id| self.inspect_connection(id)).collect();
+        ConnectionList { connections, total }
     }
 
     /// One connection; `None`: it is not on this worker.
     #[must_use]
-    pub fn connection_census(&self, id: ConnectionId) -> Option<ConnectionDetail> {
+    pub fn inspect_connection(&self, id: ConnectionId) -> Option<ConnectionDetail> {
         let (_, connection) = self.connections.find(id)?;
         let room = |s: &crate::hub::fanout::subscription::Subscription| {
             let local = self.rooms.get(s.room)?;
@@ -166,15 +166,15 @@ impl Worker {
             id,
             user: connection.session.grant.user().cloned(),
             expires_at: connection.session.grant.claims().and_then(|claims| claims.expires_at),
-            address: connection.carrier.address(),
-            transport: connection.carrier.name(),
+            address: connection.transport.address(),
+            transport: connection.transport.name(),
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
-            tls: connection.carrier.is_tls(),
+            tls: connection.transport.is_tls(),
             compressed: connection.format.framing.compression().is_some(),
             age: Duration::from_millis(self.timers.now_ms().saturating_sub(connection.since_ms)),
             rooms: connection.subscriptions.iter().filter_map(room).collect(),
             totals: connection.totals,
-            owed: connection.owed(),
+            owed: connection.queued_bytes(),
         })
     }
 

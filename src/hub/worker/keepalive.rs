@@ -43,13 +43,13 @@ impl Worker {
                 return;
             }
             State::Closing => return,
-            State::Open if connection.carrier.minds_silence() => now_ms + ping_ms,
+            State::Open if connection.transport.minds_silence() => now_ms + ping_ms,
             State::Open if silent >= ping_ms + pong_ms => {
                 self.close(key, Disconnect::PingTimeout);
                 return;
             }
             State::Open if silent >= ping_ms => {
-                if let Some(ping) = connection.carrier.ping()
+                if let Some(ping) = connection.transport.ping()
                     && connection.say_urgent(&ping, &mut self.buffers.sealed, &self.services.budget).is_err()
                 {
                     connection.wake();

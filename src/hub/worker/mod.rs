@@ -41,7 +41,7 @@ use crate::{
         connection::{State, connections::Connections, key::ConnectionKey},
         fanout::{room_index::RoomIndex, rooms::Rooms},
         membership::event::MembershipEvent,
-        worker::{drain::DrainRun, policy_reload::Review, timers::Timers},
+        worker::{drain::DrainRun, policy_reload::PolicyReload, timers::Timers},
     },
     model::{CommandId, Disconnect, Limits, Reply},
     session::SessionLimits,
@@ -72,14 +72,14 @@ pub struct Worker {
     pub(crate) unasked: Vec<RoomIndex>,
     /// Rooms whose last member has left, and when.
     pub(crate) emptied: VecDeque<(Instant, RoomIndex)>,
-    pub(crate) review: Review,
+    pub(crate) policy_reload: PolicyReload,
     /// Its clock, and what waits for a time.
     pub timers: Timers,
     /// The configuration that the cached values below are from.
     config: Arc<Config>,
     pub(crate) limits: SessionLimits,
     pub(crate) message_limits: MessageLimits,
-    pub(crate) owed_limit: usize,
+    pub(crate) queue_limit: usize,
     /// Room for what streams want done, so that no input of a stream allocates.
     pub(crate) stream_effects: Vec<StreamEffect>,
     /// How many fan-outs began or ended.
@@ -110,11 +110,11 @@ impl Worker {
                 activity: Rc::default(),
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
-                review: Review::default(),
+                policy_reload: PolicyReload::default(),
                 timers: Timers::new(),
                 limits: session_limits(&config),
                 message_limits: message_limits(&config),
-                owed_limit: config.limits.send_queue,
+                queue_limit: config.limits.send_queue,
                 config,
                 stream_effects: Vec::new(),
                 broadcasts: 0,
@@ -139,7 +139,7 @@ impl Worker {
         self.config = Arc::clone(&config);
         self.limits = session_limits(&config);
         self.message_limits = message_limits(&config);
-        self.owed_limit = config.limits.send_queue;
+        self.queue_limit = config.limits.send_queue;
     }
 
     /// What the session limits are now.
@@ -169,7 +169,7 @@ impl Worker {
         let said = connection.reply(reply, id, room, &mut self.encoder, &mut self.buffers, &self.services.budget);
         if said.is_err() {
             connection.wake();
-        } else if connection.owed() > 2 * self.owed_limit {
+        } else if connection.queued_bytes() > 2 * self.queue_limit {
             // Replies alone filled the queue: a client that asks for more than it reads is closed.
             self.close(key, Disconnect::Slow);
         }

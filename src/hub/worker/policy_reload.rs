@@ -21,13 +21,13 @@ const STRIDE: usize = 64;
 
 /// Rooms whose policy is still to be looked at.
 #[derive(Debug, Default)]
-pub struct Review {
+pub struct PolicyReload {
     /// The policies that are applied, or were.
     seen: Option<Arc<Policies>>,
     rooms: Vec<Room>,
 }
 
-impl Review {
+impl PolicyReload {
     /// Begins anew if the policies have changed. `rooms` are those that are held now.
     fn begin<'a>(&mut self, now: &Arc<Policies>, rooms: impl Iterator<Item = &'a Room>) {
         match &self.seen {
@@ -58,9 +58,9 @@ impl Worker {
     pub(crate) fn review_policies(&mut self) {
         let policies = self.services.policies.load_full();
         let deadline = Instant::now() + SLICE;
-        self.review.begin(&policies, self.rooms.names());
+        self.policy_reload.begin(&policies, self.rooms.names());
         loop {
-            let rooms = self.review.next(deadline);
+            let rooms = self.policy_reload.next(deadline);
             if rooms.is_empty() {
                 return;
             }
@@ -103,9 +103,9 @@ impl Sequencer {
     pub(crate) fn review_policies(&mut self) {
         let policies = self.services.policies.load_full();
         let deadline = Instant::now() + SLICE;
-        self.review.begin(&policies, self.rooms.keys());
+        self.policy_reload.begin(&policies, self.rooms.keys());
         loop {
-            let rooms = self.review.next(deadline);
+            let rooms = self.policy_reload.next(deadline);
             if rooms.is_empty() {
                 return;
             }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::{
     broker::{Deliver, Delivery, History},
     hub::{
-        Question,
+        WorkerCall,
         sequencer::{effect::ReadTicket, update::StreamUpdate},
     },
     model::Room,
@@ -45,17 +45,17 @@ pub enum ToWorker {
     /// The pod goes away: each client is told a moment in this window, and closed then.
     Drain(Duration),
     /// Something to do on its thread.
-    Ask(Question),
+    Call(WorkerCall),
 }
 
 /// Rooms whose sequencer missed deliveries because its queue was full.
 #[derive(Debug, Default)]
-pub struct Behind {
+pub struct Lagging {
     any: AtomicBool,
     rooms: Mutex<HashSet<Room>>,
 }
 
-impl Behind {
+impl Lagging {
     fn mark(&self, room: &Room) {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner).insert(room.clone());
         self.any.store(true, Ordering::Release);
@@ -73,9 +73,9 @@ impl Behind {
 
 /// The sending ends of a pod's queues.
 #[derive(Debug)]
-pub struct Links {
+pub struct WorkerQueues {
     sequencers: Vec<Sender<ToSequencer>>,
-    behind: Vec<Behind>,
+    behind: Vec<Lagging>,
     workers: Vec<Sender<ToWorker>>,
 }
 
@@ -88,7 +88,7 @@ pub struct Inboxes {
     pub worker: Receiver<ToWorker>,
 }
 
-impl Links {
+impl WorkerQueues {
     /// The most deliveries that wait for a sequencer.
     const SEQUENCER_QUEUE: usize = 65_536;
     /// The most broadcasts that wait for a worker.
@@ -110,7 +110,7 @@ impl Links {
                 let (to_worker, worker) = channel(worker);
                 links.sequencers.push(to_sequencer);
                 links.workers.push(to_worker);
-                links.behind.push(Behind::default());
+                links.behind.push(Lagging::default());
                 Inboxes { sequencer, worker }
             })
             .collect();
@@ -131,7 +131,7 @@ impl Links {
 
     /// The rooms that a sequencer missed something of.
     #[must_use]
-    pub fn behind(&self, sequencer: usize) -> &Behind {
+    pub fn behind(&self, sequencer: usize) -> &Lagging {
         &self.behind[sequencer]
     }
 
@@ -147,7 +147,7 @@ impl Links {
     }
 }
 
-impl Deliver for Links {
+impl Deliver for WorkerQueues {
     fn deliver(&self, room: &Room, delivery: Delivery) {
         let sequencer = self.sequencer_of(room);
         let message = ToSequencer::Delivery(room.clone(), delivery, Instant::now());

@@ -32,7 +32,7 @@ impl Worker {
                 self.note_if_empty(log);
                 continue;
             }
-            if !self.services.links.tell_sequencer(&name, ToSequencer::Leave(name.clone(), self.index)) {
+            if !self.services.queues.tell_sequencer(&name, ToSequencer::Leave(name.clone(), self.index)) {
                 self.rooms[number].empty_since = None;
                 self.note_if_empty(number);
                 return;

@@ -9,7 +9,7 @@ use crate::{
     broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
     config::{Config, Policies},
     hooks::Hooks,
-    hub::{Budget, Gate, Links, Quic, Recoveries, Tails},
+    hub::{Budget, EventIndex, Gate, Quic, Recoveries, WorkerQueues},
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
@@ -36,13 +36,13 @@ pub struct Services {
     /// How a page reaches WebTransport, if it can.
     pub quic: Option<Quic>,
     /// The queues between owners and workers.
-    pub links: Arc<Links>,
+    pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,
     /// What clients missed.
     pub recoveries: Recoveries,
     /// The newest events of rooms, by their ids.
-    pub tails: Tails,
+    pub event_index: EventIndex,
     /// Says which tokens are good.
     pub authority: Arc<Authority>,
     /// The backend that decides; `None`: there is none.

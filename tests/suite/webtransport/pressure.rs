@@ -56,7 +56,7 @@ async fn settled(pod: &Pod) {
     let (began, mut since, mut owed) = (Instant::now(), Instant::now(), 0);
     while owed == 0 || since.elapsed() < Duration::from_millis(300) {
         assert!(began.elapsed() < SOON, "{owed} bytes wait");
-        let now = pod.services().budget.owed();
+        let now = pod.services().budget.queued_bytes();
         if std::mem::replace(&mut owed, now) != now {
             since = Instant::now();
         }
@@ -199,7 +199,7 @@ async fn what_is_on_its_way_to_a_silent_client_is_bounded_too() {
         publish(&pod, "plain:a", "t", &data).await;
     }
     settled(&pod).await;
-    let taken = (200 * SIZE).saturating_sub(pod.services().budget.owed());
+    let taken = (200 * SIZE).saturating_sub(pod.services().budget.queued_bytes());
     assert!(taken <= WINDOW, "QUIC took {taken} bytes that nobody acknowledged");
     go_on.send(()).unwrap();
     client.join().unwrap();

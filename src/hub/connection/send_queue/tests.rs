@@ -75,15 +75,15 @@ fn see(seen: &mut [Seen], range: &Range) -> Result<(), TestCaseError> {
 }
 
 /// Takes what leaves next, as a connection's drain does.
-fn take(outbox: &mut Outbox, seen: &mut [Seen]) -> Result<bool, TestCaseError> {
-    if outbox.take_sealed().is_some() || outbox.take_urgent().is_some() {
+fn take(send_queue: &mut SendQueue, seen: &mut [Seen]) -> Result<bool, TestCaseError> {
+    if send_queue.take_sealed().is_some() || send_queue.take_urgent().is_some() {
         return Ok(true);
     }
-    if let Some(range) = outbox.take_gap() {
+    if let Some(range) = send_queue.take_gap() {
         see(seen, &range.1)?;
         return Ok(true);
     }
-    match outbox.take() {
+    match send_queue.take() {
         Some(Waiting::Shared(frame)) => see(seen, frame.range().expect("a range"))?,
         Some(Waiting::Private(_)) => {}
         None => return Ok(false),
@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn accounts_are_true_and_gaps_cover_what_was_dropped(steps in prop::collection::vec(step(), 1..120)) {
         let budget = Arc::new(Budget::new(usize::MAX));
-        let mut outboxes: Vec<Outbox> = (0..3).map(|_| Outbox::new(Arc::clone(&budget))).collect();
+        let mut outboxes: Vec<SendQueue> = (0..3).map(|_| SendQueue::new(Arc::clone(&budget))).collect();
         let mut seen = vec![[Seen::default(); ROOMS as usize]; 3];
         let mut offsets = [0_u64; ROOMS as usize];
         for step in steps {
@@ -105,8 +105,8 @@ proptest! {
                     offsets[room as usize] += 1;
                     let range = Range { room: name(room), epoch: Epoch::new("e"), after, offset: after + 1 };
                     let frame = Frame::of(len, Some(range), &budget);
-                    for outbox in &mut outboxes {
-                        outbox.push(Waiting::Shared(frame.clone()));
+                    for send_queue in &mut outboxes {
+                        send_queue.push(Waiting::Shared(frame.clone()));
                     }
                 }
                 Step::Reply { who, len } => outboxes[who].push(Waiting::Private(vec![0; len].into())),
@@ -115,7 +115,7 @@ proptest! {
                 Step::DropOldest { who, limit } => {
                     outboxes[who].drop_oldest(limit);
                     let shared = outboxes[who].waiting.iter().any(|w| matches!(w, Waiting::Shared(_)));
-                    prop_assert!(outboxes[who].owed() <= limit || !shared, "only replies may be left above the limit");
+                    prop_assert!(outboxes[who].queued_bytes() <= limit || !shared, "only replies may be left above the limit");
                 }
                 Step::DropRoom { who, room } => {
                     if let Some(first) = outboxes[who].drop_room(&name(room)) {
@@ -131,12 +131,12 @@ proptest! {
             // Owed: every frame in full. Held: each shared frame once, private bytes and nodes besides.
             let mut frames: Vec<*const u8> = Vec::new();
             let mut held = 0;
-            for outbox in &outboxes {
-                let urgent: usize = outbox.urgent.iter().map(|bytes| bytes.len()).sum();
-                let waiting: usize = outbox.waiting.iter().map(Waiting::owed).sum();
-                prop_assert_eq!(outbox.owed(), urgent + waiting + outbox.sealed.len());
-                held += urgent + outbox.sealed.len();
-                for item in &outbox.waiting {
+            for send_queue in &outboxes {
+                let urgent: usize = send_queue.urgent.iter().map(|bytes| bytes.len()).sum();
+                let waiting: usize = send_queue.waiting.iter().map(Waiting::queued_bytes).sum();
+                prop_assert_eq!(send_queue.queued_bytes(), urgent + waiting + send_queue.sealed.len());
+                held += urgent + send_queue.sealed.len();
+                for item in &send_queue.waiting {
                     held += item.private();
                     if let Waiting::Shared(frame) = item && !frames.contains(&frame.bytes().as_ptr()) {
                         frames.push(frame.bytes().as_ptr());
@@ -146,9 +146,9 @@ proptest! {
             }
             prop_assert_eq!(budget.held(), held);
         }
-        for (outbox, seen) in outboxes.iter_mut().zip(&mut seen) {
-            while take(outbox, seen)? {}
-            prop_assert!(outbox.is_empty());
+        for (send_queue, seen) in outboxes.iter_mut().zip(&mut seen) {
+            while take(send_queue, seen)? {}
+            prop_assert!(send_queue.is_empty());
         }
         drop(outboxes);
         prop_assert_eq!(budget.held(), 0);
@@ -158,21 +158,21 @@ proptest! {
 #[test]
 fn a_gap_does_not_overtake_the_reply_that_it_follows() {
     let budget = Arc::new(Budget::new(usize::MAX));
-    let mut outbox = Outbox::new(Arc::clone(&budget));
+    let mut send_queue = SendQueue::new(Arc::clone(&budget));
     let frame = |after| {
         Frame::of(100, Some(Range { room: name(0), epoch: Epoch::new("e"), after, offset: after + 1 }), &budget)
     };
-    outbox.push(Waiting::Private(b"subscribed at 4".to_vec().into()));
-    outbox.push(Waiting::Shared(frame(4)));
-    outbox.push(Waiting::Private(b"published".to_vec().into()));
-    outbox.push(Waiting::Shared(frame(5)));
-    outbox.push(Waiting::Shared(frame(6)));
-    assert_eq!(outbox.drop_oldest(130), 2);
+    send_queue.push(Waiting::Private(b"subscribed at 4".to_vec().into()));
+    send_queue.push(Waiting::Shared(frame(4)));
+    send_queue.push(Waiting::Private(b"published".to_vec().into()));
+    send_queue.push(Waiting::Shared(frame(5)));
+    send_queue.push(Waiting::Shared(frame(6)));
+    assert_eq!(send_queue.drop_oldest(130), 2);
     for _ in 0..2 {
-        assert!(outbox.take_gap().is_none(), "a reply stands before it");
-        assert!(matches!(outbox.take(), Some(Waiting::Private(_))));
+        assert!(send_queue.take_gap().is_none(), "a reply stands before it");
+        assert!(matches!(send_queue.take(), Some(Waiting::Private(_))));
     }
-    let gap = outbox.take_gap().expect("what was dropped is told");
+    let gap = send_queue.take_gap().expect("what was dropped is told");
     assert_eq!((gap.1.after, gap.1.offset), (4, 6));
-    assert!(matches!(outbox.take(), Some(Waiting::Shared(_))) && outbox.is_empty());
+    assert!(matches!(send_queue.take(), Some(Waiting::Shared(_))) && send_queue.is_empty());
 }
