@@ -11,7 +11,6 @@ use super::house::{Source, sources};
 /// a circle must leave it.
 const STANDING: &[(&str, &str)] = &[
     ("src/hub/", "`Worker` is one type in many files: issue 12 takes it apart"),
-    ("src/metrics/", "the registry and the parts that it describes"),
     ("src/pod/", "the worker's thread, which moves to the worker"),
     ("src/cli/", "the commands and their common outcome"),
     ("src/model/", "the shapes in its face"),
