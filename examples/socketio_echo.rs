@@ -11,10 +11,10 @@ use bytes::Bytes;
 use clap::Parser;
 use roomcast::{
     config::{ApiKey, ListenAddress, Machine, Settings, resolve},
-    model::{Batch, Command, CommandError, CommandId, Disconnect, Reply, Request, Retained, Said, Spelling},
+    model::{Batch, Command, CommandError, CommandId, Disconnect, PreparedMessage, Reply, Request, Retained, Spelling},
     pod::Pod,
     protocol::{
-        Beginning, Dialect, Dialects, Message, MessageKind, Messages, Opening, PresenceChange,
+        Dialect, Dialects, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange,
         engineio::{Endpoint, Plain, Timing, Within},
         socketio::Envelope,
     },
@@ -58,7 +58,7 @@ struct Echo {
 }
 
 impl Echo {
-    fn event(text: &str, parts: &[Bytes]) -> Vec<Said> {
+    fn event(text: &str, parts: &[Bytes]) -> Vec<PreparedMessage> {
         let array: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
         let Some((name, arguments)) = array.split_first() else { return Vec::new() };
         let arguments: Vec<&str> = arguments.iter().map(|argument| argument.get()).collect();
@@ -69,18 +69,18 @@ impl Echo {
             "\"message-with-ack\"" => format!("[{arguments}]"),
             _ => return Vec::new(),
         };
-        let parts = parts.iter().cloned().map(Said::Binary);
-        [Said::Text(text.into())].into_iter().chain(parts).collect()
+        let parts = parts.iter().cloned().map(PreparedMessage::Binary);
+        [PreparedMessage::Text(text.into())].into_iter().chain(parts).collect()
     }
 }
 
 impl Dialect for Echo {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         if self.events {
             let auth = opening.auth.unwrap_or("{}");
             out.push(MessageKind::Text, |out| out.extend_from_slice(format!("[\"auth\",{auth}]").as_bytes()));
         }
-        Ok(Beginning::default())
+        Ok(OpenOutcome::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
@@ -91,15 +91,15 @@ impl Dialect for Echo {
         let answer = match message {
             _ if !self.answers => Vec::new(),
             Message::Text(text) if self.events => Self::event(text, parts),
-            Message::Text(text) => vec![Said::Text(text.into())],
-            Message::Binary(bytes) => vec![Said::Binary(Bytes::copy_from_slice(bytes))],
+            Message::Text(text) => vec![PreparedMessage::Text(text.into())],
+            Message::Binary(bytes) => vec![PreparedMessage::Binary(Bytes::copy_from_slice(bytes))],
         };
         Ok(Request { id: None, command: Command::Answer(answer) })
     }
 
     fn reply(&self, reply: &Reply, _: Option<&CommandId>, out: &mut Messages) {
         if let Reply::Answer(answer) = reply {
-            out.say(answer);
+            out.add_prepared(answer);
         }
     }
 

@@ -19,7 +19,7 @@ use std::{
 use roomcast::{
     auth::{Authority, Grant},
     config::{HookSecret, HookSettings, HookUrl, TokenSettings},
-    hooks::{ConnectQuestion, HookError, Hooks, Told},
+    hooks::{ClientRequest, ConnectQuestion, HookError, Hooks},
     metrics::HookMetrics,
     model::Token,
 };
@@ -157,7 +157,7 @@ async fn hooks(token: &str) -> String {
     tokio::spawn(async move { runs.run().await });
     let headers = http::HeaderMap::from_iter([(http::header::COOKIE, token.parse().unwrap())]);
     let target = format!("/ws?token={token}").parse().unwrap();
-    let told = Told::new(&settings, &target, &headers, None, "websocket", "native", Some(&Token::new(token)));
+    let told = ClientRequest::new(&settings, &target, &headers, None, "websocket", "native", Some(&Token::new(token)));
     let (grant, namespace) = (Grant::default(), None);
     let question =
         ConnectQuestion { connection: None, grant: &grant, told: &told, token: None, namespace, refresh: false };

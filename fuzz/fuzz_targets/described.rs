@@ -9,7 +9,7 @@ use roomcast::{
     auth::Grant,
     config::{Flags, Preset, Variables, merge_over},
     model::{Batch, Command, Epoch, Event, Limits, MAX_FIELD_BYTES, Payload, Room},
-    protocol::{Described, Dialect, Message, Messages, Opening, Unasked},
+    protocol::{Described, Dialect, Message, Messages, Opening, ServerPush},
 };
 use serde_json::value::RawValue;
 
@@ -38,7 +38,7 @@ fuzz_target!(|input: &str| {
             let opening = &Opening { connection: "c", target: &target, grant, auth: None, ping_interval_ms: 1, limits };
             let mut out = Messages::default();
             let _ = dialect.open(opening, &mut out);
-            dialect.unasked(&Unasked::Entered { opening, replayed: true }, &mut out);
+            dialect.push(&ServerPush::Greeting { opening, replayed: true }, &mut out);
             for (_, message) in out.iter() {
                 serde_json::from_slice::<&RawValue>(message).expect("what clients get is JSON");
             }

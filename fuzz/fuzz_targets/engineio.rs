@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use roomcast::protocol::{
     MessageKind, Messages,
-    engineio::{Asked, Packet, SessionKey, packets, unframe, write_payload},
+    engineio::{Asked, EngineioPacket, SessionKey, packets, unframe, write_payload},
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     let mut messages = Messages::default();
     for part in packets(text).flatten() {
         let message = part.message();
-        if Packet::parse(message).is_ok() {
+        if EngineioPacket::parse(message).is_ok() {
             match message {
                 roomcast::protocol::Message::Text(text) => {
                     messages.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes()));

@@ -8,7 +8,7 @@ use roomcast::{
     model::{Batch, ErrorCode},
     protocol::{
         Dialect, Message,
-        socketio::{Assembly, Kind, Packet, Rooms, StreamOffset},
+        socketio::{Assembly, Kind, Rooms, SocketioPacket, StreamOffset},
     },
 };
 
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         let taken = assembly.take(message, 1_000, |heard| {
             assert!(heard.packet.namespace.starts_with('/'));
             assert_eq!(heard.parts.len(), heard.packet.attachments);
-            assert!(heard.parts.len() <= Packet::MAX_ATTACHMENTS);
+            assert!(heard.parts.len() <= SocketioPacket::MAX_ATTACHMENTS);
             if heard.packet.kind == Kind::Event
                 && !heard.packet.data.is_empty()
                 && let Err(error) = Rooms.decode_parts(Message::Text(heard.packet.data), &heard.parts)

@@ -30,7 +30,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What an RSA key may sign with, where it does not say more.
+    /// The algorithms of an RSA key that names none.
     pub(super) const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
     /// Every algorithm with a public key, one for each kind of key but RSA.
@@ -61,7 +61,7 @@ impl Algorithm {
         if name == "Ed25519" { Some(Self::EdDsa) } else { all.find(|algorithm| algorithm.name() == name) }
     }
 
-    /// How a public key verifies; `None`: there is only a secret.
+    /// How a public key verifies; `None`: the algorithm has a secret instead.
     pub(super) fn verification(self) -> Option<&'static dyn VerificationAlgorithm> {
         Some(match self {
             Self::Hs256 => return None,

@@ -1,7 +1,7 @@
-//! Says whether a token is good, with the keys and rules of the configuration, as they are now.
+//! Verifies tokens with the current keys and rules of the configuration.
 //!
-//! Verifying is done where the token is, at once; only a token that names a key that is not known yet waits, a little,
-//! for a fetch that all of them share. Always holds: whatever becomes of a key's source, the last good keys stay.
+//! A verification runs on the worker, at once. Only a token that names an unknown key waits for a fetch, which all such tokens
+//! share. Always holds: whatever happens to the source of keys, the last good keys stay in use.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,7 +36,7 @@ pub struct Authority {
     stored: Option<Stored>,
 }
 
-/// Where tokens are looked up, and how.
+/// The store of tokens, and the settings for look-ups.
 struct Stored {
     store: Arc<dyn LookUp>,
     settings: TokenLookUp,
@@ -57,11 +57,11 @@ struct Current {
     remote: Option<Arc<Remote>>,
 }
 
-/// What should be in use, which is what is, unless it is broken.
+/// The newest settings: they are in use, unless they are broken.
 #[derive(Debug, Default)]
 struct Wanted {
     settings: TokenSettings,
-    /// What its files held when they were last looked at, so that each change is acted on once.
+    /// The contents of its files at the last look, so that each change is acted on once.
     seen: [u8; 32],
 }
 
@@ -89,7 +89,7 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Counts with these handles.
+    /// Counts with these metrics.
     #[must_use]
     pub fn with_metrics(mut self, metrics: TokenMetrics) -> Self {
         self.metrics = metrics;
@@ -104,10 +104,10 @@ impl Authority {
         self
     }
 
-    /// Whose a token that is looked up is; `None`: nobody's, or none are looked up.
+    /// The user of a token that is kept in Redis; `None`: the token is unknown, or tokens are not looked up.
     ///
     /// # Errors
-    /// [`TokenError`]: what is kept under it cannot be read now, or not at all.
+    /// [`TokenError`]: the stored object cannot be read.
     pub async fn stored_user(&self, token: &Token) -> Result<Option<StoredUser>, TokenError> {
         match &self.stored {
             Some(Stored { store, settings }) => look_up::user(&**store, settings, token.reveal()).await,
@@ -115,7 +115,7 @@ impl Authority {
         }
     }
 
-    /// What a client without a token may do, where such clients are let in.
+    /// The grant of a client without a token, where such clients are accepted.
     #[must_use]
     pub fn without_token(&self) -> Grant {
         match &self.stored {
@@ -124,7 +124,7 @@ impl Authority {
         }
     }
 
-    /// Whether clients without a token are let in although they need one otherwise.
+    /// Whether clients without a token are accepted although tokens are required otherwise.
     #[must_use]
     pub fn accepts_nobody(&self) -> bool {
         self.stored.as_ref().is_some_and(|stored| stored.settings.accept_unknown)
@@ -136,7 +136,7 @@ impl Authority {
         self.stored.is_some() || self.current.load().is_enabled()
     }
 
-    /// Whether every source of keys has given some: `false` until the key set of a URL was fetched once.
+    /// Whether every source of keys has been read: `false` until the key set of a URL was fetched once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.current.load().remote.as_ref().is_none_or(|remote| remote.keys().is_some())
@@ -222,7 +222,7 @@ impl Authority {
 
     async fn judge(&self, token: &Token, now: SystemTime) -> Result<Claims, TokenError> {
         let current = self.current.load_full();
-        // What has the form of a signed token is one, where there are keys for them.
+        // A token that has the form of a signed token is verified, if there are keys.
         if let Some(Stored { store, settings }) = &self.stored
             && !(current.is_enabled() && has_form(token.reveal()))
         {
@@ -256,7 +256,7 @@ impl Current {
         !self.keys.is_empty() || self.remote.is_some()
     }
 
-    /// Verifies with the keys that are there.
+    /// Verifies with the known keys.
     fn check(&self, jws: &Jws<'_>, now: SystemTime) -> Result<Claims, TokenError> {
         let fetched = self.remote.as_ref().and_then(|remote| remote.keys());
         let mut verdict = TokenError::UnknownKey;

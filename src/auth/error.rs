@@ -1,18 +1,19 @@
 //! Why a token is refused, in sentences that a client may be told.
 
-use super::jws::MAX_TOKEN_BYTES;
+/// The longest token, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Why a token is refused. Never holds the token or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// No key is configured, so that no token can be good.
-    #[error("this pod checks no tokens: connect without one")]
+    #[error("this pod verifies no tokens: connect without one")]
     NoKeys,
     /// Larger than any token that makes sense.
     #[error("the token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
     /// Not the compact form of a signed token.
-    #[error("the token is no signed JWT: {0}")]
+    #[error("the token is not a signed JWT: {0}")]
     Malformed(&'static str),
     /// Its header has `crit`.
     #[error("the token's header has `crit`, and this pod knows none of the extensions that it may name")]
@@ -23,14 +24,14 @@ pub enum TokenError {
     /// No key has its `alg` and `kid`.
     #[error("no key of this pod fits the token's `alg` and `kid`")]
     UnknownKey,
-    /// No key that fits has signed it.
-    #[error("the token's signature is not good")]
+    /// No matching key has signed it.
+    #[error("the token's signature is wrong")]
     Signature,
-    /// Its `exp` is over.
+    /// Its `exp` has passed.
     #[error("the token has expired: get a new one")]
     Expired,
-    /// Its `nbf` or `iat` is still to come.
-    #[error("the token is not good yet: its `{0}` is in the future; are the clocks right?")]
+    /// Its `nbf` or `iat` is in the future.
+    #[error("the token is not valid yet: its `{0}` is in the future; are the clocks right?")]
     NotYet(&'static str),
     /// A claim is missing, or is not what it should be.
     #[error("the token's claim `{claim}` {why}")]
@@ -40,23 +41,23 @@ pub enum TokenError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// It is for somebody else.
+    /// Its audience is another one.
     #[error("the token is not for this pod: its `aud` names none of the audiences that are configured")]
     Audience,
-    /// It is somebody else's.
+    /// Its issuer is another one.
     #[error("the token is not from the issuer that this pod trusts: its `iss` is another one")]
     Issuer,
-    /// It is not among those that the application keeps.
-    #[error("there is no such token, or it is over: get a new one")]
+    /// The application does not keep it.
+    #[error("the token is unknown or has expired: get a new one")]
     Unknown,
-    /// What the application keeps under it is unusable.
+    /// The object that the application keeps under it is unusable.
     #[error("the token is known, but {0}")]
     Stored(&'static str),
     /// It cannot be looked up.
     #[error("tokens cannot be looked up now: try again later")]
     Unreachable,
-    /// The keys could not be fetched yet, so that nobody can say.
-    #[error("tokens cannot be checked yet, because their keys could not be fetched: try again later")]
+    /// It cannot be verified: the keys could not be fetched yet.
+    #[error("tokens cannot be verified yet, because their keys could not be fetched: try again later")]
     Outage,
 }
 

@@ -1,27 +1,27 @@
-//! What a connection may do.
+//! The rights of a connection.
 
 use std::sync::Arc;
 
 use crate::model::{Access, Room, UnixMillis, matches};
 
-/// What a verified token says.
+/// The claims of a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Whose it is; `None`: nobody's, where clients with an unknown token are taken in.
+    /// The user; `None`: an unknown token, where such clients are accepted.
     pub user: Option<Arc<str>>,
-    /// When it ends; a connection that was not given a newer one by then is closed.
+    /// When the token expires. A connection that has no newer token by then is closed.
     pub expires_at: Option<UnixMillis>,
-    /// The rooms that it names, with what may be done there.
+    /// The rooms that the token names, with the rights there.
     pub rooms: Vec<RoomRight>,
-    /// The room that is its user's own, where the configuration gives users one.
+    /// The personal room of the user, where the configuration has one.
     pub personal_room: Option<Room>,
-    /// The rooms that each of the user's connections is put into, unasked.
+    /// The rooms that each connection of the user joins without a command.
     pub given: Vec<Room>,
-    /// All that is known of the user, a JSON object, where it is kept.
+    /// The whole claims as a JSON object, where the configuration keeps them.
     pub content: Option<Box<str>>,
 }
 
-/// Rooms by pattern, and what may be done in them.
+/// A pattern of rooms, and the rights in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRight {
     /// The rooms' names; each `*` stands for any characters.
@@ -32,7 +32,7 @@ pub struct RoomRight {
     pub publish: bool,
 }
 
-/// What a connection's token, or its absence, allows. One pointer wide: there are as many as connections.
+/// The rights of a connection, from its token or the absence of one. One pointer wide: every connection has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant(Option<Arc<Claims>>);
 
@@ -43,7 +43,7 @@ impl Grant {
         Self(Some(Arc::new(claims)))
     }
 
-    /// What the token says; `None`: anonymous.
+    /// The claims; `None`: anonymous.
     #[must_use]
     pub fn claims(&self) -> Option<&Claims> {
         self.0.as_deref()

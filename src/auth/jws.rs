@@ -1,22 +1,23 @@
 //! The compact form of a signed token (RFC 7515 section 7.1), taken apart.
 //!
-//! Nothing in here is trusted yet but its size. Of the header only `alg`, `kid` and `crit` are read: a key, or the
-//! address of one, that a token brings along (`jwk`, `jku`, `x5c`, `x5u`) is nothing to this pod.
+//! Nothing is trusted here but the size. Only `alg`, `kid` and `crit` of the header are read: a key in the token, or the address
+//! of one (`jwk`, `jku`, `x5c`, `x5u`), is ignored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Algorithm, TokenError, object::Object};
-
-/// The longest token, in bytes.
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+use super::{
+    algorithm::Algorithm,
+    error::{MAX_TOKEN_BYTES, TokenError},
+    object::Object,
+};
 
 /// A token taken apart.
 pub(super) struct Jws<'a> {
-    /// What its header says it is signed with.
+    /// The algorithm that its header names.
     pub(super) algorithm: Algorithm,
-    /// What its header says its key is called.
+    /// The key that its header names.
     pub(super) key_id: Option<String>,
-    /// What is signed.
+    /// The signed bytes.
     pub(super) signed: &'a [u8],
     /// The signature.
     pub(super) signature: Vec<u8>,
@@ -37,7 +38,7 @@ impl<'a> Jws<'a> {
         let signed = token.get(..header.len() + 1 + payload.len()).unwrap_or_default();
         let header = decode(header).ok_or(malformed("its header is not base64url without padding"))?;
         let header = Object::parse(&header).ok_or(malformed("its header is no JSON object with each name once"))?;
-        // An extension that must be understood, and none is (RFC 7515 section 4.1.11).
+        // The token requires an extension, and the pod has none (RFC 7515 section 4.1.11).
         if header.has("crit") {
             return Err(TokenError::Critical);
         }
@@ -51,7 +52,7 @@ impl<'a> Jws<'a> {
         Ok(Self { algorithm, key_id, signed: signed.as_bytes(), signature, payload })
     }
 
-    /// The claims, as JSON. To be looked at only when the signature is good.
+    /// The claims, as JSON. Read them only after the signature was verified.
     pub(super) fn payload(&self) -> Result<Vec<u8>, TokenError> {
         decode(self.payload).ok_or(TokenError::Malformed("its payload is not base64url without padding"))
     }

@@ -1,7 +1,7 @@
 //! One key that tokens are verified with.
 //!
-//! Always holds: the key alone says which algorithms it takes, so that no token can choose: not `none`, not HS256 with
-//! a public key as its secret, not another curve (RFC 8725 section 3.1).
+//! Always holds: the key alone decides its algorithms. A token cannot choose `none`, HS256 with a public key as the secret, or
+//! another curve (RFC 8725 section 3.1).
 
 use std::fmt;
 
@@ -19,16 +19,16 @@ const MIN_RSA_BITS: u32 = 2048;
 /// The longest; above it a signature takes too long to verify.
 const MAX_RSA_BITS: u32 = 8192;
 
-/// Why bytes are no key.
+/// Why bytes are not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// Another kind of key, or none at all.
-    #[error("it is no RSA, P-256, P-384, P-521 or Ed25519 public key")]
+pub enum KeyMaterialError {
+    /// Another kind of key, or no key.
+    #[error("it is not an RSA, P-256, P-384, P-521 or Ed25519 public key")]
     Kind,
     /// An RSA key of the wrong size.
     #[error("its RSA key has {0} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are taken")]
     RsaBits(u32),
-    /// A secret that could be found by trying.
+    /// A secret that could be guessed.
     #[error("its secret is shorter than {min} bytes (RFC 7518 section 3.2)", min = HmacSecret::MIN_BYTES)]
     ShortSecret,
 }
@@ -46,40 +46,44 @@ enum Verifier {
 
 impl Key {
     /// A secret: HS256 and nothing else.
-    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8]) -> Result<Self, Unusable> {
+    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8]) -> Result<Self, KeyMaterialError> {
         if secret.len() < HmacSecret::MIN_BYTES {
-            return Err(Unusable::ShortSecret);
+            return Err(KeyMaterialError::ShortSecret);
         }
         let verifier = Verifier::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
         Ok(Self { id, verifiers: vec![(Algorithm::Hs256, verifier)] })
     }
 
     /// A public key in a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7), which says of what kind it is.
-    pub(super) fn spki(der: &[u8]) -> Result<Self, Unusable> {
+    pub(super) fn spki(der: &[u8]) -> Result<Self, KeyMaterialError> {
         // Each of these parsers takes its own kind of key and curve only.
         match Self::public(None, &Algorithm::RSA, der) {
-            Err(Unusable::Kind) => {}
+            Err(KeyMaterialError::Kind) => {}
             result => return result,
         }
         let curve = Algorithm::OF_CURVES.into_iter().find_map(|algorithm| Self::public(None, &[algorithm], der).ok());
-        curve.ok_or(Unusable::Kind)
+        curve.ok_or(KeyMaterialError::Kind)
     }
 
     /// A public key that must be of the kind that all `algorithms` need.
-    pub(super) fn public(id: Option<Box<str>>, algorithms: &[Algorithm], bytes: &[u8]) -> Result<Self, Unusable> {
+    pub(super) fn public(
+        id: Option<Box<str>>,
+        algorithms: &[Algorithm],
+        bytes: &[u8],
+    ) -> Result<Self, KeyMaterialError> {
         let mut verifiers = Vec::with_capacity(algorithms.len());
         for &algorithm in algorithms {
-            let verification = algorithm.verification().ok_or(Unusable::Kind)?;
-            let key = ParsedPublicKey::new(verification, bytes).map_err(|_| Unusable::Kind)?;
+            let verification = algorithm.verification().ok_or(KeyMaterialError::Kind)?;
+            let key = ParsedPublicKey::new(verification, bytes).map_err(|_| KeyMaterialError::Kind)?;
             if Algorithm::RSA.contains(&algorithm) && verifiers.is_empty() {
-                let bits = rsa_bits(bytes).ok_or(Unusable::Kind)?;
+                let bits = rsa_bits(bytes).ok_or(KeyMaterialError::Kind)?;
                 if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-                    return Err(Unusable::RsaBits(bits));
+                    return Err(KeyMaterialError::RsaBits(bits));
                 }
             }
             verifiers.push((algorithm, Verifier::Public(key)));
         }
-        if verifiers.is_empty() { Err(Unusable::Kind) } else { Ok(Self { id, verifiers }) }
+        if verifiers.is_empty() { Err(KeyMaterialError::Kind) } else { Ok(Self { id, verifiers }) }
     }
 
     /// Its name in a key set, `kid`.
@@ -87,13 +91,13 @@ impl Key {
         self.id.as_deref()
     }
 
-    /// Whether a token of this algorithm and `kid` may be one of this key's. A key without a name may be any token's.
+    /// Whether this key may have signed a token with this algorithm and `kid`. A key without a name may have signed any.
     pub(super) fn fits(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
         let named = self.id.as_deref().is_none_or(|own| id.is_none_or(|id| own == id));
         named && self.verifiers.iter().any(|(own, _)| *own == algorithm)
     }
 
-    /// Whether `signature` is this key's, of `message`. Never, with an algorithm that is not this key's.
+    /// Whether this key has signed `message`. Never with an algorithm that is not this key's.
     pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         self.verifiers.iter().any(|(own, verifier)| {
             *own == algorithm
@@ -105,7 +109,7 @@ impl Key {
     }
 }
 
-/// Shows what it is for, never what it is.
+/// Shows its name and its algorithms, never the key.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm.name()).collect();

@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
 use super::{
-    key::{Key, Unusable},
+    key::{Key, KeyMaterialError},
     key_set::{self, KeySetError, Origin},
 };
 use crate::{config::TokenSettings, transport::fetch::FetchError};
@@ -53,9 +53,9 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
         /// Why.
-        reason: Unusable,
+        reason: KeyMaterialError,
     },
-    /// A key set is none.
+    /// A file is not a key set.
     #[error("tokens.jwks_file: {path}: {reason}", path = path.display())]
     KeySet {
         /// The file.
@@ -65,13 +65,13 @@ pub enum KeyError {
     },
     /// A secret is too short.
     #[error("tokens.hmac_secrets: {0}")]
-    Secret(Unusable),
+    Secret(KeyMaterialError),
     /// No key set can be fetched.
     #[error("tokens.jwks_ca: {0}")]
     Client(#[from] FetchError),
 }
 
-/// The files as they were when they were looked at.
+/// The contents of the files at one look.
 pub(super) struct Files {
     pem: Vec<Contents>,
     set: Option<Contents>,
@@ -86,7 +86,7 @@ impl Files {
         Self { pem: settings.public_keys.iter().map(read).collect(), set: settings.jwks_file.as_ref().map(read) }
     }
 
-    /// What tells these contents from others, readable or not.
+    /// A fingerprint of these contents, readable or not.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         for (path, contents) in self.pem.iter().chain(&self.set) {
@@ -149,7 +149,9 @@ fn public_keys(path: &Path, pem: &[u8]) -> Result<Vec<Key>, KeyError> {
             }
             SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
                 let file = path.display();
-                hint = format!(" but a private one, which belongs to whoever signs: openssl pkey -in {file} -pubout");
+                hint = format!(
+                    " but a private one, which belongs to the signer of tokens: openssl pkey -in {file} -pubout"
+                );
             }
             _ => {}
         }

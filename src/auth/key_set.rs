@@ -10,17 +10,17 @@ use serde_json::value::RawValue;
 
 use super::{
     Algorithm,
-    key::{Key, Unusable},
+    key::{Key, KeyMaterialError},
 };
 
 /// The most usable keys of a set: a token without `kid` is tried with all of them.
 pub const MAX_KEYS: usize = 64;
 
-/// Why a text is no key set.
+/// Why a text is not a key set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// Not the JSON of one.
-    #[error("it is no key set, {{\"keys\": […]}} (RFC 7517)")]
+    /// It is not the JSON of a key set.
+    #[error("it is not a key set, {{\"keys\": […]}} (RFC 7517)")]
     Form,
     /// None of its keys can verify a token.
     #[error("none of its {count} keys can verify a token{}", first.as_ref().map_or(String::new(), |why| format!("; the first: {why}")))]
@@ -28,33 +28,33 @@ pub enum KeySetError {
         /// How many there are.
         count: usize,
         /// Why the first cannot.
-        first: Option<Skipped>,
+        first: Option<SkippedKeyError>,
     },
-    /// Too many.
+    /// It has too many keys.
     #[error("it has more than {MAX_KEYS} keys")]
     TooMany,
 }
 
 /// Why a key of a set is passed over: sets hold keys for other purposes too, and of kinds that are still to come.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Skipped {
+pub enum SkippedKeyError {
     /// A parameter is missing or of the wrong type.
-    #[error("it is no key (RFC 7517 section 4)")]
+    #[error("it is not a key (RFC 7517 section 4)")]
     Form,
     /// Its `use`, `key_ops` or `alg` is another one than verifying, or its `kty` or `crv` is not known.
     #[error("it is for something else, or of another kind")]
     Purpose,
     /// Its parameters make no key.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Unusable(#[from] KeyMaterialError),
 }
 
-/// Whose set it is decides whether there may be secrets in it.
+/// The source of a set decides whether it may hold secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A file of the operator's.
+    /// A file of the operator.
     File,
-    /// A server that publishes it: a secret in there is none.
+    /// A server that publishes it: a published secret is ignored.
     Server,
 }
 
@@ -64,7 +64,7 @@ struct KeySet<'a> {
     keys: Vec<&'a RawValue>,
 }
 
-/// A key (RFC 7517 section 4). Certificates in it are not looked at: the set itself is what is trusted.
+/// A key (RFC 7517 section 4). Its certificates are ignored: the set itself is trusted.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -99,12 +99,12 @@ pub(super) fn keys(json: &[u8], origin: Origin) -> Result<Vec<Key>, KeySetError>
     if keys.is_empty() { Err(KeySetError::NoKeys { count: set.keys.len(), first }) } else { Ok(keys) }
 }
 
-fn key(jwk: &RawValue, origin: Origin) -> Result<Key, Skipped> {
-    let jwk: Jwk = serde_json::from_str(jwk.get()).map_err(|_| Skipped::Form)?;
+fn key(jwk: &RawValue, origin: Origin) -> Result<Key, SkippedKeyError> {
+    let jwk: Jwk = serde_json::from_str(jwk.get()).map_err(|_| SkippedKeyError::Form)?;
     let for_signatures = jwk.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
     let for_verifying = jwk.key_ops.as_ref().is_none_or(|operations| operations.iter().any(|o| o == "verify"));
     if !for_signatures || !for_verifying {
-        return Err(Skipped::Purpose);
+        return Err(SkippedKeyError::Purpose);
     }
     let algorithms: &[Algorithm] = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", _) => &Algorithm::RSA,
@@ -113,26 +113,27 @@ fn key(jwk: &RawValue, origin: Origin) -> Result<Key, Skipped> {
         ("EC", Some("P-521")) => &[Algorithm::Es512],
         ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
         ("oct", _) if origin == Origin::File => &[Algorithm::Hs256],
-        _ => return Err(Skipped::Purpose),
+        _ => return Err(SkippedKeyError::Purpose),
     };
     let only;
     let algorithms = match &jwk.alg {
         None => algorithms,
         Some(name) => {
             let named = Algorithm::named(name).filter(|named| algorithms.contains(named));
-            only = [named.ok_or(Skipped::Purpose)?];
+            only = [named.ok_or(SkippedKeyError::Purpose)?];
             &only
         }
     };
-    let bytes =
-        |part: &Option<String>| part.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(Skipped::Form);
+    let bytes = |part: &Option<String>| {
+        part.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(SkippedKeyError::Form)
+    };
     Ok(match jwk.kty.as_str() {
         "oct" => Key::secret(jwk.kid, &bytes(&jwk.k)?)?,
         "RSA" => {
             // A leading zero is against RFC 7518 section 6.3.1.1, yet written by some.
             let (n, e) = (bytes(&jwk.n)?, bytes(&jwk.e)?);
             let components = PublicKeyComponents { n: unsigned(&n), e: unsigned(&e) };
-            let der: PublicKeyX509Der<'_> = components.as_der().map_err(|_| Unusable::Kind)?;
+            let der: PublicKeyX509Der<'_> = components.as_der().map_err(|_| KeyMaterialError::Kind)?;
             Key::public(jwk.kid, algorithms, der.as_ref())?
         }
         // An uncompressed point (SEC 1 section 2.3.3).
@@ -140,7 +141,7 @@ fn key(jwk: &RawValue, origin: Origin) -> Result<Key, Skipped> {
         _ => {
             let point = bytes(&jwk.x)?;
             if point.len() != 32 {
-                return Err(Unusable::Kind.into());
+                return Err(KeyMaterialError::Kind.into());
             }
             Key::public(jwk.kid, algorithms, &point)?
         }

@@ -1,7 +1,7 @@
 //! Tokens that an application keeps in the fleet's Redis: a look-up instead of a signature.
 //!
-//! Always holds: a token becomes a part of a key only if it cannot change which key is meant; neither a token nor what
-//! stands under it is logged.
+//! Always holds: a token becomes a part of a key only if it cannot change the rest of the key; neither a token nor its object
+//! is logged.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ const MAX_TOKEN_BYTES: usize = 512;
 /// The most groups of a user.
 const MAX_GROUPS: usize = 1_000;
 
-/// Whose a token is.
+/// The user of a token, and the user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredUser {
     /// The user.
@@ -28,7 +28,7 @@ pub struct StoredUser {
     pub groups: Vec<String>,
 }
 
-/// What the token's user may do.
+/// The claims of the token's user.
 ///
 /// # Errors
 /// Why the token is refused.
@@ -45,10 +45,10 @@ pub(super) async fn claims(
     }
 }
 
-/// Whose a token is; `None`: nobody's.
+/// The user of a token; `None`: the token is unknown.
 ///
 /// # Errors
-/// What is kept under it cannot be read now, or not at all.
+/// The stored object cannot be read.
 pub(super) async fn user(
     store: &dyn LookUp,
     settings: &TokenLookUp,
@@ -65,13 +65,13 @@ async fn find(store: &dyn LookUp, settings: &TokenLookUp, token: &str) -> Result
     let key = settings.key.as_ref().filter(|_| plain).and_then(|key| key.fill(|_| Some(token)));
     let Some(key) = key else { return Ok(None) };
     store.look_up(&key).await.map_err(|error| {
-        // Said without the key, which holds the token.
+        // The log line does not have the key, which holds the token.
         tracing::warn!(%error, "a token could not be looked up");
         TokenError::Unreachable
     })
 }
 
-/// What somebody without a token may do, where such clients are taken in.
+/// The claims of a client without a known token, where such clients are accepted.
 pub(super) fn nobody(settings: &TokenLookUp) -> Claims {
     let rooms = settings.unknown_rooms.iter().filter_map(|room| room.fill(|_| None));
     grant(None, rooms.collect(), None, None)

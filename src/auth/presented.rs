@@ -82,7 +82,7 @@ mod tests {
         ] {
             assert_eq!(of(&headers, query), Ok(Some("a.b-c_d".to_owned())), "{headers:?} {query:?}");
         }
-        // An empty token is one, and will be refused: whoever sends it meant to be somebody.
+        // An empty token counts as a token: it is refused.
         assert_eq!(of(&[], Some("token=")), Ok(Some(String::new())));
     }
 

@@ -1,7 +1,7 @@
 //! A key set that a server publishes, fetched again and again.
 //!
-//! One task fetches; whoever verifies only asks it to, and waits. Always holds: the last good set stays in use whatever
-//! the server does, and however many tokens name unknown keys, they cause one fetch in [`ASK_PAUSE`] at most.
+//! One task fetches. A verification asks the task for a fetch, and waits. Always holds: the last good set stays in use
+//! whatever the server does; tokens that name unknown keys cause at most one fetch in [`ASK_PAUSE`].
 //!
 //! ```text
 //!            ask, ASK_PAUSE after the last start            the task takes it up, or its pause is over
@@ -47,7 +47,7 @@ const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_bytes: 256 
 
 /// Why a fetch brought no keys.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum KeySetFetchError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("the server answers {0}{redirect}", redirect = if .0.is_redirection() { ", and redirects are not followed" } else { "" })]
@@ -169,13 +169,13 @@ impl Remote {
                     (failures, good) = (failures.saturating_add(1), Some(false));
                 }
             }
-            // Only now, so that whoever waited finds the new keys.
+            // After the keys were replaced, so that a waiting verification finds the new ones.
             self.fetches.send_modify(|count| *count += 1);
             self.rest(Instant::now() + self.pause(failures)).await;
         }
     }
 
-    /// Waits until `end`, or until somebody asks.
+    /// Waits until `end`, or until a verification asks for a fetch.
     async fn rest(&self, end: Instant) {
         loop {
             tokio::select! {
@@ -201,14 +201,14 @@ impl Remote {
         }
     }
 
-    async fn fetch(&self) -> Result<Vec<Key>, Failure> {
+    async fn fetch(&self) -> Result<Vec<Key>, KeySetFetchError> {
         let request = Request::get(self.url.uri().clone())
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .body(Bytes::new())
             .map_err(|error| FetchError::Failed(error.to_string()))?;
         let response = self.client.fetch(request, &LIMITS).await?;
         if response.status() != StatusCode::OK {
-            return Err(Failure::Status(response.status()));
+            return Err(KeySetFetchError::Status(response.status()));
         }
         Ok(key_set::keys(response.body(), Origin::Server)?)
     }

@@ -1,4 +1,4 @@
-//! Signs tokens: for whoever develops or tests against a pod. A pod itself signs none.
+//! Signs tokens, for development and tests. A pod itself signs none.
 
 use aws_lc_rs::{
     error::Unspecified,
@@ -80,7 +80,7 @@ impl SigningKey {
         self.algorithm
     }
 
-    /// A token of these claims; `key_id` names the key to whoever has several.
+    /// A token with these claims. `key_id` becomes its `kid`.
     ///
     /// # Errors
     /// When the system has no randomness, which some signatures need.

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{print, refuse};
+use super::outcome::{print, refuse};
 use crate::{
     auth::Authority,
     config::{self, Bind, Config, Loader, Location, Preset, Tls, TokenSettings},
@@ -66,7 +66,7 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
     };
     let api_keys = match config.api_keys.len() {
         _ if config.api_key_generated => "made by the pod".to_owned(),
-        0 => "none: the API refuses everybody".to_owned(),
+        0 => "none: the API refuses every call".to_owned(),
         count => count.to_string(),
     };
     let mut out = format!(

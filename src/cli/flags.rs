@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::Refusal;
+use super::outcome::CommandLineError;
 use crate::config::{self, Flags, Key, Loader};
 
 /// The loader of a command with [`configured`] flags.
-pub(super) fn loader(matches: &ArgMatches) -> Result<Loader, Refusal> {
+pub(super) fn loader(matches: &ArgMatches) -> Result<Loader, CommandLineError> {
     let mut flags = Flags::new();
     for key in config::keys() {
         let values: Vec<&str> =
@@ -18,7 +18,7 @@ pub(super) fn loader(matches: &ArgMatches) -> Result<Loader, Refusal> {
         }
     }
     let preset = matches.get_one::<String>("preset").map(String::as_str);
-    Loader::new(flags, matches.get_one::<PathBuf>("config").cloned(), preset).map_err(Refusal::Config)
+    Loader::new(flags, matches.get_one::<PathBuf>("config").cloned(), preset).map_err(CommandLineError::Config)
 }
 
 /// Adds the flags of all keys.

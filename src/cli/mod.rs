@@ -6,26 +6,25 @@ mod check;
 mod console;
 mod dial;
 mod flags;
+mod outcome;
 mod publish;
 mod report;
 mod subscribe;
 mod token;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Arg, Args, Command, FromArgMatches, ValueEnum, builder::EnumValueParser, value_parser};
 use clap_complete::Shell;
-use tokio::runtime::Runtime;
 
-use crate::config::{self, ConfigError, Loader, Preset};
+use crate::config::{self, Loader, Preset};
 use flags::{configured, loader};
+use outcome::{CommandLineError, print};
 use publish::Publish;
 use subscribe::Subscribe;
 use token::Task;
+
+pub use outcome::refuse;
 
 /// The version and the commit that this program is built from; `build.rs` finds out which.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMMIT"), ")");
@@ -61,15 +60,6 @@ pub enum Format {
     Markdown,
 }
 
-/// Why a command line is not carried out.
-#[derive(Debug)]
-pub enum Refusal {
-    /// The command line itself, or a request for help, which clap words and prints.
-    Usage(clap::Error),
-    /// The process' environment.
-    Config(ConfigError),
-}
-
 /// The whole program: reads the command line and carries it out; `serve` runs a pod.
 pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
     match parse(std::env::args_os()) {
@@ -90,37 +80,39 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
             clap_complete::generate(shell, &mut command(), "roomcast", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
-        Err(Refusal::Usage(error)) => {
-            // Help goes to stdout, errors to stderr; a closed pipe is no error.
+        Err(CommandLineError::Usage(error)) => {
+            // Help goes to stdout, errors to stderr; a closed pipe is not an error.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
-        Err(Refusal::Config(error)) => refuse(&error),
+        Err(CommandLineError::Config(error)) => refuse(&error),
     }
 }
 
 /// Reads a command line, the program's name first. Without a command it is `serve`.
 ///
 /// # Errors
-/// [`Refusal`], which is also how help and version come out.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusal> {
+/// [`CommandLineError`], which is also how help and version come out.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, CommandLineError> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let first = args.get(1).and_then(|arg| arg.to_str());
     let about_itself = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
     if first.is_none_or(|first| first.starts_with('-')) && !about_itself {
         args.insert(args.len().min(1), "serve".into());
     }
-    let matches = command().try_get_matches_from(args).map_err(Refusal::Usage)?;
+    let matches = command().try_get_matches_from(args).map_err(CommandLineError::Usage)?;
     match matches.subcommand() {
-        Some(("publish", matches)) => Publish::from_arg_matches(matches).map(Request::Publish).map_err(Refusal::Usage),
+        Some(("publish", matches)) => {
+            Publish::from_arg_matches(matches).map(Request::Publish).map_err(CommandLineError::Usage)
+        }
         Some(("subscribe", matches)) => {
-            Subscribe::from_arg_matches(matches).map(Request::Subscribe).map_err(Refusal::Usage)
+            Subscribe::from_arg_matches(matches).map(Request::Subscribe).map_err(CommandLineError::Usage)
         }
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
         Some(("presets", _)) => Ok(Request::Presets),
         Some(("default-config", matches)) if matches.contains_id("preset") => {
             let name = matches.get_one::<String>("preset").map(String::as_str);
-            let loader = Loader::new(config::Flags::new(), None, name).map_err(Refusal::Config)?;
+            let loader = Loader::new(config::Flags::new(), None, name).map_err(CommandLineError::Config)?;
             Ok(loader.preset().map_or(Request::Presets, Request::Preset))
         }
         Some(("default-config", matches)) => {
@@ -131,14 +123,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Refusa
             Ok(Request::Completions(matches.get_one("shell").copied().unwrap_or(Shell::Bash)))
         }
         Some((_, matches)) => Ok(Request::Serve(loader(matches)?)),
-        None => Err(Refusal::Usage(command().error(clap::error::ErrorKind::MissingSubcommand, "there is no command"))),
+        None => Err(CommandLineError::Usage(
+            command().error(clap::error::ErrorKind::MissingSubcommand, "there is no command"),
+        )),
     }
-}
-
-/// Prints why the configuration was refused.
-pub fn refuse(error: &ConfigError) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{error}");
-    ExitCode::from(2)
 }
 
 fn command() -> Command {
@@ -212,20 +200,6 @@ fn command() -> Command {
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
                 .after_help("Example:\n  source <(roomcast completions bash)"),
         )
-}
-
-/// The event loop of a command that talks to a pod.
-fn runtime() -> Result<Runtime, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| format!("cannot start an event loop: {error}"))
-}
-
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        // `roomcast default-config | head` is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    }
 }
 
 #[cfg(test)]

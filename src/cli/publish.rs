@@ -14,7 +14,7 @@ use http::{Request, header};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use super::runtime;
+use super::outcome::runtime;
 use crate::transport::fetch::{Client, Limits};
 
 /// The most of an answer, and how long it may take.

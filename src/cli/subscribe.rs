@@ -19,8 +19,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{
     console::{Console, Typed},
     dial::{self, Endpoint, Socket},
+    outcome::runtime,
     report::Report,
-    runtime,
 };
 use crate::model::{Disconnect, Reconnect, Room, Token};
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::{Config, Tls};
 
-fn parsed(line: &str) -> Result<Request, Refusal> {
+fn parsed(line: &str) -> Result<Request, CommandLineError> {
     parse(line.split_whitespace().map(OsString::from))
 }
 
@@ -18,7 +18,7 @@ fn served(line: &str) -> Config {
 
 fn usage(line: &str) -> clap::Error {
     match parsed(line) {
-        Err(Refusal::Usage(error)) => error,
+        Err(CommandLineError::Usage(error)) => error,
         _ => panic!("{line}: accepted"),
     }
 }

@@ -15,9 +15,8 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
 use serde_json::{Value, json};
 
 use super::{
-    Refusal,
     flags::{configured, loader},
-    print, refuse, runtime,
+    outcome::{CommandLineError, print, refuse, runtime},
 };
 use crate::{
     auth::{Authority, Claims, SigningKey, TokenError},
@@ -118,14 +117,16 @@ fn expires(text: &str) -> Result<Duration, String> {
 
 impl Task {
     /// What the command line asks for.
-    pub(super) fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Refusal> {
+    pub(super) fn from_arg_matches(matches: &ArgMatches) -> Result<Self, CommandLineError> {
         match matches.subcommand() {
             Some(("check", matches)) => {
                 let token = matches.get_one::<String>("token").cloned().unwrap_or_default();
                 Ok(Self::Check(loader(matches)?, token))
             }
-            Some((_, matches)) => Ok(Self::Make(Box::new(Make::from_arg_matches(matches).map_err(Refusal::Usage)?))),
-            None => Err(Refusal::Usage(command().error(ErrorKind::MissingSubcommand, "there is no command"))),
+            Some((_, matches)) => {
+                Ok(Self::Make(Box::new(Make::from_arg_matches(matches).map_err(CommandLineError::Usage)?)))
+            }
+            None => Err(CommandLineError::Usage(command().error(ErrorKind::MissingSubcommand, "there is no command"))),
         }
     }
 

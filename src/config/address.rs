@@ -125,7 +125,7 @@ impl Kind for AdvertiseKind {
             Err(_) => host_and_port(text, 0)?,
         };
         if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
-            return Err("nobody can connect to it: name an address of this pod".to_owned());
+            return Err("no pod can connect to it: name an address of this pod".to_owned());
         }
         Ok(Advertise { host, port: (port > 0).then_some(port) })
     }

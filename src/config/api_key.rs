@@ -31,7 +31,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// [`ApiKey`] as a value of a key; an empty one is `None` and matches nobody.
+/// [`ApiKey`] as a value of a key; an empty one is `None`, which no request matches.
 pub(crate) struct ApiKeyKind;
 
 impl Kind for ApiKeyKind {

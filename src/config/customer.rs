@@ -1,8 +1,8 @@
 //! The seam between the configuration and the settings of single customers' systems.
 
 use super::{
-    missing::Missing,
     section::{Changes, Section},
+    settings_error::SettingsError,
 };
 
 /// The keys of one customer's system, in tables of their own or in tables that the core has too.
@@ -17,7 +17,7 @@ pub(crate) trait CustomerSettings {
     fn settle(&mut self, running: &Self, changes: &mut Changes);
 
     /// The rules between its keys and the core's.
-    fn check(&self, _core: &CoreFacts, _missing: &mut Vec<Missing>, _warnings: &mut Vec<String>) {}
+    fn check(&self, _core: &CoreFacts, _errors: &mut Vec<SettingsError>, _warnings: &mut Vec<String>) {}
 }
 
 /// What a customer's rules may ask of the other settings.

@@ -4,8 +4,8 @@
 
 use super::{
     customer::{CoreFacts, CustomerSettings},
-    missing::Missing,
     section::{Changes, Section},
+    settings_error::SettingsError,
 };
 
 macro_rules! customers {
@@ -33,8 +33,8 @@ macro_rules! customers {
                 $(self.$name.settle(&running.$name, changes);)*
             }
 
-            fn check(&self, core: &CoreFacts, missing: &mut Vec<Missing>, warnings: &mut Vec<String>) {
-                $(self.$name.check(core, missing, warnings);)*
+            fn check(&self, core: &CoreFacts, errors: &mut Vec<SettingsError>, warnings: &mut Vec<String>) {
+                $(self.$name.check(core, errors, warnings);)*
             }
         }
     };

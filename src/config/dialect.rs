@@ -19,7 +19,7 @@ use crate::{
     model::{Room, check_topic},
 };
 
-/// The word for what a message means.
+/// The name of an action in a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Subscribe,
@@ -39,27 +39,28 @@ section! {
         /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`. With `envelope = "socketio"` the namespaces
         /// of `[socketio]` in which it is spoken instead of roomcast's own events; none: `/`.
         paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
-        /// What surrounds its messages: nothing, or Socket.IO, where each is an array of an event's name and its arguments.
+        /// The envelope around its messages: none, or Socket.IO, where each is an array of an event's name and its arguments.
         envelope: Envelope = Envelope::Json,
             Choice(&[("json", Envelope::Json), ("socketio", Envelope::Socketio)]), restart;
-        /// What clients may write before a room's id (what stands behind the first colon of its name). One such prefix is
-        /// left out of the name, and `{room:id}` has it again for those who wrote it.
+        /// The prefixes that clients may write before a room's id (the part of its name behind the first colon). The pod removes one
+        /// such prefix from the name, and `{room:id}` has it again for the clients that wrote it.
         prefixes: Vec<String> = Vec::new(), List(Text), restart;
-        /// The rooms that a connection enters when it comes, under the rules of their policies: text with `{query:name}`,
-        /// `{user}` and, if `tokens.keep_claims` is set, `{claim:name}`. One of which a part is missing is left out.
+        /// The rooms that a new connection joins, under the rules of their policies: text with `{query:name}`, `{user}` and, if
+        /// `tokens.keep_claims` is set, `{claim:name}`. A room is left out if one of its placeholders has no text.
         rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Request)), restart;
-        /// What the query of a connection's request must have; without it the client is told `refused` and closed with 1008.
+        /// The parameters that the query of a connection's request must have. If one is missing, the pod says `refused` and closes
+        /// the connection with 1008.
         required_query: Vec<String> = Vec::new(), List(Text), restart;
-        /// When `welcome` is said: `first`, or `in_room`, once the first of `rooms` was entered, ahead of all that comes there;
-        /// then also whenever a Socket.IO session has come back, and a connection that cannot enter that room is told
-        /// `refused` and closed.
+        /// When `welcome` is said: `first`; or `in_room`, after the connection has joined the first of `rooms` and before the events
+        /// of that room. With `in_room` it is also said whenever a Socket.IO session has been recovered, and a connection that
+        /// cannot join that room is told `refused` and closed.
         greet: Greet = Greet::First, Choice(&[("first", Greet::First), ("in_room", Greet::InRoom)]), restart;
-        /// The id of the event behind which a connection goes on in the first of `rooms`, written like these: the publisher's
-        /// own (`id`), or what `{position}` said. Looked for among the room's newest 1,000 events and 1 MiB. One that is not
-        /// there counts as none: nothing is replayed.
+        /// The id of the event behind which a connection continues in the first of `rooms`, written like these: the publisher's
+        /// own `id`, or the text of `{position}`. The pod looks for it among the room's newest 1,000 events and 1 MiB. If it is
+        /// not there, nothing is replayed.
         continue_after: Option<Template> = None, Maybe(TemplateKind(Offers::Request)), restart,
             unset("nothing is replayed", "\"{query:after}\"");
-        /// How often `heartbeat` is said to each client.
+        /// The interval at which `heartbeat` is said to each client.
         heartbeat: Option<Duration> = None, Maybe(Time(Duration::from_secs(1)..=Duration::from_secs(3_600))), restart,
             unset("never", "\"30s\"");
         /// Where a command has an id that its answer repeats: a JSON pointer to a string or number.
@@ -70,10 +71,10 @@ section! {
 section! {
     /// What a message of a client means: the first `[[dialect.command]]` that fits counts.
     pub struct CommandTable in "dialect.command" {
-        /// What the message must have: JSON pointers with the text of the value there, or `*` for any but `null`.
+        /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it means: join a room, leave it, publish to it, ask who is there, present a token, ask for a sign of life, or
-        /// nothing.
+        /// What it does: it joins a room, leaves it, publishes to it, asks for its members, presents a token, asks for a sign of
+        /// life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
             ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
@@ -94,25 +95,25 @@ section! {
 }
 
 section! {
-    /// How something is said. What no `[[dialect.message]]` is for is not said.
+    /// The text of one message of the server. A message without a text is not sent.
     pub struct MessageTable in "dialect.message" {
-        /// What is said.
+        /// The message.
         on: Option<ServerMessage> = None, Maybe(Choice(ServerMessage::ALL)), restart, unset("must be set", "\"pong\"");
-        /// The message: JSON with places in its strings.
+        /// Its text: JSON with placeholders in its strings.
         write: Option<String> = None, Maybe(Text), restart,
             unset("must be set, unless `ack` is", "'{\"type\": \"pong\", \"at\": \"{now}\"}'");
         /// In Socket.IO, the arguments of the acknowledgement that a client asked for: an array, written like `write`. Where only
-        /// this is set, nothing is said to who asked for none.
+        /// this is set, a client that asked for no acknowledgement gets no message.
         ack: Option<String> = None, Maybe(Text), restart, unset("as `write`", "'[{\"ok\": true}]'");
     }
 }
 
 section! {
-    /// What an event looks like, in `{events}` or as a message of its own: the first `[[dialect.event]]` that fits counts.
+    /// The text of an event, in `{events}` or as a message of its own: the first `[[dialect.event]]` that fits counts.
     pub struct EventTable in "dialect.event" {
-        /// What its data must have, written like the `when` of a command; `{topic}` is the event's own topic.
+        /// The conditions that its data must meet, written like the `when` of a command; `{topic}` is the event's own topic.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every event", "{ \"/text\" = \"*\" }");
-        /// The event: JSON with places in its strings.
+        /// Its text: JSON with placeholders in its strings.
         write: Option<String> = None, Maybe(Text), restart,
             unset("must be set", "'{\"type\": \"{topic}\", \"data\": \"{data}\"}'");
     }
@@ -141,7 +142,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         .into_iter()
         .filter(|(_, is)| *is);
     if rooms.is_empty() {
-        let why = "there are no `rooms`: write for example `rooms = [\"chat:{query:room}\"]`";
+        let why = "it has no `rooms`: write for example `rooms = [\"chat:{query:room}\"]`";
         problems.extend(begins_in_room.map(|(name, _)| item.problem(name, why.to_owned())));
     }
     for room in &rooms {
@@ -153,7 +154,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         problems.push(item.problem("prefixes", "there are more than 15".to_owned()));
     }
     if envelope == Envelope::Json && paths.is_empty() && problems.is_empty() {
-        problems.push(item.problem("paths", "it is spoken nowhere: write `paths = [\"/ws\"]`".to_owned()));
+        problems.push(item.problem("paths", "it has no path: write `paths = [\"/ws\"]`".to_owned()));
     }
     if events.is_empty() && problems.is_empty() {
         let why = "it has no `[[dialect.event]]`: its clients would never see an event";
@@ -195,10 +196,10 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     }
 }
 
-/// Why something cannot be said in Socket.IO.
+/// Why a message does not fit into Socket.IO.
 const NO_ARRAY: &str = "in Socket.IO each message is an array: `[\"name\", …]`";
 
-/// What is said, by [`ServerMessage`].
+/// The texts of messages and acknowledgements, in the order of [`ServerMessage::ALL`].
 struct Vocabulary {
     write: Vec<Option<MessageTemplate>>,
     ack: Vec<Option<MessageTemplate>>,
@@ -255,7 +256,7 @@ fn message(item: &Item, dialect: &DialectTable, said: &mut Vocabulary) -> Result
         let (Some(text), Some(place)) = (text, place) else { continue };
         let message = MessageTemplate::parse(&text, on.fields()).map_err(|why| problem(name, &why))?;
         if dialect.greet != Greet::InRoom && message.names(&Field::Replayed) {
-            return Err(problem(name, "what is replayed is known with `greet = \"in_room\"` only"));
+            return Err(problem(name, "`{replayed}` has a value with `greet = \"in_room\"` only"));
         }
         if dialect.envelope == Envelope::Socketio && !message.is_array() {
             return Err(problem(name, NO_ARRAY));

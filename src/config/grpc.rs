@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     address::{Bind, ListenAddress, ListenAddressKind},
-    missing::Missing,
     section::section,
+    settings_error::SettingsError,
     tls::Tls,
     value::{File, List, Maybe, Switch},
 };
@@ -21,7 +21,7 @@ section! {
         cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("that of `listen`", "\"/etc/roomcast/grpc/tls.crt\"");
         /// The private key of `grpc.cert`, PEM, not encrypted.
         key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("that of `listen`", "\"/etc/roomcast/grpc/tls.key\"");
-        /// Whether anybody may call as long as `api_keys` is not set.
+        /// Whether it accepts calls without a key while `api_keys` is not set.
         without_key: bool = false, Switch, restart;
     }
 }
@@ -33,7 +33,7 @@ pub struct Grpc {
     pub listen: Vec<Bind>,
     /// Its certificate; `None`: without TLS.
     pub tls: Option<Tls>,
-    /// Whether it asks nobody for a key.
+    /// Whether it accepts calls without a key.
     pub open: bool,
 }
 
@@ -43,7 +43,7 @@ impl GrpcSettings {
         &self,
         public: Option<&Tls>,
         has_keys: bool,
-        missing: &mut Vec<Missing>,
+        errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<String>,
     ) -> Grpc {
         let tls = match (&self.cert, &self.key) {
@@ -51,14 +51,14 @@ impl GrpcSettings {
             (None, None) if self.tls && public.is_some() => public.cloned(),
             (None, None) if !self.tls => None,
             _ => {
-                missing.push(Missing::GrpcCertificate);
+                errors.push(SettingsError::GrpcCertificate);
                 None
             }
         };
         let open = self.without_key && !has_keys;
         if open && !self.listen.is_empty() {
             warnings.push(
-                "`grpc.without_key` is on and `api_keys` is not set: whoever reaches `grpc.listen` may publish and disconnect"
+                "`grpc.without_key` is on and `api_keys` is not set: every client that reaches `grpc.listen` may publish and disconnect"
                     .to_owned(),
             );
         }

@@ -5,53 +5,53 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, Uri};
 
 use super::{
-    missing::Missing,
     raw::Raw,
     section::section,
+    settings_error::SettingsError,
     value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Switch, Time, quoted},
 };
 use crate::model::Policy;
 
 section! {
-    /// A backend that decides who connects, joins and publishes, asked over HTTP. What it is asked, and what it may answer: `docs/HOOKS.md`.
+    /// A backend that decides over HTTP which clients connect, join and publish. Its questions and its answers: `docs/HOOKS.md`.
     pub struct HookSettings in "hooks" {
-        /// Who is asked whether a client may connect, and as whom.
+        /// The URL that decides whether a client may connect, and as which user.
         connect: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
-            unset("nobody is asked", "\"https://backend.example.com/hooks/connect\"");
-        /// Who is asked whether a client may join a room whose policy has `subscribe_hook`.
+            unset("no backend is asked", "\"https://backend.example.com/hooks/connect\"");
+        /// The URL that decides whether a client may join a room whose policy has `subscribe_hook`.
         subscribe: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
-            unset("nobody is asked", "\"https://backend.example.com/hooks/subscribe\"");
-        /// Who is asked whether a client may publish to a room whose policy has `publish_hook`, and what becomes of the event.
+            unset("no backend is asked", "\"https://backend.example.com/hooks/subscribe\"");
+        /// The URL that decides whether a client may publish to a room whose policy has `publish_hook`, and that may change the event.
         publish: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
-            unset("nobody is asked", "\"https://backend.example.com/hooks/publish\"");
-        /// By what the backend knows that a pod asks: sent as `Authorization: Bearer`.
+            unset("no backend is asked", "\"https://backend.example.com/hooks/publish\"");
+        /// The secret that proves to the backend that a pod asks: sent as `Authorization: Bearer`.
         secret: Option<HookSecret> = None, Maybe(HookSecretKind), restart, secret(), unset("none is sent", "\"${HOOK_SECRET}\"");
         /// CA certificates that the backend is trusted by, beside the system's.
         ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/backend-ca.pem\"");
-        /// For an answer, the retries included. Then the client is refused with `unavailable`.
+        /// The time for an answer, the retries included. After it the client is refused with `unavailable`.
         timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(10)), restart;
         /// How often a question is asked again, within `timeout`, after a transport error or a status 502, 503 or 504.
         retries: u32 = 2, Count(0..=10), restart;
-        /// The most questions under way at once. What is more is refused with `unavailable` at once.
+        /// The most questions under way at once. Above it clients are refused with `unavailable` at once.
         in_flight: usize = 256, Count(1..=65_536), restart;
         /// The most bytes of an answer. A larger one counts as none.
         max_answer: usize = 256 * KIB, Bytes(KIB..=16 * MIB), restart;
-        /// The most bytes of answers that are kept for as long as they say. 0 keeps none.
+        /// The most bytes of cached answers. An answer says how long it may be cached. 0 caches none.
         cache: usize = 16 * MIB, Bytes(0..=GIB), restart;
-        /// The headers of a client's request that the connect hook is told, by name.
+        /// The headers of a client's request that are sent to the connect hook, by name.
         headers: Vec<HeaderName> = Vec::new(), List(ForwardedHeader), restart;
-        /// Whether the connect hook is told the client's token. Where `[tokens]` and `[token_lookup]` have no keys, the token is then
-        /// the backend's alone to judge.
+        /// Whether the client's token is sent to the connect hook. If `[tokens]` and `[token_lookup]` have no keys, the backend alone
+        /// then verifies the token.
         token: bool = false, Switch, restart;
     }
 }
 
 impl HookSettings {
-    /// What does not fit: a policy that asks nobody, an address whose answers anybody could make.
+    /// Checks the hooks against the policies: a policy without its hook, a hook without a policy, an address that is not safe.
     pub(super) fn check<'a>(
         &self,
         policies: impl Iterator<Item = &'a Policy>,
-        missing: &mut Vec<Missing>,
+        errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<String>,
     ) {
         let (mut subscribe, mut publish) = (false, false);
@@ -61,7 +61,7 @@ impl HookSettings {
         }
         for (name, wanted, url) in [("subscribe", subscribe, &self.subscribe), ("publish", publish, &self.publish)] {
             match (wanted, url) {
-                (true, None) => missing.push(Missing::Hook(name)),
+                (true, None) => errors.push(SettingsError::Hook(name)),
                 (false, Some(_)) => warnings
                     .push(format!("`hooks.{name}` is set, but no policy has `{name}_hook = true`: it is never asked")),
                 _ => {}
@@ -71,17 +71,17 @@ impl HookSettings {
         for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?))) {
             if !url.is_safe() {
                 warnings.push(format!(
-                    "`hooks.{name}` is {url}: over http, whoever is on the way could read the secret and decide instead"
+                    "`hooks.{name}` is {url}: over http, anything on the path can read the secret and answer instead of the backend"
                 ));
             }
         }
         if self.token && self.connect.is_none() {
-            warnings.push("`hooks.token` is on, but `hooks.connect` is not set: nobody is told a token".to_owned());
+            warnings.push("`hooks.token` is on, but `hooks.connect` is not set: no token is sent".to_owned());
         }
     }
 }
 
-/// Where a backend is asked. Always holds: it is http or https, and there is no password in it.
+/// The URL of a hook. Always holds: it is http or https, and it has no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookUrl(Uri);
 
@@ -96,7 +96,7 @@ impl HookUrl {
             return Err("it is not a URL with a scheme and a host".to_owned());
         };
         if authority.as_str().contains('@') {
-            return Err("it has a user or a password in it; `hooks.secret` proves who asks".to_owned());
+            return Err("it has a user or a password in it; `hooks.secret` proves that a pod asks".to_owned());
         }
         match scheme {
             "https" | "http" => Ok(Self(uri)),
@@ -110,7 +110,7 @@ impl HookUrl {
         &self.0
     }
 
-    /// Whether nobody on the way can change what comes: https, or this machine.
+    /// Whether nothing on the path can change an answer: https, or this machine.
     fn is_safe(&self) -> bool {
         let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         self.0.scheme_str() == Some("https")
@@ -153,7 +153,7 @@ impl Kind for HookUrlKind {
     }
 }
 
-/// What a pod proves itself to the backend with. Never shows itself.
+/// The secret that proves to the backend that a pod asks. Never shows itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HookSecret(Box<str>);
 
@@ -204,7 +204,7 @@ impl Kind for HookSecretKind {
     }
 }
 
-/// The name of a header that the backend is told.
+/// The name of a header that is sent to the backend.
 struct ForwardedHeader;
 
 impl Kind for ForwardedHeader {

@@ -79,7 +79,7 @@ pub fn merge_over(
                 Some(key) => {
                     let before = merge.problems.len();
                     merge.set(key, &entry.value, Location::Line(path.clone(), entry.line));
-                    // Whoever set the variable need not know the file.
+                    // The operator that set the variable may not know the file.
                     for problem in merge.problems.iter_mut().skip(before).filter(|_| !entry.filled.is_empty()) {
                         problem.why.push_str(&format!("; it comes from {}", entry.filled.join(", ")));
                     }

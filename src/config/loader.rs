@@ -15,10 +15,10 @@ use super::{
     error::{ConfigError, Location, Problem},
     interpolate::Variables,
     layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, merge_over},
-    missing::Missing,
     preset::Preset,
     resolve::{Config, Machine, resolve},
     section::Changes,
+    settings_error::SettingsError,
 };
 
 /// A configuration file above this size is refused unread.
@@ -167,15 +167,15 @@ fn no_preset(name: &str, place: Location) -> Problem {
     Problem { place, key: String::new(), given: Some(format!("{name:?}")), why }
 }
 
-impl From<Vec<Missing>> for ConfigError {
-    fn from(missing: Vec<Missing>) -> Self {
-        let problem = |missing: Missing| Problem {
+impl From<Vec<SettingsError>> for ConfigError {
+    fn from(errors: Vec<SettingsError>) -> Self {
+        let problem = |error: SettingsError| Problem {
             place: Location::Whole,
             key: String::new(),
             given: None,
-            why: missing.to_string(),
+            why: error.to_string(),
         };
-        Self { problems: missing.into_iter().map(problem).collect() }
+        Self { problems: errors.into_iter().map(problem).collect() }
     }
 }
 
@@ -190,7 +190,7 @@ impl Machine {
         let api_key = random.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             cores: available_parallelism().map_or(1, usize::from),
-            // No limit is a limit that nobody reaches.
+            // Without a limit the number is as large as it can be.
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
             state_dir: state_dir(variables),
             api_key: ApiKey::new(api_key).ok_or(getrandom::Error::UNEXPECTED)?,
@@ -331,7 +331,7 @@ mod tests {
         std::fs::write(file.path(), "dev = false").unwrap();
         let error = loader(file.path()).load().unwrap_err().to_string();
         assert!(error.starts_with("there is no listener for clients: set"), "{error}");
-        assert!(error.contains("\nnobody could join: set `anonymous = true`"), "{error}");
+        assert!(error.contains("\nno client could join: set `anonymous = true`"), "{error}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ section! {
         groups: Option<Pointer> = None, Maybe(PointerKind), restart, unset("there are none", "\"/group_ids\"");
         /// The rooms that each of the user's connections is put into, and may join; `{group}` stands for each group.
         rooms: Vec<LookUpTemplate> = Vec::new(), List(LookUpTemplateKind(&["user", "group"])), restart;
-        /// Whether clients with a token that is not there, or without one, are taken in as nobody.
+        /// Whether clients with an unknown token, or without a token, are accepted without a user.
         accept_unknown: bool = false, Switch, restart;
         /// The rooms that they are put into.
         unknown_rooms: Vec<LookUpTemplate> = Vec::new(), List(LookUpTemplateKind(&[])), restart;

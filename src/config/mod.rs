@@ -20,7 +20,6 @@ mod layers;
 mod legacy;
 mod loader;
 mod look_up;
-mod missing;
 mod nearest;
 mod origins;
 mod policies;
@@ -33,6 +32,7 @@ mod reference;
 mod resolve;
 pub(crate) mod section;
 mod settings;
+mod settings_error;
 mod socketio;
 mod tls;
 mod tokens;
@@ -52,7 +52,6 @@ pub(crate) use legacy::ChannelPatternKind;
 pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::{Loader, Reload};
 pub use look_up::{LookUpTemplate, TokenLookUp};
-pub use missing::Missing;
 pub(crate) use origins::OriginKind;
 pub use origins::{OriginPattern, Origins};
 pub use policies::{Policies, RoomPattern, Rule};
@@ -67,6 +66,7 @@ pub use settings::{
     Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
     SocketIoSettings, Timeouts, TokenSettings, WebTransport,
 };
+pub use settings_error::SettingsError;
 pub use socketio::FleetSecret;
 pub use tls::Tls;
 pub(crate) use tokens::PersonalRoomKind;

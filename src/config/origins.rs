@@ -89,7 +89,7 @@ impl OriginPattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let shape = match text {
             "*" => Shape::Any,
-            "null" => return Err("`null` is the origin of every sandboxed page, of anybody".to_owned()),
+            "null" => return Err("`null` is the origin of every sandboxed page, whatever its site".to_owned()),
             _ => Self::parts(text)?,
         };
         Ok(Self { text: text.to_owned(), shape })
@@ -126,10 +126,10 @@ impl OriginPattern {
                 let name = origin.host.to_ascii_lowercase();
                 let (below, name) = name.strip_prefix("*.").map_or((false, name.as_str()), |rest| (true, rest));
                 let labels: Vec<String> = name.split('.').map(str::to_owned).collect();
-                // `*example.com` would let in `evil-example.com`, `*.com` nearly everybody.
+                // `*example.com` would match `evil-example.com`, and `*.com` nearly every site.
                 let own = labels.len().saturating_sub(2);
                 if labels.iter().skip(own).any(|label| label.contains('*')) || (below && labels.len() < 2) {
-                    return Err("a `*` so far right in the host would let in foreign domains".to_owned());
+                    return Err("a `*` so far right in the host would match foreign domains".to_owned());
                 }
                 HostPattern::Name { below, labels }
             }
@@ -345,9 +345,9 @@ mod tests {
 
     #[test]
     fn a_pattern_that_would_let_in_others_is_refused() {
-        let right = "a `*` so far right in the host would let in foreign domains";
+        let right = "a `*` so far right in the host would match foreign domains";
         for (pattern, why) in [
-            ("null", "`null` is the origin of every sandboxed page, of anybody"),
+            ("null", "`null` is the origin of every sandboxed page, whatever its site"),
             ("file://x", "`file:` pages have no origin of their own"),
             ("app.example.com", "it has no scheme"),
             ("", "it has no scheme"),

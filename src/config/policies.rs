@@ -51,7 +51,7 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
         let own = policies.of(log);
         if policy.slow != SlowReceiver::Close {
             problems.push(format!(
-                "`log = {:?}` needs `slow = \"close\"`: who is slow comes back, and goes on in the log",
+                "`log = {:?}` needs `slow = \"close\"`: a slow client is closed, comes back, and continues in the log",
                 log.as_str()
             ));
         }
@@ -61,7 +61,7 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
                 (policy.retain != Retain::None, "retain"),
                 (policy.presence == PresenceMode::Events, "presence"),
                 (policy.delivery != Delivery::Every, "delivery"),
-                // Who comes back enters all rooms of a log together, whoever is asked of one.
+                // A returning session joins all rooms of a log in one step: a hook cannot refuse one of them.
                 (policy.subscribe_hook, "subscribe_hook"),
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
@@ -291,31 +291,32 @@ describe!(Policy in "default_policy",
         ("list", PresenceMode::List),
         ("events", PresenceMode::Events),
     ]), live;
-    /// Who may join: anyone, clients with a token, clients whose token names the room, the user whose personal room it is
-    /// (`tokens.personal_room`), or nobody.
+    /// The clients that may join: all, those with a token, those whose token names the room, those of the user that owns the
+    /// personal room (`tokens.personal_room`), or none.
     join = Choice(ACCESS), live;
-    /// Which clients may publish; backends always can, over the API.
+    /// The clients that may publish. Backends always can, over the API.
     publish = Choice(ACCESS), live;
-    /// Whether who may join asks `hooks.subscribe` as well. Then history and presence are for who is in the room.
+    /// Whether `hooks.subscribe` is asked about each client that wants to join. If so, only members can read the room's history
+    /// and presence.
     subscribe_hook = Switch, live;
-    /// Whether what a client may publish is shown to `hooks.publish` first.
+    /// Whether `hooks.publish` is asked about each event that a client publishes.
     publish_hook = Switch, live;
-    /// How many events a second one client may publish for long. Above it a publish is refused with `rate_limited`; who
-    /// goes on is closed with 4029.
+    /// How many events a second one client may publish for long. Above it a publish is refused with `rate_limited`; a client
+    /// that does not stop is closed with 4029.
     publish_per_second = Count(1..=100_000), live;
     /// How many events one client may publish at once.
     publish_burst = Count(1..=100_000), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
-    /// What happens to a client that does not keep up: it misses events and is told so with a `gap`, it gets only the
-    /// newest values once it can, or it is closed with 4008.
+    /// What happens to a client that does not keep up: it misses events and gets a `gap`, it gets only the newest values as soon as
+    /// it can, or it is closed with 4008.
     slow = Choice(&[
         ("gap", SlowReceiver::Gap),
         ("conflate", SlowReceiver::Conflate),
         ("close", SlowReceiver::Close),
     ]), live;
-    /// Which rooms of a WebTransport session leave first when its way is full: the higher number. A WebSocket has one stream, and
-    /// keeps the order.
+    /// The order in which the rooms of a WebTransport session are sent when its path is full: the highest number first. A WebSocket
+    /// has one stream, and keeps the order of the events.
     priority = Count(0..=9), live;
     /// What is promised: every event or an explicit gap, or the latest in order.
     delivery = Choice(&[("every", Delivery::Every), ("latest", Delivery::Latest)]), live;

@@ -34,7 +34,7 @@ pub struct Redis {
     pub command_timeout: Duration,
     /// How long a pod's members count without a sign of it.
     pub lease: Duration,
-    /// How long a room is known that nobody uses.
+    /// How long the state of an unused room is kept.
     pub room_ttl: Duration,
     /// How long idempotency keys are known.
     pub idempotency_age: Duration,

@@ -142,8 +142,8 @@ A pod needs no configuration to be tried out. What is set comes from four layers
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,
   key and what is allowed.
 - SIGHUP reads everything again. Keys that need a restart (among them all of `[hooks]`, `[grpc]` and `[token_lookup]`) keep their
-  running value, and the log names them. If anything is wrong, be it that another key cannot do without one of those, the running
-  configuration stays.
+  running value, and the log names them. If anything is wrong, the running configuration stays: also if a changed key needs one of
+  those.
 
 ## Development mode
 
@@ -151,9 +151,9 @@ Without a certificate, or with `dev = true` whatever else is set, the pod is in 
 addresses unless told otherwise, on `http://localhost:8080` too; pages of this machine and anonymous clients may connect; it
 makes its own certificate (`certs/README.md`) and an API key, which it prints.
 
-Outside of it nothing is made and nobody is let in unless it was set so. A pod that has no listener for clients, or that
-nobody could join, does not start and says what to set. Without an API key the publish API refuses everybody, and a
-warning says so.
+Outside of development mode the pod makes nothing, and it accepts only the clients that the settings allow. A pod that has no
+listener for clients, or that no client could join, does not start and says what to set. Without an API key the publish API
+refuses every call, and a warning says so.
 ";
 
 const POLICIES: &str = r#"

@@ -12,7 +12,6 @@ use super::{
     hooks::HookSettings,
     legacy::Legacy,
     look_up::TokenLookUp,
-    missing::Missing,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
     record_layer::RecordLayer,
@@ -21,6 +20,7 @@ use super::{
         Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
         TokenSettings, WebTransport,
     },
+    settings_error::SettingsError,
     tls::Tls,
 };
 use crate::dialect::{Description, Envelope};
@@ -64,9 +64,9 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// What seals the records of established TLS 1.3 connections.
     pub tls_records: RecordLayer,
-    /// Keys of the API; empty: it refuses everybody.
+    /// Keys of the API; empty: it refuses every call.
     pub api_keys: Vec<ApiKey>,
-    /// Whether the API key was made by this process, so that it must be printed for anybody to know it.
+    /// Whether this process made the API key, and must print it.
     pub api_key_generated: bool,
     /// Which pages may connect.
     pub origins: Origins,
@@ -139,24 +139,25 @@ pub struct Drain {
 ///
 /// Without a certificate (and unless `dev` says otherwise) the pod is in development mode: it listens on loopback
 /// addresses unless told otherwise, also without TLS, lets in pages of this machine and anonymous clients, and makes
-/// its certificate and an API key. Outside of it nothing is made and nobody is let in unless it was set so.
+/// its certificate and an API key. Outside of development mode the pod makes nothing, and it accepts only the clients that the
+/// settings allow.
 ///
 /// # Errors
-/// Everything that is [`Missing`].
-pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Missing>> {
+/// Everything that is [`SettingsError`].
+pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<SettingsError>> {
     let general = &settings.general;
-    let mut missing = Vec::new();
+    let mut errors = Vec::new();
     let mut warnings = Vec::new();
     let dev = general.dev.unwrap_or(general.cert.is_none() && general.key.is_none());
 
     let tls = match (&general.cert, &general.key) {
         (Some(cert), Some(key)) => Some(Tls::Files { cert: cert.clone(), key: key.clone() }),
         (Some(_), None) => {
-            missing.push(Missing::Key);
+            errors.push(SettingsError::Key);
             None
         }
         (None, Some(_)) => {
-            missing.push(Missing::Cert);
+            errors.push(SettingsError::Cert);
             None
         }
         (None, None) if dev => {
@@ -174,11 +175,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     let everywhere = ListenAddress::Ip((std::net::Ipv6Addr::UNSPECIFIED, 8443).into());
     let listen = by_mode(&general.listen, 8443, tls.is_some().then_some(everywhere));
     let plain_listen = by_mode(&general.plain_listen, 8080, None);
-    if missing.is_empty() {
+    if errors.is_empty() {
         if tls.is_none() && !listen.is_empty() {
-            missing.push(Missing::Certificate);
+            errors.push(SettingsError::Certificate);
         } else if listen.is_empty() && plain_listen.is_empty() {
-            missing.push(Missing::Listener);
+            errors.push(SettingsError::Listener);
         }
     }
     let binds = |addresses: &[ListenAddress]| addresses.iter().flat_map(|address| address.binds()).collect::<Vec<_>>();
@@ -187,7 +188,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     if dev {
         for bind in listen.iter().chain(&plain_listen).filter(|bind| !bind.address.ip().is_loopback()) {
             warnings.push(format!(
-                "development mode listens on {}: whoever reaches it may join without a token",
+                "development mode listens on {}: every client that reaches it may join without a token",
                 bind.address
             ));
         }
@@ -207,9 +208,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     let judged = settings.tokens.has_keys() || settings.token_lookup.key.is_some() || settings.hooks.connect.is_some();
     if !anonymous && !judged {
         if dev {
-            warnings.push("`anonymous` is false and `tokens` has no key, so nobody can join".to_owned());
+            warnings.push("`anonymous` is false and `tokens` has no key, so no client can join".to_owned());
         } else {
-            missing.push(Missing::Audience);
+            errors.push(SettingsError::Audience);
         }
     }
 
@@ -221,7 +222,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     };
     if api_keys.is_empty() {
         warnings.push(
-            "there is no API key, so the HTTP publish API refuses everybody: \
+            "there is no API key, so the HTTP publish API refuses every call: \
              set `api_keys` (--api-key KEY, ROOMCAST_API_KEY)"
                 .to_owned(),
         );
@@ -266,37 +267,37 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
         }
     }
 
-    let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut missing, &mut warnings);
+    let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
     let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
-        missing.push(Missing::Redis);
+        errors.push(SettingsError::Redis);
         None
     });
     if redis.is_none() && settings.token_lookup.key.is_some() && settings.redis.urls.is_empty() {
-        missing.push(Missing::LookUp);
+        errors.push(SettingsError::LookUp);
     }
     if redis.is_none() && !settings.legacy.is_empty() && settings.redis.urls.is_empty() {
-        missing.push(Missing::Legacy);
+        errors.push(SettingsError::Legacy);
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
-    settings.hooks.check(every_policy, &mut missing, &mut warnings);
+    settings.hooks.check(every_policy, &mut errors, &mut warnings);
     let core = CoreFacts {
         has_redis: redis.is_some() || !settings.redis.urls.is_empty(),
         looks_tokens_up: settings.token_lookup.key.is_some(),
     };
-    settings.customers.check(&core, &mut missing, &mut warnings);
+    settings.customers.check(&core, &mut errors, &mut warnings);
     for dialect in settings.dialects.iter().filter(|dialect| dialect.envelope == Envelope::Socketio) {
         let spoken = settings.socketio.enabled && settings.socketio.namespaces.iter().any(|name| dialect.is_for(name));
         if !spoken {
-            missing.push(Missing::Namespace(dialect.name.clone()));
+            errors.push(SettingsError::Namespace(dialect.name.clone()));
         }
     }
     if !settings.tokens.keep_claims && settings.token_lookup.key.is_none() {
         let names = settings.dialects.iter().filter(|dialect| dialect.names_claims());
-        missing.extend(names.map(|dialect| Missing::Claims(dialect.name.clone())));
+        errors.extend(names.map(|dialect| SettingsError::Claims(dialect.name.clone())));
     }
     let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
     let mut seen = std::collections::HashSet::from(["native"]);
-    missing.extend(named.filter(|name| !seen.insert(name)).cloned().map(Missing::Dialect));
+    errors.extend(named.filter(|name| !seen.insert(name)).cloned().map(SettingsError::Dialect));
     let mut rules: Vec<_> = settings
         .policies
         .iter()
@@ -307,9 +308,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Miss
     }
     let policies = Policies::new(rules, settings.default_policy.clone());
     let all = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
-    missing.extend(shared_logs(&policies, all).into_iter().map(Missing::Log));
-    if !missing.is_empty() {
-        return Err(missing);
+    errors.extend(shared_logs(&policies, all).into_iter().map(SettingsError::Log));
+    if !errors.is_empty() {
+        return Err(errors);
     }
     warnings.extend(tokens(&settings.tokens, &policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };

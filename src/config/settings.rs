@@ -31,7 +31,7 @@ use crate::{
 };
 
 section! {
-    /// Where the pod listens, whom it lets in, and how large it may grow.
+    /// The listeners of the pod, the clients that it accepts, and its limits.
     pub struct General in "" {
         /// Development mode: loopback addresses only unless told otherwise, a plain listener beside the TLS one, a
         /// certificate and an API key made at start, pages of this machine and anonymous clients let in, and rooms `demo:*`
@@ -57,9 +57,9 @@ section! {
         /// Where development mode keeps its certificate between starts.
         state_dir: Option<PathBuf> = None, Maybe(File("directory")), restart,
             unset("`$XDG_STATE_HOME/roomcast`, or `$HOME/.local/state/roomcast`, or nowhere", "\"/var/lib/roomcast\"");
-        /// The keys of the backends' API. An empty key matches nobody.
+        /// The keys of the backends' API. No request matches an empty key.
         api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(ApiKeyKind)), live, flag_is("api-key"), secret(),
-            unset("none, and the API refuses everybody; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
+            unset("none, and the API refuses every call; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
         /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass.
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
@@ -223,7 +223,7 @@ section! {
         command_timeout: Duration = Duration::from_secs(5), Time(SHORTEST..=Duration::from_secs(60)), restart;
         /// How long the members of a pod that died are still listed. It says every quarter of this that it lives.
         lease: Duration = Duration::from_secs(10), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), restart;
-        /// How long a room is known that nobody is in or publishes to: its epoch and its retained values.
+        /// How long the epoch and the retained values of an unused room are kept: a room without members and publishers.
         room_ttl: Duration = Duration::from_secs(7 * 86_400), Time(Duration::from_secs(60)..=Duration::from_secs(365 * 86_400)), restart;
         /// How long a repeated idempotency key is known.
         idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
@@ -263,7 +263,7 @@ section! {
 }
 
 section! {
-    /// Tokens of clients: JWTs (RFC 7519), signed by whoever knows the users. Without a key none is taken.
+    /// Tokens of clients: JWTs (RFC 7519), signed by the application. Without a key no token is accepted.
     pub struct TokenSettings in "tokens" {
         /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
         /// another.
@@ -333,11 +333,11 @@ pub enum LogFormat {
 /// The least important lines that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
-    /// Only what somebody must act on.
+    /// Only problems that an operator must solve.
     Error,
-    /// And what somebody should know.
+    /// And problems that an operator should know of.
     Warn,
-    /// And what happens rarely.
+    /// And rare events.
     Info,
     /// And the end of each connection.
     Debug,
@@ -507,7 +507,7 @@ impl Settings {
             all.map(|rule| (rule.patterns.clone(), rule.policy.log.clone())).collect()
         };
         if logs(self) != logs(running) {
-            // Whoever is in such a room is in its log already.
+            // The members of such a room follow its log already.
             changes.restart.push("policy.log".to_owned());
             self.policies.clone_from(&running.policies);
         } else if self.policies != running.policies {

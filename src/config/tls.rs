@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Where the certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
-    /// Files that somebody renews.
+    /// Files, which are renewed from outside.
     Files {
         /// The chain.
         cert: PathBuf,

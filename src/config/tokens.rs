@@ -15,7 +15,7 @@ use crate::{
 
 /// A secret that tokens are signed with (HS256). Never shows itself.
 ///
-/// Always holds: at least [`HmacSecret::MIN_BYTES`], so that nobody finds it by trying (RFC 7518 section 3.2).
+/// Always holds: it has at least [`HmacSecret::MIN_BYTES`], so that it cannot be guessed (RFC 7518 section 3.2).
 #[derive(Clone, PartialEq, Eq)]
 pub struct HmacSecret(Box<str>);
 
@@ -75,8 +75,8 @@ impl Kind for HmacSecretKind {
     }
 }
 
-/// Where a key set is fetched. Always holds: nobody on the way can change what comes (https, or this machine), and
-/// there is no password in it.
+/// The URL of a key set. Always holds: nothing on the path can change the answer (https, or this machine), and it has no
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksUrl(Uri);
 
@@ -98,7 +98,7 @@ impl JwksUrl {
         match scheme {
             "https" => Ok(Self(uri)),
             "http" if loopback => Ok(Self(uri)),
-            "http" => Err("over http, whoever is on the way could put in their own keys: use https".to_owned()),
+            "http" => Err("over http, anything on the path can replace the keys: use https".to_owned()),
             _ => Err("it is neither https nor http".to_owned()),
         }
     }

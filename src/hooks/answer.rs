@@ -54,16 +54,16 @@ pub struct Denial {
     pub message: String,
 }
 
-/// A verdict, and for how long it holds for whoever asks the same.
+/// A verdict, and how long it also answers equal questions.
 #[derive(Debug, PartialEq)]
 pub struct Answered<A> {
     /// The verdict.
     pub verdict: Verdict<A>,
-    /// At most a day; zero: for the one who asked.
+    /// At most a day; zero: it answers one question only.
     pub cache_for: Duration,
 }
 
-/// What comes with a yes.
+/// The fields that come with a verdict of yes.
 pub trait Allowed: Sized + Send + Sync + 'static {
     /// The fields that it may have.
     const FIELDS: &[&str];
@@ -80,29 +80,29 @@ pub trait Allowed: Sized + Send + Sync + 'static {
     }
 }
 
-/// As whom a client connects. What it leaves open stays as the token says.
+/// The identity with which a client connects. A field that is left out stays as the token says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ConnectAnswer {
     /// The user.
     pub user: Option<Arc<str>>,
-    /// The rooms that the connection is put into.
+    /// The rooms that the connection joins without a command.
     pub rooms: Vec<Room>,
     /// The rooms that it may join or publish to, by pattern.
     pub rights: Vec<RoomRight>,
-    /// When it must have presented a newer token, or is closed.
+    /// When the connection is closed, unless it has presented a newer token.
     pub expires_at: Option<UnixMillis>,
-    /// What is known of the user, a JSON object.
+    /// The claims of the user, a JSON object.
     pub claims: Option<Box<str>>,
 }
 
-/// What somebody who joins is given.
+/// What a new member gets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubscribeAnswer {
-    /// The room's newest values, where none are retained. Their offsets are still to be given.
+    /// The newest values of the room, if the room retains none. Their offsets are not set yet.
     pub events: Vec<Event>,
 }
 
-/// What is published instead. What it leaves open stays as the client sent it.
+/// The event that is published instead. A field that is left out stays as the client sent it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PublishAnswer {
     /// The topic.
@@ -170,7 +170,7 @@ impl Allowed for ConnectAnswer {
             other => other.to_string(),
         })?;
         let expires_at: Option<UnixMillis> = field(answer, "expires_at", "not a time in milliseconds since 1970")?;
-        // 2001 in milliseconds is the year 33,658 in seconds: whoever writes less means seconds.
+        // 2001 in milliseconds is the year 33,658 in seconds: a smaller number is in seconds.
         if expires_at.is_some_and(|at| at < 1_000_000_000_000) {
             return Err("`expires_at` is in seconds, or long over: it is a time in milliseconds since 1970".to_owned());
         }

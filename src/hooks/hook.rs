@@ -1,8 +1,8 @@
 //! One URL that is asked.
 //!
-//! Always holds: an asker waits for the configured time at most; equal questions that are under way together are one
-//! call where the backend lets its answers be kept; a call that nobody waits for any more ends as the others do, so that its
-//! answer is not lost on the next.
+//! Always holds: a question waits for the configured time at most. Equal questions that are under way together share one call,
+//! where the backend allows its answers to be cached. A call is finished even if every question that waited for it has gone, so
+//! that its answer serves the next one.
 
 use std::{
     collections::HashMap,
@@ -21,9 +21,10 @@ use tokio::{
 };
 
 use super::{
-    Question, Shared, Verdict,
-    answer::{Allowed, Answered},
+    answer::{Allowed, Answered, Verdict},
+    backend::Backend,
     cache::{Cache, Key},
+    question::HookQuestion,
 };
 use crate::{
     config::HookUrl,
@@ -54,10 +55,10 @@ pub enum HookError {
     #[error("the answer has more than {0} bytes")]
     TooLarge(usize),
     /// Not understood.
-    #[error("the answer is none: {0}")]
+    #[error("the answer is not valid: {0}")]
     BadAnswer(Box<str>),
     /// The pod ends.
-    #[error("nobody is asked any more: the pod ends")]
+    #[error("no question is asked any more: the pod stops")]
     Ended,
 }
 
@@ -71,7 +72,7 @@ impl HookError {
         }
     }
 
-    /// Whether the same question may be answered at once: the backend did not get it, or somebody before it said so.
+    /// Whether a retry may succeed: the backend did not get the question, or a proxy before it answered.
     fn may_pass(&self) -> bool {
         match self {
             Self::Failed(_) => true,
@@ -81,14 +82,14 @@ impl HookError {
     }
 }
 
-/// What an asker gets.
+/// The outcome of a question.
 type Outcome<A> = Result<Arc<Verdict<A>>, HookError>;
 
-/// What those who wait for one call see.
+/// The outcome of a call, for the questions that wait for it.
 #[derive(Debug)]
 struct Landed<A> {
     outcome: Outcome<A>,
-    /// Whether it is also good for who asked the same.
+    /// Whether it also answers equal questions.
     shared: bool,
 }
 
@@ -112,7 +113,7 @@ struct Memory<A> {
 pub struct Hook<A> {
     name: &'static str,
     url: HookUrl,
-    shared: Arc<Shared>,
+    backend: Arc<Backend>,
     memory: Mutex<Memory<A>>,
     counts: HookCounts,
     /// Whether the last call failed: each change is logged once.
@@ -122,13 +123,13 @@ pub struct Hook<A> {
 }
 
 impl<A: Allowed> Hook<A> {
-    pub(super) fn new(name: &'static str, url: &HookUrl, shared: &Arc<Shared>, counts: HookCounts) -> Arc<Self> {
-        let cache = Cache::new(shared.settings.cache);
+    pub(super) fn new(name: &'static str, url: &HookUrl, backend: &Arc<Backend>, counts: HookCounts) -> Arc<Self> {
+        let cache = Cache::new(backend.settings.cache);
         let start = getrandom::u64().unwrap_or_else(|_| unix_millis());
         Arc::new(Self {
             name,
             url: url.clone(),
-            shared: Arc::clone(shared),
+            backend: Arc::clone(backend),
             memory: Mutex::new(Memory { cache, flights: HashMap::new(), keeps: false }),
             counts,
             failing: AtomicBool::new(false),
@@ -140,8 +141,8 @@ impl<A: Allowed> Hook<A> {
     ///
     /// # Errors
     /// [`HookError`]: there is no verdict, so that the client is to be refused.
-    pub async fn ask(self: &Arc<Self>, question: impl Into<Question>) -> Result<Arc<Verdict<A>>, HookError> {
-        let question: Question = question.into();
+    pub async fn ask(self: &Arc<Self>, question: impl Into<HookQuestion>) -> Result<Arc<Verdict<A>>, HookError> {
+        let question: HookQuestion = question.into();
         let (flight, unasked) = {
             let mut memory = self.memory();
             if let Some(verdict) = memory.cache.get(&question.key, Instant::now()) {
@@ -166,15 +167,16 @@ impl<A: Allowed> Hook<A> {
     }
 
     /// Begins a call, on the thread that makes them.
-    fn begin(self: &Arc<Self>, memory: &mut Memory<A>, question: Question) -> Result<Flight<A>, HookError> {
-        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else {
+    fn begin(self: &Arc<Self>, memory: &mut Memory<A>, question: HookQuestion) -> Result<Flight<A>, HookError> {
+        let Ok(permit) = Arc::clone(&self.backend.permits).try_acquire_owned() else {
             self.counts.full.increment(1);
             return Err(HookError::Full);
         };
         let (sender, flight) = watch::channel(None);
         memory.flights.entry(question.key).or_insert_with(|| flight.clone());
-        self.shared.metrics.in_flight.increment(1.0);
-        let (hook, underway) = (Arc::clone(self), Underway { permit: Some(permit), shared: Arc::clone(&self.shared) });
+        self.backend.metrics.in_flight.increment(1.0);
+        let (hook, underway) =
+            (Arc::clone(self), Underway { permit: Some(permit), backend: Arc::clone(&self.backend) });
         let own = flight.clone();
         let call = Box::pin(async move {
             let landed = hook.call(&question).await;
@@ -187,13 +189,13 @@ impl<A: Allowed> Hook<A> {
             let _ = sender.send(Some(landed));
         });
         // There is a place for each permit; none is left only when the thread is gone.
-        self.shared.calls.try_send(call).map_err(|_| HookError::Ended)?;
+        self.backend.calls.try_send(call).map_err(|_| HookError::Ended)?;
         Ok(flight)
     }
 
     /// Asks until there is an answer or no time, and keeps what is to be kept.
-    async fn call(&self, question: &Question) -> Landed<A> {
-        let (began, budget) = (Instant::now(), self.shared.settings.timeout);
+    async fn call(&self, question: &HookQuestion) -> Landed<A> {
+        let (began, budget) = (Instant::now(), self.backend.settings.timeout);
         let answered = timeout(budget, self.attempts(question)).await.unwrap_or(Err(HookError::Timeout(budget)));
         self.counts.seconds.record(began.elapsed().as_secs_f64());
         self.note(answered.as_ref().err());
@@ -219,16 +221,16 @@ impl<A: Allowed> Hook<A> {
                 }
                 Landed { outcome: Ok(verdict), shared: keeps }
             }
-            // Whoever asked the same would hear the same.
+            // An equal question would fail in the same way.
             Err(error) => Landed { outcome: Err(error), shared: true },
         }
     }
 
-    async fn attempts(&self, question: &Question) -> Result<(Answered<A>, usize), HookError> {
+    async fn attempts(&self, question: &HookQuestion) -> Result<(Answered<A>, usize), HookError> {
         let name = format!("{:016x}-{:x}", self.serial.0, self.serial.1.fetch_add(1, Relaxed));
         let name = HeaderValue::try_from(name).map_err(|error| HookError::Failed(error.to_string().into()))?;
         let mut pause = FIRST_PAUSE;
-        let mut left = self.shared.settings.retries;
+        let mut left = self.backend.settings.retries;
         loop {
             let error = match self.attempt(question, &name).await {
                 Err(error) if error.may_pass() && left > 0 => error,
@@ -237,25 +239,25 @@ impl<A: Allowed> Hook<A> {
             tracing::debug!(hook = self.name, %error, "asking again");
             left -= 1;
             self.counts.retries.increment(1);
-            // Shorter by chance, so that those who failed together part.
+            // A random part is taken off, so that questions that failed together do not retry together.
             sleep(pause.mul_f64(1.0 - 0.5 * chance())).await;
             pause *= 2;
         }
     }
 
-    async fn attempt(&self, question: &Question, name: &HeaderValue) -> Result<(Answered<A>, usize), HookError> {
-        let settings = &self.shared.settings;
+    async fn attempt(&self, question: &HookQuestion, name: &HeaderValue) -> Result<(Answered<A>, usize), HookError> {
+        let settings = &self.backend.settings;
         let mut request = Request::post(self.url.uri().clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .header("idempotency-key", name)
             .body(Bytes::clone(&question.body))
             .map_err(|error| HookError::Failed(error.to_string().into()))?;
-        if let Some(authorization) = &self.shared.authorization {
+        if let Some(authorization) = &self.backend.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
         let limits = Limits { timeout: settings.timeout, max_bytes: settings.max_answer };
-        let response = self.shared.client.fetch(request, &limits).await.map_err(|error| match error {
+        let response = self.backend.client.fetch(request, &limits).await.map_err(|error| match error {
             FetchError::Timeout(_) => HookError::Timeout(settings.timeout),
             FetchError::TooLarge(bytes) => HookError::TooLarge(bytes),
             error => HookError::Failed(error.to_string().into()),
@@ -302,12 +304,12 @@ async fn land<A>(mut flight: Flight<A>) -> Option<Landed<A>> {
 /// A call's place among those under way; given back when it is dropped.
 struct Underway {
     permit: Option<OwnedSemaphorePermit>,
-    shared: Arc<Shared>,
+    backend: Arc<Backend>,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.shared.metrics.in_flight.decrement(1.0);
+        self.backend.metrics.in_flight.decrement(1.0);
         drop(self.permit.take());
     }
 }
@@ -321,7 +323,7 @@ fn time_left(until: Option<UnixMillis>) -> Duration {
     until.map_or(Duration::MAX, |until| Duration::from_millis(until.saturating_sub(unix_millis())))
 }
 
-/// Between 0 and 1. Without randomness, everybody waits as long: no harm.
+/// A random number between 0 and 1. Without randomness all pauses are alike: no harm.
 fn chance() -> f64 {
     let mut random = [0];
     let _ = getrandom::fill(&mut random);

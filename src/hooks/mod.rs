@@ -1,20 +1,21 @@
-//! A backend that decides: who connects and as whom, who joins which room, what becomes of a client's event.
+//! A backend that decides: which client connects and as which user, which connection joins a room, which event is published.
 //!
-//! Owns the questions, how they are asked, and what counts as an answer. Never knows a socket or a room's members, and
-//! never runs on a worker: calls are made on a thread of their own, whose answers are waited for. Always holds: what is not
-//! answered as `docs/HOOKS.md` says is refused, and is not called a denial; no log line holds a token, an answer or what was
-//! asked; calls under way and answers that are kept are bounded.
+//! Owns the questions, the calls, and the rules for answers. Never knows a socket or a room's members. Never runs on a worker:
+//! a thread of its own makes the calls, and workers wait for the answers. Always holds: without an answer as `docs/HOOKS.md`
+//! describes it the client is refused, with a code that is not that of a denial; no log line holds a token, a question or an
+//! answer; calls under way and cached answers are bounded.
 //!
-//! - `question` is what is asked, `answer` what may come back;
-//! - `hook` asks one URL: kept answers, one call for equal questions, retries within one time;
-//! - `cache` keeps answers for as long as they say.
+//! - `question` is the body of a call, `answer` the body that may come back;
+//! - `hook` asks one URL: cached answers, one call for equal questions, retries within one time;
+//! - `cache` keeps answers for as long as they allow.
 
 mod answer;
+mod backend;
 mod cache;
 mod hook;
 mod question;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderValue;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -24,34 +25,21 @@ use crate::{
     metrics::HookMetrics,
     transport::fetch::{Client, FetchError},
 };
+use backend::{Backend, Call};
+
 pub use answer::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict};
 pub use hook::{Hook, HookError};
-pub use question::{ConnectQuestion, Question, RoomQuestion, Told};
-
-/// A call to the backend.
-type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What all hooks share.
-struct Shared {
-    client: Client,
-    authorization: Option<HeaderValue>,
-    settings: HookSettings,
-    /// One for each call under way.
-    permits: Arc<Semaphore>,
-    /// To the thread that makes calls. As many fit as there are permits.
-    calls: mpsc::Sender<Call>,
-    metrics: HookMetrics,
-}
+pub use question::{ClientRequest, ConnectQuestion, HookQuestion, RoomQuestion};
 
 /// The hooks of a pod.
 pub struct Hooks {
-    /// Who may connect.
+    /// Decides which client connects.
     pub connect: Option<Arc<Hook<ConnectAnswer>>>,
-    /// Who may join.
+    /// Decides which connection joins a room.
     pub subscribe: Option<Arc<Hook<SubscribeAnswer>>>,
-    /// What may be published.
+    /// Decides which event is published.
     pub publish: Option<Arc<Hook<PublishAnswer>>>,
-    shared: Arc<Shared>,
+    backend: Arc<Backend>,
     waiting: Mutex<mpsc::Receiver<Call>>,
 }
 
@@ -71,7 +59,7 @@ impl Hooks {
             Some(value)
         });
         let metrics = metrics();
-        let shared = Arc::new(Shared {
+        let backend = Arc::new(Backend {
             client: Client::new(settings.ca.as_deref())?,
             authorization,
             settings: settings.clone(),
@@ -81,10 +69,10 @@ impl Hooks {
         });
         let HookSettings { connect, subscribe, publish, .. } = settings;
         Ok(Some(Self {
-            connect: connect.as_ref().map(|url| Hook::new("connect", url, &shared, metrics.connect)),
-            subscribe: subscribe.as_ref().map(|url| Hook::new("subscribe", url, &shared, metrics.subscribe)),
-            publish: publish.as_ref().map(|url| Hook::new("publish", url, &shared, metrics.publish)),
-            shared,
+            connect: connect.as_ref().map(|url| Hook::new("connect", url, &backend, metrics.connect)),
+            subscribe: subscribe.as_ref().map(|url| Hook::new("subscribe", url, &backend, metrics.subscribe)),
+            publish: publish.as_ref().map(|url| Hook::new("publish", url, &backend, metrics.publish)),
+            backend,
             waiting: Mutex::new(waiting),
         }))
     }
@@ -92,10 +80,10 @@ impl Hooks {
     /// What the operator decided.
     #[must_use]
     pub fn settings(&self) -> &HookSettings {
-        &self.shared.settings
+        &self.backend.settings
     }
 
-    /// Makes the calls, on the runtime that polls it. Never ends; when it is dropped, nobody is asked any more.
+    /// Makes the calls, on the runtime that polls it. Never ends. After it is dropped, no call is made.
     pub async fn run(&self) {
         let mut waiting = self.waiting.lock().await;
         while let Some(call) = waiting.recv().await {

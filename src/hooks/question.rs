@@ -23,35 +23,35 @@ use crate::{
 const TOKEN: &str = "token";
 
 /// Something to be asked.
-pub struct Question {
+pub struct HookQuestion {
     pub(super) key: Key,
     pub(super) body: Bytes,
 }
 
-impl Question {
-    /// `ask` and who asks it.
-    fn new<T: Serialize>(ask: &T, asker: &Asker<'_>) -> Self {
+impl HookQuestion {
+    /// `ask`, with the principal that it is about.
+    fn new<T: Serialize>(ask: &T, asker: &Principal<'_>) -> Self {
         #[derive(Serialize)]
         struct Whole<'a, T> {
             #[serde(flatten)]
-            asker: &'a Asker<'a>,
+            asker: &'a Principal<'a>,
             #[serde(flatten)]
             ask: &'a T,
         }
 
         // What is serialized has text for names and nothing that could fail.
-        let json = |asker: &Asker<'_>| serde_json::to_vec(&Whole { asker, ask }).unwrap_or_default();
+        let json = |asker: &Principal<'_>| serde_json::to_vec(&Whole { asker, ask }).unwrap_or_default();
         let body = json(asker);
-        let same = json(&Asker { connection: None, address: None, ..*asker });
+        let same = json(&Principal { connection: None, address: None, ..*asker });
         let mut key = Key::default();
         key.copy_from_slice(digest::digest(&digest::SHA256, &same).as_ref());
         Self { key, body: body.into() }
     }
 }
 
-/// Who wants something.
+/// The connection that a question is about.
 #[derive(Clone, Copy, Serialize)]
-struct Asker<'a> {
+struct Principal<'a> {
     hook: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<&'a str>,
@@ -66,7 +66,7 @@ struct Asker<'a> {
 }
 
 /// What is told of a client's request: kept for as long as its connection may be asked about again.
-pub struct Told {
+pub struct ClientRequest {
     path: Box<str>,
     query: Vec<(Box<str>, Box<str>)>,
     headers: Vec<(Box<str>, Box<str>)>,
@@ -77,13 +77,13 @@ pub struct Told {
 }
 
 /// Hides headers and query, in which secrets may stand.
-impl fmt::Debug for Told {
+impl fmt::Debug for ClientRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Told").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ClientRequest").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-impl Told {
+impl ClientRequest {
     /// What `settings` let the backend know of a request. `token`: the one that it presented, if it is told.
     #[must_use]
     pub fn new(
@@ -127,7 +127,7 @@ pub struct ConnectQuestion<'a> {
     /// What its token says, if it is verified.
     pub grant: &'a Grant,
     /// Its request.
-    pub told: &'a Told,
+    pub told: &'a ClientRequest,
     /// The token that came later than the request, where it may be told.
     pub token: Option<&'a Token>,
     /// The namespace that a Socket.IO client connects to, and what it says of itself there: a JSON object.
@@ -136,7 +136,7 @@ pub struct ConnectQuestion<'a> {
     pub refresh: bool,
 }
 
-impl From<ConnectQuestion<'_>> for Question {
+impl From<ConnectQuestion<'_>> for HookQuestion {
     fn from(question: ConnectQuestion<'_>) -> Self {
         #[derive(Serialize)]
         struct Ask<'a> {
@@ -194,7 +194,7 @@ pub struct RoomQuestion<'a> {
     pub publication: Option<&'a Publication>,
 }
 
-impl From<RoomQuestion<'_>> for Question {
+impl From<RoomQuestion<'_>> for HookQuestion {
     fn from(question: RoomQuestion<'_>) -> Self {
         #[derive(Serialize)]
         struct Ask<'a> {
@@ -235,9 +235,9 @@ fn asker<'a>(
     address: Option<IpAddr>,
     transport: &'static str,
     dialect: &'a str,
-) -> Asker<'a> {
+) -> Principal<'a> {
     let claims = grant.claims().and_then(|claims| serde_json::from_str(claims.content.as_deref()?).ok());
-    Asker { hook, connection, address, user: grant.user().map(|user| &**user), claims, transport, dialect }
+    Principal { hook, connection, address, user: grant.user().map(|user| &**user), claims, transport, dialect }
 }
 
 fn map<S: serde::Serializer>(pairs: &&[(Box<str>, Box<str>)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -252,21 +252,21 @@ mod tests {
     use super::*;
     use crate::auth::Claims;
 
-    fn body(question: &Question) -> Value {
+    fn body(question: &HookQuestion) -> Value {
         serde_json::from_slice(&question.body).unwrap()
     }
 
-    fn told(settings: &HookSettings, target: &str, address: [u8; 4]) -> Told {
+    fn told(settings: &HookSettings, target: &str, address: [u8; 4]) -> ClientRequest {
         let mut headers = HeaderMap::new();
         for (name, value) in [("cookie", "a=1"), ("cookie", "b=2"), ("authorization", "Bearer s3cret"), ("x-own", "7")]
         {
             headers.append(name, value.parse().unwrap());
         }
         let (target, token) = (target.parse().unwrap(), Token::new("s3cret"));
-        Told::new(settings, &target, &headers, Some(address.into()), "websocket", "native", Some(&token))
+        ClientRequest::new(settings, &target, &headers, Some(address.into()), "websocket", "native", Some(&token))
     }
 
-    fn connect(told: &Told) -> Question {
+    fn connect(told: &ClientRequest) -> HookQuestion {
         let (grant, namespace) = (Grant::default(), None);
         ConnectQuestion { connection: None, grant: &grant, told, token: None, namespace, refresh: false }.into()
     }
@@ -306,7 +306,7 @@ mod tests {
         let subscribe = |connection, grant: &Grant| {
             let (transport, dialect, room) = ("websocket", "native", &room);
             let (connection, publication) = (Some(connection), None);
-            Question::from(RoomQuestion { connection, grant, transport, dialect, room, publication })
+            HookQuestion::from(RoomQuestion { connection, grant, transport, dialect, room, publication })
         };
         let ann = claims("ann", r#"{"sub":"ann","role":"host"}"#);
         let first = subscribe("c1", &ann);
@@ -332,7 +332,7 @@ mod tests {
         let (room, grant) = (Room::parse("chat:1").unwrap(), Grant::default());
         let ask = |publication: &Publication| {
             let (connection, transport, dialect, publication) = (None, "websocket", "native", Some(publication));
-            Question::from(RoomQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
+            HookQuestion::from(RoomQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
         };
         assert!(std::str::from_utf8(&ask(&publication).body).unwrap().contains(r#""data":{ "n": 1.0 }"#));
         publication.payload = Payload::Binary(vec![1, 2].into());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Epoch, Event, Offset, Room};
 
-/// The events of a room in (`after`, `offset`], oldest first; conflation may have removed some, the range still
-/// covers them. Of events that are in no log ([`Epoch::none`]) the offsets only order the batch, and nobody is told them.
+/// The events of a room in (`after`, `offset`], oldest first. The range also covers the events that conflation removed. The
+/// offsets of unlogged events ([`Epoch::none`]) only order the batch; no client sees them.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The room.
@@ -28,7 +28,7 @@ impl Batch {
     }
 }
 
-/// The newest values of a room, given to a new subscriber: they move no position.
+/// The retained values of a room, for a new subscriber. They do not move its position.
 #[derive(Debug, Clone)]
 pub struct Retained {
     /// The room.

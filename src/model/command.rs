@@ -1,14 +1,12 @@
-//! What a client asks for.
+//! The commands of clients, decoded.
 
-use bytes::Bytes;
-
-use super::{Epoch, Offset, Payload, Room, Token};
+use super::{Epoch, Offset, Payload, PreparedMessage, Room, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
 pub type CommandId = Box<str>;
 
-/// Where a client stopped: it wants what followed.
+/// The position where a client stopped: it asks for the events behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Since {
     /// The epoch that the client had.
@@ -28,11 +26,11 @@ pub struct SubscribeTo {
     pub spelling: Spelling,
 }
 
-/// Which of the ways in which a dialect lets its clients spell a room's name one of them used: what it is told of the room
-/// is spelt like that. 0 is the name itself.
+/// The spelling of a room's name that a client used, of those that its dialect allows. Messages about the room repeat it. 0 is
+/// the name itself.
 pub type Spelling = u8;
 
-/// A decoded message of a client, in no dialect's spelling.
+/// A decoded message of a client, the same for every dialect.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Presents a token that did not come with the request.
@@ -58,7 +56,7 @@ pub enum Command {
         /// The key.
         key: Option<Box<str>>,
     },
-    /// Asks who is in a room.
+    /// Asks for the members of a room.
     Presence {
         /// The room.
         room: Room,
@@ -72,7 +70,7 @@ pub enum Command {
         /// The most events wanted.
         limit: Option<usize>,
     },
-    /// Says up to where the client has worked through a room.
+    /// Tells how far the client has processed a room's events.
     Ack {
         /// The room.
         room: Room,
@@ -86,21 +84,12 @@ pub enum Command {
     },
     /// Asks for a sign of life.
     Ping,
-    /// Wants nothing: a sign of life.
+    /// Nothing: a sign of life.
     Heard,
-    /// Asks what the connection moved.
+    /// Asks for the statistics of the connection.
     Stats,
-    /// Asks for nothing that concerns rooms: the dialect itself knows the answer.
-    Answer(Vec<Said>),
-}
-
-/// One message that a dialect says in answer to another, as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// UTF-8.
-    Text(Box<str>),
-    /// Bytes.
-    Binary(Bytes),
+    /// Nothing that concerns rooms: the dialect has the answer itself.
+    Answer(Vec<PreparedMessage>),
 }
 
 /// A command with its id.

@@ -1,7 +1,7 @@
-//! Where a client stands in several rooms, as one text: what a long-poll is answered with and an event stream's `id` is.
+//! The positions of a client in several rooms, as one text: the cursor of a long-poll, and the `id` of an event stream.
 //!
-//! The client keeps it unread and brings it to whichever pod it comes to next: no pod remembers it. Always holds: the
-//! text is plain ASCII without white space, fit for a header and for a query.
+//! The client keeps it as it is, and sends it with its next request, to any pod: no pod stores it. Always holds: the text is
+//! plain ASCII without white space, fit for a header and for a query.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +11,7 @@ use super::{Epoch, MAX_OFFSET, Position, Room, RoomNameError, Since};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor(Vec<(Room, Position)>);
 
-/// Why a text is no cursor, or no position.
+/// Why a text is not a cursor, or not a position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
     /// A position is not `epoch:offset`.
@@ -20,8 +20,8 @@ pub enum CursorError {
     /// A room's name breaks a rule.
     #[error(transparent)]
     Room(#[from] RoomNameError),
-    /// A room stands in it twice.
-    #[error("the room {0} stands in it twice")]
+    /// A room is named twice.
+    #[error("the room {0} is named twice")]
     Twice(Room),
 }
 
@@ -45,7 +45,7 @@ impl Since {
 }
 
 impl Cursor {
-    /// Reads what [`Cursor`] writes.
+    /// Reads the text of a cursor.
     ///
     /// # Errors
     /// [`CursorError`].
@@ -62,13 +62,13 @@ impl Cursor {
         Ok(cursor)
     }
 
-    /// Where the client stands in a room.
+    /// The position in a room.
     #[must_use]
     pub fn of(&self, room: &Room) -> Option<&Position> {
         self.0.iter().find(|(known, _)| known == room).map(|(_, position)| position)
     }
 
-    /// The client stands here now.
+    /// Sets the position in a room.
     pub fn set(&mut self, room: &Room, position: Position) {
         match self.0.iter_mut().find(|(known, _)| known == room) {
             Some((_, stood)) => *stood = position,
@@ -76,12 +76,12 @@ impl Cursor {
         }
     }
 
-    /// The client is no longer in a room.
+    /// Removes a room.
     pub fn forget(&mut self, room: &Room) {
         self.0.retain(|(known, _)| known != room);
     }
 
-    /// The most bytes that a cursor of this room's position takes, whatever its epoch and offset.
+    /// The most bytes that a position of this room can take in a cursor.
     #[must_use]
     pub fn most_bytes(room: &Room) -> usize {
         const EPOCH_AND_OFFSET: usize = 64 * 3 + 3 + 16 + 2;

@@ -1,15 +1,15 @@
-//! The one table of close codes: what each means, and whether and when a client should come back.
+//! The one table of close codes: the meaning of each, and what a client should do after it.
 
 /// What a client should do after a close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconnect {
-    /// Come back at once, with the usual growing and jittered pauses if that fails.
+    /// Connect again at once, and with growing, jittered pauses if that fails.
     Soon,
-    /// Come back after the `reconnect` message's time, or with a jitter of some seconds.
+    /// Connect again after the time of the `reconnect` message, or after a random time of some seconds.
     Later,
-    /// Come back only with a new token.
+    /// Connect again only with a new token.
     WithNewToken,
-    /// Do not come back: the client is at fault and would be closed again.
+    /// Do not connect again: the client is at fault, and would be closed again.
     Never,
 }
 
@@ -30,11 +30,11 @@ pub enum Disconnect {
     Refused,
     /// 1009: a message above the limit, before or after decompression.
     TooBig,
-    /// 1011: a fault of ours; this connection only.
+    /// 1011: an error of the pod, in this connection only.
     InternalError,
     /// 1012: the pod restarts.
     Restart,
-    /// 1013: the pod holds as much as it may.
+    /// 1013: the pod is full.
     Overloaded,
     /// 4001: the token was refused, or none came in time.
     Unauthorized,
@@ -44,11 +44,11 @@ pub enum Disconnect {
     Disconnected,
     /// 4008: the client reads too slowly.
     Slow,
-    /// 4009: nothing was heard from the client, pings included.
+    /// 4009: the client sent nothing, not even a pong.
     PingTimeout,
-    /// 4010: events are missing that the client cannot be told of: it joins its rooms anew.
+    /// 4010: events are missing, and the dialect has no message for a gap. The client joins its rooms again.
     Missed,
-    /// 4029: errors or commands in a flood.
+    /// 4029: a flood of errors or commands.
     Flood,
 }
 
@@ -144,15 +144,15 @@ impl From<Disconnect> for u16 {
     }
 }
 
-/// A code that is in no row of the table.
+/// A code that is not in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no close code of this program")]
-pub struct NoDisconnect(u16);
+#[error("{0} is not a close code of roomcast")]
+pub struct CloseCodeError(u16);
 
 impl TryFrom<u16> for Disconnect {
-    type Error = NoDisconnect;
+    type Error = CloseCodeError;
 
-    fn try_from(code: u16) -> Result<Self, NoDisconnect> {
-        Self::ALL.into_iter().find(|disconnect| disconnect.code() == code).ok_or(NoDisconnect(code))
+    fn try_from(code: u16) -> Result<Self, CloseCodeError> {
+        Self::ALL.into_iter().find(|disconnect| disconnect.code() == code).ok_or(CloseCodeError(code))
     }
 }

@@ -1,11 +1,11 @@
-//! What a publisher sends, and what it becomes once it is in a room's log.
+//! Publications, and the events that they become in a log.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{Offset, Room, UnixMillis};
 
-/// An event's data. JSON passes through as the publisher's own bytes: checked at the edge, never rebuilt.
+/// An event's data. JSON stays as its publisher wrote it: it is checked once, and never rebuilt.
 #[derive(Debug, Clone)]
 pub enum Payload {
     /// Valid JSON text (RFC 8259); `data` on the wire.
@@ -24,7 +24,7 @@ impl Payload {
         }
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -41,18 +41,18 @@ impl PartialEq for Payload {
     }
 }
 
-/// What a publisher sends to a room, before the broker gave it an offset.
+/// An event before the broker has given it an offset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publication {
-    /// What kind of event this is.
+    /// The kind of the event.
     pub topic: Box<str>,
-    /// What it is about; conflation and retained values can go by it.
+    /// The subject of the event. Conflation and retained values can go by it.
     pub key: Option<Box<str>>,
     /// The data.
     pub payload: Payload,
-    /// The publishing user, from its token; never from the body.
+    /// The user that publishes, from the token; never from the body.
     pub user: Option<Box<str>>,
-    /// The publisher's own id of the event, passed through.
+    /// The publisher's own id of the event.
     pub id: Option<Box<str>>,
     /// A repeated publish with the same key in the same room is one event.
     pub idempotency_key: Option<Box<str>>,
@@ -61,46 +61,46 @@ pub struct Publication {
 /// One event of a room's log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// The number in the room's epoch.
+    /// The offset.
     pub offset: Offset,
-    /// When the broker took it in.
+    /// When the broker accepted it.
     pub time: UnixMillis,
-    /// The room that it was published to, where rooms share the log that it is in.
+    /// The room that it was published to, if rooms share its log.
     pub room: Option<Room>,
-    /// What kind of event this is.
+    /// The kind of the event.
     pub topic: Box<str>,
-    /// What it is about.
+    /// The subject of the event.
     pub key: Option<Box<str>>,
     /// The data.
     pub payload: Payload,
-    /// The user that published it from a client.
+    /// The user that published it, if a client did.
     pub user: Option<Box<str>>,
     /// The publisher's own id.
     pub id: Option<Box<str>>,
 }
 
 impl Event {
-    /// The event that a publication becomes at `offset`. `room`: the one that it was published to, if its log is shared.
+    /// The event that a publication becomes at `offset`. `room` is the room that it was published to, if its log is shared.
     #[must_use]
     pub fn from_publication(publication: Publication, offset: Offset, time: UnixMillis, room: Option<Room>) -> Self {
         let Publication { topic, key, payload, user, id, idempotency_key: _ } = publication;
         Self { offset, time, room, topic, key, payload, user, id }
     }
 
-    /// What was published, without what the log made of it.
+    /// The publication, without the fields that the log added.
     #[must_use]
     pub fn into_publication(self) -> Publication {
         let Self { offset: _, time: _, room: _, topic, key, payload, user, id } = self;
         Publication { topic, key, payload, user, id, idempotency_key: None }
     }
 
-    /// Whether it is one of `room`, in whose log it is: not of another room that shares it.
+    /// Whether it was published to `room`, whose log it is in, and not to another room that shares this log.
     #[must_use]
     pub fn is_of(&self, room: &Room) -> bool {
         self.room.as_ref().is_none_or(|own| own == room)
     }
 
-    /// The bytes of memory that the event holds, headers included: what bounded logs count.
+    /// The bytes of memory that the event takes, headers included. Bounded logs count these.
     #[must_use]
     pub fn cost(&self) -> usize {
         cost(&self.topic, &self.payload, [&self.key, &self.user, &self.id])

@@ -1,4 +1,4 @@
-//! The rules of what a publisher may write into an event, whichever way it publishes.
+//! The rules for the fields of an event, for every way to publish.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{ErrorCode, Payload};
 /// Why a field of a publication is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The field has no bytes and must have some.
+    /// The field is empty.
     #[error("{0} must not be empty")]
     Empty(&'static str),
     /// The field is longer than [`MAX_FIELD_BYTES`].
@@ -35,7 +35,7 @@ pub enum FieldError {
     /// The data is nested deeper than [`MAX_DEPTH`], so that receivers' parsers could refuse it.
     #[error("data is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// The data is JSON by its grammar and yet no value: half of a surrogate pair, or a number beyond all range.
+    /// The data fits the grammar of JSON, but has no value: half of a surrogate pair, or a number out of range.
     #[error("data holds what parsers refuse: {0}")]
     NoValue(String),
 }
@@ -43,8 +43,8 @@ pub enum FieldError {
 /// The longest topic, key, event id and idempotency key, in bytes of UTF-8.
 pub const MAX_FIELD_BYTES: usize = 255;
 
-/// How deep JSON data may be nested. Parsers of receivers have limits of their own (serde_json's is 128 levels, two of
-/// which a frame needs): a publisher must not be able to break them.
+/// The deepest nesting of JSON data. Receivers' parsers have limits (serde_json's is 128 levels, and a frame needs two of them):
+/// a publisher must not exceed them.
 pub const MAX_DEPTH: usize = 100;
 
 impl FieldError {
@@ -85,8 +85,8 @@ pub fn check_length(field: &'static str, text: &str) -> Result<(), FieldError> {
 }
 
 impl Payload {
-    /// JSON data of a publisher, kept as it is written. A receiver parses a whole frame at once, with the events of other
-    /// publishers in it: what a strict parser would refuse must not get that far.
+    /// JSON data of a publisher, kept as it is written. A receiver parses a whole frame, with events of other publishers in it: so
+    /// data that a strict parser refuses must not enter a frame.
     ///
     /// # Errors
     /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
@@ -94,14 +94,14 @@ impl Payload {
         let mut parser = serde_json::Deserializer::from_str(data.get());
         match Levels(MAX_DEPTH).deserialize(&mut parser) {
             Ok(()) => Ok(Self::Json(data)),
-            // The only complaint of ours; all others are the parser's.
+            // The depth is the only error of ours; all others are the parser's.
             Err(error) if error.is_data() => Err(FieldError::TooDeep),
             Err(error) => Err(FieldError::NoValue(error.to_string())),
         }
     }
 }
 
-/// Parses a value of at most so many levels, and keeps nothing of it.
+/// Checks that a value has at most so many levels.
 struct Levels(usize);
 
 impl Levels {

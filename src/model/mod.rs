@@ -1,7 +1,7 @@
 //! The words of roomcast as types: rooms, events, positions, batches, commands, replies, disconnects, policies.
 //!
-//! Owns no behaviour beyond what a value needs to be valid. Never does I/O, never reads a clock. Everything here is
-//! cheap to clone (an `Arc` inside) or small, because batches and rooms travel between workers.
+//! Owns the rules by which a value is valid, and no other behaviour. Never does I/O, never reads a clock. Always holds: a value
+//! is cheap to clone (an `Arc` inside) or small, because batches and rooms travel between workers.
 
 mod batch;
 mod command;
@@ -13,13 +13,15 @@ mod order;
 mod pattern;
 mod policy;
 mod position;
+mod prepared_message;
 mod reply;
 mod room;
 mod stats;
+mod time;
 mod token;
 
 pub use batch::{Batch, Retained};
-pub use command::{Command, CommandError, CommandId, Request, Said, Since, Spelling, SubscribeTo};
+pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::{Cursor, CursorError};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
@@ -28,10 +30,9 @@ pub use order::{Act, Order, Target};
 pub use pattern::{among, matches};
 pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
+pub use prepared_message::PreparedMessage;
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};
 pub use room::{Room, RoomNameError};
 pub use stats::{PodStats, QueueStats, WorkerStats};
+pub use time::UnixMillis;
 pub use token::Token;
-
-/// Milliseconds since the Unix epoch, UTC: the `time` of an event on the wire.
-pub type UnixMillis = u64;

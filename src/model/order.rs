@@ -1,8 +1,8 @@
-//! What a backend tells pods to do to connections: carried between the pods of a fleet as JSON.
+//! Orders of a backend about connections, sent between the pods of a fleet as JSON.
 
 use super::{Disconnect, Room};
 
-/// Whom an order is about.
+/// The connections that an order is for.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -12,26 +12,26 @@ pub enum Target {
     User(Box<str>),
 }
 
-/// What is to be done.
+/// The action of an order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
-    /// Close, with this code of the table of closes.
+    /// Close with this code.
     Disconnect(Disconnect),
-    /// Put into a room, whatever its policy says of who may join.
+    /// Join a room, even if the room's policy does not allow it.
     Subscribe(Room),
-    /// Take out of a room.
+    /// Leave a room.
     Unsubscribe(Room),
-    /// Have a newer token presented within so many milliseconds, or close.
+    /// Close, unless the client presents a newer token within so many milliseconds.
     Refresh(u64),
 }
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Order {
-    /// Whom it is about.
+    /// The connections that it is for.
     pub target: Target,
-    /// What is to be done.
+    /// The action.
     pub act: Act,
 }
 

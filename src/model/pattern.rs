@@ -1,6 +1,6 @@
 //! Patterns on names: literal text, and `*` for any characters.
 
-/// Whether `name` fits `pattern`, in which each `*` stands for any characters. Linear in the name for each star.
+/// Whether `name` matches `pattern`, in which each `*` stands for any characters. Its cost is linear in the name for each star.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -14,7 +14,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a name fits one of some patterns; of no patterns, every name.
+/// Whether a name matches one of some patterns. Without patterns every name matches.
 #[must_use]
 pub fn among(patterns: &[String], name: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name))

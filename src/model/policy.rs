@@ -1,4 +1,4 @@
-//! How a room behaves: the values that the configuration's policies give to the rooms they match.
+//! Policies: how a room behaves.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub enum Retain {
     Key,
 }
 
-/// Whether the pod keeps track of who is in a room.
+/// Whether a room has presence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PresenceMode {
@@ -45,7 +45,7 @@ pub enum PresenceMode {
     Events,
 }
 
-/// Who may do a thing.
+/// The connections that may do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
@@ -69,33 +69,33 @@ pub enum SlowReceiver {
     /// The oldest queued events are dropped, and a `gap` names the range.
     #[default]
     Gap,
-    /// Only its position is kept; it comes back through a shared, conflated catch-up frame, or a `gap` if the log no
-    /// longer reaches that far.
+    /// The connection keeps only its position. It catches up with a shared, conflated frame, or gets a `gap` if the log no
+    /// longer reaches back to its position.
     Conflate,
     /// The connection is closed with code 4008.
     Close,
 }
 
-/// What the room promises about delivery.
+/// The promise of a room about delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delivery {
     /// Every event or an explicit gap.
     #[default]
     Every,
-    /// Order only: the newest matters, what was missed does not.
+    /// Order only: the newest event matters, missed ones do not.
     Latest,
 }
 
-/// Where an event must be before its publish is answered with success.
+/// Where an event must be stored before its publish succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// In the log. A Redis master that dies at that moment may take it along; subscribers are told.
+    /// In the log. A Redis master that dies at that moment may lose it; subscribers then get a gap.
     #[default]
     Log,
-    /// On a replica of the Redis master as well; until it is, the outcome is unknown. The embedded broker has none, and
-    /// takes it for [`Durability::Log`].
+    /// On a replica of the Redis master as well; until then the outcome is unknown. The embedded broker has no replicas: it
+    /// acts as for [`Durability::Log`].
     Replica,
 }
 
@@ -133,7 +133,7 @@ pub struct Policy {
     pub history_age: Duration,
     /// Whether members are tracked.
     pub presence: PresenceMode,
-    /// Who may join.
+    /// The connections that may join.
     pub join: Access,
     /// Which connections may publish.
     pub publish: Access,
@@ -149,7 +149,7 @@ pub struct Policy {
     pub compress_from: Option<usize>,
     /// What happens to a receiver that does not keep up.
     pub slow: SlowReceiver,
-    /// Whose frames leave first where a connection has a stream for each room; 0 to 9, higher first.
+    /// The rooms with the highest number are sent first where a connection has a stream for each room; 0 to 9.
     pub priority: u8,
     /// What is promised.
     pub delivery: Delivery,

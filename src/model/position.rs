@@ -1,4 +1,4 @@
-//! Where an event stands in its room's log.
+//! Positions of events in logs.
 
 use std::{fmt, sync::Arc};
 
@@ -9,14 +9,13 @@ pub type Offset = u64;
 /// The largest offset, 2^53 - 1.
 pub const MAX_OFFSET: Offset = (1 << 53) - 1;
 
-/// An opaque name of one unbroken life of a room's log. It changes whenever history was lost or rolled back, so that no
-/// epoch ever names two different events by one offset.
+/// The opaque name of one unbroken history of a room's log. It changes whenever events were lost or rolled back, so that an epoch
+/// and an offset never name two different events.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
-    /// Wraps an epoch that a broker made or a client sent. At most 64 bytes are kept of a client's: a longer one
-    /// cannot be one of ours and will simply match nothing.
+    /// An epoch that a broker made or a client sent. Keeps at most 64 bytes: a longer text is no epoch of ours, and matches none.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut end = text.len().min(64);
@@ -26,13 +25,13 @@ impl Epoch {
         Self(text[..end].into())
     }
 
-    /// The epoch of what is in no log: no log's.
+    /// The epoch of unlogged events. No log has it.
     #[must_use]
     pub fn none() -> Self {
         Self(Arc::default())
     }
 
-    /// Whether it is no log's.
+    /// Whether it is the epoch of unlogged events.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
@@ -60,14 +59,14 @@ impl fmt::Display for Epoch {
 /// The position of an event in its room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The life of the log.
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// The number in it.
+    /// The offset in that epoch.
     pub offset: Offset,
 }
 
 impl Position {
-    /// Puts the two together.
+    /// The position of an epoch and an offset.
     #[must_use]
     pub fn new(epoch: Epoch, offset: Offset) -> Self {
         Self { epoch, offset }

@@ -1,8 +1,8 @@
-//! What the pod says to one connection.
+//! Messages of the pod to one connection.
 
 use std::sync::Arc;
 
-use super::{Epoch, Event, Offset, Position, Room, Said, UnixMillis};
+use super::{Epoch, Event, Offset, Position, PreparedMessage, Room, UnixMillis};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,27 +97,27 @@ pub struct Member {
     pub user: Option<Arc<str>>,
 }
 
-/// Who is in a room: at most 1,000 of them, and how many there are.
+/// The members of a room: at most 1,000 of them, and their number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PresenceList {
     /// Some or all of the members.
     pub members: Vec<Member>,
-    /// How many there are.
+    /// The number of all members.
     pub total: usize,
 }
 
-/// What a connection moved so far, and how.
+/// The statistics of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
-    /// What carries it.
+    /// The transport.
     pub transport: &'static str,
-    /// What it speaks.
+    /// The dialect.
     pub dialect: Arc<str>,
     /// Whether TLS ends at this pod.
     pub tls: bool,
-    /// How broadcasts are compressed for it, if they are.
+    /// The compression of its broadcasts, if there is one.
     pub compression: Option<&'static str>,
-    /// How long it has been here, in milliseconds.
+    /// The age of the connection, in milliseconds.
     pub connected_ms: u64,
     /// The rooms that it is in.
     pub rooms: usize,
@@ -129,7 +129,7 @@ pub struct Stats {
     pub frames_out: u32,
     /// Bytes to the client, framing included.
     pub bytes_out: u64,
-    /// What they would have been without compression.
+    /// The same without compression.
     pub bytes_plain: u64,
 }
 
@@ -151,7 +151,7 @@ pub enum Reply {
         room: Room,
         /// The position that the following events continue from.
         position: Position,
-        /// Whether everything since the client's position follows.
+        /// Whether all events since the client's position follow.
         recovered: bool,
     },
     /// The connection has left the room.
@@ -163,13 +163,13 @@ pub enum Reply {
     },
     /// The event is in the log.
     Published(Position),
-    /// Events in (`after`, `offset`] will not come.
+    /// The events in (`after`, `offset`] are missing, and will not be sent.
     Gap {
         /// The room.
         room: Room,
         /// The epoch of `offset`.
         epoch: Epoch,
-        /// The last offset that came.
+        /// The last offset before the gap.
         after: Offset,
         /// The last offset that is missing.
         offset: Offset,
@@ -178,7 +178,7 @@ pub enum Reply {
     Presence {
         /// The room.
         room: Room,
-        /// Who is in it.
+        /// The members.
         list: PresenceList,
     },
     /// The answer to `history`.
@@ -205,18 +205,18 @@ pub enum Reply {
     Pong,
     /// The answer to `stats`.
     Stats(Stats),
-    /// A newer token must come by this time.
+    /// The connection needs a newer token by this time.
     Refresh {
-        /// When the connection is closed otherwise.
+        /// When the connection is closed without one.
         expires_at: UnixMillis,
     },
-    /// The pod is going away: come back after this time.
+    /// The pod stops: connect again after this time.
     Reconnect {
         /// Milliseconds to wait.
         after_ms: u64,
     },
-    /// What the dialect itself answers.
-    Answer(Vec<Said>),
+    /// The dialect's own answer.
+    Answer(Vec<PreparedMessage>),
     /// A command was refused.
     Error {
         /// The code.

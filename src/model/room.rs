@@ -9,7 +9,7 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Room(Arc<str>);
 
-/// Why a string is not a room name.
+/// Why a text is not a room name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RoomNameError {
     /// The name has no bytes.
@@ -50,7 +50,7 @@ impl Room {
         &self.0
     }
 
-    /// What stands before the first colon, or the whole name.
+    /// The part before the first colon, or the whole name.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.0.split(':').next().unwrap_or(&self.0)

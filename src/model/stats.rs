@@ -1,4 +1,4 @@
-//! How much there is on a pod, as it tells the others.
+//! The statistics of a pod, as it sends them to the other pods.
 
 /// A pod's totals.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -7,26 +7,26 @@ pub struct PodStats {
     pub pod: String,
     /// The version of roomcast.
     pub version: String,
-    /// Since the start, milliseconds.
+    /// Milliseconds since the start.
     pub uptime_ms: u64,
     /// The word of `/ready`.
     pub readiness: String,
     /// Connections.
     pub connections: usize,
-    /// The most that there may be.
+    /// The most connections.
     pub max_connections: usize,
-    /// What its queues hold.
+    /// The bytes of its queues.
     pub queues: QueueStats,
-    /// What each worker has.
+    /// The totals of each worker.
     pub workers: Vec<WorkerStats>,
 }
 
-/// Bytes that wait for slow connections.
+/// Bytes that wait to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QueueStats {
-    /// A shared frame counts once.
+    /// The bytes held: a shared frame counts once.
     pub held_bytes: usize,
-    /// A shared frame counts for each connection.
+    /// The bytes owed: a shared frame counts for each connection.
     pub owed_bytes: usize,
     /// The most that may be held.
     pub budget_bytes: usize,

@@ -7,13 +7,13 @@ use std::fmt;
 pub struct Token(Box<str>);
 
 impl Token {
-    /// A token as it came.
+    /// A token as the client sent it.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The token itself, for verifying it.
+    /// The token itself, to be verified.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -10,7 +10,7 @@ use ::http::{HeaderMap, Request, StatusCode, Uri, header};
 use super::refusal::{Refused, by_code, refused};
 use crate::{
     auth::{Grant, PresentError, presented},
-    hooks::Told,
+    hooks::ClientRequest,
     hub::{AdmissionError, Applicant, Shows, Worker},
     metrics::Upgrades,
     model::ErrorCode,
@@ -51,7 +51,7 @@ pub(super) struct Admitted {
     /// What it may do; `None`: its token is still to come.
     pub grant: Option<Grant>,
     /// What the backend is told of it, where it may be asked again.
-    pub told: Option<Arc<Told>>,
+    pub told: Option<Arc<ClientRequest>>,
 }
 
 /// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
@@ -75,7 +75,7 @@ pub(super) async fn judge(
     let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
         let Asks { from, transport, dialect, .. } = asks;
         let address = from.map(|from| from.ip());
-        Arc::new(Told::new(hooks.settings(), target, headers, address, transport, dialect, token.as_ref()))
+        Arc::new(ClientRequest::new(hooks.settings(), target, headers, address, transport, dialect, token.as_ref()))
     });
     let now = told.clone().filter(|_| !asks.later);
     let admit = |shows| {

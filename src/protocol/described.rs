@@ -1,27 +1,28 @@
 //! A dialect that is described in the configuration (`[[dialect]]`).
 //!
-//! Owns nothing but the description: what a message means and how everything is said was compiled when the
-//! configuration was read. Never rebuilds a publisher's data. Always holds: each message written is one JSON value, what
-//! goes to a room contains nothing of its receiver but how it spelt the room's name, and a dialect that has no words for
-//! a thing writes nothing.
+//! Owns only the description, which was compiled when the configuration was read. Never rebuilds a publisher's data. Always
+//! holds: each message written is one JSON value; a message to a room contains nothing of its receiver but the spelling of
+//! the room's name; a description without a text for a message writes nothing.
 
 mod decode;
+mod request;
 mod write;
 
-use serde_json::value::RawValue;
-
-use super::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked};
+use super::{
+    dialect::{Abilities, Dialect, PresenceChange},
+    message::{Message, MessageKind, Messages},
+    opening::{OpenOutcome, Opening, ServerPush},
+};
 use crate::{
-    dialect::{
-        Action, Description, Envelope, Greet, MessageTemplate, Pointer, ServerMessage, Source, Template, text_of,
-    },
+    dialect::{Action, Description, Envelope, Greet, MessageTemplate, ServerMessage},
     model::{
         Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, Spelling, SubscribeTo,
         UnixMillis,
     },
 };
 use decode::without_prefix;
-use write::{Said, Scene, write};
+use request::filled;
+use write::{Occasion, Scene, write};
 
 /// A dialect that is described.
 #[derive(Debug, Clone)]
@@ -34,26 +35,26 @@ impl Described {
         Self(description)
     }
 
-    /// Says one thing, if there are words for it.
-    fn say(&self, saying: ServerMessage, said: Said<'_>, id: Option<&CommandId>, out: &mut Messages) {
-        // Inside of Socket.IO only who asked for an acknowledgement has an id.
-        let message = match id {
-            Some(_) if self.0.envelope == Envelope::Socketio => self.0.acknowledges(saying),
-            _ => self.0.says(saying),
+    /// Writes one message of the server, if the description has a text for it.
+    fn say(&self, message: ServerMessage, occasion: Occasion<'_>, id: Option<&CommandId>, out: &mut Messages) {
+        // In Socket.IO a command has an id only if the client asked for an acknowledgement.
+        let template = match id {
+            Some(_) if self.0.envelope == Envelope::Socketio => self.0.acknowledges(message),
+            _ => self.0.says(message),
         };
-        let Some(message) = message else { return };
-        self.put(message, &self.scene(said, id, 0, out.now), out);
+        let Some(template) = template else { return };
+        self.put(template, &self.scene(occasion, id, 0, out.now), out);
     }
 
     fn scene<'a>(
         &'a self,
-        said: Said<'a>,
+        occasion: Occasion<'a>,
         id: Option<&'a CommandId>,
         spelling: Spelling,
         now: UnixMillis,
     ) -> Scene<'a> {
         let prefix = usize::from(spelling).checked_sub(1).and_then(|at| self.0.prefixes.get(at));
-        Scene { said, id, prefix: prefix.map_or("", String::as_str), now, events: &self.0.events }
+        Scene { occasion, id, prefix: prefix.map_or("", String::as_str), now, events: &self.0.events }
     }
 
     fn put(&self, message: &MessageTemplate, scene: &Scene<'_>, out: &mut Messages) {
@@ -62,19 +63,19 @@ impl Described {
 
     /// Refuses a connection.
     fn refuse(&self, opening: &Opening<'_>, code: ErrorCode, message: &str, out: &mut Messages) {
-        self.say(ServerMessage::Refused, Said::Refused(opening, code, message), None, out);
+        self.say(ServerMessage::Refused, Occasion::Refused(opening, code, message), None, out);
     }
 
     /// Events of a room: all in one message, or one each.
-    fn events(&self, saying: ServerMessage, batch: &Batch, spelling: Spelling, out: &mut Messages) {
-        if let Some(message) = self.0.says(saying).or_else(|| self.0.says(ServerMessage::Events)) {
+    fn events(&self, kind: ServerMessage, batch: &Batch, spelling: Spelling, out: &mut Messages) {
+        if let Some(message) = self.0.says(kind).or_else(|| self.0.says(ServerMessage::Events)) {
             if !batch.events.is_empty() {
-                self.put(message, &self.scene(Said::Batch(batch), None, spelling, out.now), out);
+                self.put(message, &self.scene(Occasion::Batch(batch), None, spelling, out.now), out);
             }
             return;
         }
         for event in &batch.events {
-            let scene = self.scene(Said::Event(batch, event), None, spelling, out.now);
+            let scene = self.scene(Occasion::Event(batch, event), None, spelling, out.now);
             if let Some(rule) = scene.rule_of(event) {
                 self.put(&rule.message, &scene, out);
             }
@@ -83,7 +84,7 @@ impl Described {
 }
 
 impl Dialect for Described {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         if let Some(missing) =
             self.0.required_query.iter().find(|name| opening.query(name).is_none_or(|v| v.is_empty()))
         {
@@ -93,7 +94,7 @@ impl Dialect for Described {
         }
         let mut rooms = Vec::new();
         if self.0.greet == Greet::First {
-            self.say(ServerMessage::Welcome, Said::Opening(opening, false), None, out);
+            self.say(ServerMessage::Welcome, Occasion::Opening(opening, false), None, out);
         }
         for template in &self.0.rooms {
             let Some(name) = filled(template, opening) else { continue };
@@ -108,20 +109,20 @@ impl Dialect for Described {
         }
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {
-            self.say(ServerMessage::Welcome, Said::Opening(opening, false), None, out);
+            self.say(ServerMessage::Welcome, Occasion::Opening(opening, false), None, out);
         }
         let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
-        Ok(Beginning { rooms, greets_in_room, after })
+        Ok(OpenOutcome { rooms, greets_in_room, after })
     }
 
-    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
-        match *what {
-            Unasked::Entered { opening, replayed } if self.0.greet == Greet::InRoom => {
-                self.say(ServerMessage::Welcome, Said::Opening(opening, replayed), None, out);
+    fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {
+        match *push {
+            ServerPush::Greeting { opening, replayed } if self.0.greet == Greet::InRoom => {
+                self.say(ServerMessage::Welcome, Occasion::Opening(opening, replayed), None, out);
             }
-            Unasked::Entered { .. } => {}
-            Unasked::Refused { opening, code, message } => self.refuse(opening, code, message, out),
-            Unasked::Heartbeat => self.say(ServerMessage::Heartbeat, Said::Heartbeat, None, out),
+            ServerPush::Greeting { .. } => {}
+            ServerPush::Refused { opening, code, message } => self.refuse(opening, code, message, out),
+            ServerPush::Heartbeat => self.say(ServerMessage::Heartbeat, Occasion::Heartbeat, None, out),
         }
     }
 
@@ -130,8 +131,8 @@ impl Dialect for Described {
     }
 
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
-        let saying = match reply {
-            // Said by `open`; not asked for.
+        let message = match reply {
+            // Occasion by `open`; not asked for.
             Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
             Reply::Subscribed { .. } => ServerMessage::Subscribed,
             Reply::Unsubscribed { .. } => ServerMessage::Unsubscribed,
@@ -144,7 +145,7 @@ impl Dialect for Described {
             Reply::Reconnect { .. } => ServerMessage::Reconnect,
             Reply::Error { .. } => ServerMessage::Error,
         };
-        self.say(saying, Said::Reply(reply), id, out);
+        self.say(message, Occasion::Reply(reply), id, out);
     }
 
     fn batch(&self, batch: &Batch, spelling: Spelling, out: &mut Messages) {
@@ -164,11 +165,11 @@ impl Dialect for Described {
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         if change.joined.is_empty() && change.left.is_empty() {
-            self.say(ServerMessage::Presence, Said::Members(&change.room, &[], change.total), None, out);
+            self.say(ServerMessage::Presence, Occasion::Members(&change.room, &[], change.total), None, out);
         }
-        for (saying, members) in [(ServerMessage::Joined, &change.joined), (ServerMessage::Left, &change.left)] {
+        for (message, members) in [(ServerMessage::Joined, &change.joined), (ServerMessage::Left, &change.left)] {
             if !members.is_empty() {
-                self.say(saying, Said::Members(&change.room, members, change.total), None, out);
+                self.say(message, Occasion::Members(&change.room, members, change.total), None, out);
             }
         }
     }
@@ -181,33 +182,6 @@ impl Dialect for Described {
             tells_positions: false,
         }
     }
-}
-
-/// A text that is made of a connection's request; `None`: a part of it is missing.
-fn filled(template: &Template, opening: &Opening<'_>) -> Option<String> {
-    let filled = template.fill(|source, text| {
-        let before = text.len();
-        match source {
-            Source::Query(name) => text.push_str(&opening.query(name).unwrap_or_default()),
-            Source::User => text.push_str(opening.grant.user().map_or("", |user| user)),
-            Source::Claim(pointer) => {
-                if let Some(value) = claim(opening, pointer) {
-                    // What is no text is nothing.
-                    let _ = text_of(value, text);
-                }
-            }
-            Source::Channel | Source::Matched(_) | Source::Value(_) => {}
-        }
-        Ok::<_, std::convert::Infallible>(text.len() > before)
-    });
-    let Ok(filled) = filled;
-    filled
-}
-
-/// A value of the claims of a connection's token, where they are kept.
-fn claim<'a>(opening: &Opening<'a>, pointer: &Pointer) -> Option<&'a RawValue> {
-    let content = opening.grant.claims()?.content.as_deref()?;
-    pointer.find(serde_json::from_str(content).ok()?).ok()?.filter(|value| value.get() != "null")
 }
 
 #[cfg(test)]

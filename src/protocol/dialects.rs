@@ -2,22 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Dialect, Native, engineio::Endpoint};
-
-/// Which dialect a connection speaks: an index into [`Dialects`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DialectId(u8);
-
-impl DialectId {
-    /// `roomcast.v1`.
-    pub const NATIVE: Self = Self(0);
-
-    /// Its place among the pod's dialects.
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
+use super::{dialect::Dialect, engineio::Endpoint, native::Native, wire_format::DialectId};
 
 /// The dialects of a pod with their names, made once at start.
 ///

@@ -1,15 +1,19 @@
 //! The native dialect, `roomcast.v1`: JSON text messages, one object a message, described in `docs/PROTOCOL.md`.
 //!
-//! Owns the spelling of every native message, both ways. Never rebuilds a publisher's data: it is copied as it was
-//! written. Always holds: every message written is one JSON object whose first field is `type`, and what goes to a room
-//! contains nothing of its receiver.
+//! Owns the format of every native message, both ways. Never rebuilds a publisher's data: it is copied as it was written.
+//! Always holds: every message written is one JSON object whose first field is `type`; a message to a room contains nothing of
+//! its receiver.
 
 mod decode;
 mod encode;
 
 use bytes::Bytes;
 
-use super::{Beginning, Dialect, Message, Messages, Opening, PresenceChange};
+use super::{
+    dialect::{Dialect, PresenceChange},
+    message::{Message, Messages},
+    opening::{OpenOutcome, Opening},
+};
 use crate::model::{
     Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling,
 };
@@ -25,9 +29,9 @@ pub const SUBPROTOCOL: &str = "roomcast.v1";
 pub struct Native;
 
 impl Dialect for Native {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         encode::reply(&opening.welcome(), None, Binary::Base64, out);
-        Ok(Beginning::default())
+        Ok(OpenOutcome::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {
@@ -51,7 +55,7 @@ impl Dialect for Native {
     }
 }
 
-/// A command whose `type` stands beside its other fields, as do its binary data.
+/// Decodes a command whose `type` and binary data are outside of its other fields.
 ///
 /// # Errors
 /// What the client is told.

@@ -1,4 +1,4 @@
-//! What is known of a connection when it comes, and how its dialect begins it.
+//! The beginning of a connection: what is known of it, and what its dialect does first.
 
 use std::borrow::Cow;
 
@@ -9,18 +9,18 @@ use crate::{
     model::{ErrorCode, Limits, Reply, SubscribeTo},
 };
 
-/// What a connection's request said, and what it is told of first.
+/// What is known of a new connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     /// The connection's name.
     pub connection: &'a str,
-    /// What was asked for: path and query. It may hold a token: never to be repeated as a whole.
+    /// The path and query of its request. They may hold a token, so they are never repeated as a whole.
     pub target: &'a Uri,
-    /// Whose the connection is.
+    /// The rights of the connection.
     pub grant: &'a Grant,
-    /// What the client sent to begin, as JSON: a Socket.IO client's `auth`.
+    /// The `auth` of a Socket.IO client, as JSON.
     pub auth: Option<&'a str>,
-    /// Milliseconds of silence after which the client should say something.
+    /// Milliseconds of silence after which the client should send a message.
     pub ping_interval_ms: u64,
     /// What the client may do.
     pub limits: Limits,
@@ -45,43 +45,43 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// How a connection begins.
+/// What a dialect does first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beginning {
-    /// The rooms that it enters unasked, under the rules of their policies. Each is answered like one that was asked for.
+pub struct OpenOutcome {
+    /// The rooms that the connection joins without a command, under the rules of their policies. Each is answered as after a command.
     pub rooms: Vec<SubscribeTo>,
-    /// Whether [`Unasked::Entered`] is said once the first of them was entered, ahead of what comes there, and the connection
-    /// is refused where it cannot be.
+    /// Whether [`ServerPush::Greeting`] is written after the connection has joined the first of them, before the events of that
+    /// room. A connection that cannot join it is then refused.
     pub greets_in_room: bool,
-    /// The event behind which it goes on in the first of them: its publisher's id, or its position as `epoch:offset`.
+    /// The event behind which the connection continues in the first of them: its publisher's id, or its position as `epoch:offset`.
     pub after: Option<Box<str>>,
 }
 
-impl From<Vec<SubscribeTo>> for Beginning {
+impl From<Vec<SubscribeTo>> for OpenOutcome {
     fn from(rooms: Vec<SubscribeTo>) -> Self {
         Self { rooms, ..Self::default() }
     }
 }
 
-/// What a dialect says to a connection unasked, some time after it came.
+/// A message to one connection that no command asked for.
 #[derive(Debug, Clone, Copy)]
-pub enum Unasked<'a> {
-    /// Its first room was entered; or its session has come back, and it was sent what it missed.
-    Entered {
-        /// Whose connection it is.
+pub enum ServerPush<'a> {
+    /// It has joined its first room; or its session was recovered, and it has its missed events.
+    Greeting {
+        /// The connection.
         opening: &'a Opening<'a>,
-        /// Whether what followed where it stopped comes next, or was sent.
+        /// Whether the events behind its position follow, or were sent.
         replayed: bool,
     },
-    /// Its first room cannot be entered: it is closed next.
+    /// It cannot join its first room. It is closed next.
     Refused {
-        /// Whose connection it is.
+        /// The connection.
         opening: &'a Opening<'a>,
-        /// Why.
+        /// The code.
         code: ErrorCode,
-        /// The same in a sentence.
+        /// The sentence.
         message: &'a str,
     },
-    /// A sign of life is due.
+    /// A heartbeat is due.
     Heartbeat,
 }

@@ -122,7 +122,7 @@ fn what_is_wrong_goes_to_stderr_and_the_exit_code() {
     let missing = roomcast(&["check-config", "--dev=false"], &[]);
     assert_eq!(missing.status.code(), Some(2));
     let errors = stderr(&missing);
-    assert!(errors.contains("there is no listener for clients") && errors.contains("nobody could join"), "{errors}");
+    assert!(errors.contains("there is no listener for clients") && errors.contains("no client could join"), "{errors}");
 
     assert_eq!(roomcast(&["--no-such-flag"], &[]).status.code(), Some(2));
 }
@@ -218,10 +218,10 @@ fn a_token_that_the_pod_refuses_is_refused_with_the_reason() {
     let leeway = ("ROOMCAST_TOKENS_LEEWAY", "0ms");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     for (variables, input, reason) in [
-        (vec![other], token.as_str(), "the token's signature is not good"),
+        (vec![other], token.as_str(), "the token's signature is wrong"),
         (vec![SECRET, issuer], &token, "the token's claim `iss` is missing"),
         (vec![SECRET, leeway], &token, "the token has expired: get a new one"),
-        (vec![SECRET], "", "the token is no signed JWT: it is not three parts with dots between"),
+        (vec![SECRET], "", "the token is not a signed JWT: it is not three parts with dots between"),
         (vec![SECRET], &"x".repeat(9000), "the token is longer than 8192 bytes"),
     ] {
         let checked = with_stdin(&["token", "check"], &variables, input);

@@ -6,7 +6,7 @@ use crate::harness::{Client, Seen, config, pod, publish, settings};
 use roomcast::{
     model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
     pod::Pod,
-    protocol::{Beginning, Dialect, Dialects, Message, Messages, Native, Opening, PresenceChange},
+    protocol::{Dialect, Dialects, Message, Messages, Native, OpenOutcome, Opening, PresenceChange},
 };
 use serde_json::json;
 use testkit::process::Process;
@@ -15,7 +15,7 @@ use testkit::process::Process;
 struct Faulty;
 
 impl Dialect for Faulty {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         Native.open(opening, out)
     }
 

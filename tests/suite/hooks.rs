@@ -19,7 +19,8 @@ use backend::{Asked, Backend, Does};
 use roomcast::{
     auth::SigningKey,
     config::{
-        Flags, HmacSecret, HookSecret, HookUrl, Machine, Missing, PersonalRoom, Settings, Variables, merge, resolve,
+        Flags, HmacSecret, HookSecret, HookUrl, Machine, PersonalRoom, Settings, SettingsError, Variables, merge,
+        resolve,
     },
     metrics::HOOK_DESCRIPTIONS,
     model::{Access, PresenceMode, Retain},
@@ -212,7 +213,7 @@ fn a_configuration_that_asks_nobody_is_refused() {
     };
     let with = |change: &dyn Fn(&mut Settings)| resolve(settings(change), &machine);
     let missing = with(&|settings| settings.default_policy.publish_hook = true).unwrap_err();
-    assert_eq!(missing, [Missing::Hook("publish")]);
+    assert_eq!(missing, [SettingsError::Hook("publish")]);
     let missing =
         with(&|settings| settings.policies = vec![rule("a:*", |policy| policy.subscribe_hook = true)]).unwrap_err();
     assert!(missing[0].to_string().contains("set `hooks.subscribe`"), "{missing:?}");
@@ -223,7 +224,7 @@ fn a_configuration_that_asks_nobody_is_refused() {
         settings.hooks.token = true;
     })
     .unwrap();
-    for warning in ["it is never asked", "over http, whoever is on the way", "nobody is told a token"] {
+    for warning in ["it is never asked", "over http, anything on the path", "no token is sent"] {
         assert!(config.warnings.iter().any(|said| said.contains(warning)), "{warning}: {:?}", config.warnings);
     }
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
@@ -235,7 +236,7 @@ fn a_configuration_that_asks_nobody_is_refused() {
         settings.hooks.connect = connect;
         resolve(settings, &machine).map(|_| ())
     };
-    assert_eq!((production(None), production(Some(url()))), (Err(vec![Missing::Audience]), Ok(())));
+    assert_eq!((production(None), production(Some(url()))), (Err(vec![SettingsError::Audience]), Ok(())));
 }
 
 #[tokio::test]

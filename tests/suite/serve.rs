@@ -161,7 +161,7 @@ fn what_is_missing_is_said_and_nothing_starts() {
             1,
             "no private key in",
         ),
-        (vec!["--cert", "c", "--key", "k"], 2, "nobody could join: set `anonymous = true`"),
+        (vec!["--cert", "c", "--key", "k"], 2, "no client could join: set `anonymous = true`"),
         (vec!["--config", "nowhere.toml"], 2, "nowhere.toml: cannot read the configuration file"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));

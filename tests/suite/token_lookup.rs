@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Client, SOON, config, get, settings};
 use roomcast::{
     auth::SigningKey,
-    config::{HmacSecret, LookUpTemplate, Machine, Missing, RedisUrl, RoomPattern, Rule, Settings, resolve},
+    config::{HmacSecret, LookUpTemplate, Machine, RedisUrl, RoomPattern, Rule, Settings, SettingsError, resolve},
     dialect::Pointer,
     model::{Access, Policy},
     pod::Pod,
@@ -131,6 +131,6 @@ fn without_redis_there_is_nothing_to_look_up_in() {
         api_key: roomcast::config::ApiKey::new("k".into()).unwrap(),
     };
     let missing = resolve(settings(described), &machine).unwrap_err();
-    assert_eq!(missing, [Missing::LookUp]);
+    assert_eq!(missing, [SettingsError::LookUp]);
     assert!(missing[0].to_string().contains("redis.urls"));
 }

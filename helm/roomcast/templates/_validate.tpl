@@ -20,7 +20,7 @@
 {{- end -}}
 {{- $tokens := or $v.tokens.hmac.values $v.tokens.hmac.existingSecret $v.tokens.publicKeys.files (dig "tokens" "jwks_url" "" $v.configuration) (dig "tokens" "jwks_file" "" $v.configuration) (dig "hooks" "connect" "" $v.configuration) -}}
 {{- if not (or $v.preset $tokens $v.configuration.anonymous $v.extraEnv $v.extraEnvFrom $v.extraArgs) -}}
-{{- $wrong = append $wrong "nobody could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url, or ask a backend: configuration.hooks.connect" -}}
+{{- $wrong = append $wrong "no client could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url, or ask a backend: configuration.hooks.connect" -}}
 {{- end -}}
 {{- $redis := include "roomcast.redis" . -}}
 {{- $pods := ternary (int $v.autoscaling.maxReplicas) (int $v.replicaCount) $v.autoscaling.enabled -}}

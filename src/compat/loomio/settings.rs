@@ -5,8 +5,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 use http::Uri;
 
 use crate::config::{
-    Changes, ChannelPattern, ChannelPatternKind, CoreFacts, CustomerSettings, GIB, KIB, MIB, Missing, MountPath,
-    OriginKind, OriginPattern,
+    Changes, ChannelPattern, ChannelPatternKind, CoreFacts, CustomerSettings, GIB, KIB, MIB, MountPath, OriginKind,
+    OriginPattern, SettingsError,
     raw::Raw,
     section::{Section, Settle, section},
     value::{Bytes, Count, File, Kind, List, Maybe, Time, quoted},
@@ -71,10 +71,10 @@ impl CustomerSettings for LoomioSettings {
         self.hocuspocus.settle(&running.hocuspocus, changes);
     }
 
-    fn check(&self, core: &CoreFacts, missing: &mut Vec<Missing>, warnings: &mut Vec<String>) {
+    fn check(&self, core: &CoreFacts, errors: &mut Vec<SettingsError>, warnings: &mut Vec<String>) {
         let Self { chatbots, hocuspocus } = self;
         if !chatbots.channels.is_empty() && !core.has_redis {
-            missing.push(Missing::Customer(
+            errors.push(SettingsError::Customer(
                 "`chatbots.channels` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)",
             ));
         }
@@ -85,7 +85,7 @@ impl CustomerSettings for LoomioSettings {
             );
         }
         if hocuspocus.path.is_some() && !core.looks_tokens_up && hocuspocus.hook.is_none() {
-            missing.push(Missing::Customer(
+            errors.push(SettingsError::Customer(
                 "`hocuspocus.path` answers by tokens that are looked up: set `token_lookup.key`, or `hocuspocus.hook`",
             ));
         }

@@ -348,10 +348,10 @@ fn how_a_dialect_begins_is_checked_with_its_lines() {
     assert_eq!((description.greet, description.heartbeat), (Greet::InRoom, Some(Duration::from_secs(5))));
     assert!(description.names_claims());
     for (text, why) in [
-        (dialect("greet = 'in_room'", ""), "rc.toml:4: dialect.greet = \"in_room\": there are no `rooms`"),
+        (dialect("greet = 'in_room'", ""), "rc.toml:4: dialect.greet = \"in_room\": it has no `rooms`"),
         (
             dialect("continue_after = '{query:a}'", ""),
-            "rc.toml:4: dialect.continue_after = \"{query:a}\": there are no `rooms`",
+            "rc.toml:4: dialect.continue_after = \"{query:a}\": it has no `rooms`",
         ),
         (
             dialect("continue_after = '{/a}'", ""),

@@ -17,7 +17,7 @@ fn machine() -> Machine {
 }
 
 /// A pod with these flags, as `key=value` with spaces between.
-fn pod(flags: &str) -> Result<Config, Vec<Missing>> {
+fn pod(flags: &str) -> Result<Config, Vec<SettingsError>> {
     let flags: Flags = flags
         .split_whitespace()
         .map(|flag| flag.split_once('=').unwrap())
@@ -93,25 +93,25 @@ fn outside_of_it_nothing_is_made_and_nobody_is_let_in_unasked() {
 #[test]
 fn what_is_missing_is_said_all_at_once() {
     for (flags, missing) in [
-        (FILES, vec![Missing::Audience]),
-        ("cert=c key=k anonymous=false", vec![Missing::Audience]),
-        ("cert=c anonymous=true", vec![Missing::Key]),
-        ("cert=c", vec![Missing::Key, Missing::Audience]),
-        ("key=k anonymous=true", vec![Missing::Cert]),
-        ("dev=true key=k", vec![Missing::Cert]),
-        ("dev=false", vec![Missing::Listener, Missing::Audience]),
-        ("dev=false anonymous=true", vec![Missing::Listener]),
-        ("dev=false anonymous=true listen=:8443", vec![Missing::Certificate]),
-        ("dev=false anonymous=true listen=:8443 plain_listen=:80", vec![Missing::Certificate]),
-        ("cert=c key=k anonymous=true listen=none", vec![Missing::Listener]),
-        ("dev=true listen=none plain_listen=none", vec![Missing::Listener]),
+        (FILES, vec![SettingsError::Audience]),
+        ("cert=c key=k anonymous=false", vec![SettingsError::Audience]),
+        ("cert=c anonymous=true", vec![SettingsError::Key]),
+        ("cert=c", vec![SettingsError::Key, SettingsError::Audience]),
+        ("key=k anonymous=true", vec![SettingsError::Cert]),
+        ("dev=true key=k", vec![SettingsError::Cert]),
+        ("dev=false", vec![SettingsError::Listener, SettingsError::Audience]),
+        ("dev=false anonymous=true", vec![SettingsError::Listener]),
+        ("dev=false anonymous=true listen=:8443", vec![SettingsError::Certificate]),
+        ("dev=false anonymous=true listen=:8443 plain_listen=:80", vec![SettingsError::Certificate]),
+        ("cert=c key=k anonymous=true listen=none", vec![SettingsError::Listener]),
+        ("dev=true listen=none plain_listen=none", vec![SettingsError::Listener]),
     ] {
         assert_eq!(pod(flags).map(|config| summary(&config)), Err(missing), "{flags}");
     }
-    let audience = Missing::Audience.to_string();
+    let audience = SettingsError::Audience.to_string();
     assert!(audience.contains("--anonymous") && audience.contains("ROOMCAST_ANONYMOUS"), "{audience}");
     assert!(audience.contains("tokens.public_keys") && audience.contains("ROOMCAST_TOKENS_HMAC_SECRETS"), "{audience}");
-    let listener = Missing::Listener.to_string();
+    let listener = SettingsError::Listener.to_string();
     assert!(listener.contains("--cert FILE --key FILE") && listener.contains("--plain-listen ADDR"), "{listener}");
 }
 
@@ -127,11 +127,11 @@ fn keys_of_tokens_are_an_audience() {
         assert!(!config.anonymous && config.tokens.has_keys(), "{key}");
         assert!(!format!("{config:?}").contains("0123456789abcdef"), "secrets never show themselves");
         let dev = pod(&format!("anonymous=false {key}")).unwrap();
-        assert!(!dev.warnings.iter().any(|warning| warning.contains("nobody can join")), "{:?}", dev.warnings);
+        assert!(!dev.warnings.iter().any(|warning| warning.contains("no client can join")), "{:?}", dev.warnings);
     }
-    assert_eq!(pod(&format!("{FILES} tokens.issuer=me")).map(|_| ()), Err(vec![Missing::Audience]));
+    assert_eq!(pod(&format!("{FILES} tokens.issuer=me")).map(|_| ()), Err(vec![SettingsError::Audience]));
     let dev = pod("anonymous=false").unwrap();
-    assert!(dev.warnings.iter().any(|warning| warning.contains("nobody can join")), "{:?}", dev.warnings);
+    assert!(dev.warnings.iter().any(|warning| warning.contains("no client can join")), "{:?}", dev.warnings);
 }
 
 #[test]
@@ -171,10 +171,10 @@ fn origins_of_this_machine_are_added_in_development_only() {
 fn api_keys() {
     let made = pod("").unwrap();
     assert!(made.api_key_generated && made.warnings.is_empty(), "{:?}", made.warnings);
-    // An empty key was set, so none is made, and it matches nobody.
+    // An empty key was set: the pod makes none, and no request matches it.
     let empty = pod("api_keys=").unwrap();
     assert!(empty.api_keys.is_empty() && !empty.api_key_generated);
-    assert!(empty.warnings.iter().any(|warning| warning.contains("refuses everybody")), "{:?}", empty.warnings);
+    assert!(empty.warnings.iter().any(|warning| warning.contains("refuses every call")), "{:?}", empty.warnings);
     let one = pod("api_keys=,good").unwrap();
     assert_eq!(one.api_keys.iter().map(ApiKey::reveal).collect::<Vec<_>>(), ["good"]);
     assert!(!format!("{one:?}").contains("good"), "keys never show themselves");
@@ -209,7 +209,7 @@ fn a_pod_on_a_desk_stops_at_once_and_speaks_to_people() {
 fn warnings_say_what_may_surprise() {
     for (flags, words) in [
         ("listen=0.0.0.0:8443", "development mode listens on 0.0.0.0:8443"),
-        ("anonymous=false", "nobody can join"),
+        ("anonymous=false", "no client can join"),
         ("cert=c key=k anonymous=true", "there is no API key"),
         ("cert=c key=k anonymous=true", "no web page can connect"),
         ("max_connections=30000", "the open-file limit allows about 20000"),

@@ -9,7 +9,7 @@ use http::Uri;
 
 use crate::{
     auth::Grant,
-    hooks::Told,
+    hooks::ClientRequest,
     hub::{
         ConnectionKey, ConnectionTask, Seat, Worker,
         access::opening::OpeningRequest,
@@ -32,7 +32,7 @@ pub struct AcceptedConnection {
     /// Where it came in, if it speaks Engine.IO.
     pub endpoint: Option<Arc<Endpoint>>,
     /// What the backend is told of its request; `None`: it is not asked.
-    pub told: Option<Arc<Told>>,
+    pub told: Option<Arc<ClientRequest>>,
 }
 
 impl Worker {

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     auth::{Claims, Grant, RoomRight, TokenError},
-    hooks::{ConnectAnswer, ConnectQuestion, Denial, HookError, Told, Verdict},
+    hooks::{ClientRequest, ConnectAnswer, ConnectQuestion, Denial, HookError, Verdict},
     hub::Services,
     model::{ErrorCode, Token},
     session::ConnectionId,
@@ -50,7 +50,7 @@ impl AdmissionError {
 /// A client that wants in, or presents another token.
 pub struct Applicant {
     /// Its request; `None`: the backend is not asked about it.
-    pub told: Option<Arc<Told>>,
+    pub told: Option<Arc<ClientRequest>>,
     /// Its connection, where it has a name already.
     pub connection: Option<ConnectionId>,
     /// What it shows.

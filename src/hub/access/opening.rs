@@ -18,7 +18,7 @@ use crate::{
         worker::{clock::millis, timers::Timed},
     },
     model::{CommandId, Disconnect, ErrorCode, Reply, Room, Since, SubscribeTo},
-    protocol::{Beginning, DialectId, Opening, Unasked, WireFormat},
+    protocol::{DialectId, OpenOutcome, Opening, ServerPush, WireFormat},
     session::ConnectionId,
 };
 
@@ -58,7 +58,7 @@ impl Worker {
         }
         self.tell_bytes(key, &bytes);
         let Some(opened) = opened else { return false };
-        let Beginning { mut rooms, greets_in_room: greets, after } = match opened {
+        let OpenOutcome { mut rooms, greets_in_room: greets, after } = match opened {
             Ok(beginning) => beginning,
             Err(disconnect) => {
                 self.close_after(key, disconnect);
@@ -183,7 +183,7 @@ impl Worker {
         }
         let mut bytes = Vec::new();
         self.with_opening(key, &asked, |worker, format, opening| {
-            let refused = Unasked::Refused { opening, code, message: &message };
+            let refused = ServerPush::Refused { opening, code, message: &message };
             worker.encoder.unasked(format, &refused, &mut bytes);
         });
         self.tell_bytes(key, &bytes);
@@ -195,7 +195,7 @@ impl Worker {
     pub(crate) fn greet(&mut self, key: ConnectionKey, asked: &OpeningRequest, replayed: bool) {
         let mut bytes = Vec::new();
         self.with_opening(key, asked, |worker, format, opening| {
-            worker.encoder.unasked(format, &Unasked::Entered { opening, replayed }, &mut bytes);
+            worker.encoder.unasked(format, &ServerPush::Greeting { opening, replayed }, &mut bytes);
         });
         self.tell_bytes(key, &bytes);
     }
@@ -234,7 +234,7 @@ impl Worker {
         }
         let format = WireFormat { dialect, ..connection.format.of_commands() };
         let mut bytes = Vec::new();
-        self.encoder.unasked(format, &Unasked::Heartbeat, &mut bytes);
+        self.encoder.unasked(format, &ServerPush::Heartbeat, &mut bytes);
         self.tell_bytes(key, &bytes);
         self.begin_heartbeat(key, dialect);
     }

@@ -25,7 +25,7 @@ use std::{
 use smallvec::SmallVec;
 
 use crate::{
-    hooks::Told,
+    hooks::ClientRequest,
     hub::{
         Budget, Encoder, Frame, RoomIndex, Seat,
         connection::{
@@ -111,7 +111,7 @@ pub struct ColdState {
     /// The Engine.IO session.
     pub link: Option<Link>,
     /// What the backend is told of its request, when it is asked again.
-    pub told: Option<Arc<Told>>,
+    pub told: Option<Arc<ClientRequest>>,
 }
 
 /// What a connection moved, for its log line.
@@ -191,7 +191,7 @@ impl Connection {
 
     /// What the backend is told of its request, if it is asked.
     #[must_use]
-    pub fn told(&self) -> Option<Arc<Told>> {
+    pub fn told(&self) -> Option<Arc<ClientRequest>> {
         self.cold.as_ref()?.told.clone()
     }
 

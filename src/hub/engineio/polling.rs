@@ -19,7 +19,7 @@ use crate::{
     model::Disconnect,
     protocol::{
         Framing, Message,
-        engineio::{self, EngineError, Packet, SEPARATOR},
+        engineio::{self, EngineError, EngineioPacket, SEPARATOR},
     },
     session::ConnectionId,
     transport::{
@@ -272,12 +272,14 @@ async fn converse(
             if upgrade {
                 return if behind.keep(message) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
             }
-            match Packet::parse(message) {
-                Ok(Packet::Ping("probe")) if !answered && worker.borrow_mut().connections.set_upgrading(name, true) => {
+            match EngineioPacket::parse(message) {
+                Ok(EngineioPacket::Ping("probe"))
+                    if !answered && worker.borrow_mut().connections.set_upgrading(name, true) =>
+                {
                     websocket::Frame::new(websocket::Opcode::Text, b"3probe").write_server(&mut out);
                     answered = true;
                 }
-                Ok(Packet::Upgrade) if answered => upgrade = true,
+                Ok(EngineioPacket::Upgrade) if answered => upgrade = true,
                 _ => return ControlFlow::Break(()),
             }
             ControlFlow::Continue(())

@@ -14,7 +14,7 @@ use crate::{
     model::{CommandId, Disconnect},
     protocol::{
         DialectId, Framing, Message, Messages,
-        engineio::{self, Packet, Transport, Within},
+        engineio::{self, EngineioPacket, Transport, Within},
         socketio::{Envelope, Heard, Kind},
     },
     session::{Beat, ConnectionId, Verdict},
@@ -58,18 +58,18 @@ impl Worker {
         let now_ms = self.timers.now_ms();
         let limits = self.limits;
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
-        let Ok(packet) = Packet::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
+        let Ok(packet) = EngineioPacket::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
         match packet {
-            Packet::Text(text) => self.data(key, Message::Text(text)),
-            Packet::Binary(bytes) => self.data(key, Message::Binary(bytes)),
-            Packet::Close => self.stop(key, Disconnect::Normal),
+            EngineioPacket::Text(text) => self.data(key, Message::Text(text)),
+            EngineioPacket::Binary(bytes) => self.data(key, Message::Binary(bytes)),
+            EngineioPacket::Close => self.stop(key, Disconnect::Normal),
             // Only the server pings, but for a probe, which is not a session's own.
-            Packet::Ping(_) => self.stop(key, Disconnect::InvalidData),
-            Packet::Pong | Packet::Open | Packet::Upgrade | Packet::Noop => {
+            EngineioPacket::Ping(_) => self.stop(key, Disconnect::InvalidData),
+            EngineioPacket::Pong | EngineioPacket::Open | EngineioPacket::Upgrade | EngineioPacket::Noop => {
                 if connection.session.control_frame(&limits, now_ms) == Verdict::Flood {
                     return self.stop(key, Disconnect::Flood);
                 }
-                if let (Packet::Pong, Some(link)) = (packet, connection.link()) {
+                if let (EngineioPacket::Pong, Some(link)) = (packet, connection.link()) {
                     link.pong(now_ms);
                 }
                 ControlFlow::Continue(())

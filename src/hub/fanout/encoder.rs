@@ -18,7 +18,7 @@ use crate::{
     },
     model::{CommandId, Cursor, Delivery, Disconnect, Reply},
     protocol::{
-        Beginning, DialectId, Dialects, Framing, Messages, Opening, Unasked, WireFormat, engineio::write_payload,
+        DialectId, Dialects, Framing, Messages, OpenOutcome, Opening, ServerPush, WireFormat, engineio::write_payload,
     },
     transport::{
         websocket::{Deflaters, frame_messages},
@@ -115,7 +115,7 @@ impl Encoder {
         format: WireFormat,
         opening: &Opening<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Beginning, Disconnect> {
+    ) -> Result<OpenOutcome, Disconnect> {
         self.messages.begin(unix_millis());
         let opened = self.dialects.get(format.dialect).open(opening, &mut self.messages);
         self.written(format, out);
@@ -123,9 +123,9 @@ impl Encoder {
     }
 
     /// What a dialect says to one connection unasked.
-    pub fn unasked(&mut self, format: WireFormat, what: &Unasked<'_>, out: &mut Vec<u8>) {
+    pub fn unasked(&mut self, format: WireFormat, what: &ServerPush<'_>, out: &mut Vec<u8>) {
         self.messages.begin(unix_millis());
-        self.dialects.get(format.dialect).unasked(what, &mut self.messages);
+        self.dialects.get(format.dialect).push(what, &mut self.messages);
         self.written(format, out);
     }
 

@@ -13,12 +13,12 @@ use crate::{
     protocol::{MAX_ID_BYTES, Message},
 };
 
-struct Fault {
+struct DescribedDecodeError {
     code: ErrorCode,
     message: String,
 }
 
-impl Fault {
+impl DescribedDecodeError {
     fn new(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::BadRequest, message: message.into() }
     }
@@ -26,29 +26,36 @@ impl Fault {
 
 pub(super) fn request(description: &Description, message: Message<'_>) -> Result<Request, CommandError> {
     let id = OnceCell::new();
-    read(description, message, &id).map_err(|Fault { code, message }| {
+    read(description, message, &id).map_err(|DescribedDecodeError { code, message }| {
         let id = id.into_inner();
         CommandError { code, message, id }
     })
 }
 
-fn read(description: &Description, message: Message<'_>, known: &OnceCell<CommandId>) -> Result<Request, Fault> {
-    let Message::Text(text) = message else { return Err(Fault::new("a binary message means nothing here")) };
-    let whole: &RawValue =
-        serde_json::from_str(text).map_err(|error| Fault::new(format!("the message is not JSON: {error}")))?;
+fn read(
+    description: &Description,
+    message: Message<'_>,
+    known: &OnceCell<CommandId>,
+) -> Result<Request, DescribedDecodeError> {
+    let Message::Text(text) = message else {
+        return Err(DescribedDecodeError::new("binary messages are not accepted here"));
+    };
+    let whole: &RawValue = serde_json::from_str(text)
+        .map_err(|error| DescribedDecodeError::new(format!("the message is not JSON: {error}")))?;
     let id = description.id.as_ref().map(|pointer| command_id(pointer, whole)).transpose()?.flatten();
     if let Some(id) = &id {
         let _ = known.set(id.clone());
     }
-    let rule = description.commands.iter().find(|rule| fits(&rule.when, whole, "")).ok_or_else(|| Fault {
-        code: ErrorCode::UnknownCommand,
-        message: "this message means nothing here: a field that says what it is for is missing or has another value"
-            .to_owned(),
-    })?;
+    let rule =
+        description.commands.iter().find(|rule| fits(&rule.when, whole, "")).ok_or_else(|| DescribedDecodeError {
+            code: ErrorCode::UnknownCommand,
+            message: "no command fits this message: a field that names the command is missing or has another value"
+                .to_owned(),
+        })?;
     Ok(Request { id, command: command(description, rule, whole)? })
 }
 
-fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> Result<Command, Fault> {
+fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> Result<Command, DescribedDecodeError> {
     let room = |template| room(description, template, whole);
     Ok(match &rule.does {
         Action::Subscribe(template) => {
@@ -61,7 +68,10 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let (room, _) = room(template)?;
             let topic = needed("topic", topic, whole)?;
             let key = key.as_ref().map(|key| fill(key, whole)).transpose()?.flatten();
-            let field = |error: crate::model::FieldError| Fault { code: error.code(), message: error.to_string() };
+            let field = |error: crate::model::FieldError| DescribedDecodeError {
+                code: error.code(),
+                message: error.to_string(),
+            };
             check_topic(&topic).map_err(field)?;
             key.as_ref().map_or(Ok(()), |key| check_length("key", key)).map_err(field)?;
             let data = data.find(whole).map_err(not_json)?.ok_or_else(|| missing("data", &data.to_string()))?;
@@ -81,9 +91,14 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
     })
 }
 
-fn room(description: &Description, template: &Template, whole: &RawValue) -> Result<(Room, Spelling), Fault> {
+fn room(
+    description: &Description,
+    template: &Template,
+    whole: &RawValue,
+) -> Result<(Room, Spelling), DescribedDecodeError> {
     let (name, spelling) = without_prefix(needed("room", template, whole)?, &description.prefixes);
-    let room = Room::parse(&name).map_err(|error| Fault { code: ErrorCode::BadRoom, message: error.to_string() })?;
+    let room = Room::parse(&name)
+        .map_err(|error| DescribedDecodeError { code: ErrorCode::BadRoom, message: error.to_string() })?;
     Ok((room, spelling))
 }
 
@@ -98,7 +113,7 @@ pub(super) fn without_prefix(name: String, prefixes: &[String]) -> (String, Spel
     }
 }
 
-fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, Fault> {
+fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, DescribedDecodeError> {
     let pointers = || {
         let all = template.parts().iter().filter_map(|part| match part {
             Part::Placeholder(sources) => Some(sources),
@@ -110,7 +125,7 @@ fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, F
     fill(template, whole)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(what, &pointers()))
 }
 
-fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, Fault> {
+fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, DescribedDecodeError> {
     template.fill(|source, out| {
         let Source::Value(pointer) = source else { return Ok(false) };
         match pointer.find(whole).map_err(not_json)? {
@@ -124,19 +139,21 @@ fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, Fault> 
 }
 
 /// A command's id as it is written: a string or a number.
-fn command_id(pointer: &Pointer, whole: &RawValue) -> Result<Option<CommandId>, Fault> {
+fn command_id(pointer: &Pointer, whole: &RawValue) -> Result<Option<CommandId>, DescribedDecodeError> {
     let Some(value) = pointer.find(whole).map_err(not_json)?.map(RawValue::get) else { return Ok(None) };
     match value.as_bytes().first() {
         Some(b'n') | None => Ok(None),
         Some(b'"' | b'-' | b'0'..=b'9') if value.len() <= MAX_ID_BYTES => Ok(Some(value.into())),
-        _ => Err(Fault::new(format!("{pointer} must be a string or a number of at most {MAX_ID_BYTES} bytes"))),
+        _ => Err(DescribedDecodeError::new(format!(
+            "{pointer} must be a string or a number of at most {MAX_ID_BYTES} bytes"
+        ))),
     }
 }
 
-fn missing(what: &str, pointers: &str) -> Fault {
-    Fault::new(format!("{what} is missing: {pointers} must be a string or a number"))
+fn missing(what: &str, pointers: &str) -> DescribedDecodeError {
+    DescribedDecodeError::new(format!("{what} is missing: {pointers} must be a string or a number"))
 }
 
-fn not_json(error: serde_json::Error) -> Fault {
-    Fault::new(format!("the message is not JSON: {error}"))
+fn not_json(error: serde_json::Error) -> DescribedDecodeError {
+    DescribedDecodeError::new(format!("the message is not JSON: {error}"))
 }

@@ -114,8 +114,8 @@ fn messages_mean_commands() {
 fn what_means_nothing_is_said_to_mean_nothing() {
     for (message, code, why) in [
         ("{", ErrorCode::BadRequest, "the message is not JSON"),
-        ("[]", ErrorCode::UnknownCommand, "this message means nothing"),
-        (r#"{"type":"ping","n":8}"#, ErrorCode::UnknownCommand, "this message means nothing"),
+        ("[]", ErrorCode::UnknownCommand, "no command fits this message"),
+        (r#"{"type":"ping","n":8}"#, ErrorCode::UnknownCommand, "no command fits this message"),
         (r#"{"type":"join"}"#, ErrorCode::BadRequest, "room is missing: /payload/event or /payload/old"),
         (r#"{"type":"join","payload":{"room":{}}}"#, ErrorCode::BadRequest, "room is missing: /payload/room"),
         (r#"{"type":"join","payload":{"room":"a b"}}"#, ErrorCode::BadRoom, "a room name must not contain ' '"),
@@ -192,7 +192,7 @@ fn a_connection_can_be_greeted_in_its_room() {
     let open = |target: &str, grant: &Grant| {
         let mut opened = Err(Disconnect::Normal);
         let said = opening(target, grant, |opening| text(|out| opened = polls.open(opening, out)));
-        let Beginning { rooms, greets_in_room, after } = opened.unwrap();
+        let OpenOutcome { rooms, greets_in_room, after } = opened.unwrap();
         (rooms.iter().map(|to| to.room.to_string()).collect::<Vec<_>>(), greets_in_room, after, said)
     };
     let both = vec!["session:7".to_owned(), "team:red".to_owned()];
@@ -203,19 +203,19 @@ fn a_connection_can_be_greeted_in_its_room() {
     let nobody = r#"["hello",{"replayed":false,"all":null,"s":"of "}]"#;
     assert_eq!(open("/", &Grant::default()), (vec![], false, None, vec![nobody.to_owned()]));
     let unasked = |replayed: bool| {
-        opening("/", &ann, |opening| text(|out| polls.unasked(&Unasked::Entered { opening, replayed }, out)))
+        opening("/", &ann, |opening| text(|out| polls.push(&ServerPush::Greeting { opening, replayed }, out)))
     };
     assert_eq!(unasked(true), [r#"["hello",{"replayed":true,"name":"ann","all":["red",null],"s":"of 7"}]"#]);
     let refused = opening("/", &ann, |opening| {
-        let refused = Unasked::Refused { opening, code: ErrorCode::Forbidden, message: "not you" };
-        text(|out| polls.unasked(&refused, out))
+        let refused = ServerPush::Refused { opening, code: ErrorCode::Forbidden, message: "not you" };
+        text(|out| polls.push(&refused, out))
     });
     assert_eq!(refused, [r#"["no","forbidden","not you"]"#]);
-    assert_eq!(text(|out| polls.unasked(&Unasked::Heartbeat, out)), [r#"["beat",1770114600]"#]);
+    assert_eq!(text(|out| polls.push(&ServerPush::Heartbeat, out)), [r#"["beat",1770114600]"#]);
     assert_eq!(polls.abilities().heartbeat, Some(std::time::Duration::from_secs(30)));
     // A dialect that greets at once says nothing more.
     let entered =
-        |opening: &Opening<'_>| text(|out| dialect(CHAT).unasked(&Unasked::Entered { opening, replayed: true }, out));
+        |opening: &Opening<'_>| text(|out| dialect(CHAT).push(&ServerPush::Greeting { opening, replayed: true }, out));
     assert!(opening("/?v=1", &ann, entered).is_empty());
 }
 
@@ -284,7 +284,7 @@ fn events_are_said_as_described() {
             r#"{"t":"b","d":{"topic":"a"},"p":"e:5","s":"<b@chat>"}"#,
         ]
     );
-    // The others who spelt the room alike share these bytes.
+    // All connections with the same spelling share these bytes.
     assert_eq!(
         text(|out| chat.batch(&batch(&[("said", None, r#"{"text":2}"#)]), 1, out)),
         [r#"{"text":2,"at":"2026-02-03T10:30:00Z","room":"room-9"}"#]

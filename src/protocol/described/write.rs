@@ -7,17 +7,17 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::claim;
+use super::request::claim;
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
     model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, UnixMillis},
-    protocol::Opening,
+    protocol::opening::Opening,
 };
 
-/// What is said.
+/// What a message is about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Said<'a> {
-    /// And whether what was missed follows.
+pub(super) enum Occasion<'a> {
+    /// The connection, and whether the missed events follow.
     Opening(&'a Opening<'a>, bool),
     Refused(&'a Opening<'a>, ErrorCode, &'a str),
     Heartbeat,
@@ -27,19 +27,19 @@ pub(super) enum Said<'a> {
     Members(&'a Room, &'a [Member], usize),
 }
 
-/// What the places of a message are filled in from.
+/// What the placeholders of a message are filled from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene<'a> {
-    pub(super) said: Said<'a>,
+    pub(super) occasion: Occasion<'a>,
     pub(super) id: Option<&'a CommandId>,
-    /// What the receivers write before the room's id.
+    /// The prefix that the receivers write before the room's id.
     pub(super) prefix: &'a str,
     pub(super) now: UnixMillis,
     pub(super) events: &'a [EventRule],
 }
 
 impl<'a> Scene<'a> {
-    /// How an event is written.
+    /// The rule by which an event is written.
     pub(super) fn rule_of(&self, event: &Event) -> Option<&'a EventRule> {
         self.events.iter().find(|rule| match &event.payload {
             Payload::Json(data) => fits(&rule.when, data, &event.topic),
@@ -48,44 +48,44 @@ impl<'a> Scene<'a> {
     }
 
     fn room(&self) -> Option<&'a Room> {
-        match self.said {
-            Said::Batch(batch) | Said::Event(batch, _) => Some(&batch.room),
-            Said::Members(room, ..) => Some(room),
-            Said::Reply(
+        match self.occasion {
+            Occasion::Batch(batch) | Occasion::Event(batch, _) => Some(&batch.room),
+            Occasion::Members(room, ..) => Some(room),
+            Occasion::Reply(
                 Reply::Subscribed { room, .. }
                 | Reply::Unsubscribed { room, .. }
                 | Reply::Gap { room, .. }
                 | Reply::Presence { room, .. },
             ) => Some(room),
-            Said::Reply(Reply::Error { room, .. }) => room.as_ref(),
-            Said::Reply(_) | Said::Opening(..) | Said::Refused(..) | Said::Heartbeat => None,
+            Occasion::Reply(Reply::Error { room, .. }) => room.as_ref(),
+            Occasion::Reply(_) | Occasion::Opening(..) | Occasion::Refused(..) | Occasion::Heartbeat => None,
         }
     }
 
     fn epoch(&self) -> Option<&'a str> {
-        let epoch = match self.said {
-            Said::Batch(batch) | Said::Event(batch, _) => batch.epoch.as_str(),
-            Said::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
-            Said::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
+        let epoch = match self.occasion {
+            Occasion::Batch(batch) | Occasion::Event(batch, _) => batch.epoch.as_str(),
+            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
+            Occasion::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
             _ => return None,
         };
-        // What is in no log has no epoch, and so no position.
+        // An unlogged event has no epoch, and so no position.
         (!epoch.is_empty()).then_some(epoch)
     }
 
     fn offset(&self) -> Option<Offset> {
         self.epoch()?;
-        Some(match self.said {
-            Said::Batch(batch) => batch.offset,
-            Said::Event(_, event) => event.offset,
-            Said::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
-            Said::Reply(Reply::Gap { offset, .. }) => *offset,
+        Some(match self.occasion {
+            Occasion::Batch(batch) => batch.offset,
+            Occasion::Event(_, event) => event.offset,
+            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
+            Occasion::Reply(Reply::Gap { offset, .. }) => *offset,
             _ => return None,
         })
     }
 
     fn event(&self) -> Option<&'a Event> {
-        if let Said::Event(_, event) = self.said { Some(event) } else { None }
+        if let Occasion::Event(_, event) = self.occasion { Some(event) } else { None }
     }
 
     fn data(&self, pointer: &Pointer) -> Option<&'a RawValue> {
@@ -98,14 +98,14 @@ impl<'a> Scene<'a> {
     }
 
     fn members(&self) -> Option<(&'a [Member], usize)> {
-        match self.said {
-            Said::Members(_, members, total) => Some((members, total)),
-            Said::Reply(Reply::Presence { list, .. }) => Some((&list.members, list.total)),
+        match self.occasion {
+            Occasion::Members(_, members, total) => Some((members, total)),
+            Occasion::Reply(Reply::Presence { list, .. }) => Some((&list.members, list.total)),
             _ => None,
         }
     }
 
-    /// Writes a name's value as JSON; whether there was one.
+    /// Writes a field's value as JSON; whether it has one.
     fn value(&self, name: &Field, out: &mut Vec<u8>) -> bool {
         match name {
             Field::Data(pointer) => match (self.data(pointer), self.event().map(|event| &event.payload)) {
@@ -118,10 +118,10 @@ impl<'a> Scene<'a> {
                 _ => return false,
             },
             Field::Events => {
-                let Said::Batch(batch) = self.said else { return false };
+                let Occasion::Batch(batch) = self.occasion else { return false };
                 out.push(b'[');
                 for event in &batch.events {
-                    let scene = Scene { said: Said::Event(batch, event), ..*self };
+                    let scene = Scene { occasion: Occasion::Event(batch, event), ..*self };
                     let Some(rule) = scene.rule_of(event) else { continue };
                     comma(out);
                     write(rule.message.steps(), &scene, out);
@@ -139,19 +139,19 @@ impl<'a> Scene<'a> {
                 }
                 None => return false,
             },
-            Field::Replayed => match self.said {
-                Said::Opening(_, replayed) => number(out, replayed),
+            Field::Replayed => match self.occasion {
+                Occasion::Opening(_, replayed) => number(out, replayed),
                 _ => return false,
             },
-            Field::Claim(pointer) => match self.said {
-                Said::Opening(opening, _) => match claim(opening, pointer) {
+            Field::Claim(pointer) => match self.occasion {
+                Occasion::Opening(opening, _) => match claim(opening, pointer) {
                     Some(value) => out.extend_from_slice(value.get().as_bytes()),
                     None => return false,
                 },
                 _ => return false,
             },
-            Field::Recovered => match self.said {
-                Said::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
+            Field::Recovered => match self.occasion {
+                Occasion::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
                 _ => return false,
             },
             Field::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
@@ -167,13 +167,13 @@ impl<'a> Scene<'a> {
             }
             Field::After if self.epoch().is_none() => return false,
             Field::After | Field::Total | Field::PingInterval | Field::ExpiresAt | Field::AfterMs => {
-                let value = match (name, self.said) {
-                    (Field::After, Said::Batch(batch)) => batch.after,
-                    (Field::After, Said::Reply(Reply::Gap { after, .. })) => *after,
-                    (Field::PingInterval, Said::Opening(opening, _)) => opening.ping_interval_ms,
-                    (Field::ExpiresAt, Said::Reply(Reply::Done { expires_at: Some(at) })) => *at,
-                    (Field::ExpiresAt, Said::Reply(Reply::Refresh { expires_at })) => *expires_at,
-                    (Field::AfterMs, Said::Reply(Reply::Reconnect { after_ms })) => *after_ms,
+                let value = match (name, self.occasion) {
+                    (Field::After, Occasion::Batch(batch)) => batch.after,
+                    (Field::After, Occasion::Reply(Reply::Gap { after, .. })) => *after,
+                    (Field::PingInterval, Occasion::Opening(opening, _)) => opening.ping_interval_ms,
+                    (Field::ExpiresAt, Occasion::Reply(Reply::Done { expires_at: Some(at) })) => *at,
+                    (Field::ExpiresAt, Occasion::Reply(Reply::Refresh { expires_at })) => *expires_at,
+                    (Field::AfterMs, Occasion::Reply(Reply::Reconnect { after_ms })) => *after_ms,
                     (Field::Total, _) => match self.members() {
                         Some((_, total)) => total as u64,
                         None => return false,
@@ -207,28 +207,30 @@ impl<'a> Scene<'a> {
             Field::Topic => self.event().map(|event| &*event.topic),
             Field::Key => self.event().and_then(|event| event.key.as_deref()),
             Field::EventId => self.event().and_then(|event| event.id.as_deref()),
-            Field::User => match self.said {
-                Said::Opening(opening, _) | Said::Refused(opening, ..) => opening.grant.user().map(|user| &**user),
+            Field::User => match self.occasion {
+                Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
+                    opening.grant.user().map(|user| &**user)
+                }
                 _ => self.event().and_then(|event| event.user.as_deref()),
             },
-            Field::Connection => match self.said {
-                Said::Opening(opening, _) | Said::Refused(opening, ..) => Some(opening.connection),
+            Field::Connection => match self.occasion {
+                Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => Some(opening.connection),
                 _ => None,
             },
-            Field::Code => match self.said {
-                Said::Refused(_, code, _) => Some(code.as_str()),
-                Said::Reply(Reply::Error { code, .. } | Reply::Unsubscribed { code: Some(code), .. }) => {
+            Field::Code => match self.occasion {
+                Occasion::Refused(_, code, _) => Some(code.as_str()),
+                Occasion::Reply(Reply::Error { code, .. } | Reply::Unsubscribed { code: Some(code), .. }) => {
                     Some(code.as_str())
                 }
                 _ => None,
             },
-            Field::Message => match self.said {
-                Said::Refused(.., message) => Some(message),
-                Said::Reply(Reply::Error { message, .. }) => Some(message),
+            Field::Message => match self.occasion {
+                Occasion::Refused(.., message) => Some(message),
+                Occasion::Reply(Reply::Error { message, .. }) => Some(message),
                 _ => None,
             },
-            Field::Query(query) => match self.said {
-                Said::Opening(opening, _) | Said::Refused(opening, ..) => {
+            Field::Query(query) => match self.occasion {
+                Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
                     return opening.query(query).is_some_and(|value| {
                         out.push_str(&value);
                         true
@@ -254,7 +256,7 @@ impl<'a> Scene<'a> {
                 return self.data(pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
             Field::Claim(pointer) => {
-                let Said::Opening(opening, _) = self.said else { return false };
+                let Occasion::Opening(opening, _) = self.occasion else { return false };
                 return claim(opening, pointer).is_some_and(|value| text_of(value, out).unwrap_or(false));
             }
             Field::Id => {
@@ -274,8 +276,8 @@ impl<'a> Scene<'a> {
         text.is_some()
     }
 
-    fn place(&self, place: &Placeholder, out: &mut Vec<u8>) -> bool {
-        place.iter().any(|name| self.value(name, out))
+    fn placeholder(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
+        placeholder.iter().any(|field| self.value(field, out))
     }
 }
 
@@ -284,8 +286,8 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
     for step in steps {
         match step {
             Step::Bytes(bytes) => out.extend_from_slice(bytes),
-            Step::Value(place) => {
-                if !scene.place(place, out) {
+            Step::Value(placeholder) => {
+                if !scene.placeholder(placeholder, out) {
                     out.extend_from_slice(b"null");
                 }
             }
@@ -294,9 +296,9 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                        Piece::Placeholder(place) => {
+                        Piece::Placeholder(placeholder) => {
                             let mut text = String::new();
-                            place.iter().any(|name| scene.text(name, &mut text));
+                            placeholder.iter().any(|field| scene.text(field, &mut text));
                             let start = out.len();
                             quote(&text, out);
                             // Without the quotes around it.
@@ -307,25 +309,25 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
                 }
                 out.push(b'"');
             }
-            Step::Optional(lead, place) => {
+            Step::Optional(lead, placeholder) => {
                 let start = out.len();
                 comma(out);
                 out.extend_from_slice(lead);
-                if !scene.place(place, out) {
+                if !scene.placeholder(placeholder, out) {
                     out.truncate(start);
                 }
             }
             Step::Comma => comma(out),
-            Step::Spread(place, lacking) => spread(place, lacking, scene, out),
+            Step::Spread(placeholder, lacking) => spread(placeholder, lacking, scene, out),
         }
     }
 }
 
 /// The members of an object as they are written, and those that it lacks.
-fn spread(place: &Placeholder, lacking: &[Lacking], scene: &Scene<'_>, out: &mut Vec<u8>) {
+fn spread(placeholder: &Placeholder, lacking: &[Lacking], scene: &Scene<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     let mut has = vec![false; lacking.len()];
-    if scene.place(place, out) {
+    if scene.placeholder(placeholder, out) {
         let object = out.split_off(start);
         let inside = std::str::from_utf8(&object).ok().and_then(|text| text.strip_prefix('{')?.strip_suffix('}'));
         if let Some(inside) = inside.map(str::trim_ascii).filter(|inside| !inside.is_empty()) {

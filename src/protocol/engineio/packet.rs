@@ -1,13 +1,13 @@
-//! One packet: a digit that says what it is, and data.
+//! One packet: a digit for its kind, and data.
 
 use std::io::Write;
 
-use super::{Endpoint, SessionName, Transport};
+use super::{endpoint::Endpoint, query::Transport, sid::SessionName};
 use crate::protocol::{Message, MessageKind, Messages};
 
 /// A client's packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum EngineioPacket<'a> {
     /// `0`: only servers send it.
     Open,
     /// `1`: the session is over.
@@ -26,23 +26,23 @@ pub enum Packet<'a> {
     Noop,
 }
 
-/// Text that is no packet: the session ends.
+/// Why a text is not a packet. The session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an Engine.IO packet begins with a digit from 0 to 6, binary ones of a request body with b")]
-pub struct BadPacket;
+pub struct EngineioPacketError;
 
-impl<'a> Packet<'a> {
+impl<'a> EngineioPacket<'a> {
     /// The packet of a WebSocket message, or of one that a request's body held.
     ///
     /// # Errors
-    /// [`BadPacket`].
-    pub fn parse(message: Message<'a>) -> Result<Self, BadPacket> {
+    /// [`EngineioPacketError`].
+    pub fn parse(message: Message<'a>) -> Result<Self, EngineioPacketError> {
         let text = match message {
             Message::Text(text) => text,
             Message::Binary(bytes) => return Ok(Self::Binary(bytes)),
         };
         let mut rest = text.chars();
-        let kind = rest.next().ok_or(BadPacket)?;
+        let kind = rest.next().ok_or(EngineioPacketError)?;
         let data = rest.as_str();
         Ok(match kind {
             '0' => Self::Open,
@@ -52,7 +52,7 @@ impl<'a> Packet<'a> {
             '4' => Self::Text(data),
             '5' => Self::Upgrade,
             '6' => Self::Noop,
-            _ => return Err(BadPacket),
+            _ => return Err(EngineioPacketError),
         })
     }
 }
@@ -86,19 +86,19 @@ mod tests {
     #[test]
     fn packets_are_told_by_their_digit() {
         for (text, packet) in [
-            ("1", Packet::Close),
-            ("2probe", Packet::Ping("probe")),
-            ("3", Packet::Pong),
-            ("42[\"a\"]", Packet::Text("2[\"a\"]")),
-            ("4", Packet::Text("")),
-            ("5", Packet::Upgrade),
-            ("6", Packet::Noop),
+            ("1", EngineioPacket::Close),
+            ("2probe", EngineioPacket::Ping("probe")),
+            ("3", EngineioPacket::Pong),
+            ("42[\"a\"]", EngineioPacket::Text("2[\"a\"]")),
+            ("4", EngineioPacket::Text("")),
+            ("5", EngineioPacket::Upgrade),
+            ("6", EngineioPacket::Noop),
         ] {
-            assert_eq!(Packet::parse(Message::Text(text)), Ok(packet), "{text}");
+            assert_eq!(EngineioPacket::parse(Message::Text(text)), Ok(packet), "{text}");
         }
         for text in ["", "7", "abc", "é"] {
-            assert_eq!(Packet::parse(Message::Text(text)), Err(BadPacket), "{text}");
+            assert_eq!(EngineioPacket::parse(Message::Text(text)), Err(EngineioPacketError), "{text}");
         }
-        assert_eq!(Packet::parse(Message::Binary(&[1, 2])), Ok(Packet::Binary(&[1, 2])));
+        assert_eq!(EngineioPacket::parse(Message::Binary(&[1, 2])), Ok(EngineioPacket::Binary(&[1, 2])));
     }
 }

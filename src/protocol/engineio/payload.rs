@@ -1,7 +1,7 @@
 //! Packets in the body of a polling request or its answer: one after another, a record separator between two.
 //!
-//! What is written ends each packet with the separator, so that bytes of several writes can be put together; the last one
-//! is cut off where a body is made of them ([`unframe`] reads both).
+//! A separator follows each written packet, so that the bytes of several writes can be joined. The last one is cut off in a
+//! body ([`unframe`] reads both).
 
 use std::{borrow::Cow, str};
 
@@ -11,7 +11,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
 };
 
-use super::BadPacket;
+use super::packet::EngineioPacketError;
 use crate::protocol::{Message, MessageKind, Messages};
 
 /// Between two packets.
@@ -32,7 +32,7 @@ pub enum Part<'a> {
 }
 
 impl Part<'_> {
-    /// As a WebSocket would have brought it.
+    /// The packet as a WebSocket message.
     #[must_use]
     pub fn message(&self) -> Message<'_> {
         match self {
@@ -43,9 +43,9 @@ impl Part<'_> {
 }
 
 /// The packets of a request's body.
-pub fn packets(body: &str) -> impl Iterator<Item = Result<Part<'_>, BadPacket>> {
+pub fn packets(body: &str) -> impl Iterator<Item = Result<Part<'_>, EngineioPacketError>> {
     body.split(char::from(SEPARATOR)).map(|text| match text.strip_prefix('b') {
-        Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| BadPacket),
+        Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| EngineioPacketError),
         None => Ok(Part::Text(text)),
     })
 }
@@ -67,7 +67,7 @@ pub fn write_payload(messages: &Messages, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes bytes of [`write_payload`] apart again, for a connection that goes on over a WebSocket.
+/// Splits the bytes of [`write_payload`] again, for a connection that continues over a WebSocket.
 pub fn unframe(bytes: &[u8], out: &mut Messages) {
     let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
     for text in text.split(char::from(SEPARATOR)).filter(|text| !text.is_empty()) {

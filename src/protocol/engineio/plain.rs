@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
-    protocol::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked},
+    protocol::{Abilities, Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, ServerPush},
 };
 
 /// A dialect over bare Engine.IO.
@@ -24,16 +24,16 @@ impl Plain {
 }
 
 impl Dialect for Plain {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         let mut inner = Messages::at(out.now);
         let beginning = self.0.open(opening, &mut inner);
         Self::wrap(&inner, out);
         beginning
     }
 
-    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
+    fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {
         let mut inner = Messages::at(out.now);
-        self.0.unasked(what, &mut inner);
+        self.0.push(push, &mut inner);
         Self::wrap(&inner, out);
     }
 

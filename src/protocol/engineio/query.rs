@@ -1,11 +1,11 @@
-//! What a request to an Engine.IO path asks for, and how it is refused.
+//! The query of a request to an Engine.IO path, and its refusals.
 
 use http::{Method, StatusCode};
 
-/// What carries packets.
+/// The transport of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// Requests that wait.
+    /// Long polling.
     Polling,
     /// A WebSocket.
     WebSocket,
@@ -75,7 +75,7 @@ impl EngineError {
     }
 }
 
-/// What a query asks for: the application's own keys are none of our business.
+/// The parts of a query that Engine.IO defines. The application's own parameters are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The transport.
@@ -108,7 +108,7 @@ impl Asked {
             return Err(EngineError::BadRequest);
         }
         match &sid {
-            // Whoever names a session said its version when that was opened.
+            // The request that opened the session stated the version.
             Some(_) => {}
             None if *method != Method::GET => return Err(EngineError::BadMethod),
             None if version.as_deref() != Some("4") => return Err(EngineError::UnsupportedVersion),

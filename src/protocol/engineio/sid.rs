@@ -1,7 +1,7 @@
-//! The name of a session: where it is, and a proof that one of our pods said so.
+//! The id of a session: its pod, worker and connection, and a proof that a pod of the fleet made it.
 //!
-//! A client that guesses or changes one is told that there is no such session, by whichever pod it asks, without another
-//! pod or worker being asked. Always holds: 33 bytes in base64url, 44 characters.
+//! A guessed or changed id is refused by the pod that gets it, without a question to another pod or worker. Always holds: 33
+//! bytes in base64url, 44 characters.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// Where a session is.
+/// The place of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionName<'k> {
     /// The pod's name as a number.
@@ -42,13 +42,13 @@ impl SessionKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// A name.
+    /// An id.
     #[must_use]
     pub fn name(&self, pod: u64, worker: u16, connection: u64) -> SessionName<'_> {
         SessionName { pod, worker, connection, key: self }
     }
 
-    /// Where the session of that name is; `None`: none of our pods gave it.
+    /// Reads an id; `None`: no pod of the fleet made it.
     #[must_use]
     pub fn read(&self, sid: &str) -> Option<SessionName<'_>> {
         let mut bytes = [0; PLAIN + PROOF];
@@ -65,7 +65,7 @@ impl SessionKey {
         Some(SessionName { pod, worker, connection: u64::from_be_bytes(*connection), key: self })
     }
 
-    /// A proof that whoever made it has the key, for one use of it.
+    /// A proof for one purpose that its maker has the key.
     #[must_use]
     pub fn prove(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);

@@ -1,5 +1,5 @@
-//! A client's text as a command. Fields that a command does not use are not looked at, so that later versions can add
-//! some; a field that it uses has the right type or the client is told which one has not.
+//! Decodes a client's text into a command. Fields that a command does not use are ignored, so that later versions can add some.
+//! A field of the wrong type is an error that names the field.
 
 use std::{borrow::Cow, fmt};
 
@@ -28,57 +28,59 @@ pub const MAX_ROOMS_A_COMMAND: usize = 1_024;
 /// The most bytes of an unknown `type` that the error repeats.
 const MAX_QUOTED: usize = 40;
 
-/// A client's message as a command.
+/// Decodes a client's message.
 pub(super) fn request(message: Message<'_>) -> Result<Request, CommandError> {
-    let fault = |fault: Fault| CommandError { code: fault.code, message: fault.message, id: None };
+    let fault = |fault: NativeDecodeError| CommandError { code: fault.code, message: fault.message, id: None };
     let Message::Text(text) = message else {
-        return Err(fault(Fault::new("a message is text, not binary; binary data travels as base64 in data64")));
+        return Err(fault(NativeDecodeError::new(
+            "a message is text, not binary; binary data travels as base64 in data64",
+        )));
     };
     let fields: Fields<'_> = object(text, "a message").map_err(fault)?;
     let id = fields.id.command_id().map_err(fault)?;
     match fields.command() {
         Ok(command) => Ok(Request { id, command }),
-        Err(Fault { code, message }) => Err(CommandError { code, message, id }),
+        Err(NativeDecodeError { code, message }) => Err(CommandError { code, message, id }),
     }
 }
 
-/// A command whose `type` stands beside its other fields, as do its binary data.
+/// Decodes a command whose `type` and binary data are outside of its other fields.
 pub(super) fn named(kind: &str, fields: Option<&str>, parts: &[Bytes]) -> Result<Command, (ErrorCode, String)> {
     let command = || {
         let fields: Fields<'_> = object(fields.unwrap_or("{}"), "an event's argument")?;
         match kind {
             "publish" => fields.publish(parts),
             _ if parts.is_empty() => fields.command_of(kind),
-            _ => Err(Fault::new(format!("{} takes no binary data", quotable(kind)))),
+            _ => Err(NativeDecodeError::new(format!("{} takes no binary data", quotable(kind)))),
         }
     };
-    command().map_err(|Fault { code, message }| (code, message))
+    command().map_err(|NativeDecodeError { code, message }| (code, message))
 }
 
 /// What is wrong with a message.
-struct Fault {
+struct NativeDecodeError {
     code: ErrorCode,
     message: String,
 }
 
-impl Fault {
+impl NativeDecodeError {
     fn new(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::BadRequest, message: message.into() }
     }
 
-    /// Says where in the message the fault is.
+    /// Adds the place in the message.
     fn within(self, place: impl fmt::Display) -> Self {
         Self { message: format!("{place}.{}", self.message), ..self }
     }
 }
 
-impl From<FieldError> for Fault {
+impl From<FieldError> for NativeDecodeError {
     fn from(error: FieldError) -> Self {
         Self { code: error.code(), message: error.to_string() }
     }
 }
 
-/// Every field that some command uses, not yet looked into.
+/// The fields of all commands, not parsed yet.
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -108,11 +110,11 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn command(&self) -> Result<Command, Fault> {
+    fn command(&self) -> Result<Command, NativeDecodeError> {
         self.command_of(&self.kind.text("type")?)
     }
 
-    fn command_of(&self, kind: &str) -> Result<Command, Fault> {
+    fn command_of(&self, kind: &str) -> Result<Command, NativeDecodeError> {
         Ok(match kind {
             "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Token::new) },
             "subscribe" => Command::Subscribe(self.subscribe()?),
@@ -128,12 +130,12 @@ impl Fields<'_> {
             "stats" => Command::Stats,
             unknown => {
                 let message = format!("there is no command \"{}\"", quotable(unknown));
-                return Err(Fault { code: ErrorCode::UnknownCommand, message });
+                return Err(NativeDecodeError { code: ErrorCode::UnknownCommand, message });
             }
         })
     }
 
-    fn subscribe(&self) -> Result<Vec<SubscribeTo>, Fault> {
+    fn subscribe(&self) -> Result<Vec<SubscribeTo>, NativeDecodeError> {
         match (self.room.given(), self.rooms.given()) {
             (Some(_), None) => {
                 Ok(vec![SubscribeTo { room: self.room.room()?, since: self.since.since()?, spelling: 0 }])
@@ -143,21 +145,23 @@ impl Fields<'_> {
                     return Err(wrong_type("rooms", "an array of objects", rooms));
                 };
                 if entries.is_empty() {
-                    return Err(Fault::new("rooms must not be empty"));
+                    return Err(NativeDecodeError::new("rooms must not be empty"));
                 }
                 if entries.len() > MAX_ROOMS_A_COMMAND {
                     let message =
                         format!("rooms has at most {MAX_ROOMS_A_COMMAND} entries; subscribe in several steps");
-                    return Err(Fault { code: ErrorCode::LimitExceeded, message });
+                    return Err(NativeDecodeError { code: ErrorCode::LimitExceeded, message });
                 }
                 entries.iter().enumerate().map(|(index, entry)| subscribe_to(index, entry)).collect()
             }
-            (Some(_), Some(_)) => Err(Fault::new("subscribe takes room or rooms, not both")),
-            (None, None) => Err(Fault::new("subscribe needs room (a string) or rooms (an array of objects)")),
+            (Some(_), Some(_)) => Err(NativeDecodeError::new("subscribe takes room or rooms, not both")),
+            (None, None) => {
+                Err(NativeDecodeError::new("subscribe needs room (a string) or rooms (an array of objects)"))
+            }
         }
     }
 
-    fn publish(&self, parts: &[Bytes]) -> Result<Command, Fault> {
+    fn publish(&self, parts: &[Bytes]) -> Result<Command, NativeDecodeError> {
         let room = self.room.room()?;
         let topic = self.topic.text("topic")?;
         check_topic(&topic)?;
@@ -170,15 +174,17 @@ impl Fields<'_> {
             (Some(data), None) if !parts.is_empty() => binary_part(data, parts)?,
             (Some(data), None) => Payload::json(data.to_owned())?,
             (None, Some(_)) => self.data64.base64("data64")?,
-            (Some(_), Some(_)) => return Err(Fault::new("publish takes data or data64, not both")),
-            (None, None) => return Err(Fault::new("publish needs data (any JSON) or data64 (base64 in a string)")),
+            (Some(_), Some(_)) => return Err(NativeDecodeError::new("publish takes data or data64, not both")),
+            (None, None) => {
+                return Err(NativeDecodeError::new("publish needs data (any JSON) or data64 (base64 in a string)"));
+            }
         };
         Ok(Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) })
     }
 }
 
 /// The part that `data` stands for as a whole.
-fn binary_part(data: &RawValue, parts: &[Bytes]) -> Result<Payload, Fault> {
+fn binary_part(data: &RawValue, parts: &[Bytes]) -> Result<Payload, NativeDecodeError> {
     #[derive(Deserialize)]
     struct Placeholder {
         _placeholder: bool,
@@ -187,12 +193,12 @@ fn binary_part(data: &RawValue, parts: &[Bytes]) -> Result<Payload, Fault> {
     let placeholder = serde_json::from_str::<Placeholder>(data.get()).ok().filter(|found| found._placeholder);
     match placeholder.and_then(|found| parts.get(found.num)) {
         Some(bytes) if parts.len() == 1 => Ok(Payload::Binary(bytes.clone())),
-        _ => Err(Fault::new("binary data are taken only as the whole of data, not inside of it")),
+        _ => Err(NativeDecodeError::new("binary data is accepted only as the whole of data, not inside of it")),
     }
 }
 
 /// The entry `rooms[index]`.
-fn subscribe_to(index: usize, entry: &RawValue) -> Result<SubscribeTo, Fault> {
+fn subscribe_to(index: usize, entry: &RawValue) -> Result<SubscribeTo, NativeDecodeError> {
     #[derive(Deserialize)]
     struct Entry<'a> {
         #[serde(borrow, default)]
@@ -202,7 +208,7 @@ fn subscribe_to(index: usize, entry: &RawValue) -> Result<SubscribeTo, Fault> {
     }
     let place = format_args!("rooms[{index}]");
     let entry: Entry<'_> = object(entry.get(), place)?;
-    let within = |fault: Fault| fault.within(place);
+    let within = |fault: NativeDecodeError| fault.within(place);
     let (room, since) = (entry.room.room().map_err(within)?, entry.since.since().map_err(within)?);
     Ok(SubscribeTo { room, since, spelling: 0 })
 }
@@ -223,38 +229,38 @@ impl<'a> Field<'a> {
         self.0.filter(|raw| raw.get() != "null")
     }
 
-    fn required(self, name: &str, expected: &str) -> Result<&'a RawValue, Fault> {
-        self.given().ok_or_else(|| Fault::new(format!("{name} is missing: it must be {expected}")))
+    fn required(self, name: &str, expected: &str) -> Result<&'a RawValue, NativeDecodeError> {
+        self.given().ok_or_else(|| NativeDecodeError::new(format!("{name} is missing: it must be {expected}")))
     }
 
-    fn optional_text(self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
+    fn optional_text(self, name: &str) -> Result<Option<Cow<'a, str>>, NativeDecodeError> {
         self.given().map(|raw| string(name, raw)).transpose()
     }
 
-    fn text(self, name: &str) -> Result<Cow<'a, str>, Fault> {
+    fn text(self, name: &str) -> Result<Cow<'a, str>, NativeDecodeError> {
         string(name, self.required(name, "a string")?)
     }
 
-    fn room(self) -> Result<Room, Fault> {
+    fn room(self) -> Result<Room, NativeDecodeError> {
         let name = self.text("room")?;
-        Room::parse(&name).map_err(|e| Fault { code: ErrorCode::BadRoom, message: e.to_string() })
+        Room::parse(&name).map_err(|e| NativeDecodeError { code: ErrorCode::BadRoom, message: e.to_string() })
     }
 
-    fn offset(self) -> Result<Offset, Fault> {
+    fn offset(self) -> Result<Offset, NativeDecodeError> {
         let expected = "an integer from 0 to 9007199254740991";
         let raw = self.required("offset", expected)?;
         let offset = raw.get().parse().ok().filter(|offset| *offset <= MAX_OFFSET);
         offset.ok_or_else(|| wrong_type("offset", expected, raw))
     }
 
-    fn limit(self) -> Result<Option<usize>, Fault> {
+    fn limit(self) -> Result<Option<usize>, NativeDecodeError> {
         let integer = |raw: &RawValue| {
             raw.get().parse::<u32>().map_err(|_| wrong_type("limit", "an integer from 0 to 4294967295", raw))
         };
         Ok(self.given().map(integer).transpose()?.map(|limit| limit as usize))
     }
 
-    fn since(self) -> Result<Option<Since>, Fault> {
+    fn since(self) -> Result<Option<Since>, NativeDecodeError> {
         #[derive(Deserialize)]
         struct Position<'a> {
             #[serde(borrow, default)]
@@ -264,22 +270,24 @@ impl<'a> Field<'a> {
         }
         let position = |raw: &RawValue| {
             let position: Position<'_> = object(raw.get(), "since")?;
-            let within = |fault: Fault| fault.within("since");
+            let within = |fault: NativeDecodeError| fault.within("since");
             let epoch = position.epoch.text("epoch").map_err(within)?;
             Ok(Since { epoch: Epoch::new(&epoch), offset: position.offset.offset().map_err(within)? })
         };
         self.given().map(position).transpose()
     }
 
-    fn base64(self, name: &str) -> Result<Payload, Fault> {
+    fn base64(self, name: &str) -> Result<Payload, NativeDecodeError> {
         let text = self.text(name)?;
         let bytes = STANDARD.decode(text.as_bytes());
         bytes.map(|bytes| Payload::Binary(bytes.into())).map_err(|error| {
-            Fault::new(format!("{name} is not base64 (standard alphabet, with padding; RFC 4648 section 4): {error}"))
+            NativeDecodeError::new(format!(
+                "{name} is not base64 (standard alphabet, with padding; RFC 4648 section 4): {error}"
+            ))
         })
     }
 
-    fn command_id(self) -> Result<Option<CommandId>, Fault> {
+    fn command_id(self) -> Result<Option<CommandId>, NativeDecodeError> {
         let Some(raw) = self.given() else { return Ok(None) };
         let text = raw.get();
         let length = match text.as_bytes() {
@@ -289,7 +297,7 @@ impl<'a> Field<'a> {
         };
         if length > MAX_ID_BYTES {
             let message = format!("id has at most {MAX_ID_BYTES} bytes, this one has {length}");
-            return Err(Fault { code: ErrorCode::LimitExceeded, message });
+            return Err(NativeDecodeError { code: ErrorCode::LimitExceeded, message });
         }
         Ok(Some(text.into()))
     }
@@ -325,15 +333,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 }
 
 /// Parses an object; serde alone would also take an array as one.
-fn object<'a, T: Deserialize<'a>>(json: &'a str, name: impl fmt::Display) -> Result<T, Fault> {
+fn object<'a, T: Deserialize<'a>>(json: &'a str, name: impl fmt::Display) -> Result<T, NativeDecodeError> {
     if !json.trim_ascii_start().starts_with('{') {
-        return Err(Fault::new(format!("{name} must be one JSON object")));
+        return Err(NativeDecodeError::new(format!("{name} must be one JSON object")));
     }
-    serde_json::from_str(json).map_err(|error| Fault::new(format!("{name} is not a valid JSON object: {error}")))
+    serde_json::from_str(json)
+        .map_err(|error| NativeDecodeError::new(format!("{name} is not a valid JSON object: {error}")))
 }
 
 /// A JSON string's text, borrowed where nothing in it is escaped.
-fn string<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, Fault> {
+fn string<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, NativeDecodeError> {
     let text = raw.get();
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return Err(wrong_type(name, "a string", raw));
@@ -342,10 +351,10 @@ fn string<'a>(name: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, Fault> {
         return Ok(Cow::Borrowed(inner));
     }
     let owned = serde_json::from_str(text).map(Cow::Owned);
-    owned.map_err(|_| Fault::new(format!("{name} holds an escape that is no Unicode character")))
+    owned.map_err(|_| NativeDecodeError::new(format!("{name} holds an escape that is no Unicode character")))
 }
 
-fn wrong_type(name: &str, expected: &str, raw: &RawValue) -> Fault {
+fn wrong_type(name: &str, expected: &str, raw: &RawValue) -> NativeDecodeError {
     let got = match raw.get().as_bytes().first() {
         Some(b'"') => "a string",
         Some(b'{') => "an object",
@@ -354,7 +363,7 @@ fn wrong_type(name: &str, expected: &str, raw: &RawValue) -> Fault {
         Some(b'n') => "null",
         _ => &quotable(raw.get()),
     };
-    Fault::new(format!("{name} must be {expected}, not {got}"))
+    NativeDecodeError::new(format!("{name} must be {expected}, not {got}"))
 }
 
 /// A peer's text, short and without anything that could disturb a terminal or a log.

@@ -10,12 +10,12 @@ use crate::{
     protocol::{MessageKind, Messages, PresenceChange},
 };
 
-/// How binary data are written.
+/// How binary data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Binary {
     /// As base64 in `data64`.
     Base64,
-    /// As messages behind the text, with a placeholder in `data`: `{"_placeholder":true,"num":0}`.
+    /// As messages behind the text, with a marker in `data`: `{"_placeholder":true,"num":0}`.
     Beside,
 }
 
@@ -86,14 +86,14 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
         }),
         Reply::Refresh { expires_at } => write(out, "refresh", id, &|o| o.number("expires_at", *expires_at)),
         Reply::Reconnect { after_ms } => write(out, "reconnect", id, &|o| o.number("after_ms", *after_ms)),
-        Reply::Answer(answer) => out.say(answer),
+        Reply::Answer(answer) => out.add_prepared(answer),
         Reply::Error { code, message, room } => write(out, "error", id, &|o| {
             o.text("code", code.as_str()).text("message", message).optional("room", room.as_ref().map(Room::as_str))
         }),
     }
 }
 
-/// A batch for everybody in the room.
+/// A batch for all members of the room.
 pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
     write(out, "events", None, binary, |o| {
         let o = o.text("room", batch.room.as_str());
@@ -108,7 +108,7 @@ pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
     });
 }
 
-/// Retained values for new subscribers. Without `after` and `offset`, so that nobody takes it for a step forward.
+/// Retained values for new subscribers. Without `after` and `offset`, because they do not move a client's position.
 pub(super) fn retained(retained: &Retained, binary: Binary, out: &mut Messages) {
     write(out, "events", None, binary, |o| {
         o.text("room", retained.room.as_str()).text("epoch", retained.epoch.as_str()).flag("retained", true).array(
@@ -119,7 +119,7 @@ pub(super) fn retained(retained: &Retained, binary: Binary, out: &mut Messages) 
     });
 }
 
-/// Who came and went; nobody is named in a room so large that only counts are told.
+/// The members that joined and left. In a large room only the total is sent.
 pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
     let (room, total) = (change.room.as_str(), change.total as u64);
     if change.joined.is_empty() && change.left.is_empty() {
@@ -179,7 +179,7 @@ fn write(
 /// The inside of a JSON object that is being written. Names are ours and need no escape.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
-    /// Where binary data go that stand beside the text.
+    /// The binary data beside the text.
     beside: Option<&'a mut Vec<Bytes>>,
     empty: bool,
 }

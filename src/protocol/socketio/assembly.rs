@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{BadPacket, Packet};
+use super::packet::{SocketioPacket, SocketioPacketError};
 use crate::protocol::Message;
 
 /// A packet that waits for its parts.
@@ -23,7 +23,7 @@ struct Incomplete {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Heard<'a> {
     /// The packet.
-    pub packet: Packet<'a>,
+    pub packet: SocketioPacket<'a>,
     /// Its parts, in the order of their placeholders.
     pub parts: Vec<Bytes>,
 }
@@ -32,16 +32,16 @@ impl Assembly {
     /// Takes the next message, and gives a packet that is whole to `heard`.
     ///
     /// # Errors
-    /// [`BadPacket`]: what came is no packet, or not what was announced.
+    /// [`SocketioPacketError`]: what came is no packet, or not what was announced.
     pub fn take<T>(
         &mut self,
         message: Message<'_>,
         max_bytes: usize,
         heard: impl FnOnce(Heard<'_>) -> T,
-    ) -> Result<Option<T>, BadPacket> {
+    ) -> Result<Option<T>, SocketioPacketError> {
         match (message, &mut self.0) {
             (Message::Text(text), None) => {
-                let packet = Packet::parse(text)?;
+                let packet = SocketioPacket::parse(text)?;
                 if packet.attachments == 0 {
                     return Ok(Some(heard(Heard { packet, parts: Vec::new() })));
                 }
@@ -52,16 +52,16 @@ impl Assembly {
             (Message::Binary(bytes), Some(incomplete)) => {
                 incomplete.bytes += bytes.len();
                 if incomplete.bytes > max_bytes {
-                    return Err(BadPacket::TooLarge);
+                    return Err(SocketioPacketError::TooLarge);
                 }
                 incomplete.parts.push(Bytes::copy_from_slice(bytes));
                 if incomplete.parts.len() < incomplete.wanted {
                     return Ok(None);
                 }
                 let Some(Incomplete { text, parts, .. }) = self.0.take().map(|boxed| *boxed) else { return Ok(None) };
-                Ok(Some(heard(Heard { packet: Packet::parse(&text)?, parts })))
+                Ok(Some(heard(Heard { packet: SocketioPacket::parse(&text)?, parts })))
             }
-            (Message::Text(_), Some(_)) | (Message::Binary(_), None) => Err(BadPacket::Order),
+            (Message::Text(_), Some(_)) | (Message::Binary(_), None) => Err(SocketioPacketError::Order),
         }
     }
 }
@@ -76,14 +76,14 @@ mod tests {
         let mut assembly = Assembly::default();
         let mut take = |message| assembly.take(message, 5, |heard| (heard.packet.kind, heard.parts));
         assert_eq!(take(Message::Text("2[\"a\"]")), Ok(Some((Kind::Event, vec![]))));
-        assert_eq!(take(Message::Binary(b"x")), Err(BadPacket::Order));
+        assert_eq!(take(Message::Binary(b"x")), Err(SocketioPacketError::Order));
         let text = "52-[\"a\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]";
         assert_eq!(take(Message::Text(text)), Ok(None));
-        assert_eq!(take(Message::Text("2[\"a\"]")), Err(BadPacket::Order));
+        assert_eq!(take(Message::Text("2[\"a\"]")), Err(SocketioPacketError::Order));
         assert_eq!(take(Message::Binary(b"xy")), Ok(None));
         let parts = vec![Bytes::from_static(b"xy"), Bytes::from_static(b"z")];
         assert_eq!(take(Message::Binary(b"z")), Ok(Some((Kind::Event, parts))));
         assert_eq!(take(Message::Text(text)), Ok(None));
-        assert_eq!(take(Message::Binary(b"123456")), Err(BadPacket::TooLarge));
+        assert_eq!(take(Message::Binary(b"123456")), Err(SocketioPacketError::TooLarge));
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::StreamOffset;
 use crate::{
     model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
-    protocol::{Abilities, Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, Unasked},
+    protocol::{Abilities, Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, ServerPush},
 };
 
 /// What is put before the data of each packet of a namespace: nothing for the main one.
@@ -144,16 +144,16 @@ impl<'a> Emissions<'a> {
 fn no_offset(_: usize, _: usize, _: &mut Vec<u8>) {}
 
 impl Dialect for Envelope {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         let mut inner = Messages::at(out.now);
         let beginning = self.inner.open(opening, &mut inner);
         self.wrap(b'2', "", &inner, no_offset, out);
         beginning
     }
 
-    fn unasked(&self, what: &Unasked<'_>, out: &mut Messages) {
+    fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {
         let mut inner = Messages::at(out.now);
-        self.inner.unasked(what, &mut inner);
+        self.inner.push(push, &mut inner);
         self.wrap(b'2', "", &inner, no_offset, out);
     }
 

@@ -6,19 +6,19 @@ use std::fmt;
 
 use crate::model::{Batch, Epoch, Offset, Position, Room, UnixMillis};
 
-/// Where a session's stream stood.
+/// The position of a session in its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOffset {
-    /// When the event was taken into the log.
+    /// When the broker accepted the event.
     pub time: UnixMillis,
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
-    /// In which room.
+    /// Its room.
     pub room: Room,
 }
 
 impl StreamOffset {
-    /// Reads a client's.
+    /// Reads a client's text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         // No broker's epoch has this character in it; a room may, and stands last.

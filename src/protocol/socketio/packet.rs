@@ -1,6 +1,6 @@
-//! One packet: its kind, how many binary parts follow, its namespace, an acknowledgement's number, and JSON.
+//! One packet: its kind, the number of its binary parts, its namespace, the number of an acknowledgement, and JSON.
 
-/// What a packet is.
+/// The kind of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// 0: to or from a namespace.
@@ -13,12 +13,12 @@ pub enum Kind {
     Ack,
 }
 
-/// A client's packet, its JSON not yet looked into beyond what kind of value it is.
+/// A client's packet. Of its JSON only the kind of value is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet<'a> {
-    /// What it is.
+pub struct SocketioPacket<'a> {
+    /// The kind.
     pub kind: Kind,
-    /// How many binary messages follow.
+    /// The number of binary messages that follow.
     pub attachments: usize,
     /// The namespace, `/` for the main one.
     pub namespace: &'a str,
@@ -28,14 +28,14 @@ pub struct Packet<'a> {
     pub data: &'a str,
 }
 
-/// Text that is no packet: the connection is closed.
+/// Why a text is not a packet. The connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadPacket {
-    /// The kind, or what belongs to it, is none.
+pub enum SocketioPacketError {
+    /// A part of it is not valid.
     #[error("the packet is malformed")]
     Malformed,
-    /// More binary parts than are taken.
-    #[error("the packet announces more than {} binary parts", Packet::MAX_ATTACHMENTS)]
+    /// It has too many binary parts.
+    #[error("the packet announces more than {} binary parts", SocketioPacket::MAX_ATTACHMENTS)]
     TooManyAttachments,
     /// Binary parts and text came in another order than they were announced.
     #[error("binary parts were announced and something else came, or the other way round")]
@@ -49,7 +49,7 @@ pub enum BadPacket {
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-impl<'a> Packet<'a> {
+impl<'a> SocketioPacket<'a> {
     /// The most binary parts of one packet.
     pub const MAX_ATTACHMENTS: usize = 256;
     /// The most digits of an acknowledgement's number: what a double counts exactly.
@@ -60,9 +60,9 @@ impl<'a> Packet<'a> {
     /// Parses a message's text.
     ///
     /// # Errors
-    /// [`BadPacket`].
-    pub fn parse(text: &'a str) -> Result<Self, BadPacket> {
-        let kind = text.as_bytes().first().ok_or(BadPacket::Malformed)?;
+    /// [`SocketioPacketError`].
+    pub fn parse(text: &'a str) -> Result<Self, SocketioPacketError> {
+        let kind = text.as_bytes().first().ok_or(SocketioPacketError::Malformed)?;
         let (kind, binary) = match kind {
             b'0' => (Kind::Connect, false),
             b'1' => (Kind::Disconnect, false),
@@ -70,18 +70,18 @@ impl<'a> Packet<'a> {
             b'3' => (Kind::Ack, false),
             b'5' => (Kind::Event, true),
             b'6' => (Kind::Ack, true),
-            _ => return Err(BadPacket::Malformed),
+            _ => return Err(SocketioPacketError::Malformed),
         };
         let mut rest = text.get(1..).unwrap_or_default();
         let mut attachments = 0;
         if binary {
-            let (count, after) = rest.split_once('-').ok_or(BadPacket::Malformed)?;
+            let (count, after) = rest.split_once('-').ok_or(SocketioPacketError::Malformed)?;
             if count.is_empty() || count.len() > 9 || !count.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(BadPacket::Malformed);
+                return Err(SocketioPacketError::Malformed);
             }
-            attachments = count.parse().map_err(|_| BadPacket::Malformed)?;
+            attachments = count.parse().map_err(|_| SocketioPacketError::Malformed)?;
             if attachments > Self::MAX_ATTACHMENTS {
-                return Err(BadPacket::TooManyAttachments);
+                return Err(SocketioPacketError::TooManyAttachments);
             }
             rest = after;
         }
@@ -89,19 +89,19 @@ impl<'a> Packet<'a> {
         if rest.starts_with('/') {
             (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
             if namespace.len() > Self::MAX_NAMESPACE {
-                return Err(BadPacket::Malformed);
+                return Err(SocketioPacketError::Malformed);
             }
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (id, data) = rest.split_at(digits);
         if id.len() > Self::MAX_ID {
-            return Err(BadPacket::Malformed);
+            return Err(SocketioPacketError::Malformed);
         }
         let packet = Self { kind, attachments, namespace, id: (!id.is_empty()).then_some(id), data };
-        if packet.fits() { Ok(packet) } else { Err(BadPacket::Malformed) }
+        if packet.fits() { Ok(packet) } else { Err(SocketioPacketError::Malformed) }
     }
 
-    /// Whether the data are what the kind wants.
+    /// Whether the data fits the kind.
     fn fits(&self) -> bool {
         match self.kind {
             Kind::Disconnect => self.data.is_empty(),
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn packets_are_those_of_the_protocol() {
-        let packet = |kind, attachments, namespace, id, data| Ok(Packet { kind, attachments, namespace, id, data });
+        let packet =
+            |kind, attachments, namespace, id, data| Ok(SocketioPacket { kind, attachments, namespace, id, data });
         for (text, parsed) in [
             ("0", packet(Kind::Connect, 0, "/", None, "")),
             ("0{\"token\":\"x\"}", packet(Kind::Connect, 0, "/", None, "{\"token\":\"x\"}")),
@@ -158,7 +159,7 @@ mod tests {
             }),
             ("61-/a,7[]", packet(Kind::Ack, 1, "/a", Some("7"), "[]")),
         ] {
-            assert_eq!(Packet::parse(text), parsed, "{text}");
+            assert_eq!(SocketioPacket::parse(text), parsed, "{text}");
         }
         for text in [
             "",
@@ -184,8 +185,8 @@ mod tests {
             "0{\"a\":}",
             "212345678901234567[\"a\"]",
         ] {
-            assert_eq!(Packet::parse(text), Err(BadPacket::Malformed), "{text}");
+            assert_eq!(SocketioPacket::parse(text), Err(SocketioPacketError::Malformed), "{text}");
         }
-        assert_eq!(Packet::parse("5257-[\"a\"]"), Err(BadPacket::TooManyAttachments));
+        assert_eq!(SocketioPacket::parse("5257-[\"a\"]"), Err(SocketioPacketError::TooManyAttachments));
     }
 }

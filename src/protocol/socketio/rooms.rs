@@ -1,16 +1,15 @@
-//! What roomcast itself says over Socket.IO: the native protocol's commands as events, its messages as events and
-//! acknowledgements.
+//! The native protocol over Socket.IO: its commands as events, its messages as events and acknowledgements.
 //!
 //! `emit("subscribe", {room, since?}, ack)`: an event's name is a command's `type`, its one argument holds the command's
 //! other fields. A native message of type T is the event T with that message as its argument; a reply goes to the
-//! acknowledgement, if there is one. Binary data are binary parts, not base64.
+//! acknowledgement, if there is one. Binary data travels as binary parts, not as base64.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
     model::{Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling},
-    protocol::{Beginning, Dialect, Message, MessageKind, Messages, Opening, PresenceChange, native},
+    protocol::{Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, native},
 };
 
 /// Roomcast's own events.
@@ -56,9 +55,9 @@ impl Rooms {
 }
 
 impl Dialect for Rooms {
-    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<Beginning, Disconnect> {
+    fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         self.reply(&opening.welcome(), None, out);
-        Ok(Beginning::default())
+        Ok(OpenOutcome::default())
     }
 
     fn decode(&self, message: Message<'_>) -> Result<Request, CommandError> {

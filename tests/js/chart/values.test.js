@@ -66,7 +66,7 @@ for (const [name, values, sentence] of BY_SCHEMA) {
 }
 
 const BETWEEN = [
-  ['nothing decided', { set: [] }, /TLS needs one certificate/, /nobody could join/, /2 pods without Redis/],
+  ['nothing decided', { set: [] }, /TLS needs one certificate/, /no client could join/, /2 pods without Redis/],
   ['two certificates', least('tls.selfSigned=true'), /set exactly one of tls\.existingSecret/],
   ['a certificate without TLS', least('tls.enabled=false'), /a certificate is set but tls\.enabled is false/],
   [
@@ -81,7 +81,7 @@ const BETWEEN = [
     /would stand in a ConfigMap: use redis\.password/,
   ],
   ['two Redis', least('redis.trial.enabled=true'), /redis\.trial\.enabled starts a Redis of its own/],
-  ['nobody who could join', least('configuration.anonymous=false'), /nobody could join/],
+  ['nobody who could join', least('configuration.anonymous=false'), /no client could join/],
   [
     'a listener in the configuration',
     json('configuration.listen=[":1"]'),

@@ -129,7 +129,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_key_and_name() {
         ("nonsense".to_owned(), "there is no public key in PATH; it needs"),
         (pair.private_pem.clone(), "there is no public key in PATH but a private one"),
         (pem("CERTIFICATE", &[0x30, 0]), "but a certificate; take its key: openssl x509 -in PATH -pubkey -noout"),
-        (pem("PUBLIC KEY", &[0x30, 0]), "a key in PATH cannot be used: it is no RSA, P-256"),
+        (pem("PUBLIC KEY", &[0x30, 0]), "a key in PATH cannot be used: it is not an RSA, P-256"),
         (pem("PUBLIC KEY", &weak), "a key in PATH cannot be used: its RSA key has 1024 bits; 2048 to 8192 are taken"),
         (pair.public_pem.replace("-----END", "-----"), "PATH is not valid PEM"),
         ("x".repeat(1024 * 1024 + 1), "cannot read PATH: it is larger than 1048576 bytes"),
@@ -144,11 +144,11 @@ fn what_is_wrong_with_a_file_is_said_with_its_key_and_name() {
 
     let many = json!({"keys": vec![pair.jwk.clone(); MAX_KEYS + 1]}).to_string();
     for (text, why) in [
-        ("", "it is no key set"),
-        ("[]", "it is no key set"),
-        ("{}", "it is no key set"),
-        ("{\"keys\":{}}", "it is no key set"),
-        (&pair.jwk.to_string(), "it is no key set"),
+        ("", "it is not a key set"),
+        ("[]", "it is not a key set"),
+        ("{}", "it is not a key set"),
+        ("{\"keys\":{}}", "it is not a key set"),
+        (&pair.jwk.to_string(), "it is not a key set"),
         ("{\"keys\":[]}", "none of its 0 keys"),
         (&many, "it has more than 64 keys"),
     ] {

@@ -1,8 +1,8 @@
-//! What settings lack, or contradict, so that no pod could run by them.
+//! Settings that no pod could run with: something is missing, or two of them contradict each other.
 
-/// What is missing for a pod to make sense. Each says what to set.
+/// Why no pod could run with the settings. Each error says what to set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Missing {
+pub enum SettingsError {
     /// A certificate without its key.
     #[error("`cert` is set but `key` is not: set `key` (--key FILE, ROOMCAST_KEY) to the certificate's private key")]
     Key,
@@ -15,15 +15,15 @@ pub enum Missing {
          or listen without TLS with `plain_listen` (--plain-listen ADDR), or use development mode (--dev)"
     )]
     Certificate,
-    /// Nothing to listen on.
+    /// No listener for clients.
     #[error(
         "there is no listener for clients: set `cert` and `key` (--cert FILE --key FILE) for a TLS listener, \
          or `plain_listen` (--plain-listen ADDR) for one without, or use development mode (--dev)"
     )]
     Listener,
-    /// Nobody to serve.
+    /// No client could join.
     #[error(
-        "nobody could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
+        "no client could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \
          or the keys of their tokens: `tokens.public_keys`, `tokens.jwks_url`, `tokens.jwks_file` \
          or `tokens.hmac_secrets` (ROOMCAST_TOKENS_HMAC_SECRETS), or ask a backend: `hooks.connect`, \
          or use development mode (--dev)"
@@ -41,22 +41,22 @@ pub enum Missing {
          (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
     )]
     GrpcCertificate,
-    /// Tokens from nowhere.
+    /// Tokens are looked up without Redis.
     #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     LookUp,
-    /// A policy that asks nobody.
-    #[error("a policy has `{0}_hook = true`, but nobody is to be asked: set `hooks.{0}` to the URL of a backend")]
+    /// A policy with a hook that is not set.
+    #[error("a policy has `{0}_hook = true`, but no hook is set: set `hooks.{0}` to the URL of a backend")]
     Hook(&'static str),
-    /// Two dialects in one place.
+    /// Two dialects with one name or path.
     #[error("two `[[dialect]]` have the same name or path, {0:?}: a path is one dialect's, and so is a name")]
     Dialect(String),
-    /// A dialect that nobody could speak.
+    /// A dialect that no namespace speaks.
     #[error(
         "the `[[dialect]]` {0:?} is for Socket.IO, but no namespace speaks it: set `socketio.enabled = true`, and `paths` to some of \
          `socketio.namespaces`"
     )]
     Namespace(String),
-    /// Claims that nobody keeps.
+    /// Claims that are not kept.
     #[error(
         "the `[[dialect]]` {0:?} names claims of tokens (`{{claim:…}}`), but they are not kept: set `tokens.keep_claims = true`"
     )]
@@ -67,7 +67,7 @@ pub enum Missing {
     /// What a customer's settings lack, in a sentence.
     #[error("{0}")]
     Customer(&'static str),
-    /// Messages from nowhere.
+    /// Plain messages without Redis.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,
 }

@@ -1,0 +1,23 @@
+//! The backend that all hooks of a pod call, and its limits.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use http::HeaderValue;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{config::HookSettings, metrics::HookMetrics, transport::fetch::Client};
+
+/// A call to the backend.
+pub(super) type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The backend, which all hooks call.
+pub(super) struct Backend {
+    pub(super) client: Client,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) settings: HookSettings,
+    /// One permit for each call under way.
+    pub(super) permits: Arc<Semaphore>,
+    /// To the thread that makes the calls. Its capacity is the number of permits.
+    pub(super) calls: mpsc::Sender<Call>,
+    pub(super) metrics: HookMetrics,
+}

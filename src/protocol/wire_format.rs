@@ -1,0 +1,75 @@
+//! What decides the bytes of a frame: dialect, spelling and framing.
+
+use std::num::NonZeroU8;
+
+use crate::model::Spelling;
+
+/// The dialect of a connection: an index into [`Dialects`](super::Dialects).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DialectId(pub(super) u8);
+
+impl DialectId {
+    /// `roomcast.v1`.
+    pub const NATIVE: Self = Self(0);
+
+    /// Its index among the pod's dialects.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// How whole messages become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// WebSocket frames (RFC 6455), with permessage-deflate of this window (RFC 7692), or without.
+    WebSocket {
+        /// The window's size is 2 to this power, in bytes.
+        window_bits: Option<NonZeroU8>,
+    },
+    /// Messages behind their lengths on the streams of a WebTransport session.
+    Stream {
+        /// Whether a room's stream is one raw deflate stream (RFC 1951).
+        deflate: bool,
+    },
+    /// Each message followed by a comma: the elements of a JSON array, for clients that poll.
+    Elements,
+    /// Events of an event stream (HTML, section 9.2), without their `id`.
+    EventStream,
+    /// Packets of an Engine.IO payload, for its clients that poll.
+    Payload,
+}
+
+impl Framing {
+    /// The name of the compression that broadcasts have in it, if they have one.
+    #[must_use]
+    pub fn compression(self) -> Option<&'static str> {
+        match self {
+            Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
+            Self::Stream { deflate } => deflate.then_some("deflate-raw"),
+            Self::Elements | Self::EventStream | Self::Payload => None,
+        }
+    }
+}
+
+/// Everything by which the bytes of a broadcast differ between two receivers. Connections with equal formats share frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WireFormat {
+    /// The dialect.
+    pub dialect: DialectId,
+    /// The spelling of the room's name.
+    pub spelling: Spelling,
+    /// The framing of its messages.
+    pub framing: Framing,
+}
+
+impl WireFormat {
+    /// The format of a session's stream of commands, which is never compressed.
+    #[must_use]
+    pub fn of_commands(self) -> Self {
+        match self.framing {
+            Framing::Stream { .. } => Self { framing: Framing::Stream { deflate: false }, ..self },
+            Framing::WebSocket { .. } | Framing::Elements | Framing::EventStream | Framing::Payload => self,
+        }
+    }
+}
