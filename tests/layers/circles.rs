@@ -12,11 +12,6 @@ use super::house::{Source, sources};
 const STANDING: &[(&str, &str)] = &[
     ("src/hub/", "`Worker` is one type in many files: issue 12 takes it apart"),
     ("src/pod/", "the worker's thread, which moves to the worker"),
-    ("src/cli/", "the commands and their common outcome"),
-    ("src/model/", "the shapes in its face"),
-    ("src/protocol/", "the trait in its face"),
-    ("src/auth/", "the limit that an error names"),
-    ("src/hooks/", "the shape in its face"),
 ];
 
 /// A module: the crate's root, and the path below it.
