@@ -220,7 +220,8 @@ impl Worker {
         };
         connection.identity_due = due;
         self.timers.schedule(due, Timed::Identity(key, connection.session.id, due));
-        self.reply(key, &Reply::Refresh { expires_at: unix_millis() + (due - now_ms) }, None);
+        // A deadline that stands may have passed since the last tick.
+        self.reply(key, &Reply::Refresh { expires_at: unix_millis() + due.saturating_sub(now_ms) }, None);
         true
     }
 

@@ -3,7 +3,11 @@
 //! A question must be short: every connection of that worker waits for it. Always holds: a caller gets an answer from every
 //! worker or is told that there is none.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -21,9 +25,11 @@ impl WorkerCall {
         Self(Box::new(question))
     }
 
-    /// Does it.
+    /// Does it. A panic in it is the caller's, which gets no answer; the worker goes on.
     pub fn put(self, worker: &mut Worker) {
-        (self.0)(worker);
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(worker))).is_err() {
+            tracing::error!("a call to a worker ended in a panic");
+        }
     }
 }
 
