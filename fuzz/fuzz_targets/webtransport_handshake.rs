@@ -38,17 +38,20 @@ fn ready<F: Future>(future: F) -> F::Output {
 }
 
 /// What is read, and how many bytes are left.
-fn request(bytes: &[u8], chunk: usize) -> (Result<String, String>, usize) {
+fn request(bytes: &[u8], chunk: usize) -> (Option<String>, usize) {
     let mut stream = Cut { rest: bytes, chunk };
     let request = ready(ClientRequest::read(&mut stream));
-    let shown = request.map_err(|error| error.to_string()).map(|request| {
+    let shown = request.ok().map(|request| {
         assert!(request.path().starts_with('/'), "{:?}", request.path());
         // A query can stand in a target again.
         assert!(request.query().is_none_or(|query| !query.contains(['#', ' ', '\n'])));
         let bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let protocols: usize = request.protocols().iter().map(String::len).sum();
         assert!(bytes + protocols <= 32 * 1024, "{bytes} of headers, {protocols} of protocols");
-        format!("{} {:?} {:?} {:?}", request.path(), request.query(), request.protocols(), request.headers())
+        // Fields are collected in no order, so that of two equal names, or two faults, either may win.
+        let mut names: Vec<&str> = request.headers().keys().map(|name| name.as_str()).collect();
+        names.sort_unstable();
+        format!("{} {:?} {:?} {names:?}", request.path(), request.query(), request.protocols())
     });
     (shown, stream.rest.len())
 }
@@ -64,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
     let chunk = usize::from(*chunk).max(1);
     let (whole, left) = request(stream, usize::MAX);
     assert_eq!(request(stream, chunk), (whole.clone(), left), "a request in chunks");
-    if whole.is_ok() {
+    if whole.is_some() {
         // The same without what follows it.
         assert_eq!(request(&stream[..stream.len() - left], 1), (whole, 0), "a request alone, byte by byte");
     }
