@@ -12,7 +12,7 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{log::Log, thread::Phase};
+use super::{log::Log, phase::Phase};
 use crate::{api::Api, compat::Task, hub::Services, metrics::Exposition};
 
 /// What one thread runs beside the workers: the API, and what is looked at once a second.

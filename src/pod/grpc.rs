@@ -7,7 +7,7 @@ use std::{io, net::TcpListener, sync::Arc, time::SystemTime};
 use roomcast_certs::Rotation;
 use tokio::sync::watch;
 
-use super::{certificate::certificate, start_error::StartError, thread::Phase};
+use super::{certificate::certificate, phase::Phase, start_error::StartError};
 use crate::{api::Grpc, config::Config};
 
 /// Serves gRPC until the pod ends.

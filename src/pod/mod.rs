@@ -16,6 +16,7 @@ mod handshake;
 mod http;
 mod log;
 mod page;
+mod phase;
 mod poll;
 mod refusal;
 mod relay;
@@ -59,8 +60,9 @@ use certificate::certificate;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
 use log::Log;
+use phase::Phase;
 pub use start_error::StartError;
-use thread::{Phase, Thread};
+use thread::Thread;
 use webtransport::Endpoints;
 
 /// Where a pod listens, ports resolved.

@@ -12,6 +12,7 @@ use crate::hub::{Inboxes, Sequencer, Services, Worker, start_worker};
 
 use super::{
     handshake::{Listener, shake_hands},
+    phase::Phase,
     webtransport::{self, IncomingQuic},
 };
 
@@ -32,17 +33,6 @@ pub struct Thread {
     pub inboxes: Inboxes,
     /// Says when listeners close, and when all ends.
     pub phase: watch::Receiver<Phase>,
-}
-
-/// The pod's life, as its threads need to know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Connections are accepted.
-    Serving,
-    /// They are not; those that are here go at their moment.
-    Closed,
-    /// Everything ends.
-    Ended,
 }
 
 impl Thread {

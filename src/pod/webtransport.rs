@@ -40,7 +40,7 @@ use crate::{
 
 use super::{
     authorize::{self, Admitted, Asks, AuthorizationError},
-    thread::Phase,
+    phase::Phase,
     upgrade::SUBPROTOCOL,
 };
 
