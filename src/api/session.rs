@@ -84,7 +84,7 @@ async fn attempt(
             services.may_upgrade(place).await?;
             let bits = request.uri().query().and_then(|query| query.strip_prefix("bits="));
             let window_bits = bits.and_then(|bits| bits.parse().ok()).and_then(NonZeroU8::new);
-            let framing = Framing::WebSocket { window_bits };
+            let framing = Framing::websocket(window_bits);
             let upgraded = upgrade::on(&mut request);
             let services = Arc::clone(services);
             tokio::task::spawn_local(async move {

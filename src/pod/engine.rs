@@ -237,7 +237,7 @@ pub(super) async fn upgrade<T>(
         Box::new(refusal.response())
     })?;
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
-    let framing = Framing::WebSocket { window_bits };
+    let framing = Framing::websocket(window_bits);
     let answer = accepted.response;
     if let Some(sid) = asked.sid {
         let continues_as = match whereabouts(&services, &sid).await.map_err(refused)? {

@@ -99,6 +99,6 @@ fn agree<T>(
         return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
-    let framing = Framing::WebSocket { window_bits };
+    let framing = Framing::websocket(window_bits);
     Ok((accepted.response, WireFormat { dialect, spelling: 0, framing }))
 }

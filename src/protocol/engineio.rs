@@ -4,6 +4,7 @@
 //! for. Pure: no I/O, no clock, no rooms. Always holds: what is written here holds the record separator 0x1e only between
 //! packets, because JSON text holds no such byte and binary data is base64.
 
+mod binary_text;
 mod endpoint;
 mod packet;
 mod payload;
@@ -13,7 +14,7 @@ mod sid;
 
 pub use endpoint::{Endpoint, Timing, Within};
 pub use packet::{EngineioPacket, EngineioPacketError, open, ping};
-pub use payload::{SEPARATOR, packets, unframe, write_payload};
+pub use payload::{SEPARATOR, packets, unframe, without_binary, write_payload};
 pub use plain::Plain;
-pub use query::{Asked, EngineError, Transport};
+pub use query::{Asked, EngineError, Transport, wants_base64};
 pub use sid::{SessionKey, SessionName};

@@ -26,6 +26,8 @@ pub enum Framing {
     WebSocket {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
+        /// Binary Engine.IO messages are texts, because the client takes no others (`b64` in its query).
+        base64: bool,
     },
     /// Messages behind their lengths on the streams of a WebTransport session.
     Stream {
@@ -41,11 +43,26 @@ pub enum Framing {
 }
 
 impl Framing {
+    /// The framing of a WebSocket.
+    #[must_use]
+    pub fn websocket(window_bits: Option<NonZeroU8>) -> Self {
+        Self::WebSocket { window_bits, base64: false }
+    }
+
+    /// The same for a client that takes no binary messages.
+    #[must_use]
+    pub fn in_base64(self) -> Self {
+        match self {
+            Self::WebSocket { window_bits, .. } => Self::WebSocket { window_bits, base64: true },
+            Self::Stream { .. } | Self::Elements | Self::EventStream | Self::Payload => self,
+        }
+    }
+
     /// The name of the compression that broadcasts have in it, if they have one.
     #[must_use]
     pub fn compression(self) -> Option<&'static str> {
         match self {
-            Self::WebSocket { window_bits } => window_bits.map(|_| "permessage-deflate"),
+            Self::WebSocket { window_bits, .. } => window_bits.map(|_| "permessage-deflate"),
             Self::Stream { deflate } => deflate.then_some("deflate-raw"),
             Self::Elements | Self::EventStream | Self::Payload => None,
         }

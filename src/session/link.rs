@@ -15,7 +15,7 @@ use crate::{
         engineio::{self, Endpoint, Within},
         socketio::{self, Assembly, Envelope},
     },
-    transport::websocket::{Frame, Opcode, frame_messages},
+    transport::websocket::{Frame, Opcode, close_frame, frame_messages},
 };
 
 /// What an Engine.IO session has beside what every connection has.
@@ -25,6 +25,8 @@ pub struct Link {
     pub endpoint: Arc<Endpoint>,
     /// What its first request asked for: dialects begin with it.
     pub target: Uri,
+    /// Whether its client takes no binary messages over a WebSocket (`b64` in the first request's query).
+    pub base64: bool,
     /// What came of a packet that is not whole.
     pub assembly: Assembly,
     /// The namespaces that it is in.
@@ -33,6 +35,8 @@ pub struct Link {
     pub polling: bool,
     /// Whether a WebSocket was probed and will take over.
     pub upgrading: bool,
+    /// Whether its client broke the WebSocket protocol itself, whose close code it is then told.
+    pub broke_framing: bool,
     heartbeat: Heartbeat,
     /// When the first namespace must have been connected to; 0: it was.
     connect_due_ms: u64,
@@ -83,11 +87,13 @@ impl Link {
         };
         Self {
             endpoint,
+            base64: engineio::wants_base64(target.query()),
             target,
             assembly: Assembly::default(),
             spaces: SmallVec::new(),
             polling: false,
             upgrading: false,
+            broke_framing: false,
             heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
             connect_due_ms,
         }
@@ -147,10 +153,13 @@ impl Link {
         by_client && !self.polling
     }
 
-    /// What tells the client that it is closed. It comes back by itself unless it is told to leave its namespaces first.
+    /// What tells the client that it is closed; nothing: its next request is told that there is no such session. It comes back by
+    /// itself unless it is told to leave its namespaces first. Some clients that poll (python-socketio) take the packet `close` for
+    /// the server's wish that they stay away: only one that should is sent it.
     #[must_use]
     pub fn goodbye(&self, disconnect: Disconnect, framing: Framing) -> Vec<u8> {
-        let stays_away = matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
+        let stays_away = !self.broke_framing
+            && matches!(disconnect.reconnect(), Reconnect::Never | Reconnect::WithNewToken)
             && !matches!(disconnect, Disconnect::Normal | Disconnect::ProtocolError | Disconnect::InvalidData);
         let mut messages = Messages::default();
         if stays_away && let Within::SocketIo(namespaces) = &self.endpoint.within {
@@ -164,9 +173,14 @@ impl Link {
         match framing {
             Framing::WebSocket { .. } => {
                 frame_messages(&messages, None, &mut out);
-                // Without a status, as the protocol's own servers close.
-                Frame::new(Opcode::Close, &[]).write_server(&mut out);
+                if self.broke_framing {
+                    close_frame(disconnect.code(), disconnect.reason(), &mut out);
+                } else {
+                    // Without a status, as the protocol's own servers close.
+                    Frame::new(Opcode::Close, &[]).write_server(&mut out);
+                }
             }
+            Framing::Payload if matches!(disconnect.reconnect(), Reconnect::Soon | Reconnect::Later) => {}
             Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => {
                 // A client that was told to leave its namespaces closes by itself. An end in the same answer would overtake that.
                 let leaves = !messages.is_empty();
@@ -176,6 +190,13 @@ impl Link {
             }
         }
         out
+    }
+
+    /// Whether the client's time to answer a ping is over.
+    #[must_use]
+    pub fn is_overdue(&self, now_ms: u64) -> bool {
+        let timeout = as_millis(self.endpoint.timing.ping_timeout);
+        self.heartbeat.pinged_ms.is_some_and(|pinged| now_ms >= pinged + timeout)
     }
 
     /// The client has answered a ping.
@@ -199,8 +220,12 @@ impl Link {
             // Answered meanwhile, the next ping may be due before this one's time was up.
             Some(pinged) => Beat::Wait(soonest((pinged + timeout).min(now_ms + interval), self.connect_due_ms)),
             None if now_ms >= beat.next_ms => {
-                beat.pinged_ms = Some(now_ms);
-                Beat::Ping(soonest(now_ms + interval.min(timeout), self.connect_due_ms))
+                // Where times are short, one that leaves a little late is counted from when it was due. A later one costs its client
+                // no time.
+                let slack = timing.tick_ms().map_or(0, |_| timeout / 4);
+                let pinged = if now_ms - beat.next_ms <= slack { beat.next_ms } else { now_ms };
+                beat.pinged_ms = Some(pinged);
+                Beat::Ping(soonest(pinged + interval.min(timeout), self.connect_due_ms))
             }
             None => Beat::Wait(soonest(beat.next_ms, self.connect_due_ms)),
         }
@@ -261,5 +286,34 @@ mod tests {
         assert_eq!(link.look(25_000), Beat::Ping(45_000));
         link.pong(25_001);
         assert_eq!(link.look(45_000), Beat::Unconnected);
+    }
+
+    #[test]
+    fn short_times_are_counted_from_when_they_were_due() {
+        let messages = || Within::Messages(DialectId::NATIVE);
+        let mut punctual = link(300, 200, messages());
+        assert_eq!(punctual.look(0), Beat::Wait(300));
+        assert_eq!(punctual.look(304), Beat::Ping(500), "a little late");
+        assert!(!punctual.is_overdue(499) && punctual.is_overdue(500));
+        let mut late = link(300, 200, messages());
+        assert_eq!(late.look(450), Beat::Ping(650), "a pod that was busy takes no time from its client");
+        assert!(!late.is_overdue(649) && late.is_overdue(650));
+    }
+
+    #[test]
+    fn a_client_that_polls_and_should_come_back_is_sent_no_close() {
+        let mut link = link(25_000, 20_000, Within::Messages(DialectId::NATIVE));
+        for disconnect in [Disconnect::Restart, Disconnect::Overloaded, Disconnect::Slow, Disconnect::InternalError] {
+            assert!(link.goodbye(disconnect, Framing::Payload).is_empty(), "{disconnect:?}");
+        }
+        assert_eq!(link.goodbye(Disconnect::ProtocolError, Framing::Payload), b"1\x1e");
+        let websocket = Framing::websocket(None);
+        assert_eq!(link.goodbye(Disconnect::TooBig, websocket), b"\x88\0", "a packet that is too large");
+        link.broke_framing = true;
+        assert_eq!(
+            link.goodbye(Disconnect::TooBig, websocket)[..4],
+            [0x88, 17, 3, 0xf1],
+            "a message that is too large: 1009"
+        );
     }
 }

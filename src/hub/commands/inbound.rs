@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use crate::{
     hub::{
         ConnectionKey, Worker,
-        connection::{State, transport::ClientTransport},
+        connection::{Connection, State, transport::ClientTransport},
     },
     model::Disconnect,
     protocol::Message,
@@ -49,6 +49,9 @@ impl Worker {
                 *place = reader;
             }
             if let Err(error) = end {
+                if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
+                    link.broke_framing = true;
+                }
                 self.close(key, error.into());
             }
         }

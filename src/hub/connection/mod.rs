@@ -249,16 +249,18 @@ impl Connection {
             };
         };
         let mut slow = true;
+        // What waited before decides: a frame that alone is more than may be owed does not make its receiver a slow one.
+        let owed = send_queue.queued_bytes();
         if let ClientTransport::Mailbox(mailbox) = &mut self.transport {
             mailbox.wake();
-            if !mailbox.takes_frame(send_queue.queued_bytes() > limit || budget.is_spent()) {
+            if !mailbox.takes_frame(owed > limit || budget.is_spent()) {
                 return Offer::Queued;
             }
             slow = mailbox.can_be_slow();
         }
         self.totals.sent(frame.bytes().len(), frame.plain());
         send_queue.push(Waiting::Shared(frame.clone()));
-        if slow && (send_queue.queued_bytes() > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
+        if slow && (owed > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
     }
 
     /// Touches what an offer will need; see [`ClientTransport::warm`].
@@ -403,7 +405,7 @@ impl Connection {
         }
         let framing = self.format.framing;
         let goodbye = match self.link() {
-            Some(link) => Some(link.goodbye(disconnect, framing)),
+            Some(link) => Some(link.goodbye(disconnect, framing)).filter(|goodbye| !goodbye.is_empty()),
             None => self.transport.goodbye(disconnect),
         };
         let said = match goodbye {

@@ -3,7 +3,7 @@
 //!
 //! Runs on the worker that has the session; a request that landed elsewhere is handed over as a [`WorkerCall`]. Always holds:
 //! one request at most polls a session; one that goes away while it polls ends the session, because what it got cannot
-//! be known.
+//! be known. Its client is told so by the next request.
 
 use std::{cell::RefCell, future::poll_fn, ops::ControlFlow, rc::Rc, sync::Arc, time::Duration};
 
@@ -68,15 +68,18 @@ impl Services {
             .await
     }
 
-    /// Whether a WebSocket may take a session over.
+    /// Whether a WebSocket may probe for a session. One for a session that has a WebSocket already is accepted and closed.
     ///
     /// # Errors
     /// [`EngineError`].
     pub async fn may_upgrade(&self, place: PollingSession) -> Result<(), EngineError> {
-        let polled = move |worker: Rc<RefCell<Worker>>| async move {
-            worker.borrow_mut().connections.polling_session(place.name).map(drop)
+        let known = move |worker: Rc<RefCell<Worker>>| async move {
+            match worker.borrow_mut().connections.polling_session(place.name) {
+                Ok(_) | Err(EngineError::BadRequest) => Ok(()),
+                Err(error) => Err(error),
+            }
         };
-        self.on_its_worker(place, polled).await
+        self.on_its_worker(place, known).await
     }
 
     /// Has a WebSocket probe for a session.
@@ -127,6 +130,15 @@ impl Worker {
         self.me.upgrade()
     }
 
+    /// Ends a session whose client did not answer a ping in time, before the clock's next tick does.
+    fn expire(&mut self, key: ConnectionKey) {
+        let now_ms = self.timers.now_ms();
+        let link = self.connections.get_mut(key).filter(|it| it.state == State::Open).and_then(Connection::link);
+        if link.is_some_and(|link| link.is_overdue(now_ms)) {
+            self.close(key, Disconnect::PingTimeout);
+        }
+    }
+
     /// Takes the packets of a request's body.
     fn take_packets(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
         let key = self.connections.polling_session(name)?;
@@ -174,7 +186,8 @@ impl Drop for Poll {
             link.polling = false;
         }
         if !self.answered {
-            worker.close(self.key, Disconnect::InternalError);
+            // The client went away: nothing waits for it, not even a farewell.
+            worker.close(self.key, Disconnect::Normal);
         }
     }
 }
@@ -182,6 +195,8 @@ impl Drop for Poll {
 async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes, EngineError> {
     let mut poll = {
         let mut this = worker.borrow_mut();
+        let key = this.connections.polling_session(name)?;
+        this.expire(key);
         let key = this.connections.polling_session(name)?;
         let link = this.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
@@ -210,63 +225,118 @@ async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes,
     Ok(bytes.into())
 }
 
-/// How a probe ended.
-enum Probed {
-    /// The socket takes over; what came behind the packet that said so.
-    Upgrade(PausedInput),
-    /// It does not.
-    Not,
+/// How long a WebSocket that does not take over may take to close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most pings and pongs of a WebSocket that probes: it is about to say one thing.
+const MAX_CONTROL_FRAMES: u32 = 64;
+
+/// A WebSocket that probes for a session.
+struct Prober {
+    worker: Rc<RefCell<Worker>>,
+    name: ConnectionId,
+    socket: Socket,
+    /// Its probe was answered, and the session's requests are held off.
+    answered: bool,
+}
+
+impl Prober {
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let mut written = self.socket.write(bytes, &mut self.worker.borrow_mut().buffers.sealed)?;
+        while let Written::Rest(rest) = written {
+            poll_fn(|cx| self.socket.poll_writable(cx)).await?;
+            written = self.socket.write_sealed(&rest)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what comes next to `early`; `false`: nothing more.
+    async fn read(&mut self, early: &mut Vec<u8>) -> bool {
+        let Self { worker, socket, .. } = self;
+        let read = poll_fn(|cx| {
+            let mut worker = worker.borrow_mut();
+            let read = socket.poll_read(cx, &mut worker.buffers);
+            early.append(&mut worker.buffers.plain);
+            read
+        });
+        matches!(read.await, Ok(Read::Some | Read::Handshaking))
+    }
+
+    /// Closes the socket as the reference does: without a status.
+    async fn close(mut self) {
+        let mut close = Vec::new();
+        websocket::Frame::new(websocket::Opcode::Close, &[]).write_server(&mut close);
+        if self.write(&close).await.is_err() {
+            return;
+        }
+        self.socket.shut_down(&mut self.worker.borrow_mut().buffers.sealed);
+        // What comes is read: unread bytes would have the kernel reset the connection before the client has read the close.
+        let mut ignored = Vec::new();
+        while self.read(&mut ignored).await {
+            ignored.clear();
+        }
+    }
 }
 
 async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe) {
     let Probe { socket, framing, mut early } = probe;
-    let Ok(mut socket) = socket.attach() else { return };
+    let Ok(socket) = socket.attach() else { return };
     let services = Arc::clone(&worker.borrow().services);
-    let patience = {
-        let mut this = worker.borrow_mut();
-        let Some(key) = this.connections.session_at(name) else { return };
-        let link = this.connections.get_mut(key).and_then(Connection::link);
-        link.map_or(Duration::ZERO, |link| link.endpoint.timing.upgrade_timeout)
-    };
+    let patience = worker.borrow_mut().connections.probe_patience(name);
+    let mut prober = Prober { worker, name, socket, answered: false };
     let mut reader = Reader::new(Role::Server, framing.compression().is_some());
-    let probed = timeout(patience, converse(&worker, name, &mut socket, &mut reader, &mut early)).await;
-    let mut this = worker.borrow_mut();
-    if let Ok(Probed::Upgrade(behind)) = probed
-        && this.upgrade(name, ClientTransport::WebSocket { socket, reader }, framing, behind)
-    {
-        services.metrics.socketio.upgraded.increment(1);
+    let probed = match patience {
+        Some(patience) => timeout(patience, converse(&mut prober, &mut reader, &mut early)).await.ok().flatten(),
+        None => None,
+    };
+    if let Some(behind) = probed {
+        let Prober { worker, name, socket, .. } = prober;
+        let mut this = worker.borrow_mut();
+        if this.upgrade(name, ClientTransport::WebSocket { socket, reader }, framing, behind) {
+            services.metrics.socketio.upgraded.increment(1);
+        } else {
+            services.metrics.socketio.not_upgraded.increment(1);
+            this.connections.set_upgrading(name, false);
+        }
         return;
     }
     services.metrics.socketio.not_upgraded.increment(1);
-    this.connections.set_upgrading(name, false);
+    if prober.answered {
+        prober.worker.borrow_mut().connections.set_upgrading(name, false);
+    }
+    // A client that does not close is not waited for.
+    let _ = timeout(CLOSE_PATIENCE, prober.close()).await;
 }
 
-/// Speaks with a WebSocket until it is clear whether it takes over.
-async fn converse(
-    worker: &Rc<RefCell<Worker>>,
-    name: ConnectionId,
-    socket: &mut Socket,
-    reader: &mut Reader,
-    early: &mut Vec<u8>,
-) -> Probed {
+/// Speaks with a WebSocket until it is clear whether it takes over: then with what came behind the packet that said so.
+async fn converse(prober: &mut Prober, reader: &mut Reader, early: &mut Vec<u8>) -> Option<PausedInput> {
     let mut inflater = Inflater::default();
-    let (mut answered, mut upgrade, mut behind) = (false, false, PausedInput::default());
+    let (mut upgrade, mut behind, mut control_frames) = (false, PausedInput::default(), 0);
     loop {
         let mut out = Vec::new();
+        let (worker, name) = (Rc::clone(&prober.worker), prober.name);
         let limits = {
             let this = worker.borrow();
-            let Some(key) = this.connections.session_at(name) else { return Probed::Not };
+            let key = this.connections.session_at(name)?;
             this.connections.get(key).map_or(this.message_limits, |connection| connection.limits(this.message_limits))
         };
+        let answered = &mut prober.answered;
         let end = reader.read(early, &mut inflater, &limits, &mut |incoming| {
             let message = match incoming {
                 Incoming::Text(text) => Message::Text(text),
                 Incoming::Binary(bytes) => Message::Binary(bytes),
+                Incoming::Ping(_) | Incoming::Pong(_) if control_frames >= MAX_CONTROL_FRAMES => {
+                    return ControlFlow::Break(());
+                }
                 Incoming::Ping(payload) => {
+                    control_frames += 1;
                     websocket::pong_frame(payload, &mut out);
                     return ControlFlow::Continue(());
                 }
-                Incoming::Pong(_) => return ControlFlow::Continue(()),
+                Incoming::Pong(_) => {
+                    control_frames += 1;
+                    return ControlFlow::Continue(());
+                }
                 Incoming::Close(_) => return ControlFlow::Break(()),
             };
             if upgrade {
@@ -274,44 +344,28 @@ async fn converse(
             }
             match EngineioPacket::parse(message) {
                 Ok(EngineioPacket::Ping("probe"))
-                    if !answered && worker.borrow_mut().connections.set_upgrading(name, true) =>
+                    if !*answered && worker.borrow_mut().connections.set_upgrading(name, true) =>
                 {
                     websocket::Frame::new(websocket::Opcode::Text, b"3probe").write_server(&mut out);
-                    answered = true;
+                    *answered = true;
                 }
-                Ok(EngineioPacket::Upgrade) if answered => upgrade = true,
+                Ok(EngineioPacket::Upgrade) if *answered => upgrade = true,
                 _ => return ControlFlow::Break(()),
             }
             ControlFlow::Continue(())
         });
         early.clear();
         if end.is_err() || reader.is_closed() {
-            return Probed::Not;
+            return None;
         }
         if upgrade {
-            return Probed::Upgrade(behind);
+            return Some(behind);
         }
-        if !out.is_empty() && write(worker, socket, &out).await.is_err() {
-            return Probed::Not;
+        if !out.is_empty() && prober.write(&out).await.is_err() {
+            return None;
         }
-        let read = poll_fn(|cx| {
-            let mut worker = worker.borrow_mut();
-            let read = socket.poll_read(cx, &mut worker.buffers);
-            early.append(&mut worker.buffers.plain);
-            read
-        });
-        match read.await {
-            Ok(Read::Closed) | Err(_) => return Probed::Not,
-            Ok(Read::Some | Read::Handshaking) => {}
+        if !prober.read(early).await {
+            return None;
         }
     }
-}
-
-async fn write(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, bytes: &[u8]) -> std::io::Result<()> {
-    let mut written = socket.write(bytes, &mut worker.borrow_mut().buffers.sealed)?;
-    while let Written::Rest(rest) = written {
-        poll_fn(|cx| socket.poll_writable(cx)).await?;
-        written = socket.write_sealed(&rest)?;
-    }
-    Ok(())
 }

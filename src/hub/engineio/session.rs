@@ -40,6 +40,9 @@ impl Worker {
         let (id, framing) = (connection.session.id, connection.format.framing);
         let Some(link) = connection.link() else { return };
         let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
+        if link.base64 {
+            connection.format.framing = framing.in_base64();
+        }
         let transport = match framing {
             Framing::WebSocket { .. } => Transport::WebSocket,
             Framing::Payload | Framing::Elements | Framing::EventStream | Framing::Stream { .. } => Transport::Polling,
@@ -61,7 +64,7 @@ impl Worker {
         let Ok(packet) = EngineioPacket::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
         match packet {
             EngineioPacket::Text(text) => self.data(key, Message::Text(text)),
-            EngineioPacket::Binary(bytes) => self.data(key, Message::Binary(bytes)),
+            EngineioPacket::Binary(bytes) => self.data(key, Message::Binary(&bytes)),
             EngineioPacket::Close => self.stop(key, Disconnect::Normal),
             // Only the server pings, but for a probe, which is not a session's own.
             EngineioPacket::Ping(_) => self.stop(key, Disconnect::InvalidData),
@@ -69,7 +72,7 @@ impl Worker {
                 if connection.session.control_frame(&limits, now_ms) == Verdict::Flood {
                     return self.stop(key, Disconnect::Flood);
                 }
-                if let (EngineioPacket::Pong, Some(link)) = (packet, connection.link()) {
+                if let (EngineioPacket::Pong, Some(link)) = (&packet, connection.link()) {
                     link.pong(now_ms);
                 }
                 ControlFlow::Continue(())
@@ -167,6 +170,11 @@ impl Worker {
             Beat::Unconnected => return self.close(key, Disconnect::Normal),
         };
         self.renew_records(key, now_ms);
-        self.timers.schedule(next, Timed::Connection(key, id));
+        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+        if link.endpoint.timing.tick_ms().is_some() {
+            self.timers.schedule_finely(next, Timed::Connection(key, id));
+        } else {
+            self.timers.schedule(next, Timed::Connection(key, id));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The Engine.IO sessions among a worker's connections.
 
+use std::time::Duration;
+
 use crate::{
     hub::{
         ConnectionKey, RoomIndex,
@@ -26,6 +28,13 @@ impl Connections {
             (ClientTransport::WebSocket { .. } | ClientTransport::WebTransport(_), _) => Err(EngineError::BadRequest),
             (ClientTransport::Mailbox(_), _) => Ok(key),
         }
+    }
+
+    /// How long a WebSocket may take to replace a session's polling; `None`: it may not, because another one does or did.
+    pub(super) fn probe_patience(&mut self, name: ConnectionId) -> Option<Duration> {
+        let key = self.polling_session(name).ok()?;
+        let link = self.get_mut(key)?.link()?;
+        (!link.upgrading).then_some(link.endpoint.timing.upgrade_timeout)
     }
 
     /// A WebSocket was probed, or the probe came to nothing.

@@ -32,8 +32,12 @@ impl Worker {
         if !(ends || connection.state == State::Open) || !matches!(connection.transport, ClientTransport::Mailbox(_)) {
             return false;
         }
+        let mut framing = framing;
         if let Some(link) = connection.link() {
             link.upgrading = false;
+            if link.base64 {
+                framing = framing.in_base64();
+            }
         }
         let (before, dialect) = (connection.transport.name(), connection.format.dialect.index());
         let connections = &self.services.metrics.connections;
@@ -48,6 +52,9 @@ impl Worker {
             send_queue.rewrite(|payload| {
                 let (mut messages, mut frames) = (Messages::default(), Vec::new());
                 engineio::unframe(payload, &mut messages);
+                if matches!(framing, Framing::WebSocket { base64: true, .. }) {
+                    messages = engineio::without_binary(&messages);
+                }
                 frame_messages(&messages, None, &mut frames);
                 frames
             });

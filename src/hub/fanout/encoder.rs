@@ -18,7 +18,8 @@ use crate::{
     },
     model::{CommandId, Cursor, Delivery, Disconnect, Reply},
     protocol::{
-        DialectId, Dialects, Framing, Messages, OpenOutcome, Opening, ServerPush, WireFormat, engineio::write_payload,
+        DialectId, Dialects, Framing, Messages, OpenOutcome, Opening, ServerPush, WireFormat,
+        engineio::{without_binary, write_payload},
     },
     transport::{
         websocket::{Deflaters, frame_messages},
@@ -59,10 +60,14 @@ impl Encoder {
         self.bytes_plain += messages.len() as u64;
         let mut bytes = Vec::new();
         match format.framing {
-            Framing::WebSocket { window_bits } => {
+            Framing::WebSocket { window_bits, base64 } => {
                 let compress = window_bits.zip(broadcast.policy.compress_from);
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
-                frame_messages(messages, compress, &mut bytes);
+                if base64 {
+                    frame_messages(&without_binary(messages), compress, &mut bytes);
+                } else {
+                    frame_messages(messages, compress, &mut bytes);
+                }
             }
             Framing::Stream { deflate } => {
                 bytes.push(DATAGRAM_PREFIX);
@@ -151,7 +156,8 @@ impl Encoder {
     /// What was just written for one connection, framed.
     fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
-            Framing::WebSocket { .. } => frame_messages(&self.messages, None, out),
+            Framing::WebSocket { base64: true, .. } => frame_messages(&without_binary(&self.messages), None, out),
+            Framing::WebSocket { base64: false, .. } => frame_messages(&self.messages, None, out),
             Framing::Stream { deflate: false } => prefixed(&self.messages, out),
             Framing::Stream { deflate: true } => {
                 let mut plain = Vec::with_capacity(self.messages.len() + 16);

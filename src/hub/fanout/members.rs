@@ -183,7 +183,7 @@ mod tests {
     use crate::protocol::{DialectId, Framing};
 
     fn format(bits: u8) -> WireFormat {
-        let framing = Framing::WebSocket { window_bits: std::num::NonZeroU8::new(bits) };
+        let framing = Framing::websocket(std::num::NonZeroU8::new(bits));
         WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing }
     }
 

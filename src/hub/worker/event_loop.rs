@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
 pub fn start(worker: &Rc<RefCell<Worker>>, inbox: Receiver<ToWorker>) {
     tokio::task::spawn_local(take_turns(Rc::clone(worker), inbox));
     tokio::task::spawn_local(tick(Rc::clone(worker)));
+    if let Some(fine) = worker.borrow().timers.fine_tick() {
+        tokio::task::spawn_local(tick_finely(Rc::clone(worker), fine));
+    }
 }
 
 /// Takes what the sequencers send, and gives each active room its slices.
@@ -76,26 +79,43 @@ async fn tick(worker: Rc<RefCell<Worker>>) {
     }
 }
 
+/// Only where times are configured that the other tick does not keep.
+async fn tick_finely(worker: Rc<RefCell<Worker>>, tick: Duration) {
+    let mut interval = tokio::time::interval(tick);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let mut worker = worker.borrow_mut();
+        let now_ms = worker.timers.now_ms();
+        while let Some(due) = worker.timers.turn_finely(now_ms) {
+            due.into_iter().for_each(|timed| worker.due(timed, now_ms));
+        }
+    }
+}
+
 impl Worker {
+    /// What waited for a time is due.
+    fn due(&mut self, timed: Timed, now_ms: u64) {
+        match timed {
+            Timed::Connection(key, id) => self.look(key, id, now_ms),
+            Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
+            Timed::Heartbeat(key, id, dialect, due) => self.heartbeat(key, id, dialect, due, now_ms),
+            Timed::Leave(key, id) => {
+                if self.connections.is(key, id) {
+                    self.close(key, Disconnect::Restart);
+                }
+            }
+            Timed::Task(deadline) => self.timers.enforce(deadline, now_ms),
+        }
+    }
+
     /// Everything that is due by the clock.
     pub fn tick(&mut self) {
         let (now, now_ms) = (Instant::now(), self.timers.now_ms());
         self.refresh_config();
         self.review_policies();
         while let Some(due) = self.timers.turn(now_ms) {
-            for timed in due {
-                match timed {
-                    Timed::Connection(key, id) => self.look(key, id, now_ms),
-                    Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
-                    Timed::Heartbeat(key, id, dialect, due) => self.heartbeat(key, id, dialect, due, now_ms),
-                    Timed::Leave(key, id) => {
-                        if self.connections.is(key, id) {
-                            self.close(key, Disconnect::Restart);
-                        }
-                    }
-                    Timed::Task(deadline) => self.timers.enforce(deadline, now_ms),
-                }
-            }
+            due.into_iter().for_each(|timed| self.due(timed, now_ms));
         }
         for number in std::mem::take(&mut self.unasked) {
             if self.rooms.contains(number) {

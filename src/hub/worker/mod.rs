@@ -94,6 +94,7 @@ impl Worker {
     #[must_use]
     pub fn new(index: usize, services: Arc<Services>) -> Rc<RefCell<Self>> {
         let config = services.config.load_full();
+        let fine_ms = services.dialects.endpoints().iter().filter_map(|endpoint| endpoint.timing.tick_ms()).min();
         let encoder =
             Encoder::new(Arc::clone(&services.dialects), config.compression.level, Arc::clone(&services.budget));
         Rc::new_cyclic(|me| {
@@ -111,7 +112,7 @@ impl Worker {
                 unasked: Vec::new(),
                 emptied: VecDeque::new(),
                 policy_reload: PolicyReload::default(),
-                timers: Timers::new(),
+                timers: Timers::new(fine_ms),
                 limits: session_limits(&config),
                 message_limits: message_limits(&config),
                 queue_limit: config.limits.send_queue,

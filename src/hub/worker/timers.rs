@@ -3,7 +3,11 @@
 //! Never acts on a connection: the event loop is handed what is due. Always holds: nothing is due early; a task that outlives its
 //! deadline is aborted.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::AbortHandle;
 
@@ -50,14 +54,18 @@ impl Deadline {
 /// One worker's timers.
 pub struct Timers {
     wheel: Wheel<Timed>,
+    /// For the times of Engine.IO sessions that the other one is too coarse for; `None`: none are configured.
+    fine: Option<Wheel<Timed>>,
+    fine_ms: Option<u64>,
     began: Instant,
 }
 
 impl Timers {
-    /// Timers whose clock begins now.
+    /// Timers whose clock begins now. `fine_ms`: the tick that the shortest configured times need beside the worker's own.
     #[must_use]
-    pub fn new() -> Self {
-        Self { wheel: Wheel::new(), began: Instant::now() }
+    pub fn new(fine_ms: Option<u64>) -> Self {
+        let wheel = Wheel::new(Wheel::<Timed>::TICK_MS);
+        Self { wheel, fine: fine_ms.map(Wheel::new), fine_ms, began: Instant::now() }
     }
 
     /// Milliseconds since the worker began: the coarse clock of sessions and timers.
@@ -69,6 +77,22 @@ impl Timers {
     /// Has something be handed out at a time, in milliseconds since the worker began.
     pub(crate) fn schedule(&mut self, at_ms: u64, timed: Timed) {
         self.wheel.schedule(at_ms, timed);
+    }
+
+    /// As [`Timers::schedule`], by the finer clock where there is one.
+    pub(crate) fn schedule_finely(&mut self, at_ms: u64, timed: Timed) {
+        self.fine.as_mut().unwrap_or(&mut self.wheel).schedule(at_ms, timed);
+    }
+
+    /// How often the finer clock is looked at; `None`: there is none.
+    #[must_use]
+    pub(crate) fn fine_tick(&self) -> Option<Duration> {
+        self.fine_ms.map(Duration::from_millis)
+    }
+
+    /// Hands out some of what is due by the finer clock, if anything is.
+    pub(crate) fn turn_finely(&mut self, now_ms: u64) -> Option<Vec<Timed>> {
+        self.fine.as_mut()?.turn(now_ms)
     }
 
     /// Hands out some of what is due, if anything is.

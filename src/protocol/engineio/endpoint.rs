@@ -19,6 +19,19 @@ pub struct Timing {
     pub recovery: Option<Duration>,
 }
 
+impl Timing {
+    /// Shorter times than this need a finer clock than the workers' own.
+    const SHORT_MS: u128 = 5_000;
+
+    /// How fine a clock keeps these times, in milliseconds; `None`: the workers' own does.
+    #[must_use]
+    pub fn tick_ms(&self) -> Option<u64> {
+        let shortest = self.ping_interval.min(self.ping_timeout).as_millis();
+        // Between 5 and 100: a fiftieth, and no clock that does nothing else.
+        (shortest < Self::SHORT_MS).then(|| (shortest / 50).clamp(5, 100) as u64)
+    }
+}
+
 /// A path on which Engine.IO is spoken, and what its messages hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -1,12 +1,12 @@
 //! One packet: a digit for its kind, and data.
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
-use super::{endpoint::Endpoint, query::Transport, sid::SessionName};
+use super::{binary_text::decode_base64, endpoint::Endpoint, query::Transport, sid::SessionName};
 use crate::protocol::{Message, MessageKind, Messages};
 
 /// A client's packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineioPacket<'a> {
     /// `0`: only servers send it.
     Open,
@@ -18,8 +18,8 @@ pub enum EngineioPacket<'a> {
     Pong,
     /// `4`: a message.
     Text(&'a str),
-    /// A binary message: a binary WebSocket message, or `b` and base64.
-    Binary(&'a [u8]),
+    /// A binary message: a binary WebSocket message, or `b` and base64 in a text.
+    Binary(Cow<'a, [u8]>),
     /// `5`: the probed WebSocket takes over.
     Upgrade,
     /// `6`: nothing.
@@ -28,7 +28,7 @@ pub enum EngineioPacket<'a> {
 
 /// Why a text is not a packet. The session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an Engine.IO packet begins with a digit from 0 to 6, binary ones of a request body with b")]
+#[error("an Engine.IO packet begins with a digit from 0 to 6, binary ones of a text with b")]
 pub struct EngineioPacketError;
 
 impl<'a> EngineioPacket<'a> {
@@ -39,7 +39,7 @@ impl<'a> EngineioPacket<'a> {
     pub fn parse(message: Message<'a>) -> Result<Self, EngineioPacketError> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Binary(bytes) => return Ok(Self::Binary(bytes)),
+            Message::Binary(bytes) => return Ok(Self::Binary(Cow::Borrowed(bytes))),
         };
         let mut rest = text.chars();
         let kind = rest.next().ok_or(EngineioPacketError)?;
@@ -52,6 +52,7 @@ impl<'a> EngineioPacket<'a> {
             '4' => Self::Text(data),
             '5' => Self::Upgrade,
             '6' => Self::Noop,
+            'b' => Self::Binary(Cow::Owned(decode_base64(data).ok_or(EngineioPacketError)?)),
             _ => return Err(EngineioPacketError),
         })
     }
@@ -93,12 +94,13 @@ mod tests {
             ("4", EngineioPacket::Text("")),
             ("5", EngineioPacket::Upgrade),
             ("6", EngineioPacket::Noop),
+            ("bAQID\n", EngineioPacket::Binary(Cow::Borrowed(&[1, 2, 3]))),
         ] {
             assert_eq!(EngineioPacket::parse(Message::Text(text)), Ok(packet), "{text}");
         }
         for text in ["", "7", "abc", "é"] {
             assert_eq!(EngineioPacket::parse(Message::Text(text)), Err(EngineioPacketError), "{text}");
         }
-        assert_eq!(EngineioPacket::parse(Message::Binary(&[1, 2])), Ok(EngineioPacket::Binary(&[1, 2])));
+        assert_eq!(EngineioPacket::parse(Message::Binary(&[1, 2])), Ok(EngineioPacket::Binary(Cow::Borrowed(&[1, 2]))));
     }
 }

@@ -5,23 +5,14 @@
 
 use std::{borrow::Cow, str};
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
+use super::{
+    binary_text::{decode_base64, write_base64},
+    packet::EngineioPacketError,
 };
-
-use super::packet::EngineioPacketError;
 use crate::protocol::{Message, MessageKind, Messages};
 
 /// Between two packets.
 pub const SEPARATOR: u8 = 0x1e;
-
-/// Clients write base64 with padding; one without is as clear.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// One packet of a body: its text, or what its base64 stands for.
 pub enum Part<'a> {
@@ -45,7 +36,7 @@ impl Part<'_> {
 /// The packets of a request's body.
 pub fn packets(body: &str) -> impl Iterator<Item = Result<Part<'_>, EngineioPacketError>> {
     body.split(char::from(SEPARATOR)).map(|text| match text.strip_prefix('b') {
-        Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| EngineioPacketError),
+        Some(base64) => decode_base64(base64).map(Part::Binary).ok_or(EngineioPacketError),
         None => Ok(Part::Text(text)),
     })
 }
@@ -55,23 +46,30 @@ pub fn write_payload(messages: &Messages, out: &mut Vec<u8>) {
     for (kind, message) in messages.iter() {
         match kind {
             MessageKind::Text => out.extend_from_slice(message),
-            MessageKind::Binary => {
-                out.push(b'b');
-                let start = out.len();
-                // Four characters for every three bytes begun; the slice is exactly that long, so encoding cannot fail.
-                out.resize(start + message.len().div_ceil(3) * 4, b'=');
-                let _ = general_purpose::STANDARD.encode_slice(message, &mut out[start..]);
-            }
+            MessageKind::Binary => write_base64(message, out),
         }
         out.push(SEPARATOR);
     }
+}
+
+/// The same messages for a WebSocket whose client takes no binary ones: each of those as a text, `b` and base64.
+#[must_use]
+pub fn without_binary(messages: &Messages) -> Messages {
+    let mut texts = Messages::at(messages.now);
+    for (kind, message) in messages.iter() {
+        texts.push(MessageKind::Text, |out| match kind {
+            MessageKind::Text => out.extend_from_slice(message),
+            MessageKind::Binary => write_base64(message, out),
+        });
+    }
+    texts
 }
 
 /// Splits the bytes of [`write_payload`] again, for a connection that continues over a WebSocket.
 pub fn unframe(bytes: &[u8], out: &mut Messages) {
     let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
     for text in text.split(char::from(SEPARATOR)).filter(|text| !text.is_empty()) {
-        match text.strip_prefix('b').and_then(|base64| LENIENT.decode(base64).ok()) {
+        match text.strip_prefix('b').and_then(|base64| decode_base64(base64)) {
             Some(bytes) => out.push(MessageKind::Binary, |out| out.extend_from_slice(&bytes)),
             None => out.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes())),
         }
@@ -98,7 +96,17 @@ mod tests {
         assert!(matches!(parts[0].message(), Message::Text("4hello")));
         assert!(matches!(parts[1].message(), Message::Binary(&[1, 2, 3, 4])));
         assert!(packets("bAQIDBA").all(|part| matches!(part.unwrap(), Part::Binary(b) if b == [1, 2, 3, 4])));
-        assert!(packets("b!").next().unwrap().is_err());
+        assert!(packets("bAQIDB").next().unwrap().is_err(), "a character is missing");
+    }
+
+    #[test]
+    fn binary_messages_are_texts_for_a_client_that_takes_no_others() {
+        let mut messages = Messages::default();
+        messages.push(MessageKind::Text, |out| out.extend_from_slice(b"4hello"));
+        messages.push(MessageKind::Binary, |out| out.extend_from_slice(&[1, 2, 3]));
+        let texts = without_binary(&messages);
+        let texts: Vec<_> = texts.iter().collect();
+        assert_eq!(texts, [(MessageKind::Text, &b"4hello"[..]), (MessageKind::Text, b"bAQID")]);
     }
 
     proptest! {

@@ -75,6 +75,12 @@ impl EngineError {
     }
 }
 
+/// Whether a client takes no binary messages over a WebSocket, by the query of the request that opened its session.
+#[must_use]
+pub fn wants_base64(query: Option<&str>) -> bool {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|(name, value)| name == "b64" && !value.is_empty())
+}
+
 /// The parts of a query that Engine.IO defines. The application's own parameters are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {

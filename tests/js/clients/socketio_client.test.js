@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { io } from 'socket.io-client';
 
@@ -26,6 +27,16 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       assert.deepEqual(back, [1, 'zwei', { drei: [bytes, { vier: bytes }] }]);
       const ack = await new Promise((acked) => socket.emit('message-with-ack', { a: bytes }, (...args) => acked(args)));
       assert.deepEqual(ack, [{ a: bytes }]);
+      socket.close();
+    });
+
+    test('`forceBase64`: binary data as text, both ways', async () => {
+      const socket = io(server.url, { transports, forceNew: true, forceBase64: true });
+      await once(socket, 'connect');
+      while (socket.io.engine.transport.name !== transports.at(-1)) await sleep(10);
+      const bytes = Buffer.from([0, 1, 2, 255]);
+      socket.emit('message', bytes);
+      assert.deepEqual(await once(socket, 'message-back'), [bytes]);
       socket.close();
     });
 

@@ -129,6 +129,22 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       socket.close();
     });
 
+    test('an event that is larger than a send queue arrives', async () => {
+      const small = await Pod.start({ config: `${config}\n[limits]\nsend_queue = "64KiB"\n` });
+      try {
+        const socket = await client(`http://127.0.0.1:${small.plainPort}`, { transports });
+        await join(socket, 'open:large');
+        for (const n of numbers(0, 3)) {
+          await small.publish('open:large', { n, fill: 'x'.repeat(200_000) });
+          await until(() => socket.seen['open:large']?.length === n + 1, `event ${n}`);
+        }
+        assert.deepEqual(socket.seen['open:large'], [0, 1, 2]);
+        socket.close();
+      } finally {
+        await small.stop();
+      }
+    });
+
     test('a session comes back with what it missed, in several rooms', async () => {
       const socket = await client(url, { transports });
       await join(socket, 'plain:r1', 'plain:r2', 'batch:r3');

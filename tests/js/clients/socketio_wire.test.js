@@ -159,6 +159,38 @@ describe('Engine.IO', () => {
   );
 
   same(
+    'polling: base64 in lines, without padding, or of the other alphabet',
+    async (wire) => {
+      await wire.open();
+      // Java's client ends each line of 76 characters, and the last one, with a line feed.
+      const lines = Buffer.alloc(60, 'x').toString('base64').replace(/.{76}/g, '$&\n');
+      for (const base64 of [`${lines}\n`, 'AQID\n', 'AQ==\r\n', 'AQ', '-_8']) {
+        await wire.push(`b${base64}`);
+        await wire.poll();
+      }
+    },
+    { engineOnly },
+  );
+
+  same(
+    'a WebSocket whose client takes no binary messages',
+    async (wire) => {
+      for (const [query, sent] of [
+        ['EIO=4&transport=websocket', 'bAQIDBA=='],
+        ['EIO=4&transport=websocket&b64=1', 'bAQIDBA=='],
+        ['EIO=4&transport=websocket&b64=1', Buffer.from([1, 2, 3, 4])],
+      ]) {
+        const ws = await wire.ws(query);
+        ws.send(sent);
+        await ws.next();
+        ws.close();
+        await ws.next();
+      }
+    },
+    { engineOnly },
+  );
+
+  same(
     'a WebSocket: open, echo, binary',
     async (wire) => {
       const ws = await wire.ws();
@@ -232,6 +264,53 @@ describe('Engine.IO', () => {
   );
 
   same(
+    'what breaks the WebSocket protocol itself is closed with its code',
+    async (wire) => {
+      const large = await wire.ws();
+      large.send(`4${'x'.repeat(20_000)}`);
+      await large.next();
+      const garbled = await wire.ws();
+      garbled.send(Buffer.from([0x34, 0xff]), { binary: false });
+      await garbled.next();
+    },
+    { engineOnly, maxPayload: 10_000 },
+  );
+
+  same(
+    'a second WebSocket for one session is accepted and closed, and changes nothing',
+    async (wire) => {
+      await wire.open();
+      const query = `EIO=4&transport=websocket&sid=${wire.sid}`;
+      const first = await wire.ws(query);
+      first.send('2probe');
+      await first.next();
+      const early = await wire.ws(query);
+      await early.next();
+      first.send('5');
+      first.send('4hello');
+      await first.next();
+      const late = await wire.ws(query);
+      await late.next();
+      first.send('4still here');
+      await first.next();
+    },
+    { engineOnly },
+  );
+
+  same(
+    'a WebSocket that does not probe is closed, and polling goes on',
+    async (wire) => {
+      await wire.open();
+      const ws = await wire.ws(`EIO=4&transport=websocket&sid=${wire.sid}`);
+      ws.send('4hello');
+      await ws.next();
+      await wire.push('4hello');
+      await wire.poll();
+    },
+    { engineOnly },
+  );
+
+  same(
     'an upgrade: probe, noop, upgrade, and the old way is closed',
     async (wire) => {
       await wire.open();
@@ -277,8 +356,26 @@ describe('Engine.IO', () => {
       given.end();
       await sleep(100);
       given.destroy();
-      await sleep(200);
+      // Whether the pod knows of it yet or not. python-socketio asks again at once, and would not come back after a `1`.
+      assert.equal((await wire.poll()).status, 400);
       assert.equal((await wire.push('4x')).status, 400);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  test('pings come as often as the client is told', async () => {
+    const server = await ours({ engineOnly, pingInterval: 50, pingTimeout: 20_000 });
+    const wire = new Wire(server.url, '/engine.io/');
+    try {
+      const ws = await wire.ws();
+      const began = Date.now();
+      for (let n = 0; n < 20; n++) {
+        assert.equal(await ws.next(), '2');
+        ws.send('3');
+      }
+      // A second on a machine that does nothing else. A clock of 500 ms takes ten.
+      assert.ok(Date.now() - began < 9_000, `20 pings took ${Date.now() - began} ms`);
     } finally {
       await server.stop();
     }

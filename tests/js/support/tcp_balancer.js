@@ -41,8 +41,13 @@ export class Balancer {
     client.pipe(backend).pipe(client);
   }
 
-  async close() {
+  /** Cuts every connection. New ones are taken. */
+  cut() {
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close() {
+    this.cut();
     await new Promise((closed) => this.server.close(closed));
   }
 }
