@@ -241,7 +241,9 @@ impl Authority {
         }
         let verdict = if remote.newer(watch).await { current.check(&jws, now) } else { Err(TokenError::UnknownKey) };
         match verdict {
-            Err(TokenError::UnknownKey | TokenError::Signature) if remote.keys().is_none() => Err(TokenError::Outage),
+            Err(TokenError::UnknownKey | TokenError::Signature) if remote.keys().is_none() || remote.is_failing() => {
+                Err(TokenError::Outage)
+            }
             verdict => verdict,
         }
     }

@@ -12,7 +12,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -81,6 +84,8 @@ pub(super) struct Remote {
     fetches: watch::Sender<u64>,
     /// When the keys in use were fetched.
     fetched: Mutex<Option<Instant>>,
+    /// Whether the last fetch brought none.
+    failing: AtomicBool,
 }
 
 impl Remote {
@@ -102,12 +107,18 @@ impl Remote {
             asked: Notify::new(),
             fetches: watch::Sender::new(0),
             fetched: Mutex::new(None),
+            failing: AtomicBool::new(false),
         })))
     }
 
     /// The keys; `None` until they were fetched once.
     pub(super) fn keys(&self) -> Option<Arc<Vec<Key>>> {
         self.keys.load_full()
+    }
+
+    /// Whether the server gives no keys now, so that those of a new name cannot be known.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed)
     }
 
     /// How old the keys in use are.
@@ -146,6 +157,7 @@ impl Remote {
             let running = Running::start(self);
             let result = self.fetch().await;
             drop(running);
+            self.failing.store(result.is_err(), Relaxed);
             match result {
                 Ok(keys) => {
                     let count = keys.len();

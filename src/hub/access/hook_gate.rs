@@ -20,7 +20,7 @@ use crate::{
             subscribe::{SubscribeOutcome, SubscribeRequest},
         },
     },
-    model::{ErrorCode, Event, Publication, Reply, Room},
+    model::{Disconnect, ErrorCode, Event, Publication, Reply, Room},
     session::ConnectionId,
 };
 
@@ -185,6 +185,8 @@ impl Worker {
                 self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
             }
             (JoinPurpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
+            // Its record stays, so that the client tries again to continue the same session.
+            (JoinPurpose::Resume, _) if code == ErrorCode::Unavailable => self.close(key, Disconnect::Overloaded),
             (JoinPurpose::Resume, resumes) => {
                 self.membership_event(key, MembershipEvent::Refused { resumes });
             }

@@ -12,7 +12,7 @@ use crate::{
     hub::{
         AdmissionError, Applicant, ConnectionKey, Shows, Worker,
         access::{identity::poll_once, opening::OpeningRequest},
-        connection::Connection,
+        connection::{Connection, State},
     },
     model::{Disconnect, Token},
     protocol::{
@@ -61,11 +61,8 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
         match connection.session.command(&limits, now_ms) {
             Verdict::Flood => return self.stop(key, Disconnect::Flood),
-            Verdict::Limited => {
-                let message = "too many commands: slow down, or be closed";
-                self.say_packets(key, |out| socketio::connect_error(namespace, message, Some("rate_limited"), out));
-                return ControlFlow::Continue(());
-            }
+            // A client gives up for good after a CONNECT_ERROR. After this it comes back, later.
+            Verdict::Limited => return self.stop(key, Disconnect::Overloaded),
             Verdict::Fine => {}
         }
         let Some(dialect) = dialect else {
@@ -96,7 +93,8 @@ impl Worker {
                 let mut verified = Box::pin(async move { services.admit(applicant).await });
                 if let Poll::Ready(result) = poll_once(verified.as_mut()) {
                     self.connect_verified(key, dialect, &auth, result);
-                    return ControlFlow::Continue(());
+                    let open = self.connections.get(key).is_some_and(|connection| connection.state == State::Open);
+                    return if open { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
                 }
                 connection.pause_input();
                 tokio::task::spawn_local(async move {
@@ -130,6 +128,8 @@ impl Worker {
                 }
                 Err(message) => self.refuse(key, dialect, &message, "unauthorized"),
             },
+            // No CONNECT_ERROR, after which a client gives up for good: it comes back by itself when its transport ends, and asks anew.
+            Err(error) if error.is_outage() => self.close(key, Disconnect::Overloaded),
             Err(error) => self.refuse(key, dialect, &error.to_string(), error.code().as_str()),
         }
     }

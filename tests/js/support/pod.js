@@ -17,7 +17,7 @@ export class Pod {
 
   /**
    * Starts `roomcast serve`; `config` is the text of its TOML file, `tls` whether it listens with TLS too, `ports` those of a pod
-   * that was there before, `keyless` whether it has no API key. Resolves when `/ready` answers 200.
+   * that was there before, `keyless` whether it has no API key. Resolves when `path` answers 200.
    */
   static async start({
     config = '',
@@ -27,6 +27,7 @@ export class Pod {
     tls: withTls = true,
     ports,
     keyless = false,
+    path = '/ready',
   } = {}) {
     const pod = new Pod();
     pod.folder = await mkdtemp(join(tmpdir(), 'roomcast-pod-'));
@@ -53,7 +54,7 @@ export class Pod {
       // What the pod keeps between starts (its development certificate) stays in the folder of this test.
       { cwd: pod.folder, env: { PATH: process.env.PATH, HOME: pod.folder, ...env } },
     );
-    await pod.#ready();
+    await pod.#ready(path);
     return pod;
   }
 
@@ -72,10 +73,10 @@ export class Pod {
     return this.running.exit;
   }
 
-  async #ready() {
+  async #ready(path) {
     const said = () => `the pod was not ready (exit code ${this.process.exitCode}); it said:\n${this.log}`;
     try {
-      await until(async () => this.running.ended || (await status(`${this.internal}/ready`)) === 200, 15_000, said);
+      await until(async () => this.running.ended || (await status(`${this.internal}${path}`)) === 200, 15_000, said);
       if (this.running.ended) throw new Error(said());
     } catch (error) {
       this.running.signal('SIGKILL');
