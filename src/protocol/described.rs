@@ -165,7 +165,12 @@ impl Dialect for Described {
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         if change.joined.is_empty() && change.left.is_empty() {
-            self.say(ServerMessage::Presence, Occasion::Members(&change.room, &[], change.total), None, out);
+            self.say(
+                ServerMessage::Presence,
+                Occasion::Members(&change.room, &change.members, change.total),
+                None,
+                out,
+            );
         }
         for (message, members) in [(ServerMessage::Joined, &change.joined), (ServerMessage::Left, &change.left)] {
             if !members.is_empty() {

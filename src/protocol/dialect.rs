@@ -21,6 +21,8 @@ pub struct PresenceChange {
     pub joined: Vec<Member>,
     /// The members that left; empty in such a room.
     pub left: Vec<Member>,
+    /// All members, where they take the place of a list that is no good any more; otherwise empty, as `joined` and `left` are then.
+    pub members: Vec<Member>,
     /// The number of members now.
     pub total: usize,
 }

@@ -237,7 +237,13 @@ impl Example<'_> {
     fn encode_broadcast(&self, out: &mut Messages) {
         assert!(self.id.is_none(), "a broadcast answers nobody");
         let (room, events) = (self.room(), self.events());
-        let change = |joined, left| PresenceChange { room: self.room(), joined, left, total: self.total.unwrap() };
+        let change = |joined, left| PresenceChange {
+            room: self.room(),
+            joined,
+            left,
+            members: vec![],
+            total: self.total.unwrap(),
+        };
         match self.kind.as_str() {
             "events" if self.retained => {
                 Native.retained(&Retained { room, epoch: self.epoch(), offset: 0, events }, 0, out);

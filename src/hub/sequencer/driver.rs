@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use crate::{
         },
         worker::{clock::unix_millis, policy_reload::PolicyReload},
     },
-    model::{Member, Policy, Room, Since},
+    model::{Member, Policy, PresenceList, Room, Since},
     protocol::PresenceChange,
 };
 
@@ -35,11 +36,21 @@ const MAX_READ_PAUSE: Duration = Duration::from_secs(1);
 /// Above this many members only counts are told of joins and leaves.
 const PRESENCE_NAMES_UP_TO: usize = 200;
 
+/// Where counts were told, names are told again from so few members on: less than above, so that a room at the border is not told
+/// whole lists all the time.
+const PRESENCE_NAMES_AGAIN: usize = 190;
+
+/// Whether the lists that a room's members keep are no good any more. Locked while one change of presence is told, so that
+/// changes are told in their order.
+type ListLost = Rc<tokio::sync::Mutex<bool>>;
+
 /// The rooms of one worker thread that it sequences for all workers.
 pub struct Sequencer {
     index: usize,
     pub(crate) services: Arc<Services>,
     pub(crate) rooms: HashMap<Room, RoomSequencer>,
+    /// Of rooms whose joins and leaves are told.
+    lists_lost: HashMap<Room, ListLost>,
     /// When which room is due.
     due: BTreeSet<(Instant, Room)>,
     /// Rooms of which some worker missed something.
@@ -58,6 +69,7 @@ impl Sequencer {
             index,
             services,
             rooms: HashMap::new(),
+            lists_lost: HashMap::new(),
             due: BTreeSet::new(),
             lagging: HashSet::new(),
             lives: 0,
@@ -128,6 +140,7 @@ impl Sequencer {
             self.due.remove(&(at, room.clone()));
         }
         self.rooms.remove(room);
+        self.lists_lost.remove(room);
         self.services.metrics.rooms.decrement(1);
         self.services.broker.unsubscribe(room);
     }
@@ -164,12 +177,12 @@ impl Sequencer {
 
     /// Gives a room's sequencer an input, keeps its timer, and performs what it wants.
     fn step(&mut self, room: &Room, input: impl FnOnce(&mut RoomSequencer, &mut Vec<SequencerEffect>)) {
-        let Self { rooms, services, due, lagging, effects, .. } = self;
+        let Self { rooms, services, due, lagging, effects, lists_lost, .. } = self;
         let Some(sequencer) = rooms.get_mut(room) else { return };
         let before = sequencer.deadline();
         input(sequencer, effects);
         for effect in effects.drain(..) {
-            perform(services, room, sequencer, effect);
+            perform(services, room, sequencer, lists_lost, effect);
         }
         let deadline = sequencer.deadline();
         if deadline != before {
@@ -186,7 +199,13 @@ impl Sequencer {
     }
 }
 
-fn perform(services: &Arc<Services>, room: &Room, sequencer: &mut RoomSequencer, effect: SequencerEffect) {
+fn perform(
+    services: &Arc<Services>,
+    room: &Room,
+    sequencer: &mut RoomSequencer,
+    lists_lost: &mut HashMap<Room, ListLost>,
+    effect: SequencerEffect,
+) {
     match effect {
         SequencerEffect::Tell(worker, update) => {
             let sent = services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
@@ -202,7 +221,8 @@ fn perform(services: &Arc<Services>, room: &Room, sequencer: &mut RoomSequencer,
         SequencerEffect::ReadHistory { ticket, since } => read_history(services, room, ticket, since),
         SequencerEffect::AnnouncePresence { joined, left } => {
             let workers: Vec<usize> = sequencer.listed().collect();
-            announce(services, room, Arc::clone(sequencer.policy()), workers, joined, left);
+            let lost = Rc::clone(lists_lost.entry(room.clone()).or_default());
+            announce(services, room, Arc::clone(sequencer.policy()), workers, (joined, left), lost);
         }
         SequencerEffect::Flushed { events, arrived, logged } => {
             let metrics = &services.metrics;
@@ -236,25 +256,37 @@ fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, since
     });
 }
 
-/// Tells a room's members of joins and leaves, with the number of members as of now.
+/// Tells a room's members of joins and leaves, with the number of members as of now; of all members where what they were told before
+/// does not add up to them.
 fn announce(
     services: &Arc<Services>,
     room: &Room,
     policy: Arc<Policy>,
     workers: Vec<usize>,
-    joined: Vec<Member>,
-    left: Vec<Member>,
+    (joined, left): (Vec<Member>, Vec<Member>),
+    lost: ListLost,
 ) {
     let (services, room, now) = (Arc::clone(services), room.clone(), Instant::now());
     tokio::task::spawn_local(async move {
-        let Ok(list) = services.presence.list(&room, 0).await else { return };
-        let total = list.total;
-        let (joined, left) = if total > PRESENCE_NAMES_UP_TO { (Vec::new(), Vec::new()) } else { (joined, left) };
-        let change = PresenceChange { room: room.clone(), joined, left, total };
+        let mut lost = lost.lock().await;
+        let wanted = if *lost { PRESENCE_NAMES_AGAIN } else { 0 };
+        let Ok(list) = services.presence.list(&room, wanted).await else {
+            *lost = true;
+            return;
+        };
+        let PresenceList { members, total } = list;
+        let mut change = PresenceChange { room: room.clone(), joined, left, members: Vec::new(), total };
+        if *lost && total <= PRESENCE_NAMES_AGAIN {
+            (change.joined, change.left, change.members) = (Vec::new(), Vec::new(), members);
+            *lost = false;
+        } else if *lost || total > PRESENCE_NAMES_UP_TO {
+            (change.joined, change.left) = (Vec::new(), Vec::new());
+            *lost = true;
+        }
         let update = StreamUpdate::Broadcast(Arc::new(Broadcast::new(Content::Presence(change), policy, now)));
         for worker in workers {
-            // No offset, no promise: a full queue drops it.
-            let _ = services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
+            // No offset, no promise: a full queue drops it, and the whole list is told next time.
+            *lost |= !services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
         }
     });
 }

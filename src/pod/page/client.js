@@ -366,6 +366,8 @@ export class Client {
   }
 
   #presence(room, { type, members, total }) {
+    // A whole list takes the place of one that a large room's changes were not told of.
+    if (type === 'presence' && members) room.members?.clear();
     room.members ??= new Map();
     for (const { connection, user } of members ?? []) {
       if (type === 'left') room.members.delete(connection);

@@ -310,7 +310,7 @@ fn replies_are_said_as_described_or_not_at_all() {
     assert_eq!(reply(&error, Some("\"q\"")), [r#"["error","bad_room","a\nb","of q"]"#]);
     assert!(reply(&Reply::Published(Position::new(Epoch::new("e"), 1)), None).is_empty());
     let joined = vec![Member { connection: "c".into(), user: None }];
-    let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], total: 3 };
+    let change = PresenceChange { room: Room::parse("a").unwrap(), joined, left: vec![], members: vec![], total: 3 };
     assert_eq!(text(|out| chat.presence(&change, out)), [r#"{"came":[{"connection":"c"}],"n":3}"#]);
     let abilities = Abilities { tells_gaps: false, takes_tokens: true, heartbeat: None, tells_positions: false };
     assert_eq!(chat.abilities(), abilities);

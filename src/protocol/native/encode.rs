@@ -122,7 +122,11 @@ pub(super) fn retained(retained: &Retained, binary: Binary, out: &mut Messages) 
 /// The members that joined and left. In a large room only the total is sent.
 pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
     let (room, total) = (change.room.as_str(), change.total as u64);
-    if change.joined.is_empty() && change.left.is_empty() {
+    if !change.members.is_empty() {
+        write(out, "presence", None, Binary::Base64, |o| {
+            o.text("room", room).array("members", &change.members, member).number("total", total)
+        });
+    } else if change.joined.is_empty() && change.left.is_empty() {
         write(out, "presence", None, Binary::Base64, |o| o.text("room", room).number("total", total));
     }
     for (kind, members) in [("joined", &change.joined), ("left", &change.left)] {

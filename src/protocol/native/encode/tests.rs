@@ -139,10 +139,13 @@ fn a_batch_covers_its_range() {
 fn presence_names_members_or_counts() {
     let member = |name: &str| Member { connection: name.into(), user: None };
     let mut out = Messages::default();
-    let mut change = PresenceChange { room: room(), joined: vec![member("a")], left: vec![member("b")], total: 3 };
+    let mut change =
+        PresenceChange { room: room(), joined: vec![member("a")], left: vec![member("b")], members: vec![], total: 3 };
     presence(&change, &mut out);
     change.joined.clear();
     change.left.clear();
+    presence(&change, &mut out);
+    change.members = vec![member("c")];
     presence(&change, &mut out);
     assert_eq!(
         texts(&out),
@@ -150,6 +153,7 @@ fn presence_names_members_or_counts() {
             r#"{"type":"joined","room":"trip:1","members":[{"connection":"a"}],"total":3}"#,
             r#"{"type":"left","room":"trip:1","members":[{"connection":"b"}],"total":3}"#,
             r#"{"type":"presence","room":"trip:1","total":3}"#,
+            r#"{"type":"presence","room":"trip:1","members":[{"connection":"c"}],"total":3}"#,
         ]
     );
 }
