@@ -1,4 +1,7 @@
 //! A token bucket for a connection's commands: an error first, and a close if it goes on.
+//!
+//! Refusals are forgotten at the rate at which commands are taken. Always holds: a client that asks for less than twice the rate is
+//! refused now and then, and never closed.
 
 /// How a command stands against the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub enum Verdict {
 pub struct Bucket {
     /// Thousandths of a command.
     level: u32,
+    /// Thousandths of a refusal.
     refused: u32,
     filled: u64,
 }
@@ -29,20 +33,27 @@ impl Bucket {
 
     /// Takes one command out.
     pub fn take(&mut self, per_second: u32, burst: u32, now_ms: u64) -> Verdict {
+        self.take_for(1, per_second, burst, now_ms)
+    }
+
+    /// Takes out what a command costs, by what it makes the pod do. Nothing costs more than a whole burst.
+    pub fn take_for(&mut self, cost: u32, per_second: u32, burst: u32, now_ms: u64) -> Verdict {
         // `per_second` commands a second are as many thousandths a millisecond.
         let gained = now_ms.saturating_sub(self.filled).saturating_mul(u64::from(per_second));
         let level = u64::from(self.level).saturating_add(gained).min(u64::from(burst) * 1000);
         self.level = u32::try_from(level).unwrap_or(u32::MAX);
+        self.refused = self.refused.saturating_sub(u32::try_from(gained).unwrap_or(u32::MAX));
         self.filled = now_ms;
-        if self.level >= 1000 {
-            self.level -= 1000;
+        let cost = cost.clamp(1, burst.max(1)).saturating_mul(1000);
+        if self.level >= cost {
+            self.level -= cost;
             if self.level >= burst.saturating_mul(500) {
                 self.refused = 0;
             }
             return Verdict::Fine;
         }
-        self.refused += 1;
-        if self.refused > burst.max(1) { Verdict::Flood } else { Verdict::Limited }
+        self.refused = self.refused.saturating_add(1000);
+        if self.refused > burst.max(1).saturating_mul(1000) { Verdict::Flood } else { Verdict::Limited }
     }
 }
 
@@ -57,9 +68,27 @@ mod tests {
         assert_eq!([take(0), take(0), take(0)], [Verdict::Fine; 3]);
         assert_eq!(take(0), Verdict::Limited);
         assert_eq!(take(100), Verdict::Fine, "a tenth of a second refills one");
-        assert_eq!(take(100), Verdict::Limited);
-        assert_eq!(take(100), Verdict::Limited);
+        assert_eq!([take(100), take(100), take(100)], [Verdict::Limited; 3], "the refusal before is forgotten");
         assert_eq!(take(100), Verdict::Flood);
         assert_eq!(take(1_000), Verdict::Fine);
+    }
+
+    #[test]
+    fn less_than_twice_the_rate_is_refused_and_never_closed() {
+        let mut bucket = Bucket::new(20, 0);
+        let verdicts: Vec<_> = (0..5_000).map(|n| bucket.take(10, 20, n * 53)).collect();
+        let refused = verdicts.iter().filter(|verdict| **verdict == Verdict::Limited).count();
+        assert!((2_000..2_500).contains(&refused), "{refused} of 5,000 at 19 a second");
+        assert!(!verdicts.contains(&Verdict::Flood));
+    }
+
+    #[test]
+    fn what_costs_more_empties_it_sooner() {
+        let mut bucket = Bucket::new(10, 0);
+        let mut take = |cost, now| bucket.take_for(cost, 10, 10, now);
+        assert_eq!([take(4, 0), take(4, 0)], [Verdict::Fine; 2]);
+        assert_eq!([take(4, 0), take(2, 0)], [Verdict::Limited, Verdict::Fine]);
+        assert_eq!(take(1_000, 5_000), Verdict::Fine, "a full one pays for anything");
+        assert_eq!(take(1, 5_000), Verdict::Limited);
     }
 }

@@ -89,6 +89,8 @@ pub struct Session {
     /// Whether it must present a token before anything else.
     pub awaits_token: bool,
     publishes: Option<Box<Bucket>>,
+    /// How many rooms it may still ask for at no cost: as many as it may be in, so that coming back to them is never punished.
+    free_rooms: u32,
     commands: Bucket,
     control_frames: Bucket,
 }
@@ -97,13 +99,18 @@ impl Session {
     /// The most events of one history answer.
     pub const HISTORY_LIMIT: usize = 1_000;
 
+    /// A read of the log is this many times the work of another command.
+    const HISTORY_COST: u32 = 4;
+
     /// A session that begins now. Without a grant it must present a token first.
     #[must_use]
     pub fn new(id: ConnectionId, grant: Option<Grant>, limits: &SessionLimits, now_ms: u64) -> Self {
         let commands = Bucket::new(limits.told.command_burst, now_ms);
         let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
         let awaits_token = grant.is_none();
-        Self { id, grant: grant.unwrap_or_default(), awaits_token, publishes: None, commands, control_frames }
+        let free_rooms = u32::try_from(limits.told.max_rooms).unwrap_or(u32::MAX);
+        let grant = grant.unwrap_or_default();
+        Self { id, grant, awaits_token, publishes: None, free_rooms, commands, control_frames }
     }
 
     /// How this connection appears in presence lists.
@@ -143,20 +150,39 @@ impl Session {
         limits: &SessionLimits,
         now_ms: u64,
     ) -> (Option<CommandId>, Action) {
-        let verdict = self.command(limits, now_ms);
+        let decoded = decode();
+        let cost = decoded.as_ref().map_or(1, |request| self.cost(&request.command));
+        let Limits { commands_per_second, command_burst, .. } = limits.told;
+        let verdict = match cost {
+            0 => Verdict::Fine,
+            cost => self.commands.take_for(cost, commands_per_second, command_burst, now_ms),
+        };
         if verdict == Verdict::Flood {
             return (None, Action::Close(Disconnect::Flood));
         }
-        let request = match decode() {
+        let request = match decoded {
             Ok(request) => request,
             Err(error) => return (error.id, refuse(error.code, error.message, None)),
         };
         if verdict == Verdict::Limited {
-            let Limits { commands_per_second, .. } = limits.told;
             let message = format!("more than {commands_per_second} commands a second: slow down, or be closed");
             return (request.id, refuse(ErrorCode::RateLimited, message, None));
         }
         (request.id, self.act(request.command, policy, now_ms))
+    }
+
+    /// What a command costs, by what it makes the pod do.
+    fn cost(&mut self, command: &Command) -> u32 {
+        match command {
+            Command::Subscribe(rooms) => {
+                let asked = u32::try_from(rooms.len().max(1)).unwrap_or(u32::MAX);
+                let free = asked.min(self.free_rooms);
+                self.free_rooms -= free;
+                asked - free
+            }
+            Command::History { .. } => Self::HISTORY_COST,
+            _ => 1,
+        }
     }
 
     fn act(&mut self, command: Command, policy: impl Fn(&Room) -> Arc<Policy>, now_ms: u64) -> Action {
@@ -179,13 +205,9 @@ impl Session {
                     let message = format!("this connection may not publish to {room}");
                     return refuse(ErrorCode::Forbidden, message, Some(room));
                 }
-                match self.may_publish_now(&policy, now_ms) {
-                    Verdict::Fine => {}
-                    Verdict::Flood => return Action::Close(Disconnect::Flood),
-                    Verdict::Limited => {
-                        let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
-                        return refuse(ErrorCode::RateLimited, message, Some(room));
-                    }
+                if !self.may_publish_now(&policy, now_ms) {
+                    let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
+                    return refuse(ErrorCode::RateLimited, message, Some(room));
                 }
                 let user = self.grant.user().map(|user| user.as_ref().into());
                 Action::Publish(room, Publication { topic, key, payload, user, id: None, idempotency_key: None })
@@ -217,10 +239,12 @@ impl Session {
         }
     }
 
-    /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms.
-    fn may_publish_now(&mut self, policy: &Policy, now_ms: u64) -> Verdict {
+    /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms. Who types faster
+    /// than that is refused and never closed: a flood of publishes is one of commands.
+    fn may_publish_now(&mut self, policy: &Policy, now_ms: u64) -> bool {
         let (rate, burst) = (policy.publish_per_second, policy.publish_burst);
-        self.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms))).take(rate, burst, now_ms)
+        let bucket = self.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms)));
+        bucket.take(rate, burst, now_ms) == Verdict::Fine
     }
 }
 

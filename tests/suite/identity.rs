@@ -272,11 +272,11 @@ async fn a_client_publishes_at_the_policys_rate_and_under_its_own_name() {
     let limited = ann.ask(publish.clone()).await;
     assert_eq!((limited["code"].as_str(), limited["room"].as_str()), (Some("rate_limited"), Some("chat")));
     assert_eq!(ann.ask(json!({"type":"ping"})).await["type"], "pong", "other commands are not meant");
-    for _ in 0..2 {
-        assert_eq!(ann.ask(publish.clone()).await["code"], "rate_limited");
+    for _ in 0..20 {
+        let answer = ann.ask(publish.clone()).await;
+        assert!(answer["code"] == "rate_limited" || answer["type"] == "published", "{answer}");
     }
-    ann.send(&publish.to_string()).await;
-    assert_eq!(ann.next().await, Seen::Close(Some(4029)), "who goes on is sent away");
+    assert_eq!(ann.ask(json!({"type":"ping"})).await["type"], "pong", "it is refused, and not sent away");
     pod.stop();
 }
 

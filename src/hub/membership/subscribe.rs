@@ -50,6 +50,34 @@ pub(crate) enum Placement {
     Gone,
 }
 
+/// The rooms of one command that are more than a connection may be in: told in one error, however many they are.
+#[derive(Debug, Default)]
+struct BeyondLimit {
+    first: Option<(Room, String)>,
+    others: usize,
+}
+
+impl BeyondLimit {
+    fn add(&mut self, room: Room, message: String) {
+        match self.first {
+            Some(_) => self.others += 1,
+            None => self.first = Some((room, message)),
+        }
+    }
+
+    fn error(self) -> Option<Reply> {
+        let (room, message) = self.first?;
+        let code = ErrorCode::LimitExceeded;
+        Some(match self.others {
+            0 => Reply::Error { code, message, room: Some(room) },
+            others => {
+                let message = format!("{message}: {room} and {others} more of this command are beyond that");
+                Reply::Error { code, message, room: None }
+            }
+        })
+    }
+}
+
 /// How far a connection came into a room.
 #[must_use]
 pub(crate) enum SubscribeOutcome {
@@ -76,7 +104,7 @@ impl Worker {
         id: Option<&CommandId>,
     ) {
         let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(id));
-        let mut asking = Vec::new();
+        let (mut asking, mut beyond) = (Vec::new(), BeyondLimit::default());
         for (SubscribeTo { room, since, spelling }, permit) in rooms {
             let purpose = JoinPurpose::Subscribe(id.cloned());
             let entry = SubscribeRequest { since, spelling, dialect, purpose, permit, ..SubscribeRequest::default() };
@@ -93,8 +121,13 @@ impl Worker {
                 }
                 Err(refused) => refused,
             };
-            let (code, message) = refused;
-            self.reply(key, &Reply::Error { code, message, room: Some(room) }, id);
+            match refused {
+                (ErrorCode::LimitExceeded, message) => beyond.add(room, message),
+                (code, message) => self.reply(key, &Reply::Error { code, message, room: Some(room) }, id),
+            }
+        }
+        if let Some(error) = beyond.error() {
+            self.reply(key, &error, id);
         }
         self.ask_hook(key, asking);
     }

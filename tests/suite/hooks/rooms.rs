@@ -49,7 +49,8 @@ async fn a_clients_commands_stay_in_their_order() {
     let rooms: Vec<_> = words.map(|word| json!({"room": format!("asked:5:{word}")})).into();
     client.send(&json!({"type": "subscribe", "rooms": rooms, "id": 5}).to_string()).await;
     let (mut joined, mut codes) = (0, Vec::new());
-    for _ in 0..8 {
+    // Those beyond the limit in one answer.
+    for _ in 0..6 {
         let answer = client.json().await;
         assert_eq!(answer["id"], 5, "{answer}");
         match answer["code"].as_str() {
@@ -58,10 +59,7 @@ async fn a_clients_commands_stay_in_their_order() {
         }
     }
     codes.sort();
-    assert_eq!(
-        (joined, codes),
-        (4, ["forbidden", "limit_exceeded", "limit_exceeded", "limit_exceeded"].map(str::to_owned).to_vec())
-    );
+    assert_eq!((joined, codes), (4, ["forbidden", "limit_exceeded"].map(str::to_owned).to_vec()));
     // The first publish is decided last, and is in the log first.
     for ms in [150, 0, 60, 0] {
         let event = json!({"type": "publish", "room": "asked:x", "topic": "t", "data": ms, "id": ms});
