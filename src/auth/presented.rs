@@ -17,8 +17,8 @@ pub enum PresentError {
     /// There are several.
     #[error("the request carries more than one token: send it once, in Authorization, as ?token= or as a subprotocol")]
     Several,
-    /// `Authorization` holds something else.
-    #[error("the Authorization header holds no bearer token: \"Authorization: Bearer <token>\"")]
+    /// `Authorization` holds no token, although its scheme says so.
+    #[error("the Authorization header is for a bearer token and holds none: \"Authorization: Bearer <token>\"")]
     NoBearer,
 }
 
@@ -31,8 +31,13 @@ pub fn presented(headers: &HeaderMap, query: Option<&str>, also: Option<&str>) -
     let mut take =
         |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };
     for value in headers.get_all(header::AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok().and_then(|v| v.split_once(' ')).ok_or(PresentError::NoBearer)?;
+        let value = value.to_str().map_err(|_| PresentError::NoBearer)?;
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        // Another scheme is the affair of a proxy before the pod (RFC 9110 section 11.1), and says nothing of a token.
         if !scheme.eq_ignore_ascii_case("bearer") {
+            continue;
+        }
+        if token.trim().is_empty() {
             return Err(PresentError::NoBearer);
         }
         take(token.trim().to_owned())?;
@@ -87,13 +92,16 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_or_another_scheme_are_refused() {
+    fn two_tokens_or_none_where_one_is_announced_are_refused() {
         let bearer = ("authorization", "Bearer a");
         assert_eq!(of(&[bearer, bearer], None), Err(PresentError::Several));
         assert_eq!(of(&[bearer], Some("token=a")), Err(PresentError::Several));
         assert_eq!(of(&[], Some("channel_token=a&token=a")), Err(PresentError::Several));
         assert_eq!(of(&[], Some("token=a&token=b")), Err(PresentError::Several));
-        assert_eq!(of(&[("authorization", "Basic YTpi")], None), Err(PresentError::NoBearer));
+        let basic = ("authorization", "Basic YTpi");
+        assert_eq!(of(&[basic], None), Ok(None), "a proxy's own");
+        assert_eq!(of(&[basic], Some("token=a")), Ok(Some("a".to_owned())));
+        assert_eq!(of(&[basic, bearer], None), Ok(Some("a".to_owned())));
         assert_eq!(of(&[("authorization", "Bearer")], None), Err(PresentError::NoBearer));
     }
 }

@@ -336,7 +336,8 @@ async fn tokens_rooms_and_the_personal_room() {
             ("?room=chat:1", None, (401, "unauthorized")),
             ("?room=chat:1&token=x", None, (401, "unauthorized")),
             ("?room=chat:1", Some("Bearer x"), (401, "unauthorized")),
-            ("?room=chat:1", Some("Basic x"), (400, "bad_request")),
+            ("?room=chat:1", Some("Basic x"), (401, "unauthorized")),
+            ("?room=chat:1", Some("Bearer"), (400, "bad_request")),
             ("?room=chat:1&room=chat:2", Some(bearer.as_str()), (403, "forbidden")),
             ("?room=user:bob", Some(bearer.as_str()), (403, "forbidden")),
         ] {
