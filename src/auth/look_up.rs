@@ -1,7 +1,7 @@
 //! Tokens that an application keeps in the fleet's Redis: a look-up instead of a signature.
 //!
-//! Always holds: a token becomes a part of a key only if it cannot change the rest of the key; neither a token nor its object
-//! is logged.
+//! Always holds: a token is a part of a key and cannot change the rest of it, whatever characters it has; neither a token nor its
+//! object is logged.
 
 use serde_json::Value;
 
@@ -59,16 +59,21 @@ pub(super) async fn user(
 }
 
 async fn find(store: &dyn LookUp, settings: &TokenLookUp, token: &str) -> Result<Option<bytes::Bytes>, TokenError> {
-    let plain = !token.is_empty()
-        && token.len() <= MAX_TOKEN_BYTES
-        && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'{' | b'}'));
-    let key = settings.key.as_ref().filter(|_| plain).and_then(|key| key.fill(|_| Some(token)));
+    let fits = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES;
+    let key =
+        settings.key.as_ref().filter(|key| fits && (key.fill(|_| Some("")) != Some(String::new()) || is_tame(token)));
+    let key = key.and_then(|key| key.fill(|_| Some(token)));
     let Some(key) = key else { return Ok(None) };
     store.look_up(&key).await.map_err(|error| {
         // The log line does not have the key, which holds the token.
         tracing::warn!(%error, "a token could not be looked up");
         TokenError::Unreachable
     })
+}
+
+/// Whether a token that is the whole of a key, with nothing of the configuration around it, can name no key of roomcast's own.
+fn is_tame(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'))
 }
 
 /// The claims of a client without a known token, where such clients are accepted.

@@ -78,7 +78,7 @@ pub fn map(
         Some(whole) => legacy.data.find(whole).map_err(not_json)?.ok_or(PlainMessageError::Missing("data"))?.to_owned(),
         None => serde_json::value::to_raw_value(text).map_err(|_| PlainMessageError::NotAllowed("data"))?,
     };
-    let payload = Payload::json(data).map_err(|_| PlainMessageError::NotAllowed("data"))?;
+    let payload = Payload::foreign_json(data).map_err(|_| PlainMessageError::NotAllowed("data"))?;
     let idempotency_key = id.clone();
     Ok((room, Publication { topic: topic.into(), key, payload, user: None, id, idempotency_key }))
 }

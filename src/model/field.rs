@@ -84,7 +84,19 @@ pub fn check_length(field: &'static str, text: &str) -> Result<(), FieldError> {
     Ok(())
 }
 
+/// The deepest nesting of data that others publish by their own ways: they cannot be told of a limit, and browsers read far more.
+pub const MAX_FOREIGN_DEPTH: usize = 1_000;
+
 impl Payload {
+    /// JSON data that other publishers send by their own ways, kept as it is written. It may be deeper than [`MAX_DEPTH`].
+    ///
+    /// # Errors
+    /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
+    pub fn foreign_json(data: Box<RawValue>) -> Result<Self, FieldError> {
+        check_values(data.get(), MAX_FOREIGN_DEPTH)?;
+        Ok(Self::Json(data))
+    }
+
     /// JSON data of a publisher, kept as it is written. A receiver parses a whole frame, with events of other publishers in it: so
     /// data that a strict parser refuses must not enter a frame.
     ///
@@ -99,6 +111,46 @@ impl Payload {
             Err(error) => Err(FieldError::NoValue(error.to_string())),
         }
     }
+}
+
+/// Checks the depth, the numbers and the strings of a text whose grammar is good. Needs no recursion.
+fn check_values(json: &str, max_depth: usize) -> Result<(), FieldError> {
+    fn parses<'a, T: serde::Deserialize<'a>>(text: Option<&'a str>) -> Result<(), FieldError> {
+        let value = serde_json::from_str::<T>(text.unwrap_or_default());
+        value.map(drop).map_err(|error| FieldError::NoValue(error.to_string()))
+    }
+    let (bytes, mut at, mut depth) = (json.as_bytes(), 0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        let start = at;
+        at += 1;
+        match byte {
+            b'[' | b'{' if depth == max_depth => return Err(FieldError::TooDeep),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let mut escaped = false;
+                while let Some(byte) = bytes.get(at) {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                    escaped |= *byte == b'\\';
+                    if *byte == b'"' {
+                        break;
+                    }
+                }
+                // Only an escape can be half of a surrogate pair.
+                if escaped {
+                    parses::<String>(json.get(start..at))?;
+                }
+            }
+            b'-' | b'0'..=b'9' => {
+                while matches!(bytes.get(at), Some(b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
+                    at += 1;
+                }
+                parses::<f64>(json.get(start..at))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a value has at most so many levels.
@@ -183,6 +235,25 @@ mod tests {
         Payload::json(RawValue::from_string(json.to_owned()).unwrap()).map(|payload| {
             assert!(matches!(payload, Payload::Json(raw) if raw.get() == json));
         })
+    }
+
+    #[test]
+    fn foreign_data_is_deeper_and_has_values_all_the_same() {
+        let check = |json: &str| Payload::foreign_json(RawValue::from_string(json.to_owned()).unwrap()).map(drop);
+        let nested =
+            |levels: usize, open: &str, close: &str| format!("{}1{}", open.repeat(levels), close.repeat(levels));
+        for (open, close) in [("[", "]"), ("{\"a[\":", "}")] {
+            assert_eq!(check(&nested(MAX_FOREIGN_DEPTH, open, close)), Ok(()));
+            assert_eq!(check(&nested(MAX_FOREIGN_DEPTH + 1, open, close)), Err(FieldError::TooDeep));
+        }
+        for good in
+            [r#""""#, r#""\\""#, r#"{"a\"[":[1,-0.5e-3,"\ud834\udd1e",true,null]}"#, " [ ] ", "12345678901234567890123"]
+        {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [r#"["\ud834"]"#, "[1e400]", "-1e999"] {
+            assert!(matches!(check(bad), Err(FieldError::NoValue(_))), "{bad}");
+        }
     }
 
     #[test]
