@@ -39,6 +39,9 @@ section! {
         /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`. With `envelope = "socketio"` the namespaces
         /// of `[socketio]` in which it is spoken instead of roomcast's own events; none: `/`.
         paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
+        /// The subprotocols (RFC 6455 section 1.9) that it has. A client that offers one of them is answered the first of these, one
+        /// that offers only others none, after which browsers fail the connection. Empty: the first that a client offers.
+        subprotocols: Vec<String> = Vec::new(), List(Text), restart;
         /// The envelope around its messages: none, or Socket.IO, where each is an array of an event's name and its arguments.
         envelope: Envelope = Envelope::Json,
             Choice(&[("json", Envelope::Json), ("socketio", Envelope::Socketio)]), restart;
@@ -136,8 +139,8 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         problems.extend(read.err().unwrap_or_default());
     }
     let Vocabulary { write: messages, ack: acks } = said;
-    let DialectTable { name, paths, envelope, prefixes, rooms, required_query, greet, continue_after, heartbeat, id } =
-        table;
+    let DialectTable { name, paths, subprotocols, envelope, prefixes, rooms, .. } = table;
+    let DialectTable { required_query, greet, continue_after, heartbeat, id, .. } = table;
     let begins_in_room = [("greet", greet == Greet::InRoom), ("continue_after", continue_after.is_some())]
         .into_iter()
         .filter(|(_, is)| *is);
@@ -149,6 +152,15 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         if let Err(error) = Room::parse(&room.example()) {
             problems.push(item.problem("rooms", format!("it makes no room names: {error}")));
         }
+    }
+    if let Some(bad) = subprotocols.iter().find(|name| !is_token(name)) {
+        problems.push(
+            item.problem("subprotocols", format!("{bad:?} is no name of a subprotocol: it has other characters")),
+        );
+    }
+    if envelope == Envelope::Socketio && !subprotocols.is_empty() {
+        let why = "in Socket.IO the first that a client offers is answered: leave it out";
+        problems.push(item.problem("subprotocols", why.to_owned()));
     }
     if prefixes.len() >= 16 {
         problems.push(item.problem("prefixes", "there are more than 15".to_owned()));
@@ -179,6 +191,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         Some(name) if problems.is_empty() => Ok(Description {
             name,
             paths,
+            subprotocols,
             envelope,
             prefixes,
             rooms,
@@ -194,6 +207,12 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         }),
         _ => Err(problems),
     }
+}
+
+/// Whether a text can stand in `Sec-WebSocket-Protocol` (RFC 9110 section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let other = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || other(byte))
 }
 
 /// Why a message does not fit into Socket.IO.

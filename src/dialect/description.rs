@@ -19,6 +19,8 @@ pub struct Description {
     pub name: String,
     /// The paths or namespaces at which it is spoken.
     pub paths: Vec<String>,
+    /// The subprotocols that its clients may be answered; none: the first that they offer.
+    pub subprotocols: Vec<String>,
     /// The envelope around its messages.
     pub envelope: Envelope,
     /// Prefixes that clients may write before a room's id, and that the room's name does not have.

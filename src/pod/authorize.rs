@@ -9,11 +9,12 @@ use ::http::{HeaderMap, Request, StatusCode, Uri, header};
 
 use super::refusal::{Refused, by_code, refused};
 use crate::{
-    auth::{Grant, PresentError, presented},
+    auth::{Grant, PresentError, SUBPROTOCOL_PREFIX, presented},
     hooks::ClientRequest,
     hub::{AdmissionError, Applicant, Shows, Worker},
     metrics::Upgrades,
     model::ErrorCode,
+    transport::websocket::offered_protocols,
 };
 
 /// Why a request is refused for its token, or for having none.
@@ -126,6 +127,11 @@ impl AuthorizationError {
             Self::Not(AdmissionError::Token(_)) | Self::Unclear(_) | Self::NoToken => &upgrades.token,
         }
     }
+}
+
+/// The subprotocols that a client offers, without the one that is its token: that is never answered.
+pub(super) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    offered_protocols(headers).filter(|offer| !offer.starts_with(SUBPROTOCOL_PREFIX))
 }
 
 /// The HTTP answer to a request that is refused for its token.

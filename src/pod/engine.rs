@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     admission::{Admission, UpgradeTarget},
-    authorize::{Admitted, Asks, authorize},
+    authorize::{Admitted, Asks, authorize, offered},
     fetching::Origin,
     refusal::{Refused, come_back, plain_answer},
     relay,
@@ -238,7 +238,9 @@ pub(super) async fn upgrade<T>(
     })?;
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
     let framing = Framing::websocket(window_bits);
-    let answer = accepted.response;
+    let mut answer = accepted.response;
+    // As the reference server does.
+    websocket::agree_on(&mut answer, offered(request.headers()).next());
     if let Some(sid) = asked.sid {
         let continues_as = match whereabouts(&services, &sid).await.map_err(refused)? {
             Whereabouts::Here(place) => {

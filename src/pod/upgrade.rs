@@ -9,7 +9,7 @@ use ::http::{Request, Response, StatusCode, header};
 
 use super::{
     admission::{Admission, UpgradeTarget},
-    authorize::{Admitted, Asks, authorize},
+    authorize::{Admitted, Asks, authorize, offered},
     engine,
     refusal::{Refused, come_back, refused},
 };
@@ -98,7 +98,13 @@ fn agree<T>(
         upgrades.origin.increment(1);
         return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }
+    let mut answer = accepted.response;
+    if accepted.protocol.is_none() {
+        let dialect = this.services.dialects.get(dialect);
+        let mut offers = offered(request.headers());
+        websocket::agree_on(&mut answer, dialect.subprotocol(&mut offers));
+    }
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
     let framing = Framing::websocket(window_bits);
-    Ok((accepted.response, WireFormat { dialect, spelling: 0, framing }))
+    Ok((answer, WireFormat { dialect, spelling: 0, framing }))
 }

@@ -179,6 +179,11 @@ impl Dialect for Described {
         }
     }
 
+    fn subprotocol<'o>(&self, offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
+        let (known, mut offered) = (&self.0.subprotocols, offered);
+        Iterator::find(&mut offered, |offer| known.is_empty() || known.iter().any(|known| known == offer))
+    }
+
     fn abilities(&self) -> Abilities {
         Abilities {
             tells_gaps: self.0.says(ServerMessage::Gap).is_some(),

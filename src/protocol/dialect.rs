@@ -81,6 +81,10 @@ pub trait Dialect: Send + Sync {
     fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages);
     /// Writes a change of presence.
     fn presence(&self, change: &PresenceChange, out: &mut Messages);
+    /// The subprotocol that its clients are answered, of those that they offer; `None`: none is.
+    fn subprotocol<'o>(&self, _offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
+        None
+    }
     /// Its abilities.
     fn abilities(&self) -> Abilities {
         Abilities::default()

@@ -3,9 +3,10 @@
 //! Owns the two translations, and no rule of the protocol. Never a client: tests and the load generator take that from the
 //! crate. Always holds: a frame contains nothing of its receiver.
 
+use http::{HeaderValue, Response, header::SEC_WEBSOCKET_PROTOCOL};
 pub use roomcast_websocket::{
     Deflater, Deflaters, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role, accept, close_frame,
-    ping_frame, pong_frame, write_head,
+    offered_protocols, ping_frame, pong_frame, write_head,
 };
 use roomcast_websocket::{ReadError, message_frame};
 
@@ -24,6 +25,13 @@ pub fn frame_messages(messages: &Messages, mut deflate: Option<(&mut Deflater, u
         };
         let deflate = deflate.as_mut().map(|(deflater, min_size)| (&mut **deflater, *min_size));
         message_frame(opcode, message, deflate, out);
+    }
+}
+
+/// Answers one of the subprotocols that a client offers.
+pub fn agree_on(answer: &mut Response<()>, subprotocol: Option<&str>) {
+    if let Some(value) = subprotocol.and_then(|name| HeaderValue::from_str(name).ok()) {
+        answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
 }
 

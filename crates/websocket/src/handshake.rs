@@ -122,7 +122,8 @@ pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool)
     Ok(Accepted { response, protocol, deflate })
 }
 
-fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The subprotocols that a request offers, in the order in which its client prefers them (RFC 6455 section 11.3.4).
+pub fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty())
 }

@@ -18,7 +18,9 @@ mod writer;
 pub use deflate::{Deflater, Deflaters};
 pub use extension::{Deflate, ExtensionError, Offer, answer};
 pub use frame::{Frame, Opcode, mask};
-pub use handshake::{Accepted, Agreed, AnswerError, ClientHandshake, RequestError, accept, write_head};
+pub use handshake::{
+    Accepted, Agreed, AnswerError, ClientHandshake, RequestError, accept, offered_protocols, write_head,
+};
 pub use incoming::{Incoming, MessageLimits, ReadError};
 pub use inflate::{InflateError, Inflater};
 pub use reader::{Reader, Role};
