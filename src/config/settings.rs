@@ -256,6 +256,9 @@ section! {
         recovery: Option<Duration> = Some(Duration::from_secs(120)), OrWord("off", Time(Duration::from_secs(1)..=Duration::from_secs(86_400))), restart;
         /// Whether permessage-deflate is agreed to. From which size a room's frames are compressed is a matter of its policy.
         compression: bool = true, Switch, restart;
+        /// A file with the client for browsers (`socket.io.min.js` of `socket.io-client`), for pages that load it from the server as
+        /// the reference server offers it: at `path` with `socket.io.js` or `socket.io.min.js` behind it. Read at start.
+        client_file: Option<PathBuf> = None, Maybe(File("JavaScript file")), restart, unset("none", "\"/usr/share/roomcast/socket.io.min.js\"");
         /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
         secret: Option<FleetSecret> = None, Maybe(FleetSecretKind), restart, secret(),
             unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");

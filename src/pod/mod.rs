@@ -7,6 +7,7 @@ mod admission;
 mod authorize;
 mod background;
 mod certificate;
+mod client_file;
 mod dialects;
 mod engine;
 mod event_stream;
@@ -44,7 +45,7 @@ use tokio::{
 use crate::{
     api::{Api, Grpc},
     auth::Authority,
-    compat::{self, Extensions, Routes},
+    compat::{self, Extensions, Route, Routes},
     config::{ApiKey, Bind, Config},
     hooks::Hooks,
     hub::{Budget, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
@@ -57,6 +58,7 @@ use crate::{
 };
 use background::{Background, ask_backend};
 use certificate::certificate;
+use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
 use log::Log;
@@ -114,7 +116,8 @@ impl Pod {
             compat::extensions(&config, &exposition)?;
         metrics.observer = observer;
         let exposition = Arc::new(exposition);
-        let routes: Routes = routes.into();
+        let client_file = ClientFile::of(&config)?.map(|file| Arc::new(file) as Arc<dyn Route>);
+        let routes: Routes = routes.into_iter().chain(client_file).collect();
         let with_tls = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);

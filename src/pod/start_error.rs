@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr};
 
 use roomcast_certs::RotationError;
 
+use super::client_file::ClientFileError;
 use crate::{
     auth::KeyError,
     broker::BrokerError,
@@ -54,6 +55,9 @@ pub enum StartError {
     /// What a customer's system needs beside the core.
     #[error(transparent)]
     Extension(#[from] ExtensionError),
+    /// The Socket.IO client for browsers.
+    #[error(transparent)]
+    ClientFile(#[from] ClientFileError),
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
