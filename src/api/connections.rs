@@ -33,6 +33,8 @@ const DEFAULT_REFRESH_MS: u64 = 30_000;
 #[derive(Serialize)]
 struct Detail<'a> {
     id: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    socket_ids: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,7 @@ impl<'a> From<&'a ConnectionDetail> for Detail<'a> {
             |(room, position): &'a (Room, Option<Position>)| Joined { room, position: position.as_ref().map(At::from) };
         Self {
             id: detail.id.to_string(),
+            socket_ids: &detail.socket_ids,
             user: detail.user.as_deref(),
             expires_at: detail.expires_at,
             address: detail.address.map(|address| address.to_string()),
@@ -116,8 +119,9 @@ pub(super) async fn list(services: &Services, user: Option<&str>, query: &Query)
 
 /// `GET /api/connections/{id}`.
 pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiError> {
-    let name = parse(id)?;
-    let found = services.queues.ask_all(move |worker| worker.inspect_connection(name)).await?;
+    check(id).map_err(|()| unknown(id))?;
+    let name: Box<str> = id.into();
+    let found = services.queues.ask_all(move |worker| worker.inspect_named(&name)).await?;
     let found = found.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
     Ok(ok(&Detail::from(&found)))
 }
@@ -204,7 +208,7 @@ impl From<Ordered> for Affected {
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
     // A name that no connection can have is on no other pod either.
     let nowhere = || ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"));
-    id.parse::<ConnectionId>().map_err(|_| nowhere())?;
+    check(id).map_err(|()| nowhere())?;
     let ordered = services.order(Order { target: Target::Connection(id.into()), act }).await?;
     match (&ordered.connections, ordered.silent.len()) {
         (None, 0) => Err(nowhere()),
@@ -224,9 +228,11 @@ pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result
     Ok(Affected::from(ordered))
 }
 
-/// A name that no connection can have is that of no connection.
-fn parse(id: &str) -> Result<ConnectionId, ApiError> {
-    id.parse().map_err(|_| unknown(id))
+/// Whether a connection can have that name, or a Socket.IO client that `socket.id`.
+fn check(id: &str) -> Result<(), ()> {
+    let socket_id =
+        id.len() == 20 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if socket_id || id.parse::<ConnectionId>().is_ok() { Ok(()) } else { Err(()) }
 }
 
 fn unknown(id: &str) -> ApiError {

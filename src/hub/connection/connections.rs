@@ -87,14 +87,24 @@ impl Connections {
         Some((key, self.get(key).filter(|connection| connection.session.id == name)?))
     }
 
+    /// The connection whose client knows itself by this `socket.id`. Looks at all of them: an operator asks, no client.
+    #[must_use]
+    pub fn by_socket_id(&self, sid: &str) -> Option<ConnectionId> {
+        let has = |connection: &&Connection| {
+            let link = connection.cold.as_ref().and_then(|cold| cold.link.as_ref());
+            link.is_some_and(|link| link.spaces.iter().any(|space| *space.sid == *sid))
+        };
+        self.iter().find(has).map(|connection| connection.session.id)
+    }
+
     /// The open connections that an order means.
     #[must_use]
     pub fn targets(&self, target: &Target) -> SmallVec<[ConnectionKey; 1]> {
         let mut keys = match target {
-            Target::Connection(name) => match name.parse() {
-                Ok(name) => self.find(name).into_iter().map(|(key, _)| key).collect(),
-                Err(_) => SmallVec::new(),
-            },
+            Target::Connection(name) => {
+                let id = name.parse().ok().or_else(|| self.by_socket_id(name));
+                id.and_then(|id| self.find(id)).into_iter().map(|(key, _)| key).collect()
+            }
             Target::User(user) => self.users.of(user),
         };
         keys.retain(|key| self.get(*key).is_some_and(|connection| connection.state == State::Open));

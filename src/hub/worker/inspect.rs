@@ -69,6 +69,8 @@ pub struct ConnectionList {
 pub struct ConnectionDetail {
     /// Its name.
     pub id: ConnectionId,
+    /// What its Socket.IO client knows itself as (`socket.id`), one in each of its namespaces.
+    pub socket_ids: Vec<Box<str>>,
     /// Its user.
     pub user: Option<Arc<str>>,
     /// When its token expires.
@@ -162,8 +164,12 @@ impl Worker {
             let local = self.rooms.get(s.room)?;
             Some((local.name.clone(), self.position_of(s.room).cloned()))
         };
+        let link = connection.cold.as_ref().and_then(|cold| cold.link.as_ref());
         Some(ConnectionDetail {
             id,
+            socket_ids: link
+                .map(|link| link.spaces.iter().map(|space| space.sid.clone()).collect())
+                .unwrap_or_default(),
             user: connection.session.grant.user().cloned(),
             expires_at: connection.session.grant.claims().and_then(|claims| claims.expires_at),
             address: connection.transport.address(),
@@ -176,6 +182,13 @@ impl Worker {
             totals: connection.totals,
             owed: connection.queued_bytes(),
         })
+    }
+
+    /// The connection of a name: its own, or the `socket.id` of its Socket.IO client.
+    #[must_use]
+    pub fn inspect_named(&self, name: &str) -> Option<ConnectionDetail> {
+        let id = name.parse().ok().or_else(|| self.connections.by_socket_id(name))?;
+        self.inspect_connection(id)
     }
 
     /// The totals.
