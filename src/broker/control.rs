@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::Answer;
-use crate::model::{Order, PodStats};
+use crate::model::{Order, PodStats, PodTraffic, Room};
 
 /// A question of one pod to all others.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,6 +13,8 @@ pub enum FleetQuestion {
     Order(Order),
     /// How much there is.
     Stats,
+    /// How many are in a room, or in each, and how much was moved so far.
+    Traffic(Option<Room>),
 }
 
 /// A pod's answer to a [`FleetQuestion`].
@@ -23,6 +25,8 @@ pub enum FleetAnswer {
     Done(Option<usize>),
     /// How much there is.
     Stats(Box<PodStats>),
+    /// How many are in rooms, and how much was moved.
+    Traffic(Box<PodTraffic>),
 }
 
 impl FleetQuestion {

@@ -1,5 +1,7 @@
 //! The statistics of a pod, as it sends them to the other pods.
 
+use super::Room;
+
 /// A pod's totals.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PodStats {
@@ -44,4 +46,17 @@ pub struct WorkerStats {
     /// Connections with a user.
     #[serde(default)]
     pub identified: usize,
+}
+
+/// How many are in a pod's rooms, and how much it moved since its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PodTraffic {
+    /// Rooms with their members here.
+    pub rooms: Vec<(Room, usize)>,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// Events to clients.
+    pub deliveries: u64,
+    /// Messages from clients.
+    pub messages_in: u64,
 }

@@ -37,8 +37,8 @@ pub(super) fn extend(
     if settings.service.realtime {
         let user_room = settings.service.user_room.clone();
         let largest = config.limits.api_body;
-        extensions.grpc_services.push(Box::new(move |services, exposition| {
-            let service = Realtime::new(Arc::clone(services), Arc::clone(exposition), user_room, metrics.clone());
+        extensions.grpc_services.push(Box::new(move |services, _| {
+            let service = Realtime::new(Arc::clone(services), user_room, metrics.clone());
             Arc::new(RealtimeCalls::new(service, largest, metrics))
         }));
     }

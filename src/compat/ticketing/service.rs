@@ -1,14 +1,10 @@
 //! `realtime.RealtimeService`: what the callers of a ticket shop's realtime service send, as events in rooms.
 //!
 //! What is for one user goes to the user's own room (`grpc.user_room`), what is for a room to that room. Counts are of the
-//! whole fleet where the room's policy knows presence, otherwise of this pod. Always holds: what is answered as delivered
-//! is in the room's log, and the room had a member.
+//! whole fleet; the answers to a notification where the room's policy knows presence, otherwise of this pod. Always holds: what is
+//! answered as delivered is in the room's log, and the room had a member.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use hyper::body::Incoming;
 use roomcast_proto::realtime::{
@@ -24,13 +20,9 @@ use super::metrics::RealtimeMetrics;
 use crate::{
     api::{ApiError, GrpcAnswer, GrpcHandler, GrpcService, grpc_handler, json_payload, publish, rooms},
     config::PersonalRoom,
-    hub::{Services, Worker},
-    metrics::Exposition,
+    hub::Services,
     model::{Payload, Room},
 };
-
-/// The most rooms that statistics name.
-const MAX_ROOMS: usize = 1_000;
 
 /// The service's name, and its methods as they are counted.
 const NAME: &str = "realtime.RealtimeService";
@@ -46,10 +38,8 @@ const METHODS: [&str; 6] = [
 /// Performs the service's calls.
 pub(super) struct Realtime {
     services: Arc<Services>,
-    exposition: Arc<Exposition>,
     user_room: PersonalRoom,
     metrics: Option<Arc<RealtimeMetrics>>,
-    began: Instant,
 }
 
 /// The service on the pod's gRPC listeners.
@@ -221,43 +211,35 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<GetConnectionStatsRequest>,
     ) -> Result<Response<GetConnectionStatsResponse>, Status> {
-        let Self { services, exposition, began, .. } = self;
+        let services = &self.services;
         let asked = request.into_inner().room;
-        let mut per_room = HashMap::new();
-        if asked.is_empty() {
-            let ask = |worker: &mut Worker| worker.list_rooms("", None, MAX_ROOMS);
-            for count in services.queues.ask_all(ask).await.map_err(ApiError::from)?.into_iter().flat_map(|c| c.rooms) {
-                *per_room.entry(count.room.to_string()).or_default() += int(count.members);
-            }
-        } else {
-            let room = Room::parse(&asked).map_err(ApiError::from)?;
-            per_room.insert(asked, int(rooms::count(services, &room).await?));
-        }
+        let room = if asked.is_empty() { None } else { Some(Room::parse(&asked).map_err(ApiError::from)?) };
+        let mut per_room: HashMap<String, i32> = room.iter().map(|room| (room.to_string(), 0)).collect();
         let fleet = services.fleet_stats().await.map_err(ApiError::from)?.pods;
         let total: usize = fleet.iter().map(|pod| pod.connections).sum();
         let known: usize = fleet.iter().flat_map(|pod| &pod.workers).map(|worker| worker.identified).sum();
-        let rendered = exposition.render();
+        let traffic = services.fleet_traffic(room).await.map_err(ApiError::from)?;
+        for (room, members) in traffic.iter().flat_map(|pod| &pod.rooms) {
+            *per_room.entry(room.to_string()).or_default() += int(*members);
+        }
+        let uptime_ms = traffic.iter().map(|pod| pod.uptime_ms).max().unwrap_or_default();
+        let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         Ok(Response::new(GetConnectionStatsResponse {
             total_connections: int(total),
             authenticated_connections: int(known),
             anonymous_connections: int(total.saturating_sub(known)),
             connections_per_room: per_room,
-            uptime_seconds: i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX),
-            messages_sent_total: sample(&rendered, "roomcast_deliveries_total"),
-            messages_received_total: sample(&rendered, "roomcast_messages_in_total"),
+            uptime_seconds: long(uptime_ms / 1_000),
+            messages_sent_total: long(traffic.iter().map(|pod| pod.deliveries).sum()),
+            messages_received_total: long(traffic.iter().map(|pod| pod.messages_in).sum()),
         }))
     }
 }
 
 impl Realtime {
     /// `user_room`: where what is for one user goes.
-    pub(super) fn new(
-        services: Arc<Services>,
-        exposition: Arc<Exposition>,
-        user_room: PersonalRoom,
-        metrics: Option<Arc<RealtimeMetrics>>,
-    ) -> Self {
-        Self { services, exposition, user_room, metrics, began: Instant::now() }
+    pub(super) fn new(services: Arc<Services>, user_room: PersonalRoom, metrics: Option<Arc<RealtimeMetrics>>) -> Self {
+        Self { services, user_room, metrics }
     }
 
     /// Sends an event to a user's own room; how many connections are in it.
@@ -307,10 +289,4 @@ fn json(data: &impl Serialize) -> Result<Payload, ApiError> {
 
 fn int(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-/// A counter's value among rendered metrics; 0 before it was first counted.
-fn sample(rendered: &str, name: &str) -> i64 {
-    let value = rendered.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

@@ -3,6 +3,7 @@
 //! Always holds: an answer about the fleet names the pods that it lacks.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
@@ -11,12 +12,15 @@ use std::{
 
 use crate::{
     broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
-    hub::{CallError, Readiness, Services},
-    model::{Order, PodStats, QueueStats},
+    hub::{CallError, Readiness, Services, Worker},
+    model::{Order, PodStats, PodTraffic, QueueStats, Room},
 };
 
 /// How long other pods are waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// The most rooms of one worker in an answer.
+const MAX_ROOMS: usize = 1_000;
 
 /// Why nothing can be said about the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,11 +86,45 @@ impl Services {
         let answers = self.control.ask_others(&FleetQuestion::Stats, ANSWER_WITHIN).await?;
         let others = answers.said.into_iter().filter_map(|(_, said)| match said {
             FleetAnswer::Stats(stats) => Some(*stats),
-            FleetAnswer::Done(_) => None,
+            FleetAnswer::Done(_) | FleetAnswer::Traffic(_) => None,
         });
         let mut others: Vec<_> = others.collect();
         others.sort_by(|a, b| a.pod.cmp(&b.pod));
         Ok(FleetStats { pods: [own].into_iter().chain(others).collect(), silent: answers.silent })
+    }
+
+    /// How many are in a room of this pod, or in each, and how much it moved.
+    async fn traffic(&self, room: Option<Room>) -> Result<PodTraffic, CallError> {
+        let look = move |worker: &mut Worker| match &room {
+            Some(room) => worker.inspect_room(room).map(|detail| (room.clone(), detail.members)).into_iter().collect(),
+            None => worker.list_rooms("", None, MAX_ROOMS).rooms.into_iter().map(|it| (it.room, it.members)).collect(),
+        };
+        let counts: Vec<Vec<(Room, usize)>> = self.queues.ask_all(look).await?;
+        let mut rooms = BTreeMap::new();
+        for (room, members) in counts.into_iter().flatten() {
+            *rooms.entry(room).or_default() += members;
+        }
+        let text = (self.render_metrics)();
+        Ok(PodTraffic {
+            rooms: rooms.into_iter().collect(),
+            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            deliveries: sample(&text, "roomcast_deliveries_total"),
+            messages_in: sample(&text, "roomcast_messages_in_total"),
+        })
+    }
+
+    /// How many are in a room, or in each, and how much was moved: of each pod that answered.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub async fn fleet_traffic(&self, room: Option<Room>) -> Result<Vec<PodTraffic>, FleetError> {
+        let own = self.traffic(room.clone()).await?;
+        let answers = self.control.ask_others(&FleetQuestion::Traffic(room), ANSWER_WITHIN).await?;
+        let others = answers.said.into_iter().filter_map(|(_, said)| match said {
+            FleetAnswer::Traffic(traffic) => Some(*traffic),
+            FleetAnswer::Done(_) | FleetAnswer::Stats(_) => None,
+        });
+        Ok([own].into_iter().chain(others).collect())
     }
 
     /// Has what a backend orders done on every pod. The others are not asked where the one connection that is meant is
@@ -103,7 +141,7 @@ impl Services {
         let answers = self.control.ask_others(&ask, ANSWER_WITHIN).await?;
         let others = answers.said.iter().filter_map(|(_, said)| match said {
             FleetAnswer::Done(connections) => *connections,
-            FleetAnswer::Stats(_) => None,
+            FleetAnswer::Stats(_) | FleetAnswer::Traffic(_) => None,
         });
         let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
         Ok(Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent })
@@ -128,9 +166,18 @@ impl Respond for Spokesman {
             let services = services?;
             let said = match ask {
                 FleetQuestion::Order(order) => services.queues.obey(order).await.map(FleetAnswer::Done),
+                FleetQuestion::Traffic(room) => {
+                    services.traffic(room).await.map(|traffic| FleetAnswer::Traffic(Box::new(traffic)))
+                }
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
             said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
         })
     }
+}
+
+/// A counter's value in the metrics' text.
+fn sample(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

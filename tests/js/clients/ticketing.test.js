@@ -73,6 +73,13 @@ test('grpcurl, as printed, on one pod; the user and the room on both', { skip: w
   });
   const stats = await grpcurl(a, 'GetConnectionStats');
   assert.deepEqual([stats.totalConnections, stats.authenticatedConnections, stats.anonymousConnections], [2, 1, 1]);
+  // Whichever pod is asked, its figures are the fleet's: of rooms whose members are on the other pod, and of what was moved there.
+  for (const pod of [a, b]) {
+    const { connectionsPerRoom, messagesReceivedTotal } = await grpcurl(pod, 'GetConnectionStats');
+    assert.equal(connectionsPerRoom['event:123'], 2, JSON.stringify(connectionsPerRoom));
+    const own = (await curl(`${pod.public}/metrics`)).text.match(/^roomcast_messages_in_total (\d+)/m);
+    assert.ok(Number(messagesReceivedTotal) > Number(own[1]), `${messagesReceivedTotal}, of which here ${own[1]}`);
+  }
   const seats = JSON.stringify({ event_id: '123', available: 41 });
   const broadcast = await grpcurl(a, 'BroadcastEvent', {
     event_type: 'ticket:availability',
