@@ -33,6 +33,7 @@ use crate::{
     hub::{Quic, Readiness, Services},
     metrics::Exposition,
     model::Room,
+    transport::places::{SocketPlace, SocketPlaces},
 };
 
 /// The most connections to the internal listeners together; the excess is refused.
@@ -40,6 +41,9 @@ const MAX_CONNECTIONS: usize = 1_024;
 
 /// So many more where sessions are fetched from by way of other pods.
 const MAX_SESSION_REQUESTS: usize = 16 * 1_024;
+
+/// So many have files that nothing else takes. Those above them share the files of the public listeners.
+const OWN_FILES: usize = 128;
 
 /// The most bytes of a connection that wait to be read: a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -58,8 +62,8 @@ struct Shared {
     connections: AtomicUsize,
 }
 
-/// One connection's place among [`MAX_CONNECTIONS`].
-struct Place(Api);
+/// One connection's place among [`MAX_CONNECTIONS`], and its file among the public ones if it needs one.
+struct Place(Api, Option<SocketPlace>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -94,10 +98,16 @@ impl Api {
 
     fn place(&self) -> Option<Place> {
         let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.clone());
+        let mut place = Place(self.clone(), None);
         // Each request that polls a session of this pod by way of another one waits in a connection.
         let sessions = if self.0.services.dialects.endpoints().is_empty() { 0 } else { MAX_SESSION_REQUESTS };
-        (before < MAX_CONNECTIONS + sessions).then_some(place)
+        if before >= MAX_CONNECTIONS + sessions {
+            return None;
+        }
+        if before >= OWN_FILES {
+            place.1 = Some(SocketPlaces::take(&self.0.services.sockets)?);
+        }
+        Some(place)
     }
 
     fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {

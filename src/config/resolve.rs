@@ -26,8 +26,9 @@ use super::{
 use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};
 
-/// Files that a pod has open beside its connections: listeners, logs, the API's own connections.
-const RESERVED_FILES: u64 = 256;
+/// Files that a pod has open beside its connections: 256 of its own (listeners, logs, the API, Redis), and 256 at least for sockets
+/// that are no connections, so that a full pod can still say so.
+const RESERVED_FILES: u64 = 512;
 
 /// More connections than this have never been tried on one pod.
 const MOST_CONNECTIONS: u64 = 1_000_000;

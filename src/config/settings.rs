@@ -75,7 +75,7 @@ section! {
         internal_metrics: bool = true, Switch, live;
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
-            unset("the open-file limit less 256, at most 1,000,000", "15000");
+            unset("the open-file limit less 512, at most 1,000,000", "15000");
         /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
         /// connections are refused with 503 and `Retry-After`.
         memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
@@ -129,8 +129,13 @@ section! {
         pong: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
         /// For news on a long-poll; after it the poll is answered without any.
         poll: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
-        /// For the next request on an HTTP connection that was kept alive.
-        idle: Duration = Duration::from_secs(60), Time(SHORTEST..=Duration::from_secs(3600)), live;
+        /// For a request's body, from the end of its head to its last byte.
+        body: Duration = Duration::from_secs(30), Time(SHORTEST..=MINUTES), live;
+        /// For a client to read some of an answer over HTTP (an event stream too) that waits for it: 4 KiB, or all of it.
+        write: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
+        /// For the next request on an HTTP connection that was kept alive. Load balancers keep theirs for 60 s: a shorter time
+        /// here would close a connection under a request that is on its way.
+        idle: Duration = Duration::from_secs(75), Time(SHORTEST..=Duration::from_secs(3600)), live;
     }
 }
 

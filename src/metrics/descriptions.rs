@@ -49,6 +49,16 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
     ("roomcast_messages_in_total", "Messages of clients."),
     ("roomcast_accept_errors_total", "Failed accept calls."),
+    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets."),
+    ("roomcast_limit_used", "How much of each limit is used."),
+    (
+        "roomcast_limit_refused_total",
+        "What each limit refused, or ended for a newcomer: files, waiting_sockets, accept.",
+    ),
+    (
+        "roomcast_slow_sockets_total",
+        "Sockets of the public listeners that were ended, by the clock that ran out: head (handshakes too), body, idle, write.",
+    ),
     (
         "roomcast_internal_refused_total",
         "Connections to the internal listener that were refused, because there were as many as may be.",

@@ -7,6 +7,7 @@ mod descriptions;
 mod exposition;
 mod hooks;
 mod observer;
+mod pressure;
 mod redis_commands;
 mod socketio;
 
@@ -14,6 +15,7 @@ pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
+pub use pressure::{Pressure, Pressures};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
@@ -71,6 +73,10 @@ pub struct Metrics {
     pub messages_in: Counter,
     /// `accept` calls that failed, out of files above all.
     pub accept_errors: Counter,
+    /// The limits that refuse clients.
+    pub pressures: Pressures,
+    /// Sockets that were ended because their clients were too slow.
+    pub slow_sockets: SlowSockets,
     /// Calls over gRPC.
     pub grpc_calls: GrpcCalls,
     /// Connections to the internal listener that were too many.
@@ -330,6 +336,27 @@ pub struct Handshakes {
     pub event_streams: Upgrades,
 }
 
+/// Sockets of the public listeners that were ended by a clock.
+#[derive(Debug)]
+pub struct SlowSockets {
+    /// A handshake or a request's head did not end.
+    pub head: Counter,
+    /// A request's body did not end.
+    pub body: Counter,
+    /// No further request came.
+    pub idle: Counter,
+    /// An answer was not read.
+    pub write: Counter,
+}
+
+impl Default for SlowSockets {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        let slow = |clock: &'static str| counter!("roomcast_slow_sockets_total", "clock" => clock);
+        Self { head: slow("head"), body: slow("body"), idle: slow("idle"), write: slow("write") }
+    }
+}
+
 /// What became of requests for a connection.
 #[derive(Debug)]
 pub struct Upgrades {
@@ -405,6 +432,8 @@ impl Metrics {
             owed_bytes: gauge!("roomcast_owed_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),
             accept_errors: counter!("roomcast_accept_errors_total"),
+            pressures: Pressures::default(),
+            slow_sockets: SlowSockets::default(),
             grpc_calls: GrpcCalls::new(&GrpcCalls::METHODS),
             internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),

@@ -12,7 +12,7 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{log::Log, phase::Phase};
+use super::{lobby::waiting_limit, log::Log, phase::Phase};
 use crate::{api::Api, compat::Task, hub::Services, metrics::Exposition};
 
 /// What one thread runs beside the workers: the API, and what is looked at once a second.
@@ -46,6 +46,7 @@ impl Background {
                     seconds += 1;
                     log.tick();
                     exposition.upkeep();
+                    show_limits(&services);
                     if let Some(certificate) = &certificate {
                         let now = SystemTime::now();
                         let left = certificate.not_after().duration_since(now).unwrap_or_default();
@@ -65,6 +66,14 @@ impl Background {
             Ok(())
         })
     }
+}
+
+/// Shows the limits that are the same for all workers, and says which begin or end to bite.
+fn show_limits(services: &Services) {
+    let (pressures, sockets) = (&services.metrics.pressures, &services.sockets);
+    pressures.files.show(sockets.taken(), sockets.limit());
+    pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
+    pressures.tick();
 }
 
 /// Asks the backend what the workers want to know, until the pod ends.

@@ -17,7 +17,7 @@ use crate::{
         engineio::{Asked, Endpoint, EngineError, Transport, Within},
     },
     session::ConnectionId,
-    transport::{socket::Socket, websocket},
+    transport::{http_io::HttpIo, socket::Socket, websocket},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     fetching::Origin,
     refusal::{Refused, come_back, plain_answer},
     relay,
+    visits::{Stage, Visit},
 };
 
 /// Where a session is.
@@ -42,6 +43,7 @@ pub(super) async fn answer(
     endpoint: &Arc<Endpoint>,
     request: Request<Incoming>,
     from: Origin,
+    visit: &Visit,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let origin = parts.headers.get(header::ORIGIN).cloned();
@@ -53,7 +55,7 @@ pub(super) async fn answer(
         preflight(&parts.headers)
     } else if allowed {
         let request = Request::from_parts(parts, ());
-        serve(worker, endpoint, request, body, from).await.unwrap_or_else(|refusal| refusal.map(Full::from))
+        serve(worker, endpoint, request, body, from, visit).await.unwrap_or_else(|refusal| refusal.map(Full::from))
     } else {
         refusal(EngineError::Forbidden).map(Full::from)
     };
@@ -87,6 +89,7 @@ async fn serve(
     request: Request<()>,
     body: Incoming,
     from: Origin,
+    visit: &Visit,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let asked = Asked::parse(request.method(), request.uri().query(), false).map_err(refused)?;
     let services = Arc::clone(&worker.borrow().services);
@@ -110,6 +113,7 @@ async fn serve(
                 }
                 Err(_) => return Err(refused(EngineError::BadRequest)),
             };
+            visit.enter(Stage::Serving);
             match place {
                 Whereabouts::Here(place) => services.post_packets(place, body).await,
                 Whereabouts::Pod(address) => relay::bring(&services, &address, &sid, body).await,
@@ -271,7 +275,13 @@ pub(super) async fn upgrade<T>(
 }
 
 /// What an upgraded socket goes on as.
-pub(super) fn continue_as(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest: Vec<u8>, target: UpgradeTarget) {
+pub(super) fn continue_as(
+    worker: &Rc<RefCell<Worker>>,
+    mut socket: Socket,
+    rest: Vec<u8>,
+    target: UpgradeTarget,
+    visit: Visit,
+) {
     match target {
         UpgradeTarget::Connection(accepted) => {
             if socket.settle().is_ok() {
@@ -289,10 +299,15 @@ pub(super) fn continue_as(worker: &Rc<RefCell<Worker>>, mut socket: Socket, rest
             }
         }
         UpgradeTarget::Relay(relayed, seat) => {
-            tokio::task::spawn_local(async move {
-                relay::splice(socket, rest, relayed).await;
-                drop(seat);
+            let io = HttpIo::new(socket, rest);
+            visit.enter(Stage::Serving);
+            visit.carries(Arc::clone(io.traffic()));
+            let carried = visit.clone();
+            let task = tokio::task::spawn_local(async move {
+                relay::splice(io, relayed).await;
+                drop((seat, carried));
             });
+            visit.runs(task.abort_handle());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From an accepted socket to a WebSocket or an HTTP connection.
 //!
-//! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the worker's
-//! timer.
+//! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the lobby's
+//! clock.
 
-use std::{cell::RefCell, future::poll_fn, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, future::poll_fn, io, ops::ControlFlow, rc::Rc, sync::Arc};
 
 use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{
     compat::Routes,
     config::RecordLayer,
-    hub::{Deadline, Worker, millis},
+    hub::Worker,
     transport::{
         head::{Head, HeadError},
         socket::{Read, Socket, Written},
@@ -20,7 +20,15 @@ use crate::{
     },
 };
 
-use super::{admission::Admission, engine::continue_as, http, refusal::plain_answer, upgrade::upgrade};
+use super::{
+    admission::Admission,
+    engine::continue_as,
+    http,
+    lobby::{Guest, Lobby},
+    refusal::plain_answer,
+    upgrade::upgrade,
+    visits::{Stage, Visit},
+};
 
 /// How the sockets of a listener are spoken to.
 #[derive(Clone)]
@@ -31,67 +39,72 @@ pub struct Listener {
     pub routes: Routes,
 }
 
-/// Shakes hands over a socket in a task of its own, watched by the worker's timer.
-pub fn shake_hands(worker: &Rc<RefCell<Worker>>, stream: TcpStream, listener: &Listener) {
-    let mut this = worker.borrow_mut();
-    this.services.metrics.handshakes.accepted.increment(1);
+/// Shakes hands over a socket in a task of its own, watched by the lobby's clock. `Break`: others end for it, and need a turn.
+pub fn shake_hands(
+    worker: &Rc<RefCell<Worker>>,
+    lobby: &Lobby,
+    stream: TcpStream,
+    listener: &Listener,
+) -> ControlFlow<()> {
+    let first = if listener.tls.is_some() { Stage::Tls } else { Stage::Head };
+    let Some(Guest { visit, place, others_end }) = lobby.admit(first) else {
+        // Cheaper than an answer, which a TLS client could not read.
+        return ControlFlow::Continue(());
+    };
+    worker.borrow().services.metrics.handshakes.accepted.increment(1);
     let socket = match &listener.tls {
         None => Socket::plain(stream),
         Some((config, records)) => match Tls::accept(Arc::clone(config), *records) {
             Ok(tls) => Socket::tls(stream, tls),
             Err(error) => {
                 tracing::error!(%error, "TLS cannot start on a connection");
-                return;
+                return ControlFlow::Continue(());
             }
         },
     };
-    let timeouts = &this.config().timeouts;
-    let first = if socket.is_tls() { timeouts.tls } else { timeouts.head };
-    let deadline = Deadline::new(this.timers.now_ms() + millis(first));
+    let (socket, routes) = (socket.at(place), Arc::clone(&listener.routes));
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
-    let task =
-        tokio::task::spawn_local(converse(Rc::clone(worker), socket, deadline.clone(), Arc::clone(&listener.routes)));
-    deadline.ends(task.abort_handle());
-    this.timers.watch(deadline);
+    let task = tokio::task::spawn_local(converse(Rc::clone(worker), socket, visit.clone(), routes));
+    visit.runs(task.abort_handle());
+    if others_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, deadline: Deadline, routes: Routes) {
+async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, visit: Visit, routes: Routes) {
     let mut received = Vec::new();
     let services = Arc::clone(&worker.borrow().services);
     let handshakes = &services.metrics.handshakes;
     let failed = FailedHandshake { tls: socket.is_tls(), handshakes, done: false };
-    match read_head(&worker, &mut socket, &mut received, &deadline, failed).await {
+    match read_head(&worker, &mut socket, &mut received, &visit, failed).await {
         Ok(head) if head.is_websocket() => {
             let rest = received.split_off(head.len);
             let request = head.into_request();
-            extend(&worker, &deadline);
+            // The backend and the issuer of tokens have times of their own.
+            visit.enter(Stage::Serving);
             let from = socket.stream().peer_addr().ok();
             match upgrade(&worker, &request, from).await {
                 Ok(Admission { answer, continues_as }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);
+                    visit.enter(Stage::Closing);
                     if write(&worker, &mut socket, &bytes).await.is_ok() {
-                        continue_as(&worker, socket, rest, continues_as);
+                        continue_as(&worker, socket, rest, continues_as, visit);
                     }
                 }
-                Err(refusal) => refuse(&worker, &mut socket, *refusal).await,
+                Err(refusal) => {
+                    visit.enter(Stage::Closing);
+                    refuse(&worker, &mut socket, *refusal).await;
+                }
             }
         }
-        Ok(_) => http::serve(worker, socket, received, routes),
+        Ok(_) => {
+            http::serve(worker, socket, received, routes, visit);
+        }
         Err(Some(error)) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            visit.enter(Stage::Closing);
             refuse(&worker, &mut socket, plain_answer(status, &error.to_string())).await;
         }
         Err(None) => {}
-    }
-}
-
-/// Gives the backend its time, where it is asked.
-fn extend(worker: &Rc<RefCell<Worker>>, deadline: &Deadline) {
-    let mut this = worker.borrow_mut();
-    if this.services.asks_about_clients() {
-        let at = this.timers.now_ms() + millis(this.config().timeouts.head + this.config().hooks.timeout);
-        this.timers.move_deadline(deadline, at);
     }
 }
 
@@ -117,7 +130,7 @@ async fn read_head(
     worker: &Rc<RefCell<Worker>>,
     socket: &mut Socket,
     received: &mut Vec<u8>,
-    deadline: &Deadline,
+    visit: &Visit,
     mut failed: FailedHandshake<'_>,
 ) -> Result<Head, Option<HeadError>> {
     let limit = worker.borrow().config().limits.max_head;
@@ -133,9 +146,7 @@ async fn read_head(
             failed.tls = false;
             let made = if socket.resumed() { &failed.handshakes.tls_resumed } else { &failed.handshakes.tls_full };
             made.increment(1);
-            let mut this = worker.borrow_mut();
-            let at = this.timers.now_ms() + millis(this.config().timeouts.head);
-            this.timers.move_deadline(deadline, at);
+            visit.enter(Stage::Head);
         }
         if !received.is_empty()
             && let Some(head) = Head::parse(received, limit)?
@@ -161,7 +172,7 @@ async fn refuse(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, mut response:
     bytes.extend_from_slice(response.body().as_bytes());
     if write(worker, socket, &bytes).await.is_ok() {
         socket.shut_down(&mut worker.borrow_mut().buffers.sealed);
-        // The client may still be sending: closing now would take the answer away from it. The deadline bounds this.
+        // The client may still be sending: closing now would take the answer away from it. The clock bounds this.
         let mut ended = false;
         while !ended {
             ended = poll_fn(|cx| {

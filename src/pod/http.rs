@@ -7,9 +7,12 @@ use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
-use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::rt::TokioTimer;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::{Body, Incoming},
+    service::service_fn,
+    upgrade::OnUpgrade,
+};
 
 use crate::{
     api::{Readiness, ops},
@@ -20,39 +23,47 @@ use crate::{
 
 use super::{
     admission::{Admission, UpgradeTarget},
+    answer_body::{AnswerBody, Content},
     engine,
-    event_stream::{self, EventStream, UnderWay},
+    event_stream::{self, UnderWay},
     fetching::{self, Fallback, Opened, Origin},
     page, poll,
     refusal::plain_answer,
     upgrade::upgrade,
+    visits::{Stage, Visit},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.
-pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes) {
-    let (idle, max_head) = {
-        let this = worker.borrow();
-        let config = this.config();
-        (config.timeouts.idle.max(config.timeouts.head), config.limits.max_head)
-    };
+pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes, visit: Visit) {
+    let max_head = worker.borrow().config().limits.max_head;
     let from = Origin { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
     let under_way = UnderWay::default();
     let stuck = under_way.clone();
-    let service = service_fn(move |request| {
+    let io = HttpIo::new(socket, received);
+    let traffic = Arc::clone(io.traffic());
+    visit.carries(Arc::clone(&traffic));
+    let named = visit.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
         let (worker, under_way, routes) = (Rc::clone(&worker), under_way.clone(), Arc::clone(&routes));
+        let (visit, traffic) = (visit.clone(), Arc::clone(&traffic));
         async move {
-            if let Some(route) = routes.iter().find(|route| route.takes(&request)) {
-                let services = Arc::clone(&worker.borrow().services);
-                return Ok::<_, Infallible>(route.answer(&services, request).await.map(Either::Left));
-            }
-            Ok(answer(&worker, request, from, &under_way).await)
+            // A request behind others whose answers the client does not read waits for it to read them.
+            poll_fn(|cx| traffic.poll_caught_up(cx)).await;
+            visit.enter(if request.body().is_end_stream() { Stage::Serving } else { Stage::Body });
+            let answer = match routes.iter().find(|route| route.takes(&request)) {
+                Some(route) => {
+                    let services = Arc::clone(&worker.borrow().services);
+                    whole(route.answer(&services, request).await).await
+                }
+                None => answer(&worker, request, from, &under_way, &visit).await,
+            };
+            Ok::<_, Infallible>(answer.map(|content| AnswerBody::new(content, visit)))
         }
     });
-    let io = HttpIo::new(socket, received);
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
+        // The lobby's clock knows a request's beginning from an idle connection, which hyper's does not.
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle)
+            .header_read_timeout(None)
             .max_buf_size(max_head.max(8 * 1024))
             .serve_connection(io, service)
             .with_upgrades();
@@ -63,6 +74,14 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
             () = poll_fn(|cx| stuck.poll_stuck(cx)) => {}
         }
     });
+    named.runs(task.abort_handle());
+}
+
+/// The bytes of an answer that are all there.
+async fn whole(answer: Response<Full<Bytes>>) -> Response<Content> {
+    let (parts, body) = answer.into_parts();
+    let Ok(body) = body.collect().await;
+    Response::from_parts(parts, Content::Whole(body.to_bytes()))
 }
 
 async fn answer(
@@ -70,39 +89,40 @@ async fn answer(
     mut request: Request<Incoming>,
     from: Origin,
     under_way: &UnderWay,
-) -> Response<Either<Full<Bytes>, EventStream>> {
+    visit: &Visit,
+) -> Response<Content> {
     if asks_for_websocket(request.headers()) {
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request, from.address).await {
             Ok(Admission { answer, continues_as }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, continues_as));
-                answer.map(|()| Either::Left(Full::default()))
+                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, continues_as, visit.clone()));
+                answer.map(|()| Content::Whole(Bytes::new()))
             }
-            Err(refusal) => refusal.map(|text| Either::Left(Full::from(text))),
+            Err(refusal) => refusal.map(|text| Content::Whole(text.into())),
         };
     }
     let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
     if let Some(endpoint) = endpoint {
-        return engine::answer(worker, &endpoint, request, from).await.map(Either::Left);
+        return whole(engine::answer(worker, &endpoint, request, from, visit).await).await;
     }
     match fetching::open(worker, &request, from).await {
-        Some(Opened::Answered(answer)) => return answer.map(Either::Left),
+        Some(Opened::Answered(answer)) => return whole(answer).await,
         Some(Opened::Connected(fallback, task, headers)) => {
             let (services, config) = {
                 let this = worker.borrow();
                 (Arc::clone(&this.services), Arc::clone(this.config()))
             };
             return match fallback {
-                Fallback::Poll => poll::answer(task, &services, &config, headers).await.map(Either::Left),
-                Fallback::EventStream => event_stream::answer(task, under_way, &config, headers).map(Either::Right),
+                Fallback::Poll => poll::answer(task, &services, &config, headers).await.map(Content::Whole),
+                Fallback::EventStream => event_stream::answer(task, under_way, &config, headers).map(Content::Stream),
             };
         }
         None => {}
     }
     if let Some(answer) = ops(worker, &request).await {
-        return answer.map(Either::Left);
+        return whole(answer).await;
     }
-    page_or_nothing(worker, &request).map(Either::Left)
+    whole(page_or_nothing(worker, &request)).await
 }
 
 /// What probes and monitoring ask, where the public listeners answer for it too.
@@ -166,9 +186,9 @@ fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>)
     response
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, target: UpgradeTarget) {
+async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, target: UpgradeTarget, visit: Visit) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
     let (socket, ahead) = parts.io.into_parts();
     let rest = [&parts.read_buf[..], &ahead].concat();
-    engine::continue_as(&worker, socket, rest, target);
+    engine::continue_as(&worker, socket, rest, target, visit);
 }

@@ -4,6 +4,7 @@
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
 mod admission;
+mod answer_body;
 mod authorize;
 mod background;
 mod certificate;
@@ -15,6 +16,7 @@ mod fetching;
 mod grpc;
 mod handshake;
 mod http;
+mod lobby;
 mod log;
 mod page;
 mod phase;
@@ -24,6 +26,7 @@ mod relay;
 mod start_error;
 mod thread;
 mod upgrade;
+mod visits;
 mod webtransport;
 
 use std::{
@@ -53,6 +56,7 @@ use crate::{
     protocol::{Dialects, engineio::SessionKey},
     transport::{
         listen::{SocketOptions, listen, reserve},
+        places::SocketPlaces,
         webtransport::{bind, server_config},
     },
 };
@@ -107,7 +111,7 @@ impl Pod {
     /// # Errors
     /// [`StartError`]; nothing runs then.
     pub fn start_with(config: Config, dialects: Dialects) -> Result<Self, StartError> {
-        raise_open_files();
+        let sockets = Arc::new(SocketPlaces::of(raise_open_files()));
         let certificate = config.tls.as_ref().map(certificate).transpose()?;
         let workers = config.workers;
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
@@ -181,6 +185,7 @@ impl Pod {
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
+            sockets,
             config: ArcSwap::from_pointee(config),
             policies,
             broker: log.broker(),
@@ -419,11 +424,13 @@ fn bind_quic(addresses: &[SocketAddr], buffer: usize) -> Result<Vec<UdpSocket>, 
     bound.collect()
 }
 
-/// Every connection is an open file: the soft limit is raised to the hard one, which is what the configuration counts on.
-fn raise_open_files() {
+/// Every connection is an open file: the soft limit is raised to the hard one, which is what the configuration counts on. Returns
+/// how many files may be open then.
+fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, soft = limit.current, hard = limit.maximum, "the open-file limit could not be raised");
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -25,7 +24,7 @@ pub async fn answer(
     services: &Arc<Services>,
     config: &Config,
     headers: HeaderMap,
-) -> Response<Full<Bytes>> {
+) -> Response<Bytes> {
     let end = Instant::now() + config.timeouts.poll;
     // Fetching is the client's sign of life: a poll may last longer than a silent connection may.
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));
@@ -40,7 +39,7 @@ pub async fn answer(
     };
     let body = body(messages, &task.cursor().to_string(), closed);
     task.finish();
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Bytes::from(body));
     *response.headers_mut() = headers;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

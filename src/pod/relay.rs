@@ -1,7 +1,8 @@
 //! Requests for a session of another pod: asked there, over its internal listener.
 //!
 //! Each carries a proof that the asking pod has the fleet's key ([`SessionKey::prove`]). Never retries: a request that brought
-//! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into.
+//! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into; the sockets to
+//! other pods count among the pod's.
 
 use std::{num::NonZeroU8, time::Duration};
 
@@ -21,7 +22,7 @@ use crate::{
     transport::{
         fetch::{Client, Limits},
         http_io::HttpIo,
-        socket::Socket,
+        places::{SocketPlace, SocketPlaces},
     },
 };
 
@@ -45,6 +46,8 @@ pub struct Relayed {
     stream: TcpStream,
     /// What came already.
     early: Vec<u8>,
+    /// Its file.
+    place: SocketPlace,
 }
 
 fn target(sid: &str, more: &str) -> String {
@@ -77,6 +80,7 @@ async fn ask(
     patience: Duration,
 ) -> Result<Bytes, EngineError> {
     let client = CLIENT.with(Clone::clone).ok_or(EngineError::UnknownSession)?;
+    let _place = SocketPlaces::take(&services.sockets).ok_or(EngineError::UnknownSession)?;
     let request = Request::builder()
         .method(method)
         .uri(format!("http://{address}{}", target(sid, "")))
@@ -103,6 +107,7 @@ pub(super) async fn connect(
     sid: &str,
     window_bits: Option<NonZeroU8>,
 ) -> Result<Relayed, EngineError> {
+    let place = SocketPlaces::take(&services.sockets).ok_or(EngineError::UnknownSession)?;
     let proof = session_proof(&services.session_key, sid);
     let bits = window_bits.map_or(0, NonZeroU8::get);
     let target = target(sid, &format!("/socket?bits={bits}"));
@@ -125,16 +130,16 @@ pub(super) async fn connect(
         }
     });
     match connected.await {
-        Ok(Ok((stream, head, early))) if head.starts_with(b"HTTP/1.1 101 ") => Ok(Relayed { stream, early }),
+        Ok(Ok((stream, head, early))) if head.starts_with(b"HTTP/1.1 101 ") => Ok(Relayed { stream, early, place }),
         Ok(Ok((_, head, _))) if head.starts_with(b"HTTP/1.1 409 ") => Err(EngineError::BadRequest),
         _ => Err(EngineError::UnknownSession),
     }
 }
 
 /// Passes bytes on until both sides have ended.
-pub(super) async fn splice(socket: Socket, rest: Vec<u8>, relayed: Relayed) {
-    let Relayed { mut stream, early } = relayed;
-    let mut socket = TokioIo::new(HttpIo::new(socket, rest));
+pub(super) async fn splice(io: HttpIo, relayed: Relayed) {
+    let Relayed { mut stream, early, place: _place } = relayed;
+    let mut socket = TokioIo::new(io);
     if !early.is_empty() && socket.write_all(&early).await.is_err() {
         return;
     }

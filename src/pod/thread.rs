@@ -5,13 +5,14 @@ use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration
 use tokio::{
     net::TcpListener as TokioListener,
     sync::{mpsc::Receiver, watch},
-    task::LocalSet,
+    task::{LocalSet, yield_now},
 };
 
 use crate::hub::{Inboxes, Sequencer, Services, Worker, start_worker};
 
 use super::{
     handshake::{Listener, shake_hands},
+    lobby::Lobby,
     phase::Phase,
     webtransport::{self, IncomingQuic},
 };
@@ -55,9 +56,11 @@ impl Thread {
         tokio::task::spawn_local(sequencer.run(self.inboxes.sequencer));
         start_worker(&worker, self.inboxes.worker);
         tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.quic_clients));
+        let lobby = Lobby::open(&self.services);
         for (listener, own) in self.listeners {
             let listener = TokioListener::from_std(listener)?;
-            tokio::task::spawn_local(accept(Rc::clone(&worker), listener, own, self.phase.clone()));
+            let (worker, lobby) = (Rc::clone(&worker), Rc::clone(&lobby));
+            tokio::task::spawn_local(accept(worker, lobby, listener, own, self.phase.clone()));
         }
         // The sender goes with the pod.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
@@ -67,6 +70,7 @@ impl Thread {
 
 async fn accept(
     worker: Rc<RefCell<Worker>>,
+    lobby: Rc<Lobby>,
     listener: TokioListener,
     own: Listener,
     mut phase: watch::Receiver<Phase>,
@@ -77,16 +81,23 @@ async fn accept(
             _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         match accepted {
-            Ok((stream, _)) => shake_hands(&worker, stream, &own),
+            Ok((stream, _)) => {
+                // What is ended for it closes its socket before the next one is accepted.
+                if shake_hands(&worker, &lobby, stream, &own).is_break() {
+                    yield_now().await;
+                }
+            }
             Err(error) => {
-                worker.borrow().services.metrics.accept_errors.increment(1);
+                let services = Arc::clone(&worker.borrow().services);
+                services.metrics.accept_errors.increment(1);
                 let own = matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
                 );
                 if !own {
                     // Out of files or memory: open connections go on, new ones wait in the kernel's queue.
-                    tracing::warn!(%error, "accept failed; trying again in 100 ms");
+                    tracing::debug!(%error, "accept failed; trying again in 100 ms");
+                    services.metrics.pressures.accept.refused(1);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -4,6 +4,7 @@ pub mod fetch;
 pub mod head;
 pub mod http_io;
 pub mod listen;
+pub mod places;
 pub mod scratch;
 pub mod socket;
 pub mod tls;

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    places::SocketPlace,
     scratch::Scratch,
     tls::{MAX_INCOMPLETE, MAX_RECORD, Progress, Tls},
 };
@@ -87,13 +88,14 @@ enum Link {
 pub struct Detached {
     stream: std::net::TcpStream,
     link: Link,
+    place: Option<SocketPlace>,
 }
 
 impl Detached {
     /// A socket without TLS, or whose TLS has ended elsewhere.
     #[must_use]
     pub fn plain(stream: std::net::TcpStream) -> Self {
-        Self { stream, link: Link::Plain }
+        Self { stream, link: Link::Plain, place: None }
     }
 
     /// Puts it on this thread's event loop.
@@ -101,7 +103,7 @@ impl Detached {
     /// # Errors
     /// The operating system's.
     pub fn attach(self) -> io::Result<Socket> {
-        Ok(Socket { stream: TcpStream::from_std(self.stream)?, link: self.link })
+        Ok(Socket { stream: TcpStream::from_std(self.stream)?, link: self.link, place: self.place })
     }
 }
 
@@ -109,19 +111,27 @@ impl Detached {
 pub struct Socket {
     stream: TcpStream,
     link: Link,
+    /// Given back when it is closed.
+    place: Option<SocketPlace>,
 }
 
 impl Socket {
     /// A socket without TLS.
     #[must_use]
     pub fn plain(stream: TcpStream) -> Self {
-        Self { stream, link: Link::Plain }
+        Self { stream, link: Link::Plain, place: None }
     }
 
     /// A socket whose peer will begin a TLS handshake.
     #[must_use]
     pub fn tls(stream: TcpStream, tls: Tls) -> Self {
-        Self { stream, link: Link::Tls(tls) }
+        Self { stream, link: Link::Tls(tls), place: None }
+    }
+
+    /// Keeps its place among the pod's files.
+    #[must_use]
+    pub fn at(self, place: SocketPlace) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// Takes it off this thread's event loop.
@@ -129,7 +139,7 @@ impl Socket {
     /// # Errors
     /// The operating system's.
     pub fn detach(self) -> io::Result<Detached> {
-        Ok(Detached { stream: self.stream.into_std()?, link: self.link })
+        Ok(Detached { stream: self.stream.into_std()?, link: self.link, place: self.place })
     }
 
     /// The stream, for its addresses and options.

@@ -10,7 +10,7 @@ use crate::config::{Flags, Variables, merge};
 fn machine() -> Machine {
     Machine {
         cores: 4,
-        open_files: 20_256,
+        open_files: 20_512,
         state_dir: Some("/home/me/.local/state/roomcast".into()),
         api_key: ApiKey::new("made".to_owned()).unwrap(),
     }

@@ -13,6 +13,7 @@ use crate::{
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
+    transport::places::SocketPlaces,
 };
 
 /// What all workers of a pod share.
@@ -39,6 +40,8 @@ pub struct Services {
     pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,
+    /// The files that sockets of the public listeners may take.
+    pub sockets: Arc<SocketPlaces>,
     /// What clients missed.
     pub recoveries: Recoveries,
     /// The newest events of rooms, by their ids.

@@ -17,7 +17,7 @@ export class Pod {
 
   /**
    * Starts `roomcast serve`; `config` is the text of its TOML file, `tls` whether it listens with TLS too, `ports` those of a pod
-   * that was there before, `keyless` whether it has no API key. Resolves when `path` answers 200.
+   * that was there before, `keyless` whether it has no API key, `files` how many it may open. Resolves when `path` answers 200.
    */
   static async start({
     config = '',
@@ -27,6 +27,7 @@ export class Pod {
     tls: withTls = true,
     ports,
     keyless = false,
+    files,
     path = '/ready',
   } = {}) {
     const pod = new Pod();
@@ -41,9 +42,13 @@ export class Pod {
     });
     const file = join(pod.folder, 'roomcast.toml');
     await writeFile(file, config);
+    // The shell becomes the pod.
+    const limited = files ? ['sh', '-c', `ulimit -n ${files} && exec "$0" "$@"`] : [];
+    const [program, ...first] = [...limited, binary];
     pod.running = new Process(
-      binary,
+      program,
       [
+        ...first,
         'serve',
         ...(dev ? ['--dev'] : []),
         ...(withTls ? ['--listen', `127.0.0.1:${tls}`] : []),

@@ -1,0 +1,160 @@
+//! The limits that refuse clients: how much of each is used, how often it refused, and one log line when that begins and ends.
+//!
+//! Never decides. Always holds: however many are refused, the log gets two lines.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// For so many seconds without a refusal a limit counts as over.
+const CALM: u64 = 10;
+
+/// One limit.
+#[derive(Debug)]
+pub struct Pressure {
+    name: &'static str,
+    /// What it means for clients, in a sentence.
+    says: &'static str,
+    refused: Counter,
+    used: Gauge,
+    limit: Gauge,
+    /// Refusals since it began to bite; 0: it does not.
+    count: AtomicU64,
+    /// What `count` was a second ago, and for how many seconds it has been that.
+    seen: AtomicU64,
+    calm: AtomicU64,
+}
+
+/// Every limit.
+#[derive(Debug)]
+pub struct Pressures {
+    /// Sockets of the public listeners, by the open-file limit.
+    pub files: Pressure,
+    /// Sockets that wait for their clients: handshakes, idle connections, unread answers.
+    pub waiting: Pressure,
+    /// `accept` calls that failed.
+    pub accept: Pressure,
+}
+
+impl Pressure {
+    fn new(name: &'static str, says: &'static str) -> Self {
+        Self {
+            name,
+            says,
+            refused: counter!("roomcast_limit_refused_total", "limit" => name),
+            used: gauge!("roomcast_limit_used", "limit" => name),
+            limit: gauge!("roomcast_limit", "limit" => name),
+            count: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            calm: AtomicU64::new(0),
+        }
+    }
+
+    /// It refused `times` clients.
+    pub fn refused(&self, times: u64) {
+        if times == 0 {
+            return;
+        }
+        self.refused.increment(times);
+        if self.count.fetch_add(times, Relaxed) == 0 {
+            tracing::warn!(limit = self.name, "{}", self.says);
+        }
+    }
+
+    /// Whether it refused lately.
+    #[must_use]
+    pub fn bites(&self) -> bool {
+        self.count.load(Relaxed) > 0
+    }
+
+    /// Shows how much of it is used.
+    // Below 2^52, far from where a float would round.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn show(&self, used: usize, limit: usize) {
+        self.used.set(used as f64);
+        self.show_limit(limit);
+    }
+
+    /// So many more of it are used, or fewer: for what is counted by each worker.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn add(&self, more: usize, fewer: usize) {
+        self.used.increment(more as f64 - fewer as f64);
+    }
+
+    /// Shows what it is.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn show_limit(&self, limit: usize) {
+        self.limit.set(limit as f64);
+    }
+
+    /// A second has passed.
+    fn tick(&self) {
+        let count = self.count.load(Relaxed);
+        if count == 0 {
+            return;
+        }
+        if self.seen.swap(count, Relaxed) != count {
+            self.calm.store(0, Relaxed);
+        } else if self.calm.fetch_add(1, Relaxed) + 1 >= CALM
+            && self.count.compare_exchange(count, 0, Relaxed, Relaxed).is_ok()
+        {
+            self.seen.store(0, Relaxed);
+            self.calm.store(0, Relaxed);
+            tracing::info!(limit = self.name, refused = count, "the limit has refused no client for {CALM} s");
+        }
+    }
+}
+
+impl Default for Pressures {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        Self {
+            files: Pressure::new(
+                "files",
+                "the files for sockets are used up: new sockets are refused, and those that wait for their clients longest are \
+                 ended; raise the open-file limit (ulimit -Hn)",
+            ),
+            waiting: Pressure::new(
+                "waiting_sockets",
+                "too many sockets wait for their clients (handshakes, idle connections, unread answers): those that wait \
+                 longest are ended for new ones",
+            ),
+            accept: Pressure::new("accept", "accept fails: it is tried again every 100 ms"),
+        }
+    }
+}
+
+impl Pressures {
+    /// A second has passed.
+    pub fn tick(&self) {
+        for pressure in [&self.files, &self.waiting, &self.accept] {
+            pressure.tick();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_bites_until_it_was_calm_for_a_while() {
+        let pressures = Pressures::default();
+        let files = &pressures.files;
+        assert!(!files.bites());
+        files.refused(0);
+        assert!(!files.bites(), "nothing was refused");
+        files.refused(3);
+        for _ in 0..CALM {
+            pressures.tick();
+        }
+        assert!(files.bites(), "the first second only saw it");
+        files.refused(1);
+        for _ in 0..CALM {
+            pressures.tick();
+            assert!(files.bites());
+        }
+        pressures.tick();
+        assert!(!files.bites() && !pressures.waiting.bites());
+    }
+}
