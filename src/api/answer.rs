@@ -34,6 +34,8 @@ pub enum ApiCode {
     NotAvailable,
     /// 413: the body, a text or a list is longer than allowed.
     LimitExceeded,
+    /// 415: the body is compressed.
+    UnsupportedEncoding,
     /// 503: the broker or a worker could not take it; nothing was done.
     Unavailable,
     /// 504: the broker did not answer in time: it may or may not have been done.
@@ -42,7 +44,7 @@ pub enum ApiCode {
 
 impl ApiCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BadRequest,
         Self::BadRoom,
         Self::Unauthorized,
@@ -51,6 +53,7 @@ impl ApiCode {
         Self::RequestTimeout,
         Self::NotAvailable,
         Self::LimitExceeded,
+        Self::UnsupportedEncoding,
         Self::Unavailable,
         Self::Unknown,
     ];
@@ -67,6 +70,7 @@ impl ApiCode {
             Self::RequestTimeout => "request_timeout",
             Self::NotAvailable => ErrorCode::NotAvailable.as_str(),
             Self::LimitExceeded => ErrorCode::LimitExceeded.as_str(),
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Unavailable => ErrorCode::Unavailable.as_str(),
             Self::Unknown => ErrorCode::Unknown.as_str(),
         }
@@ -83,6 +87,7 @@ impl ApiCode {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotAvailable => StatusCode::CONFLICT,
             Self::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unknown => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -135,6 +140,10 @@ impl ApiError {
         match self.code {
             ApiCode::Unauthorized => {
                 answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ApiCode::UnsupportedEncoding => {
+                // RFC 9110 section 12.5.3: what a request's body may be encoded with.
+                answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             ApiCode::Unavailable => {
                 answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

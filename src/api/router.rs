@@ -43,7 +43,8 @@ pub(super) enum Takes {
     Body,
 }
 
-/// A call. Every one can also fail for its query (`bad_request`), and every one below `/api/` for its key.
+/// A call. Every one can also fail for its query (`bad_request`), every one that takes a body for that body's encoding, and every one
+/// below `/api/` for its key.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) method: Method,
@@ -198,7 +199,8 @@ impl Route {
     /// Every code that it may answer with.
     pub(super) fn errors(&self) -> impl Iterator<Item = ApiCode> {
         let key = is_guarded(self.path).then_some(ApiCode::Unauthorized);
-        self.errors.iter().copied().chain([ApiCode::BadRequest]).chain(key)
+        let body = (self.takes != Takes::Nothing).then_some(ApiCode::UnsupportedEncoding);
+        self.errors.iter().copied().chain([ApiCode::BadRequest]).chain(body).chain(key)
     }
 }
 

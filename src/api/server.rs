@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     convert::Infallible,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,10 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use super::{
     answer::{Answer, ApiCode, ApiError, ok, with_type},
@@ -33,7 +37,10 @@ use crate::{
     hub::{Quic, Readiness, Services},
     metrics::Exposition,
     model::Room,
-    transport::places::{SocketPlace, SocketPlaces},
+    transport::{
+        head::{HeadError, names_one_host},
+        places::{SocketPlace, SocketPlaces},
+    },
 };
 
 /// The most connections to the internal listeners together; the excess is refused.
@@ -60,6 +67,8 @@ struct Shared {
     metrics: Arc<Exposition>,
     keyring: Keyring,
     connections: AtomicUsize,
+    /// The pod ends: what was begun is answered, and nothing more is begun.
+    ending: watch::Sender<bool>,
 }
 
 /// One connection's place among [`MAX_CONNECTIONS`], and its file among the public ones if it needs one.
@@ -76,20 +85,35 @@ impl Api {
     #[must_use]
     pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
         let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
-        Self(Arc::new(Shared { services, metrics, keyring, connections }))
+        let ending = watch::Sender::new(false);
+        Self(Arc::new(Shared { services, metrics, keyring, connections, ending }))
     }
 
-    /// Serves one listener for ever. Needs a `LocalSet`.
+    /// Answers what was begun, takes nothing more, and waits until all connections are closed, at most until `end`.
+    pub async fn end(&self, end: tokio::time::Instant) {
+        self.0.ending.send_replace(true);
+        while self.0.connections.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Serves one listener until the pod ends. Needs a `LocalSet`.
     pub async fn serve(self, listener: TcpListener) {
         let complained = Cell::new(None);
+        let mut ending = self.0.ending.subscribe();
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = ending.wait_for(|ends| *ends) => return,
+            };
+            match accepted {
                 Ok((stream, _)) => match self.place() {
                     Some(place) => drop(tokio::task::spawn_local(place.serve(stream))),
                     None => self.refuse(&stream, &complained),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed on the internal listener; trying again in 100 ms");
+                    tracing::debug!(%error, "accept failed on the internal listener; trying again in 100 ms");
+                    self.0.services.metrics.pressures.accept.refused(1);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -131,7 +155,11 @@ impl Api {
         }
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
-        let result = self.call(&parts, &mut body).await;
+        let result = if parts.version == Version::HTTP_11 && !names_one_host(&parts.headers) {
+            Err(ApiError::bad_request(HeadError::Host.to_string()))
+        } else {
+            self.call(&parts, &mut body).await
+        };
         if let Some(body) = body {
             body::discard(body);
         }
@@ -174,6 +202,11 @@ impl Api {
             (Takes::Nothing, untaken) => {
                 *body = untaken;
                 Bytes::new()
+            }
+            (_, Some(taken)) if body::is_encoded(&parts.headers) => {
+                *body = Some(taken);
+                let message = "the body is compressed: send it without Content-Encoding";
+                return Err(ApiError::new(ApiCode::UnsupportedEncoding, message));
             }
             (_, Some(taken)) => body::read(taken, services.config.load().limits.api_body).await?,
             (_, None) => Bytes::new(),
@@ -239,18 +272,31 @@ impl Place {
                 let (api, patience) = (api.clone(), patience.clone());
                 async move {
                     patience.answering();
-                    let answer = api.answer(request).await;
+                    let mut answer = api.answer(request).await;
                     patience.answered();
+                    if api.0.services.gate.is_draining() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                        // The next call is for another pod, or for one that stays.
+                        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
                     Ok::<_, Infallible>(answer)
                 }
             })
         };
         let io = Noting { inner: TokioIo::new(stream), patience: patience.clone() };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .max_buf_size(MAX_BUFFER)
-            .header_read_timeout(None)
-            .serve_connection(io, service)
-            .with_upgrades();
+        let mut connection = pin!(
+            hyper::server::conn::http1::Builder::new()
+                .max_buf_size(MAX_BUFFER)
+                .header_read_timeout(None)
+                .serve_connection(io, service)
+                .with_upgrades()
+        );
+        let mut ending = self.0.0.ending.subscribe();
+        let ends = async move { drop(ending.wait_for(|ends| *ends).await) };
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = patience.is_over() => return,
+            () = ends => connection.as_mut().graceful_shutdown(),
+        }
         tokio::select! {
             _ = connection => {}
             () = patience.is_over() => {}

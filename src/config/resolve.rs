@@ -249,6 +249,14 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         ));
     }
 
+    let Limits { max_rooms, command_burst, .. } = settings.limits;
+    if max_rooms > command_burst as usize {
+        warnings.push(format!(
+            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that enters as many \
+             rooms as it may at once is refused some of them for a while; set the burst to {max_rooms} at least"
+        ));
+    }
+
     let WebTransport { enabled, idle, keep_alive, .. } = &settings.webtransport;
     if *enabled && keep_alive >= idle {
         warnings.push(format!(

@@ -60,12 +60,13 @@ section! {
         /// The keys of the backends' API. No request matches an empty key.
         api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(ApiKeyKind)), live, flag_is("api-key"), secret(),
             unset("none, and the API refuses every call; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
-        /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass.
+        /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass, and so do those
+        /// whose `Origin` is the very host that they ask (over `https`; over `http` only where a token is needed).
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
         anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
-        /// page: outside of development mode its own origin must be one of `origins`.
+        /// page: over `http` outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
         /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
         public_health: bool = false, Switch, live;

@@ -24,6 +24,7 @@ use super::{
     admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize, offered},
     fetching::Origin,
+    page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
     relay,
     visits::{Stage, Visit},
@@ -46,10 +47,11 @@ pub(super) async fn answer(
     visit: &Visit,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    let origin = parts.headers.get(header::ORIGIN).cloned();
-    let allowed = match &origin {
-        Some(origin) => worker.borrow().config().origins.allow(origin.as_bytes()),
-        None => true,
+    let (names_page, (origin, allowed)) = {
+        let this = worker.borrow();
+        let page = PageOrigin::of(&parts.headers, None, this.config());
+        let origin = if let PageOrigin::Allowed(origin) = page { Some(origin.clone()) } else { None };
+        (page != PageOrigin::Unnamed, (origin, page.may_connect()))
     };
     let mut response = if parts.method == Method::OPTIONS {
         preflight(&parts.headers)
@@ -59,13 +61,13 @@ pub(super) async fn answer(
     } else {
         refusal(EngineError::Forbidden).map(Full::from)
     };
-    if let Some(origin) = origin {
-        let headers = response.headers_mut();
+    let headers = response.headers_mut();
+    if names_page {
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        if allowed {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
+    }
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
     response
 }
@@ -228,9 +230,8 @@ pub(super) async fn upgrade<T>(
     let (allowed, compress) = {
         let this = worker.borrow();
         let config = this.config();
-        // A request without an origin does not come from a browser.
-        let origin = request.headers().get(header::ORIGIN);
-        (origin.is_none_or(|o| config.origins.allow(o.as_bytes())), endpoint.compress && config.compression.enabled)
+        let page = PageOrigin::of(request.headers(), None, config);
+        (page.may_connect(), endpoint.compress && config.compression.enabled)
     };
     if !allowed {
         upgrades.origin.increment(1);

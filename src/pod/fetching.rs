@@ -13,21 +13,16 @@ use http_body_util::Full;
 
 use super::{
     authorize::{Admitted, Asks, authorize},
+    page_origin::PageOrigin,
     refusal::{Refused, by_code, come_back, refused},
+    requested_rooms::{EPOCH, REDIS_EPOCH, RequestedRooms},
 };
 use crate::{
-    auth::Grant,
     hub::{AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Worker},
     metrics::Upgrades,
-    model::{Cursor, ErrorCode, Room, Since, SubscribeTo},
+    model::{ErrorCode, SubscribeTo},
     protocol::{DialectId, Framing, WireFormat},
 };
-
-/// What a browser's EventSource brings along when it comes back (HTML, section 9.2.4).
-pub const LAST_EVENT_ID: &str = "last-event-id";
-
-/// The longest cursor that an answer may have: it comes back in a request's head.
-const MAX_CURSOR: usize = 8 * 1024;
 
 /// Where requests come from.
 #[derive(Debug, Clone, Copy)]
@@ -133,8 +128,13 @@ async fn connect<T>(
     fallback: Fallback,
     counted: &Upgrades,
 ) -> Result<ConnectionTask, Refused> {
-    let asked = Asked::read(request.uri().query(), request.headers())
-        .and_then(|asked| asked.bounded(worker.borrow().session_limits().told.max_rooms))
+    let asked = RequestedRooms::read(request.uri().query(), request.headers())
+        .and_then(|asked| {
+            let this = worker.borrow();
+            let config = this.config();
+            let epoch = if config.redis.is_some() { REDIS_EPOCH } else { EPOCH };
+            asked.bounded(this.session_limits().told.max_rooms, config.limits.max_head, epoch)
+        })
         .inspect_err(|_| counted.malformed.increment(1))?;
     let services = Arc::clone(&worker.borrow().services);
     let dialect = services.dialects.name(DialectId::NATIVE);
@@ -183,94 +183,6 @@ async fn connect<T>(
     Ok(task)
 }
 
-/// What a request asks for.
-#[derive(Debug, Default, PartialEq)]
-struct Asked {
-    rooms: Vec<SubscribeTo>,
-    cursor: Cursor,
-}
-
-impl Asked {
-    /// Reads the query. `since` is of the `room` before it; `cursor`, or the header that a browser's EventSource sends
-    /// when it comes back, is newer than what stands in the query.
-    fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Refused> {
-        let mut asked = Self::default();
-        let mut cursor = None;
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match &*name {
-                "room" => {
-                    let room = Room::parse(&value).map_err(|error| bad(error.to_string()))?;
-                    if asked.rooms.iter().any(|other| other.room == room) {
-                        return Err(bad(format!("the room {room} is asked for twice")));
-                    }
-                    asked.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
-                }
-                "since" => {
-                    let since = Since::parse(&value).map_err(|error| bad(error.to_string()))?;
-                    match asked.rooms.last_mut() {
-                        Some(SubscribeTo { since: none @ None, .. }) => *none = Some(since),
-                        _ => return Err(bad("each `since` belongs behind its `room`: ?room=a&since=…&room=b".into())),
-                    }
-                }
-                "cursor" if cursor.is_some() => return Err(bad("`cursor` is given twice".to_owned())),
-                "cursor" => cursor = Some(value.into_owned()),
-                // `authorize` judges it.
-                "token" => {}
-                _ => {
-                    let shown: String = name.chars().take(80).collect();
-                    let takes = "this takes `room`, `since`, `cursor` and `token`";
-                    return Err(bad(format!("there is no parameter {shown:?}; {takes}")));
-                }
-            }
-        }
-        match headers.get(LAST_EVENT_ID).map(|value| value.to_str()) {
-            None | Some(Ok("")) => {}
-            Some(Ok(text)) => cursor = Some(text.to_owned()),
-            Some(Err(_)) => return Err(bad("Last-Event-ID is none of this server's: it is not ASCII".to_owned())),
-        }
-        asked.cursor = Cursor::parse(&cursor.unwrap_or_default()).map_err(|error| bad(format!("cursor: {error}")))?;
-        Ok(asked)
-    }
-
-    /// Checks that there are not too many rooms for a connection, and none too many for a cursor.
-    fn bounded(self, max_rooms: usize) -> Result<Self, Refused> {
-        if self.rooms.len() > max_rooms {
-            return Err(too_much(format!("at most {max_rooms} rooms in one request")));
-        }
-        let cursor: usize = self.rooms.iter().map(|asked| Cursor::most_bytes(&asked.room)).sum();
-        if cursor > MAX_CURSOR {
-            let message = "so many rooms, or rooms of such long names, are too much for one request: use a WebSocket";
-            return Err(too_much(message.to_owned()));
-        }
-        Ok(self)
-    }
-
-    /// The rooms to enter: those asked for and the user's own, each from where the client stands.
-    fn rooms_of(mut self, grant: &Grant) -> Result<Vec<SubscribeTo>, Refused> {
-        let own = grant.claims().and_then(|claims| claims.personal_room.clone());
-        if let Some(room) = own.filter(|own| self.rooms.iter().all(|asked| asked.room != *own)) {
-            self.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
-        }
-        if self.rooms.is_empty() {
-            return Err(bad("no room is asked for: ?room=trip:123".to_owned()));
-        }
-        for asked in &mut self.rooms {
-            if let Some(position) = self.cursor.of(&asked.room) {
-                asked.since = Some(Since { epoch: position.epoch.clone(), offset: position.offset });
-            }
-        }
-        Ok(self.rooms)
-    }
-}
-
-fn bad(message: String) -> Refused {
-    refused(StatusCode::BAD_REQUEST, &message)
-}
-
-fn too_much(message: String) -> Refused {
-    refused(StatusCode::PAYLOAD_TOO_LARGE, &message)
-}
-
 /// The answer to a page that asks before it asks (Fetch, section 3.2.4).
 fn preflight(mut headers: HeaderMap) -> Response<Full<Bytes>> {
     for (name, value) in [
@@ -291,12 +203,17 @@ fn preflight(mut headers: HeaderMap) -> Response<Full<Bytes>> {
 fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> Result<HeaderMap, Refused> {
     let mut headers = HeaderMap::new();
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    if let Some(origin) = asked.get(header::ORIGIN) {
-        if !worker.borrow().config().origins.allow(origin.as_bytes()) {
+    match PageOrigin::of(asked, None, worker.borrow().config()) {
+        PageOrigin::Unnamed => {}
+        PageOrigin::Foreign => {
             return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
         }
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        PageOrigin::Allowed(origin) => {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            // A backend may decide by a cookie, which a page of another origin may send only then (Fetch, section 3.2.3).
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        }
     }
     Ok(headers)
 }
@@ -317,60 +234,4 @@ fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes
     parts.headers.extend(headers);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Response::from_parts(parts, Full::new(body.to_string().into()))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn read(query: &str, last: Option<&str>) -> Result<Asked, String> {
-        let mut headers = HeaderMap::new();
-        if let Some(last) = last {
-            headers.insert(LAST_EVENT_ID, HeaderValue::from_bytes(last.as_bytes()).unwrap());
-        }
-        let query = (!query.is_empty()).then_some(query);
-        Asked::read(query, &headers).and_then(|asked| asked.bounded(128)).map_err(|refusal| refusal.into_body())
-    }
-
-    fn rooms(query: &str, last: Option<&str>) -> Vec<(String, Option<u64>)> {
-        let rooms = read(query, last).unwrap().rooms_of(&Grant::default()).unwrap();
-        rooms.into_iter().map(|asked| (asked.room.to_string(), asked.since.map(|since| since.offset))).collect()
-    }
-
-    #[test]
-    fn rooms_and_positions_are_read() {
-        assert_eq!(
-            rooms("room=a&since=e:4&room=b%3A1&token=x&room=c&since=f:0", None),
-            [("a".into(), Some(4)), ("b:1".into(), None), ("c".into(), Some(0))]
-        );
-        assert_eq!(rooms("room=a&since=e:4&cursor=a%3De:7%26z%3De:1", None), [("a".into(), Some(7))]);
-        assert_eq!(rooms("room=a&cursor=a%3De:7", Some("a=e:9")), [("a".into(), Some(9))], "a browser keeps its URL");
-        assert_eq!(rooms("room=a&since=e:4", Some("")), [("a".into(), Some(4))]);
-        assert!(read("", None).unwrap().rooms_of(&Grant::default()).is_err());
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let many: String = (0..129).map(|n| format!("&room=r{n}")).collect();
-        let long: String = (0..20).map(|n| format!("&room={}{n}", "x".repeat(250))).collect();
-        for (query, last, complaint) in [
-            ("room=", None, "a room name must not be empty"),
-            ("room=a%20b", None, "must not contain ' '"),
-            ("room=a&room=a", None, "the room a is asked for twice"),
-            ("since=e:1", None, "belongs behind its `room`"),
-            ("room=a&since=e:1&since=e:2", None, "belongs behind its `room`"),
-            ("room=a&since=4", None, "\"4\" is not a position"),
-            ("room=a&cursor=x", None, "cursor: \"\" is not a position"),
-            ("room=a&cursor=&cursor=", None, "`cursor` is given twice"),
-            ("rooms=a", None, "there is no parameter \"rooms\""),
-            ("room=a", Some("17"), "cursor: \"\" is not a position"),
-            ("room=a", Some("é"), "not ASCII"),
-            (&many, None, "at most 128 rooms"),
-            (&long, None, "use a WebSocket"),
-        ] {
-            let error = read(query, last).unwrap_err();
-            assert!(error.contains(complaint), "{query}: {error}");
-        }
-    }
 }

@@ -6,7 +6,7 @@
 use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Body, Incoming},
@@ -18,7 +18,11 @@ use crate::{
     api::{Readiness, ops},
     compat::Routes,
     hub::{Quic, Worker},
-    transport::{head::asks_for_websocket, http_io::HttpIo, socket::Socket},
+    transport::{
+        head::{HeadError, asks_for_websocket, names_one_host},
+        http_io::HttpIo,
+        socket::Socket,
+    },
 };
 
 use super::{
@@ -27,7 +31,9 @@ use super::{
     engine,
     event_stream::{self, UnderWay},
     fetching::{self, Fallback, Opened, Origin},
-    page, poll,
+    page,
+    page_origin::PageOrigin,
+    poll,
     refusal::plain_answer,
     upgrade::upgrade,
     visits::{Stage, Visit},
@@ -50,6 +56,10 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
             // A request behind others whose answers the client does not read waits for it to read them.
             poll_fn(|cx| traffic.poll_caught_up(cx)).await;
             visit.enter(if request.body().is_end_stream() { Stage::Serving } else { Stage::Body });
+            if request.version() == Version::HTTP_11 && !names_one_host(request.headers()) {
+                let answer = plain_answer(StatusCode::BAD_REQUEST, &HeadError::Host.to_string());
+                return Ok::<_, Infallible>(answer.map(|text| AnswerBody::new(Content::Whole(text.into()), visit)));
+            }
             let answer = match routes.iter().find(|route| route.takes(&request)) {
                 Some(route) => {
                     let services = Arc::clone(&worker.borrow().services);
@@ -57,7 +67,7 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
                 }
                 None => answer(&worker, request, from, &under_way, &visit).await,
             };
-            Ok::<_, Infallible>(answer.map(|content| AnswerBody::new(content, visit)))
+            Ok(answer.map(|content| AnswerBody::new(content, visit)))
         }
     });
     let task = tokio::task::spawn_local(async move {
@@ -177,9 +187,7 @@ fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>)
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // A page of another origin that may connect may know how.
-    if let Some(origin) = request.headers().get(header::ORIGIN)
-        && this.config().origins.allow(origin.as_bytes())
-    {
+    if let PageOrigin::Allowed(origin) = PageOrigin::of(request.headers(), None, this.config()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }

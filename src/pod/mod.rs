@@ -16,13 +16,16 @@ mod fetching;
 mod grpc;
 mod handshake;
 mod http;
+mod listening;
 mod lobby;
 mod log;
 mod page;
+mod page_origin;
 mod phase;
 mod poll;
 mod refusal;
 mod relay;
+mod requested_rooms;
 mod start_error;
 mod thread;
 mod upgrade;
@@ -31,7 +34,7 @@ mod webtransport;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
@@ -39,7 +42,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use roomcast_certs::Rotation;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::channel, watch},
@@ -49,15 +51,15 @@ use crate::{
     api::{Api, Grpc},
     auth::Authority,
     compat::{self, Extensions, Route, Routes},
-    config::{ApiKey, Bind, Config},
+    config::{ApiKey, Config},
     hooks::Hooks,
     hub::{Budget, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
     protocol::{Dialects, engineio::SessionKey},
     transport::{
-        listen::{SocketOptions, listen, reserve},
+        listen::{SocketOptions, listen},
         places::SocketPlaces,
-        webtransport::{bind, server_config},
+        webtransport::server_config,
     },
 };
 use background::{Background, ask_backend};
@@ -65,6 +67,7 @@ use certificate::certificate;
 use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
+use listening::{bind_quic, raise_open_files, reserve_all};
 use log::Log;
 use phase::Phase;
 pub use start_error::StartError;
@@ -86,10 +89,14 @@ pub struct Addresses {
     pub grpc: Vec<SocketAddr>,
 }
 
+/// How much longer than connections calls of the API may take that were begun before the end.
+const API_TIME: Duration = Duration::from_secs(3);
+
 /// A running pod.
 pub struct Pod {
     addresses: Addresses,
     services: Arc<Services>,
+    api: Api,
     certificate: Option<Arc<Rotation>>,
     endpoints: Vec<quinn::Endpoint>,
     phase: watch::Sender<Phase>,
@@ -253,7 +260,7 @@ impl Pod {
         }
         let api = Api::new(Arc::clone(&services), Arc::clone(&exposition));
         let background = Background {
-            api,
+            api: api.clone(),
             internal,
             log,
             services: Arc::clone(&services),
@@ -268,7 +275,7 @@ impl Pod {
                 tracing::error!(%error, "the API could not start");
             }
         })?);
-        Ok(Self { addresses, services, certificate, endpoints, phase, threads })
+        Ok(Self { addresses, services, api, certificate, endpoints, phase, threads })
     }
 
     /// Where it listens.
@@ -318,6 +325,7 @@ impl Pod {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         webtransport::wait_idle(&self.endpoints).await;
+        self.api.end(end + API_TIME).await;
         self.stop();
     }
 
@@ -386,27 +394,6 @@ fn session_key(config: &Config) -> Result<SessionKey, StartError> {
     Ok(SessionKey::new(&own))
 }
 
-fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError> {
-    let mut reserved = Vec::new();
-    // Both halves of `localhost:0` get one port.
-    let mut port = None;
-    for bind in binds {
-        let mut address = bind.address;
-        if let (0, Some(port)) = (address.port(), port) {
-            address.set_port(port);
-        }
-        match reserve(address) {
-            Ok(address) => {
-                port = Some(address.port());
-                reserved.push(address);
-            }
-            Err(error) if bind.optional => tracing::debug!(%address, %error, "not listening there"),
-            Err(error) => return Err(StartError::Listen { address, error }),
-        }
-    }
-    Ok(reserved)
-}
-
 /// The hashes of the development certificate and, while it is being replaced, of the one before. A page must not pin a
 /// certificate from files: an authority signed it, and it lives longer than a pinned one may.
 fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sync> {
@@ -414,23 +401,4 @@ fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sy
         Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
         None => Vec::new(),
     })
-}
-
-/// A UDP socket beside each TLS listener, on the same port number.
-fn bind_quic(addresses: &[SocketAddr], buffer: usize) -> Result<Vec<UdpSocket>, StartError> {
-    let bound = addresses
-        .iter()
-        .map(|&address| bind(address, buffer).map_err(|error| StartError::ListenUdp { address, error }));
-    bound.collect()
-}
-
-/// Every connection is an open file: the soft limit is raised to the hard one, which is what the configuration counts on. Returns
-/// how many files may be open then.
-fn raise_open_files() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, ..limit };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, soft = limit.current, hard = limit.maximum, "the open-file limit could not be raised");
-    }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

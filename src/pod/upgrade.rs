@@ -5,12 +5,13 @@
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
-use ::http::{Request, Response, StatusCode, header};
+use ::http::{HeaderMap, Request, Response, StatusCode, header};
 
 use super::{
     admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize, offered},
     engine,
+    page_origin::PageOrigin,
     refusal::{Refused, come_back, refused},
 };
 use crate::{
@@ -33,6 +34,11 @@ pub async fn upgrade<T>(
     from: Option<SocketAddr>,
 ) -> Result<Admission, Refused> {
     let services = Arc::clone(&worker.borrow().services);
+    if has_body(request.headers()) {
+        // Its bytes would be read as frames.
+        services.metrics.handshakes.upgrades.malformed.increment(1);
+        return Err(refused(StatusCode::BAD_REQUEST, "a request for a WebSocket has no body"));
+    }
     if let Some(endpoint) = services.dialects.endpoint(request.uri().path())
         && !offers_native(request)
     {
@@ -61,6 +67,12 @@ pub async fn upgrade<T>(
             told,
         }),
     })
+}
+
+/// Whether a request announces a body (RFC 9112 section 6.3).
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
+    length || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// A client that offers `roomcast.v1` gets it on any path.
@@ -92,9 +104,7 @@ fn agree<T>(
             return Err(refused(StatusCode::NOT_FOUND, "there is no WebSocket here: connect to /ws"));
         }
     };
-    // A request without an origin does not come from a browser.
-    let origin = request.headers().get(header::ORIGIN);
-    if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
+    if !PageOrigin::of(request.headers(), None, config).may_connect() {
         upgrades.origin.increment(1);
         return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
     }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use ::http::{StatusCode, Uri, header};
+use ::http::{StatusCode, Uri};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime,
 };
@@ -40,6 +40,7 @@ use crate::{
 
 use super::{
     authorize::{self, Admitted, Asks, AuthorizationError},
+    page_origin::PageOrigin,
     phase::Phase,
     upgrade::SUBPROTOCOL,
 };
@@ -272,9 +273,8 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         upgrades.malformed.increment(1);
         return Err(SessionRefusal::Status(StatusCode::NOT_FOUND));
     }
-    // A request without an origin does not come from a browser. A foreign page is told nothing.
-    let origin = request.headers().get(header::ORIGIN);
-    if origin.is_some_and(|origin| !config.origins.allow(origin.as_bytes())) {
+    // A foreign page is told nothing.
+    if !PageOrigin::of(request.headers(), None, &config).may_connect() {
         upgrades.origin.increment(1);
         return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
     }

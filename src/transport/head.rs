@@ -33,6 +33,9 @@ pub enum HeadError {
     /// Longer than the limit.
     #[error("the request head is too long")]
     TooLong,
+    /// Not exactly one `Host`.
+    #[error("an HTTP/1.1 request has one Host header")]
+    Host,
 }
 
 impl HeadError {
@@ -40,7 +43,7 @@ impl HeadError {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::NotHttp => 400,
+            Self::NotHttp | Self::Host => 400,
             Self::TooLong => 431,
         }
     }
@@ -72,6 +75,9 @@ impl Head {
             let value = HeaderValue::from_bytes(line.value).map_err(|_| HeadError::NotHttp)?;
             headers.append(name, value);
         }
+        if version == 1 && !names_one_host(&headers) {
+            return Err(HeadError::Host);
+        }
         Ok(Some(Self { method, uri, headers, len, version }))
     }
 
@@ -91,6 +97,12 @@ impl Head {
     pub fn is_websocket(&self) -> bool {
         self.version == 1 && self.method == Method::GET && asks_for_websocket(&self.headers)
     }
+}
+
+/// Whether a request of HTTP/1.1 says which host it is for, and says it once (RFC 9112 section 3.2).
+#[must_use]
+pub fn names_one_host(headers: &HeaderMap) -> bool {
+    headers.get_all(http::header::HOST).iter().count() == 1
 }
 
 /// Whether these headers ask for a WebSocket.
@@ -114,6 +126,15 @@ mod tests {
         assert!(Head::parse(&text[..20], 1024).unwrap().is_none());
         assert_eq!(Head::parse(text, 20).unwrap_err(), HeadError::TooLong);
         assert_eq!(Head::parse(b"\x16\x03\x01\x02\x00", 1024).unwrap_err(), HeadError::NotHttp);
+        for (head, expected) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], None),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", None),
+            (b"GET / HTTP/1.1\r\nHost: \r\n\r\n", Some(0)),
+            (b"GET / HTTP/1.0\r\n\r\n", Some(0)),
+        ] {
+            let read = Head::parse(head, 1024).map(|head| head.map_or(1, |_| 0));
+            assert_eq!(read.ok(), expected, "{}", String::from_utf8_lossy(head));
+        }
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
         assert_eq!(Head::parse(many.as_bytes(), 16_384).unwrap_err(), HeadError::TooLong);
     }

@@ -97,7 +97,19 @@ pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool)
     if headers.get_all(SEC_WEBSOCKET_VERSION).iter().count() > 1 {
         return Err(RequestError::Version);
     }
-    let mut response = create_response_with_body(request, || ()).map_err(|error| match error {
+    let created = if [CONNECTION, UPGRADE].iter().any(|name| is_list(headers, name)) {
+        let mut joined = Request::new(());
+        (*joined.version_mut(), *joined.headers_mut()) = (request.version(), headers.clone());
+        for (name, token) in [(CONNECTION, "Upgrade"), (UPGRADE, "websocket")] {
+            if has_token(headers, &name, token) {
+                joined.headers_mut().insert(name, HeaderValue::from_static(token));
+            }
+        }
+        create_response_with_body(&joined, || ())
+    } else {
+        create_response_with_body(request, || ())
+    };
+    let mut response = created.map_err(|error| match error {
         Error::Protocol(error) => match error {
             ProtocolError::WrongHttpMethod => RequestError::Method,
             ProtocolError::WrongHttpVersion => RequestError::HttpVersion,
@@ -120,6 +132,19 @@ pub fn accept<'p, T>(request: &Request<T>, protocols: &[&'p str], deflate: bool)
         deflate
     });
     Ok(Accepted { response, protocol, deflate })
+}
+
+/// Whether a header says more than one thing: tungstenite looks at the first line of `Connection`, and wants `Upgrade` to say nothing
+/// else.
+fn is_list(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().is_some_and(|first| first.as_bytes().contains(&b',')) || lines.next().is_some()
+}
+
+/// Whether a list has a token, on whichever of its lines (RFC 9110 section 5.3).
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
 /// The subprotocols that a request offers, in the order in which its client prefers them (RFC 6455 section 11.3.4).
@@ -283,6 +308,26 @@ mod tests {
             request = request.header(header.name, header.value);
         }
         request.body(()).unwrap()
+    }
+
+    #[test]
+    fn lists_may_stand_on_several_lines() {
+        for (name, more) in [("connection", "keep-alive"), ("upgrade", "h2c")] {
+            for first in [true, false] {
+                let mut request = request();
+                let (own, other) = (request.headers()[name].clone(), HeaderValue::from_static(more));
+                let lines = if first { [own, other] } else { [other, own] };
+                request.headers_mut().remove(name);
+                for line in lines {
+                    request.headers_mut().append(HeaderName::from_static(name), line);
+                }
+                assert!(accept(&request, &["chat"], true).is_ok(), "{name} {first}");
+            }
+        }
+        let mut request = request();
+        request.headers_mut().insert("connection", HeaderValue::from_static("keep-alive"));
+        request.headers_mut().append("connection", HeaderValue::from_static("close"));
+        assert_eq!(accept(&request, &["chat"], true).unwrap_err(), RequestError::NoUpgrade);
     }
 
     #[test]

@@ -11,7 +11,9 @@ const CODE: &str = "roomcast-code";
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         let code = match error.code {
-            ApiCode::BadRequest | ApiCode::BadRoom | ApiCode::LimitExceeded => Code::InvalidArgument,
+            ApiCode::BadRequest | ApiCode::BadRoom | ApiCode::LimitExceeded | ApiCode::UnsupportedEncoding => {
+                Code::InvalidArgument
+            }
             ApiCode::Unauthorized => Code::Unauthenticated,
             ApiCode::NotFound => Code::NotFound,
             ApiCode::MethodNotAllowed => Code::Unimplemented,

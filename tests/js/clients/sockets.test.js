@@ -48,8 +48,10 @@ describe('a pod with few files', () => {
       const socket = net.connect(pod.plainPort, '127.0.0.1').on('error', () => {});
       silent.push(socket);
     }
-    await until(async () => (await metric(pod, 'roomcast_limit_refused_total{limit="waiting_sockets"}')) > 0, 15_000, () =>
-      `no socket was refused: ${pod.log}`,
+    await until(
+      async () => (await metric(pod, 'roomcast_limit_refused_total{limit="waiting_sockets"}')) > 0,
+      15_000,
+      () => `no socket was refused: ${pod.log}`,
     );
     for (const path of ['/health', '/ready', '/metrics']) assert.equal((await pod.curl(path)).status, 200, path);
     // The youngest are spared for two seconds: until then there may be no place.
@@ -72,7 +74,11 @@ describe('clocks', () => {
   after(() => pod?.stop());
   const slow = (clock) => metric(pod, `roomcast_slow_sockets_total{clock="${clock}"}`);
   const ended = (clock, count) =>
-    until(async () => (await slow(clock)) >= count, 20_000, () => `not ended by the clock ${clock}`);
+    until(
+      async () => (await slow(clock)) >= count,
+      20_000,
+      () => `not ended by the clock ${clock}`,
+    );
 
   test('answers that are not read end their socket, and are not made ahead', async () => {
     const sockets = await Promise.all(
