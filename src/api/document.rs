@@ -26,7 +26,8 @@ mod tests {
     }
 
     fn statuses(route: &Route) -> BTreeSet<u16> {
-        let own: &[u16] = if route.operation == Operation::Ready { &[200, 503] } else { &[200] };
+        let asks_state = matches!(route.operation, Operation::Accepting | Operation::Ready);
+        let own: &[u16] = if asks_state { &[200, 503] } else { &[200] };
         route.errors().map(|code| code.status().as_u16()).chain(own.iter().copied()).collect()
     }
 

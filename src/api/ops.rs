@@ -1,27 +1,43 @@
-//! What probes and monitoring ask: `/health`, `/ready`, `/metrics`.
+//! What probes and monitoring ask: `/health`, `/accepting`, `/ready`, `/metrics`.
 
 use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::{Answer, json, ok, with_type};
-use crate::hub::Readiness;
+use crate::hub::{Readiness, Reason};
 
 #[derive(Serialize)]
 struct Status {
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 /// `/health`: the process answers.
 #[must_use]
 pub fn health() -> Answer {
-    ok(&Status { status: "ok" })
+    ok(&Status { status: "ok", reason: None })
 }
 
-/// `/ready`: whether new clients should be sent here. 503 only for the pod's own reasons.
+/// `/accepting`: whether new clients should be sent here. 503 only for the pod's own reasons.
+#[must_use]
+pub fn accepting(readiness: Readiness) -> Answer {
+    answer(readiness.accepts(), readiness.as_str(), readiness)
+}
+
+/// `/ready`: whether the pod serves those that it has. 503 only while it starts, or where the operator wants it.
 #[must_use]
 pub fn ready(readiness: Readiness) -> Answer {
-    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, &Status { status: readiness.as_str() })
+    let word = match readiness {
+        Readiness::Draining | Readiness::Overloaded(_) => Readiness::Degraded.as_str(),
+        other => other.as_str(),
+    };
+    answer(readiness.serves(), word, readiness)
+}
+
+fn answer(well: bool, word: &'static str, readiness: Readiness) -> Answer {
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &Status { status: word, reason: readiness.reason().map(Reason::as_str) })
 }
 
 /// `/metrics`, in the text format of Prometheus (version 0.0.4).

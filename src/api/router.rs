@@ -8,6 +8,7 @@ use super::answer::ApiCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Health,
+    Accepting,
     Ready,
     Metrics,
     CertificateHashes,
@@ -77,7 +78,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 23] = [
+pub(super) static ROUTES: [Route; 24] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -86,6 +87,7 @@ pub(super) static ROUTES: [Route; 23] = [
     ),
     post("/api/broadcast", Operation::Broadcast, Takes::Body, &[BadRoom, LimitExceeded, RequestTimeout]),
     get("/health", Operation::Health, &[], &[]),
+    get("/accepting", Operation::Accepting, &[], &[]),
     get("/ready", Operation::Ready, &[], &[]),
     get("/metrics", Operation::Metrics, &[], &[NotFound]),
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),

@@ -130,7 +130,7 @@ pub struct Config {
 /// What happens on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
-    /// How long new connections are still taken after `/ready` says no.
+    /// How long new connections are still taken after `/accepting` says no.
     pub delay: std::time::Duration,
     /// The time over which clients are sent away.
     pub window: std::time::Duration,

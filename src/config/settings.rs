@@ -68,7 +68,7 @@ section! {
         /// Whether the public listeners show a page at `/` to join rooms, watch and publish. It connects like any other
         /// page: over `http` outside of development mode its own origin must be one of `origins`.
         page: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");
-        /// Whether the public listeners answer `/health` and `/ready` too, as the internal ones do.
+        /// Whether the public listeners answer `/health`, `/accepting` and `/ready` too, as the internal ones do.
         public_health: bool = false, Switch, live;
         /// Whether the public listeners answer `/metrics` too.
         public_metrics: bool = false, Switch, live;
@@ -141,9 +141,9 @@ section! {
 }
 
 section! {
-    /// What happens on SIGTERM: not ready, `reconnect` hints, paced closes.
+    /// What happens on SIGTERM: `/accepting` says no, `reconnect` hints, paced closes.
     pub struct DrainSettings in "drain" {
-        /// How long the pod still takes new connections after it said that it is not ready, until load balancers noticed.
+        /// How long the pod still takes new connections after `/accepting` said no, until load balancers noticed.
         delay: Option<Duration> = None, Maybe(Time(Duration::ZERO..=MINUTES)), live,
             unset("`5s`; `0ms` in development mode", "\"5s\"");
         /// The time over which clients are sent away.
@@ -233,7 +233,7 @@ section! {
         room_ttl: Duration = Duration::from_secs(7 * 86_400), Time(Duration::from_secs(60)..=Duration::from_secs(365 * 86_400)), restart;
         /// How long a repeated idempotency key is known.
         idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
-        /// Whether `/ready` says 503 while Redis is degraded. It never does on its own: all pods would leave at once.
+        /// Whether `/ready` and `/accepting` say 503 while Redis is degraded. It never does on its own: all pods would leave at once.
         unready_when_degraded: bool = false, Switch, live;
     }
 }

@@ -54,7 +54,7 @@ pub use worker::{
     inspect::{ConnectionDetail, ConnectionFilter, ConnectionList, RoomCount, RoomDetail, RoomList},
     queues::{Inboxes, ToSequencer, ToWorker, WorkerQueues},
     quic::Quic,
-    readiness::Readiness,
+    readiness::{Readiness, Reason},
     shared::Services,
     timers::Deadline,
 };

@@ -49,6 +49,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
     ("roomcast_messages_in_total", "Messages of clients."),
     ("roomcast_accept_errors_total", "Failed accept calls."),
+    (
+        "roomcast_degraded",
+        "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis.",
+    ),
     ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets."),
     ("roomcast_limit_used", "How much of each limit is used."),
     (

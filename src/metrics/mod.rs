@@ -26,6 +26,9 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::model::Disconnect;
 pub(crate) use descriptions::describe;
 
+/// Why a pod may be degraded, as `/ready` says it.
+const DEGRADED: [&str; 5] = ["draining", "connections", "memory", "files", "redis"];
+
 /// The handles.
 #[derive(Debug)]
 pub struct Metrics {
@@ -91,6 +94,7 @@ pub struct Metrics {
     pub tokens: TokenMetrics,
     /// Hears what is delivered; `None`: nothing is to be told.
     pub observer: Option<Arc<dyn DeliveryObserver>>,
+    degraded: Vec<(&'static str, Gauge)>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
 }
@@ -441,8 +445,19 @@ impl Metrics {
             certificate_broken: gauge!("roomcast_certificate_broken"),
             tokens: TokenMetrics::default(),
             observer: None,
+            degraded: DEGRADED
+                .iter()
+                .map(|reason| (*reason, gauge!("roomcast_degraded", "reason" => *reason)))
+                .collect(),
             disconnects: Disconnect::ALL.iter().map(disconnect).collect(),
             lost: counter!("roomcast_disconnects_total", "code" => "none"),
+        }
+    }
+
+    /// Shows which reasons there are for which the pod is not as it should be.
+    pub fn show_degraded(&self, holds: impl Fn(&str) -> bool) {
+        for (reason, gauge) in &self.degraded {
+            gauge.set(f64::from(u8::from(holds(reason))));
         }
     }
 

@@ -11,7 +11,7 @@ pub struct PodStats {
     pub version: String,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
-    /// The word of `/ready`.
+    /// The word of `/accepting`.
     pub readiness: String,
     /// Connections.
     pub connections: usize,

@@ -13,7 +13,12 @@ use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
 use super::{lobby::waiting_limit, log::Log, phase::Phase};
-use crate::{api::Api, compat::Task, hub::Services, metrics::Exposition};
+use crate::{
+    api::Api,
+    compat::Task,
+    hub::{Reason, Services},
+    metrics::Exposition,
+};
 
 /// What one thread runs beside the workers: the API, and what is looked at once a second.
 pub(super) struct Background {
@@ -74,6 +79,9 @@ fn show_limits(services: &Services) {
     pressures.files.show(sockets.taken(), sockets.limit());
     pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
     pressures.tick();
+    services
+        .metrics
+        .show_degraded(|reason| Reason::ALL.iter().any(|one| one.as_str() == reason && one.holds(services)));
 }
 
 /// Asks the backend what the workers want to know, until the pod ends.

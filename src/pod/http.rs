@@ -146,6 +146,7 @@ async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Optio
     };
     match request.uri().path() {
         "/health" if config.public_health => Some(ops::health()),
+        "/accepting" if config.public_health => Some(ops::accepting(Readiness::of(&services))),
         "/ready" if config.public_health => Some(ops::ready(Readiness::of(&services))),
         "/metrics" if config.public_metrics => {
             // Not on the worker's thread, whose connections would wait for it.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::harness::{Client, SOON, Seen, pod, publish};
+use crate::harness::{Client, SOON, Seen, get, pod, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,6 +41,18 @@ async fn a_full_pod_says_503_and_when_to_come_back() {
     let answer = talk(address, &upgrade("/ws", "")).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    // Balancers send new clients elsewhere, and those that are here are served.
+    let body = |word: &str| format!("{{\"status\":\"{word}\",\"reason\":\"connections\"}}");
+    assert_eq!(get(&pod, "/accepting").await, (503, body("overloaded")));
+    assert_eq!(get(&pod, "/ready").await, (200, body("degraded")));
+    let shown = "roomcast_degraded{reason=\"connections\"} 1";
+    timeout(SOON, async {
+        while !get(&pod, "/metrics").await.1.contains(shown) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .unwrap();
     drop(first);
     timeout(SOON, async {
         while pod.services().gate.connections() > 1 {

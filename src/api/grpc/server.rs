@@ -244,11 +244,13 @@ impl Grpc {
         }
     }
 
-    /// The health service (`grpc.health.v1`), for probes, which have no key: as `/ready` answers.
+    /// The health service (`grpc.health.v1`), for probes and balancers of calls, which have no key: whether calls should come here,
+    /// so neither from its beginning nor while it goes away. A pod that takes no more clients still takes calls.
     async fn health(&self, request: Request<Incoming>) -> Result<Response<Body>, Status> {
         use tonic_health::{ServingStatus, pb::health_server::HealthServer, server::HealthReporter};
         let reporter = HealthReporter::new();
-        let well = crate::api::Readiness::of(&self.0.services).is_ready();
+        let readiness = crate::api::Readiness::of(&self.0.services);
+        let well = readiness.serves() && readiness != crate::api::Readiness::Draining;
         let status = if well { ServingStatus::Serving } else { ServingStatus::NotServing };
         let others = self.0.others.iter().map(|other| other.service.name());
         for name in ["", "roomcast.v1.Roomcast"].into_iter().chain(others) {

@@ -1,26 +1,72 @@
-//! Whether new clients should be sent to this pod.
+//! Two questions about a pod: would it take one more client, and does it serve those that it has?
+//!
+//! Always holds: a pod that is full, short of something or about to go still serves, and says so together with the reason.
 
 use crate::{broker::Condition, hub::Services};
 
-/// Whether new clients should be sent to this pod.
+/// What keeps a pod from being as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It goes away.
+    Draining,
+    /// It has as many connections as it may.
+    Connections,
+    /// Its queues hold as much as they may.
+    Memory,
+    /// Its sockets have used up the files.
+    Files,
+    /// A part of Redis cannot be used.
+    Redis,
+}
+
+/// Where a pod stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// They should.
+    /// All is well.
     Ready,
-    /// They should, although a part of Redis cannot be used: another pod would be no better off.
+    /// It takes clients, although a part of Redis cannot be used: another pod would be no better off.
     Degraded,
-    /// They should not, because a part of Redis cannot be used (`redis.unready_when_degraded`).
+    /// The same, and `redis.unready_when_degraded` says that it should count as not ready.
     Unready,
     /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis.
     Starting,
     /// It goes away.
     Draining,
     /// It holds as much as it may.
-    Overloaded,
+    Overloaded(Reason),
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Draining, Self::Connections, Self::Memory, Self::Files, Self::Redis];
+
+    /// The word in answers and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Connections => "connections",
+            Self::Memory => "memory",
+            Self::Files => "files",
+            Self::Redis => "redis",
+        }
+    }
+
+    /// Whether it holds for a pod now.
+    #[must_use]
+    pub fn holds(self, services: &Services) -> bool {
+        match self {
+            Self::Draining => services.gate.is_draining(),
+            Self::Connections => services.gate.connections() >= services.config.load().max_connections,
+            Self::Memory => services.budget.is_spent(),
+            Self::Files => services.metrics.pressures.files.bites(),
+            Self::Redis => (services.condition)() == Condition::Degraded,
+        }
+    }
 }
 
 impl Readiness {
-    /// The word in the answer.
+    /// The word that says whether new clients should come here.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,34 +74,76 @@ impl Readiness {
             Self::Degraded | Self::Unready => "degraded",
             Self::Starting => "starting",
             Self::Draining => "draining",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded(_) => "overloaded",
         }
     }
 
-    /// Whether new clients should come here.
+    /// Why it is not as it should be.
     #[must_use]
-    pub fn is_ready(self) -> bool {
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::Ready | Self::Starting => None,
+            Self::Degraded | Self::Unready => Some(Reason::Redis),
+            Self::Draining => Some(Reason::Draining),
+            Self::Overloaded(reason) => Some(reason),
+        }
+    }
+
+    /// Whether a new client would be taken, and should come here: what balancers ask.
+    #[must_use]
+    pub fn accepts(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
+    }
+
+    /// Whether those that it has are served: what kubelets ask.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        !matches!(self, Self::Starting | Self::Unready)
     }
 
     /// Where the pod stands now.
     #[must_use]
     pub fn of(services: &Services) -> Self {
         let config = services.config.load();
-        let full = services.gate.connections() >= config.max_connections;
         let condition = (services.condition)();
-        if services.gate.is_draining() {
-            Self::Draining
-        } else if !services.authority.is_ready() || condition == Condition::Starting {
+        let short =
+            [Reason::Connections, Reason::Memory, Reason::Files].into_iter().find(|reason| reason.holds(services));
+        if !services.authority.is_ready() || condition == Condition::Starting {
             Self::Starting
-        } else if full || services.budget.is_spent() {
-            Self::Overloaded
+        } else if condition != Condition::Well && config.redis.as_ref().is_some_and(|redis| redis.unready_when_degraded)
+        {
+            Self::Unready
+        } else if services.gate.is_draining() {
+            Self::Draining
+        } else if let Some(reason) = short {
+            Self::Overloaded(reason)
         } else if condition == Condition::Well {
             Self::Ready
-        } else if config.redis.as_ref().is_some_and(|redis| redis.unready_when_degraded) {
-            Self::Unready
         } else {
             Self::Degraded
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pod_that_starts_serves_nothing() {
+        for (readiness, accepts, serves) in [
+            (Readiness::Ready, true, true),
+            (Readiness::Degraded, true, true),
+            (Readiness::Unready, false, false),
+            (Readiness::Starting, false, false),
+            (Readiness::Draining, false, true),
+            (Readiness::Overloaded(Reason::Connections), false, true),
+            (Readiness::Overloaded(Reason::Memory), false, true),
+            (Readiness::Overloaded(Reason::Files), false, true),
+        ] {
+            assert_eq!((readiness.accepts(), readiness.serves()), (accepts, serves), "{readiness:?}");
+            let well = matches!(readiness, Readiness::Ready | Readiness::Starting);
+            assert_eq!(readiness.reason().is_none(), well, "{readiness:?}");
         }
     }
 }

@@ -61,7 +61,7 @@ for (const values of all) {
     for (const probe of [startup, liveness, readiness]) assert.equal(probe.httpGet.port, 'internal');
     assert.equal(startup.httpGet.path, '/health');
     assert.equal(liveness.httpGet.path, '/health', 'a pod is never restarted because of Redis');
-    assert.equal(readiness.httpGet.path, '/ready');
+    assert.equal(readiness.httpGet.path, '/accepting', 'a draining pod leaves the endpoints');
     assert.ok(startup.failureThreshold * startup.periodSeconds >= 60);
     assert.ok(liveness.failureThreshold * liveness.periodSeconds >= 30);
     assert.ok(readiness.failureThreshold * readiness.periodSeconds <= 10);

@@ -11,12 +11,13 @@ test('SIGTERM drains', async () => {
   const pod = await Pod.start({ config: '[drain]\ndelay = "500ms"\nwindow = "1s"' });
   const clients = await Promise.all(Array.from({ length: 20 }, () => Client.open(pod.tlsUrl)));
   await Promise.all(clients.map((client) => client.subscribe('plain:drain')));
-  const ready = async () => (await pod.curl('/ready').catch(() => ({ status: 0 }))).status;
+  const asked = async (path) => (await pod.curl(path).catch(() => ({ status: 0 }))).status;
   const stopped = pod.stop();
-  const statuses = new Set();
+  const [accepting, ready] = [new Set(), new Set()];
   const watch = (async () => {
     for (let n = 0; n < 100 && pod.process.exitCode === null; n++) {
-      statuses.add(await ready());
+      accepting.add(await asked('/accepting'));
+      ready.add(await asked('/ready'));
       await sleep(20);
     }
   })();
@@ -27,7 +28,9 @@ test('SIGTERM drains', async () => {
   }
   await stopped;
   await watch;
-  assert.ok(statuses.has(503), `/ready answered ${[...statuses]}`);
+  assert.ok(accepting.has(503), `/accepting answered ${[...accepting]}`);
+  // 0: it has ended. What serves until then is never said to be unready.
+  assert.ok(ready.has(200) && !ready.has(503), `/ready answered ${[...ready]}`);
 });
 
 test('a pod without connections ends at once', async () => {

@@ -16,7 +16,9 @@ after(() => pod?.stop());
 
 test('health and ready answer 200', async () => {
   assert.equal((await pod.curl('/health')).status, 200);
-  assert.equal((await pod.curl('/ready')).status, 200);
+  for (const path of ['/accepting', '/ready']) {
+    assert.deepEqual(await pod.curl(path), { status: 200, text: '{"status":"ready"}' });
+  }
 });
 
 test('metrics are in the text format and count', async () => {
