@@ -77,8 +77,8 @@ section! {
         /// The most connections; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 512, at most 1,000,000", "15000");
-        /// The most bytes that the pod's queues may really hold (a shared frame counts once). At the budget, new
-        /// connections are refused with 503 and `Retry-After`.
+        /// The most bytes that the pod's queues (a shared frame counts once), request bodies, answers over HTTP and sockets
+        /// without a connection may really hold. At the budget, new connections are refused with 503 and `Retry-After`.
         memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
@@ -122,7 +122,7 @@ section! {
         /// For a request head, from its first byte or the end of the handshake; also for a WebTransport session's request.
         head: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// For the first `connect` of a client whose request had no token, where one is needed; also for the stream of
-        /// commands of a WebTransport session.
+        /// commands of a WebTransport session, and for the first request of a Socket.IO session behind the one that opened it.
         connect: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), live;
         /// After this long without a byte from a client it is sent a ping; also the `ping_interval` that clients are told.
         ping: Duration = Duration::from_secs(25), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;

@@ -45,7 +45,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "Handshakes by stage (accept, tls, head, quic, then upgrade, poll or sse) and result.",
     ),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
-    ("roomcast_held_bytes", "Bytes that queues really hold, each shared frame once, against memory_budget."),
+    (
+        "roomcast_held_bytes",
+        "Bytes that queues (each shared frame once), bodies, answers and sockets without a connection really hold, against memory_budget.",
+    ),
     ("roomcast_owed_bytes", "Bytes that queues owe, each frame once for every connection that waits for it."),
     ("roomcast_messages_in_total", "Messages of clients."),
     ("roomcast_accept_errors_total", "Failed accept calls."),
@@ -53,11 +56,11 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_degraded",
         "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis.",
     ),
-    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets."),
+    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets, connections, memory."),
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
-        "What each limit refused, or ended for a newcomer: files, waiting_sockets, accept.",
+        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, unused_sessions, accept.",
     ),
     (
         "roomcast_slow_sockets_total",

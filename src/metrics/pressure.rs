@@ -32,6 +32,12 @@ pub struct Pressures {
     pub files: Pressure,
     /// Sockets that wait for their clients: handshakes, idle connections, unread answers.
     pub waiting: Pressure,
+    /// Bytes that queues, bodies, answers and sockets hold.
+    pub memory: Pressure,
+    /// Connections.
+    pub connections: Pressure,
+    /// Engine.IO sessions that were opened and never used.
+    pub unused_sessions: Pressure,
     /// `accept` calls that failed.
     pub accept: Pressure,
 }
@@ -119,6 +125,19 @@ impl Default for Pressures {
                 "too many sockets wait for their clients (handshakes, idle connections, unread answers): those that wait \
                  longest are ended for new ones",
             ),
+            memory: Pressure::new(
+                "memory",
+                "the pod holds as many bytes as it may: new clients are refused, and the sockets that hold most and wait for their \
+                 clients are ended; raise `memory_budget`",
+            ),
+            connections: Pressure::new(
+                "connections",
+                "the pod has as many connections as it may: new clients are refused; raise `max_connections`",
+            ),
+            unused_sessions: Pressure::new(
+                "unused_sessions",
+                "too many Socket.IO sessions are opened and not used: more of them are refused",
+            ),
             accept: Pressure::new("accept", "accept fails: it is tried again every 100 ms"),
         }
     }
@@ -127,7 +146,8 @@ impl Default for Pressures {
 impl Pressures {
     /// A second has passed.
     pub fn tick(&self) {
-        for pressure in [&self.files, &self.waiting, &self.accept] {
+        let Self { files, waiting, memory, connections, unused_sessions, accept } = self;
+        for pressure in [files, waiting, memory, connections, unused_sessions, accept] {
             pressure.tick();
         }
     }

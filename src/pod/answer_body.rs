@@ -1,7 +1,7 @@
 //! The body of an answer on the public listeners, handed to hyper in pieces.
 //!
-//! Always holds: hyper holds one piece of it besides the body itself, however slowly the client reads; when the body has gone, the
-//! connection waits for its next request.
+//! Always holds: hyper holds one piece of it besides the body itself, however slowly the client reads; what is there of it is on the
+//! account; when the body has gone, the connection waits for its next request.
 
 use std::{
     convert::Infallible,
@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::{
     event_stream::EventStream,
-    visits::{Stage, Visit},
+    visits::{HeldBytes, Stage, Visit},
 };
 
 /// The most bytes of a piece: hyper copies each into a buffer of its own.
@@ -32,13 +32,16 @@ pub enum Content {
 pub struct AnswerBody {
     content: Content,
     visit: Visit,
+    /// On the visit's account until the last piece has gone.
+    _held: HeldBytes,
 }
 
 impl AnswerBody {
     /// The body of an answer to the request that a visit is serving.
     #[must_use]
     pub fn new(content: Content, visit: Visit) -> Self {
-        Self { content, visit }
+        let bytes = if let Content::Whole(bytes) = &content { bytes.len() } else { 0 };
+        Self { content, _held: visit.hold(bytes), visit }
     }
 }
 

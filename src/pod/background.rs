@@ -77,6 +77,8 @@ impl Background {
 fn show_limits(services: &Services) {
     let (pressures, sockets) = (&services.metrics.pressures, &services.sockets);
     pressures.files.show(sockets.taken(), sockets.limit());
+    pressures.memory.show(services.budget.held(), services.budget.limit());
+    pressures.connections.show(services.gate.connections(), services.config.load().max_connections);
     pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
     pressures.tick();
     services

@@ -6,9 +6,9 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 
 use crate::{
     hub::{AcceptedConnection, ClientTransport, Mailbox, PollingSession, Probe, Seat, Services, Worker},
@@ -27,7 +27,7 @@ use super::{
     page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
     relay,
-    visits::{Stage, Visit},
+    visits::{HeldBytes, Stage, Visit},
 };
 
 /// Where a session is.
@@ -96,7 +96,7 @@ async fn serve(
     let asked = Asked::parse(request.method(), request.uri().query(), false).map_err(refused)?;
     let services = Arc::clone(&worker.borrow().services);
     let Some(sid) = asked.sid else {
-        return open(worker, endpoint, &request, from).await;
+        return open(worker, endpoint, &request, from, visit).await;
     };
     let place = whereabouts(&services, &sid).await.map_err(refused)?;
     match *request.method() {
@@ -108,13 +108,7 @@ async fn serve(
             fetched.map(payload).map_err(refused)
         }
         Method::POST => {
-            let body = match Limited::new(body, endpoint.max_payload).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) if error.is::<LengthLimitError>() => {
-                    return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
-                }
-                Err(_) => return Err(refused(EngineError::BadRequest)),
-            };
+            let (body, _held) = read(body, endpoint.max_payload, &services, visit).await?;
             visit.enter(Stage::Serving);
             match place {
                 Whereabouts::Here(place) => services.post_packets(place, body).await,
@@ -129,18 +123,52 @@ async fn serve(
     }
 }
 
+/// Reads a request's body, on its visit's account from the first byte.
+async fn read(
+    mut body: Incoming,
+    limit: usize,
+    services: &Services,
+    visit: &Visit,
+) -> Result<(Bytes, HeldBytes), Refused> {
+    let (mut read, mut held) = (BytesMut::new(), visit.hold(0));
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
+    }
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| refused(EngineError::BadRequest))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > limit {
+            return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
+        }
+        if visit.is_short_of_memory() {
+            services.metrics.pressures.memory.refused(1);
+            let sentence = "this pod holds as many bytes as it may";
+            return Err(come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence))));
+        }
+        held.grow(data.len());
+        read.extend_from_slice(&data);
+    }
+    Ok((read.freeze(), held))
+}
+
 /// Opens a session that polls, and answers with its first packet.
 async fn open(
     worker: &Rc<RefCell<Worker>>,
     endpoint: &Arc<Endpoint>,
     request: &Request<()>,
     from: Origin,
+    visit: &Visit,
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let services = Arc::clone(&worker.borrow().services);
     let Origin { address, tls } = from;
     let (upgrades, transport) = (&services.metrics.handshakes.upgrades, Transport::Polling.as_str());
     let Admitted { grant, told } =
         authorize(worker, request, asks(&services, endpoint, address, transport), upgrades).await?;
+    let unused = visit.open_session(services.config.load().max_connections).ok_or_else(|| {
+        services.metrics.pressures.unused_sessions.refused(1);
+        let sentence = "too many sessions were opened here and never used";
+        come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence)))
+    })?;
     let seat = seat(&services)?;
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
     let transport = ClientTransport::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
@@ -151,7 +179,9 @@ async fn open(
     let name = task.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
     let place = PollingSession { worker: worker.borrow().index, name };
     tokio::task::spawn_local(task);
-    services.poll_session(place).await.map(payload).map_err(refused)
+    let answer = services.poll_session(place).await.map(payload).map_err(refused);
+    Worker::expect_use(worker, name, unused);
+    answer
 }
 
 /// How a client of an endpoint asks to be let in: about one that connects to a namespace, the backend is asked then.

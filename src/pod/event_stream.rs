@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 use crate::{config::Config, hub::ConnectionTask, model::Disconnect};
 
 /// The most bytes that are taken out of the queue at once: what is taken no longer counts as owed.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 16 * 1024;
 
 /// How long a browser waits before it comes back, at least, and how far these times are spread, in milliseconds.
 const RETRY_MS: u64 = 1_000;

@@ -10,6 +10,7 @@ use tokio::{sync::Notify, time::sleep};
 use super::visits::{Stage, Visit, Visits};
 use crate::{
     hub::Services,
+    session::UnusedSessions,
     transport::places::{SocketPlace, SocketPlaces},
 };
 
@@ -39,10 +40,10 @@ pub struct Guest {
 impl Lobby {
     /// The entrance of a worker. Its clock needs a `LocalSet`.
     #[must_use]
-    pub fn open(services: &Arc<Services>) -> Rc<Self> {
+    pub fn open(services: &Arc<Services>, unused: Arc<UnusedSessions>) -> Rc<Self> {
         let this = Rc::new(Self {
             services: Arc::clone(services),
-            visits: RefCell::new(Visits::new()),
+            visits: RefCell::new(Visits::new(Arc::clone(&services.budget), unused)),
             arrived: Notify::new(),
         });
         tokio::task::spawn_local(Rc::clone(&this).keep_time());
@@ -96,6 +97,9 @@ impl Lobby {
             slow.body.increment(overdue.body);
             slow.idle.increment(overdue.idle);
             slow.write.increment(overdue.write);
+            if self.services.budget.is_spent() {
+                self.services.metrics.pressures.memory.refused(visits.shed(now_ms));
+            }
             let waiting = visits.waiting();
             self.services.metrics.pressures.waiting.add(waiting, std::mem::replace(&mut shown, waiting));
         }

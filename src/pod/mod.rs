@@ -56,6 +56,7 @@ use crate::{
     hub::{Budget, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
     protocol::{Dialects, engineio::SessionKey},
+    session::UnusedSessions,
     transport::{
         listen::{SocketOptions, listen},
         places::SocketPlaces,
@@ -220,13 +221,15 @@ impl Pod {
         services.control.answer_with(Arc::new(Spokesman::new(&services)));
 
         let (phase, watched) = watch::channel(Phase::Serving);
+        let unused = Arc::new(UnusedSessions::default());
         let mut threads = Vec::new();
         let mut quic_queues = Vec::new();
         for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
             let (quic_queue, quic_clients) = channel(webtransport::ACCEPT_QUEUE);
             quic_queues.push(quic_queue);
             let (services, phase) = (Arc::clone(&services), watched.clone());
-            let thread = Thread { index, listeners, quic_clients, services, inboxes, phase };
+            let unused = Arc::clone(&unused);
+            let thread = Thread { index, listeners, quic_clients, unused, services, inboxes, phase };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {
                     tracing::error!(%error, index, "a worker could not start");

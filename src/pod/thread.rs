@@ -8,7 +8,10 @@ use tokio::{
     task::{LocalSet, yield_now},
 };
 
-use crate::hub::{Inboxes, Sequencer, Services, Worker, start_worker};
+use crate::{
+    hub::{Inboxes, Sequencer, Services, Worker, start_worker},
+    session::UnusedSessions,
+};
 
 use super::{
     handshake::{Listener, shake_hands},
@@ -28,6 +31,8 @@ pub struct Thread {
     pub listeners: Vec<(TcpListener, Listener)>,
     /// WebTransport clients that it is to accept.
     pub quic_clients: Receiver<IncomingQuic>,
+    /// The pod's Engine.IO sessions that were never used.
+    pub unused: Arc<UnusedSessions>,
     /// What it shares with the others.
     pub services: Arc<Services>,
     /// Its queues.
@@ -56,7 +61,7 @@ impl Thread {
         tokio::task::spawn_local(sequencer.run(self.inboxes.sequencer));
         start_worker(&worker, self.inboxes.worker);
         tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.quic_clients));
-        let lobby = Lobby::open(&self.services);
+        let lobby = Lobby::open(&self.services, self.unused);
         for (listener, own) in self.listeners {
             let listener = TokioListener::from_std(listener)?;
             let (worker, lobby) = (Rc::clone(&worker), Rc::clone(&lobby));

@@ -1,7 +1,8 @@
 //! The sockets of a worker that are no connections, or not yet: at which stage each is, and for how long it may be.
 //!
-//! Owns their stages. Reads no clock by itself and touches no socket: it names the task that ends. Always holds: every stage in which
-//! the pod waits for the client has a time; bytes that the client does not read have one at every stage.
+//! Owns their stages, and what they hold of the pod's memory. Touches no socket: it names the task that ends. Always holds: every stage
+//! in which the pod waits for the client has a time; bytes that the client does not read have one at every stage; what a visit holds is on
+//! the pod's account, and off it when the visit is over.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,10 +13,25 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use crate::{config::Timeouts, hub::millis, transport::http_io::Traffic};
+use crate::{
+    config::Timeouts,
+    hub::{Budget, millis},
+    session::{UnusedSession, UnusedSessions},
+    transport::http_io::Traffic,
+};
 
 /// A socket that waits shorter than this is not ended for another one: an honest client needs a moment.
 const YOUNG_MS: u64 = 2_000;
+
+/// What a socket holds by itself: its task, its buffers, a handshake under way.
+const VISIT_BYTES: usize = 8 * 1024;
+
+/// What it holds more while its client does not read: a piece of an answer in hyper's hands, and one on its way to the kernel.
+const BEHIND_BYTES: usize = 48 * 1024;
+
+/// So many Engine.IO sessions one TCP connection may have opened that were never used. A proxy's connections carry many clients', each
+/// of which uses its session at once.
+const UNUSED_SESSIONS: usize = 64;
 
 /// A client that reads less than this within `timeouts.write` moves nothing.
 const MOVES: u64 = 4 * 1024;
@@ -75,15 +91,31 @@ struct VisitState {
     moved_ms: Cell<u64>,
     traffic: RefCell<Option<Arc<Traffic>>>,
     task: RefCell<Option<AbortHandle>>,
-    waiting: Rc<Cell<usize>>,
+    /// What it holds of the pod's memory.
+    held: Cell<usize>,
+    unused: Arc<UnusedSessions>,
+    of_worker: Rc<Shared>,
+}
+
+/// What a worker's visits share.
+struct Shared {
+    waiting: Cell<usize>,
+    budget: Arc<Budget>,
+    /// The pod's sessions that were never used.
+    unused: Arc<UnusedSessions>,
     began: Instant,
+}
+
+/// Bytes that a visit holds. Given back when it is dropped.
+pub struct HeldBytes {
+    visit: Rc<VisitState>,
+    bytes: usize,
 }
 
 /// A worker's visits.
 pub struct Visits {
     all: Vec<Rc<VisitState>>,
-    waiting: Rc<Cell<usize>>,
-    began: Instant,
+    of_worker: Rc<Shared>,
     /// Nothing can be ended for another before.
     none_before_ms: u64,
 }
@@ -120,11 +152,66 @@ impl Visit {
     pub fn carries(&self, traffic: Arc<Traffic>) {
         *self.0.0.traffic.borrow_mut() = Some(traffic);
     }
+
+    /// Puts bytes on its account.
+    #[must_use]
+    pub fn hold(&self, bytes: usize) -> HeldBytes {
+        let mut held = HeldBytes { visit: Rc::clone(&self.0.0), bytes: 0 };
+        held.grow(bytes);
+        held
+    }
+
+    /// Whether the pod holds as much as it may.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.0.0.of_worker.budget.is_spent()
+    }
+
+    /// Counts a session that it opens, until it is used. `None`: it, or the pod, has too many that never were.
+    #[must_use]
+    pub fn open_session(&self, max_connections: usize) -> Option<UnusedSession> {
+        let this = &self.0.0;
+        let pod_limit = (max_connections / 4).max(UNUSED_SESSIONS);
+        UnusedSession::begin([(&this.unused, UNUSED_SESSIONS), (&this.of_worker.unused, pod_limit)])
+    }
+}
+
+impl HeldBytes {
+    /// There are more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.visit.take(bytes);
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.visit.give(self.bytes);
+    }
 }
 
 impl VisitState {
     fn enter(&self, stage: Stage) {
-        self.enter_at(stage, millis(self.began.elapsed()));
+        self.enter_at(stage, millis(self.of_worker.began.elapsed()));
+    }
+
+    fn take(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+        self.of_worker.budget.take(bytes);
+    }
+
+    fn give(&self, bytes: usize) {
+        self.held.set(self.held.get() - bytes);
+        self.of_worker.budget.give(bytes);
+    }
+
+    /// Its client reads, or does not.
+    fn set_behind(&self, behind: bool) {
+        match (self.behind.replace(behind), behind) {
+            (false, true) => self.take(BEHIND_BYTES),
+            (true, false) => self.give(BEHIND_BYTES),
+            _ => {}
+        }
     }
 
     fn enter_at(&self, stage: Stage, now_ms: u64) {
@@ -135,8 +222,12 @@ impl VisitState {
         }
         this.stage.set(stage);
         this.since_ms.set(now_ms);
-        let waiting = this.waiting.get() + usize::from(stage.waits()) - usize::from(before.waits());
-        this.waiting.set(waiting);
+        let waiting = &this.of_worker.waiting;
+        waiting.set(waiting.get() + usize::from(stage.waits()) - usize::from(before.waits()));
+        if stage == Stage::Over {
+            this.set_behind(false);
+            this.give(VISIT_BYTES);
+        }
     }
 
     fn end(&self) {
@@ -162,7 +253,7 @@ impl VisitState {
                 overdue.write += 1;
                 return true;
             }
-            this.behind.set(behind);
+            this.set_behind(behind);
             if behind && this.stage.get() == Stage::Idle {
                 // The client is still at the last answer.
                 this.since_ms.set(now_ms);
@@ -183,29 +274,32 @@ impl VisitState {
 
     /// For how long the pod has waited for the client; `None`: it does not.
     fn waits_ms(&self, now_ms: u64) -> Option<u64> {
-        let this = self;
-        let since = if this.behind.get() { this.moved_ms.get() } else { this.since_ms.get() };
-        this.stage.get().waits().then(|| now_ms.saturating_sub(since))
+        match (self.stage.get(), self.behind.get()) {
+            (Stage::Over, _) => None,
+            (_, true) => Some(now_ms.saturating_sub(self.moved_ms.get())),
+            (stage, false) => stage.waits().then(|| now_ms.saturating_sub(self.since_ms.get())),
+        }
     }
 }
 
 impl Visits {
     /// None yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self { all: Vec::new(), waiting: Rc::default(), began: Instant::now(), none_before_ms: 0 }
+    pub fn new(budget: Arc<Budget>, unused: Arc<UnusedSessions>) -> Self {
+        let of_worker = Rc::new(Shared { waiting: Cell::default(), budget, unused, began: Instant::now() });
+        Self { all: Vec::new(), of_worker, none_before_ms: 0 }
     }
 
     /// Milliseconds since the worker began.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        millis(self.began.elapsed())
+        millis(self.of_worker.began.elapsed())
     }
 
     /// How many sockets wait for their clients.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.get()
+        self.of_worker.waiting.get()
     }
 
     /// Whether there is none.
@@ -225,9 +319,11 @@ impl Visits {
             moved_ms: Cell::new(now_ms),
             traffic: RefCell::default(),
             task: RefCell::default(),
-            waiting: Rc::clone(&self.waiting),
-            began: self.began,
+            held: Cell::default(),
+            unused: Arc::default(),
+            of_worker: Rc::clone(&self.of_worker),
         });
+        visit.take(VISIT_BYTES);
         visit.enter_at(stage, now_ms);
         self.all.push(Rc::clone(&visit));
         Visit(Rc::new(Carried(visit)))
@@ -251,12 +347,26 @@ impl Visits {
         if now_ms < self.none_before_ms {
             return 0;
         }
-        let waits = |visit: &VisitState| visit.waits_ms(now_ms).filter(|waits| *waits >= YOUNG_MS);
-        let mut old: Vec<(u64, usize)> =
-            self.all.iter().enumerate().filter_map(|(at, visit)| waits(visit).map(|waits| (waits, at))).collect();
-        if old.is_empty() {
+        let ended = self.end_first(now_ms, |_, waits| waits);
+        if ended == 0 {
             // Not asked of each newcomer anew.
             self.none_before_ms = now_ms + YOUNG_MS / 20;
+        }
+        ended
+    }
+
+    /// The same with those that hold most: for when the pod is short of memory.
+    pub fn shed(&mut self, now_ms: u64) -> u64 {
+        self.end_first(now_ms, |visit, _| visit.held.get() as u64)
+    }
+
+    /// Ends an eighth of those that wait, the largest by `rank` first.
+    fn end_first(&mut self, now_ms: u64, rank: impl Fn(&VisitState, u64) -> u64) -> u64 {
+        let waits = |visit: &VisitState| visit.waits_ms(now_ms).filter(|waits| *waits >= YOUNG_MS);
+        let ranked = self.all.iter().enumerate();
+        let mut old: Vec<(u64, usize)> =
+            ranked.filter_map(|(at, visit)| waits(visit).map(|waits| (rank(visit, waits), at))).collect();
+        if old.is_empty() {
             return 0;
         }
         let most = (self.waiting() / 8).clamp(1, old.len());
@@ -270,127 +380,4 @@ impl Visits {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    impl Visit {
-        fn stage(&self) -> Stage {
-            self.0.0.stage.get()
-        }
-
-        fn enter_at(&self, stage: Stage, now_ms: u64) {
-            self.0.0.enter_at(stage, now_ms);
-        }
-    }
-
-    fn timeouts() -> Timeouts {
-        let seconds = Duration::from_secs;
-        Timeouts {
-            tls: seconds(1),
-            head: seconds(2),
-            body: seconds(3),
-            idle: seconds(7),
-            write: seconds(4),
-            ..Timeouts::default()
-        }
-    }
-
-    #[test]
-    fn each_stage_has_its_time() {
-        for (stage, ends) in
-            [(Stage::Tls, 1), (Stage::Head, 2), (Stage::Closing, 2), (Stage::Body, 3), (Stage::Idle, 7)]
-        {
-            let mut visits = Visits::new();
-            let visit = visits.begin(Stage::Serving, 0);
-            assert_eq!(visits.sweep(1_000_000, &timeouts()), Overdue::default(), "the pod's own work has no time here");
-            visit.enter_at(stage, 1_000_000);
-            visits.sweep(1_000_000 + ends * 1_000 - 1, &timeouts());
-            assert_eq!((visit.stage(), visits.waiting()), (stage, 1));
-            visits.sweep(1_000_000 + ends * 1_000, &timeouts());
-            assert_eq!((visit.stage(), visits.waiting(), visits.is_empty()), (Stage::Over, 0, true), "{stage:?}");
-        }
-    }
-
-    #[test]
-    fn a_head_has_its_time_from_its_first_byte() {
-        let (mut visits, traffic) = (Visits::new(), Arc::new(Traffic::default()));
-        let visit = visits.begin(Stage::Idle, 0);
-        visit.carries(Arc::clone(&traffic));
-        visits.sweep(6_000, &timeouts());
-        for at in [6_500, 7_000, 7_500, 8_000] {
-            traffic.read(1);
-            assert_eq!(visits.sweep(at, &timeouts()), Overdue::default(), "{at}");
-        }
-        traffic.read(1);
-        assert_eq!(visits.sweep(8_500, &timeouts()), Overdue { head: 1, ..Overdue::default() }, "however it drips");
-    }
-
-    #[test]
-    fn an_answer_that_is_not_read_has_its_time_at_every_stage() {
-        for stage in [Stage::Serving, Stage::Idle] {
-            let (mut visits, traffic) = (Visits::new(), Arc::new(Traffic::default()));
-            let visit = visits.begin(stage, 0);
-            visit.carries(Arc::clone(&traffic));
-            traffic.wrote(100, 50_000);
-            for at in [5_000, 8_000] {
-                visits.sweep(at, &timeouts());
-                traffic.wrote(MOVES, 40_000);
-            }
-            assert_eq!(visits.sweep(11_000, &timeouts()), Overdue::default(), "it moves");
-            traffic.wrote(MOVES - 1, 30_000);
-            assert_eq!(visits.sweep(14_999, &timeouts()), Overdue::default());
-            assert_eq!(visits.sweep(15_000, &timeouts()), Overdue { write: 1, ..Overdue::default() }, "{stage:?}");
-        }
-        let (mut visits, traffic) = (Visits::new(), Arc::new(Traffic::default()));
-        let visit = visits.begin(Stage::Idle, 0);
-        visit.carries(Arc::clone(&traffic));
-        traffic.wrote(100, 50_000);
-        visits.sweep(3_900, &timeouts());
-        traffic.wrote(50_000, 0);
-        assert_eq!(visits.sweep(10_899, &timeouts()), Overdue::default(), "it is idle since it has read the answer");
-        assert_eq!(visits.sweep(10_900, &timeouts()), Overdue { idle: 1, ..Overdue::default() });
-    }
-
-    #[test]
-    fn those_that_wait_longest_make_room() {
-        let mut visits = Visits::new();
-        let serving = visits.begin(Stage::Serving, 0);
-        let old: Vec<_> = (0..16).map(|n| visits.begin(Stage::Head, n)).collect();
-        assert_eq!(visits.make_room(1_500), 0, "all are young");
-        assert_eq!(visits.make_room(1_599), 0, "and are not asked again at once");
-        old[0].enter_at(Stage::Idle, 1_500);
-        let young = visits.begin(Stage::Head, 2_500);
-        assert_eq!(visits.make_room(2_600), 2);
-        let over: Vec<_> = (0..16).filter(|n| old[*n].stage() == Stage::Over).collect();
-        assert_eq!(over, [1, 2]);
-        assert_eq!(visits.waiting(), 15);
-        while visits.make_room(3_000) > 0 {}
-        assert_eq!((serving.stage(), young.stage(), old[0].stage()), (Stage::Serving, Stage::Head, Stage::Idle));
-        assert_eq!(visits.waiting(), 2);
-    }
-
-    #[test]
-    fn what_is_over_stays_over() {
-        let mut visits = Visits::new();
-        let visit = visits.begin(Stage::Tls, 0);
-        visit.enter_at(Stage::Over, 5);
-        visit.enter_at(Stage::Idle, 6);
-        assert_eq!((visit.stage(), visits.waiting()), (Stage::Over, 0));
-    }
-
-    #[test]
-    fn a_visit_is_over_with_its_last_task() {
-        let mut visits = Visits::new();
-        let visit = visits.begin(Stage::Head, 0);
-        let other = visit.clone();
-        drop(visit);
-        assert_eq!(visits.waiting(), 1);
-        drop(other);
-        assert_eq!(visits.waiting(), 0);
-        visits.sweep(1, &timeouts());
-        assert!(visits.is_empty());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 use smallvec::SmallVec;
 
-use super::SessionRecord;
+use super::{SessionRecord, UnusedSession};
 use crate::{
     model::{CommandId, Disconnect, Reconnect},
     protocol::{
@@ -37,6 +37,8 @@ pub struct Link {
     pub upgrading: bool,
     /// Whether its client broke the WebSocket protocol itself, whose close code it is then told.
     pub broke_framing: bool,
+    /// There while no request has used it since it was opened.
+    pub unused: Option<UnusedSession>,
     heartbeat: Heartbeat,
     /// When the first namespace must have been connected to; 0: it was.
     connect_due_ms: u64,
@@ -94,6 +96,7 @@ impl Link {
             polling: false,
             upgrading: false,
             broke_framing: false,
+            unused: None,
             heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
             connect_due_ms,
         }

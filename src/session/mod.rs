@@ -8,6 +8,7 @@ mod link;
 mod record;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
+mod unused;
 
 pub use bucket::{Bucket, Verdict};
 pub use link::{Beat, Link, Space};
@@ -16,3 +17,4 @@ pub use record::{
     WriteOutcome,
 };
 pub use session::{Action, ConnectionId, Session, SessionLimits};
+pub use unused::{UnusedSession, UnusedSessions};

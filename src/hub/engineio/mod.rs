@@ -6,4 +6,5 @@ pub mod recovery;
 pub mod resume_plan;
 pub mod session;
 mod sessions;
+mod unused;
 pub mod upgrade;

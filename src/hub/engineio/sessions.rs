@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     hub::{
         ConnectionKey, RoomIndex,
-        connection::{State, connections::Connections, transport::ClientTransport},
+        connection::{Connection, State, connections::Connections, transport::ClientTransport},
     },
     protocol::{DialectId, engineio::EngineError},
     session::{ConnectionId, Space},
@@ -26,7 +26,12 @@ impl Connections {
         match (&connection.transport, connection.state) {
             (_, State::Gone) => Err(EngineError::UnknownSession),
             (ClientTransport::WebSocket { .. } | ClientTransport::WebTransport(_), _) => Err(EngineError::BadRequest),
-            (ClientTransport::Mailbox(_), _) => Ok(key),
+            (ClientTransport::Mailbox(_), _) => {
+                if let Some(link) = self.get_mut(key).and_then(Connection::link) {
+                    link.unused = None;
+                }
+                Ok(key)
+            }
         }
     }
 

@@ -18,7 +18,14 @@ impl Seat {
     /// # Errors
     /// [`CapacityError`]: why not.
     pub fn take(services: &Arc<Services>) -> Result<Self, CapacityError> {
-        services.gate.enter(services.config.load().max_connections, &services.budget)?;
+        let entered = services.gate.enter(services.config.load().max_connections, &services.budget);
+        let pressures = &services.metrics.pressures;
+        match entered {
+            Err(CapacityError::Connections { .. }) => pressures.connections.refused(1),
+            Err(CapacityError::Memory { .. }) => pressures.memory.refused(1),
+            Ok(()) | Err(CapacityError::Draining) => {}
+        }
+        entered?;
         Ok(Self(Arc::clone(services)))
     }
 }

@@ -91,7 +91,7 @@ describe('clocks', () => {
   test('a long-poll and an event stream that are not read end as well', async () => {
     const room = `log:${randomUUID()}`;
     let position;
-    for (let n = 0; n < 40; n++) position = await pod.publish(room, 'x'.repeat(30_000));
+    for (let n = 0; n < 20; n++) position = await pod.publish(room, 'x'.repeat(30_000));
     const before = await slow('write');
     const sockets = [];
     for (const path of ['poll', 'events']) {
@@ -114,16 +114,19 @@ describe('clocks', () => {
 
   test('a head that drips on a kept connection ends it, and a kept connection that is silent stays', async () => {
     const [kept, raw] = [await Raw.connect(pod.plainPort), await Raw.connect(pod.plainPort)];
-    for (const socket of [kept, raw]) {
+    const ask = async (socket) => {
       socket.send('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n');
-      assert.equal((await socket.head()).status, 404);
-    }
+      const { status, headers } = await socket.head();
+      assert.equal(status, 404);
+      await socket.skip(Number(headers['content-length']));
+    };
+    await ask(kept);
+    await ask(raw);
     const drip = setInterval(() => raw.send('G'), 100);
     await raw.gone;
     clearInterval(drip);
     assert.ok((await slow('head')) >= 1);
-    kept.send('GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n');
-    assert.equal((await kept.head()).status, 404);
+    await ask(kept);
     kept.socket.destroy();
   });
 });
@@ -135,4 +138,57 @@ test('an idle connection ends by its clock', async () => {
   await raw.gone;
   assert.equal(await metric(pod, 'roomcast_slow_sockets_total{clock="idle"}'), 1);
   await pod.stop();
+});
+
+describe('what HTTP holds', () => {
+  let pod;
+  before(async () => {
+    pod = await Pod.start({
+      config: 'memory_budget = "1MiB"\n[socketio]\nenabled = true\n[timeouts]\nbody = "5m"\nconnect = "1s"\n',
+    });
+  });
+  after(() => pod?.stop());
+  const path = '/socket.io/?EIO=4&transport=polling';
+  const stats = async () => JSON.parse((await pod.curl('/api/stats', '-H', `Authorization: Bearer ${Pod.key}`)).text);
+  const open = async () => {
+    const { text } = await curl(`http://127.0.0.1:${pod.plainPort}${path}`);
+    return JSON.parse(text.slice(1)).sid;
+  };
+
+  test('bodies that do not end stay within the budget, and the largest are shed', async () => {
+    const sid = await open();
+    const head = `POST ${path}&sid=${sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n`;
+    const bodies = await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const raw = await Raw.connect(pod.plainPort);
+        raw.send(head + '4'.repeat(99_999));
+        return raw;
+      }),
+    );
+    const refused = 'roomcast_limit_refused_total{limit="memory"}';
+    await until(async () => (await metric(pod, refused)) > 0, 15_000, 'no body was refused');
+    // All that the pod holds beyond the budget is what was on its way when the last byte of it was taken.
+    assert.ok((await stats()).queues.held_bytes < 1.5 * 1024 * 1024, JSON.stringify(await stats()));
+    for (const raw of bodies) raw.socket.destroy();
+    const client = await until(() => Client.open(pod.plainUrl).catch(() => null), 15_000, 'no client came in');
+    await client.close();
+  });
+
+  test('one connection cannot fill the pod with sessions that it does not use', async () => {
+    const used = await open();
+    const post = () => curl(`http://127.0.0.1:${pod.plainPort}${path}&sid=${used}`, '-d', '40');
+    assert.equal((await post()).text, 'ok');
+    const raw = await Raw.connect(pod.plainPort);
+    raw.send(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(200));
+    const count = {};
+    for (let n = 0; n < 200; n++) {
+      const { status, headers } = await raw.head();
+      await raw.skip(Number(headers['content-length']));
+      count[status] = (count[status] ?? 0) + 1;
+    }
+    assert.ok(count[503] > 0 && count[200] >= 64, JSON.stringify(count));
+    await until(async () => (await stats()).connections === 1, 15_000, 'the unused sessions did not end');
+    assert.equal((await post()).text, 'ok', 'the used one is still there');
+    raw.socket.destroy();
+  });
 });
