@@ -39,8 +39,7 @@ fn a_server_dies_with_a_test_that_panics() {
 async fn a_cluster_fails_over_moves_slots_and_heals() {
     let began = Instant::now();
     let cluster = shared().await;
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
-    println!("a cluster in {:?}", began.elapsed());
+    println!("a turn at the cluster after {:?}", began.elapsed());
     assert_eq!(cluster.masters().len(), 3);
 
     let key = "{room}:1";

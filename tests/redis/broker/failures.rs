@@ -130,7 +130,14 @@ async fn lost_subscriptions_come_back_and_show_what_was_missed() {
         pod.broker.subscribe(room);
     }
     until("all subscriptions stand", || rooms.iter().all(|room| pod.ear.of(room).started == 1)).await;
-    for _ in 0..3 {
+    let began = Instant::now();
+    // A subscription may be renewed before the first publish: then nothing was missed, and it is tried again.
+    let missed = || rooms.iter().any(|room| pod.ear.of(room).holes > 0);
+    for round in 0.. {
+        if round >= 3 && missed() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "nothing was missed in {round} rounds, nothing was tested");
         tokio::task::block_in_place(|| server.kill_subscribers());
         let mut newest = Vec::new();
         for room in &rooms {
@@ -140,7 +147,6 @@ async fn lost_subscriptions_come_back_and_show_what_was_missed() {
             pod.reaches(room, newest).await;
         }
     }
-    assert!(rooms.iter().any(|room| pod.ear.of(room).holes > 0), "nothing was missed, nothing was tested");
 }
 
 /// Slots move while rooms in them are published to: every publish succeeds, in one order, and every event is heard or
@@ -286,7 +292,7 @@ async fn the_death_of_a_master_is_not_the_others() {
         "away {away:?}, {refused} refused, the slowest after {longest:?}; longest publish to another master {gap:?}"
     );
     assert!(refused > 0 && longest < Duration::from_secs(6));
-    assert!(gap < Duration::from_millis(500), "a publish to a healthy master took {gap:?}");
+    assert!(gap < away / 2, "a publish to a healthy master took {gap:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use roomcast_redis_subscriber::{State, slot};
 
 use testkit::redis::{Cluster, Node, shared, wait_until};
 
-use super::{Pod, channels, deaf, traffic::Traffic};
+use super::{Pod, channels, deaf, hear_in_the_end, traffic::Traffic};
 
 const NONE: [&String; 0] = [];
 
@@ -41,9 +41,10 @@ async fn killed_masters_channels_come_back_and_the_others_notice_nothing() {
     thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     victim.kill();
-    wait_until("the loss is seen", || pod.health().state == State::Degraded);
+    // The node is seen to be down before its channels are counted.
+    wait_until("the loss is seen", || pod.health().unconfirmed == dead.len());
     let health = pod.health();
-    assert!(health.unconfirmed == dead.len() && health.confirmed == alive.len(), "{health:?}");
+    assert!(health.state == State::Degraded && health.confirmed == alive.len(), "{health:?}");
     assert_eq!(health.nodes.iter().filter(|node| !node.is_well()).count(), 1);
     cluster.wait_promoted(replica);
     let promoted = Instant::now();
@@ -58,7 +59,7 @@ async fn killed_masters_channels_come_back_and_the_others_notice_nothing() {
     let outcome = traffic.finish(&pod);
     println!("the others meanwhile: {outcome:?}");
     assert!(outcome.acknowledged > 10_000 && outcome.lost == 0 && outcome.deaf == 0, "{outcome:?}");
-    assert!(outcome.longest_gap < Duration::from_millis(500), "{outcome:?}");
+    assert!(outcome.longest_gap < outcome.longest_pause + Duration::from_millis(500), "{outcome:?}");
     assert_eq!(pod.health().nodes.len(), 3);
     assert!(pod.health().nodes.iter().all(|node| node.address.port != victim.port()));
 }
@@ -81,18 +82,23 @@ async fn five_hundred_slots_move_while_they_are_used() {
     let began = Instant::now();
     cluster.move_slots(masters[0], masters[1], moving.clone());
     println!("500 slots moved in {:?}", began.elapsed());
+    // All may be confirmed still, by the old owner, whose word that they are not may be on its way.
+    let elsewhere = |channel: &&String| moving.contains(&slot(channel.as_bytes()));
+    let (also_moved, stayed): (Vec<_>, Vec<_>) = channels.iter().cloned().partition(|channel| elsewhere(&channel));
+    hear_in_the_end(&pod, &cluster, &[&moved[..], &also_moved].concat(), "moved");
+    assert_eq!(deaf(&pod, &cluster, &stayed, "stayed"), NONE);
     pod.wait_whole();
     let outcome = traffic.finish(&pod);
     println!("moved channels: {outcome:?}");
     assert!(outcome.deaf == 0 && outcome.acknowledged > 1_000, "{outcome:?}");
-    assert!(outcome.longest_gap < Duration::from_millis(500), "{outcome:?}");
+    assert!(outcome.longest_gap < outcome.longest_pause + Duration::from_millis(500), "{outcome:?}");
     assert_eq!(deaf(&pod, &cluster, &channels, "after"), NONE);
     assert_eq!(deaf(&pod, &cluster, &moved, "after"), NONE);
     // What came while the subscription was on its way is missing, and each such channel was told so.
     assert!(moved.iter().all(|channel| pod.heard.times_confirmed(channel) >= 2));
     thread::sleep(Duration::from_millis(1_300));
     cluster.move_slots(masters[1], masters[0], moving);
-    pod.wait_whole();
+    hear_in_the_end(&pod, &cluster, &moved, "on the way home");
     assert_eq!(deaf(&pod, &cluster, &moved, "home"), NONE);
 }
 
@@ -102,13 +108,22 @@ async fn slots_move_away_and_back_before_anybody_looks() {
     let channels = channels(1_000);
     let pod = pod_with(&cluster, &channels);
     let masters = cluster.masters();
-    for channel in &channels[..10] {
-        let slot = slot(channel.as_bytes());
+    let slots: Vec<u16> = channels[..10].iter().map(|channel| slot(channel.as_bytes())).collect();
+    for slot in slots.iter().copied() {
         let from = cluster.owner(slot);
         let to = masters.iter().find(|node| node.port() != from.port()).unwrap();
         cluster.move_slots(from, to, slot..slot + 1);
         cluster.move_slots(to, from, slot..slot + 1);
     }
+    // The owner dropped these, and its word of it may be on its way: all channels count as confirmed until it comes.
+    let (moved, stayed): (Vec<_>, Vec<_>) =
+        channels.iter().cloned().partition(|channel| slots.contains(&slot(channel.as_bytes())));
+    assert_eq!(deaf(&pod, &cluster, &stayed, "meanwhile"), NONE);
+    hear_in_the_end(&pod, &cluster, &moved, "back");
+    assert!(
+        moved.iter().all(|channel| pod.heard.times_confirmed(channel) >= 2),
+        "not told: what was missed is not read"
+    );
     pod.wait_whole();
     assert_eq!(deaf(&pod, &cluster, &channels, "after"), NONE);
 }
@@ -123,8 +138,10 @@ async fn killed_subscribers_come_back() {
     for master in cluster.masters() {
         assert_eq!(master.kill_subscribers(), 1);
     }
-    wait_until("each confirmed again", || channels.iter().all(|channel| pod.heard.times_confirmed(channel) == 2));
+    // A confirmation may be repeated, and a second one may be of the first connection.
+    wait_until("each confirmed again", || channels.iter().all(|channel| pod.heard.times_confirmed(channel) >= 2));
     println!("CLIENT KILL of 10,000 channels on three masters: back in {:?}", began.elapsed());
+    hear_in_the_end(&pod, &cluster, &channels[..1_000], "again");
     assert_eq!(deaf(&pod, &cluster, &channels[..1_000], "after"), NONE);
 }
 
@@ -150,7 +167,7 @@ async fn a_graceful_failover_leaves_nobody_behind() {
     assert_eq!(deaf(&pod, &cluster, &channels, "after"), NONE);
     let outcome = traffic.finish(&pod);
     println!("its channels meanwhile: {outcome:?}");
-    assert!(outcome.deaf == 0 && outcome.longest_gap < Duration::from_secs(2), "{outcome:?}");
+    assert!(outcome.deaf == 0 && outcome.longest_gap < outcome.longest_pause + Duration::from_secs(2), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +188,8 @@ async fn a_master_that_hangs_is_given_up_and_replaced() {
     println!("a hanging master replaced after {:?}", began.elapsed());
     let outcome = traffic.finish(&pod);
     println!("the others meanwhile: {outcome:?}");
-    assert!(outcome.lost == 0 && outcome.longest_gap < Duration::from_millis(500), "{outcome:?}");
+    assert!(outcome.lost == 0, "{outcome:?}");
+    assert!(outcome.longest_gap < outcome.longest_pause + Duration::from_millis(500), "{outcome:?}");
     master.resume();
     cluster.wait_ok();
     pod.wait_whole();

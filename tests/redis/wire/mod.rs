@@ -120,6 +120,25 @@ fn deaf<'a>(pod: &Pod, cluster: &Cluster, channels: &'a [String], payload: &str)
     }
 }
 
+/// Waits until each channel has heard a message that was published from now on, at its owner of now. What a subscription that
+/// is being renewed misses is no fault, so that each is published to until it hears.
+fn hear_in_the_end(pod: &Pod, cluster: &Cluster, channels: &[String], payload: &str) {
+    let mut silent: Vec<String> = channels.to_vec();
+    for round in 0.. {
+        let payload = format!("{payload} {round}");
+        publish_all(cluster, &silent, &payload);
+        let published = Instant::now();
+        while !silent.is_empty() && published.elapsed() < Duration::from_millis(500) {
+            silent.retain(|channel| !pod.heard.has(channel, &payload));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if silent.is_empty() {
+            return;
+        }
+        assert!(round < 80, "deaf for good: {silent:?}; {:?}", pod.health());
+    }
+}
+
 fn publish_all(cluster: &Cluster, channels: &[String], payload: &str) {
     for master in cluster.masters() {
         let owned = cluster.slots(master);

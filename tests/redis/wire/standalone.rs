@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ async fn ten_thousand_channels_and_a_restart() {
     pod.wait_whole();
     println!("a restart: back {:?} after the server, {:?} after the kill", ready.elapsed(), began.elapsed());
     assert_eq!(receivers(&channels[9]), 1);
-    wait_until("each confirmed again", || pod.heard.times_confirmed(&channels[9]) == 2);
+    wait_until("each confirmed again", || pod.heard.times_confirmed(&channels[9]) >= 2);
 
     let began = Instant::now();
     assert_eq!(server.kill_subscribers(), 1);
@@ -136,7 +136,6 @@ async fn a_connection_that_only_looks_alive_is_rebuilt() {
     muffled.store(true, Ordering::Relaxed);
     let began = Instant::now();
     wait_until("the canary is missed", || pod.health().state == State::Degraded);
-    assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
     wait_until("another connection", || !id().is_empty() && id() != first);
     println!("a deaf connection replaced after {:?}", began.elapsed());
     let told = |fault: &NodeError| {
