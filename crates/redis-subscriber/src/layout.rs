@@ -3,7 +3,7 @@
 //! Always holds: of two claims to a slot the one with the higher configuration epoch wins, as in Redis itself; of equal
 //! ones that of the node which says it of itself.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use crate::slot::SLOTS;
 
@@ -50,6 +50,8 @@ impl fmt::Display for Address {
 /// A node, as one of them describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeDescription {
+    /// Its name among the nodes.
+    pub id: Box<str>,
     /// Where clients find it.
     pub address: Address,
     /// It is the node that was asked.
@@ -71,7 +73,8 @@ pub fn describe(text: &str, host: &str, names: bool) -> Vec<NodeDescription> {
 
 /// `<id> <ip:port@bus[,name[,…]]> <flags> <master> <ping> <pong> <epoch> <link> <slot> <slot> …`
 fn described(line: &str, host: &str, names: bool) -> Option<NodeDescription> {
-    let mut words = line.split(' ').skip(1);
+    let mut words = line.split(' ');
+    let id = words.next()?.into();
     let (address, flags, epoch) = (words.next()?, words.next()?, words.nth(3)?);
     let has = |flag: &str| flags.split(',').any(|f| f == flag);
     if has("noaddr") || has("handshake") {
@@ -89,7 +92,30 @@ fn described(line: &str, host: &str, names: bool) -> Option<NodeDescription> {
         // `[slot->-node]` is moving, and still its old owner's.
         (first <= last && last < SLOTS).then_some((first, last))
     });
-    Some(NodeDescription { address, myself: has("myself"), master: has("master"), epoch, slots: slots.collect() })
+    Some(NodeDescription { id, address, myself: has("myself"), master: has("master"), epoch, slots: slots.collect() })
+}
+
+/// Gives nodes the addresses by which they prefer to be found, by their names (`cluster-preferred-endpoint-type`). With TLS
+/// (`names`) a host name that is known already stays, because certificates have names.
+pub(super) fn prefer(nodes: &mut [NodeDescription], preferred: &HashMap<Box<str>, Address>, names: bool) {
+    for node in nodes {
+        if let Some(address) = preferred.get(&node.id) {
+            let named = names && node.address.host.parse::<IpAddr>().is_err();
+            let host = if named { Arc::clone(&node.address.host) } else { Arc::clone(&address.host) };
+            node.address = Address { host, port: address.port };
+        }
+    }
+}
+
+/// Where a node prefers to be found, as another says that was asked at `asked`; `None`: nothing can be said. Without a host, or
+/// with an empty one, it is to be found where that one was asked. `?` is a node that should have a name and has none.
+pub(super) fn preferred_address(host: Option<&str>, port: i64, asked: &str) -> Option<Address> {
+    let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+    match host {
+        Some("?") => None,
+        Some(host) if !host.is_empty() => Some(Address::new(host, port)),
+        _ => Some(Address::new(asked, port)),
+    }
 }
 
 /// Which node owns which slot.
@@ -167,6 +193,30 @@ dddd 127.0.0.1:7@8 master - 0 0 1 connected 9-8 16384 x";
         assert_eq!(layout.owner(5460).map(|owner| owner.port), Some(30001));
         assert_eq!(layout.owner(5459), None);
         assert_eq!(layout.owner(SLOTS), None);
+    }
+
+    #[test]
+    fn nodes_are_found_where_they_prefer() {
+        let said = [
+            ("07c3", Some("four.example"), 30_004),
+            ("67ed", None, 40_002),
+            ("e7d1", Some("?"), 1),
+            ("aaaa", Some(""), 40_003),
+            ("dddd", Some("seven.example"), 0),
+            ("unheard", Some("x"), 9),
+        ];
+        let known = said
+            .iter()
+            .filter_map(|(id, host, port)| Some((Box::from(*id), preferred_address(*host, *port, "asked")?)));
+        let preferred: HashMap<Box<str>, Address> = known.collect();
+        let found = |names| {
+            let mut nodes = describe(NODES, "seed", names);
+            prefer(&mut nodes, &preferred, names);
+            nodes.iter().map(|node| node.address.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(false), ["four.example:30004", "asked:40002", "seed:30001", "asked:40003", "127.0.0.1:7"]);
+        // A certificate has the announced name.
+        assert_eq!(found(true)[0], "host4:30004");
     }
 
     #[test]

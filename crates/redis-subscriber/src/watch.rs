@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     commander::{Commander, Reply},
     endpoints::Topology,
-    layout::{Address, Layout, NodeDescription, describe},
+    layout::{Address, Layout, NodeDescription, describe, prefer, preferred_address},
     node_connection,
     plan::{Changes, NodeId},
     state::SubscriberState,
@@ -48,6 +48,8 @@ pub(super) struct LayoutWatch {
     commanders: BTreeMap<Address, Commander>,
     /// The configured nodes.
     seeds: Vec<(Address, Commander)>,
+    /// Where nodes of the cluster prefer to be found, by their names. Not each look hears it of each.
+    preferred: HashMap<Box<str>, Address>,
     layout: Option<Layout>,
     turn: usize,
 }
@@ -60,6 +62,7 @@ impl LayoutWatch {
             connections: HashMap::new(),
             commanders: BTreeMap::new(),
             seeds: Vec::new(),
+            preferred: HashMap::new(),
             layout: None,
             turn: 0,
         };
@@ -213,10 +216,11 @@ impl LayoutWatch {
         let known = self.commanders.len();
         let first = if known > ASKED { self.turn * ASKED % known } else { 0 };
         self.turn = self.turn.wrapping_add(1);
-        let asked: Vec<_> = self.commanders.iter().cycle().skip(first).take(known.min(ASKED)).collect();
-        let mut views = self.views(asked.into_iter()).await;
+        let own = |(address, commander): (&Address, &Commander)| (address.clone(), commander.clone());
+        let asked: Vec<_> = self.commanders.iter().cycle().skip(first).take(known.min(ASKED)).map(own).collect();
+        let mut views = self.views(asked).await;
         if views.is_empty() {
-            views = self.views(self.seeds.iter().map(|(address, commander)| (address, commander))).await;
+            views = self.views(self.seeds.clone()).await;
         }
         let nodes: Vec<NodeDescription> = views.into_iter().flatten().collect();
         if nodes.is_empty() {
@@ -230,14 +234,41 @@ impl LayoutWatch {
         Some(Layout::merge(nodes.iter()))
     }
 
-    async fn views<'a>(&self, nodes: impl Iterator<Item = (&'a Address, &'a Commander)>) -> Vec<Vec<NodeDescription>> {
+    async fn views(&mut self, nodes: Vec<(Address, Commander)>) -> Vec<Vec<NodeDescription>> {
         let names = self.state.server_access.has_tls();
-        let nodes: Vec<_> = nodes.map(|(address, commander)| (address.clone(), commander.clone())).collect();
-        let answers = ask(nodes.iter(), &["CLUSTER", "NODES"]).await;
-        let views =
-            answers.into_iter().filter_map(|(address, answer)| Some(describe(answer.text()?, &address.host, names)));
-        views.filter(|view| !view.is_empty()).collect()
+        // An ACL may forbid the second question: then the addresses are those that the nodes announce to each other.
+        let (answers, slots) =
+            tokio::join!(ask(nodes.iter(), &["CLUSTER", "NODES"]), ask(nodes.iter(), &["CLUSTER", "SLOTS"]));
+        for (asked, slots) in &slots {
+            self.preferred.extend(preferred_addresses(slots, &asked.host));
+        }
+        let views = answers.into_iter().filter_map(|(address, answer)| {
+            let mut view = describe(answer.text()?, &address.host, names);
+            prefer(&mut view, &self.preferred, names);
+            Some(view)
+        });
+        let views: Vec<_> = views.filter(|view| !view.is_empty()).collect();
+        if !views.is_empty() {
+            self.preferred.retain(|id, _| views.iter().flatten().any(|node| node.id == *id));
+        }
+        views
     }
+}
+
+/// Reads the answer to `CLUSTER SLOTS` of the node that was asked at `asked`: for each range its first and last slot, then its
+/// nodes as host, port, name and more.
+fn preferred_addresses(answer: &Reply, asked: &str) -> HashMap<Box<str>, Address> {
+    let Reply::List(ranges) = answer else { return HashMap::new() };
+    let nodes = ranges.iter().filter_map(|range| match range {
+        Reply::List(parts) => parts.get(2..),
+        _ => None,
+    });
+    let of_node = |node: &Reply| {
+        let Reply::List(parts) = node else { return None };
+        let [host, Reply::Number(port), id, ..] = &parts[..] else { return None };
+        Some((id.text()?.into(), preferred_address(host.text(), *port, asked)?))
+    };
+    nodes.flatten().filter_map(of_node).take(KNOWN).collect()
 }
 
 /// Asks all nodes at once. Returns the replies that came in time.

@@ -119,3 +119,28 @@ async fn a_cluster_with_a_password() {
     let server = discover(&endpoints(cluster.addresses(), Topology::Cluster)).await;
     assert!(matches!(server, Err(NodeError::Login(_))), "{server:?}");
 }
+
+/// A cluster names its nodes as they prefer to be found: by a host name, by what the client used itself, by an address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_found_as_they_prefer() {
+    let named = "cluster-announce-hostname localhost";
+    for (kind, also, found) in [
+        ("hostname", Some(named), "localhost"),
+        // A name is preferred and there is none.
+        ("hostname", None, "127.0.0.1"),
+        // The pod asks at `localhost` and goes on there.
+        ("unknown-endpoint", None, "localhost"),
+        ("ip", Some(named), "127.0.0.1"),
+    ] {
+        let prefers = Options::default().line(format!("cluster-preferred-endpoint-type {kind}"));
+        let options = also.into_iter().fold(prefers, Options::line);
+        let cluster = Cluster::start_with(2, 0, options);
+        let seeds = cluster.addresses().into_iter().map(|(_, port)| ("localhost".to_owned(), port)).collect();
+        let pod = Pod::start(endpoints(seeds, Topology::Cluster));
+        wait_until("all nodes found", || {
+            let nodes = pod.health().nodes;
+            nodes.len() == 2 && nodes.iter().all(|node| node.is_well() && *node.address.host == *found)
+        });
+        pod.join(&channels(100));
+    }
+}
