@@ -133,7 +133,7 @@ impl Conversation {
     }
 }
 
-/// A command that waits for its turn.
+/// A command that waits for its turn. Without words: the connection is to be made anew.
 struct Command {
     words: Vec<String>,
     reply: oneshot::Sender<Reply>,
@@ -167,6 +167,12 @@ impl Commander {
         replied.await.ok()
     }
 
+    /// Has the connection made anew.
+    pub(super) fn renew(&self) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.commands.try_send(Command { words: Vec::new(), reply });
+    }
+
     /// Why there is no connection.
     pub(super) fn error(&self) -> Option<NodeError> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -197,6 +203,10 @@ async fn serve(
         ready.notify_one();
         loop {
             let Some(command) = commands.recv().await else { return };
+            if command.words.is_empty() {
+                note(Some(NodeError::Demoted));
+                break;
+            }
             match conversation.ask(&command.words).await {
                 Ok(reply) => drop(command.reply.send(reply)),
                 Err(why) => {

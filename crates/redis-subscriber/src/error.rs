@@ -40,6 +40,9 @@ pub enum NodeError {
         /// The subscriptions that stand.
         ours: usize,
     },
+    /// The server was made a replica, so that its name may lead to another one by now.
+    #[error("the server is a replica now; its address is connected to anew")]
+    Demoted,
     /// The server takes canaries and does not deliver them.
     #[error("the canary is published, but does not come back")]
     Deaf,

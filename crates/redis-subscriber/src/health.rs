@@ -61,7 +61,7 @@ pub struct NodeHealth {
     pub connected: bool,
     /// Why it is not connected, or what it refuses.
     pub error: Option<NodeError>,
-    /// Time since the last echo of its canary, or since the connection was made.
+    /// Time since the last echo of its canary, or since the last connection was made; it goes on while there is none.
     pub canary_age: Option<Duration>,
 }
 

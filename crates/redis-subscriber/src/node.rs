@@ -28,6 +28,8 @@ pub(super) struct Node {
     /// How many slots it owns.
     pub(super) owned: usize,
     pub(super) connected: bool,
+    /// It was found to be a replica, and is to be connected to anew.
+    pub(super) is_demoted: bool,
     pub(super) sharded: bool,
     /// The canary's channel, in a slot of its own.
     pub(super) canary: Option<Arc<str>>,
@@ -46,6 +48,7 @@ impl Node {
             wake: Arc::new(Notify::new()),
             owned: 0,
             connected: false,
+            is_demoted: false,
             sharded: true,
             canary: None,
             error: None,
@@ -62,13 +65,13 @@ impl Node {
 
     /// It takes subscriptions.
     pub(super) fn up(&mut self, sharded: bool, now: Instant) {
-        (self.connected, self.sharded, self.error) = (true, sharded, None);
+        (self.connected, self.sharded, self.error, self.is_demoted) = (true, sharded, None, false);
         (self.echo, self.unheard) = (Some(now), 0);
     }
 
     /// Its connection ended, or was not made.
     pub(super) fn down(&mut self, error: NodeError) {
-        (self.connected, self.error, self.echo) = (false, Some(error), None);
+        (self.connected, self.error) = (false, Some(error));
     }
 
     /// It refuses something, and stays connected.
@@ -78,7 +81,7 @@ impl Node {
 
     /// Its connection's task begins anew and knows nothing.
     pub(super) fn restart(&mut self) {
-        (self.connected, self.echo) = (false, None);
+        self.connected = false;
         self.orders = self.canary.iter().map(|canary| (Arc::clone(canary), Order::Subscribe)).collect();
     }
 

@@ -33,7 +33,7 @@ const CANARY: Duration = Duration::from_secs(2);
 pub(super) async fn run(state: Arc<SubscriberState>, node: NodeId, address: Address, commander: Commander) {
     let Some(wake) = state.plan().wake(node) else { return };
     let connection = NodeConnection { state, node, wake, deaf: Notify::new() };
-    tokio::join!(connection.subscribe(&address), connection.publish_canaries(&commander));
+    tokio::join!(connection.subscribe(&address, &commander), connection.publish_canaries(&commander));
 }
 
 struct NodeConnection {
@@ -46,7 +46,7 @@ struct NodeConnection {
 }
 
 impl NodeConnection {
-    async fn subscribe(&self, address: &Address) {
+    async fn subscribe(&self, address: &Address, commander: &Commander) {
         let mut subscriptions = NodeSubscriptions::new(self.state.server_access.greeting(), now());
         let mut rest = REST.0;
         loop {
@@ -62,6 +62,9 @@ impl NodeConnection {
                 Err(error) => error,
             };
             tracing::debug!(node = %address, %error, "no subscriptions");
+            if error == NodeError::Demoted {
+                commander.renew();
+            }
             let mut events = TurnEvents::default();
             subscriptions.disconnected(|event| events.take(self, event));
             self.state.plan().down(self.node, error);
@@ -96,6 +99,9 @@ impl NodeConnection {
         was_up: &mut bool,
     ) -> Result<(), NodeError> {
         let mut events = TurnEvents::default();
+        if self.state.plan().takes_renewal(self.node) {
+            return Err(NodeError::Demoted);
+        }
         let orders = self.state.plan().orders(self.node);
         subscriptions.order(orders.into_iter(), now(), |event| events.take(self, event));
         events.apply(self);

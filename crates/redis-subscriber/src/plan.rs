@@ -126,6 +126,19 @@ impl Plan {
         self.nodes.get_mut(&node).map(|node| std::mem::take(&mut node.orders)).unwrap_or_default()
     }
 
+    /// Has the connections to a node made anew.
+    pub(super) fn renew(&mut self, address: &Address) {
+        for node in self.nodes.values_mut().filter(|node| node.address == *address) {
+            node.is_demoted = true;
+            node.wake.notify_one();
+        }
+    }
+
+    /// Whether a node's connections should be made anew; asked once.
+    pub(super) fn takes_renewal(&mut self, node: NodeId) -> bool {
+        self.nodes.get_mut(&node).is_some_and(|node| std::mem::take(&mut node.is_demoted))
+    }
+
     /// What is notified of a node's orders.
     pub(super) fn wake(&self, node: NodeId) -> Option<Arc<Notify>> {
         self.nodes.get(&node).map(|node| Arc::clone(&node.wake))

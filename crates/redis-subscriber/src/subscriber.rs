@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     endpoints::Endpoints,
     health::Health,
+    layout::Address,
     sink::{Observer, Sink},
     state::SubscriberState,
     watch::LayoutWatch,
@@ -42,6 +43,12 @@ impl Subscriber {
     /// Asks for the layout now: a server said `MOVED` to another connection of the program.
     pub fn refresh(&self) {
         self.state.refresh.notify_one();
+    }
+
+    /// Connects anew to the server at `address`, which was found to be a replica: the name may lead to another server by now.
+    /// Its subscriptions are renewed. Does nothing if it is none of the owners.
+    pub fn renew(&self, address: &Address) {
+        self.state.plan().renew(address);
     }
 
     /// The health now.
