@@ -20,6 +20,8 @@ pub struct Redis {
     pub tls: bool,
     /// CA certificates beside the system's.
     pub ca: Option<PathBuf>,
+    /// The certificate chain that the pod shows, and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
     /// The ACL user.
     pub user: Option<String>,
     /// Its password.
@@ -76,6 +78,7 @@ impl Redis {
             kind,
             tls: first.tls,
             ca: settings.ca.clone(),
+            identity: settings.cert.clone().zip(settings.key.clone()).filter(|_| first.tls),
             user: first.user.clone(),
             password: settings.password.clone().or_else(|| first.password.clone()),
             database: first.database,

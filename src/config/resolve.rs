@@ -281,6 +281,11 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         errors.push(SettingsError::Redis);
         None
     });
+    let shows_certificate = settings.redis.cert.is_some();
+    let has_certificate = redis.as_ref().is_some_and(|redis| redis.identity.is_some());
+    if settings.redis.key.is_some() != shows_certificate || (shows_certificate && redis.is_some() && !has_certificate) {
+        errors.push(SettingsError::RedisCertificate);
+    }
     if redis.is_none() && settings.token_lookup.key.is_some() && settings.redis.urls.is_empty() {
         errors.push(SettingsError::LookUp);
     }

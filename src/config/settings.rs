@@ -223,6 +223,10 @@ section! {
         prefix: String = "roomcast".to_owned(), KeyPrefix, restart;
         /// CA certificates that the servers are trusted by, beside the system's.
         ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis-ca.pem\"");
+        /// The certificate chain that the pod shows to servers which ask for one (`tls-auth-clients`), PEM. To sentinels too.
+        cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis/tls.crt\"");
+        /// The private key of `redis.cert`, PEM, not encrypted.
+        key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis/tls.key\"");
         /// For a connection to a server, TLS included.
         connect_timeout: Duration = Duration::from_secs(1), Time(SHORTEST..=Duration::from_secs(60)), restart;
         /// For a command with its retries; then a publish is answered with 503 or, if it may have been carried out, 504.

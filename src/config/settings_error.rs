@@ -35,6 +35,12 @@ pub enum SettingsError {
          database must be the same in all, and `redis.cluster` must fit the scheme; a cluster has no database but 0"
     )]
     Redis,
+    /// A certificate for Redis without its key, the reverse, or both without TLS.
+    #[error(
+        "`redis.cert` and `redis.key` (--redis-cert FILE --redis-key FILE) belong together and to addresses with TLS: set both or \
+         none, and write the addresses in `redis.urls` as rediss://"
+    )]
+    RedisCertificate,
     /// A certificate for gRPC without its key, or none.
     #[error(
         "`grpc.tls`, `grpc.cert` and `grpc.key` do not fit: for TLS set `grpc.tls = true` and either both files \

@@ -105,7 +105,12 @@ fn settings(
     plain_messages: Option<Elsewhere>,
 ) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
-    let tls = if redis.tls { Some(Arc::new(trust::client_config(redis.ca.as_deref())?.0)) } else { None };
+    let ca = redis.ca.as_deref();
+    let tls = match (&redis.identity, redis.tls) {
+        (_, false) => None,
+        (None, true) => Some(Arc::new(trust::client_config(ca)?.0)),
+        (Some((cert, key)), true) => Some(Arc::new(trust::client_config_with_identity(ca, cert, key)?.0)),
+    };
     let topology = match &redis.kind {
         RedisKind::Server => Topology::Standalone,
         RedisKind::Cluster => Topology::Cluster,

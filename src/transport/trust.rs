@@ -9,8 +9,9 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    client::WantsClientCert,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 /// Why there is no TLS client.
@@ -24,6 +25,16 @@ pub enum TrustError {
         /// Why.
         reason: String,
     },
+    /// A file of the certificate that this program shows cannot be used.
+    #[error("the file {path} of the client's certificate cannot be used: {reason}; {needs}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What it needs.
+        needs: &'static str,
+    },
     /// rustls refuses the configuration.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -34,6 +45,36 @@ pub enum TrustError {
 /// # Errors
 /// [`TrustError`].
 pub fn client_config(ca: Option<&Path>) -> Result<(ClientConfig, bool), TrustError> {
+    let (builder, has_roots) = trusting(ca)?;
+    Ok((builder.with_no_client_auth(), has_roots))
+}
+
+/// As [`client_config`], for a client that shows the certificate chain in the PEM file `cert`, whose private key is in `key`.
+///
+/// # Errors
+/// [`TrustError`].
+pub fn client_config_with_identity(
+    ca: Option<&Path>,
+    cert: &Path,
+    key: &Path,
+) -> Result<(ClientConfig, bool), TrustError> {
+    let (builder, has_roots) = trusting(ca)?;
+    let bad = |path: &Path, reason: String, needs| TrustError::Identity { path: path.to_owned(), reason, needs };
+    let needs = "it needs `-----BEGIN CERTIFICATE-----` sections, the client's own first";
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| bad(cert, error.to_string(), needs))?;
+    if chain.is_empty() {
+        return Err(bad(cert, "it has no certificate".to_owned(), needs));
+    }
+    let needs = "it needs the private key of the certificate, not encrypted, as `-----BEGIN PRIVATE KEY-----`";
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error.to_string(), needs))?;
+    let config = builder.with_client_auth_cert(chain, private).map_err(|error| bad(key, error.to_string(), needs))?;
+    Ok((config, has_roots))
+}
+
+/// The first half of a client's configuration.
+fn trusting(ca: Option<&Path>) -> Result<(ConfigBuilder<ClientConfig, WantsClientCert>, bool), TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
@@ -50,9 +91,7 @@ pub fn client_config(ca: Option<&Path>) -> Result<(ClientConfig, bool), TrustErr
     }
     let has_roots = !roots.is_empty();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((config, has_roots))
+    let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok((builder.with_root_certificates(roots), has_roots))
 }
