@@ -100,7 +100,15 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
         "Commands to Redis by script and result: ok, error (refused or not reachable), timeout (outcome unknown).",
     ),
     ("roomcast_redis_command_seconds", "How long commands to Redis took, their retries included."),
-    ("roomcast_redis_degraded", "1 while a master cannot be reached or a subscription's canary does not come back."),
+    (
+        "roomcast_redis_degraded",
+        "1 while a master cannot be reached or refuses something, or a subscription's canary does not come back.",
+    ),
+    (
+        "roomcast_redis_trouble",
+        "1 for each reason why Redis cannot be used, or not all of it: away, login, deaf, full, read_only, disk, replicas, \
+         loading, busy, cluster, rights.",
+    ),
     (
         "roomcast_redis_rooms_behind_total",
         "Rooms whose log was ahead of what had come without anything else showing it; each was recovered.",

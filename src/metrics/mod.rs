@@ -16,7 +16,7 @@ pub use exposition::{Alias, Exposition};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::{Pressure, Pressures};
-pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands};
+pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands, TROUBLES};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 
 use std::{sync::Arc, time::Duration};

@@ -21,6 +21,10 @@ const COMMANDS: [&str; 13] = [
     "look_up",
 ];
 
+/// Why Redis cannot be used, or not all of it: the words of the broker's troubles.
+pub const TROUBLES: [&str; 11] =
+    ["away", "login", "deaf", "full", "read_only", "disk", "replicas", "loading", "busy", "cluster", "rights"];
+
 /// What became of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandResult {
@@ -38,6 +42,8 @@ pub struct RedisCommands {
     commands: HashMap<&'static str, Command>,
     /// 1 while something about Redis is not as it should be.
     pub degraded: Gauge,
+    /// For each reason, 1 while it is why.
+    troubles: Vec<(&'static str, Gauge)>,
     /// Rooms whose log was ahead of what had come.
     pub behind: Counter,
     /// Messages and answers that could not be read.
@@ -78,6 +84,7 @@ impl RedisCommands {
         Self {
             commands: HashMap::new(),
             degraded: Gauge::noop(),
+            troubles: Vec::new(),
             behind: Counter::noop(),
             unreadable: Counter::noop(),
             resyncs: Counter::noop(),
@@ -88,6 +95,13 @@ impl RedisCommands {
                 failed: Counter::noop(),
                 ignored: Counter::noop(),
             },
+        }
+    }
+
+    /// Shows what is wrong with Redis, by the words of [`crate::broker::redis::Trouble`].
+    pub fn show_troubles(&self, is_wrong: impl Fn(&str) -> bool) {
+        for (reason, gauge) in &self.troubles {
+            gauge.set(if is_wrong(reason) { 1.0 } else { 0.0 });
         }
     }
 
@@ -120,6 +134,10 @@ impl Default for RedisCommands {
         Self {
             commands: COMMANDS.into_iter().map(|name| (name, command(name))).collect(),
             degraded: gauge!("roomcast_redis_degraded"),
+            troubles: TROUBLES
+                .into_iter()
+                .map(|reason| (reason, gauge!("roomcast_redis_trouble", "reason" => reason)))
+                .collect(),
             behind: counter!("roomcast_redis_rooms_behind_total"),
             unreadable: counter!("roomcast_redis_unreadable_total"),
             resyncs: counter!("roomcast_redis_presence_resyncs_total"),

@@ -10,7 +10,7 @@ use fred::types::Value;
 use super::{
     arguments::{count, millis, whole},
     entry,
-    node::Wait,
+    node::Lane,
     partition::{KeyKind, Partition},
     reply::{ReplyError, ReplyFields, bytes_of, text_of},
     script,
@@ -56,13 +56,19 @@ impl RedisState {
             let removes = policy.removes_retained(&publication.topic);
             args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
         }
-        let wait = match policy.durability {
-            Durability::Log => Wait::Master,
-            Durability::Replica => Wait::Replica,
+        let lane = match policy.durability {
+            Durability::Log => Lane::Commands,
+            Durability::Replica => Lane::Durable,
         };
-        let frame = self.shards.call_and_wait(Partition::of(room), &script::PUBLISH, keys, args, wait).await?;
+        let frame = self.shards.call_on(lane, Partition::of(room), &script::PUBLISH, keys, args).await?;
         let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
-        let (epoch, offset) = entry::position_of(&text).map_err(|error| self.unexpected(&error))?;
+        let (position, refused) = text.split_once('\n').map_or((&*text, None), |(position, why)| (position, Some(why)));
+        if let Some(why) = refused {
+            tracing::debug!(%room, why, "an event is in its log, and Redis refused something else about it");
+            self.metrics.unreadable.increment(u64::from(why.starts_with("WRONGTYPE")));
+            self.shards.refused_in_part(Partition::of(room), &script::PUBLISH, why);
+        }
+        let (epoch, offset) = entry::position_of(position).map_err(|error| self.unexpected(&error))?;
         Ok(Position::new(epoch, offset))
     }
 
@@ -115,7 +121,7 @@ impl RedisState {
             count(query.max_events),
             count(query.max_bytes),
         ];
-        let frame = self.shards.call(Partition::of(room), &script::HISTORY, keys, args).await?;
+        let frame = self.shards.read(Partition::of(room), &script::HISTORY, keys, args).await?;
         read_history(frame).map_err(|error| self.unexpected(&*error))
     }
 
@@ -124,7 +130,7 @@ impl RedisState {
         let keys = [KeyKind::Record, KeyKind::Values, KeyKind::Order].map(|kind| self.names.of(room, kind));
         let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
         let args = [Value::from(self.base()?), self.empty_ttl(), count(most), Value::from(letter)];
-        let frame = self.shards.call(Partition::of(room), &script::RETAINED, keys, args).await?;
+        let frame = self.shards.read(Partition::of(room), &script::RETAINED, keys, args).await?;
         let read = || -> Result<Retained, Box<dyn std::error::Error>> {
             let mut fields = ReplyFields::of(frame)?;
             let epoch = Epoch::new(&fields.text()?);

@@ -34,6 +34,7 @@
 //! because their position lies above the boundary.
 
 mod arguments;
+mod connection;
 mod control;
 pub mod entry;
 mod key_value;
@@ -42,10 +43,12 @@ mod legacy;
 mod local_presence;
 mod log;
 mod node;
+mod outages;
 mod partition;
 mod positions;
 mod presence;
 mod questions;
+mod refusal;
 mod reply;
 mod rooms;
 mod script;
@@ -74,12 +77,13 @@ use crate::{
     metrics::{RedisCommands, RedisMetrics},
     model::{Member, Position, PresenceList, Publication, Retained, Room},
 };
+pub use connection::Timeouts;
 use leases::Leases;
 use local_presence::LocalPresence;
-pub use node::Timeouts;
 use partition::{KeyKind, Names};
 pub use partition::{PARTITIONS, Partition};
 use questions::{FleetQuestions, MOST_ANSWERS};
+pub use refusal::Trouble;
 use rooms::SubscribedRooms;
 pub use settings::{Elsewhere, Settings};
 use shards::Shards;
@@ -198,6 +202,9 @@ impl RedisState {
             async {
                 loop {
                     self.shards.stale.notified().await;
+                    for server in self.shards.demoted() {
+                        subscriber.renew(&server);
+                    }
                     subscriber.refresh();
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -205,6 +212,7 @@ impl RedisState {
             async {
                 loop {
                     self.condition();
+                    self.report_outages();
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
             },

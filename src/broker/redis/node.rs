@@ -1,4 +1,4 @@
-//! One master: its fred clients, the outcome of an attempt at a command, and the meaning of each error of Redis.
+//! One master: its connections, the outcome of an attempt at a command, and the meaning of each error of Redis.
 //!
 //! Never tries anything twice: `shards` decides that. Always holds: an attempt that may have been carried out is
 //! [`AttemptError::Lost`], whatever else is known of it.
@@ -9,49 +9,34 @@ use std::{
 };
 
 use fred::{
-    clients::Client,
     error::ErrorKind,
     interfaces::{ClientLike, Resp3Frame},
-    types::{
-        ClusterHash, CustomCommand, RespVersion, Value,
-        config::{
-            Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, TlsConfig,
-            TlsConnector, TlsHostMapping, UnresponsiveConfig,
-        },
-    },
+    types::{ClusterHash, CustomCommand, Value, config::Options},
 };
-use roomcast_redis_subscriber::{Address, Endpoints};
-use tokio::{runtime::Handle, time::timeout_at};
+use roomcast_redis_subscriber::Address;
+use tokio::{sync::Semaphore, time::timeout_at};
 
-use super::script::Script;
-
-/// How long a command may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// For a connection, TLS included.
-    pub connect: Duration,
-    /// For one attempt; the next one tells whether the first was carried out.
-    pub attempt: Duration,
-    /// For a command with all its attempts.
-    pub command: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(1), attempt: Duration::from_secs(2), command: Duration::from_secs(5) }
-    }
-}
+use super::{
+    connection::{Connection, Dial},
+    refusal::refusal_word,
+    script::Script,
+};
 
 /// A command does not wait for a master that has been away for longer.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// The servers that must have a command before it is answered.
+/// The most reads that a server works on for this pod: what publishes wait for at most.
+const READS: usize = 4;
+
+/// The connection that a command takes, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// The master.
-    Master,
-    /// One of its replicas.
-    Replica,
+pub(super) enum Lane {
+    /// That of publishes and all that is small. Answered when the master has it.
+    Commands,
+    /// That of durable publishes. Answered when one of the master's replicas has it.
+    Durable,
+    /// That of long answers. Nothing else waits behind them.
+    Reads,
 }
 
 /// Why an attempt did not succeed.
@@ -68,64 +53,17 @@ pub(super) enum AttemptError {
     Lost(String),
 }
 
-/// How servers are connected to.
-pub(super) struct Dial {
-    pub(super) endpoints: Endpoints,
-    pub(super) database: u8,
-    pub(super) timeouts: Timeouts,
-    pub(super) runtime: Handle,
-}
-
-impl Dial {
-    /// A client of one server.
-    fn client(&self, address: &Address) -> Client {
-        let Endpoints { tls, user, password, .. } = &self.endpoints;
-        let config = Config {
-            server: ServerConfig::new_centralized(&*address.host, address.port),
-            fail_fast: false,
-            version: RespVersion::RESP3,
-            username: user.clone(),
-            // Not said where it is the first: a proxy may not know the command.
-            database: (self.database != 0).then_some(self.database),
-            password: password.as_ref().map(|password| password.reveal().to_owned()),
-            tls: tls.as_ref().map(|tls| TlsConfig {
-                connector: TlsConnector::Rustls(Arc::clone(tls).into()),
-                hostnames: TlsHostMapping::None,
-            }),
-            ..Config::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: self.timeouts.connect,
-            internal_command_timeout: self.timeouts.connect + Duration::from_millis(500),
-            max_command_attempts: 1,
-            max_redirections: 1,
-            // Full: an error, and the command was not sent.
-            max_command_buffer_len: 100_000,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(self.timeouts.attempt + Duration::from_secs(1)),
-                interval: Duration::from_millis(500),
-            },
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-            ..ConnectionConfig::default()
-        };
-        let performance =
-            PerformanceConfig { default_command_timeout: self.timeouts.attempt, ..PerformanceConfig::default() };
-        let policy = ReconnectPolicy::new_exponential(0, 50, 1_000, 2);
-        let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-        let _entered = self.runtime.enter();
-        // Its task ends with the client.
-        drop(client.connect());
-        client
-    }
-}
-
 /// A master.
 pub(super) struct Node {
     pub(super) address: Address,
     dial: Arc<Dial>,
-    client: Client,
+    commands: Connection,
     /// For commands that wait for a replica, which holds up what comes after them; made when the first does.
-    waiting: OnceLock<Client>,
+    durable: OnceLock<Connection>,
+    /// For reads of logs; made when the first comes.
+    reads: OnceLock<Connection>,
+    /// Places of reads that were sent and not answered.
+    reading: Semaphore,
     /// When it was first seen to be away.
     away: Mutex<Option<Instant>>,
 }
@@ -136,14 +74,16 @@ impl Node {
         Self {
             address: address.clone(),
             dial: Arc::clone(dial),
-            client: dial.client(address),
-            waiting: OnceLock::new(),
+            commands: Connection::open(address, dial),
+            durable: OnceLock::new(),
+            reads: OnceLock::new(),
+            reading: Semaphore::new(READS),
             away: Mutex::new(None),
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        let connected = self.client.is_connected();
+        let connected = self.commands.is_connected();
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         if connected {
             *away = None;
@@ -154,9 +94,23 @@ impl Node {
     }
 
     pub(super) async fn quit(&self) {
-        for client in [Some(&self.client), self.waiting.get()].into_iter().flatten() {
-            let _ = client.quit().await;
+        for connection in self.connections() {
+            connection.quit().await;
         }
+    }
+
+    fn connections(&self) -> impl Iterator<Item = &Connection> {
+        [Some(&self.commands), self.durable.get(), self.reads.get()].into_iter().flatten()
+    }
+
+    /// Connects anew: the server was made a replica, and its name may lead to another one by now. Returns whether it did, which
+    /// it does not at once after the last time.
+    pub(super) fn renew(&self) -> bool {
+        let others = [self.durable.get(), self.reads.get()].into_iter().flatten();
+        for connection in others {
+            connection.succeed();
+        }
+        self.commands.succeed()
     }
 
     /// Whether it has been away for so long that a command does not wait for it.
@@ -173,19 +127,26 @@ impl Node {
         &self,
         script: &Script,
         command: &[Value],
-        wait: Wait,
+        lane: Lane,
         deadline: Instant,
     ) -> Result<Resp3Frame, AttemptError> {
         if !self.is_connected() {
             return Err(AttemptError::Stale("the server cannot be reached".to_owned()));
         }
-        match self.send("EVALSHA", command.to_vec(), wait, deadline).await {
+        let _place = match lane {
+            Lane::Reads => match timeout_at(deadline.into(), self.reading.acquire()).await {
+                Ok(place) => place.ok(),
+                Err(_) => return Err(AttemptError::NotNow("other reads of logs took too long".to_owned())),
+            },
+            Lane::Commands | Lane::Durable => None,
+        };
+        match self.send("EVALSHA", command.to_vec(), lane, deadline).await {
             Err(AttemptError::Refused(why)) if why.starts_with("NOSCRIPT") => {
                 let mut command = command.to_vec();
                 if let Some(first) = command.first_mut() {
                     *first = Value::from(script.text.as_str());
                 }
-                self.send("EVAL", command, wait, deadline).await
+                self.send("EVAL", command, lane, deadline).await
             }
             other => other,
         }
@@ -195,32 +156,41 @@ impl Node {
         &self,
         name: &'static str,
         args: Vec<Value>,
-        wait: Wait,
+        lane: Lane,
         deadline: Instant,
     ) -> Result<Resp3Frame, AttemptError> {
         let until = deadline.min(Instant::now() + self.dial.timeouts.attempt);
         let left = until.saturating_duration_since(Instant::now());
         let options = Options { max_attempts: Some(1), fail_fast: true, timeout: Some(left), ..Options::default() };
         let answer = async {
-            match wait {
-                Wait::Master => {
-                    let client = self.client.with_options(&options);
-                    client.custom_raw(command(name), args).await.map_err(lost)
+            let connection = match lane {
+                Lane::Commands => &self.commands,
+                Lane::Durable => return self.send_and_wait(name, args, &options, left).await,
+                Lane::Reads => {
+                    let reads = self.reads.get_or_init(|| Connection::open(&self.address, &self.dial));
+                    if !reads.is_connected() {
+                        return Err(AttemptError::NotNow("the connection for reads is being made".to_owned()));
+                    }
+                    reads
                 }
-                Wait::Replica => self.send_and_wait(name, args, &options, left).await,
-            }
+            };
+            connection.client().with_options(&options).custom_raw(command(name), args).await.map_err(lost)
         };
         // fred's own time limit ends with the answer; ours also covers its queue.
-        let frame = match timeout_at((until + Duration::from_millis(100)).into(), answer).await {
-            Err(_) => return Err(AttemptError::Lost("no answer in time".to_owned())),
-            Ok(answer) => answer?,
-        };
+        let answer = timeout_at((until + Duration::from_millis(100)).into(), answer).await;
+        if lane == Lane::Reads && matches!(answer, Err(_) | Ok(Err(AttemptError::Lost(_)))) {
+            // The server would still work on it, and keep the answer for this connection.
+            if let Some(reads) = self.reads.get() {
+                reads.renew();
+            }
+        }
+        let frame = answer.unwrap_or_else(|_| Err(AttemptError::Lost("no answer in time".to_owned())))?;
         let error = match &frame {
             Resp3Frame::SimpleError { data, .. } => String::from(&**data),
             Resp3Frame::BlobError { data, .. } => String::from_utf8_lossy(data).into_owned(),
             _ => return Ok(frame),
         };
-        Err(judge(error))
+        Err(judge(error, &self.address.host))
     }
 
     /// Runs a script and waits for a replica on one connection, which is asked for its number before and after: WAIT on
@@ -232,12 +202,12 @@ impl Node {
         options: &Options,
         left: Duration,
     ) -> Result<Resp3Frame, AttemptError> {
-        let client = self.waiting.get_or_init(|| self.dial.client(&self.address));
-        if !client.is_connected() {
+        let connection = self.durable.get_or_init(|| Connection::open(&self.address, &self.dial));
+        if !connection.is_connected() {
             return Err(AttemptError::NotNow("the connection for durable publishes is being made".to_owned()));
         }
         let patience = i64::try_from((left * 4 / 5).as_millis()).unwrap_or(i64::MAX).max(1);
-        let pipeline = client.with_options(options).pipeline();
+        let pipeline = connection.client().with_options(options).pipeline();
         let number = || pipeline.custom::<(), _>(command("CLIENT"), vec![Value::from("ID")]);
         number().await.map_err(lost)?;
         let () = pipeline.custom(command(name), args).await.map_err(lost)?;
@@ -282,16 +252,35 @@ fn lost(error: fred::error::Error) -> AttemptError {
 }
 
 /// What an error of Redis means. Each of those that are tried again is given before anything is carried out.
-fn judge(error: String) -> AttemptError {
+fn judge(error: String, host: &str) -> AttemptError {
     let mut words = error.split(' ');
-    match words.next().unwrap_or_default() {
-        "MOVED" => match words.nth(1).and_then(|address| Address::parse(address, "")) {
-            Some(address) if !address.host.is_empty() => AttemptError::Moved(address),
-            _ => AttemptError::NotNow(error),
-        },
+    if words.next() == Some("MOVED") {
+        // A server that does not know its own address names none, and means the one by which it was asked.
+        return match words.nth(1).filter(|address| !address.starts_with('?')) {
+            Some(address) => Address::parse(address, host).map_or(AttemptError::NotNow(error), AttemptError::Moved),
+            None => AttemptError::NotNow(error),
+        };
+    }
+    match refusal_word(&error) {
         "READONLY" | "CLUSTERDOWN" | "MASTERDOWN" => AttemptError::Stale(error),
         // A slot on its way to another server; ASK leads nowhere, because half of a script's keys never exist.
         "ASK" | "TRYAGAIN" | "LOADING" | "BUSY" | "NOREPLICAS" => AttemptError::NotNow(error),
         _ => AttemptError::Refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_without_a_host_means_the_host_that_was_asked() {
+        let moved = |error: &str| match judge(error.to_owned(), "here") {
+            AttemptError::Moved(address) => Some(address.to_string()),
+            _ => None,
+        };
+        assert_eq!(moved("MOVED 1 10.0.0.1:7"), Some("10.0.0.1:7".to_owned()));
+        assert_eq!(moved("MOVED 1 :7"), Some("here:7".to_owned()));
+        assert_eq!((moved("MOVED 1 ?:7"), moved("MOVED 1 :0"), moved("MOVED")), (None, None, None));
     }
 }

@@ -21,7 +21,7 @@ use super::{
     entry,
     local_presence::{Change, Work},
     partition::{KeyKind, Partition},
-    reply::{ReplyError, ReplyFields, text_of},
+    reply::{ReplyError, ReplyFields, bytes_of, text_of},
     script,
     state::RedisState,
 };
@@ -161,7 +161,13 @@ impl RedisState {
             args.push(Value::from(&*change.member.connection));
             args.push(Value::from(entry::stored_user(change.member.user.as_deref())));
         }
-        self.shards.call(Partition::of(room), &script::MEMBERS, keys, args).await.map(drop)
+        let frame = self.shards.call(Partition::of(room), &script::MEMBERS, keys, args).await?;
+        if let Ok(answer) = bytes_of(frame).and_then(text_of)
+            && answer != "OK"
+        {
+            self.shards.refused_in_part(Partition::of(room), &script::MEMBERS, &answer);
+        }
+        Ok(())
     }
 
     /// Makes Redis have exactly this pod's members.
@@ -214,7 +220,7 @@ impl RedisState {
         }
         let keys = pods.iter().map(|pod| self.names.members(room, pod));
         let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX).min(1 << 40));
-        let frame = self.shards.call(Partition::of(room), &script::LIST, keys, [limit]).await?;
+        let frame = self.shards.read(Partition::of(room), &script::LIST, keys, [limit]).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             let total = usize::try_from(fields.number()?).map_err(|_| ReplyError)?;

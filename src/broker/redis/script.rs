@@ -15,14 +15,19 @@ pub(super) struct Script {
     pub(super) text: String,
     /// SHA-1 of the text in hexadecimal digits: how Redis names it.
     pub(super) sha: String,
+    /// It writes, whatever its arguments: that it is carried out shows that the server takes writes.
+    pub(super) writes: bool,
 }
+
+/// The scripts that always write something that takes memory.
+const WRITING: [&str; 3] = ["publish", "announce", "lease"];
 
 impl Script {
     fn new(name: &'static str, parts: &[&str]) -> Self {
         let text = parts.concat();
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
         let sha = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name, text, sha }
+        Self { name, text, sha, writes: WRITING.contains(&name) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use roomcast_redis_subscriber::Endpoints;
 
-use super::node::Timeouts;
+use super::connection::Timeouts;
 use crate::{
     broker::PlainMessageSink,
     config::{ChannelPattern, Legacy},

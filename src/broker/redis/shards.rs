@@ -13,11 +13,18 @@ use std::{
 use arc_swap::ArcSwapOption;
 use fred::{interfaces::Resp3Frame, types::Value};
 use roomcast_redis_subscriber::{Address, Endpoints, Layout};
-use tokio::{runtime::Handle, sync::Notify, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 
 use super::{
-    node::{AttemptError, Dial, Node, Timeouts, Wait},
+    connection::{Dial, Timeouts},
+    node::{AttemptError, Lane, Node},
+    outages::{Outages, SeenTrouble},
     partition::{PARTITIONS, Partition},
+    refusal::{Trouble, without_script},
     script::Script,
 };
 use crate::{
@@ -27,6 +34,9 @@ use crate::{
 
 /// The time between two attempts, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+/// The most reads of logs that a pod has asked for at once, those that wait included.
+const READS: usize = 256;
 
 /// Where the keys of a script are.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +63,11 @@ pub(super) struct Shards {
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     /// Notified when a server says that a partition is not its own.
     pub(super) stale: Notify,
+    /// Servers that said that they are replicas, although the layout has them as the only master.
+    demoted: Mutex<Vec<Address>>,
+    /// Places of reads.
+    reads: Semaphore,
+    pub(super) outages: Outages,
     metrics: Arc<RedisCommands>,
 }
 
@@ -71,6 +86,9 @@ impl Shards {
             owners: (0..PARTITIONS).map(|_| ArcSwapOption::empty()).collect(),
             nodes: Mutex::default(),
             stale: Notify::new(),
+            demoted: Mutex::default(),
+            reads: Semaphore::new(READS),
+            outages: Outages::default(),
             metrics,
         })
     }
@@ -126,6 +144,32 @@ impl Shards {
         (any, all && self.owners.iter().all(|owner| owner.load().is_some()))
     }
 
+    /// The servers without a connection for commands.
+    pub(super) fn away(&self) -> Vec<SeenTrouble> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let away = nodes.iter().filter(|(_, node)| !node.is_connected());
+        away.map(|(address, _)| SeenTrouble {
+            server: address.to_string(),
+            trouble: Trouble::Away,
+            error: "there is no connection for commands".to_owned(),
+        })
+        .collect()
+    }
+
+    /// A server is a replica. Where it is the only one, its name may lead to the master by now.
+    fn demote(&self, node: &Node) {
+        if self.layout.load().as_ref().is_some_and(|layout| layout.owners.len() == 1) {
+            if node.renew() {
+                self.demoted.lock().unwrap_or_else(PoisonError::into_inner).push(node.address.clone());
+            }
+        }
+    }
+
+    /// The servers that were made replicas since the last time.
+    pub(super) fn demoted(&self) -> Vec<Address> {
+        std::mem::take(&mut *self.demoted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The address of a partition's owner, if it is known.
     pub(super) fn address(&self, partition: Partition) -> Option<Address> {
         Some(self.owner(partition.into())?.address.clone())
@@ -150,28 +194,45 @@ impl Shards {
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
-        self.call_and_wait(target, script, keys, args, Wait::Master).await
+        self.call_on(Lane::Commands, target, script, keys, args).await
     }
 
-    /// As [`call`](Self::call), answered only once the servers that `wait` names have it. A replica that does not confirm in
-    /// time leaves the outcome unknown.
+    /// As [`call`](Self::call), for an answer that may be long. It holds up no publish and is not repeated: a server that is too
+    /// slow would have the more to do for it.
     ///
     /// # Errors
-    /// Those of [`call`](Self::call).
-    pub(super) async fn call_and_wait(
+    /// [`BrokerError::Unavailable`].
+    pub(super) async fn read(
         &self,
         target: impl Into<ScriptTarget>,
         script: &Script,
         keys: impl IntoIterator<Item = String>,
         args: impl IntoIterator<Item = Value>,
-        wait: Wait,
+    ) -> Result<Resp3Frame, BrokerError> {
+        let busy = || BrokerError::Unavailable(format!("busy: this pod reads {READS} logs already; ask again later"));
+        let _place = self.reads.try_acquire().map_err(|_| busy())?;
+        self.call_on(Lane::Reads, target, script, keys, args).await
+    }
+
+    /// As [`call`](Self::call), in a lane of its own. In that of durable publishes, a replica that does not confirm in time
+    /// leaves the outcome unknown.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub(super) async fn call_on(
+        &self,
+        lane: Lane,
+        target: impl Into<ScriptTarget>,
+        script: &Script,
+        keys: impl IntoIterator<Item = String>,
+        args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
         let began = Instant::now();
         let keys: Vec<Value> = keys.into_iter().map(Value::from).collect();
         let mut command = vec![Value::from(script.sha.as_str()), Value::from(keys.len() as i64)];
         command.extend(keys);
         command.extend(args);
-        let result = self.insist(target.into(), script, command, wait, began + self.dial.timeouts.command).await;
+        let result = self.insist(target.into(), script, command, lane, began + self.dial.timeouts.command).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
@@ -186,18 +247,23 @@ impl Shards {
         target: ScriptTarget,
         script: &Script,
         command: Vec<Value>,
-        wait: Wait,
+        lane: Lane,
         deadline: Instant,
     ) -> Result<Resp3Frame, BrokerError> {
         let (mut pause, mut lost, mut moved) = (PAUSE.0, false, 0);
         let mut told = None;
+        // What Redis itself said is told rather than that a connection is being made.
+        let mut refusal = None;
         loop {
             let Some(node) = told.take().or_else(|| self.owner(target)) else {
                 let why = "which server has this room is not known yet".to_owned();
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
-            let why = match node.attempt(script, &command, wait, deadline).await {
-                Ok(frame) => return Ok(frame),
+            let why = match node.attempt(script, &command, lane, deadline).await {
+                Ok(frame) => {
+                    self.outages.carried_out(|| node.address.to_string(), script.name, script.writes);
+                    return Ok(frame);
+                }
                 Err(AttemptError::Moved(address)) => {
                     match target {
                         ScriptTarget::Partition(partition) => self.set_owner(partition, &address),
@@ -211,24 +277,50 @@ impl Shards {
                     "the room is on its way between servers".to_owned()
                 }
                 Err(AttemptError::Refused(why)) => {
+                    let why = self.refused(&node, script, why);
                     return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
                 }
                 Err(AttemptError::Stale(why)) => {
+                    let why = self.refused(&node, script, why);
                     self.stale.notify_one();
                     why
                 }
-                Err(AttemptError::NotNow(why)) => why,
+                Err(AttemptError::NotNow(why)) => self.refused(&node, script, why),
+                Err(AttemptError::Lost(why)) if lane == Lane::Reads => return Err(BrokerError::Unavailable(why)),
                 Err(AttemptError::Lost(why)) => {
                     lost = true;
                     why
                 }
             };
+            if Trouble::of(&why).is_some() {
+                refusal = Some(why.clone());
+            }
             if Instant::now() + pause >= deadline || node.is_gone() {
+                let why = refusal.unwrap_or(why);
                 tracing::debug!(script = script.name, why, "a command to Redis failed");
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Notes what an error says of the server. Returns the error as it is told.
+    fn refused(&self, node: &Node, script: &Script, error: String) -> String {
+        let Some(trouble) = Trouble::of(&error) else { return error };
+        let error = without_script(&error).to_owned();
+        self.outages.refused(&node.address.to_string(), script.name, trouble, &error, Instant::now());
+        if trouble == Trouble::ReadOnly {
+            self.demote(node);
+        }
+        error
+    }
+
+    /// Notes what was refused of a publish whose event is in the log.
+    pub(super) fn refused_in_part(&self, partition: Partition, script: &Script, error: &str) {
+        if let (Some(node), Some(trouble)) = (self.owner(partition.into()), Trouble::of(error)) {
+            let error = without_script(error);
+            self.outages.refused(&node.address.to_string(), script.name, trouble, error, Instant::now());
         }
     }
 

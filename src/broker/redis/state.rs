@@ -8,20 +8,22 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use fred::types::Value;
-use roomcast_redis_subscriber::{State, Subscriber};
+use roomcast_redis_subscriber::{NodeError, NodeHealth, State, Subscriber};
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use super::{
     arguments::millis,
     leases::Leases,
     local_presence::LocalPresence,
+    outages::{OutageNews, SeenTrouble},
     partition::{KeyKind, Names},
     questions::FleetQuestions,
+    refusal::Trouble,
     rooms::SubscribedRooms,
     settings::Settings,
     shards::Shards,
@@ -36,8 +38,9 @@ use crate::{
 /// How long a publish without a key is known by ours: far longer than all its attempts take.
 pub(super) const ATTEMPT_AGE: Duration = Duration::from_secs(30);
 
-/// How long a room without events is known after the last time it was asked for.
-pub(super) const EMPTY_TTL: Duration = Duration::from_secs(3600);
+/// How long a room without events is known after the last time it was asked for: pods with members ask three times meanwhile.
+/// Clients may make up names, so that it is not longer.
+pub(super) const EMPTY_TTL: Duration = Duration::from_secs(90);
 
 /// What a stored event costs beside its bytes; the scripts count the same.
 pub(super) const EVENT_COST: usize = 64;
@@ -90,13 +93,37 @@ impl RedisState {
         }
         let condition = if !self.was_reached.load(Ordering::Relaxed) {
             Condition::Starting
-        } else if all && subscriptions.is_some_and(|health| health.state == State::Up) {
+        } else if all
+            && !self.shards.outages.has_refusals()
+            && subscriptions.is_some_and(|health| health.state == State::Up)
+        {
             Condition::Well
         } else {
             Condition::Degraded
         };
         self.metrics.degraded.set(if condition == Condition::Well { 0.0 } else { 1.0 });
         condition
+    }
+
+    /// Says in the log what began to be wrong with a server and what is over, and shows the reasons as metrics.
+    pub(super) fn report_outages(&self) {
+        let Some(subscriber) = self.subscriber.get() else { return };
+        let mut seen: Vec<SeenTrouble> = subscriber.health().nodes.iter().filter_map(trouble_of).collect();
+        // The reason for that stands where subscriptions have it too.
+        let known: Vec<String> = seen.iter().map(|seen| seen.server.clone()).collect();
+        seen.extend(self.shards.away().into_iter().filter(|away| !known.contains(&away.server)));
+        let (now_wrong, news) = self.shards.outages.look(seen, Instant::now());
+        self.metrics.show_troubles(|word| now_wrong.iter().any(|trouble| trouble.word() == word));
+        for news in news {
+            match news {
+                OutageNews::Begun(SeenTrouble { server, trouble, error }) => {
+                    tracing::warn!(%server, reason = trouble.word(), %error, "{}", trouble.sentence());
+                }
+                OutageNews::Over { server, lasted } => {
+                    tracing::info!(%server, seconds = lasted.as_secs_f64(), "Redis is well again");
+                }
+            }
+        }
     }
 
     pub(super) fn policy(&self, room: &Room) -> Arc<Policy> {
@@ -132,4 +159,18 @@ impl RedisState {
             subscriber.unsubscribe(&self.names.of(room, KeyKind::Channel));
         }
     }
+}
+
+/// What is wrong with a server's subscriptions.
+fn trouble_of(node: &NodeHealth) -> Option<SeenTrouble> {
+    let trouble = match &node.error {
+        Some(NodeError::Login(_)) => Trouble::Login,
+        Some(NodeError::Subscribe(_) | NodeError::Canary(_)) => Trouble::Rights,
+        Some(NodeError::Demoted) => Trouble::ReadOnly,
+        _ if !node.connected => Trouble::Away,
+        _ if !node.is_well() => Trouble::Deaf,
+        _ => return None,
+    };
+    let error = node.error.as_ref().map_or_else(|| "no answer yet".to_owned(), ToString::to_string);
+    Some(SeenTrouble { server: node.address.to_string(), trouble, error })
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod link;
 mod node;
 mod sentinel;
+mod way;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub use cluster::{Cluster, shared};
 pub use link::{Link, Reply};
 pub use node::{Node, Options};
 pub use sentinel::{NAME, Watched};
+pub use way::Way;
 
 /// How long anything may take that should happen.
 pub const SOON: Duration = Duration::from_secs(40);

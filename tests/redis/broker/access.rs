@@ -205,3 +205,60 @@ async fn commands_go_over_tls() {
     let refused = stranger.publish(&room, "t").await;
     assert!(matches!(refused, Err(BrokerError::Unavailable(_))), "{refused:?}");
 }
+
+/// A server that asks for a client's certificate is shown one, by subscriptions and by commands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_shown_to_servers_that_ask_for_one() {
+    if !speaks_tls() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(dir.path());
+    let options = Options::default().tls((&cert, &key)).line("tls-auth-clients yes");
+    let server = tokio::task::block_in_place(|| Standalone::start_with(options));
+    let with = |config| {
+        let mut settings = alone(&server);
+        settings.endpoints.nodes = vec![server.tls_address()];
+        settings.endpoints.tls = Some(Arc::new(config));
+        settings
+    };
+    let pod = Pod::ready(with(client_config_with_identity(Some(&cert), &cert, &key).unwrap().0)).await;
+    let room = room("a");
+    pod.subscribed(&room).await;
+    let position = pod.publish(&room, "t").await.unwrap();
+    pod.reaches(&room, &position).await;
+    let stranger = Pod::new(with(client_config(Some(&cert)).unwrap().0), Policy::default());
+    let refused = stranger.publish(&room, "t").await;
+    assert!(matches!(refused, Err(BrokerError::Unavailable(_))), "{refused:?}");
+    for (cert, key) in [(&key, &key), (&cert, &cert), (&dir.path().join("none"), &key)] {
+        let refused = client_config_with_identity(None, cert, key).unwrap_err().to_string();
+        assert!(refused.contains("the client's certificate cannot be used"), "{refused}");
+    }
+}
+
+/// A password that is changed while a pod is connected: what stands goes on, what is made anew is refused until it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_password_is_told_and_passes() {
+    let server = tokio::task::block_in_place(|| Standalone::start_with(Options::default().password("one")));
+    let mut settings = alone(&server);
+    settings.endpoints.password = Some(Password::new("one"));
+    let pod = Pod::ready(settings).await;
+    let room = room("a");
+    pod.subscribed(&room).await;
+    assert_eq!(pod.publish(&room, "t").await.unwrap().offset, 1);
+    let mut operator = tokio::task::block_in_place(|| server.link().unwrap());
+    let mut call = |args: &[&str]| drop(tokio::task::block_in_place(|| operator.call(args).unwrap().ok()));
+    call(&["CONFIG", "SET", "requirepass", "two"]);
+    assert_eq!(pod.publish(&room, "t").await.unwrap().offset, 2);
+    call(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    let began = Instant::now();
+    while !matches!(pod.publish(&room, "refused").await, Err(BrokerError::Unavailable(_))) {
+        assert!(began.elapsed() < Duration::from_secs(20), "no publish is refused");
+    }
+    call(&["CONFIG", "SET", "requirepass", "one"]);
+    pod.well().await;
+    let after = pod.insist(&room, "after").await;
+    pod.reaches(&room, &after).await;
+}

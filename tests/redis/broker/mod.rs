@@ -4,6 +4,8 @@
 mod access;
 mod failures;
 mod fleet;
+mod refusals;
+mod ways;
 
 use std::{
     collections::HashMap,
@@ -15,7 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast::transport::trust::client_config;
+use roomcast::transport::trust::{client_config, client_config_with_identity};
 use roomcast::{
     broker::{
         Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History, HistoryQuery,
@@ -29,7 +31,7 @@ use roomcast::{
 use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 
 use crate::contract::harness::{publication, room};
-use testkit::redis::{Cluster, Node, Options, Standalone};
+use testkit::redis::{Cluster, Node, Options, Standalone, Way};
 
 /// What came of a room, as a hub would take it.
 #[derive(Debug, Default, Clone)]
@@ -153,6 +155,20 @@ async fn until(what: &str, check: impl Fn() -> bool) {
 
 fn topics(history: &History) -> Vec<String> {
     history.events.iter().map(|event| event.topic.to_string()).collect()
+}
+
+/// The whole log of a room.
+async fn log_of(pod: &Pod, room: &Room) -> History {
+    let everything = HistoryQuery { since: None, until: None, max_events: usize::MAX, max_bytes: usize::MAX };
+    let began = Instant::now();
+    loop {
+        match pod.broker.history(room, everything.clone()).await {
+            Ok(log) => return log,
+            // A read is not repeated when its connection is made anew.
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A room of that master.

@@ -4,7 +4,8 @@
 local members = redis.call('HGETALL', KEYS[1])
 if ARGV[2] ~= '' then
   for i = 1, #members, 2 do
-    redis.call(ARGV[3], ARGV[2], 'l' .. members[i] .. '\n' .. members[i + 1])
+    -- They are gone, whether or not that can be told.
+    redis.pcall(ARGV[3], ARGV[2], 'l' .. members[i] .. '\n' .. members[i + 1])
   end
 end
 redis.call('UNLINK', KEYS[1])

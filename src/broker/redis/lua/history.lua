@@ -8,7 +8,7 @@ local since_epoch, since_offset = ARGV[5], tonumber(ARGV[6])
 local most_events, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log = KEYS[2]
 
-local room = open(KEYS[1], ARGV[1], ARGV[2])
+local room = open(KEYS[1], ARGV[1], ARGV[2], nil, true)
 local last = room.offset
 local fresh = now_ms() - age
 

@@ -2,10 +2,16 @@
 -- KEYS: the pod's members of the room, the room's pods.
 -- ARGV: pod, time to live (ms), channel (empty: nobody is told), PUBLISH or SPUBLISH, then triples of
 --       "+" or "-", connection, user as it is stored ("u" and its name, or nothing).
+-- Answers OK, or why the pods could not be told.
 local pod, ttl, channel, publish = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local trouble = 'OK'
+-- A member that was written is a member, whether or not that can be told.
 local function tell(kind, connection, user)
   if channel ~= '' then
-    redis.call(publish, channel, kind .. connection .. '\n' .. user)
+    local told = redis.pcall(publish, channel, kind .. connection .. '\n' .. user)
+    if type(told) == 'table' and told.err then
+      trouble = told.err
+    end
   end
 end
 for i = 5, #ARGV, 3 do
@@ -29,4 +35,4 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 else
   redis.call('SREM', KEYS[2], pod)
 end
-return redis.status_reply('OK')
+return redis.status_reply(trouble)

@@ -4,8 +4,8 @@
 local reply = {}
 local master = master_replid()
 for _, record in ipairs(KEYS) do
-  local room = open(record, ARGV[1], ARGV[2], master)
-  redis.call('PEXPIRE', record, room.offset > 0 and ARGV[3] or ARGV[2])
+  local room = open(record, ARGV[1], ARGV[2], master, true)
+  redis.pcall('PEXPIRE', record, room.offset > 0 and ARGV[3] or ARGV[2])
   reply[#reply + 1] = room.epoch
   reply[#reply + 1] = whole(room.offset)
 end

@@ -22,7 +22,10 @@ local function master_replid()
   return string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 12)
 end
 
-local function open(key, base, ttl, known)
+--
+-- Who only reads (`reads`) is answered also by a server that takes no writes: without memory, or a replica. A room that cannot
+-- be recorded there has the base 0 and no events, which no life of it has.
+local function open(key, base, ttl, known, reads)
   local master = known or master_replid()
   local field = redis.call('HMGET', key, 'base', 'replid', 'chain', 'offset', 'time', 'bytes', 'oldest')
   local room = {
@@ -35,8 +38,14 @@ local function open(key, base, ttl, known)
     oldest = tonumber(field[7] or 0),
   }
   if not field[1] then
-    redis.call('HSET', key, 'base', room.base, 'replid', room.replid, 'offset', 0)
-    redis.call('PEXPIRE', key, ttl)
+    local made = redis.pcall('HSET', key, 'base', room.base, 'replid', room.replid, 'offset', 0)
+    if type(made) ~= 'table' or not made.err then
+      redis.call('PEXPIRE', key, ttl)
+    elseif reads then
+      room.base = '0'
+    else
+      return nil, made.err
+    end
   elseif room.replid ~= master then
     local chain = {}
     for link in string.gmatch(room.chain, '[^,]+') do
@@ -48,7 +57,10 @@ local function open(key, base, ttl, known)
     end
     room.chain = table.concat(chain, ',')
     room.replid = master
-    redis.call('HSET', key, 'replid', master, 'chain', room.chain)
+    local renewed = redis.pcall('HSET', key, 'replid', master, 'chain', room.chain)
+    if type(renewed) == 'table' and renewed.err and not reads then
+      return nil, renewed.err
+    end
   end
   room.epoch = room.base .. '.' .. room.replid
   return room

@@ -1,0 +1,161 @@
+//! Redis refuses: the publisher is told why, the log stays as it was, and everything goes on by itself.
+
+use super::*;
+
+/// A room of twenty events on a server, and a pod.
+async fn twenty(server: &Node) -> (Pod, Room) {
+    let timeouts =
+        Timeouts { attempt: Duration::from_millis(800), command: Duration::from_secs(2), ..Timeouts::default() };
+    let pod = Pod::ready(Settings { timeouts, ..alone(server) }).await;
+    let room = room("a");
+    for n in 1..=20 {
+        assert_eq!(pod.publish(&room, "t").await.unwrap().offset, n);
+    }
+    (pod, room)
+}
+
+fn call(server: &Node, args: &[&str]) {
+    tokio::task::block_in_place(|| drop(server.call(args)));
+}
+
+/// The words of a refusal.
+async fn refused(pod: &Pod, room: &Room) -> String {
+    match pod.publish(room, "refused").await {
+        Err(BrokerError::Unavailable(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// While `refuse` counts, publishes are refused with `word` and the log stays; after `allow` all is well without help.
+async fn refusal_is_told_and_passes(refuse: &[&str], word: &str, allow: &[&str]) {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let (pod, room) = twenty(&server).await;
+    call(&server, refuse);
+    for _ in 0..3 {
+        let why = refused(&pod, &room).await;
+        assert!(why.contains(word) && !why.contains("script:"), "{why}");
+    }
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    assert_eq!(log_of(&pod, &room).await.events.len(), 20, "{word} cost the log");
+    // A subscription is answered, also to a room that cannot be recorded.
+    let new = super::room("new");
+    pod.broker.subscribe(&room);
+    pod.broker.subscribe(&new);
+    until("both rooms have started", || [&room, &new].iter().all(|room| pod.ear.of(room).started > 0)).await;
+    assert_eq!((pod.ear.of(&room).position.unwrap().offset, pod.ear.of(&new).position.unwrap().offset), (20, 0));
+    call(&server, allow);
+    pod.well().await;
+    assert_eq!(pod.insist(&room, "after").await.offset, 21);
+    assert_eq!(log_of(&pod, &room).await.events.len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_keeps_its_logs() {
+    let full = ["CONFIG", "SET", "maxmemory", "1mb"];
+    refusal_is_told_and_passes(&full, "OOM", &["CONFIG", "SET", "maxmemory", "0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_replicas_keeps_its_logs() {
+    let set = |count| ["CONFIG", "SET", "min-replicas-to-write", count];
+    refusal_is_told_and_passes(&set("1"), "NOREPLICAS", &set("0")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_made_a_replica_and_a_master_again_keeps_its_logs() {
+    refusal_is_told_and_passes(&["REPLICAOF", "127.0.0.1", "9"], "READONLY", &["REPLICAOF", "NO", "ONE"]).await;
+}
+
+/// Whatever command a user may not run: an event is in the log whole, or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_costs_no_event() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let (pod, room) = twenty(&server).await;
+    let mut offset = 20;
+    for command in ["xadd", "xlen", "set", "get", "hset", "hmget", "evalsha", "time", "info"] {
+        call(&server, &["ACL", "SETUSER", "default", &format!("-{command}")]);
+        let keyed = Publication { idempotency_key: Some(command.into()), ..publication(command) };
+        let refusal = pod.broker.publish(&room, keyed.clone()).await;
+        assert!(matches!(&refusal, Err(BrokerError::Unavailable(_))), "{command}: {refusal:?}");
+        until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+        call(&server, &["ACL", "SETUSER", "default", &format!("+{command}")]);
+        offset += 1;
+        // The same key: what was refused was not done.
+        assert_eq!(pod.broker.publish(&room, keyed).await.unwrap().offset, offset, "{command}");
+        let log = log_of(&pod, &room).await;
+        assert_eq!((log.end, log.events.len() as u64), (offset, offset), "{command}");
+        pod.well().await;
+    }
+}
+
+/// An event that is in the log was published, also if that cannot be told to pods at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_after_the_log_has_the_event_is_no_refusal() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let settings = Settings { compare_every: Duration::from_secs(1), ..alone(&server) };
+    let pod = Pod::ready(settings).await;
+    let room = room("a");
+    pod.subscribed(&room).await;
+    call(&server, &["ACL", "SETUSER", "default", "-spublish"]);
+    let silent = pod.publish(&room, "silent").await.unwrap();
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    pod.reaches(&room, &silent).await;
+    call(&server, &["ACL", "SETUSER", "default", "+spublish"]);
+    let told = pod.publish(&room, "told").await.unwrap();
+    assert_eq!(told.offset, 2);
+    pod.reaches(&room, &told).await;
+    pod.well().await;
+}
+
+/// An event past the log that could not be told is told by the next attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_announcement_is_an_error() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let pod = Pod::ready(alone(&server)).await;
+    call(&server, &["ACL", "SETUSER", "default", "-spublish"]);
+    let refusal = pod.broker.publish_unlogged(&room("a"), publication("t"), "ann".into()).await;
+    assert!(matches!(&refusal, Err(BrokerError::Unavailable(_))), "{refusal:?}");
+    call(&server, &["ACL", "SETUSER", "default", "+spublish"]);
+    pod.broker.publish_unlogged(&room("a"), publication("t"), "ann".into()).await.unwrap();
+}
+
+/// A log that is not the room's begins anew: another program wrote there, or a part of the data was restored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_log_is_replaced() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let (pod, room) = twenty(&server).await;
+    let log = format!("fleet:{{{}}}:log:a", Partition::of(&room).tag());
+    for (n, foreign) in [&["XADD", &log, "999-1", "k", "v"][..], &["SET", &log, "no log"]].into_iter().enumerate() {
+        call(&server, foreign);
+        let offset = 21 + n as u64;
+        assert_eq!(pod.publish(&room, "t").await.unwrap().offset, offset);
+        let log = log_of(&pod, &room).await;
+        assert_eq!((log.end, topics(&log)), (offset, vec!["t".to_owned()]));
+    }
+}
+
+/// A server that is busy with a script of another program answers when that is over, and publishers are told meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_server_is_told_and_waited_for() {
+    let server = tokio::task::block_in_place(|| Standalone::start_with(Options::default().line("lua-time-limit 10")));
+    let timeouts =
+        Timeouts { attempt: Duration::from_millis(400), command: Duration::from_secs(1), ..Timeouts::default() };
+    let pod = Pod::ready(Settings { timeouts, ..alone(&server) }).await;
+    let room = room("a");
+    pod.publish(&room, "before").await.unwrap();
+    let mut link = tokio::task::block_in_place(|| server.link().unwrap());
+    let busy = std::thread::spawn(move || drop(link.call(&["EVAL", "while true do end", "0"])));
+    until("the server is busy", || {
+        tokio::task::block_in_place(|| {
+            matches!(server.try_call(&["GET", "a"]), Ok(testkit::redis::Reply::Error(error)) if error.starts_with("BUSY"))
+        })
+    })
+    .await;
+    let refusal = pod.publish(&room, "meanwhile").await;
+    assert!(matches!(&refusal, Err(BrokerError::Unavailable(why)) if why.contains("BUSY")), "{refusal:?}");
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    call(&server, &["SCRIPT", "KILL"]);
+    busy.join().unwrap();
+    pod.well().await;
+    assert_eq!(pod.insist(&room, "after").await.offset, 2);
+}
