@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     commander::{Commander, Reply},
     connect::Stream,
+    endpoints::Topology,
     error::NodeError,
     layout::Address,
     node_subscriptions::NodeSubscriptions,
@@ -33,7 +34,11 @@ const CANARY: Duration = Duration::from_secs(2);
 pub(super) async fn run(state: Arc<SubscriberState>, node: NodeId, address: Address, commander: Commander) {
     let Some(wake) = state.plan().wake(node) else { return };
     let connection = NodeConnection { state, node, wake, deaf: Notify::new() };
-    tokio::join!(connection.subscribe(&address, &commander), connection.publish_canaries(&commander));
+    tokio::join!(
+        connection.subscribe(&address, &commander),
+        connection.publish_canaries(&commander),
+        connection.watch_role(&address, &commander)
+    );
 }
 
 struct NodeConnection {
@@ -130,6 +135,23 @@ impl NodeConnection {
         debug_assert!(subscriptions.out().is_empty());
         *subscriptions.out() = out;
         turned
+    }
+
+    /// Notices when a server that is alone was made a replica: its name may lead to the master by now. A replica delivers what
+    /// the master publishes, so that nothing else shows it.
+    async fn watch_role(&self, address: &Address, commander: &Commander) {
+        if matches!(self.state.topology, Topology::Cluster) {
+            return;
+        }
+        loop {
+            sleep(CANARY).await;
+            let Ok(Some(Reply::List(fields))) = timeout(CANARY, commander.ask(&["HELLO", "3"])).await else { continue };
+            let role =
+                fields.chunks_exact(2).find(|pair| pair[0].text() == Some("role")).and_then(|pair| pair[1].text());
+            if role.is_some_and(|role| role != "master") {
+                self.state.plan().renew(address);
+            }
+        }
     }
 
     /// Publishes canaries, and notices when they do not come back.
