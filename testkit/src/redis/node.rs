@@ -197,6 +197,14 @@ impl Node {
         );
     }
 
+    /// Waits until a replica has everything that this server has written so far. `WAIT` would ask for the writes of its own
+    /// connection only.
+    pub fn wait_in_step(&self, replica: &Node) {
+        let offset = |node: &Node, field: &str| node.info("replication", field).parse::<u64>().ok();
+        let written = offset(self, "master_repl_offset").expect("a master");
+        wait_until("a replica in step", || offset(replica, "slave_repl_offset").is_some_and(|has| has >= written));
+    }
+
     /// Ends every connection that subscribes.
     pub fn kill_subscribers(&self) -> i64 {
         self.call(&["CLIENT", "KILL", "TYPE", "pubsub"]).number()

@@ -173,7 +173,7 @@ async fn tls_and_a_user_lead_to_a_cluster_and_through_sentinels() {
     let settings = with(Settings::new(endpoints(vec![watched.sentinel.tls_address()], topology)));
     everything_works(settings.clone(), Durability::Replica).await;
     tokio::task::block_in_place(|| {
-        watched.master.call(&["WAIT", "1", "5000"]);
+        watched.master.wait_in_step(&watched.replica);
         watched.master.kill();
         watched.wait_promoted();
     });

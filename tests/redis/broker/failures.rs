@@ -16,7 +16,7 @@ async fn a_failover_that_loses_events_is_told() {
     }
     let replica = cluster.replica_of(master);
     tokio::task::block_in_place(|| {
-        master.call(&["WAIT", "1", "5000"]);
+        master.wait_in_step(replica);
         replica.pause();
         // Nor may anything wait for it in a socket.
         master.call(&["CLIENT", "KILL", "TYPE", "replica"]);
@@ -406,7 +406,7 @@ async fn a_sentinels_promotion_is_followed() {
     let before = pod.publish(&room, "before").await.unwrap();
     pod.reaches(&room, &before).await;
     tokio::task::block_in_place(|| {
-        watched.master.call(&["WAIT", "1", "5000"]);
+        watched.master.wait_in_step(&watched.replica);
         watched.master.kill();
         watched.wait_promoted();
     });

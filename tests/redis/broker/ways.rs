@@ -21,7 +21,7 @@ async fn a_name_that_leads_to_another_server_is_followed() {
     pod.subscribed(&room).await;
     let before = pod.publish(&room, "before").await.unwrap();
     tokio::task::block_in_place(|| {
-        old.call(&["WAIT", "1", "5000"]);
+        old.wait_in_step(&new);
         new.call(&["REPLICAOF", "NO", "ONE"]);
         way.lead_to(new.port());
         old.call(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
