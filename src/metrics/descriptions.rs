@@ -119,6 +119,10 @@ pub const REDIS_DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_legacy_messages_total",
         "Plain messages that this pod heard, by result: published, passed (delivered without a log), unfit, failed, ignored (another pod's to take in).",
     ),
+    (
+        "roomcast_legacy_lease",
+        "1 on the pod that takes plain messages in. Over all pods of a fleet it is 1, save for a moment.",
+    ),
 ];
 
 /// Gauges that are called like counters.

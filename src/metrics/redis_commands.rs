@@ -1,6 +1,10 @@
 //! The commands to Redis, and what had to be repaired of what went by.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -67,6 +71,23 @@ pub struct LegacyMessages {
     pub failed: Counter,
     /// Were another pod's to take in.
     pub ignored: Counter,
+    /// 1 on the pod that takes them in.
+    lease: Gauge,
+    holds: AtomicBool,
+}
+
+impl LegacyMessages {
+    /// Shows whether this pod takes them in.
+    pub fn show_lease(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Relaxed);
+        self.lease.set(if holds { 1.0 } else { 0.0 });
+    }
+
+    /// Whether this pod took them in when that was shown last.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.holds.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +115,8 @@ impl RedisCommands {
                 unfit: Counter::noop(),
                 failed: Counter::noop(),
                 ignored: Counter::noop(),
+                lease: Gauge::noop(),
+                holds: AtomicBool::new(false),
             },
         }
     }
@@ -147,6 +170,8 @@ impl Default for RedisCommands {
                 unfit: legacy("unfit"),
                 failed: legacy("failed"),
                 ignored: legacy("ignored"),
+                lease: gauge!("roomcast_legacy_lease"),
+                holds: AtomicBool::new(false),
             },
         }
     }

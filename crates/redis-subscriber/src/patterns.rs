@@ -37,7 +37,9 @@ pub trait PatternListener: Send + Sync {
     fn node(&self) -> Option<Address>;
     /// A message, and the pattern by which it came. A channel that matches two patterns brings each message twice.
     fn message(&self, pattern: &str, channel: &str, payload: &[u8]);
-    /// All patterns stand.
+    /// A message on one of the channels that are heard by name.
+    fn direct(&self, payload: &[u8]);
+    /// All patterns and channels stand.
     fn confirmed(&self);
     /// The connection to `node` ended, or could not be made: no pattern stands.
     fn lost(&self, node: &Address, error: &NodeError);
@@ -47,10 +49,11 @@ pub trait PatternListener: Send + Sync {
     fn pong(&self, ping: u64);
 }
 
-/// Hears `patterns`; never returns. Notify `ping_now` to have the next ping sent at once.
+/// Hears `patterns`, and `channels` by name, over one connection and so in one order; never returns. Notify `ping_now` to have the next ping sent at once.
 pub async fn listen_to_patterns(
     endpoints: &Endpoints,
     patterns: &[&str],
+    channels: &[&str],
     listener: &dyn PatternListener,
     ping_now: &Notify,
 ) {
@@ -59,13 +62,13 @@ pub async fn listen_to_patterns(
     loop {
         if let Some(node) = listener.node() {
             let mut connection =
-                PatternConnection { patterns, listener, ping_now, reader: Reader::default(), confirmed: 0 };
+                PatternConnection { patterns, channels, listener, ping_now, reader: Reader::default(), confirmed: 0 };
             let error = match access.connect(&node).await {
                 Ok(stream) => connection.exchange(&access, &node, stream).await,
                 Err(error) => error,
             };
             listener.lost(&node, &error);
-            if connection.confirmed == patterns.len() {
+            if connection.confirmed == patterns.len() + channels.len() {
                 rest = REST.0;
             }
         }
@@ -76,6 +79,7 @@ pub async fn listen_to_patterns(
 
 struct PatternConnection<'a> {
     patterns: &'a [&'a str],
+    channels: &'a [&'a str],
     listener: &'a dyn PatternListener,
     ping_now: &'a Notify,
     reader: Reader,
@@ -89,6 +93,11 @@ impl PatternConnection<'_> {
         let words: Vec<&[u8]> =
             std::iter::once("PSUBSCRIBE").chain(self.patterns.iter().copied()).map(str::as_bytes).collect();
         command(&mut out, words.into_iter());
+        if !self.channels.is_empty() {
+            let words: Vec<&[u8]> =
+                std::iter::once("SUBSCRIBE").chain(self.channels.iter().copied()).map(str::as_bytes).collect();
+            command(&mut out, words.into_iter());
+        }
         let (mut heard, mut pinged) = (Instant::now(), Instant::now());
         loop {
             if !out.is_empty() {
@@ -129,7 +138,8 @@ impl PatternConnection<'_> {
 
     /// Takes in what was read.
     fn take(&mut self) -> Result<(), NodeError> {
-        let Self { patterns, listener, reader, confirmed, .. } = self;
+        let Self { patterns, channels, listener, reader, confirmed, .. } = self;
+        let all = patterns.len() + channels.len();
         let mut greeted = *confirmed > 0;
         loop {
             let taken = reader.next(|value| match value {
@@ -140,9 +150,10 @@ impl PatternConnection<'_> {
                                 listener.message(pattern, channel, payload);
                             }
                         }
-                        [Value::Text(b"psubscribe"), ..] => {
+                        [Value::Text(b"message"), _, Value::Text(payload)] => listener.direct(payload),
+                        [Value::Text(b"psubscribe" | b"subscribe"), ..] => {
                             *confirmed += 1;
-                            if *confirmed == patterns.len() {
+                            if *confirmed == all {
                                 listener.confirmed();
                             }
                         }

@@ -3,10 +3,14 @@
 //! position. The lease's holder also gives messages of some channels to a
 //! [`PlainMessageSink`](crate::broker::PlainMessageSink).
 //!
-//! Always holds: at most one pod publishes a message while Redis keeps the lease. A holder's own clock ends its tenure before
-//! Redis does, and a new holder takes only messages that the server had after the lease was its own: its connection first answers
-//! a ping that was sent then. A message between two tenures is lost, as `PUBLISH` has it. Messages of a room, or of rooms that
-//! share a log, keep their order. Messages are never compared by their content.
+//! Every pod keeps what it heard until a mark of the holder says that it is in the logs, and names it by the stream's own order
+//! ([`plain_ring`](super::plain_ring)). The next holder publishes what is left under these names, which the log knows if the last
+//! holder has published it. So a message that one living pod heard is lost with no holder, and a holder that was stopped and
+//! wakes up repeats nothing. Pods that take in other channels have a lease of their own.
+//!
+//! Always holds: messages of a room, or of rooms that share a log, keep their order. Messages are never compared by their
+//! content. A message without a name, before the first mark that a pod hears, is published only by a pod that surely holds the
+//! lease: its own clock ends its tenure before Redis does, and its connection first answers a ping that was sent in its tenure.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +28,7 @@ use tokio::{
 use super::{
     arguments::millis,
     partition::Partition,
+    plain_ring::{PlainRing, StreamMark, StreamPlace},
     reply::{ReplyError, ReplyFields},
     script,
     settings::Elsewhere,
@@ -43,8 +48,23 @@ const WAITING: usize = 64 << 20;
 /// What a message costs beside its bytes.
 const COST: usize = 256;
 
+/// How long the lease lasts. Its holder renews it in time, and another pod takes it within a moment after it has run out.
+const LEASE: Duration = Duration::from_secs(1);
+
+/// The time between two marks: while messages come, and while none do.
+const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// A pod that may not have heard all that is not in a log yet leaves a free lease to others for so long.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long a name of a message is known where it was published: longer than a pod may stand still and wake up.
+const NAME_AGE: Duration = Duration::from_secs(60);
+
+/// A pod without the lease publishes nothing that it heard before that.
+const STALE: Duration = Duration::from_secs(20);
+
 /// The time before the lease is asked for again after an error.
-const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -63,15 +83,27 @@ struct Tenure {
     echoed: u64,
     /// When the lease of this pod ends; `None`: it has none.
     until: Option<Instant>,
+    /// Since when no pod has the lease.
+    free: Option<Instant>,
+    /// How many marks this pod published.
+    marks: u64,
+    ring: PlainRing,
 }
 
 impl Tenure {
     fn holds(&self, now: Instant) -> bool {
-        self.hears && self.echoed == self.number && self.until.is_some_and(|until| now < until)
+        self.hears && self.until.is_some_and(|until| now < until)
+    }
+
+    /// Whether this pod publishes a message that has no name.
+    fn surely_holds(&self, now: Instant) -> bool {
+        self.holds(now) && self.echoed == self.number
     }
 }
 
 struct Job {
+    place: StreamPlace,
+    heard: Instant,
     room: Room,
     publication: Publication,
     _held: OwnedSemaphorePermit,
@@ -92,6 +124,10 @@ struct Intake {
     ping_now: Notify,
     /// The patterns stand, or not any more.
     changed: Notify,
+    /// The channel of marks.
+    marks: String,
+    /// The key of the lease.
+    lease: String,
     /// One queue a lane, bounded together by [`WAITING`].
     lanes: Vec<mpsc::UnboundedSender<Job>>,
     waiting: Arc<Semaphore>,
@@ -110,12 +146,15 @@ impl RedisState {
         let mut patterns: Vec<&str> = heard.iter().map(crate::config::ChannelPattern::as_str).collect();
         patterns.sort_unstable();
         patterns.dedup();
+        let (marks, lease) = (self.names.marks(&patterns), self.names.legacy(&patterns));
         let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
         let intake = Arc::new(Intake {
             state: self,
             tenure: Mutex::default(),
             ping_now: Notify::new(),
             changed: Notify::new(),
+            marks: marks.clone(),
+            lease,
             lanes,
             waiting: Arc::new(Semaphore::new(WAITING)),
             untold: Mutex::default(),
@@ -125,13 +164,19 @@ impl RedisState {
         for queue in queues {
             work.spawn(Arc::clone(&intake).publish(queue));
         }
-        tokio::join!(listen_to_patterns(&endpoints, &patterns, &*intake, &intake.ping_now), intake.keep_lease());
+        let channels = [marks.as_str()];
+        tokio::join!(
+            listen_to_patterns(&endpoints, &patterns, &channels, &*intake, &intake.ping_now),
+            intake.keep_lease(),
+            intake.keep_marking()
+        );
     }
 
-    /// Asks for the lease, or gives it back. Returns whether this pod holds it, and how long its holder still does.
-    async fn claim_legacy(&self, lasts: Duration) -> Result<(bool, Duration), BrokerError> {
-        let args = [Value::from(self.pod.name.as_str()), millis(lasts)];
-        let frame = self.shards.call(Partition::FIRST, &script::CLAIM, [self.names.legacy()], args).await?;
+    /// Asks for the lease, or gives it back. Returns whether this pod holds it, and how long its holder still does. `eager`: it is
+    /// taken if it is free.
+    async fn claim_legacy(&self, lease: &str, lasts: Duration, eager: bool) -> Result<(bool, Duration), BrokerError> {
+        let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(i64::from(eager))];
+        let frame = self.shards.call(Partition::FIRST, &script::CLAIM, [lease.to_owned()], args).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             Ok::<_, ReplyError>((fields.number()? == 1, Duration::from_millis(fields.number()?)))
@@ -139,11 +184,24 @@ impl RedisState {
         read().map_err(|error| self.unexpected(&error))
     }
 
-    /// Gives the lease back at the end, so that another pod need not wait for it to run out.
+    async fn mark_legacy(&self, channel: &str, mark: String) -> Result<(), BrokerError> {
+        self.shards.call(Partition::FIRST, &script::MARK, [channel.to_owned()], [Value::from(mark)]).await.map(drop)
+    }
+
+    /// Gives the lease back at the end and says so, so that another pod need not wait for it to run out.
     pub(super) async fn release_legacy(&self) {
-        if self.settings.heard().next().is_some() {
-            let _ = timeout(AGAIN, self.claim_legacy(Duration::ZERO)).await;
+        let heard: Vec<&str> = self.settings.heard().map(crate::config::ChannelPattern::as_str).collect();
+        if heard.is_empty() || !self.metrics.legacy.holds() {
+            return;
         }
+        self.metrics.legacy.show_lease(false);
+        let name = format!("{}.end", self.pod.name);
+        let mark = StreamMark { name: &name, settled: "", held: false }.text();
+        let give_back = async {
+            let _ = self.claim_legacy(&self.names.legacy(&heard), Duration::ZERO, false).await;
+            let _ = self.mark_legacy(&self.names.marks(&heard), mark).await;
+        };
+        let _ = timeout(AGAIN, give_back).await;
     }
 }
 
@@ -153,9 +211,9 @@ impl Intake {
     }
 
     async fn keep_lease(&self) {
-        let lease = self.state.settings.lease;
         loop {
-            let pause = if self.tenure().hears { self.renew(lease).await } else { self.resign().await };
+            let pause = if self.tenure().hears { self.renew().await } else { self.resign().await };
+            self.state.metrics.legacy.show_lease(self.tenure().holds(Instant::now()));
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.changed.notified() => {}
@@ -164,43 +222,106 @@ impl Intake {
     }
 
     /// Asks for the lease. Returns when to ask again.
-    async fn renew(&self, lease: Duration) -> Duration {
+    async fn renew(&self) -> Duration {
         // Redis counts from a later moment than this.
         let now = Instant::now();
-        match self.state.claim_legacy(lease).await {
+        let eager = {
+            let tenure = self.tenure();
+            let is_left_over = tenure.free.is_some_and(|since| now.duration_since(since) >= GRACE);
+            tenure.ring.covers() || is_left_over || tenure.holds(now)
+        };
+        match self.state.claim_legacy(&self.lease, LEASE, eager).await {
             Ok((true, _)) => {
-                let mut tenure = self.tenure();
-                if tenure.until.is_none_or(|until| until <= now) {
-                    tenure.number += 1;
-                    self.ping_now.notify_one();
-                    tracing::info!("this pod takes in the messages of legacy publishers");
-                }
-                tenure.until = Some(now + lease);
-                lease / 4
+                self.begin(now);
+                LEASE / 4
             }
             Ok((false, left)) => {
-                if self.tenure().until.take().is_some() {
+                let mut tenure = self.tenure();
+                if tenure.until.take().is_some() {
                     tracing::warn!("another pod takes in the messages of legacy publishers now");
                 }
-                (left + SHORTEST).min(lease / 4)
+                if left.is_zero() {
+                    tenure.free.get_or_insert(now);
+                    return SHORTEST * 5;
+                }
+                tenure.free = None;
+                left + SHORTEST
             }
             Err(_) => AGAIN,
+        }
+    }
+
+    /// The lease was given to this pod at `now` or later.
+    fn begin(&self, now: Instant) {
+        let mut tenure = self.tenure();
+        let begins = tenure.until.is_none_or(|until| until <= now);
+        tenure.until = Some(now + LEASE);
+        tenure.free = None;
+        if begins {
+            tenure.number += 1;
+            self.ping_now.notify_one();
+            // What comes from now on is queued behind these, because that takes the same lock.
+            let left = tenure.ring.take_over();
+            tracing::info!(left = left.len(), "this pod takes in the messages of legacy publishers");
+            for heard in left {
+                self.queue(&mut tenure.ring, heard.place, heard.room, heard.publication);
+            }
+        }
+    }
+
+    /// Publishes marks while this pod holds the lease, for ever.
+    async fn keep_marking(&self) {
+        let mut last = None::<Instant>;
+        loop {
+            sleep(MARK.0).await;
+            let mark = {
+                let mut tenure = self.tenure();
+                let is_due = tenure.ring.wants_mark() || last.is_none_or(|last| last.elapsed() >= MARK.1);
+                if !(tenure.holds(Instant::now()) && is_due) {
+                    continue;
+                }
+                tenure.marks += 1;
+                let name = format!("{}.{}", self.state.pod.name, tenure.marks);
+                StreamMark { name: &name, settled: tenure.ring.settled(), held: true }.text()
+            };
+            last = Some(Instant::now());
+            // One that fails is followed by another.
+            let _ = self.state.mark_legacy(&self.marks, mark).await;
         }
     }
 
     /// Leaves the lease to a pod whose patterns stand.
     async fn resign(&self) -> Duration {
         if self.tenure().until.take().is_some() {
-            let _ = self.state.claim_legacy(Duration::ZERO).await;
+            let _ = self.state.claim_legacy(&self.lease, Duration::ZERO, false).await;
         }
         AGAIN
+    }
+
+    /// Whether a message that waited should still be published by this pod.
+    fn is_ours(&self, job: &Job) -> bool {
+        let (tenure, now) = (self.tenure(), Instant::now());
+        match job.place.name {
+            Some(_) => tenure.holds(now) || job.heard.elapsed() < STALE,
+            None => tenure.surely_holds(now),
+        }
     }
 
     /// Publishes the messages of a queue, one after another.
     async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
         let counts = &self.state.metrics.legacy;
-        while let Some(Job { room, publication, _held }) = queue.recv().await {
-            match self.state.publish(&room, publication).await {
+        while let Some(job) = queue.recv().await {
+            let is_ours = self.is_ours(&job);
+            let Job { place, room, publication, _held, .. } = job;
+            if !is_ours {
+                counts.ignored.increment(1);
+                self.tenure().ring.ended(place.period);
+                continue;
+            }
+            let name = place.name.map(|name| (name, NAME_AGE));
+            let published = self.state.publish_as(&room, publication, name).await;
+            self.tenure().ring.ended(place.period);
+            match published {
                 Ok(_) => counts.published.increment(1),
                 Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
                     counts.unfit.increment(1);
@@ -237,14 +358,19 @@ impl Intake {
     }
 
     /// Gives an event to its room's lane.
-    fn queue(&self, room: Room, publication: Publication) {
+    fn queue(&self, ring: &mut PlainRing, place: StreamPlace, room: Room, publication: Publication) {
+        let (period, heard) = (place.period, Instant::now());
         let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
         // What shares a log keeps its order there.
         let policy = self.state.policy(&room);
         let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
-        let queued = lane.zip(held).is_some_and(|(lane, _held)| lane.send(Job { room, publication, _held }).is_ok());
-        if !queued {
+        let queued = lane
+            .zip(held)
+            .is_some_and(|(lane, _held)| lane.send(Job { place, heard, room, publication, _held }).is_ok());
+        if queued {
+            ring.begun(period);
+        } else {
             self.state.metrics.legacy.failed.increment(1);
             self.tell(&"too much waits to be published");
         }
@@ -263,20 +389,28 @@ impl PatternListener for Intake {
         }
         if let Some(Elsewhere { channels, sink }) = &self.state.settings.elsewhere
             && channels.iter().any(|own| own.as_str() == pattern)
-            && self.tenure().holds(Instant::now())
+            && self.tenure().surely_holds(Instant::now())
         {
             sink.take(payload);
         }
         let Some((legacy, captures)) = legacy::taker(&self.state.settings.legacy, pattern, channel) else { return };
         let counts = &self.state.metrics.legacy;
-        let holds = self.tenure().holds(Instant::now());
+        let now = Instant::now();
+        let mut tenure = self.tenure();
+        let place = tenure.ring.place();
+        let holds = if place.name.is_some() { tenure.holds(now) } else { tenure.surely_holds(now) };
         match legacy::map(legacy, channel, &captures, payload) {
             Ok((room, publication)) => {
                 let policy = self.state.policy(&room);
                 if !policy.keeps_events() {
-                    self.pass(&policy, &room, publication);
-                } else if holds {
-                    self.queue(room, publication);
+                    drop(tenure);
+                    return self.pass(&policy, &room, publication);
+                }
+                let cost = publication.cost() + COST;
+                let lost = tenure.ring.keep(place.clone(), room.clone(), publication.clone(), cost);
+                counts.failed.increment(lost);
+                if holds {
+                    self.queue(&mut tenure.ring, place, room, publication);
                 } else {
                     counts.ignored.increment(1);
                 }
@@ -285,7 +419,18 @@ impl PatternListener for Intake {
             Err(_) if !holds => counts.ignored.increment(1),
             Err(why) => {
                 counts.unfit.increment(1);
+                drop(tenure);
                 self.tell(&why);
+            }
+        }
+    }
+
+    fn direct(&self, payload: &[u8]) {
+        if let Some(mark) = std::str::from_utf8(payload).ok().and_then(StreamMark::parse) {
+            self.tenure().ring.mark(&mark);
+            if !mark.held {
+                // The lease is free, or will be in a moment.
+                self.changed.notify_one();
             }
         }
     }
@@ -297,7 +442,11 @@ impl PatternListener for Intake {
     }
 
     fn lost(&self, node: &Address, error: &NodeError) {
-        self.tenure().hears = false;
+        {
+            let mut tenure = self.tenure();
+            tenure.hears = false;
+            tenure.ring.reset();
+        }
         self.changed.notify_one();
         // Once for each reason: it may last for hours.
         let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);

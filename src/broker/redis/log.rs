@@ -3,7 +3,10 @@
 //! Never retries by itself: that is `shards`' work, under an idempotency key that every publish has, the publisher's or one
 //! of ours.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use fred::types::Value;
 
@@ -23,6 +26,17 @@ use crate::{
 
 impl RedisState {
     pub(super) async fn publish(&self, to: &Room, publication: Publication) -> Result<Position, BrokerError> {
+        self.publish_as(to, publication, None).await
+    }
+
+    /// Publishes something that has a name, which is known for so long: whoever publishes it again under that name appends
+    /// nothing. A publisher's own idempotency key goes before.
+    pub(super) async fn publish_as(
+        &self,
+        to: &Room,
+        publication: Publication,
+        name: Option<(String, Duration)>,
+    ) -> Result<Position, BrokerError> {
         let own = self.policy(to);
         BrokerError::check_topic(&own, &publication.topic)?;
         let (room, part) = own.log_of(to).map_or((to, None), |log| (log, Some(to)));
@@ -36,7 +50,10 @@ impl RedisState {
         let (key, key_age) = match &publication.idempotency_key {
             Some(key) if part.is_some() => (self.names.once(room, &in_log(to, key)), self.settings.idempotency_age),
             Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
-            None => (self.attempt(room), ATTEMPT_AGE),
+            None => match name {
+                Some((name, age)) => (self.names.named(room, &name), age),
+                None => (self.attempt(room), ATTEMPT_AGE),
+            },
         };
         let mut keys = vec![self.names.of(room, KeyKind::Record), self.names.of(room, KeyKind::Log), key];
         let (size, age) = log_bounds(&policy);

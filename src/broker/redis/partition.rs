@@ -123,6 +123,11 @@ impl Names {
         self.key(Partition::of(room), format_args!("try:{room} {pod:x}.{number:x}"))
     }
 
+    /// The key of a plain message that is published under its name in the stream.
+    pub(super) fn named(&self, room: &Room, name: &str) -> String {
+        self.key(Partition::of(room), format_args!("try:{room} {name}"))
+    }
+
     /// One pod's members of a room.
     pub(super) fn members(&self, room: &Room, pod: &str) -> String {
         self.key(Partition::of(room), format_args!("members:{room} {pod}"))
@@ -143,9 +148,14 @@ impl Names {
         self.key(Partition::FIRST, "leases")
     }
 
-    /// The lease on the messages of legacy publishers.
-    pub(super) fn legacy(&self) -> String {
-        self.key(Partition::FIRST, "legacy")
+    /// The lease on the messages of legacy publishers that come by these patterns.
+    pub(super) fn legacy(&self, patterns: &[&str]) -> String {
+        self.key(Partition::FIRST, format_args!("legacy:{}", set_of(patterns)))
+    }
+
+    /// The channel of marks among these messages.
+    pub(super) fn marks(&self, patterns: &[&str]) -> String {
+        self.key(Partition::FIRST, format_args!("marks:{}", set_of(patterns)))
     }
 
     /// A value with an expiry.
@@ -162,6 +172,17 @@ impl Names {
     pub(super) fn is_own(&self, channel: &str) -> bool {
         channel.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(':'))
     }
+}
+
+/// A word for a set of patterns: FNV-1a over them, sorted and each once.
+fn set_of(patterns: &[&str]) -> String {
+    let mut patterns = patterns.to_vec();
+    patterns.sort_unstable();
+    patterns.dedup();
+    let bytes = patterns.iter().flat_map(|pattern| pattern.bytes().chain([0]));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// For each partition the smallest number, counted from 0 and written in base 36, whose slot (CRC16/XMODEM modulo

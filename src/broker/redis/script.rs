@@ -51,6 +51,7 @@ scripts! {
     EVICT = "evict", include_str!("lua/evict.lua");
     LEASE = "lease", include_str!("lua/lease.lua");
     CONTROL = "control", include_str!("lua/control.lua");
+    MARK = "mark", include_str!("lua/mark.lua");
     CLAIM = "claim", include_str!("lua/claim.lua");
     VALUE = "value", include_str!("lua/value.lua");
     LOOK_UP = "look_up", include_str!("lua/look_up.lua");

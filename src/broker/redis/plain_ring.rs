@@ -1,0 +1,280 @@
+//! What was heard of plain messages that may not be in a log yet, and who each message is.
+//!
+//! Plain messages have no names, and equal ones are legal. But every pod hears them from one server, in one order, and with them
+//! the *marks* that the pod with the lease publishes there. So a message is named by the mark before it and its number since,
+//! and all pods agree. A mark also says up to which earlier mark everything is in the logs: what came before that is forgotten. A
+//! pod that takes the lease over publishes what it still has under these names, and what is in a log already is not appended again.
+//!
+//! No I/O, no clock. Always holds: messages are kept in the order in which they were heard; what is kept is bounded; without a
+//! mark there are no names and nothing is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::{Publication, Room};
+
+/// The most bytes that are kept. The oldest messages go first, and are counted as lost.
+const KEPT: usize = 64 << 20;
+
+/// The most marks that are known.
+const MARKS: usize = 4_096;
+
+/// The place of a message in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StreamPlace {
+    /// How many marks came before it on this connection.
+    pub(super) period: u64,
+    /// Its name, the same on all pods; `None`: no mark came yet.
+    pub(super) name: Option<String>,
+}
+
+/// A message that was heard.
+#[derive(Debug, Clone)]
+pub(super) struct HeardMessage {
+    pub(super) place: StreamPlace,
+    pub(super) room: Room,
+    pub(super) publication: Publication,
+    cost: usize,
+}
+
+/// What a mark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StreamMark<'a> {
+    /// Its name, which no other mark has.
+    pub(super) name: &'a str,
+    /// Everything before the mark of this name is in the logs; empty: nothing is said.
+    pub(super) settled: &'a str,
+    /// Whether the pod that says it keeps the lease.
+    pub(super) held: bool,
+}
+
+impl<'a> StreamMark<'a> {
+    /// Of what was published.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let (name, settled, held) = (words.next()?, words.next()?, words.next()?);
+        (!name.is_empty()).then_some(Self { name, settled, held: held == "1" })
+    }
+
+    /// To be published.
+    pub(super) fn text(&self) -> String {
+        format!("{} {} {}", self.name, self.settled, u8::from(self.held))
+    }
+}
+
+/// What was heard on one connection.
+#[derive(Debug, Default)]
+pub(super) struct PlainRing {
+    /// The newest marks, each with the period that it began.
+    marks: VecDeque<(u64, Box<str>)>,
+    period: u64,
+    /// The messages since the last mark.
+    count: u64,
+    kept: VecDeque<HeardMessage>,
+    bytes: usize,
+    /// A mark said how far all is settled, and all since then was heard.
+    covers: bool,
+    /// How many of this pod's publishes are under way, by the period of their messages.
+    under_way: BTreeMap<u64, usize>,
+}
+
+impl PlainRing {
+    /// The connection is another one: what was heard on the old one is no beginning of what comes.
+    pub(super) fn reset(&mut self) {
+        // Their ends are still counted.
+        let under_way = std::mem::take(&mut self.under_way);
+        // Periods are not used twice.
+        *self = Self { period: self.period + 1, under_way, ..Self::default() };
+    }
+
+    /// A mark came.
+    pub(super) fn mark(&mut self, mark: &StreamMark<'_>) {
+        self.period += 1;
+        self.count = 0;
+        self.marks.push_back((self.period, mark.name.into()));
+        let settled = self.marks.iter().find(|(_, name)| **name == *mark.settled).map(|(period, _)| *period);
+        if let Some(settled) = settled {
+            self.covers = true;
+            while self.kept.front().is_some_and(|message| message.place.period < settled) {
+                self.forget_oldest();
+            }
+            self.marks.retain(|(period, _)| *period >= settled);
+        }
+        while self.marks.len() > MARKS {
+            self.marks.pop_front();
+        }
+    }
+
+    /// A message came; what becomes of it is not known yet. Each one is counted, or pods would not agree.
+    pub(super) fn place(&mut self) -> StreamPlace {
+        self.count += 1;
+        let name = self.marks.back().map(|(_, mark)| format!("{mark}.{}", self.count));
+        StreamPlace { period: self.period, name }
+    }
+
+    /// Keeps a message that becomes an event. Returns how many older ones were lost for it.
+    pub(super) fn keep(&mut self, place: StreamPlace, room: Room, publication: Publication, cost: usize) -> u64 {
+        if place.name.is_none() {
+            return 0;
+        }
+        self.bytes += cost;
+        self.kept.push_back(HeardMessage { place, room, publication, cost });
+        let mut lost = 0;
+        while self.bytes > KEPT && self.forget_oldest() {
+            lost += 1;
+        }
+        lost
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let oldest = self.kept.pop_front();
+        self.bytes -= oldest.as_ref().map_or(0, |message| message.cost);
+        oldest.is_some()
+    }
+
+    /// What may not be in a log yet, in order: this pod publishes it now.
+    pub(super) fn take_over(&self) -> Vec<HeardMessage> {
+        self.kept.iter().cloned().collect()
+    }
+
+    /// Whether everything was heard that may not be in a log yet.
+    pub(super) fn covers(&self) -> bool {
+        self.covers
+    }
+
+    /// Whether something came since the last mark, or may be forgotten after another one.
+    pub(super) fn wants_mark(&self) -> bool {
+        self.count > 0 || !self.kept.is_empty() || self.marks.is_empty()
+    }
+
+    /// This pod begins to publish a message of that period.
+    pub(super) fn begun(&mut self, period: u64) {
+        *self.under_way.entry(period).or_default() += 1;
+    }
+
+    /// It is in its log, or will never be.
+    pub(super) fn ended(&mut self, period: u64) {
+        if let Some(count) = self.under_way.get_mut(&period) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&period);
+            }
+        }
+    }
+
+    /// The newest mark before which every message was dealt with; empty: there is none.
+    pub(super) fn settled(&self) -> &str {
+        let open = self.under_way.keys().next().copied().unwrap_or(u64::MAX);
+        let mut settled = self.marks.iter().filter(|(period, _)| *period <= open);
+        settled.next_back().map_or("", |(_, name)| name)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Payload;
+
+    fn mark<'a>(name: &'a str, settled: &'a str) -> StreamMark<'a> {
+        StreamMark { name, settled, held: true }
+    }
+
+    fn hear(ring: &mut PlainRing, topic: &str) -> StreamPlace {
+        let payload = Payload::json(serde_json::value::to_raw_value("1").unwrap()).unwrap();
+        let publication =
+            Publication { topic: topic.into(), key: None, payload, user: None, id: None, idempotency_key: None };
+        let place = ring.place();
+        assert_eq!(ring.keep(place.clone(), Room::parse("a").unwrap(), publication, 100), 0);
+        place
+    }
+
+    fn kept(ring: &PlainRing) -> Vec<String> {
+        ring.take_over()
+            .iter()
+            .map(|heard| format!("{} {}", heard.place.name.clone().unwrap(), heard.publication.topic))
+            .collect()
+    }
+
+    #[test]
+    fn pods_that_hear_the_same_stream_agree_on_names() {
+        let (mut early, mut late) = (PlainRing::default(), PlainRing::default());
+        assert_eq!(hear(&mut early, "before any mark").name, None);
+        assert!(!early.covers() && kept(&early).is_empty());
+        early.mark(&mark("m1", ""));
+        assert_eq!(hear(&mut early, "x").name.as_deref(), Some("m1.1"));
+        for ring in [&mut early, &mut late] {
+            ring.mark(&mark("m2", ""));
+            // One that becomes no event is counted too.
+            ring.place();
+            hear(ring, "y");
+        }
+        assert_eq!(kept(&early), ["m1.1 x", "m2.2 y"]);
+        assert_eq!(kept(&late), ["m2.2 y"]);
+    }
+
+    #[test]
+    fn what_a_mark_calls_settled_is_forgotten() {
+        let mut ring = PlainRing::default();
+        for name in ["m1", "m2", "m3"] {
+            ring.mark(&mark(name, ""));
+            hear(&mut ring, name);
+        }
+        assert!(!ring.covers());
+        ring.mark(&mark("m4", "m2"));
+        assert!(ring.covers());
+        assert_eq!(kept(&ring), ["m2.1 m2", "m3.1 m3"]);
+        ring.mark(&mark("m5", "unheard of"));
+        assert_eq!(kept(&ring).len(), 2);
+        ring.mark(&mark("m6", "m5"));
+        assert!(kept(&ring).is_empty() && !ring.wants_mark());
+    }
+
+    #[test]
+    fn a_mark_is_settled_when_all_before_it_was_dealt_with() {
+        let mut ring = PlainRing::default();
+        assert_eq!(ring.settled(), "");
+        ring.mark(&mark("m1", ""));
+        let first = hear(&mut ring, "a").period;
+        ring.begun(first);
+        ring.mark(&mark("m2", "m1"));
+        let second = hear(&mut ring, "b").period;
+        ring.begun(second);
+        assert_eq!(ring.settled(), "m1");
+        ring.ended(second);
+        assert_eq!(ring.settled(), "m1");
+        ring.ended(first);
+        assert_eq!(ring.settled(), "m2");
+    }
+
+    #[test]
+    fn another_connection_begins_anew_and_memory_is_bounded() {
+        let mut ring = PlainRing::default();
+        ring.mark(&mark("m1", ""));
+        hear(&mut ring, "a");
+        ring.reset();
+        assert!(!ring.covers() && kept(&ring).is_empty());
+        // What is not settled since m1 was not heard here.
+        ring.mark(&mark("m2", "m1"));
+        assert!(!ring.covers());
+        let publication = || ring_publication();
+        let (mut lost, room) = (0, Room::parse("a").unwrap());
+        for _ in 0..3 {
+            let place = ring.place();
+            lost += ring.keep(place, room.clone(), publication(), KEPT / 2);
+        }
+        assert_eq!((lost, ring.take_over().len()), (1, 2));
+    }
+
+    fn ring_publication() -> Publication {
+        let payload = Payload::json(serde_json::value::to_raw_value("1").unwrap()).unwrap();
+        Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None }
+    }
+
+    #[test]
+    fn marks_are_read_as_they_are_written() {
+        let text = mark("a.1.2", "").text();
+        assert_eq!(StreamMark::parse(&text), Some(mark("a.1.2", "")));
+        assert_eq!(StreamMark::parse("x y 0"), Some(StreamMark { name: "x", settled: "y", held: false }));
+        assert_eq!((StreamMark::parse(""), StreamMark::parse("x y")), (None, None));
+    }
+}
