@@ -10,21 +10,29 @@
 //! 6. `pod`
 //! 7. `cli` · `serve`, and `main`
 //!
-//! `docs/ARCHITECTURE.md` is the map.
+//! All of them are private: the program is [`run`]. `docs/ARCHITECTURE.md` is the map.
 
-pub mod api;
-pub mod auth;
-pub mod broker;
-pub mod cli;
-pub mod compat;
-pub mod config;
-pub mod dialect;
-pub mod hooks;
-pub mod hub;
-pub mod metrics;
-pub mod model;
-pub mod pod;
-pub mod protocol;
-pub mod serve;
-pub mod session;
-pub mod transport;
+mod api;
+mod auth;
+mod broker;
+mod cli;
+mod compat;
+mod config;
+mod dialect;
+mod hooks;
+mod hub;
+mod metrics;
+mod model;
+mod pod;
+mod protocol;
+mod serve;
+mod session;
+#[doc(hidden)]
+pub mod testing;
+mod transport;
+
+/// The program: does what its command line says, and answers with its exit code.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    cli::main(|loader| serve::run(&loader))
+}

@@ -161,7 +161,7 @@ fn no_code_but_the_table_of_presets_knows_a_presets_name() {
                 walk(&path, found);
             } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("config/preset.rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                for preset in roomcast::config::Preset::ALL {
+                for preset in roomcast::testing::config::Preset::ALL {
                     let name = format!("\"{}\"", preset.name);
                     let code = |line: &&str| line.contains(&name) && !line.trim_start().starts_with("//");
                     found.extend(text.lines().filter(code).map(|line| format!("{}: {line}", path.display())));

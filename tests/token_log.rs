@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, Grant},
     config::{HookSecret, HookSettings, HookUrl, TokenSettings},
     hooks::{ClientRequest, ConnectQuestion, HookError, Hooks},

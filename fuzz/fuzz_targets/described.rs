@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     auth::Grant,
     config::{Flags, Preset, Variables, merge_over},
     model::{Batch, Command, Epoch, Event, Limits, MAX_FIELD_BYTES, Payload, Room},

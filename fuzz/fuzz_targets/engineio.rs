@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::protocol::{
+use roomcast::testing::protocol::{
     MessageKind, Messages,
     engineio::{Asked, EngineioPacket, SessionKey, packets, unframe, write_payload},
 };
@@ -16,10 +16,10 @@ fuzz_target!(|data: &[u8]| {
         let message = part.message();
         if EngineioPacket::parse(message).is_ok() {
             match message {
-                roomcast::protocol::Message::Text(text) => {
+                roomcast::testing::protocol::Message::Text(text) => {
                     messages.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes()));
                 }
-                roomcast::protocol::Message::Binary(bytes) => {
+                roomcast::testing::protocol::Message::Binary(bytes) => {
                     messages.push(MessageKind::Binary, |out| out.extend_from_slice(bytes));
                 }
             }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     auth::{MAX_ROOM_RIGHTS, MAX_USER_BYTES},
     hooks::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict},
     model::{ErrorCode, Event, Payload},

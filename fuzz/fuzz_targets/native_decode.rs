@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     model::{Batch, Command, Epoch, Event, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication, Reply, Room},
     protocol::{Dialect, MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Message, Messages, Native},
 };

@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     broker::legacy::{map, taker},
     config::{ChannelPattern, Encoding, Flags, Legacy, Preset, Variables, merge_over},
     dialect::{Offers, Pointer, Template},

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     broker::redis::entry::{self, ChannelMessage},
     model::{Event, Publication},
 };

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::transport::head::{Head, HeadError, MAX_HEADERS, asks_for_websocket};
+use roomcast::testing::transport::head::{Head, HeadError, MAX_HEADERS, asks_for_websocket};
 
 /// What was read, as text.
 fn shown(result: Result<Option<Head>, HeadError>) -> Result<Option<String>, HeadError> {

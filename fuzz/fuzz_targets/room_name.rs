@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::model::{Room, RoomNameError};
+use roomcast::testing::model::{Room, RoomNameError};
 
 fuzz_target!(|name: &str| {
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || c == '{' || c == '}';

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     model::{Batch, ErrorCode},
     protocol::{
         Dialect, Message,

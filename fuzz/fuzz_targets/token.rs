@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, Grant, MAX_ROOM_RIGHTS, MAX_USER_BYTES, SigningKey, TokenError},
     config::{HmacSecret, PersonalRoom, TokenSettings},
     model::Token,

@@ -46,7 +46,7 @@ impl Fleet {
 
     /// Waits until every pod is connected to Redis.
     async fn ready(&self) {
-        let client = roomcast::transport::fetch::Client::new(None).unwrap();
+        let client = roomcast::testing::transport::fetch::Client::new(None).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         for pod in &self.pods {
             while super::publisher::call(&client, pod.addresses, "GET", "/ready", String::new()).await.is_none() {

@@ -23,7 +23,7 @@ use std::{
 
 use checker::{Acknowledged, Run, Verdict, check};
 use fleet::{Addresses, Pod};
-use roomcast::transport::fetch::Client;
+use roomcast::testing::transport::fetch::Client;
 use rustix::process::Signal;
 use watcher::Diary;
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, header};
-use roomcast::transport::fetch::{Client, Limits};
+use roomcast::testing::transport::fetch::{Client, Limits};
 use serde_json::{Value, json};
 
 use super::{

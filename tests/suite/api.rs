@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, SOON, pod};
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{ApiKey, HmacSecret, RoomPattern, Rule, Settings},
     model::{Access, Policy, PresenceMode},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::harness::{pod, publish};
-use roomcast::{
+use roomcast::testing::{
     hub::ConnectionFilter,
     model::{Act, Disconnect, Order, Target},
     pod::Pod,

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use crate::harness::{Client, Seen, config, publication, publish, publish_as, settings};
-use roomcast::{
+use roomcast::testing::{
     config::{Flags, Variables, merge},
     model::Disconnect,
     pod::Pod,
@@ -135,11 +135,11 @@ async fn flood(pod: &Pod, room: &str) {
     let text = serde_json::to_string(&"x".repeat(40_000)).unwrap();
     for n in 0..400 {
         let key = Some(format!("k{}", n % 3).into());
-        publish_as(pod, room, roomcast::model::Publication { key, ..publication("t", &text) }).await;
+        publish_as(pod, room, roomcast::testing::model::Publication { key, ..publication("t", &text) }).await;
         tokio::task::yield_now().await;
     }
     let key = Some("last".into());
-    publish_as(pod, room, roomcast::model::Publication { key, ..publication("t", "\"end\"") }).await;
+    publish_as(pod, room, roomcast::testing::model::Publication { key, ..publication("t", "\"end\"") }).await;
 }
 
 #[tokio::test]

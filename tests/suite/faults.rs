@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use crate::harness::{Client, Seen, config, pod, publish, settings};
-use roomcast::{
+use roomcast::testing::{
     model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
     pod::Pod,
     protocol::{Dialect, Dialects, Message, Messages, Native, OpenOutcome, Opening, PresenceChange},
@@ -97,7 +97,7 @@ async fn full_queues_leave_no_silent_hole() {
     let publisher = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let room = roomcast::model::Room::parse("burst:1").unwrap();
+            let room = roomcast::testing::model::Room::parse("burst:1").unwrap();
             for n in 1..=events {
                 broker.publish(&room, crate::harness::publication("t", &n.to_string())).await.unwrap();
             }

@@ -13,7 +13,7 @@ use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{HmacSecret, OriginPattern, PersonalRoom, RedisUrl},
     model::{Access, Act, Conflate, Disconnect, Order, PresenceMode, Retain, SlowReceiver, Target},
@@ -195,7 +195,7 @@ async fn a_poll_without_news_ends_in_time_and_is_a_connection_meanwhile() {
         let metrics = ask_internal(&pod, "/metrics").await.1;
         assert!(metrics.contains("roomcast_connections{transport=\"poll\",dialect=\"native\"} 1"), "{metrics}");
         assert!(metrics.contains("roomcast_handshakes_total{stage=\"poll\",result=\"ok\"} 2"), "{metrics}");
-        let list = pod.services().presence.list(&roomcast::model::Room::parse("a").unwrap(), 9).await.unwrap();
+        let list = pod.services().presence.list(&roomcast::testing::model::Room::parse("a").unwrap(), 9).await.unwrap();
         assert_eq!(list.total, 0, "a poll comes and goes");
         let (status, full) = ask(&pod, "/poll?room=a", &[]).await;
         assert_eq!((status, &full["error"]["code"]), (503, &json!("unavailable")), "{full}");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Seen, get, pod, publish};
-use roomcast::{config::RedisUrl, model::PresenceMode, pod::Pod};
+use roomcast::testing::{config::RedisUrl, model::PresenceMode, pod::Pod};
 use serde_json::json;
 use testkit::redis::Standalone;
 use tokio::{
@@ -79,7 +79,7 @@ async fn what_is_published_on_one_pod_reaches_the_clients_of_another() {
     assert_eq!(events(&mut ann, 1).await, [(4, 4)]);
     let began = Instant::now();
     loop {
-        let list = b.services().presence.list(&roomcast::model::Room::parse("r").unwrap(), 10).await.unwrap();
+        let list = b.services().presence.list(&roomcast::testing::model::Room::parse("r").unwrap(), 10).await.unwrap();
         if list.total == 2 {
             break;
         }
@@ -108,7 +108,7 @@ async fn an_outage_of_redis_is_degraded_and_over_by_itself() {
     block_in_place(|| server.stop());
     says(&pod, 200, "degraded").await;
     assert!(get(&pod, "/metrics").await.1.contains("roomcast_redis_degraded 1"));
-    let room = roomcast::model::Room::parse("r").unwrap();
+    let room = roomcast::testing::model::Room::parse("r").unwrap();
     let refused = pod.services().broker.publish(&room, crate::harness::publication("t", "2")).await;
     assert!(refused.is_err(), "{refused:?}");
     block_in_place(|| {
@@ -157,7 +157,7 @@ async fn request(pod: &Pod, path: &str) -> (u16, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_backend_orders_on_one_pod_is_done_on_all() {
-    use roomcast::{
+    use roomcast::testing::{
         auth::SigningKey,
         config::HmacSecret,
         hub::Ordered,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::harness::{Client, get, pod, rule};
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{HmacSecret, ListenAddress, PersonalRoom, Settings},
     model::{PresenceMode, Room, SlowReceiver},

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use roomcast::{
+use roomcast::testing::{
     config::{ApiKey, Config, ListenAddress, Machine, RoomPattern, Rule, Settings, resolve},
     model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},

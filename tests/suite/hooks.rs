@@ -16,7 +16,7 @@ use crate::ca::Ca;
 use crate::harness::{Client, SOON, config, get, pod, publish, rule, settings};
 use crate::webtransport::client::{Page, ask, code};
 use backend::{Asked, Backend, Does};
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{
         Flags, HmacSecret, HookSecret, HookUrl, Machine, PersonalRoom, Settings, SettingsError, Variables, merge,
@@ -209,7 +209,7 @@ fn a_configuration_that_asks_nobody_is_refused() {
         cores: 1,
         open_files: 1_000,
         state_dir: None,
-        api_key: roomcast::config::ApiKey::new("k".into()).unwrap(),
+        api_key: roomcast::testing::config::ApiKey::new("k".into()).unwrap(),
     };
     let with = |change: &dyn Fn(&mut Settings)| resolve(settings(change), &machine);
     let missing = with(&|settings| settings.default_policy.publish_hook = true).unwrap_err();
@@ -232,7 +232,8 @@ fn a_configuration_that_asks_nobody_is_refused() {
     let production = |connect: Option<HookUrl>| {
         let mut settings = Settings::default();
         settings.general.dev = Some(false);
-        settings.general.plain_listen = Some(vec![roomcast::config::ListenAddress::Ip(([127, 0, 0, 1], 0).into())]);
+        settings.general.plain_listen =
+            Some(vec![roomcast::testing::config::ListenAddress::Ip(([127, 0, 0, 1], 0).into())]);
         settings.hooks.connect = connect;
         resolve(settings, &machine).map(|_| ())
     };

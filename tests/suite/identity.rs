@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{Client, Seen, pod, publish, rule};
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{HmacSecret, Settings},
     model::{Access, Act, Order, PresenceMode, Target},
@@ -217,7 +217,7 @@ async fn an_anonymous_client_becomes_somebody() {
 #[tokio::test]
 async fn a_personal_room_is_its_users_own() {
     let pod = start(|s| {
-        s.tokens.personal_room = roomcast::config::PersonalRoom::parse("user:{user}").ok();
+        s.tokens.personal_room = roomcast::testing::config::PersonalRoom::parse("user:{user}").ok();
         s.policies = vec![rule("user:*", |p| p.join = Access::Owner)];
     });
     let mut ann = connect(&pod, &token("ann", 60, json!({}))).await;

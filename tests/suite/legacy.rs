@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::harness::{Client, Seen, get, pod};
-use roomcast::{
+use roomcast::testing::{
     broker::redis::Partition,
     config::{ApiKey, Flags, Machine, RedisUrl, SettingsError, Variables, merge, resolve},
     pod::Pod,

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::harness::{Client, get, pod, publish};
-use roomcast::{
+use roomcast::testing::{
     compat::loomio::CHATBOT_DESCRIPTIONS,
     metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS},
 };
 use serde_json::json;
 
-async fn scrape(pod: &roomcast::pod::Pod) -> String {
+async fn scrape(pod: &roomcast::testing::pod::Pod) -> String {
     let (status, text) = get(pod, "/metrics").await;
     assert_eq!(status, 200);
     text

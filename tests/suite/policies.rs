@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, pod, publication, publish, publish_as};
-use roomcast::{
+use roomcast::testing::{
     config::{RoomPattern, Rule},
     model::{Access, Conflate, Policy, PresenceMode, Retain},
     pod::Pod,
@@ -21,8 +21,8 @@ async fn member(pod: &Pod, room: &str) -> Client {
     client
 }
 
-fn keyed(topic: &str, key: &str, data: &str) -> roomcast::model::Publication {
-    roomcast::model::Publication { key: Some(key.into()), ..publication(topic, data) }
+fn keyed(topic: &str, key: &str, data: &str) -> roomcast::testing::model::Publication {
+    roomcast::testing::model::Publication { key: Some(key.into()), ..publication(topic, data) }
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_reloaded_policy_reaches_the_rooms_that_are_held() {
     let refused = late.ask(json!({"type":"subscribe","room":"it:1"})).await;
     assert_eq!(refused["code"], "forbidden", "who comes is asked; who is in stays");
     let services = std::sync::Arc::clone(pod.services());
-    let room = roomcast::model::Room::parse("it:1").unwrap();
+    let room = roomcast::testing::model::Room::parse("it:1").unwrap();
     assert_eq!(services.presence.list(&room, 10).await.unwrap().total, 1, "who is in is known");
     pod.stop();
 }

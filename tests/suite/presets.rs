@@ -8,7 +8,7 @@ mod trips;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, Seen, config, publish};
-use roomcast::{
+use roomcast::testing::{
     compat::ticketing::REALTIME_DESCRIPTIONS,
     config::{Config, Flags, ListenAddress, LogFormat, LogLevel, Preset, Settings, Variables, merge_over},
     pod::Pod,

@@ -2,7 +2,7 @@
 //! code's.
 use std::{collections::BTreeSet, sync::Arc};
 
-use roomcast::{
+use roomcast::testing::{
     model::{
         Batch, CommandId, Disconnect, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList,
         Reconnect, Reply, Retained, Room, Stats,
@@ -312,7 +312,7 @@ impl Example<'_> {
 fn binary(data64: &str) -> Payload {
     let publish = serde_json::json!({"type": "publish", "room": "r", "topic": "t", "data64": data64}).to_string();
     match Native.decode(Message::Text(&publish)).unwrap().command {
-        roomcast::model::Command::Publish { payload, .. } => payload,
+        roomcast::testing::model::Command::Publish { payload, .. } => payload,
         other => panic!("{other:?}"),
     }
 }
@@ -370,9 +370,9 @@ fn the_limits_are_the_codes() {
             .collect();
         digits.parse::<usize>().unwrap_or_else(|_| panic!("no number in the row {what}"))
     };
-    assert_eq!(limit("`id`"), roomcast::protocol::MAX_ID_BYTES);
-    assert_eq!(limit("rooms in one `subscribe`"), roomcast::protocol::MAX_ROOMS_A_COMMAND);
-    assert_eq!(limit("`key`"), roomcast::model::MAX_FIELD_BYTES);
-    assert_eq!(limit("`data`"), roomcast::model::MAX_DEPTH);
+    assert_eq!(limit("`id`"), roomcast::testing::protocol::MAX_ID_BYTES);
+    assert_eq!(limit("rooms in one `subscribe`"), roomcast::testing::protocol::MAX_ROOMS_A_COMMAND);
+    assert_eq!(limit("`key`"), roomcast::testing::model::MAX_FIELD_BYTES);
+    assert_eq!(limit("`data`"), roomcast::testing::model::MAX_DEPTH);
     assert_eq!(limit("a room's name"), Room::MAX_BYTES);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, Seen, pod, publish};
-use roomcast::{
+use roomcast::testing::{
     config::{Flags, Variables, merge},
     hub::ConnectionFilter,
     model::{Act, Order, Retain, Room, Target},

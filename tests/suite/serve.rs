@@ -219,7 +219,7 @@ fn the_log_is_one_object_a_line_and_holds_no_token() {
             "127.0.0.1:0",
         ],
     );
-    let key = roomcast::auth::SigningKey::secret(&roomcast::config::HmacSecret::new(secret).unwrap());
+    let key = roomcast::testing::auth::SigningKey::secret(&roomcast::testing::config::HmacSecret::new(secret).unwrap());
     let token = key.token(&serde_json::json!({"sub": "ann\n{\"}", "exp": 4_000_000_000_u64}), None);
     let plain = pod.address("plain");
     // The user's name has a control character: this token is refused, the other is good.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use crate::harness::{Client, Seen, pod, publish};
-use roomcast::{
+use roomcast::testing::{
     config::{Flags, RedisUrl, Settings, Variables, merge},
     model::Room,
     pod::Pod,

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, Seen, pod, publish, settings};
-use roomcast::{
+use roomcast::testing::{
     config::{RoomPattern, Rule, Settings},
     model::{Policy, SlowReceiver},
     pod::Pod,
@@ -71,7 +71,7 @@ async fn close_says_4008() {
 
 #[tokio::test]
 async fn a_conflating_room_brings_it_back_in_one_frame() {
-    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::model::Conflate::Topic);
+    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::testing::model::Conflate::Topic);
     let address = pod.addresses().plain[0];
     let (mut slow, mut quick) = (Client::connect(address).await, Client::connect(address).await);
     slow.subscribe("slow:1").await;
@@ -96,7 +96,7 @@ async fn a_conflating_room_brings_it_back_in_one_frame() {
 
 #[tokio::test]
 async fn a_room_whose_only_member_has_fallen_behind_stays() {
-    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::model::Conflate::Topic);
+    let pod = with_policy(SlowReceiver::Conflate, |policy| policy.conflate = roomcast::testing::model::Conflate::Topic);
     let mut slow = Client::connect(pod.addresses().plain[0]).await;
     slow.subscribe("slow:1").await;
     let data = format!("\"{}\"", "x".repeat(64 * 1024));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use roomcast::{config::RecordLayer, pod::Pod, protocol::SUBPROTOCOL};
+use roomcast::testing::{config::RecordLayer, pod::Pod, protocol::SUBPROTOCOL};
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion, pki_types::ServerName, version};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};

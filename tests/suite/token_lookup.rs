@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Client, SOON, config, get, settings};
-use roomcast::{
+use roomcast::testing::{
     auth::SigningKey,
     config::{HmacSecret, LookUpTemplate, Machine, RedisUrl, RoomPattern, Rule, Settings, SettingsError, resolve},
     dialect::Pointer,
@@ -128,7 +128,7 @@ fn without_redis_there_is_nothing_to_look_up_in() {
         cores: 1,
         open_files: 1_000,
         state_dir: None,
-        api_key: roomcast::config::ApiKey::new("k".into()).unwrap(),
+        api_key: roomcast::testing::config::ApiKey::new("k".into()).unwrap(),
     };
     let missing = resolve(settings(described), &machine).unwrap_err();
     assert_eq!(missing, [SettingsError::LookUp]);

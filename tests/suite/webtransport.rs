@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::harness::{Client, SOON, pod, publish};
 use client::{Page, ask, code};
-use roomcast::model::{Delivery, Policy};
+use roomcast::testing::model::{Delivery, Policy};
 use serde_json::json;
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_client_that_allows_no_streams_is_told() {
 
 #[tokio::test]
 async fn only_the_latest_matters_in_datagrams() {
-    use roomcast::config::{RoomPattern, Rule};
+    use roomcast::testing::config::{RoomPattern, Rule};
     let pod = pod(|settings| {
         let policy = Policy { delivery: Delivery::Latest, ..Policy::default() };
         settings.policies.push(Rule { patterns: vec![RoomPattern::parse("latest:*").unwrap()], policy });

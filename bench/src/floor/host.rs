@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use roomcast::{
+use roomcast::testing::{
     model::{Batch, Epoch, Event, Payload, Policy, Room},
     protocol::{Dialect as _, Messages, Native},
     transport::websocket::{Deflater, frame_messages},

@@ -11,7 +11,7 @@ use mio::{
     Events, Interest, Poll, Token, Waker,
     net::{TcpListener, TcpStream},
 };
-use roomcast::{protocol::SUBPROTOCOL, transport::websocket};
+use roomcast::testing::{protocol::SUBPROTOCOL, transport::websocket};
 use rustls::{ServerConfig, ServerConnection};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use quinn::Endpoint;
-use roomcast::transport::webtransport::write_message;
+use roomcast::testing::transport::webtransport::write_message;
 use roomcast_websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Offer, Opcode, Reader, Role};
 use rustls::pki_types::ServerName;
 use tokio::{

@@ -17,8 +17,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast::transport::trust::{client_config, client_config_with_identity};
-use roomcast::{
+use roomcast::testing::transport::trust::{client_config, client_config_with_identity};
+use roomcast::testing::{
     broker::{
         Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History, HistoryQuery,
         KeyValue, LookUp, Presence, Respond,

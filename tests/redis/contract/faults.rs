@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use roomcast::{
+use roomcast::testing::{
     broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
     model::{Policy, Position, Publication, Retained, Room},
 };

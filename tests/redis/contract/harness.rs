@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use roomcast::{
+use roomcast::testing::{
     broker::{Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use roomcast::{
+use roomcast::testing::{
     broker::HistoryQuery,
     model::{Epoch, Policy, Position, Publication, Since},
 };

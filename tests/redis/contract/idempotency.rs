@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast::model::{Policy, Publication};
+use roomcast::testing::model::{Policy, Publication};
 
 use super::harness::{Bench, Store, assert_a_stream, everything, offsets, publication, room};
 

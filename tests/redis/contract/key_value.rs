@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use roomcast::model::Policy;
+use roomcast::testing::model::Policy;
 
 use super::harness::{Bench, Store};
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast::{
+use roomcast::testing::{
     broker::{
         Broker, Deliver, KeyValue, Presence,
         memory::{MemoryBroker, MemoryLimits},

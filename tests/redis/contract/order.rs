@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use roomcast::{
+use roomcast::testing::{
     broker::{BrokerError, Delivery},
     model::{Event, Policy, Publication, Room},
 };

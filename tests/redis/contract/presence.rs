@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast::{
+use roomcast::testing::{
     broker::Delivery,
     model::{Member, Policy, PresenceList, PresenceMode, Room},
 };

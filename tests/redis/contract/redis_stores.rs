@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast::{
+use roomcast::testing::{
     broker::{
         Broker, Condition, Deliver, KeyValue, Presence,
         redis::{Partition, Redis, Settings},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast::model::{Policy, Retain};
+use roomcast::testing::model::{Policy, Retain};
 
 use super::harness::{Bench, Store, keyed, publication, room};
 

@@ -1,6 +1,6 @@
 //! Rooms may share a log: one order, one position, and each event knows its room.
 
-use roomcast::{
+use roomcast::testing::{
     broker::HistoryQuery,
     model::{Policy, Publication, Since},
 };
@@ -37,7 +37,7 @@ pub async fn a_rooms_history_is_its_part_of_the_log<S: Store>() {
         epoch = Some(bench.publish(to, "t").await.epoch);
     }
     let epoch = epoch.unwrap();
-    let of = |history: roomcast::broker::History| {
+    let of = |history: roomcast::testing::broker::History| {
         (history.after, offsets(&history.events), history.offset, history.end, history.complete)
     };
     assert_eq!(of(bench.history(&log, everything()).await), (0, vec![1, 2, 3, 4, 5, 6], 6, 6, true));

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use roomcast::model::Policy;
+use roomcast::testing::model::Policy;
 
 use super::harness::{Bench, Store, a_moment, assert_a_stream, events, offsets, room, started};
 
@@ -108,7 +108,7 @@ pub async fn a_new_subscription_continues_where_the_room_stands_now<S: Store>() 
 
 impl<S: Store> Bench<S> {
     /// Waits until the log has come that far.
-    async fn history_reaches(&self, room: &roomcast::model::Room, offset: u64) {
+    async fn history_reaches(&self, room: &roomcast::testing::model::Room, offset: u64) {
         super::harness::eventually(|| async {
             let end = self.history(room, super::harness::everything()).await.end;
             (end >= offset).then_some(())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use roomcast::transport::trust::client_config;
+use roomcast::testing::transport::trust::client_config;
 use roomcast_redis_subscriber::{Endpoints, Health, NodeError, Password, State, Topology, discover};
 
 use testkit::redis::{Cluster, Options, Standalone, wait_until};

@@ -11,7 +11,7 @@ use testkit::redis::Standalone;
 
 use crate::harness::{get, publication};
 use flate2::{Compression, write::GzEncoder};
-use roomcast::{config::RedisUrl, model::Room, pod::Pod};
+use roomcast::testing::{config::RedisUrl, model::Room, pod::Pod};
 use roomcast_proto::{
     Message,
     realtime::SendToUserRequest,

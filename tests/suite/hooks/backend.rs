@@ -83,8 +83,8 @@ impl Backend {
         Self { address, scheme, asked, task }
     }
 
-    pub fn url(&self, path: &str) -> roomcast::config::HookUrl {
-        roomcast::config::HookUrl::parse(&format!("{}://{}{path}", self.scheme, self.address)).unwrap()
+    pub fn url(&self, path: &str) -> roomcast::testing::config::HookUrl {
+        roomcast::testing::config::HookUrl::parse(&format!("{}://{}{path}", self.scheme, self.address)).unwrap()
     }
 
     /// What came so far.

@@ -129,7 +129,7 @@ async fn a_session_of_live_polls_keeps_what_its_document_says() {
     let (host, port) = server.address();
     let pod = preset("live-polls", &format!("redis://{host}:{port}"), &[]);
     ready(&pod).await;
-    let policy = pod.services().policy(&roomcast::model::Room::parse("session:abc").unwrap());
+    let policy = pod.services().policy(&roomcast::testing::model::Room::parse("session:abc").unwrap());
     assert_eq!(policy.history_age, Duration::from_secs(24 * 3_600));
     let mut ids = Vec::new();
     for n in 0..1_003 {

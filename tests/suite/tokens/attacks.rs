@@ -1,6 +1,6 @@
 //! Tokens that somebody made to be let in: one line each, with the reason why not.
 
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, MAX_TOKEN_BYTES, TokenError},
     config::TokenSettings,
 };

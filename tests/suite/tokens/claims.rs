@@ -1,6 +1,6 @@
 //! What a good token says: its user, its rooms, its end.
 
-use roomcast::{
+use roomcast::testing::{
     auth::{RoomRight, TokenError},
     config::{Flags, PersonalRoom, Preset, TokenSettings, Variables, merge_over},
     model::{Access, Room},

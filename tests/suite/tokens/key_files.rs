@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use roomcast::{
+use roomcast::testing::{
     auth::{Algorithm, Authority, MAX_KEYS, TokenError},
     config::TokenSettings,
 };
@@ -58,7 +58,7 @@ fn secrets_in_a_file_and_while_one_replaces_another() {
     assert!(verdict(&set_file(set.path()), &token(Some("s"))).is_ok());
     assert_eq!(verdict(&set_file(set.path()), &token(Some("t"))), Err(TokenError::UnknownKey));
     let mut both = with_secret();
-    both.hmac_secrets.insert(0, roomcast::config::HmacSecret::new(&"n".repeat(32)).unwrap());
+    both.hmac_secrets.insert(0, roomcast::testing::config::HmacSecret::new(&"n".repeat(32)).unwrap());
     for text in [SECRET, &"n".repeat(32)] {
         assert!(verdict(&both, &secret(text).token(&super::support::good(), None).unwrap()).is_ok());
     }
@@ -157,7 +157,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_key_and_name() {
         assert!(error.starts_with(&format!("tokens.jwks_file: {}: {why}", file.path().display())), "{error}");
     }
     let ca = TokenSettings {
-        jwks_url: Some(roomcast::config::JwksUrl::parse("https://localhost/keys").unwrap()),
+        jwks_url: Some(roomcast::testing::config::JwksUrl::parse("https://localhost/keys").unwrap()),
         jwks_ca: Some("/nowhere/ca.pem".into()),
         ..settings()
     };

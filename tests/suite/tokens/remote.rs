@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, TokenError},
     config::TokenSettings,
     metrics::TokenMetrics,

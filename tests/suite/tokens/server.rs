@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use roomcast::{
+use roomcast::testing::{
     auth::Authority,
     config::{JwksUrl, TokenSettings},
 };

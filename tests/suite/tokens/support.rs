@@ -18,7 +18,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, Grant, SigningKey, TokenError},
     config::{HmacSecret, TokenSettings},
     model::Token,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use roomcast::{
+use roomcast::testing::{
     auth::{Authority, TokenError},
     config::TokenSettings,
     model::Token,

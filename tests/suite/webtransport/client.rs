@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use flate2::{Decompress, FlushDecompress};
 use quinn::{Endpoint, TransportConfig, VarInt};
-use roomcast::protocol::SUBPROTOCOL;
+use roomcast::testing::protocol::SUBPROTOCOL;
 use serde_json::Value;
 use tokio::time::timeout;
 use web_transport_quinn::{ClientError, RecvStream, SendStream, Session, SessionError, proto::ConnectRequest};

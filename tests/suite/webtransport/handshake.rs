@@ -6,7 +6,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use roomcast::pod::Pod;
+use roomcast::testing::pod::Pod;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

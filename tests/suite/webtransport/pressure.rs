@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quinn::VarInt;
-use roomcast::{
+use roomcast::testing::{
     config::{RoomPattern, Rule, Settings},
     model::Policy,
     pod::Pod,

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use roomcast::transport::{websocket::Inflater, webtransport::MessageReader};
+use roomcast::testing::transport::{websocket::Inflater, webtransport::MessageReader};
 
 use crate::error::BenchError;
 

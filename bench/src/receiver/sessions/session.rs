@@ -52,7 +52,7 @@ impl Session {
         let room = self.seat.borrow().room;
         let mut bytes = Vec::new();
         for message in Dialect::Native.subscribe(room) {
-            roomcast::transport::webtransport::write_message(message.as_bytes(), &mut bytes);
+            roomcast::testing::transport::webtransport::write_message(message.as_bytes(), &mut bytes);
         }
         send.write_all(&bytes).await.map_err(|e| e.to_string())?;
         let mut stream = session.accept_uni().await.map_err(|e| e.to_string())?;

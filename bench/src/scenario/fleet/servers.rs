@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use roomcast::{broker::redis::Partition, model::Room};
+use roomcast::testing::{broker::redis::Partition, model::Room};
 use testkit::redis::{Cluster, Node};
 
 use crate::{

@@ -1,0 +1,150 @@
+//! What tests, the load generator and fuzz targets see of the library: the rest is private.
+//!
+//! Owns nothing: re-exports by layer. Never a part of the program, and no promise to anything outside of this repository. Always
+//! holds: each name here is used by `tests/`, `bench/` or `fuzz/`, so that the compiler finds what nothing uses.
+
+/// Tokens: what one grants, and the keys that sign one.
+pub mod auth {
+    pub use crate::auth::{
+        Algorithm, Authority, Grant, MAX_KEYS, MAX_ROOM_RIGHTS, MAX_TOKEN_BYTES, MAX_USER_BYTES, RoomRight, SigningKey,
+        TokenError,
+    };
+}
+
+/// The log of rooms, and what pods ask each other.
+pub mod broker {
+    pub use crate::broker::{
+        Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History,
+        HistoryQuery, KeyValue, LookUp, Presence, Respond,
+    };
+
+    /// Plain messages of other publishers.
+    pub mod legacy {
+        pub use crate::broker::legacy::{map, taker};
+    }
+
+    /// The embedded broker.
+    pub mod memory {
+        pub use crate::broker::memory::{MemoryBroker, MemoryLimits};
+    }
+
+    /// The broker in Redis.
+    pub mod redis {
+        pub use crate::broker::redis::{Partition, Redis, Settings, Timeouts};
+
+        /// The bytes of an event in Redis.
+        pub mod entry {
+            pub use crate::broker::redis::entry::{ChannelMessage, decode, encode, message};
+        }
+    }
+}
+
+/// Customers' systems.
+pub mod compat {
+    /// Loomio.
+    pub mod loomio {
+        pub use crate::compat::loomio::CHATBOT_DESCRIPTIONS;
+    }
+
+    /// The ticket shop.
+    pub mod ticketing {
+        pub use crate::compat::ticketing::REALTIME_DESCRIPTIONS;
+    }
+}
+
+/// Settings, and how they become a configuration.
+pub mod config {
+    pub use crate::config::{
+        ApiKey, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl, JwksUrl,
+        Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, OriginPattern, PersonalRoom, Policies,
+        Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings, SettingsError, TokenSettings, Variables, merge,
+        merge_over, resolve,
+    };
+}
+
+/// Descriptions of dialects.
+pub mod dialect {
+    pub use crate::dialect::{Offers, Pointer, Template};
+}
+
+/// Backends that decide.
+pub mod hooks {
+    pub use crate::hooks::{
+        Allowed, Answered, ClientRequest, ConnectAnswer, ConnectQuestion, Denial, HookError, Hooks, PublishAnswer,
+        SubscribeAnswer, Verdict,
+    };
+}
+
+/// The workers, from outside.
+pub mod hub {
+    pub use crate::hub::{ConnectionFilter, Ordered};
+}
+
+/// Metrics, and what each of them says.
+pub mod metrics {
+    pub use crate::metrics::{
+        DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS, HookMetrics, REDIS_DESCRIPTIONS, RedisCommands, RedisMetrics,
+        SOCKETIO_DESCRIPTIONS, TokenMetrics,
+    };
+}
+
+/// Rooms, events, positions, and what is said of them.
+pub mod model {
+    pub use crate::model::{
+        Access, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect, Durability,
+        Epoch, ErrorCode, Event, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Order, Payload, Policy,
+        Position, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request, Retain, Retained, Room,
+        RoomNameError, Since, SlowReceiver, Spelling, Stats, Target, Token, check_topic,
+    };
+}
+
+/// A pod in this process.
+pub mod pod {
+    pub use crate::pod::{Pod, StartError};
+}
+
+/// What a connection says and hears.
+pub mod protocol {
+    pub use crate::protocol::{
+        Described, Dialect, Dialects, MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Message, MessageKind, Messages, Native,
+        OpenOutcome, Opening, PresenceChange, SUBPROTOCOL, ServerPush,
+    };
+
+    /// Engine.IO's packets and payloads.
+    pub mod engineio {
+        pub use crate::protocol::engineio::{Asked, EngineioPacket, SessionKey, packets, unframe, write_payload};
+    }
+
+    /// Socket.IO's packets and offsets.
+    pub mod socketio {
+        pub use crate::protocol::socketio::{Assembly, Kind, Rooms, SocketioPacket, StreamOffset};
+    }
+}
+
+/// Bytes from and to others.
+pub mod transport {
+    /// A client of HTTP.
+    pub mod fetch {
+        pub use crate::transport::fetch::{Client, Limits};
+    }
+
+    /// The head of a request.
+    pub mod head {
+        pub use crate::transport::head::{Head, HeadError, MAX_HEADERS, asks_for_websocket};
+    }
+
+    /// Which servers are trusted.
+    pub mod trust {
+        pub use crate::transport::trust::client_config;
+    }
+
+    /// Frames of WebSocket.
+    pub mod websocket {
+        pub use crate::transport::websocket::{Deflater, Inflater, accept, frame_messages, write_head};
+    }
+
+    /// Messages of WebTransport.
+    pub mod webtransport {
+        pub use crate::transport::webtransport::{MessageReader, write_message};
+    }
+}
