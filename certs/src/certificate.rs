@@ -26,7 +26,7 @@ pub struct Certificate {
 
 /// Why a chain and a key do not make a [`Certificate`].
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidCertificate {
+pub enum CertificateError {
     /// The leaf is not an X.509 certificate (RFC 5280).
     #[error("the first certificate is not valid X.509: {0}")]
     Leaf(String),
@@ -45,12 +45,12 @@ impl Certificate {
     /// Pairs a chain (leaf first) with the leaf's key.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] names the part that is unusable.
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, InvalidCertificate> {
-        let leaf = chain.first().ok_or_else(|| InvalidCertificate::Leaf("there is none".to_owned()))?;
+    /// [`CertificateError`] names the part that is unusable.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, CertificateError> {
+        let leaf = chain.first().ok_or_else(|| CertificateError::Leaf("there is none".to_owned()))?;
         let (not_before, not_after) = validity(leaf)?;
         let sha256 = fingerprint(leaf);
-        let key = provider().key_provider.load_private_key(key).map_err(InvalidCertificate::Key)?;
+        let key = provider().key_provider.load_private_key(key).map_err(CertificateError::Key)?;
         let served = CertifiedKey::new(chain, key);
         match served.keys_match() {
             // `Unknown`: a key that cannot tell its public half; the first handshake will show.
@@ -59,9 +59,9 @@ impl Certificate {
                 let belongs_to = served.cert.iter().skip(1).position(|certificate| {
                     CertifiedKey::new(vec![certificate.clone()], Arc::clone(&served.key)).keys_match().is_ok()
                 });
-                return Err(InvalidCertificate::Mismatch { belongs_to: belongs_to.map(|index| index + 2) });
+                return Err(CertificateError::Mismatch { belongs_to: belongs_to.map(|index| index + 2) });
             }
-            Err(other) => return Err(InvalidCertificate::Leaf(other.to_string())),
+            Err(other) => return Err(CertificateError::Leaf(other.to_string())),
         }
         Ok(Self { served: Arc::new(served), not_before, not_after, sha256 })
     }
@@ -121,9 +121,9 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-fn validity(leaf: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), InvalidCertificate> {
+fn validity(leaf: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), CertificateError> {
     let (_, parsed) =
-        x509_parser::parse_x509_certificate(leaf).map_err(|error| InvalidCertificate::Leaf(error.to_string()))?;
+        x509_parser::parse_x509_certificate(leaf).map_err(|error| CertificateError::Leaf(error.to_string()))?;
     let at = |seconds: i64| {
         // A date before 1970 or beyond the clock's range means "always expired": the warning will say so.
         u64::try_from(seconds).ok().and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))

@@ -11,7 +11,7 @@ mod make;
 mod rotate;
 mod server;
 
-pub use certificate::{Certificate, InvalidCertificate};
+pub use certificate::{Certificate, CertificateError};
 pub use load::{LoadError, MAX_FILE_BYTES, load};
 pub use make::{
     DEVELOPMENT_NAMES, DEVELOPMENT_VALIDITY, Development, Kept, MakeError, RENEW_BEFORE, development, make,

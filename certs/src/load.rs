@@ -12,7 +12,7 @@ use rustls::pki_types::{
     pem::{self, PemObject, SectionKind},
 };
 
-use crate::{Certificate, InvalidCertificate};
+use crate::{Certificate, CertificateError};
 
 /// A certificate or key file above this size is refused unread: chains have a few kilobytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -89,7 +89,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: InvalidCertificate,
+        source: CertificateError,
     },
 }
 
@@ -148,11 +148,11 @@ pub(crate) fn from_pem(
         Err(error) => return Err(pem_error("key", key, &error)),
     };
     let certificate = Certificate::new(chain, private).map_err(|invalid| match invalid {
-        InvalidCertificate::Mismatch { belongs_to } => {
+        CertificateError::Mismatch { belongs_to } => {
             LoadError::Mismatch { cert: cert.to_owned(), key: key.to_owned(), belongs_to }
         }
-        InvalidCertificate::Key(_) => LoadError::Invalid { path: key.to_owned(), source: invalid },
-        InvalidCertificate::Leaf(_) => LoadError::Invalid { path: cert.to_owned(), source: invalid },
+        CertificateError::Key(_) => LoadError::Invalid { path: key.to_owned(), source: invalid },
+        CertificateError::Leaf(_) => LoadError::Invalid { path: cert.to_owned(), source: invalid },
     })?;
     if certificate.not_after() <= now {
         tracing::warn!(path = %cert.display(), "the certificate has expired: clients will refuse it; renew it");

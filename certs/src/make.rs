@@ -12,7 +12,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 
 use crate::{
-    Certificate, InvalidCertificate,
+    Certificate, CertificateError,
     load::{from_pem, read},
 };
 
@@ -43,7 +43,7 @@ pub enum MakeError {
     Generate(#[from] rcgen::Error),
     /// What was made is unusable.
     #[error("the development certificate that was made is unusable: {0}")]
-    Unusable(#[from] InvalidCertificate),
+    Unusable(#[from] CertificateError),
 }
 
 /// A development certificate and where it is kept.

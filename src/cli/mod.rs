@@ -149,7 +149,7 @@ fn command() -> Command {
             "Every flag is also a variable (--max-connections: ROOMCAST_MAX_CONNECTIONS) and a key of the \
                      configuration file (max_connections). --help shows all of them, -h the most used.\n\n\
                      Examples:\n  \
-                     roomcast serve                              development mode: loopback only, anybody may join\n  \
+                     roomcast serve                              development mode: loopback only, any client may join\n  \
                      roomcast serve --listen :8443               the same, but reachable from other machines\n  \
                      roomcast serve --cert tls.crt --key tls.key --anonymous --origin 'https://*.example.com'\n  \
                      roomcast serve --dev=false --plain-listen 127.0.0.1:8080 --anonymous    behind a TLS proxy\n  \

@@ -43,7 +43,7 @@ pub enum Task {
 /// A token to make.
 #[derive(Args)]
 pub struct Make {
-    /// Whose it is
+    /// The user that it is for
     #[arg(long, value_name = "NAME")]
     user: String,
     /// A room that it names, or several with `*`; can be repeated
@@ -97,8 +97,8 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("token").value_name("TOKEN").default_value("-").help("The token, or `-` to read it from stdin"))
         .after_help(
             "Takes the flags, the file and the variables of `serve`. Exits 0 if the pod would take the token, else 1.\n\n\
-             A token in an argument is in the list of processes while this runs: whoever sees it can use it. From stdin \
-             nobody does.\n\n\
+             A token in an argument is in the list of processes while this runs, and every program that reads the list can \
+             use it. A token from stdin is not.\n\n\
              Examples:\n  \
              roomcast token make --user ann | roomcast token check\n  \
              roomcast token check --config roomcast.toml < token.txt",

@@ -99,7 +99,7 @@ pub struct Config {
     pub drain: Drain,
     /// The sockets of connections.
     pub socket: Socket,
-    /// Whose tokens are good.
+    /// Which tokens are good.
     pub tokens: TokenSettings,
     /// Tokens that are kept in Redis.
     pub token_lookup: TokenLookUp,

@@ -285,7 +285,7 @@ impl<A: Allowed> Hook<A> {
         };
         counter.increment(1);
         if !self.failing.swap(true, Relaxed) {
-            let effect = "whoever needs its answer is refused with `unavailable`";
+            let effect = "a client that needs its answer is refused with `unavailable`";
             tracing::warn!(hook = self.name, url = %self.url, %error, effect, "the backend does not decide");
         }
     }
