@@ -16,5 +16,6 @@ fuzz_target!(|name: &str| {
         Err(RoomNameError::Empty) => assert!(name.is_empty()),
         Err(RoomNameError::TooLong(bytes)) => assert!(bytes == name.len() && bytes > Room::MAX_BYTES),
         Err(RoomNameError::Character(c)) => assert!(forbidden(c) && name.contains(c)),
+        Err(RoomNameError::Invisible(c)) => assert!(!forbidden(c) && !c.is_ascii() && name.contains(c)),
     }
 });
