@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
 };
 
@@ -10,7 +11,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::{
     cli,
     config::{Config, Loader, LogFormat, LogLevel},
-    pod::{self, Pod},
+    pod::{self, Addresses, Pod},
 };
 
 /// Runs a pod until a signal has drained it.
@@ -111,21 +112,31 @@ fn announce(config: &Config, pod: &Pod) {
     );
 }
 
-/// How to try a pod in development mode.
+/// Says how to try a pod in development mode.
 fn invite(config: &Config, pod: &Pod) {
-    let addresses = pod.addresses();
-    let mut text = String::from("\n  roomcast, development mode: this machine only, everybody may join\n\n");
+    let text = invitation(config, &pod.addresses());
+    // A closed stdout is no reason not to serve.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+}
+
+/// How to try a pod in development mode, and which clients may do so.
+fn invitation(config: &Config, addresses: &Addresses) -> String {
+    let mut public = addresses.tls.iter().chain(&addresses.plain);
+    let reach = match public.find(|address| !address.ip().is_loopback()) {
+        None => "this machine only".to_owned(),
+        Some(open) => format!("OPEN to every machine that reaches {open}"),
+    };
+    let clients = if config.anonymous { "any client may join" } else { "clients need a token" };
+    let mut text = format!("\n  roomcast, development mode: {reach}, {clients}\n\n");
     if let Some(plain) = addresses.plain.first() {
-        let port = plain.port();
+        let place = at_hand(*plain);
         if config.page {
-            text.push_str(&format!(
-                "  look        http://localhost:{port}  (in a browser: it joins the room demo:1)\n"
-            ));
+            text.push_str(&format!("  look        http://{place}  (in a browser: it joins the room demo:1)\n"));
         }
-        text.push_str(&format!("  connect     ws://localhost:{port}/ws\n"));
+        text.push_str(&format!("  connect     ws://{place}/ws\n"));
     }
     if let Some(tls) = addresses.tls.first() {
-        text.push_str(&format!("              wss://localhost:{}/ws  (self-signed certificate)\n", tls.port()));
+        text.push_str(&format!("              wss://{}/ws  (self-signed certificate)\n", at_hand(*tls)));
     }
     if let (Some(internal), Some(key)) = (addresses.internal.first(), config.api_keys.first()) {
         text.push_str(&format!(
@@ -135,6 +146,56 @@ fn invite(config: &Config, pod: &Pod) {
         ));
     }
     text.push('\n');
-    // A closed stdout is no reason not to serve.
-    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    text
+}
+
+/// Where this machine finds a listener.
+fn at_hand(address: SocketAddr) -> String {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{Flags, Machine, Variables, merge, resolve};
+
+    /// What a pod in development mode says that listens for plain clients and TLS there.
+    fn said(flags: &[(&str, &str)], plain: &[&str], tls: &[&str]) -> String {
+        let variables = Variables::new();
+        let flags: Flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let merged = merge(&flags, &variables, None).unwrap();
+        let config = resolve(merged.settings, &Machine::detect(&variables).unwrap()).unwrap();
+        let parsed = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let (plain, tls) = (parsed(plain), parsed(tls));
+        invitation(&config, &Addresses { tls, plain, ..Addresses::default() })
+    }
+
+    #[test]
+    fn only_a_pod_on_loopback_addresses_says_that_it_is_for_this_machine() {
+        let own = said(&[], &["127.0.0.1:8080", "[::1]:8080"], &["127.0.0.1:8443"]);
+        assert!(own.contains("development mode: this machine only, any client may join"), "{own}");
+        assert!(own.contains("ws://localhost:8080/ws") && own.contains("wss://localhost:8443/ws"), "{own}");
+        for (plain, tls, open) in [
+            (&["127.0.0.1:8080"][..], &["0.0.0.0:8443"][..], "0.0.0.0:8443"),
+            (&["[::]:8080"], &["127.0.0.1:8443"], "[::]:8080"),
+            (&["127.0.0.1:8080", "192.0.2.7:8080"], &[], "192.0.2.7:8080"),
+        ] {
+            let open = format!("development mode: OPEN to every machine that reaches {open}, any client may join");
+            let said = said(&[], plain, tls);
+            assert!(said.contains(&open) && !said.contains("this machine only"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_fits_the_tokens_and_the_address() {
+        let closed = said(&[("anonymous", "false")], &["127.0.0.1:8080"], &[]);
+        assert!(closed.contains("this machine only, clients need a token"), "{closed}");
+        let far = said(&[], &["192.0.2.7:8080"], &["0.0.0.0:8443"]);
+        assert!(far.contains("ws://192.0.2.7:8080/ws") && far.contains("wss://localhost:8443/ws"), "{far}");
+    }
 }
