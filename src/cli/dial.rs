@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest},
 };
 
-use crate::{model::Token, protocol::SUBPROTOCOL, transport::trust::client_config};
+use crate::{config::without_secrets, model::Token, protocol::SUBPROTOCOL, transport::trust::client_config};
 
 /// How long connecting may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,6 +29,8 @@ pub type Socket = WebSocketStream<Pin<Box<dyn Stream>>>;
 /// Where to connect, and how.
 pub struct Endpoint {
     uri: Uri,
+    /// The URL as errors show it.
+    shown: String,
     host: String,
     port: u16,
     token: Option<Token>,
@@ -36,7 +38,7 @@ pub struct Endpoint {
 }
 
 /// Why there is no connection.
-pub struct Failed {
+pub struct DialError {
     /// In a sentence.
     pub why: String,
     /// Whether it may work later.
@@ -46,7 +48,8 @@ pub struct Failed {
 impl Endpoint {
     /// Reads a `ws` or `wss` URL. `ca`: a PEM file of further CA certificates. `insecure`: any certificate will do.
     pub fn new(url: &str, token: Option<Token>, ca: Option<&Path>, insecure: bool) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{url}: {why}; a URL is wss://host[:port]/ws, or ws:// without TLS");
+        let shown = without_secrets(url);
+        let wrong = |why: &str| format!("{shown}: {why}; a URL is wss://host[:port]/ws, or ws:// without TLS");
         let uri: Uri = url.parse().map_err(|_| wrong("this is no URL"))?;
         let tls = match uri.scheme_str() {
             Some("ws") => None,
@@ -63,17 +66,19 @@ impl Endpoint {
         let host = uri.host().ok_or_else(|| wrong("it has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-        Ok(Self { uri, host, port, token, tls })
+        Ok(Self { uri, shown, host, port, token, tls })
     }
 
     /// Connects.
-    pub async fn connect(&self) -> Result<Socket, Failed> {
+    pub async fn connect(&self) -> Result<Socket, DialError> {
         let attempt = tokio::time::timeout(TIMEOUT, self.attempt()).await;
-        attempt.unwrap_or_else(|_| Err(Failed { why: format!("{}: no answer in {TIMEOUT:?}", self.uri), retry: true }))
+        attempt.unwrap_or_else(|_| {
+            Err(DialError { why: format!("{}: no answer in {TIMEOUT:?}", self.shown), retry: true })
+        })
     }
 
-    async fn attempt(&self) -> Result<Socket, Failed> {
-        let failed = |why: String, retry| Failed { why: format!("{}: {why}", self.uri), retry };
+    async fn attempt(&self) -> Result<Socket, DialError> {
+        let failed = |why: String, retry| DialError { why: format!("{}: {why}", self.shown), retry };
         let mut request = self.uri.clone().into_client_request().map_err(|error| failed(error.to_string(), false))?;
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         if let Some(token) = &self.token {

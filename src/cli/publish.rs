@@ -15,7 +15,10 @@ use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use super::outcome::runtime;
-use crate::transport::fetch::{Client, Limits};
+use crate::{
+    config::without_secrets,
+    transport::fetch::{Client, Limits},
+};
 
 /// The most of an answer, and how long it may take.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(30), max_bytes: 1024 * 1024 };
@@ -175,17 +178,18 @@ impl Publish {
         };
         let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
         let url = format!("{}/api/publish", self.url.trim_end_matches('/'));
+        let shown = without_secrets(&url);
         let request = Request::post(&url)
             .header(header::AUTHORIZATION, format!("Bearer {key}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Bytes::from(body))
-            .map_err(|error| format!("{url} or the API key cannot be sent: {error}"))?;
-        let answer = client.fetch(request, &LIMITS).await.map_err(|error| format!("{url}: {error}"))?;
+            .map_err(|error| format!("{shown} or the API key cannot be sent: {error}"))?;
+        let answer = client.fetch(request, &LIMITS).await.map_err(|error| format!("{shown}: {error}"))?;
         let status = answer.status();
         let said: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         let (Some(epoch), Some(offset)) = (said["epoch"].as_str(), said["offset"].as_u64()) else {
             let why = said["error"]["message"].as_str().unwrap_or("the answer is not that of a pod's API");
-            return Err(format!("{url} answers {status}: {why}"));
+            return Err(format!("{shown} answers {status}: {why}"));
         };
         let line = if self.json { said.to_string() } else { format!("{} {epoch} #{offset}", self.room) };
         let _ = writeln!(io::stdout(), "{line}");

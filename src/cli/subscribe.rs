@@ -18,11 +18,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     console::{Console, Typed},
-    dial::{self, Endpoint, Socket},
+    dial::{DialError, Endpoint, Socket},
     outcome::runtime,
     report::Report,
 };
-use crate::model::{Disconnect, Reconnect, Room, Token};
+use crate::{
+    config::without_secrets,
+    model::{Disconnect, Reconnect, Room, Token},
+};
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -155,12 +158,12 @@ impl Subscribe {
     ) -> End {
         let mut socket = match endpoint.connect().await {
             Ok(socket) => socket,
-            Err(dial::Failed { why, retry }) if retry => {
+            Err(DialError { why, retry }) if retry => {
                 return End::Lost { why, wait: Duration::ZERO, held: false };
             }
-            Err(dial::Failed { why, .. }) => return End::Refused(why),
+            Err(DialError { why, .. }) => return End::Refused(why),
         };
-        note(&format!("connected to {}", self.url));
+        note(&format!("connected to {}", without_secrets(&self.url)));
         for (room, since) in &*positions {
             let mut command = json!({ "type": "subscribe", "id": room, "room": room });
             if let Some((epoch, offset)) = since {

@@ -6,6 +6,7 @@ use http::{HeaderName, Uri};
 
 use super::{
     raw::Raw,
+    redaction::without_secrets,
     section::section,
     settings_error::SettingsError,
     value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Switch, Time, quoted},
@@ -122,8 +123,7 @@ impl HookUrl {
 /// For people and logs: without the query, in which some servers want a secret.
 impl fmt::Display for HookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.0.authority().map_or("", http::uri::Authority::as_str);
-        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+        f.write_str(&without_secrets(&self.0.to_string()))
     }
 }
 
@@ -141,7 +141,7 @@ impl Kind for HookUrlKind {
     }
 
     fn render(&self, value: &HookUrl) -> Option<String> {
-        Some(quoted(&value.0.to_string()))
+        Some(quoted(&value.to_string()))
     }
 
     fn name(&self) -> String {

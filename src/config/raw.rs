@@ -1,5 +1,7 @@
 //! What the layers gave: values and keys, before any key's kind has read them.
 
+use super::redaction::without_secrets;
+
 /// A value as a layer gave it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Raw {
@@ -18,10 +20,10 @@ pub(crate) enum Raw {
 }
 
 impl Raw {
-    /// The value as it was written, for an error.
+    /// The value as it was written, for an error: without what may be a login or a query of a URL.
     pub(crate) fn shown(&self) -> String {
         match self {
-            Self::Text(text) => format!("{text:?}"),
+            Self::Text(text) => format!("{:?}", without_secrets(text)),
             Self::Integer(number) => number.to_string(),
             Self::Bool(switch) => switch.to_string(),
             Self::List(items) => format!("[{}]", items.iter().map(Self::shown).collect::<Vec<_>>().join(", ")),

@@ -72,7 +72,7 @@ pub enum RedisKind {
     },
 }
 
-/// Where Redis is, and how to get in: `redis://user:password@host:port`. Shows no password.
+/// Where Redis is, and how to get in: `redis://user:password@host:port`. Shows neither user nor password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     /// With TLS.
@@ -93,7 +93,7 @@ impl RedisUrl {
     /// Reads an address.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words, none of them the password's.
+    /// What is wrong with it, in a few words, none of them a part of the address.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
         let (tls, kind) = match scheme {
@@ -138,7 +138,14 @@ impl RedisUrl {
                 ("sentinelPassword", RedisKind::Sentinel { password, .. }) => {
                     *password = Some(RedisPassword(value.into()));
                 }
-                _ => return Err(format!("its parameter {name:?} is unknown")),
+                // Not its name: behind a `?` in a password that was not encoded, it is a part of the password.
+                _ => {
+                    return Err(
+                        "it has an unknown parameter behind a `?`: sentinels have `node`, `sentinelServiceName`, \
+                                `sentinelUsername` and `sentinelPassword`, and a `?` in a password is written `%3F`"
+                            .to_owned(),
+                    );
+                }
             }
         }
         match &url.kind {
@@ -185,8 +192,8 @@ impl fmt::Display for RedisUrl {
         };
         write!(f, "redis{}{kind}://", if self.tls { "s" } else { "" })?;
         if self.user.is_some() || self.password.is_some() {
-            let password = if self.password.is_some() { ":…" } else { "" };
-            write!(f, "{}{password}@", self.user.as_deref().unwrap_or_default())?;
+            // A password without a colon before it was read as a user.
+            f.write_str("…@")?;
         }
         for (index, (host, port)) in self.nodes.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -278,9 +285,10 @@ mod tests {
         for (text, shown) in [
             ("redis://localhost", "redis://localhost:6379"),
             ("rediss://10.0.0.1:7000/0", "rediss://10.0.0.1:7000"),
-            ("redis://:p%40ss@[::1]:7/", "redis://:…@[::1]:7"),
+            ("redis://:p%40ss@[::1]:7/", "redis://…@[::1]:7"),
             ("redis://a/3", "redis://a:6379/3"),
-            ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://ann:…@a:6379,b:1"),
+            ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://…@a:6379,b:1"),
+            ("redis://s3cret@a", "redis://…@a:6379"),
             (
                 "rediss-sentinel://a?sentinelServiceName=m&node=b:2&sentinelPassword=s3cret",
                 "rediss-sentinel://a:26379,b:2?sentinelServiceName=m",
@@ -313,6 +321,9 @@ mod tests {
             "redis://[zz]:1",
             "redis://a b",
             "redis://a?db=1",
+            "redis://ann:x?s3cret@a",
+            "redis://ann:x/s3cret@a",
+            "redis://ann:s3cret",
             "redis-sentinel://:s3cret@a",
         ] {
             let error = RedisUrl::parse(bad).unwrap_err();

@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::{
     raw::Raw,
+    redaction::without_secrets,
     value::{ConditionsKind, Kind, List, Text, quoted},
 };
 use crate::{
@@ -113,8 +114,7 @@ impl JwksUrl {
 /// For people and logs: without the query, in which some servers want a secret.
 impl fmt::Display for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.0.authority().map_or("", http::uri::Authority::as_str);
-        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+        f.write_str(&without_secrets(&self.0.to_string()))
     }
 }
 
@@ -132,7 +132,7 @@ impl Kind for JwksUrlKind {
     }
 
     fn render(&self, value: &JwksUrl) -> Option<String> {
-        Some(quoted(&value.0.to_string()))
+        Some(quoted(&value.to_string()))
     }
 
     fn name(&self) -> String {

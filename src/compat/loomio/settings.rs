@@ -10,6 +10,7 @@ use crate::config::{
     raw::Raw,
     section::{Section, Settle, section},
     value::{Bytes, Count, File, Kind, List, Maybe, Time, quoted},
+    without_secrets,
 };
 
 section! {
@@ -119,9 +120,10 @@ impl DocumentHookUrl {
     }
 }
 
+/// For people and logs: without the query, in which some servers want a secret.
 impl fmt::Display for DocumentHookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&without_secrets(&self.0.to_string()))
     }
 }
 
