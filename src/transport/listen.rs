@@ -5,9 +5,10 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
 };
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// What accepted sockets inherit; `None`: as the system has it.
@@ -23,15 +24,38 @@ pub struct SocketOptions {
 const BACKLOG: i32 = 4_096;
 
 /// Makes sure that no other process listens on an address, and fixes its port if it is 0: SO_REUSEPORT would share it with
-/// another pod of the same user without a word.
+/// another pod of the same user without a word. Where the machine has no IPv6, `[::]` is `0.0.0.0`.
 ///
 /// # Errors
 /// The address is in use, this process may not bind it, or it is no address of this machine.
 pub fn reserve(address: SocketAddr) -> io::Result<SocketAddr> {
+    reserve_with(address, bound)
+}
+
+fn reserve_with(address: SocketAddr, bound: impl Fn(SocketAddr) -> io::Result<SocketAddr>) -> io::Result<SocketAddr> {
+    match bound(address) {
+        // `[::]` stands for every address, those of IPv4 too.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && lacks_family(&error) => {
+            let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            tracing::info!(%address, %error, "this machine has no IPv6: listening on IPv4 only");
+            bound(every)
+        }
+        result => result,
+    }
+}
+
+/// The address of a socket that was bound to `address`.
+fn bound(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = open(address)?;
     socket.bind(&address.into())?;
     let bound = socket.local_addr()?.as_socket();
     bound.ok_or_else(|| io::Error::other("the socket has no address"))
+}
+
+/// Whether the system refuses IPv6 as such: the kernel has none, or it is switched off.
+fn lacks_family(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT))
 }
 
 fn open(address: SocketAddr) -> io::Result<Socket> {
@@ -61,4 +85,37 @@ pub fn listen(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpLis
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A machine whose kernel answers IPv6 with `errno`.
+    fn without_ipv6(errno: Errno) -> impl Fn(SocketAddr) -> io::Result<SocketAddr> {
+        move |address| if address.is_ipv6() { Err(errno.into()) } else { Ok(address) }
+    }
+
+    #[test]
+    fn without_ipv6_every_address_is_that_of_ipv4() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT] {
+            let reserve = |text| reserve_with(at(text), without_ipv6(errno));
+            assert_eq!(reserve("[::]:8443").unwrap(), at("0.0.0.0:8443"), "{errno}");
+            // One address was named: another is not what the operator meant.
+            assert!(reserve("[::1]:8443").is_err() && reserve("[2001:db8::7]:8443").is_err(), "{errno}");
+            assert_eq!(reserve("127.0.0.1:8443").unwrap(), at("127.0.0.1:8443"), "{errno}");
+        }
+        for errno in [Errno::ADDRINUSE, Errno::ACCESS] {
+            let error = reserve_with(at("[::]:443"), without_ipv6(errno)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()), "another fault stays one");
+        }
+    }
+
+    #[test]
+    fn a_reserved_port_is_fixed() {
+        let bound = reserve("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(bound.port() != 0 && bound.ip().is_loopback());
+    }
 }
