@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, ApiCode, ApiError, ok},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     hub::{ConnectionDetail, ConnectionFilter, Ordered, Services},
-    model::{Act, Disconnect, Order, Position, Room, Target},
+    model::{Act, Disconnect, Order, Position, Room, Target, whole_number},
     session::ConnectionId,
 };
 
@@ -130,11 +131,16 @@ pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiE
 pub(super) fn disconnect(body: &[u8]) -> Result<Act, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Body {
-        code: Option<u16>,
+    struct Body<'a> {
+        #[serde(borrow)]
+        code: Option<&'a RawValue>,
     }
     let Body { code } = object(body, "the body")?;
-    close(code.map(u32::from))
+    let whole = |code: &RawValue| {
+        let code = whole_number(code.get()).and_then(|code| u32::try_from(code).ok());
+        code.ok_or_else(|| ApiError::bad_request("`code` must be a close code, a whole number"))
+    };
+    close(code.map(whole).transpose()?)
 }
 
 /// The close of that code; [`Disconnect::Disconnected`] if none is named.
@@ -151,19 +157,16 @@ pub(super) fn close(code: Option<u32>) -> Result<Act, ApiError> {
 pub(super) fn refresh(body: &[u8]) -> Result<Act, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Body {
-        /// To JSON Schema 1000.0 is a whole number.
-        within_ms: Option<f64>,
+    struct Body<'a> {
+        #[serde(borrow)]
+        within_ms: Option<&'a RawValue>,
     }
     let Body { within_ms } = object(body, "the body")?;
     let Some(within_ms) = within_ms else { return Ok(Act::Refresh(DEFAULT_REFRESH_MS)) };
-    let whole = within_ms as u64;
-    if whole as f64 != within_ms || !REFRESH_MS.contains(&whole) {
-        let (least, most) = (REFRESH_MS.start(), REFRESH_MS.end());
-        let message = format!("`within_ms` must be a whole number from {least} to {most}, not {within_ms}");
-        return Err(ApiError::bad_request(message));
-    }
-    Ok(Act::Refresh(whole))
+    let whole = whole_number(within_ms.get()).filter(|within_ms| REFRESH_MS.contains(within_ms));
+    let (least, most) = (REFRESH_MS.start(), REFRESH_MS.end());
+    let message = || format!("`within_ms` must be a whole number from {least} to {most}");
+    whole.map(Act::Refresh).ok_or_else(|| ApiError::bad_request(message()))
 }
 
 pub(super) fn subscribe(body: &[u8]) -> Result<Act, ApiError> {
@@ -237,4 +240,27 @@ fn check(id: &str) -> Result<(), ()> {
 
 fn unknown(id: &str) -> ApiError {
     ApiError::new(ApiCode::NotFound, format!("this pod has no connection {id:?}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        for body in [r#"{"code":4001}"#, r#"{"code":4001.0}"#, r#"{"code":4.001e3}"#] {
+            assert!(matches!(disconnect(body.as_bytes()), Ok(Act::Disconnect(Disconnect::Unauthorized))), "{body}");
+        }
+        for body in [r#"{"within_ms":2000}"#, r#"{"within_ms":2000.0}"#, r#"{"within_ms":2e3}"#] {
+            assert!(matches!(refresh(body.as_bytes()), Ok(Act::Refresh(2_000))), "{body}");
+        }
+        assert!(matches!(refresh(br#"{"within_ms":null}"#), Ok(Act::Refresh(DEFAULT_REFRESH_MS))));
+        for body in [r#"{"code":4001.5}"#, r#"{"code":"4001"}"#, r#"{"code":-4001.0}"#, r#"{"code":4294971297}"#] {
+            assert!(disconnect(body.as_bytes()).is_err(), "{body}");
+        }
+        for body in [r#"{"within_ms":1500.5}"#, r#"{"within_ms":"2000"}"#, r#"{"within_ms":1e99}"#] {
+            assert!(refresh(body.as_bytes()).is_err(), "{body}");
+        }
+    }
 }

@@ -46,8 +46,10 @@ enum Verifier {
 
 impl Key {
     /// A secret: HS256 and nothing else.
-    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8]) -> Result<Self, KeyMaterialError> {
-        if secret.len() < HmacSecret::MIN_BYTES {
+    ///
+    /// `short`: one of fewer bytes than the hash has will do.
+    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8], short: bool) -> Result<Self, KeyMaterialError> {
+        if secret.len() < HmacSecret::MIN_BYTES && !short {
             return Err(KeyMaterialError::ShortSecret);
         }
         let verifier = Verifier::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));

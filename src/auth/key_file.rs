@@ -112,7 +112,7 @@ impl Files {
     pub(super) fn keys(self, settings: &TokenSettings) -> Result<Vec<Key>, KeyError> {
         let mut keys = Vec::new();
         for secret in &settings.hmac_secrets {
-            keys.push(Key::secret(None, secret.reveal().as_bytes()).map_err(KeyError::Secret)?);
+            keys.push(Key::secret(None, secret.reveal().as_bytes(), settings.short_secrets).map_err(KeyError::Secret)?);
         }
         for (path, contents) in self.pem {
             match contents {

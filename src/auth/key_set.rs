@@ -128,7 +128,7 @@ fn key(jwk: &RawValue, origin: Origin) -> Result<Key, SkippedKeyError> {
         part.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(SkippedKeyError::Form)
     };
     Ok(match jwk.kty.as_str() {
-        "oct" => Key::secret(jwk.kid, &bytes(&jwk.k)?)?,
+        "oct" => Key::secret(jwk.kid, &bytes(&jwk.k)?, false)?,
         "RSA" => {
             // A leading zero is against RFC 7518 section 6.3.1.1, yet written by some.
             let (n, e) = (bytes(&jwk.n)?, bytes(&jwk.e)?);

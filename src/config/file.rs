@@ -15,6 +15,7 @@ use super::{
     raw::{Entry, Raw},
     settings::Settings,
 };
+use crate::model::whole_number;
 
 /// What a file holds, in the order of its lines.
 pub(crate) struct Contents {
@@ -186,7 +187,11 @@ impl Reader<'_> {
                 let empty = |raw: &Raw| self.drop_empty && *raw == Raw::Text(String::new());
                 Raw::List(items?.into_iter().filter(|item| !empty(item)).collect())
             }
-            DeValue::Float(_) => Raw::Other("number with a point"),
+            // `64.0` is as whole as `64`: some tools write all numbers so.
+            DeValue::Float(number) => {
+                let whole = whole_number(&number.as_str().replace('_', "")).and_then(|number| i64::try_from(number).ok());
+                whole.map_or(Raw::Other("number with a point"), Raw::Integer)
+            }
             DeValue::Datetime(_) => Raw::Other("date"),
             DeValue::Table(table) => {
                 let mut entries = Vec::new();

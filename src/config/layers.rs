@@ -17,6 +17,7 @@ use super::{
     raw::Raw,
     section::{Key, Section},
     settings::Settings,
+    tokens::HmacSecret,
 };
 
 /// What stands before the name of every variable that sets a key.
@@ -61,7 +62,7 @@ pub fn merge_over(
     variables: &Variables,
     file: Option<(&Path, &str)>,
 ) -> Result<Merged, ConfigError> {
-    let mut merge = Merge { merged: Merged::default(), problems: Vec::new() };
+    let mut merge = Merge { merged: Merged::default(), filled: BTreeMap::new(), problems: Vec::new() };
     let keys = keys();
     let mut used = Vec::new();
     let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
@@ -77,12 +78,7 @@ pub fn merge_over(
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
                 Some(key) => {
-                    let before = merge.problems.len();
-                    merge.set(key, &entry.value, Location::Line(path.clone(), entry.line));
-                    // The operator that set the variable may not know the file.
-                    for problem in merge.problems.iter_mut().skip(before).filter(|_| !entry.filled.is_empty()) {
-                        problem.why.push_str(&format!("; it comes from {}", entry.filled.join(", ")));
-                    }
+                    merge.set(key, &entry.value, Location::Line(path.clone(), entry.line), &entry.filled);
                 }
                 None => merge.problems.push(unknown_key(&path, &entry, &keys)),
             }
@@ -92,7 +88,7 @@ pub fn merge_over(
     ours.sort();
     for (name, value) in ours {
         match keys.iter().find(|key| key.variable() == *name) {
-            Some(key) => merge.set(key, &Raw::Text(value.clone()), Location::Variable(name.clone())),
+            Some(key) => merge.set(key, &Raw::Text(value.clone()), Location::Variable(name.clone()), &[]),
             None if OTHER_VARIABLES.contains(&name.as_str()) => {}
             None if name == CONFIG_VARIABLE
                 || name == PRESET_VARIABLE
@@ -103,9 +99,10 @@ pub fn merge_over(
     }
     for (path, value) in flags {
         if let Some(key) = keys.iter().find(|key| key.path() == *path) {
-            merge.set(key, &Raw::Text(value.clone()), Location::Flag(key.flag()));
+            merge.set(key, &Raw::Text(value.clone()), Location::Flag(key.flag()), &[]);
         }
     }
+    merge.problems.extend(merge.short_secret());
     // Last, because the rules of a room start from the default policy, which every layer may have changed.
     for policy in policies {
         match Rule::read(policy, &merge.merged.settings.default_policy) {
@@ -136,11 +133,14 @@ pub fn keys() -> Vec<Key> {
 
 struct Merge {
     merged: Merged,
+    /// The variables that a value of the file was filled in from, by the key's path.
+    filled: BTreeMap<String, Vec<String>>,
     problems: Vec<Problem>,
 }
 
 impl Merge {
-    fn set(&mut self, key: &Key, value: &Raw, place: Location) {
+    /// `filled`: the variables that the value was filled in from.
+    fn set(&mut self, key: &Key, value: &Raw, place: Location, filled: &[String]) {
         let has = |section: &&mut &mut dyn Section| {
             section.name() == key.section && section.keys().iter().any(|own| own.name == key.name)
         };
@@ -149,10 +149,35 @@ impl Merge {
         match section.set(key.name, value) {
             Ok(()) => {
                 self.merged.places.insert(key.path(), place);
+                self.filled.insert(key.path(), filled.to_vec());
             }
-            Err(why) => self.problems.push(bad_value(key, value, place, &why)),
+            Err(why) => {
+                let mut problem = bad_value(key, value, place, &why);
+                problem.why.push_str(&come_from(filled));
+                self.problems.push(problem);
+            }
         }
     }
+
+    /// The problem with a secret that could be found by trying, unless such secrets are allowed.
+    fn short_secret(&self) -> Option<Problem> {
+        const KEY: &str = "tokens.hmac_secrets";
+        let tokens = &self.merged.settings.tokens;
+        let bytes = tokens.hmac_secrets.iter().filter(|_| !tokens.short_secrets).find_map(HmacSecret::too_short)?;
+        let mut why = format!(
+            "it has {bytes} bytes, and HS256 needs at least {} (RFC 7518 section 3.2); make one with: openssl rand -hex 32; \
+             `tokens.short_secrets = true` (ROOMCAST_TOKENS_SHORT_SECRETS=true) keeps this one, which can be found by trying",
+            HmacSecret::MIN_BYTES
+        );
+        why.push_str(&come_from(self.filled.get(KEY).map_or(&[], Vec::as_slice)));
+        let place = self.merged.places.get(KEY).cloned().unwrap_or(Location::Whole);
+        Some(Problem { place, key: KEY.to_owned(), given: None, why })
+    }
+}
+
+/// Says where a value of the file came from: the operator that set the variable may not know the file.
+fn come_from(filled: &[String]) -> String {
+    if filled.is_empty() { String::new() } else { format!("; it comes from {}", filled.join(", ")) }
 }
 
 fn unknown_variable(name: &str, keys: &[Key]) -> Problem {

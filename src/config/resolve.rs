@@ -22,6 +22,7 @@ use super::{
     },
     settings_error::SettingsError,
     tls::Tls,
+    tokens::HmacSecret,
 };
 use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};
@@ -265,6 +266,18 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         ));
     }
 
+    let Limits { max_rooms, command_burst, .. } = settings.limits;
+    let lets_in = |policy: &Policy| policy.join != Access::Nobody;
+    if max_rooms > command_burst as usize
+        && settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]).any(lets_in)
+    {
+        warnings.push(format!(
+            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that comes back to more rooms \
+             than that, with a `subscribe` for each, is told `rate_limited` and closed with 4029; set `limits.command_burst` to at \
+             least {max_rooms}"
+        ));
+    }
+
     for (index, rule) in settings.policies.iter().enumerate() {
         let earlier = || settings.policies.iter().take(index).flat_map(|rule| &rule.patterns);
         if rule.patterns.iter().all(|p| earlier().any(|e| e == p || e.as_str() == "*")) {
@@ -408,6 +421,12 @@ fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String> {
              application is good here too"
                 .to_owned(),
         );
+    }
+    if let Some(bytes) = tokens.hmac_secrets.iter().find_map(HmacSecret::too_short) {
+        warnings.push(format!(
+            "`tokens.hmac_secrets` has a secret of {bytes} bytes, which `tokens.short_secrets` allows: from any token that it signed, \
+             the secret can be found by trying, and then any token can be made"
+        ));
     }
     if !tokens.require_exp {
         warnings.push("`tokens.require_exp` is false: a token without `exp` is good for ever".to_owned());

@@ -281,6 +281,9 @@ section! {
         /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
         /// another.
         hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacSecretKind), live, secret();
+        /// Whether a secret in `hmac_secrets` may have fewer than 32 bytes. Such a secret can be found by trying, from any token that
+        /// it signed; with it any token can be made. For a system that has one already, until it has a longer one.
+        short_secrets: bool = false, Switch, live;
         /// Files with public keys (PEM, `PUBLIC KEY` sections): RSA for RS256 and its relatives, P-256, P-384 and P-521 for
         /// ES256, ES384 and ES512, Ed25519 for EdDSA. Looked at every 10 s and on SIGHUP.
         public_keys: Vec<PathBuf> = Vec::new(), List(File("PEM file")), live;

@@ -7,6 +7,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::model::whole_number;
+
 /// The longest pointer, template and message of a description, in bytes.
 const MAX_TEXT: usize = 4_096;
 
@@ -78,7 +80,8 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// Adds the text of a value that has one: a string's own, a number's and a switch's as it is written. Whether it has one.
+/// Adds the text of a value that has one: a string's own, a whole number's digits (`7` for `7.0` too), another number's and a
+/// switch's as it is written. Whether it has one.
 ///
 /// # Errors
 /// The string holds an escape that is no Unicode character.
@@ -86,7 +89,12 @@ pub fn text_of(value: &RawValue, out: &mut String) -> Result<bool, serde_json::E
     match value.get().as_bytes().first() {
         Some(b'n' | b'{' | b'[') | None => return Ok(false),
         Some(b'"') => out.push_str(&serde_json::from_str::<std::borrow::Cow<'_, str>>(value.get())?),
-        Some(_) => out.push_str(value.get()),
+        Some(b't' | b'f') => out.push_str(value.get()),
+        // Written with a point or an exponent it is the same number, and names the same room.
+        Some(_) => match Some(value.get()).filter(|json| json.contains(['.', 'e', 'E'])).and_then(whole_number) {
+            Some(number) => out.push_str(&number.to_string()),
+            None => out.push_str(value.get()),
+        },
     }
     Ok(true)
 }
@@ -174,6 +182,25 @@ mod tests {
         assert_eq!(Pointer::parse("/a~1b/m~0n/~01").unwrap().to_string(), "/a~1b/m~0n/~01");
         for bad in ["a", "/~", "/~2", "/a~"] {
             assert!(tokens(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_has_one_text() {
+        for (json, text) in [
+            ("7", "7"),
+            ("7.0", "7"),
+            ("0.7e1", "7"),
+            ("-7", "-7"),
+            ("7.5", "7.5"),
+            ("1e99", "1e99"),
+            ("true", "true"),
+            ("\"7.0\"", "7.0"),
+            ("\"e\"", "e"),
+        ] {
+            let mut out = String::new();
+            assert!(text_of(serde_json::from_str(json).unwrap(), &mut out).unwrap(), "{json}");
+            assert_eq!(out, text, "{json}");
         }
     }
 

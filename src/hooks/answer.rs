@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     auth::{self, MAX_USER_BYTES, Object, RoomRight, TokenError},
-    model::{ErrorCode, Event, Payload, Room, UnixMillis, check_length, check_topic},
+    model::{ErrorCode, Event, Payload, Room, UnixMillis, check_length, check_topic, whole_number},
 };
 
 /// The longest message of a denial, in bytes.
@@ -128,7 +128,7 @@ impl<A: Allowed> Answered<A> {
             let yes = if allow { "allows" } else { "denies" };
             return Err(format!("an answer that {yes} has no field {name:?}"));
         }
-        let cache_for: Option<u64> = field(&answer, "cache_for", "not a whole number of milliseconds")?;
+        let cache_for = whole(&answer, "cache_for", "not a whole number of milliseconds")?;
         let verdict = if allow { Verdict::Allow(A::read(&answer)?) } else { Verdict::Deny(denial(&answer)?) };
         Ok(Self { verdict, cache_for: Duration::from_millis(cache_for.unwrap_or_default()).min(MAX_CACHE) })
     }
@@ -169,7 +169,7 @@ impl Allowed for ConnectAnswer {
             TokenError::Claim { claim, why } => format!("`{claim}` {why}"),
             other => other.to_string(),
         })?;
-        let expires_at: Option<UnixMillis> = field(answer, "expires_at", "not a time in milliseconds since 1970")?;
+        let expires_at: Option<UnixMillis> = whole(answer, "expires_at", "not a time in milliseconds since 1970")?;
         // 2001 in milliseconds is the year 33,658 in seconds: a smaller number is in seconds.
         if expires_at.is_some_and(|at| at < 1_000_000_000_000) {
             return Err("`expires_at` is in seconds, or long over: it is a time in milliseconds since 1970".to_owned());
@@ -230,6 +230,11 @@ fn field<'a, T: Deserialize<'a>>(object: &Object<'a>, name: &str, why_not: &str)
     serde_json::from_str(value.get()).map(Some).map_err(|_| format!("`{name}` is {why_not}"))
 }
 
+fn whole(object: &Object<'_>, name: &str, why_not: &str) -> Result<Option<u64>, String> {
+    let Some(value) = object.get(name) else { return Ok(None) };
+    whole_number(value.get()).map(Some).ok_or_else(|| format!("`{name}` is {why_not}"))
+}
+
 fn text(object: &Object<'_>, name: &str) -> Result<Option<String>, String> {
     field(object, name, "not a text")
 }
@@ -279,6 +284,10 @@ mod tests {
         assert_eq!((answer.rooms[0].as_str(), answer.rights.len()), ("news", 2));
         assert!(!answer.rights[1].join && answer.rights[1].publish);
         assert_eq!((answer.claims.as_deref(), cache_for), (Some(r#"{"role":"presenter"}"#), Duration::from_secs(5)));
+        let pointed = connect(r#"{"allow":true,"expires_at":1.79e12,"cache_for":5000.0}"#).unwrap();
+        assert_eq!(pointed.cache_for, Duration::from_secs(5), "a whole number, however it is written");
+        let Verdict::Allow(until) = pointed.verdict else { panic!("denied") };
+        assert_eq!(until.expires_at, Some(1_790_000_000_000));
         let denied =
             connect(r#"{"allow":false,"code":"rate_limited","message":"later","cache_for":99999999999}"#).unwrap();
         let denial = Denial { code: ErrorCode::RateLimited, message: "later".to_owned() };
@@ -308,6 +317,7 @@ mod tests {
             (r#"{"allow":true,"claims":"s3cret"}"#, "`claims` is no object"),
             (r#"{"allow":true,"cache_for":"30s"}"#, "`cache_for` is not a whole number of milliseconds"),
             (r#"{"allow":true,"cache_for":-1}"#, "`cache_for`"),
+            (r#"{"allow":true,"cache_for":1.5}"#, "`cache_for`"),
         ] {
             let why = connect(body).unwrap_err();
             assert!(why.contains(complaint) && !why.contains("s3cret"), "{body}: {why}");

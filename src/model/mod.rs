@@ -19,6 +19,7 @@ mod room;
 mod stats;
 mod time;
 mod token;
+mod whole_number;
 
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
@@ -36,3 +37,4 @@ pub use room::{Room, RoomNameError};
 pub use stats::{PodStats, PodTraffic, QueueStats, WorkerStats};
 pub use time::UnixMillis;
 pub use token::Token;
+pub use whole_number::whole_number;

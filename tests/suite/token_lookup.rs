@@ -67,7 +67,7 @@ async fn a_token_is_looked_up_and_its_user_is_in_their_rooms() {
     let server = block_in_place(Standalone::start);
     let pod = start(&server, |_| ()).await;
     block_in_place(|| {
-        server.call(&["SET", "/current_users/t-ann", r#"{"id": 7, "name": "Ann", "group_ids": [1, "2"]}"#]).ok();
+        server.call(&["SET", "/current_users/t-ann", r#"{"id": 7, "name": "Ann", "group_ids": [1.0, "2"]}"#]).ok();
         server.call(&["SET", "/current_users/t-bad", "no JSON"]).ok();
         server.call(&["SET", "/current_users/t-none", r#"{"name": "Ann"}"#]).ok();
         server.call(&["SET", "/current_users/t-star", r#"{"id": 8, "group_ids": ["*"]}"#]).ok();

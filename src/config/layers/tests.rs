@@ -236,6 +236,79 @@ fn secrets_are_not_repeated() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_with_a_point() {
+    let merged = merged(
+        &[("limits.max_rooms", "64.0")],
+        &[("ROOMCAST_LIMITS_MAX_FRAGMENTS", "1e3")],
+        "workers = 3.0\nmax_connections = 1.5e+04\n[limits]\nmax_message = 65_536.0",
+    );
+    let Settings { general, limits, .. } = merged.expect("whole numbers").settings;
+    assert_eq!((general.workers, general.max_connections), (Some(3), Some(15_000)));
+    assert_eq!((limits.max_rooms, limits.max_fragments, limits.max_message), (64, 1_000, 64 * KIB));
+    for file in ["workers = 3.5", "workers = inf", "workers = nan", "workers = -3.0", "workers = '3.'", "workers = '3.1'"] {
+        refusal(file);
+    }
+}
+
+#[test]
+fn a_short_secret_is_refused_unless_it_is_asked_for() {
+    let file = "[tokens]\nhmac_secrets = ['${JWT_SECRET:-long-enough-long-enough-long-enough}']";
+    let short = [("JWT_SECRET", "hunter2")];
+    let error = merged(&[], &short, file).expect_err("7 bytes");
+    assert!(error.starts_with("rc.toml:2: tokens.hmac_secrets: it has 7 bytes, and HS256 needs at least 32"), "{error}");
+    assert!(error.contains("`tokens.short_secrets = true`") && error.ends_with("; it comes from JWT_SECRET"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+    let flag = merged(&[("tokens.hmac_secrets", "hunter2")], &[], file).expect_err("7 bytes");
+    assert!(flag.starts_with("--tokens-hmac-secrets: it has 7 bytes") && !flag.contains("comes from"), "{flag}");
+    // Which layer asks for it is no matter, nor in which order.
+    for (flags, variable, switch) in [
+        (&[("tokens.short_secrets", "true")][..], None, ""),
+        (&[], Some(("ROOMCAST_TOKENS_SHORT_SECRETS", "true")), ""),
+        (&[], None, "\nshort_secrets = true"),
+    ] {
+        let variables: Vec<_> = short.into_iter().chain(variable).collect();
+        let merged = merged(flags, &variables, &format!("{file}{switch}")).expect("asked for");
+        assert_eq!(merged.settings.tokens.hmac_secrets[0].reveal(), "hunter2");
+    }
+    assert!(merged(&[("tokens.short_secrets", "false")], &short, &format!("{file}\nshort_secrets = true")).is_err());
+    assert!(merged(&[], &[], file).is_ok());
+}
+
+#[test]
+fn no_url_shows_a_login_or_a_query() {
+    for key in keys() {
+        let path = key.path();
+        for text in [
+            "https://ann:s3cret@a.example/b",
+            "https://s3cret@a.example/b",
+            "https://a.example/b?key=s3cret",
+            "https://ann:s3cret@a.example/b?key=s3cret#s3cret",
+            "ftp://ann:s3cret@a.example",
+            "ann:s3cret@a.example:99999",
+            "//ann:s3cret@a.example/b?key=s3cret",
+            "https://ann:s3c/r?et@a.example",
+            "https://ann:s3cret@a b",
+            "redis://ann:s3cret@a.example:1",
+            "redis://s3cret@a.example:1",
+            "redis://ann:s3cret@a.example:1/x",
+            "redis://ann:x?s3cret@a.example:1",
+            "redis-sentinel://ann:s3cret@a.example:1?sentinelPassword=s3cret",
+            "redis-sentinel://a.example:1?sentinelServiceName=m&sentinelPassword=s3cret&sentinelUsername=s3cret",
+        ] {
+            let is_url = key.kind.contains("URL") || key.kind.contains("Redis address") || key.kind.contains("origin");
+            let shown = match merged(&[(&path, text)], &[], "") {
+                Ok(merged) if is_url => merged.settings.get(&path).expect("it was set"),
+                Ok(_) => continue,
+                Err(error) => error,
+            };
+            assert!(!shown.contains("s3cret") && !shown.contains("ann:"), "{path} = {text}: {shown}");
+        }
+    }
+    let list = refusal("origins = ['https://ann:s3cret@a.example', 'https://b.example/?s3cret']");
+    assert!(list.contains("origins = [\"https://…@a.example\", \"https://b.example/?…\"]: it is not an origin"), "{list}");
+}
+
+#[test]
 fn variables_of_others_are_left_alone() {
     let kubernetes = [
         ("ROOMCAST_SERVICE_HOST", "10.0.0.1"),

@@ -215,9 +215,35 @@ fn warnings_say_what_may_surprise() {
         ("max_connections=30000", "the open-file limit allows about 20000"),
         ("webtransport.idle=12s", "`webtransport.keep_alive` is 12s, but `webtransport.idle` ends a session after 12s"),
         ("webtransport.keep_alive=1m", "quiet clients are lost"),
+        ("limits.max_rooms=257", "`limits.max_rooms` is 257, but `limits.command_burst` is 256"),
+        ("limits.command_burst=127", "set `limits.command_burst` to at least 128"),
+        ("tokens.hmac_secrets=short tokens.short_secrets=true", "has a secret of 5 bytes"),
     ] {
         let warnings = pod(flags).unwrap().warnings;
         assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags}: {warnings:?}");
+    }
+}
+
+#[test]
+fn rooms_that_a_client_can_come_back_to_are_not_warned_of() {
+    for flags in [
+        "",
+        "limits.max_rooms=256",
+        "limits.max_rooms=1000 limits.command_burst=1000",
+        // Clients are put into their rooms, and subscribe to none.
+        "limits.max_rooms=1000 default_policy.join=nobody",
+    ] {
+        let warnings = pod(flags).unwrap().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("max_rooms")), "{flags}: {warnings:?}");
+    }
+}
+
+#[test]
+fn no_preset_lets_a_client_come_back_too_fast() {
+    for preset in crate::config::Preset::ALL {
+        let settings = crate::config::merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap().settings;
+        let config = resolve(settings, &machine()).unwrap();
+        assert!(!config.warnings.iter().any(|warning| warning.contains("max_rooms")), "{}", preset.name);
     }
 }
 

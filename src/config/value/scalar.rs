@@ -3,7 +3,10 @@
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::kind::{GIB, KIB, Kind, MIB, quoted};
-use crate::config::{nearest::nearest, raw::Raw};
+use crate::{
+    config::{nearest::nearest, raw::Raw},
+    model::whole_number,
+};
 
 /// `true` or `false`.
 pub(crate) struct Switch;
@@ -43,7 +46,9 @@ impl<T: TryFrom<i128> + Copy + PartialOrd + Display> Kind for Count<T> {
         let number = match raw {
             Raw::Integer(number) => i128::from(*number),
             Raw::Text(text) => {
-                text.replace('_', "").parse::<i128>().map_err(|_| "it is not a whole number".to_owned())?
+                let text = text.replace('_', "");
+                let number = text.parse::<i128>().ok().or_else(|| whole_number(&text).map(i128::from));
+                number.ok_or_else(|| "it is not a whole number".to_owned())?
             }
             _ => return Err("it is not a whole number".to_owned()),
         };

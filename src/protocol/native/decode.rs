@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::{
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, MAX_OFFSET, Offset, Payload, Request, Room,
-        Since, SubscribeTo, Token, check_length, check_topic,
+        Since, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::Message,
 };
@@ -249,13 +249,14 @@ impl<'a> Field<'a> {
     fn offset(self) -> Result<Offset, NativeDecodeError> {
         let expected = "an integer from 0 to 9007199254740991";
         let raw = self.required("offset", expected)?;
-        let offset = raw.get().parse().ok().filter(|offset| *offset <= MAX_OFFSET);
+        let offset = whole_number(raw.get()).filter(|offset| *offset <= MAX_OFFSET);
         offset.ok_or_else(|| wrong_type("offset", expected, raw))
     }
 
     fn limit(self) -> Result<Option<usize>, NativeDecodeError> {
         let integer = |raw: &RawValue| {
-            raw.get().parse::<u32>().map_err(|_| wrong_type("limit", "an integer from 0 to 4294967295", raw))
+            let limit = whole_number(raw.get()).and_then(|limit| u32::try_from(limit).ok());
+            limit.ok_or_else(|| wrong_type("limit", "an integer from 0 to 4294967295", raw))
         };
         Ok(self.given().map(integer).transpose()?.map(|limit| limit as usize))
     }

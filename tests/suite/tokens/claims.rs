@@ -32,6 +32,7 @@ fn the_user() {
         (json!("ann"), "ann"),
         (json!(7), "7"),
         (json!(-7), "-7"),
+        (json!(7.0), "7"),
         (json!(u64::MAX), "18446744073709551615"),
         (json!("Ann Lee {7}"), "Ann Lee {7}"),
         (json!("é".repeat(127)), &"é".repeat(127)),

@@ -55,6 +55,12 @@ fn every_command_is_understood() {
         Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: None }
     );
     assert_eq!(command(r#"{"type":"ack","room":"a","offset":3}"#), Command::Ack { room: room("a"), offset: 3 });
+    // Some languages have one kind of number, and write it so.
+    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3.0}"#), Command::Ack { room: room("a"), offset: 3 });
+    assert_eq!(
+        command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9.007199254740991e15},"limit":1.0e1}"#),
+        Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: Some(10) }
+    );
     assert_eq!(command(r#"{"type":"refresh","token":"t"}"#), Command::Refresh { token: Token::new("t") });
     assert_eq!(command(r#"{"type":"ping"}"#), Command::Ping);
 }
