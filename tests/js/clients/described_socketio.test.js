@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { io } from 'socket.io-client';
 
 import { Pod } from '../support/pod.js';
+import { io } from '../support/socketio.js';
 
 let pod, scores;
 before(async () => {

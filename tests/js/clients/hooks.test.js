@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 
 import { Pod } from '../support/pod.js';
+import { io } from '../support/socketio.js';
 
 let pod, backend;
 const asked = [];

@@ -6,11 +6,10 @@ import { createHmac } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { io } from 'socket.io-client';
-
 import { balance } from '../support/http_balancer.js';
 import { Pod } from '../support/pod.js';
 import { Redis } from '../support/redis.js';
+import { io } from '../support/socketio.js';
 
 const PATIENCE = 8_000;
 const TRANSPORTS = [['websocket'], ['polling'], ['polling', 'websocket']];

@@ -8,12 +8,12 @@ import { connect as http2 } from 'node:http2';
 import { createServer as listen } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 
 import { Pod, curl } from '../support/pod.js';
 import { frame, Raw, TEXT } from '../support/raw.js';
 import { Redis } from '../support/redis.js';
+import { io } from '../support/socketio.js';
 
 // Whatever must not be written. In each is a word that occurs nowhere else.
 const signing = 'xylophone-of-thirty-two-bytes-and-more';

@@ -6,10 +6,9 @@ import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { io } from 'socket.io-client';
-
 import { Pod, curl } from '../support/pod.js';
 import { Redis } from '../support/redis.js';
+import { io } from '../support/socketio.js';
 
 const PATIENCE = 10_000;
 const APP = 'https://app.example.com';
@@ -50,8 +49,11 @@ async function startMatrix() {
   };
 }
 
-const start = (ports, ...more) =>
-  Pod.start({
+/** Pods of single tests, which a failing test may leave running. */
+const started = new Set();
+
+async function start(ports, ...more) {
+  const pod = await Pod.start({
     dev: false,
     tls: false,
     ports,
@@ -77,6 +79,9 @@ const start = (ports, ...more) =>
     ],
     env: { PUBLIC_APP_URL: APP, CHATBOT_SERVERS: matrix.url },
   });
+  started.add(pod);
+  return pod;
+}
 
 const url = (pod) => `http://127.0.0.1:${pod.plainPort}`;
 
@@ -164,6 +169,7 @@ before(async () => {
 
 after(async () => {
   await Promise.all(pods?.map((pod) => pod.stop()) ?? []);
+  for (const pod of started) if (!pods?.includes(pod)) await pod.end(1_000);
   await redis?.stop();
   await matrix?.stop();
 });

@@ -4,9 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { io } from 'socket.io-client';
-
 import { ours } from '../support/echo.js';
+import { io } from '../support/socketio.js';
 
 let server;
 before(async () => (server = await ours()));

@@ -5,12 +5,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { io } from 'socket.io-client';
-
 import { balance } from '../support/http_balancer.js';
 import { rooms } from '../support/config.js';
 import { Pod } from '../support/pod.js';
 import { Redis, RedisCluster } from '../support/redis.js';
+import { io } from '../support/socketio.js';
 
 const PATIENCE = 8_000;
 const config = `${rooms}\n[socketio]\nenabled = true\n`;
