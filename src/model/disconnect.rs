@@ -75,7 +75,7 @@ impl Disconnect {
 
     /// The code on the wire.
     #[must_use]
-    pub fn code(self) -> u16 {
+    pub const fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
             Self::ProtocolError => 1002,

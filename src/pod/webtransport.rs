@@ -34,7 +34,7 @@ use crate::{
     model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
     transport::webtransport::{
-        AddressValidation, AmplificationGuard, PendingHandshake, Request, Session, ValidatedAddress, close,
+        AddressValidation, AmplificationGuard, DROP_CODE, PendingHandshake, Request, Session, ValidatedAddress, close,
     },
 };
 
@@ -236,7 +236,7 @@ async fn open_session(
         }
     };
     let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
-    let Ok(session) = request.accept(protocol).await else { return };
+    let Ok(session) = request.accept(protocol, DROP_CODE).await else { return };
     next_within(services.config.load().timeouts.connect);
     let Ok(commands) = session.commands().await else { return };
     let deflate = admission.format.framing == Framing::Stream { deflate: true };
@@ -321,7 +321,7 @@ fn asks_for_deflate(query: Option<&str>) -> bool {
 /// Accepts a session to close it with the reason, and waits until the client has heard it.
 async fn tell(request: Request, disconnect: Disconnect) {
     let protocol = request.protocols().iter().find(|offered| *offered == SUBPROTOCOL).map(|_| SUBPROTOCOL);
-    let Ok(mut session) = request.accept(protocol).await else { return };
+    let Ok(mut session) = request.accept(protocol, DROP_CODE).await else { return };
     close(&mut session, disconnect);
     ended(&mut session).await;
 }

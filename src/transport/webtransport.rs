@@ -22,6 +22,9 @@ pub fn write_stored(plain: &[u8], out: &mut Vec<u8>) {
     write_chunk(plain, None, out);
 }
 
+/// The code of a session that is dropped without a close.
+pub const DROP_CODE: u32 = Disconnect::Normal.code() as u32;
+
 /// Tells the client that the session is closed and why, and stops sending.
 pub fn close(session: &mut Session, disconnect: Disconnect) {
     session.close(disconnect.code().into(), disconnect.reason());

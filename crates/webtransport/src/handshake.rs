@@ -110,17 +110,18 @@ impl Request {
         self.connection.remote_address()
     }
 
-    /// Accepts. `protocol` is one of those that the client offers.
+    /// Accepts. `protocol` is one of those that the client offers. `drop_code`: what the client is told if the session is dropped
+    /// without a close.
     ///
     /// # Errors
     /// The connection was lost.
-    pub async fn accept(mut self, protocol: Option<&str>) -> Result<Session, HandshakeError> {
+    pub async fn accept(mut self, protocol: Option<&str>, drop_code: u32) -> Result<Session, HandshakeError> {
         let mut response = ConnectResponse::new(StatusCode::OK);
         if let Some(protocol) = protocol {
             response = response.with_protocol(protocol);
         }
         response.write(&mut self.send).await?;
-        Ok(Session::new(self.connection, self.send, self.recv, self.control, self.remote))
+        Ok(Session::new(self.connection, self.send, self.recv, self.control, self.remote, drop_code))
     }
 
     /// Refuses with a status, which a page does not see, and waits until the client has it. The caller sets a deadline.

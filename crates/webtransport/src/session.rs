@@ -43,13 +43,15 @@ pub enum SendState {
     Stopped,
 }
 
-/// An accepted session. Dropping it ends its connection, with code 0 unless it was closed.
+/// An accepted session. Dropping it ends its connection, with the code of its accept unless it was closed.
 pub struct Session {
     connection: Connection,
     connect: SendStream,
     requests: RecvStream,
     id: Number,
     closed_with: Option<(u32, Cow<'static, str>)>,
+    /// The code of a session that is dropped without a close.
+    drop_code: u32,
     /// Until both sides have ended the session and the connection may end too.
     lingering: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// HTTP/3's own streams, which must stay open as long as the connection (RFC 9114 section 6.2.1).
@@ -64,6 +66,7 @@ impl Session {
         requests: RecvStream,
         control: SendStream,
         remote: SmallVec<[RecvStream; 3]>,
+        drop_code: u32,
     ) -> Self {
         let id = Number::try_from(u64::from(connect.id())).unwrap_or(Number::MAX);
         // A close leaves before everything that waits for space.
@@ -74,6 +77,7 @@ impl Session {
             requests,
             id,
             closed_with: None,
+            drop_code,
             lingering: None,
             _control: control,
             _remote: remote,
@@ -174,7 +178,8 @@ impl Session {
 
     /// Ends the connection at once.
     fn end(&self) {
-        let (code, reason) = self.closed_with.as_ref().map_or((0, ""), |(code, reason)| (*code, &**reason));
+        let (code, reason) =
+            self.closed_with.as_ref().map_or((self.drop_code, ""), |(code, reason)| (*code, &**reason));
         let number = VarInt::try_from(error_to_http3(code)).unwrap_or(VarInt::MAX);
         self.connection.close(number, reason.as_bytes());
     }

@@ -85,7 +85,7 @@ async fn a_session_carries_commands_streams_and_datagrams_and_is_closed_with_a_r
         assert_eq!((request.path(), request.query()), ("/news", Some("a=b")));
         assert_eq!(request.protocols(), ["example.v1"]);
         assert!(request.address().ip().is_loopback());
-        let mut session = request.accept(Some("example.v1")).await.unwrap();
+        let mut session = request.accept(Some("example.v1"), 0).await.unwrap();
         let (_send, mut commands) = session.commands().await.unwrap();
         assert_eq!(commands.read_to_end(100).await.unwrap(), b"hello");
         let mut message = Vec::new();
@@ -137,7 +137,7 @@ async fn a_refused_request_hears_its_status() {
 async fn a_client_bounds_the_streams_and_its_end_ends_the_session() {
     let pair = Pair::new(&EndpointSettings { streams: 4, ..EndpointSettings::default() });
     let server = async {
-        let mut session = pair.request().await.accept(None).await.unwrap();
+        let mut session = pair.request().await.accept(None, 0).await.unwrap();
         let mut head = Vec::new();
         let streams = std::iter::from_fn(|| session.open(&mut head)).take(10_000).count();
         assert!((1..10_000).contains(&streams), "the client's limit holds: {streams}");
@@ -149,6 +149,23 @@ async fn a_client_bounds_the_streams_and_its_end_ends_the_session() {
         let _ = timeout(SOON, session.closed()).await;
     };
     tokio::join!(server, client);
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_ends_with_the_code_of_its_accept() {
+    let pair = Pair::new(&EndpointSettings::default());
+    for code in [1000, 0] {
+        let server = async { drop(pair.request().await.accept(None, code).await.unwrap()) };
+        let client = async {
+            let session = pair.connect("/").await.unwrap();
+            match timeout(SOON, session.closed()).await.unwrap() {
+                SessionError::WebTransportError(WebTransportError::Closed(code, _)) => code,
+                other => panic!("{other:?}"),
+            }
+        };
+        let ((), told) = tokio::join!(server, client);
+        assert_eq!(told, code);
+    }
 }
 
 #[tokio::test]
