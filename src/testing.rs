@@ -135,7 +135,7 @@ pub mod transport {
 
     /// Which servers are trusted.
     pub mod trust {
-        pub use crate::transport::trust::client_config;
+        pub use crate::transport::trust::{client_config, client_config_with_identity};
     }
 
     /// Frames of WebSocket.

@@ -7,6 +7,7 @@ mod console;
 mod dial;
 mod flags;
 mod outcome;
+mod positions;
 mod publish;
 mod report;
 mod subscribe;

@@ -19,14 +19,19 @@ impl Report {
         Self { json, left: count }
     }
 
-    /// Prints a message. `Break`: the last event that was wanted has come, or the output is closed.
-    pub fn take(&mut self, text: &str, message: &Value) -> ControlFlow<()> {
+    /// Prints a message, and what it says of events that are `lost`: to the standard error where the output is for programs.
+    /// `Break`: the last event that was wanted has come, or the output is closed.
+    pub fn take(&mut self, text: &str, message: &Value, lost: Option<&str>) -> ControlFlow<()> {
         let events = message["events"].as_array().map_or(&[][..], Vec::as_slice);
         let is_live = message["type"] == "events";
         let mut out = String::new();
+        let lost = lost.map(|lost| format!("{}  -- LOST: {lost}\n", message["room"].as_str().unwrap_or_default()));
         if self.json {
             out = format!("{text}\n");
+            // A closed standard error is no reason to end.
+            let _ = io::stderr().write_all(lost.unwrap_or_default().as_bytes());
         } else {
+            out.push_str(&lost.unwrap_or_default());
             let shown = self.left.filter(|_| is_live).map_or(events.len(), |left| events.len().min(left as usize));
             for line in lines(message, &events[..shown]) {
                 out.push_str(&line);
@@ -61,11 +66,6 @@ fn lines(message: &Value, events: &[Value]) -> Vec<String> {
         }
         "unsubscribed" if message["code"].is_string() => vec![format!("{room}  -- taken out: {}", text("code"))],
         "unsubscribed" => vec![format!("{room}  -- left")],
-        // A room that lost its log counts anew.
-        "gap" if number("offset") <= number("after") => {
-            vec![format!("{room}  -- gap: its log is lost; it goes on behind #{}", number("offset"))]
-        }
-        "gap" => vec![format!("{room}  -- gap: #{} to #{} will not come", number("after") + 1, number("offset"))],
         "joined" | "left" => {
             let members = names(&message["members"]);
             vec![format!("{room}  -- {} {members}; {} here", text("type"), number("total"))]
@@ -94,7 +94,7 @@ fn lines(message: &Value, events: &[Value]) -> Vec<String> {
             number("bytes_out"),
             number("bytes_plain"),
         )],
-        // `welcome` and `done` are for programs, and so is what is not known yet.
+        // `welcome` and `done` are for programs, and so is what is not known yet. What a `gap` says is in the line on lost events.
         _ => Vec::new(),
     }
 }
@@ -172,11 +172,6 @@ mod tests {
         for (json, line) in [
             (r#"{"type":"subscribed","room":"r","epoch":"e","offset":4,"recovered":true}"#, "r  -- going on from e:4"),
             (r#"{"type":"subscribed","room":"r","epoch":"e","offset":4,"recovered":false}"#, "r  -- joined at e:4"),
-            (r#"{"type":"gap","room":"r","epoch":"e","after":4,"offset":9}"#, "r  -- gap: #5 to #9 will not come"),
-            (
-                r#"{"type":"gap","room":"r","epoch":"f","after":4,"offset":0}"#,
-                "r  -- gap: its log is lost; it goes on behind #0",
-            ),
             (r#"{"type":"unsubscribed","room":"r","code":"removed"}"#, "r  -- taken out: removed"),
             (
                 r#"{"type":"joined","room":"r","members":[{"connection":"c","user":"u"},{"connection":"d"}],"total":3}"#,
@@ -193,7 +188,7 @@ mod tests {
     #[test]
     fn only_live_events_count() {
         let mut report = Report::new(true, Some(2));
-        let mut take = |json: &str| report.take(json, &serde_json::from_str(json).unwrap());
+        let mut take = |json: &str| report.take(json, &serde_json::from_str(json).unwrap(), None);
         assert!(take(r#"{"type":"history","events":[{},{},{}]}"#).is_continue());
         assert!(take(r#"{"type":"events","events":[{}]}"#).is_continue());
         assert!(take(r#"{"type":"events","events":[{}]}"#).is_break());

@@ -3,7 +3,6 @@
 //! Always holds: what was printed is not printed again after a reconnect, and what could not be recovered is said.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -12,7 +11,7 @@ use std::{
 
 use clap::Args;
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -20,6 +19,7 @@ use super::{
     console::{Console, Typed},
     dial::{DialError, Endpoint, Socket},
     outcome::runtime,
+    positions::{Position, Positions, Taken},
     report::Report,
 };
 use crate::{
@@ -44,7 +44,7 @@ pub struct Subscribe {
     token: Option<String>,
     /// Go on from this position of the (only) room
     #[arg(long, value_name = "EPOCH:OFFSET", value_parser = position)]
-    since: Option<(String, u64)>,
+    since: Option<Position>,
     /// Print the server's messages as they come, one a line
     #[arg(long)]
     json: bool,
@@ -78,7 +78,7 @@ Examples:
 It is no browser and sends no Origin, so that a pod's `origins` do not concern it.
 Exits 0 after --count events or on SIGINT, 1 if the server sends it away, 2 on a wrong command line.";
 
-fn position(text: &str) -> Result<(String, u64), String> {
+fn position(text: &str) -> Result<Position, String> {
     let wrong = || "a position is EPOCH:OFFSET, as `subscribed` and `events` tell it".to_owned();
     let (epoch, offset) = text.rsplit_once(':').ok_or_else(wrong)?;
     Ok((epoch.to_owned(), offset.parse().map_err(|_| wrong())?))
@@ -124,8 +124,7 @@ impl Subscribe {
         }
         let token = self.token.as_deref().map(Token::new);
         let endpoint = Endpoint::new(&self.url, token, self.ca.as_deref(), self.insecure)?;
-        let mut positions: BTreeMap<String, Option<(String, u64)>> =
-            self.rooms.iter().map(|room| (room.clone(), self.since.clone())).collect();
+        let mut positions = Positions::new(&self.rooms, self.since.as_ref());
         let mut report = Report::new(self.json, self.count);
         let mut typed = self.interactive.then(Console::open);
         let mut pause = Duration::from_millis(250);
@@ -152,7 +151,7 @@ impl Subscribe {
     async fn converse(
         &self,
         endpoint: &Endpoint,
-        positions: &mut BTreeMap<String, Option<(String, u64)>>,
+        positions: &mut Positions,
         report: &mut Report,
         typed: &mut Option<mpsc::Receiver<Typed>>,
     ) -> End {
@@ -164,11 +163,7 @@ impl Subscribe {
             Err(DialError { why, .. }) => return End::Refused(why),
         };
         note(&format!("connected to {}", without_secrets(&self.url)));
-        for (room, since) in &*positions {
-            let mut command = json!({ "type": "subscribe", "id": room, "room": room });
-            if let Some((epoch, offset)) = since {
-                command["since"] = json!({ "epoch": epoch, "offset": offset });
-            }
+        for command in positions.subscribe() {
             if let Err(end) = send(&mut socket, &command).await {
                 return end;
             }
@@ -191,8 +186,12 @@ impl Subscribe {
                     if message["type"] == "reconnect" {
                         wait = Duration::from_millis(message["after_ms"].as_u64().unwrap_or_default());
                     }
-                    remember(positions, &message);
-                    if report.take(&text, &message).is_break() {
+                    let lost = match positions.take(&message) {
+                        Taken::Superseded => continue,
+                        Taken::Whole => None,
+                        Taken::Lossy(lost) => Some(lost),
+                    };
+                    if report.take(&text, &message, lost.as_deref()).is_break() {
                         let _ = socket.close(None).await;
                         return End::Done;
                     }
@@ -234,22 +233,6 @@ async fn next_line(typed: &mut Option<mpsc::Receiver<Typed>>) -> Option<Value> {
             Typed::Quit => return None,
             Typed::Help(text) => note(&text),
         }
-    }
-}
-
-/// Keeps the positions of rooms, as a client must that wants to come back without a loss.
-fn remember(positions: &mut BTreeMap<String, Option<(String, u64)>>, message: &Value) {
-    let Some(room) = message["room"].as_str() else { return };
-    match message["type"].as_str() {
-        Some("unsubscribed") => {
-            positions.remove(room);
-        }
-        Some("subscribed" | "gap" | "events") if message["retained"] != true => {
-            if let (Some(epoch), Some(offset)) = (message["epoch"].as_str(), message["offset"].as_u64()) {
-                positions.insert(room.to_owned(), Some((epoch.to_owned(), offset)));
-            }
-        }
-        _ => {}
     }
 }
 

@@ -192,7 +192,8 @@ impl Make {
                 let (has, min) = (text.len(), HmacSecret::MIN_BYTES);
                 format!("{from}: the secret has {has} bytes, and HS256 needs at least {min} (RFC 7518 section 3.2)")
             };
-            let secret = HmacSecret::new(text).filter(|_| settings.short_secrets || text.len() >= HmacSecret::MIN_BYTES);
+            let secret =
+                HmacSecret::new(text).filter(|_| settings.short_secrets || text.len() >= HmacSecret::MIN_BYTES);
             secret.map(|secret| SigningKey::secret(&secret)).ok_or_else(short)
         };
         if let Some(text) = &self.hmac_secret {

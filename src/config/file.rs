@@ -189,7 +189,8 @@ impl Reader<'_> {
             }
             // `64.0` is as whole as `64`: some tools write all numbers so.
             DeValue::Float(number) => {
-                let whole = whole_number(&number.as_str().replace('_', "")).and_then(|number| i64::try_from(number).ok());
+                let whole =
+                    whole_number(&number.as_str().replace('_', "")).and_then(|number| i64::try_from(number).ok());
                 whole.map_or(Raw::Other("number with a point"), Raw::Integer)
             }
             DeValue::Datetime(_) => Raw::Other("date"),

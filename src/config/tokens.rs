@@ -74,7 +74,8 @@ impl Kind for HmacSecretKind {
     }
 
     fn allowed(&self) -> String {
-        "printable ASCII without spaces or commas, 32 bytes or more (with `tokens.short_secrets`, any number)".to_owned()
+        "printable ASCII without spaces or commas, 32 bytes or more (with `tokens.short_secrets`, any number)"
+            .to_owned()
     }
 }
 

@@ -7,7 +7,8 @@ pub fn whole_number(json: &str) -> Option<u64> {
     if json.bytes().all(|byte| byte.is_ascii_digit()) {
         return json.parse().ok();
     }
-    let (mantissa, exponent) = json.split_once(['e', 'E']).map_or((json, 0), |(m, e)| (m, e.parse::<i32>().unwrap_or(i32::MIN)));
+    let (mantissa, exponent) =
+        json.split_once(['e', 'E']).map_or((json, 0), |(m, e)| (m, e.parse::<i32>().unwrap_or(i32::MIN)));
     let (whole, fraction) = match mantissa.split_once('.') {
         Some((_, "")) => return None,
         Some(parts) => parts,
@@ -64,8 +65,34 @@ mod tests {
     #[test]
     fn what_is_not_whole_is_none() {
         for json in [
-            "", "-", ".", "1.", ".5", "1.5", "1e-1", "10.01", "-1", "-1.0", "+1", "1e", "1e1.0", "e1", "18446744073709551616", "1e20",
-            "1e2147483647", "1e99999999999", "1e-99999999999", "\"1\"", "true", "null", "[1]", "1 ", "0x1", "NaN", "--1", "1-.0",
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "1.5",
+            "1e-1",
+            "10.01",
+            "-1",
+            "-1.0",
+            "+1",
+            "1e",
+            "1e1.0",
+            "e1",
+            "18446744073709551616",
+            "1e20",
+            "1e2147483647",
+            "1e99999999999",
+            "1e-99999999999",
+            "\"1\"",
+            "true",
+            "null",
+            "[1]",
+            "1 ",
+            "0x1",
+            "NaN",
+            "--1",
+            "1-.0",
         ] {
             assert_eq!(whole_number(json), None, "{json:?}");
         }

@@ -168,6 +168,35 @@ async fn a_follower_comes_back_with_its_position() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_says_which_events_are_lost() {
+    let pod = pod(|settings| settings.default_policy.history_size = 1);
+    let url = clients(&pod);
+    let mut epoch = String::new();
+    for n in 1..=4 {
+        epoch = publish(&pod, "r", "t", &n.to_string()).await.epoch.to_string();
+    }
+    blocking(|| {
+        for (since, said) in [
+            (format!("{epoch}:1"), "r  -- LOST: #2 to #4 are lost"),
+            ("another:2".to_owned(), "r  -- LOST: what came after #2 is lost; it goes on behind #4"),
+        ] {
+            let mut follower = Follower::start(&["subscribe", "r", "--url", &url, "--since", &since]);
+            assert_eq!(follower.line(), said);
+            assert!(follower.line().starts_with("r  -- joined at "));
+            follower.child.kill().unwrap();
+            follower.end();
+            // A program reads messages only, and its user the rest.
+            let mut program = Follower::start(&["subscribe", "r", "--url", &url, "--since", &since, "--json"]);
+            while !program.line().contains("\"type\":\"subscribed\"") {}
+            program.child.kill().unwrap();
+            let (_, stderr) = program.end();
+            assert!(stderr.contains(said), "{stderr}");
+        }
+    });
+    pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_can_type() {
     let pod = pod(|_| ());
     let url = clients(&pod);

@@ -245,7 +245,9 @@ fn a_whole_number_may_be_written_with_a_point() {
     let Settings { general, limits, .. } = merged.expect("whole numbers").settings;
     assert_eq!((general.workers, general.max_connections), (Some(3), Some(15_000)));
     assert_eq!((limits.max_rooms, limits.max_fragments, limits.max_message), (64, 1_000, 64 * KIB));
-    for file in ["workers = 3.5", "workers = inf", "workers = nan", "workers = -3.0", "workers = '3.'", "workers = '3.1'"] {
+    for file in
+        ["workers = 3.5", "workers = inf", "workers = nan", "workers = -3.0", "workers = '3.'", "workers = '3.1'"]
+    {
         refusal(file);
     }
 }
@@ -255,8 +257,14 @@ fn a_short_secret_is_refused_unless_it_is_asked_for() {
     let file = "[tokens]\nhmac_secrets = ['${JWT_SECRET:-long-enough-long-enough-long-enough}']";
     let short = [("JWT_SECRET", "hunter2")];
     let error = merged(&[], &short, file).expect_err("7 bytes");
-    assert!(error.starts_with("rc.toml:2: tokens.hmac_secrets: it has 7 bytes, and HS256 needs at least 32"), "{error}");
-    assert!(error.contains("`tokens.short_secrets = true`") && error.ends_with("; it comes from JWT_SECRET"), "{error}");
+    assert!(
+        error.starts_with("rc.toml:2: tokens.hmac_secrets: it has 7 bytes, and HS256 needs at least 32"),
+        "{error}"
+    );
+    assert!(
+        error.contains("`tokens.short_secrets = true`") && error.ends_with("; it comes from JWT_SECRET"),
+        "{error}"
+    );
     assert!(!error.contains("hunter2"), "{error}");
     let flag = merged(&[("tokens.hmac_secrets", "hunter2")], &[], file).expect_err("7 bytes");
     assert!(flag.starts_with("--tokens-hmac-secrets: it has 7 bytes") && !flag.contains("comes from"), "{flag}");
@@ -305,7 +313,10 @@ fn no_url_shows_a_login_or_a_query() {
         }
     }
     let list = refusal("origins = ['https://ann:s3cret@a.example', 'https://b.example/?s3cret']");
-    assert!(list.contains("origins = [\"https://…@a.example\", \"https://b.example/?…\"]: it is not an origin"), "{list}");
+    assert!(
+        list.contains("origins = [\"https://…@a.example\", \"https://b.example/?…\"]: it is not an origin"),
+        "{list}"
+    );
 }
 
 #[test]

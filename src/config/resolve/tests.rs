@@ -241,7 +241,8 @@ fn rooms_that_a_client_can_come_back_to_are_not_warned_of() {
 #[test]
 fn no_preset_lets_a_client_come_back_too_fast() {
     for preset in crate::config::Preset::ALL {
-        let settings = crate::config::merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap().settings;
+        let settings =
+            crate::config::merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap().settings;
         let config = resolve(settings, &machine()).unwrap();
         assert!(!config.warnings.iter().any(|warning| warning.contains("max_rooms")), "{}", preset.name);
     }
