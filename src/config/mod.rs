@@ -19,6 +19,7 @@ mod item;
 mod layers;
 mod legacy;
 mod loader;
+mod logging;
 mod look_up;
 mod nearest;
 mod origins;
@@ -36,9 +37,11 @@ mod settings;
 mod settings_error;
 mod socketio;
 mod tls;
+mod token_settings;
 mod tokens;
 mod url_path;
 pub(crate) mod value;
+mod warnings;
 
 pub use address::{Advertise, Bind, ListenAddress};
 pub use api_key::ApiKey;
@@ -52,6 +55,7 @@ pub use layers::{Flags, Merged, keys, merge, merge_over};
 pub(crate) use legacy::ChannelPatternKind;
 pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::{Loader, Reload};
+pub use logging::{LogFormat, LogLevel};
 pub use look_up::{LookUpTemplate, TokenLookUp};
 pub(crate) use origins::OriginKind;
 pub use origins::{OriginPattern, Origins};
@@ -65,12 +69,12 @@ pub use reference::{default_file, markdown};
 pub use resolve::{Config, Drain, Machine, resolve};
 pub use section::{Changes, Key};
 pub use settings::{
-    Compression, DrainSettings, General, Limits, LogFormat, LogLevel, MemoryBroker, RedisSettings, Settings, Socket,
-    SocketIoSettings, Timeouts, TokenSettings, WebTransport,
+    Compression, DrainSettings, General, Limits, MemoryBroker, RedisSettings, Settings, Socket, Timeouts, WebTransport,
 };
 pub use settings_error::SettingsError;
-pub use socketio::FleetSecret;
+pub use socketio::{FleetSecret, SocketIoSettings};
 pub use tls::Tls;
+pub use token_settings::TokenSettings;
 pub(crate) use tokens::PersonalRoomKind;
 pub use tokens::{HmacSecret, JwksUrl, PersonalRoom};
 pub(crate) use url_path::MountPath;

@@ -11,18 +11,18 @@ use super::{
     grpc::Grpc,
     hooks::HookSettings,
     legacy::Legacy,
+    logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
     record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
-    settings::{
-        Compression, Limits, LogFormat, LogLevel, MemoryBroker, Settings, Socket, SocketIoSettings, Timeouts,
-        TokenSettings, WebTransport,
-    },
+    settings::{Compression, Limits, MemoryBroker, Settings, Socket, Timeouts, WebTransport},
     settings_error::SettingsError,
+    socketio::SocketIoSettings,
     tls::Tls,
-    tokens::HmacSecret,
+    token_settings::TokenSettings,
+    warnings::{rooms, tokens, unused_policies},
 };
 use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};
@@ -266,28 +266,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         ));
     }
 
-    let Limits { max_rooms, command_burst, .. } = settings.limits;
-    let lets_in = |policy: &Policy| policy.join != Access::Nobody;
-    if max_rooms > command_burst as usize
-        && settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]).any(lets_in)
-    {
-        warnings.push(format!(
-            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that comes back to more rooms \
-             than that, with a `subscribe` for each, is told `rate_limited` and closed with 4029; set `limits.command_burst` to at \
-             least {max_rooms}"
-        ));
-    }
-
-    for (index, rule) in settings.policies.iter().enumerate() {
-        let earlier = || settings.policies.iter().take(index).flat_map(|rule| &rule.patterns);
-        if rule.patterns.iter().all(|p| earlier().any(|e| e == p || e.as_str() == "*")) {
-            let patterns: Vec<_> = rule.patterns.iter().map(|pattern| format!("`{}`", pattern.as_str())).collect();
-            warnings.push(format!(
-                "the policy for {} is never used: policies above it match the same rooms, and the first one wins",
-                patterns.join(", ")
-            ));
-        }
-    }
+    warnings.extend(rooms(&settings));
+    warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
     let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
@@ -401,37 +381,6 @@ fn demo_rules(default: &Policy) -> Vec<(Vec<GlobMatcher>, Policy)> {
     let batched = Policy { batch_window: std::time::Duration::from_millis(250), ..demo.clone() };
     let rule = |pattern, policy| Some((vec![RoomPattern::parse(pattern).ok()?.matcher().clone()], policy));
     [rule("demo:batch*", batched), rule("demo:*", demo)].into_iter().flatten().collect()
-}
-
-/// What is allowed in `[tokens]`, but probably not meant.
-fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(room) = tokens.personal_room.as_ref().and_then(|template| template.of("ann")) {
-        let join = policies.of(&room).join;
-        if matches!(join, Access::Anyone | Access::User) {
-            warnings.push(format!(
-                "`tokens.personal_room` is set, but others may join such a room too: the policy of {room}, for example, \
-                 has no `join = \"owner\"`"
-            ));
-        }
-    }
-    if tokens.jwks_url.is_some() && tokens.audiences.is_empty() {
-        warnings.push(
-            "`tokens.jwks_url` is set but `tokens.audiences` is not: a token that its issuer made for any other \
-             application is good here too"
-                .to_owned(),
-        );
-    }
-    if let Some(bytes) = tokens.hmac_secrets.iter().find_map(HmacSecret::too_short) {
-        warnings.push(format!(
-            "`tokens.hmac_secrets` has a secret of {bytes} bytes, which `tokens.short_secrets` allows: from any token that it signed, \
-             the secret can be found by trying, and then any token can be made"
-        ));
-    }
-    if !tokens.require_exp {
-        warnings.push("`tokens.require_exp` is false: a token without `exp` is good for ever".to_owned());
-    }
-    warnings
 }
 
 #[cfg(test)]

@@ -12,23 +12,18 @@ use super::{
     grpc::GrpcSettings,
     hooks::HookSettings,
     legacy::Legacy,
+    logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     record_layer::TlsSettings,
     redis_url::{KeyPrefix, RedisPassword, RedisPasswordKind, RedisUrl, RedisUrlKind},
     section::{Changes, Key, Section, Settle, section},
-    socketio::{FleetSecret, FleetSecretKind, Namespace},
-    tokens::{
-        ClaimConditions, ClaimNames, HmacSecret, HmacSecretKind, JwksUrl, JwksUrlKind, PersonalRoom, PersonalRoomKind,
-    },
-    url_path::UrlPath,
-    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, OrWord, Switch, TemplateKind, Text, Time},
+    socketio::SocketIoSettings,
+    token_settings::TokenSettings,
+    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
 };
-use crate::{
-    dialect::{Condition, Description, Offers, Template},
-    model::Policy,
-};
+use crate::{dialect::Description, model::Policy};
 
 section! {
     /// The listeners of the pod, the clients that it accepts, and its limits.
@@ -239,141 +234,6 @@ section! {
         idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
         /// Whether `/ready` and `/accepting` say 503 while Redis is degraded. It never does on its own: all pods would leave at once.
         unready_when_degraded: bool = false, Switch, live;
-    }
-}
-
-section! {
-    /// Socket.IO, version 4, over WebSocket and by polling, for clients that speak it already.
-    pub struct SocketIoSettings in "socketio" {
-        /// Whether it is spoken.
-        enabled: bool = false, Switch, restart;
-        /// On which path of the public listeners.
-        path: String = "/socket.io/".to_owned(), UrlPath, restart;
-        /// The namespaces. All have the same rooms; a connection is in a room by one of them.
-        namespaces: Vec<String> = vec!["/".to_owned()], List(Namespace), restart;
-        /// How often the pod pings.
-        ping_interval: Duration = Duration::from_secs(25), Time(SHORTEST..=MINUTES), restart;
-        /// For the answer to a ping; then the client is gone.
-        ping_timeout: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), restart;
-        /// For a WebSocket that was probed to take over from polling.
-        upgrade_timeout: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), restart;
-        /// For a client to connect to its first namespace, its token included.
-        connect_timeout: Duration = Duration::from_secs(45), Time(SHORTEST..=MINUTES), restart;
-        /// The most bytes of a client's message or request; clients are told (`maxPayload`).
-        max_payload: usize = 1_000_000, Bytes(KIB..=64 * MIB), restart;
-        /// How long a session can be recovered after its connection has ended, its pod with it. `off`: never, and no event
-        /// carries an offset.
-        recovery: Option<Duration> = Some(Duration::from_secs(120)), OrWord("off", Time(Duration::from_secs(1)..=Duration::from_secs(86_400))), restart;
-        /// Whether permessage-deflate is agreed to. From which size a room's frames are compressed is a matter of its policy.
-        compression: bool = true, Switch, restart;
-        /// A file with the client for browsers (`socket.io.min.js` of `socket.io-client`), for pages that load it from the server as
-        /// the reference server offers it: at `path` with `socket.io.js` or `socket.io.min.js` behind it. Read at start.
-        client_file: Option<PathBuf> = None, Maybe(File("JavaScript file")), restart, unset("none", "\"/usr/share/roomcast/socket.io.min.js\"");
-        /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
-        secret: Option<FleetSecret> = None, Maybe(FleetSecretKind), restart, secret(),
-            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");
-    }
-}
-
-section! {
-    /// Tokens of clients: JWTs (RFC 7519), signed by the application. Without a key no token is accepted.
-    pub struct TokenSettings in "tokens" {
-        /// Secrets that tokens are signed with (HS256): the bytes of the text are the key. Several, while one replaces
-        /// another.
-        hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacSecretKind), live, secret();
-        /// Whether a secret in `hmac_secrets` may have fewer than 32 bytes. Such a secret can be found by trying, from any token that
-        /// it signed; with it any token can be made. For a system that has one already, until it has a longer one.
-        short_secrets: bool = false, Switch, live;
-        /// Files with public keys (PEM, `PUBLIC KEY` sections): RSA for RS256 and its relatives, P-256, P-384 and P-521 for
-        /// ES256, ES384 and ES512, Ed25519 for EdDSA. Looked at every 10 s and on SIGHUP.
-        public_keys: Vec<PathBuf> = Vec::new(), List(File("PEM file")), live;
-        /// A file with a key set (RFC 7517). Looked at every 10 s and on SIGHUP.
-        jwks_file: Option<PathBuf> = None, Maybe(File("JSON file")), live, unset("none", "\"/etc/roomcast/jwks.json\"");
-        /// Where a key set is fetched (RFC 7517). Each fetch replaces the keys of the one before.
-        jwks_url: Option<JwksUrl> = None, Maybe(JwksUrlKind), live,
-            unset("none", "\"https://login.example.com/.well-known/jwks.json\"");
-        /// How often it is fetched. A token that names an unknown key has it fetched too, at most every 10 s.
-        jwks_refresh: Duration = Duration::from_secs(300), Time(Duration::from_secs(10)..=Duration::from_secs(86_400)), live;
-        /// CA certificates that the server of `jwks_url` is trusted by, beside the system's.
-        jwks_ca: Option<PathBuf> = None, Maybe(File("PEM file")), live, unset("none", "\"/etc/roomcast/ca.pem\"");
-        /// What a token's `iss` must be.
-        issuer: Option<String> = None, Maybe(Text), live, unset("`iss` is not looked at", "\"https://login.example.com\"");
-        /// Of these, a token's `aud` must name at least one. Empty: `aud` is not looked at.
-        audiences: Vec<String> = Vec::new(), List(Text), live;
-        /// How far clocks may differ: a token is good for this long beyond its `exp`, and before its `nbf` and `iat`.
-        leeway: Duration = Duration::from_secs(30), Time(Duration::ZERO..=Duration::from_secs(300)), live;
-        /// Whether a token must say when it ends (`exp`). One that does not is good until its key is gone.
-        require_exp: bool = true, Switch, live;
-        /// The claims that may name the user: the first that a token has. A string or a whole number.
-        user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
-        /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
-        rooms_claim: String = "rooms".to_owned(), Text, live;
-        /// Rooms that a token names beside those of `rooms_claim`: text with `{/json/pointer}` into the claims. Where a claim is a
-        /// list, one room for each of its elements.
-        claim_rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Message)), live,
-            unset("none", "[\"session:{/sessions}\"]");
-        /// What the claims must be for the rooms of `claim_rooms` to be published to as well: JSON pointers, each with a text, or
-        /// `*` for any.
-        claim_publish: Vec<Condition> = Vec::new(), ClaimConditions, live,
-            unset("they are only joined", "{ \"/role\" = \"presenter\" }");
-        /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
-        keep_claims: bool = false, Switch, live;
-        /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`
-        /// or `publish` is `owner` let only that user in.
-        personal_room: Option<PersonalRoom> = None, Maybe(PersonalRoomKind), live, unset("none", "\"user:{user}\"");
-    }
-}
-
-const SHORTEST: Duration = Duration::from_millis(100);
-const MINUTES: Duration = Duration::from_secs(600);
-
-impl TokenSettings {
-    /// Whether there is a key by which a token could be good.
-    #[must_use]
-    pub fn has_keys(&self) -> bool {
-        !(self.hmac_secrets.is_empty() && self.public_keys.is_empty())
-            || self.jwks_file.is_some()
-            || self.jwks_url.is_some()
-    }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// The least important lines that are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Only problems that an operator must solve.
-    Error,
-    /// And problems that an operator should know of.
-    Warn,
-    /// And rare events.
-    Info,
-    /// And the end of each connection.
-    Debug,
-    /// And everything.
-    Trace,
-}
-
-impl LogLevel {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-
-    /// The word, as filters take it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
     }
 }
 

@@ -1,11 +1,46 @@
-//! Socket.IO: the kinds of its keys.
+//! `[socketio]`: its keys, and their kinds.
 
-use std::fmt;
+use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
     raw::Raw,
-    value::{Kind, quoted},
+    section::section,
+    url_path::UrlPath,
+    value::{Bytes, File, KIB, Kind, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time, quoted},
 };
+
+section! {
+    /// Socket.IO, version 4, over WebSocket and by polling, for clients that speak it already.
+    pub struct SocketIoSettings in "socketio" {
+        /// Whether it is spoken.
+        enabled: bool = false, Switch, restart;
+        /// On which path of the public listeners.
+        path: String = "/socket.io/".to_owned(), UrlPath, restart;
+        /// The namespaces. All have the same rooms; a connection is in a room by one of them.
+        namespaces: Vec<String> = vec!["/".to_owned()], List(Namespace), restart;
+        /// How often the pod pings.
+        ping_interval: Duration = Duration::from_secs(25), Time(SHORTEST..=MINUTES), restart;
+        /// For the answer to a ping; then the client is gone.
+        ping_timeout: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), restart;
+        /// For a WebSocket that was probed to take over from polling.
+        upgrade_timeout: Duration = Duration::from_secs(10), Time(SHORTEST..=MINUTES), restart;
+        /// For a client to connect to its first namespace, its token included.
+        connect_timeout: Duration = Duration::from_secs(45), Time(SHORTEST..=MINUTES), restart;
+        /// The most bytes of a client's message or request; clients are told (`maxPayload`).
+        max_payload: usize = 1_000_000, Bytes(KIB..=64 * MIB), restart;
+        /// How long a session can be recovered after its connection has ended, its pod with it. `off`: never, and no event
+        /// carries an offset.
+        recovery: Option<Duration> = Some(Duration::from_secs(120)), OrWord("off", Time(Duration::from_secs(1)..=Duration::from_secs(86_400))), restart;
+        /// Whether permessage-deflate is agreed to. From which size a room's frames are compressed is a matter of its policy.
+        compression: bool = true, Switch, restart;
+        /// A file with the client for browsers (`socket.io.min.js` of `socket.io-client`), for pages that load it from the server as
+        /// the reference server offers it: at `path` with `socket.io.js` or `socket.io.min.js` behind it. Read at start.
+        client_file: Option<PathBuf> = None, Maybe(File("JavaScript file")), restart, unset("none", "\"/usr/share/roomcast/socket.io.min.js\"");
+        /// What the pods of a fleet prove to each other that a session is theirs by. The same for all of them.
+        secret: Option<FleetSecret> = None, Maybe(FleetSecretKind), restart, secret(),
+            unset("made from `api_keys`, if there are any; otherwise each pod has its own, and sessions must stay with their pod", "\"${FLEET_SECRET}\"");
+    }
+}
 
 /// The name of a namespace.
 pub(crate) struct Namespace;

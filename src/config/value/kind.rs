@@ -1,5 +1,7 @@
 //! What a kind of value is.
 
+use std::time::Duration;
+
 use crate::config::raw::Raw;
 
 /// 1,024 bytes.
@@ -8,6 +10,11 @@ pub const KIB: usize = 1024;
 pub const MIB: usize = 1024 * KIB;
 /// 1,024 MiB.
 pub const GIB: usize = 1024 * MIB;
+
+/// The shortest of most durations: a shorter one would be a mistake.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest of most durations.
+pub(crate) const MINUTES: Duration = Duration::from_secs(600);
 
 /// How the values of one key are read, written and described.
 pub(crate) trait Kind {

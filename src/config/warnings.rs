@@ -1,0 +1,70 @@
+//! What is allowed, but probably not meant: sentences for the log and for `check-config`. Pure.
+
+use super::{
+    policies::{Policies, Rule},
+    settings::{Limits, Settings},
+    token_settings::TokenSettings,
+    tokens::HmacSecret,
+};
+use crate::model::{Access, Policy};
+
+/// More rooms than a client can come back to.
+pub(super) fn rooms(settings: &Settings) -> Option<String> {
+    let Limits { max_rooms, command_burst, .. } = settings.limits;
+    let lets_in = |policy: &Policy| policy.join != Access::Nobody;
+    let mut policies = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
+    (max_rooms > command_burst as usize && policies.any(lets_in)).then(|| {
+        format!(
+            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that comes back to more rooms \
+             than that, with a `subscribe` for each, is told `rate_limited` and closed with 4029; set `limits.command_burst` to at \
+             least {max_rooms}"
+        )
+    })
+}
+
+/// Policies that others hide.
+pub(super) fn unused_policies(policies: &[Rule]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, rule) in policies.iter().enumerate() {
+        let earlier = || policies.iter().take(index).flat_map(|rule| &rule.patterns);
+        if rule.patterns.iter().all(|p| earlier().any(|e| e == p || e.as_str() == "*")) {
+            let patterns: Vec<_> = rule.patterns.iter().map(|pattern| format!("`{}`", pattern.as_str())).collect();
+            warnings.push(format!(
+                "the policy for {} is never used: policies above it match the same rooms, and the first one wins",
+                patterns.join(", ")
+            ));
+        }
+    }
+    warnings
+}
+
+/// What is allowed in `[tokens]`, but probably not meant.
+pub(super) fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(room) = tokens.personal_room.as_ref().and_then(|template| template.of("ann")) {
+        let join = policies.of(&room).join;
+        if matches!(join, Access::Anyone | Access::User) {
+            warnings.push(format!(
+                "`tokens.personal_room` is set, but others may join such a room too: the policy of {room}, for example, \
+                 has no `join = \"owner\"`"
+            ));
+        }
+    }
+    if tokens.jwks_url.is_some() && tokens.audiences.is_empty() {
+        warnings.push(
+            "`tokens.jwks_url` is set but `tokens.audiences` is not: a token that its issuer made for any other \
+             application is good here too"
+                .to_owned(),
+        );
+    }
+    if let Some(bytes) = tokens.hmac_secrets.iter().find_map(HmacSecret::too_short) {
+        warnings.push(format!(
+            "`tokens.hmac_secrets` has a secret of {bytes} bytes, which `tokens.short_secrets` allows: from any token that it signed, \
+             the secret can be found by trying, and then any token can be made"
+        ));
+    }
+    if !tokens.require_exp {
+        warnings.push("`tokens.require_exp` is false: a token without `exp` is good for ever".to_owned());
+    }
+    warnings
+}
