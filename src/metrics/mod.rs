@@ -5,19 +5,23 @@
 
 mod descriptions;
 mod exposition;
+mod grpc;
 mod hooks;
 mod observer;
 mod pressure;
 mod redis_commands;
 mod socketio;
+mod tokens;
 
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
+pub use grpc::{GrpcCall, GrpcCalls};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::{Pressure, Pressures};
 pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands, TROUBLES};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
+pub use tokens::TokenMetrics;
 
 use std::{sync::Arc, time::Duration};
 
@@ -97,53 +101,6 @@ pub struct Metrics {
     degraded: Vec<(&'static str, Gauge)>,
     disconnects: Vec<(Disconnect, Counter)>,
     lost: Counter,
-}
-
-/// Clients' tokens by what became of them, and the keys that are fetched. Cloning shares the handles.
-#[derive(Debug, Clone)]
-pub struct TokenMetrics {
-    /// Good.
-    pub accepted: Counter,
-    /// Good once, but over.
-    pub expired: Counter,
-    /// Never good here.
-    pub refused: Counter,
-    /// Not to be judged, because the keys could not be fetched yet.
-    pub outage: Counter,
-    /// Seconds since the key set in use was fetched.
-    pub jwks_age: Gauge,
-    /// Fetches of the key set that failed.
-    pub jwks_failures: Counter,
-}
-
-impl TokenMetrics {
-    /// Handles that count nothing.
-    #[must_use]
-    pub fn none() -> Self {
-        let counter = Counter::noop;
-        Self {
-            accepted: counter(),
-            expired: counter(),
-            refused: counter(),
-            outage: counter(),
-            jwks_age: Gauge::noop(),
-            jwks_failures: counter(),
-        }
-    }
-}
-
-impl Default for TokenMetrics {
-    fn default() -> Self {
-        let token = |result: &'static str| counter!("roomcast_tokens_total", "result" => result);
-        Self {
-            accepted: token("accepted"),
-            expired: token("expired"),
-            refused: token("refused"),
-            outage: token("outage"),
-            jwks_age: gauge!("roomcast_jwks_age_seconds"),
-            jwks_failures: counter!("roomcast_jwks_failures_total"),
-        }
-    }
 }
 
 /// The subscriptions in Redis; only a pod with Redis has them. Cloning shares the handles.
@@ -227,47 +184,6 @@ impl Connections {
     pub fn of(&self, transport: &str, dialect: usize) -> &Gauge {
         let found = self.0.iter().find(|(name, _)| *name == transport).or(self.0.last());
         found.and_then(|(_, gauges)| gauges.get(dialect)).unwrap_or(&self.1)
-    }
-}
-
-/// Calls over gRPC by method; those of no method that there is as `other`.
-#[derive(Debug)]
-pub struct GrpcCalls(Vec<(&'static str, GrpcCall)>, GrpcCall);
-
-/// What became of calls.
-#[derive(Debug)]
-pub struct GrpcCall {
-    /// Answered.
-    pub ok: Counter,
-    /// Answered with an error.
-    pub failed: Counter,
-}
-
-impl GrpcCalls {
-    /// Every method of the API, without what is asked by probes and tools.
-    const METHODS: [&'static str; 6] = [
-        "roomcast.v1.Roomcast/Publish",
-        "roomcast.v1.Roomcast/Broadcast",
-        "roomcast.v1.Roomcast/GetPresence",
-        "roomcast.v1.Roomcast/GetHistory",
-        "roomcast.v1.Roomcast/Disconnect",
-        "roomcast.v1.Roomcast/GetStats",
-    ];
-
-    /// Handles of the recorder that is current, for a service's methods, `package.Service/Method` each.
-    #[must_use]
-    pub fn new(methods: &[&'static str]) -> Self {
-        let calls = |method: &'static str| GrpcCall {
-            ok: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "ok"),
-            failed: counter!("roomcast_grpc_calls_total", "method" => method, "result" => "failed"),
-        };
-        Self(methods.iter().map(|&method| (method, calls(method))).collect(), calls("other"))
-    }
-
-    /// The counters of a method, as `package.Service/Method`.
-    #[must_use]
-    pub fn of(&self, method: &str) -> &GrpcCall {
-        self.0.iter().find(|(known, _)| *known == method).map_or(&self.1, |(_, calls)| calls)
     }
 }
 

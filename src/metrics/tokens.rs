@@ -1,0 +1,50 @@
+//! Metrics of clients' tokens.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+/// Clients' tokens by what became of them, and the keys that are fetched. Cloning shares the handles.
+#[derive(Debug, Clone)]
+pub struct TokenMetrics {
+    /// Good.
+    pub accepted: Counter,
+    /// Good once, but over.
+    pub expired: Counter,
+    /// Never good here.
+    pub refused: Counter,
+    /// Not to be judged, because the keys could not be fetched yet.
+    pub outage: Counter,
+    /// Seconds since the key set in use was fetched.
+    pub jwks_age: Gauge,
+    /// Fetches of the key set that failed.
+    pub jwks_failures: Counter,
+}
+
+impl TokenMetrics {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        let counter = Counter::noop;
+        Self {
+            accepted: counter(),
+            expired: counter(),
+            refused: counter(),
+            outage: counter(),
+            jwks_age: Gauge::noop(),
+            jwks_failures: counter(),
+        }
+    }
+}
+
+impl Default for TokenMetrics {
+    fn default() -> Self {
+        let token = |result: &'static str| counter!("roomcast_tokens_total", "result" => result);
+        Self {
+            accepted: token("accepted"),
+            expired: token("expired"),
+            refused: token("refused"),
+            outage: token("outage"),
+            jwks_age: gauge!("roomcast_jwks_age_seconds"),
+            jwks_failures: counter!("roomcast_jwks_failures_total"),
+        }
+    }
+}
