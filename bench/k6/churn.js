@@ -1,4 +1,4 @@
-// Visitors come and go while events go on: each stays for a while and is followed by another one who has seen nothing yet.
+// Visitors come and go while events go on: each stays for a while, and another one follows that has seen nothing yet.
 //
 //   k6 run -e API_KEY=… -e VUS=50 -e SOCKETS=20 -e STAY=5 churn.js
 

@@ -10,7 +10,7 @@ import { settings } from './lib/settings.js';
 export const options = of({
   roomcast_returns: [`count>=${settings.vus * settings.sockets}`],
   roomcast_away: [`p(95)<${settings.reconnectP95}`],
-  // Trips has no positions: whoever comes back begins anew.
+  // Trips has no positions: a client that comes back begins anew.
   ...(settings.dialect === 'trips' ? {} : { roomcast_recovered: ['rate==1'] }),
 });
 

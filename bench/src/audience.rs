@@ -74,7 +74,7 @@ impl Received {
 }
 
 impl Audience {
-    /// Starts `processes` receivers over a transport. `first_source` tells their addresses from another audience's.
+    /// Starts `processes` receivers over a transport. `first_source` keeps their addresses apart from another audience's.
     pub(crate) fn start(transport: Transport, processes: usize, first_source: u8) -> Result<Self, BenchError> {
         let (sender, heard) = mpsc::channel(NOTICES);
         let role = match transport {

@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What a connection costs that does nothing: memory of the pod and the kernel, CPU for pings
+    /// What an idle connection costs: memory of the pod and the kernel, CPU for pings
     Idle(idle::IdleArgs),
     /// One room, many receivers: CPU per delivery and time to the last receiver, beside the floor
     Broadcast(broadcast::BroadcastArgs),

@@ -30,12 +30,12 @@ impl Dialect {
         match self {
             Self::Native | Self::Trips => "/ws".to_owned(),
             Self::Socketio => SOCKETIO.to_owned(),
-            // Everybody is in one session.
+            // All receivers are in one session.
             Self::LivePolls => format!("{SOCKETIO}&sessionId=bench-0"),
         }
     }
 
-    /// The subprotocols that it offers. Who offers `roomcast.v1` gets it on any path.
+    /// The subprotocols that it offers. The pod speaks `roomcast.v1` on any path, if a client offers it.
     pub(crate) fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Native => &["roomcast.v1"],

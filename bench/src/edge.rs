@@ -1,4 +1,4 @@
-//! What mio's edge-triggered events ask of a reader: it is told once that bytes came, and reads until none are left.
+//! What mio's edge-triggered events ask of a reader: an event comes once for new bytes, and the reader reads until none are left.
 
 use std::io::{self, Read};
 
@@ -23,7 +23,7 @@ impl Ready {
 
 /// A socket that is read from, and whether it may hold more.
 ///
-/// A stream that gives less than it was asked for is empty (epoll(7), questions and answers, 9), and the next byte is a new
+/// A stream that gives less than the buffer holds is empty (epoll(7), questions and answers, 9), and the next byte is a new
 /// event. That saves a system call a wake-up.
 pub(crate) struct Drain<S> {
     socket: S,

@@ -5,7 +5,7 @@
 //!
 //! The map: `cli` → `scenario/*` (what is measured) → `pod`, `floor`, `audience` (what takes part) → `receiver`, `callers` (what
 //! each connection does) → `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
-//! `report`, `plot` (what is told).
+//! `report`, `plot` (what is written).
 
 use std::process::ExitCode;
 

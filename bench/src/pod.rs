@@ -211,7 +211,7 @@ impl Pod {
         self.process.ok_or_else(|| BenchError::Usage("--url needs --pid for memory and processor figures".to_owned()))
     }
 
-    /// Puts the end of the pod's log into an error that the pod's death explains better.
+    /// Adds the end of the pod's log to an error, if the pod has died.
     pub(crate) fn explain(&mut self, error: BenchError) -> BenchError {
         match &mut self.child {
             Some((child, log)) => match child.try_wait() {

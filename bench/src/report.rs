@@ -1,4 +1,4 @@
-//! What a run tells: JSON for machines, a Markdown row for `docs/BENCHMARKS.md`, and a plot.
+//! The report of a run: JSON for machines, a Markdown row for `docs/BENCHMARKS.md`, and a plot.
 
 use std::{
     fs,

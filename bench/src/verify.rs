@@ -1,14 +1,14 @@
 //! Whether a connection got exactly what was published, once, in order. Pure.
 //!
 //! [`Tracker`] follows one connection's position in one room. It holds nothing but three numbers while all is well;
-//! holes are kept only once something is missing, so that a late event is told from a repeated one.
+//! holes are kept only once something is missing, so that a late event differs from a repeated one.
 
 use serde::{Deserialize, Serialize};
 
 /// What went wrong on a set of connections. All zero, or the run is void.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
-    /// Events that a connection never got and was not told of.
+    /// Events that a connection never got, and that no `gap` named.
     pub(crate) lost: u64,
     /// Events that came more than once.
     pub(crate) duplicated: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Faults {
     pub(crate) corrupt: u64,
     /// Connections that the server closed.
     pub(crate) closed: u64,
-    /// Events that a `gap` took back: told, so not lost, but a bench room is small enough that none should be.
+    /// Events that a `gap` named. They are not lost silently, but a bench room is small enough to have none.
     pub(crate) told_gaps: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Short runs against a real pod, and a real Redis: that what should come comes, is verified, and is told. Figures of a debug
+//! Short runs against a real pod, and a real Redis: events come, are verified, and are reported. Figures of a debug
 //! build mean nothing and are not looked at. `TEST_POD` names the pod's binary; without it the bench builds one by cargo.
 #![allow(clippy::unwrap_used)]
 

@@ -1,6 +1,6 @@
 // One client in one room: connects, joins, checks what comes, and comes back when the connection is lost.
 //
-// Always holds: what it is not told of and does not get is counted as a hole. A dialect says how bytes are meant; who publishes
+// Always holds: an event that neither comes nor is named by a gap is counted as a hole. A dialect reads the bytes; the publisher
 // numbers its events of each room (`lib/publisher.js`), so that holes show in every dialect.
 
 import { WebSocket } from 'k6/websockets';
@@ -34,7 +34,7 @@ export class Client {
     this.hint = null;
   }
 
-  /** Opens a connection; `onend` is called when the client is done, for good. */
+  /** Opens a connection; `onend` is called once, when the client is done. */
   open(onend) {
     this.onend = onend || this.onend;
     const began = Date.now();
@@ -106,7 +106,7 @@ export class Client {
     if (last === undefined || number > last) this.numbers.set(publisher, number);
   }
 
-  /** So many events will not come, and the server said so. */
+  /** The server said that so many events will not come. */
   gap(count) {
     measures.gaps.add(count);
     this.numbers.clear();

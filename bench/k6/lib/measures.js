@@ -19,14 +19,14 @@ export const published = new Counter('roomcast_published');
 /** Events that reached clients, and the messages that they came in. */
 export const events = new Counter('roomcast_events');
 export const messages = new Counter('roomcast_messages');
-/** Events that clients were told they would not get. */
+/** Events that a gap named: they will not come. */
 export const gaps = new Counter('roomcast_gaps');
-/** Events that are missing and nobody said so; events that came twice. */
+/** Events that are missing and that no gap named; events that came twice. */
 export const holes = new Counter('roomcast_holes');
 export const duplicates = new Counter('roomcast_duplicates');
 export const errors = new Counter('roomcast_errors');
 export const publishErrors = new Counter('roomcast_publish_errors');
-/** Connections that ended without the client having wanted it. */
+/** Connections that the client did not end itself. */
 export const lost = new Counter('roomcast_lost_connections');
 /** Connections that are back in their room. */
 export const returns = new Counter('roomcast_returns');

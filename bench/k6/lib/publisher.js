@@ -1,5 +1,5 @@
 // Publishes as a backend does: over HTTP, or with Redis' own PUBLISH for trips. Numbers its events of each room, and publishes one
-// after the other, so that whoever gets them can tell what is missing.
+// after the other, so that a client sees what is missing.
 
 import http from 'k6/http';
 import exec from 'k6/execution';

@@ -1,4 +1,4 @@
-// What a run is told by environment variables (`k6 run -e NAME=value`). README.md lists them.
+// The settings of a run, from environment variables (`k6 run -e NAME=value`). README.md lists them.
 
 const number = (name, fallback) => {
   const text = __ENV[name];

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// What the floor tells its parent.
+/// What the floor reports to its parent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Notice {
     /// It accepts connections here.

@@ -22,7 +22,7 @@ use crate::{
     error::{BenchError, Doing as _},
 };
 
-/// What a thread is told.
+/// An order to a thread.
 pub(super) enum Order {
     /// Seal and write these bytes to every socket.
     Send(Arc<[u8]>),
@@ -75,9 +75,9 @@ pub(super) struct Worker {
 
 const LISTENER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
-/// Added to a seat's number, so that it is told from a guest's.
+/// Added to a seat's number, so that it is no guest's.
 const SEAT: usize = 1 << 32;
-/// Sockets that one wait tells of.
+/// The most sockets that one wait reports.
 const EVENTS: usize = 1024;
 const MOST_HEAD: usize = 16 << 10;
 const MOST_PENDING: usize = 1 << 20;

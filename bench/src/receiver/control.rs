@@ -90,7 +90,7 @@ pub(crate) struct Visits {
     pub(crate) resume_percent: u8,
 }
 
-/// What a receiver is told.
+/// An order to a receiver.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Make connections, and keep them.

@@ -45,7 +45,7 @@ use websocket::{Link, Shared};
 
 /// The parent's orders among the tokens.
 const INPUT: Token = Token(usize::MAX);
-/// Sockets that one wait tells of.
+/// The most sockets that one wait reports.
 const EVENTS: usize = 1024;
 /// Orders that may wait: the parent gives the next one after the answer to the last.
 const MOST_ORDERS: usize = 16;
@@ -250,7 +250,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// A connection ended that should not have.
+    /// A connection ended unexpectedly.
     fn ended(&mut self, key: usize, error: &BenchError) -> Result<(), BenchError> {
         let Some(entry) = self.entries.try_remove(key) else { return Ok(()) };
         let (room, member) = (entry.connection.room, entry.connection.stage == Stage::Member);

@@ -1,6 +1,6 @@
 //! Connections that are each in two rooms: over one WebSocket, or with a WebTransport stream for each room.
 //!
-//! Few and simple, on a thread of their own, where the rest of the receivers are thousands: what is asked of them is how
+//! Few and simple, on a thread of their own, where the other receivers are thousands: they measure how
 //! long one room waits for the other. Always holds: every event is compared with what was published; a connection that
 //! ends voids the run. A gap that is told is counted: where packets are lost, a connection may be too slow for its rooms.
 
@@ -44,7 +44,7 @@ use crate::{
 /// How often it is looked whether what is waited for has come.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Whom they call, and what for.
+/// The server that they call, and what for.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// What they connect over.

@@ -51,7 +51,7 @@ impl Shared {
     }
 }
 
-/// Who hears what comes in on a connection.
+/// What takes the messages that come in on a connection.
 pub(super) trait Hear {
     /// Plaintext at a message's boundary: the length of the frame that it begins with, if that is known already and
     /// need not be read again.
@@ -181,7 +181,7 @@ impl Link {
     /// Says goodbye (1000 is a normal closure, RFC 6455 section 7.4.1), as far as that can be done without waiting.
     pub(super) fn leave(&mut self, shared: &mut Shared) {
         let key = shared.next_key();
-        // Whoever leaves does not care whether the other side still hears it.
+        // A visitor that leaves does not wait until the other side knows.
         if self.write_frame(&Frame::new(Opcode::Close, &1000u16.to_be_bytes()), key).is_ok() {
             self.tls.send_close_notify();
             drop(self.flush());

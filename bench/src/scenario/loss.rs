@@ -70,7 +70,7 @@ struct Round {
     /// Publish to receive, in milliseconds.
     small: Percentiles,
     busy: Percentiles,
-    /// Events times connections that never came, because the connection was too slow, and were told as gaps.
+    /// Events times connections that never came, because the connection was too slow, and that a `gap` named.
     small_told: u64,
     busy_told: u64,
     publisher_late_ms: f64,
@@ -137,7 +137,7 @@ pub(crate) async fn run(args: &LossArgs) -> Result<(), BenchError> {
 }
 
 impl Kind {
-    /// Events times connections, of both rooms, that were told as gaps.
+    /// Events times connections, of both rooms, that a `gap` named.
     fn told(&self) -> u64 {
         self.rounds.iter().map(|round| round.small_told + round.busy_told).sum()
     }
@@ -156,7 +156,7 @@ fn row(level: &Level) -> Row {
         .cell("of each repetition", report::spread(&level.p99_ratios, 2))
         .cell("ratio of p50, p99.9", format!("{:.2}, {:.2}", level.p50_ratio, level.p999_ratio))
         .cell("busy room, p99: WebSocket, WebTransport", format!("{:.1}, {:.1}", sockets.busy.p99, sessions.busy.p99))
-        .cell("told as gaps, both rooms", format!("{}, {}", thousands(sockets.told()), thousands(sessions.told())))
+        .cell("named by gaps, both rooms", format!("{}, {}", thousands(sockets.told()), thousands(sessions.told())))
 }
 
 fn plot(outcome: &Outcome) -> Plot {

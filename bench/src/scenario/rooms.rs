@@ -22,8 +22,8 @@ use crate::{
     stats::Latencies,
 };
 
-/// Spreads the receivers evenly over the rooms and publishes to the rooms in turn: what a pod costs whose frames are
-/// shared by few. See bench/README.md.
+/// Spreads the receivers evenly over the rooms and publishes to the rooms in turn: the cost where few receivers share a
+/// frame. See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct RoomsArgs {
     /// How many receivers there are

@@ -1,5 +1,5 @@
 // The trips dialect: `{"type":"subscribe","trip_id":…}`, and batches of `events`. A subscription is not answered, and nothing
-// is replayed after a reconnect: who comes back begins anew.
+// is replayed after a reconnect: a client that comes back begins anew.
 
 import { settings } from '../settings.js';
 

@@ -1,4 +1,4 @@
-//! What a broadcast run found, and how it is told.
+//! What a broadcast run found, and its report.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! How long it takes until many rooms are joined that the fleet has never heard of.
+//! How long joining many rooms takes that are new to the fleet.
 
 use std::{cell::RefCell, rc::Rc, time::Instant};
 

@@ -61,7 +61,7 @@ pub(super) struct Counts {
     pub(super) deliveries: u64,
     /// Acknowledged, then gone with the master, to which replication had not caught up: in no log any more.
     pub(super) lost_by_redis: u64,
-    /// Times a member was told that it misses something.
+    /// How often a `gap` came to a member.
     pub(super) gaps_told: u64,
 }
 

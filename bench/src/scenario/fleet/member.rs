@@ -27,7 +27,7 @@ pub(super) struct Seen {
     pub(super) joined: usize,
     /// By room, what came: [`clock::now`] and the event's number.
     pub(super) events: HashMap<String, Vec<(u64, u64)>>,
-    /// The rooms whose members were told that they miss something, once each time.
+    /// The rooms whose members got a `gap`, one entry for each.
     pub(super) gaps: Vec<String>,
     /// The first thing that should not have come.
     pub(super) wrong: Option<String>,

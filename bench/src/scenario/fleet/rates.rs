@@ -78,7 +78,7 @@ pub(super) struct Round {
     per_second: f64,
     /// Of all servers, without what they use when nothing is published.
     redis_cpu_ms_per_1000: f64,
-    /// Of all pods; nothing where they have no part.
+    /// Of all pods; nothing in a case without pods.
     pods_cpu_ms_per_1000: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Two network namespaces with a cable between them that loses packets at random, both ways.
 //!
-//! Needs root, `unshare` (util-linux), `ip` (iproute2) and `iptables`. Each namespace has no name: a process holds it that
-//! ends with this one, and with the last process in it the kernel takes it away, cable and rules included. Always holds:
+//! Needs root, `unshare` (util-linux), `ip` (iproute2) and `iptables`. No namespace has a name: a process holds it, and that process
+//! ends with this one. The kernel removes a namespace with its last process, cable and rules included. Always holds:
 //! nothing outside of the two namespaces is changed, and loopback inside of them loses nothing.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What a run of trips found, and how it is told.
+//! What a run of trips found, and its report.
 
 use serde::Serialize;
 
