@@ -6,9 +6,8 @@
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead as _},
+    io,
     sync::{Arc, mpsc},
-    thread,
     time::Duration,
 };
 
@@ -29,6 +28,7 @@ use crate::{
 mod connection;
 pub(crate) mod control;
 mod frames;
+mod orders;
 pub(crate) mod pairs;
 pub(crate) mod sessions;
 mod tally;
@@ -39,6 +39,7 @@ mod websocket;
 
 use connection::{Connection, Stage};
 use control::{Agreed, Join, Notice, OPENING, Order, Target};
+use orders::{Finishing, Joining, listen_to_parent};
 use tally::Tally;
 use visiting::{Stay, Visiting};
 use websocket::{Link, Shared};
@@ -47,8 +48,7 @@ use websocket::{Link, Shared};
 const INPUT: Token = Token(usize::MAX);
 /// The most sockets that one wait reports.
 const EVENTS: usize = 1024;
-/// Orders that may wait: the parent gives the next one after the answer to the last.
-const MOST_ORDERS: usize = 16;
+
 /// The role's main: until the parent closes the input.
 pub(crate) fn run() -> Result<(), BenchError> {
     child::end_with_parent()?;
@@ -66,24 +66,6 @@ struct Entry {
     target: Target,
     recipe: Recipe,
     stay: Stay,
-}
-
-/// A `Join` under way.
-struct Joining {
-    join: Join,
-    tls: Arc<ClientConfig>,
-    begun: usize,
-    members: usize,
-    told: u64,
-    progress: u64,
-}
-
-/// A `Finish` under way.
-struct Finishing {
-    target: Target,
-    ends: HashMap<u32, u64>,
-    deadline: u64,
-    last: bool,
 }
 
 struct Receiver {
@@ -402,21 +384,4 @@ impl Receiver {
         report.example = report.example.or(seen.example);
         say(&Notice::Visits(Box::new(report)))
     }
-}
-
-/// Reads the parent's lines on a thread of its own: a pipe blocks, and its other end belongs to the parent.
-fn listen_to_parent(waker: Waker) -> mpsc::Receiver<io::Result<String>> {
-    let (sender, orders) = mpsc::sync_channel(MOST_ORDERS);
-    thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let failed = line.is_err();
-            // The receiver is gone only when this process ends.
-            if sender.send(line).is_err() || waker.wake().is_err() || failed {
-                break;
-            }
-        }
-        drop(sender);
-        let _ = waker.wake();
-    });
-    orders
 }
