@@ -1,7 +1,7 @@
 //! Where `roomcast subscribe` stands in each room, so that it can come back without a loss or say what it lost.
 //!
-//! Pure. Always holds: a room's position is that of the last message that was taken; from the command that asks for a room again
-//! until its answer, nothing of that room is taken, because the answer supersedes it (a personal room is joined unasked).
+//! Pure. Always holds: a room's position is that of the last message that was taken; from the command that continues a room until its
+//! answer, nothing of that room is taken, because the answer supersedes it (a personal room is joined unasked).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,8 @@ impl Positions {
 
     /// The commands that a new connection begins with.
     pub fn subscribe(&mut self) -> Vec<Value> {
-        self.due = self.rooms.keys().cloned().collect();
+        // A room without a position begins where its first message says, be it an unasked one.
+        self.due = self.rooms.iter().filter(|(_, since)| since.is_some()).map(|(room, _)| room.clone()).collect();
         let command = |(room, since): (&String, &Option<Position>)| {
             let mut command = json!({ "type": "subscribe", "id": room, "room": room });
             if let Some((epoch, offset)) = since {
@@ -141,6 +142,7 @@ mod tests {
             assert_eq!(following("r", "e", 4).take(&message), taken, "{message}");
         }
         let mut fresh = Positions::new(&["r".to_owned()], None);
+        assert_eq!(fresh.subscribe().len(), 1);
         assert_eq!(fresh.take(&subscribed("e", 9, false)), Taken::Whole, "nothing was had that could be lost");
         assert_eq!(fresh.take(&gap(9, 12)), lossy("#10 to #12 are lost"));
         assert_eq!(fresh.take(&events(12)), Taken::Whole, "a gap was said once");
