@@ -9,7 +9,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clap::Parser;
-use roomcast::{
+use roomcast::testing::{
     config::{ApiKey, ListenAddress, Machine, Settings, resolve},
     model::{Batch, Command, CommandError, CommandId, Disconnect, PreparedMessage, Reply, Request, Retained, Spelling},
     pod::Pod,

@@ -1,7 +1,7 @@
-//! What tests, the load generator and fuzz targets see of the library: the rest is private.
+//! What tests, the load generator, fuzz targets and examples see of the library: the rest is private.
 //!
 //! Owns nothing: re-exports by layer. Never a part of the program, and no promise to anything outside of this repository. Always
-//! holds: each name here is used by `tests/`, `bench/` or `fuzz/`, so that the compiler finds what nothing uses.
+//! holds: each name here is used by `tests/`, `bench/`, `fuzz/` or `examples/`, so that the compiler finds what nothing uses.
 
 /// Tokens: what one grants, and the keys that sign one.
 pub mod auth {
@@ -93,8 +93,8 @@ pub mod model {
     pub use crate::model::{
         Access, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect, Durability,
         Epoch, ErrorCode, Event, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Order, Payload, Policy,
-        Position, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request, Retain, Retained, Room,
-        RoomNameError, Since, SlowReceiver, Spelling, Stats, Target, Token, check_topic,
+        Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request, Retain,
+        Retained, Room, RoomNameError, Since, SlowReceiver, Spelling, Stats, Target, Token, check_topic,
     };
 }
 
@@ -112,12 +112,14 @@ pub mod protocol {
 
     /// Engine.IO's packets and payloads.
     pub mod engineio {
-        pub use crate::protocol::engineio::{Asked, EngineioPacket, SessionKey, packets, unframe, write_payload};
+        pub use crate::protocol::engineio::{
+            Asked, Endpoint, EngineioPacket, Plain, SessionKey, Timing, Within, packets, unframe, write_payload,
+        };
     }
 
     /// Socket.IO's packets and offsets.
     pub mod socketio {
-        pub use crate::protocol::socketio::{Assembly, Kind, Rooms, SocketioPacket, StreamOffset};
+        pub use crate::protocol::socketio::{Assembly, Envelope, Kind, Rooms, SocketioPacket, StreamOffset};
     }
 }
 

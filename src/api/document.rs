@@ -13,7 +13,7 @@ mod tests {
 
     use super::*;
     use crate::api::{
-        ApiCode,
+        answer::ApiCode,
         router::{Operation, ROUTES, Route, Takes, is_guarded},
     };
 

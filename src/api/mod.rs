@@ -22,7 +22,7 @@ mod stats;
 mod target;
 
 pub use crate::hub::Readiness;
-pub use answer::{ApiCode, ApiError};
+pub use answer::ApiError;
 pub(crate) use grpc::json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub use server::Api;

@@ -8,7 +8,7 @@ mod extension;
 pub mod loomio;
 pub mod ticketing;
 
-pub use extension::{ExtensionError, Extensions, MakeGrpcService, Route, Routes, Task};
+pub use extension::{ExtensionError, Extensions, Route, Routes, Task};
 
 use crate::{config::Config, metrics::Exposition};
 

@@ -92,12 +92,6 @@ impl Loader {
         self.preset
     }
 
-    /// The configuration file, if there is one.
-    #[must_use]
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
-    }
-
     /// Reads the layers and applies the rules between keys.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use backend::{Backend, Call};
 
 pub use answer::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict};
 pub use hook::{Hook, HookError};
-pub use question::{ClientRequest, ConnectQuestion, HookQuestion, RoomQuestion};
+pub use question::{ClientRequest, ConnectQuestion, RoomQuestion};
 
 /// The hooks of a pod.
 pub struct Hooks {

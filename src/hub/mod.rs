@@ -29,11 +29,11 @@ mod worker;
 pub use access::{
     accept::AcceptedConnection,
     authenticate::{AdmissionError, Applicant, Shows},
-    hook_gate::{AT_ONCE, JoinPermit, Principal},
+    hook_gate::{AT_ONCE, Principal},
 };
 pub use connection::{
-    Connection, State, Totals, account::QueueAccount, budget::Budget, key::ConnectionKey, mailbox::Mailbox,
-    streams::Streams, task::ConnectionTask, transport::ClientTransport,
+    account::QueueAccount, budget::Budget, key::ConnectionKey, mailbox::Mailbox, streams::Streams,
+    task::ConnectionTask, transport::ClientTransport,
 };
 pub use engineio::polling::{PollingSession, Probe};
 pub use fanout::{
@@ -51,7 +51,7 @@ pub use worker::{
     clock::{millis, unix_millis},
     event_loop::start as start_worker,
     fleet::{FleetError, FleetStats, Ordered, Spokesman},
-    inspect::{ConnectionDetail, ConnectionFilter, ConnectionList, RoomCount, RoomDetail, RoomList},
+    inspect::{ConnectionDetail, ConnectionFilter},
     queues::{Inboxes, ToSequencer, ToWorker, WorkerQueues},
     quic::Quic,
     readiness::{Readiness, Reason},

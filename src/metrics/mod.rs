@@ -15,11 +15,11 @@ mod tokens;
 
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
-pub use grpc::{GrpcCall, GrpcCalls};
+pub use grpc::GrpcCalls;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::{Pressure, Pressures};
-pub use redis_commands::{CommandResult, LegacyMessages, RedisCommands, TROUBLES};
+pub use redis_commands::{CommandResult, RedisCommands, TROUBLES};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use tokens::TokenMetrics;
 

@@ -23,7 +23,7 @@ mod whole_number;
 
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
-pub use cursor::{Cursor, CursorError};
+pub use cursor::Cursor;
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};

@@ -13,8 +13,8 @@ mod query;
 mod sid;
 
 pub use endpoint::{Endpoint, Timing, Within};
-pub use packet::{EngineioPacket, EngineioPacketError, open, ping};
+pub use packet::{EngineioPacket, open, ping};
 pub use payload::{SEPARATOR, packets, unframe, without_binary, write_payload};
 pub use plain::Plain;
 pub use query::{Asked, EngineError, Transport, wants_base64};
-pub use sid::{SessionKey, SessionName};
+pub use sid::SessionKey;

@@ -12,5 +12,5 @@ mod rooms;
 pub use assembly::{Assembly, Heard};
 pub use envelope::{Envelope, connect_error, connected, disconnect};
 pub use offset::StreamOffset;
-pub use packet::{Kind, SocketioPacket, SocketioPacketError};
+pub use packet::{Kind, SocketioPacket};
 pub use rooms::Rooms;

@@ -4,9 +4,8 @@
 
 use roomcast_webtransport::write_chunk;
 pub use roomcast_webtransport::{
-    AddressValidation, AmplificationGuard, DATAGRAM_PREFIX, EndpointSettings, MessageLengthError, MessageReader,
-    PendingHandshake, Request, STREAM_END, SendState, Session, ValidatedAddress, bind, server_config, write_message,
-    write_some,
+    AddressValidation, AmplificationGuard, DATAGRAM_PREFIX, EndpointSettings, MessageReader, PendingHandshake, Request,
+    STREAM_END, SendState, Session, ValidatedAddress, bind, server_config, write_message, write_some,
 };
 
 use super::websocket::Deflater;

@@ -81,8 +81,8 @@ use crate::{
 pub use connection::Timeouts;
 use leases::Leases;
 use local_presence::LocalPresence;
+pub use partition::Partition;
 use partition::{KeyKind, Names};
-pub use partition::{PARTITIONS, Partition};
 use questions::{FleetQuestions, MOST_ANSWERS};
 pub use refusal::Trouble;
 use rooms::SubscribedRooms;

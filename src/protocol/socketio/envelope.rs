@@ -60,7 +60,6 @@ pub fn disconnect(namespace: &str, out: &mut Messages) {
 
 /// The envelope of a namespace.
 pub struct Envelope {
-    namespace: Box<str>,
     prefix: Box<str>,
     inner: Box<dyn Dialect>,
     offsets: bool,
@@ -70,7 +69,7 @@ impl Envelope {
     /// Wraps a dialect of arrays. `offsets`: whether sessions can be recovered.
     #[must_use]
     pub fn new(namespace: &str, inner: Box<dyn Dialect>, offsets: bool) -> Self {
-        Self { namespace: namespace.into(), prefix: prefix(namespace).into(), inner, offsets }
+        Self { prefix: prefix(namespace).into(), inner, offsets }
     }
 
     /// The name of a command of this namespace: its acknowledgement's number, if it wants one.
@@ -84,12 +83,6 @@ impl Envelope {
     pub fn read_id(id: &str) -> (&str, Option<&str>) {
         let (namespace, ack) = id.rsplit_once(',').unwrap_or(("/", id));
         (namespace, (!ack.is_empty()).then_some(ack))
-    }
-
-    /// The namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        &self.namespace
     }
 
     fn wrap(
