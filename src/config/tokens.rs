@@ -6,7 +6,6 @@ use http::Uri;
 
 use super::{
     raw::Raw,
-    redaction::without_secrets,
     value::{ConditionsKind, Kind, List, Text, quoted},
 };
 use crate::{
@@ -117,7 +116,8 @@ impl JwksUrl {
 /// For people and logs: without the query, in which some servers want a secret.
 impl fmt::Display for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_secrets(&self.0.to_string()))
+        let authority = self.0.authority().map_or("", http::uri::Authority::as_str);
+        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
     }
 }
 
