@@ -93,8 +93,9 @@ impl JwksUrl {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err("it is not a URL with a scheme and a host".to_owned());
         };
-        if authority.as_str().contains('@') {
-            return Err("it has a user or a password in it".to_owned());
+        // In the path too: behind a `/` or `?` in a password that was not encoded, the rest of it stands there.
+        if text.contains('@') {
+            return Err("it has a user or a password in it (an `@` of another part is written `%40`)".to_owned());
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

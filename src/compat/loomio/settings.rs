@@ -10,7 +10,6 @@ use crate::config::{
     raw::Raw,
     section::{Section, Settle, section},
     value::{Bytes, Count, File, Kind, List, Maybe, Time, quoted},
-    without_secrets,
 };
 
 section! {
@@ -105,8 +104,9 @@ impl DocumentHookUrl {
     pub fn parse(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
         match (uri.scheme_str(), uri.authority()) {
-            (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
-                Err("it has a user or a password in it".to_owned())
+            // In the path too: behind a `/` or `?` in a password that was not encoded, the rest of it stands there.
+            (Some("http" | "https"), Some(_)) if text.contains('@') => {
+                Err("it has a user or a password in it (an `@` of another part is written `%40`)".to_owned())
             }
             (Some("http" | "https"), Some(_)) => Ok(Self(uri)),
             _ => Err("it is not a URL of https or http".to_owned()),
@@ -164,6 +164,8 @@ mod tests {
         for good in ["https://app.example.com/api/hocuspocus", "http://app:3000/api/hocuspocus", "http://[::1]:3000/"] {
             assert_eq!(DocumentHookUrl::parse(good).unwrap().to_string(), good);
         }
+        let secret = DocumentHookUrl::parse("https://app.example.com/api?key=s3cret").unwrap();
+        assert_eq!(secret.to_string(), "https://app.example.com/api");
         for bad in ["", "/api", "app.example.com", "ftp://a/b", "https://user:pw@a/b", "https://"] {
             assert!(DocumentHookUrl::parse(bad).is_err(), "{bad}");
         }

@@ -284,7 +284,8 @@ fn a_short_secret_is_refused_unless_it_is_asked_for() {
 
 #[test]
 fn no_url_shows_a_login_or_a_query() {
-    for key in keys() {
+    // An error in a table of pointers names the pointer, which no URL is.
+    for key in keys().into_iter().filter(|key| !key.allowed.contains("pointer")) {
         let path = key.path();
         for text in [
             "https://ann:s3cret@a.example/b",
