@@ -92,7 +92,7 @@ impl HookUrl {
     /// What is wrong with it, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let (Some(scheme), Some(_)) = (uri.scheme_str(), uri.authority()) else {
             return Err("it is not a URL with a scheme and a host".to_owned());
         };
         // In the path too: behind a `/` or `?` in a password that was not encoded, the rest of it stands there.
