@@ -8,16 +8,16 @@ use super::{
 };
 use crate::model::{Access, Policy};
 
-/// More rooms than a client can come back to.
+/// More rooms than a client can change at once.
 pub(super) fn rooms(settings: &Settings) -> Option<String> {
     let Limits { max_rooms, command_burst, .. } = settings.limits;
     let lets_in = |policy: &Policy| policy.join != Access::Nobody;
     let mut policies = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
     (max_rooms > command_burst as usize && policies.any(lets_in)).then(|| {
         format!(
-            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that comes back to more rooms \
-             than that, with a `subscribe` for each, is told `rate_limited` and closed with 4029; set `limits.command_burst` to at \
-             least {max_rooms}"
+            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client comes back to all of its rooms, but \
+             one that then changes them all at once, with an `unsubscribe` and a `subscribe` for each, is told `rate_limited`; if clients \
+             do so, set `limits.command_burst` to at least {max_rooms}"
         )
     })
 }

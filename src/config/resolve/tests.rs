@@ -225,7 +225,7 @@ fn warnings_say_what_may_surprise() {
 }
 
 #[test]
-fn rooms_that_a_client_can_come_back_to_are_not_warned_of() {
+fn rooms_that_a_client_can_change_at_once_are_not_warned_of() {
     for flags in [
         "",
         "limits.max_rooms=256",
@@ -239,7 +239,7 @@ fn rooms_that_a_client_can_come_back_to_are_not_warned_of() {
 }
 
 #[test]
-fn no_preset_lets_a_client_come_back_too_fast() {
+fn no_preset_has_more_rooms_than_commands() {
     for preset in crate::config::Preset::ALL {
         let settings =
             crate::config::merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap().settings;
