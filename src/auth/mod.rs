@@ -32,6 +32,6 @@ pub use key_file::KeyError;
 pub use key_set::MAX_KEYS;
 pub use look_up::StoredUser;
 pub use object::Object;
-pub use presented::{PresentError, presented};
+pub use presented::{PresentError, SUBPROTOCOL_PREFIX, presented};
 pub use rules::{MAX_ROOM_RIGHTS, MAX_USER_BYTES, room_rights};
 pub use signing::SigningKey;

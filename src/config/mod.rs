@@ -66,7 +66,7 @@ pub use redis_url::{RedisKind, RedisPassword, RedisUrl};
 pub use reference::{default_file, markdown};
 pub use resolve::{Config, Machine, resolve};
 pub use section::{Changes, Key};
-pub use settings::{Settings, WebTransport};
+pub use settings::{Settings, Timeouts, WebTransport};
 pub use settings_error::SettingsError;
 pub use tls::Tls;
 pub use token_settings::TokenSettings;

@@ -18,8 +18,8 @@ pub use exposition::{Alias, Exposition};
 pub use grpc::GrpcCalls;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
-pub use pressure::{Pressure, Pressures};
-pub use redis_commands::{CommandResult, RedisCommands, TROUBLES};
+pub use pressure::Pressures;
+pub use redis_commands::{CommandResult, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use tokens::TokenMetrics;
 
