@@ -19,6 +19,8 @@ pub use grpc::GrpcCalls;
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::Pressures;
+#[cfg(test)]
+pub(crate) use redis_commands::TROUBLES;
 pub use redis_commands::{CommandResult, RedisCommands};
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use tokens::TokenMetrics;

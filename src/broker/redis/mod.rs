@@ -84,7 +84,6 @@ use local_presence::LocalPresence;
 pub use partition::Partition;
 use partition::{KeyKind, Names};
 use questions::{FleetQuestions, MOST_ANSWERS};
-pub use refusal::Trouble;
 use rooms::SubscribedRooms;
 pub use settings::{Elsewhere, Settings};
 use shards::Shards;

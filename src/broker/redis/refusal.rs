@@ -31,6 +31,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind.
+    #[cfg(test)]
     pub const ALL: [Self; 11] = [
         Self::Away,
         Self::Login,
