@@ -20,8 +20,14 @@ use crate::{
     transport::http_io::Traffic,
 };
 
-/// A socket that waits shorter than this is not ended for another one: an honest client needs a moment.
-const YOUNG_MS: u64 = 2_000;
+/// A socket that waits shorter than this is not ended for another one: an honest client needs a moment for each step.
+const YOUNG_MS: u64 = 250;
+
+/// If all are young, none is looked for again before this has passed.
+const AGAIN_MS: u64 = 25;
+
+/// A socket that waits shorter than this is not ended for the memory that it holds.
+const BRIEF_MS: u64 = 1_000;
 
 /// What a socket holds by itself: its task, its buffers, a handshake under way.
 const VISIT_BYTES: usize = 8 * 1024;
@@ -347,35 +353,44 @@ impl Visits {
         if now_ms < self.none_before_ms {
             return 0;
         }
-        let ended = self.end_first(now_ms, |_, waits| waits);
-        if ended == 0 {
-            // Not asked of each newcomer anew.
-            self.none_before_ms = now_ms + YOUNG_MS / 20;
-        }
-        ended
-    }
-
-    /// The same with those that hold most: for when the pod is short of memory.
-    pub fn shed(&mut self, now_ms: u64) -> u64 {
-        self.end_first(now_ms, |visit, _| visit.held.get() as u64)
-    }
-
-    /// Ends an eighth of those that wait, the largest by `rank` first.
-    fn end_first(&mut self, now_ms: u64, rank: impl Fn(&VisitState, u64) -> u64) -> u64 {
-        let waits = |visit: &VisitState| visit.waits_ms(now_ms).filter(|waits| *waits >= YOUNG_MS);
-        let ranked = self.all.iter().enumerate();
-        let mut old: Vec<(u64, usize)> =
-            ranked.filter_map(|(at, visit)| waits(visit).map(|waits| (rank(visit, waits), at))).collect();
+        let mut old = self.old(now_ms, YOUNG_MS, |_, waits| waits);
         if old.is_empty() {
+            // Not asked of each newcomer anew.
+            self.none_before_ms = now_ms + AGAIN_MS;
             return 0;
         }
-        let most = (self.waiting() / 8).clamp(1, old.len());
+        let most = old.len().div_ceil(8);
         old.select_nth_unstable_by(most - 1, |a, b| b.cmp(a));
-        for (_, at) in &old[..most] {
+        self.end_all(&old[..most])
+    }
+
+    /// Ends sockets that wait, those that hold most first, until an eighth of the pod's memory is free: for when none is.
+    pub fn shed(&mut self, now_ms: u64) -> u64 {
+        let budget = &self.of_worker.budget;
+        let mut excess = budget.held().saturating_sub(budget.limit() / 8 * 7) as u64;
+        let mut old = self.old(now_ms, BRIEF_MS, |visit, _| visit.held.get() as u64);
+        old.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = old.iter().position(|(held, _)| {
+            let done = excess == 0;
+            excess = excess.saturating_sub(*held);
+            done
+        });
+        self.end_all(&old[..enough.unwrap_or(old.len())])
+    }
+
+    /// Those that have waited for so long at least, with their rank.
+    fn old(&self, now_ms: u64, least_ms: u64, rank: impl Fn(&VisitState, u64) -> u64) -> Vec<(u64, usize)> {
+        let waits = |visit: &VisitState| visit.waits_ms(now_ms).filter(|waits| *waits >= least_ms);
+        let ranked = self.all.iter().enumerate();
+        ranked.filter_map(|(at, visit)| waits(visit).map(|waits| (rank(visit, waits), at))).collect()
+    }
+
+    fn end_all(&mut self, chosen: &[(u64, usize)]) -> u64 {
+        for (_, at) in chosen {
             self.all[*at].end();
         }
         self.all.retain(|visit| visit.stage.get() != Stage::Over);
-        most as u64
+        chosen.len() as u64
     }
 }
 

@@ -54,7 +54,7 @@ describe('a pod with few files', () => {
       () => `no socket was refused: ${pod.log}`,
     );
     for (const path of ['/health', '/ready', '/metrics']) assert.equal((await pod.curl(path)).status, 200, path);
-    // The youngest are spared for two seconds: until then there may be no place.
+    // The youngest are spared for a moment: until then there may be no place.
     const client = await until(() => Client.open(pod.plainUrl).catch(() => null), 15_000, 'no client came in');
     assert.equal((await client.request({ type: 'ping' })).type, 'pong');
     await client.close();
