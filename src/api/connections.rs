@@ -73,7 +73,11 @@ impl<'a> From<&'a ConnectionDetail> for Detail<'a> {
             socket_ids: &detail.socket_ids,
             user: detail.user.as_deref(),
             expires_at: detail.expires_at,
-            address: detail.address.map(|address| address.to_string()),
+            // A proxy's header may leave the port out.
+            address: detail.address.map(|address| match address.port() {
+                0 => address.ip().to_string(),
+                _ => address.to_string(),
+            }),
             transport: detail.transport,
             dialect: &detail.dialect,
             tls: detail.tls,

@@ -5,6 +5,7 @@
 //! that the pod uses as it is.
 
 mod address;
+mod addresses;
 mod api_key;
 mod customer;
 mod customers;
@@ -22,6 +23,7 @@ mod loader;
 mod logging;
 mod look_up;
 mod nearest;
+mod network;
 mod origins;
 mod policies;
 mod preset;
@@ -44,6 +46,7 @@ pub(crate) mod value;
 mod warnings;
 
 pub use address::{Bind, ListenAddress};
+pub use addresses::{AddressHeader, AddressSettings};
 pub use api_key::ApiKey;
 pub(crate) use customer::{CoreFacts, CustomerSettings};
 pub use error::{ConfigError, Location};
@@ -55,6 +58,9 @@ pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::Loader;
 pub use logging::{LogFormat, LogLevel};
 pub use look_up::{LookUpTemplate, TokenLookUp};
+#[cfg(test)]
+pub use network::Network;
+pub use network::counted;
 pub(crate) use origins::OriginKind;
 pub use origins::{OriginPattern, Origins};
 pub use policies::{Policies, RoomPattern, Rule};

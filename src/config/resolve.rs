@@ -6,6 +6,7 @@ use globset::GlobMatcher;
 
 use super::{
     address::{Advertise, Bind, ListenAddress},
+    addresses::AddressSettings,
     api_key::ApiKey,
     customer::{CoreFacts, CustomerSettings},
     grpc::Grpc,
@@ -22,7 +23,7 @@ use super::{
     socketio::SocketIoSettings,
     tls::Tls,
     token_settings::TokenSettings,
-    warnings::{rooms, tokens, unused_policies},
+    warnings::{proxies, rooms, tokens, unused_policies},
 };
 use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};
@@ -98,6 +99,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What happens on SIGTERM.
     pub drain: Drain,
+    /// Which addresses clients have, and how much each may do.
+    pub addresses: AddressSettings,
     /// The sockets of connections.
     pub socket: Socket,
     /// Which tokens are good.
@@ -250,14 +253,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         ));
     }
 
-    let Limits { max_rooms, command_burst, .. } = settings.limits;
-    if max_rooms > command_burst as usize {
-        warnings.push(format!(
-            "`limits.max_rooms` is {max_rooms}, but `limits.command_burst` is {command_burst}: a client that enters as many \
-             rooms as it may at once is refused some of them for a while; set the burst to {max_rooms} at least"
-        ));
-    }
-
     let WebTransport { enabled, idle, keep_alive, .. } = &settings.webtransport;
     if *enabled && keep_alive >= idle {
         warnings.push(format!(
@@ -267,6 +262,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     }
 
     warnings.extend(rooms(&settings));
+    warnings.extend(proxies(&settings));
     warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
@@ -345,6 +341,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         log: general.log.unwrap_or(if dev { LogFormat::Text } else { LogFormat::Json }),
         log_level: general.log_level,
         limits: settings.limits.clone(),
+        addresses: settings.addresses.clone(),
         timeouts: settings.timeouts.clone(),
         drain: Drain {
             delay: settings.drain.delay.unwrap_or(mode(seconds(0), seconds(5))),

@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     address::{Advertise, AdvertiseKind, ListenAddress, ListenAddressKind},
+    addresses::AddressSettings,
     api_key::{ApiKey, ApiKeyKind},
     customer::CustomerSettings,
     customers::Customers,
@@ -248,6 +249,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `[drain]`
     pub drain: DrainSettings,
+    /// `[addresses]`
+    pub addresses: AddressSettings,
     /// `[socket]`
     pub socket: Socket,
     /// `[tls]`
@@ -295,11 +298,12 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 15] = [
+        let core: [&dyn Section; 16] = [
             &self.general,
             &self.limits,
             &self.timeouts,
             &self.drain,
+            &self.addresses,
             &self.socket,
             &self.tls,
             &self.tokens,
@@ -330,11 +334,12 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 15] = [
+        let core: [&mut dyn Section; 16] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
             &mut self.drain,
+            &mut self.addresses,
             &mut self.socket,
             &mut self.tls,
             &mut self.tokens,
@@ -365,6 +370,7 @@ impl Settings {
         self.limits.settle(&running.limits, &mut changes);
         self.timeouts.settle(&running.timeouts, &mut changes);
         self.drain.settle(&running.drain, &mut changes);
+        self.addresses.settle(&running.addresses, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
         self.tls.settle(&running.tls, &mut changes);
         self.tokens.settle(&running.tokens, &mut changes);

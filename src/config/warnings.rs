@@ -22,6 +22,16 @@ pub(super) fn rooms(settings: &Settings) -> Option<String> {
     })
 }
 
+/// PROXY headers that no connection may bring.
+pub(super) fn proxies(settings: &Settings) -> Option<String> {
+    let addresses = &settings.addresses;
+    (addresses.proxy_protocol && addresses.trusted_proxies.is_empty()).then(|| {
+        "`addresses.proxy_protocol` is on, but `addresses.trusted_proxies` is empty, so that no connection's header is read: name the \
+         networks of the proxies"
+            .to_owned()
+    })
+}
+
 /// Policies that others hide.
 pub(super) fn unused_policies(policies: &[Rule]) -> Vec<String> {
     let mut warnings = Vec::new();

@@ -29,6 +29,7 @@ mod worker;
 pub use access::{
     accept::AcceptedConnection,
     authenticate::{AdmissionError, Applicant, Shows},
+    client_addresses::{AddressFullError, ClientAddresses, CountedConnection},
     hook_gate::{AT_ONCE, Principal},
 };
 pub use connection::{

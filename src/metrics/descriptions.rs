@@ -42,7 +42,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",
-        "Handshakes by stage (accept, tls, head, quic, then upgrade, poll or sse) and result.",
+        "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll or sse) and result.",
     ),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
     (
@@ -60,7 +60,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
-        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, unused_sessions, accept.",
+        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, addresses, unused_sessions, accept.",
     ),
     (
         "roomcast_slow_sockets_total",

@@ -238,6 +238,8 @@ pub struct Handshakes {
     pub tls_resumed: Counter,
     /// Ended in the TLS handshake.
     pub tls_failed: Counter,
+    /// A trusted proxy's connection without a good PROXY header.
+    pub proxy_failed: Counter,
     /// A whole request head came.
     pub head: Counter,
     /// None came in time, or none that was one.
@@ -340,6 +342,7 @@ impl Metrics {
                 tls_full: handshake("tls", "ok"),
                 tls_resumed: handshake("tls", "resumed"),
                 tls_failed: handshake("tls", "failed"),
+                proxy_failed: handshake("proxy", "failed"),
                 head: handshake("head", "ok"),
                 head_failed: handshake("head", "failed"),
                 quic: handshake("quic", "ok"),

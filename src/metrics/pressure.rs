@@ -36,6 +36,8 @@ pub struct Pressures {
     pub memory: Pressure,
     /// Connections.
     pub connections: Pressure,
+    /// What one client address may do.
+    pub addresses: Pressure,
     /// Engine.IO sessions that were opened and never used.
     pub unused_sessions: Pressure,
     /// `accept` calls that failed.
@@ -134,6 +136,10 @@ impl Default for Pressures {
                 "connections",
                 "the pod has as many connections as it may: new clients are refused; raise `max_connections`",
             ),
+            addresses: Pressure::new(
+                "addresses",
+                "a client address does more than it may, or may not come: see `[addresses]` in the configuration",
+            ),
             unused_sessions: Pressure::new(
                 "unused_sessions",
                 "too many Socket.IO sessions are opened and not used: more of them are refused",
@@ -146,8 +152,8 @@ impl Default for Pressures {
 impl Pressures {
     /// A second has passed.
     pub fn tick(&self) {
-        let Self { files, waiting, memory, connections, unused_sessions, accept } = self;
-        for pressure in [files, waiting, memory, connections, unused_sessions, accept] {
+        let Self { files, waiting, memory, connections, addresses, unused_sessions, accept } = self;
+        for pressure in [files, waiting, memory, connections, addresses, unused_sessions, accept] {
             pressure.tick();
         }
     }

@@ -169,7 +169,7 @@ async fn open(
         let sentence = "too many sessions were opened here and never used";
         come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence)))
     })?;
-    let seat = seat(&services)?;
+    let seat = seat(&services, address)?;
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
     let transport = ClientTransport::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
@@ -196,8 +196,8 @@ fn asks<'a>(
     Asks { from, transport, dialect, takes_tokens: true, later }
 }
 
-fn seat(services: &Arc<Services>) -> Result<Seat, Refused> {
-    Seat::take(services).map_err(|full| {
+fn seat(services: &Arc<Services>, from: Option<SocketAddr>) -> Result<Seat, Refused> {
+    Seat::take(services, from.map(|from| from.ip())).map_err(|full| {
         services.metrics.handshakes.upgrades.full.increment(1);
         come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))
     })
@@ -283,7 +283,7 @@ pub(super) async fn upgrade<T>(
                 UpgradeTarget::Probe(place, framing)
             }
             Whereabouts::Pod(address) => {
-                let seat = seat(&services)?;
+                let seat = seat(&services, from)?;
                 UpgradeTarget::Relay(
                     relay::connect(&services, &address, &sid, window_bits).await.map_err(refused)?,
                     seat,
@@ -294,7 +294,7 @@ pub(super) async fn upgrade<T>(
     }
     let asks = asks(&services, endpoint, from, Transport::WebSocket.as_str());
     let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
-    let seat = seat(&services)?;
+    let seat = seat(&services, from)?;
     upgrades.accepted.increment(1);
     services.metrics.socketio.opened_websocket.increment(1);
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };

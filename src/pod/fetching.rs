@@ -166,7 +166,7 @@ async fn connect<T>(
         by_code(code, &message)
     })?;
     let grant = principal.grant;
-    let seat = Seat::take(&services).map_err(|full| {
+    let seat = Seat::take(&services, from.address.map(|from| from.ip())).map_err(|full| {
         counted.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;

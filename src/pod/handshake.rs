@@ -3,7 +3,7 @@
 //! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the lobby's
 //! clock.
 
-use std::{cell::RefCell, future::poll_fn, io, ops::ControlFlow, rc::Rc, sync::Arc};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, ops::ControlFlow, rc::Rc, sync::Arc};
 
 use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
@@ -11,9 +11,11 @@ use tokio::net::TcpStream;
 use crate::{
     compat::Routes,
     config::RecordLayer,
-    hub::Worker,
+    hub::{Services, Worker},
     transport::{
         head::{Head, HeadError},
+        places::SocketPlace,
+        proxy_protocol::ProxyHeader,
         socket::{Read, Socket, Written},
         tls::Tls,
         websocket,
@@ -22,6 +24,7 @@ use crate::{
 
 use super::{
     admission::Admission,
+    client_address::request_of,
     engine::continue_as,
     http,
     lobby::{Guest, Lobby},
@@ -44,34 +47,72 @@ pub fn shake_hands(
     worker: &Rc<RefCell<Worker>>,
     lobby: &Lobby,
     stream: TcpStream,
+    peer: SocketAddr,
     listener: &Listener,
 ) -> ControlFlow<()> {
     let first = if listener.tls.is_some() { Stage::Tls } else { Stage::Head };
-    let Some(Guest { visit, place, others_end }) = lobby.admit(first) else {
+    let Some(Guest { visit, place, others_end }) = lobby.admit(first, peer) else {
         // Cheaper than an answer, which a TLS client could not read.
         return ControlFlow::Continue(());
     };
     worker.borrow().services.metrics.handshakes.accepted.increment(1);
-    let socket = match &listener.tls {
-        None => Socket::plain(stream),
-        Some((config, records)) => match Tls::accept(Arc::clone(config), *records) {
-            Ok(tls) => Socket::tls(stream, tls),
-            Err(error) => {
-                tracing::error!(%error, "TLS cannot start on a connection");
-                return ControlFlow::Continue(());
-            }
-        },
-    };
-    let (socket, routes) = (socket.at(place), Arc::clone(&listener.routes));
+    let (worker, listener) = (Rc::clone(worker), listener.clone());
+    let arrived = Arrival { stream, peer, place, listener };
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
-    let task = tokio::task::spawn_local(converse(Rc::clone(worker), socket, visit.clone(), routes));
+    let task = tokio::task::spawn_local(converse(worker, arrived, visit.clone()));
     visit.runs(task.abort_handle());
     if others_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, visit: Visit, routes: Routes) {
-    let mut received = Vec::new();
+/// A socket of which nothing was read.
+struct Arrival {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: SocketPlace,
+    listener: Listener,
+}
+
+impl Arrival {
+    /// Where its client is, and the socket without what a proxy said of that. `None`: it may not come, or the proxy says nothing.
+    async fn enter(self, services: &Services) -> Option<(Socket, Routes)> {
+        let Self { mut stream, peer, place, listener: Listener { tls, routes } } = self;
+        let mut client = peer;
+        let config = services.config.load_full();
+        let addresses = &config.addresses;
+        if addresses.proxy_protocol && addresses.trusts(peer.ip()) {
+            match ProxyHeader::read(&mut stream).await {
+                Ok(header) => client = header.client.unwrap_or(peer),
+                Err(error) => {
+                    tracing::debug!(%error, %peer, "a trusted proxy's connection is closed");
+                    services.metrics.handshakes.proxy_failed.increment(1);
+                    return None;
+                }
+            }
+            if client != peer && !services.addresses.may_shake_hands(client.ip(), addresses) {
+                services.metrics.pressures.addresses.refused(1);
+                return None;
+            }
+        }
+        let socket = match &tls {
+            None => Socket::plain(stream),
+            Some((config, records)) => match Tls::accept(Arc::clone(config), *records) {
+                Ok(tls) => Socket::tls(stream, tls),
+                Err(error) => {
+                    tracing::error!(%error, "TLS cannot start on a connection");
+                    return None;
+                }
+            },
+        };
+        let mut socket = socket.at(place);
+        socket.set_client(client);
+        Some((socket, routes))
+    }
+}
+
+async fn converse(worker: Rc<RefCell<Worker>>, arrived: Arrival, visit: Visit) {
     let services = Arc::clone(&worker.borrow().services);
+    let Some((mut socket, routes)) = arrived.enter(&services).await else { return };
+    let mut received = Vec::new();
     let handshakes = &services.metrics.handshakes;
     let failed = FailedHandshake { tls: socket.is_tls(), handshakes, done: false };
     match read_head(&worker, &mut socket, &mut received, &visit, failed).await {
@@ -80,8 +121,14 @@ async fn converse(worker: Rc<RefCell<Worker>>, mut socket: Socket, visit: Visit,
             let request = head.into_request();
             // The backend and the issuer of tokens have times of their own.
             visit.enter(Stage::Serving);
-            let from = socket.stream().peer_addr().ok();
-            match upgrade(&worker, &request, from).await {
+            let admitted = match request_of(&services, request.headers(), socket.client()) {
+                Ok(from) => {
+                    from.into_iter().for_each(|from| socket.set_client(from));
+                    upgrade(&worker, &request, from).await
+                }
+                Err(refusal) => Err(refusal),
+            };
+            match admitted {
                 Ok(Admission { answer, continues_as }) => {
                     let mut bytes = Vec::new();
                     websocket::write_head(&answer, &mut bytes);

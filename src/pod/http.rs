@@ -3,7 +3,7 @@
 //! Always holds: an upgrade that comes later on a kept-alive connection takes the socket back from hyper and ends where
 //! an upgrade at once ends.
 
-use std::{cell::RefCell, convert::Infallible, future::poll_fn, rc::Rc, sync::Arc};
+use std::{cell::RefCell, convert::Infallible, future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -28,6 +28,7 @@ use crate::{
 use super::{
     admission::{Admission, UpgradeTarget},
     answer_body::{AnswerBody, Content},
+    client_address::request_of,
     engine,
     event_stream::{self, UnderWay},
     fetching::{self, Fallback, Opened, Origin},
@@ -42,7 +43,7 @@ use super::{
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes, visit: Visit) {
     let max_head = worker.borrow().config().limits.max_head;
-    let from = Origin { address: socket.stream().peer_addr().ok(), tls: socket.is_tls() };
+    let from = Origin { address: socket.client(), tls: socket.is_tls() };
     let under_way = UnderWay::default();
     let stuck = under_way.clone();
     let io = HttpIo::new(socket, received);
@@ -60,11 +61,13 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
                 let answer = plain_answer(StatusCode::BAD_REQUEST, &HeadError::Host.to_string());
                 return Ok::<_, Infallible>(answer.map(|text| AnswerBody::new(Content::Whole(text.into()), visit)));
             }
+            let services = Arc::clone(&worker.borrow().services);
+            let from = match request_of(&services, request.headers(), from.address) {
+                Ok(address) => Origin { address, ..from },
+                Err(refusal) => return Ok(refusal.map(|text| AnswerBody::new(Content::Whole(text.into()), visit))),
+            };
             let answer = match routes.iter().find(|route| route.takes(&request)) {
-                Some(route) => {
-                    let services = Arc::clone(&worker.borrow().services);
-                    whole(route.answer(&services, request).await).await
-                }
+                Some(route) => whole(route.answer(&services, request).await).await,
                 None => answer(&worker, request, from, &under_way, &visit).await,
             };
             Ok(answer.map(|content| AnswerBody::new(content, visit)))
@@ -105,7 +108,8 @@ async fn answer(
         let on_upgrade = hyper::upgrade::on(&mut request);
         return match upgrade(worker, &request, from.address).await {
             Ok(Admission { answer, continues_as }) => {
-                tokio::task::spawn_local(take_back(Rc::clone(worker), on_upgrade, continues_as, visit.clone()));
+                let taken = take_back(Rc::clone(worker), on_upgrade, continues_as, visit.clone(), from.address);
+                tokio::task::spawn_local(taken);
                 answer.map(|()| Content::Whole(Bytes::new()))
             }
             Err(refusal) => refusal.map(|text| Content::Whole(text.into())),
@@ -195,9 +199,16 @@ fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>)
     response
 }
 
-async fn take_back(worker: Rc<RefCell<Worker>>, on_upgrade: OnUpgrade, target: UpgradeTarget, visit: Visit) {
+async fn take_back(
+    worker: Rc<RefCell<Worker>>,
+    on_upgrade: OnUpgrade,
+    target: UpgradeTarget,
+    visit: Visit,
+    from: Option<SocketAddr>,
+) {
     let Some(parts) = on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast::<HttpIo>().ok()) else { return };
-    let (socket, ahead) = parts.io.into_parts();
+    let (mut socket, ahead) = parts.io.into_parts();
+    from.into_iter().for_each(|from| socket.set_client(from));
     let rest = [&parts.read_buf[..], &ahead].concat();
     engine::continue_as(&worker, socket, rest, target, visit);
 }

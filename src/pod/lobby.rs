@@ -3,7 +3,7 @@
 //! Decides before the first byte is read. Always holds: sockets that only wait for their clients neither use up the pod's files nor keep
 //! newcomers out: those that have waited longest are ended first.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time::sleep};
 
@@ -51,13 +51,17 @@ impl Lobby {
     }
 
     /// Lets a socket in whose client begins with `stage`; `None`: there is no place for it.
-    pub fn admit(&self, stage: Stage) -> Option<Guest> {
-        let Services { sockets, metrics, config, .. } = &*self.services;
-        let pressures = &metrics.pressures;
+    pub fn admit(&self, stage: Stage, peer: SocketAddr) -> Option<Guest> {
+        let Services { sockets, metrics, config, addresses, .. } = &*self.services;
+        let (pressures, config) = (&metrics.pressures, config.load());
+        if !addresses.may_shake_hands(peer.ip(), &config.addresses) {
+            pressures.addresses.refused(1);
+            return None;
+        }
         let mut visits = self.visits.borrow_mut();
         let now_ms = visits.now_ms();
         let mut others_end = false;
-        if visits.waiting() >= waiting_limit(config.load().max_connections, sockets.limit()) / metrics.workers.len() {
+        if visits.waiting() >= waiting_limit(config.max_connections, sockets.limit()) / metrics.workers.len() {
             let ended = visits.make_room(now_ms);
             pressures.waiting.refused(ended.max(1));
             others_end = ended > 0;

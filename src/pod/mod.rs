@@ -8,6 +8,7 @@ mod answer_body;
 mod authorize;
 mod background;
 mod certificate;
+mod client_address;
 mod client_file;
 mod dialects;
 mod engine;
@@ -53,7 +54,7 @@ use crate::{
     compat::{self, Extensions, Route, Routes},
     config::{ApiKey, Config},
     hooks::Hooks,
-    hub::{Budget, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
+    hub::{Budget, ClientAddresses, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
     protocol::{Dialects, engineio::SessionKey},
     session::UnusedSessions,
@@ -193,6 +194,7 @@ impl Pod {
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
+            addresses: Arc::new(ClientAddresses::new()),
             sockets,
             config: ArcSwap::from_pointee(config),
             policies,

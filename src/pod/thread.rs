@@ -86,9 +86,9 @@ async fn accept(
             _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // What is ended for it closes its socket before the next one is accepted.
-                if shake_hands(&worker, &lobby, stream, &own).is_break() {
+                if shake_hands(&worker, &lobby, stream, peer, &own).is_break() {
                     yield_now().await;
                 }
             }

@@ -50,7 +50,7 @@ pub async fn upgrade<T>(
     let (dialect, transport) = (services.dialects.name(format.dialect), "websocket");
     let asks = Asks { from, transport, dialect, takes_tokens, later: false };
     let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
-    let seat = Seat::take(&services).map_err(|full| {
+    let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
         upgrades.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;

@@ -273,6 +273,10 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         upgrades.malformed.increment(1);
         return Err(SessionRefusal::Status(StatusCode::NOT_FOUND));
     }
+    if !config.addresses.may_come(request.address().ip()) {
+        services.metrics.pressures.addresses.refused(1);
+        return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
+    }
     // A foreign page is told nothing.
     if !PageOrigin::of(request.headers(), None, &config).may_connect() {
         upgrades.origin.increment(1);
@@ -299,11 +303,13 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         })
     })?;
     let Admitted { grant, told } = admitted;
-    let seat = Seat::take(&services).map_err(|full| {
+    let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
         upgrades.full.increment(1);
         SessionRefusal::Close(match full {
             CapacityError::Draining => Disconnect::Restart,
-            CapacityError::Connections { .. } | CapacityError::Memory { .. } => Disconnect::Overloaded,
+            CapacityError::Connections { .. } | CapacityError::Memory { .. } | CapacityError::Address(_) => {
+                Disconnect::Overloaded
+            }
         })
     })?;
     upgrades.accepted.increment(1);

@@ -5,6 +5,7 @@ pub mod head;
 pub mod http_io;
 pub mod listen;
 pub mod places;
+pub mod proxy_protocol;
 pub mod scratch;
 pub mod socket;
 pub mod tls;

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -89,13 +90,14 @@ pub struct Detached {
     stream: std::net::TcpStream,
     link: Link,
     place: Option<SocketPlace>,
+    client: Option<Box<SocketAddr>>,
 }
 
 impl Detached {
     /// A socket without TLS, or whose TLS has ended elsewhere.
     #[must_use]
     pub fn plain(stream: std::net::TcpStream) -> Self {
-        Self { stream, link: Link::Plain, place: None }
+        Self { stream, link: Link::Plain, place: None, client: None }
     }
 
     /// Puts it on this thread's event loop.
@@ -103,7 +105,12 @@ impl Detached {
     /// # Errors
     /// The operating system's.
     pub fn attach(self) -> io::Result<Socket> {
-        Ok(Socket { stream: TcpStream::from_std(self.stream)?, link: self.link, place: self.place })
+        Ok(Socket {
+            stream: TcpStream::from_std(self.stream)?,
+            link: self.link,
+            place: self.place,
+            client: self.client,
+        })
     }
 }
 
@@ -113,19 +120,21 @@ pub struct Socket {
     link: Link,
     /// Given back when it is closed.
     place: Option<SocketPlace>,
+    /// Where the client is, if proxies stand between.
+    client: Option<Box<SocketAddr>>,
 }
 
 impl Socket {
     /// A socket without TLS.
     #[must_use]
     pub fn plain(stream: TcpStream) -> Self {
-        Self { stream, link: Link::Plain, place: None }
+        Self { stream, link: Link::Plain, place: None, client: None }
     }
 
     /// A socket whose peer will begin a TLS handshake.
     #[must_use]
     pub fn tls(stream: TcpStream, tls: Tls) -> Self {
-        Self { stream, link: Link::Tls(tls), place: None }
+        Self { stream, link: Link::Tls(tls), place: None, client: None }
     }
 
     /// Keeps its place among the pod's files.
@@ -139,7 +148,20 @@ impl Socket {
     /// # Errors
     /// The operating system's.
     pub fn detach(self) -> io::Result<Detached> {
-        Ok(Detached { stream: self.stream.into_std()?, link: self.link, place: self.place })
+        Ok(Detached { stream: self.stream.into_std()?, link: self.link, place: self.place, client: self.client })
+    }
+
+    /// A proxy says that the client is elsewhere.
+    pub fn set_client(&mut self, client: SocketAddr) {
+        if self.stream.peer_addr().ok() != Some(client) {
+            self.client = Some(Box::new(client));
+        }
+    }
+
+    /// Where the client is, as far as is known.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.client.as_deref().copied().or_else(|| self.stream.peer_addr().ok())
     }
 
     /// The stream, for its addresses and options.

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod authenticate;
+pub mod client_addresses;
 pub mod hook_gate;
 pub mod identity;
 pub mod opening;

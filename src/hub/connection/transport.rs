@@ -79,7 +79,7 @@ impl ClientTransport {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::WebSocket { socket, .. } => socket.stream().peer_addr().ok(),
+            Self::WebSocket { socket, .. } => socket.client(),
             Self::WebTransport(streams) => Some(streams.address()),
             Self::Mailbox(mailbox) => mailbox.address,
         }

@@ -2,37 +2,50 @@
 //!
 //! Always holds: a seat that is taken is given back when its connection is dropped.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use crate::hub::{Budget, Services};
+use crate::hub::{AddressFullError, Budget, ClientAddresses, CountedConnection, Services};
 
 /// A connection's place among those that the pod may have; given back when it is dropped.
-pub struct Seat(Arc<Services>);
+pub struct Seat {
+    services: Arc<Services>,
+    /// It is one of its address's too, where those are limited.
+    _of_address: Option<Box<CountedConnection>>,
+}
 
 impl Seat {
     /// Lets one more connection in.
     ///
     /// # Errors
     /// [`CapacityError`]: why not.
-    pub fn take(services: &Arc<Services>) -> Result<Self, CapacityError> {
-        let entered = services.gate.enter(services.config.load().max_connections, &services.budget);
+    pub fn take(services: &Arc<Services>, address: Option<IpAddr>) -> Result<Self, CapacityError> {
+        let config = services.config.load();
+        let of_address = match address {
+            Some(address) => ClientAddresses::connect(&services.addresses, address, &config.addresses)
+                .inspect_err(|_| services.metrics.pressures.addresses.refused(1))?,
+            None => None,
+        };
+        let entered = services.gate.enter(config.max_connections, &services.budget);
         let pressures = &services.metrics.pressures;
         match entered {
             Err(CapacityError::Connections { .. }) => pressures.connections.refused(1),
             Err(CapacityError::Memory { .. }) => pressures.memory.refused(1),
-            Ok(()) | Err(CapacityError::Draining) => {}
+            Ok(()) | Err(CapacityError::Draining | CapacityError::Address(_)) => {}
         }
         entered?;
-        Ok(Self(Arc::clone(services)))
+        Ok(Self { services: Arc::clone(services), _of_address: of_address.map(Box::new) })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.gate.leave();
+        self.services.gate.leave();
     }
 }
 
@@ -56,6 +69,9 @@ pub enum CapacityError {
         /// `max_connections`.
         limit: usize,
     },
+    /// Its address has as many as it may.
+    #[error(transparent)]
+    Address(#[from] AddressFullError),
     /// The queues hold `memory_budget`.
     #[error("this pod's queues are full: they hold {held} of {limit} bytes")]
     Memory {

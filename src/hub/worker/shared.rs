@@ -9,7 +9,7 @@ use crate::{
     broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
     config::{Config, Policies},
     hooks::Hooks,
-    hub::{Budget, EventIndex, Gate, Quic, Recoveries, WorkerQueues},
+    hub::{Budget, ClientAddresses, EventIndex, Gate, Quic, Recoveries, WorkerQueues},
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
@@ -40,6 +40,8 @@ pub struct Services {
     pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,
+    /// What each client address does.
+    pub addresses: Arc<ClientAddresses>,
     /// The files that sockets of the public listeners may take.
     pub sockets: Arc<SocketPlaces>,
     /// What clients missed.

@@ -58,7 +58,7 @@ describe('a pod with few files', () => {
     const client = await until(() => Client.open(pod.plainUrl).catch(() => null), 15_000, 'no client came in');
     assert.equal((await client.request({ type: 'ping' })).type, 'pong');
     await client.close();
-    const lines = pod.log.split('\n').filter((line) => line.includes('wait for their clients'));
+    const lines = pod.log.split('\n').filter((line) => line.includes('too many sockets wait'));
     assert.equal(lines.length, 1, 'one line says that the limit bites');
     assert.ok((await metric(pod, 'process_open_fds')) < 600 - 200, 'the pod keeps files for itself');
   });
@@ -144,7 +144,7 @@ describe('what HTTP holds', () => {
   let pod;
   before(async () => {
     pod = await Pod.start({
-      config: 'memory_budget = "1MiB"\n[socketio]\nenabled = true\n[timeouts]\nbody = "5m"\nconnect = "1s"\n',
+      config: 'memory_budget = "1MiB"\n[socketio]\nenabled = true\n[timeouts]\nbody = "5m"\nconnect = "3s"\n',
     });
   });
   after(() => pod?.stop());

@@ -1,0 +1,204 @@
+//! What each client address does: connections, TCP connections a second, requests a second. Shared by a pod's workers.
+//!
+//! Locks one of a few maps for each handshake, request and end of a connection, never for a message. Always holds: the maps are
+//! bounded; an address that cannot be counted any more is let in, because limits by address must not keep strangers out.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::{
+    config::{AddressSettings, counted},
+    hub::millis,
+    session::{Bucket, Verdict},
+};
+
+/// How many maps there are: workers seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// The most addresses of one map.
+const MOST: usize = 8 * 1024;
+
+/// An address that did nothing for so long is forgotten, if the map is full.
+const FORGET_MS: u64 = 60_000;
+
+/// The addresses.
+pub struct ClientAddresses {
+    shards: Vec<Mutex<HashMap<IpAddr, Conduct>>>,
+    hasher: RandomState,
+    began: Instant,
+}
+
+/// What one address does.
+struct Conduct {
+    connections: usize,
+    handshakes: Bucket,
+    requests: Bucket,
+    seen_ms: u64,
+}
+
+/// A connection of an address. Counts until it is dropped.
+pub struct CountedConnection {
+    addresses: Arc<ClientAddresses>,
+    key: IpAddr,
+}
+
+impl ClientAddresses {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, hasher: RandomState::new(), began: Instant::now() }
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+
+    fn shard(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Conduct>> {
+        let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with what is known of an address; `None`: it cannot be counted.
+    fn with<T>(
+        &self,
+        address: IpAddr,
+        settings: &AddressSettings,
+        now_ms: u64,
+        act: impl FnOnce(&mut Conduct) -> T,
+    ) -> Option<T> {
+        let key = counted(address);
+        let mut shard = self.shard(key);
+        if shard.len() >= MOST && !shard.contains_key(&key) {
+            shard.retain(|_, conduct| conduct.connections > 0 || now_ms.saturating_sub(conduct.seen_ms) < FORGET_MS);
+            if shard.len() >= MOST {
+                return None;
+            }
+        }
+        let conduct = shard.entry(key).or_insert_with(|| Conduct {
+            connections: 0,
+            handshakes: Bucket::new(settings.handshake_burst, now_ms),
+            requests: Bucket::new(settings.request_burst, now_ms),
+            seen_ms: now_ms,
+        });
+        conduct.seen_ms = now_ms;
+        Some(act(conduct))
+    }
+
+    /// Whether an address may open one more TCP connection now. A proxy may, in its clients' names.
+    #[must_use]
+    pub fn may_shake_hands(&self, address: IpAddr, settings: &AddressSettings) -> bool {
+        settings.trusts(address)
+            || (settings.may_come(address) && self.may_shake_hands_at(address, settings, self.now_ms()))
+    }
+
+    fn may_shake_hands_at(&self, address: IpAddr, settings: &AddressSettings, now_ms: u64) -> bool {
+        let Some(rate) = settings.handshakes_per_second else { return true };
+        let take = |conduct: &mut Conduct| conduct.handshakes.take(rate, settings.handshake_burst, now_ms);
+        self.with(address, settings, now_ms, take).is_none_or(|verdict| verdict == Verdict::Fine)
+    }
+
+    /// Whether an address may send one more request now.
+    #[must_use]
+    pub fn may_ask(&self, address: IpAddr, settings: &AddressSettings) -> bool {
+        let Some(rate) = settings.requests_per_second.filter(|_| !settings.trusts(address)) else { return true };
+        let now_ms = self.now_ms();
+        let take = |conduct: &mut Conduct| conduct.requests.take(rate, settings.request_burst, now_ms);
+        self.with(address, settings, now_ms, take).is_none_or(|verdict| verdict == Verdict::Fine)
+    }
+
+    /// Counts one more connection of an address.
+    ///
+    /// # Errors
+    /// It has as many as it may.
+    pub fn connect(
+        this: &Arc<Self>,
+        address: IpAddr,
+        settings: &AddressSettings,
+    ) -> Result<Option<CountedConnection>, AddressFullError> {
+        let Some(limit) = settings.max_connections.filter(|_| !settings.trusts(address)) else { return Ok(None) };
+        let take = |conduct: &mut Conduct| {
+            let fits = conduct.connections < limit;
+            conduct.connections += usize::from(fits);
+            fits
+        };
+        match this.with(address, settings, this.now_ms(), take) {
+            Some(true) => Ok(Some(CountedConnection { addresses: Arc::clone(this), key: counted(address) })),
+            Some(false) => Err(AddressFullError { limit }),
+            None => Ok(None),
+        }
+    }
+}
+
+/// An address has as many connections as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this address is full: {limit} of {limit} connections")]
+pub struct AddressFullError {
+    /// `addresses.max_connections`.
+    pub limit: usize,
+}
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        if let Some(conduct) = self.addresses.shard(self.key).get_mut(&self.key) {
+            conduct.connections -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn settings() -> AddressSettings {
+        AddressSettings {
+            max_connections: Some(2),
+            handshakes_per_second: Some(10),
+            handshake_burst: 3,
+            ..AddressSettings::default()
+        }
+    }
+
+    #[test]
+    fn an_address_has_its_rate_and_others_have_theirs() {
+        let (addresses, settings) = (ClientAddresses::new(), settings());
+        let may = |address: &str, now_ms| addresses.may_shake_hands_at(address.parse().unwrap(), &settings, now_ms);
+        assert!((0..3).all(|_| may("2001:db8::1", 0)));
+        assert!(!may("2001:db8::2", 0), "the same /64");
+        assert!(may("2001:db8:0:1::1", 0) && may("192.0.2.1", 0));
+        assert!(may("2001:db8::3", 100) && !may("2001:db8::4", 100), "ten a second");
+        assert!((0..100).all(|_| addresses.may_ask("192.0.2.1".parse().unwrap(), &settings)), "no rate is set");
+    }
+
+    #[test]
+    fn a_connection_counts_until_it_ends() {
+        let (addresses, settings) = (Arc::new(ClientAddresses::new()), settings());
+        let connect = |address: &str| ClientAddresses::connect(&addresses, address.parse().unwrap(), &settings);
+        let (first, _second) = (connect("192.0.2.1").unwrap(), connect("::ffff:192.0.2.1").unwrap());
+        let refused = connect("192.0.2.1").err().unwrap();
+        assert_eq!(refused.to_string(), "this address is full: 2 of 2 connections");
+        assert!(connect("192.0.2.2").is_ok());
+        drop(first);
+        assert!(connect("192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn the_maps_are_bounded() {
+        let (addresses, settings) = (ClientAddresses::new(), settings());
+        let count = || addresses.shards.iter().map(|shard| shard.lock().unwrap().len()).sum::<usize>();
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        for n in 0..(3 * SHARDS * MOST) as u32 {
+            addresses.may_shake_hands_at(address(n), &settings, 0);
+        }
+        assert_eq!(count(), SHARDS * MOST);
+        assert!(addresses.may_shake_hands_at(IpAddr::from([255; 4]), &settings, 0), "a stranger is let in");
+        addresses.may_shake_hands_at(IpAddr::from([255; 4]), &settings, FORGET_MS);
+        assert!(count() < SHARDS * MOST, "the map of that address has forgotten the others");
+    }
+}
