@@ -25,14 +25,15 @@ pub fn accepting(readiness: Readiness) -> Answer {
     answer(readiness.accepts(), readiness.as_str(), readiness)
 }
 
-/// `/ready`: whether the pod serves those that it has. 503 only while it starts, or where the operator wants it.
+/// `/ready`: whether the pod serves those that it has. 503 only while it starts. `needs_redis`: also while a part of Redis cannot be
+/// used, for a caller that means that by the path.
 #[must_use]
-pub fn ready(readiness: Readiness) -> Answer {
+pub fn ready(readiness: Readiness, needs_redis: bool) -> Answer {
     let word = match readiness {
         Readiness::Draining | Readiness::Overloaded(_) => Readiness::Degraded.as_str(),
         other => other.as_str(),
     };
-    answer(readiness.serves(), word, readiness)
+    answer(readiness.serves() && !(needs_redis && readiness == Readiness::Degraded), word, readiness)
 }
 
 fn answer(well: bool, word: &'static str, readiness: Readiness) -> Answer {

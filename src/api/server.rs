@@ -221,7 +221,7 @@ impl Api {
             Operation::Health => Ok(ops::health()),
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Accepting => Ok(ops::accepting(Readiness::of(services))),
-            Operation::Ready => Ok(ops::ready(Readiness::of(services))),
+            Operation::Ready => Ok(ops::ready(Readiness::of(services), false)),
             Operation::Metrics if !services.config.load().internal_metrics => {
                 Err(ApiError::new(ApiCode::NotFound, "the metrics are switched off (`internal_metrics`)"))
             }

@@ -40,7 +40,7 @@ pub struct Redis {
     pub room_ttl: Duration,
     /// How long idempotency keys are known.
     pub idempotency_age: Duration,
-    /// Whether `/ready` and `/accepting` are 503 while Redis is degraded.
+    /// Whether the public listeners' `/ready` is 503 while Redis is degraded.
     pub unready_when_degraded: bool,
 }
 

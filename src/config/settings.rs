@@ -233,7 +233,8 @@ section! {
         room_ttl: Duration = Duration::from_secs(7 * 86_400), Time(Duration::from_secs(60)..=Duration::from_secs(365 * 86_400)), restart;
         /// How long a repeated idempotency key is known.
         idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
-        /// Whether `/ready` and `/accepting` say 503 while Redis is degraded. It never does on its own: all pods would leave at once.
+        /// Whether `/ready` on the public listeners (`public_health`) says 503 while Redis is degraded, for callers that know it so. The
+        /// internal listeners never do: all pods would leave at once.
         unready_when_degraded: bool = false, Switch, live;
     }
 }

@@ -151,7 +151,10 @@ async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Optio
     match request.uri().path() {
         "/health" if config.public_health => Some(ops::health()),
         "/accepting" if config.public_health => Some(ops::accepting(Readiness::of(&services))),
-        "/ready" if config.public_health => Some(ops::ready(Readiness::of(&services))),
+        "/ready" if config.public_health => {
+            let needs_redis = config.redis.as_ref().is_some_and(|redis| redis.unready_when_degraded);
+            Some(ops::ready(Readiness::of(&services), needs_redis))
+        }
         "/metrics" if config.public_metrics => {
             // Not on the worker's thread, whose connections would wait for it.
             let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;

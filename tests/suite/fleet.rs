@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Seen, get, pod, publish};
+use crate::harness::{Client, Seen, get, get_from, pod, publish};
 use roomcast::testing::{config::RedisUrl, model::PresenceMode, pod::Pod};
 use serde_json::json;
 use testkit::redis::Standalone;
@@ -130,16 +130,22 @@ async fn an_outage_of_redis_is_degraded_and_over_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn degraded_is_not_ready_where_the_operator_says_so() {
+async fn degraded_is_not_ready_on_the_public_port_where_the_operator_says_so() {
     let server = block_in_place(Standalone::start);
     let (host, port) = server.address();
     let pod = pod(|settings| {
         settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
         settings.redis.unready_when_degraded = true;
+        settings.general.public_health = true;
     });
     says(&pod, 200, "ready").await;
+    let public = async || get_from(pod.addresses().plain[0], "/ready").await;
+    assert_eq!(public().await.0, 200);
     block_in_place(|| server.kill());
-    says(&pod, 503, "degraded").await;
+    // A kubelet that asked the internal listener would take every pod away at once.
+    says(&pod, 200, "degraded").await;
+    assert_eq!(public().await, (503, "{\"status\":\"degraded\",\"reason\":\"redis\"}".to_owned()));
+    assert_eq!(get(&pod, "/accepting").await.0, 200);
     pod.stop();
 }
 

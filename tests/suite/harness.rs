@@ -82,7 +82,12 @@ pub async fn publish_as(pod: &Pod, room: &str, publication: Publication) -> Posi
 
 /// What the internal listener answers to a GET: the status and the body.
 pub async fn get(pod: &Pod, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(pod.addresses().internal[0]).await.unwrap();
+    get_from(pod.addresses().internal[0], path).await
+}
+
+/// What a listener answers to a GET: the status and the body.
+pub async fn get_from(address: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

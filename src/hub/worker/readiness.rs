@@ -26,8 +26,6 @@ pub enum Readiness {
     Ready,
     /// It takes clients, although a part of Redis cannot be used: another pod would be no better off.
     Degraded,
-    /// The same, and `redis.unready_when_degraded` says that it should count as not ready.
-    Unready,
     /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis.
     Starting,
     /// It goes away.
@@ -71,7 +69,7 @@ impl Readiness {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Degraded | Self::Unready => "degraded",
+            Self::Degraded => "degraded",
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Overloaded(_) => "overloaded",
@@ -83,7 +81,7 @@ impl Readiness {
     pub fn reason(self) -> Option<Reason> {
         match self {
             Self::Ready | Self::Starting => None,
-            Self::Degraded | Self::Unready => Some(Reason::Redis),
+            Self::Degraded => Some(Reason::Redis),
             Self::Draining => Some(Reason::Draining),
             Self::Overloaded(reason) => Some(reason),
         }
@@ -98,21 +96,17 @@ impl Readiness {
     /// Whether those that it has are served: what kubelets ask.
     #[must_use]
     pub fn serves(self) -> bool {
-        !matches!(self, Self::Starting | Self::Unready)
+        self != Self::Starting
     }
 
     /// Where the pod stands now.
     #[must_use]
     pub fn of(services: &Services) -> Self {
-        let config = services.config.load();
         let condition = (services.condition)();
         let short =
             [Reason::Connections, Reason::Memory, Reason::Files].into_iter().find(|reason| reason.holds(services));
         if !services.authority.is_ready() || condition == Condition::Starting {
             Self::Starting
-        } else if condition != Condition::Well && config.redis.as_ref().is_some_and(|redis| redis.unready_when_degraded)
-        {
-            Self::Unready
         } else if services.gate.is_draining() {
             Self::Draining
         } else if let Some(reason) = short {
@@ -134,7 +128,6 @@ mod tests {
         for (readiness, accepts, serves) in [
             (Readiness::Ready, true, true),
             (Readiness::Degraded, true, true),
-            (Readiness::Unready, false, false),
             (Readiness::Starting, false, false),
             (Readiness::Draining, false, true),
             (Readiness::Overloaded(Reason::Connections), false, true),
