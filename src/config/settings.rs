@@ -126,7 +126,8 @@ section! {
         pong: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;
         /// For news on a long-poll; after it the poll is answered without any.
         poll: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), live;
-        /// For a request's body, from the end of its head to its last byte.
+        /// For a request's body, from the end of its head to its last byte; also for a message over a WebSocket or WebTransport,
+        /// from its first byte, whatever control frames come between.
         body: Duration = Duration::from_secs(30), Time(SHORTEST..=MINUTES), live;
         /// For a client to read some of an answer over HTTP (an event stream too) that waits for it: 4 KiB, or all of it.
         write: Duration = Duration::from_secs(20), Time(SHORTEST..=MINUTES), live;

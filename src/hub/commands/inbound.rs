@@ -54,6 +54,7 @@ impl Worker {
                 }
                 self.close(key, error.into());
             }
+            self.note_incomplete(key, now_ms);
         }
         plain.clear();
         plain.shrink_to(64 * 1024);
@@ -89,6 +90,7 @@ impl Worker {
             } else if end.is_err() {
                 self.close(key, Disconnect::TooBig);
             }
+            self.note_incomplete(key, now_ms);
         }
         self.buffers.plain = plain;
         self.buffers.plain.clear();

@@ -90,6 +90,7 @@ impl Connection {
                 break;
             }
             std::task::ready!(self.transport.poll_writable(cx))?;
+            send_queue.moves();
             let written = if let Some(rest) = send_queue.take_sealed() {
                 self.transport.write_rest(rest)?
             } else if let Some(bytes) = send_queue.take_urgent() {

@@ -8,8 +8,10 @@ pub mod account;
 pub mod budget;
 pub mod connections;
 pub mod drain;
+pub mod incomplete;
 pub mod key;
 pub mod mailbox;
+pub mod reply_bounds;
 pub mod send_queue;
 pub mod slow_receiver;
 pub mod streams;
@@ -29,6 +31,8 @@ use crate::{
     hub::{
         Budget, Encoder, Frame, RoomIndex, Seat,
         connection::{
+            incomplete::IncompleteMessage,
+            reply_bounds::ReplyBounds,
             send_queue::{SendQueue, Waiting},
             transport::ClientTransport,
         },
@@ -97,6 +101,8 @@ pub struct Connection {
     pub cold: Option<Box<ColdState>>,
     /// Publishes that wait for the one before them.
     pub publish_queue: Option<Box<crate::hub::commands::publish_queue::PublishQueue>>,
+    /// What there is of a message that has not ended.
+    pub(crate) incomplete: Option<Box<IncompleteMessage>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
     /// Held until its end.
@@ -166,6 +172,7 @@ impl Connection {
             identity_due: 0,
             cold: None,
             publish_queue: None,
+            incomplete: None,
             closed_with: None,
             _seat: seat,
         }
@@ -306,41 +313,44 @@ impl Connection {
         }
     }
 
-    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for a transport with a stream for each.
+    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for a transport with a stream for each. `false`: it
+    /// is too large for what `bounds` leave.
     ///
     /// # Errors
     /// The socket failed.
+    #[expect(clippy::too_many_arguments, reason = "what a worker shares among its connections comes apart")]
     pub fn reply(
         &mut self,
         reply: &Reply,
         id: Option<&CommandId>,
         room: Option<RoomIndex>,
+        bounds: ReplyBounds,
         encoder: &mut Encoder,
         buffers: &mut Buffers,
         budget: &Arc<Budget>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         if let ClientTransport::Mailbox(mailbox) = &mut self.transport
             && !mailbox.takes_reply(reply)
         {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(dialect) = self.dialect_of(id) else { return Ok(()) };
+        let Some(dialect) = self.dialect_of(id) else { return Ok(true) };
         let mut bytes = Vec::new();
         if let ClientTransport::WebTransport(streams) = &mut self.transport {
             let room = room.filter(|room| streams.has(*room));
             let format = if room.is_some() { self.format } else { self.format.of_commands() };
             encoder.reply(format, reply, id, &mut bytes);
-            if bytes.is_empty() {
-                return Ok(());
+            if bytes.is_empty() || bounds.refuse(bytes.len()) {
+                return Ok(bytes.is_empty());
             }
             self.totals.sent(bytes.len(), bytes.len());
-            return streams.say(bytes.into(), room, told(&self.waker));
+            return streams.say(bytes.into(), room, told(&self.waker)).map(|()| true);
         }
         encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
-        if bytes.is_empty() {
-            return Ok(());
+        if bytes.is_empty() || bounds.refuse(bytes.len()) {
+            return Ok(bytes.is_empty());
         }
-        self.say(&bytes, &mut buffers.sealed, budget)
+        self.say(&bytes, &mut buffers.sealed, budget).map(|()| true)
     }
 
     /// Makes ready for what a room will say. `false`: the client has no place for it.

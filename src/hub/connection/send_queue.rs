@@ -53,6 +53,8 @@ pub struct SendQueue {
     gaps: Vec<(DialectId, Range)>,
     waiting: VecDeque<Waiting>,
     account: QueueAccount,
+    /// Since when the kernel has taken nothing, as far as that was looked at, in milliseconds since the worker began.
+    stuck_ms: Option<u64>,
 }
 
 impl SendQueue {
@@ -65,7 +67,19 @@ impl SendQueue {
             gaps: Vec::new(),
             waiting: VecDeque::new(),
             account: QueueAccount::new(budget),
+            stuck_ms: None,
         }
+    }
+
+    /// The kernel takes something.
+    pub fn moves(&mut self) {
+        self.stuck_ms = None;
+    }
+
+    /// Whether the kernel has taken nothing for `time_ms`, since this was first asked. Whatever else the client sends, it does not
+    /// read.
+    pub fn is_stuck(&mut self, now_ms: u64, time_ms: u64) -> bool {
+        now_ms.saturating_sub(*self.stuck_ms.get_or_insert(now_ms)) >= time_ms
     }
 
     /// Whether nothing waits: the next frame may be written at once.

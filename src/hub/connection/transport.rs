@@ -75,6 +75,16 @@ impl ClientTransport {
         }
     }
 
+    /// The bytes that the reader holds, and whether a message has begun and not ended.
+    #[must_use]
+    pub fn incomplete(&self) -> (usize, bool) {
+        match self {
+            Self::WebSocket { reader, .. } => (reader.held_bytes(), reader.is_mid_message()),
+            Self::WebTransport(streams) => (streams.reader.held_bytes(), streams.reader.held_bytes() > 0),
+            Self::Mailbox(_) => (0, false),
+        }
+    }
+
     /// Where the client is.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {

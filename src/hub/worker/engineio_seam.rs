@@ -39,6 +39,9 @@ impl Worker {
 
     /// A connection's next look is due.
     pub(crate) fn look(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
+        if self.closes_unread(key, id, now_ms) {
+            return;
+        }
         let open = self.connections.get(key).is_some_and(|c| c.session.id == id && c.state == State::Open);
         if open && self.is_engineio(key) {
             self.beat(key, id, now_ms);

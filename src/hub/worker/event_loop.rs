@@ -99,6 +99,7 @@ impl Worker {
         match timed {
             Timed::Connection(key, id) => self.look(key, id, now_ms),
             Timed::Identity(key, id, due) => self.check_identity(key, id, due, now_ms),
+            Timed::Message(key, id) => self.check_message(key, id, now_ms),
             Timed::Heartbeat(key, id, dialect, due) => self.heartbeat(key, id, dialect, due, now_ms),
             Timed::Leave(key, id) => {
                 if self.connections.is(key, id) {

@@ -21,6 +21,7 @@ pub mod readiness;
 mod room_sweep;
 pub mod shared;
 pub mod timers;
+mod unread;
 pub mod wheel;
 
 use std::{
@@ -38,12 +39,12 @@ use crate::{
     config::Config,
     hub::{
         Encoder, Services,
-        connection::{State, connections::Connections, key::ConnectionKey},
+        connection::{State, connections::Connections, key::ConnectionKey, reply_bounds::ReplyBounds},
         fanout::{room_index::RoomIndex, rooms::Rooms},
         membership::event::MembershipEvent,
         worker::{drain::DrainRun, policy_reload::PolicyReload, timers::Timers},
     },
-    model::{CommandId, Disconnect, Limits, Reply},
+    model::{CommandId, Disconnect, ErrorCode, Limits, Reply},
     session::SessionLimits,
     transport::{
         socket::Buffers,
@@ -167,12 +168,26 @@ impl Worker {
         if let Some(observer) = &self.services.metrics.observer {
             observer.reply_sent(reply);
         }
-        let said = connection.reply(reply, id, room, &mut self.encoder, &mut self.buffers, &self.services.budget);
-        if said.is_err() {
-            connection.wake();
-        } else if connection.queued_bytes() > 2 * self.queue_limit {
-            // Replies alone filled the queue: a client that asks for more than it reads is closed.
-            self.close(key, Disconnect::Slow);
+        let Self { encoder, buffers, services, queue_limit, .. } = self;
+        let bounds = ReplyBounds::now(*queue_limit, &services.budget);
+        let mut said = connection.reply(reply, id, room, bounds, encoder, buffers, &services.budget);
+        let refused = matches!(said, Ok(false));
+        if refused {
+            services.metrics.pressures.memory.refused(1);
+        }
+        if refused && (id.is_some() || matches!(reply, Reply::History { .. } | Reply::Presence { .. })) {
+            let message = "this pod holds as many bytes as it may: ask again later".to_owned();
+            let error = Reply::Error { code: ErrorCode::Unavailable, message, room: None };
+            said = connection.reply(&error, id, None, bounds, encoder, buffers, &services.budget);
+        }
+        let bounds = ReplyBounds::now(*queue_limit, &services.budget);
+        match said {
+            Err(_) => connection.wake(),
+            // Nothing asked for it, so that nothing would ask again.
+            Ok(false) => self.close(key, Disconnect::Overloaded),
+            // A client that asks for more than it reads.
+            Ok(true) if bounds.are_flooded(connection.queued_bytes()) => self.close(key, Disconnect::Slow),
+            Ok(true) => {}
         }
     }
 

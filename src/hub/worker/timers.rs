@@ -23,6 +23,8 @@ pub enum Timed {
     Connection(ConnectionKey, ConnectionId),
     /// A connection's token must have come or been replaced by this time.
     Identity(ConnectionKey, ConnectionId, u64),
+    /// A connection's message that has begun must have ended by now.
+    Message(ConnectionKey, ConnectionId),
     /// A connection's next sign of life, in a dialect that gives some.
     Heartbeat(ConnectionKey, ConnectionId, DialectId, u64),
     /// A connection's moment in a drain.

@@ -9,7 +9,7 @@ import { Client } from '../support/client.js';
 import { rooms } from '../support/config.js';
 import { curl, Pod } from '../support/pod.js';
 import { until } from '../support/process.js';
-import { Raw } from '../support/raw.js';
+import { frame, PING, Raw, TEXT } from '../support/raw.js';
 
 /** The sum of a metric's series that begin with `prefix`. */
 async function metric(pod, prefix) {
@@ -190,5 +190,51 @@ describe('what HTTP holds', () => {
     await until(async () => (await stats()).connections === 1, 15_000, 'the unused sessions did not end');
     assert.equal((await post()).text, 'ok', 'the used one is still there');
     raw.socket.destroy();
+  });
+});
+
+describe('what WebSockets hold', () => {
+  let pod;
+  before(async () => {
+    pod = await Pod.start({
+      config: `memory_budget = "1MiB"\n${rooms}\n[timeouts]\nbody = "1s"\n`,
+    });
+  });
+  after(() => pod?.stop());
+
+  test('a message that began ends in its time, whatever pings come between', async () => {
+    const raw = await Raw.upgrade(pod.plainPort);
+    raw.send(frame(TEXT, '{"type":', { fin: false }));
+    const pings = setInterval(() => raw.send(frame(PING, 'x')), 100);
+    const { code } = await raw.close().finally(() => clearInterval(pings));
+    assert.equal(code, 4009);
+  });
+
+  test('replies that are not read stay within the budget', async () => {
+    const room = 'plain:history';
+    let position;
+    for (let n = 0; n < 20; n++) position = await pod.publish(room, 'x'.repeat(30_000));
+    const ask = JSON.stringify({ type: 'history', id: 1, room, since: { epoch: position.epoch, offset: 0 } });
+    const before = await metric(pod, 'roomcast_messages_in_total');
+    const deaf = await Promise.all(Array.from({ length: 30 }, () => Raw.upgrade(pod.plainPort)));
+    for (const raw of deaf) {
+      raw.socket.pause();
+      raw.send(frame(TEXT, ask));
+    }
+    const refused = 'roomcast_limit_refused_total{limit="memory"}';
+    await until(async () => (await metric(pod, refused)) > 0, 15_000, 'nothing was refused');
+    const held = async () => {
+      const { text } = await pod.curl('/api/stats', '-H', `Authorization: Bearer ${Pod.key}`);
+      return JSON.parse(text).queues.held_bytes;
+    };
+    await until(
+      async () => (await metric(pod, 'roomcast_messages_in_total')) >= before + deaf.length,
+      15_000,
+      'the questions were not read',
+    );
+    assert.ok((await held()) < 2 * 1024 * 1024, `${await held()} bytes`);
+    for (const raw of deaf) raw.socket.destroy();
+    const client = await until(() => Client.open(pod.plainUrl).catch(() => null), 15_000, 'no client came in');
+    await client.close();
   });
 });
