@@ -47,6 +47,11 @@ mod tests {
     }
 
     #[test]
+    fn a_dropped_session_ends_with_a_code_of_the_protocol() {
+        assert_eq!(DROP_CODE, 1000);
+    }
+
+    #[test]
     fn what_does_not_shrink_is_stored() {
         let (mut deflater, mut out, mut stored) = (Deflater::new(6, 15), Vec::new(), Vec::new());
         write_compressed(&mut deflater, b"x", &mut out);
