@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use fred::types::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Redis, partition::Partition, reply::ReplyFields, script, state::RedisState};
+use super::{Redis, partition::Partition, presence::FleetMembers, reply::ReplyFields, script, state::RedisState};
 use crate::broker::{Answer, BrokerError, Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 
 /// A question, as it is published.
@@ -103,7 +103,8 @@ impl Control for Redis {
     }
 
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
-        Box::pin(self.state.address_of(pod))
+        let members = FleetMembers(Arc::clone(&self.state));
+        Box::pin(async move { members.address_of(pod).await })
     }
 
     fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers> {

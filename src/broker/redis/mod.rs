@@ -83,6 +83,7 @@ use leases::Leases;
 use local_presence::LocalPresence;
 pub use partition::Partition;
 use partition::{KeyKind, Names};
+use presence::FleetMembers;
 use questions::{FleetQuestions, MOST_ANSWERS};
 use rooms::SubscribedRooms;
 pub use settings::{Elsewhere, Settings};
@@ -154,7 +155,7 @@ impl Redis {
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
                 own.release_legacy().await;
-                own.give_up_lease().await;
+                FleetMembers(Arc::clone(&own)).give_up_lease().await;
                 own.shards.quit().await;
             });
         })?;
@@ -196,8 +197,8 @@ impl RedisState {
             own().answer_questions(),
             own().look_after_rooms(),
             own().forget_rooms(),
-            own().keep_lease(),
-            own().write_members(),
+            FleetMembers(own()).keep_lease(),
+            FleetMembers(own()).write_members(),
             own().take_in_legacy(endpoints),
             async {
                 loop {
@@ -297,6 +298,7 @@ impl Presence for Redis {
     }
 
     fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {
-        Box::pin(self.state.list_members(room, limit))
+        let members = FleetMembers(Arc::clone(&self.state));
+        Box::pin(async move { members.list_members(room, limit).await })
     }
 }

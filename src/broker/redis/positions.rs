@@ -13,6 +13,7 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{
     entry,
     partition::{KeyKind, PARTITIONS, Partition},
+    presence::FleetMembers,
     reply::{ReplyError, ReplyFields},
     rooms::WantedPosition,
     script,
@@ -125,8 +126,9 @@ impl RedisState {
             let pairs = rooms.iter().zip(positions);
             behind.extend(pairs.filter(|(room, log)| self.rooms.is_behind(room, log)).map(|(r, log)| (r.clone(), log)));
         }
+        let members = FleetMembers(Arc::clone(&self));
         for room in &rooms {
-            self.compare_members(room).await;
+            members.compare_members(room).await;
         }
         sleep(ON_ITS_WAY).await;
         for (room, log) in behind {

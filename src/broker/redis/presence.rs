@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashSet,
+    ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,9 +37,21 @@ const AT_ONCE: usize = 256;
 /// The time before a room that could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-impl RedisState {
+/// The members of rooms, over all pods.
+#[derive(Clone)]
+pub(super) struct FleetMembers(pub(super) Arc<RedisState>);
+
+impl Deref for FleetMembers {
+    type Target = RedisState;
+
+    fn deref(&self) -> &RedisState {
+        &self.0
+    }
+}
+
+impl FleetMembers {
     /// Renews this pod's lease for ever.
-    pub(super) async fn keep_lease(self: Arc<Self>) {
+    pub(super) async fn keep_lease(self) {
         loop {
             let pause = if self.renew_lease().await.is_ok() { self.settings.lease / 4 } else { AGAIN };
             sleep(pause).await;
@@ -110,14 +123,14 @@ impl RedisState {
     }
 
     /// Writes joins and leaves for ever.
-    pub(super) async fn write_members(self: Arc<Self>) {
+    pub(super) async fn write_members(self) {
         let _ = self.leases.held.subscribe().wait_for(|held| *held).await;
         let mut writes = JoinSet::new();
         loop {
             while writes.len() < AT_ONCE
                 && let Some(work) = self.members.next()
             {
-                writes.spawn(Arc::clone(&self).carry_out(work));
+                writes.spawn(self.clone().carry_out(work));
             }
             if writes.is_empty() {
                 self.members.ready.notified().await;
@@ -130,7 +143,7 @@ impl RedisState {
         }
     }
 
-    async fn carry_out(self: Arc<Self>, work: Work) {
+    async fn carry_out(self, work: Work) {
         let (room, result) = match work {
             Work::Write(room, changes) => {
                 let result = self.write(&room, &changes).await;
@@ -204,11 +217,11 @@ impl RedisState {
     }
 
     /// The members of a room on the pods that live.
-    pub(super) async fn list_members(self: &Arc<Self>, room: &Room, limit: usize) -> Result<PresenceList, BrokerError> {
+    pub(super) async fn list_members(&self, room: &Room, limit: usize) -> Result<PresenceList, BrokerError> {
         let (_, pods) = self.pods(room).await?;
         let (live, gone) = self.part(pods).await;
         if !gone.is_empty() {
-            let (shared, room) = (Arc::clone(self), room.clone());
+            let (shared, room) = (self.clone(), room.clone());
             self.runtime.spawn(async move { shared.evict(&room, gone).await });
         }
         self.list_of(room, live, limit).await
