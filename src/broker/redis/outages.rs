@@ -57,6 +57,8 @@ struct Outage {
     /// Since when each kind is there.
     kinds: BTreeMap<Trouble, Instant>,
     told: BTreeSet<Trouble>,
+    /// What was said of the last trouble.
+    error: String,
 }
 
 /// What the log is to say.
@@ -108,6 +110,12 @@ impl Outages {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// What is wrong with a server, in the words of Redis or of the system.
+    pub(super) fn error_of(&self, server: &str) -> Option<String> {
+        let outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        outages.get(server).map(|outage| outage.error.clone())
+    }
+
     /// Takes in what is seen of connections, beside what was refused. Returns what is wrong now, and what is to be told of it.
     pub(super) fn look(&self, connections: Vec<SeenTrouble>, now: Instant) -> (BTreeSet<Trouble>, Vec<OutageNews>) {
         let mut seen = connections;
@@ -132,8 +140,10 @@ impl Outages {
                 last: now,
                 kinds: BTreeMap::new(),
                 told: BTreeSet::new(),
+                error: String::new(),
             });
             outage.last = now;
+            outage.error.clone_from(&seen.error);
             let since = *outage.kinds.entry(seen.trouble).or_insert(now);
             if now.saturating_duration_since(since) >= BRIEF && outage.told.insert(seen.trouble) {
                 news.push(OutageNews::Begun(seen.clone()));
@@ -168,6 +178,7 @@ mod tests {
         let (_, news) = outages.look(away(), at(1_000));
         assert_eq!(news, [OutageNews::Begun(away().remove(0))]);
         assert_eq!(outages.look(away(), at(5_000)).1, []);
+        assert_eq!((outages.error_of("a:1").as_deref(), outages.error_of("b:1")), (Some("refused"), None));
         // A connection that stands for a moment is not the end.
         assert_eq!(outages.look(vec![], at(5_500)), (BTreeSet::new(), vec![]));
         assert_eq!(outages.look(away(), at(6_000)).1, []);

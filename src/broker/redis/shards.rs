@@ -296,7 +296,10 @@ impl Shards {
                 refusal = Some(why.clone());
             }
             if Instant::now() + pause >= deadline || node.is_gone() {
-                let why = refusal.unwrap_or(why);
+                let why = refusal.unwrap_or_else(|| match self.outages.error_of(&node.address.to_string()) {
+                    Some(error) if !node.is_connected() => format!("{why}: {error}"),
+                    _ => why,
+                });
                 tracing::debug!(script = script.name, why, "a command to Redis failed");
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             }
