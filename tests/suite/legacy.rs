@@ -521,3 +521,27 @@ async fn pods_with_other_channels_do_not_wait_for_each_others_lease() {
     a.stop();
     b.stop();
 }
+
+/// While a pod of an older build has its lease on all plain messages, no other takes them in; then one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_of_an_older_build_is_waited_for() {
+    let server = block_in_place(Standalone::start);
+    let old = format!("roomcast:{{{}}}:legacy", Partition::FIRST.tag());
+    block_in_place(|| server.call(&["SET", &old, "an older pod"]));
+    let (pod, mut client) = ready(&server, LEGACY, "trip:7").await;
+    let publish = || block_in_place(|| server.call(&["PUBLISH", "trip:7", r#"{"topic":"t","data":{"n":1}}"#]));
+    while counted(&pod, "ignored").await < 3 {
+        publish();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((counted(&pod, "published").await, holder_of(&server)), (0, String::new()));
+    block_in_place(|| server.call(&["DEL", &old]));
+    let began = Instant::now();
+    while counted(&pod, "published").await == 0 {
+        assert!(began.elapsed() < Duration::from_secs(15), "no pod takes messages in");
+        publish();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(batch(&mut client).await[0]["data"]["n"], 1);
+    pod.stop();
+}

@@ -176,7 +176,10 @@ impl RedisState {
     /// taken if it is free.
     async fn claim_legacy(&self, lease: &str, lasts: Duration, eager: bool) -> Result<(bool, Duration), BrokerError> {
         let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(i64::from(eager))];
-        let frame = self.shards.call(Partition::FIRST, &script::CLAIM, [lease.to_owned()], args).await?;
+        let frame = self
+            .shards
+            .call(Partition::FIRST, &script::CLAIM, [lease.to_owned(), self.names.old_legacy()], args)
+            .await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             Ok::<_, ReplyError>((fields.number()? == 1, Duration::from_millis(fields.number()?)))

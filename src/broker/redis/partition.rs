@@ -153,6 +153,11 @@ impl Names {
         self.key(Partition::FIRST, format_args!("legacy:{}", set_of(patterns)))
     }
 
+    /// The lease on all of these messages that pods of an older build have.
+    pub(super) fn old_legacy(&self) -> String {
+        self.key(Partition::FIRST, "legacy")
+    }
+
     /// The channel of marks among these messages.
     pub(super) fn marks(&self, patterns: &[&str]) -> String {
         self.key(Partition::FIRST, format_args!("marks:{}", set_of(patterns)))
