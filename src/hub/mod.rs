@@ -16,6 +16,7 @@
 mod access;
 mod commands;
 mod connection;
+mod core;
 mod engineio;
 mod fanout;
 mod membership;
@@ -30,32 +31,27 @@ pub use access::{
     accept::AcceptedConnection,
     authenticate::{AdmissionError, Applicant, Shows},
     client_addresses::{AddressFullError, ClientAddresses, CountedConnection},
-    hook_gate::{AT_ONCE, Principal},
+    hook_gate::AT_ONCE,
+    permit::Principal,
 };
 pub use connection::{
-    account::QueueAccount, budget::Budget, key::ConnectionKey, mailbox::Mailbox, streams::Streams,
-    task::ConnectionTask, transport::ClientTransport,
+    budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
 pub use engineio::polling::{PollingSession, Probe};
-pub use fanout::{
-    broadcast::{Broadcast, Content},
-    encoder::Encoder,
-    frame::Frame,
-    room_index::RoomIndex,
-};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
-pub use sequencer::{batcher::Batcher, collector::Collector, driver::Sequencer};
+pub use sequencer::driver::Sequencer;
 pub use worker::{
     Worker,
-    call::{CallError, WorkerCall},
-    capacity::{CapacityError, Gate, Seat},
+    call::CallError,
+    capacity::{CapacityError, Gate},
     clock::{millis, unix_millis},
     event_loop::start as start_worker,
     fleet::{FleetError, FleetStats, Ordered, Spokesman},
     inspect::{ConnectionDetail, ConnectionFilter},
-    queues::{Inboxes, ToSequencer, ToWorker, WorkerQueues},
+    queues::{Inboxes, ToWorker, WorkerQueues},
     quic::Quic,
     readiness::{Readiness, Reason},
-    shared::Services,
+    seat::Seat,
+    services::Services,
     timers::Deadline,
 };

@@ -32,6 +32,8 @@ pub enum Fault {
     UnpinnedFanOut,
     /// A send queue drops frames and keeps no gap.
     UntoldDrop,
+    /// A send queue is never found too full.
+    UnboundedQueue,
     /// A member that fell behind comes back from the end of what it missed.
     LateCatchUp,
 }

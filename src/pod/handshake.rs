@@ -184,8 +184,8 @@ async fn read_head(
     loop {
         let read = poll_fn(|cx| {
             let mut worker = worker.borrow_mut();
-            let read = socket.poll_read(cx, &mut worker.buffers);
-            received.append(&mut worker.buffers.plain);
+            let read = socket.poll_read(cx, worker.buffers());
+            received.append(&mut worker.buffers().plain);
             read
         });
         let read = read.await.map_err(|_| None)?;
@@ -218,14 +218,14 @@ async fn refuse(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, mut response:
     websocket::write_head(&response, &mut bytes);
     bytes.extend_from_slice(response.body().as_bytes());
     if write(worker, socket, &bytes).await.is_ok() {
-        socket.shut_down(&mut worker.borrow_mut().buffers.sealed);
+        socket.shut_down(&mut worker.borrow_mut().buffers().sealed);
         // The client may still be sending: closing now would take the answer away from it. The clock bounds this.
         let mut ended = false;
         while !ended {
             ended = poll_fn(|cx| {
                 let mut worker = worker.borrow_mut();
-                let read = socket.poll_read(cx, &mut worker.buffers);
-                worker.buffers.plain.clear();
+                let read = socket.poll_read(cx, worker.buffers());
+                worker.buffers().plain.clear();
                 read
             })
             .await
@@ -235,7 +235,7 @@ async fn refuse(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, mut response:
 }
 
 async fn write(worker: &Rc<RefCell<Worker>>, socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
-    let mut written = socket.write(bytes, &mut worker.borrow_mut().buffers.sealed)?;
+    let mut written = socket.write(bytes, &mut worker.borrow_mut().buffers().sealed)?;
     while let Written::Rest(rest) = written {
         poll_fn(|cx| socket.poll_writable(cx)).await?;
         written = socket.write_sealed(&rest)?;

@@ -187,10 +187,10 @@ pub async fn accept(worker: Rc<RefCell<Worker>>, mut clients: Receiver<IncomingQ
     while let Some(client) = clients.recv().await {
         let mut this = worker.borrow_mut();
         this.services.metrics.handshakes.accepted.increment(1);
-        let deadline = Deadline::new(this.timers.now_ms() + millis(this.config().timeouts.tls));
+        let deadline = Deadline::new(this.timers().now_ms() + millis(this.config().timeouts.tls));
         let task = tokio::task::spawn_local(open_session(Rc::clone(&worker), client, deadline.clone()));
         deadline.ends(task.abort_handle());
-        this.timers.watch(deadline);
+        this.timers().watch(deadline);
     }
 }
 
@@ -214,8 +214,8 @@ async fn open_session(
     let mut failed = FailedSession(Some(Arc::clone(&services)));
     let next_within = |time: Duration| {
         let mut this = worker.borrow_mut();
-        let at = this.timers.now_ms() + millis(time);
-        this.timers.move_deadline(&deadline, at);
+        let at = this.timers().now_ms() + millis(time);
+        this.timers().move_deadline(&deadline, at);
     };
     let Ok((connection, proved)) = connect(incoming, handshake).await else { return };
     next_within(services.config.load().timeouts.head);

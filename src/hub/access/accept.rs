@@ -11,9 +11,8 @@ use crate::{
     auth::Grant,
     hooks::ClientRequest,
     hub::{
-        ConnectionKey, ConnectionTask, Seat, Worker,
-        access::opening::OpeningRequest,
-        connection::{ColdState, Connection, transport::ClientTransport},
+        connection::{Connection, state::ColdState, task::ConnectionTask, transport::ClientTransport},
+        worker::{Worker, seat::Seat},
     },
     protocol::{WireFormat, engineio::Endpoint},
     session::{Link, Session},
@@ -45,30 +44,24 @@ impl Worker {
     ) -> ConnectionTask {
         let mut worker = this.borrow_mut();
         let AcceptedConnection { format, grant, seat, target, endpoint, told } = accepted;
-        let now_ms = worker.timers.now_ms();
-        let (key, id) = worker.connections.announce();
-        let session = Session::new(id, grant, &worker.limits, now_ms);
-        let mut connection = Connection::new(transport, format, session, seat, &worker.services.budget, now_ms);
+        let clients = &mut worker.core.clients;
+        let now_ms = clients.timers.now_ms();
+        let (key, id) = clients.connections.announce();
+        let session = Session::new(id, grant, &clients.settings.limits, now_ms);
+        let mut connection = Connection::new(transport, format, session, seat, &clients.services.budget, now_ms);
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
         if link.is_some() || told.is_some() {
             connection.cold = Some(Box::new(ColdState { paused_input: None, link, told }));
         }
         let transport = connection.transport.name();
-        worker.connections.insert(connection);
-        worker.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
+        clients.connections.insert(connection);
+        clients.services.metrics.connections.of(transport, format.dialect.index()).increment(1);
         worker.begin_protocol(key, id, &target);
         if !early.is_empty() {
-            worker.buffers.plain.extend_from_slice(early);
+            worker.buffers().plain.extend_from_slice(early);
             worker.received(key);
         }
         drop(worker);
         ConnectionTask::new(Rc::clone(this), key)
-    }
-
-    /// Begins a connection as its dialect does.
-    pub(crate) fn open(&mut self, key: ConnectionKey, target: &Uri) {
-        let Some(connection) = self.connections.get(key) else { return };
-        let dialect = connection.format.dialect;
-        self.begin_connection(key, OpeningRequest { dialect, target: target.clone(), auth: "".into(), id: None });
     }
 }

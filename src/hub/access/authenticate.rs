@@ -9,7 +9,7 @@ use std::{sync::Arc, time::SystemTime};
 use crate::{
     auth::{Claims, Grant, RoomRight, TokenError},
     hooks::{ClientRequest, ConnectAnswer, ConnectQuestion, Denial, HookError, Verdict},
-    hub::Services,
+    hub::worker::services::Services,
     model::{ErrorCode, Token},
     session::ConnectionId,
 };
@@ -70,7 +70,7 @@ pub enum Shows {
 }
 
 impl Services {
-    /// Whether anybody judges tokens: the pod itself, or the backend that is told them.
+    /// Whether tokens are judged: by the pod itself, or the backend that is told them.
     #[must_use]
     pub fn judges_tokens(&self) -> bool {
         self.authority.is_enabled() || self.hands_tokens_on()

@@ -9,43 +9,26 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    auth::Grant,
     hooks::{HookError, RoomQuestion, Verdict},
     hub::{
-        ConnectionKey, Services, Worker,
-        connection::Connection,
+        access::{
+            first_room,
+            permit::{JoinPermit, Principal, RefusalError},
+        },
+        connection::{Connection, key::ConnectionKey},
+        core::Core,
         membership::{
             event::MembershipEvent,
             pending_join::JoinPurpose,
-            subscribe::{SubscribeOutcome, SubscribeRequest},
+            subscribe_request::{SubscribeOutcome, SubscribeRequest},
         },
+        worker::services::Services,
     },
-    model::{Disconnect, ErrorCode, Event, Publication, Reply, Room},
-    session::ConnectionId,
+    model::{Disconnect, ErrorCode, Policy, Publication, Reply, Room},
 };
 
 /// How many questions of one connection are under way at once: the others of the pod want their turn, too.
 pub const AT_ONCE: usize = 4;
-
-/// The permit of the backend to join a room.
-#[derive(Debug, Clone, Default)]
-pub struct JoinPermit {
-    /// What the room shows a new member where nothing is retained.
-    pub snapshot: Option<Arc<[Event]>>,
-}
-
-/// The connection for which the backend is asked.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// Its connection, where it has a name already.
-    pub connection: Option<ConnectionId>,
-    /// What it may do.
-    pub grant: Grant,
-    /// What carries it.
-    pub transport: &'static str,
-    /// What it speaks.
-    pub dialect: Arc<str>,
-}
 
 impl Principal {
     /// Its connection's name, as the backend knows it.
@@ -64,15 +47,12 @@ impl Principal {
     }
 }
 
-/// Why something is refused: what the client is told.
-pub type Refused = (ErrorCode, String);
-
 /// A policy with a hook that is not configured is refused at the start. If one came this far, nothing would be let in.
-fn nobody() -> Refused {
-    (ErrorCode::Unavailable, "nobody decides this: try again later".to_owned())
+fn no_hook() -> RefusalError {
+    (ErrorCode::Unavailable, "no backend decides this: try again later".to_owned())
 }
 
-fn undecided(error: &HookError) -> Refused {
+fn undecided(error: &HookError) -> RefusalError {
     (ErrorCode::Unavailable, error.told().to_owned())
 }
 
@@ -81,8 +61,8 @@ impl Services {
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn may_join(&self, principal: &Principal, room: &Room) -> Result<JoinPermit, Refused> {
-        let hook = self.hooks.as_ref().and_then(|hooks| hooks.subscribe.as_ref()).ok_or_else(nobody)?;
+    pub async fn may_join(&self, principal: &Principal, room: &Room) -> Result<JoinPermit, RefusalError> {
+        let hook = self.hooks.as_ref().and_then(|hooks| hooks.subscribe.as_ref()).ok_or_else(no_hook)?;
         let name = principal.name();
         let asked = hook.ask(principal.question(name.as_deref(), room, None));
         match &*asked.await.map_err(|error| undecided(&error))? {
@@ -103,9 +83,9 @@ impl Services {
         principal: Option<&Principal>,
         room: &Room,
         mut publication: Publication,
-    ) -> Result<Publication, Refused> {
+    ) -> Result<Publication, RefusalError> {
         let Some(principal) = principal.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
-        let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(nobody)?;
+        let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(no_hook)?;
         let name = principal.name();
         let asked = hook.ask(principal.question(name.as_deref(), room, Some(&publication)));
         match &*asked.await.map_err(|error| undecided(&error))? {
@@ -138,74 +118,70 @@ impl Connection {
     }
 }
 
-impl Worker {
-    /// Asks the backend about rooms that a connection wants into; what it sends meanwhile waits.
-    pub(crate) fn ask_hook(&mut self, key: ConnectionKey, rooms: Vec<(Room, SubscribeRequest)>) {
-        let services = Arc::clone(&self.services);
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if rooms.is_empty() {
-            return;
-        }
-        let (me, name, principal) = (self.me.clone(), connection.session.id, connection.principal(&services));
-        connection.pause_input();
-        tokio::task::spawn_local(async move {
-            let asked = rooms.into_iter().map(async |(room, entry)| {
-                let permit = services.may_join(&principal, &room).await;
-                let Some(worker) = me.upgrade() else { return };
-                let mut worker = worker.borrow_mut();
-                if worker.connections.is(key, name) {
-                    worker.answered(key, room, entry, permit);
+/// Asks the backend about rooms that a connection wants into; what it sends meanwhile waits.
+pub(crate) fn ask_hook(core: &mut Core, key: ConnectionKey, rooms: Vec<(Room, SubscribeRequest)>) {
+    let (services, doorway) = (Arc::clone(core.services()), core.doorway.clone());
+    let Some(connection) = core.clients.connections.get_mut(key) else { return };
+    if rooms.is_empty() {
+        return;
+    }
+    let (name, principal) = (connection.session.id, connection.principal(&services));
+    connection.pause_input();
+    tokio::task::spawn_local(async move {
+        let asked = rooms.into_iter().map(async |(room, request)| {
+            let permit = services.may_join(&principal, &room).await;
+            doorway.enter(|core| {
+                if core.clients.connections.is(key, name) {
+                    answered(core, key, room, request, permit);
                 }
             });
-            stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
-            let Some(worker) = me.upgrade() else { return };
-            let mut worker = worker.borrow_mut();
-            if worker.connections.is(key, name) {
-                worker.resume_input(key);
+        });
+        stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>().await;
+        doorway.enter(|core| {
+            if core.clients.connections.is(key, name) {
+                core.clients.resume_input(key);
             }
         });
-    }
+    });
+}
 
-    /// The backend has answered about a room.
-    fn answered(
-        &mut self,
-        key: ConnectionKey,
-        room: Room,
-        entry: SubscribeRequest,
-        permit: Result<JoinPermit, Refused>,
-    ) {
-        let (purpose, dialect) = (entry.purpose.clone(), entry.dialect);
-        let entered = permit.and_then(|permit| {
-            self.subscribe_to(key, &room, SubscribeRequest { permit: Some(permit), ..entry })
-                .map(|_: SubscribeOutcome| ())
-        });
-        let Err((code, message)) = entered else { return };
-        match (purpose, dialect) {
-            (JoinPurpose::Subscribe(id), _) => {
-                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
-            }
-            (JoinPurpose::Begin(first), _) => self.first_refused(key, room, *first, code, message),
-            // Its record stays, so that the client tries again to continue the same session.
-            (JoinPurpose::Resume, _) if code == ErrorCode::Unavailable => self.close(key, Disconnect::Overloaded),
-            (JoinPurpose::Resume, resumes) => {
-                self.membership_event(key, MembershipEvent::Refused { resumes });
-            }
-            (JoinPurpose::CatchUp, _) => {}
+/// The backend has answered about a room.
+fn answered(
+    core: &mut Core,
+    key: ConnectionKey,
+    room: Room,
+    request: SubscribeRequest,
+    permit: Result<JoinPermit, RefusalError>,
+) {
+    let (purpose, dialect) = (request.purpose.clone(), request.dialect);
+    let entered = permit.and_then(|permit| {
+        core.subscribe_to(key, &room, SubscribeRequest { permit: Some(permit), ..request })
+            .map(|_: SubscribeOutcome| ())
+    });
+    let Err((code, message)) = entered else { return };
+    match purpose {
+        JoinPurpose::Subscribe(id) => {
+            core.clients.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
         }
+        JoinPurpose::Begin(first) => first_room::refuse(core, key, room, *first, code, message),
+        // Its record stays, so that the client tries again to continue the same session.
+        JoinPurpose::Resume if code == ErrorCode::Unavailable => {
+            core.clients.request_close(key, Disconnect::Overloaded)
+        }
+        JoinPurpose::Resume => core.clients.membership_event(key, MembershipEvent::Refused { resumes: dialect }),
+        JoinPurpose::CatchUp => {}
     }
+}
 
-    /// Whether a connection may read a room's history and presence. Where the backend decides about joins, only members may.
-    pub(crate) fn may_read_about(&self, key: ConnectionKey, room: &Room) -> bool {
-        let asks = |policy: &crate::model::Policy| policy.subscribe_hook;
-        match self.rooms.find(room) {
-            None => !asks(&self.services.policy(room)),
-            Some(number) => {
-                !asks(&self.rooms[number].policy)
-                    || self
-                        .connections
-                        .get(key)
-                        .is_some_and(|connection| connection.subscriptions.iter().any(|s| s.room == number))
-            }
+/// Whether a connection may read a room's history and presence. Where the backend decides about joins, only members may.
+pub(crate) fn may_read_about(core: &Core, key: ConnectionKey, room: &Room) -> bool {
+    let asks = |policy: &Policy| policy.subscribe_hook;
+    match core.rooms.find(room) {
+        None => !asks(&core.services().policy(room)),
+        Some(number) => {
+            let connection = core.clients.connections.get(key);
+            let is_in = |connection: &Connection| connection.subscriptions.iter().any(|s| s.room == number);
+            !asks(&core.rooms[number].policy) || connection.is_some_and(is_in)
         }
     }
 }

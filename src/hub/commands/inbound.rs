@@ -6,138 +6,171 @@ use std::ops::ControlFlow;
 
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        connection::{Connection, State, transport::ClientTransport},
+        commands::dispatch::stop,
+        connection::{
+            Connection, key::ConnectionKey, paused_input::PausedInput, state::State, transport::ClientTransport,
+        },
+        core::clients::Clients,
+        worker::Worker,
     },
     model::Disconnect,
     protocol::Message,
     session::Verdict,
-    transport::websocket::{self, Incoming, Reader, Role},
+    transport::{
+        websocket::{self, Incoming, MessageLimits, Reader, Role},
+        webtransport::MessageReader,
+    },
 };
 
 impl Worker {
     /// Takes what was read and opened to the session.
     pub(crate) fn received(&mut self, key: ConnectionKey) {
-        if self.connections.get(key).is_some_and(|c| matches!(c.transport, ClientTransport::WebTransport(_))) {
-            return self.received_on_stream(key);
-        }
-        let mut plain = std::mem::take(&mut self.buffers.plain);
-        let now_ms = self.timers.now_ms();
-        if let Some(connection) = self.connections.get_mut(key)
+        let clients = &mut self.core.clients;
+        let mut plain = std::mem::take(&mut clients.buffers.plain);
+        let now_ms = clients.timers.now_ms();
+        if let Some(connection) = clients.connections.get_mut(key)
             && connection.state == State::Open
             && !plain.is_empty()
         {
             connection.heard_ms = now_ms;
             connection.totals.bytes_in += plain.len() as u64;
-            let mut reader = match &mut connection.transport {
+            let limits = connection.limits(clients.settings.message_limits);
+            let taken = match &mut connection.transport {
                 ClientTransport::WebSocket { reader, .. } => {
-                    std::mem::replace(reader, Reader::new(Role::Server, false))
+                    let reader = std::mem::replace(reader, Reader::new(Role::Server, false));
+                    self.take_frames(key, reader, &mut plain, &limits)
                 }
-                ClientTransport::WebTransport(_) | ClientTransport::Mailbox(_) => return,
+                ClientTransport::WebTransport(streams) => {
+                    let reader = std::mem::take(&mut streams.reader);
+                    self.take_lengths(key, reader, &plain, limits.max_message)
+                }
+                ClientTransport::Mailbox(_) => Ok(()),
             };
-            let mut inflater = self.inflater.take().unwrap_or_default();
-            let limits = self
-                .connections
-                .get(key)
-                .map_or(self.message_limits, |connection| connection.limits(self.message_limits));
-            let end = reader.read(&mut plain, &mut inflater, &limits, &mut |incoming| self.incoming(key, incoming));
-            inflater.shrink();
-            self.inflater = Some(inflater);
-            if let Some(connection) = self.connections.get_mut(key)
-                && let ClientTransport::WebSocket { reader: place, .. } = &mut connection.transport
-            {
-                *place = reader;
+            if let Err(disconnect) = taken {
+                self.core.clients.request_close(key, disconnect);
             }
-            if let Err(error) = end {
-                if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
-                    link.broke_framing = true;
-                }
-                self.close(key, error.into());
-            }
-            self.note_incomplete(key, now_ms);
+            self.core.clients.note_incomplete(key, now_ms);
         }
         plain.clear();
         plain.shrink_to(64 * 1024);
-        self.buffers.plain = plain;
+        self.core.clients.buffers.plain = plain;
+        self.settle();
     }
 
-    /// As [`Worker::received`], for a session's stream of commands.
-    fn received_on_stream(&mut self, key: ConnectionKey) {
-        let plain = std::mem::take(&mut self.buffers.plain);
-        let (now_ms, max) = (self.timers.now_ms(), self.message_limits.max_message);
-        if let Some(connection) = self.connections.get_mut(key)
-            && connection.state == State::Open
+    /// Takes the frames of a WebSocket.
+    fn take_frames(
+        &mut self,
+        key: ConnectionKey,
+        mut reader: Reader,
+        plain: &mut Vec<u8>,
+        limits: &MessageLimits,
+    ) -> Result<(), Disconnect> {
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        let end = reader.read(plain, &mut inflater, limits, &mut |incoming| self.incoming(key, incoming));
+        inflater.shrink();
+        self.inflater = Some(inflater);
+        if let Some(connection) = self.core.clients.connections.get_mut(key)
+            && let ClientTransport::WebSocket { reader: place, .. } = &mut connection.transport
+        {
+            *place = reader;
+        }
+        if end.is_err()
+            && let Some(link) = self.core.clients.connections.get_mut(key).and_then(Connection::link)
+        {
+            link.broke_framing = true;
+        }
+        end.map_err(Into::into)
+    }
+
+    /// Takes the messages of a session's stream of commands, each behind its length.
+    fn take_lengths(
+        &mut self,
+        key: ConnectionKey,
+        mut reader: MessageReader,
+        plain: &[u8],
+        max: usize,
+    ) -> Result<(), Disconnect> {
+        let mut invalid = false;
+        let end = reader.read(plain, max, &mut |message| match simdutf8::basic::from_utf8(message) {
+            Ok(text) => self.incoming(key, Incoming::Text(text)),
+            Err(_) => {
+                invalid = true;
+                ControlFlow::Break(())
+            }
+        });
+        if let Some(connection) = self.core.clients.connections.get_mut(key)
             && let ClientTransport::WebTransport(streams) = &mut connection.transport
         {
-            connection.heard_ms = now_ms;
-            connection.totals.bytes_in += plain.len() as u64;
-            let mut reader = std::mem::take(&mut streams.reader);
-            let mut invalid = false;
-            let end = reader.read(&plain, max, &mut |message| match simdutf8::basic::from_utf8(message) {
-                Ok(text) => self.incoming(key, Incoming::Text(text)),
-                Err(_) => {
-                    invalid = true;
-                    ControlFlow::Break(())
-                }
-            });
-            if let Some(connection) = self.connections.get_mut(key)
-                && let ClientTransport::WebTransport(streams) = &mut connection.transport
-            {
-                streams.reader = reader;
-            }
-            if invalid {
-                self.close(key, Disconnect::InvalidData);
-            } else if end.is_err() {
-                self.close(key, Disconnect::TooBig);
-            }
-            self.note_incomplete(key, now_ms);
+            streams.reader = reader;
         }
-        self.buffers.plain = plain;
-        self.buffers.plain.clear();
+        match end {
+            _ if invalid => Err(Disconnect::InvalidData),
+            Err(_) => Err(Disconnect::TooBig),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn incoming(&mut self, key: ConnectionKey, incoming: Incoming<'_>) -> ControlFlow<()> {
-        let now_ms = self.timers.now_ms();
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let now_ms = self.core.clients.timers.now_ms();
+        let Clients { connections, buffers, services, settings, .. } = &mut self.core.clients;
+        let Some(connection) = connections.get_mut(key) else { return ControlFlow::Break(()) };
         let message = match incoming {
             Incoming::Text(text) => Message::Text(text),
             Incoming::Binary(bytes) => Message::Binary(bytes),
             Incoming::Ping(payload) => {
-                return match connection.session.control_frame(&self.limits, now_ms) {
+                return match connection.session.control_frame(&settings.limits, now_ms) {
                     Verdict::Fine => {
                         let mut pong = Vec::new();
                         websocket::pong_frame(payload, &mut pong);
-                        match connection.say_urgent(&pong, &mut self.buffers.sealed, &self.services.budget) {
+                        match connection.say_urgent(&pong, &mut buffers.sealed, &services.budget) {
                             Ok(()) => ControlFlow::Continue(()),
                             Err(_) => ControlFlow::Break(()),
                         }
                     }
                     Verdict::Limited => ControlFlow::Continue(()),
-                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                    Verdict::Flood => stop(&mut self.core, key, Disconnect::Flood),
                 };
             }
             Incoming::Pong(_) => {
-                return match connection.session.control_frame(&self.limits, now_ms) {
-                    Verdict::Flood => self.stop(key, Disconnect::Flood),
+                return match connection.session.control_frame(&settings.limits, now_ms) {
+                    Verdict::Flood => stop(&mut self.core, key, Disconnect::Flood),
                     Verdict::Fine | Verdict::Limited => ControlFlow::Continue(()),
                 };
             }
-            Incoming::Close(_) => return self.stop(key, Disconnect::Normal),
+            Incoming::Close(_) => return stop(&mut self.core, key, Disconnect::Normal),
         };
         self.take_message(key, message)
     }
 
+    /// One of the decisions that a connection's input waits for was made. After the last of them it is taken up.
+    pub(crate) fn resume_input(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.core.clients.connections.get_mut(key) else { return };
+        let Some(paused_input) = connection.decided() else { return };
+        self.replay_input(key, paused_input);
+        // There may be more to read.
+        self.core.clients.connections.wake(key);
+    }
+
+    /// Takes up messages that were kept.
+    pub(crate) fn replay_input(&mut self, key: ConnectionKey, paused_input: PausedInput) {
+        paused_input.replay(|message| self.take_message(key, message));
+    }
+
     /// Takes a message, or keeps it while a token is verified.
     pub(crate) fn take_message(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let Some(connection) = self.core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
         if connection.state != State::Open {
             return ControlFlow::Break(());
         }
         let paused_input = connection.cold.as_mut().and_then(|cold| cold.paused_input.as_mut());
         match paused_input.map(|paused_input| paused_input.keep(message)) {
             Some(true) => ControlFlow::Continue(()),
-            Some(false) => self.stop(key, Disconnect::Flood),
-            None => self.dispatch(key, message),
+            Some(false) => stop(&mut self.core, key, Disconnect::Flood),
+            None => {
+                let flow = self.dispatch(key, message);
+                self.settle();
+                flow
+            }
         }
     }
 }

@@ -4,3 +4,4 @@ pub mod dispatch;
 pub mod inbound;
 pub mod publish;
 pub mod publish_queue;
+pub mod refusal;

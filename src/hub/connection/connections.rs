@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 use crate::{
     auth::Grant,
     hub::{
-        Encoder, RoomIndex,
+        access::permit::RefusalError,
         commands::publish_queue::QueuedPublish,
-        connection::{Connection, State, key::ConnectionKey},
-        fanout::{members::Place, subscription::Standing},
+        connection::{Connection, key::ConnectionKey, state::State},
+        fanout::{encoder::Encoder, members::Place, room_index::RoomIndex, subscription::Standing},
         worker::{
             connection_ids::{ConnectionIds, UserIndex},
             disconnect_log::DisconnectLog,
@@ -136,7 +136,7 @@ impl Connections {
     ///
     /// # Errors
     /// What its client is told.
-    pub fn room_for(&self, key: ConnectionKey, beside: usize, max_rooms: usize) -> Result<(), (ErrorCode, String)> {
+    pub fn room_for(&self, key: ConnectionKey, beside: usize, max_rooms: usize) -> Result<(), RefusalError> {
         match self.get(key) {
             Some(connection) if connection.subscriptions.len() + beside >= max_rooms => {
                 Err((ErrorCode::LimitExceeded, format!("at most {max_rooms} rooms on one connection")))

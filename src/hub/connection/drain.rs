@@ -9,15 +9,16 @@ use std::{
 
 use crate::{
     hub::{
-        Encoder, RoomIndex,
         connection::{
-            Connection, State,
+            Connection,
             send_queue::{SendQueue, Waiting},
+            state::State,
             transport::ClientTransport,
         },
         fanout::{
-            broadcast::{Range, gap},
-            encoder::write_id,
+            encoder::{Encoder, write_id},
+            range::{Range, gap},
+            room_index::RoomIndex,
         },
     },
     model::Room,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::hub::Budget;
+use crate::hub::connection::budget::Budget;
 
 /// A connection's message that has not ended. There from the first of them until no clock runs for one.
 #[derive(Debug)]

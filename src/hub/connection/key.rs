@@ -4,17 +4,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey(pub(crate) u32);
 
+#[cfg(test)]
 impl ConnectionKey {
     /// The connection at a place of an arena. A worker has far fewer connections than 2^32.
-    #[inline]
-    #[must_use]
     pub fn of(at: usize) -> Self {
         Self(at as u32)
     }
 
     /// Its place.
-    #[inline]
-    #[must_use]
     pub fn at(self) -> usize {
         self.0 as usize
     }

@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, task::Waker};
 
 use crate::{
-    hub::fanout::broadcast::Range,
+    hub::fanout::range::Range,
     model::{Cursor, ErrorCode, Position, Reply},
 };
 

@@ -4,18 +4,24 @@
 //! for this connection drains it when the socket is writable (a mailbox is drained by requests). Always holds: bytes
 //! leave in the order they were offered, control frames excepted.
 
-pub mod account;
 pub mod budget;
+mod closing;
 pub mod connections;
 pub mod drain;
 pub mod incomplete;
 pub mod key;
 pub mod mailbox;
+pub mod offer;
+pub mod paused_input;
+pub mod queue_account;
 pub mod reply_bounds;
 pub mod send_queue;
 pub mod slow_receiver;
+pub mod state;
+mod stream_queue;
 pub mod streams;
 pub mod task;
+pub mod totals;
 pub mod transport;
 
 use std::{
@@ -29,14 +35,20 @@ use smallvec::SmallVec;
 use crate::{
     hooks::ClientRequest,
     hub::{
-        Budget, Encoder, Frame, RoomIndex, Seat,
+        commands::publish_queue::PublishQueue,
         connection::{
+            budget::Budget,
             incomplete::IncompleteMessage,
+            offer::{OfferOutcome, QueueBounds},
+            paused_input::PausedInput,
             reply_bounds::ReplyBounds,
             send_queue::{SendQueue, Waiting},
+            state::{ColdState, State},
+            totals::Totals,
             transport::ClientTransport,
         },
-        fanout::subscription::Subscription,
+        fanout::{encoder::Encoder, frame::Frame, room_index::RoomIndex, subscription::Subscription},
+        worker::seat::Seat,
     },
     model::{CommandId, Disconnect, Reply},
     protocol::{DialectId, WireFormat},
@@ -47,32 +59,6 @@ use crate::{
         websocket::MessageLimits,
     },
 };
-
-/// Whether a connection still talks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It does.
-    Open,
-    /// A close frame was sent or queued; only the end of the socket is waited for.
-    Closing,
-    /// The end was waited for long enough.
-    Gone,
-}
-
-/// What became of an offered frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offer {
-    /// The kernel has it.
-    Sent,
-    /// It waits.
-    Queued,
-    /// It waits, and the connection now owes more than it may: the room's policy decides.
-    Overflow,
-    /// The socket failed.
-    Failed,
-    /// It cannot be told, and must not go on as if nothing had been.
-    Untold,
-}
 
 /// One connection. In this order in memory: what a fan-out touches stands together, first.
 #[repr(C)]
@@ -100,49 +86,13 @@ pub struct Connection {
     /// What only some connections have.
     pub cold: Option<Box<ColdState>>,
     /// Publishes that wait for the one before them.
-    pub publish_queue: Option<Box<crate::hub::commands::publish_queue::PublishQueue>>,
+    pub publish_queue: Option<Box<PublishQueue>>,
     /// What there is of a message that has not ended.
     pub(crate) incomplete: Option<Box<IncompleteMessage>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
     /// Held until its end.
     _seat: Seat,
-}
-
-/// What only some connections have: what came while a token is verified, and an Engine.IO session.
-#[derive(Debug, Default)]
-pub struct ColdState {
-    /// What came while a token is verified: taken up when that is decided.
-    pub paused_input: Option<crate::hub::access::identity::PausedInput>,
-    /// The Engine.IO session.
-    pub link: Option<Link>,
-    /// What the backend is told of its request, when it is asked again.
-    pub told: Option<Arc<ClientRequest>>,
-}
-
-/// What a connection moved, for its log line.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Totals {
-    /// Messages from the client.
-    pub messages_in: u32,
-    /// Frames to it.
-    pub frames_out: u32,
-    /// Bytes from it, WebSocket framing included.
-    pub bytes_in: u64,
-    /// Bytes to it, WebSocket framing included.
-    pub bytes_out: u64,
-    /// What they would have been without compression.
-    pub bytes_plain: u64,
-}
-
-impl Totals {
-    /// Counts a frame for the client.
-    #[inline]
-    fn sent(&mut self, bytes: usize, plain: usize) {
-        self.frames_out = self.frames_out.wrapping_add(1);
-        self.bytes_out += bytes as u64;
-        self.bytes_plain += plain as u64;
-    }
 }
 
 impl Connection {
@@ -207,6 +157,14 @@ impl Connection {
         self.cold.get_or_insert_default().paused_input.get_or_insert_default().waits += 1;
     }
 
+    /// One of the decisions that input waits for was made. What came meanwhile, once it was the last.
+    pub fn decided(&mut self) -> Option<PausedInput> {
+        let cold = self.cold.as_mut()?;
+        let paused_input = cold.paused_input.as_mut()?;
+        paused_input.waits = paused_input.waits.saturating_sub(1);
+        if paused_input.waits > 0 { None } else { cold.paused_input.take() }
+    }
+
     /// Whether something waits already for a decision about its client.
     #[must_use]
     pub fn has_paused_input(&self) -> bool {
@@ -240,34 +198,33 @@ impl Connection {
         scratch: &mut Scratch,
         limit: usize,
         budget: &Arc<Budget>,
-    ) -> Offer {
+    ) -> OfferOutcome {
         let Some(send_queue) = &mut self.send_queue else {
             self.totals.sent(frame.bytes().len(), frame.plain());
             if let ClientTransport::WebTransport(streams) = &mut self.transport {
                 return streams.offer(frame, room, limit, budget, told(&self.waker));
             }
             return match self.transport.write(frame.bytes(), scratch) {
-                Ok(Written::All) => Offer::Sent,
+                Ok(Written::All) => OfferOutcome::Sent,
                 Ok(Written::Rest(rest)) => {
                     self.keep(rest, budget);
-                    Offer::Queued
+                    OfferOutcome::Queued
                 }
-                Err(_) => Offer::Failed,
+                Err(_) => OfferOutcome::Failed,
             };
         };
         let mut slow = true;
-        // What waited before decides: a frame that alone is more than may be owed does not make its receiver a slow one.
-        let owed = send_queue.queued_bytes();
+        let bounds = QueueBounds::now(limit, budget);
         if let ClientTransport::Mailbox(mailbox) = &mut self.transport {
             mailbox.wake();
-            if !mailbox.takes_frame(owed > limit || budget.is_spent()) {
-                return Offer::Queued;
+            if !mailbox.takes_frame(bounds.are_passed(send_queue.queued_bytes())) {
+                return OfferOutcome::Queued;
             }
             slow = mailbox.can_be_slow();
         }
         self.totals.sent(frame.bytes().len(), frame.plain());
-        send_queue.push(Waiting::Shared(frame.clone()));
-        if slow && (owed > limit || budget.is_spent()) { Offer::Overflow } else { Offer::Queued }
+        let outcome = send_queue.offer(frame, bounds);
+        if slow { outcome } else { OfferOutcome::Queued }
     }
 
     /// Touches what an offer will need; see [`ClientTransport::warm`].
@@ -374,58 +331,6 @@ impl Connection {
         if let ClientTransport::WebTransport(streams) = &mut self.transport {
             streams.end_room(room, told(&self.waker));
         }
-    }
-
-    /// Begins to close: what waits is forgotten, the close frame goes out next.
-    pub fn close(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
-        if self.state != State::Open {
-            return;
-        }
-        // A mailbox loses nothing of what waits, unless it was too slow: the client polls as fast as it can.
-        let kept =
-            matches!(self.transport, ClientTransport::Mailbox(_)) && self.is_engine() && disconnect != Disconnect::Slow;
-        if let Some(send_queue) = &mut self.send_queue
-            && !kept
-        {
-            send_queue.clear();
-        }
-        if kept && self.link().is_some_and(|link| link.ends_silently(disconnect)) {
-            // No request waits to be told, and a later one is told that there is no such session.
-            self.state = State::Gone;
-            self.closed_with = Some(disconnect);
-            self.publish_queue = None;
-            self.wake();
-            return;
-        }
-        self.close_after(disconnect, scratch, budget);
-    }
-
-    /// Begins to close: the close frame follows what waits.
-    pub fn close_after(&mut self, disconnect: Disconnect, scratch: &mut Scratch, budget: &Arc<Budget>) {
-        if self.state != State::Open {
-            return;
-        }
-        self.state = State::Closing;
-        self.closed_with = Some(disconnect);
-        self.publish_queue = None;
-        if let ClientTransport::WebTransport(streams) = &mut self.transport {
-            streams.close(disconnect);
-            self.wake();
-            return;
-        }
-        let framing = self.format.framing;
-        let goodbye = match self.link() {
-            Some(link) => Some(link.goodbye(disconnect, framing)).filter(|goodbye| !goodbye.is_empty()),
-            None => self.transport.goodbye(disconnect),
-        };
-        let said = match goodbye {
-            Some(goodbye) => self.say(&goodbye, scratch, budget).is_ok() && self.send_queue.is_none(),
-            None => true,
-        };
-        if said {
-            self.transport.shut_down(scratch);
-        }
-        self.wake();
     }
 
     /// Remembers the task that drives this connection.

@@ -2,7 +2,7 @@
 //!
 //! Pure. Always holds: a pod that holds as much as it may keeps much less for each connection than one that does not.
 
-use crate::hub::Budget;
+use crate::hub::connection::budget::Budget;
 
 /// What is allowed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,16 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::hub::planted::{Fault, planted};
 use crate::{
-    hub::{Budget, Frame, QueueAccount, fanout::broadcast::Range},
+    hub::{
+        connection::{
+            budget::Budget,
+            offer::{OfferOutcome, QueueBounds},
+            queue_account::QueueAccount,
+        },
+        fanout::{frame::Frame, range::Range},
+        planted::{Fault, planted},
+    },
     model::Room,
     protocol::DialectId,
 };
@@ -114,6 +121,13 @@ impl SendQueue {
         }
         self.account.add(waiting.queued_bytes(), waiting.private());
         self.waiting.push_back(waiting);
+    }
+
+    /// Queues a room's frame, and says whether the connection owes too much.
+    pub fn offer(&mut self, frame: &Frame, bounds: QueueBounds) -> OfferOutcome {
+        let outcome = bounds.outcome(self.queued_bytes());
+        self.push(Waiting::Shared(frame.clone()));
+        outcome
     }
 
     /// Drops shared frames, oldest first, until at most `limit` bytes are owed; a gap is kept for each range. Private

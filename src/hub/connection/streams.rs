@@ -7,7 +7,6 @@
 
 use std::{
     cmp::Reverse,
-    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -20,9 +19,14 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::{
-        Budget, Frame, QueueAccount, RoomIndex,
-        connection::{Offer, send_queue::Waiting},
-        fanout::broadcast::Range,
+        connection::{
+            budget::Budget,
+            offer::{OfferOutcome, QueueBounds},
+            queue_account::QueueAccount,
+            send_queue::Waiting,
+            stream_queue::StreamQueue,
+        },
+        fanout::{frame::Frame, range::Range, room_index::RoomIndex},
     },
     model::{Disconnect, Room},
     transport::{
@@ -56,20 +60,10 @@ pub struct Streams {
 
 struct Stream {
     send: SendStream,
-    queue: Option<Box<Queue>>,
+    queue: Option<Box<StreamQueue>>,
     priority: u8,
     /// It ends when its queue is empty: the connection has left its rooms.
     ending: bool,
-}
-
-/// What waits for space on one stream.
-#[derive(Default)]
-struct Queue {
-    gaps: Vec<Range>,
-    waiting: VecDeque<Waiting>,
-    /// How many bytes of the first one have left.
-    begun: usize,
-    queued: usize,
 }
 
 impl Streams {
@@ -167,26 +161,36 @@ impl Streams {
 
     /// Offers a room's frame: QUIC takes it, shared, or it waits.
     #[inline]
-    pub fn offer(&mut self, frame: &Frame, room: RoomIndex, limit: usize, budget: &Budget, waker: &Waker) -> Offer {
+    pub fn offer(
+        &mut self,
+        frame: &Frame,
+        room: RoomIndex,
+        limit: usize,
+        budget: &Budget,
+        waker: &Waker,
+    ) -> OfferOutcome {
         if let Some(datagram) = frame.datagram()
             && self.session.send_datagram(datagram)
         {
-            return Offer::Sent;
+            return OfferOutcome::Sent;
         }
-        let Some(at) = self.seats.iter().find(|seat| seat.0 == room).map(|seat| seat.1) else { return Offer::Sent };
-        let Some(Some(stream)) = self.streams.get_mut(at) else { return Offer::Sent };
+        let Some(at) = self.seats.iter().find(|seat| seat.0 == room).map(|seat| seat.1) else {
+            return OfferOutcome::Sent;
+        };
+        let Some(Some(stream)) = self.streams.get_mut(at) else { return OfferOutcome::Sent };
         let begun = if stream.queue.is_none() {
             let mut bytes = frame.shared();
             match write_some(&mut stream.send, &mut bytes, &mut Context::from_waker(waker)) {
-                Ok(SendState::Done | SendState::Stopped) => return Offer::Sent,
+                Ok(SendState::Done | SendState::Stopped) => return OfferOutcome::Sent,
                 Ok(SendState::Full) => frame.bytes().len() - bytes.len(),
-                Err(_) => return Offer::Failed,
+                Err(_) => return OfferOutcome::Failed,
             }
         } else {
             0
         };
+        let outcome = QueueBounds::now(limit, budget).outcome(self.account.queued_bytes());
         stream.wait(Waiting::Shared(frame.clone()), begun, &mut self.account);
-        if self.account.queued_bytes() > limit || budget.is_spent() { Offer::Overflow } else { Offer::Queued }
+        outcome
     }
 
     /// Says something to this client alone: on a room's stream, or as a reply.
@@ -287,16 +291,7 @@ impl Stream {
     }
 
     fn wait(&mut self, waiting: Waiting, begun: usize, account: &mut QueueAccount) {
-        let queue = self.queue.get_or_insert_default();
-        if queue.waiting.is_empty() {
-            queue.begun = begun;
-        }
-        if let Waiting::Shared(frame) = &waiting {
-            frame.book();
-        }
-        account.add(waiting.queued_bytes(), waiting.private());
-        queue.queued += waiting.queued_bytes();
-        queue.waiting.push_back(waiting);
+        self.queue.get_or_insert_default().push(waiting, begun, account);
     }
 
     fn say(&mut self, bytes: Bytes, account: &mut QueueAccount, waker: &Waker) -> io::Result<()> {
@@ -349,59 +344,5 @@ impl Stream {
             }
         }
         Ok(())
-    }
-}
-
-impl Queue {
-    fn take_first(&mut self, account: &mut QueueAccount) {
-        if let Some(first) = self.waiting.pop_front() {
-            self.forget(&first, account);
-        }
-    }
-
-    fn forget(&mut self, waiting: &Waiting, account: &mut QueueAccount) {
-        self.queued -= waiting.queued_bytes();
-        account.settle(waiting.queued_bytes(), waiting.private());
-    }
-
-    /// Whether a shared frame waits of which nothing has left.
-    fn has_frames(&self) -> bool {
-        self.waiting.iter().skip(usize::from(self.begun > 0)).any(|waiting| matches!(waiting, Waiting::Shared(_)))
-    }
-
-    fn drop_first(&mut self, account: &mut QueueAccount) {
-        let mut waiting = self.waiting.iter().enumerate().skip(usize::from(self.begun > 0));
-        let Some((at, _)) = waiting.find(|(_, waiting)| matches!(waiting, Waiting::Shared(_))) else { return };
-        let Some(dropped) = self.waiting.remove(at) else { return };
-        self.forget(&dropped, account);
-        if let Waiting::Shared(frame) = &dropped
-            && let Some(range) = frame.range()
-        {
-            match self.gaps.iter_mut().find(|gap| gap.room == range.room) {
-                Some(gap) => gap.widen(range),
-                None => self.gaps.push(range.clone()),
-            }
-        }
-    }
-
-    fn drop_room(&mut self, room: &Room, account: &mut QueueAccount) -> Option<Range> {
-        let mut first = self.gaps.iter().position(|gap| &gap.room == room).map(|at| self.gaps.remove(at).of_no_epoch());
-        let begun = usize::from(self.begun > 0);
-        for (at, item) in std::mem::take(&mut self.waiting).into_iter().enumerate() {
-            match &item {
-                Waiting::Shared(frame) if at >= begun && frame.range().is_some_and(|range| &range.room == room) => {
-                    first = first.or_else(|| frame.owed_range());
-                    self.forget(&item, account);
-                }
-                _ => self.waiting.push_back(item),
-            }
-        }
-        first
-    }
-
-    fn settle_all(mut self, account: &mut QueueAccount) {
-        while !self.waiting.is_empty() {
-            self.take_first(account);
-        }
     }
 }

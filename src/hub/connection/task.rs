@@ -12,13 +12,12 @@ use std::{
 
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        access::hook_gate::JoinPermit,
-        connection::{State, transport::ClientTransport},
+        access::permit::JoinPermit,
+        connection::{key::ConnectionKey, state::State, transport::ClientTransport},
+        core::clients::Clients,
         fanout::subscription::Standing,
-        membership::event::MembershipEvent,
+        worker::Worker,
     },
-    metrics::Metrics,
     model::{Cursor, Disconnect, SubscribeTo},
     session::ConnectionId,
     transport::socket::Read,
@@ -58,9 +57,9 @@ impl ConnectionTask {
     #[must_use]
     pub fn take(&self, max: usize) -> Vec<u8> {
         let (mut bytes, mut worker) = (Vec::new(), self.worker.borrow_mut());
-        let worker = &mut *worker;
-        if let Some(connection) = worker.connections.get_mut(self.key) {
-            connection.collect(max, &mut worker.encoder, &mut bytes);
+        let Clients { connections, encoder, .. } = &mut worker.core.clients;
+        if let Some(connection) = connections.get_mut(self.key) {
+            connection.collect(max, encoder, &mut bytes);
         }
         bytes
     }
@@ -68,19 +67,20 @@ impl ConnectionTask {
     /// Lets a mailbox's client into the rooms that its request asked for.
     pub fn enter(&self, rooms: Vec<(SubscribeTo, Option<JoinPermit>)>) {
         let mut worker = self.worker.borrow_mut();
-        if let Some(connection) = worker.connections.get_mut(self.key)
+        if let Some(connection) = worker.core.clients.connections.get_mut(self.key)
             && let ClientTransport::Mailbox(mailbox) = &mut connection.transport
         {
             mailbox.asked();
         }
-        worker.subscribe_to_all(self.key, rooms, None);
+        worker.core.subscribe_to_all(self.key, rooms, None);
+        worker.settle();
     }
 
     /// Where a mailbox's client stands once it has read what it fetched.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let worker = self.worker.borrow();
-        match worker.connections.get(self.key).map(|connection| &connection.transport) {
+        match worker.core.clients.connections.get(self.key).map(|connection| &connection.transport) {
             Some(ClientTransport::Mailbox(mailbox)) => mailbox.cursor().cloned().unwrap_or_default(),
             _ => Cursor::default(),
         }
@@ -89,19 +89,21 @@ impl ConnectionTask {
     /// The connection's name.
     #[must_use]
     pub fn name(&self) -> Option<ConnectionId> {
-        self.worker.borrow().connections.get(self.key).map(|connection| connection.session.id)
+        self.worker.borrow().core.clients.connections.get(self.key).map(|connection| connection.session.id)
     }
 
     /// A mailbox's client has all that it asked for.
     pub fn finish(&self) {
-        self.worker.borrow_mut().close(self.key, Disconnect::Normal);
+        let mut worker = self.worker.borrow_mut();
+        worker.close(self.key, Disconnect::Normal);
+        worker.settle();
     }
 
     /// Ready when a mailbox's connection was closed and no request took that in time: what still carries bytes for it should
     /// be cut off.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut worker = self.worker.borrow_mut();
-        match worker.connections.get_mut(self.key) {
+        match worker.core.clients.connections.get_mut(self.key) {
             Some(connection) if connection.state != State::Gone => {
                 connection.polled_by(cx.waker());
                 Poll::Pending
@@ -131,24 +133,25 @@ impl Drop for ConnectionTask {
 impl Worker {
     /// Takes a connection off.
     fn remove(&mut self, key: ConnectionKey) {
-        self.membership_event(key, MembershipEvent::Ended);
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        for subscription in std::mem::take(&mut connection.subscriptions) {
-            self.leave(key, subscription);
-        }
-        let Some(connection) = self.connections.remove(key, self.timers.now_ms()) else { return };
-        let Metrics { connections, .. } = &self.services.metrics;
-        connections.of(connection.transport.name(), connection.format.dialect.index()).decrement(1);
-        self.services.metrics.disconnected(connection.closed_with);
+        self.engineio.end_records(&mut self.core, key);
+        self.core.leave_all(key);
+        let now_ms = self.core.clients.timers.now_ms();
+        let removed = self.core.clients.connections.remove(key, now_ms);
+        self.settle();
+        let Some(connection) = removed else { return };
+        let metrics = &self.services.metrics;
+        metrics.connections.of(connection.transport.name(), connection.format.dialect.index()).decrement(1);
+        metrics.disconnected(connection.closed_with);
     }
 
     /// Writes what waits and reads what came. `Ready`: the connection is over.
     fn poll_task(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.core.clients.connections.get_mut(key) {
             connection.polled_by(cx.waker());
         }
         for _ in 0..READS {
-            let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(()) };
+            let Clients { connections, encoder, buffers, settings, .. } = &mut self.core.clients;
+            let Some(connection) = connections.get_mut(key) else { return Poll::Ready(()) };
             if connection.state == State::Gone {
                 return Poll::Ready(());
             }
@@ -156,15 +159,16 @@ impl Worker {
                 return Poll::Pending;
             }
             let waited = connection.queued_bytes() > 0;
-            match connection.poll_drain(cx, &mut self.encoder, &mut self.buffers.sealed) {
+            match connection.poll_drain(cx, encoder, &mut buffers.sealed) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) if waited => {
-                    self.catch_up(key);
+                    self.core.catch_up(key);
+                    self.settle();
                     continue;
                 }
                 Poll::Ready(Ok(())) => {}
                 // A client that does not read its replies is not read from.
-                Poll::Pending if connection.queued_bytes() > self.queue_limit / 2 => return Poll::Pending,
+                Poll::Pending if connection.queued_bytes() > settings.queue_limit / 2 => return Poll::Pending,
                 Poll::Pending => {}
             }
             // What is sent behind a decision is left in the kernel, once something waits for it here.
@@ -172,13 +176,13 @@ impl Worker {
                 return Poll::Pending;
             }
             let read = match &mut connection.transport {
-                ClientTransport::WebSocket { socket, .. } => socket.poll_read(cx, &mut self.buffers),
-                ClientTransport::WebTransport(streams) => streams.poll_read(cx, &mut self.buffers),
+                ClientTransport::WebSocket { socket, .. } => socket.poll_read(cx, buffers),
+                ClientTransport::WebTransport(streams) => streams.poll_read(cx, buffers),
                 ClientTransport::Mailbox(_) => return Poll::Pending,
             };
             let Poll::Ready(read) = read else { return Poll::Pending };
             let Ok(read) = read else {
-                self.buffers.plain.clear();
+                buffers.plain.clear();
                 return Poll::Ready(());
             };
             self.received(key);
@@ -196,8 +200,9 @@ impl Worker {
         max: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Vec<u8>, Option<Disconnect>>> {
-        let now_ms = self.timers.now_ms();
-        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
+        let now_ms = self.core.clients.timers.now_ms();
+        let Clients { connections, encoder, .. } = &mut self.core.clients;
+        let Some(connection) = connections.get_mut(key) else { return Poll::Ready(Err(None)) };
         if matches!(connection.transport, ClientTransport::WebSocket { .. }) {
             // It goes on over a WebSocket: a request that still waits gets nothing (`6`).
             return Poll::Ready(Ok(b"6".to_vec()));
@@ -214,11 +219,12 @@ impl Worker {
             mailbox.wait_with(cx.waker());
             return Poll::Pending;
         }
-        let empty = connection.collect(max, &mut self.encoder, &mut bytes);
+        let empty = connection.collect(max, encoder, &mut bytes);
         if empty && connection.state == State::Open {
-            self.catch_up(key);
+            self.core.catch_up(key);
+            self.settle();
         }
-        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
+        let Some(connection) = self.core.clients.connections.get_mut(key) else { return Poll::Ready(Err(None)) };
         if empty && connection.state == State::Closing && connection.is_engine() {
             // It has everything that was to be said.
             connection.state = State::Gone;

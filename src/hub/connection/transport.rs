@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    hub::{Streams, connection::mailbox::Mailbox},
+    hub::connection::{mailbox::Mailbox, streams::Streams},
     model::Disconnect,
     protocol::Framing,
     transport::{

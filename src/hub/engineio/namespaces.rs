@@ -10,9 +10,18 @@ use smallvec::SmallVec;
 use crate::{
     auth::Grant,
     hub::{
-        AdmissionError, Applicant, ConnectionKey, Shows, Worker,
-        access::{identity::poll_once, opening::OpeningRequest},
-        connection::{Connection, State},
+        access::{
+            authenticate::{AdmissionError, Applicant, Shows},
+            identity::{poll_once, review},
+            opening::begin_connection,
+            opening_request::OpeningRequest,
+        },
+        commands::dispatch::stop,
+        connection::{Connection, key::ConnectionKey},
+        core::Core,
+        engineio::EngineIo,
+        fanout::subscription::Subscription,
+        membership::event::MembershipEvent,
     },
     model::{Disconnect, Token},
     protocol::{
@@ -48,25 +57,26 @@ fn secret_name() -> Option<Box<str>> {
     Some(URL_SAFE_NO_PAD.encode(bytes).into())
 }
 
-impl Worker {
+impl EngineIo {
     /// A client wants into a namespace. Its token, if it has one, is verified first.
     pub(crate) fn connect(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         namespace: &str,
         dialect: Option<DialectId>,
         data: &str,
     ) -> ControlFlow<()> {
-        let (now_ms, limits) = (self.timers.now_ms(), self.limits);
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let (now_ms, limits) = (core.clients.timers.now_ms(), core.clients.settings.limits);
+        let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
         match connection.session.command(&limits, now_ms) {
-            Verdict::Flood => return self.stop(key, Disconnect::Flood),
+            Verdict::Flood => return stop(core, key, Disconnect::Flood),
             // A client gives up for good after a CONNECT_ERROR. After this it comes back, later.
-            Verdict::Limited => return self.stop(key, Disconnect::Overloaded),
+            Verdict::Limited => return stop(core, key, Disconnect::Overloaded),
             Verdict::Fine => {}
         }
         let Some(dialect) = dialect else {
-            self.say_packets(key, |out| socketio::connect_error(namespace, "Invalid namespace", None, out));
+            core.clients.say_packets(key, |out| socketio::connect_error(namespace, "Invalid namespace", None, out));
             return ControlFlow::Continue(());
         };
         let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
@@ -82,7 +92,7 @@ impl Worker {
         };
         match shows {
             Some(shows) => {
-                let (me, name) = (self.me.clone(), connection.session.id);
+                let (doorway, name) = (self.doorway.clone(), connection.session.id);
                 let applicant = Applicant {
                     told,
                     connection: Some(name),
@@ -92,110 +102,114 @@ impl Worker {
                 };
                 let mut verified = Box::pin(async move { services.admit(applicant).await });
                 if let Poll::Ready(result) = poll_once(verified.as_mut()) {
-                    self.connect_verified(key, dialect, &auth, result);
-                    let open = self.connections.get(key).is_some_and(|connection| connection.state == State::Open);
-                    return if open { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+                    return self.connect_verified(core, key, dialect, &auth, result);
                 }
                 connection.pause_input();
                 tokio::task::spawn_local(async move {
                     let result = verified.await;
-                    let Some(worker) = me.upgrade() else { return };
-                    let mut worker = worker.borrow_mut();
-                    if worker.connections.is(key, name) {
-                        worker.connect_verified(key, dialect, &auth, result);
-                        worker.resume_input(key);
-                    }
+                    doorway.enter(|engineio, core| {
+                        if core.clients.connections.is(key, name) {
+                            let _ = engineio.connect_verified(core, key, dialect, &auth, result);
+                            core.clients.resume_input(key);
+                        }
+                    });
                 });
             }
-            None if awaits => self.refuse(key, dialect, "not authorized", "unauthorized"),
-            None => self.connect_granted(key, dialect, &auth),
+            None if awaits => self.refuse(core, key, dialect, "not authorized", "unauthorized"),
+            None => self.connect_granted(core, key, dialect, &auth),
         }
         ControlFlow::Continue(())
     }
 
     fn connect_verified(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         dialect: DialectId,
         auth: &Auth,
         result: Result<Grant, AdmissionError>,
-    ) {
+    ) -> ControlFlow<()> {
         match result {
-            Ok(grant) => match self.connections.replace_grant(key, grant.clone()) {
+            Ok(grant) => match core.clients.connections.replace_grant(key, grant.clone()) {
                 Ok(_) => {
-                    self.review(key, &grant);
-                    self.connect_granted(key, dialect, auth);
+                    review(core, key, &grant);
+                    self.connect_granted(core, key, dialect, auth);
                 }
-                Err(message) => self.refuse(key, dialect, &message, "unauthorized"),
+                Err(message) => self.refuse(core, key, dialect, &message, "unauthorized"),
             },
             // No CONNECT_ERROR, after which a client gives up for good: it comes back by itself when its transport ends, and asks anew.
-            Err(error) if error.is_outage() => self.close(key, Disconnect::Overloaded),
-            Err(error) => self.refuse(key, dialect, &error.to_string(), error.code().as_str()),
+            Err(error) if error.is_outage() => return stop(core, key, Disconnect::Overloaded),
+            Err(error) => self.refuse(core, key, dialect, &error.to_string(), error.code().as_str()),
         }
+        ControlFlow::Continue(())
     }
 
-    fn refuse(&mut self, key: ConnectionKey, dialect: DialectId, message: &str, code: &str) {
-        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
-        self.say_packets(key, |out| socketio::connect_error(&name, message, Some(code), out));
+    fn refuse(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId, message: &str, code: &str) {
+        let Some(name) = core.clients.connections.namespace_name(key, dialect) else { return };
+        core.clients.say_packets(key, |out| socketio::connect_error(&name, message, Some(code), out));
     }
 
     /// Lets a client into a namespace, as the one that it was if it comes back.
-    fn connect_granted(&mut self, key: ConnectionKey, dialect: DialectId, auth: &Auth) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+    fn connect_granted(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId, auth: &Auth) {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         match (&auth.comes_back, link.endpoint.timing.recovery) {
-            (Some((pid, offset)), Some(_)) => self.come_back(key, dialect, pid.clone(), offset.clone(), &auth.json),
-            _ => self.begin_session(key, dialect, &auth.json),
+            (Some((pid, offset)), Some(_)) => {
+                self.come_back(core, key, dialect, pid.clone(), offset.clone(), &auth.json)
+            }
+            _ => self.begin_session(core, key, dialect, &auth.json),
         }
     }
 
     /// Begins a new session in a namespace.
-    pub(crate) fn begin_session(&mut self, key: ConnectionKey, dialect: DialectId, auth: &str) {
-        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    pub(crate) fn begin_session(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId, auth: &str) {
+        let Some(name) = core.clients.connections.namespace_name(key, dialect) else { return };
+        let Some(connection) = core.clients.connections.get_mut(key) else { return };
         let Some(link) = connection.link() else { return };
         let (recovery, target) = (link.endpoint.timing.recovery, link.target.clone());
         let pid = if recovery.is_some() { secret_name() } else { None };
         let Some(sid) = secret_name() else {
-            self.close(key, Disconnect::InternalError);
+            core.clients.request_close(key, Disconnect::InternalError);
             return;
         };
-        self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
-        self.enter(key, dialect, sid, |max_away| SessionRecord::new(pid, max_away));
+        core.clients.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
+        self.enter(core, key, dialect, sid, |max_away| SessionRecord::new(pid, max_away));
         let id = Some(Envelope::command_id(&name, None));
-        if self.begin_connection(key, OpeningRequest { dialect, target, auth: auth.into(), id }) {
-            self.persist(key, dialect);
+        if begin_connection(core, key, OpeningRequest { dialect, target, auth: auth.into(), id }) {
+            // Behind the rooms that it asked for by that.
+            core.clients.membership_event(key, MembershipEvent::Changed { dialect });
         }
     }
 
     /// Puts a client into a namespace.
     pub(crate) fn enter(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         dialect: DialectId,
         sid: Box<str>,
         record: impl FnOnce(Duration) -> SessionRecord,
     ) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         let record = record(link.endpoint.timing.recovery.unwrap_or_default());
         link.enter(Space { dialect, sid, record, heartbeat_due_ms: 0 });
     }
 
     /// A client leaves a namespace of its own will: it is in none of its rooms any more, and does not come back.
-    pub(crate) fn leave_namespace(&mut self, key: ConnectionKey, dialect: DialectId) {
-        self.forget(key, dialect);
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    pub(crate) fn leave_namespace(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId) {
+        self.forget(core, key, dialect);
+        let Some(connection) = core.clients.connections.get_mut(key) else { return };
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         let (left, kept) = subscriptions.into_iter().partition(|s| s.dialect == dialect);
         connection.subscriptions = kept;
-        let left: SmallVec<[crate::hub::fanout::subscription::Subscription; 1]> = left;
+        let left: SmallVec<[Subscription; 1]> = left;
         let mut waited = 0;
         if let Some(link) = connection.link() {
             waited = link.space(dialect).map_or(0, |space| space.record.delayed());
             link.spaces.retain(|space| space.dialect != dialect);
         }
         for subscription in left {
-            self.leave(key, subscription);
+            core.leave(key, subscription);
         }
-        (0..waited).for_each(|_| self.resume_input(key));
+        (0..waited).for_each(|_| core.clients.resume_input(key));
     }
 }

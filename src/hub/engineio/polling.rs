@@ -12,9 +12,10 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     hub::{
-        ConnectionKey, Services, ToWorker, Worker, WorkerCall,
-        access::identity::PausedInput,
-        connection::{Connection, State, transport::ClientTransport},
+        connection::{
+            Connection, key::ConnectionKey, paused_input::PausedInput, state::State, transport::ClientTransport,
+        },
+        worker::{Worker, queues::ToWorker, services::Services, worker_call::WorkerCall},
     },
     model::Disconnect,
     protocol::{
@@ -64,8 +65,11 @@ impl Services {
     /// # Errors
     /// [`EngineError`]: there is no such session, or it is not one that takes packets, or the body holds none.
     pub async fn post_packets(&self, place: PollingSession, body: Bytes) -> Result<(), EngineError> {
-        self.on_its_worker(place, move |worker| async move { worker.borrow_mut().take_packets(place.name, &body) })
-            .await
+        self.on_its_worker(
+            place,
+            move |worker| async move { take_packets(&mut worker.borrow_mut(), place.name, &body) },
+        )
+        .await
     }
 
     /// Whether a WebSocket may probe for a session. One for a session that has a WebSocket already is accepted and closed.
@@ -74,7 +78,7 @@ impl Services {
     /// [`EngineError`].
     pub async fn may_upgrade(&self, place: PollingSession) -> Result<(), EngineError> {
         let known = move |worker: Rc<RefCell<Worker>>| async move {
-            match worker.borrow_mut().connections.polling_session(place.name) {
+            match worker.borrow_mut().core.clients.connections.polling_session(place.name) {
                 Ok(_) | Err(EngineError::BadRequest) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -84,7 +88,7 @@ impl Services {
 
     /// Has a WebSocket probe for a session.
     pub fn probe(&self, place: PollingSession, probe: Probe) {
-        let question = WorkerCall::new(move |worker| {
+        let question = WorkerCall::new(move |worker: &mut Worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(run_probe(worker, place.name, probe));
         });
@@ -104,7 +108,7 @@ impl Services {
         F: Future<Output = Result<T, EngineError>> + 'static,
     {
         let (mut sender, answer) = oneshot::channel();
-        let question = WorkerCall::new(move |worker| {
+        let question = WorkerCall::new(move |worker: &mut Worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(async move {
                 let call = call(worker);
@@ -123,49 +127,60 @@ impl Services {
     }
 }
 
-impl Worker {
-    /// This worker, for a task that comes back to it.
-    #[must_use]
-    pub fn me(&self) -> Option<Rc<RefCell<Self>>> {
-        self.me.upgrade()
+/// Ends a session whose client did not answer a ping in time, before the clock's next tick does.
+fn expire(worker: &mut Worker, key: ConnectionKey) {
+    let now_ms = worker.core.clients.timers.now_ms();
+    let link =
+        worker.core.clients.connections.get_mut(key).filter(|it| it.state == State::Open).and_then(Connection::link);
+    if link.is_some_and(|link| link.is_overdue(now_ms)) {
+        worker.close(key, Disconnect::PingTimeout);
     }
+}
 
-    /// Ends a session whose client did not answer a ping in time, before the clock's next tick does.
-    fn expire(&mut self, key: ConnectionKey) {
-        let now_ms = self.timers.now_ms();
-        let link = self.connections.get_mut(key).filter(|it| it.state == State::Open).and_then(Connection::link);
-        if link.is_some_and(|link| link.is_overdue(now_ms)) {
-            self.close(key, Disconnect::PingTimeout);
-        }
+/// Lets a probed WebSocket carry a session from now on. `behind` came behind the packet that asked for it. `false`: there
+/// is no such session any more, or it has a WebSocket.
+fn upgrade(
+    worker: &mut Worker,
+    name: ConnectionId,
+    transport: ClientTransport,
+    framing: Framing,
+    behind: PausedInput,
+) -> bool {
+    let Some(key) = worker.engineio.upgrade(&mut worker.core, name, transport, framing) else { return false };
+    // One that ends takes nothing more.
+    worker.replay_input(key, behind);
+    true
+}
+
+/// Takes the packets of a request's body.
+fn take_packets(worker: &mut Worker, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
+    let key = worker.core.clients.connections.polling_session(name)?;
+    let now_ms = worker.core.clients.timers.now_ms();
+    let connection = worker.core.clients.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
+    if connection.state != State::Open {
+        return Err(EngineError::UnknownSession);
     }
-
-    /// Takes the packets of a request's body.
-    fn take_packets(&mut self, name: ConnectionId, body: &[u8]) -> Result<(), EngineError> {
-        let key = self.connections.polling_session(name)?;
-        let now_ms = self.timers.now_ms();
-        let connection = self.connections.get_mut(key).ok_or(EngineError::UnknownSession)?;
-        if connection.state != State::Open {
-            return Err(EngineError::UnknownSession);
-        }
-        connection.heard_ms = now_ms;
-        connection.totals.bytes_in += body.len() as u64;
-        let Ok(body) = std::str::from_utf8(body) else {
-            self.close(key, Disconnect::InvalidData);
-            return Err(EngineError::BadRequest);
-        };
-        for part in engineio::packets(body) {
-            let flow = match &part {
-                Ok(part) => self.take_message(key, part.message()),
-                Err(_) => self.stop(key, Disconnect::InvalidData),
-            };
-            if flow.is_break() {
-                let closed = self.connections.get(key).and_then(|connection| connection.closed_with);
-                // The body was one of packets, whatever became of the session by them. The poll is told.
-                return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
+    connection.heard_ms = now_ms;
+    connection.totals.bytes_in += body.len() as u64;
+    let Ok(body) = std::str::from_utf8(body) else {
+        worker.close(key, Disconnect::InvalidData);
+        return Err(EngineError::BadRequest);
+    };
+    for part in engineio::packets(body) {
+        let flow = match &part {
+            Ok(part) => worker.take_message(key, part.message()),
+            Err(_) => {
+                worker.close(key, Disconnect::InvalidData);
+                ControlFlow::Break(())
             }
+        };
+        if flow.is_break() {
+            let closed = worker.core.clients.connections.get(key).and_then(|connection| connection.closed_with);
+            // The body was one of packets, whatever became of the session by them. The poll is told.
+            return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A poll under way: one that ends without an answer ends its session.
@@ -179,10 +194,10 @@ struct Poll {
 impl Drop for Poll {
     fn drop(&mut self) {
         let Ok(mut worker) = self.worker.try_borrow_mut() else { return };
-        if !worker.connections.is(self.key, self.name) {
+        if !worker.core.clients.connections.is(self.key, self.name) {
             return;
         }
-        if let Some(link) = worker.connections.get_mut(self.key).and_then(Connection::link) {
+        if let Some(link) = worker.core.clients.connections.get_mut(self.key).and_then(Connection::link) {
             link.polling = false;
         }
         if !self.answered {
@@ -195,10 +210,10 @@ impl Drop for Poll {
 async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes, EngineError> {
     let mut poll = {
         let mut this = worker.borrow_mut();
-        let key = this.connections.polling_session(name)?;
-        this.expire(key);
-        let key = this.connections.polling_session(name)?;
-        let link = this.connections.get_mut(key).and_then(Connection::link);
+        let key = this.core.clients.connections.polling_session(name)?;
+        expire(&mut this, key);
+        let key = this.core.clients.connections.polling_session(name)?;
+        let link = this.core.clients.connections.get_mut(key).and_then(Connection::link);
         let link = link.ok_or(EngineError::UnknownSession)?;
         if std::mem::replace(&mut link.polling, true) {
             // The first one gets to hear of it.
@@ -209,7 +224,7 @@ async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes,
     };
     let polled = poll_fn(|cx| {
         let mut worker = worker.borrow_mut();
-        if worker.connections.is(poll.key, name) {
+        if worker.core.clients.connections.is(poll.key, name) {
             worker.poll_waiting(poll.key, ANSWER_BYTES, cx)
         } else {
             std::task::Poll::Ready(Err(None))
@@ -242,7 +257,7 @@ struct Prober {
 
 impl Prober {
     async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let mut written = self.socket.write(bytes, &mut self.worker.borrow_mut().buffers.sealed)?;
+        let mut written = self.socket.write(bytes, &mut self.worker.borrow_mut().buffers().sealed)?;
         while let Written::Rest(rest) = written {
             poll_fn(|cx| self.socket.poll_writable(cx)).await?;
             written = self.socket.write_sealed(&rest)?;
@@ -255,8 +270,8 @@ impl Prober {
         let Self { worker, socket, .. } = self;
         let read = poll_fn(|cx| {
             let mut worker = worker.borrow_mut();
-            let read = socket.poll_read(cx, &mut worker.buffers);
-            early.append(&mut worker.buffers.plain);
+            let read = socket.poll_read(cx, worker.buffers());
+            early.append(&mut worker.buffers().plain);
             read
         });
         matches!(read.await, Ok(Read::Some | Read::Handshaking))
@@ -269,7 +284,7 @@ impl Prober {
         if self.write(&close).await.is_err() {
             return;
         }
-        self.socket.shut_down(&mut self.worker.borrow_mut().buffers.sealed);
+        self.socket.shut_down(&mut self.worker.borrow_mut().buffers().sealed);
         // What comes is read: unread bytes would have the kernel reset the connection before the client has read the close.
         let mut ignored = Vec::new();
         while self.read(&mut ignored).await {
@@ -282,7 +297,7 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
     let Probe { socket, framing, mut early } = probe;
     let Ok(socket) = socket.attach() else { return };
     let services = Arc::clone(&worker.borrow().services);
-    let patience = worker.borrow_mut().connections.probe_patience(name);
+    let patience = worker.borrow_mut().core.clients.connections.probe_patience(name);
     let mut prober = Prober { worker, name, socket, answered: false };
     let mut reader = Reader::new(Role::Server, framing.compression().is_some());
     let probed = match patience {
@@ -292,17 +307,17 @@ async fn run_probe(worker: Rc<RefCell<Worker>>, name: ConnectionId, probe: Probe
     if let Some(behind) = probed {
         let Prober { worker, name, socket, .. } = prober;
         let mut this = worker.borrow_mut();
-        if this.upgrade(name, ClientTransport::WebSocket { socket, reader }, framing, behind) {
+        if upgrade(&mut this, name, ClientTransport::WebSocket { socket, reader }, framing, behind) {
             services.metrics.socketio.upgraded.increment(1);
         } else {
             services.metrics.socketio.not_upgraded.increment(1);
-            this.connections.set_upgrading(name, false);
+            this.core.clients.connections.set_upgrading(name, false);
         }
         return;
     }
     services.metrics.socketio.not_upgraded.increment(1);
     if prober.answered {
-        prober.worker.borrow_mut().connections.set_upgrading(name, false);
+        prober.worker.borrow_mut().core.clients.connections.set_upgrading(name, false);
     }
     // A client that does not close is not waited for.
     let _ = timeout(CLOSE_PATIENCE, prober.close()).await;
@@ -317,8 +332,10 @@ async fn converse(prober: &mut Prober, reader: &mut Reader, early: &mut Vec<u8>)
         let (worker, name) = (Rc::clone(&prober.worker), prober.name);
         let limits = {
             let this = worker.borrow();
-            let key = this.connections.session_at(name)?;
-            this.connections.get(key).map_or(this.message_limits, |connection| connection.limits(this.message_limits))
+            let key = this.core.clients.connections.session_at(name)?;
+            this.core.clients.connections.get(key).map_or(this.core.clients.settings.message_limits, |connection| {
+                connection.limits(this.core.clients.settings.message_limits)
+            })
         };
         let answered = &mut prober.answered;
         let end = reader.read(early, &mut inflater, &limits, &mut |incoming| {
@@ -344,7 +361,7 @@ async fn converse(prober: &mut Prober, reader: &mut Reader, early: &mut Vec<u8>)
             }
             match EngineioPacket::parse(message) {
                 Ok(EngineioPacket::Ping("probe"))
-                    if !*answered && worker.borrow_mut().connections.set_upgrading(name, true) =>
+                    if !*answered && worker.borrow_mut().core.clients.connections.set_upgrading(name, true) =>
                 {
                     websocket::Frame::new(websocket::Opcode::Text, b"3probe").write_server(&mut out);
                     *answered = true;

@@ -16,15 +16,18 @@ use std::sync::Arc;
 use crate::{
     broker::KeyValue,
     hub::{
-        ConnectionKey, RoomIndex, Worker,
-        access::opening::OpeningRequest,
-        connection::Connection,
-        engineio::resume_plan::{ResumePlan, resume_plan},
-        fanout::subscription::Standing,
+        access::{hook_gate::ask_hook, identity::identify, opening_request::OpeningRequest},
+        connection::{Connection, key::ConnectionKey},
+        core::Core,
+        engineio::{
+            EngineIo,
+            resume_plan::{ResumePlan, resume_plan},
+        },
+        fanout::{room_index::RoomIndex, subscription::Standing},
         membership::{
             event::MembershipEvent,
             pending_join::{JoinPurpose, Parts, PendingJoin},
-            subscribe::{Placement, SubscribeRequest},
+            subscribe_request::{Placement, SubscribeRequest},
         },
     },
     model::{CommandId, Disconnect, Room, SubscribeTo},
@@ -38,38 +41,41 @@ use crate::{
     },
 };
 
-impl Worker {
+impl EngineIo {
     /// Membership has changed on a connection that is an Engine.IO session.
-    pub(crate) fn engineio_event(&mut self, key: ConnectionKey, event: MembershipEvent) {
+    pub(crate) fn membership(&self, core: &mut Core, key: ConnectionKey, event: MembershipEvent) {
         match event {
-            MembershipEvent::Requested { rooms, id } => self.join_when_recorded(key, rooms, id),
+            MembershipEvent::Requested { rooms, id } => self.join_when_recorded(core, key, rooms, id),
             MembershipEvent::Joined { room, position } => {
-                let Some(name) = self.rooms.get(room).map(|local| local.name.clone()) else { return };
-                let Some(dialect) = self.connections.dialect_in(key, room) else { return };
-                if self.connections.space(key, dialect).is_some_and(|space| space.record.joined(name, position)) {
-                    self.persist(key, dialect);
+                let Some(name) = core.rooms.get(room).map(|local| local.name.clone()) else { return };
+                let Some(dialect) = core.clients.connections.dialect_in(key, room) else { return };
+                if core.clients.connections.space(key, dialect).is_some_and(|space| space.record.joined(name, position))
+                {
+                    self.persist(core, key, dialect);
                 }
             }
             MembershipEvent::Left { room } => {
-                let Some(name) = self.rooms.get(room).map(|local| local.name.clone()) else { return };
-                self.persist_where(key, |record| record.left(&name));
+                let Some(name) = core.rooms.get(room).map(|local| local.name.clone()) else { return };
+                self.persist_where(core, key, |record| record.left(&name));
             }
-            MembershipEvent::Refused { resumes: None } => self.persist_where(key, |record| record.follows_changes()),
-            MembershipEvent::Refused { resumes: Some(dialect) } => self.room_resumed(key, dialect, false),
+            MembershipEvent::Refused { resumes: None } => {
+                self.persist_where(core, key, |record| record.follows_changes())
+            }
+            MembershipEvent::Refused { resumes: Some(dialect) } => self.room_resumed(core, key, dialect, false),
             MembershipEvent::Recovered { room, complete } => {
-                let Some(dialect) = self.connections.dialect_in(key, room) else { return };
+                let Some(dialect) = core.clients.connections.dialect_in(key, room) else { return };
                 // A room that keeps no history promises nothing to a client that was away.
-                let stream = self.rooms.get(self.stream_of(room));
+                let stream = core.rooms.get(core.rooms.stream_of(room));
                 let promises = stream.is_none_or(|stream| stream.policy.history_size > 0);
-                self.room_resumed(key, dialect, complete || !promises);
+                self.room_resumed(core, key, dialect, complete || !promises);
             }
-            MembershipEvent::Ended => self.end_records(key),
+            MembershipEvent::Changed { dialect } => self.persist(core, key, dialect),
         }
     }
 
     /// Carries out a join, once it is recorded where that comes first. What the client sends meanwhile waits.
-    fn join_when_recorded(&mut self, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<CommandId>) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    fn join_when_recorded(&self, core: &mut Core, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<CommandId>) {
+        let Some(connection) = core.clients.connections.get_mut(key) else { return };
         let dialect = connection.dialect_of(id.as_ref());
         let space = dialect.zip(connection.link()).and_then(|(dialect, link)| link.space(dialect));
         match space.filter(|space| !rooms.is_empty() && space.record.delays_joins()) {
@@ -77,53 +83,55 @@ impl Worker {
                 let dialect = space.dialect;
                 space.record.delay(JoinRequest { rooms, id });
                 connection.pause_input();
-                self.persist(key, dialect);
+                self.persist(core, key, dialect);
             }
-            None => self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref()),
+            None => core.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref()),
         }
     }
 
     /// Has a session's record be written as the session is now.
-    pub(crate) fn persist(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let now_ms = self.timers.now_ms();
-        let effect = self
-            .with_record(key, dialect, |record, worker| record.persist(now_ms, || worker.session_view(key, dialect)));
-        self.perform_record(key, dialect, effect);
+    pub(crate) fn persist(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId) {
+        let now_ms = core.clients.timers.now_ms();
+        let persist =
+            |record: &mut SessionRecord, core: &Core| record.persist(now_ms, || self.session_view(core, key, dialect));
+        let effect = with_record(core, key, dialect, persist);
+        self.perform_record(core, key, dialect, effect);
     }
 
     /// Persists the records of a connection of which `changed` says that they are to be.
-    fn persist_where(&mut self, key: ConnectionKey, mut changed: impl FnMut(&mut SessionRecord) -> bool) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+    fn persist_where(&self, core: &mut Core, key: ConnectionKey, mut changed: impl FnMut(&mut SessionRecord) -> bool) {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         let changed = link.spaces.iter_mut().filter_map(|space| changed(&mut space.record).then_some(space.dialect));
         for dialect in changed.collect::<Vec<_>>() {
-            self.persist(key, dialect);
+            self.persist(core, key, dialect);
         }
     }
 
     /// Persists the records that would expire.
-    pub(crate) fn renew_records(&mut self, key: ConnectionKey, now_ms: u64) {
-        self.persist_where(key, |record| record.is_due(now_ms));
+    pub(crate) fn renew_records(&self, core: &mut Core, key: ConnectionKey, now_ms: u64) {
+        self.persist_where(core, key, |record| record.is_due(now_ms));
     }
 
     /// A connection ends, before it leaves its rooms: its records say how far it was sent.
-    fn end_records(&mut self, key: ConnectionKey) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+    pub(crate) fn end_records(&self, core: &mut Core, key: ConnectionKey) {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         for dialect in link.spaces.iter().map(|space| space.dialect).collect::<Vec<_>>() {
-            let effect =
-                self.with_record(key, dialect, |record, worker| record.end(|| worker.session_view(key, dialect)));
-            self.perform_record(key, dialect, effect);
+            let end = |record: &mut SessionRecord, core: &Core| record.end(|| self.session_view(core, key, dialect));
+            let effect = with_record(core, key, dialect, end);
+            self.perform_record(core, key, dialect, effect);
         }
     }
 
     /// A session is over, and cannot be continued.
-    pub(crate) fn forget(&mut self, key: ConnectionKey, dialect: DialectId) {
-        let effect = self.connections.space(key, dialect).and_then(|space| space.record.forget());
-        self.perform_record(key, dialect, effect);
+    pub(crate) fn forget(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId) {
+        let effect = core.clients.connections.space(key, dialect).and_then(|space| space.record.forget());
+        self.perform_record(core, key, dialect, effect);
     }
 
     /// Does what a record asks for.
     fn perform_record(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         dialect: DialectId,
         effects: impl IntoIterator<Item = RecordEffect>,
@@ -133,15 +141,16 @@ impl Worker {
             let values = Arc::clone(&values);
             match effect {
                 RecordEffect::Write(write) => {
-                    let Some(connection) = self.connections.get(key) else { return };
-                    let (me, name) = (self.me.clone(), connection.session.id);
+                    let Some(connection) = core.clients.connections.get(key) else { return };
+                    let (doorway, name) = (self.doorway.clone(), connection.session.id);
                     tokio::task::spawn_local(async move {
                         let stored = tokio::time::timeout(write.patience, store(&*values, &write)).await;
-                        let Some(worker) = me.upgrade() else { return };
-                        let mut worker = worker.borrow_mut();
-                        if worker.connections.is(key, name) {
-                            worker.record_written(key, dialect, &write.pid, stored.unwrap_or(WriteOutcome::Failed));
-                        }
+                        let outcome = stored.unwrap_or(WriteOutcome::Failed);
+                        doorway.enter(|engineio, core| {
+                            if core.clients.connections.is(key, name) {
+                                engineio.record_written(core, key, dialect, &write.pid, outcome);
+                            }
+                        });
                     });
                 }
                 RecordEffect::WriteLast(write) => {
@@ -152,39 +161,48 @@ impl Worker {
                     tokio::task::spawn_local(async move { values.take(&value).await });
                 }
                 RecordEffect::Enter(JoinRequest { rooms, id }) => {
-                    self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref());
+                    core.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id.as_ref());
                 }
-                RecordEffect::Persist => self.persist(key, dialect),
-                RecordEffect::Close => self.close(key, Disconnect::Normal),
+                RecordEffect::Persist => {
+                    core.clients.membership_event(key, MembershipEvent::Changed { dialect });
+                }
+                RecordEffect::Close => core.clients.request_close(key, Disconnect::Normal),
             }
         }
     }
 
-    fn record_written(&mut self, key: ConnectionKey, dialect: DialectId, pid: &str, outcome: WriteOutcome) {
+    fn record_written(
+        &self,
+        core: &mut Core,
+        key: ConnectionKey,
+        dialect: DialectId,
+        pid: &str,
+        outcome: WriteOutcome,
+    ) {
         if outcome == WriteOutcome::Failed {
             self.services.metrics.socketio.keep_failures.increment(1);
         }
-        let Some(space) = self.connections.space(key, dialect) else { return };
+        let Some(space) = core.clients.connections.space(key, dialect) else { return };
         let effects = space.record.written(pid, outcome);
         let joins = effects.iter().filter(|effect| matches!(effect, RecordEffect::Enter(_))).count();
-        self.perform_record(key, dialect, effects);
-        (0..joins).for_each(|_| self.resume_input(key));
+        self.perform_record(core, key, dialect, effects);
+        (0..joins).for_each(|_| core.clients.resume_input(key));
     }
 
     /// What a session is now.
-    fn session_view(&self, key: ConnectionKey, dialect: DialectId) -> Option<SessionView> {
-        let connection = self.connections.get(key)?;
+    fn session_view(&self, core: &Core, key: ConnectionKey, dialect: DialectId) -> Option<SessionView> {
+        let connection = core.clients.connections.get(key)?;
         let link = connection.cold.as_ref()?.link.as_ref()?;
         let sid = link.spaces.iter().find(|space| space.dialect == dialect)?.sid.clone();
         let rooms = connection.subscriptions.iter().filter(|s| s.dialect == dialect).filter_map(|subscription| {
-            let local = self.rooms.get(subscription.room)?;
-            let stream = self.rooms.get(self.stream_of(subscription.room))?;
+            let local = core.rooms.get(subscription.room)?;
+            let stream = core.rooms.get(core.rooms.stream_of(subscription.room))?;
             let is_sent = matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
             Some(RoomView {
                 room: local.name.clone(),
                 spelling: subscription.spelling,
                 server_side: subscription.server_side,
-                sent: self.position_of(subscription.room).cloned().filter(|_| is_sent),
+                sent: core.rooms.position_of(subscription.room).cloned().filter(|_| is_sent),
                 fan_out_span: stream.fan_out_span,
             })
         });
@@ -200,16 +218,17 @@ impl Worker {
 
     /// A client wants to continue a session.
     pub(crate) fn come_back(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         dialect: DialectId,
         pid: Box<str>,
         offset: StreamOffset,
         auth: &str,
     ) {
-        let Some(namespace) = self.connections.namespace_name(key, dialect) else { return };
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let (me, name) = (self.me.clone(), connection.session.id);
+        let Some(namespace) = core.clients.connections.namespace_name(key, dialect) else { return };
+        let Some(connection) = core.clients.connections.get_mut(key) else { return };
+        let (doorway, name) = (self.doorway.clone(), connection.session.id);
         let user = connection.session.grant.user().cloned();
         let accepts_unknown = self.services.config.load().token_lookup.accept_unknown;
         let (services, auth) = (Arc::clone(&self.services), Box::<str>::from(auth));
@@ -227,33 +246,41 @@ impl Worker {
                 }))
             };
             let plan = plan.await;
-            let Some(worker) = me.upgrade() else { return };
-            let mut worker = worker.borrow_mut();
-            if !worker.connections.is(key, name) {
-                return;
-            }
             let outcomes = &services.metrics.socketio;
-            match plan {
-                Some(Some(plan)) => worker.resume(key, dialect, pid, plan, auth),
-                Some(None) => {
-                    outcomes.gone.increment(1);
-                    worker.begin_session(key, dialect, &auth);
+            doorway.enter(|engineio, core| {
+                if !core.clients.connections.is(key, name) {
+                    return;
                 }
-                None => {
-                    outcomes.unknown.increment(1);
-                    worker.begin_session(key, dialect, &auth);
+                match plan {
+                    Some(Some(plan)) => engineio.resume(core, key, dialect, pid, plan, auth),
+                    Some(None) => {
+                        outcomes.gone.increment(1);
+                        engineio.begin_session(core, key, dialect, &auth);
+                    }
+                    None => {
+                        outcomes.unknown.increment(1);
+                        engineio.begin_session(core, key, dialect, &auth);
+                    }
                 }
-            }
-            worker.resume_input(key);
+                core.clients.resume_input(key);
+            });
         });
     }
 
-    fn resume(&mut self, key: ConnectionKey, dialect: DialectId, pid: Box<str>, plan: ResumePlan, auth: Box<str>) {
+    fn resume(
+        &self,
+        core: &mut Core,
+        key: ConnectionKey,
+        dialect: DialectId,
+        pid: Box<str>,
+        plan: ResumePlan,
+        auth: Box<str>,
+    ) {
         let ResumePlan { sid, rooms, twice } = plan;
         self.services.metrics.socketio.twice.increment(twice);
         // One more than the rooms, so that none of them is the last before all are on their way.
         let answers = rooms.len() + 1;
-        self.enter(key, dialect, sid, |max_away| SessionRecord::resuming(pid, max_away, answers, auth));
+        self.enter(core, key, dialect, sid, |max_away| SessionRecord::resuming(pid, max_away, answers, auth));
         // What shares a log comes back together, in the order of the log.
         let (mut asking, mut begun) = (Vec::new(), Vec::<(RoomIndex, PendingJoin)>::new());
         for (RecordedRoom { room, spelling, server_side, joined, .. }, since) in rooms {
@@ -265,7 +292,7 @@ impl Worker {
                 purpose: JoinPurpose::Resume,
                 permit: None,
             };
-            let (number, since) = match self.place_in(key, &room, entry) {
+            let (number, since) = match core.place_in(key, &room, entry) {
                 Ok(Placement::There(number, entry)) => (number, entry.since),
                 Ok(Placement::NeedsPermit(entry)) => {
                     asking.push((room, entry));
@@ -273,11 +300,11 @@ impl Worker {
                 }
                 Ok(Placement::Gone) => continue,
                 Err(_) => {
-                    self.room_resumed(key, dialect, false);
+                    self.room_resumed(core, key, dialect, false);
                     continue;
                 }
             };
-            let stream = self.stream_of(number);
+            let stream = core.rooms.stream_of(number);
             let part = (number, joined.map_or(0, |(_, offset)| offset));
             match begun.iter_mut().find(|(other, arrival)| *other == stream && arrival.since == since) {
                 Some((_, arrival)) if stream != number => arrival.parts.push(part),
@@ -291,48 +318,48 @@ impl Worker {
             }
         }
         for (stream, arrival) in begun {
-            self.join(stream, arrival);
+            core.join(stream, arrival);
         }
-        self.ask_hook(key, asking);
-        self.room_resumed(key, dialect, true);
+        ask_hook(core, key, asking);
+        self.room_resumed(core, key, dialect, true);
     }
 
     /// A room of a session that is being continued has answered, or will not.
-    fn room_resumed(&mut self, key: ConnectionKey, dialect: DialectId, complete: bool) {
-        let Some(space) = self.connections.space(key, dialect) else { return };
+    fn room_resumed(&self, core: &mut Core, key: ConnectionKey, dialect: DialectId, complete: bool) {
+        let Some(space) = core.clients.connections.space(key, dialect) else { return };
         let Some(Resumed { complete, auth }) = space.record.room_resumed(complete) else { return };
         if !complete {
             self.services.metrics.socketio.gone.increment(1);
-            self.leave_namespace(key, dialect);
-            self.begin_session(key, dialect, &auth);
+            self.leave_namespace(core, key, dialect);
+            self.begin_session(core, key, dialect, &auth);
             return;
         }
         let (sid, pid) = (space.sid.clone(), space.record.pid().map(Box::<str>::from));
-        let Some(name) = self.connections.namespace_name(key, dialect) else { return };
+        let Some(name) = core.clients.connections.namespace_name(key, dialect) else { return };
         self.services.metrics.socketio.recovered.increment(1);
-        self.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
-        if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
+        core.clients.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
+        if let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) {
             let asked = OpeningRequest { dialect, target: link.target.clone(), auth, id: None };
-            self.greet(key, &asked, true);
-            self.begin_heartbeat(key, dialect);
+            core.clients.greet(key, &asked, true);
+            core.clients.begin_heartbeat(key, dialect);
         }
         // Not sooner: the user's own room may be one of the session's rooms, and then the client comes back to it.
-        self.identify(key);
-        self.persist(key, dialect);
+        identify(core, key);
+        self.persist(core, key, dialect);
     }
+}
 
-    /// Has a record look at the worker that has it.
-    fn with_record<T>(
-        &mut self,
-        key: ConnectionKey,
-        dialect: DialectId,
-        act: impl FnOnce(&mut SessionRecord, &Self) -> Option<T>,
-    ) -> Option<T> {
-        let mut record = std::mem::take(&mut self.connections.space(key, dialect)?.record);
-        let done = act(&mut record, self);
-        self.connections.space(key, dialect)?.record = record;
-        done
-    }
+/// Has a record look at the core that has its connection.
+fn with_record<T>(
+    core: &mut Core,
+    key: ConnectionKey,
+    dialect: DialectId,
+    act: impl FnOnce(&mut SessionRecord, &Core) -> Option<T>,
+) -> Option<T> {
+    let mut record = std::mem::take(&mut core.clients.connections.space(key, dialect)?.record);
+    let done = act(&mut record, core);
+    core.clients.connections.space(key, dialect)?.record = record;
+    done
 }
 
 /// Stores a record, unless another connection has the session: one that was cut off does not know yet.

@@ -5,38 +5,30 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        connection::{Connection, State},
+        access::opening::open,
+        commands::dispatch::{act, stop},
+        connection::{Connection, key::ConnectionKey},
+        core::Core,
+        engineio::EngineIo,
         worker::timers::Timed,
     },
-    model::{CommandId, Disconnect},
+    model::{CommandId, Disconnect, Room},
     protocol::{
-        DialectId, Framing, Message, Messages,
+        DialectId, Framing, Message,
         engineio::{self, EngineioPacket, Transport, Within},
         socketio::{Envelope, Heard, Kind},
     },
-    session::{Beat, ConnectionId, Verdict},
+    session::{Action, Beat, ConnectionId, Verdict},
 };
 
-impl Worker {
-    /// Says packets that no dialect writes.
-    pub(crate) fn say_packets(&mut self, key: ConnectionKey, write: impl FnOnce(&mut Messages)) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.state != State::Open {
-            return;
-        }
-        let mut bytes = Vec::new();
-        self.encoder.packets(connection.format, write, &mut bytes);
-        if connection.say(&bytes, &mut self.buffers.sealed, &self.services.budget).is_err() {
-            connection.wake();
-        }
-    }
-
+impl EngineIo {
     /// Opens a session: its first packet, and what a dialect without namespaces says first.
-    pub(crate) fn open_session(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    pub(crate) fn open_session(&self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = core.clients.connections.get_mut(key) else { return };
         let (id, framing) = (connection.session.id, connection.format.framing);
         let Some(link) = connection.link() else { return };
         let (endpoint, target) = (Arc::clone(&link.endpoint), link.target.clone());
@@ -49,28 +41,28 @@ impl Worker {
         };
         let services = Arc::clone(&self.services);
         // There are far fewer workers than 65,536.
-        let sid = services.session_key.name(services.pod, self.index as u16, id.0);
-        self.say_packets(key, |out| engineio::open(&endpoint, sid, transport, out));
+        let sid = services.session_key.name(services.pod, self.worker as u16, id.0);
+        core.clients.say_packets(key, |out| engineio::open(&endpoint, sid, transport, out));
         if let Within::Messages(_) = endpoint.within {
-            self.open(key, &target);
+            open(core, key, &target);
         }
     }
 
     /// Takes one packet.
-    pub(crate) fn packet(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
-        let now_ms = self.timers.now_ms();
-        let limits = self.limits;
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
-        let Ok(packet) = EngineioPacket::parse(message) else { return self.stop(key, Disconnect::InvalidData) };
+    pub(crate) fn packet(&self, core: &mut Core, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
+        let now_ms = core.clients.timers.now_ms();
+        let limits = core.clients.settings.limits;
+        let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let Ok(packet) = EngineioPacket::parse(message) else { return stop(core, key, Disconnect::InvalidData) };
         match packet {
-            EngineioPacket::Text(text) => self.data(key, Message::Text(text)),
-            EngineioPacket::Binary(bytes) => self.data(key, Message::Binary(&bytes)),
-            EngineioPacket::Close => self.stop(key, Disconnect::Normal),
+            EngineioPacket::Text(text) => self.data(core, key, Message::Text(text)),
+            EngineioPacket::Binary(bytes) => self.data(core, key, Message::Binary(&bytes)),
+            EngineioPacket::Close => stop(core, key, Disconnect::Normal),
             // Only the server pings, but for a probe, which is not a session's own.
-            EngineioPacket::Ping(_) => self.stop(key, Disconnect::InvalidData),
+            EngineioPacket::Ping(_) => stop(core, key, Disconnect::InvalidData),
             EngineioPacket::Pong | EngineioPacket::Open | EngineioPacket::Upgrade | EngineioPacket::Noop => {
                 if connection.session.control_frame(&limits, now_ms) == Verdict::Flood {
-                    return self.stop(key, Disconnect::Flood);
+                    return stop(core, key, Disconnect::Flood);
                 }
                 if let (EngineioPacket::Pong, Some(link)) = (&packet, connection.link()) {
                     link.pong(now_ms);
@@ -81,63 +73,64 @@ impl Worker {
     }
 
     /// Takes what a packet of type `message` holds.
-    fn data(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
+    fn data(&self, core: &mut Core, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
         self.services.metrics.messages_in.increment(1);
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
         connection.totals.messages_in = connection.totals.messages_in.wrapping_add(1);
         let Some(link) = connection.link() else { return ControlFlow::Break(()) };
         if let Within::Messages(dialect) = link.endpoint.within {
-            return self.command(key, dialect, None, message, &[]);
+            return self.command(core, key, dialect, None, message, &[]);
         }
         let max = link.endpoint.max_payload;
         let mut assembly = std::mem::take(&mut link.assembly);
-        let taken = assembly.take(message, max, |heard| self.heard(key, heard));
-        if let Some(link) = self.connections.get_mut(key).and_then(Connection::link) {
+        let taken = assembly.take(message, max, |heard| self.heard(core, key, heard));
+        if let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) {
             link.assembly = assembly;
         }
         match taken {
             Ok(flow) => flow.unwrap_or(ControlFlow::Continue(())),
-            Err(_) => self.stop(key, Disconnect::ProtocolError),
+            Err(_) => stop(core, key, Disconnect::ProtocolError),
         }
     }
 
     /// Takes a Socket.IO packet that is whole.
-    fn heard(&mut self, key: ConnectionKey, heard: Heard<'_>) -> ControlFlow<()> {
+    fn heard(&self, core: &mut Core, key: ConnectionKey, heard: Heard<'_>) -> ControlFlow<()> {
         let Heard { packet, parts } = heard;
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else {
             return ControlFlow::Break(());
         };
         let known = link.endpoint.namespace(packet.namespace);
         let inside = known.filter(|dialect| link.spaces.iter().any(|space| space.dialect == *dialect));
         match (packet.kind, inside) {
-            (Kind::Connect, None) => self.connect(key, packet.namespace, known, packet.data),
+            (Kind::Connect, None) => self.connect(core, key, packet.namespace, known, packet.data),
             (Kind::Event, Some(_)) if packet.data.is_empty() => ControlFlow::Continue(()),
             (Kind::Event, Some(dialect)) => {
                 let id = Envelope::command_id(packet.namespace, packet.id);
-                self.command(key, dialect, Some(id), Message::Text(packet.data), &parts)
+                self.command(core, key, dialect, Some(id), Message::Text(packet.data), &parts)
             }
             // Nothing that we say asks for an acknowledgement.
             (Kind::Ack, Some(_)) => ControlFlow::Continue(()),
             (Kind::Disconnect, Some(dialect)) => {
-                self.leave_namespace(key, dialect);
+                self.leave_namespace(core, key, dialect);
                 ControlFlow::Continue(())
             }
-            _ => self.stop(key, Disconnect::ProtocolError),
+            _ => stop(core, key, Disconnect::ProtocolError),
         }
     }
 
     /// Has a dialect read a message, and does what that asks for.
     fn command(
-        &mut self,
+        &self,
+        core: &mut Core,
         key: ConnectionKey,
         dialect: DialectId,
         id: Option<CommandId>,
         message: Message<'_>,
-        parts: &[bytes::Bytes],
+        parts: &[Bytes],
     ) -> ControlFlow<()> {
-        let now_ms = self.timers.now_ms();
+        let now_ms = core.clients.timers.now_ms();
         let services = Arc::clone(&self.services);
-        let Some(connection) = self.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let decode = || match services.dialects.get(dialect).decode_parts(message, parts) {
             Ok(mut request) => {
                 request.id = id.or(request.id);
@@ -148,33 +141,33 @@ impl Worker {
                 Err(error)
             }
         };
-        let policy = |room: &crate::model::Room| services.policy(room);
-        let (id, action) = connection.session.receive_with(decode, policy, &self.limits, now_ms);
-        if let crate::session::Action::Close(disconnect) = action {
-            return self.stop(key, disconnect);
+        let policy = |room: &Room| services.policy(room);
+        let (id, action) = connection.session.receive_with(decode, policy, &core.clients.settings.limits, now_ms);
+        if let Action::Close(disconnect) = action {
+            return stop(core, key, disconnect);
         }
-        self.act(key, id, action);
+        act(core, key, id, action);
         ControlFlow::Continue(())
     }
 
     /// What is due by a session's heartbeat.
-    pub(crate) fn beat(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+    pub(crate) fn beat(&self, core: &mut Core, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         let next = match link.look(now_ms) {
             Beat::Wait(next) => next,
             Beat::Ping(next) => {
-                self.say_packets(key, engineio::ping);
+                core.clients.say_packets(key, engineio::ping);
                 next
             }
-            Beat::Dead => return self.close(key, Disconnect::PingTimeout),
-            Beat::Unconnected => return self.close(key, Disconnect::Normal),
+            Beat::Dead => return core.clients.request_close(key, Disconnect::PingTimeout),
+            Beat::Unconnected => return core.clients.request_close(key, Disconnect::Normal),
         };
-        self.renew_records(key, now_ms);
-        let Some(link) = self.connections.get_mut(key).and_then(Connection::link) else { return };
+        self.renew_records(core, key, now_ms);
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
         if link.endpoint.timing.tick_ms().is_some() {
-            self.timers.schedule_finely(next, Timed::Connection(key, id));
+            core.clients.timers.schedule_finely(next, Timed::Connection(key, id));
         } else {
-            self.timers.schedule(next, Timed::Connection(key, id));
+            core.clients.timers.schedule(next, Timed::Connection(key, id));
         }
     }
 }

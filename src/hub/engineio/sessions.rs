@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::{
     hub::{
-        ConnectionKey, RoomIndex,
-        connection::{Connection, State, connections::Connections, transport::ClientTransport},
+        connection::{
+            Connection, connections::Connections, key::ConnectionKey, state::State, transport::ClientTransport,
+        },
+        fanout::room_index::RoomIndex,
     },
     protocol::{DialectId, engineio::EngineError},
     session::{ConnectionId, Space},

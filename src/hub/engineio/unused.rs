@@ -5,7 +5,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use crate::{
-    hub::{Worker, connection::Connection},
+    hub::{connection::Connection, worker::Worker},
     model::Disconnect,
     session::{ConnectionId, Link, UnusedSession},
 };
@@ -15,23 +15,23 @@ impl Worker {
     pub fn expect_use(this: &Rc<RefCell<Self>>, name: ConnectionId, unused: UnusedSession) {
         let mut worker = this.borrow_mut();
         let patience = worker.config().timeouts.connect;
-        let Some(link) = worker.unused_link(name) else { return };
+        let Some(link) = unused_link(&mut worker, name) else { return };
         link.unused = Some(unused);
         let worker = Rc::downgrade(this);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(patience).await;
             let Some(worker) = worker.upgrade() else { return };
             let mut worker = worker.borrow_mut();
-            if worker.unused_link(name).is_some_and(|link| link.unused.is_some())
-                && let Some(key) = worker.connections.session_at(name)
+            if unused_link(&mut worker, name).is_some_and(|link| link.unused.is_some())
+                && let Some(key) = worker.core.clients.connections.session_at(name)
             {
                 worker.close(key, Disconnect::PingTimeout);
             }
         });
     }
+}
 
-    fn unused_link(&mut self, name: ConnectionId) -> Option<&mut Link> {
-        let key = self.connections.session_at(name)?;
-        self.connections.get_mut(key).and_then(Connection::link)
-    }
+fn unused_link(worker: &mut Worker, name: ConnectionId) -> Option<&mut Link> {
+    let key = worker.core.clients.connections.session_at(name)?;
+    worker.core.clients.connections.get_mut(key).and_then(Connection::link)
 }

@@ -5,9 +5,9 @@
 
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        access::identity::PausedInput,
-        connection::{State, transport::ClientTransport},
+        connection::{key::ConnectionKey, state::State, transport::ClientTransport},
+        core::{Core, clients::Clients},
+        engineio::EngineIo,
         fanout::subscription::Standing,
     },
     protocol::{Framing, Messages, WireFormat, engineio},
@@ -15,22 +15,21 @@ use crate::{
     transport::websocket::{Frame, Opcode, frame_messages},
 };
 
-impl Worker {
-    /// Lets a probed WebSocket carry a session from now on. `behind` came behind the packet that asked for it. `false`: there
-    /// is no such session any more, or it has a WebSocket.
+impl EngineIo {
+    /// Lets a probed WebSocket carry a session from now on. `None`: there is no such session any more, or it has a WebSocket.
     pub(crate) fn upgrade(
-        &mut self,
+        &self,
+        core: &mut Core,
         name: ConnectionId,
         transport: ClientTransport,
         framing: Framing,
-        behind: PausedInput,
-    ) -> bool {
-        let Some(key) = self.connections.session_at(name) else { return false };
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+    ) -> Option<ConnectionKey> {
+        let key = core.clients.connections.session_at(name)?;
+        let connection = core.clients.connections.get_mut(key)?;
         // One that ends, and whose client has not heard of it, ends over the WebSocket: nothing is fetched any more.
         let ends = connection.state == State::Closing && connection.queued_bytes() > 0;
         if !(ends || connection.state == State::Open) || !matches!(connection.transport, ClientTransport::Mailbox(_)) {
-            return false;
+            return None;
         }
         let mut framing = framing;
         if let Some(link) = connection.link() {
@@ -63,19 +62,18 @@ impl Worker {
             let mut close = Vec::new();
             Frame::new(Opcode::Close, &[]).write_server(&mut close);
             // What cannot be written now is written by its task, or the socket is gone.
-            let _ = connection.say(&close, &mut self.buffers.sealed, &self.services.budget);
-            self.connections.wake(key);
-            return true;
+            let _ = connection.say(&close, &mut core.clients.buffers.sealed, &self.services.budget);
+            core.clients.connections.wake(key);
+            return Some(key);
         }
-        self.regroup(key);
-        self.connections.wake(key);
-        self.replay_input(key, behind);
-        true
+        self.regroup(core, key);
+        core.clients.connections.wake(key);
+        Some(key)
     }
 
     /// Puts a connection whose format has changed among the members with the same one, in each of its rooms.
-    fn regroup(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get(key) else { return };
+    fn regroup(&self, core: &mut Core, key: ConnectionKey) {
+        let Some(connection) = core.clients.connections.get(key) else { return };
         let members: Vec<_> = connection
             .subscriptions
             .iter()
@@ -85,23 +83,24 @@ impl Worker {
             })
             .collect();
         for (number, place, format) in members {
-            let run = self.rooms.get(self.stream_of(number)).and_then(|stream| stream.run.as_ref());
+            let run = core.rooms.get(core.rooms.stream_of(number)).and_then(|stream| stream.run.as_ref());
             let run = run.filter(|run| run.part == number && run.awaits(key, place));
             let unserved = run.map(|run| run.broadcast.clone());
-            let Some(local) = self.rooms.get_mut(number) else { continue };
+            let Some(local) = core.rooms.get_mut(number) else { continue };
             let moved = local.members.remove(place);
             let new = local.members.add(key, format);
             if let Some(moved) = moved {
-                self.connections.set_seat(moved, number, place);
+                core.clients.connections.set_seat(moved, number, place);
             }
-            self.connections.set_seat(key, number, new);
+            core.clients.connections.set_seat(key, number, new);
             if let Some(broadcast) = unserved {
-                let frame = broadcast.frame(format, &mut self.encoder);
-                let Some(connection) = self.connections.get_mut(key) else { return };
+                let Clients { connections, encoder, buffers, settings, .. } = &mut core.clients;
+                let frame = encoder.frame(&broadcast, format);
+                let Some(connection) = connections.get_mut(key) else { return };
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.
-                    let sealed = &mut self.buffers.sealed;
-                    let _ = connection.offer(&frame, number, sealed, self.queue_limit, &self.services.budget);
+                    let (sealed, limit) = (&mut buffers.sealed, settings.queue_limit);
+                    let _ = connection.offer(&frame, number, sealed, limit, &self.services.budget);
                 }
             }
         }

@@ -10,50 +10,19 @@ use std::{
 use smallvec::SmallVec;
 
 use crate::{
-    hub::{Encoder, Frame},
-    model::{Batch, Epoch, Offset, Policy, Reply, Retained, Room},
+    hub::fanout::{frame::Frame, range::Range},
+    model::{Batch, Policy, Retained, Room},
     protocol::{PresenceChange, WireFormat},
 };
 
-/// Events in (`after`, `offset`] of a room: what a frame stands for, and what a gap names when the frame is dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Range {
-    /// The room.
-    pub room: Room,
-    /// The epoch of `offset`.
-    pub epoch: Epoch,
-    /// The offset before the first event.
-    pub after: Offset,
-    /// The last offset.
-    pub offset: Offset,
-}
-
-impl Range {
-    /// The same, of no log.
-    #[must_use]
-    pub fn of_no_epoch(self) -> Self {
-        Self { epoch: Epoch::none(), ..self }
-    }
-
-    /// Takes in what follows it, so that one gap stands for both.
-    pub fn widen(&mut self, newer: &Self) {
-        if self.epoch.is_none() {
-            *self = newer.clone();
-        } else if !newer.epoch.is_none() {
-            self.offset = newer.offset;
-            self.epoch = newer.epoch.clone();
-        }
-    }
-}
-
-/// What is said to a room's members.
+/// What a broadcast says.
 #[derive(Debug)]
 pub enum Content {
     /// Events.
     Events(Batch),
     /// Events that are in no log.
     Unlogged(Batch),
-    /// The newest values, to new members.
+    /// The newest values, for a new member.
     Retained(Retained),
     /// Members that came and went.
     Presence(PresenceChange),
@@ -61,7 +30,7 @@ pub enum Content {
     Gap(Range),
 }
 
-/// One thing said to a room, and its bytes in each wire format that some receiver asked for.
+/// One thing that is said to a room, and its bytes in each wire format that a receiver needed.
 #[derive(Debug)]
 pub struct Broadcast {
     /// What is said.
@@ -76,13 +45,13 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// Wraps what is to be said.
+    /// Something to be said, not yet encoded.
     #[must_use]
     pub fn new(content: Content, policy: Arc<Policy>, arrived: Instant) -> Self {
         Self { content, policy, arrived, except: None, frames: Mutex::default() }
     }
 
-    /// The same, for everybody but a user.
+    /// The same, for all members but the connections of a user.
     #[must_use]
     pub fn except(self, user: Option<&str>) -> Self {
         Self { except: user.map(Into::into), ..self }
@@ -108,13 +77,13 @@ impl Broadcast {
         }
     }
 
-    /// Whether events happen in it now.
+    /// Whether it carries events as they happen.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.content, Content::Events(_) | Content::Unlogged(_))
     }
 
-    /// Whose members it is for.
+    /// The room whose members it is for.
     #[must_use]
     pub fn room(&self) -> &Room {
         match &self.content {
@@ -148,20 +117,13 @@ impl Broadcast {
 
     /// The bytes for one wire format, made by the worker that asks first. Another worker that asks meanwhile waits for them
     /// instead of making them again.
-    pub fn frame(&self, format: WireFormat, encoder: &mut Encoder) -> Frame {
+    pub(super) fn frame_or_make(&self, format: WireFormat, make: impl FnOnce() -> Frame) -> Frame {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, frame)) = frames.iter().find(|(f, _)| *f == format) {
             return frame.clone();
         }
-        let frame = encoder.encode(self, format);
+        let frame = make();
         frames.push((format, frame.clone()));
         frame
     }
-}
-
-/// The `gap` that stands for a range.
-#[must_use]
-pub fn gap(range: &Range) -> Reply {
-    let Range { room, epoch, after, offset } = range.clone();
-    Reply::Gap { room, epoch, after, offset }
 }

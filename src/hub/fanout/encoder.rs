@@ -1,4 +1,4 @@
-//! How broadcasts and replies become bytes: written by their dialect, compressed, framed. One a worker.
+//! How broadcasts and replies become bytes: their dialect writes them, then they are compressed and framed. Each worker has one encoder.
 //!
 //! Never knows a connection. Always holds: only what a whole room shares is compressed. A reply is one connection's, and compressing
 //! it would cost a context or leak lengths.
@@ -12,8 +12,12 @@ use bytes::Bytes;
 
 use crate::{
     hub::{
-        Broadcast, Budget, Content, Frame,
-        fanout::{broadcast::gap, frame::FrameBytes},
+        connection::budget::Budget,
+        fanout::{
+            broadcast::{Broadcast, Content},
+            frame::{Frame, FrameBytes},
+            range::gap,
+        },
         worker::clock::unix_millis,
     },
     model::{CommandId, Cursor, Delivery, Disconnect, Reply},
@@ -27,7 +31,7 @@ use crate::{
     },
 };
 
-/// Turns broadcasts into bytes: one a worker.
+/// Turns what is said into bytes.
 pub struct Encoder {
     dialects: Arc<Dialects>,
     deflaters: Deflaters,
@@ -47,7 +51,12 @@ impl Encoder {
         Self { dialects, deflaters, messages: Messages::default(), budget, bytes_plain: 0, bytes_framed: 0 }
     }
 
-    pub(super) fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+    /// A broadcast's frame for one wire format: made once, whatever worker asks.
+    pub fn frame(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+        broadcast.frame_or_make(format, || self.encode(broadcast, format))
+    }
+
+    fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
         let Self { dialects, deflaters, messages, .. } = self;
         let dialect = dialects.get(format.dialect);
         messages.begin(unix_millis());
@@ -104,17 +113,17 @@ impl Encoder {
         Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, policy, budget, booked })
     }
 
-    /// A reply's bytes, uncompressed.
+    /// Writes a reply. It is not compressed.
     pub fn reply(&mut self, format: WireFormat, reply: &Reply, id: Option<&CommandId>, out: &mut Vec<u8>) {
         self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).reply(reply, id, &mut self.messages);
         self.written(format, out);
     }
 
-    /// What a dialect says first to a connection, and the rooms that the connection begins with.
+    /// Writes what a dialect says first to a connection; the rooms that the connection begins with.
     ///
     /// # Errors
-    /// The connection is closed, once what was said is sent.
+    /// Why the connection is to be closed, once that is sent.
     pub fn open(
         &mut self,
         format: WireFormat,
@@ -127,14 +136,14 @@ impl Encoder {
         opened
     }
 
-    /// What a dialect says to one connection unasked.
+    /// Writes what a dialect says to one connection unasked.
     pub fn unasked(&mut self, format: WireFormat, what: &ServerPush<'_>, out: &mut Vec<u8>) {
         self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).push(what, &mut self.messages);
         self.written(format, out);
     }
 
-    /// Messages for one connection that no dialect writes.
+    /// Writes messages for one connection that no dialect writes.
     pub fn packets(&mut self, format: WireFormat, write: impl FnOnce(&mut Messages), out: &mut Vec<u8>) {
         self.messages.begin(unix_millis());
         write(&mut self.messages);
@@ -153,7 +162,7 @@ impl Encoder {
         self.dialects.get(format.dialect).abilities().tells_gaps
     }
 
-    /// What was just written for one connection, framed.
+    /// Frames what was just written for one connection.
     fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
             Framing::WebSocket { base64: true, .. } => frame_messages(&without_binary(&self.messages), None, out),

@@ -1,8 +1,8 @@
 //! The hot path: one broadcast to a room's members on this worker.
 //!
 //! Nothing happens per receiver but the TLS record and the write. Runs in slices, so that a large room does not delay
-//! a small one. Always holds: each member of the moment the fan-out began gets the frame once, or is handed to the
-//! slow path.
+//! a small one. Always holds: each connection that was a member when the fan-out began gets the frame once, or is
+//! handed to the slow path; none that is to be closed gets another frame.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,10 +11,9 @@ use std::{
 
 use crate::{
     hub::{
-        Content, Worker,
-        connection::Offer,
-        connection::key::ConnectionKey,
-        fanout::{room::Run, room_index::RoomIndex},
+        connection::{key::ConnectionKey, offer::OfferOutcome},
+        core::{Core, clients::Clients},
+        fanout::{broadcast::Content, room::Run, room_index::RoomIndex, rooms::Rooms},
     },
     model::Disconnect,
 };
@@ -22,121 +21,109 @@ use crate::{
 /// How long fan-outs may hold the worker before everything else on it has a turn.
 pub const SLICE: Duration = Duration::from_micros(500);
 
-/// A room with at most this many members goes ahead of larger ones: it costs them little and saves it much.
-pub const SMALL: usize = 64;
-
 /// How many receivers are written to between two looks at the clock.
 const STRIDE: usize = 16;
 
-impl Worker {
-    /// Serves active rooms for one slice. Returns whether any room is still active.
-    pub fn run_slice(&mut self) -> bool {
-        let deadline = Instant::now() + SLICE;
-        while let Some(number) = self.active.pop_front() {
-            self.run_room(number, deadline);
-            if Instant::now() >= deadline {
-                break;
-            }
-        }
-        !self.active.is_empty()
-    }
+/// The connections of a slice that were not simply written to, each with what became of its frame. `None`: a panic was its.
+type Exceptions = Vec<(ConnectionKey, Option<OfferOutcome>)>;
 
-    fn run_room(&mut self, number: RoomIndex, deadline: Instant) {
+impl Core {
+    /// Serves an active room until `deadline`. What its connections' sends have as a consequence is left on the agenda.
+    pub(crate) fn serve_room(&mut self, number: RoomIndex, deadline: Instant) {
         let Some(mut run) = self.rooms.get_mut(number).and_then(|room| room.run.take()) else { return };
         let mut exceptions = Vec::new();
+        let (rooms, clients) = (&self.rooms, &mut self.clients);
         // A panic is one connection's: that connection goes, the room goes on behind it.
-        let done = catch_unwind(AssertUnwindSafe(|| self.fan_out(&mut run, deadline, &mut exceptions)));
+        let done = catch_unwind(AssertUnwindSafe(|| run.serve(rooms, clients, deadline, &mut exceptions)));
         let done = done.unwrap_or_else(|_| {
-            exceptions.extend(self.culprits(&mut run).into_iter().map(|key| (key, None)));
+            exceptions.extend(run.culprits(rooms).into_iter().map(|key| (key, None)));
             false
         });
         let part = run.part;
         if let Some(room) = self.rooms.get_mut(number) {
             room.run = Some(run);
         }
-        for (key, offer) in exceptions {
-            match offer {
-                Some(Offer::Overflow) => self.overflow(part, key),
-                Some(Offer::Untold) => self.close(key, Disconnect::Missed),
-                Some(_) => self.connections.wake(key),
-                None => self.close(key, Disconnect::InternalError),
+        for (key, outcome) in exceptions {
+            match outcome {
+                Some(OfferOutcome::Overflow) => self.overflow(part, key),
+                Some(OfferOutcome::Untold) => self.clients.request_close(key, Disconnect::Missed),
+                Some(_) => self.clients.connections.wake(key),
+                None => self.clients.request_close(key, Disconnect::InternalError),
             }
         }
         if done {
-            self.finish_run(number);
+            self.finish_fan_out(number);
         } else {
-            self.active.push_back(number);
+            self.fan_outs.put_back(number);
         }
     }
+}
 
+impl Run {
     /// Writes to members until all are served (`true`) or the time is up (`false`).
-    fn fan_out(
-        &mut self,
-        run: &mut Run,
-        deadline: Instant,
-        exceptions: &mut Vec<(ConnectionKey, Option<Offer>)>,
-    ) -> bool {
-        let number = run.part;
-        let Some(room) = self.rooms.get(number) else { return true };
-        while let Some(&end) = run.ends.get(run.group) {
-            let group = &room.members.groups()[run.group];
-            let encoder = &mut self.encoder;
-            let frame = run.frame.get_or_insert_with(|| run.broadcast.frame(group.format, encoder));
+    fn serve(&mut self, rooms: &Rooms, clients: &mut Clients, deadline: Instant, exceptions: &mut Exceptions) -> bool {
+        let number = self.part;
+        let Some(room) = rooms.get(number) else { return true };
+        let Clients { connections, encoder, buffers, services, settings, .. } = clients;
+        let limit = settings.queue_limit;
+        while let Some(&end) = self.ends.get(self.group) {
+            let group = &room.members.groups()[self.group];
+            let frame = self.frame.get_or_insert_with(|| encoder.frame(&self.broadcast, group.format));
             if frame.bytes().is_empty() {
                 // This dialect cannot express it. A gap must not go unnoticed, so a member that cannot be told is closed.
-                if matches!(run.broadcast.content, Content::Gap(_)) {
-                    exceptions.extend((run.slot..end).filter_map(|slot| Some((group.at(slot)?, Some(Offer::Untold)))));
+                if matches!(self.broadcast.content, Content::Gap(_)) {
+                    let members = (self.slot..end).filter_map(|slot| group.at(slot));
+                    exceptions.extend(members.map(|key| (key, Some(OfferOutcome::Untold))));
                 }
-                run.frame = None;
-                run.group += 1;
-                run.slot = 0;
+                self.frame = None;
+                self.group += 1;
+                self.slot = 0;
                 continue;
             }
-            while run.slot < end {
-                let stop = (run.slot + STRIDE).min(end);
+            while self.slot < end {
+                let stop = (self.slot + STRIDE).min(end);
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
-                let members = (run.slot..stop).filter_map(|slot| self.connections.get(group.at(slot)?));
+                let members = (self.slot..stop).filter_map(|slot| connections.get(group.at(slot)?));
                 std::hint::black_box(members.map(|connection| connection.warm()).sum::<usize>());
-                let before = run.receivers;
-                while run.slot < stop {
-                    let member = group.at(run.slot);
-                    run.slot += 1;
+                let before = self.receivers;
+                while self.slot < stop {
+                    let member = group.at(self.slot);
+                    self.slot += 1;
                     let Some(key) = member else { continue };
-                    if run.except.contains(&key) {
+                    if self.except.contains(&key) {
                         continue;
                     }
-                    let Some(connection) = self.connections.get_mut(key) else { continue };
-                    run.receivers += 1;
-                    let (sealed, budget) = (&mut self.buffers.sealed, &self.services.budget);
-                    match connection.offer(frame, number, sealed, self.queue_limit, budget) {
-                        Offer::Sent | Offer::Queued => {}
+                    let Some(connection) = connections.get_mut(key) else { continue };
+                    self.receivers += 1;
+                    match connection.offer(frame, number, &mut buffers.sealed, limit, &services.budget) {
+                        OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
                 }
-                let served = run.receivers - before;
-                run.bytes_plain += served * frame.plain() as u64;
-                run.bytes_framed += served * frame.bytes().len() as u64;
+                let served = self.receivers - before;
+                self.bytes_plain += served * frame.plain() as u64;
+                self.bytes_framed += served * frame.bytes().len() as u64;
                 if Instant::now() >= deadline {
                     return false;
                 }
             }
-            run.frame = None;
-            run.group += 1;
-            run.slot = 0;
+            self.frame = None;
+            self.group += 1;
+            self.slot = 0;
         }
         true
     }
 
     /// What a panicked slice was serving: one connection, or a whole group whose frame could not be made.
-    fn culprits(&self, run: &mut Run) -> Vec<ConnectionKey> {
-        let Some(room) = self.rooms.get(run.part) else { return Vec::new() };
-        let Some(group) = room.members.groups().get(run.group) else { return Vec::new() };
-        if run.frame.is_some() {
-            return run.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();
+    fn culprits(&mut self, rooms: &Rooms) -> Vec<ConnectionKey> {
+        let Some(room) = rooms.get(self.part) else { return Vec::new() };
+        let Some(group) = room.members.groups().get(self.group) else { return Vec::new() };
+        if self.frame.is_some() {
+            return self.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();
         }
-        let end = run.ends.get(run.group).copied().unwrap_or(0);
-        run.group += 1;
-        run.slot = 0;
+        let end = self.ends.get(self.group).copied().unwrap_or(0);
+        self.group += 1;
+        self.slot = 0;
         (0..end).filter_map(|slot| group.at(slot)).collect()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{
 use bytes::Bytes;
 
 use crate::{
-    hub::{Budget, fanout::broadcast::Range},
+    hub::{connection::budget::Budget, fanout::range::Range},
     model::Policy,
     protocol::DialectId,
 };
@@ -57,13 +57,13 @@ impl Frame {
         self.0.datagram.as_ref()
     }
 
-    /// How many bytes its messages have before compression, without framing.
+    /// The bytes of its messages before compression and framing.
     #[must_use]
     pub fn plain(&self) -> usize {
         self.0.plain
     }
 
-    /// The events that the frame stands for; of an epoch that is none where they are in no log.
+    /// The events that the frame stands for. Those of no log have the epoch that is none.
     #[must_use]
     pub fn range(&self) -> Option<&Range> {
         self.0.range.as_ref()

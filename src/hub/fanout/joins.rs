@@ -1,22 +1,22 @@
 //! The connections on their way into a room's stream, and what is held for them.
 //!
-//! Pure, as the stream is. Never knows where the stream stands but by what it is told. Always holds: a join that waits is in one
-//! of three places: for the stream's first position, for the log, or for a batch that the client has seen already.
+//! Pure, as the stream is. Knows where the stream stands only by what it is told. Always holds: a join that waits does so in one
+//! list: for the stream's first position, for the log, or for a batch that its client has seen already.
 
 use std::sync::Arc;
 
 use crate::{
     broker::BrokerError,
     hub::{
-        Broadcast, ConnectionKey, RoomIndex,
-        fanout::stream_effect::{Admission, StreamEffect},
+        connection::key::ConnectionKey,
+        fanout::{admission::Admission, broadcast::Broadcast, room_index::RoomIndex, stream_effect::StreamEffect},
         membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
         planted::{Fault, planted},
     },
     model::{Policy, Position, Retain, Since},
 };
 
-/// Joins that wait for the same part of the log. Live broadcasts are held for them once, not once each.
+/// Joins that wait for the same part of the log. Live broadcasts are held once for all of them.
 #[derive(Debug)]
 struct JoinRead {
     ticket: u64,
@@ -25,7 +25,7 @@ struct JoinRead {
     target: Position,
     /// In a shared log one only, because each is in other rooms.
     joins: Vec<PendingJoin>,
-    /// What was begun since.
+    /// The broadcasts that began since.
     held: Vec<Arc<Broadcast>>,
     /// Whether `held` was full.
     overflowed: bool,

@@ -69,7 +69,7 @@ impl Group {
 pub struct Members {
     groups: SmallVec<[Group; 1]>,
     pinned: bool,
-    /// Shows how many there are, together with other rooms'.
+    /// Counts them, together with the members of other rooms.
     gauge: Gauge,
 }
 
@@ -120,7 +120,7 @@ impl Members {
         Place { group: group as u8, slot: SeatIndex::of(members.len() - 1) }
     }
 
-    /// Removes the member at a place. Returns the member that stands there now, and has to be told.
+    /// Removes the member at a place. Returns the member that stands there now: its subscription has to say so.
     pub fn remove(&mut self, place: Place) -> Option<ConnectionKey> {
         let group = self.groups.get_mut(usize::from(place.group))?;
         let slot = place.slot.at();

@@ -1,11 +1,14 @@
 //! A room's stream on a worker: its members, and how a batch becomes one frame that they share.
 
+pub mod admission;
 pub mod broadcast;
 pub mod encoder;
 pub mod fan_out;
+pub mod fan_outs;
 pub mod frame;
 pub mod joins;
 pub mod members;
+pub mod range;
 pub mod room;
 pub mod room_index;
 pub mod room_stream;

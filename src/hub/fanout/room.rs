@@ -1,7 +1,6 @@
 //! A room on one worker: its members here, its stream or the log that it shares, the fan-out in progress.
 //!
-//! Always holds: of rooms that share a log, the one whose log it is has the stream, and the others have members and nothing
-//! else.
+//! Always holds: where rooms share a log, the room whose log it is has the stream; the others have members only.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,8 +8,10 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::{
-        Broadcast, ConnectionKey, Frame,
+        connection::key::ConnectionKey,
         fanout::{
+            broadcast::Broadcast,
+            frame::Frame,
             members::{Members, Place},
             room_index::RoomIndex,
             room_stream::RoomStream,
@@ -32,7 +33,7 @@ pub struct LocalRoom {
     pub members: Members,
     /// The fan-out in progress.
     pub run: Option<Run>,
-    /// How many members have fallen behind: out of the fan-out, but still here.
+    /// How many members have fallen behind. They are out of the fan-out and still in the room.
     pub behind: usize,
     /// Since when it is empty.
     pub empty_since: Option<Instant>,
@@ -70,14 +71,14 @@ pub struct Run {
     pub receivers: u64,
     /// Bytes of frames times receivers, before compression.
     pub bytes_plain: u64,
-    /// And after it.
+    /// The same after compression.
     pub bytes_framed: u64,
     /// When it began.
     pub began: Instant,
 }
 
 impl Run {
-    /// Nothing is sent yet.
+    /// A fan-out that has sent nothing yet.
     #[must_use]
     pub fn new(
         broadcast: Arc<Broadcast>,
@@ -101,7 +102,7 @@ impl Run {
         }
     }
 
-    /// Whether a member, at a place, was here when this began, is to get it, and has not been written to.
+    /// Whether a member at a place is still to be written to: it was here when this began, and is not left out.
     #[must_use]
     pub fn awaits(&self, key: ConnectionKey, place: Place) -> bool {
         if self.except.contains(&key) {

@@ -25,10 +25,12 @@ use std::{
 use crate::{
     broker::BrokerError,
     hub::{
-        Broadcast, ConnectionKey, Content, RoomIndex,
+        connection::key::ConnectionKey,
         fanout::{
-            broadcast::Range,
+            broadcast::{Broadcast, Content},
             joins::Joins,
+            range::Range,
+            room_index::RoomIndex,
             stream_effect::{FanOutTo, StreamEffect},
         },
         membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
@@ -60,7 +62,7 @@ pub struct RoomStream {
     activity: Activity,
     /// Broadcasts behind the running one. Full: the newest is dropped, noted in `known_head`, and read from the log.
     backlog: VecDeque<Arc<Broadcast>>,
-    /// Where the room stands beyond the backlog: what lies between was lost on the way.
+    /// Where the room stands beyond the backlog. What lies between was lost on the way.
     known_head: Option<Position>,
     /// Connections on their way in.
     joins: Joins,
@@ -70,7 +72,7 @@ impl RoomStream {
     /// The most broadcasts that wait behind a fan-out. So few in tests that a history of 200 steps fills it.
     pub const MAX_BACKLOG: usize = if cfg!(test) { 6 } else { 256 };
 
-    /// A stream whose sequencer was not asked yet.
+    /// A stream without a position: its sequencer was not asked yet.
     #[must_use]
     pub fn new(name: Room) -> Self {
         Self {

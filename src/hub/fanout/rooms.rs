@@ -3,15 +3,16 @@
 //! Always holds: a room that is here is found by its name, and a number that is in use leads to a room.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ops::{Index, IndexMut},
+    time::Instant,
 };
 
 use slab::Slab;
 
 use crate::{
     hub::fanout::{room::LocalRoom, room_index::RoomIndex},
-    model::Room,
+    model::{Position, Room},
 };
 
 /// The rooms of one worker.
@@ -19,13 +20,17 @@ use crate::{
 pub struct Rooms {
     rooms: Slab<LocalRoom>,
     names: HashMap<Room, RoomIndex>,
+    /// Rooms whose last member has left, and when.
+    emptied: VecDeque<(Instant, RoomIndex)>,
+    /// Rooms whose sequencer's queue was full.
+    pub(crate) unasked: Vec<RoomIndex>,
 }
 
 impl Rooms {
-    /// So many places may stay empty.
+    /// The most places that may stay empty.
     const KEPT_EMPTY: usize = 1_024;
 
-    /// Where a room of this name is.
+    /// The room of a name.
     #[must_use]
     pub fn find(&self, name: &Room) -> Option<RoomIndex> {
         self.names.get(name).copied()
@@ -51,7 +56,7 @@ impl Rooms {
         self.rooms.contains(index.0 as usize)
     }
 
-    /// Takes a room in.
+    /// Adds a room.
     pub fn insert(&mut self, room: LocalRoom) -> RoomIndex {
         let name = room.name.clone();
         // Each room has a member, or had one a moment ago: there are far fewer than 2^32.
@@ -60,7 +65,7 @@ impl Rooms {
         index
     }
 
-    /// Gives a room up.
+    /// Removes a room.
     pub fn remove(&mut self, index: RoomIndex) {
         if let Some(room) = self.rooms.try_remove(index.0 as usize) {
             self.names.remove(&room.name);
@@ -75,6 +80,49 @@ impl Rooms {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &Room> {
         self.names.keys()
+    }
+
+    /// The room that has a room's stream: itself, or the one whose log it shares.
+    #[must_use]
+    pub fn stream_of(&self, index: RoomIndex) -> RoomIndex {
+        self.get(index).and_then(LocalRoom::shares).unwrap_or(index)
+    }
+
+    /// Where a room's stream stands.
+    #[must_use]
+    pub fn position_of(&self, index: RoomIndex) -> Option<&Position> {
+        self.get(self.stream_of(index))?.stream()?.position()
+    }
+
+    /// Whether a room has neither members nor pending joins.
+    #[must_use]
+    pub fn is_idle(&self, index: RoomIndex) -> bool {
+        let Some(local) = self.get(index) else { return false };
+        let log = local.shares().and_then(|log| self.get(log)).and_then(LocalRoom::stream);
+        local.is_idle() && !log.is_some_and(|log| log.is_joined(index))
+    }
+
+    /// Notes a room that is idle, to be given up when it has lingered.
+    pub fn note_if_empty(&mut self, index: RoomIndex, now: Instant) {
+        let idle = self.is_idle(index);
+        let Some(local) = self.get_mut(index) else { return };
+        if idle && local.empty_since.is_none() {
+            local.empty_since = Some(now);
+            self.emptied.push_back((now, index));
+        }
+    }
+
+    /// The room that was noted first, if that was at `until` or before, and has been empty ever since.
+    pub fn next_emptied(&mut self, until: Instant) -> Option<RoomIndex> {
+        while let Some(&(since, index)) = self.emptied.front()
+            && since <= until
+        {
+            self.emptied.pop_front();
+            if self.get(index).is_some_and(|local| local.empty_since == Some(since)) {
+                return Some(index);
+            }
+        }
+        None
     }
 
     /// Gives back the memory of many rooms once all of them are gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     broker::BrokerError,
     hub::{
-        Broadcast, RoomIndex,
+        fanout::{admission::Admission, broadcast::Broadcast, room_index::RoomIndex},
         membership::pending_join::{Parts, PendingJoin},
     },
     model::{Position, Since},
@@ -15,16 +15,16 @@ use crate::{
 #[derive(Debug)]
 pub enum StreamEffect {
     /// Fan this out to the members of a room of the stream: its own, or one that shares its log.
-    /// [`RoomStream::fan_out_finished`] follows.
+    /// `RoomStream::fan_out_finished` follows.
     StartFanOut(Arc<Broadcast>, FanOutTo),
-    /// Read what lies between, for all members; the answer goes to [`RoomStream::hole_read`].
+    /// Read what lies between, for all members; the answer goes to `RoomStream::hole_read`.
     ReadHole {
         /// Where the stream stands.
         since: Since,
         /// Where it is known to stand elsewhere.
         until: Position,
     },
-    /// Read what joiners miss; the answer goes to [`RoomStream::join_read`].
+    /// Read what joiners miss; the answer goes to `RoomStream::join_read`.
     ReadForJoin {
         /// Names this read.
         ticket: u64,
@@ -35,11 +35,11 @@ pub enum StreamEffect {
         /// In a shared log: the rooms that are joined.
         parts: Parts,
     },
-    /// Make this a member.
+    /// Make the connection of this join a member.
     Admit(Admission),
     /// The log could not say what this join missed.
     TurnAway(PendingJoin, BrokerError),
-    /// So many joins were answered with all that they missed (`true`), or with the news that it is gone.
+    /// So many joins were answered: with all that they missed (`true`), or with the news that it is gone.
     CountRecoveries(bool, usize),
     /// An event without a promise was dropped, because the backlog is full.
     CountDropped,
@@ -52,17 +52,4 @@ pub enum FanOutTo {
     Own,
     /// Those of a room that shares the stream's log.
     Part(RoomIndex),
-}
-
-/// A join that is over.
-#[derive(Debug)]
-pub struct Admission {
-    /// The connection, and why it joins.
-    pub join: PendingJoin,
-    /// What follows this position is the member's.
-    pub position: Position,
-    /// Whether what it missed is in `before`, all of it.
-    pub recovered: bool,
-    /// What it gets ahead of the live stream.
-    pub before: Arc<[Arc<Broadcast>]>,
 }

@@ -1,13 +1,10 @@
 //! A connection's place in a room.
 //!
-//! Never does anything: the worker moves it from one standing to the next. Always holds: a connection has one for each room that it is
-//! in, and none for a room that it left.
+//! A shape only: the core moves it from one standing to the next. Always holds: a connection has one for each room that it is in,
+//! and none for a room that it left.
 
 use crate::{
-    hub::{
-        RoomIndex,
-        fanout::{broadcast::Range, members::Place},
-    },
+    hub::fanout::{members::Place, range::Range, room_index::RoomIndex},
     model::Spelling,
     protocol::DialectId,
 };
@@ -21,7 +18,7 @@ pub struct Subscription {
     pub standing: Standing,
     /// Whether the pod put it there, unasked.
     pub server_side: bool,
-    /// In what the connection asked for it: connections of one Engine.IO session speak several dialects.
+    /// The dialect in which the connection asked for it: an Engine.IO session may speak several.
     pub dialect: DialectId,
     /// How the connection spelt the room's name.
     pub spelling: Spelling,
@@ -30,10 +27,10 @@ pub struct Subscription {
 /// How a connection stands in a room.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Waits for what it missed; live frames are held for it.
+    /// It waits for what it missed. Live frames are held for it.
     Joining,
-    /// Gets every frame.
+    /// It gets every frame.
     Member(Place),
-    /// Fell behind and is out of the fan-out: only where it stopped is kept.
+    /// It fell behind and is out of the fan-out. Only the range is kept from which it goes on.
     Behind(Box<Range>),
 }

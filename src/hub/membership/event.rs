@@ -1,9 +1,10 @@
 //! What membership says of itself to the one side that listens: Engine.IO sessions, whose records follow it.
 //!
-//! Owns no state. Always holds: the core names no type of `hub::engineio`; a connection that is no such session is told nothing.
+//! Owns no state. Always holds: the core names no type of `hub::engineio`; a connection that is no such session is told nothing. An event is told when the entry is over in
+//! which it happened.
 
 use crate::{
-    hub::RoomIndex,
+    hub::fanout::room_index::RoomIndex,
     model::{CommandId, Position, SubscribeTo},
     protocol::DialectId,
 };
@@ -21,6 +22,6 @@ pub(crate) enum MembershipEvent {
     Refused { resumes: Option<DialectId> },
     /// A room of a session that comes back has answered, with everything that was missed or without.
     Recovered { room: RoomIndex, complete: bool },
-    /// It ends, and leaves its rooms behind this.
-    Ended,
+    /// What its session in this dialect remembers is to be written, behind what the events before this one changed.
+    Changed { dialect: DialectId },
 }

@@ -6,21 +6,26 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use crate::hub::Services;
-use crate::hub::fanout::{room_stream::RoomStream, stream_effect::Admission};
-use crate::hub::membership::pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin};
 use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{
-        Broadcast, ConnectionKey, Content, RoomIndex, Worker,
-        access::opening::FirstRoom,
+        access::{first_room, permit::RefusalError},
+        connection::{key::ConnectionKey, offer::OfferOutcome},
+        core::{Core, clients::Clients},
         fanout::{
-            broadcast::{Range, gap},
+            admission::{Admission, FirstWords},
+            broadcast::{Broadcast, Content},
+            range::{Range, gap},
+            room_index::RoomIndex,
+            room_stream::RoomStream,
             subscription::Standing,
         },
-        membership::event::MembershipEvent,
+        membership::{
+            event::MembershipEvent,
+            pending_join::{JoinAnswer, JoinPurpose, Parts, PendingJoin},
+        },
         recovery::cache::Missed,
-        worker::clock::unix_millis,
+        worker::{clock::unix_millis, services::Services},
     },
     model::{
         CommandId, Disconnect, ErrorCode, Event, Offset, Policy, Position, PresenceMode, Reply, Retain, Retained, Room,
@@ -28,7 +33,7 @@ use crate::{
     },
 };
 
-impl Worker {
+impl Core {
     /// Lets a connection into a room's stream, or has it wait for the log.
     pub(crate) fn join(&mut self, index: RoomIndex, join: PendingJoin) {
         self.step_stream(index, |stream, policy, effects| stream.join(join, policy, effects));
@@ -47,97 +52,50 @@ impl Worker {
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
         let wanted = |(part, floor): &(RoomIndex, Offset)| Some((self.rooms.get(*part)?.name.clone(), *floor));
         let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
-        let (services, me) = (Arc::clone(&self.services), self.me.clone());
+        let (services, doorway) = (Arc::clone(&self.clients.services), self.doorway.clone());
         tokio::task::spawn_local(async move {
             let answer = answer_join(&services, &room, &policy, since.as_ref(), &target, &wanted).await;
-            let Some(worker) = me.upgrade() else { return };
-            let mut worker = worker.borrow_mut();
-            let Some(index) = worker.rooms.find(&room) else { return };
-            worker.step_stream(index, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects));
+            doorway.enter(|core| {
+                let Some(index) = core.rooms.find(&room) else { return };
+                core.step_stream(index, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects));
+            });
         });
     }
 
     /// Makes a connection a member. One that left meanwhile does not become one.
     pub(crate) fn admit(&mut self, number: RoomIndex, admission: Admission) {
-        let Admission { join: arrival, position, recovered, before } = admission;
-        let key = arrival.key;
-        let parts = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
-        let resumes = arrival.purpose == JoinPurpose::Resume;
-        let is_retained = |broadcast: &Arc<Broadcast>| matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty());
-        let snapshot = arrival.snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
+        let tells_gaps = self.clients.connections.tells_gaps(admission.join.key, &self.clients.encoder);
+        let first_words = admission.first_words(tells_gaps);
+        let Admission { join, position, recovered, before } = admission;
+        let PendingJoin { key, purpose, snapshot, parts, .. } = join;
+        let parts = if parts.is_empty() { [(number, 0)].into() } else { parts };
+        let resumes = purpose == JoinPurpose::Resume;
+        let snapshot = snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
         // Where rooms share a log, the backend shows none of them anything.
         let snapshot = snapshot.zip(self.rooms.get(number));
         let snapshot = snapshot.map(|(events, local)| shown(&events, &local.name, &position, &local.policy));
-        let mut rest = None;
-        match (arrival.purpose, arrival.since) {
-            (purpose @ (JoinPurpose::Subscribe(_) | JoinPurpose::Begin(_) | JoinPurpose::Resume), _) => {
-                let id = match purpose {
-                    JoinPurpose::Subscribe(id) => Some(id),
-                    JoinPurpose::Begin(first) => Some(rest.insert(*first).id.clone()),
-                    JoinPurpose::Resume | JoinPurpose::CatchUp => None,
-                };
-                for (part, floor) in &parts {
-                    let position = Position::new(position.epoch.clone(), position.offset.max(*floor));
-                    if let Err((code, message)) = self.begin_room(key, *part) {
-                        let purpose = match (rest.take(), id) {
-                            (Some(first), _) => JoinPurpose::Begin(Box::new(first)),
-                            (None, Some(id)) => JoinPurpose::Subscribe(id),
-                            (None, None) => JoinPurpose::Resume,
-                        };
-                        self.refuse_join(key, *part, purpose, code, message);
-                        return;
-                    }
-                    self.membership_event(key, MembershipEvent::Joined { room: *part, position: position.clone() });
-                    if let Some(first) = &rest {
-                        self.entered_first(key, first, recovered);
-                    }
-                    self.say_subscribed(key, *part, id.clone(), position, recovered);
-                }
-            }
-            (JoinPurpose::CatchUp, Some(_)) if !recovered && !self.connections.tells_gaps(key, &self.encoder) => {
-                self.close(key, Disconnect::Missed);
-                return;
-            }
-            (JoinPurpose::CatchUp, Some(since)) if !recovered => {
-                let Position { epoch, offset } = position;
-                let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
-                let id = self.connections.reply_id(key, number);
-                self.tell_in(key, number, &gap(&Range { room, epoch, after: since.offset, offset }), id.as_ref());
-            }
-            (JoinPurpose::CatchUp, _) => {}
-        }
-        let mut overflow = false;
-        // Then what is retained is nothing, which need not be said.
-        let nothing =
-            |broadcast: &&Arc<Broadcast>| snapshot.is_some() && matches!(broadcast.content, Content::Retained(_));
-        for broadcast in snapshot.iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
-            let part = parts
-                .iter()
-                .find(|(part, _)| self.rooms.get(*part).is_some_and(|local| local.name == *broadcast.room()));
-            // Of a shared log much is for others.
-            let Some((part, floor)) = part.copied() else { continue };
-            if broadcast.range().is_some_and(|range| range.offset <= floor) {
-                continue;
-            }
-            let Some(connection) = self.connections.get(key) else { return };
-            let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
-            let format = connection.format_of(subscription);
-            let frame = broadcast.frame(format, &mut self.encoder);
-            if frame.bytes().is_empty() {
-                if matches!(broadcast.content, Content::Gap(_)) {
-                    self.close(key, Disconnect::Missed);
+        let first = match (first_words, &purpose) {
+            (FirstWords::Subscribed, JoinPurpose::Begin(first)) => Some(first.clone()),
+            _ => None,
+        };
+        match first_words {
+            FirstWords::Subscribed => {
+                if !self.say_subscribed_in(key, &parts, purpose, &position, recovered) {
                     return;
                 }
-                continue;
             }
-            let Some(connection) = self.connections.get_mut(key) else { return };
-            let sealed = &mut self.buffers.sealed;
-            let offer = connection.offer(&frame, part, sealed, self.queue_limit, &self.services.budget);
-            overflow |= offer == crate::hub::connection::Offer::Overflow;
-            self.services.metrics.deliveries.increment(broadcast.events() as u64);
+            FirstWords::Untold => return self.clients.request_close(key, Disconnect::Missed),
+            FirstWords::Gap(after) => {
+                let Position { epoch, offset } = position;
+                let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
+                let id = self.clients.connections.reply_id(key, number);
+                self.clients.tell_in(key, number, &gap(&Range { room, epoch, after, offset }), id.as_ref());
+            }
+            FirstWords::Nothing => {}
         }
+        let Some(overflow) = self.catch_up_with(key, &parts, snapshot.as_ref(), &before) else { return };
         for (part, _) in &parts {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+            let Some(connection) = self.clients.connections.get_mut(key) else { return };
             let Some(at) = connection.subscriptions.iter().position(|s| s.room == *part) else { continue };
             let format = connection.format_of(&connection.subscriptions[at]);
             let place = self.rooms[*part].members.add(key, format);
@@ -148,11 +106,82 @@ impl Worker {
             self.overflow(number, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
-            self.membership_event(key, MembershipEvent::Recovered { room: *part, complete: recovered });
+            self.clients.membership_event(key, MembershipEvent::Recovered { room: *part, complete: recovered });
         }
-        if let Some(FirstRoom { rest, id, .. }) = rest {
-            self.subscribe(key, rest, id.as_ref());
+        if let Some(first) = first {
+            self.subscribe(key, first.rest, first.id.as_ref());
         }
+    }
+
+    /// Says to a connection that it is in rooms. `false`: there is no place for one of them, and it comes into none.
+    fn say_subscribed_in(
+        &mut self,
+        key: ConnectionKey,
+        parts: &Parts,
+        purpose: JoinPurpose,
+        position: &Position,
+        recovered: bool,
+    ) -> bool {
+        for (part, floor) in parts {
+            let position = Position::new(position.epoch.clone(), position.offset.max(*floor));
+            if let Err((code, message)) = self.begin_room(key, *part) {
+                self.refuse_join(key, *part, purpose, code, message);
+                return false;
+            }
+            self.clients.membership_event(key, MembershipEvent::Joined { room: *part, position: position.clone() });
+            let asked = match &purpose {
+                JoinPurpose::Subscribe(id) => Some(id.clone()),
+                JoinPurpose::Begin(first) => {
+                    if first.greets {
+                        self.clients.greet(key, &first.asked, recovered);
+                    }
+                    Some(first.id.clone())
+                }
+                JoinPurpose::Resume | JoinPurpose::CatchUp => None,
+            };
+            self.say_subscribed(key, *part, asked, position, recovered);
+        }
+        true
+    }
+
+    /// Sends a joiner what it gets ahead of the live stream; whether it owes too much then. `None`: it is gone, or goes.
+    fn catch_up_with(
+        &mut self,
+        key: ConnectionKey,
+        parts: &Parts,
+        snapshot: Option<&Arc<Broadcast>>,
+        before: &[Arc<Broadcast>],
+    ) -> Option<bool> {
+        let Self { clients, rooms, .. } = self;
+        let Clients { connections, encoder, buffers, services, settings, .. } = clients;
+        let mut overflow = false;
+        // Then what is retained is nothing, which need not be said.
+        let nothing =
+            |broadcast: &&Arc<Broadcast>| snapshot.is_some() && matches!(broadcast.content, Content::Retained(_));
+        for broadcast in snapshot.into_iter().chain(before.iter().filter(|broadcast| !nothing(broadcast))) {
+            let is_for = |(part, _): &&(RoomIndex, Offset)| {
+                rooms.get(*part).is_some_and(|local| local.name == *broadcast.room())
+            };
+            // Of a shared log much is for others.
+            let Some(&(part, floor)) = parts.iter().find(is_for) else { continue };
+            if broadcast.range().is_some_and(|range| range.offset <= floor) {
+                continue;
+            }
+            let connection = connections.get_mut(key)?;
+            let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
+            let frame = encoder.frame(broadcast, connection.format_of(subscription));
+            if frame.bytes().is_empty() {
+                if matches!(broadcast.content, Content::Gap(_)) {
+                    clients.request_close(key, Disconnect::Missed);
+                    return None;
+                }
+                continue;
+            }
+            let (sealed, limit) = (&mut buffers.sealed, settings.queue_limit);
+            overflow |= connection.offer(&frame, part, sealed, limit, &services.budget) == OfferOutcome::Overflow;
+            services.metrics.deliveries.increment(broadcast.events() as u64);
+        }
+        Some(overflow)
     }
 
     /// Says to a connection that it is in a room, if it asked to be, and to the room that it came.
@@ -168,22 +197,22 @@ impl Worker {
         let (room, presence) = (local.name.clone(), local.policy.presence);
         // First, so that a client that is told and asks at once finds itself there.
         if presence != PresenceMode::Off
-            && let Some(connection) = self.connections.get(key)
+            && let Some(connection) = self.clients.connections.get(key)
             && connection.transport.attends()
         {
-            self.services.presence.join(&room, &connection.session.member());
+            self.clients.services.presence.join(&room, &connection.session.member());
         }
         if let Some(id) = asked {
-            let id = id.or_else(|| self.connections.reply_id(key, number));
+            let id = id.or_else(|| self.clients.connections.reply_id(key, number));
             let reply = Reply::Subscribed { room, position, recovered };
-            self.tell_in(key, number, &reply, id.as_ref());
+            self.clients.tell_in(key, number, &reply, id.as_ref());
         }
     }
 
     /// Makes a connection ready for a room.
-    fn begin_room(&mut self, key: ConnectionKey, number: RoomIndex) -> Result<(), (ErrorCode, String)> {
+    fn begin_room(&mut self, key: ConnectionKey, number: RoomIndex) -> Result<(), RefusalError> {
         let priority = self.rooms.get(number).map(|local| local.policy.priority);
-        let Some((connection, priority)) = self.connections.get_mut(key).zip(priority) else { return Ok(()) };
+        let Some((connection, priority)) = self.clients.connections.get_mut(key).zip(priority) else { return Ok(()) };
         if connection.begin_room(number, priority) {
             return Ok(());
         }
@@ -200,18 +229,18 @@ impl Worker {
         code: ErrorCode,
         message: String,
     ) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.clients.connections.get_mut(key) {
             connection.subscriptions.retain(|subscription| subscription.room != number);
         }
         let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
         match purpose {
             JoinPurpose::Subscribe(id) => {
-                self.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref())
+                self.clients.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref())
             }
-            JoinPurpose::Begin(first) => self.first_refused(key, room, *first, code, message),
+            JoinPurpose::Begin(first) => first_room::refuse(self, key, room, *first, code, message),
             JoinPurpose::Resume | JoinPurpose::CatchUp => {}
         }
-        self.membership_event(key, MembershipEvent::Refused { resumes: None });
+        self.clients.membership_event(key, MembershipEvent::Refused { resumes: None });
         self.note_if_empty(number);
     }
 
@@ -224,7 +253,7 @@ impl Worker {
                 self.refuse_join(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (JoinPurpose::CatchUp, Some(since)) => {
-                let Some(position) = self.position_of(number).cloned() else { return };
+                let Some(position) = self.rooms.position_of(number).cloned() else { return };
                 let (parts, snapshot) = (Parts::new(), None);
                 let join = PendingJoin { key, since: Some(since), purpose: JoinPurpose::CatchUp, snapshot, parts };
                 self.admit(number, Admission { join, position, recovered: false, before: Arc::new([]) });
@@ -232,7 +261,7 @@ impl Worker {
             (JoinPurpose::Resume, _) => {
                 let own = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
                 for (room, _) in own {
-                    self.membership_event(key, MembershipEvent::Recovered { room, complete: false });
+                    self.clients.membership_event(key, MembershipEvent::Recovered { room, complete: false });
                 }
             }
             (JoinPurpose::CatchUp, None) => {}
@@ -273,6 +302,10 @@ async fn answer_join(
     }
     let content = Content::Retained(broker.retained(room).await?);
     Ok(JoinAnswer::Fresh(Some(Arc::new(Broadcast::new(content, Arc::clone(policy), Instant::now())))))
+}
+
+fn is_retained(broadcast: &Arc<Broadcast>) -> bool {
+    matches!(&broadcast.content, Content::Retained(retained) if !retained.events.is_empty())
 }
 
 /// What the backend shows a new member of a room instead of retained values, as of where the room stands.

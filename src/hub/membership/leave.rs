@@ -5,36 +5,40 @@
 
 use std::time::Instant;
 
-use crate::hub::membership::pending_join::JoinPurpose;
 use crate::{
     hub::{
-        ConnectionKey, RoomIndex, Worker,
+        connection::{key::ConnectionKey, state::State},
+        core::{Core, clients::Clients},
         fanout::{
-            room::LocalRoom,
+            room_index::RoomIndex,
             subscription::{Standing, Subscription},
         },
-        membership::event::MembershipEvent,
+        membership::{event::MembershipEvent, pending_join::JoinPurpose},
     },
-    model::{CommandId, ErrorCode, PresenceMode, Reply, Room},
+    model::{CommandId, Disconnect, ErrorCode, PresenceMode, Reply, Room},
 };
 
-impl Worker {
+impl Core {
     /// A client leaves a room.
     pub(crate) fn unsubscribe(&mut self, key: ConnectionKey, room: Room, id: Option<&CommandId>) {
         let number = self.rooms.find(&room);
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.clients.connections.get_mut(key) else { return };
         let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
         let Some(at) = at else {
             let message = format!("this connection is not in {room}");
-            return self.reply(key, &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }, id);
+            return self.clients.reply(
+                key,
+                &Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) },
+                id,
+            );
         };
         let subscription = connection.subscriptions.swap_remove(at);
         let number = subscription.room;
         let early = format!("this connection left {room} before it was in it");
         self.turn_back(key, &subscription, ErrorCode::NotSubscribed, early);
-        self.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
+        self.clients.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
         self.leave(key, subscription);
-        self.membership_event(key, MembershipEvent::Left { room: number });
+        self.clients.membership_event(key, MembershipEvent::Left { room: number });
     }
 
     /// Has a connection that is still on its way into a room turn back, and answers what brought it on its way; whether there
@@ -53,7 +57,7 @@ impl Worker {
             // The client has left by another command. An answer to none of its commands would confuse it.
             Some(JoinPurpose::Subscribe(None)) if code == ErrorCode::NotSubscribed => {}
             Some(JoinPurpose::Resume) => {
-                self.membership_event(key, MembershipEvent::Refused { resumes: Some(subscription.dialect) });
+                self.clients.membership_event(key, MembershipEvent::Refused { resumes: Some(subscription.dialect) });
             }
             Some(purpose) => self.refuse_join(key, subscription.room, purpose, code, message),
         }
@@ -65,7 +69,7 @@ impl Worker {
         if subscription.standing != Standing::Joining {
             return None;
         }
-        let stream = self.stream_of(subscription.room);
+        let stream = self.rooms.stream_of(subscription.room);
         self.rooms.get_mut(stream)?.stream_mut()?.cancel_join(key, subscription.room)
     }
 
@@ -73,14 +77,14 @@ impl Worker {
     pub(crate) fn leave(&mut self, key: ConnectionKey, subscription: Subscription) {
         let number = subscription.room;
         self.call_off(key, &subscription);
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.clients.connections.get_mut(key) {
             connection.end_room(number);
         }
         let Some(local) = self.rooms.get_mut(number) else { return };
         match subscription.standing {
             Standing::Member(place) => {
                 if let Some(moved) = local.members.remove(place) {
-                    self.connections.set_seat(moved, number, place);
+                    self.clients.connections.set_seat(moved, number, place);
                 }
             }
             Standing::Behind(_) => local.behind -= 1,
@@ -88,28 +92,52 @@ impl Worker {
         }
         let Some(local) = self.rooms.get(number) else { return };
         if local.policy.presence != PresenceMode::Off
-            && let Some(connection) = self.connections.get(key)
+            && let Some(connection) = self.clients.connections.get(key)
             && connection.transport.attends()
         {
-            self.services.presence.leave(&local.name, &connection.session.member());
+            self.clients.services.presence.leave(&local.name, &connection.session.member());
         }
         self.note_if_empty(number);
     }
 
-    /// Whether a room has neither members nor pending joins.
-    pub(crate) fn is_idle(&self, number: RoomIndex) -> bool {
-        let Some(local) = self.rooms.get(number) else { return false };
-        let log = local.shares().and_then(|log| self.rooms.get(log)).and_then(LocalRoom::stream);
-        local.is_idle() && !log.is_some_and(|log| log.is_joined(number))
+    /// Takes a connection out of a room and tells it why; whether it was in it.
+    pub(crate) fn put_out(&mut self, key: ConnectionKey, number: RoomIndex, code: ErrorCode) -> bool {
+        let id = self.clients.connections.reply_id(key, number);
+        let Some(connection) = self.clients.connections.get_mut(key) else { return false };
+        let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
+        let subscription = connection.subscriptions.swap_remove(at);
+        let room = self.rooms[number].name.clone();
+        let early = format!("this connection was taken out of {room} before it was in it");
+        if !self.turn_back(key, &subscription, code, early) {
+            self.clients.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
+        }
+        self.leave(key, subscription);
+        self.clients.membership_event(key, MembershipEvent::Left { room: number });
+        true
     }
 
-    pub(crate) fn note_if_empty(&mut self, number: RoomIndex) {
-        let idle = self.is_idle(number);
-        let Some(local) = self.rooms.get_mut(number) else { return };
-        if idle && local.empty_since.is_none() {
-            let now = Instant::now();
-            local.empty_since = Some(now);
-            self.emptied.push_back((now, number));
+    /// Takes a connection out of all its rooms.
+    pub(crate) fn leave_all(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.clients.connections.get_mut(key) else { return };
+        for subscription in std::mem::take(&mut connection.subscriptions) {
+            self.leave(key, subscription);
         }
+    }
+
+    /// Closes a connection: it leaves its rooms now, its socket goes when the client has heard of it.
+    pub(crate) fn close(&mut self, key: ConnectionKey, disconnect: Disconnect) {
+        let Clients { connections, buffers, services, .. } = &mut self.clients;
+        let Some(connection) = connections.get_mut(key) else { return };
+        if connection.state != State::Open {
+            return;
+        }
+        connection.close(disconnect, &mut buffers.sealed, &services.budget);
+        self.leave_all(key);
+        self.clients.expect_end(key);
+    }
+
+    /// Notes a room that is idle, to be given up when it has lingered.
+    pub(crate) fn note_if_empty(&mut self, number: RoomIndex) {
+        self.rooms.note_if_empty(number, Instant::now());
     }
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::broker::History;
-use crate::model::Position;
 use crate::{
-    hub::{Broadcast, access::opening::FirstRoom, connection::key::ConnectionKey, fanout::room_index::RoomIndex},
-    model::{CommandId, Event, Offset, Since},
+    broker::History,
+    hub::{
+        access::opening_request::FirstRoom,
+        connection::key::ConnectionKey,
+        fanout::{broadcast::Broadcast, room_index::RoomIndex},
+    },
+    model::{CommandId, Event, Offset, Position, Since},
 };
 
 /// Why a connection joins a room.

@@ -5,50 +5,30 @@
 
 use std::sync::Arc;
 
-use crate::hub::membership::pending_join::{JoinPurpose, Parts, PendingJoin};
 use crate::{
     hub::{
-        ConnectionKey, RoomIndex, ToSequencer, Worker,
-        access::hook_gate::{JoinPermit, Refused},
-        connection::{Connection, State},
+        access::{
+            hook_gate::ask_hook,
+            permit::{JoinPermit, RefusalError},
+        },
+        connection::{Connection, key::ConnectionKey, state::State},
+        core::Core,
         fanout::{
             members::Members,
             room::{LocalRoom, RoomLog},
+            room_index::RoomIndex,
             room_stream::RoomStream,
             subscription::{Standing, Subscription},
         },
-        membership::event::MembershipEvent,
+        membership::{
+            event::MembershipEvent,
+            pending_join::{JoinPurpose, Parts, PendingJoin},
+            subscribe_request::{Placement, SubscribeOutcome, SubscribeRequest},
+        },
+        worker::queues::ToSequencer,
     },
-    model::{CommandId, ErrorCode, Policy, Reply, Room, Since, Spelling, SubscribeTo},
-    protocol::DialectId,
+    model::{CommandId, ErrorCode, Policy, Reply, Room, SubscribeTo},
 };
-
-/// How a connection comes into a room.
-#[derive(Debug, Default)]
-pub(crate) struct SubscribeRequest {
-    /// Where it stopped.
-    pub(crate) since: Option<Since>,
-    /// How it spells the room's name.
-    pub(crate) spelling: Spelling,
-    /// The pod puts it there, unasked and whatever the policy says of joining.
-    pub(crate) server_side: bool,
-    /// In which dialect it is told of the room; `None`: in its own.
-    pub(crate) dialect: Option<DialectId>,
-    /// Why it comes.
-    pub(crate) purpose: JoinPurpose,
-    /// The backend's permit, where it was asked.
-    pub(crate) permit: Option<JoinPermit>,
-}
-
-/// Whether a connection has a place in a room.
-pub(crate) enum Placement {
-    /// It has, in the one of that number; how it came.
-    There(RoomIndex, SubscribeRequest),
-    /// The backend must be asked first, and nothing is done yet.
-    NeedsPermit(SubscribeRequest),
-    /// It is gone.
-    Gone,
-}
 
 /// The rooms of one command that are more than a connection may be in: told in one error, however many they are.
 #[derive(Debug, Default)]
@@ -78,20 +58,12 @@ impl BeyondLimit {
     }
 }
 
-/// How far a connection came into a room.
-#[must_use]
-pub(crate) enum SubscribeOutcome {
-    /// It is on its way, or gone meanwhile.
-    Begun,
-    /// The backend must be asked first, and nothing is done yet.
-    NeedsPermit(SubscribeRequest),
-}
-
-impl Worker {
+impl Core {
     /// Lets a connection into rooms; each is answered by itself.
     pub fn subscribe(&mut self, key: ConnectionKey, rooms: Vec<SubscribeTo>, id: Option<&CommandId>) {
-        if self.connections.get(key).is_some_and(Connection::is_engine) {
-            return self.membership_event(key, MembershipEvent::Requested { rooms, id: id.cloned() });
+        // A session's record is written before it joins.
+        if self.clients.connections.get(key).is_some_and(Connection::is_engine) {
+            return self.clients.membership_event(key, MembershipEvent::Requested { rooms, id: id.cloned() });
         }
         self.subscribe_to_all(key, rooms.into_iter().map(|room| (room, None)), id);
     }
@@ -103,7 +75,7 @@ impl Worker {
         rooms: impl IntoIterator<Item = (SubscribeTo, Option<JoinPermit>)>,
         id: Option<&CommandId>,
     ) {
-        let dialect = self.connections.get(key).and_then(|connection| connection.dialect_of(id));
+        let dialect = self.clients.connections.get(key).and_then(|connection| connection.dialect_of(id));
         let (mut asking, mut beyond) = (Vec::new(), BeyondLimit::default());
         for (SubscribeTo { room, since, spelling }, permit) in rooms {
             let purpose = JoinPurpose::Subscribe(id.cloned());
@@ -111,7 +83,11 @@ impl Worker {
             let refused = match self.subscribe_to(key, &room, entry) {
                 Ok(SubscribeOutcome::Begun) => continue,
                 Ok(SubscribeOutcome::NeedsPermit(entry)) => {
-                    match self.connections.room_for(key, asking.len(), self.limits.told.max_rooms) {
+                    match self.clients.connections.room_for(
+                        key,
+                        asking.len(),
+                        self.clients.settings.limits.told.max_rooms,
+                    ) {
                         Ok(()) => {
                             asking.push((room, entry));
                             continue;
@@ -123,13 +99,13 @@ impl Worker {
             };
             match refused {
                 (ErrorCode::LimitExceeded, message) => beyond.add(room, message),
-                (code, message) => self.reply(key, &Reply::Error { code, message, room: Some(room) }, id),
+                (code, message) => self.clients.reply(key, &Reply::Error { code, message, room: Some(room) }, id),
             }
         }
         if let Some(error) = beyond.error() {
-            self.reply(key, &error, id);
+            self.clients.reply(key, &error, id);
         }
-        self.ask_hook(key, asking);
+        ask_hook(self, key, asking);
     }
 
     /// Begins a subscription.
@@ -138,7 +114,7 @@ impl Worker {
         key: ConnectionKey,
         room: &Room,
         entry: SubscribeRequest,
-    ) -> Result<SubscribeOutcome, Refused> {
+    ) -> Result<SubscribeOutcome, RefusalError> {
         let (number, entry) = match self.place_in(key, room, entry)? {
             Placement::There(number, entry) => (number, entry),
             Placement::NeedsPermit(entry) => return Ok(SubscribeOutcome::NeedsPermit(entry)),
@@ -147,7 +123,7 @@ impl Worker {
         let SubscribeRequest { since, purpose, permit, .. } = entry;
         let parts = if self.rooms[number].shares().is_some() { [(number, 0)].into() } else { Parts::new() };
         let snapshot = permit.and_then(|permit| permit.snapshot);
-        self.join(self.stream_of(number), PendingJoin { key, since, purpose, snapshot, parts });
+        self.join(self.rooms.stream_of(number), PendingJoin { key, since, purpose, snapshot, parts });
         Ok(SubscribeOutcome::Begun)
     }
 
@@ -157,14 +133,14 @@ impl Worker {
         key: ConnectionKey,
         room: &Room,
         entry: SubscribeRequest,
-    ) -> Result<Placement, Refused> {
+    ) -> Result<Placement, RefusalError> {
         // A join that is refused leaves no room behind.
         let known = self.rooms.find(room);
         let policy = match known {
             Some(number) => Arc::clone(&self.rooms[number].policy),
-            None => self.services.policy(room),
+            None => self.clients.services.policy(room),
         };
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
+        let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
         if connection.state != State::Open {
             return Ok(Placement::Gone);
         }
@@ -179,8 +155,8 @@ impl Worker {
             // The decision was made when it was put there.
             asks = false;
         }
-        self.connections.room_for(key, 0, self.limits.told.max_rooms)?;
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
+        self.clients.connections.room_for(key, 0, self.clients.settings.limits.told.max_rooms)?;
+        let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
         if !entry.server_side && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
@@ -189,14 +165,14 @@ impl Worker {
         }
         let SubscribeRequest { spelling, server_side, dialect, .. } = entry;
         let dialect = dialect.unwrap_or(connection.format.dialect);
-        if policy.log_of(room).is_some() && self.encoder.tells_positions(dialect) {
+        if policy.log_of(room).is_some() && self.clients.encoder.tells_positions(dialect) {
             let why = format!(
                 "{room} shares its log with other rooms, and has no positions of its own as this protocol needs them"
             );
             return Err((ErrorCode::Forbidden, why));
         }
         let number = self.room_number(room, policy);
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(Placement::Gone) };
+        let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
         let standing = Standing::Joining;
         connection.subscriptions.push(Subscription { room: number, standing, server_side, spelling, dialect });
         self.rooms[number].empty_since = None;
@@ -209,11 +185,11 @@ impl Worker {
             return number;
         }
         let log = match policy.log_of(room) {
-            Some(log) => RoomLog::Shared(self.room_number(log, self.services.policy(log))),
+            Some(log) => RoomLog::Shared(self.room_number(log, self.clients.services.policy(log))),
             None => RoomLog::Own(RoomStream::new(room.clone())),
         };
         let mut local = LocalRoom::new(room.clone(), policy, log);
-        if let Some(observer) = &self.services.metrics.observer {
+        if let Some(observer) = &self.clients.services.metrics.observer {
             local.members = Members::shown_by(observer.members_gauge(room.namespace()));
         }
         let log = local.shares();
@@ -234,8 +210,23 @@ impl Worker {
     /// Asks a room's sequencer to be put on its list. A full queue is tried again on the timer.
     pub(crate) fn ask_sequencer(&mut self, number: RoomIndex) {
         let name = self.rooms[number].name.clone();
-        if !self.services.queues.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
-            self.unasked.push(number);
+        if !self.clients.services.queues.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
+            self.rooms.unasked.push(number);
         }
+    }
+
+    /// Asks the sequencers again whose queues were full.
+    pub(crate) fn ask_sequencers_again(&mut self) {
+        for number in std::mem::take(&mut self.rooms.unasked) {
+            if self.rooms.contains(number) {
+                self.ask_sequencer(number);
+            }
+        }
+    }
+
+    /// Puts a connection into a room, unasked; whether it was not in it yet.
+    pub(crate) fn put_into(&mut self, key: ConnectionKey, room: &Room) -> bool {
+        let request = SubscribeRequest { server_side: true, ..SubscribeRequest::default() };
+        matches!(self.subscribe_to(key, room, request), Ok(SubscribeOutcome::Begun))
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use crate::{
     broker::{Broker, BrokerError, History, HistoryQuery},
     hub::{
-        Broadcast, Content,
+        fanout::broadcast::{Broadcast, Content},
         recovery::plan::{self, Recovered},
         sequencer::shared_log::by_room,
     },

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::hub::planted::{Fault, planted};
 use crate::{
     broker::History,
-    hub::Collector,
+    hub::{
+        planted::{Fault, planted},
+        sequencer::collector::Collector,
+    },
     model::{Batch, Policy, Position, Room, Since},
 };
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    hub::Collector,
+    hub::sequencer::collector::Collector,
     model::{Batch, Epoch, Event, Policy, Position, Room},
 };
 

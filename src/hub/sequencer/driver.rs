@@ -15,13 +15,18 @@ use tokio::{sync::mpsc::Receiver, time::sleep_until};
 use crate::{
     broker::{Delivery, HistoryQuery},
     hub::{
-        Broadcast, Content, Services, ToSequencer, ToWorker,
+        fanout::broadcast::{Broadcast, Content},
         sequencer::{
             effect::{ReadTicket, SequencerEffect},
             room_sequencer::RoomSequencer,
             update::StreamUpdate,
         },
-        worker::{clock::unix_millis, policy_reload::PolicyReload},
+        worker::{
+            clock::unix_millis,
+            policy_reload::PolicyReload,
+            queues::{ToSequencer, ToWorker},
+            services::Services,
+        },
     },
     model::{Member, Policy, PresenceList, Room, Since},
     protocol::PresenceChange,
@@ -47,8 +52,8 @@ type ListLost = Rc<tokio::sync::Mutex<bool>>;
 /// The rooms of one worker thread that it sequences for all workers.
 pub struct Sequencer {
     index: usize,
-    pub(crate) services: Arc<Services>,
-    pub(crate) rooms: HashMap<Room, RoomSequencer>,
+    services: Arc<Services>,
+    rooms: HashMap<Room, RoomSequencer>,
     /// Of rooms whose joins and leaves are told.
     lists_lost: HashMap<Room, ListLost>,
     /// When which room is due.
@@ -57,7 +62,7 @@ pub struct Sequencer {
     lagging: HashSet<Room>,
     /// How many rooms were followed so far.
     lives: u64,
-    pub(crate) policy_reload: PolicyReload,
+    policy_reload: PolicyReload,
     effects: Vec<SequencerEffect>,
 }
 
@@ -146,8 +151,24 @@ impl Sequencer {
     }
 
     /// Gives a room another policy.
-    pub(crate) fn set_policy(&mut self, room: &Room, policy: Arc<Policy>) {
+    fn set_policy(&mut self, room: &Room, policy: Arc<Policy>) {
         self.step(room, |sequencer, effects| sequencer.set_policy(policy, effects));
+    }
+
+    /// Gives held rooms the policies that were reloaded, for one slice.
+    fn review_policies(&mut self) {
+        let policies = self.services.policies.load_full();
+        let deadline = PolicyReload::slice_end();
+        self.policy_reload.begin(&policies, self.rooms.keys());
+        loop {
+            let rooms = self.policy_reload.next(deadline);
+            if rooms.is_empty() {
+                return;
+            }
+            for room in rooms {
+                self.set_policy(&room, policies.of(&room));
+            }
+        }
     }
 
     /// Asks for what full queues have cost, and tells workers where their rooms stand.

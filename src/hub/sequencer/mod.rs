@@ -7,3 +7,4 @@ pub mod effect;
 pub mod room_sequencer;
 pub mod shared_log;
 pub mod update;
+pub mod worker_seats;

@@ -21,38 +21,21 @@ use std::{
 use crate::{
     broker::History,
     hub::{
-        Batcher, Broadcast, Content,
-        fanout::broadcast::Range,
+        fanout::{
+            broadcast::{Broadcast, Content},
+            range::Range,
+        },
         planted::{Fault, planted},
         sequencer::{
+            batcher::Batcher,
             effect::{ReadTicket, SequencerEffect},
             shared_log::by_room,
             update::StreamUpdate,
+            worker_seats::WorkerSeats,
         },
     },
     model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since, UnixMillis},
 };
-
-/// What a worker knows of the room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WorkerSeat {
-    /// It has no members here.
-    Empty,
-    /// It waits for the broker's first answer.
-    Waiting,
-    /// It is on the list. Its queue refused the position that the stream begins at.
-    Unplaced,
-    /// It is on the list.
-    Placed,
-    /// It is on the list. Its queue refused a broadcast.
-    Lagging,
-}
-
-impl WorkerSeat {
-    fn is_listed(self) -> bool {
-        matches!(self, Self::Placed | Self::Lagging)
-    }
-}
 
 /// The room's log as far as it was followed.
 #[derive(Debug)]
@@ -82,7 +65,7 @@ struct Hole {
 pub struct RoomSequencer {
     room: Room,
     policy: Arc<Policy>,
-    seats: Vec<WorkerSeat>,
+    seats: WorkerSeats,
     /// `None` until the broker has answered.
     sequence: Option<Sequence>,
     /// Events that are in no log, numbered as they come.
@@ -109,7 +92,7 @@ impl RoomSequencer {
         Self {
             room,
             policy,
-            seats: vec![WorkerSeat::Empty; workers],
+            seats: WorkerSeats::new(workers),
             sequence: None,
             unlogged: None,
             joined: Vec::new(),
@@ -128,7 +111,7 @@ impl RoomSequencer {
     /// Whether no worker has members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.seats.iter().all(|seat| *seat == WorkerSeat::Empty)
+        self.seats.are_empty()
     }
 
     /// Whether the broker has answered.
@@ -139,13 +122,13 @@ impl RoomSequencer {
 
     /// The workers that have members.
     pub fn listed(&self) -> impl Iterator<Item = usize> + '_ {
-        self.seats.iter().enumerate().filter(|(_, seat)| seat.is_listed()).map(|(worker, _)| worker)
+        self.seats.listed()
     }
 
     /// Whether a full queue cost a worker something that [`RoomSequencer::retry`] makes good.
     #[must_use]
     pub fn lags(&self) -> bool {
-        self.seats.iter().any(|seat| matches!(seat, WorkerSeat::Unplaced | WorkerSeat::Lagging))
+        self.seats.lag()
     }
 
     /// When [`RoomSequencer::on_deadline`] is due.
@@ -158,22 +141,13 @@ impl RoomSequencer {
 
     /// A worker has its first member.
     pub fn join(&mut self, worker: usize, effects: &mut Vec<SequencerEffect>) {
-        match &self.sequence {
-            Some(sequence) => {
-                // A worker that lags is told where the room stands as well.
-                if self.seats[worker] != WorkerSeat::Lagging {
-                    self.seats[worker] = WorkerSeat::Placed;
-                }
-                let position = sequence.batcher.position().clone();
-                effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position)));
-            }
-            None => self.seats[worker] = WorkerSeat::Waiting,
-        }
+        let position = self.sequence.as_ref().map(|sequence| sequence.batcher.position());
+        self.seats.join(worker, position, effects);
     }
 
     /// A worker has lost its last member.
     pub fn leave(&mut self, worker: usize) {
-        self.seats[worker] = WorkerSeat::Empty;
+        self.seats.leave(worker);
     }
 
     /// The broker's subscription stands, for the first time or anew.
@@ -185,13 +159,9 @@ impl RoomSequencer {
             }
             return;
         }
+        self.seats.started(&position, effects);
         let batcher = Batcher::new(self.room.clone(), Arc::clone(&self.policy), position.clone());
         self.sequence = Some(Sequence { batcher, received: position, hole: None });
-        for worker in 0..self.seats.len() {
-            if self.seats[worker] == WorkerSeat::Waiting {
-                self.join(worker, effects);
-            }
-        }
     }
 
     /// The broker delivered an event.
@@ -316,34 +286,13 @@ impl RoomSequencer {
 
     /// A worker's queue was full for an update.
     pub fn refused(&mut self, worker: usize, update: &StreamUpdate) {
-        if planted(Fault::FullWorkerQueue) {
-            return;
-        }
-        let seat = &mut self.seats[worker];
-        match update {
-            StreamUpdate::Placed(_) if seat.is_listed() => *seat = WorkerSeat::Unplaced,
-            StreamUpdate::Broadcast(broadcast) if *seat == WorkerSeat::Placed && broadcast.range().is_some() => {
-                *seat = WorkerSeat::Lagging;
-            }
-            StreamUpdate::Head(_) if *seat == WorkerSeat::Placed => *seat = WorkerSeat::Lagging,
-            // A stream whose rename was refused asks the log when the next batch comes under the new name; an unlogged
-            // event has no promise.
-            _ => {}
-        }
+        self.seats.refused(worker, update);
     }
 
     /// Tells workers whose queue was full where the room stands.
     pub fn retry(&mut self, effects: &mut Vec<SequencerEffect>) {
-        let Some(sequence) = &self.sequence else { return };
-        for (worker, seat) in self.seats.iter_mut().enumerate() {
-            let position = || sequence.batcher.position().clone();
-            let update = match seat {
-                WorkerSeat::Unplaced => StreamUpdate::Placed(position()),
-                WorkerSeat::Lagging => StreamUpdate::Head(position()),
-                WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Placed => continue,
-            };
-            *seat = WorkerSeat::Placed;
-            effects.push(SequencerEffect::Tell(worker, update));
+        if let Some(sequence) = &self.sequence {
+            self.seats.retry(sequence.batcher.position(), effects);
         }
     }
 

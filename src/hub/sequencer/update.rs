@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{hub::Broadcast, model::Position};
+use crate::{hub::fanout::broadcast::Broadcast, model::Position};
 
 /// One step of a room's stream, in order, from its sequencer to one worker.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! Whole histories of rooms over virtual time: a broker that loses, repeats, reorders, rolls back and renames; sequencers,
 //! queues and workers; clients that join, leave, stop reading and come back. All of it from a seed.
 //!
-//! The core that is stepped here is the one that pods run: sequencer, stream, recovery plan, members, encoder, send queue and
-//! queues. What is simulated is what drives it: log, workers' loops, sockets. The oracle ([`client`]) knows only what
+//! The core that is stepped here is the one that pods run: sequencer, stream, recovery plan, members, encoder, queues, and what
+//! becomes of a slow receiver. What is simulated is what drives it: log, workers' loops, sockets. The oracle ([`client`]) knows only what
 //! `docs/PROTOCOL.md` promises.
 //!
 //! ```sh
@@ -16,10 +16,13 @@
 mod client;
 mod connection;
 mod log;
+mod log_read;
 mod pod;
 mod reads;
+mod receiving;
 mod script;
 mod worker;
+mod world;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
@@ -33,7 +36,7 @@ use script::{Script, Step};
 use super::planted::{Fault, with_planted};
 
 /// The faults that are planted, one at a time, with the invariant of `docs/ARCHITECTURE.md` that each breaks.
-const FAULTS: [(Fault, &str); 14] = [
+const FAULTS: [(Fault, &str); 15] = [
     (Fault::RepeatedDelivery, "1, one order"),
     (Fault::LostDelivery, "4, no silent hole: between broker and sequencer"),
     (Fault::MissedDeliveries, "4, no silent hole: the sequencer's queue was full"),
@@ -47,6 +50,7 @@ const FAULTS: [(Fault, &str); 14] = [
     (Fault::PartialRecovery, "4, recovered means all of it"),
     (Fault::UnpinnedFanOut, "3, a fan-out sees the members of its beginning"),
     (Fault::UntoldDrop, "4, a slow receiver is told what it lost"),
+    (Fault::UnboundedQueue, "4, each queue is bounded: a slow receiver's"),
     (Fault::LateCatchUp, "4, a member that fell behind gets what it missed"),
 ];
 
@@ -56,8 +60,8 @@ fn run(script: &Script) -> Result<(), Violation> {
         let mut pod = SimulatedPod::new(script);
         script.steps.iter().try_for_each(|step| pod.step(*step))?;
         pod.settle()?;
-        let told: usize = pod.clients.iter().map(|client| client.losses_told).sum();
-        if told > 0 && !pod.holds_overflowed && !script.steps.iter().any(Step::may_cost_events) {
+        let told: usize = pod.world.clients.iter().map(|client| client.losses_told).sum();
+        if told > 0 && !pod.world.holds_overflowed && !script.steps.iter().any(Step::may_cost_events) {
             return Err(Violation(format!("clients were told {told} times that events are gone, and none was")));
         }
         Ok(())

@@ -5,23 +5,24 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
-    client::{SimulatedClient, Violation},
-    log::SimulatedLog,
-    reads::LogRead,
+    client::Violation,
+    log_read::LogRead,
     script::{CLIENTS, ROOMS, Script, Step, WORKERS},
     worker::SimulatedWorker,
+    world::SimulatedWorld,
 };
 use crate::{
     broker::{Deliver, Delivery, HistoryQuery},
     hub::{
-        Budget, Inboxes, ToSequencer, ToWorker, WorkerQueues,
+        connection::budget::Budget,
         sequencer::{effect::SequencerEffect, room_sequencer::RoomSequencer},
+        worker::queues::{Inboxes, ToSequencer, ToWorker, WorkerQueues},
     },
-    model::{Policy, Room},
+    model::Room,
 };
 
 /// The rooms' sequencers of one thread.
@@ -32,72 +33,39 @@ struct Sequencers {
 
 /// Everything that a history consists of.
 pub struct SimulatedPod {
-    pub now: Instant,
-    pub rooms: Vec<Room>,
-    pub policies: Vec<Arc<Policy>>,
-    pub logs: Vec<SimulatedLog>,
-    pub links: WorkerQueues,
+    pub world: SimulatedWorld,
     inboxes: Vec<Inboxes>,
     subscribed: Vec<bool>,
     /// What the broker has sent and the pod has not heard.
     pipe: VecDeque<(usize, Delivery)>,
-    failing_reads: usize,
     sequencers: Vec<Sequencers>,
     workers: Vec<SimulatedWorker>,
-    pub clients: Vec<SimulatedClient>,
     /// Which worker each client is connected to.
     connected: Vec<Option<usize>>,
-    pub reads: Vec<LogRead>,
-    /// Whether joiners lost what was held for them.
-    pub holds_overflowed: bool,
 }
 
 impl SimulatedPod {
     /// A pod that nothing has happened to.
     pub fn new(script: &Script) -> Self {
-        let (links, inboxes) = WorkerQueues::with_capacities(WORKERS, script.queues.0, script.queues.1);
-        let rooms: Vec<Room> = (0..ROOMS).map(|room| Room::parse(&format!("r{room}")).unwrap()).collect();
-        let policy = |room: usize| {
-            Arc::new(Policy {
-                batch_window: Duration::from_millis(script.batch_window),
-                slow: script.slow[room],
-                conflate: script.conflate[room],
-                history_size: 1_000,
-                compress_from: None,
-                ..Policy::default()
-            })
-        };
+        let (queues, inboxes) = WorkerQueues::with_capacities(WORKERS, script.queues.0, script.queues.1);
         let budget = Arc::new(Budget::new(usize::MAX));
         Self {
-            now: Instant::now(),
-            rooms,
-            policies: (0..ROOMS).map(policy).collect(),
-            logs: (0..ROOMS).map(|_| SimulatedLog::new()).collect(),
-            links,
+            world: SimulatedWorld::new(script, queues),
             inboxes,
             subscribed: vec![false; ROOMS],
             pipe: VecDeque::new(),
-            failing_reads: 0,
             sequencers: (0..WORKERS).map(|_| Sequencers { rooms: HashMap::new(), lives: 0 }).collect(),
             workers: (0..WORKERS).map(|index| SimulatedWorker::new(index, &budget)).collect(),
-            clients: (0..CLIENTS).map(|name| SimulatedClient::new(name, &script.conflate)).collect(),
             connected: vec![None; CLIENTS],
-            reads: Vec::new(),
-            holds_overflowed: false,
         }
-    }
-
-    /// Which room a name is.
-    pub fn room_at(&self, name: &Room) -> usize {
-        self.rooms.iter().position(|room| room == name).unwrap()
     }
 
     /// Does one step.
     pub fn step(&mut self, step: Step) -> Result<(), Violation> {
         match step {
-            Step::Pass(ms) => self.now += Duration::from_millis(ms),
+            Step::Pass(ms) => self.world.now += Duration::from_millis(ms),
             Step::Publish(room) => {
-                let (epoch, event) = self.logs[room].append();
+                let (epoch, event) = self.world.logs[room].append();
                 if self.subscribed[room] {
                     self.pipe.push_back((room, Delivery::Event { epoch, event }));
                 }
@@ -120,30 +88,32 @@ impl SimulatedPod {
                 }
             }
             Step::RollBack(room, count) => {
-                self.logs[room].roll_back(count);
+                self.world.logs[room].roll_back(count);
                 self.renew(room);
             }
             Step::Rename(room) => {
-                self.logs[room].rename();
+                self.world.logs[room].rename();
                 self.renew(room);
             }
-            Step::Trim(room, keep) => self.logs[room].trim(keep),
-            Step::FailReads(count) => self.failing_reads += count,
+            Step::Trim(room, keep) => self.world.logs[room].trim(keep),
+            Step::FailReads(count) => self.world.failing_reads += count,
             Step::Renew(room) => self.renew(room),
             Step::Sequence(thread, count) => self.sequence(thread, count),
             Step::Read(at) => return self.read(at),
             Step::Work(worker, count) => return self.work(worker, count),
-            Step::FanOut(worker, count) => return self.with_worker(worker, |worker, pod| worker.fan_out(count, pod)),
-            Step::Sweep(worker) => return self.with_worker(worker, |worker, pod| worker.sweep(pod)),
+            Step::FanOut(worker, count) => {
+                return self.with_worker(worker, |worker, world| worker.fan_out(count, world));
+            }
+            Step::Sweep(worker) => return self.with_worker(worker, |worker, world| worker.sweep(world)),
             Step::Subscribe(client, room, continues) => {
                 let Some(worker) = self.connected[client] else { return Ok(()) };
-                let Some(since) = self.clients[client].subscribe(room, continues) else { return Ok(()) };
-                return self.with_worker(worker, |worker, pod| worker.subscribe(client, room, since, pod));
+                let Some(since) = self.world.clients[client].subscribe(room, continues) else { return Ok(()) };
+                return self.with_worker(worker, |worker, world| worker.subscribe(client, room, since, world));
             }
             Step::Unsubscribe(client, room) => {
                 let Some(worker) = self.connected[client] else { return Ok(()) };
-                if self.clients[client].leave(room) {
-                    return self.with_worker(worker, |worker, pod| worker.unsubscribe(client, room, pod));
+                if self.world.clients[client].leave(room) {
+                    return self.with_worker(worker, |worker, world| worker.unsubscribe(client, room, world));
                 }
             }
             Step::Disconnect(client) => return self.disconnect(client),
@@ -160,36 +130,35 @@ impl SimulatedPod {
             }
             Step::Resume(client) => {
                 if let Some(worker) = self.connected[client] {
-                    return self.with_worker(worker, |worker, pod| worker.resume(client, pod));
+                    return self.with_worker(worker, |worker, world| worker.resume(client, world));
                 }
             }
         }
         Ok(())
     }
 
-    /// The worker is taken out for as long as it is stepped, so that it can reach the rest.
+    /// Steps a worker, and ends the connections that it closed.
     fn with_worker(
         &mut self,
         index: usize,
-        step: impl FnOnce(&mut SimulatedWorker, &mut Self) -> Result<(), Violation>,
+        step: impl FnOnce(&mut SimulatedWorker, &mut SimulatedWorld) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
-        let mut worker = self.workers[index].take();
-        let result = step(&mut worker, self);
+        let worker = &mut self.workers[index];
+        let result = step(worker, &mut self.world);
         let closed = std::mem::take(&mut worker.closed);
-        self.workers[index] = worker;
         result?;
         closed.into_iter().try_for_each(|client| self.disconnect(client))
     }
 
     fn disconnect(&mut self, client: usize) -> Result<(), Violation> {
         let Some(worker) = self.connected[client].take() else { return Ok(()) };
-        self.clients[client].disconnected();
-        self.with_worker(worker, |worker, pod| worker.disconnect(client, pod))
+        self.world.clients[client].disconnected();
+        self.with_worker(worker, |worker, world| worker.disconnect(client, world))
     }
 
     fn renew(&mut self, room: usize) {
         if self.subscribed[room] {
-            self.pipe.push_back((room, Delivery::Started(self.logs[room].head())));
+            self.pipe.push_back((room, Delivery::Started(self.world.logs[room].head())));
         }
     }
 
@@ -200,7 +169,7 @@ impl SimulatedPod {
 
     fn deliver(&mut self) {
         if let Some((room, delivery)) = self.pipe.pop_front() {
-            self.links.deliver(&self.rooms[room], delivery);
+            self.world.queues.deliver(&self.world.rooms[room], delivery);
         }
     }
 
@@ -209,16 +178,16 @@ impl SimulatedPod {
             let Ok(message) = self.inboxes[thread].sequencer.try_recv() else { break };
             self.sequence_message(thread, message);
         }
-        for room in self.links.behind(thread).take() {
+        for room in self.world.queues.behind(thread).take() {
             let started = self.sequencers[thread].rooms.get(&room).map(RoomSequencer::has_started);
             match started {
                 Some(true) => self.sequencer_step(thread, &room, RoomSequencer::missed_deliveries),
-                Some(false) => self.subscribe(self.room_at(&room)),
+                Some(false) => self.subscribe(self.world.room_at(&room)),
                 None => {}
             }
         }
-        let now = self.now;
-        for room in self.rooms.clone() {
+        let now = self.world.now;
+        for room in self.world.rooms.clone() {
             let due = |s: &RoomSequencer| s.deadline().is_some_and(|at| at <= now);
             if self.sequencers[thread].rooms.get(&room).is_some_and(RoomSequencer::lags) {
                 self.sequencer_step(thread, &room, RoomSequencer::retry);
@@ -230,14 +199,14 @@ impl SimulatedPod {
     }
 
     fn sequence_message(&mut self, thread: usize, message: ToSequencer) {
-        let now = self.now;
+        let now = self.world.now;
         match message {
             ToSequencer::Join(room, worker) => {
                 if !self.sequencers[thread].rooms.contains_key(&room) {
-                    let at = self.room_at(&room);
+                    let at = self.world.room_at(&room);
                     let sequencers = &mut self.sequencers[thread];
                     sequencers.lives += 1;
-                    let policy = Arc::clone(&self.policies[at]);
+                    let policy = Arc::clone(&self.world.policies[at]);
                     let sequencer = RoomSequencer::new(room.clone(), policy, WORKERS, sequencers.lives);
                     sequencers.rooms.insert(room.clone(), sequencer);
                     self.subscribe(at);
@@ -248,7 +217,7 @@ impl SimulatedPod {
                 self.sequencer_step(thread, &room, |sequencer, _| sequencer.leave(worker));
                 if self.sequencers[thread].rooms.get(&room).is_some_and(RoomSequencer::is_empty) {
                     self.sequencers[thread].rooms.remove(&room);
-                    let at = self.room_at(&room);
+                    let at = self.world.room_at(&room);
                     self.subscribed[at] = false;
                 }
             }
@@ -279,48 +248,41 @@ impl SimulatedPod {
         for effect in effects {
             match effect {
                 SequencerEffect::Tell(worker, update) => {
-                    if !self.links.tell_worker(worker, ToWorker::Room(room.clone(), update.clone())) {
+                    if !self.world.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone())) {
                         sequencer.refused(worker, &update);
                     }
                 }
                 SequencerEffect::ReadHistory { ticket, since } => {
-                    self.reads.push(LogRead::Sequencer { room: room.clone(), ticket, since, answer: None });
+                    self.world.reads.push(LogRead::Sequencer { room: room.clone(), ticket, since, answer: None });
                 }
                 SequencerEffect::AnnouncePresence { .. } | SequencerEffect::Flushed { .. } => {}
             }
         }
     }
 
-    /// Whether the next read of a log fails.
-    pub fn read_fails(&mut self) -> bool {
-        let fails = self.failing_reads > 0;
-        self.failing_reads = self.failing_reads.saturating_sub(1);
-        fails
-    }
-
     /// Carries out a read that was asked for, or lets its answer arrive.
     fn read(&mut self, at: usize) -> Result<(), Violation> {
-        if self.reads.is_empty() {
+        if self.world.reads.is_empty() {
             return Ok(());
         }
-        let mut read = self.reads.swap_remove(at % self.reads.len());
+        let mut read = self.world.reads.swap_remove(at % self.world.reads.len());
         if let LogRead::Sequencer { room, ticket, since, answer } = &mut read {
             if let Some(history) = answer.take() {
                 let message = ToSequencer::HistoryRead(room.clone(), *ticket, history);
-                if self.links.tell_sequencer(room, message) {
+                if self.world.queues.tell_sequencer(room, message) {
                     return Ok(());
                 }
-            } else if !self.read_fails() {
+            } else if !self.world.read_fails() {
                 let (max_events, max_bytes) = (usize::MAX, usize::MAX);
                 let query = HistoryQuery { since: Some(since.clone()), until: None, max_events, max_bytes };
-                *answer = Some(self.logs[self.room_at(room)].read(&query));
+                *answer = Some(self.world.logs[self.world.room_at(room)].read(&query));
             }
             // One that failed, or whose answer found a full queue, is tried again.
-            self.reads.push(read);
+            self.world.reads.push(read);
             return Ok(());
         }
         let worker = read.worker();
-        self.with_worker(worker, |worker, pod| worker.read(read, pod))
+        self.with_worker(worker, |worker, world| worker.read(read, world))
     }
 
     fn work(&mut self, worker: usize, count: usize) -> Result<(), Violation> {
@@ -330,19 +292,19 @@ impl SimulatedPod {
         {
             messages.push(message);
         }
-        self.with_worker(worker, |worker, pod| worker.work(messages, pod))
+        self.with_worker(worker, |worker, world| worker.work(messages, world))
     }
 
     /// Lets everything come to rest, without faults, and asks the oracle whether each client has what it should.
     pub fn settle(&mut self) -> Result<(), Violation> {
-        self.failing_reads = 0;
+        self.world.failing_reads = 0;
         for client in 0..CLIENTS {
             self.step(Step::Resume(client))?;
         }
         // A broker that lost a delivery notices by its own reading of positions.
         (0..ROOMS).for_each(|room| self.renew(room));
         for _ in 0..2_000 {
-            self.now += Duration::from_millis(50);
+            self.world.now += Duration::from_millis(50);
             self.step(Step::Deliver(1))?;
             for thread in 0..WORKERS {
                 self.step(Step::Sequence(thread, 8))?;
@@ -351,7 +313,7 @@ impl SimulatedPod {
             }
             self.step(Step::Read(0))?;
             if self.is_quiet() {
-                return self.clients.iter().try_for_each(|client| client.settled(&self.logs));
+                return self.world.clients.iter().try_for_each(|client| client.settled(&self.world.logs));
             }
         }
         Err(Violation("it never comes to rest".to_owned()))
@@ -361,7 +323,7 @@ impl SimulatedPod {
     fn is_quiet(&self) -> bool {
         let mut sequencers = self.sequencers.iter().flat_map(|s| s.rooms.values());
         self.pipe.is_empty()
-            && self.reads.is_empty()
+            && self.world.reads.is_empty()
             && self.inboxes.iter().all(|inbox| inbox.sequencer.is_empty() && inbox.worker.is_empty())
             && sequencers.all(|sequencer| !sequencer.lags() && sequencer.deadline().is_none())
             && self.workers.iter().all(SimulatedWorker::is_quiet)

@@ -9,25 +9,32 @@ use smallvec::SmallVec;
 
 use super::{
     client::Violation,
-    connection::{FORMAT, Membership, SimulatedConnection, join_of, key},
-    pod::SimulatedPod,
-    reads::{LogRead, answer_for_join, missed},
+    connection::{FORMAT, SimulatedConnection, join_of, key},
+    log_read::LogRead,
+    reads::{answer_for_join, missed},
+    world::SimulatedWorld,
 };
 use crate::{
     hub::{
-        Broadcast, Budget, ConnectionKey, Encoder, RoomIndex, ToSequencer, ToWorker,
+        connection::{budget::Budget, key::ConnectionKey, offer::OfferOutcome},
         fanout::{
-            broadcast::{Range, gap},
+            admission::{Admission, FirstWords},
+            broadcast::Broadcast,
+            encoder::Encoder,
             members::{Members, Place},
+            range::{Range, gap},
+            room_index::RoomIndex,
             room_stream::RoomStream,
-            stream_effect::{Admission, FanOutTo, StreamEffect},
+            stream_effect::{FanOutTo, StreamEffect},
+            subscription::{Standing, Subscription},
         },
         membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
         planted::{Fault, planted},
         sequencer::update::StreamUpdate,
+        worker::queues::{ToSequencer, ToWorker},
     },
     model::{Policy, Position, Reply, Room, Since},
-    protocol::Dialects,
+    protocol::{DialectId, Dialects},
 };
 
 /// A fan-out in progress.
@@ -54,7 +61,7 @@ pub struct SimulatedWorker {
     rooms: Vec<Option<SimulatedRoom>>,
     unasked: Vec<usize>,
     pub connections: Vec<Option<SimulatedConnection>>,
-    pub encoder: Option<Encoder>,
+    pub encoder: Encoder,
     pub budget: Arc<Budget>,
     /// Whether the last read for joins brought all that they missed.
     reads_all: bool,
@@ -65,24 +72,10 @@ pub struct SimulatedWorker {
 impl SimulatedWorker {
     /// A worker without connections.
     pub fn new(index: usize, budget: &Arc<Budget>) -> Self {
-        let encoder = Some(Encoder::new(Arc::new(Dialects::default()), 1, Arc::clone(budget)));
+        let encoder = Encoder::new(Arc::new(Dialects::default()), 1, Arc::clone(budget));
         let budget = Arc::clone(budget);
         let (rooms, connections) = (Vec::new(), Vec::new());
         Self { index, rooms, unasked: Vec::new(), connections, encoder, budget, reads_all: false, closed: Vec::new() }
-    }
-
-    /// Itself, leaving nothing behind.
-    pub fn take(&mut self) -> Self {
-        Self {
-            index: self.index,
-            rooms: std::mem::take(&mut self.rooms),
-            unasked: std::mem::take(&mut self.unasked),
-            connections: std::mem::take(&mut self.connections),
-            encoder: self.encoder.take(),
-            budget: Arc::clone(&self.budget),
-            reads_all: false,
-            closed: std::mem::take(&mut self.closed),
-        }
     }
 
     /// Whether nothing is under way.
@@ -99,12 +92,12 @@ impl SimulatedWorker {
     }
 
     /// A client's connection is gone.
-    pub fn disconnect(&mut self, client: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    pub fn disconnect(&mut self, client: usize, world: &mut SimulatedWorld) -> Result<(), Violation> {
         let Some(connection) = self.connections.get_mut(client).and_then(Option::take) else { return Ok(()) };
-        for (room, standing) in connection.subscriptions {
-            self.leave(client, room, standing);
+        for subscription in connection.subscriptions {
+            self.leave(client, subscription);
         }
-        self.ask_sequencers(pod);
+        self.ask_sequencers(world);
         Ok(())
     }
 
@@ -114,54 +107,59 @@ impl SimulatedWorker {
         client: usize,
         room: usize,
         since: Option<Since>,
-        pod: &mut SimulatedPod,
+        world: &mut SimulatedWorld,
     ) -> Result<(), Violation> {
         let Some(connection) = self.connection(client) else { return Ok(()) };
-        connection.subscriptions.push((room, Membership::Joining));
+        let (standing, server_side, dialect, spelling) = (Standing::Joining, false, DialectId::NATIVE, 0);
+        let subscription = Subscription { room: RoomIndex::of(room), standing, server_side, dialect, spelling };
+        connection.subscriptions.push(subscription);
         if self.rooms.len() <= room {
             self.rooms.resize_with(room + 1, || None);
         }
         if self.rooms[room].is_none() {
-            let stream = RoomStream::new(pod.rooms[room].clone());
+            let stream = RoomStream::new(world.rooms[room].clone());
             self.rooms[room] = Some(SimulatedRoom { stream, members: Members::default(), run: None, behind: 0 });
             self.unasked.push(room);
-            self.ask_sequencers(pod);
+            self.ask_sequencers(world);
         }
         let join = join_of(client, since, JoinPurpose::Subscribe(None));
-        self.stream_step(room, pod, |stream, policy, effects| stream.join(join, policy, effects))
+        self.stream_step(room, world, |stream, policy, effects| stream.join(join, policy, effects))
     }
 
     /// Asks the sequencers of new rooms where they stand; one whose queue is full is asked again.
-    fn ask_sequencers(&mut self, pod: &SimulatedPod) {
+    fn ask_sequencers(&mut self, world: &SimulatedWorld) {
         let Self { unasked, rooms, index, .. } = self;
         unasked.retain(|&room| {
-            let name = &pod.rooms[room];
-            rooms[room].is_some() && !pod.links.tell_sequencer(name, ToSequencer::Join(name.clone(), *index))
+            let name = &world.rooms[room];
+            rooms[room].is_some() && !world.queues.tell_sequencer(name, ToSequencer::Join(name.clone(), *index))
         });
     }
 
     /// A client leaves a room.
-    pub fn unsubscribe(&mut self, client: usize, room: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    pub fn unsubscribe(&mut self, client: usize, room: usize, world: &mut SimulatedWorld) -> Result<(), Violation> {
         let Some(connection) = self.connection(client) else { return Ok(()) };
-        let Some(at) = connection.subscriptions.iter().position(|(at, _)| *at == room) else { return Ok(()) };
-        let (_, standing) = connection.subscriptions.swap_remove(at);
+        let is_of = |subscription: &Subscription| subscription.room == RoomIndex::of(room);
+        let Some(at) = connection.subscriptions.iter().position(is_of) else { return Ok(()) };
+        let subscription = connection.subscriptions.swap_remove(at);
         let unsubscribed = Reply::Unsubscribed { room: Room::parse(&format!("r{room}")).unwrap(), code: None };
         let mut out = VecDeque::new();
         self.reply(client, &unsubscribed, &mut out);
-        self.leave(client, room, standing);
-        hear(pod, client, out)
+        self.leave(client, subscription);
+        hear(world, client, out)
     }
 
-    fn leave(&mut self, client: usize, at: usize, standing: Membership) {
+    fn leave(&mut self, client: usize, subscription: Subscription) {
+        let Subscription { room: index, standing, .. } = subscription;
+        let at = index.0 as usize;
         let Some(room) = self.room(at) else { return };
-        room.stream.cancel_join(key(client), RoomIndex::of(at));
+        room.stream.cancel_join(key(client), index);
         let moved = match standing {
-            Membership::Member(place) => room.members.remove(place).map(|moved| (moved, place)),
-            Membership::Behind(_) => {
+            Standing::Member(place) => room.members.remove(place).map(|moved| (moved, place)),
+            Standing::Behind(_) => {
                 room.behind -= 1;
                 None
             }
-            Membership::Joining => None,
+            Standing::Joining => None,
         };
         if let Some((moved, place)) = moved {
             self.move_to(moved, at, place);
@@ -170,22 +168,22 @@ impl SimulatedWorker {
 
     pub fn move_to(&mut self, key: ConnectionKey, room: usize, place: Place) {
         if let Some(connection) = self.connection(key.at())
-            && let Some((_, standing)) = connection.subscriptions.iter_mut().find(|(at, _)| *at == room)
+            && let Some(subscription) = connection.subscription(RoomIndex::of(room))
         {
-            *standing = Membership::Member(place);
+            subscription.standing = Standing::Member(place);
         }
     }
 
     /// Gives up rooms without members.
-    pub fn sweep(&mut self, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    pub fn sweep(&mut self, world: &mut SimulatedWorld) -> Result<(), Violation> {
         for at in 0..self.rooms.len() {
             let unused = |room: &SimulatedRoom| {
                 room.stream.is_unused() && room.members.is_empty() && !room.members.is_pinned() && room.behind == 0
             };
-            let name = &pod.rooms[at];
+            let name = &world.rooms[at];
             if self.rooms[at].as_ref().is_some_and(unused)
                 && !self.unasked.contains(&at)
-                && pod.links.tell_sequencer(name, ToSequencer::Leave(name.clone(), self.index))
+                && world.queues.tell_sequencer(name, ToSequencer::Leave(name.clone(), self.index))
             {
                 self.rooms[at] = None;
             }
@@ -194,45 +192,45 @@ impl SimulatedWorker {
     }
 
     /// Takes what the sequencers sent.
-    pub fn work(&mut self, messages: Vec<ToWorker>, pod: &mut SimulatedPod) -> Result<(), Violation> {
-        self.ask_sequencers(pod);
+    pub fn work(&mut self, messages: Vec<ToWorker>, world: &mut SimulatedWorld) -> Result<(), Violation> {
+        self.ask_sequencers(world);
         for message in messages {
             let ToWorker::Room(name, update) = message else { continue };
-            self.update(pod.room_at(&name), update, pod)?;
+            self.update(world.room_at(&name), update, world)?;
         }
         Ok(())
     }
 
-    fn update(&mut self, at: usize, update: StreamUpdate, pod: &mut SimulatedPod) -> Result<(), Violation> {
-        let now = pod.now;
-        self.stream_step(at, pod, |stream, policy, effects| stream.update(update, now, policy, effects))
+    fn update(&mut self, at: usize, update: StreamUpdate, world: &mut SimulatedWorld) -> Result<(), Violation> {
+        let now = world.now;
+        self.stream_step(at, world, |stream, policy, effects| stream.update(update, now, policy, effects))
     }
 
     /// A read that this worker asked for goes on.
-    pub fn read(&mut self, read: LogRead, pod: &mut SimulatedPod) -> Result<(), Violation> {
-        let now = pod.now;
+    pub fn read(&mut self, read: LogRead, world: &mut SimulatedWorld) -> Result<(), Violation> {
+        let now = world.now;
         match read {
             LogRead::Sequencer { .. } => Ok(()),
             LogRead::Hole { worker, room, since, until, answer: None } => {
-                let answer = Some(missed(pod, &room, &since, &until));
-                pod.reads.push(LogRead::Hole { worker, room, since, until, answer });
+                let answer = Some(missed(world, &room, &since, &until));
+                world.reads.push(LogRead::Hole { worker, room, since, until, answer });
                 Ok(())
             }
             LogRead::Hole { room, since, until, answer: Some(answer), .. } => {
-                let at = pod.room_at(&room);
-                self.stream_step(at, pod, |stream, policy, effects| {
+                let at = world.room_at(&room);
+                self.stream_step(at, world, |stream, policy, effects| {
                     stream.hole_read((since, until), answer, now, policy, effects);
                 })
             }
             LogRead::Join { worker, room, ticket, since, target, answer: None } => {
-                let answer = Some(answer_for_join(pod, &room, since.as_ref(), &target));
-                pod.reads.push(LogRead::Join { worker, room, ticket, since, target, answer });
+                let answer = Some(answer_for_join(world, &room, since.as_ref(), &target));
+                world.reads.push(LogRead::Join { worker, room, ticket, since, target, answer });
                 Ok(())
             }
             LogRead::Join { room, ticket, answer: Some(answer), .. } => {
-                let at = pod.room_at(&room);
+                let at = world.room_at(&room);
                 self.reads_all = matches!(answer, Ok(JoinAnswer::Missed(_)));
-                self.stream_step(at, pod, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects))
+                self.stream_step(at, world, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects))
             }
         }
     }
@@ -240,10 +238,10 @@ impl SimulatedWorker {
     pub fn stream_step(
         &mut self,
         at: usize,
-        pod: &mut SimulatedPod,
+        world: &mut SimulatedWorld,
         input: impl FnOnce(&mut RoomStream, &Arc<Policy>, &mut Vec<StreamEffect>),
     ) -> Result<(), Violation> {
-        let (policy, name) = (Arc::clone(&pod.policies[at]), pod.rooms[at].clone());
+        let (policy, name) = (Arc::clone(&world.policies[at]), world.rooms[at].clone());
         let Some(room) = self.room(at) else { return Ok(()) };
         let mut effects = Vec::new();
         input(&mut room.stream, &policy, &mut effects);
@@ -257,70 +255,71 @@ impl SimulatedWorker {
                 }
                 StreamEffect::ReadHole { since, until } => {
                     let (worker, room) = (self.index, name.clone());
-                    pod.reads.push(LogRead::Hole { worker, room, since, until, answer: None });
+                    world.reads.push(LogRead::Hole { worker, room, since, until, answer: None });
                 }
                 StreamEffect::ReadForJoin { ticket, since, target, .. } => {
                     let (worker, room) = (self.index, name.clone());
-                    pod.reads.push(LogRead::Join { worker, room, ticket, since, target, answer: None });
+                    world.reads.push(LogRead::Join { worker, room, ticket, since, target, answer: None });
                 }
-                StreamEffect::Admit(admission) => self.admit(at, admission, pod)?,
-                StreamEffect::TurnAway(join, _) => self.turn_away(at, join, pod)?,
+                StreamEffect::Admit(admission) => self.admit(at, admission, world)?,
+                StreamEffect::TurnAway(join, _) => self.turn_away(at, join, world)?,
                 // All was read, and more came meanwhile than is held.
-                StreamEffect::CountRecoveries(false, _) if self.reads_all => pod.holds_overflowed = true,
+                StreamEffect::CountRecoveries(false, _) if self.reads_all => world.holds_overflowed = true,
                 StreamEffect::CountRecoveries(..) | StreamEffect::CountDropped => {}
             }
         }
         Ok(())
     }
 
-    fn admit(&mut self, at: usize, admission: Admission, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    fn admit(&mut self, at: usize, admission: Admission, world: &mut SimulatedWorld) -> Result<(), Violation> {
+        let first_words = admission.first_words(true);
         let Admission { join, position, recovered, before } = admission;
         let client = join.key.at();
-        let Some(connection) = self.connection(client) else { return Ok(()) };
-        let joining = |(room, standing): &(usize, Membership)| *room == at && matches!(standing, Membership::Joining);
-        if !connection.subscriptions.iter().any(joining) {
+        let subscription = self.connection(client).and_then(|connection| connection.subscription(RoomIndex::of(at)));
+        if subscription.is_none_or(|subscription| subscription.standing != Standing::Joining) {
             return Ok(());
         }
-        let mut out = VecDeque::new();
-        match (&join.purpose, join.since) {
-            (JoinPurpose::CatchUp, Some(since)) if !recovered => {
-                let Position { epoch, offset } = position;
-                let range = Range { room: pod.rooms[at].clone(), epoch, after: since.offset, offset };
-                self.reply(client, &gap(&range), &mut out);
-            }
-            (JoinPurpose::CatchUp, _) => {}
-            _ => {
-                let room = pod.rooms[at].clone();
+        let (room, mut out) = (world.rooms[at].clone(), VecDeque::new());
+        match first_words {
+            FirstWords::Subscribed => {
                 self.reply(client, &Reply::Subscribed { room, position, recovered }, &mut out);
             }
+            FirstWords::Gap(after) => {
+                let Position { epoch, offset } = position;
+                self.reply(client, &gap(&Range { room, epoch, after, offset }), &mut out);
+            }
+            FirstWords::Nothing | FirstWords::Untold => {}
         }
-        hear(pod, client, out)?;
+        hear(world, client, out)?;
         let mut overflow = false;
         for broadcast in before.iter() {
-            overflow |= self.offer(client, broadcast, pod)?;
+            overflow |= self.offer(client, broadcast, world)? == OfferOutcome::Overflow;
         }
         let Some(room) = self.room(at) else { return Ok(()) };
         let place = room.members.add(key(client), FORMAT);
         self.move_to(key(client), at, place);
-        if overflow { self.overflow(at, client, pod) } else { Ok(()) }
+        if overflow {
+            self.overflow(at, client, world);
+        }
+        Ok(())
     }
 
-    fn turn_away(&mut self, at: usize, join: PendingJoin, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    fn turn_away(&mut self, at: usize, join: PendingJoin, world: &mut SimulatedWorld) -> Result<(), Violation> {
         let client = join.key.at();
         if let (JoinPurpose::CatchUp, Some(_)) = (&join.purpose, &join.since) {
             let Some(position) = self.room(at).and_then(|room| room.stream.position().cloned()) else { return Ok(()) };
             let before = Arc::new([]);
-            return self.admit(at, Admission { join, position, recovered: false, before }, pod);
+            return self.admit(at, Admission { join, position, recovered: false, before }, world);
         }
         if let Some(connection) = self.connection(client) {
-            connection.subscriptions.retain(|(room, _)| *room != at);
-            pod.clients[client].refused(at);
+            connection.subscriptions.retain(|subscription| subscription.room != RoomIndex::of(at));
+            world.clients[client].refused(at);
         }
         Ok(())
     }
 
     /// Reaches so many members more.
-    pub fn fan_out(&mut self, count: usize, pod: &mut SimulatedPod) -> Result<(), Violation> {
+    pub fn fan_out(&mut self, count: usize, world: &mut SimulatedWorld) -> Result<(), Violation> {
         let mut left = count;
         while left > 0 {
             let Some(at) = self.rooms.iter().position(|room| room.as_ref().is_some_and(|room| room.run.is_some()))
@@ -341,9 +340,9 @@ impl SimulatedWorker {
                     left -= 1;
                     let broadcast = Arc::clone(&run.broadcast);
                     if let Some(key) = member
-                        && self.offer(key.at(), &broadcast, pod)?
+                        && self.offer(key.at(), &broadcast, world)? == OfferOutcome::Overflow
                     {
-                        self.overflow(at, key.at(), pod)?;
+                        self.overflow(at, key.at(), world);
                     }
                 }
                 Some(_) => {
@@ -355,8 +354,10 @@ impl SimulatedWorker {
                     let mut moved = Vec::new();
                     room.members.unpin(|key, place| moved.push((key, place)));
                     moved.into_iter().for_each(|(key, place)| self.move_to(key, at, place));
-                    let now = pod.now;
-                    self.stream_step(at, pod, |stream, policy, effects| stream.fan_out_finished(now, policy, effects))?;
+                    let now = world.now;
+                    self.stream_step(at, world, |stream, policy, effects| {
+                        stream.fan_out_finished(now, policy, effects)
+                    })?;
                 }
             }
         }
@@ -364,6 +365,6 @@ impl SimulatedWorker {
     }
 }
 
-fn hear(pod: &mut SimulatedPod, client: usize, said: VecDeque<Vec<u8>>) -> Result<(), Violation> {
-    said.iter().try_for_each(|bytes| pod.clients[client].receive(bytes, &pod.logs))
+fn hear(world: &mut SimulatedWorld, client: usize, said: VecDeque<Vec<u8>>) -> Result<(), Violation> {
+    said.iter().try_for_each(|bytes| world.clients[client].receive(bytes, &world.logs))
 }

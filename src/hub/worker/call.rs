@@ -3,41 +3,18 @@
 //! A question must be short: every connection of that worker waits for it. Always holds: a caller gets an answer from every
 //! worker or is told that there is none.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use crate::{
-    hub::{ToWorker, Worker, WorkerQueues},
+    hub::worker::{
+        Worker,
+        queues::{ToWorker, WorkerQueues},
+        worker_call::WorkerCall,
+    },
     model::Order,
 };
-
-/// Something to do on a worker's thread.
-pub struct WorkerCall(Box<dyn FnOnce(&mut Worker) + Send>);
-
-impl WorkerCall {
-    /// Something to do.
-    pub fn new(question: impl FnOnce(&mut Worker) + Send + 'static) -> Self {
-        Self(Box::new(question))
-    }
-
-    /// Does it. A panic in it is the caller's, which gets no answer; the worker goes on.
-    pub fn put(self, worker: &mut Worker) {
-        if catch_unwind(AssertUnwindSafe(|| (self.0)(worker))).is_err() {
-            tracing::error!("a call to a worker ended in a panic");
-        }
-    }
-}
-
-impl fmt::Debug for WorkerCall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WorkerCall(…)")
-    }
-}
 
 /// A worker's queue is full, or the pod ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -89,10 +66,10 @@ impl WorkerQueues {
         question: impl FnOnce(&mut Worker) -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, CallError> {
         let (sender, answer) = oneshot::channel();
-        let question = WorkerCall(Box::new(move |worker| {
+        let question = WorkerCall::new(move |worker: &mut Worker| {
             // The caller may have gone.
             let _ = sender.send(question(worker));
-        }));
+        });
         if self.tell_worker(worker, ToWorker::Call(question)) { Ok(answer) } else { Err(CallError) }
     }
 }

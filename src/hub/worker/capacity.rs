@@ -1,53 +1,11 @@
 //! Whether a pod takes in one more connection: not when it drains, not above its limits.
 //!
-//! Always holds: a seat that is taken is given back when its connection is dropped.
+//! Never closes a connection. Always holds: a connection that is counted in is counted out once, by its
+//! [`Seat`](super::seat::Seat).
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::hub::{AddressFullError, Budget, ClientAddresses, CountedConnection, Services};
-
-/// A connection's place among those that the pod may have; given back when it is dropped.
-pub struct Seat {
-    services: Arc<Services>,
-    /// It is one of its address's too, where those are limited.
-    _of_address: Option<Box<CountedConnection>>,
-}
-
-impl Seat {
-    /// Lets one more connection in.
-    ///
-    /// # Errors
-    /// [`CapacityError`]: why not.
-    pub fn take(services: &Arc<Services>, address: Option<IpAddr>) -> Result<Self, CapacityError> {
-        let config = services.config.load();
-        let of_address = match address {
-            Some(address) => ClientAddresses::connect(&services.addresses, address, &config.addresses)
-                .inspect_err(|_| services.metrics.pressures.addresses.refused(1))?,
-            None => None,
-        };
-        let entered = services.gate.enter(config.max_connections, &services.budget);
-        let pressures = &services.metrics.pressures;
-        match entered {
-            Err(CapacityError::Connections { .. }) => pressures.connections.refused(1),
-            Err(CapacityError::Memory { .. }) => pressures.memory.refused(1),
-            Ok(()) | Err(CapacityError::Draining | CapacityError::Address(_)) => {}
-        }
-        entered?;
-        Ok(Self { services: Arc::clone(services), _of_address: of_address.map(Box::new) })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.services.gate.leave();
-    }
-}
+use crate::hub::{access::client_addresses::AddressFullError, connection::budget::Budget};
 
 /// Whether and how many connections are taken in.
 #[derive(Debug, Default)]
@@ -83,7 +41,7 @@ pub enum CapacityError {
 }
 
 impl Gate {
-    fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), CapacityError> {
+    pub(super) fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), CapacityError> {
         if self.shut.load(Ordering::Relaxed) {
             return Err(CapacityError::Draining);
         }
@@ -98,7 +56,7 @@ impl Gate {
         Ok(())
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
-use crate::{hub::ConnectionKey, session::ConnectionId};
+use crate::{hub::connection::key::ConnectionKey, session::ConnectionId};
 
 /// The names that a worker gives: each holds its connection's place, so that finding it needs no table.
 ///

@@ -1,6 +1,7 @@
-//! Where the core meets Engine.IO: the only file of the core that calls it.
+//! Where the core meets Engine.IO: the only file that has one call the other.
 //!
-//! Owns nothing. Always holds: a connection that is no Engine.IO session passes through no file of `hub::engineio`.
+//! Owns nothing. Always holds: a connection that is no Engine.IO session passes through no file of `hub::engineio`; what an entry
+//! leaves to be done is done before the next entry begins.
 
 use std::ops::ControlFlow;
 
@@ -8,52 +9,74 @@ use http::Uri;
 
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        connection::{Connection, State},
-        membership::event::MembershipEvent,
+        access::opening,
+        commands::dispatch,
+        connection::{Connection, key::ConnectionKey, state::State},
+        core::agenda::AgendaItem,
+        worker::Worker,
     },
+    model::Disconnect,
     protocol::Message,
     session::ConnectionId,
 };
 
 impl Worker {
     fn is_engineio(&self, key: ConnectionKey) -> bool {
-        self.connections.get(key).is_some_and(Connection::is_engine)
+        self.core.clients.connections.get(key).is_some_and(Connection::is_engine)
     }
 
     /// Begins what a connection speaks: its signs of life, and what is said first.
     pub(crate) fn begin_protocol(&mut self, key: ConnectionKey, id: ConnectionId, target: &Uri) {
         if self.is_engineio(key) {
-            self.beat(key, id, self.timers.now_ms());
-            self.open_session(key);
+            let now_ms = self.core.clients.timers.now_ms();
+            self.engineio.beat(&mut self.core, key, id, now_ms);
+            self.engineio.open_session(&mut self.core, key);
         } else {
-            self.watch_connection(key, id);
-            self.open(key, target);
+            self.core.clients.watch_connection(key, id);
+            opening::open(&mut self.core, key, target);
         }
+        self.settle();
     }
 
     /// Takes a message to what its connection speaks.
     pub(crate) fn dispatch(&mut self, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
-        if self.is_engineio(key) { self.packet(key, message) } else { self.message(key, message) }
+        if self.is_engineio(key) {
+            self.engineio.packet(&mut self.core, key, message)
+        } else {
+            dispatch::message(&mut self.core, key, message)
+        }
     }
 
     /// A connection's next look is due.
     pub(crate) fn look(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
-        if self.closes_unread(key, id, now_ms) {
+        if self.core.clients.closes_unread(key, id, now_ms) {
             return;
         }
-        let open = self.connections.get(key).is_some_and(|c| c.session.id == id && c.state == State::Open);
+        let connection = self.core.clients.connections.get(key);
+        let open = connection.is_some_and(|c| c.session.id == id && c.state == State::Open);
         if open && self.is_engineio(key) {
-            self.beat(key, id, now_ms);
+            self.engineio.beat(&mut self.core, key, id, now_ms);
         } else {
-            self.look_at(key, id, now_ms);
+            self.core.clients.look_at(key, id, now_ms);
         }
     }
 
-    /// Tells an Engine.IO session of its membership.
-    pub(crate) fn membership_event(&mut self, key: ConnectionKey, event: MembershipEvent) {
-        if self.is_engineio(key) {
-            self.engineio_event(key, event);
+    /// Closes a connection. What its session remembers of its rooms is written before it leaves them.
+    pub(crate) fn close(&mut self, key: ConnectionKey, disconnect: Disconnect) {
+        if self.core.clients.connections.get(key).is_some_and(|connection| connection.state == State::Open) {
+            self.engineio.end_records(&mut self.core, key);
+            self.core.close(key, disconnect);
+        }
+    }
+
+    /// Does what an entry has left to be done.
+    pub(crate) fn settle(&mut self) {
+        while let Some(item) = self.core.clients.agenda.take() {
+            match item {
+                AgendaItem::Close(key, disconnect) => self.close(key, disconnect),
+                AgendaItem::Membership(key, event) => self.engineio.membership(&mut self.core, key, event),
+                AgendaItem::ResumeInput(key) => self.resume_input(key),
+            }
         }
     }
 }

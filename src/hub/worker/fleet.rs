@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
-    hub::{CallError, Readiness, Services, Worker},
+    hub::worker::{Worker, call::CallError, readiness::Readiness, services::Services},
     model::{Order, PodStats, PodTraffic, QueueStats, Room},
 };
 
@@ -148,7 +148,7 @@ impl Services {
     }
 }
 
-/// FleetAnswers other pods for as long as the pod lives.
+/// Answers other pods for as long as the pod lives.
 pub struct Spokesman(Weak<Services>);
 
 impl Spokesman {

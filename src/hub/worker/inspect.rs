@@ -1,5 +1,5 @@
 //! What a worker says about its rooms and connections, and what the backend may do to them: answers to
-//! [`WorkerCall`](super::WorkerCall)s.
+//! [`WorkerCall`](super::worker_call::WorkerCall)s.
 //!
 //! Never part of the hot path. Always holds: an answer is at most as long as its limit, and says how much there is.
 
@@ -7,11 +7,11 @@ use std::{collections::BinaryHeap, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     hub::{
-        ConnectionKey, RoomIndex, Worker,
-        connection::{Connection, State, Totals},
-        membership::event::MembershipEvent,
+        connection::{Connection, key::ConnectionKey, state::State, totals::Totals},
+        fanout::{room_index::RoomIndex, subscription::Subscription},
+        worker::Worker,
     },
-    model::{Act, ErrorCode, Order, Position, Reply, Room, Target, UnixMillis, WorkerStats},
+    model::{Act, ErrorCode, Order, Position, Room, Target, UnixMillis, WorkerStats},
     session::ConnectionId,
 };
 
@@ -101,7 +101,7 @@ impl Worker {
     pub fn list_rooms(&self, prefix: &str, after: Option<&str>, limit: usize) -> RoomList {
         let mut total = 0;
         let mut first = Smallest::new(limit);
-        for (_, local) in self.rooms.iter() {
+        for (_, local) in self.core.rooms.iter() {
             let members = local.members.len() + local.behind;
             if members == 0 || !local.name.as_str().starts_with(prefix) {
                 continue;
@@ -117,10 +117,10 @@ impl Worker {
     /// One room; `None`: no connection of this worker is in it.
     #[must_use]
     pub fn inspect_room(&self, room: &Room) -> Option<RoomDetail> {
-        let number = self.rooms.find(room)?;
-        let local = self.rooms.get(number)?;
+        let number = self.core.rooms.find(room)?;
+        let local = self.core.rooms.get(number)?;
         let members = local.members.len() + local.behind;
-        (members > 0).then(|| RoomDetail { members, position: self.position_of(number).cloned() })
+        (members > 0).then(|| RoomDetail { members, position: self.core.rooms.position_of(number).cloned() })
     }
 
     /// The first connections, by name, that fit.
@@ -128,7 +128,7 @@ impl Worker {
     pub fn list_connections(&self, filter: &ConnectionFilter) -> ConnectionList {
         let room = match &filter.room {
             None => None,
-            Some(room) => match self.rooms.find(room) {
+            Some(room) => match self.core.rooms.find(room) {
                 Some(number) => Some(number),
                 None => return ConnectionList::default(),
             },
@@ -144,13 +144,13 @@ impl Worker {
                 first.offer(id);
             }
         };
-        let connection = |key: ConnectionKey| self.connections.get(key);
+        let connection = |key: ConnectionKey| self.core.clients.connections.get(key);
         match &filter.user {
             Some(user) => {
-                let keys = self.connections.users.of(user);
+                let keys = self.core.clients.connections.users.of(user);
                 keys.into_iter().filter_map(connection).for_each(|c| look_at(c.session.id, c));
             }
-            None => self.connections.iter().for_each(|c| look_at(c.session.id, c)),
+            None => self.core.clients.connections.iter().for_each(|c| look_at(c.session.id, c)),
         }
         let connections = first.sorted().into_iter().filter_map(|id| self.inspect_connection(id)).collect();
         ConnectionList { connections, total }
@@ -159,10 +159,10 @@ impl Worker {
     /// One connection; `None`: it is not on this worker.
     #[must_use]
     pub fn inspect_connection(&self, id: ConnectionId) -> Option<ConnectionDetail> {
-        let (_, connection) = self.connections.find(id)?;
-        let room = |s: &crate::hub::fanout::subscription::Subscription| {
-            let local = self.rooms.get(s.room)?;
-            Some((local.name.clone(), self.position_of(s.room).cloned()))
+        let (_, connection) = self.core.clients.connections.find(id)?;
+        let room = |s: &Subscription| {
+            let local = self.core.rooms.get(s.room)?;
+            Some((local.name.clone(), self.core.rooms.position_of(s.room).cloned()))
         };
         let link = connection.cold.as_ref().and_then(|cold| cold.link.as_ref());
         Some(ConnectionDetail {
@@ -177,7 +177,7 @@ impl Worker {
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
             tls: connection.transport.is_tls(),
             compressed: connection.format.framing.compression().is_some(),
-            age: Duration::from_millis(self.timers.now_ms().saturating_sub(connection.since_ms)),
+            age: Duration::from_millis(self.core.clients.timers.now_ms().saturating_sub(connection.since_ms)),
             rooms: connection.subscriptions.iter().filter_map(room).collect(),
             totals: connection.totals,
             owed: connection.queued_bytes(),
@@ -187,54 +187,38 @@ impl Worker {
     /// The connection of a name: its own, or the `socket.id` of its Socket.IO client.
     #[must_use]
     pub fn inspect_named(&self, name: &str) -> Option<ConnectionDetail> {
-        let id = name.parse().ok().or_else(|| self.connections.by_socket_id(name))?;
+        let id = name.parse().ok().or_else(|| self.core.clients.connections.by_socket_id(name))?;
         self.inspect_connection(id)
     }
 
     /// The totals.
     #[must_use]
     pub fn totals(&self) -> WorkerStats {
-        let rooms = self.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
-        let (users, identified) = (self.connections.users.users(), self.connections.users.connections());
-        WorkerStats { connections: self.connections.len(), rooms, users, identified }
+        let rooms = self.core.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
+        let (users, identified) =
+            (self.core.clients.connections.users.users(), self.core.clients.connections.users.connections());
+        WorkerStats { connections: self.core.clients.connections.len(), rooms, users, identified }
     }
 
     /// Does what a backend orders; to how many connections. `None`: the one that is meant is not here.
     pub fn obey(&mut self, order: &Order) -> Option<usize> {
-        let keys = self.connections.targets(&order.target);
+        let keys = self.core.clients.connections.targets(&order.target);
         if keys.is_empty() && matches!(order.target, Target::Connection(_)) {
             return None;
         }
         let done = keys.into_iter().filter(|key| match &order.act {
             Act::Disconnect(disconnect) => {
-                self.close(*key, *disconnect);
+                self.core.clients.request_close(*key, *disconnect);
                 true
             }
-            Act::Subscribe(room) => self.put_into(*key, room),
+            Act::Subscribe(room) => self.core.put_into(*key, room),
             Act::Unsubscribe(room) => {
-                let number = self.rooms.find(room);
-                number.is_some_and(|number| self.put_out(*key, number, ErrorCode::Removed))
+                let number = self.core.rooms.find(room);
+                number.is_some_and(|number| self.core.put_out(*key, number, ErrorCode::Removed))
             }
-            Act::Refresh(within_ms) => self.demand_refresh(*key, Duration::from_millis(*within_ms)),
+            Act::Refresh(within_ms) => self.core.clients.demand_refresh(*key, Duration::from_millis(*within_ms)),
         });
         Some(done.count())
-    }
-
-    /// Takes a connection out of a room and tells it why; whether it was in it.
-    pub(crate) fn put_out(&mut self, key: ConnectionKey, number: RoomIndex, code: ErrorCode) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
-        let id = self.connections.reply_id(key, number);
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        let subscription = connection.subscriptions.swap_remove(at);
-        let room = self.rooms[number].name.clone();
-        let early = format!("this connection was taken out of {room} before it was in it");
-        if !self.turn_back(key, &subscription, code, early) {
-            self.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
-        }
-        self.leave(key, subscription);
-        self.membership_event(key, MembershipEvent::Left { room: number });
-        true
     }
 }
 

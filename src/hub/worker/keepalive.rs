@@ -1,18 +1,22 @@
 //! Signs of life: a silent client is pinged, one that stays silent is closed, one that does not close is ended.
 
 use crate::{
-    hub::{ConnectionKey, Worker, connection::State, worker::timers::Timed},
+    hub::{
+        connection::{key::ConnectionKey, state::State},
+        core::clients::Clients,
+        worker::{clock::millis, timers::Timed},
+    },
     model::Disconnect,
     session::ConnectionId,
 };
 
-impl Worker {
+impl Clients {
     /// How long a closing connection may take to close.
     const CLOSE_MS: u64 = 5_000;
 
     /// Starts a connection's place on the wheel.
     pub(crate) fn watch_connection(&mut self, key: ConnectionKey, id: ConnectionId) {
-        let at = self.timers.now_ms() + self.limits.ping_interval_ms;
+        let at = self.timers.now_ms() + self.settings.limits.ping_interval_ms;
         self.timers.schedule(at, Timed::Connection(key, id));
     }
 
@@ -28,8 +32,8 @@ impl Worker {
 
     /// Pings a silent connection, closes one that stayed silent, ends one that does not close.
     pub(crate) fn look_at(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
-        let ping_ms = self.limits.ping_interval_ms;
-        let pong_ms = self.config().timeouts.pong.as_millis() as u64;
+        let ping_ms = self.settings.limits.ping_interval_ms;
+        let pong_ms = millis(self.settings.config.timeouts.pong);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.id != id {
             return;
@@ -45,7 +49,7 @@ impl Worker {
             State::Closing => return,
             State::Open if connection.transport.minds_silence() => now_ms + ping_ms,
             State::Open if silent >= ping_ms + pong_ms => {
-                self.close(key, Disconnect::PingTimeout);
+                self.request_close(key, Disconnect::PingTimeout);
                 return;
             }
             State::Open if silent >= ping_ms => {

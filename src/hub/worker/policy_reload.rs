@@ -1,17 +1,14 @@
 //! How a reloaded policy reaches the rooms that are held: a slice of them at a time, because there may be very many.
 //!
-//! Always holds: a member stays in its room; a new policy's rules for joining hold for later joins.
+//! Never touches a room: what holds the rooms does, a worker or a sequencer. Always holds: each room that was held when the
+//! policies changed is handed out once for each change.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::{
-    config::Policies,
-    hub::{Sequencer, Worker},
-    model::{PresenceMode, Room},
-};
+use crate::{config::Policies, model::Room};
 
 /// How long a slice may take.
 const SLICE: Duration = Duration::from_millis(1);
@@ -29,7 +26,7 @@ pub struct PolicyReload {
 
 impl PolicyReload {
     /// Begins anew if the policies have changed. `rooms` are those that are held now.
-    fn begin<'a>(&mut self, now: &Arc<Policies>, rooms: impl Iterator<Item = &'a Room>) {
+    pub(crate) fn begin<'a>(&mut self, now: &Arc<Policies>, rooms: impl Iterator<Item = &'a Room>) {
         match &self.seen {
             Some(seen) if Arc::ptr_eq(seen, now) => return,
             // What is held at first was held under these.
@@ -44,74 +41,17 @@ impl PolicyReload {
         self.rooms.is_empty()
     }
 
+    /// When a slice that begins now is over.
+    #[must_use]
+    pub fn slice_end() -> Instant {
+        Instant::now() + SLICE
+    }
+
     /// The next few rooms; none when all are done or the time is up.
-    fn next(&mut self, deadline: Instant) -> Vec<Room> {
+    pub(crate) fn next(&mut self, deadline: Instant) -> Vec<Room> {
         if self.rooms.is_empty() || Instant::now() >= deadline {
             return Vec::new();
         }
         self.rooms.split_off(self.rooms.len().saturating_sub(STRIDE))
-    }
-}
-
-impl Worker {
-    /// Gives held rooms the policies that were reloaded, for one slice.
-    pub(crate) fn review_policies(&mut self) {
-        let policies = self.services.policies.load_full();
-        let deadline = Instant::now() + SLICE;
-        self.policy_reload.begin(&policies, self.rooms.names());
-        loop {
-            let rooms = self.policy_reload.next(deadline);
-            if rooms.is_empty() {
-                return;
-            }
-            for room in rooms {
-                self.review_policy(&room, &policies);
-            }
-        }
-    }
-
-    fn review_policy(&mut self, room: &Room, policies: &Policies) {
-        let policy = policies.of(room);
-        let Some(number) = self.rooms.find(room) else { return };
-        let Some(local) = self.rooms.get_mut(number) else { return };
-        let before = std::mem::replace(&mut local.policy, policy);
-        let (had, has) = (before.presence != PresenceMode::Off, local.policy.presence != PresenceMode::Off);
-        let priority = (before.priority != local.policy.priority).then_some(local.policy.priority);
-        if had == has && priority.is_none() {
-            return;
-        }
-        for key in local.members.groups().iter().flat_map(|group| (0..group.end()).filter_map(|slot| group.at(slot))) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            if let Some(priority) = priority {
-                connection.set_priority(number, priority);
-            }
-            if had == has {
-                continue;
-            }
-            let member = connection.session.member();
-            if has {
-                self.services.presence.join(room, &member);
-            } else {
-                self.services.presence.leave(room, &member);
-            }
-        }
-    }
-}
-
-impl Sequencer {
-    /// Gives held rooms the policies that were reloaded, for one slice.
-    pub(crate) fn review_policies(&mut self) {
-        let policies = self.services.policies.load_full();
-        let deadline = Instant::now() + SLICE;
-        self.policy_reload.begin(&policies, self.rooms.keys());
-        loop {
-            let rooms = self.policy_reload.next(deadline);
-            if rooms.is_empty() {
-                return;
-            }
-            for room in rooms {
-                self.set_policy(&room, policies.of(&room));
-            }
-        }
     }
 }

@@ -18,8 +18,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::{
     broker::{Deliver, Delivery, History},
     hub::{
-        WorkerCall,
         sequencer::{effect::ReadTicket, update::StreamUpdate},
+        worker::worker_call::WorkerCall,
     },
     model::Room,
 };

@@ -2,7 +2,7 @@
 //!
 //! Always holds: a pod that is full, short of something or about to go still serves, and says so together with the reason.
 
-use crate::{broker::Condition, hub::Services};
+use crate::{broker::Condition, hub::worker::services::Services};
 
 /// What keeps a pod from being as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

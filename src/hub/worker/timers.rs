@@ -12,7 +12,7 @@ use std::{
 use tokio::task::AbortHandle;
 
 use crate::{
-    hub::{ConnectionKey, worker::wheel::Wheel},
+    hub::{connection::key::ConnectionKey, worker::wheel::Wheel},
     protocol::DialectId,
     session::ConnectionId,
 };

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use crate::{
     hub::{
-        ConnectionKey, Worker,
-        connection::{State, incomplete::IncompleteMessage, transport::ClientTransport},
-        millis,
-        worker::timers::Timed,
+        connection::{incomplete::IncompleteMessage, key::ConnectionKey, state::State, transport::ClientTransport},
+        core::clients::Clients,
+        worker::{clock::millis, timers::Timed},
     },
     model::Disconnect,
     session::ConnectionId,
@@ -18,7 +17,7 @@ use crate::{
 /// What is there of a message that is as short as this is kept also by a pod that is short of memory.
 const SMALL_MESSAGE: usize = 16 * 1024;
 
-impl Worker {
+impl Clients {
     /// Counts what a read left of a message that has not ended, and has its end watched.
     pub(crate) fn note_incomplete(&mut self, key: ConnectionKey, now_ms: u64) {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.state == State::Open)
@@ -37,23 +36,23 @@ impl Worker {
         incomplete.note(held, has_begun, messages, now_ms);
         let is_large = incomplete.held_bytes() > SMALL_MESSAGE;
         if !is_watched {
-            let at = now_ms + millis(self.config.timeouts.body);
+            let at = now_ms + millis(self.settings.config.timeouts.body);
             self.timers.schedule(at, Timed::Message(key, id));
         }
         if is_large && budget.is_spent() {
             self.services.metrics.pressures.memory.refused(1);
-            self.close(key, Disconnect::Overloaded);
+            self.request_close(key, Disconnect::Overloaded);
         }
     }
 
     /// Closes a connection whose message has not ended in time.
     pub(crate) fn check_message(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) {
-        let time_ms = millis(self.config.timeouts.body);
+        let time_ms = millis(self.settings.config.timeouts.body);
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.session.id == id) else {
             return;
         };
         match connection.incomplete.as_ref().and_then(|incomplete| incomplete.ends_by(time_ms)) {
-            Some(at) if at <= now_ms => self.close(key, Disconnect::PingTimeout),
+            Some(at) if at <= now_ms => self.request_close(key, Disconnect::PingTimeout),
             Some(at) => self.timers.schedule(at, Timed::Message(key, id)),
             None => connection.incomplete = None,
         }
@@ -61,7 +60,7 @@ impl Worker {
 
     /// Closes a connection of which the kernel has taken nothing for as long as a silent client may be silent. `true`: it is closed.
     pub(crate) fn closes_unread(&mut self, key: ConnectionKey, id: ConnectionId, now_ms: u64) -> bool {
-        let patience_ms = self.limits.ping_interval_ms + millis(self.config.timeouts.pong);
+        let patience_ms = self.settings.limits.ping_interval_ms + millis(self.settings.config.timeouts.pong);
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.session.id == id) else {
             return false;
         };
@@ -69,7 +68,7 @@ impl Worker {
             && matches!(connection.transport, ClientTransport::WebSocket { .. })
             && connection.send_queue_mut().is_some_and(|queue| queue.is_stuck(now_ms, patience_ms));
         if is_stuck {
-            self.close(key, Disconnect::Slow);
+            self.request_close(key, Disconnect::Slow);
         }
         is_stuck
     }

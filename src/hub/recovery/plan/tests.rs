@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     broker::{Answer, Broker, Deliver, Delivery, HistoryQuery, memory},
     config::Policies,
-    hub::Batcher,
+    hub::sequencer::batcher::Batcher,
     model::{Conflate, Epoch, Event, Payload, Publication},
 };
 

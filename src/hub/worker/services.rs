@@ -1,4 +1,6 @@
-//! What all workers of a pod share.
+//! The services of a pod: what all its workers share.
+//!
+//! Never belongs to one worker. Always holds: whatever is replaced while the pod runs is replaced as a whole.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,7 +11,12 @@ use crate::{
     broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
     config::{Config, Policies},
     hooks::Hooks,
-    hub::{Budget, ClientAddresses, EventIndex, Gate, Quic, Recoveries, WorkerQueues},
+    hub::{
+        access::client_addresses::ClientAddresses,
+        connection::budget::Budget,
+        recovery::{cache::Recoveries, event_index::EventIndex},
+        worker::{capacity::Gate, queues::WorkerQueues, quic::Quic},
+    },
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
@@ -36,7 +43,7 @@ pub struct Services {
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// How a page reaches WebTransport, if it can.
     pub quic: Option<Quic>,
-    /// The queues between owners and workers.
+    /// The queues between sequencers and workers.
     pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,

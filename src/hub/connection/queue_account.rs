@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::hub::Budget;
+use crate::hub::connection::budget::Budget;
 
 /// One connection's share of the two accounts.
 #[derive(Debug)]

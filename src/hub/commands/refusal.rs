@@ -1,0 +1,17 @@
+//! What a client is told when the broker could not do what it asked for.
+
+use crate::{
+    broker::BrokerError,
+    model::{ErrorCode, Reply},
+};
+
+/// What a client is told of a broker's failure.
+pub(super) fn refusal(error: &BrokerError) -> Reply {
+    let code = match error {
+        BrokerError::Unavailable(_) => ErrorCode::Unavailable,
+        BrokerError::Unknown => ErrorCode::Unknown,
+        BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
+        BrokerError::UnknownTopic => ErrorCode::BadRequest,
+    };
+    Reply::Error { code, message: error.to_string(), room: None }
+}

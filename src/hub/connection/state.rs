@@ -1,0 +1,29 @@
+//! Whether a connection still talks, and what only some connections have.
+//!
+//! Shapes only.
+
+use std::sync::Arc;
+
+use crate::{hooks::ClientRequest, hub::connection::paused_input::PausedInput, session::Link};
+
+/// Whether a connection still talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Open,
+    /// A close frame was sent or queued; only the end of the socket is waited for.
+    Closing,
+    /// The end was waited for long enough.
+    Gone,
+}
+
+/// What only some connections have: what came while a token is verified, and an Engine.IO session.
+#[derive(Debug, Default)]
+pub struct ColdState {
+    /// What came while a token is verified: taken up when that is decided.
+    pub paused_input: Option<PausedInput>,
+    /// The Engine.IO session.
+    pub link: Option<Link>,
+    /// What the backend is told of its request, when it is asked again.
+    pub told: Option<Arc<ClientRequest>>,
+}
