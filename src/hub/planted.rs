@@ -16,6 +16,8 @@ pub enum Fault {
     UntoldGap,
     /// A sequencer forgets that a worker's queue refused an update.
     FullWorkerQueue,
+    /// A sequencer that begins anew does not tell where the room stands.
+    SilentRestart,
     /// A stream begins a batch that does not follow its position.
     HoleOnTheWay,
     /// A stream that dropped a broadcast forgets that it did.

@@ -1,10 +1,12 @@
 //! Drives the rooms of one sequencer thread: takes what the broker delivers, performs what the rooms' sequencers want.
 //!
 //! Owns the clock and the timers of its rooms. Never decides anything of a room's order: that is [`RoomSequencer`]'s. Always
-//! holds: a room is in `due` under its own deadline; a room with a worker that lags is in `lagging`.
+//! holds: a room is in `due` under its own deadline; a room with a worker that lags is in `lagging`; a panic in one room's step
+//! ends no other room.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -196,14 +198,24 @@ impl Sequencer {
         }
     }
 
-    /// Gives a room's sequencer an input, keeps its timer, and performs what it wants.
+    /// Gives a room's sequencer an input, keeps its timer, and performs what it wants. After a panic in it the room begins anew;
+    /// the others go on.
     fn step(&mut self, room: &Room, input: impl FnOnce(&mut RoomSequencer, &mut Vec<SequencerEffect>)) {
-        let Self { rooms, services, due, lagging, effects, lists_lost, .. } = self;
+        let Self { rooms, services, due, lagging, effects, lives, lists_lost, .. } = self;
         let Some(sequencer) = rooms.get_mut(room) else { return };
         let before = sequencer.deadline();
-        input(sequencer, effects);
-        for effect in effects.drain(..) {
-            perform(services, room, sequencer, lists_lost, effect);
+        let step = AssertUnwindSafe(|| {
+            input(sequencer, effects);
+            for effect in effects.drain(..) {
+                perform(services, room, sequencer, lists_lost, effect);
+            }
+        });
+        if catch_unwind(step).is_err() {
+            tracing::error!(%room, "the room's sequencer ended in a panic: it begins anew, and its members catch up from the log");
+            effects.clear();
+            *lives += 1;
+            *sequencer = sequencer.restarted(*lives);
+            services.broker.subscribe(room);
         }
         let deadline = sequencer.deadline();
         if deadline != before {

@@ -102,6 +102,14 @@ impl RoomSequencer {
         }
     }
 
+    /// A sequencer that takes over after a panic, of which nothing but the workers is kept. The broker is asked again where the room
+    /// stands; streams that stand elsewhere then read from the log what the one before had and did not send.
+    #[must_use]
+    pub fn restarted(&self, life: u64) -> Self {
+        let (room, policy) = (self.room.clone(), Arc::clone(&self.policy));
+        Self { seats: self.seats.restarted(), ..Self::new(room, policy, 0, life) }
+    }
+
     /// Its policy.
     #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {

@@ -18,6 +18,8 @@ enum WorkerSeat {
     Empty,
     /// It waits for the broker's first answer.
     Waiting,
+    /// It waits for the broker's answer to a sequencer that began anew, and may have missed what the one before it held.
+    Restarting,
     /// It is on the list. Its queue refused the position that the stream begins at.
     Unplaced,
     /// It is on the list.
@@ -41,6 +43,13 @@ impl WorkerSeats {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self(vec![WorkerSeat::Empty; workers])
+    }
+
+    /// The same workers, of a sequencer that begins anew.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        let seat = |seat: &WorkerSeat| if *seat == WorkerSeat::Empty { *seat } else { WorkerSeat::Restarting };
+        Self(self.0.iter().map(seat).collect())
     }
 
     /// Whether no worker has members.
@@ -71,6 +80,7 @@ impl WorkerSeats {
                 }
                 effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position.clone())));
             }
+            None if *seat == WorkerSeat::Restarting => {}
             None => *seat = WorkerSeat::Waiting,
         }
     }
@@ -83,8 +93,12 @@ impl WorkerSeats {
     /// The broker has answered: the streams of the workers that wait begin here.
     pub fn started(&mut self, position: &Position, effects: &mut Vec<SequencerEffect>) {
         for worker in 0..self.0.len() {
-            if self.0[worker] == WorkerSeat::Waiting {
+            let before = self.0[worker];
+            if matches!(before, WorkerSeat::Waiting | WorkerSeat::Restarting) {
                 self.join(worker, Some(position), effects);
+            }
+            if before == WorkerSeat::Restarting && !planted(Fault::SilentRestart) {
+                effects.push(SequencerEffect::Tell(worker, StreamUpdate::Head(position.clone())));
             }
         }
     }
@@ -110,13 +124,16 @@ impl WorkerSeats {
     /// Tells workers whose queue was full where the room stands.
     pub fn retry(&mut self, position: &Position, effects: &mut Vec<SequencerEffect>) {
         for (worker, seat) in self.0.iter_mut().enumerate() {
-            let update = match seat {
-                WorkerSeat::Unplaced => StreamUpdate::Placed(position.clone()),
-                WorkerSeat::Lagging => StreamUpdate::Head(position.clone()),
-                WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Placed => continue,
-            };
+            match seat {
+                // A stream that had a position keeps it, and is to hear that the room stands elsewhere.
+                WorkerSeat::Unplaced => {
+                    effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position.clone())));
+                }
+                WorkerSeat::Lagging => {}
+                WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Restarting | WorkerSeat::Placed => continue,
+            }
             *seat = WorkerSeat::Placed;
-            effects.push(SequencerEffect::Tell(worker, update));
+            effects.push(SequencerEffect::Tell(worker, StreamUpdate::Head(position.clone())));
         }
     }
 }

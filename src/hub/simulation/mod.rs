@@ -36,12 +36,13 @@ use script::{Script, Step};
 use super::planted::{Fault, with_planted};
 
 /// The faults that are planted, one at a time, with the invariant of `docs/ARCHITECTURE.md` that each breaks.
-const FAULTS: [(Fault, &str); 15] = [
+const FAULTS: [(Fault, &str); 16] = [
     (Fault::RepeatedDelivery, "1, one order"),
     (Fault::LostDelivery, "4, no silent hole: between broker and sequencer"),
     (Fault::MissedDeliveries, "4, no silent hole: the sequencer's queue was full"),
     (Fault::UntoldGap, "4, a hole is filled or told"),
     (Fault::FullWorkerQueue, "4, no silent hole: a worker's queue was full"),
+    (Fault::SilentRestart, "4, no silent hole: a sequencer ended in a panic"),
     (Fault::HoleOnTheWay, "4, no silent hole: between sequencer and worker"),
     (Fault::FullBacklog, "4, no silent hole: a stream's backlog was full"),
     (Fault::FlushBoundary, "3, flush boundaries"),

@@ -98,6 +98,7 @@ impl SimulatedPod {
             Step::Trim(room, keep) => self.world.logs[room].trim(keep),
             Step::FailReads(count) => self.world.failing_reads += count,
             Step::Renew(room) => self.renew(room),
+            Step::Restart(room) => self.restart(room),
             Step::Sequence(thread, count) => self.sequence(thread, count),
             Step::Read(at) => return self.read(at),
             Step::Work(worker, count) => return self.work(worker, count),
@@ -165,6 +166,20 @@ impl SimulatedPod {
     fn subscribe(&mut self, room: usize) {
         self.subscribed[room] = true;
         self.renew(room);
+    }
+
+    /// What a driver does after a panic in a room's step.
+    fn restart(&mut self, room: usize) {
+        let name = &self.world.rooms[room];
+        let Some(sequencers) = self.sequencers.iter_mut().find(|thread| thread.rooms.contains_key(name)) else {
+            return;
+        };
+        sequencers.lives += 1;
+        let life = sequencers.lives;
+        if let Some(sequencer) = sequencers.rooms.get_mut(name) {
+            *sequencer = sequencer.restarted(life);
+            self.subscribe(room);
+        }
     }
 
     fn deliver(&mut self) {

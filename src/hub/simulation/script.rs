@@ -63,6 +63,8 @@ pub enum Step {
     Renew(usize),
     /// A sequencer takes so many messages, and sends what is due.
     Sequence(usize, usize),
+    /// A room's sequencer ends in a panic, and begins anew.
+    Restart(usize),
     /// A read of the log goes on: it is carried out, or its answer arrives.
     Read(usize),
     /// A worker takes so many messages.
@@ -191,7 +193,7 @@ fn step(random: &mut Random, faults: u64) -> Step {
         97 if allowed(faults, 4) => Step::Rename(room),
         98 if allowed(faults, 5) => Step::Trim(room, random.below(4)),
         98 if allowed(faults, 6) => Step::FailReads(1 + random.below(3)),
-        99 if allowed(faults, 7) => Step::Renew(room),
+        99 if allowed(faults, 7) => [Step::Renew(room), Step::Restart(room)][random.below(2)],
         _ => Step::Publish(room),
     }
 }
