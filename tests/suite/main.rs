@@ -24,6 +24,7 @@ mod metrics;
 mod policies;
 mod presets;
 mod protocol_doc;
+mod rates;
 mod rooms;
 mod serve;
 mod shared_log;
