@@ -188,9 +188,9 @@ impl Streams {
         } else {
             0
         };
-        let outcome = QueueBounds::now(limit, budget).outcome(self.account.queued_bytes());
         stream.wait(Waiting::Shared(frame.clone()), begun, &mut self.account);
-        outcome
+        // What fits QUIC's window has left already: what waits, this frame among it, is what the client does not read.
+        QueueBounds::now(limit, budget).outcome(self.account.queued_bytes())
     }
 
     /// Says something to this client alone: on a room's stream, or as a reply.
