@@ -16,6 +16,7 @@ use std::{rc::Rc, sync::Arc};
 use crate::hub::{
     core::clients::Clients,
     fanout::{fan_outs::FanOuts, rooms::Rooms, stream_effect::StreamEffect},
+    recovery::turns::RecoveryTurns,
     worker::services::Services,
 };
 
@@ -33,6 +34,8 @@ pub struct Core {
     pub(crate) stream_effects: Vec<StreamEffect>,
     /// The way back for tasks that wait for others.
     pub(crate) doorway: Doorway,
+    /// The turns of clients that come back.
+    pub(crate) recovery_turns: Rc<RecoveryTurns>,
 }
 
 impl Core {
@@ -46,6 +49,7 @@ impl Core {
             fan_outs: FanOuts::default(),
             stream_effects: Vec::new(),
             doorway,
+            recovery_turns: Rc::default(),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Broadcast {
     pub arrived: Instant,
     /// The user whose connections do not get it.
     pub except: Option<Box<str>>,
+    /// Whether it was sent before, and is read from the log for clients that come back.
+    pub recovered: bool,
     frames: Mutex<SmallVec<[(WireFormat, Frame); 2]>>,
 }
 
@@ -48,7 +50,13 @@ impl Broadcast {
     /// Something to be said, not yet encoded.
     #[must_use]
     pub fn new(content: Content, policy: Arc<Policy>, arrived: Instant) -> Self {
-        Self { content, policy, arrived, except: None, frames: Mutex::default() }
+        Self { content, policy, arrived, except: None, recovered: false, frames: Mutex::default() }
+    }
+
+    /// The same, for clients that come back.
+    #[must_use]
+    pub fn recovered(self) -> Self {
+        Self { recovered: true, ..self }
     }
 
     /// The same, for all members but the connections of a user.

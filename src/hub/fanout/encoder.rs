@@ -15,6 +15,7 @@ use crate::{
         connection::budget::Budget,
         fanout::{
             broadcast::{Broadcast, Content},
+            deflate_budget::DeflateBudget,
             frame::{Frame, FrameBytes},
             range::gap,
         },
@@ -36,6 +37,8 @@ pub struct Encoder {
     dialects: Arc<Dialects>,
     deflaters: Deflaters,
     messages: Messages,
+    /// For what clients missed.
+    recovery_deflate: DeflateBudget,
     budget: Arc<Budget>,
     /// Bytes before compression, of all frames that this worker made.
     pub bytes_plain: u64,
@@ -48,7 +51,15 @@ impl Encoder {
     #[must_use]
     pub fn new(dialects: Arc<Dialects>, compression_level: u32, budget: Arc<Budget>) -> Self {
         let deflaters = Deflaters::new(compression_level);
-        Self { dialects, deflaters, messages: Messages::default(), budget, bytes_plain: 0, bytes_framed: 0 }
+        Self {
+            dialects,
+            deflaters,
+            messages: Messages::default(),
+            recovery_deflate: DeflateBudget::new(),
+            budget,
+            bytes_plain: 0,
+            bytes_framed: 0,
+        }
     }
 
     /// A broadcast's frame for one wire format: made once, whatever worker asks.
@@ -57,7 +68,7 @@ impl Encoder {
     }
 
     fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
-        let Self { dialects, deflaters, messages, .. } = self;
+        let Self { dialects, deflaters, messages, recovery_deflate, .. } = self;
         let dialect = dialects.get(format.dialect);
         messages.begin(unix_millis());
         match &broadcast.content {
@@ -67,10 +78,12 @@ impl Encoder {
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
         self.bytes_plain += messages.len() as u64;
+        let may_compress = !broadcast.recovered || recovery_deflate.take(messages.len(), messages.now);
+        let compress_from = broadcast.policy.compress_from.filter(|_| may_compress);
         let mut bytes = Vec::new();
         match format.framing {
             Framing::WebSocket { window_bits, base64 } => {
-                let compress = window_bits.zip(broadcast.policy.compress_from);
+                let compress = window_bits.zip(compress_from);
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
                 if base64 {
                     frame_messages(&without_binary(messages), compress, &mut bytes);
@@ -80,7 +93,7 @@ impl Encoder {
             }
             Framing::Stream { deflate } => {
                 bytes.push(DATAGRAM_PREFIX);
-                let compress = broadcast.policy.compress_from.filter(|_| deflate);
+                let compress = compress_from.filter(|_| deflate);
                 if deflate {
                     let mut plain = Vec::with_capacity(messages.len() + 64);
                     prefixed(messages, &mut plain);

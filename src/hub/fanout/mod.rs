@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod broadcast;
+pub mod deflate_budget;
 pub mod encoder;
 pub mod fan_out;
 pub mod fan_outs;

@@ -4,7 +4,7 @@
 //! meanwhile live broadcasts are held for it. Always holds: `subscribed` at a position is followed by exactly what comes
 //! after that position, once.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
     broker::{BrokerError, HistoryQuery},
@@ -52,13 +52,15 @@ impl Core {
         let (room, policy) = (local.name.clone(), Arc::clone(&local.policy));
         let wanted = |(part, floor): &(RoomIndex, Offset)| Some((self.rooms.get(*part)?.name.clone(), *floor));
         let wanted: HashMap<Room, Offset> = parts.iter().filter_map(wanted).collect();
-        let (services, doorway) = (Arc::clone(&self.clients.services), self.doorway.clone());
+        let (services, doorway, turns) =
+            (Arc::clone(&self.clients.services), self.doorway.clone(), Rc::clone(&self.recovery_turns));
         tokio::task::spawn_local(async move {
             let answer = answer_join(&services, &room, &policy, since.as_ref(), &target, &wanted).await;
-            doorway.enter(|core| {
+            let join_read = |core: &mut Core| {
                 let Some(index) = core.rooms.find(&room) else { return };
                 core.step_stream(index, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects));
-            });
+            };
+            turns.take(|| doorway.enter(join_read)).await;
         });
     }
 

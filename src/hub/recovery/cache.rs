@@ -93,7 +93,9 @@ impl Recoveries {
                     batches
                         .into_iter()
                         .flat_map(by_room)
-                        .map(|batch| Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now)))
+                        .map(|batch| {
+                            Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now).recovered())
+                        })
                         .collect(),
                 ),
                 Recovered::Not => Missed::Gone,
@@ -181,7 +183,7 @@ impl Recoveries {
             let broadcast = |(before, event): (Offset, Arc<Event>)| {
                 let (room, at) = (event.room.as_ref().unwrap_or(log).clone(), event.offset);
                 let batch = Batch { room, epoch: epoch.clone(), after: before, offset: at, events: vec![event] };
-                (at, Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now)))
+                (at, Arc::new(Broadcast::new(Content::Events(batch), Arc::clone(policy), now).recovered()))
             };
             let broadcasts = (after..).zip(events).map(broadcast).collect();
             Ok((epoch == end.epoch).then_some(Page { after, offset, complete, broadcasts }))

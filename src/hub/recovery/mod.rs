@@ -3,3 +3,4 @@
 pub mod cache;
 pub mod event_index;
 pub mod plan;
+pub mod turns;
