@@ -30,7 +30,7 @@ mod worker;
 pub use access::{
     accept::AcceptedConnection,
     authenticate::{AdmissionError, Applicant, Shows},
-    client_addresses::{AddressFullError, ClientAddresses, CountedConnection},
+    client_addresses::ClientAddresses,
     hook_gate::AT_ONCE,
     permit::Principal,
 };
