@@ -73,12 +73,6 @@ impl Origins {
         }
         self.0.iter().any(|pattern| pattern.matches(&origin))
     }
-
-    /// Whether no page may connect.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl OriginPattern {

@@ -164,12 +164,6 @@ impl Socket {
         self.client.as_deref().copied().or_else(|| self.stream.peer_addr().ok())
     }
 
-    /// The stream, for its addresses and options.
-    #[must_use]
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
     /// Whether the bytes are sealed.
     #[must_use]
     pub fn is_tls(&self) -> bool {
