@@ -135,7 +135,11 @@ impl RoomStream {
     ) {
         match update {
             StreamUpdate::Placed(position) => {
-                let position = self.position.get_or_insert(position);
+                if self.position.is_some() {
+                    // Placed before, by a life of the sequencer that may have ended before it sent everything.
+                    return self.update(StreamUpdate::Head(position), now, policy, effects);
+                }
+                let position = self.position.insert(position);
                 self.joins.placed(position, policy, effects);
             }
             StreamUpdate::Broadcast(broadcast) => self.broadcast(broadcast, now, policy, effects),

@@ -94,11 +94,10 @@ impl WorkerSeats {
     pub fn started(&mut self, position: &Position, effects: &mut Vec<SequencerEffect>) {
         for worker in 0..self.0.len() {
             let before = self.0[worker];
-            if matches!(before, WorkerSeat::Waiting | WorkerSeat::Restarting) {
+            if before == WorkerSeat::Restarting && planted(Fault::SilentRestart) {
+                self.0[worker] = WorkerSeat::Placed;
+            } else if matches!(before, WorkerSeat::Waiting | WorkerSeat::Restarting) {
                 self.join(worker, Some(position), effects);
-            }
-            if before == WorkerSeat::Restarting && !planted(Fault::SilentRestart) {
-                effects.push(SequencerEffect::Tell(worker, StreamUpdate::Head(position.clone())));
             }
         }
     }
