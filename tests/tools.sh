@@ -12,13 +12,26 @@ tools=${TEST_TOOLS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/roomcast}
 mkdir -p "$tools"
 export PATH=$tools/bin:$PATH
 
+# once NAME COMMAND…: one process at a time installs what has this name. What finds it installed does nothing.
+once() {
+  local name=$1
+  shift
+  (
+    flock 9
+    "$@"
+  ) 9>"$tools/$name.lock"
+}
+
 # Without Go the tests that need it say that they skipped, and the closing lines say so again.
 need_grpcurl() {
-  if [[ ! -x $tools/bin/grpcurl ]]; then
-    command -v go >/dev/null || { echo "no Go, so no grpcurl: the tests that need it skip"; return 0; }
-    GOBIN=$tools/bin go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION"
-  fi
-  export GRPCURL=$tools/bin/grpcurl
+  once grpcurl install_grpcurl
+  if [[ -x $tools/bin/grpcurl ]]; then export GRPCURL=$tools/bin/grpcurl; fi
+}
+
+install_grpcurl() {
+  if [[ -x $tools/bin/grpcurl ]]; then return; fi
+  command -v go >/dev/null || { echo "no Go, so no grpcurl: the tests that need it skip"; return 0; }
+  GOBIN=$tools/bin go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION"
 }
 
 need_command() {
@@ -87,15 +100,17 @@ need_wheel() {
 }
 
 # From its source on the registry, once into the cache folder, optimised for a short build.
-need_cargo_tool() {
-  local name=$1 version=$2
+need_cargo_tool() { once "$1" install_cargo_tool "$@"; }
+
+install_cargo_tool() {
+  local name=$1 version=$2 build=$tools/build-$1
   if [[ $(cat "$tools/$name.version" 2>/dev/null) == "$version" && -x $tools/bin/$name ]]; then return; fi
   echo "building $name $version into $tools (once)"
   rm -f "$tools/bin/$name"
-  CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  CARGO_TARGET_DIR=$build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     cargo install --quiet --locked --force --root "$tools" "$name@$version"
-  rm -rf "$tools/build"
+  rm -rf "$build"
   echo "$version" >"$tools/$name.version"
 }
 
@@ -118,9 +133,11 @@ need_npm() {
   fi
 }
 
-# Go's modules and build cache lie in the cache folder too while a tool is built.
+# go_in_tools NAME ARGUMENT…: Go's modules and build cache lie in the cache folder too while a tool is built, apart for each.
 go_in_tools() {
-  GOPATH=$tools/go GOMODCACHE=$tools/go/mod GOCACHE=$tools/go/cache GOBIN=$tools/bin GOFLAGS=-modcacherw GOWORK=off go "$@"
+  local folder=$tools/go-$1
+  shift
+  GOPATH=$folder GOMODCACHE=$folder/mod GOCACHE=$folder/cache GOBIN=$tools/bin GOFLAGS=-modcacherw GOWORK=off go "$@"
 }
 
 need_go() {
@@ -130,27 +147,33 @@ need_go() {
 }
 
 # Built once into the cache folder.
-need_go_tool() {
+need_go_tool() { once "$1" install_go_tool "$@"; }
+
+install_go_tool() {
   local name=$1 package=$2 version=$3
   if [[ $(cat "$tools/$name.version" 2>/dev/null) == "$version" && -x $tools/bin/$name ]]; then return; fi
   need_go "$name"
   echo "building $name $version into $tools (once)"
-  (cd "$tools" && go_in_tools install "$package@v$version")
-  rm -rf "$tools/go"
+  (cd "$tools" && go_in_tools "$name" install "$package@v$version")
+  rm -rf "$tools/go-$name"
   echo "$version" >"$tools/$name.version"
 }
 
 # Kubernetes and the operators publish their schemas as Go modules.
 need_schemas() {
+  export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$tools/kubernetes-$KUBERNETES/schemas
+  once schemas install_schemas
+}
+
+install_schemas() {
   local folder=$tools/kubernetes-$KUBERNETES
-  export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$folder/schemas
   if [[ -f $folder/versions && $(cat "$folder/versions") == "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" ]]; then return; fi
   need_go "nothing here, but fetches the schemas of Kubernetes"
   echo "fetching the schemas of Kubernetes $KUBERNETES (once)"
   rm -rf "$folder"
   mkdir -p "$folder/crds"
-  local modules=$tools/go/mod
-  (cd "$tools" && go_in_tools mod download \
+  local modules=$tools/go-schemas/mod
+  (cd "$tools" && go_in_tools schemas mod download \
     "k8s.io/kubernetes@v$KUBERNETES" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
     "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" \
     "github.com/cert-manager/cert-manager@v$CERT_MANAGER")
@@ -161,7 +184,7 @@ need_schemas() {
     "$folder/crds"
   node tests/js/chart/schemas.js "$folder/schemas" \
     "$modules/k8s.io/kubernetes@v$KUBERNETES/api/openapi-spec/swagger.json" "$folder"/crds/*.yaml
-  rm -rf "$tools/go"
+  rm -rf "$tools/go-schemas"
   echo "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" >"$folder/versions"
 }
 
@@ -190,17 +213,17 @@ need_apiserver() {
   mkdir -p "$work"
   (
     cd "$work" || exit
-    go_in_tools mod download "k8s.io/kubernetes@v$KUBERNETES"
+    go_in_tools apiserver mod download "k8s.io/kubernetes@v$KUBERNETES"
     {
       printf 'module apiserver\n\ngo 1.26.0\n\ntool k8s.io/kubernetes/cmd/kube-apiserver\n\n'
       printf 'require k8s.io/kubernetes v%s\n\nreplace (\n' "$KUBERNETES"
-      awk -v v="$staged" '/=> .\/staging\// { print $1, "=>", $1, v }' "$tools/go/mod/k8s.io/kubernetes@v$KUBERNETES/go.mod"
+      awk -v v="$staged" '/=> .\/staging\// { print $1, "=>", $1, v }' "$tools/go-apiserver/mod/k8s.io/kubernetes@v$KUBERNETES/go.mod"
       echo ')'
     } >go.mod
-    go_in_tools mod tidy
-    go_in_tools build -ldflags "-X $is.gitVersion=v$KUBERNETES -X $is.gitMajor=1 -X $is.gitMinor=${staged:3:2}" \
+    go_in_tools apiserver mod tidy
+    go_in_tools apiserver build -ldflags "-X $is.gitVersion=v$KUBERNETES -X $is.gitMajor=1 -X $is.gitMinor=${staged:3:2}" \
       -o "$tools/bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
   )
-  rm -rf "$work" "$tools/go"
+  rm -rf "$work" "$tools/go-apiserver"
   echo "$KUBERNETES" >"$tools/kube-apiserver.version"
 }
