@@ -114,7 +114,7 @@ fn announce(config: &Config, pod: &Pod) {
 
 /// Says how to try a pod in development mode.
 fn invite(config: &Config, pod: &Pod) {
-    let text = invitation(config, &pod.addresses());
+    let text = invitation(config, pod.addresses());
     // A closed stdout is no reason not to serve.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }

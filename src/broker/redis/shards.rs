@@ -158,10 +158,8 @@ impl Shards {
 
     /// A server is a replica. Where it is the only one, its name may lead to the master by now.
     fn demote(&self, node: &Node) {
-        if self.layout.load().as_ref().is_some_and(|layout| layout.owners.len() == 1) {
-            if node.renew() {
-                self.demoted.lock().unwrap_or_else(PoisonError::into_inner).push(node.address.clone());
-            }
+        if self.layout.load().as_ref().is_some_and(|layout| layout.owners.len() == 1) && node.renew() {
+            self.demoted.lock().unwrap_or_else(PoisonError::into_inner).push(node.address.clone());
         }
     }
 

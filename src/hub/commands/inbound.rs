@@ -62,7 +62,7 @@ impl Worker {
         &mut self,
         key: ConnectionKey,
         mut reader: Reader,
-        plain: &mut Vec<u8>,
+        plain: &mut [u8],
         limits: &MessageLimits,
     ) -> Result<(), Disconnect> {
         let mut inflater = self.inflater.take().unwrap_or_default();

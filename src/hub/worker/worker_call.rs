@@ -9,8 +9,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+/// It is given the worker, whose type this file does not know.
+type Act = dyn FnOnce(&mut dyn Any) + Send;
+
 /// Something to do on a worker's thread. It must be short: every connection of that worker waits for it.
-pub struct WorkerCall(Box<dyn FnOnce(&mut dyn Any) + Send>);
+pub struct WorkerCall(Box<Act>);
 
 impl WorkerCall {
     /// Something to do with the worker, which is a `W`.

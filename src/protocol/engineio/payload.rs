@@ -69,7 +69,7 @@ pub fn without_binary(messages: &Messages) -> Messages {
 pub fn unframe(bytes: &[u8], out: &mut Messages) {
     let text: Cow<'_, str> = String::from_utf8_lossy(bytes);
     for text in text.split(char::from(SEPARATOR)).filter(|text| !text.is_empty()) {
-        match text.strip_prefix('b').and_then(|base64| decode_base64(base64)) {
+        match text.strip_prefix('b').and_then(decode_base64) {
             Some(bytes) => out.push(MessageKind::Binary, |out| out.extend_from_slice(&bytes)),
             None => out.push(MessageKind::Text, |out| out.extend_from_slice(text.as_bytes())),
         }
