@@ -250,9 +250,14 @@ impl RoomStream {
             if batch.epoch == position.epoch && batch.offset <= position.offset {
                 return;
             }
-            let until = Position::new(batch.epoch.clone(), batch.after);
+            // A sequencer that began anew behind this stream makes other batches than the one before it: of a batch that the
+            // stream stands within, the log has the rest.
+            let within = batch.epoch == position.epoch && batch.after < position.offset;
+            let until = Position::new(batch.epoch.clone(), if within { batch.offset } else { batch.after });
             if !planted(Fault::HoleOnTheWay) {
-                self.backlog.push_front(broadcast);
+                if !within {
+                    self.backlog.push_front(broadcast);
+                }
                 self.heal(until, effects);
                 return;
             }
@@ -344,3 +349,6 @@ impl RoomStream {
         self.joins.lead_to(part)
     }
 }
+
+#[cfg(test)]
+mod tests;
