@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::refusal::{Refused, come_back, refused};
 use crate::{
@@ -24,28 +24,59 @@ pub fn client_of(headers: &HeaderMap, peer: SocketAddr, settings: &AddressSettin
         AddressHeader::XForwardedFor => headers.get_all("x-forwarded-for"),
         AddressHeader::Forwarded => headers.get_all(header::FORWARDED),
     };
-    let lines: Vec<&str> = lines.iter().map(HeaderValue::to_str).map(Result::unwrap_or_default).collect();
     let mut client = peer;
-    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let named = match settings.header {
-            AddressHeader::Forwarded => node_of(hop),
-            AddressHeader::XForwardedFor | AddressHeader::None => Some(hop.trim()),
-        };
-        // A proxy that hides its client, or does not know it: nothing before it can be believed.
-        let Some(address) = named.and_then(parse) else { return client };
-        client = address;
-        if !settings.trusts(client.ip()) {
-            return client;
+    for line in lines.iter().collect::<Vec<_>>().into_iter().rev() {
+        let mut rest = Some(line.as_bytes());
+        while let Some(hops) = rest {
+            let (before, hop) = last_part(hops, b',', settings.header);
+            rest = before;
+            // A proxy that hides its client, or does not know it: nothing before it can be believed.
+            let Some(address) = node_of(hop, settings.header).and_then(parse) else { return client };
+            client = address;
+            if !settings.trusts(client.ip()) {
+                return client;
+            }
         }
     }
     client
 }
 
-/// The `for` of an element (RFC 7239 section 4). No address holds a comma, so that elements end at each.
-fn node_of(element: &str) -> Option<&str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    Some(node.trim().trim_matches('"'))
+/// What stands before the last separator, and what stands behind it. Read from the right, where the trusted proxy wrote: what a
+/// client wrote before cannot change how that is taken apart.
+fn last_part(bytes: &[u8], separator: u8, header: AddressHeader) -> (Option<&[u8]>, &[u8]) {
+    // Only `Forwarded` has quoted strings, which may hold separators.
+    let quotes = header == AddressHeader::Forwarded;
+    let mut quoted = false;
+    for (at, byte) in bytes.iter().enumerate().rev() {
+        if *byte == b'"' && quotes && !is_escaped(&bytes[..at]) {
+            quoted = !quoted;
+        } else if *byte == separator && !quoted {
+            return (Some(&bytes[..at]), &bytes[at + 1..]);
+        }
+    }
+    (None, bytes)
+}
+
+fn is_escaped(before: &[u8]) -> bool {
+    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// The address that a hop names; in `Forwarded` the `for` of an element (RFC 7239 section 4).
+fn node_of(hop: &[u8], header: AddressHeader) -> Option<&str> {
+    if header != AddressHeader::Forwarded {
+        return Some(std::str::from_utf8(hop).ok()?.trim());
+    }
+    let mut rest = Some(hop);
+    while let Some(pairs) = rest {
+        let (before, pair) = last_part(pairs, b';', header);
+        rest = before;
+        if let Some((name, node)) = std::str::from_utf8(pair).ok()?.split_once('=')
+            && name.trim().eq_ignore_ascii_case("for")
+        {
+            return Some(node.trim().trim_matches('"'));
+        }
+    }
+    None
 }
 
 /// Where a request comes from that a socket of `peer` brought, if it may come.
@@ -88,15 +119,22 @@ fn parse(node: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::config::Network;
 
     fn client(header: AddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        client_of_bytes(header, peer, &lines)
+    }
+
+    fn client_of_bytes(header: AddressHeader, peer: &str, lines: &[(&'static str, &[u8])]) -> String {
         let trusted_proxies = vec![Network::parse("10.0.0.0/8").unwrap(), Network::parse("2001:db8::/32").unwrap()];
         let settings = AddressSettings { trusted_proxies, header, ..AddressSettings::default() };
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(*name, value.parse().unwrap());
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
         client_of(&headers, peer.parse().unwrap(), &settings).to_string()
     }
@@ -138,5 +176,23 @@ mod tests {
         assert_eq!(of("proto=https;for=192.0.2.7:80"), "192.0.2.7:80");
         assert_eq!(of("for=192.0.2.7, for=_hidden"), "10.0.0.1:5");
         assert_eq!(of("for=unknown"), "10.0.0.1:5");
+    }
+    #[test]
+    fn what_a_client_writes_does_not_hide_what_its_proxy_appends() {
+        let forwarded_for =
+            |line: &[u8]| client_of_bytes(AddressHeader::XForwardedFor, "10.0.0.1:5", &[("x-forwarded-for", line)]);
+        assert_eq!(forwarded_for(b"\xff, 192.0.2.7"), "192.0.2.7:0");
+        assert_eq!(forwarded_for(b"\", 192.0.2.7"), "192.0.2.7:0");
+        let forwarded = |line: &[u8]| client_of_bytes(AddressHeader::Forwarded, "10.0.0.1:5", &[("forwarded", line)]);
+        for line in [
+            &b"for=\xff, for=192.0.2.7"[..],
+            b"for=\", for=192.0.2.7",
+            b"for=\"\\, for=192.0.2.7",
+            b"for=192.0.2.7;host=\"a,for=10.1.1.1\"",
+            b"host=\"a;for=10.1.1.1\";for=192.0.2.7",
+            b"host=\"a\\\",for=10.1.1.1;for=10.1.1.2\";for=192.0.2.7;proto=https",
+        ] {
+            assert_eq!(forwarded(line), "192.0.2.7:0", "{}", line.escape_ascii());
+        }
     }
 }
