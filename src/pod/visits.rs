@@ -156,7 +156,11 @@ impl Visit {
 
     /// Names what its bytes are counted by.
     pub fn carries(&self, traffic: Arc<Traffic>) {
-        *self.0.0.traffic.borrow_mut() = Some(traffic);
+        let this = &self.0.0;
+        this.set_behind(false);
+        this.read.set(traffic.bytes_read());
+        this.written.set(traffic.bytes_written());
+        *this.traffic.borrow_mut() = Some(traffic);
     }
 
     /// Puts bytes on its account.
@@ -228,6 +232,12 @@ impl VisitState {
         }
         this.stage.set(stage);
         this.since_ms.set(now_ms);
+        if stage == Stage::Idle
+            && let Some(traffic) = &*this.traffic.borrow()
+        {
+            // What came until now is of the request that was answered, and no new head.
+            this.read.set(traffic.bytes_read());
+        }
         let waiting = &this.of_worker.waiting;
         waiting.set(waiting.get() + usize::from(stage.waits()) - usize::from(before.waits()));
         if stage == Stage::Over {

@@ -173,3 +173,32 @@ fn a_connection_opens_few_sessions_that_it_does_not_use() {
     assert!(one.open_session(512).is_some());
     assert_eq!(visits.of_worker.unused.count(), others.len());
 }
+
+#[test]
+fn the_bytes_of_an_answered_request_are_no_new_head() {
+    let (mut visits, traffic) = (visits(), Arc::new(Traffic::default()));
+    let visit = visits.begin(Stage::Idle, 0);
+    visit.carries(Arc::clone(&traffic));
+    visits.sweep(1_000, &timeouts());
+    // It comes and is answered between two looks.
+    traffic.read(100);
+    visit.enter_at(Stage::Idle, 1_100);
+    visits.sweep(1_250, &timeouts());
+    visits.sweep(1_100 + 6_999, &timeouts());
+    assert_eq!(visit.stage(), Stage::Idle);
+    assert_eq!(visits.sweep(1_100 + 7_000, &timeouts()), Overdue { idle: 1, ..Overdue::default() });
+}
+
+#[test]
+fn a_visit_that_is_carried_on_counts_anew() {
+    let mut visits = visits();
+    let (visit, before, after) =
+        (visits.begin(Stage::Serving, 0), Arc::new(Traffic::default()), Arc::new(Traffic::default()));
+    visit.carries(Arc::clone(&before));
+    before.wrote(100_000, 1);
+    visits.sweep(250, &timeouts());
+    visit.carries(Arc::clone(&after));
+    after.wrote(10, 1);
+    assert_eq!(visits.sweep(500, &timeouts()), Overdue::default());
+    assert_eq!(visits.sweep(4_500, &timeouts()), Overdue { write: 1, ..Overdue::default() });
+}
