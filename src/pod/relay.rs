@@ -4,14 +4,15 @@
 //! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into; the sockets to
 //! other pods count among the pod's.
 
-use std::{num::NonZeroU8, time::Duration};
+use std::{num::NonZeroU8, pin::pin, time::Duration};
 
 use ::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt, copy, split},
     net::TcpStream,
+    select,
     time::timeout,
 };
 
@@ -136,13 +137,27 @@ pub(super) async fn connect(
     }
 }
 
-/// Passes bytes on until both sides have ended.
+/// Passes bytes on until both sides have ended, or the owner has and the client does not end for a while.
 pub(super) async fn splice(io: HttpIo, relayed: Relayed) {
     let Relayed { mut stream, early, place: _place } = relayed;
     let mut socket = TokioIo::new(io);
     if !early.is_empty() && socket.write_all(&early).await.is_err() {
         return;
     }
+    let (mut from_client, mut to_client) = split(socket);
+    let (mut from_owner, mut to_owner) = stream.split();
     // How it ends is for the two ends to say.
-    let _ = copy_bidirectional(&mut socket, &mut stream).await;
+    let mut upward = pin!(async {
+        let _ = copy(&mut from_client, &mut to_owner).await;
+        let _ = to_owner.shutdown().await;
+    });
+    let mut downward = pin!(async {
+        let _ = copy(&mut from_owner, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    });
+    select! {
+        () = &mut upward => downward.await,
+        // The session is over. A client that does not hear of it would keep its place for ever.
+        () = &mut downward => drop(timeout(SOON, upward).await),
+    }
 }
