@@ -33,6 +33,15 @@ impl Network {
             Some(Ok(prefix)) if prefix <= most => prefix,
             Some(_) => return Err(format!("its prefix is not one of 0 to {most}")),
         };
+        // `::ffff:10.0.0.0/104` is 10.0.0.0/8.
+        let (address, prefix) = match address.to_canonical() {
+            canonical if canonical.is_ipv4() && address.is_ipv6() => match prefix.checked_sub(96) {
+                Some(prefix) => (canonical, prefix),
+                None => return Err("its prefix is shorter than that of all IPv4 addresses, 96".to_owned()),
+            },
+            _ => (address, prefix),
+        };
+        let most = if address.is_ipv4() { 32 } else { 128 };
         let this = Self { address, prefix };
         if this.bits(address) << this.prefix.min(127) != 0 && prefix < most {
             return Err("bits behind its prefix are set".to_owned());
@@ -120,6 +129,9 @@ mod tests {
             ("10.1.2.3", "10.1.2.3", true),
             ("10.1.2.3", "10.1.2.2", false),
             ("10.0.0.0/8", "::ffff:10.1.1.1", true),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", true),
+            ("::ffff:10.0.0.0/104", "11.1.1.1", false),
+            ("::ffff:10.1.1.1", "10.1.1.1", true),
             ("0.0.0.0/0", "192.0.2.1", true),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("::/0", "2001:db8::1", true),
@@ -131,9 +143,17 @@ mod tests {
             let network = Network::parse(network).unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), expected, "{network} {address}");
         }
-        for bad in
-            ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.1/8", "2001:db8::/129", "2001:db8::1/64", "a/8", "10.0.0.0/"]
-        {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.1/8",
+            "2001:db8::/129",
+            "2001:db8::1/64",
+            "a/8",
+            "10.0.0.0/",
+            "::ffff:10.0.0.0/64",
+        ] {
             assert!(Network::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Network::parse("2001:db8::/32").unwrap().to_string(), "2001:db8::/32");
