@@ -33,6 +33,7 @@ use super::{
     script,
     settings::Elsewhere,
     state::RedisState,
+    tenure::Tenure,
 };
 use crate::{
     broker::{BrokerError, legacy},
@@ -71,35 +72,6 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The time between two lines of the log about messages that were not taken in.
 const A_LINE: Duration = Duration::from_secs(10);
-
-/// What is known of the lease.
-#[derive(Debug, Default)]
-struct Tenure {
-    /// The patterns stand.
-    hears: bool,
-    /// Which tenure of this pod it is, counted from 1.
-    number: u64,
-    /// The newest tenure whose ping was answered.
-    echoed: u64,
-    /// When the lease of this pod ends; `None`: it has none.
-    until: Option<Instant>,
-    /// Since when no pod has the lease.
-    free: Option<Instant>,
-    /// How many marks this pod published.
-    marks: u64,
-    ring: PlainRing,
-}
-
-impl Tenure {
-    fn holds(&self, now: Instant) -> bool {
-        self.hears && self.until.is_some_and(|until| now < until)
-    }
-
-    /// Whether this pod publishes a message that has no name.
-    fn surely_holds(&self, now: Instant) -> bool {
-        self.holds(now) && self.echoed == self.number
-    }
-}
 
 struct Job {
     place: StreamPlace,
@@ -215,7 +187,11 @@ impl Intake {
 
     async fn keep_lease(&self) {
         loop {
-            let pause = if self.tenure().hears { self.renew().await } else { self.resign().await };
+            let keeps = {
+                let tenure = self.tenure();
+                tenure.hears && !tenure.missed
+            };
+            let pause = if keeps { self.renew().await } else { self.resign().await };
             self.state.metrics.legacy.show_lease(self.tenure().holds(Instant::now()));
             tokio::select! {
                 () = sleep(pause) => {}
@@ -257,7 +233,8 @@ impl Intake {
     /// The lease was given to this pod at `now` or later.
     fn begin(&self, now: Instant) {
         let mut tenure = self.tenure();
-        let begins = tenure.until.is_none_or(|until| until <= now);
+        // A tenure that ran out while the answer was on its way has left messages unqueued.
+        let begins = tenure.until.is_none_or(|until| until <= Instant::now());
         tenure.until = Some(now + LEASE);
         tenure.free = None;
         if begins {
@@ -283,9 +260,7 @@ impl Intake {
                 if !(tenure.holds(Instant::now()) && is_due) {
                     continue;
                 }
-                tenure.marks += 1;
-                let name = format!("{}.{}", self.state.pod.name, tenure.marks);
-                StreamMark { name: &name, settled: tenure.ring.settled(), held: true }.text()
+                tenure.next_mark(&self.state.pod.name, true)
             };
             last = Some(Instant::now());
             // One that fails is followed by another.
@@ -293,12 +268,18 @@ impl Intake {
         }
     }
 
-    /// Leaves the lease to a pod whose patterns stand.
+    /// Leaves the lease to a pod whose patterns stood all the time, and says so: such a pod takes it at once.
     async fn resign(&self) -> Duration {
-        if self.tenure().until.take().is_some() {
+        let mark = {
+            let mut tenure = self.tenure();
+            tenure.missed = false;
+            tenure.until.take().map(|_| tenure.next_mark(&self.state.pod.name, false))
+        };
+        if let Some(mark) = mark {
             let _ = self.state.claim_legacy(&self.lease, Duration::ZERO, false).await;
+            let _ = self.state.mark_legacy(&self.marks, mark).await;
         }
-        AGAIN
+        if self.tenure().hears { Duration::ZERO } else { AGAIN }
     }
 
     /// Whether a message that waited should still be published by this pod.
@@ -448,6 +429,7 @@ impl PatternListener for Intake {
         {
             let mut tenure = self.tenure();
             tenure.hears = false;
+            tenure.missed = true;
             tenure.ring.reset();
         }
         self.changed.notify_one();

@@ -57,6 +57,7 @@ mod settings;
 mod shards;
 mod sink;
 mod state;
+mod tenure;
 
 use std::{
     io,

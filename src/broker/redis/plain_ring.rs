@@ -88,6 +88,10 @@ impl PlainRing {
 
     /// A mark came.
     pub(super) fn mark(&mut self, mark: &StreamMark<'_>) {
+        // A command whose answer was lost is sent again: names that begin with this mark are in use already.
+        if self.marks.iter().any(|(_, name)| **name == *mark.name) {
+            return;
+        }
         self.period += 1;
         self.count = 0;
         self.marks.push_back((self.period, mark.name.into()));
@@ -227,6 +231,18 @@ mod tests {
         assert_eq!(kept(&ring).len(), 2);
         ring.mark(&mark("m6", "m5"));
         assert!(kept(&ring).is_empty() && !ring.wants_mark());
+    }
+
+    #[test]
+    fn a_mark_that_comes_twice_begins_no_names_anew() {
+        let mut ring = PlainRing::default();
+        ring.mark(&mark("m1", ""));
+        assert_eq!(hear(&mut ring, "a").name.as_deref(), Some("m1.1"));
+        ring.mark(&mark("m1", ""));
+        assert_eq!(hear(&mut ring, "b").name.as_deref(), Some("m1.2"));
+        ring.mark(&mark("m2", ""));
+        ring.mark(&mark("m1", ""));
+        assert_eq!(hear(&mut ring, "c").name.as_deref(), Some("m2.1"));
     }
 
     #[test]
