@@ -35,8 +35,12 @@ use crate::{
 /// The time between two attempts, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
-/// The most reads of logs that a pod has asked for at once, those that wait included.
-const READS: usize = 256;
+/// The most reads of logs that a pod has asked for at once, those that wait for a place at their master included: as many clients
+/// may come back at once. What waits costs Redis nothing.
+const READS: usize = 4_096;
+
+/// A read whose connection breaks within this time is sent again. One that waited longer met a server that is too slow.
+const SLOW_READ: Duration = Duration::from_millis(500);
 
 /// Where the keys of a script are.
 #[derive(Debug, Clone, Copy)]
@@ -195,8 +199,8 @@ impl Shards {
         self.call_on(Lane::Commands, target, script, keys, args).await
     }
 
-    /// As [`call`](Self::call), for an answer that may be long. It holds up no publish and is not repeated: a server that is too
-    /// slow would have the more to do for it.
+    /// As [`call`](Self::call), for an answer that may be long. It holds up no publish, and is not repeated after it was slow: a server
+    /// that is too slow would have the more to do for it.
     ///
     /// # Errors
     /// [`BrokerError::Unavailable`].
@@ -257,6 +261,7 @@ impl Shards {
                 let why = "which server has this room is not known yet".to_owned();
                 return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
+            let asked = Instant::now();
             let why = match node.attempt(script, &command, lane, deadline).await {
                 Ok(frame) => {
                     self.outages.carried_out(|| node.address.to_string(), script.name, script.writes);
@@ -284,7 +289,10 @@ impl Shards {
                     why
                 }
                 Err(AttemptError::NotNow(why)) => self.refused(&node, script, why),
-                Err(AttemptError::Lost(why)) if lane == Lane::Reads => return Err(BrokerError::Unavailable(why)),
+                Err(AttemptError::Lost(why)) if lane == Lane::Reads && asked.elapsed() >= SLOW_READ => {
+                    return Err(BrokerError::Unavailable(why));
+                }
+                Err(AttemptError::Lost(why)) if lane == Lane::Reads => why,
                 Err(AttemptError::Lost(why)) => {
                     lost = true;
                     why

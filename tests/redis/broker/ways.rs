@@ -94,7 +94,7 @@ async fn reads_hold_up_no_publish_and_do_not_pile_up() {
     log_of(&pod, &room).await;
     tokio::task::block_in_place(|| server.pause());
     let mut reads = tokio::task::JoinSet::new();
-    for _ in 0..600 {
+    for _ in 0..6_000 {
         let (pod, room) = (Arc::clone(&pod), room.clone());
         reads.spawn(async move {
             let newest = HistoryQuery { since: None, until: None, max_events: 1, max_bytes: 1 << 20 };
@@ -108,7 +108,7 @@ async fn reads_hold_up_no_publish_and_do_not_pile_up() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(busy > 0 && busy < 600, "{busy} reads found no place");
+    assert!(busy > 0 && busy < 6_000, "{busy} reads found no place");
     tokio::task::block_in_place(|| server.resume());
     assert_eq!(pod.insist(&room, "after").await.offset, 2);
     pod.well().await;
