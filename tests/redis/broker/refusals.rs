@@ -4,8 +4,7 @@ use super::*;
 
 /// A room of twenty events on a server, and a pod.
 async fn twenty(server: &Node) -> (Pod, Room) {
-    let timeouts =
-        Timeouts { attempt: Duration::from_millis(800), command: Duration::from_secs(2), ..Timeouts::default() };
+    let timeouts = Timeouts { attempt: Duration::from_secs(3), command: Duration::from_secs(5), ..Timeouts::default() };
     let pod = Pod::ready(Settings { timeouts, ..alone(server) }).await;
     let room = room("a");
     for n in 1..=20 {
@@ -138,8 +137,7 @@ async fn a_foreign_log_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_server_is_told_and_waited_for() {
     let server = tokio::task::block_in_place(|| Standalone::start_with(Options::default().line("lua-time-limit 10")));
-    let timeouts =
-        Timeouts { attempt: Duration::from_millis(400), command: Duration::from_secs(1), ..Timeouts::default() };
+    let timeouts = Timeouts { attempt: Duration::from_secs(3), command: Duration::from_secs(5), ..Timeouts::default() };
     let pod = Pod::ready(Settings { timeouts, ..alone(&server) }).await;
     let room = room("a");
     pod.publish(&room, "before").await.unwrap();
