@@ -61,9 +61,9 @@ impl Lobby {
         let mut visits = self.visits.borrow_mut();
         let now_ms = visits.now_ms();
         let mut others_end = false;
-        // The kernel shares sockets out unevenly, and a few to each worker are no burden.
         let limit = waiting_limit(config.max_connections, sockets.limit()) / metrics.workers.len();
-        if visits.waiting() >= limit.max(FEWEST_WAITING) {
+        // One at least may wait at each worker, however many workers share few files.
+        if visits.waiting() >= limit.max(1) {
             let ended = visits.make_room(now_ms);
             pressures.waiting.refused(ended.max(1));
             others_end = ended > 0;
