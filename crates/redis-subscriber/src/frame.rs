@@ -127,11 +127,10 @@ impl Reader {
                     }
                     self.at = end;
                 }
+                // An empty list is one too.
+                Head::Values(_) if self.open.len() == MAX_DEPTH => return Err(FrameError::TooLarge),
                 Head::Values(0) => self.at = line + 2,
                 Head::Values(count) => {
-                    if self.open.len() == MAX_DEPTH {
-                        return Err(FrameError::TooLarge);
-                    }
                     self.open.push(count);
                     self.at = line + 2;
                     self.searched = self.at;
@@ -348,5 +347,17 @@ mod tests {
         let mut out = BytesMut::new();
         command(&mut out, [&b"SSUBSCRIBE"[..], b"c"].into_iter());
         assert_eq!(&out[..], b"*2\r\n$10\r\nSSUBSCRIBE\r\n$1\r\nc\r\n");
+    }
+
+    #[test]
+    fn an_empty_list_counts_as_deep() {
+        let read = |bytes: &[u8]| {
+            let mut reader = Reader::default();
+            reader.buffer().extend_from_slice(bytes);
+            reader.next(|_| ()).map(|value| value.is_some())
+        };
+        let nested = |lists: usize| [b"*1\r\n".repeat(lists - 1), b"*0\r\n".to_vec()].concat();
+        assert_eq!(read(&nested(MAX_DEPTH)), Ok(true));
+        assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(FrameError::TooLarge));
     }
 }
