@@ -133,6 +133,14 @@ need_npm() {
   fi
 }
 
+# The TypeScript client as it would be published. Its build fails if it is too large.
+need_typescript_client() {
+  if [[ ! clients/typescript/node_modules/.package-lock.json -nt clients/typescript/package-lock.json ]]; then
+    npm ci --prefix clients/typescript --no-audit --no-fund --ignore-scripts
+  fi
+  npm run --silent --prefix clients/typescript build
+}
+
 # go_in_tools NAME ARGUMENT…: Go's modules and build cache lie in the cache folder too while a tool is built, apart for each.
 go_in_tools() {
   local folder=$tools/go-$1

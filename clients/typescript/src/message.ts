@@ -1,0 +1,61 @@
+// The messages of `roomcast.v1` (docs/PROTOCOL.md), as far as this client reads and writes them.
+//
+// Always holds: bytes are base64 only here and on the wire.
+
+import type { RoomEvent, WireEvent } from './event.js';
+import { platform } from './platform.js';
+
+/** What a client says. */
+export interface Command {
+  readonly type: string;
+  readonly id?: number;
+  readonly [field: string]: unknown;
+}
+
+/** A connection of a room's presence. */
+export interface Member {
+  readonly connection: string;
+  /** Absent where the connection has no token. */
+  readonly user?: string;
+}
+
+/** What a server says; which fields are there follows from `type`. */
+export interface Message {
+  readonly type: string;
+  readonly id?: number;
+  readonly room?: string;
+  readonly epoch?: string;
+  readonly after?: number;
+  readonly offset?: number;
+  readonly recovered?: boolean;
+  readonly retained?: boolean;
+  readonly events?: readonly WireEvent[];
+  readonly complete?: boolean;
+  readonly code?: string;
+  readonly message?: string;
+  readonly members?: readonly Member[];
+  readonly total?: number;
+  readonly connection?: string;
+  readonly ping_interval?: number;
+  readonly expires_at?: number;
+  readonly after_ms?: number;
+}
+
+/** An event as applications get it. */
+export function eventOf(event: WireEvent, retained: boolean): RoomEvent {
+  const { data64, ...rest } = event;
+  return { data: data64 === undefined ? undefined : bytesOf(data64), ...rest, retained };
+}
+
+/** `data` as it travels: bytes in base64, everything else as JSON. */
+export function payload(data: unknown): { data: unknown } | { data64: string } {
+  if (!(data instanceof Uint8Array)) return { data: data ?? null };
+  let text = '';
+  for (const byte of data) text += String.fromCharCode(byte);
+  return { data64: platform.btoa(text) };
+}
+
+/** The bytes of a text in base64. */
+export function bytesOf(base64: string): Uint8Array {
+  return Uint8Array.from(platform.atob(base64), (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,39 @@
+// What a client is told when it is made.
+
+import type { Clock } from './clock.js';
+import type { TokenSource } from './credentials.js';
+import type { Transport } from './link.js';
+import type { Report } from './listeners.js';
+import type { Means, Storage } from './platform.js';
+import { poll } from './poll.js';
+import { websocket } from './websocket.js';
+import { webtransport } from './webtransport.js';
+
+export type TransportName = 'webtransport' | 'websocket' | 'poll';
+
+export interface ClientOptions extends Means {
+  /** Where the server is: `https://push.example.com`. Of several the one that answers first is taken. */
+  readonly url: string | readonly string[];
+  /** A token, or a function that gets one; it is called again before the token ends. */
+  readonly token?: TokenSource | undefined;
+  /** The transports, the best one first; what this place does not have is passed over. */
+  readonly transports?: readonly (TransportName | Transport)[] | undefined;
+  /** Where it remembers what worked; `localStorage` unless told otherwise, nothing for `null`. */
+  readonly storage?: Storage | null | undefined;
+  /** The most commands that wait for a connection; 100 unless told otherwise. */
+  readonly maxQueued?: number | undefined;
+  /** Told of what listeners, `load` and `token` threw, and of errors that have no listener. */
+  readonly onError?: Report | undefined;
+  /** Time and chance, for tests. */
+  readonly clock?: Clock | undefined;
+}
+
+const TRANSPORTS: readonly Transport[] = [webtransport, websocket, poll];
+
+/** The transports that are possible here. */
+export function transportsOf({ transports = TRANSPORTS }: ClientOptions, means: Means): Transport[] {
+  return transports.flatMap((wanted) => {
+    const transport = typeof wanted === 'string' ? TRANSPORTS.find(({ name }) => name === wanted) : wanted;
+    return transport?.isPossible(means) ? [transport] : [];
+  });
+}

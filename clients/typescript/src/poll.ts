@@ -1,0 +1,212 @@
+// Long-polls as a link, where nothing but plain HTTP passes.
+//
+// Plays a connection: it answers the commands that join and leave rooms itself, and refuses what the server's polls cannot carry
+// (publishing, history, presence). Always holds: each poll says how far the last ones came, so that a poll which was cut short
+// loses nothing.
+
+import { LOST, OVERLOADED, UNAUTHORIZED } from './close_codes.js';
+import type { Position } from './event.js';
+import type { Dialing, Link, LinkEvents, Transport } from './link.js';
+import type { Command, Message } from './message.js';
+import { type Answer, type NativeSignal, platform } from './platform.js';
+
+/** A poll that was not answered by then is lost: a server answers in 30 s, with or without news. */
+const ANSWERED_WITHIN = 75_000;
+/** A server that could not continue a room says so at once: one that waits for news has taken it up. */
+const TAKEN_UP_WITHIN = 1_000;
+
+export const poll: Transport = {
+  name: 'poll',
+  isPossible: ({ fetch }) => fetch !== undefined,
+  dial: (to, on) => new Polls(to, on),
+};
+
+interface PolledRoom {
+  /** Of the `subscribe` that is not answered yet. */
+  id: number | undefined;
+  since: Position | undefined;
+}
+
+interface PollAnswer {
+  readonly messages?: readonly Message[];
+  readonly close?: { code: number; reason: string };
+  readonly error?: { code: string; message: string };
+}
+
+class Polls implements Link {
+  readonly sends = false;
+  readonly #to: Dialing;
+  readonly #on: LinkEvents;
+  readonly #rooms = new Map<string, PolledRoom>();
+  #token: string | undefined;
+  #ended = false;
+  #changing = false;
+  #abort: (() => void) | undefined;
+
+  constructor(to: Dialing, on: LinkEvents) {
+    this.#to = to;
+    this.#on = on;
+    this.#token = to.token;
+    void this.#open();
+  }
+
+  send(command: Command): void {
+    const { type, id, room, since, token } = command;
+    const reply = (message: Message) => platform.queueMicrotask(() => this.#ended || this.#on.message(message));
+    const name = room as string;
+    if (type === 'subscribe') {
+      this.#rooms.set(name, { id, since: since as Position | undefined });
+      this.#changed();
+    } else if (type === 'unsubscribe') {
+      this.#rooms.delete(name);
+      this.#changed();
+    } else if (type === 'connect' || type === 'refresh') {
+      this.#token = token as string;
+      reply({ type: 'done', ...(id !== undefined && { id }) });
+    } else if (type === 'ping') {
+      this.#changed();
+      reply({ type: 'pong', ...(id !== undefined && { id }) });
+    } else {
+      const message = `long-polls only listen: "${type}" needs a WebSocket or WebTransport`;
+      reply({ type: 'error', code: 'not_available', message, ...(id !== undefined && { id }) });
+    }
+  }
+
+  close(): void {
+    this.#ended = true;
+    this.#abort?.();
+  }
+
+  #end(code: number, reason: string, hint?: number): void {
+    if (this.#ended) return;
+    this.close();
+    this.#on.close(code, reason, hint);
+  }
+
+  /** A poll for no room tells whether there is a server, and what it thinks of the token. */
+  async #open(): Promise<void> {
+    try {
+      const { answer, body } = await this.#get([]);
+      if (!answer.ok && answer.status !== 400) return this.#refused(answer, body);
+      if (this.#ended) return;
+      this.#on.message({ type: 'welcome' });
+      this.#take(body.messages ?? []);
+    } catch (error) {
+      this.#end(LOST, String(error));
+    }
+  }
+
+  /** The poll that waits names other rooms than those that are wanted: the next one begins now. */
+  #changed(): void {
+    if (this.#changing) return;
+    this.#changing = true;
+    platform.queueMicrotask(() => {
+      this.#changing = false;
+      this.#abort?.();
+      void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    let current = true;
+    while (!this.#ended && current && this.#rooms.size > 0) {
+      const cut = new platform.AbortController();
+      this.#abort = () => {
+        current = false;
+        cut.abort();
+      };
+      const late = platform.setTimeout(() => this.#end(LOST, 'a poll was not answered'), ANSWERED_WITHIN);
+      const taken = platform.setTimeout(() => this.#takenUp(), TAKEN_UP_WITHIN);
+      try {
+        const { answer, body } = await this.#get([...this.#rooms], cut.signal);
+        if (!current) return;
+        if (answer.ok) {
+          this.#take(body.messages ?? []);
+          if (body.close) this.#end(body.close.code, body.close.reason);
+        } else {
+          await this.#refused(answer, body);
+        }
+      } catch (error) {
+        if (current) this.#end(LOST, String(error));
+      } finally {
+        platform.clearTimeout(late);
+        platform.clearTimeout(taken);
+      }
+    }
+  }
+
+  async #get(rooms: [string, PolledRoom][], signal?: NativeSignal): Promise<{ answer: Answer; body: PollAnswer }> {
+    const { endpoint, means } = this.#to;
+    const { fetch } = means;
+    if (!fetch) throw new Error('there is no fetch here');
+    const query = rooms.map(([room, { since }]) => {
+      const from = since ? `&since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : '';
+      return `room=${encodeURIComponent(room)}${from}`;
+    });
+    const answer = await fetch(`${endpoint}/poll?${query.join('&')}`, {
+      cache: 'no-store',
+      credentials: 'include',
+      ...(signal && { signal }),
+      ...(this.#token !== undefined && { headers: { authorization: `Bearer ${this.#token}` } }),
+    });
+    return { answer, body: (await answer.json().catch(() => ({}))) as PollAnswer };
+  }
+
+  #take(messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (this.#ended) return;
+      const { type, room: name = '', epoch, offset } = message;
+      const room = this.#rooms.get(name);
+      const moved = epoch !== undefined && offset !== undefined ? { epoch, offset } : room?.since;
+      if (type !== 'subscribed') {
+        if (room) room.since = moved;
+        this.#on.message(message);
+      } else if (!room) {
+        // The user's own room. From now on it is asked for like any other, so that it continues.
+        this.#rooms.set(name, { id: undefined, since: moved });
+        this.#on.message(message);
+      } else if (room.id !== undefined || !message.recovered) {
+        const { id } = room;
+        Object.assign(room, { id: undefined, since: moved });
+        this.#on.message(id === undefined ? message : { ...message, id });
+      }
+    }
+  }
+
+  /** Rooms that continue, and have no news yet. If the answer says otherwise after all, it counts. */
+  #takenUp(): void {
+    for (const [room, { id, since }] of this.#rooms) {
+      if (id !== undefined && since) this.#take([{ type: 'subscribed', room, recovered: true, ...since }]);
+    }
+  }
+
+  async #refused({ status, headers }: Answer, { error }: PollAnswer): Promise<void> {
+    const reason = error?.message ?? `HTTP status ${status}`;
+    const wait = Number(headers.get('retry-after'));
+    if (status === 401) this.#end(UNAUTHORIZED, reason);
+    else if (status === 429 || status === 503) this.#end(OVERLOADED, reason, wait > 0 ? wait * 1_000 : undefined);
+    else if (this.#rooms.size > 0 && error) await this.#refuseRooms(error.code, reason);
+    else this.#end(status === 403 ? 1008 : LOST, reason);
+  }
+
+  /** A poll is refused as a whole: each room that is not joined yet, or else each, is asked for alone. */
+  async #refuseRooms(code: string, message: string): Promise<void> {
+    const joining = [...this.#rooms].filter(([, { id }]) => id !== undefined);
+    const suspects = joining.length > 0 ? joining : [...this.#rooms];
+    let refused = 0;
+    for (const [room, entry] of suspects) {
+      // Without a position the answer comes at once.
+      const { answer, body } =
+        suspects.length === 1
+          ? { answer: undefined, body: { error: { code, message } } }
+          : await this.#get([[room, { id: undefined, since: undefined }]]);
+      if (answer?.ok || !body.error || this.#rooms.get(room) !== entry) continue;
+      refused += 1;
+      this.#rooms.delete(room);
+      const { id } = entry;
+      if (id === undefined) this.#on.message({ type: 'unsubscribed', room, ...body.error });
+      else this.#on.message({ type: 'error', id, room, ...body.error });
+    }
+    if (refused === 0) this.#end(OVERLOADED, message);
+  }
+}

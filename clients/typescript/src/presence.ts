@@ -1,0 +1,109 @@
+// Who is in a room, kept up to date: asked for after each join, changed by what the server tells.
+//
+// Always holds: a list that is not the server's whole list is not shown as one. In a room of more than 200 members the server only says
+// how many there are: then `members` is empty and `isComplete` is false.
+
+import type { AnyRooms, Client, Member, Message, RoomcastError, RoomName } from './index.js';
+
+/** Who is in a room. */
+export interface Presence {
+  /** By connection. A user with two devices is there twice. */
+  readonly members: ReadonlyMap<string, Member>;
+  /** How many there are. */
+  readonly total: number;
+  /** Whether `members` are all of them. */
+  readonly isComplete: boolean;
+  /** The users among the members, each once. */
+  readonly users: ReadonlySet<string>;
+  /** Tells a listener of each change; what it answers takes the listener out again. */
+  onChange(listener: (presence: Presence) => void): () => void;
+  /** Ends it. */
+  close(): void;
+}
+
+/** Follows who is in a room, which joins it. The room's policy has to track presence. */
+export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>, room: RoomName<Rooms>): Presence {
+  let members = new Map<string, Member>();
+  let total = 0;
+  let isComplete = false;
+  /** What came while a list was on its way, and may be newer than it. */
+  let early: Message[] | undefined;
+  let asked = 0;
+  const listeners = new Set<(presence: Presence) => void>();
+
+  const apply = ({ type, members: told, total: count = total }: Message) => {
+    total = count;
+    if (type === 'presence') {
+      members = new Map();
+      isComplete = told !== undefined && told.length === count;
+    }
+    // Only a number: a list that was kept is no good from now on.
+    if (!told) members = new Map();
+    if (!told) isComplete = false;
+    for (const member of told ?? []) {
+      if (type === 'left') members.delete(member.connection);
+      else if (type === 'presence' || isComplete) members.set(member.connection, member);
+    }
+  };
+  const tell = () => {
+    for (const listener of [...listeners]) {
+      try {
+        listener(self);
+      } catch (error) {
+        client.report(error);
+      }
+    }
+  };
+  const subscription = client.subscribe(room);
+  const ask = async () => {
+    const mine = ++asked;
+    early = [];
+    const list = await client.request({ type: 'presence', room }, { offline: 'fail' }).catch((error: RoomcastError) => {
+      // It is asked for again when the room is joined again.
+      if (error.code !== 'lost' && subscription.state === 'joined') client.report(error);
+    });
+    if (mine !== asked) return;
+    if (list) apply(list);
+    for (const message of early) apply(message);
+    early = undefined;
+    tell();
+  };
+  const stops = [
+    subscription.onMessage((message) => {
+      if (early && message.type !== 'presence') early.push(message);
+      apply(message);
+      tell();
+    }),
+    subscription.onChange((state) => {
+      if (state === 'joined') void ask();
+    }),
+  ];
+  if (subscription.state === 'joined') void ask();
+
+  const self: Presence = {
+    get members() {
+      return members;
+    },
+    get total() {
+      return total;
+    },
+    get isComplete() {
+      return isComplete;
+    },
+    get users() {
+      return new Set([...members.values()].flatMap(({ user }) => user ?? []));
+    },
+    onChange(listener) {
+      const entry = (presence: Presence) => listener(presence);
+      listeners.add(entry);
+      return () => void listeners.delete(entry);
+    },
+    close() {
+      asked += 1;
+      for (const stop of stops) stop();
+      listeners.clear();
+      subscription.unsubscribe();
+    },
+  };
+  return self;
+}

@@ -1,0 +1,213 @@
+// A room as the connection knows it: whether it is joined, and how far its events came.
+//
+//            join              subscribed                     the connection ends
+//   away ───────────▶ joining ───────────▶ joined      any ──────────────────────▶ away
+//                        └── error, unsubscribed with a code ──▶ refused
+//
+// Without I/O: it takes messages and answers with commands. Always holds: the position moves only by what docs/PROTOCOL.md says
+// ("Positions and recovery"); what is missing is told, never passed over.
+
+import { RoomcastError, type ServerErrorCode } from './error.js';
+import type { Position, RoomEvent } from './event.js';
+import { eventOf, type Command, type Message } from './message.js';
+
+/** Why an application has to load its state: it has joined, events are missing, or too many came while it loaded. */
+export type Why = 'joined' | 'unrecovered' | 'gap' | 'overflow';
+
+export type RoomState = 'away' | 'joining' | 'joined' | 'refused';
+
+/** One that follows a room. */
+export interface Follower {
+  /** Whether it was told where the room is. */
+  started: boolean;
+  /** Whether the values that the room keeps are news to it. */
+  fresh: boolean;
+  /** Whether it asks for these values when others have joined the room before it. */
+  readonly retained: boolean;
+  incomplete(why: Why, position: Position): void;
+  events(events: readonly RoomEvent[], epoch: string | undefined): void;
+  /** What else the server says of the room: who comes and goes. */
+  message(message: Message): void;
+  changed(): void;
+  unsubscribe(): void;
+  /** The client does not come back by itself. */
+  closed(error: RoomcastError): void;
+}
+
+/** What a room needs of its connection. */
+export interface RoomWire {
+  /** Sends a command, and answers with its id. */
+  send(command: Command): number;
+  /** Calls `then` a little later, after that many failures. */
+  later(failures: number, then: () => void): void;
+}
+
+/** Errors after which the same command may succeed. */
+const PASSING = ['unavailable', 'unknown', 'rate_limited'];
+
+export class Room {
+  readonly followers = new Set<Follower>();
+  state: RoomState = 'away';
+  position: Position | undefined;
+  error: RoomcastError | undefined;
+  readonly #wire: RoomWire;
+  /** The id of the `subscribe` that is not answered. */
+  #asked: number | undefined;
+  /** Whether it asks without its position, for the values that the room keeps. */
+  #anew = false;
+  #failures = 0;
+
+  constructor(
+    readonly name: string,
+    wire: RoomWire,
+  ) {
+    this.#wire = wire;
+  }
+
+  /** The `subscribe` that is not answered. */
+  get asked(): number | undefined {
+    return this.#asked;
+  }
+
+  /** Joins, from its position if it has one. `anew`: without it, for the values that the room keeps. */
+  join(anew = false): void {
+    if (this.state === 'joined') this.#leave();
+    this.#anew = anew;
+    const since = anew ? undefined : this.position;
+    this.#asked = this.#wire.send({ type: 'subscribe', room: this.name, ...(since && { since }) });
+    this.#become('joining');
+  }
+
+  leave(): void {
+    if (this.state === 'joining' || this.state === 'joined') this.#leave();
+    this.away();
+  }
+
+  /** The connection ended. A refusal stays. */
+  away(): void {
+    this.#asked = undefined;
+    this.#failures = 0;
+    if (this.state !== 'refused') this.#become('away');
+  }
+
+  /** What refused it may allow it now. */
+  forgive(): void {
+    if (this.state === 'refused') this.#become('away');
+  }
+
+  /** Begins with followers that came later than the room was joined. */
+  settle(): void {
+    const { position } = this;
+    const late = [...this.followers].filter(({ started }) => !started);
+    if (this.state !== 'joined' || !position) return;
+    if (late.some(({ retained }) => retained)) return this.join(true);
+    for (const follower of late) begin(follower, position);
+  }
+
+  receive(message: Message, datagram: boolean): void {
+    // Until the answer to `subscribe`, everything else is superseded by it.
+    if (this.state === 'away' || (message.id !== this.#asked && message.type !== 'unsubscribed')) return;
+    switch (message.type) {
+      case 'subscribed':
+        return this.#subscribed(message);
+      case 'error':
+        return this.#refused(message);
+      case 'unsubscribed':
+        if (message.code && this.#asked === undefined) this.#refuse(message);
+        return;
+      case 'events':
+        return this.#events(message, datagram);
+      case 'gap':
+        this.#move(message);
+        return this.#tell('gap');
+      default:
+        for (const follower of [...this.followers]) follower.message(message);
+    }
+  }
+
+  #subscribed(message: Message): void {
+    const before = this.position;
+    this.#asked = undefined;
+    this.#failures = 0;
+    this.error = undefined;
+    this.#move(message);
+    // Nothing came between leaving and joining again.
+    const still = this.#anew && before?.epoch === message.epoch && before?.offset === message.offset;
+    const whole = before !== undefined && (message.recovered || still);
+    for (const follower of this.followers) follower.fresh = !whole || !follower.started;
+    this.#become('joined');
+    const { position } = this;
+    if (!position) return;
+    for (const follower of [...this.followers]) {
+      if (!follower.started && (!whole || this.#anew)) begin(follower, position);
+      else if (!whole) follower.incomplete('unrecovered', position);
+    }
+    this.settle();
+  }
+
+  #refused(message: Message): void {
+    this.#asked = undefined;
+    const again = () => {
+      if (this.state === 'joining' && this.#asked === undefined) this.join(this.#anew);
+    };
+    if (message.code === 'already_subscribed') {
+      this.#leave();
+      again();
+    } else if (PASSING.includes(message.code ?? '')) {
+      this.#wire.later(this.#failures++, again);
+    } else {
+      this.#refuse(message);
+    }
+  }
+
+  #refuse({ code, message }: Message): void {
+    const text = message ?? `the connection was taken out of ${this.name}`;
+    this.error = new RoomcastError(code as ServerErrorCode, text, { room: this.name });
+    this.#become('refused');
+  }
+
+  #events(message: Message, datagram: boolean): void {
+    if (this.state !== 'joined') return;
+    const { retained = false, epoch, after, offset, events = [] } = message;
+    const numbered = !retained && offset !== undefined;
+    if (numbered && this.position) {
+      const old = datagram && epoch === this.position.epoch && offset <= this.position.offset;
+      if (old) return;
+      // A fault of the server, or two streams of a session that overtook: the position says what is missing.
+      if (!datagram && after !== this.position.offset) return this.join();
+    }
+    if (numbered) this.#move(message);
+    const all = events.map((event) => eventOf(event, retained));
+    for (const follower of this.#begun()) if (!retained || follower.fresh) follower.events(all, epoch);
+  }
+
+  #tell(why: Why): void {
+    // A room that keeps nothing has no position to load from, and says that something will not come.
+    const position = this.position ?? { epoch: '', offset: 0 };
+    for (const follower of this.#begun()) follower.incomplete(why, position);
+  }
+
+  /** One that has just come is told where the room is before it is told of anything else. */
+  #begun(): Follower[] {
+    return [...this.followers].filter(({ started }) => started);
+  }
+
+  #move({ epoch, offset }: Message): void {
+    if (epoch !== undefined && offset !== undefined) this.position = { epoch, offset };
+  }
+
+  #leave(): void {
+    this.#wire.send({ type: 'unsubscribe', room: this.name });
+  }
+
+  #become(state: RoomState): void {
+    if (this.state === state) return;
+    this.state = state;
+    for (const follower of [...this.followers]) follower.changed();
+  }
+}
+
+function begin(follower: Follower, position: Position): void {
+  follower.started = true;
+  follower.incomplete('joined', position);
+}

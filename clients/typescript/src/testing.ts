@@ -1,0 +1,263 @@
+// A pod in memory, and a clock that a test moves: for the tests of applications, and for this package's own.
+//
+// Speaks what docs/PROTOCOL.md says, as far as the client uses it: joining, positions, recovery, retained values, publishing, history,
+// presence, tokens. Keeps every event; never limits a rate.
+
+import type { Clock, Command, Dialing, Link, LinkEvents, Member, Message, Position, Transport } from './index.js';
+import type { WireEvent } from './event.js';
+import { bytesOf, payload } from './message.js';
+
+export interface TestPodOptions {
+  /** Rooms that keep the newest value of each key; none unless told otherwise. */
+  readonly retains?: (room: string) => boolean;
+  /** Judges a token, or its absence; everything is let in unless told otherwise. */
+  readonly accepts?: (token: string | undefined) => { readonly expiresAt?: number } | undefined;
+  /** Rooms that may be joined; all unless told otherwise. */
+  readonly allows?: (room: string) => boolean;
+  /** The name of its transport; `websocket` unless told otherwise. */
+  readonly name?: string;
+  readonly clock?: Clock;
+}
+
+interface TestRoom {
+  epoch: string;
+  log: WireEvent[];
+}
+
+interface TestConnection {
+  readonly name: string;
+  readonly on: LinkEvents;
+  readonly rooms: Set<string>;
+  token: string | undefined;
+}
+
+export class TestPod {
+  /** Whether it takes connections. */
+  isUp = true;
+  /** Every command that came, the oldest first. */
+  readonly commands: Command[] = [];
+  /** Changes, or holds back (`undefined`), what clients are told. */
+  tamper: ((message: Message) => Message | undefined) | undefined;
+  readonly transport: Transport;
+  readonly #options: TestPodOptions;
+  readonly #rooms = new Map<string, TestRoom>();
+  readonly #connections = new Set<TestConnection>();
+  #names = 0;
+  #epochs = 0;
+
+  constructor(options: TestPodOptions = {}) {
+    this.#options = options;
+    this.transport = {
+      name: options.name ?? 'websocket',
+      isPossible: () => true,
+      dial: (to, on) => this.#dial(to, on),
+    };
+  }
+
+  /** How many clients are connected. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** Publishes as a backend would. */
+  publish(room: string, topic: string, data?: unknown, more: { key?: string; user?: string } = {}): Position {
+    const { epoch, log } = this.#room(room);
+    const offset = log.length + 1;
+    const event = { offset, topic, time: this.#options.clock?.date() ?? Date.now(), ...more, ...payload(data) };
+    log.push(event);
+    this.#tellMembers(room, { type: 'events', room, epoch, after: offset - 1, offset, events: [event] });
+    return { epoch, offset };
+  }
+
+  /** Ends every connection with a close code. */
+  cut(code = 1006, reason = '', hint?: number): void {
+    for (const connection of [...this.#connections]) {
+      this.#leave(connection);
+      connection.on.close(code, reason, hint);
+    }
+  }
+
+  /** Loses a room's events, as a failover may: members get a `gap`, those that come back cannot recover. */
+  forget(name: string): void {
+    const room = this.#room(name);
+    const after = room.log.length;
+    Object.assign(room, { epoch: this.#epoch(), log: [] });
+    this.#tellMembers(name, { type: 'gap', room: name, epoch: room.epoch, after, offset: 0 });
+  }
+
+  /** Says something to every client. */
+  say(message: Message): void {
+    for (const { on } of this.#connections) on.message(message);
+  }
+
+  #dial({ token }: Dialing, on: LinkEvents): Link {
+    const connection: TestConnection = { name: `c${++this.#names}`, on, rooms: new Set(), token };
+    let open = true;
+    const later = (then: () => void) => void Promise.resolve().then(() => open && then());
+    later(() => {
+      if (!this.isUp) return on.close(1006, 'nothing listens');
+      this.#connections.add(connection);
+      this.#tell(connection, { type: 'welcome', connection: connection.name, ping_interval: 25_000 });
+    });
+    return {
+      sends: true,
+      send: (command) => later(() => this.#take(connection, command)),
+      close: () => {
+        open = false;
+        this.#leave(connection);
+      },
+    };
+  }
+
+  #take(connection: TestConnection, command: Command): void {
+    if (!this.#connections.has(connection)) return;
+    this.commands.push(command);
+    const answer = this.#answer(connection, command);
+    if (!answer) return;
+    this.#tell(connection, { ...answer, ...(command.id !== undefined && { id: command.id }) });
+    if (answer.type === 'subscribed') this.#catchUp(connection, command, answer);
+  }
+
+  #answer(connection: TestConnection, { type, room: named, ...fields }: Command): Message | undefined {
+    const name = String(named);
+    const error = (code: string, message: string): Message => ({ type: 'error', code, message, room: name });
+    switch (type) {
+      case 'connect':
+      case 'refresh': {
+        const token = String(fields.token);
+        const { accepts } = this.#options;
+        const accepted: { readonly expiresAt?: number } | undefined = accepts ? accepts(token) : {};
+        if (!accepted) return { type: 'error', code: 'unauthorized', message: 'the token was refused' };
+        connection.token = token;
+        return { type: 'done', ...(accepted.expiresAt !== undefined && { expires_at: accepted.expiresAt }) };
+      }
+      case 'ping':
+        return { type: 'pong' };
+      case 'unsubscribe':
+        if (!connection.rooms.delete(name)) return error('not_subscribed', `not in ${name}`);
+        this.#tellWho('left', name, connection);
+        return { type: 'unsubscribed', room: name };
+      case 'subscribe': {
+        if (this.#options.allows?.(name) === false) return error('forbidden', `this connection may not join ${name}`);
+        if (connection.rooms.has(name)) return error('already_subscribed', `already subscribed to ${name}`);
+        const { epoch, log } = this.#room(name);
+        const since = fields.since as Position | undefined;
+        const recovered = since?.epoch === epoch && since.offset <= log.length;
+        return { type: 'subscribed', room: name, epoch, offset: recovered ? since.offset : log.length, recovered };
+      }
+      case 'publish': {
+        const { topic, data, data64, key } = fields as {
+          topic?: string;
+          data?: unknown;
+          data64?: string;
+          key?: string;
+        };
+        const bytes = data64 === undefined ? data : bytesOf(data64);
+        const position = this.publish(name, String(topic), bytes, key === undefined ? {} : { key });
+        return { type: 'published', ...position };
+      }
+      case 'history': {
+        const { epoch, log } = this.#room(name);
+        const after = (fields.since as Position | undefined)?.offset ?? 0;
+        const events = log.slice(after, after + Number(fields.limit ?? 1_000));
+        const offset = after + events.length;
+        return { type: 'history', room: name, epoch, after, offset, complete: offset === log.length, events };
+      }
+      case 'presence': {
+        const members = this.#members(name);
+        return { type: 'presence', room: name, members, total: members.length };
+      }
+      default:
+        return error('unknown_command', `there is no command "${type}"`);
+    }
+  }
+
+  /** What follows `subscribed`: the events that were missed, or the values that the room keeps. */
+  #catchUp(connection: TestConnection, { room: named }: Command, { epoch = '', offset = 0, recovered }: Message): void {
+    const room = String(named);
+    const { log } = this.#room(room);
+    connection.rooms.add(room);
+    this.#tellWho('joined', room, connection);
+    if (recovered) {
+      const events = log.slice(offset);
+      if (events.length === 0) return;
+      this.#tell(connection, { type: 'events', room, epoch, after: offset, offset: log.length, events });
+    } else if (this.#options.retains?.(room)) {
+      const newest = new Map(log.map((event) => [event.key, event]));
+      const events = [...newest.values()];
+      if (events.length > 0) this.#tell(connection, { type: 'events', room, epoch, retained: true, events });
+    }
+  }
+
+  #members(room: string): Member[] {
+    return [...this.#connections].flatMap(({ name, rooms }) => (rooms.has(room) ? [{ connection: name }] : []));
+  }
+
+  #tellWho(type: 'joined' | 'left', room: string, { name }: TestConnection): void {
+    this.#tellMembers(room, { type, room, members: [{ connection: name }], total: this.#members(room).length });
+  }
+
+  #tellMembers(room: string, message: Message): void {
+    for (const connection of [...this.#connections]) if (connection.rooms.has(room)) this.#tell(connection, message);
+  }
+
+  #tell({ on }: TestConnection, message: Message): void {
+    const told = this.tamper ? this.tamper(message) : message;
+    if (told) on.message(told);
+  }
+
+  #leave(connection: TestConnection): void {
+    if (!this.#connections.delete(connection)) return;
+    for (const room of connection.rooms) this.#tellWho('left', room, connection);
+  }
+
+  #room(name: string): TestRoom {
+    const known = this.#rooms.get(name);
+    if (known) return known;
+    const room = { epoch: this.#epoch(), log: [] };
+    this.#rooms.set(name, room);
+    return room;
+  }
+
+  #epoch(): string {
+    return `epoch-${++this.#epochs}`;
+  }
+}
+
+/** Time that passes when a test says so. */
+export class TestClock implements Clock {
+  #now = 0;
+  readonly #timers = new Set<{ readonly at: number; readonly then: () => void }>();
+  /** What `random` answers. */
+  chance = 0.5;
+
+  readonly now = (): number => this.#now;
+  readonly date = (): number => 1_795_132_800_000 + this.#now;
+  readonly random = (): number => this.chance;
+
+  readonly after = (ms: number, then: () => void): (() => void) => {
+    const timer = { at: this.#now + Math.max(ms, 0), then };
+    this.#timers.add(timer);
+    return () => void this.#timers.delete(timer);
+  };
+
+  /** Lets so much time pass, a timer after the other; what they lead to is done before the next one. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms;
+    await settled();
+    for (;;) {
+      const due = [...this.#timers].filter(({ at }) => at <= until).sort((one, other) => one.at - other.at)[0];
+      if (!due) break;
+      this.#timers.delete(due);
+      this.#now = Math.max(this.#now, due.at);
+      due.then();
+      await settled();
+    }
+    this.#now = until;
+  }
+}
+
+/** Resolves when everything that follows from what was done is done, as long as it needs no time. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+}

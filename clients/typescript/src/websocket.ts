@@ -1,0 +1,32 @@
+// A WebSocket as a link.
+
+import { LOST } from './close_codes.js';
+import type { Transport } from './link.js';
+import type { Message } from './message.js';
+
+export const websocket: Transport = {
+  name: 'websocket',
+  isPossible: ({ WebSocket }) => WebSocket !== undefined,
+  dial({ endpoint, means: { WebSocket } }, on) {
+    if (!WebSocket) throw new Error('there is no WebSocket here');
+    const socket = new WebSocket(`${endpoint.replace(/^http/, 'ws')}/ws`, 'roomcast.v1');
+    const close = () => {
+      socket.onmessage = socket.onclose = null;
+      socket.close(1000);
+    };
+    socket.onmessage = ({ data }) => {
+      let message: Message;
+      try {
+        message = JSON.parse(String(data)) as Message;
+      } catch {
+        close();
+        return on.close(LOST, 'a message is not JSON');
+      }
+      on.message(message);
+    };
+    socket.onclose = ({ code, reason }) => on.close(code, reason);
+    // `close` follows, and says as much as a page may know.
+    socket.onerror = () => {};
+    return { sends: true, send: (command) => socket.send(JSON.stringify(command)), close };
+  },
+};

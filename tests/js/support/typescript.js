@@ -1,0 +1,12 @@
+// The TypeScript client as it would be published: what `npm run build` in clients/typescript has made.
+
+import { existsSync } from 'node:fs';
+
+export const folder = new URL('../../../clients/typescript/', import.meta.url);
+const dist = new URL('dist/esm/', folder);
+if (!existsSync(new URL('index.js', dist))) {
+  throw new Error('clients/typescript is not built: npm ci && npm run build in that folder, or run tests/run clients');
+}
+
+/** A module of the package, those that are not exported too. */
+export const load = (name) => import(new URL(`${name}.js`, dist).href);

@@ -1,0 +1,196 @@
+// Thousands of histories over a simulated network and clock: whatever is cut, lost or closed, each event is seen once and in order, or
+// its loss is told; each publish is carried out once, or its outcome is said to be unknown. Faults that are planted must be found.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { load } from '../support/typescript.js';
+
+const { Client } = await load('index');
+const { TestClock, TestPod, settled } = await load('testing');
+const { Room } = await load('room');
+const { Outbox } = await load('outbox');
+
+const HISTORIES = Number(process.env.HISTORIES ?? 500);
+const STEPS = 30;
+
+/** Numbers that look random, the same for each seed (mulberry32). */
+function chance(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** What a part of an application sees of a room, and whether that may be. */
+class Witness {
+  faults = [];
+
+  constructor(client, room, loadsFor) {
+    const load = async ({ position, signal }) => {
+      this.at = undefined;
+      await loadsFor();
+      if (!signal.aborted) this.at = position;
+      return position;
+    };
+    this.subscription = client.subscribe(room, { load, event: (event) => this.#see(event) });
+  }
+
+  #see({ offset, data }) {
+    if (!this.at) return this.faults.push(`event ${offset} while it loads`);
+    if (offset !== this.at.offset + 1) this.faults.push(`event ${offset} after ${this.at.offset}`);
+    if (data.offset !== offset) this.faults.push(`event ${offset} is event ${data.offset}`);
+    this.at = { offset };
+  }
+}
+
+/** Lives through one history; what it answers are the faults that were seen. */
+async function live(seed) {
+  const next = chance(seed);
+  const pick = (...all) => all[Math.floor(next() * all.length)];
+  const clock = new TestClock();
+  const pod = new TestPod({ clock, accepts: () => ({ expiresAt: clock.date() + 60_000 }) });
+  let token = 0;
+  const client = new Client({
+    url: 'https://pod',
+    transports: [pod.transport],
+    clock,
+    storage: null,
+    token: () => `token-${++token}`,
+    onError: (error) => faults.push(`reported: ${error}`),
+  });
+  const faults = [];
+  const heads = { a: 0, b: 0 };
+  const publish = (room) => {
+    heads[room] += 1;
+    pod.publish(room, 'n', { offset: heads[room] });
+  };
+  const loadsFor = () => (next() < 0.5 ? undefined : new Promise((done) => clock.after(next() * 3_000, done)));
+  const witnesses = [];
+  const outcomes = [];
+  for (let step = 0; step < STEPS; step++) {
+    const room = pick('a', 'b');
+    const what = next();
+    if (what < 0.3) publish(room);
+    else if (what < 0.45) {
+      pod.tamper = undefined;
+      pod.cut(pick(1006, 1011, 1012, 4002, 4008, 4009, 4010));
+    } else if (what < 0.5) pod.isUp = !pod.isUp;
+    else if (what < 0.55) {
+      pod.forget(room);
+      heads[room] = 0;
+    } else if (what < 0.7) witnesses.push(new Witness(client, room, loadsFor));
+    else if (what < 0.75) witnesses.splice(0, 1)[0]?.subscription.unsubscribe();
+    else if (what < 0.85) {
+      const outcome = { number: outcomes.length };
+      outcomes.push(outcome);
+      client.publish('sent', 'n', outcome.number).then(
+        (position) => (outcome.position = position),
+        (error) => (outcome.error = error.code),
+      );
+    } else if (what < 0.88) {
+      // Until the next cut, publishes are carried out, and their answers lost.
+      pod.tamper = (message) => (message.type === 'published' ? undefined : message);
+    } else if (what < 0.91) client.wake();
+    else await clock.advance(next() * 5_000);
+    if (next() < 0.6) await settled();
+  }
+  pod.isUp = true;
+  if (pod.tamper) pod.cut();
+  pod.tamper = undefined;
+  await clock.advance(120_000);
+  for (const room of ['a', 'b']) publish(room);
+  await clock.advance(1_000);
+  for (const { subscription, at, faults: seen } of witnesses) {
+    faults.push(...seen);
+    if (subscription.state !== 'joined') faults.push(`${subscription.room} is ${subscription.state}`);
+    if (at?.offset !== heads[subscription.room]) faults.push(`${at?.offset} of ${heads[subscription.room]} at the end`);
+  }
+  faults.push(...(await judge(client, outcomes)));
+  client.close();
+  await settled();
+  if (pod.connections > 0) faults.push('a connection is left');
+  return faults;
+}
+
+/** Whether the publishes and the log that they went to agree. */
+async function judge(client, outcomes) {
+  const asked = client.history('sent');
+  await settled();
+  const sent = (await asked).events.map(({ data }) => data);
+  const faults = [];
+  for (const { number, position, error } of outcomes) {
+    const times = sent.filter((other) => other === number).length;
+    if (position ? times !== 1 : error !== 'unknown' || times > 1) {
+      faults.push(`publish ${number} is there ${times} times, and was told ${position ? 'so' : error}`);
+    }
+  }
+  if (sent.some((number, at) => at > 0 && number < sent[at - 1])) faults.push(`publishes are out of order: ${sent}`);
+  return faults;
+}
+
+test(`${HISTORIES} histories are exact`, async () => {
+  for (let seed = 1; seed <= HISTORIES; seed++) assert.deepEqual(await live(seed), [], `seed ${seed}`);
+});
+
+/** Runs histories with a fault until one shows it. */
+async function find(plant) {
+  const mend = plant();
+  try {
+    for (let seed = 1; seed <= 300; seed++) if ((await live(seed)).length > 0) return seed;
+    return undefined;
+  } finally {
+    mend();
+  }
+}
+
+function replacing(type, name, make) {
+  return () => {
+    const good = type.prototype[name];
+    type.prototype[name] = make(good);
+    return () => (type.prototype[name] = good);
+  };
+}
+
+const planted = {
+  'a gap is passed over': replacing(Room, 'receive', (good) => {
+    return function (message, datagram) {
+      if (message.type !== 'gap') good.call(this, message, datagram);
+      else this.position = { epoch: message.epoch, offset: message.offset };
+    };
+  }),
+  'every join counts as recovered': replacing(Room, 'receive', (good) => {
+    return function (message, datagram) {
+      good.call(this, message.type === 'subscribed' ? { ...message, recovered: true } : message, datagram);
+    };
+  }),
+  'a room continues an event too late': replacing(Room, 'away', (good) => {
+    return function () {
+      if (this.position) this.position = { ...this.position, offset: this.position.offset + 1 };
+      good.call(this);
+    };
+  }),
+  'a room continues an event too early': replacing(Room, 'away', (good) => {
+    return function () {
+      if (this.position?.offset > 0) this.position = { ...this.position, offset: this.position.offset - 1 };
+      good.call(this);
+    };
+  }),
+  'a publish whose outcome is unknown is sent again': replacing(Outbox, 'request', (good) => {
+    return function (command, options) {
+      return good.call(this, command, options).catch((error) => {
+        if (error.code === 'unknown') return good.call(this, command, options);
+        throw error;
+      });
+    };
+  }),
+};
+
+for (const [name, plant] of Object.entries(planted)) {
+  test(`a planted fault is found: ${name}`, async () => {
+    assert.notEqual(await find(plant), undefined, 'no history showed it');
+  });
+}

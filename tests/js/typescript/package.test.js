@@ -1,0 +1,146 @@
+// The package `roomcast` as it would be published: what is in it, how it is found by import and require, its types and its size.
+
+import assert from 'node:assert/strict';
+import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { withFolder } from '../support/folder.js';
+import { run } from '../support/process.js';
+import { folder } from '../support/typescript.js';
+
+const path = fileURLToPath(folder);
+const manifest = JSON.parse(await readFile(new URL('package.json', folder), 'utf8'));
+/** A tool of the package's own. */
+const tool = (name) => import(createRequire(new URL('package.json', folder)).resolve(name));
+
+/** A folder in which `roomcast` is installed. */
+const installed = (files, use) =>
+  withFolder(files, async (where) => {
+    await mkdir(join(where, 'node_modules'));
+    await symlink(path, join(where, 'node_modules', 'roomcast'));
+    return use(where);
+  });
+
+test('what would be published is the built package, its types and its documents', async () => {
+  const { code, stdout, stderr } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: path });
+  assert.equal(code, 0, stderr);
+  const files = JSON.parse(stdout)[0].files.map((file) => file.path);
+  assert.ok(
+    ['README.md', 'CHANGELOG.md', 'dist/LICENSE-MIT', 'dist/esm/index.js'].every((file) => files.includes(file)),
+    `${files}`,
+  );
+  const strange = files.filter(
+    (file) =>
+      !/^(dist\/(esm|cjs)\/[a-z_]+\.(js|d\.ts)|dist\/cjs\/package\.json|dist\/LICENSE-\w+|[A-Z]+\.md|package\.json)$/.test(
+        file,
+      ),
+  );
+  assert.deepEqual(strange, []);
+  assert.equal(manifest.dependencies, undefined);
+  const changes = await readFile(new URL('CHANGELOG.md', folder), 'utf8');
+  assert.ok(changes.includes(`\n## [${manifest.version}]\n`), 'the changelog has this version');
+});
+
+test('publint has nothing to say', async () => {
+  const { publint } = await tool('publint');
+  const { messages } = await publint({ pkgDir: path, strict: true });
+  assert.deepEqual(
+    messages.filter(({ type }) => type !== 'suggestion'),
+    [],
+  );
+});
+
+test('types are right for import and require, in every way of resolving', async () => {
+  const { checkPackage, createPackageFromTarballData } = await tool('@arethetypeswrong/core');
+  await withFolder({}, async (where) => {
+    const packed = await run('npm', ['pack', '--ignore-scripts', '--pack-destination', where], { cwd: path });
+    assert.equal(packed.code, 0, packed.stderr);
+    const tarball = await readFile(join(where, packed.stdout.trim().split('\n').at(-1)));
+    const { problems } = await checkPackage(createPackageFromTarballData(new Uint8Array(tarball)));
+    // What resolves like Node 10 knows no `exports`, and finds the main entry only.
+    const wrong = problems.filter(
+      ({ kind, resolutionKind }) => !(kind === 'NoResolution' && resolutionKind === 'node10'),
+    );
+    assert.deepEqual(wrong, []);
+  });
+});
+
+test('no entry is larger than it may be', async () => {
+  const { sizes } = await import(new URL('sizes.mjs', folder));
+  const { index } = await sizes();
+  assert.ok(index > 1_000, `${index} bytes cannot be all of it`);
+});
+
+test('every entry is there for import and for require, without the types or objects of a browser', async () => {
+  const entries = Object.keys(manifest.exports).filter((entry) => !entry.endsWith('.json'));
+  const names = entries.map((entry) => `roomcast${entry.slice(1)}`);
+  // Nothing of the place is touched while the package is imported.
+  const bare =
+    'for (const name of ["fetch", "WebSocket", "AbortController", "performance"]) delete globalThis[name];\n';
+  const imports = `${bare}for (const name of ${JSON.stringify(names)}) console.log(Object.keys(await import(name)).length > 0);`;
+  const requires = `${bare}for (const name of ${JSON.stringify(names)}) console.log(Object.keys(require(name)).length > 0);`;
+  await installed({ 'a.mjs': imports, 'b.cjs': requires }, async (cwd) => {
+    for (const file of ['a.mjs', 'b.cjs']) {
+      const { code, stdout, stderr } = await run(process.execPath, ['--preserve-symlinks', file], { cwd });
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout, 'true\n'.repeat(entries.length), file);
+    }
+  });
+});
+
+const GOOD = `
+import { Client, RoomcastError, type EventOf, type NativeSignal, type Position } from 'roomcast';
+import { map } from 'roomcast/map';
+import { presence } from 'roomcast/presence';
+
+interface Trip { moved: { lat: number }; chat: string }
+interface Rooms { system: { notice: string }; [trip: \`trip:\${string}\`]: Trip }
+const client = new Client<Rooms>({ url: 'https://host' });
+const trip = client.subscribe('trip:1', { event(event) {
+  if (event.topic === 'chat') event.data.toUpperCase();
+  else event.data.lat.toFixed();
+} });
+trip.on('moved', ({ data }) => data.lat.toFixed());
+const position: Promise<Position> = trip.publish('chat', 'hello', { key: 'ann' });
+const history: Promise<{ readonly events: readonly EventOf<Trip>[] }> = client.history('trip:1');
+for (const [key, { topic }] of map(client, 'trip:2', { topics: ['moved'] })) key.concat(topic);
+presence(client, 'system').members.get('x')?.user?.toUpperCase();
+export async function loop(signal: NativeSignal) {
+  for await (const { data } of client.subscribe('system', { signal })) data.toUpperCase();
+}
+export const code = (error: RoomcastError) => error.code === 'queue_full';
+// @ts-expect-error there is no such room
+client.subscribe('trap:1');
+// @ts-expect-error there is no such topic
+trip.on('moves', () => {});
+// @ts-expect-error that is no chat
+trip.publish('chat', 1);
+// @ts-expect-error there is no such code
+export const wrong = (error: RoomcastError) => error.code === 'oops';
+// @ts-expect-error a topic has to be looked at first
+client.subscribe('trip:1', { event: ({ data }) => data.lat });
+export const untyped = new Client({ url: '/' }).subscribe('any').publish('any', [1]);
+export { history, position };
+`;
+
+test('rooms, topics, events and errors are typed, with and without the types of a browser', async () => {
+  const options = {
+    strict: true,
+    noEmit: true,
+    module: 'nodenext',
+    target: 'es2022',
+    types: [],
+    exactOptionalPropertyTypes: true,
+  };
+  const config = (lib) => JSON.stringify({ compilerOptions: { ...options, lib }, files: ['good.mts'] });
+  const files = { 'good.mts': GOOD, 'bare.json': config(['es2022']), 'browser.json': config(['es2022', 'dom']) };
+  await installed(files, async (cwd) => {
+    for (const project of ['bare.json', 'browser.json']) {
+      const { code, stdout } = await run(join(path, 'node_modules/.bin/tsc'), ['--project', project], { cwd });
+      assert.equal(code, 0, `${project}: ${stdout}`);
+    }
+  });
+});

@@ -1,0 +1,187 @@
+// The examples of the TypeScript client's README: each one is compiled, and does against a real pod what the text says.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+import WebSocket from 'ws';
+
+import { rooms } from '../support/config.js';
+import { Pod } from '../support/pod.js';
+import { run, until } from '../support/process.js';
+import { SECRET, token } from '../support/tokens.js';
+import { folder, load } from '../support/typescript.js';
+
+const { Client } = await load('index');
+const path = fileURLToPath(folder);
+const readme = await readFile(new URL('README.md', folder), 'utf8');
+const examples = new Map(
+  [...readme.matchAll(/<!-- test: (\w+) -->\n```ts\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
+);
+
+let pod, guarded, backend, here;
+const printed = [];
+
+before(async () => {
+  [pod, guarded] = await Promise.all([
+    Pod.start({ config: rooms }),
+    Pod.start({ config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n` }),
+  ]);
+  backend = createServer(({ url }, answer) => answer.end(url === '/token' ? token('ann') : '["loaded"]'));
+  await new Promise((listening) => backend.listen(0, '127.0.0.1', listening));
+  // Below the package, so that `roomcast` is found as it would be where it is installed.
+  here = await mkdtemp(join(path, 'readme-'));
+  globalThis.WebSocket = WebSocket;
+});
+after(async () => {
+  await rm(here, { recursive: true, force: true });
+  backend?.close();
+  await Promise.all([pod?.stop(), guarded?.stop()]);
+});
+
+/** The example in JavaScript, with the addresses of this test, and a client that the test can end. */
+async function module(name, of) {
+  const { transform } = createRequire(new URL('package.json', folder))('esbuild');
+  const text = examples
+    .get(name)
+    .replaceAll('https://push.example.com', `http://127.0.0.1:${of.plainPort}`)
+    .replaceAll('https://backend.example.com', `http://127.0.0.1:${backend.address().port}`);
+  const { code } = await transform(text, { loader: 'ts', format: 'esm' });
+  const file = join(here, `${name}.mjs`);
+  await writeFile(file, `${code}\nexport { client };\n`);
+  return pathToFileURL(file).href;
+}
+
+/** Runs an example; `then` gets what it exports, or its promise where it waits for something. */
+async function example(name, { of = pod, waits = false } = {}, then) {
+  const { log } = console;
+  printed.length = 0;
+  console.log = (...words) =>
+    printed.push(words.map((word) => (typeof word === 'string' ? word : JSON.stringify(word))).join(' '));
+  let started;
+  try {
+    started = import(await module(name, of));
+    await then(waits ? started : await started);
+  } finally {
+    console.log = log;
+    (await started)?.client.close();
+  }
+}
+
+const says = (pattern) =>
+  until(
+    () => printed.some((line) => pattern.test(line)),
+    10_000,
+    () => `${pattern} was not printed: ${printed.join('\n')}`,
+  );
+const joined = ({ client }) =>
+  until(
+    () => client.rooms.length > 0 && client.rooms.every(({ state }) => state === 'joined'),
+    10_000,
+    'it does not join',
+  );
+
+test('every example is in the list of those that run, and compiles', async () => {
+  const blocks = readme.match(/```ts\n/g).length;
+  assert.equal(blocks, examples.size, 'an example has no name');
+  assert.deepEqual([...examples.keys()].sort(), [
+    'explain',
+    'load',
+    'loop',
+    'map',
+    'presence',
+    'publish',
+    'start',
+    'testing',
+    'token',
+    'types',
+  ]);
+  const options = {
+    strict: true,
+    noEmit: true,
+    module: 'nodenext',
+    target: 'es2022',
+    lib: ['es2022', 'dom', 'dom.iterable'],
+    types: [],
+  };
+  await Promise.all([...examples].map(([name, text]) => writeFile(join(here, `${name}.mts`), `${text}\nexport {};\n`)));
+  await writeFile(join(here, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['*.mts'] }));
+  const { code, stdout } = await run(join(path, 'node_modules/.bin/tsc'), ['--project', 'tsconfig.json'], {
+    cwd: here,
+  });
+  assert.equal(code, 0, stdout);
+});
+
+test('start', () =>
+  example('start', {}, async (it) => {
+    await joined(it);
+    await pod.publish('demo:1', { text: 'hello' }, { topic: 'greeting' });
+    await says(/^greeting \{"text":"hello"\}$/);
+  }));
+
+test('types', () =>
+  example('types', {}, async (it) => {
+    await joined(it);
+    await pod.publish('trip:123', { lat: 60.17, lon: 24.94 }, { topic: 'moved', key: 'bus-7' });
+    await pod.publish('trip:123', 'hello', { topic: 'chat' });
+    await says(/^bus-7 60.17 24.94$/);
+    await says(/^HELLO$/);
+  }));
+
+test('load', () =>
+  example('load', {}, async (it) => {
+    await joined(it);
+    assert.equal(it.client.rooms[0].name, 'trip:123');
+  }));
+
+test('token', () =>
+  example('token', { of: guarded }, async ({ client }) => {
+    await until(
+      () => client.rooms.some(({ name, state }) => name === 'user:ann' && state === 'joined'),
+      10_000,
+      'no own room',
+    );
+    await guarded.publish('user:ann', 'for ann');
+    await says(/^for ann$/);
+  }));
+
+test('publish', () => example('publish', {}, () => says(/^event 1$/)));
+
+test('loop', () =>
+  example('loop', { waits: true }, async (started) => {
+    const sending = setInterval(() => pod.publish('demo:1', 'bye').catch(() => {}), 200);
+    await started;
+    clearInterval(sending);
+    assert.equal(printed.at(-1), 'bye');
+  }));
+
+test('presence', () =>
+  example('presence', {}, async () => {
+    await says(/^1 \[\]$/);
+    const guest = new Client({ url: `http://127.0.0.1:${pod.plainPort}`, storage: null });
+    guest.subscribe('seen:lobby');
+    await says(/^2 \[\]$/);
+    guest.close();
+  }));
+
+test('map', () =>
+  example('map', {}, async (it) => {
+    await joined(it);
+    await pod.publish('retain:fleet', 60, { key: 'bus-7' });
+    await pod.publish('retain:fleet', 61, { key: 'bus-8' });
+    await says(/^bus-7 at 60, bus-8 at 61$/);
+    await pod.publish('retain:fleet', null, { topic: 'gone', key: 'bus-7' });
+    await says(/^bus-8 at 61$/);
+  }));
+
+test('explain', () =>
+  example('explain', {}, async () => {
+    await says(/The room closed:room was refused: this connection may not join closed:room \(forbidden\)/);
+    await says(/Connected to http:\/\/127.0.0.1:\d+ by websocket for [\d.]+ s\./);
+  }));
+
+test('testing', () => example('testing', {}, () => says(/^while it was away$/)));
