@@ -59,6 +59,11 @@ impl Kind for ListenAddressKind {
             Some((host, port)) => (host, port.parse::<u16>().map_err(|_| "its port is not one of 0 to 65535")?),
             None => return Err("it has no port".to_owned()),
         };
+        // A file that takes a pod's address from its environment, `[${POD_IP}]:9000`, is the same for both families.
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Some(address) = bracketed.and_then(|host| host.parse::<Ipv4Addr>().ok()) {
+            return Ok(ListenAddress::Ip(SocketAddr::new(IpAddr::V4(address), port)));
+        }
         match host {
             "" => Ok(ListenAddress::Ip(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))),
             "localhost" => Ok(ListenAddress::Localhost(port)),
@@ -147,6 +152,21 @@ impl Kind for AdvertiseKind {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_may_be_in_brackets_whatever_its_family() {
+        for (text, shown) in [
+            ("[10.0.0.7]:9000", "\"10.0.0.7:9000\""),
+            ("10.0.0.7:9000", "\"10.0.0.7:9000\""),
+            ("[fd00::7]:9000", "\"[fd00::7]:9000\""),
+        ] {
+            let address = ListenAddressKind.parse(&Raw::Text(text.to_owned())).unwrap();
+            assert_eq!(ListenAddressKind.render(&address).as_deref(), Some(shown), "{text}");
+        }
+        for bad in ["fd00::7:9000", "[]:9000", "[10.0.0.7:9000", "[10.0.0.7]", "[a]:9000", "[10.0.0.7]:70000"] {
+            assert!(ListenAddressKind.parse(&Raw::Text(bad.to_owned())).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn an_address_to_be_found_at_may_lack_its_port() {
