@@ -51,4 +51,6 @@ export const thresholds = {
   roomcast_publish_errors: ['count==0'],
   roomcast_gaps: ['count==0'],
   roomcast_complete: ['rate==1'],
+  // A run whose events were not published at the rate asked for has measured another load.
+  dropped_iterations: ['count==0'],
 };

@@ -19,6 +19,8 @@ const SHORT = {
   VUS: 4,
   SOCKETS: 10,
   RATE: 10,
+  // A publish may take five seconds, and still none of the rate is left out.
+  PUBLISHERS: 50,
   STAY: 3,
   DELIVERY_P95: 3000,
   PUBLISH_P95: 3000,
@@ -113,7 +115,14 @@ describe('the scripts', { concurrency: 3 }, () => {
       URL: running.tlsUrl,
       API: running.internal,
     };
-    const slow = await k6('broadcast', { ...short, DELIVERY_P95: 0 });
+    const [slow, late] = await Promise.all([
+      k6('broadcast', { ...short, DELIVERY_P95: 0, ROOM_PREFIX: 'slow' }),
+      // One publisher, which waits for each answer: no machine answers so many.
+      k6('broadcast', { ...short, RATE: 10_000, PUBLISHERS: 1, ROOM_PREFIX: 'late' }),
+    ]);
+    assert.equal(late.code, 99, 'the load was never reached');
+    assert.match(late.said, /BROKEN: dropped_iterations count==0/);
+    assert.ok(late.result.measured.dropped_iterations.count > 0);
     assert.equal(slow.code, 99);
     assert.equal(slow.result.ok, false);
     assert.match(slow.said, /BROKEN: roomcast_delivery p\(95\)<0/);
