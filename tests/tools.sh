@@ -167,6 +167,20 @@ install_go_tool() {
   echo "$version" >"$tools/$name.version"
 }
 
+# The merge of a `helm upgrade`, out of tests/js/chart/merge. Built anew when its sources are others.
+need_merge() { once helm-merge install_merge; }
+
+install_merge() {
+  local sources=tests/js/chart/merge sum
+  sum=$(cat "$sources"/* | sha256sum)
+  if [[ $(cat "$tools/helm-merge.version" 2>/dev/null) == "$sum" && -x $tools/bin/helm-merge ]]; then return; fi
+  need_go helm-merge
+  echo "building helm-merge into $tools (once)"
+  (cd "$sources" && go_in_tools helm-merge build -o "$tools/bin/helm-merge" .)
+  rm -rf "$tools/go-helm-merge"
+  echo "$sum" >"$tools/helm-merge.version"
+}
+
 # Kubernetes and the operators publish their schemas as Go modules.
 need_schemas() {
   export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$tools/kubernetes-$KUBERNETES/schemas

@@ -13,7 +13,7 @@ ca: /etc/roomcast-redis-ca
 
 {{- define "roomcast.configuration" -}}
 {{- $paths := include "roomcast.paths" . | fromYaml -}}
-{{- $own := dict "dev" false "internal_listen" (list ":9000") -}}
+{{- $own := dict "dev" false "internal_listen" (list (get (dict "all" ":9000" "pod" "[${POD_IP}]:9000" "loopback" "127.0.0.1:9000") (include "roomcast.internalOn" .))) -}}
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $own "listen" (list ":8443") -}}
 {{- $_ := set $own "plain_listen" (list) -}}
@@ -44,6 +44,11 @@ ca: /etc/roomcast-redis-ca
 {{- include "roomcast.toml.table" (dict "table" (mergeOverwrite (deepCopy .Values.configuration) $own) "path" "") | trim -}}
 {{- end -}}
 
+{{/* Where the internal port is: on `all` addresses, the `pod`'s, or `loopback`. A pod on its node's network has all those of the node. */}}
+{{- define "roomcast.internalOn" -}}
+{{- .Values.internalService.listen | default (ternary "pod" "all" .Values.hostNetwork) -}}
+{{- end -}}
+
 {{/* Whether anything of Redis is set. */}}
 {{- define "roomcast.redis" -}}
 {{- if or .Values.redis.trial.enabled .Values.redis.urls (and .Values.redis.existingSecret .Values.redis.existingSecretKeys.urls) }}yes{{ end -}}
@@ -56,7 +61,7 @@ ca: /etc/roomcast-redis-ca
 
 {{/* Name and key of each secret variable, as YAML: those of existing Secrets, else those of the chart's. */}}
 {{- define "roomcast.secrets" -}}
-{{- $own := printf "%s-keys" (include "roomcast.fullname" .) -}}
+{{- $own := .ownSecret | default (printf "%s-keys" (include "roomcast.fullname" .)) -}}
 {{- with .Values.apiKeys }}
 {{- if or .existingSecret .values }}
 ROOMCAST_API_KEY: {secret: {{ .existingSecret | default $own }}, key: {{ ternary .existingSecretKey "api-keys" (ne .existingSecret "") }}}

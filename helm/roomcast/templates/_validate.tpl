@@ -51,6 +51,29 @@
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" }}{{ end -}}
 {{- if and (eq $v.service.protocols "split") $v.service.nodePort }}{{ $wrong = append $wrong "service.nodePort cannot be one port of two Services: take it away, or set service.protocols=mixed" }}{{ end -}}
 {{- if and $v.service.nodePort (eq $v.service.type "ClusterIP") }}{{ $wrong = append $wrong "service.nodePort needs service.type=NodePort or LoadBalancer" }}{{ end -}}
+{{- range $where, $first := dict "service" (int $v.service.port) "internalService" (int $v.internalService.port) -}}
+{{- $numbers := list $first -}}
+{{- range (get $v $where).extraPorts -}}
+{{- if has (int .port) $numbers }}{{ $wrong = append $wrong (printf "%s.extraPorts: port %d is there already, and an upgrade with Helm 3 tells ports apart by their numbers alone: take another number, or a Service of your own in extraObjects" $where (int .port)) }}{{ end -}}
+{{- $numbers = append $numbers (int .port) -}}
+{{- end -}}
+{{- end -}}
+{{- $numbers := list (ternary 8443 8080 $v.tls.enabled) 9000 -}}
+{{- range $v.extraPorts -}}
+{{- if has (int .containerPort) $numbers }}{{ $wrong = append $wrong (printf "extraPorts: containerPort %d is there already; a port need not be listed to be reached" (int .containerPort)) }}{{ end -}}
+{{- $numbers = append $numbers (int .containerPort) -}}
+{{- end -}}
+{{- $surge := get ($v.strategy.rollingUpdate | default dict) "maxUnavailable" | toString -}}
+{{- if and (include "roomcast.onePerNode" .) (ne (dig "type" "RollingUpdate" $v.strategy) "Recreate") (has $surge (list "0" "0%")) -}}
+{{- $wrong = append $wrong (printf "strategy.rollingUpdate.maxUnavailable is %s, and %s allows one pod a node: where each node has one, no new pod would find a place, and a rollout would never end; leave strategy to the chart, or set maxUnavailable=1" $surge (ternary "hostNetwork" "podAntiAffinity=hard" $v.hostNetwork)) -}}
+{{- end -}}
+{{- if and (eq (include "roomcast.internalOn" .) "loopback") (ne $v.metrics.monitor "none") -}}
+{{- $wrong = append $wrong "internalService.listen=loopback keeps Prometheus out as well: set metrics.monitor=none, or internalService.listen=pod" -}}
+{{- end -}}
+{{- if and (eq (include "roomcast.internalOn" .) "loopback") (not $v.hostNetwork) -}}
+{{- $wrong = append $wrong "internalService.listen=loopback is for pods on their node's network (hostNetwork=true): elsewhere no probe could reach them" -}}
+{{- end -}}
+{{- if or $v.merge $v.patch }}{{ $wrong = concat $wrong (include "roomcast.objects.unknown" . | fromYamlArray) }}{{ end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n\nroomcast cannot be installed with these values:\n%s\n" (join "\n" (prepend $wrong "" | join "\n  - " | list))) -}}
 {{- end -}}

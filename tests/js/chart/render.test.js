@@ -68,6 +68,13 @@ for (const values of all) {
       assert.equal(code, 0, stdout + stderr);
       assert.match(stdout, /^mode +production$/m);
       if (!values.files[0].includes('single')) assert.match(stdout, /^broker +redis/m);
+      // On the network of a node the internal port is not on all of the node's addresses.
+      const internal = (said) => said.match(/^internal +http:\/\/(.*)$/m)[1];
+      assert.equal(internal(stdout), documents.pod.hostNetwork ? '[fd00::7]:9000' : '[::]:9000');
+      if (documents.pod.hostNetwork) {
+        const ipv4 = await run(pod, ['check-config', ...args], { cwd, env: environment(documents, known, '10.0.0.7') });
+        assert.equal(internal(ipv4.stdout), '10.0.0.7:9000', ipv4.stderr);
+      }
       if (values.name === 'default-values') assert.match(stdout, /^ +advertise = "fd00::7"/m);
     });
   });
@@ -90,6 +97,14 @@ test("the chart's appVersion is the package's version", () => {
   const cargo = readFileSync(join(root, 'Cargo.toml'), 'utf8').match(/^version = "(.*)"$/m)[1];
   const chart = readFileSync(join(root, 'helm/roomcast/Chart.yaml'), 'utf8').match(/^appVersion: "(.*)"$/m)[1];
   assert.equal(chart, cargo);
+});
+
+test('the schema knows the keys of the reference and the presets of this build, and only those', async () => {
+  const { code, stderr } = await run('node', [join(root, 'helm/schema.mjs'), '--check']);
+  assert.equal(code, 0, stderr);
+  const { preset } = JSON.parse(readFileSync(join(root, 'helm/roomcast/values.schema.json'), 'utf8')).properties;
+  const known = presets.split('\n').flatMap((line) => line.match(/^[a-z0-9-]+/)?.[0] ?? []);
+  assert.deepEqual(preset.enum, ['', ...known.sort()]);
 });
 
 test('the table of README.md is what values.yaml says', async () => {

@@ -58,6 +58,44 @@ const BY_SCHEMA = [
     /at '\/configuration\/policy\/0': missing property 'match'/,
   ],
   ['an address that is not of Redis', json('redis.urls=["http://redis"]'), /at '\/redis\/urls\/0'/],
+  ['a preset that there is not', least('preset=live-pols'), /at '\/preset': value must be one of .*'live-polls'/],
+  [
+    'a misspelt key of the configuration',
+    json('configuration.max_conections=5'),
+    /at '\/configuration': additional properties 'max_conections' not allowed/,
+  ],
+  [
+    'a misspelt key of a section',
+    json('configuration.limits={"max_room":5}'),
+    /at '\/configuration\/limits': additional properties 'max_room' not allowed/,
+  ],
+  [
+    'a misspelt section',
+    json('configuration.limit={"max_rooms":5}'),
+    /at '\/configuration': additional properties 'limit' not allowed/,
+  ],
+  [
+    'a misspelt key of a policy',
+    json('configuration.policy=[{"match":["a"],"retian":"key"}]'),
+    /at '\/configuration\/policy\/0': additional properties 'retian' not allowed/,
+  ],
+  [
+    'a misspelt key of a dialect, deep down',
+    json('configuration.dialect=[{"name":"a","command":[{"does":"ping","topik":"b"}]}]'),
+    /at '\/configuration\/dialect\/0\/command\/0': additional properties 'topik' not allowed/,
+  ],
+  [
+    'a word that a key does not have',
+    json('configuration.default_policy={"slow":"drop"}'),
+    /at '\/configuration\/default_policy\/slow'/,
+  ],
+  [
+    'a number out of its range',
+    json('configuration.limits={"max_rooms":0}'),
+    /at '\/configuration\/limits\/max_rooms'/,
+  ],
+  ['a duration without a unit', json('configuration.timeouts={"ping":25}'), /at '\/configuration\/timeouts\/ping'/],
+  ['a size that is ambiguous', json('configuration.memory_budget="1GB"'), /at '\/configuration\/memory_budget'/],
   ['a margin too small', least('drain.marginSeconds=1'), /at '\/drain\/marginSeconds': minimum: got 1, want 5/],
 ];
 for (const [name, values, sentence] of BY_SCHEMA) {
@@ -123,6 +161,31 @@ const BETWEEN = [
     'a key file from nowhere',
     least('tokens.publicKeys.files={a.pem}'),
     /tokens\.publicKeys\.files needs tokens\.publicKeys\.existingSecret/,
+  ],
+  [
+    'a port twice in a Service',
+    json('service.extraPorts=[{"name":"h3","port":443,"targetPort":8443,"protocol":"UDP"}]'),
+    /service\.extraPorts: port 443 is there already/,
+  ],
+  [
+    'a port twice in the container',
+    json('extraPorts=[{"name":"quic","containerPort":8443,"protocol":"UDP"}]'),
+    /extraPorts: containerPort 8443 is there already/,
+  ],
+  [
+    'a rollout that could never end',
+    least('podAntiAffinity=hard', 'strategy.rollingUpdate.maxUnavailable=0'),
+    /maxUnavailable is 0, and podAntiAffinity=hard allows one pod a node/,
+  ],
+  [
+    'a rollout that could never end, on the network of nodes',
+    least('hostNetwork=true', 'strategy.rollingUpdate.maxUnavailable=0%'),
+    /maxUnavailable is 0%, and hostNetwork allows one pod a node/,
+  ],
+  [
+    'an internal port that no probe reaches',
+    least('internalService.listen=loopback'),
+    /internalService\.listen=loopback is for pods on their node's network/,
   ],
   ['a CA from nowhere', least('redis.ca.file=ca.crt'), /redis\.ca\.file needs/],
 ];

@@ -16,6 +16,9 @@ export const OLDEST = '1.30.0';
 export const NEWEST = process.env.KUBERNETES_VERSION;
 if (!NEWEST) throw new Error('KUBERNETES_VERSION is not set: run tests/run chart');
 
+/** Those of `values/` with something in front that terminates TLS. */
+const PLAIN = ['nginx', 'envoy-gateway'];
+
 /** The value sets of a folder: `{name, files, set}`; what is needed beside those of `values/` is set. */
 export async function sets() {
   const of = async (folder) => (await readdir(join(chart, folder))).map((file) => join(chart, folder, file)).sort();
@@ -26,7 +29,7 @@ export async function sets() {
     ...(await of('values')).map((file) => ({
       name: name(file),
       files: [file],
-      set: [name(file) === 'nginx' ? least : `${least},tls.existingSecret=push-tls`],
+      set: [PLAIN.includes(name(file)) ? least : `${least},tls.existingSecret=push-tls`],
     })),
   ];
 }
@@ -93,10 +96,12 @@ export class Documents {
     return this.of('ConfigMap').find(({ metadata }) => metadata.name === mounted).data['roomcast.toml'];
   }
 
-  /** Every pod's spec: of Deployments and of tests. */
+  /** Every pod's spec: of Deployments, of Jobs and of tests. */
   pods() {
     return [
-      ...this.of('Deployment').map((document) => [document.metadata.name, document.spec.template.spec]),
+      ...['Deployment', 'Job'].flatMap((kind) =>
+        this.of(kind).map((document) => [document.metadata.name, document.spec.template.spec]),
+      ),
       ...this.of('Pod').map((document) => [document.metadata.name, document.spec]),
     ];
   }

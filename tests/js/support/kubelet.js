@@ -12,13 +12,17 @@ import { freePorts } from './ports.js';
 import { Process, status, until } from './process.js';
 
 export class KubeletPod {
-  /** Endpoints go to `services`: `[{balancer, port: 'wss' | 'ws' | 'internal'}]`. `mounts` are the files of Secrets by path. */
+  /**
+   * Endpoints go to `services`: `[{balancer, port: 'wss' | 'ws' | 'internal', notReady}]`; with `notReady` (publishNotReadyAddresses)
+   * a pod is one for as long as it exists. `mounts` are the files of Secrets by path.
+   */
   constructor(name, documents, { binary, services, mounts }) {
     Object.assign(this, { name, documents, binary, services, mounts });
     this.spec = documents.pod;
     this.container = documents.container;
     this.ready = false;
     this.terminating = false;
+    this.exists = true;
   }
 
   async start() {
@@ -45,6 +49,7 @@ export class KubeletPod {
     const args = this.container.args.map((arg) => arg.replace(`${configured}/`, `${own(configured)}/`));
     this.process = new Process(this.binary, args, { cwd: this.folder, env: environment(this.documents) });
     this.began = Date.now();
+    this.#endpoints();
     await this.#started();
     this.probing = this.#probe();
     return this;
@@ -70,6 +75,8 @@ export class KubeletPod {
     const { readinessProbe: readiness, livenessProbe: liveness } = this.container;
     let [failed, dead, next] = [0, 0, 0];
     this.answers = [];
+    // What a load balancer's health check would hear.
+    this.accepting = [];
     while (!this.process.ended) {
       const answer = await status(this.#url(readiness), readiness.timeoutSeconds * 1000);
       this.answers.push(answer);
@@ -77,6 +84,7 @@ export class KubeletPod {
       if (answer === 200) this.ready = true;
       else if (failed >= (readiness.failureThreshold ?? 3)) this.ready = false;
       this.#endpoints();
+      this.accepting.push(await status(this.#url({ httpGet: { ...readiness.httpGet, path: '/accepting' } })));
       if (Date.now() >= next && !this.terminating) {
         next = Date.now() + liveness.periodSeconds * 1000;
         dead = (await status(this.#url(liveness), liveness.timeoutSeconds * 1000)) === 200 ? 0 : dead + 1;
@@ -89,8 +97,8 @@ export class KubeletPod {
   }
 
   #endpoints() {
-    for (const { balancer, port } of this.services) {
-      if (this.ready && !this.forgotten) balancer.endpoints.add(this.ports[port]);
+    for (const { balancer, port, notReady } of this.services) {
+      if (notReady ? this.exists : this.ready && !this.forgotten) balancer.endpoints.add(this.ports[port]);
       else balancer.endpoints.delete(this.ports[port]);
     }
   }
@@ -119,12 +127,18 @@ export class KubeletPod {
     const ended = await Promise.race([this.process.exit, sleep(left, null, { ref: false })]);
     if (!ended) this.process.signal('SIGKILL');
     await this.probing;
-    return { ...(ended ?? { killed: true }), seconds: (Date.now() - began) / 1000 };
+    const seconds = (Date.now() - began) / 1000;
+    await sleep(lag);
+    this.exists = false;
+    this.#endpoints();
+    return { ...(ended ?? { killed: true }), seconds };
   }
 
   async stop() {
     await this.process?.stop();
     await this.probing?.catch(() => {});
+    this.exists = false;
+    if (this.ports) this.#endpoints();
     if (this.folder) await rm(this.folder, { recursive: true, force: true });
   }
 }

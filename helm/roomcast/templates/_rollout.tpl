@@ -1,0 +1,62 @@
+{{/* How many pods there are, and how new ones replace them. */}}
+
+{{/*
+The number of pods. The autoscaler's own number is kept: a manifest without one would make Helm 3 take it away, which is one pod. What the
+cluster has is known to Helm alone; without it (`helm template`) it is the least number.
+*/}}
+{{- define "roomcast.replicas" -}}
+{{- $v := .Values -}}
+{{- if not $v.autoscaling.enabled -}}
+{{- $v.replicaCount -}}
+{{- else if not $v.autoscaling.omitReplicas -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "roomcast.fullname" .) -}}
+{{- $now := dig "spec" "replicas" 0 ($live | default dict) | int -}}
+{{- min (int $v.autoscaling.maxReplicas) (max (int $v.autoscaling.minReplicas) $now) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+KiB that a pod may need, as far as the values say: each connection that it may have, or that the autoscaler wants it to have and a half more
+for a rollout; what its queues hold; the embedded broker; the program. 0 where the values do not say.
+*/}}
+{{- define "roomcast.memoryNeeded" -}}
+{{- $scaled := and .Values.autoscaling.enabled .Values.autoscaling.connections.enabled -}}
+{{- $connections := .Values.configuration.max_connections | default (ternary (div (mul (int64 .Values.autoscaling.connections.target) 3) 2) 0 $scaled) | int64 -}}
+{{- if $connections -}}
+{{- $broker := ternary 0 (include "roomcast.bytes" (dig "memory_broker" "max_bytes" "256MiB" .Values.configuration) | int64) (ne (include "roomcast.redis" .) "") -}}
+{{- add (mul $connections (ternary 35 10 (ne (include "roomcast.udp" .) ""))) (div (add (include "roomcast.bytes" (.Values.configuration.memory_budget | default "256MiB") | int64) $broker) 1024) 65536 -}}
+{{- else -}}0{{- end -}}
+{{- end -}}
+
+{{/* Bytes of a size of the configuration, or of a quantity of Kubernetes: a number, or text with a unit. */}}
+{{- define "roomcast.bytes" -}}
+{{- if kindIs "string" . -}}
+{{- $units := dict "KiB" 1024 "Ki" 1024 "k" 1000 "MiB" 1048576 "Mi" 1048576 "M" 1000000 "GiB" 1073741824 "Gi" 1073741824 "G" 1000000000 "Ti" 1099511627776 "T" 1000000000000 -}}
+{{- mulf (regexFind "^[0-9.]+" .) (get $units (regexFind "[A-Za-z]+$" .) | default 1) | int64 -}}
+{{- else -}}
+{{- int64 . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether a node can have one pod only. */}}
+{{- define "roomcast.onePerNode" -}}
+{{- if or .Values.hostNetwork (and (eq .Values.podAntiAffinity "hard") (not .Values.affinity)) }}yes{{ end -}}
+{{- end -}}
+
+{{/*
+With a quarter more pods: a Deployment does not wait for the drain of a pod that goes, whose clients come to all the others. The faster the
+new ones are there, the fewer of them come to a pod that goes too, and the more even are the new ones. Where each node has its pod already, no node is left for one more, and one goes first.
+*/}}
+{{- define "roomcast.strategy" -}}
+{{- if .Values.strategy -}}
+{{- $own := deepCopy .Values.strategy -}}
+{{- if kindIs "invalid" $own.rollingUpdate }}{{ $_ := unset $own "rollingUpdate" }}{{ end -}}
+{{- toYaml $own -}}
+{{- else if include "roomcast.onePerNode" . -}}
+type: RollingUpdate
+rollingUpdate: {maxSurge: 0, maxUnavailable: 1}
+{{- else -}}
+type: RollingUpdate
+rollingUpdate: {maxSurge: 25%, maxUnavailable: 0}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,190 @@
+// The alerts: each fires on its fault, none on a healthy pod, whatever the values are. promtool evaluates them over made series.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { withFolder } from '../support/folder.js';
+import { least, render, root, sets } from '../support/helm.js';
+import { run } from '../support/process.js';
+
+const there = (await run('promtool', ['--version']).catch(() => ({ code: 1 }))).code === 0;
+const skip = there ? false : 'SKIPPED: promtool is not installed';
+const everything = (await sets()).find(({ name }) => name === 'everything-values');
+const labels = 'namespace="edge",pod="push-1"';
+
+/** The rules of values, as a group. */
+const groups = async (values) => (await render(values)).one('PrometheusRule').spec.groups;
+const alerts = (groups) => groups[0].rules.filter(({ alert }) => alert);
+
+/** Runs promtool's tests: over the series `{series: values}`, which alerts are there at a minute. */
+async function promtool(groups, cases) {
+  const rules = alerts(groups);
+  const tests = cases.map(({ series, firing, at = 90 }) => ({
+    interval: '1m',
+    input_series: Object.entries(series).map(([series, values]) => ({ series, values })),
+    alert_rule_test: rules.map(({ alert, labels, annotations }) => ({
+      eval_time: `${at}m`,
+      alertname: alert,
+      exp_alerts: firing
+        .filter(([name]) => name === alert)
+        .map(([, more = {}]) => {
+          const known = { pod: 'push-1', ...more };
+          const filled = (text) => text.replaceAll(/\{\{ \$labels\.([a-z]+) \}\}/g, (_, label) => known[label]);
+          return {
+            exp_labels: { ...labels, ...known },
+            exp_annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, filled(text)])),
+          };
+        }),
+    })),
+  }));
+  const files = {
+    'rules.yaml': JSON.stringify({ groups }),
+    'test.yaml': JSON.stringify({ rule_files: ['rules.yaml'], evaluation_interval: '1m', tests }),
+  };
+  await withFolder(files, async (cwd) => {
+    for (const args of [
+      ['check', 'rules', 'rules.yaml'],
+      ['test', 'rules', 'test.yaml'],
+    ]) {
+      const { code, stdout, stderr } = await run('promtool', args, { cwd });
+      assert.equal(code, 0, stdout + stderr);
+    }
+  });
+}
+
+const metric = (name, more = '') => `${name}{${labels}${more}}`;
+
+/** The series of each alert's fault, and what its labels are beside the pod. */
+const FAULTS = {
+  RoomcastRedisDegraded: { [metric('roomcast_redis_degraded')]: '1x120' },
+  RoomcastRedisTrouble: [{ [metric('roomcast_redis_trouble', ',reason="full"')]: '1x120' }, { reason: 'full' }],
+  RoomcastRedisDeaf: { [metric('roomcast_redis_canary_age_seconds')]: '20x120' },
+  RoomcastQueuesNearBudget: { [metric('roomcast_held_bytes')]: '500000000x120' },
+  RoomcastRefusesConnections: { [metric('roomcast_handshakes_total', ',stage="upgrade",result="full"')]: '0+5x120' },
+  RoomcastFilesNearLimit: {
+    [metric('roomcast_limit_used', ',limit="files"')]: '950x120',
+    [metric('roomcast_limit', ',limit="files"')]: '1000x120',
+  },
+  RoomcastDrainOverrun: { [metric('roomcast_degraded', ',reason="draining"')]: '1x120' },
+  RoomcastRestarts: { [metric('process_start_time_seconds')]: '0x70 1 2 3 4x50' },
+  RoomcastGapsRise: {
+    [metric('roomcast_dropped_frames_total')]: '0+60x120',
+    [metric('roomcast_frames_total')]: '0+6000x120',
+  },
+  RoomcastFault: { [metric('roomcast_disconnects_total', ',code="1011"')]: '0+1x120' },
+  RoomcastClientsTooSlow: { [metric('roomcast_disconnects_total', ',code="4008"')]: '0+120x120' },
+  RoomcastCannotKeepUp: { [metric('roomcast_stream_holes_total')]: '0+60x120' },
+  RoomcastCertificateBroken: { [metric('roomcast_certificate_broken')]: '1x120' },
+  RoomcastCertificateExpires: {
+    [metric('roomcast_certificate_expires_seconds')]: '86400x120',
+    [metric('roomcast_certificate_age_seconds')]: '7000000x120',
+  },
+  RoomcastKeySetOld: { [metric('roomcast_jwks_age_seconds')]: '7200x120' },
+  RoomcastPublishesFail: {
+    [metric('roomcast_redis_commands_total', ',command="publish",result="error"')]: '0+60x120',
+  },
+};
+
+/** What a healthy pod exports, as `/metrics` shows it: a pod in use, and one with neither TLS nor clients. */
+const HEALTHY = {
+  [metric('roomcast_redis_degraded')]: '0x120',
+  [metric('roomcast_redis_trouble', ',reason="away"')]: '0x120',
+  [metric('roomcast_redis_canary_age_seconds')]: '1x120',
+  [metric('roomcast_held_bytes')]: '4096x120',
+  [metric('roomcast_limit_used', ',limit="files"')]: '500x120',
+  [metric('roomcast_limit', ',limit="files"')]: '1000x120',
+  [metric('roomcast_degraded', ',reason="connections"')]: '0x120',
+  [metric('roomcast_degraded', ',reason="draining"')]: '0x120',
+  [metric('process_start_time_seconds')]: '1790000000x120',
+  [metric('roomcast_dropped_frames_total')]: '0+1x120',
+  [metric('roomcast_frames_total')]: '0+60000x120',
+  [metric('roomcast_disconnects_total', ',code="1001"')]: '0+60x120',
+  [metric('roomcast_stream_holes_total')]: '0x120',
+  [metric('roomcast_certificate_broken')]: '0x120',
+  [metric('roomcast_certificate_expires_seconds')]: '5000000x120',
+  [metric('roomcast_certificate_age_seconds')]: '2000000x120',
+  [metric('roomcast_jwks_age_seconds')]: '100x120',
+  [metric('roomcast_redis_commands_total', ',command="publish",result="ok"')]: '0+600x120',
+};
+const WITHOUT_TLS = {
+  ...HEALTHY,
+  [metric('roomcast_certificate_expires_seconds')]: '0x120',
+  [metric('roomcast_certificate_age_seconds')]: '0x120',
+};
+
+test('Prometheus takes the rules, and each alert fires on its fault alone', { skip }, async () => {
+  const rules = await groups(everything);
+  assert.deepEqual(
+    alerts(rules)
+      .map(({ alert }) => alert)
+      .sort(),
+    Object.keys(FAULTS).sort(),
+  );
+  const cases = Object.entries(FAULTS).map(([name, fault]) => {
+    const [series, more] = Array.isArray(fault) ? fault : [fault];
+    return { series, firing: [[name, more]] };
+  });
+  await promtool(rules, [...cases, { series: HEALTHY, firing: [] }]);
+});
+
+test('a certificate that has run out is told; that there is none is not', { skip }, async () => {
+  const rules = await groups(everything);
+  const over = {
+    [metric('roomcast_certificate_expires_seconds')]: '0x120',
+    [metric('roomcast_certificate_age_seconds')]: '7776000x120',
+  };
+  await promtool(rules, [
+    { series: over, firing: [['RoomcastCertificateExpires']] },
+    { series: WITHOUT_TLS, firing: [] },
+  ]);
+  const nginx = (await sets()).find(({ name }) => name === 'nginx');
+  const plain = await groups({ ...nginx, set: [...nginx.set, 'metrics.rules.enabled=true', 'fullnameOverride=push'] });
+  assert.deepEqual(
+    alerts(plain).filter(({ alert }) => alert.includes('Certificate')),
+    [],
+  );
+  await promtool(plain, [{ series: WITHOUT_TLS, firing: [] }]);
+});
+
+test('the budget is understood however it is written', { skip }, async () => {
+  for (const [written, bytes] of [
+    ['1073741824', 1073741824],
+    ['"1073741824"', 1073741824],
+    ['"64MiB"', 64 << 20],
+    ['"2GiB"', 2 ** 31],
+    ['1048576', 1 << 20],
+    ['null', 256 << 20],
+  ]) {
+    const values = {
+      ...least('metrics.rules.enabled=true', 'fullnameOverride=push'),
+      json: [`configuration.memory_budget=${written}`],
+    };
+    const rules = await groups(values);
+    const { expr } = alerts(rules).find(({ alert }) => alert === 'RoomcastQueuesNearBudget');
+    assert.equal(Number(expr.split('> ')[1]), Math.floor((bytes * 4) / 5), written);
+  }
+  const set = least('metrics.rules.enabled=true', 'fullnameOverride=push');
+  const small = await groups({ ...set, json: ['configuration.memory_budget=1073741824'] });
+  await promtool(small, [
+    { series: { [metric('roomcast_held_bytes')]: '4096x120' }, firing: [] },
+    { series: { [metric('roomcast_held_bytes')]: '1000000000x120' }, firing: [['RoomcastQueuesNearBudget']] },
+  ]);
+});
+
+test('a drain within its grace period is not told', { skip }, async () => {
+  const rules = await groups(least('metrics.rules.enabled=true', 'fullnameOverride=push', 'drain.windowSeconds=900'));
+  const draining = { [metric('roomcast_degraded', ',reason="draining"')]: '0x5 1x12 _x60' };
+  const stuck = { [metric('roomcast_degraded', ',reason="draining"')]: '0x5 1x60' };
+  await promtool(rules, [
+    { series: draining, firing: [], at: 15 },
+    { series: stuck, firing: [['RoomcastDrainOverrun']], at: 30 },
+  ]);
+});
+
+test('each alert has a runbook', async () => {
+  const operations = readFileSync(join(root, 'docs/OPERATIONS.md'), 'utf8');
+  const told = [...operations.matchAll(/^\| `(Roomcast[A-Za-z]+)` \|/gm)].map(([, name]) => name);
+  assert.deepEqual(told.sort(), Object.keys(FAULTS).sort());
+});
