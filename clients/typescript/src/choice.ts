@@ -71,16 +71,14 @@ export class Choice {
     }
   }
 
+  /** What it holds of another transport or endpoint matches none of these. */
   #remembered(now: number): Remembered | undefined {
     try {
-      const found = JSON.parse(this.#storage?.getItem(this.#key) ?? 'null') as Partial<Remembered> | null;
-      const { transport, endpoint, at } = found ?? {};
-      const isKnown =
-        this.#transports.some(({ name }) => name === transport) && this.#endpoints.includes(endpoint ?? '');
-      if (!transport || !endpoint || !at || !isKnown || Math.abs(now - at) > REMEMBERED_FOR) return undefined;
-      return { transport, endpoint, at };
+      const last = JSON.parse(this.#storage?.getItem(this.#key) ?? 'null') as Remembered | null;
+      if (last && Math.abs(now - last.at) < REMEMBERED_FOR) return last;
     } catch {
-      return undefined;
+      // Forbidden, or none of this package's.
     }
+    return undefined;
   }
 }

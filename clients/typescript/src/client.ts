@@ -15,7 +15,7 @@ import { advice, LOST, pause, UNAUTHORIZED } from './close_codes.js';
 import { Credentials, type TokenSource } from './credentials.js';
 import { RoomcastError } from './error.js';
 import type { AnyRooms, EventOf, Position, RoomName, TopicName } from './event.js';
-import { Listeners, type Listener, reportToPlatform, type Report } from './listeners.js';
+import { Listeners, type Listener, reportToPlatform, type Report, safely } from './listeners.js';
 import { type Command, eventOf, type Message, payload } from './message.js';
 import { type ClientOptions, transportsOf } from './options.js';
 import { Outbox, type RequestOptions } from './outbox.js';
@@ -96,14 +96,14 @@ export class Client<Rooms extends object = AnyRooms> {
     const remembers = () => (storage === undefined ? platform.localStorage : (storage ?? undefined));
     this.#choice = new Choice(transportsOf(options, this.#means), endpoints, remembers);
     this.#clock = clock;
-    this.report = onError;
+    this.report = safely(onError);
     this.#credentials = new Credentials(token);
     this.#outbox = new Outbox(clock, maxQueued);
-    this.#states = new Listeners(onError);
-    this.#given = new Listeners(onError);
+    this.#states = new Listeners(this.report);
+    this.#given = new Listeners(this.report);
     this.#home = {
       clock,
-      report: onError,
+      report: this.report,
       release: (follower, room) => {
         room.followers.delete(follower);
         this.#settle();
@@ -122,9 +122,9 @@ export class Client<Rooms extends object = AnyRooms> {
     return this.#attempts;
   }
 
-  /** The rooms that it is in, or wants to be in. */
+  /** The rooms that it is in, or wants to be in: only to be looked at. */
   get rooms(): readonly RoomSummary[] {
-    return [...this.#rooms.values()].map(({ name, state, position, error }) => ({ name, state, position, error }));
+    return [...this.#rooms.values()];
   }
 
   /** How many commands wait for a connection that carries them. */
@@ -220,13 +220,13 @@ export class Client<Rooms extends object = AnyRooms> {
   }
 
   async #publish(room: string, topic: string, data: unknown, { key, ...more }: PublishOptions = {}): Promise<Position> {
-    const command = { type: 'publish', room, topic, ...(key !== undefined && { key }), ...payload(data) };
+    const command = { type: 'publish', room, topic, key, ...payload(data) };
     const { epoch = '', offset = 0 } = await this.request(command, more);
     return { epoch, offset };
   }
 
   async #history<Topics>(room: string, { since, limit, ...more }: HistoryOptions = {}): Promise<History<Topics>> {
-    const command = { type: 'history', room, ...(since && { since }), ...(limit !== undefined && { limit }) };
+    const command = { type: 'history', room, since, limit };
     const { events = [], epoch = '', offset = 0, complete = false } = await this.request(command, more);
     // What the application says of its rooms' topics is believed.
     const all = events.map((event) => eventOf(event, false)) as unknown as EventOf<Topics>[];
@@ -275,8 +275,7 @@ export class Client<Rooms extends object = AnyRooms> {
     }
     if (stopped) return;
     if (this.#credentials.isRefused(token)) {
-      const message = token === undefined ? 'a token is needed' : 'the token was refused, and there is no other';
-      return this.#closed(new RoomcastError('unauthorized', message, { closeCode: UNAUTHORIZED }));
+      return this.#closed(new RoomcastError('unauthorized', 'no token is left to try', { closeCode: UNAUTHORIZED }));
     }
     this.#stop = race(this.#choice.candidates(this.#clock.date()), {
       ...this.#course(token),
@@ -370,8 +369,7 @@ export class Client<Rooms extends object = AnyRooms> {
     this.#drop();
     const way = advice(code);
     if (way === 'never') {
-      const message = `the server does not want this client back: ${reason || 'no reason given'} (${code})`;
-      return this.#closed(new RoomcastError('closed', message, { closeCode: code }));
+      return this.#closed(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
     }
     const wait = pause(code, this.#failures, hint, this.#clock.random);
     this.#failures += 1;

@@ -7,7 +7,7 @@ import { advice, LOST, OVERLOADED, pause, UNAUTHORIZED } from './close_codes.js'
 import type { Clock } from './clock.js';
 import { type Credentials, renewIn } from './credentials.js';
 import { type ErrorCode, RoomcastError } from './error.js';
-import { guarded, type Report } from './listeners.js';
+import type { Report } from './listeners.js';
 import type { Command, Message } from './message.js';
 import type { Won } from './race.js';
 
@@ -152,9 +152,7 @@ export class Connection {
   }
 
   #renewalFailed(error: unknown): void {
-    guarded(this.#report, () => {
-      throw error;
-    });
+    this.#report(error);
     this.#renewAfter(SPREAD + pause(LOST, 2 + this.#renewals++, undefined, this.#clock.random));
   }
 

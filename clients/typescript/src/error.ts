@@ -47,11 +47,10 @@ export class RoomcastError extends Error {
   readonly room: string | undefined;
   readonly closeCode: number | undefined;
 
-  constructor(code: ErrorCode, message: string, { room, closeCode, cause }: ErrorDetails = {}) {
-    super(message);
-    if (cause !== undefined) Object.defineProperty(this, 'cause', { value: cause, configurable: true });
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details);
     this.code = code;
-    this.room = room;
-    this.closeCode = closeCode;
+    this.room = details.room;
+    this.closeCode = details.closeCode;
   }
 }

@@ -15,18 +15,16 @@ export const reportToPlatform: Report = (error) => {
   else platform.console?.error(error);
 };
 
-/** Calls an application's function; what it throws is reported. */
-export function guarded(report: Report, call: () => void): void {
-  try {
-    call();
-  } catch (error) {
+/** A report that never throws itself. */
+export const safely =
+  (report: Report): Report =>
+  (error) => {
     try {
       report(error);
     } catch {
-      // A report that throws itself has no one left to tell.
+      // There is no one left to tell.
     }
-  }
-}
+  };
 
 export class Listeners<Value> {
   readonly #all = new Set<{ listener: Listener<Value> }>();
@@ -48,6 +46,12 @@ export class Listeners<Value> {
   }
 
   tell(value: Value): void {
-    for (const { listener } of [...this.#all]) guarded(this.#report, () => listener(value));
+    for (const { listener } of [...this.#all]) {
+      try {
+        listener(value);
+      } catch (error) {
+        this.#report(error);
+      }
+    }
   }
 }

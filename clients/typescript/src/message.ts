@@ -8,7 +8,7 @@ import { platform } from './platform.js';
 /** What a client says. */
 export interface Command {
   readonly type: string;
-  readonly id?: number;
+  readonly id?: number | undefined;
   readonly [field: string]: unknown;
 }
 
@@ -22,23 +22,23 @@ export interface Member {
 /** What a server says; which fields are there follows from `type`. */
 export interface Message {
   readonly type: string;
-  readonly id?: number;
-  readonly room?: string;
-  readonly epoch?: string;
-  readonly after?: number;
-  readonly offset?: number;
-  readonly recovered?: boolean;
-  readonly retained?: boolean;
-  readonly events?: readonly WireEvent[];
-  readonly complete?: boolean;
-  readonly code?: string;
-  readonly message?: string;
-  readonly members?: readonly Member[];
-  readonly total?: number;
-  readonly connection?: string;
-  readonly ping_interval?: number;
-  readonly expires_at?: number;
-  readonly after_ms?: number;
+  readonly id?: number | undefined;
+  readonly room?: string | undefined;
+  readonly epoch?: string | undefined;
+  readonly after?: number | undefined;
+  readonly offset?: number | undefined;
+  readonly recovered?: boolean | undefined;
+  readonly retained?: boolean | undefined;
+  readonly events?: readonly WireEvent[] | undefined;
+  readonly complete?: boolean | undefined;
+  readonly code?: string | undefined;
+  readonly message?: string | undefined;
+  readonly members?: readonly Member[] | undefined;
+  readonly total?: number | undefined;
+  readonly connection?: string | undefined;
+  readonly ping_interval?: number | undefined;
+  readonly expires_at?: number | undefined;
+  readonly after_ms?: number | undefined;
 }
 
 /** An event as applications get it. */

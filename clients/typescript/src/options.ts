@@ -2,12 +2,11 @@
 
 import type { Clock } from './clock.js';
 import type { TokenSource } from './credentials.js';
+import { lazily } from './lazily.js';
 import type { Transport } from './link.js';
 import type { Report } from './listeners.js';
-import type { Means, Storage } from './platform.js';
-import { poll } from './poll.js';
+import { type Means, platform, type Storage } from './platform.js';
 import { websocket } from './websocket.js';
-import { webtransport } from './webtransport.js';
 
 export type TransportName = 'webtransport' | 'websocket' | 'poll';
 
@@ -28,7 +27,20 @@ export interface ClientOptions extends Means {
   readonly clock?: Clock | undefined;
 }
 
-const TRANSPORTS: readonly Transport[] = [webtransport, websocket, poll];
+/** The best one first. What not every place needs is a file of its own, and comes when it is tried. */
+const TRANSPORTS: readonly Transport[] = [
+  lazily(
+    'webtransport',
+    ({ fetch }) => !!(platform.WebTransport && platform.DecompressionStream && fetch),
+    async () => (await import('./webtransport.js')).dialWebTransport,
+  ),
+  websocket,
+  lazily(
+    'poll',
+    ({ fetch }) => !!fetch,
+    async () => (await import('./poll.js')).dialPolls,
+  ),
+];
 
 /** The transports that are possible here. */
 export function transportsOf({ transports = TRANSPORTS }: ClientOptions, means: Means): Transport[] {

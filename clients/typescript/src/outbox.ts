@@ -66,9 +66,9 @@ export class Outbox {
       if (this.#send && !inOrder) {
         this.#sent.set(this.#send(command), entry);
       } else if (!this.#send && offline === 'fail') {
-        return reject(new RoomcastError('lost', `there is no connection that carries "${command.type}"`));
+        return reject(new RoomcastError('lost', 'there is no connection that carries it'));
       } else if (this.#waiting.length >= this.#most) {
-        return reject(new RoomcastError('queue_full', `${this.#most} commands wait for a connection already`));
+        return reject(new RoomcastError('queue_full', `${this.#most} commands wait already`));
       } else {
         entry.waited = true;
         this.#waiting.push(entry);
@@ -101,8 +101,10 @@ export class Outbox {
     const again = sent.filter(({ command }) => REPEATABLE.includes(command.type));
     for (const entry of again) entry.waited = true;
     this.#waiting.unshift(...again);
-    const message = 'the connection ended before the answer came: it may or may not have been carried out';
-    for (const entry of sent) if (!again.includes(entry)) entry.reject(new RoomcastError('unknown', message));
+    for (const entry of sent) {
+      if (!again.includes(entry))
+        entry.reject(new RoomcastError('unknown', 'the connection ended before the answer came'));
+    }
   }
 
   /** Nothing comes any more. */

@@ -41,7 +41,7 @@ export type Fetch = (
     headers?: Record<string, string>;
     cache?: 'no-store';
     credentials?: 'include';
-    signal?: NativeSignal;
+    signal?: NativeSignal | undefined;
   },
 ) => Promise<Answer>;
 
@@ -51,33 +51,19 @@ export interface Storage {
   setItem(key: string, value: string): void;
 }
 
-export interface Chunk<T> {
-  readonly done: boolean;
-  readonly value?: T;
-}
-export interface Reader<T> {
-  read(): Promise<Chunk<T>>;
-}
 export interface Readable<T> {
-  getReader(): Reader<T>;
-  pipeThrough(through: unknown): Readable<T>;
+  getReader(): { read(): Promise<{ readonly done: boolean; readonly value?: T }> };
+}
+export interface Writable {
+  getWriter(): { write(bytes: Uint8Array): Promise<void> };
 }
 export interface WebTransportLike {
   readonly ready: Promise<unknown>;
   readonly closed: Promise<{ closeCode?: number; reason?: string }>;
   readonly incomingUnidirectionalStreams: Readable<Readable<Uint8Array>>;
   readonly datagrams: { readonly readable: Readable<Uint8Array> };
-  createBidirectionalStream(): Promise<{
-    readable: Readable<Uint8Array>;
-    writable: { getWriter(): { write(bytes: Uint8Array): Promise<void> } };
-  }>;
+  createBidirectionalStream(): Promise<{ readable: Readable<Uint8Array>; writable: Writable }>;
   close(how: { closeCode: number; reason: string }): void;
-}
-
-interface StreamController {
-  enqueue(chunk: Uint8Array): void;
-  close(): void;
-  error(reason: unknown): void;
 }
 
 /** What connections are made with, where an application may bring its own. Called as plain functions: browsers insist. */
@@ -89,11 +75,7 @@ export interface Means {
 /** What may be there. */
 export interface Platform extends Means {
   WebTransport?: new (url: string, options: object) => WebTransportLike;
-  DecompressionStream?: new (format: string) => unknown;
-  ReadableStream?: new (source: {
-    start?(to: StreamController): void;
-    pull?(to: StreamController): Promise<void>;
-  }) => Readable<Uint8Array>;
+  DecompressionStream?: new (format: string) => { readable: Readable<Uint8Array>; writable: Writable };
   localStorage?: Storage;
   location?: { origin: string };
   document?: { visibilityState: string };

@@ -6,20 +6,16 @@
 
 import { LOST, OVERLOADED, UNAUTHORIZED } from './close_codes.js';
 import type { Position } from './event.js';
-import type { Dialing, Link, LinkEvents, Transport } from './link.js';
+import type { Dialing, Link, LinkEvents } from './link.js';
 import type { Command, Message } from './message.js';
-import { type Answer, type NativeSignal, platform } from './platform.js';
+import { type Answer, type Fetch, type NativeSignal, platform } from './platform.js';
 
 /** A poll that was not answered by then is lost: a server answers in 30 s, with or without news. */
 const ANSWERED_WITHIN = 75_000;
 /** A server that could not continue a room says so at once: one that waits for news has taken it up. */
 const TAKEN_UP_WITHIN = 1_000;
 
-export const poll: Transport = {
-  name: 'poll',
-  isPossible: ({ fetch }) => fetch !== undefined,
-  dial: (to, on) => new Polls(to, on),
-};
+export const dialPolls = (to: Dialing, on: LinkEvents): Link => new Polls(to, on);
 
 interface PolledRoom {
   /** Of the `subscribe` that is not answered yet. */
@@ -39,7 +35,7 @@ class Polls implements Link {
   readonly #on: LinkEvents;
   readonly #rooms = new Map<string, PolledRoom>();
   #token: string | undefined;
-  #ended = false;
+  #over = false;
   #changing = false;
   #abort: (() => void) | undefined;
 
@@ -50,35 +46,32 @@ class Polls implements Link {
     void this.#open();
   }
 
-  send(command: Command): void {
-    const { type, id, room, since, token } = command;
-    const reply = (message: Message) => platform.queueMicrotask(() => this.#ended || this.#on.message(message));
-    const name = room as string;
+  send({ type, id, room, since, token }: Command): void {
+    const reply = (message: Message) => platform.queueMicrotask(() => this.#over || this.#on.message(message));
     if (type === 'subscribe') {
-      this.#rooms.set(name, { id, since: since as Position | undefined });
+      this.#rooms.set(room as string, { id, since: since as Position | undefined });
       this.#changed();
     } else if (type === 'unsubscribe') {
-      this.#rooms.delete(name);
+      this.#rooms.delete(room as string);
       this.#changed();
-    } else if (type === 'connect' || type === 'refresh') {
-      this.#token = token as string;
-      reply({ type: 'done', ...(id !== undefined && { id }) });
     } else if (type === 'ping') {
       this.#changed();
-      reply({ type: 'pong', ...(id !== undefined && { id }) });
+      reply({ type: 'pong', id });
+    } else if (token) {
+      this.#token = token as string;
+      reply({ type: 'done', id });
     } else {
-      const message = `long-polls only listen: "${type}" needs a WebSocket or WebTransport`;
-      reply({ type: 'error', code: 'not_available', message, ...(id !== undefined && { id }) });
+      reply({ type: 'error', id, code: 'not_available', message: `long-polls do not carry "${type}"` });
     }
   }
 
   close(): void {
-    this.#ended = true;
+    this.#over = true;
     this.#abort?.();
   }
 
   #end(code: number, reason: string, hint?: number): void {
-    if (this.#ended) return;
+    if (this.#over) return;
     this.close();
     this.#on.close(code, reason, hint);
   }
@@ -88,7 +81,7 @@ class Polls implements Link {
     try {
       const { answer, body } = await this.#get([]);
       if (!answer.ok && answer.status !== 400) return this.#refused(answer, body);
-      if (this.#ended) return;
+      if (this.#over) return;
       this.#on.message({ type: 'welcome' });
       this.#take(body.messages ?? []);
     } catch (error) {
@@ -109,7 +102,7 @@ class Polls implements Link {
 
   async #run(): Promise<void> {
     let current = true;
-    while (!this.#ended && current && this.#rooms.size > 0) {
+    while (!this.#over && current && this.#rooms.size > 0) {
       const cut = new platform.AbortController();
       this.#abort = () => {
         current = false;
@@ -137,8 +130,7 @@ class Polls implements Link {
 
   async #get(rooms: [string, PolledRoom][], signal?: NativeSignal): Promise<{ answer: Answer; body: PollAnswer }> {
     const { endpoint, means } = this.#to;
-    const { fetch } = means;
-    if (!fetch) throw new Error('there is no fetch here');
+    const fetch = means.fetch as Fetch;
     const query = rooms.map(([room, { since }]) => {
       const from = since ? `&since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : '';
       return `room=${encodeURIComponent(room)}${from}`;
@@ -146,15 +138,15 @@ class Polls implements Link {
     const answer = await fetch(`${endpoint}/poll?${query.join('&')}`, {
       cache: 'no-store',
       credentials: 'include',
-      ...(signal && { signal }),
-      ...(this.#token !== undefined && { headers: { authorization: `Bearer ${this.#token}` } }),
+      signal,
+      headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
     });
     return { answer, body: (await answer.json().catch(() => ({}))) as PollAnswer };
   }
 
   #take(messages: readonly Message[]): void {
     for (const message of messages) {
-      if (this.#ended) return;
+      if (this.#over) return;
       const { type, room: name = '', epoch, offset } = message;
       const room = this.#rooms.get(name);
       const moved = epoch !== undefined && offset !== undefined ? { epoch, offset } : room?.since;
@@ -168,7 +160,7 @@ class Polls implements Link {
       } else if (room.id !== undefined || !message.recovered) {
         const { id } = room;
         Object.assign(room, { id: undefined, since: moved });
-        this.#on.message(id === undefined ? message : { ...message, id });
+        this.#on.message({ ...message, id });
       }
     }
   }
@@ -185,27 +177,23 @@ class Polls implements Link {
     const wait = Number(headers.get('retry-after'));
     if (status === 401) this.#end(UNAUTHORIZED, reason);
     else if (status === 429 || status === 503) this.#end(OVERLOADED, reason, wait > 0 ? wait * 1_000 : undefined);
-    else if (this.#rooms.size > 0 && error) await this.#refuseRooms(error.code, reason);
+    else if (this.#rooms.size > 0 && error) await this.#refuseRooms(reason);
     else this.#end(status === 403 ? 1008 : LOST, reason);
   }
 
   /** A poll is refused as a whole: each room that is not joined yet, or else each, is asked for alone. */
-  async #refuseRooms(code: string, message: string): Promise<void> {
+  async #refuseRooms(message: string): Promise<void> {
     const joining = [...this.#rooms].filter(([, { id }]) => id !== undefined);
     const suspects = joining.length > 0 ? joining : [...this.#rooms];
     let refused = 0;
     for (const [room, entry] of suspects) {
       // Without a position the answer comes at once.
-      const { answer, body } =
-        suspects.length === 1
-          ? { answer: undefined, body: { error: { code, message } } }
-          : await this.#get([[room, { id: undefined, since: undefined }]]);
-      if (answer?.ok || !body.error || this.#rooms.get(room) !== entry) continue;
+      const { error } = (await this.#get([[room, { id: undefined, since: undefined }]])).body;
+      if (!error || this.#rooms.get(room) !== entry) continue;
       refused += 1;
       this.#rooms.delete(room);
       const { id } = entry;
-      if (id === undefined) this.#on.message({ type: 'unsubscribed', room, ...body.error });
-      else this.#on.message({ type: 'error', id, room, ...body.error });
+      this.#on.message({ type: id === undefined ? 'unsubscribed' : 'error', id, room, ...error });
     }
     if (refused === 0) this.#end(OVERLOADED, message);
   }

@@ -74,7 +74,7 @@ export class Room {
     if (this.state === 'joined') this.#leave();
     this.#anew = anew;
     const since = anew ? undefined : this.position;
-    this.#asked = this.#wire.send({ type: 'subscribe', room: this.name, ...(since && { since }) });
+    this.#asked = this.#wire.send({ type: 'subscribe', room: this.name, since });
     this.#become('joining');
   }
 

@@ -8,7 +8,7 @@ import { LOST, pause } from './close_codes.js';
 import type { Clock } from './clock.js';
 import { RoomcastError } from './error.js';
 import type { AnyTopics, EventOf, Position, RoomEvent, TopicName } from './event.js';
-import { guarded, type Listener, Listeners, type Report } from './listeners.js';
+import { type Listener, Listeners, type Report } from './listeners.js';
 import type { Message } from './message.js';
 import type { RequestOptions } from './outbox.js';
 import { type NativeSignal, platform, type Signal } from './platform.js';
@@ -283,11 +283,9 @@ export class Subscription<Topics = AnyTopics> implements AsyncIterable<EventOf<T
         break;
       } catch (error) {
         if (this.#loading !== mine) return;
-        guarded(this.#home.report, () => {
-          throw error;
-        });
-        const { clock } = this.#home;
-        const wait = pause(LOST, failures + 1, undefined, () => clock.random());
+        const { clock, report } = this.#home;
+        report(error);
+        const wait = pause(LOST, failures + 1, undefined, clock.random);
         await new Promise<void>((resolve) => void clock.after(wait, resolve));
         if (this.#loading !== mine) return;
       }

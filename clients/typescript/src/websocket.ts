@@ -3,13 +3,13 @@
 import { LOST } from './close_codes.js';
 import type { Transport } from './link.js';
 import type { Message } from './message.js';
+import type { WebSocketClass } from './platform.js';
 
 export const websocket: Transport = {
   name: 'websocket',
   isPossible: ({ WebSocket }) => WebSocket !== undefined,
   dial({ endpoint, means: { WebSocket } }, on) {
-    if (!WebSocket) throw new Error('there is no WebSocket here');
-    const socket = new WebSocket(`${endpoint.replace(/^http/, 'ws')}/ws`, 'roomcast.v1');
+    const socket = new (WebSocket as WebSocketClass)(`${endpoint.replace(/^http/, 'ws')}/ws`, 'roomcast.v1');
     const close = () => {
       socket.onmessage = socket.onclose = null;
       socket.close(1000);

@@ -11,14 +11,16 @@ import { rooms } from '../support/config.js';
 import { Pod } from '../support/pod.js';
 import { until } from '../support/process.js';
 import { Balancer } from '../support/tcp_balancer.js';
+import { SECRET, token } from '../support/tokens.js';
 import { folder } from '../support/typescript.js';
 
 const LATEST = '\n[[policy]]\nmatch = ["latest:*"]\ndelivery = "latest"\n';
 
-let pod, proxy, pages, browser;
+let pod, guarded, proxy, pages, browser;
 
 before(async () => {
   pod = await Pod.start({ config: rooms + LATEST });
+  guarded = await Pod.start({ config: `anonymous = false\n[tokens]\nhmac_secrets = ["${SECRET}"]\n` });
   proxy = await new Balancer().listen();
   proxy.endpoints.add(pod.plainPort);
   const { build } = createRequire(new URL('package.json', folder))('esbuild');
@@ -44,7 +46,7 @@ after(async () => {
   await browser?.close();
   pages?.close();
   await proxy?.close();
-  await pod?.stop();
+  await Promise.all([pod?.stop(), guarded?.stop()]);
 });
 
 /** A page with a client that follows a room. */
@@ -95,6 +97,24 @@ test('by itself it takes WebTransport, and recovers what a cut has missed', asyn
   await sees(page, 4);
   assert.deepEqual(await page.evaluate(() => [window.seen, window.loads]), [[1, 2, 3, 4], ['joined']]);
   assert.deepEqual(page.errors, []);
+});
+
+test('over WebTransport too, a token is presented, and one that is refused ends the client', async (t) => {
+  const url = `http://localhost:${guarded.plainPort}`;
+  const page = await open(t, 'plain:token', { url, token: token('ann') });
+  assert.equal((await state(page)).transport, 'webtransport');
+  await guarded.publish('plain:token', 1);
+  await sees(page, 1);
+  const code = await page.evaluate(
+    ([url]) =>
+      new Promise((told) => {
+        const refused = new window.roomcast.Client({ url, token: 'bad', transports: ['webtransport'] });
+        refused.onState(({ kind, error }) => kind === 'closed' && told(error.code));
+        refused.connect();
+      }),
+    [url],
+  );
+  assert.equal(code, 'unauthorized');
 });
 
 test('events that come as datagrams arrive', async (t) => {
