@@ -41,8 +41,10 @@ const flags = ({ files = [], set = [], json = [] }) => [
 ];
 
 /** `helm template`; `{code, stdout, stderr}`. */
-export const template = (values, { release = 'push', kube = NEWEST, more = [] } = {}) =>
-  run('helm', ['template', release, chart, '--namespace', 'edge', '--kube-version', kube, ...flags(values), ...more]);
+export const template = (values, { release = 'push', kube = NEWEST, more = [], env = process.env } = {}) => {
+  const known = ['--namespace', 'edge', '--kube-version', kube, ...flags(values)];
+  return run('helm', ['template', release, chart, ...known, ...more], { env });
+};
 
 export const lint = (values) =>
   run('helm', ['lint', '--strict', '--quiet', chart, '--kube-version', NEWEST, ...flags(values)]);
