@@ -12,7 +12,10 @@ import { sizes } from './sizes.mjs';
 
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 await rm('dist', { recursive: true, force: true });
-execFileSync('node_modules/.bin/tsc', ['--project', 'tsconfig.json'], { stdio: 'inherit' });
+// Only adapters may know what a browser has.
+for (const project of ['tsconfig.json', 'tsconfig.adapters.json']) {
+  execFileSync('node_modules/.bin/tsc', ['--project', project], { stdio: 'inherit' });
+}
 const files = await readdir('dist/esm');
 await build({
   entryPoints: files.filter((file) => file.endsWith('.js')).map((file) => `dist/esm/${file}`),

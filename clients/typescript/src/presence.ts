@@ -5,14 +5,20 @@
 
 import type { AnyRooms, Client, Member, Message, RoomcastError, RoomName } from './index.js';
 
-/** Who is in a room. */
-export interface Presence {
+/** Who is in a room at one moment. */
+export interface PresenceSnapshot {
   /** By connection. A user with two devices is there twice. */
   readonly members: ReadonlyMap<string, Member>;
   /** How many there are. */
   readonly total: number;
   /** Whether `members` are all of them. */
   readonly isComplete: boolean;
+}
+
+/** Who is in a room. */
+export interface Presence extends PresenceSnapshot {
+  /** A copy that does not change, the same one until something changes. */
+  readonly snapshot: PresenceSnapshot;
   /** The users among the members, each once. */
   readonly users: ReadonlySet<string>;
   /** Tells a listener of each change; what it answers takes the listener out again. */
@@ -29,6 +35,7 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
   /** What came while a list was on its way, and may be newer than it. */
   let early: Message[] | undefined;
   let asked = 0;
+  let snapshot: PresenceSnapshot | undefined;
   const listeners = new Set<(presence: Presence) => void>();
 
   const apply = ({ type, members: told, total: count = total }: Message) => {
@@ -46,6 +53,7 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
     }
   };
   const tell = () => {
+    snapshot = undefined;
     for (const listener of [...listeners]) {
       try {
         listener(self);
@@ -89,6 +97,10 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
     },
     get isComplete() {
       return isComplete;
+    },
+    get snapshot() {
+      snapshot ??= { members: new Map(members), total, isComplete };
+      return snapshot;
     },
     get users() {
       return new Set([...members.values()].flatMap(({ user }) => user ?? []));

@@ -20,7 +20,7 @@ const { Client } = await load('index');
 const path = fileURLToPath(folder);
 const readme = await readFile(new URL('README.md', folder), 'utf8');
 const examples = new Map(
-  [...readme.matchAll(/<!-- test: (\w+) -->\n```ts\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
+  [...readme.matchAll(/<!-- test: (\w+) -->\n```tsx?\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
 );
 
 let pod, guarded, backend, here;
@@ -86,7 +86,7 @@ const joined = ({ client }) =>
   );
 
 test('every example is in the list of those that run, and compiles', async () => {
-  const blocks = readme.match(/```ts\n/g).length;
+  const blocks = readme.match(/```tsx?\n/g).length;
   assert.equal(blocks, examples.size, 'an example has no name');
   assert.deepEqual([...examples.keys()].sort(), [
     'explain',
@@ -95,6 +95,7 @@ test('every example is in the list of those that run, and compiles', async () =>
     'map',
     'presence',
     'publish',
+    'react',
     'start',
     'testing',
     'token',
@@ -103,13 +104,22 @@ test('every example is in the list of those that run, and compiles', async () =>
   const options = {
     strict: true,
     noEmit: true,
+    jsx: 'react-jsx',
+    skipLibCheck: true,
     module: 'nodenext',
     target: 'es2022',
     lib: ['es2022', 'dom', 'dom.iterable'],
     types: [],
   };
-  await Promise.all([...examples].map(([name, text]) => writeFile(join(here, `${name}.mts`), `${text}\nexport {};\n`)));
-  await writeFile(join(here, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['*.mts'] }));
+  await Promise.all(
+    [...examples].map(([name, text]) =>
+      writeFile(join(here, `${name}.${name === 'react' ? 'tsx' : 'mts'}`), `${text}\nexport {};\n`),
+    ),
+  );
+  await writeFile(
+    join(here, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: options, include: ['*.mts', '*.tsx'] }),
+  );
   const { code, stdout } = await run(join(path, 'node_modules/.bin/tsc'), ['--project', 'tsconfig.json'], {
     cwd: here,
   });

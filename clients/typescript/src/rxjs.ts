@@ -1,0 +1,45 @@
+// Observables for RxJS 7. Each subscription of one follows the room by itself; all share the client's one place in it.
+
+import { Observable } from 'rxjs';
+
+import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { MapOptions } from './map.js';
+import type { PresenceSnapshot } from './presence.js';
+import { ofClient, ofMap, ofPresence, type Source } from './sources.js';
+
+/** What the client does. */
+export const clientState$ = <Rooms extends object>(client: Client<Rooms>): Observable<ClientState> =>
+  observableOf(ofClient(client));
+
+/** The events of a room. It fails where the room is refused, and where events are missing and there is no `load`. */
+export const events$ = <Rooms extends object, Name extends RoomName<Rooms>>(
+  client: Client<Rooms>,
+  room: Name,
+  options?: SubscribeOptions<Rooms[Name]>,
+): Observable<EventOf<Rooms[Name]>> =>
+  new Observable((observer) => {
+    const subscription = client.subscribe(room, options);
+    subscription.onEvent((event) => observer.next(event));
+    subscription.onError((error) => observer.error(error));
+    subscription.onChange((state) => {
+      if (state === 'ended') observer.complete();
+    });
+    return () => subscription.unsubscribe();
+  });
+
+/** The newest event of each key of a room. */
+export const map$ = <Rooms extends object, Name extends RoomName<Rooms>>(
+  client: Client<Rooms>,
+  room: Name,
+  options?: MapOptions<Rooms[Name]>,
+): Observable<ReadonlyMap<string, EventOf<Rooms[Name]>>> => observableOf(ofMap(client, room, options));
+
+/** Who is in a room. */
+export const presence$ = <Rooms extends object>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): Observable<PresenceSnapshot> => observableOf(ofPresence(client, room));
+
+function observableOf<Value>(source: Source<Value>): Observable<Value> {
+  return new Observable((observer) => source.open((value) => observer.next(value)));
+}

@@ -1,0 +1,45 @@
+// Composables for Vue 3.3 and newer. What they follow ends with the scope (the component) that they are called in.
+
+import { onScopeDispose, type ShallowRef, shallowReadonly, shallowRef } from 'vue';
+
+import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { MapOptions } from './map.js';
+import type { PresenceSnapshot } from './presence.js';
+import { type FollowedState, ofClient, ofMap, ofPresence, ofRoom, type Source } from './sources.js';
+
+/** A reference that is replaced when its value changes. */
+export type Followed<Value> = Readonly<ShallowRef<Value>>;
+
+/** What the client does. */
+export const useClientState = <Rooms extends object>(client: Client<Rooms>): Followed<ClientState> =>
+  refOf(ofClient(client));
+
+/** Follows a room: its state, and its events by `event`. */
+export const useRoom = <Rooms extends object, Name extends RoomName<Rooms>>(
+  client: Client<Rooms>,
+  room: Name,
+  options?: SubscribeOptions<Rooms[Name]>,
+): Followed<FollowedState> => refOf(ofRoom(client, room, options));
+
+/** The newest event of each key of a room. */
+export const useMap = <Rooms extends object, Name extends RoomName<Rooms>>(
+  client: Client<Rooms>,
+  room: Name,
+  options?: MapOptions<Rooms[Name]>,
+): Followed<ReadonlyMap<string, EventOf<Rooms[Name]>>> => refOf(ofMap(client, room, options));
+
+/** Who is in a room. */
+export const usePresence = <Rooms extends object>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): Followed<PresenceSnapshot> => refOf(ofPresence(client, room));
+
+function refOf<Value>(source: Source<Value>): Followed<Value> {
+  const ref = shallowRef(source.initial) as ShallowRef<Value>;
+  onScopeDispose(
+    source.open((value) => {
+      ref.value = value;
+    }),
+  );
+  return shallowReadonly(ref);
+}

@@ -1,0 +1,208 @@
+// The TypeScript client's adapters with the frameworks themselves: React in Chromium, the others where they need no page.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { launch } from '../support/browser.js';
+import { dependency, folder, load } from '../support/typescript.js';
+
+const { Client } = await load('index');
+const { TestClock, TestPod, settled } = await load('testing');
+
+/** A client of a pod in memory whose rooms keep the newest value of each key. */
+function world() {
+  const clock = new TestClock();
+  const pod = new TestPod({ clock, retains: () => true, allows: (room) => room !== 'closed' });
+  const client = new Client({ url: 'https://pod', transports: [pod.transport], clock, storage: null, onError() {} });
+  pod.publish('fleet', 'moved', 1, { key: 'bus-7' });
+  return { pod, client };
+}
+
+const dataOf = (values) => Object.fromEntries([...values].map(([key, { data }]) => [key, data]));
+
+test('Vue: references that change, and end with their scope', async () => {
+  const { effectScope, watch } = await dependency('vue');
+  const vue = await load('vue');
+  const { pod, client } = world();
+  const scope = effectScope();
+  const seen = [];
+  const totals = [];
+  const [state, room, fleet, here] = scope.run(() => [
+    vue.useClientState(client),
+    vue.useRoom(client, 'chat', { event: ({ data }) => seen.push(data) }),
+    vue.useMap(client, 'fleet'),
+    vue.usePresence(client, 'chat'),
+  ]);
+  scope.run(() => watch(here, ({ total }) => totals.push(total), { flush: 'sync' }));
+  await settled();
+  assert.deepEqual([state.value.kind, room.value, dataOf(fleet.value)], ['open', 'joined', { 'bus-7': 1 }]);
+  const before = fleet.value;
+  pod.publish('fleet', 'moved', 2, { key: 'bus-7' });
+  pod.publish('chat', 'said', 'hello');
+  assert.deepEqual(
+    [dataOf(fleet.value), dataOf(before), seen, totals.at(-1)],
+    [{ 'bus-7': 2 }, { 'bus-7': 1 }, ['hello'], 1],
+  );
+  scope.stop();
+  await settled();
+  assert.deepEqual(client.rooms, []);
+});
+
+test('Svelte: stores that join with their first subscriber and leave with their last', async () => {
+  const { get } = await dependency('svelte/store');
+  const svelte = await load('svelte');
+  const { pod, client } = world();
+  const fleet = svelte.map(client, 'fleet');
+  assert.equal(client.state.kind, 'idle', 'nothing is joined yet');
+  const told = [[], []];
+  const stops = told.map((all) => fleet.subscribe((values) => all.push(dataOf(values))));
+  const stopPresence = svelte.presence(client, 'fleet').subscribe(() => {});
+  await settled();
+  pod.publish('fleet', 'moved', 2, { key: 'bus-7' });
+  for (const all of told) assert.deepEqual(all.at(-1), { 'bus-7': 2 });
+  assert.deepEqual([dataOf(get(fleet)), get(svelte.clientState(client)).kind], [{ 'bus-7': 2 }, 'open']);
+  stops[0]();
+  stops[0]();
+  stopPresence();
+  await settled();
+  assert.deepEqual(
+    client.rooms.map(({ name }) => name),
+    ['fleet'],
+  );
+  stops[1]();
+  await settled();
+  assert.deepEqual(client.rooms, []);
+  assert.equal(get(svelte.room(client, 'fleet')), 'away', 'what is only looked at joins nothing');
+  await settled();
+  assert.deepEqual(client.rooms, []);
+});
+
+test('RxJS: observables that fail where the room does, and leave when they are unsubscribed', async () => {
+  const { firstValueFrom, take, toArray } = await dependency('rxjs');
+  const rxjs = await load('rxjs');
+  const { pod, client } = world();
+  const values = firstValueFrom(rxjs.events$(client, 'chat').pipe(take(2), toArray()));
+  const states = [];
+  const watching = rxjs.clientState$(client).subscribe(({ kind }) => states.push(kind));
+  const maps = [];
+  const following = rxjs.map$(client, 'fleet').subscribe((map) => maps.push(dataOf(map)));
+  const totals = [];
+  const counting = rxjs.presence$(client, 'fleet').subscribe(({ total }) => totals.push(total));
+  await settled();
+  for (const word of ['one', 'two', 'three']) pod.publish('chat', 'said', word);
+  assert.deepEqual(
+    (await values).map(({ data }) => data),
+    ['one', 'two'],
+  );
+  assert.deepEqual([states.at(-1), maps.at(-1), totals.at(-1)], ['open', { 'bus-7': 1 }, 1]);
+  await assert.rejects(firstValueFrom(rxjs.events$(client, 'closed')), { code: 'forbidden' });
+  for (const subscription of [watching, following, counting]) subscription.unsubscribe();
+  await settled();
+  assert.deepEqual(client.rooms, []);
+});
+
+test('Angular: signals that end with their injector', async () => {
+  const { createEnvironmentInjector, runInInjectionContext, computed, isSignal } = await dependency('@angular/core');
+  const angular = await load('angular');
+  const { pod, client } = world();
+  const injector = createEnvironmentInjector([], null);
+  const seen = [];
+  const [state, room, fleet, here] = runInInjectionContext(injector, () => [
+    angular.clientState(client),
+    angular.room(client, 'chat', { event: ({ data }) => seen.push(data) }),
+    angular.map(client, 'fleet'),
+    angular.presence(client, 'chat'),
+  ]);
+  const count = computed(() => fleet().size);
+  await settled();
+  assert.ok(isSignal(fleet));
+  assert.deepEqual([state().kind, room(), count(), here().total], ['open', 'joined', 1, 1]);
+  pod.publish('fleet', 'moved', 5, { key: 'bus-8' });
+  pod.publish('chat', 'said', 'hello');
+  assert.deepEqual([count(), dataOf(fleet()), seen], [2, { 'bus-7': 1, 'bus-8': 5 }, ['hello']]);
+  injector.destroy();
+  await settled();
+  assert.deepEqual(client.rooms, []);
+});
+
+const REACT = `
+import { StrictMode, useState } from 'react';
+import { createRoot } from 'react-dom/client';
+import { Client } from 'roomcast';
+import { useClientState, useMap, usePresence, useRoom } from 'roomcast/react';
+import { TestPod } from 'roomcast/testing';
+
+const pod = new TestPod({ retains: () => true });
+const client = new Client({ url: 'https://pod', transports: [pod.transport], storage: null });
+pod.publish('fleet', 'moved', 1, { key: 'bus-7' });
+
+function Room({ name }) {
+  const [said, say] = useState([]);
+  const room = useRoom(client, name, { event: ({ data }) => say([...said, data]) });
+  const fleet = useMap(client, 'fleet');
+  const { total } = usePresence(client, name);
+  const { kind } = useClientState(client);
+  return JSON.stringify([name, kind, room, total, [...fleet].map(([key, { data }]) => [key, data]), said]);
+}
+function Page() {
+  const [name, setName] = useState('chat');
+  Object.assign(window, { setName });
+  return name && <Room key={name} name={name} />;
+}
+Object.assign(window, { pod, client });
+createRoot(document.body.appendChild(document.createElement('main'))).render(<StrictMode><Page /></StrictMode>);
+`;
+
+test('React: hooks in StrictMode that join once, follow, and leave', async (t) => {
+  const { build } = await dependency('esbuild');
+  const { outputFiles } = await build({
+    stdin: { contents: REACT, loader: 'jsx', resolveDir: fileURLToPath(folder) },
+    bundle: true,
+    format: 'iife',
+    jsx: 'automatic',
+    define: { 'process.env.NODE_ENV': '"development"' },
+    write: false,
+  });
+  const pages = createServer((_, answer) => {
+    answer.setHeader('Content-Type', 'text/html; charset=utf-8');
+    answer.end(
+      `<!doctype html><title>page</title><body><script type="module">${outputFiles[0].text.replaceAll('</script', '<\\/script')}</script>`,
+    );
+  });
+  await new Promise((listening) => pages.listen(0, '127.0.0.1', listening));
+  t.after(() => pages.close());
+  const browser = await launch();
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  const errors = [];
+  page.on('pageerror', (error) => errors.push(`${error.stack}`));
+  page.on('console', (line) => line.type() === 'error' && errors.push(line.text()));
+  await page.goto(`http://localhost:${pages.address().port}/`);
+  const shows = (what) =>
+    page.waitForFunction((text) => document.querySelector('main')?.textContent === text, JSON.stringify(what));
+
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 1]], []]);
+  await page.evaluate(() => {
+    window.pod.publish('chat', 'said', 'one');
+    window.pod.publish('fleet', 'moved', 2, { key: 'bus-7' });
+  });
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one']]);
+  // The newest `event` is called, which knows what was said.
+  await page.evaluate(() => window.pod.publish('chat', 'said', 'two'));
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one', 'two']]);
+  const joins = await page.evaluate(
+    () => window.pod.commands.filter(({ type, room }) => type === 'subscribe' && room === 'chat').length,
+  );
+  assert.equal(joins, 1, 'StrictMode mounts twice, and joins once');
+  await page.evaluate(() => window.setName('other'));
+  await shows(['other', 'open', 'joined', 1, [['bus-7', 2]], []]);
+  assert.deepEqual(await page.evaluate(() => window.client.rooms.map(({ name }) => name).sort()), ['fleet', 'other']);
+  await page.evaluate(() => window.setName(''));
+  await page.waitForFunction(() => window.client.rooms.length === 0);
+  assert.deepEqual(
+    errors.filter((text) => !/favicon/.test(text)),
+    [],
+  );
+});
