@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    redis_settings::RedisSettings,
     redis_url::{RedisKind, RedisPassword, RedisUrl},
-    settings::RedisSettings,
 };
 
 /// How the pod uses Redis.

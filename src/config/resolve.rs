@@ -18,12 +18,13 @@ use super::{
     policies::{Policies, RoomPattern, shared_logs},
     record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
-    settings::{Compression, Limits, MemoryBroker, Settings, Socket, Timeouts, WebTransport},
+    settings::{Compression, Limits, MemoryBroker, Settings, Socket, Timeouts},
     settings_error::SettingsError,
     socketio::SocketIoSettings,
     tls::Tls,
     token_settings::TokenSettings,
     warnings::{proxies, rooms, tokens, unused_policies},
+    webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
 use crate::model::{Access, Policy, PresenceMode};

@@ -18,11 +18,12 @@ use super::{
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     record_layer::TlsSettings,
-    redis_url::{KeyPrefix, RedisPassword, RedisPasswordKind, RedisUrl, RedisUrlKind},
+    redis_settings::RedisSettings,
     section::{Changes, Key, Section, Settle, section},
     socketio::SocketIoSettings,
     token_settings::TokenSettings,
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
+    webtransport::WebTransport,
 };
 use crate::{dialect::Description, model::Policy};
 
@@ -160,34 +161,6 @@ section! {
 }
 
 section! {
-    /// WebTransport: QUIC (RFC 9000) over UDP on the port numbers of `listen`. The defaults are for 50,000 sessions.
-    pub struct WebTransport in "webtransport" {
-        /// Whether the pod takes WebTransport sessions at all.
-        enabled: bool = true, Switch, restart;
-        /// After this long without a packet from a client its session is lost. The client's own limit holds if it is shorter.
-        idle: Duration = Duration::from_secs(30), Time(Duration::from_secs(1)..=MINUTES), restart;
-        /// After this long without a packet a client is sent a QUIC PING, so that the session and its way through NAT stay.
-        keep_alive: Duration = Duration::from_secs(12), Time(SHORTEST..=MINUTES), restart;
-        /// The most bytes of one session that are on their way, unacknowledged; what is more waits in the pod's queue, under
-        /// `limits.send_queue` and the room's `slow`.
-        send_window: usize = 128 * KIB, Bytes(4 * KIB..=64 * MIB), restart;
-        /// The most bytes that a client may send ahead of what the pod has read, on all streams together and on each.
-        receive_window: usize = 64 * KIB, Bytes(4 * KIB..=64 * MIB), restart;
-        /// How many streams a client may open, of each kind. A browser needs one of its own and three for HTTP/3.
-        streams: usize = 8, Count(4..=1024), restart;
-        /// The kernel's buffers of the UDP socket (`SO_RCVBUF`, `SO_SNDBUF`), which all sessions of an address share. The kernel
-        /// may give less: `net.core.rmem_max`, `net.core.wmem_max`.
-        socket_buffer: usize = 8 * MIB, Bytes(64 * KIB..=GIB), restart;
-        /// Whether several packets leave with one system call (UDP segmentation offload). Faster for sessions that catch up;
-        /// each session that ever did keeps the larger buffer.
-        offload: bool = false, Switch, restart;
-        /// With more handshakes than this under way, clients first prove that they are where they say (Retry, RFC 9000
-        /// section 8.1.2).
-        retry_above: usize = 256, Count(0..=1_000_000), restart;
-    }
-}
-
-section! {
     /// permessage-deflate (RFC 7692). From which size a room's frames are compressed is a matter of its policy.
     pub struct Compression in "compression" {
         /// Whether it is negotiated at all.
@@ -203,40 +176,6 @@ section! {
         /// The most bytes of history and retained values of all rooms. At the limit, the room that was quiet longest loses
         /// its log, and its epoch changes.
         max_bytes: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
-    }
-}
-
-section! {
-    /// Redis or Valkey, in which the pods of a fleet share their rooms. Without an address a pod is alone.
-    pub struct RedisSettings in "redis" {
-        /// Where Redis is: a server, some nodes of a cluster (the others are found), or sentinels. Version 7 or newer.
-        urls: Vec<RedisUrl> = Vec::new(), List(RedisUrlKind), restart, flag_is("redis"), secret(),
-            unset("none: the embedded broker", "[\"redis://localhost:6379\"]");
-        /// The password, if it should not stand in an address.
-        password: Option<RedisPassword> = None, Maybe(RedisPasswordKind), restart, secret(), unset("none, or that of the address", "\"${REDIS_PASSWORD}\"");
-        /// Whether the servers are a cluster. `auto`: they are asked.
-        cluster: Option<bool> = None, OrWord("auto", Switch), restart;
-        /// What the names of all keys and channels begin with: fleets with different prefixes share one Redis unseen.
-        prefix: String = "roomcast".to_owned(), KeyPrefix, restart;
-        /// CA certificates that the servers are trusted by, beside the system's.
-        ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis-ca.pem\"");
-        /// The certificate chain that the pod shows to servers which ask for one (`tls-auth-clients`), PEM. To sentinels too.
-        cert: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis/tls.crt\"");
-        /// The private key of `redis.cert`, PEM, not encrypted.
-        key: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/redis/tls.key\"");
-        /// For a connection to a server, TLS included.
-        connect_timeout: Duration = Duration::from_secs(1), Time(SHORTEST..=Duration::from_secs(60)), restart;
-        /// For a command with its retries; then a publish is answered with 503 or, if it may have been carried out, 504.
-        command_timeout: Duration = Duration::from_secs(5), Time(SHORTEST..=Duration::from_secs(60)), restart;
-        /// How long the members of a pod that died are still listed. It says every quarter of this that it lives.
-        lease: Duration = Duration::from_secs(10), Time(Duration::from_secs(1)..=Duration::from_secs(3600)), restart;
-        /// How long the epoch and the retained values of an unused room are kept: a room without members and publishers.
-        room_ttl: Duration = Duration::from_secs(7 * 86_400), Time(Duration::from_secs(60)..=Duration::from_secs(365 * 86_400)), restart;
-        /// How long a repeated idempotency key is known.
-        idempotency_age: Duration = Duration::from_secs(300), Time(Duration::from_secs(1)..=Duration::from_secs(86_400)), restart;
-        /// Whether `/ready` on the public listeners (`public_health`) says 503 while Redis is degraded, for callers that know it so. The
-        /// internal listeners never do: all pods would leave at once.
-        unready_when_degraded: bool = false, Switch, live;
     }
 }
 

@@ -6,26 +6,30 @@
 mod descriptions;
 mod exposition;
 mod grpc;
+mod handshakes;
 mod hooks;
 mod observer;
 mod pressure;
 mod redis_commands;
+mod redis_subscriptions;
 mod socketio;
 mod tokens;
 
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
 pub use grpc::GrpcCalls;
+pub use handshakes::{Handshakes, SlowSockets, Upgrades};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::Pressures;
 #[cfg(test)]
 pub(crate) use redis_commands::TROUBLES;
 pub use redis_commands::{CommandResult, RedisCommands};
+pub use redis_subscriptions::RedisMetrics;
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use tokens::TokenMetrics;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -105,65 +109,6 @@ pub struct Metrics {
     lost: Counter,
 }
 
-/// The subscriptions in Redis; only a pod with Redis has them. Cloning shares the handles.
-#[derive(Debug, Clone)]
-pub struct RedisMetrics {
-    /// Channels whose subscription stands.
-    pub confirmed: Gauge,
-    /// Channels whose subscription is missing.
-    pub unconfirmed: Gauge,
-    /// Connections for subscriptions that ended, or could not be made.
-    pub reconnects: Counter,
-    /// Seconds since the last echo of a canary, the oldest over all masters.
-    pub canary_age: Gauge,
-    /// Times that slots had another owner.
-    pub topology_changes: Counter,
-    /// Messages that came over subscriptions.
-    pub messages: Counter,
-}
-
-impl RedisMetrics {
-    /// Handles that count nothing.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            confirmed: Gauge::noop(),
-            unconfirmed: Gauge::noop(),
-            reconnects: Counter::noop(),
-            canary_age: Gauge::noop(),
-            topology_changes: Counter::noop(),
-            messages: Counter::noop(),
-        }
-    }
-
-    /// Shows how the subscriptions are.
-    pub fn show(&self, confirmed: usize, unconfirmed: usize, canary_age: Option<Duration>) {
-        // Below 2^52, far from where a float would round.
-        #[allow(clippy::cast_precision_loss)]
-        {
-            self.confirmed.set(confirmed as f64);
-            self.unconfirmed.set(unconfirmed as f64);
-        }
-        self.canary_age.set(canary_age.unwrap_or_default().as_secs_f64());
-    }
-}
-
-impl Default for RedisMetrics {
-    /// Handles of the recorder that is current.
-    fn default() -> Self {
-        describe(REDIS_DESCRIPTIONS);
-        let subscriptions = |state: &'static str| gauge!("roomcast_redis_subscriptions", "state" => state);
-        Self {
-            confirmed: subscriptions("confirmed"),
-            unconfirmed: subscriptions("unconfirmed"),
-            reconnects: counter!("roomcast_redis_reconnects_total"),
-            canary_age: gauge!("roomcast_redis_canary_age_seconds"),
-            topology_changes: counter!("roomcast_redis_topology_changes_total"),
-            messages: counter!("roomcast_redis_messages_total"),
-        }
-    }
-}
-
 /// Open connections by what carries them, and by dialect in the order of the pod's dialects.
 #[derive(Debug)]
 pub struct Connections(Vec<(&'static str, Vec<Gauge>)>, Gauge);
@@ -227,94 +172,14 @@ pub struct Recoveries {
     pub gone: Counter,
 }
 
-/// Handshakes by stage and result.
-#[derive(Debug)]
-pub struct Handshakes {
-    /// Connections that the kernel gave.
-    pub accepted: Counter,
-    /// TLS sessions that were made anew.
-    pub tls_full: Counter,
-    /// TLS sessions that were resumed.
-    pub tls_resumed: Counter,
-    /// Ended in the TLS handshake.
-    pub tls_failed: Counter,
-    /// A trusted proxy's connection without a good PROXY header.
-    pub proxy_failed: Counter,
-    /// A whole request head came.
-    pub head: Counter,
-    /// None came in time, or none that was one.
-    pub head_failed: Counter,
-    /// A QUIC handshake was made and a request for a session came.
-    pub quic: Counter,
-    /// None came in time, or none that was one.
-    pub quic_failed: Counter,
-    /// Clients that were told to prove their address first.
-    pub quic_retried: Counter,
-    /// Clients that no worker had room for.
-    pub quic_refused: Counter,
-    /// What became of requests for a WebSocket or a session.
-    pub upgrades: Upgrades,
-    /// What became of long-polls.
-    pub polls: Upgrades,
-    /// What became of requests for an event stream.
-    pub event_streams: Upgrades,
-}
-
-/// Sockets of the public listeners that were ended by a clock.
-#[derive(Debug)]
-pub struct SlowSockets {
-    /// A handshake or a request's head did not end.
-    pub head: Counter,
-    /// A request's body did not end.
-    pub body: Counter,
-    /// No further request came.
-    pub idle: Counter,
-    /// An answer was not read.
-    pub write: Counter,
-}
-
-impl Default for SlowSockets {
-    /// Handles of the recorder that is current.
-    fn default() -> Self {
-        let slow = |clock: &'static str| counter!("roomcast_slow_sockets_total", "clock" => clock);
-        Self { head: slow("head"), body: slow("body"), idle: slow("idle"), write: slow("write") }
-    }
-}
-
-/// What became of requests for a connection.
-#[derive(Debug)]
-pub struct Upgrades {
-    /// Became one.
-    pub accepted: Counter,
-    /// No valid request, or not on that path.
-    pub malformed: Counter,
-    /// A page of a foreign origin.
-    pub origin: Counter,
-    /// No good token.
-    pub token: Counter,
-    /// The backend did not allow it.
-    pub hook: Counter,
-    /// No room for one more.
-    pub full: Counter,
-}
-
 impl Metrics {
     /// Handles of the recorder that is current, for a pod with so many workers and these dialects.
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {
         describe(DESCRIPTIONS);
         describe(SOCKETIO_DESCRIPTIONS);
-        let handshake = |stage: &'static str, result: &'static str| counter!("roomcast_handshakes_total", "stage" => stage, "result" => result);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
-        let requests = |stage: &'static str| Upgrades {
-            accepted: handshake(stage, "ok"),
-            malformed: handshake(stage, "malformed"),
-            origin: handshake(stage, "origin"),
-            token: handshake(stage, "token"),
-            hook: handshake(stage, "hook"),
-            full: handshake(stage, "full"),
-        };
         gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
         Self {
             connections: Connections::new(dialects),
@@ -337,22 +202,7 @@ impl Metrics {
             holes: counter!("roomcast_stream_holes_total"),
             socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
-            handshakes: Handshakes {
-                accepted: handshake("accept", "ok"),
-                tls_full: handshake("tls", "ok"),
-                tls_resumed: handshake("tls", "resumed"),
-                tls_failed: handshake("tls", "failed"),
-                proxy_failed: handshake("proxy", "failed"),
-                head: handshake("head", "ok"),
-                head_failed: handshake("head", "failed"),
-                quic: handshake("quic", "ok"),
-                quic_failed: handshake("quic", "failed"),
-                quic_retried: handshake("quic", "retried"),
-                quic_refused: handshake("quic", "refused"),
-                upgrades: requests("upgrade"),
-                polls: requests("poll"),
-                event_streams: requests("sse"),
-            },
+            handshakes: Handshakes::default(),
             held_bytes: gauge!("roomcast_held_bytes"),
             owed_bytes: gauge!("roomcast_owed_bytes"),
             messages_in: counter!("roomcast_messages_in_total"),

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::{
     event_stream::EventStream,
-    visits::{HeldBytes, Stage, Visit},
+    visit::{HeldBytes, Stage, Visit},
 };
 
 /// The most bytes of a piece: hyper copies each into a buffer of its own.

@@ -14,3 +14,12 @@ pub(super) fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
     };
     Ok(Arc::new(Rotation::start(source, SystemTime::now())?))
 }
+
+/// The hashes of the development certificate and, while it is being replaced, of the one before. A page must not pin a
+/// certificate from files: an authority signed it, and it lives longer than a pinned one may.
+pub(super) fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sync> {
+    Box::new(move || match certificate.kept() {
+        Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
+        None => Vec::new(),
+    })
+}

@@ -27,7 +27,7 @@ use super::{
     page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
     relay,
-    visits::{HeldBytes, Stage, Visit},
+    visit::{HeldBytes, Stage, Visit},
 };
 
 /// Where a session is.

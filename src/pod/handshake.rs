@@ -30,7 +30,7 @@ use super::{
     lobby::{Guest, Lobby},
     refusal::plain_answer,
     upgrade::upgrade,
-    visits::{Stage, Visit},
+    visit::{Stage, Visit},
 };
 
 /// How the sockets of a listener are spoken to.

@@ -37,7 +37,7 @@ use super::{
     poll,
     refusal::plain_answer,
     upgrade::upgrade,
-    visits::{Stage, Visit},
+    visit::{Stage, Visit},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.

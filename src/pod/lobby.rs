@@ -7,7 +7,10 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::visits::{Stage, Visit, Visits};
+use super::{
+    visit::{Stage, Visit},
+    visits::Visits,
+};
 use crate::{
     hub::Services,
     session::UnusedSessions,

@@ -27,14 +27,15 @@ mod poll;
 mod refusal;
 mod relay;
 mod requested_rooms;
+mod session_key;
 mod start_error;
 mod thread;
 mod upgrade;
+mod visit;
 mod visits;
 mod webtransport;
 
 use std::{
-    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
@@ -52,11 +53,11 @@ use crate::{
     api::{Api, Grpc},
     auth::Authority,
     compat::{self, Extensions, Route, Routes},
-    config::{ApiKey, Config},
+    config::Config,
     hooks::Hooks,
     hub::{Budget, ClientAddresses, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
-    protocol::{Dialects, engineio::SessionKey},
+    protocol::Dialects,
     session::UnusedSessions,
     transport::{
         listen::{SocketOptions, listen},
@@ -65,13 +66,14 @@ use crate::{
     },
 };
 use background::{Background, ask_backend};
-use certificate::certificate;
+use certificate::{certificate, pins};
 use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
 use listening::{bind_quic, raise_open_files, reserve_all};
 use log::Log;
 use phase::Phase;
+use session_key::session_key;
 pub use start_error::StartError;
 use thread::Thread;
 use webtransport::Endpoints;
@@ -383,27 +385,4 @@ async fn either(term: &mut Signal, int: &mut Signal) {
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-}
-
-/// A secret that all pods of a fleet share, or one of this pod alone.
-fn session_key(config: &Config) -> Result<SessionKey, StartError> {
-    if let Some(secret) = &config.socketio.secret {
-        return Ok(SessionKey::new(secret.reveal().as_bytes()));
-    }
-    let keys: Vec<&str> = config.api_keys.iter().map(ApiKey::reveal).filter(|key| !key.is_empty()).collect();
-    if !keys.is_empty() {
-        return Ok(SessionKey::new(format!("api keys\0{}", keys.join("\0")).as_bytes()));
-    }
-    let mut own = [0; 32];
-    getrandom::fill(&mut own).map_err(|error| StartError::Thread(io::Error::other(error)))?;
-    Ok(SessionKey::new(&own))
-}
-
-/// The hashes of the development certificate and, while it is being replaced, of the one before. A page must not pin a
-/// certificate from files: an authority signed it, and it lives longer than a pinned one may.
-fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> + Send + Sync> {
-    Box::new(move || match certificate.kept() {
-        Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
-        None => Vec::new(),
-    })
 }

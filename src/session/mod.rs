@@ -6,15 +6,14 @@
 mod bucket;
 mod link;
 mod record;
+mod record_value;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 mod unused;
 
 pub use bucket::{Bucket, Verdict};
 pub use link::{Beat, Link, Space};
-pub use record::{
-    JoinRequest, RecordEffect, RecordValue, RecordWrite, RecordedRoom, Resumed, RoomView, SessionRecord, SessionView,
-    WriteOutcome,
-};
+pub use record::{JoinRequest, RecordEffect, RecordWrite, Resumed, RoomView, SessionRecord, SessionView, WriteOutcome};
+pub use record_value::{RecordValue, RecordedRoom};
 pub use session::{Action, ConnectionId, Session, SessionLimits};
 pub use unused::{UnusedSession, UnusedSessions};

@@ -5,6 +5,7 @@
 //! - A fault of one node delays no channel of another.
 //! - A channel that moves is heard at its new owner before it is dropped at the old one.
 
+mod ask_schedule;
 mod commander;
 mod connect;
 mod endpoints;
@@ -24,6 +25,7 @@ mod sink;
 mod slot;
 mod state;
 mod subscriber;
+mod wanted_channels;
 mod watch;
 
 pub use commander::{ServerInfo, discover};

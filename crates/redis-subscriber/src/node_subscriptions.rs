@@ -20,6 +20,7 @@ use std::{
 use bytes::BytesMut;
 
 use crate::{
+    ask_schedule::AskSchedule,
     error::NodeError,
     frame::{Reader, Value, command},
     greeting::{Greeting, has_sharded_pubsub, refusal},
@@ -36,14 +37,6 @@ const GREETING: Duration = Duration::from_secs(1);
 const PING: Duration = Duration::from_secs(1);
 /// After so long without a byte the connection is closed.
 const SILENCE: Duration = Duration::from_millis(2_500);
-/// An unanswered channel is asked for again after this.
-const UNANSWERED: Duration = Duration::from_secs(1);
-/// After an error, what is missing is asked for again after this, and each time twice that until something is confirmed.
-const RETRY: Duration = Duration::from_millis(100);
-/// The longest time between retries: as long as for what is not answered at all.
-const MAX_RETRY: Duration = UNANSWERED;
-/// The time until a subscription that the server took away is asked for again.
-const RETAKE: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -79,10 +72,7 @@ pub(super) struct NodeSubscriptions {
     reader: Reader,
     out: BytesMut,
     /// When what is pending is asked for.
-    due: Option<Instant>,
-    retry: Duration,
-    /// Whether an error came since the last time that something was asked for.
-    erred: bool,
+    schedule: AskSchedule,
     heard: Instant,
     ping: Instant,
     count: ServerCount,
@@ -99,9 +89,7 @@ impl NodeSubscriptions {
             sharded: true,
             reader: Reader::default(),
             out: BytesMut::new(),
-            due: None,
-            retry: RETRY,
-            erred: false,
+            schedule: AskSchedule::new(),
             heard: now,
             ping: now,
             count: ServerCount::new(now),
@@ -122,7 +110,7 @@ impl NodeSubscriptions {
         self.phase = Phase::Down;
         self.reader = Reader::default();
         self.out = BytesMut::new();
-        self.due = None;
+        self.schedule.stop();
         self.standing = 0;
         self.subscriptions.retain(|channel, subscription| {
             if subscription.standing == Standing::Confirmed {
@@ -184,7 +172,7 @@ impl NodeSubscriptions {
             }
         }
         self.pending.insert(channel);
-        self.ask_at(now);
+        self.schedule.ask(now);
     }
 
     fn forget(&mut self, channel: Arc<str>) -> Option<(Arc<str>, u16)> {
@@ -244,8 +232,9 @@ impl NodeSubscriptions {
         };
         self.phase = Phase::Up;
         self.sharded = has_sharded_pubsub(field("version").unwrap_or_default());
-        (self.ping, self.count, self.retry) = (now + PING, ServerCount::new(now), RETRY);
-        self.ask_at(now);
+        (self.ping, self.count) = (now + PING, ServerCount::new(now));
+        self.schedule.succeed();
+        self.schedule.ask(now);
         tell(Event::Up { sharded: self.sharded });
     }
 
@@ -261,7 +250,7 @@ impl NodeSubscriptions {
     }
 
     fn subscribed(&mut self, channel: &str, tell: &mut impl FnMut(Event<'_>)) {
-        self.retry = RETRY;
+        self.schedule.succeed();
         let Some((channel, _)) = self.subscriptions.get_key_value(channel) else { return };
         let channel = Arc::clone(channel);
         let Some(subscription) = self.subscriptions.get_mut(&channel) else { return };
@@ -290,7 +279,7 @@ impl NodeSubscriptions {
                     self.standing -= 1;
                     tell(Event::Lost(&channel));
                 }
-                self.ask_at(now + RETAKE);
+                self.schedule.retake(now);
                 tell(Event::Refresh);
             }
         }
@@ -313,7 +302,7 @@ impl NodeSubscriptions {
                 // Its version says 7.0 or newer, and yet it has none: a service that renamed the command, or a program that only
                 // resembles Redis.
                 self.sharded = false;
-                self.retry = RETRY;
+                self.schedule.succeed();
                 tell(Event::Up { sharded: false });
             }
             "NOPERM" | "NOAUTH" | "ERR" => tell(Event::Refused(NodeError::Subscribe(error.to_owned()))),
@@ -325,8 +314,7 @@ impl NodeSubscriptions {
             }
         }
         if !self.pending.is_empty() {
-            self.erred = true;
-            self.ask_at(now + self.retry);
+            self.schedule.fail(now);
         }
     }
 
@@ -342,7 +330,7 @@ impl NodeSubscriptions {
             Phase::Up if now >= self.heard + SILENCE => return Err(NodeError::Silent),
             Phase::Up => {}
         }
-        if self.due.is_some_and(|due| due <= now) {
+        if self.schedule.due().is_some_and(|due| due <= now) {
             self.ask(now);
         }
         if self.count.ask(now) {
@@ -360,29 +348,22 @@ impl NodeSubscriptions {
         match self.phase {
             Phase::Down => None,
             Phase::Greeting => Some(self.heard + GREETING),
-            Phase::Up => [Some(self.heard + SILENCE), Some(self.ping), self.due].into_iter().flatten().min(),
+            Phase::Up => [Some(self.heard + SILENCE), Some(self.ping), self.schedule.due()].into_iter().flatten().min(),
         }
-    }
-
-    fn ask_at(&mut self, at: Instant) {
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// Subscribes to what is missing and not being answered right now.
     fn ask(&mut self, now: Instant) {
-        if std::mem::take(&mut self.erred) {
-            self.retry = (self.retry * 2).min(MAX_RETRY);
-        }
         let mut asked = Vec::new();
         for channel in &self.pending {
             let Some(subscription) = self.subscriptions.get_mut(channel) else { continue };
-            if matches!(subscription.standing, Standing::Asked(at) if now < at + UNANSWERED) {
+            if matches!(subscription.standing, Standing::Asked(at) if AskSchedule::is_under_way(at, now)) {
                 continue;
             }
             subscription.standing = Standing::Asked(now);
             asked.push((Arc::clone(channel), subscription.slot));
         }
-        self.due = (!self.pending.is_empty()).then_some(now + UNANSWERED);
+        self.schedule.asked(now, !self.pending.is_empty());
         self.send(if self.sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" }, asked);
     }
 

@@ -19,6 +19,7 @@ use crate::{
     node::Node,
     order::Order,
     slot::{SLOTS, slot},
+    wanted_channels::WantedChannels,
 };
 
 /// The old subscription stays for so long after the new one stands, for messages that are under way.
@@ -38,14 +39,6 @@ pub(super) struct Changes {
     pub(super) removed: Vec<NodeId>,
 }
 
-/// A wanted channel.
-#[derive(Debug)]
-struct WantedChannel {
-    slot: u16,
-    /// When its owner confirmed it.
-    confirmed: Option<Instant>,
-}
-
 /// A subscription that a node keeps although another node owns the channel.
 #[derive(Debug)]
 struct Lingering {
@@ -56,9 +49,7 @@ struct Lingering {
 /// Which channel is wanted on which node.
 #[derive(Debug)]
 pub(super) struct Plan {
-    wanted: HashMap<Arc<str>, WantedChannel>,
-    by_slot: HashMap<u16, HashSet<Arc<str>>>,
-    confirmed: usize,
+    wanted: WantedChannels,
     owners: Vec<Option<NodeId>>,
     nodes: BTreeMap<NodeId, Node>,
     lingering: Vec<Lingering>,
@@ -78,9 +69,7 @@ impl Plan {
     /// A plan whose canaries' channels begin with `canaries`.
     pub(super) fn new(canaries: String) -> Self {
         Self {
-            wanted: HashMap::new(),
-            by_slot: HashMap::new(),
-            confirmed: 0,
+            wanted: WantedChannels::default(),
             owners: vec![None; usize::from(SLOTS)],
             nodes: BTreeMap::new(),
             lingering: Vec::new(),
@@ -96,27 +85,15 @@ impl Plan {
     }
 
     pub(super) fn subscribe(&mut self, channel: &str) {
-        if self.wanted.contains_key(channel) {
-            return;
-        }
-        let (channel, slot): (Arc<str>, u16) = (channel.into(), slot(channel.as_bytes()));
-        self.wanted.insert(Arc::clone(&channel), WantedChannel { slot, confirmed: None });
-        self.by_slot.entry(slot).or_default().insert(Arc::clone(&channel));
+        let Some((channel, slot)) = self.wanted.insert(channel) else { return };
         if let Some(owner) = self.owner(slot) {
             self.order(owner, channel, Order::Subscribe);
         }
     }
 
     pub(super) fn unsubscribe(&mut self, channel: &str) {
-        let Some((channel, want)) = self.wanted.remove_entry(channel) else { return };
-        self.confirmed -= usize::from(want.confirmed.is_some());
-        if let Some(of_slot) = self.by_slot.get_mut(&want.slot) {
-            of_slot.remove(&channel);
-            if of_slot.is_empty() {
-                self.by_slot.remove(&want.slot);
-            }
-        }
-        if let Some(owner) = self.owner(want.slot) {
+        let Some((channel, slot)) = self.wanted.remove(channel) else { return };
+        if let Some(owner) = self.owner(slot) {
             self.order(owner, channel, Order::Unsubscribe);
         }
     }
@@ -214,22 +191,19 @@ impl Plan {
         let node = self.nodes.get_mut(&id)?;
         node.restart();
         let address = node.address.clone();
-        let owners = &self.owners;
-        for (channel, want) in self.wanted.iter_mut().filter(|(_, want)| owners[usize::from(want.slot)] == Some(id)) {
-            self.confirmed -= usize::from(want.confirmed.take().is_some());
-            node.orders.insert(Arc::clone(channel), Order::Subscribe);
+        for channel in self.wanted.of_slots(|slot| self.owners[usize::from(slot)] == Some(id)) {
+            self.wanted.lose(&channel);
+            node.orders.insert(channel, Order::Subscribe);
         }
         Some(address)
     }
 
     /// Orders again what is missing. This is harmless where it is under way, and mends everything else.
     pub(super) fn reconcile(&mut self) {
-        if self.confirmed == self.wanted.len() {
+        if self.wanted.unconfirmed() == 0 {
             return;
         }
-        let missing = self.wanted.iter().filter(|(_, want)| want.confirmed.is_none());
-        let missing: Vec<_> = missing.map(|(channel, want)| (Arc::clone(channel), want.slot)).collect();
-        for (channel, slot) in missing {
+        for (channel, slot) in self.wanted.missing() {
             if let Some(owner) = self.owner(slot) {
                 self.order(owner, channel, Order::Subscribe);
             }
@@ -238,23 +212,15 @@ impl Plan {
 
     /// A node confirmed a channel.
     pub(super) fn confirmed(&mut self, node: NodeId, channel: &str, now: Instant) {
-        let owners = &self.owners;
-        if let Some(want) = self.wanted.get_mut(channel)
-            && owners[usize::from(want.slot)] == Some(node)
-            && want.confirmed.replace(now).is_none()
-        {
-            self.confirmed += 1;
+        if self.is_owner(node, channel) {
+            self.wanted.confirm(channel, now);
         }
     }
 
     /// A node lost a channel.
     pub(super) fn lost(&mut self, node: NodeId, channel: &str) {
-        let owners = &self.owners;
-        if let Some(want) = self.wanted.get_mut(channel)
-            && owners[usize::from(want.slot)] == Some(node)
-            && want.confirmed.take().is_some()
-        {
-            self.confirmed -= 1;
+        if self.is_owner(node, channel) {
+            self.wanted.lose(channel);
         }
     }
 
@@ -314,7 +280,7 @@ impl Plan {
 
     /// Whether the layout should be asked for more often.
     pub(super) fn is_troubled(&self) -> bool {
-        self.nodes.values().any(|node| !node.connected) || self.nodes.is_empty() || self.confirmed < self.wanted.len()
+        self.nodes.values().any(|node| !node.connected) || self.nodes.is_empty() || self.wanted.unconfirmed() > 0
     }
 
     pub(super) fn health(&self, now: Instant) -> Health {
@@ -339,8 +305,8 @@ impl Plan {
         Health {
             state,
             nodes,
-            confirmed: self.confirmed,
-            unconfirmed: self.wanted.len() - self.confirmed,
+            confirmed: self.wanted.confirmed(),
+            unconfirmed: self.wanted.unconfirmed(),
             unowned_slots: self.owners.iter().filter(|owner| owner.is_none()).count(),
             sharded: self.sharded,
         }
@@ -358,6 +324,11 @@ impl Plan {
         *self.owners.get(usize::from(slot))?
     }
 
+    /// Whether a node owns a wanted channel.
+    fn is_owner(&self, node: NodeId, channel: &str) -> bool {
+        self.wanted.get(channel).is_some_and(|want| self.owner(want.slot) == Some(node))
+    }
+
     fn add(&mut self, address: Address) -> NodeId {
         let id = NodeId(self.next_node);
         self.next_node += 1;
@@ -373,10 +344,8 @@ impl Plan {
         if let Some(node) = self.nodes.get_mut(&to) {
             node.owned += 1;
         }
-        for channel in self.by_slot.get(&slot).cloned().unwrap_or_default() {
-            if let Some(want) = self.wanted.get_mut(&channel) {
-                self.confirmed -= usize::from(want.confirmed.take().is_some());
-            }
+        for channel in self.wanted.of_slot(slot) {
+            self.wanted.lose(&channel);
             if let Some(from) = from {
                 self.order(from, Arc::clone(&channel), Order::Linger);
                 self.lingering.push(Lingering { channel: Arc::clone(&channel), node: from });

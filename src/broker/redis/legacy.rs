@@ -20,7 +20,7 @@ use std::{
 use fred::types::Value;
 use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, listen_to_patterns};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::Notify,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -28,26 +28,15 @@ use tokio::{
 use super::{
     arguments::millis,
     partition::Partition,
-    plain_ring::{PlainRing, StreamMark, StreamPlace},
+    plain_lanes::PlainLanes,
+    plain_ring::StreamMark,
     reply::{ReplyError, ReplyFields},
     script,
     settings::Elsewhere,
     state::RedisState,
     tenure::Tenure,
 };
-use crate::{
-    broker::{BrokerError, legacy},
-    model::{Policy, Publication, Room},
-};
-
-/// How many rooms are published to at once.
-const LANES: usize = 32;
-
-/// The most bytes that wait to be published. A message beyond them is lost and counted as failed.
-const WAITING: usize = 64 << 20;
-
-/// What a message costs beside its bytes.
-const COST: usize = 256;
+use crate::broker::{BrokerError, legacy};
 
 /// How long the lease lasts. Its holder renews it in time, and another pod takes it within a moment after it has run out.
 const LEASE: Duration = Duration::from_secs(1);
@@ -58,40 +47,16 @@ const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 /// A pod that may not have heard all that is not in a log yet leaves a free lease to others for so long.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long a name of a message is known where it was published: longer than a pod may stand still and wake up.
-const NAME_AGE: Duration = Duration::from_secs(60);
-
-/// A pod without the lease publishes nothing that it heard before that.
-const STALE: Duration = Duration::from_secs(20);
-
 /// The time before the lease is asked for again after an error.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// The time between two lines of the log about messages that were not taken in.
-const A_LINE: Duration = Duration::from_secs(10);
-
-struct Job {
-    place: StreamPlace,
-    heard: Instant,
-    room: Room,
-    publication: Publication,
-    _held: OwnedSemaphorePermit,
-}
-
-/// What the log does not say yet.
-#[derive(Debug, Default)]
-struct Untold {
-    messages: u64,
-    last: Option<Instant>,
-}
-
 /// Takes messages in.
 struct Intake {
     state: Arc<RedisState>,
-    tenure: Mutex<Tenure>,
+    tenure: Arc<Mutex<Tenure>>,
     /// A tenure began: its ping is due.
     ping_now: Notify,
     /// The patterns stand, or not any more.
@@ -100,10 +65,7 @@ struct Intake {
     marks: String,
     /// The key of the lease.
     lease: String,
-    /// One queue a lane, bounded together by [`WAITING`].
-    lanes: Vec<mpsc::UnboundedSender<Job>>,
-    waiting: Arc<Semaphore>,
-    untold: Mutex<Untold>,
+    lanes: Arc<PlainLanes>,
     /// Why the patterns do not stand, as the log has it already.
     deaf: Mutex<Option<NodeError>>,
 }
@@ -119,22 +81,21 @@ impl RedisState {
         patterns.sort_unstable();
         patterns.dedup();
         let (marks, lease) = (self.names.marks(&patterns), self.names.legacy(&patterns));
-        let (lanes, queues): (Vec<_>, Vec<_>) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
+        let tenure = Arc::new(Mutex::new(Tenure::default()));
+        let (lanes, queues) = PlainLanes::new(&self, &tenure);
         let intake = Arc::new(Intake {
             state: self,
-            tenure: Mutex::default(),
+            tenure,
             ping_now: Notify::new(),
             changed: Notify::new(),
             marks: marks.clone(),
             lease,
-            lanes,
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            untold: Mutex::default(),
+            lanes: Arc::clone(&lanes),
             deaf: Mutex::default(),
         });
         let mut work = JoinSet::new();
         for queue in queues {
-            work.spawn(Arc::clone(&intake).publish(queue));
+            work.spawn(Arc::clone(&lanes).publish(queue));
         }
         let channels = [marks.as_str()];
         tokio::join!(
@@ -244,7 +205,7 @@ impl Intake {
             let left = tenure.ring.take_over();
             tracing::info!(left = left.len(), "this pod takes in the messages of legacy publishers");
             for heard in left {
-                self.queue(&mut tenure.ring, heard.place, heard.room, heard.publication);
+                self.lanes.queue(&mut tenure.ring, heard.place, heard.room, heard.publication);
             }
         }
     }
@@ -281,84 +242,6 @@ impl Intake {
         }
         if self.tenure().hears { Duration::ZERO } else { AGAIN }
     }
-
-    /// Whether a message that waited should still be published by this pod.
-    fn is_ours(&self, job: &Job) -> bool {
-        let (tenure, now) = (self.tenure(), Instant::now());
-        match job.place.name {
-            Some(_) => tenure.holds(now) || job.heard.elapsed() < STALE,
-            None => tenure.surely_holds(now),
-        }
-    }
-
-    /// Publishes the messages of a queue, one after another.
-    async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<Job>) {
-        let counts = &self.state.metrics.legacy;
-        while let Some(job) = queue.recv().await {
-            let is_ours = self.is_ours(&job);
-            let Job { place, room, publication, _held, .. } = job;
-            if !is_ours {
-                counts.ignored.increment(1);
-                self.tenure().ring.ended(place.period);
-                continue;
-            }
-            let name = place.name.map(|name| (name, NAME_AGE));
-            let published = self.state.publish_as(&room, publication, name).await;
-            self.tenure().ring.ended(place.period);
-            match published {
-                Ok(_) => counts.published.increment(1),
-                Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
-                    counts.unfit.increment(1);
-                    self.tell(&error);
-                }
-                Err(error) => {
-                    counts.failed.increment(1);
-                    self.tell(&error);
-                }
-            }
-        }
-    }
-
-    /// Says now and then why messages are not taken in, and nothing of their content.
-    fn tell(&self, why: &dyn std::fmt::Display) {
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        untold.messages += 1;
-        if untold.last.is_none_or(|last| last.elapsed() >= A_LINE) {
-            tracing::warn!(messages = untold.messages, last = %why, "messages of legacy publishers were not taken in");
-            *untold = Untold { messages: 0, last: Some(Instant::now()) };
-        }
-    }
-
-    /// Delivers an event to this pod's members of a room without a log.
-    fn pass(&self, policy: &Policy, room: &Room, publication: Publication) {
-        let counts = &self.state.metrics.legacy;
-        if let Err(error) = BrokerError::check_topic(policy, &publication.topic) {
-            counts.unfit.increment(1);
-            self.tell(&error);
-            return;
-        }
-        counts.passed.increment(1);
-        self.state.rooms.unlogged(room, publication);
-    }
-
-    /// Gives an event to its room's lane.
-    fn queue(&self, ring: &mut PlainRing, place: StreamPlace, room: Room, publication: Publication) {
-        let (period, heard) = (place.period, Instant::now());
-        let cost = u32::try_from(publication.cost() + COST).unwrap_or(u32::MAX);
-        // What shares a log keeps its order there.
-        let policy = self.state.policy(&room);
-        let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
-        let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
-        let queued = lane
-            .zip(held)
-            .is_some_and(|(lane, _held)| lane.send(Job { place, heard, room, publication, _held }).is_ok());
-        if queued {
-            ring.begun(period);
-        } else {
-            self.state.metrics.legacy.failed.increment(1);
-            self.tell(&"too much waits to be published");
-        }
-    }
 }
 
 impl PatternListener for Intake {
@@ -388,13 +271,13 @@ impl PatternListener for Intake {
                 let policy = self.state.policy(&room);
                 if !policy.keeps_events() {
                     drop(tenure);
-                    return self.pass(&policy, &room, publication);
+                    return self.lanes.pass(&policy, &room, publication);
                 }
-                let cost = publication.cost() + COST;
+                let cost = publication.cost() + PlainLanes::COST;
                 let lost = tenure.ring.keep(place.clone(), room.clone(), publication.clone(), cost);
                 counts.failed.increment(lost);
                 if holds {
-                    self.queue(&mut tenure.ring, place, room, publication);
+                    self.lanes.queue(&mut tenure.ring, place, room, publication);
                 } else {
                     counts.ignored.increment(1);
                 }
@@ -404,7 +287,7 @@ impl PatternListener for Intake {
             Err(why) => {
                 counts.unfit.increment(1);
                 drop(tenure);
-                self.tell(&why);
+                self.lanes.tell(&why);
             }
         }
     }

@@ -45,6 +45,7 @@ mod log;
 mod node;
 mod outages;
 mod partition;
+mod plain_lanes;
 mod plain_ring;
 mod positions;
 mod presence;

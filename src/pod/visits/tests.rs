@@ -3,17 +3,11 @@
 
 use std::time::Duration;
 
-use super::*;
-
-impl Visit {
-    fn stage(&self) -> Stage {
-        self.0.0.stage.get()
-    }
-
-    fn enter_at(&self, stage: Stage, now_ms: u64) {
-        self.0.0.enter_at(stage, now_ms);
-    }
-}
+use super::{
+    super::visit::{BEHIND_BYTES, MOVES, UNUSED_SESSIONS, VISIT_BYTES},
+    *,
+};
+use crate::transport::http_io::Traffic;
 
 fn visits() -> Visits {
     Visits::new(Arc::new(Budget::new(1_000_000)), Arc::default())

@@ -343,7 +343,7 @@ proptest! {
             prop_assert_eq!(subscriptions.standing, subscriptions.subscriptions.values().filter(stands).count());
             prop_assert_eq!(subscriptions.pending.len(), subscriptions.subscriptions.len() - subscriptions.standing);
             prop_assert!(subscriptions.pending.iter().all(|channel| subscriptions.subscriptions.contains_key(channel)));
-            prop_assert!(subscriptions.pending.is_empty() || subscriptions.due.is_some());
+            prop_assert!(subscriptions.pending.is_empty() || subscriptions.schedule.due().is_some());
         }
         // And when the server answers, all that is wanted stands.
         stage.pass(1_000).unwrap();

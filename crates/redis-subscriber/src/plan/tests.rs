@@ -103,7 +103,7 @@ fn what_is_unsubscribed_on_its_way_is_dropped_on_both_sides() {
     assert_eq!((health.confirmed, health.unconfirmed), (0, 0));
     stage.plan.confirmed(stage.b, CHANNEL, stage.now);
     stage.plan.lost(stage.b, CHANNEL);
-    assert!(stage.plan.by_slot.is_empty() && stage.plan.lingering.is_empty());
+    assert!(stage.plan.wanted.is_empty() && stage.plan.lingering.is_empty());
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! The lanes in which plain messages wait to be published: a room's one after another, many rooms at once.
+//!
+//! Never hears a message and never asks for the lease. Always holds: messages of a room, or of rooms that share a log, keep their order;
+//! what waits is bounded, and a message beyond that is counted and told; each message that was taken in is told to the ring when it is
+//! dealt with.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{
+    partition::Partition,
+    plain_ring::{PlainRing, StreamPlace},
+    state::RedisState,
+    tenure::Tenure,
+};
+use crate::{
+    broker::BrokerError,
+    model::{Policy, Publication, Room},
+};
+
+/// How many rooms are published to at once.
+const LANES: usize = 32;
+
+/// The most bytes that wait to be published. A message beyond them is lost and counted as failed.
+const WAITING: usize = 64 << 20;
+
+/// How long a name of a message is known where it was published: longer than a pod may stand still and wake up.
+const NAME_AGE: Duration = Duration::from_secs(60);
+
+/// A pod without the lease publishes nothing that it heard before that.
+const STALE: Duration = Duration::from_secs(20);
+
+/// The time between two lines of the log about messages that were not taken in.
+const A_LINE: Duration = Duration::from_secs(10);
+
+/// A message that waits to be published.
+pub(super) struct PlainJob {
+    place: StreamPlace,
+    heard: Instant,
+    room: Room,
+    publication: Publication,
+    _held: OwnedSemaphorePermit,
+}
+
+/// What the log does not say yet.
+#[derive(Debug, Default)]
+struct Untold {
+    messages: u64,
+    last: Option<Instant>,
+}
+
+/// All of them.
+pub(super) struct PlainLanes {
+    state: Arc<RedisState>,
+    tenure: Arc<Mutex<Tenure>>,
+    /// One queue a lane, bounded together by [`WAITING`].
+    lanes: Vec<mpsc::UnboundedSender<PlainJob>>,
+    waiting: Arc<Semaphore>,
+    untold: Mutex<Untold>,
+}
+
+impl PlainLanes {
+    /// What a message costs beside its bytes.
+    pub(super) const COST: usize = 256;
+
+    /// The lanes, and the queue of each, to be published.
+    pub(super) fn new(
+        state: &Arc<RedisState>,
+        tenure: &Arc<Mutex<Tenure>>,
+    ) -> (Arc<Self>, Vec<mpsc::UnboundedReceiver<PlainJob>>) {
+        let (lanes, queues) = (0..LANES).map(|_| mpsc::unbounded_channel()).unzip();
+        let lanes = Self {
+            state: Arc::clone(state),
+            tenure: Arc::clone(tenure),
+            lanes,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            untold: Mutex::default(),
+        };
+        (Arc::new(lanes), queues)
+    }
+
+    fn tenure(&self) -> MutexGuard<'_, Tenure> {
+        self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a message that waited should still be published by this pod.
+    fn is_ours(&self, job: &PlainJob) -> bool {
+        let (tenure, now) = (self.tenure(), Instant::now());
+        match job.place.name {
+            Some(_) => tenure.holds(now) || job.heard.elapsed() < STALE,
+            None => tenure.surely_holds(now),
+        }
+    }
+
+    /// Publishes the messages of a queue, one after another.
+    pub(super) async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<PlainJob>) {
+        let counts = &self.state.metrics.legacy;
+        while let Some(job) = queue.recv().await {
+            let is_ours = self.is_ours(&job);
+            let PlainJob { place, room, publication, _held, .. } = job;
+            if !is_ours {
+                counts.ignored.increment(1);
+                self.tenure().ring.ended(place.period);
+                continue;
+            }
+            let name = place.name.map(|name| (name, NAME_AGE));
+            let published = self.state.publish_as(&room, publication, name).await;
+            self.tenure().ring.ended(place.period);
+            match published {
+                Ok(_) => counts.published.increment(1),
+                Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
+                    counts.unfit.increment(1);
+                    self.tell(&error);
+                }
+                Err(error) => {
+                    counts.failed.increment(1);
+                    self.tell(&error);
+                }
+            }
+        }
+    }
+
+    /// Says now and then why messages are not taken in, and nothing of their content.
+    pub(super) fn tell(&self, why: &dyn std::fmt::Display) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.messages += 1;
+        if untold.last.is_none_or(|last| last.elapsed() >= A_LINE) {
+            tracing::warn!(messages = untold.messages, last = %why, "messages of legacy publishers were not taken in");
+            *untold = Untold { messages: 0, last: Some(Instant::now()) };
+        }
+    }
+
+    /// Delivers an event to this pod's members of a room without a log.
+    pub(super) fn pass(&self, policy: &Policy, room: &Room, publication: Publication) {
+        let counts = &self.state.metrics.legacy;
+        if let Err(error) = BrokerError::check_topic(policy, &publication.topic) {
+            counts.unfit.increment(1);
+            self.tell(&error);
+            return;
+        }
+        counts.passed.increment(1);
+        self.state.rooms.unlogged(room, publication);
+    }
+
+    /// Gives an event to its room's lane.
+    pub(super) fn queue(&self, ring: &mut PlainRing, place: StreamPlace, room: Room, publication: Publication) {
+        let (period, heard) = (place.period, Instant::now());
+        let cost = u32::try_from(publication.cost() + Self::COST).unwrap_or(u32::MAX);
+        // What shares a log keeps its order there.
+        let policy = self.state.policy(&room);
+        let lane = self.lanes.get(Partition::of(policy.log_of(&room).unwrap_or(&room)).index() % LANES);
+        let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
+        let queued = lane
+            .zip(held)
+            .is_some_and(|(lane, _held)| lane.send(PlainJob { place, heard, room, publication, _held }).is_ok());
+        if queued {
+            ring.begun(period);
+        } else {
+            self.state.metrics.legacy.failed.increment(1);
+            self.tell(&"too much waits to be published");
+        }
+    }
+}
