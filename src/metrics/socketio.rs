@@ -9,7 +9,10 @@ pub const SOCKETIO_DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_engineio_upgrades_total",
         "Sessions that polled and asked for a WebSocket, by result: ok, failed (it was not probed in time, or went).",
     ),
-    ("roomcast_engineio_handed_total", "Requests of sessions that are elsewhere, by where: worker, pod, nowhere."),
+    (
+        "roomcast_engineio_handed_total",
+        "Requests of sessions that are on another pod (pod), or nowhere to be found (nowhere).",
+    ),
     (
         "roomcast_socketio_recoveries_total",
         "Socket.IO sessions that wanted to come back, by outcome: recovered exactly, gone (events were lost), unknown.",
@@ -29,8 +32,6 @@ pub struct SocketIo {
     pub upgraded: Counter,
     /// WebSockets that did not.
     pub not_upgraded: Counter,
-    /// Requests for another worker.
-    pub to_worker: Counter,
     /// Requests for another pod.
     pub to_pod: Counter,
     /// Requests for a pod that is gone or cannot be reached.
@@ -58,7 +59,6 @@ impl Default for SocketIo {
             opened_websocket: opened("websocket"),
             upgraded: upgrade("ok"),
             not_upgraded: upgrade("failed"),
-            to_worker: handed("worker"),
             to_pod: handed("pod"),
             to_nowhere: handed("nowhere"),
             recovered: recovery("recovered"),

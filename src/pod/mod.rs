@@ -204,7 +204,6 @@ impl Pod {
             presence: log.presence(),
             control: log.control(),
             values: log.values(),
-            look_up: log.look_up(),
             condition: Box::new(move || condition.condition()),
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })

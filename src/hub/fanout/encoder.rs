@@ -121,9 +121,9 @@ impl Encoder {
         let range = broadcast.stands_for();
         let is_gap = matches!(broadcast.content, Content::Gap(_));
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
-        let (plain, policy) = (messages.len(), Arc::clone(&broadcast.policy));
+        let plain = messages.len();
         let dialect = format.dialect;
-        Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, policy, budget, booked })
+        Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, budget, booked })
     }
 
     /// Writes a reply. It is not compressed.

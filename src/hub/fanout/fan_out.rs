@@ -66,30 +66,23 @@ impl Run {
         let Some(room) = rooms.get(number) else { return true };
         let Clients { connections, encoder, buffers, services, settings, .. } = clients;
         let limit = settings.queue_limit;
-        while let Some(&end) = self.ends.get(self.group) {
-            let group = &room.members.groups()[self.group];
+        while let Some(group) = self.walk.group(room.members.groups()) {
             let frame = self.frame.get_or_insert_with(|| encoder.frame(&self.broadcast, group.format));
             if frame.bytes().is_empty() {
                 // This dialect cannot express it. A gap must not go unnoticed, so a member that cannot be told is closed.
                 if matches!(self.broadcast.content, Content::Gap(_)) {
-                    let members = (self.slot..end).filter_map(|slot| group.at(slot));
-                    exceptions.extend(members.map(|key| (key, Some(OfferOutcome::Untold))));
+                    exceptions.extend(self.walk.rest(group).map(|key| (key, Some(OfferOutcome::Untold))));
                 }
                 self.frame = None;
-                self.group += 1;
-                self.slot = 0;
+                self.walk.next_group();
                 continue;
             }
-            while self.slot < end {
-                let stop = (self.slot + STRIDE).min(end);
+            while let Some(stop) = self.walk.stretch(group, STRIDE) {
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
-                let members = (self.slot..stop).filter_map(|slot| connections.get(group.at(slot)?));
+                let members = self.walk.ahead(group, stop).filter_map(|key| connections.get(key));
                 std::hint::black_box(members.map(|connection| connection.warm()).sum::<usize>());
                 let before = self.receivers;
-                while self.slot < stop {
-                    let member = group.at(self.slot);
-                    self.slot += 1;
-                    let Some(key) = member else { continue };
+                while let Some(key) = self.walk.next(group, stop) {
                     if self.except.contains(&key) {
                         continue;
                     }
@@ -108,8 +101,7 @@ impl Run {
                 }
             }
             self.frame = None;
-            self.group += 1;
-            self.slot = 0;
+            self.walk.next_group();
         }
         true
     }
@@ -117,13 +109,12 @@ impl Run {
     /// What a panicked slice was serving: one connection, or a whole group whose frame could not be made.
     fn culprits(&mut self, rooms: &Rooms) -> Vec<ConnectionKey> {
         let Some(room) = rooms.get(self.part) else { return Vec::new() };
-        let Some(group) = room.members.groups().get(self.group) else { return Vec::new() };
+        let Some(group) = self.walk.group(room.members.groups()) else { return Vec::new() };
         if self.frame.is_some() {
-            return self.slot.checked_sub(1).and_then(|slot| group.at(slot)).into_iter().collect();
+            return self.walk.last(group).into_iter().collect();
         }
-        let end = self.ends.get(self.group).copied().unwrap_or(0);
-        self.group += 1;
-        self.slot = 0;
-        (0..end).filter_map(|slot| group.at(slot)).collect()
+        let members = self.walk.rest(group).collect();
+        self.walk.next_group();
+        members
     }
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 
 use crate::{
     hub::{connection::budget::Budget, fanout::range::Range},
-    model::Policy,
     protocol::DialectId,
 };
 
@@ -29,7 +28,6 @@ pub(super) struct FrameBytes {
     pub(super) range: Option<Range>,
     pub(super) is_gap: bool,
     pub(super) dialect: DialectId,
-    pub(super) policy: Arc<Policy>,
     pub(super) budget: Arc<Budget>,
     pub(super) booked: AtomicBool,
 }
@@ -84,12 +82,6 @@ impl Frame {
         self.0.dialect
     }
 
-    /// The room's policy.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.0.policy
-    }
-
     /// Books the bytes on the pod's account, once, because a queue now holds them.
     pub fn book(&self) {
         if !self.0.booked.swap(true, Relaxed) {
@@ -102,19 +94,9 @@ impl Frame {
 impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
-        let (policy, budget, booked) = (Arc::default(), Arc::clone(budget), AtomicBool::new(false));
+        let (budget, booked) = (Arc::clone(budget), AtomicBool::new(false));
         let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
-        Self(Arc::new(FrameBytes {
-            bytes,
-            datagram,
-            plain: len,
-            range,
-            is_gap: false,
-            dialect,
-            policy,
-            budget,
-            booked,
-        }))
+        Self(Arc::new(FrameBytes { bytes, datagram, plain: len, range, is_gap: false, dialect, budget, booked }))
     }
 }
 

@@ -17,3 +17,4 @@ pub mod rooms;
 pub mod stream_driver;
 pub mod stream_effect;
 pub mod subscription;
+pub mod walk;

@@ -15,6 +15,7 @@ use crate::{
             members::{Members, Place},
             room_index::RoomIndex,
             room_stream::RoomStream,
+            walk::Walk,
         },
     },
     model::{Policy, Room},
@@ -57,14 +58,10 @@ pub struct Run {
     pub broadcast: Arc<Broadcast>,
     /// The room whose members get it: the one whose fan-out it is, or a part of its log.
     pub part: RoomIndex,
-    /// Where each group ended when the fan-out began.
-    pub ends: SmallVec<[usize; 1]>,
+    /// Which members it has reached.
+    pub walk: Walk,
     /// The connections that do not get it; of nearly every broadcast none.
     pub except: SmallVec<[ConnectionKey; 1]>,
-    /// The group in progress.
-    pub group: usize,
-    /// The next place in it.
-    pub slot: usize,
     /// The group's frame, once made.
     pub frame: Option<Frame>,
     /// How many receivers it went to.
@@ -90,10 +87,8 @@ impl Run {
         Self {
             broadcast,
             part,
-            ends,
+            walk: Walk::new(ends),
             except,
-            group: 0,
-            slot: 0,
             frame: None,
             receivers: 0,
             bytes_plain: 0,
@@ -105,12 +100,7 @@ impl Run {
     /// Whether a member at a place is still to be written to: it was here when this began, and is not left out.
     #[must_use]
     pub fn awaits(&self, key: ConnectionKey, place: Place) -> bool {
-        if self.except.contains(&key) {
-            return false;
-        }
-        let (group, slot) = (usize::from(place.group), place.slot.at());
-        let here = self.ends.get(group).is_some_and(|end| slot < *end);
-        here && (group > self.group || (group == self.group && slot >= self.slot))
+        !self.except.contains(&key) && self.walk.awaits(place)
     }
 }
 

@@ -4,10 +4,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomIndex(pub(crate) u32);
 
+#[cfg(test)]
 impl RoomIndex {
     /// The room at a place of an arena. A worker has far fewer rooms than 2^32.
-    #[inline]
-    #[must_use]
     pub fn of(at: usize) -> Self {
         Self(at as u32)
     }

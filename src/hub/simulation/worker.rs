@@ -5,8 +5,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use smallvec::SmallVec;
-
 use super::{
     client::Violation,
     connection::{FORMAT, SimulatedConnection, join_of, key},
@@ -27,9 +25,9 @@ use crate::{
             room_stream::RoomStream,
             stream_effect::{FanOutTo, StreamEffect},
             subscription::{Standing, Subscription},
+            walk::Walk,
         },
         membership::pending_join::{JoinAnswer, JoinPurpose, PendingJoin},
-        planted::{Fault, planted},
         sequencer::update::StreamUpdate,
         worker::queues::{ToSequencer, ToWorker},
     },
@@ -40,9 +38,7 @@ use crate::{
 /// A fan-out in progress.
 struct SimulatedFanOut {
     broadcast: Arc<Broadcast>,
-    ends: SmallVec<[usize; 1]>,
-    group: usize,
-    seat: usize,
+    walk: Walk,
 }
 
 /// A room.
@@ -251,7 +247,7 @@ impl SimulatedWorker {
                     assert_eq!(to, FanOutTo::Own, "no simulated room shares a log");
                     let Some(room) = self.room(at) else { continue };
                     assert!(room.run.is_none(), "two fan-outs of one stream overlap");
-                    room.run = Some(SimulatedFanOut { broadcast, ends: room.members.pin(), group: 0, seat: 0 });
+                    room.run = Some(SimulatedFanOut { broadcast, walk: Walk::new(room.members.pin()) });
                 }
                 StreamEffect::ReadHole { since, until } => {
                     let (worker, room) = (self.index, name.clone());
@@ -328,26 +324,19 @@ impl SimulatedWorker {
             };
             let Some(room) = self.room(at) else { return Ok(()) };
             let Some(run) = &mut room.run else { return Ok(()) };
-            let pinned = run.ends.get(run.group).copied();
-            let end = match room.members.groups().get(run.group) {
-                Some(group) if planted(Fault::UnpinnedFanOut) => Some(group.end()),
-                _ => pinned,
-            };
-            match end {
-                Some(end) if run.seat < end => {
-                    let member = room.members.groups()[run.group].at(run.seat);
-                    run.seat += 1;
+            match run.walk.group(room.members.groups()) {
+                Some(group) => {
+                    let Some(stop) = run.walk.stretch(group, 1) else {
+                        run.walk.next_group();
+                        continue;
+                    };
                     left -= 1;
-                    let broadcast = Arc::clone(&run.broadcast);
+                    let (member, broadcast) = (run.walk.next(group, stop), Arc::clone(&run.broadcast));
                     if let Some(key) = member
                         && self.offer(key.at(), &broadcast, world)? == OfferOutcome::Overflow
                     {
                         self.overflow(at, key.at(), world);
                     }
-                }
-                Some(_) => {
-                    run.group += 1;
-                    run.seat = 0;
                 }
                 None => {
                     room.run = None;

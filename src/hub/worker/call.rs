@@ -22,18 +22,6 @@ use crate::{
 pub struct CallError;
 
 impl WorkerQueues {
-    /// Asks one worker.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        worker: usize,
-        question: impl FnOnce(&mut Worker) -> T + Send + 'static,
-    ) -> Result<T, CallError> {
-        self.put(worker, question)?.await.map_err(|_| CallError)
-    }
-
     /// Asks all workers at once; their answers in the order of the workers.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     auth::Authority,
-    broker::{Broker, Condition, Control, KeyValue, LookUp, Presence},
+    broker::{Broker, Condition, Control, KeyValue, Presence},
     config::{Config, Policies},
     hooks::Hooks,
     hub::{
@@ -37,8 +37,6 @@ pub struct Services {
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.
     pub values: Arc<dyn KeyValue>,
-    /// What others keep in Redis; `None`: there is none.
-    pub look_up: Option<Arc<dyn LookUp>>,
     /// How the broker is.
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// How a page reaches WebTransport, if it can.

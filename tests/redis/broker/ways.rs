@@ -6,6 +6,17 @@ fn by(way: &Way) -> Settings {
     Settings::new(endpoints(vec![way.address()], Topology::Standalone))
 }
 
+/// A server, the way to it, and a pod at the other end, subscribed to a room that has one event.
+async fn behind_a_way() -> (Standalone, Way, Pod, Room) {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let way = Way::to(server.port());
+    let pod = Pod::ready(by(&way)).await;
+    let room = room("a");
+    pod.subscribed(&room).await;
+    pod.publish(&room, "before").await.unwrap();
+    (server, way, pod, room)
+}
+
 /// After a planned failover behind one name the old server keeps its connections, and is a replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_leads_to_another_server_is_followed() {
@@ -43,12 +54,7 @@ async fn a_name_that_leads_to_another_server_is_followed() {
 /// A firewall forgets the connections that stand; new ones work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_whose_packets_vanish_are_replaced() {
-    let server = tokio::task::block_in_place(Standalone::start);
-    let way = Way::to(server.port());
-    let pod = Pod::ready(by(&way)).await;
-    let room = room("a");
-    pod.subscribed(&room).await;
-    pod.publish(&room, "before").await.unwrap();
+    let (_server, way, pod, room) = behind_a_way().await;
     way.swallow();
     let after = pod.insist(&room, "after").await;
     assert_eq!(after.offset, 2, "published once");
@@ -60,12 +66,7 @@ async fn connections_whose_packets_vanish_are_replaced() {
 /// packets pass again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_behind_a_network_that_swallows_says_so_and_comes_back() {
-    let server = tokio::task::block_in_place(Standalone::start);
-    let way = Way::to(server.port());
-    let pod = Pod::ready(by(&way)).await;
-    let room = room("a");
-    pod.subscribed(&room).await;
-    pod.publish(&room, "before").await.unwrap();
+    let (_server, way, pod, room) = behind_a_way().await;
     way.close(true);
     way.swallow();
     assert_eq!(pod.publish(&room, "in doubt").await, Err(BrokerError::Unknown));
