@@ -8,7 +8,7 @@ use std::{
 use super::{
     host::host_and_port,
     raw::Raw,
-    value::{Kind, quoted},
+    value::{Kind, TextKind, quoted},
 };
 
 /// An address as the operator writes it.
@@ -119,11 +119,13 @@ impl fmt::Display for Advertise {
 /// [`Advertise`] as a value of a key.
 pub(crate) struct AdvertiseKind;
 
-impl Kind for AdvertiseKind {
+impl TextKind for AdvertiseKind {
     type Value = Advertise;
+    const NAME: &'static str = "address";
+    const ALLOWED: &'static str =
+        "`HOST:PORT`, `IP:PORT` or `[IPv6]:PORT`; without a port it is that of `internal_listen`";
 
-    fn parse(&self, raw: &Raw) -> Result<Advertise, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+    fn read(&self, text: &str) -> Result<Advertise, String> {
         let (host, port) = match text.parse::<Ipv6Addr>() {
             // As Kubernetes writes a pod's address.
             Ok(address) => (address.to_string(), 0),
@@ -135,16 +137,8 @@ impl Kind for AdvertiseKind {
         Ok(Advertise { host, port: (port > 0).then_some(port) })
     }
 
-    fn render(&self, value: &Advertise) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "address".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`HOST:PORT`, `IP:PORT` or `[IPv6]:PORT`; without a port it is that of `internal_listen`".to_owned()
+    fn write(&self, value: &Advertise) -> String {
+        value.to_string()
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    raw::Raw,
-    value::{Kind, quoted},
-};
+use super::value::TextKind;
 
 /// A key of the backends' API. Never shows itself; compare it in constant time.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,26 +31,20 @@ impl fmt::Debug for ApiKey {
 /// [`ApiKey`] as a value of a key; an empty one is `None`, which no request matches.
 pub(crate) struct ApiKeyKind;
 
-impl Kind for ApiKeyKind {
+impl TextKind for ApiKeyKind {
     type Value = Option<ApiKey>;
+    const NAME: &'static str = "secret";
+    const ALLOWED: &'static str = "printable ASCII without spaces or commas";
 
-    fn parse(&self, raw: &Raw) -> Result<Option<ApiKey>, String> {
-        match raw {
-            Raw::Text(text) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(ApiKey::new(text.clone())),
-            Raw::Text(_) => Err("it has white space or characters that no header can carry".to_owned()),
-            _ => Err("it is not text".to_owned()),
+    fn read(&self, text: &str) -> Result<Option<ApiKey>, String> {
+        if text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(ApiKey::new(text.to_owned()))
+        } else {
+            Err("it has white space or characters that no header can carry".to_owned())
         }
     }
 
-    fn render(&self, value: &Option<ApiKey>) -> Option<String> {
-        Some(quoted(value.as_ref().map_or("", |_| "…")))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "printable ASCII without spaces or commas".to_owned()
+    fn write(&self, value: &Option<ApiKey>) -> String {
+        value.as_ref().map_or("", |_| "…").to_owned()
     }
 }

@@ -5,10 +5,9 @@ use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use http::{HeaderName, Uri};
 
 use super::{
-    raw::Raw,
     section::section,
     settings_error::SettingsError,
-    value::{Bytes, Count, File, GIB, KIB, Kind, List, MIB, Maybe, Switch, Time, quoted},
+    value::{Bytes, Count, File, GIB, KIB, List, MIB, Maybe, Switch, TextKind, Time},
 };
 use crate::model::Policy;
 
@@ -131,26 +130,17 @@ impl fmt::Display for HookUrl {
 /// [`HookUrl`] as a value of a key.
 struct HookUrlKind;
 
-impl Kind for HookUrlKind {
+impl TextKind for HookUrlKind {
     type Value = HookUrl;
+    const NAME: &'static str = "URL";
+    const ALLOWED: &'static str = "an https URL, or an http one";
 
-    fn parse(&self, raw: &Raw) -> Result<HookUrl, String> {
-        match raw {
-            Raw::Text(text) => HookUrl::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<HookUrl, String> {
+        HookUrl::parse(text)
     }
 
-    fn render(&self, value: &HookUrl) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "URL".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "an https URL, or an http one".to_owned()
+    fn write(&self, value: &HookUrl) -> String {
+        value.to_string()
     }
 }
 
@@ -181,38 +171,31 @@ impl fmt::Debug for HookSecret {
 /// [`HookSecret`] as a value of a key.
 struct HookSecretKind;
 
-impl Kind for HookSecretKind {
+impl TextKind for HookSecretKind {
     type Value = HookSecret;
+    const NAME: &'static str = "secret";
+    const ALLOWED: &'static str = "printable ASCII without spaces, 16 bytes or more";
 
-    fn parse(&self, raw: &Raw) -> Result<HookSecret, String> {
-        match raw {
-            Raw::Text(text) => HookSecret::new(text)
-                .ok_or_else(|| "it has fewer than 16 bytes, or characters that no header can carry".to_owned()),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<HookSecret, String> {
+        HookSecret::new(text)
+            .ok_or_else(|| "it has fewer than 16 bytes, or characters that no header can carry".to_owned())
     }
 
-    fn render(&self, _: &HookSecret) -> Option<String> {
-        Some(quoted("…"))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "printable ASCII without spaces, 16 bytes or more".to_owned()
+    fn write(&self, _: &HookSecret) -> String {
+        "…".to_owned()
     }
 }
 
 /// The name of a header that is sent to the backend.
 struct ForwardedHeader;
 
-impl Kind for ForwardedHeader {
+impl TextKind for ForwardedHeader {
     type Value = HeaderName;
+    const NAME: &'static str = "header";
+    const ALLOWED: &'static str =
+        "a header's name, `cookie` for example, but not `authorization` and `sec-websocket-protocol`";
 
-    fn parse(&self, raw: &Raw) -> Result<HeaderName, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+    fn read(&self, text: &str) -> Result<HeaderName, String> {
         let name: HeaderName = text.parse().map_err(|_| "it is not a header's name".to_owned())?;
         if name == http::header::AUTHORIZATION || name == http::header::SEC_WEBSOCKET_PROTOCOL {
             return Err("it holds the client's token, which `hooks.token` is for".to_owned());
@@ -220,22 +203,15 @@ impl Kind for ForwardedHeader {
         Ok(name)
     }
 
-    fn render(&self, value: &HeaderName) -> Option<String> {
-        Some(quoted(value.as_str()))
-    }
-
-    fn name(&self) -> String {
-        "header".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a header's name, `cookie` for example, but not `authorization` and `sec-websocket-protocol`".to_owned()
+    fn write(&self, value: &HeaderName) -> String {
+        value.as_str().to_owned()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{raw::Raw, value::Kind};
 
     #[test]
     fn addresses_are_http_without_passwords() {

@@ -6,9 +6,8 @@
 use super::{
     error::Problem,
     item::Item,
-    raw::Raw,
     section::section,
-    value::{Choice, Kind, List, Maybe, PointerKind, TemplateKind, quoted},
+    value::{Choice, List, Maybe, PointerKind, TemplateKind, TextKind},
 };
 use crate::{
     dialect::{Offers, Pointer, Source, Template},
@@ -120,26 +119,17 @@ impl ChannelPattern {
 /// A [`ChannelPattern`] as a value of a key.
 pub(crate) struct ChannelPatternKind;
 
-impl Kind for ChannelPatternKind {
+impl TextKind for ChannelPatternKind {
     type Value = ChannelPattern;
+    const NAME: &'static str = "channel pattern";
+    const ALLOWED: &'static str = "a channel's name, `*` for any characters, none of `? [ ] \\`";
 
-    fn parse(&self, raw: &Raw) -> Result<ChannelPattern, String> {
-        match raw {
-            Raw::Text(text) => ChannelPattern::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<ChannelPattern, String> {
+        ChannelPattern::parse(text)
     }
 
-    fn render(&self, value: &ChannelPattern) -> Option<String> {
-        Some(quoted(value.as_str()))
-    }
-
-    fn name(&self) -> String {
-        "channel pattern".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a channel's name, `*` for any characters, none of `? [ ] \\`".to_owned()
+    fn write(&self, value: &ChannelPattern) -> String {
+        value.as_str().to_owned()
     }
 }
 

@@ -7,10 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use super::{
-    raw::Raw,
-    value::{Kind, quoted},
-};
+use super::value::TextKind;
 
 /// Some addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,26 +90,17 @@ pub fn counted(address: IpAddr) -> IpAddr {
 /// [`Network`] as a value of a key.
 pub(crate) struct NetworkKind;
 
-impl Kind for NetworkKind {
+impl TextKind for NetworkKind {
     type Value = Network;
+    const NAME: &'static str = "network";
+    const ALLOWED: &'static str = "`10.0.0.0/8`, `2001:db8::/32`, or one address";
 
-    fn parse(&self, raw: &Raw) -> Result<Network, String> {
-        match raw {
-            Raw::Text(text) => Network::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<Network, String> {
+        Network::parse(text)
     }
 
-    fn render(&self, value: &Network) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "network".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`10.0.0.0/8`, `2001:db8::/32`, or one address".to_owned()
+    fn write(&self, value: &Network) -> String {
+        value.to_string()
     }
 }
 

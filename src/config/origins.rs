@@ -6,10 +6,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::{
-    raw::Raw,
-    value::{Kind, quoted},
-};
+use super::value::TextKind;
 
 /// The allow-list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -215,28 +212,18 @@ fn label_matches(pattern: &str, label: &str) -> bool {
 /// [`OriginPattern`] as a value of a key.
 pub(crate) struct OriginKind;
 
-impl Kind for OriginKind {
+impl TextKind for OriginKind {
     type Value = OriginPattern;
+    const NAME: &'static str = "origin";
+    const ALLOWED: &'static str = "`https://app.example.com`, `https://*.example.com` (every name below it), `https://pr-*.example.com`, \
+         `http://localhost:*` (any port), `*` (every page)";
 
-    fn parse(&self, raw: &Raw) -> Result<OriginPattern, String> {
-        match raw {
-            Raw::Text(text) => OriginPattern::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<OriginPattern, String> {
+        OriginPattern::parse(text)
     }
 
-    fn render(&self, value: &OriginPattern) -> Option<String> {
-        Some(quoted(&value.text))
-    }
-
-    fn name(&self) -> String {
-        "origin".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`https://app.example.com`, `https://*.example.com` (every name below it), `https://pr-*.example.com`, \
-         `http://localhost:*` (any port), `*` (every page)"
-            .to_owned()
+    fn write(&self, value: &OriginPattern) -> String {
+        value.text.to_string()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     item::{Item, bad_value, unknown_key},
     raw::Raw,
     section::{Section, describe},
-    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, Time, quoted},
+    value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, TextKind, Time},
 };
 use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
@@ -192,52 +192,34 @@ impl PartialEq for RoomPattern {
 /// [`RoomPattern`] as a value.
 pub(crate) struct RoomPatternKind;
 
-impl Kind for RoomPatternKind {
+impl TextKind for RoomPatternKind {
     type Value = RoomPattern;
+    const NAME: &'static str = "pattern";
+    const ALLOWED: &'static str = "`*` for any characters, `?` for one, `[a-z]` for one of these, `{a,b}` for either";
 
-    fn parse(&self, raw: &Raw) -> Result<RoomPattern, String> {
-        match raw {
-            Raw::Text(text) => RoomPattern::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<RoomPattern, String> {
+        RoomPattern::parse(text)
     }
 
-    fn render(&self, value: &RoomPattern) -> Option<String> {
-        Some(quoted(value.as_str()))
-    }
-
-    fn name(&self) -> String {
-        "pattern".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`*` for any characters, `?` for one, `[a-z]` for one of these, `{a,b}` for either".to_owned()
+    fn write(&self, value: &RoomPattern) -> String {
+        value.as_str().to_owned()
     }
 }
 
 /// The name of a room as a value.
 struct RoomKind;
 
-impl Kind for RoomKind {
+impl TextKind for RoomKind {
     type Value = Room;
+    const NAME: &'static str = "room";
+    const ALLOWED: &'static str = "a room's name";
 
-    fn parse(&self, raw: &Raw) -> Result<Room, String> {
-        match raw {
-            Raw::Text(text) => Room::parse(text).map_err(|error| error.to_string()),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<Room, String> {
+        Room::parse(text).map_err(|error| error.to_string())
     }
 
-    fn render(&self, value: &Room) -> Option<String> {
-        Some(quoted(value.as_str()))
-    }
-
-    fn name(&self) -> String {
-        "room".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a room's name".to_owned()
+    fn write(&self, value: &Room) -> String {
+        value.as_str().to_owned()
     }
 }
 

@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    host::host_and_port,
-    raw::Raw,
-    value::{Kind, quoted},
-};
+use super::{host::host_and_port, value::TextKind};
 
 /// A password of Redis. Never shows itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,28 +25,23 @@ impl fmt::Debug for RedisPassword {
 /// [`RedisPassword`] as a value of a key.
 pub(crate) struct RedisPasswordKind;
 
-impl Kind for RedisPasswordKind {
+impl TextKind for RedisPasswordKind {
     type Value = RedisPassword;
+    const NAME: &'static str = "secret";
+    const ALLOWED: &'static str = "text without control characters";
 
-    fn parse(&self, raw: &Raw) -> Result<RedisPassword, String> {
-        match raw {
-            Raw::Text(text) if text.is_empty() => Err("it is empty".to_owned()),
-            Raw::Text(text) if text.chars().any(char::is_control) => Err("it has control characters".to_owned()),
-            Raw::Text(text) => Ok(RedisPassword(text.as_str().into())),
-            _ => Err("it is not text".to_owned()),
+    fn read(&self, text: &str) -> Result<RedisPassword, String> {
+        if text.is_empty() {
+            Err("it is empty".to_owned())
+        } else if text.chars().any(char::is_control) {
+            Err("it has control characters".to_owned())
+        } else {
+            Ok(RedisPassword(text.into()))
         }
     }
 
-    fn render(&self, _: &RedisPassword) -> Option<String> {
-        Some(quoted("…"))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "text without control characters".to_owned()
+    fn write(&self, _: &RedisPassword) -> String {
+        "…".to_owned()
     }
 }
 
@@ -218,60 +209,43 @@ impl fmt::Debug for RedisUrl {
 /// [`RedisUrl`] as a value of a key.
 pub(crate) struct RedisUrlKind;
 
-impl Kind for RedisUrlKind {
+impl TextKind for RedisUrlKind {
     type Value = RedisUrl;
-
-    fn parse(&self, raw: &Raw) -> Result<RedisUrl, String> {
-        match raw {
-            Raw::Text(text) => RedisUrl::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
-    }
-
-    fn render(&self, value: &RedisUrl) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "Redis address".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "`redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://…` with TLS, `redis-cluster://…`, or \
+    const NAME: &'static str = "Redis address";
+    const ALLOWED: &'static str = "`redis://USER:PASSWORD@HOST:PORT/DATABASE`, `rediss://…` with TLS, `redis-cluster://…`, or \
          `redis-sentinel://HOST:PORT?sentinelServiceName=NAME`; user, password, port and database may be left out, special \
-         characters in them are percent-encoded"
-            .to_owned()
+         characters in them are percent-encoded";
+
+    fn read(&self, text: &str) -> Result<RedisUrl, String> {
+        RedisUrl::parse(text)
+    }
+
+    fn write(&self, value: &RedisUrl) -> String {
+        value.to_string()
     }
 }
 
 /// What the names of keys may begin with.
 pub(crate) struct KeyPrefix;
 
-impl Kind for KeyPrefix {
+impl TextKind for KeyPrefix {
     type Value = String;
+    const NAME: &'static str = "text";
+    const ALLOWED: &'static str = "1 to 64 letters, digits and any of `- . _ : /`";
 
-    fn parse(&self, raw: &Raw) -> Result<String, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+    fn read(&self, text: &str) -> Result<String, String> {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '/');
         if text.is_empty() || text.len() > 64 {
             Err(format!("it has {} bytes", text.len()))
         } else if !text.chars().all(fits) {
             Err("it has characters that a prefix must not have: a brace would choose the slot of every room".to_owned())
         } else {
-            Ok(text.clone())
+            Ok(text.to_owned())
         }
     }
 
-    fn render(&self, value: &String) -> Option<String> {
-        Some(quoted(value))
-    }
-
-    fn name(&self) -> String {
-        "text".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "1 to 64 letters, digits and any of `- . _ : /`".to_owned()
+    fn write(&self, value: &String) -> String {
+        value.clone()
     }
 }
 

@@ -3,10 +3,9 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    raw::Raw,
     section::section,
     url_path::UrlPath,
-    value::{Bytes, File, KIB, Kind, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time, quoted},
+    value::{Bytes, File, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, TextKind, Time},
 };
 
 section! {
@@ -45,30 +44,23 @@ section! {
 /// The name of a namespace.
 pub(crate) struct Namespace;
 
-impl Kind for Namespace {
+impl TextKind for Namespace {
     type Value = String;
+    const NAME: &'static str = "namespace";
+    const ALLOWED: &'static str = "text that begins with a slash, without commas and question marks";
 
-    fn parse(&self, raw: &Raw) -> Result<String, String> {
-        let Raw::Text(text) = raw else { return Err("it is not text".to_owned()) };
+    fn read(&self, text: &str) -> Result<String, String> {
         if !text.starts_with('/') {
             Err("it does not begin with a slash".to_owned())
         } else if text.len() > 200 || text.chars().any(|c| c.is_control() || matches!(c, ',' | '?' | '"')) {
             Err("it is too long, or has a comma, a question mark, a quote or a control character".to_owned())
         } else {
-            Ok(text.clone())
+            Ok(text.to_owned())
         }
     }
 
-    fn render(&self, value: &String) -> Option<String> {
-        Some(quoted(value))
-    }
-
-    fn name(&self) -> String {
-        "namespace".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "text that begins with a slash, without commas and question marks".to_owned()
+    fn write(&self, value: &String) -> String {
+        value.clone()
     }
 }
 
@@ -93,26 +85,16 @@ impl fmt::Debug for FleetSecret {
 /// How a [`FleetSecret`] is written.
 pub(crate) struct FleetSecretKind;
 
-impl Kind for FleetSecretKind {
+impl TextKind for FleetSecretKind {
     type Value = FleetSecret;
+    const NAME: &'static str = "secret";
+    const ALLOWED: &'static str = "text of 16 bytes or more";
 
-    fn parse(&self, raw: &Raw) -> Result<FleetSecret, String> {
-        match raw {
-            Raw::Text(text) if text.len() < 16 => Err("it has fewer than 16 bytes".to_owned()),
-            Raw::Text(text) => Ok(FleetSecret(text.as_str().into())),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<FleetSecret, String> {
+        if text.len() < 16 { Err("it has fewer than 16 bytes".to_owned()) } else { Ok(FleetSecret(text.into())) }
     }
 
-    fn render(&self, _: &FleetSecret) -> Option<String> {
-        Some(quoted("…"))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "text of 16 bytes or more".to_owned()
+    fn write(&self, _: &FleetSecret) -> String {
+        "…".to_owned()
     }
 }

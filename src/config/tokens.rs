@@ -6,7 +6,7 @@ use http::Uri;
 
 use super::{
     raw::Raw,
-    value::{ConditionsKind, Kind, List, Text, quoted},
+    value::{ConditionsKind, Kind, List, Text, TextKind},
 };
 use crate::{
     dialect::{Condition, Expected},
@@ -50,31 +50,22 @@ impl fmt::Debug for HmacSecret {
 /// [`HmacSecret`] as a value of a key.
 pub(crate) struct HmacSecretKind;
 
-impl Kind for HmacSecretKind {
+impl TextKind for HmacSecretKind {
     type Value = HmacSecret;
+    const NAME: &'static str = "secret";
+    const ALLOWED: &'static str =
+        "printable ASCII without spaces or commas, 32 bytes or more (with `tokens.short_secrets`, any number)";
 
-    fn parse(&self, raw: &Raw) -> Result<HmacSecret, String> {
-        match raw {
-            // Whether it is long enough is decided when all layers are read: another key may allow a short one.
-            Raw::Text(text) if text.bytes().all(|b| b.is_ascii_graphic()) => {
-                HmacSecret::new(text).ok_or_else(|| "it is empty".to_owned())
-            }
-            Raw::Text(_) => Err("it has white space or characters beyond ASCII".to_owned()),
-            _ => Err("it is not text".to_owned()),
+    fn read(&self, text: &str) -> Result<HmacSecret, String> {
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("it has white space or characters beyond ASCII".to_owned());
         }
+        // Whether it is long enough is decided when all layers are read: another key may allow a short one.
+        HmacSecret::new(text).ok_or_else(|| "it is empty".to_owned())
     }
 
-    fn render(&self, _: &HmacSecret) -> Option<String> {
-        Some(quoted("…"))
-    }
-
-    fn name(&self) -> String {
-        "secret".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "printable ASCII without spaces or commas, 32 bytes or more (with `tokens.short_secrets`, any number)"
-            .to_owned()
+    fn write(&self, _: &HmacSecret) -> String {
+        "…".to_owned()
     }
 }
 
@@ -125,26 +116,17 @@ impl fmt::Display for JwksUrl {
 /// [`JwksUrl`] as a value of a key.
 pub(crate) struct JwksUrlKind;
 
-impl Kind for JwksUrlKind {
+impl TextKind for JwksUrlKind {
     type Value = JwksUrl;
+    const NAME: &'static str = "URL";
+    const ALLOWED: &'static str = "an https URL; http on this machine's loopback addresses only";
 
-    fn parse(&self, raw: &Raw) -> Result<JwksUrl, String> {
-        match raw {
-            Raw::Text(text) => JwksUrl::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<JwksUrl, String> {
+        JwksUrl::parse(text)
     }
 
-    fn render(&self, value: &JwksUrl) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "URL".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "an https URL; http on this machine's loopback addresses only".to_owned()
+    fn write(&self, value: &JwksUrl) -> String {
+        value.to_string()
     }
 }
 
@@ -196,26 +178,17 @@ impl Default for PersonalRoom {
 /// [`PersonalRoom`] as a value of a key.
 pub(crate) struct PersonalRoomKind;
 
-impl Kind for PersonalRoomKind {
+impl TextKind for PersonalRoomKind {
     type Value = PersonalRoom;
+    const NAME: &'static str = "room";
+    const ALLOWED: &'static str = "a room's name with `{user}` once in it";
 
-    fn parse(&self, raw: &Raw) -> Result<PersonalRoom, String> {
-        match raw {
-            Raw::Text(text) => PersonalRoom::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<PersonalRoom, String> {
+        PersonalRoom::parse(text)
     }
 
-    fn render(&self, value: &PersonalRoom) -> Option<String> {
-        Some(quoted(&value.name(PersonalRoom::PLACE)))
-    }
-
-    fn name(&self) -> String {
-        "room".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a room's name with `{user}` once in it".to_owned()
+    fn write(&self, value: &PersonalRoom) -> String {
+        value.name(PersonalRoom::PLACE)
     }
 }
 

@@ -11,7 +11,7 @@ mod scalar;
 pub(crate) use compound::{List, Maybe, OrWord};
 pub(crate) use json::{ConditionsKind, PointerKind, TemplateKind};
 pub use kind::{GIB, KIB, MIB};
-pub(crate) use kind::{Kind, MINUTES, SHORTEST, quoted};
+pub(crate) use kind::{Kind, MINUTES, SHORTEST, TextKind, quoted};
 pub use scalar::duration;
 pub(crate) use scalar::{Bytes, Choice, Count, File, Switch, Text, Time};
 

@@ -7,9 +7,8 @@ use http::Uri;
 use crate::config::{
     Changes, ChannelPattern, ChannelPatternKind, CoreFacts, CustomerSettings, GIB, KIB, MIB, MountPath, OriginKind,
     OriginPattern, SettingsError,
-    raw::Raw,
     section::{Section, Settle, section},
-    value::{Bytes, Count, File, Kind, List, Maybe, Time, quoted},
+    value::{Bytes, Count, File, List, Maybe, TextKind, Time},
 };
 
 section! {
@@ -131,26 +130,17 @@ impl fmt::Display for DocumentHookUrl {
 /// [`DocumentHookUrl`] as a value of a key.
 struct DocumentHookUrlKind;
 
-impl Kind for DocumentHookUrlKind {
+impl TextKind for DocumentHookUrlKind {
     type Value = DocumentHookUrl;
+    const NAME: &'static str = "URL";
+    const ALLOWED: &'static str = "a URL of https, or of http inside a network that can be trusted with tokens";
 
-    fn parse(&self, raw: &Raw) -> Result<DocumentHookUrl, String> {
-        match raw {
-            Raw::Text(text) => DocumentHookUrl::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<DocumentHookUrl, String> {
+        DocumentHookUrl::parse(text)
     }
 
-    fn render(&self, value: &DocumentHookUrl) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "URL".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a URL of https, or of http inside a network that can be trusted with tokens".to_owned()
+    fn write(&self, value: &DocumentHookUrl) -> String {
+        value.to_string()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kinds of values that speak about JSON: pointers, templates, conditions.
 
-use super::kind::{Kind, quoted};
+use super::kind::{Kind, TextKind, quoted};
 use crate::{
     config::raw::Raw,
     dialect::{Condition, Expected, Offers, Pointer, Template},
@@ -9,26 +9,17 @@ use crate::{
 /// A [`Pointer`] as a value of a key.
 pub(crate) struct PointerKind;
 
-impl Kind for PointerKind {
+impl TextKind for PointerKind {
     type Value = Pointer;
+    const NAME: &'static str = "JSON pointer";
+    const ALLOWED: &'static str = "a JSON pointer (RFC 6901) such as `/data/0`, or an empty text";
 
-    fn parse(&self, raw: &Raw) -> Result<Pointer, String> {
-        match raw {
-            Raw::Text(text) => Pointer::parse(text),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<Pointer, String> {
+        Pointer::parse(text)
     }
 
-    fn render(&self, value: &Pointer) -> Option<String> {
-        Some(quoted(&value.to_string()))
-    }
-
-    fn name(&self) -> String {
-        "JSON pointer".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "a JSON pointer (RFC 6901) such as `/data/0`, or an empty text".to_owned()
+    fn write(&self, value: &Pointer) -> String {
+        value.to_string()
     }
 }
 

@@ -34,6 +34,43 @@ pub(crate) trait Kind {
     }
 }
 
+/// A kind whose values are written as text.
+pub(crate) trait TextKind {
+    /// What it becomes.
+    type Value;
+    /// Its name in the reference.
+    const NAME: &'static str;
+    /// What is allowed, for the reference and for errors.
+    const ALLOWED: &'static str;
+    /// Reads; an error is the reason in a few words.
+    fn read(&self, text: &str) -> Result<Self::Value, String>;
+    /// The text, or what may be shown of it.
+    fn write(&self, value: &Self::Value) -> String;
+}
+
+impl<K: TextKind> Kind for K {
+    type Value = K::Value;
+
+    fn parse(&self, raw: &Raw) -> Result<Self::Value, String> {
+        match raw {
+            Raw::Text(text) => self.read(text),
+            _ => Err("it is not text".to_owned()),
+        }
+    }
+
+    fn render(&self, value: &Self::Value) -> Option<String> {
+        Some(quoted(&self.write(value)))
+    }
+
+    fn name(&self) -> String {
+        K::NAME.to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        K::ALLOWED.to_owned()
+    }
+}
+
 /// Text as a TOML string.
 pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::kind::{GIB, KIB, Kind, MIB, quoted};
+use super::kind::{GIB, KIB, Kind, MIB, TextKind, quoted};
 use crate::{
     config::{nearest::nearest, raw::Raw},
     model::whole_number,
@@ -185,27 +185,17 @@ impl<T: Copy + PartialEq> Kind for Choice<T> {
 /// Text that is not empty.
 pub(crate) struct Text;
 
-impl Kind for Text {
+impl TextKind for Text {
     type Value = String;
+    const NAME: &'static str = "text";
+    const ALLOWED: &'static str = "text";
 
-    fn parse(&self, raw: &Raw) -> Result<String, String> {
-        match raw {
-            Raw::Text(text) if text.is_empty() => Err("it is empty".to_owned()),
-            Raw::Text(text) => Ok(text.clone()),
-            _ => Err("it is not text".to_owned()),
-        }
+    fn read(&self, text: &str) -> Result<String, String> {
+        if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
     }
 
-    fn render(&self, value: &String) -> Option<String> {
-        Some(quoted(value))
-    }
-
-    fn name(&self) -> String {
-        "text".to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        "text".to_owned()
+    fn write(&self, value: &String) -> String {
+        value.clone()
     }
 }
 
