@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fred::types::Value;
+use fred::{interfaces::Resp3Frame, types::Value};
 use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, listen_to_patterns};
 use tokio::{
     sync::Notify,
@@ -29,12 +29,12 @@ use super::{
     arguments::millis,
     partition::Partition,
     plain_lanes::PlainLanes,
-    plain_ring::StreamMark,
+    plain_ring::{HeardMessage, StreamMark},
     reply::{ReplyError, ReplyFields},
     script,
     settings::Elsewhere,
     state::RedisState,
-    tenure::Tenure,
+    tenure::{NAME_IS_SURE, Tenure},
 };
 use crate::broker::{BrokerError, legacy};
 
@@ -47,11 +47,25 @@ const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 /// A pod that may not have heard all that is not in a log yet leaves a free lease to others for so long.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// How long it is known how often the lease was taken: far longer than a pod stands still and goes on.
+const COUNT: Duration = Duration::from_secs(3_600);
+
 /// The time before the lease is asked for again after an error.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What the lease was found to be.
+struct LeaseView {
+    is_ours: bool,
+    /// For how long it is some pod's; zero: it is free.
+    lasts: Duration,
+    /// A pod of an older build has it.
+    is_older: bool,
+    /// How often it had been taken, not counting this pod's last time if it is this pod's.
+    count: u64,
+}
 
 /// Takes messages in.
 struct Intake {
@@ -63,8 +77,8 @@ struct Intake {
     changed: Notify,
     /// The channel of marks.
     marks: String,
-    /// The key of the lease.
-    lease: String,
+    /// The keys that a claim names.
+    keys: [String; 4],
     lanes: Arc<PlainLanes>,
     /// Why the patterns do not stand, as the log has it already.
     deaf: Mutex<Option<NodeError>>,
@@ -80,7 +94,7 @@ impl RedisState {
         let mut patterns: Vec<&str> = heard.iter().map(crate::config::ChannelPattern::as_str).collect();
         patterns.sort_unstable();
         patterns.dedup();
-        let (marks, lease) = (self.names.marks(&patterns), self.names.legacy(&patterns));
+        let (marks, keys) = (self.names.marks(&patterns), self.lease_keys(&patterns));
         let tenure = Arc::new(Mutex::new(Tenure::default()));
         let (lanes, queues) = PlainLanes::new(&self, &tenure);
         let intake = Arc::new(Intake {
@@ -89,7 +103,7 @@ impl RedisState {
             ping_now: Notify::new(),
             changed: Notify::new(),
             marks: marks.clone(),
-            lease,
+            keys,
             lanes: Arc::clone(&lanes),
             deaf: Mutex::default(),
         });
@@ -105,19 +119,48 @@ impl RedisState {
         );
     }
 
-    /// Asks for the lease, or gives it back. Returns whether this pod holds it, and how long its holder still does. `eager`: it is
-    /// taken if it is free.
-    async fn claim_legacy(&self, lease: &str, lasts: Duration, eager: bool) -> Result<(bool, Duration), BrokerError> {
-        let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(i64::from(eager))];
-        let frame = self
-            .shards
-            .call(Partition::FIRST, &script::CLAIM, [lease.to_owned(), self.names.old_legacy()], args)
-            .await?;
+    /// The keys that a claim names.
+    fn lease_keys(&self, patterns: &[&str]) -> [String; 4] {
+        let names = &self.names;
+        [names.legacy(patterns), names.old_legacy(), names.legacy_count(patterns), names.marks(patterns)]
+    }
+
+    /// Asks for the lease. `eager`: it is taken if it is free.
+    async fn claim_legacy(&self, keys: &[String; 4], eager: bool) -> Result<LeaseView, BrokerError> {
+        let frame = self.call_claim(keys, LEASE, eager, String::new()).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
-            Ok::<_, ReplyError>((fields.number()? == 1, Duration::from_millis(fields.number()?)))
+            Ok::<_, ReplyError>(LeaseView {
+                is_ours: fields.number()? == 1,
+                lasts: Duration::from_millis(fields.number()?),
+                is_older: fields.number()? == 1,
+                count: fields.number()?,
+            })
         };
         read().map_err(|error| self.unexpected(&error))
+    }
+
+    /// Gives the lease back, and says so with a mark.
+    async fn give_back_legacy(&self, keys: &[String; 4], mark: String) {
+        // It runs out otherwise.
+        let _ = self.call_claim(keys, Duration::ZERO, false, mark).await;
+    }
+
+    async fn call_claim(
+        &self,
+        keys: &[String; 4],
+        lasts: Duration,
+        eager: bool,
+        mark: String,
+    ) -> Result<Resp3Frame, BrokerError> {
+        let args = [
+            Value::from(self.pod.name.as_str()),
+            millis(lasts),
+            Value::from(i64::from(eager)),
+            millis(COUNT),
+            Value::from(mark),
+        ];
+        self.shards.call(Partition::FIRST, &script::CLAIM, keys.clone(), args).await
     }
 
     async fn mark_legacy(&self, channel: &str, mark: String) -> Result<(), BrokerError> {
@@ -133,11 +176,8 @@ impl RedisState {
         self.metrics.legacy.show_lease(false);
         let name = format!("{}.end", self.pod.name);
         let mark = StreamMark { name: &name, settled: "", held: false }.text();
-        let give_back = async {
-            let _ = self.claim_legacy(&self.names.legacy(&heard), Duration::ZERO, false).await;
-            let _ = self.mark_legacy(&self.names.marks(&heard), mark).await;
-        };
-        let _ = timeout(AGAIN, give_back).await;
+        let keys = self.lease_keys(&heard);
+        let _ = timeout(AGAIN, self.give_back_legacy(&keys, mark)).await;
     }
 }
 
@@ -165,47 +205,48 @@ impl Intake {
     async fn renew(&self) -> Duration {
         // Redis counts from a later moment than this.
         let now = Instant::now();
-        let eager = {
-            let tenure = self.tenure();
-            let is_left_over = tenure.free.is_some_and(|since| now.duration_since(since) >= GRACE);
-            tenure.ring.covers() || is_left_over || tenure.holds(now)
-        };
-        match self.state.claim_legacy(&self.lease, LEASE, eager).await {
-            Ok((true, _)) => {
-                self.begin(now);
+        let eager = self.tenure().wants_lease(now, GRACE);
+        match self.state.claim_legacy(&self.keys, eager).await {
+            Ok(lease) if lease.is_ours => {
+                self.begin(now + LEASE, lease.count);
                 LEASE / 4
             }
-            Ok((false, left)) => {
+            Ok(LeaseView { lasts, is_older, count, .. }) => {
                 let mut tenure = self.tenure();
-                if tenure.until.take().is_some() {
-                    tracing::warn!("another pod takes in the messages of legacy publishers now");
-                }
-                if left.is_zero() {
-                    tenure.free.get_or_insert(now);
+                if lasts.is_zero() {
+                    if tenure.seen_free(Instant::now(), count) {
+                        self.ping_now.notify_one();
+                    }
                     return SHORTEST * 5;
                 }
-                tenure.free = None;
-                left + SHORTEST
+                if tenure.seen_taken(is_older) {
+                    tracing::warn!("another pod takes in the messages of legacy publishers now");
+                }
+                lasts + SHORTEST
             }
             Err(_) => AGAIN,
         }
     }
 
-    /// The lease was given to this pod at `now` or later.
-    fn begin(&self, now: Instant) {
+    /// The lease was given to this pod until then.
+    fn begin(&self, until: Instant, count: u64) {
+        let now = Instant::now();
         let mut tenure = self.tenure();
-        // A tenure that ran out while the answer was on its way has left messages unqueued.
-        let begins = tenure.until.is_none_or(|until| until <= Instant::now());
-        tenure.until = Some(now + LEASE);
-        tenure.free = None;
-        if begins {
-            tenure.number += 1;
+        if tenure.given(now, until, count) {
             self.ping_now.notify_one();
             // What comes from now on is queued behind these, because that takes the same lock.
             let left = tenure.ring.take_over();
+            let is_sure = |message: &HeardMessage| {
+                message.place.name.is_none() || now.duration_since(message.heard) < NAME_IS_SURE
+            };
+            let (left, too_old): (Vec<_>, Vec<_>) = left.into_iter().partition(is_sure);
             tracing::info!(left = left.len(), "this pod takes in the messages of legacy publishers");
-            for heard in left {
-                self.lanes.queue(&mut tenure.ring, heard.place, heard.room, heard.publication);
+            // What this pod itself had queued still waits there.
+            if !tenure.is_unbroken() {
+                self.lanes.give_up(too_old.len() as u64);
+            }
+            for message in left {
+                self.lanes.queue(&mut tenure, message, true);
             }
         }
     }
@@ -234,11 +275,10 @@ impl Intake {
         let mark = {
             let mut tenure = self.tenure();
             tenure.missed = false;
-            tenure.until.take().map(|_| tenure.next_mark(&self.state.pod.name, false))
+            tenure.give_up().then(|| tenure.next_mark(&self.state.pod.name, false))
         };
         if let Some(mark) = mark {
-            let _ = self.state.claim_legacy(&self.lease, Duration::ZERO, false).await;
-            let _ = self.state.mark_legacy(&self.marks, mark).await;
+            self.state.give_back_legacy(&self.keys, mark).await;
         }
         if self.tenure().hears { Duration::ZERO } else { AGAIN }
     }
@@ -274,10 +314,12 @@ impl PatternListener for Intake {
                     return self.lanes.pass(&policy, &room, publication);
                 }
                 let cost = publication.cost() + PlainLanes::COST;
-                let lost = tenure.ring.keep(place.clone(), room.clone(), publication.clone(), cost);
-                counts.failed.increment(lost);
+                let message = HeardMessage { place, room, publication, heard: now, cost };
+                if message.place.name.is_some() || tenure.is_unclaimed() {
+                    counts.failed.increment(tenure.ring.keep(message.clone()));
+                }
                 if holds {
-                    self.lanes.queue(&mut tenure.ring, place, room, publication);
+                    self.lanes.queue(&mut tenure, message, false);
                 } else {
                     counts.ignored.increment(1);
                 }
@@ -309,12 +351,7 @@ impl PatternListener for Intake {
     }
 
     fn lost(&self, node: &Address, error: &NodeError) {
-        {
-            let mut tenure = self.tenure();
-            tenure.hears = false;
-            tenure.missed = true;
-            tenure.ring.reset();
-        }
+        self.tenure().lost();
         self.changed.notify_one();
         // Once for each reason: it may last for hours.
         let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,10 +362,10 @@ impl PatternListener for Intake {
     }
 
     fn ping(&self) -> u64 {
-        self.tenure().number
+        self.tenure().ping()
     }
 
     fn pong(&self, ping: u64) {
-        self.tenure().echoed = ping;
+        self.tenure().pong(ping);
     }
 }

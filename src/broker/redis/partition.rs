@@ -153,6 +153,11 @@ impl Names {
         self.key(Partition::FIRST, format_args!("legacy:{}", set_of(patterns)))
     }
 
+    /// How often that lease was taken.
+    pub(super) fn legacy_count(&self, patterns: &[&str]) -> String {
+        self.key(Partition::FIRST, format_args!("legacy-count:{}", set_of(patterns)))
+    }
+
     /// The lease on all of these messages that pods of an older build have.
     pub(super) fn old_legacy(&self) -> String {
         self.key(Partition::FIRST, "legacy")

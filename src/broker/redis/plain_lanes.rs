@@ -13,9 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
     partition::Partition,
-    plain_ring::{PlainRing, StreamPlace},
+    plain_ring::{HeardMessage, StreamPlace},
     state::RedisState,
-    tenure::Tenure,
+    tenure::{Claim, Fate, Tenure},
 };
 use crate::{
     broker::BrokerError,
@@ -31,16 +31,13 @@ const WAITING: usize = 64 << 20;
 /// How long a name of a message is known where it was published: longer than a pod may stand still and wake up.
 const NAME_AGE: Duration = Duration::from_secs(60);
 
-/// A pod without the lease publishes nothing that it heard before that.
-const STALE: Duration = Duration::from_secs(20);
-
 /// The time between two lines of the log about messages that were not taken in.
 const A_LINE: Duration = Duration::from_secs(10);
 
 /// A message that waits to be published.
 pub(super) struct PlainJob {
     place: StreamPlace,
-    heard: Instant,
+    claim: Claim,
     room: Room,
     publication: Publication,
     _held: OwnedSemaphorePermit,
@@ -87,24 +84,18 @@ impl PlainLanes {
         self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a message that waited should still be published by this pod.
-    fn is_ours(&self, job: &PlainJob) -> bool {
-        let (tenure, now) = (self.tenure(), Instant::now());
-        match job.place.name {
-            Some(_) => tenure.holds(now) || job.heard.elapsed() < STALE,
-            None => tenure.surely_holds(now),
-        }
-    }
-
     /// Publishes the messages of a queue, one after another.
     pub(super) async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<PlainJob>) {
         let counts = &self.state.metrics.legacy;
         while let Some(job) = queue.recv().await {
-            let is_ours = self.is_ours(&job);
-            let PlainJob { place, room, publication, _held, .. } = job;
-            if !is_ours {
-                counts.ignored.increment(1);
+            let PlainJob { place, claim, room, publication, _held } = job;
+            let fate = self.tenure().fate(place.name.is_some(), claim, Instant::now());
+            if fate != Fate::Publish {
                 self.tenure().ring.ended(place.period);
+                match fate {
+                    Fate::GiveUp => self.give_up(1),
+                    _ => counts.ignored.increment(1),
+                }
                 continue;
             }
             let name = place.name.map(|name| (name, NAME_AGE));
@@ -121,6 +112,14 @@ impl PlainLanes {
                     self.tell(&error);
                 }
             }
+        }
+    }
+
+    /// Another pod may have published these messages, so long ago that nothing knows any more.
+    pub(super) fn give_up(&self, messages: u64) {
+        if messages > 0 {
+            self.state.metrics.legacy.failed.increment(messages);
+            self.tell(&"they waited so long that another pod may have published them");
         }
     }
 
@@ -146,9 +145,10 @@ impl PlainLanes {
         self.state.rooms.unlogged(room, publication);
     }
 
-    /// Gives an event to its room's lane.
-    pub(super) fn queue(&self, ring: &mut PlainRing, place: StreamPlace, room: Room, publication: Publication) {
-        let (period, heard) = (place.period, Instant::now());
+    /// Gives an event to its room's lane. `is_taken_over`: it was heard before this tenure.
+    pub(super) fn queue(&self, tenure: &mut Tenure, message: HeardMessage, is_taken_over: bool) {
+        let HeardMessage { place, room, publication, heard, .. } = message;
+        let (period, claim) = (place.period, Claim { heard, tenure: tenure.number(), is_taken_over });
         let cost = u32::try_from(publication.cost() + Self::COST).unwrap_or(u32::MAX);
         // What shares a log keeps its order there.
         let policy = self.state.policy(&room);
@@ -156,9 +156,9 @@ impl PlainLanes {
         let held = Arc::clone(&self.waiting).try_acquire_many_owned(cost).ok();
         let queued = lane
             .zip(held)
-            .is_some_and(|(lane, _held)| lane.send(PlainJob { place, heard, room, publication, _held }).is_ok());
+            .is_some_and(|(lane, _held)| lane.send(PlainJob { place, claim, room, publication, _held }).is_ok());
         if queued {
-            ring.begun(period);
+            tenure.ring.begun(period);
         } else {
             self.state.metrics.legacy.failed.increment(1);
             self.tell(&"too much waits to be published");

@@ -6,9 +6,12 @@
 //! pod that takes the lease over publishes what it still has under these names, and what is in a log already is not appended again.
 //!
 //! No I/O, no clock. Always holds: messages are kept in the order in which they were heard; what is kept is bounded; without a
-//! mark there are no names and nothing is kept.
+//! mark there are no names.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use crate::model::{Publication, Room};
 
@@ -33,7 +36,10 @@ pub(super) struct HeardMessage {
     pub(super) place: StreamPlace,
     pub(super) room: Room,
     pub(super) publication: Publication,
-    cost: usize,
+    /// When it was heard.
+    pub(super) heard: Instant,
+    /// What it holds, in bytes.
+    pub(super) cost: usize,
 }
 
 /// What a mark says.
@@ -116,12 +122,9 @@ impl PlainRing {
     }
 
     /// Keeps a message that becomes an event. Returns how many older ones were lost for it.
-    pub(super) fn keep(&mut self, place: StreamPlace, room: Room, publication: Publication, cost: usize) -> u64 {
-        if place.name.is_none() {
-            return 0;
-        }
-        self.bytes += cost;
-        self.kept.push_back(HeardMessage { place, room, publication, cost });
+    pub(super) fn keep(&mut self, message: HeardMessage) -> u64 {
+        self.bytes += message.cost;
+        self.kept.push_back(message);
         let mut lost = 0;
         while self.bytes > KEPT && self.forget_oldest() {
             lost += 1;
@@ -135,9 +138,21 @@ impl PlainRing {
         oldest.is_some()
     }
 
-    /// What may not be in a log yet, in order: this pod publishes it now.
-    pub(super) fn take_over(&self) -> Vec<HeardMessage> {
-        self.kept.iter().cloned().collect()
+    /// What may not be in a log yet, in order: this pod publishes it now. What has no name is not kept for another time.
+    pub(super) fn take_over(&mut self) -> Vec<HeardMessage> {
+        let all = self.kept.iter().cloned().collect();
+        self.forget_unnamed();
+        all
+    }
+
+    /// Forgets what has no name: another pod may publish it, or has.
+    pub(super) fn forget_unnamed(&mut self) {
+        let bytes = &mut self.bytes;
+        self.kept.retain(|message| {
+            let stays = message.place.name.is_some();
+            *bytes -= if stays { 0 } else { message.cost };
+            stays
+        });
     }
 
     /// Whether everything was heard that may not be in a log yet.
@@ -187,23 +202,25 @@ mod tests {
         let payload = Payload::json(serde_json::value::to_raw_value("1").unwrap()).unwrap();
         let publication =
             Publication { topic: topic.into(), key: None, payload, user: None, id: None, idempotency_key: None };
-        let place = ring.place();
-        assert_eq!(ring.keep(place.clone(), Room::parse("a").unwrap(), publication, 100), 0);
+        let (place, room) = (ring.place(), Room::parse("a").unwrap());
+        let message = HeardMessage { place: place.clone(), room, publication, heard: Instant::now(), cost: 100 };
+        assert_eq!(ring.keep(message), 0);
         place
     }
 
     fn kept(ring: &PlainRing) -> Vec<String> {
-        ring.take_over()
-            .iter()
-            .map(|heard| format!("{} {}", heard.place.name.clone().unwrap(), heard.publication.topic))
-            .collect()
+        let name = |heard: &HeardMessage| heard.place.name.clone().unwrap_or_default();
+        ring.kept.iter().map(|heard| format!("{} {}", name(heard), heard.publication.topic)).collect()
     }
 
     #[test]
     fn pods_that_hear_the_same_stream_agree_on_names() {
         let (mut early, mut late) = (PlainRing::default(), PlainRing::default());
         assert_eq!(hear(&mut early, "before any mark").name, None);
-        assert!(!early.covers() && kept(&early).is_empty());
+        // It is kept for as long as no other pod can have published it.
+        assert_eq!((early.covers(), kept(&early)), (false, vec![" before any mark".to_owned()]));
+        early.forget_unnamed();
+        assert!(kept(&early).is_empty() && early.bytes == 0);
         early.mark(&mark("m1", ""));
         assert_eq!(hear(&mut early, "x").name.as_deref(), Some("m1.1"));
         for ring in [&mut early, &mut late] {
@@ -275,10 +292,21 @@ mod tests {
         let publication = || ring_publication();
         let (mut lost, room) = (0, Room::parse("a").unwrap());
         for _ in 0..3 {
-            let place = ring.place();
-            lost += ring.keep(place, room.clone(), publication(), KEPT / 2);
+            let (place, room, heard) = (ring.place(), room.clone(), Instant::now());
+            lost += ring.keep(HeardMessage { place, room, publication: publication(), heard, cost: KEPT / 2 });
         }
         assert_eq!((lost, ring.take_over().len()), (1, 2));
+    }
+
+    #[test]
+    fn what_has_no_name_is_taken_over_once() {
+        let mut ring = PlainRing::default();
+        hear(&mut ring, "early");
+        ring.mark(&mark("m1", ""));
+        hear(&mut ring, "late");
+        let topics = |left: Vec<HeardMessage>| left.iter().map(|m| m.publication.topic.to_string()).collect::<Vec<_>>();
+        assert_eq!(topics(ring.take_over()), ["early", "late"]);
+        assert_eq!(topics(ring.take_over()), ["late"]);
     }
 
     fn ring_publication() -> Publication {

@@ -1,10 +1,49 @@
 //! What a pod knows of the lease on plain messages, and of itself as its holder.
 //!
-//! No I/O. Never asks for the lease. Always holds: a pod holds it only while it hears the messages.
+//! No I/O. Never asks for the lease. Always holds: a pod holds it only while it hears the messages; a message without a name is this
+//! pod's only if no other pod can have had the lease when it was published.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::plain_ring::{PlainRing, StreamMark};
+
+/// A pod without the lease publishes nothing that it heard before that.
+const STALE: Duration = Duration::from_secs(20);
+
+/// What another pod may have published is not published again after this: its name is about to be forgotten there.
+pub(super) const NAME_IS_SURE: Duration = Duration::from_secs(45);
+
+/// A time in which the lease is seen to be free.
+#[derive(Debug, Clone, Copy)]
+struct FreeSpan {
+    since: Instant,
+    /// The ping that was sent when it had begun.
+    ping: u64,
+    /// How often the lease had been taken.
+    count: u64,
+}
+
+/// What becomes of a message that waited to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// This pod publishes it.
+    Publish,
+    /// Another pod does, or has.
+    Leave,
+    /// No pod does: another may have published it, so long ago that this can no longer be found out.
+    GiveUp,
+}
+
+/// How a message came to wait to be published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    /// When it was heard.
+    pub(super) heard: Instant,
+    /// In which tenure it was queued.
+    pub(super) tenure: u64,
+    /// Whether it was heard before that tenure: another pod may have published it.
+    pub(super) is_taken_over: bool,
+}
 
 /// What is known of the lease.
 #[derive(Debug, Default)]
@@ -12,13 +51,20 @@ pub(super) struct Tenure {
     /// The patterns stand.
     pub(super) hears: bool,
     /// Which tenure of this pod it is, counted from 1.
-    pub(super) number: u64,
-    /// The newest tenure whose ping was answered.
-    pub(super) echoed: u64,
+    number: u64,
+    /// The first tenure since which no other pod can have had the lease.
+    unbroken_since: u64,
+    /// How often the lease had been taken when this pod took it last.
+    count: Option<u64>,
+    /// The newest ping, and the newest that was answered.
+    pinged: u64,
+    echoed: u64,
+    /// The ping behind whose answer no message can be another pod's.
+    own_ping: u64,
     /// When the lease of this pod ends; `None`: it has none.
-    pub(super) until: Option<Instant>,
-    /// Since when no pod has the lease.
-    pub(super) free: Option<Instant>,
+    until: Option<Instant>,
+    /// No pod has the lease.
+    free: Option<FreeSpan>,
     /// The patterns were lost since the lease was last asked for: what came meanwhile is not in the ring, so that another pod must take
     /// it in.
     pub(super) missed: bool,
@@ -29,7 +75,17 @@ pub(super) struct Tenure {
 
 impl Tenure {
     pub(super) fn holds(&self, now: Instant) -> bool {
-        self.hears && self.until.is_some_and(|until| now < until)
+        self.hears && !self.missed && self.until.is_some_and(|until| now < until)
+    }
+
+    /// Whether no other pod can have had the lease since the tenure before this one.
+    pub(super) fn is_unbroken(&self) -> bool {
+        self.unbroken_since < self.number
+    }
+
+    /// Which tenure it is.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The text of a new mark.
@@ -41,6 +97,116 @@ impl Tenure {
 
     /// Whether this pod publishes a message that has no name.
     pub(super) fn surely_holds(&self, now: Instant) -> bool {
-        self.holds(now) && self.echoed == self.number
+        self.holds(now) && self.echoed >= self.own_ping
+    }
+
+    /// Whether a message without a name can be another pod's. If not, this pod keeps it, and publishes it when it gets the lease
+    /// before any other does.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.hears && !self.missed && self.free.is_some_and(|free| self.echoed >= free.ping)
+    }
+
+    /// What the next ping carries.
+    pub(super) fn ping(&self) -> u64 {
+        self.pinged
+    }
+
+    /// A ping was answered.
+    pub(super) fn pong(&mut self, ping: u64) {
+        self.echoed = self.echoed.max(ping);
+    }
+
+    /// Whether a free lease is to be taken: this pod has heard all that may not be in a log yet, or has left it to others for so long.
+    pub(super) fn wants_lease(&self, now: Instant, grace: Duration) -> bool {
+        let is_left_over = self.free.is_some_and(|free| now.duration_since(free.since) >= grace);
+        self.ring.covers() || is_left_over || self.holds(now)
+    }
+
+    /// The lease was given to this pod until then. It had been taken so often before. Whether a tenure begins: then a ping is due,
+    /// unless one that was answered proves as much.
+    pub(super) fn given(&mut self, now: Instant, until: Instant, count: u64) -> bool {
+        // A tenure that ran out while the answer was on its way has left messages unqueued.
+        let begins = self.until.is_none_or(|until| until <= now);
+        self.until = Some(until);
+        let free = self.free.take();
+        if begins {
+            self.number += 1;
+            // The lease is still this pod's, or it has run out and is this pod's again.
+            if !self.count.is_some_and(|last| count == last || count == last + 1) {
+                self.unbroken_since = self.number;
+            }
+            match free.filter(|free| free.count == count) {
+                // No other pod has had it since.
+                Some(free) => self.own_ping = free.ping,
+                None => {
+                    self.ring.forget_unnamed();
+                    self.pinged += 1;
+                    self.own_ping = self.pinged;
+                }
+            }
+        }
+        self.count = Some(count);
+        begins
+    }
+
+    /// The lease is free at `now`. It had been taken so often before. Whether a ping is due.
+    pub(super) fn seen_free(&mut self, now: Instant, count: u64) -> bool {
+        self.until = None;
+        if self.free.is_some_and(|free| free.count == count) {
+            return false;
+        }
+        self.ring.forget_unnamed();
+        self.pinged += 1;
+        self.free = Some(FreeSpan { since: now, ping: self.pinged, count });
+        true
+    }
+
+    /// Another pod has the lease. `is_older`: one of an older build, which knows no names. Whether this pod had it.
+    pub(super) fn seen_taken(&mut self, is_older: bool) -> bool {
+        self.free = None;
+        if is_older {
+            self.ring.reset();
+        } else {
+            self.ring.forget_unnamed();
+        }
+        self.until.take().is_some()
+    }
+
+    /// This pod gives the lease up. Whether it had it.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.free = None;
+        self.ring.forget_unnamed();
+        self.until.take().is_some()
+    }
+
+    /// The patterns do not stand any more.
+    pub(super) fn lost(&mut self) {
+        self.hears = false;
+        self.missed = true;
+        self.free = None;
+        self.ring.reset();
+    }
+
+    /// What becomes of a message that waited.
+    pub(super) fn fate(&self, is_named: bool, claim: Claim, now: Instant) -> Fate {
+        let holds = self.holds(now);
+        // Otherwise another pod's tenure may lie between.
+        let is_of_now = claim.tenure >= self.unbroken_since;
+        if !is_named {
+            return if holds && is_of_now { Fate::Publish } else { Fate::Leave };
+        }
+        let age = now.duration_since(claim.heard);
+        if holds && is_of_now && !claim.is_taken_over {
+            return Fate::Publish;
+        }
+        match (holds, age) {
+            (true, age) if age < NAME_IS_SURE => Fate::Publish,
+            (true, _) if is_of_now => Fate::GiveUp,
+            (false, age) if age < STALE => Fate::Publish,
+            _ => Fate::Leave,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Which messages are this pod's, as leases come and go.
+
+use super::{super::plain_ring::HeardMessage, *};
+use crate::model::{Payload, Publication, Room};
+
+const LEASE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A pod whose patterns stand, and a moment.
+fn pod() -> (Tenure, Instant) {
+    (Tenure { hears: true, ..Tenure::default() }, Instant::now())
+}
+
+/// A message comes, and is kept where that makes sense.
+fn hear(tenure: &mut Tenure, heard: Instant) {
+    let place = tenure.ring.place();
+    if place.name.is_none() && !tenure.is_unclaimed() {
+        return;
+    }
+    let payload = Payload::json(serde_json::value::to_raw_value("1").expect("JSON")).expect("a payload");
+    let publication =
+        Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
+    let room = Room::parse("a").expect("a name");
+    assert_eq!(tenure.ring.keep(HeardMessage { place, room, publication, heard, cost: 1 }), 0);
+}
+
+fn mark(tenure: &mut Tenure, name: &str, settled: &str) {
+    tenure.ring.mark(&StreamMark { name, settled, held: true });
+}
+
+fn claim(heard: Instant, tenure: u64, is_taken_over: bool) -> Claim {
+    Claim { heard, tenure, is_taken_over }
+}
+
+#[test]
+fn what_comes_while_the_lease_is_free_is_this_pods_if_it_is_the_next_holder() {
+    let (mut tenure, now) = pod();
+    hear(&mut tenure, now);
+    assert!(tenure.seen_free(now, 7) && !tenure.seen_free(now, 7), "one ping a span");
+    // What was on its way when the span began may be the last holder's.
+    hear(&mut tenure, now);
+    assert!(!tenure.is_unclaimed());
+    tenure.pong(tenure.ping());
+    hear(&mut tenure, now);
+    assert!(!tenure.wants_lease(now, GRACE) && tenure.wants_lease(now + GRACE, GRACE));
+    assert!(tenure.given(now, now + LEASE, 7));
+    assert!(tenure.surely_holds(now), "what comes now is this pod's too");
+    assert_eq!(tenure.ring.take_over().len(), 1);
+    assert_eq!(tenure.fate(false, claim(now, tenure.number(), true), now), Fate::Publish);
+    assert!(tenure.ring.take_over().is_empty(), "once");
+}
+
+#[test]
+fn what_another_pod_may_have_published_is_not_kept() {
+    for step in ["taken", "taken and free again", "taken unseen", "lost", "resigned"] {
+        let (mut tenure, now) = pod();
+        tenure.seen_free(now, 7);
+        tenure.pong(tenure.ping());
+        hear(&mut tenure, now);
+        match step {
+            "taken" => assert!(!tenure.seen_taken(false)),
+            "taken and free again" => assert!(tenure.seen_free(now, 8)),
+            "taken unseen" => assert!(tenure.given(now, now + LEASE, 8) && !tenure.surely_holds(now)),
+            "lost" => tenure.lost(),
+            _ => assert!(!tenure.give_up()),
+        }
+        assert!(tenure.ring.take_over().is_empty(), "{step}");
+    }
+}
+
+#[test]
+fn a_pod_of_an_older_build_leaves_nothing_to_be_taken_over() {
+    let (mut tenure, now) = pod();
+    mark(&mut tenure, "m1", "");
+    mark(&mut tenure, "m2", "m1");
+    hear(&mut tenure, now);
+    assert!(tenure.ring.covers());
+    assert!(!tenure.seen_taken(false));
+    assert!(tenure.ring.covers(), "a pod of this build names what it publishes");
+    tenure.seen_taken(true);
+    assert!(!tenure.ring.covers() && tenure.ring.take_over().is_empty());
+}
+
+#[test]
+fn a_message_whose_name_may_be_forgotten_is_given_up_and_not_repeated() {
+    let (mut tenure, heard) = pod();
+    assert!(tenure.given(heard, heard + 100 * LEASE, 0));
+    let (own, taken_over) = (claim(heard, 1, false), claim(heard, 1, true));
+    let (soon, late) = (heard + NAME_IS_SURE / 2, heard + NAME_IS_SURE);
+    for (claim, at, fate) in [
+        (own, soon, Fate::Publish),
+        (own, late, Fate::Publish),
+        (taken_over, soon, Fate::Publish),
+        (taken_over, late, Fate::GiveUp),
+    ] {
+        assert_eq!(tenure.fate(true, claim, at), fate, "{claim:?} {at:?}");
+    }
+    // Another pod had the lease meanwhile. It took over what waited here.
+    assert!(tenure.seen_taken(false) && tenure.given(heard, heard + 100 * LEASE, 2));
+    assert!(!tenure.is_unbroken());
+    assert_eq!(tenure.fate(true, own, soon), Fate::Publish, "its name says whether it was published");
+    assert_eq!(tenure.fate(true, own, late), Fate::Leave, "it is queued again, or was given up");
+    assert_eq!(tenure.fate(false, own, soon), Fate::Leave);
+    // Without the lease only for a moment.
+    tenure.seen_taken(false);
+    assert_eq!(tenure.fate(true, own, heard + STALE / 2), Fate::Publish);
+    assert_eq!(tenure.fate(true, own, heard + STALE), Fate::Leave);
+}
+
+#[test]
+fn a_tenure_that_only_ran_out_goes_on() {
+    let (mut tenure, now) = pod();
+    assert!(tenure.given(now, now + LEASE, 4));
+    let own = claim(now, tenure.number(), false);
+    assert!(!tenure.given(now, now + LEASE, 4), "renewed");
+    // It ran out here, and then there.
+    let later = now + 2 * LEASE;
+    assert!(tenure.given(later, later + LEASE, 4) && tenure.is_unbroken());
+    let later = later + 2 * LEASE;
+    assert!(tenure.given(later, later + LEASE, 5) && tenure.is_unbroken());
+    assert_eq!((tenure.fate(false, own, later), tenure.fate(true, own, later)), (Fate::Publish, Fate::Publish));
+    let later = later + 2 * LEASE;
+    assert!(tenure.given(later, later + LEASE, 7) && !tenure.is_unbroken());
+    assert_eq!(tenure.fate(false, own, later), Fate::Leave);
+}
