@@ -5,6 +5,7 @@ mod access;
 mod failures;
 mod fleet;
 mod refusals;
+mod slots;
 mod ways;
 
 use std::{
