@@ -85,6 +85,14 @@ const FAULTS = {
   RoomcastPublishesFail: {
     [metric('roomcast_redis_commands_total', ',command="publish",result="error"')]: '0+60x120',
   },
+  // It is about the fleet, and not about a pod.
+  RoomcastPlainMessagesWait: [
+    {
+      [metric('roomcast_legacy_lease')]: '0x120',
+      [metric('roomcast_legacy_messages_total', ',result="ignored"')]: '0+60x120',
+    },
+    { pod: undefined, namespace: 'edge' },
+  ],
 };
 
 /** What a healthy pod exports, as `/metrics` shows it: a pod in use, and one with neither TLS nor clients. */
@@ -107,6 +115,10 @@ const HEALTHY = {
   [metric('roomcast_certificate_age_seconds')]: '2000000x120',
   [metric('roomcast_jwks_age_seconds')]: '100x120',
   [metric('roomcast_redis_commands_total', ',command="publish",result="ok"')]: '0+600x120',
+  // Another pod takes plain messages in.
+  [metric('roomcast_legacy_lease')]: '0x120',
+  'roomcast_legacy_lease{namespace="edge",pod="push-2"}': '1x120',
+  [metric('roomcast_legacy_messages_total', ',result="ignored"')]: '0+60x120',
 };
 const WITHOUT_TLS = {
   ...HEALTHY,
