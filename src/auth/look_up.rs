@@ -10,7 +10,7 @@ use crate::{
     broker::LookUp,
     config::{PersonalRoom, TokenLookUp},
     dialect::Pointer,
-    model::Room,
+    model::{Room, whole_digits},
 };
 
 /// The longest token that is looked up, in bytes.
@@ -130,7 +130,7 @@ fn at<'a>(object: &'a Value, pointer: &Pointer) -> Option<&'a Value> {
 fn text(value: Option<&Value>) -> Option<String> {
     let text = match value? {
         Value::String(text) => text.clone(),
-        Value::Number(number) => super::rules::digits(&number.to_string())?,
+        Value::Number(number) => whole_digits(&number.to_string())?,
         _ => return None,
     };
     let fits = !text.is_empty() && text.len() <= super::rules::MAX_USER_BYTES && !text.chars().any(char::is_control);

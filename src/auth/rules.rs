@@ -9,7 +9,7 @@ use super::{Claims, RoomRight, TokenError, object::Object};
 use crate::{
     config::TokenSettings,
     dialect::{Pointer, Source, fits, text_of},
-    model::{Room, UnixMillis, whole_number},
+    model::{Room, UnixMillis, whole_digits},
 };
 
 /// The longest name of a user, in bytes.
@@ -109,12 +109,6 @@ fn audience(object: &Object<'_>, settings: &TokenSettings) -> Result<(), TokenEr
     if audiences.iter().any(|own| settings.audiences.contains(own)) { Ok(()) } else { Err(TokenError::Audience) }
 }
 
-/// A whole number's digits, which are its name: `7` for `7.0`, because a number has several ways to be written.
-pub(super) fn digits(json: &str) -> Option<String> {
-    let is_plain = json.strip_prefix('-').unwrap_or(json).bytes().all(|b| b.is_ascii_digit());
-    if is_plain { Some(json.to_owned()) } else { whole_number(json).map(|number| number.to_string()) }
-}
-
 fn user(object: &Object<'_>, settings: &TokenSettings) -> Result<String, TokenError> {
     let found = settings.user_claims.iter().find_map(|claim| Some((claim, object.get(claim)?)));
     let Some((claim, value)) = found else {
@@ -123,7 +117,7 @@ fn user(object: &Object<'_>, settings: &TokenSettings) -> Result<String, TokenEr
     };
     let user = match read::<String>(value) {
         Some(user) => user,
-        None => digits(value.get()).ok_or_else(|| wrong(claim, "is neither a string nor a whole number"))?,
+        None => whole_digits(value.get()).ok_or_else(|| wrong(claim, "is neither a string nor a whole number"))?,
     };
     if user.is_empty() {
         Err(wrong(claim, "is empty"))

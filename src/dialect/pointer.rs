@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::model::whole_number;
+use crate::model::whole_digits;
 
 /// The longest pointer, template and message of a description, in bytes.
 const MAX_TEXT: usize = 4_096;
@@ -91,8 +91,8 @@ pub fn text_of(value: &RawValue, out: &mut String) -> Result<bool, serde_json::E
         Some(b'"') => out.push_str(&serde_json::from_str::<std::borrow::Cow<'_, str>>(value.get())?),
         Some(b't' | b'f') => out.push_str(value.get()),
         // Written with a point or an exponent it is the same number, and names the same room.
-        Some(_) => match Some(value.get()).filter(|json| json.contains(['.', 'e', 'E'])).and_then(whole_number) {
-            Some(number) => out.push_str(&number.to_string()),
+        Some(_) => match Some(value.get()).filter(|json| json.contains(['.', 'e', 'E', '-'])).and_then(whole_digits) {
+            Some(digits) => out.push_str(&digits),
             None => out.push_str(value.get()),
         },
     }
@@ -192,6 +192,10 @@ mod tests {
             ("7.0", "7"),
             ("0.7e1", "7"),
             ("-7", "-7"),
+            ("-7.0", "-7"),
+            ("-70e-1", "-7"),
+            ("-0.0", "0"),
+            ("-7.5", "-7.5"),
             ("7.5", "7.5"),
             ("1e99", "1e99"),
             ("true", "true"),

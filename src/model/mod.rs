@@ -37,4 +37,4 @@ pub use room::{Room, RoomNameError};
 pub use stats::{PodStats, PodTraffic, QueueStats, WorkerStats};
 pub use time::UnixMillis;
 pub use token::Token;
-pub use whole_number::whole_number;
+pub use whole_number::{whole_digits, whole_number};

@@ -33,9 +33,40 @@ pub fn whole_number(json: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
+/// The digits of a whole number, with its sign, which are its name: `7` for `7.0`, `-7` for `-0.7e1`, because a number has several ways
+/// to be written. `None`: it is no number, not whole, or written with a point or an exponent and too large.
+#[must_use]
+pub fn whole_digits(json: &str) -> Option<String> {
+    let (sign, size) = json.strip_prefix('-').map_or(("", json), |size| ("-", size));
+    if size.is_empty() || size.starts_with('-') {
+        return None;
+    }
+    let is_plain = size.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = if is_plain { size.to_owned() } else { whole_number(size)?.to_string() };
+    Some(if digits == "0" { digits } else { format!("{sign}{digits}") })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::whole_number;
+    use super::{whole_digits, whole_number};
+
+    #[test]
+    fn a_whole_number_has_one_name() {
+        for (name, ways) in [
+            ("7", &["7", "7.0", "0.7e1", "70e-1"][..]),
+            ("-7", &["-7", "-7.0", "-0.7e1", "-70E-1"]),
+            ("0", &["0", "-0", "0.0", "-0.0", "-0e9"]),
+            ("-18446744073709551615", &["-18446744073709551615", "-18446744073709551615.0"]),
+            ("-123456789012345678901234567890", &["-123456789012345678901234567890"]),
+        ] {
+            for json in ways {
+                assert_eq!(whole_digits(json).as_deref(), Some(name), "{json}");
+            }
+        }
+        for json in ["", "-", "--7", "--0", "-7.5", "7.5", "1e30", "-1e30", "true", "\"7\"", "-.5", "7."] {
+            assert_eq!(whole_digits(json), None, "{json:?}");
+        }
+    }
 
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
