@@ -213,7 +213,7 @@ impl Authority {
         let counter = match &verdict {
             Ok(_) => &self.metrics.accepted,
             Err(TokenError::Expired) => &self.metrics.expired,
-            Err(TokenError::Outage | TokenError::Unreachable) => &self.metrics.outage,
+            Err(error) if error.is_outage() => &self.metrics.outage,
             Err(_) => &self.metrics.refused,
         };
         counter.increment(1);
@@ -239,10 +239,17 @@ impl Authority {
             Err(TokenError::UnknownKey | TokenError::Signature) if may_come(remote, &jws) => {}
             verdict => return verdict,
         }
+        let seen = jws.key_id.as_deref().and_then(|id| remote.see(id));
         let verdict = if remote.newer(watch).await { current.check(&jws, now) } else { Err(TokenError::UnknownKey) };
         match verdict {
             Err(TokenError::UnknownKey | TokenError::Signature) if remote.keys().is_none() || remote.is_failing() => {
                 Err(TokenError::Outage)
+            }
+            // The keys may have been replaced since they were fetched: clients that are told no now would not come back.
+            Err(TokenError::UnknownKey | TokenError::Signature)
+                if seen.is_some_and(|seen| may_come(remote, &jws) && !remote.has_fetched_since(seen)) =>
+            {
+                Err(TokenError::KeyTooNew)
             }
             verdict => verdict,
         }

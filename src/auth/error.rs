@@ -53,6 +53,11 @@ pub enum TokenError {
     /// The object that the application keeps under it is unusable.
     #[error("the token is known, but {0}")]
     Stored(&'static str),
+    /// No key has its `kid` yet. The keys were fetched a moment ago, and are fetched again in a moment.
+    #[error(
+        "this pod does not know the key of the token's `kid` yet, and is about to fetch the keys again: try again later"
+    )]
+    KeyTooNew,
     /// It cannot be looked up.
     #[error("tokens cannot be looked up now: try again later")]
     Unreachable,
@@ -65,6 +70,6 @@ impl TokenError {
     /// Whether the pod is at fault, so that the same token may be good later.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Outage | Self::Unreachable)
+        matches!(self, Self::Outage | Self::Unreachable | Self::KeyTooNew)
     }
 }

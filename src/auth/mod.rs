@@ -22,6 +22,7 @@ mod object;
 mod presented;
 mod remote;
 mod rules;
+mod sightings;
 mod signing;
 
 pub use algorithm::Algorithm;

@@ -1,12 +1,14 @@
 //! A key set that a server publishes, fetched again and again.
 //!
 //! One task fetches. A verification asks the task for a fetch, and waits. Always holds: the last good set stays in use
-//! whatever the server does; tokens that name unknown keys cause at most one fetch in [`ASK_PAUSE`].
+//! whatever the server does; tokens that name unknown keys cause at most one fetch in [`ASK_PAUSE`]; a key is only said to be unknown if
+//! a fetch that began after a token first named it has not brought it.
 //!
 //! ```text
 //!            ask, ASK_PAUSE after the last start            the task takes it up, or its pause is over
 //!   Idle ─────────────────────────────────────────▶ Asked ──────────────────────────────────────────▶ Running
-//!    ▲                                                                                                   │
+//!    ▲ │     ask, sooner                    ASK_PAUSE is over                                          ▲ │
+//!    │ └────────────────────────▶ Due ─────────────────────────────────────────────────────────────────┘ │
 //!    └────────────────────────────────── the answer, or none in time ────────────────────────────────────┘
 //! ```
 
@@ -30,6 +32,7 @@ use tokio::{
 use super::{
     key::Key,
     key_set::{self, KeySetError, Origin},
+    sightings::Sightings,
 };
 use crate::{
     config::{JwksUrl, TokenSettings},
@@ -64,6 +67,8 @@ enum KeySetFetchError {
 enum Stage {
     /// Between fetches; the last one started then.
     Idle(Instant),
+    /// The same, and the next one starts as soon as [`ASK_PAUSE`] is over.
+    Due(Instant),
     /// About to fetch. It starts here.
     Asked,
     /// Fetching.
@@ -86,6 +91,8 @@ pub(super) struct Remote {
     fetched: Mutex<Option<Instant>>,
     /// Whether the last fetch brought none.
     failing: AtomicBool,
+    /// The names of keys that tokens had and the set had not.
+    sightings: Mutex<Sightings>,
 }
 
 impl Remote {
@@ -108,6 +115,7 @@ impl Remote {
             fetches: watch::Sender::new(0),
             fetched: Mutex::new(None),
             failing: AtomicBool::new(false),
+            sightings: Mutex::default(),
         })))
     }
 
@@ -137,8 +145,10 @@ impl Remote {
         {
             let mut stage = lock(&self.stage);
             match *stage {
-                Stage::Idle(started) if started.elapsed() < ASK_PAUSE => return watch.has_changed().unwrap_or(false),
-                Stage::Idle(_) => {
+                Stage::Idle(started) | Stage::Due(started) if started.elapsed() < ASK_PAUSE => {
+                    return watch.has_changed().unwrap_or(false);
+                }
+                Stage::Idle(_) | Stage::Due(_) => {
                     *stage = Stage::Asked;
                     self.asked.notify_one();
                 }
@@ -146,6 +156,23 @@ impl Remote {
             }
         }
         timeout(WAIT, watch.changed()).await.is_ok_and(|changed| changed.is_ok())
+    }
+
+    /// A token names an unknown key. When that was first so; `None`: too many other names were seen.
+    pub(super) fn see(&self, key_id: &str) -> Option<Instant> {
+        lock(&self.sightings).see(key_id, Instant::now())
+    }
+
+    /// Whether a fetch that has ended began after a moment. If none did, one will soon.
+    pub(super) fn has_fetched_since(&self, moment: Instant) -> bool {
+        let mut stage = lock(&self.stage);
+        let (Stage::Idle(started) | Stage::Due(started)) = *stage else { return false };
+        if moment <= started {
+            return true;
+        }
+        *stage = Stage::Due(started);
+        self.asked.notify_one();
+        false
     }
 
     /// Fetches now, and again whenever it is time or asked for. Never ends; dropping it ends a fetch that runs.
@@ -188,12 +215,16 @@ impl Remote {
     }
 
     /// Waits until `end`, or until a verification asks for a fetch.
-    async fn rest(&self, end: Instant) {
+    async fn rest(&self, mut end: Instant) {
         loop {
             tokio::select! {
                 () = sleep_until(end) => return,
-                // What was asked for before the last fetch is done.
-                () = self.asked.notified() => if matches!(*lock(&self.stage), Stage::Asked) { return },
+                () = self.asked.notified() => match *lock(&self.stage) {
+                    Stage::Asked => return,
+                    Stage::Due(started) => end = end.min(started + ASK_PAUSE),
+                    // What was asked for before the last fetch is done.
+                    Stage::Idle(_) | Stage::Running => {}
+                },
             }
         }
     }

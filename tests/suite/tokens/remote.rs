@@ -61,7 +61,7 @@ async fn an_unknown_key_is_fetched_at_once_and_a_flood_of_them_causes_one_fetch(
     server.answer(Answer::keys(&[named(&old, "1"), named(&new, "2")]));
     // It was fetched just now: not again so soon, and nobody waits.
     let before = Instant::now();
-    assert_eq!(verify(&authority, &new.token(Some("2"))).await, Err(TokenError::UnknownKey));
+    assert_eq!(verify(&authority, &new.token(Some("2"))).await, Err(TokenError::KeyTooNew));
     assert!(before.elapsed() < Duration::from_secs(1));
     assert_eq!(server.asked(), 1);
 
@@ -93,6 +93,28 @@ async fn an_unknown_key_is_fetched_at_once_and_a_flood_of_them_causes_one_fetch(
     let expired = new.signing.token(&json!({"sub": "ann", "exp": 1}), Some("2")).unwrap();
     assert_eq!(verify(&authority, &expired).await, Err(TokenError::Expired));
     assert_eq!(server.asked(), 5);
+}
+
+/// A key may be new since the last fetch. Its tokens are told to come again, until a fetch has shown whether it is there.
+#[tokio::test]
+async fn a_key_that_was_published_after_the_last_fetch_is_not_refused_for_good() {
+    let (old, new) = (Pair::p256(), Pair::p256());
+    let server = Server::start(Answer::keys(&[named(&old, "1")])).await;
+    let authority = run(&server.settings());
+    assert!(verify(&authority, &old.token(Some("1"))).await.is_ok());
+    server.answer(Answer::keys(&[named(&old, "1"), named(&new, "2")]));
+    let (good, bad) = (new.token(Some("2")), new.token(Some("3")));
+    for token in [&good, &bad, &good] {
+        let verdict = verify(&authority, token).await.unwrap_err();
+        assert!(verdict == TokenError::KeyTooNew && verdict.is_outage(), "{verdict}");
+    }
+    assert_eq!(server.asked(), 1, "not again so soon");
+    pass(Duration::from_secs(11)).await;
+    // No token asks for it.
+    soon("the next fetch", async || server.asked() == 2).await;
+    soon("the new key", async || verify(&authority, &good).await.is_ok()).await;
+    assert_eq!(verify(&authority, &bad).await, Err(TokenError::UnknownKey), "a fetch has not brought it");
+    assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
