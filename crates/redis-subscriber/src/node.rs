@@ -17,6 +17,9 @@ const UNHEARD: u32 = 2;
 /// A refusal counts for so long. A server is asked again more often, so that one that still refuses says so again.
 const REFUSED: Duration = Duration::from_secs(5);
 
+/// The time between two renewals of the connections to a node that stays a replica: at first, and at most.
+const RENEWALS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+
 /// A node that owns slots, or did until a moment ago.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -38,6 +41,8 @@ pub(super) struct Node {
     refused: Option<(NodeError, Instant)>,
     echo: Option<Instant>,
     unheard: u32,
+    /// Before this its connections are not made anew again, and how long that was put off.
+    renewal: Option<(Instant, Duration)>,
 }
 
 impl Node {
@@ -55,12 +60,31 @@ impl Node {
             refused: None,
             echo: None,
             unheard: 0,
+            renewal: None,
         }
     }
 
     pub(super) fn order(&mut self, channel: Arc<str>, order: Order) {
         self.orders.insert(channel, order);
         self.wake.notify_one();
+    }
+
+    /// It was found to be a replica: its connections are made anew, unless they were a moment ago. While it stays one, that is done
+    /// less and less often.
+    pub(super) fn demote(&mut self, now: Instant) {
+        let pause = match self.renewal {
+            Some((not_before, _)) if now < not_before => return,
+            Some((_, pause)) => (pause * 2).min(RENEWALS.1),
+            None => RENEWALS.0,
+        };
+        self.renewal = Some((now + pause, pause));
+        self.is_demoted = true;
+        self.wake.notify_one();
+    }
+
+    /// It was found to be the master.
+    pub(super) fn promote(&mut self) {
+        self.renewal = None;
     }
 
     /// It takes subscriptions.

@@ -148,8 +148,8 @@ impl NodeConnection {
             let Ok(Some(Reply::List(fields))) = timeout(CANARY, commander.ask(&["HELLO", "3"])).await else { continue };
             let role =
                 fields.chunks_exact(2).find(|pair| pair[0].text() == Some("role")).and_then(|pair| pair[1].text());
-            if role.is_some_and(|role| role != "master") {
-                self.state.plan().renew(address);
+            if let Some(role) = role {
+                self.state.plan().role(address, role == "master", now());
             }
         }
     }

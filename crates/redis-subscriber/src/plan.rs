@@ -103,11 +103,10 @@ impl Plan {
         self.nodes.get_mut(&node).map(|node| std::mem::take(&mut node.orders)).unwrap_or_default()
     }
 
-    /// Has the connections to a node made anew.
-    pub(super) fn renew(&mut self, address: &Address) {
+    /// A node was found to be the master, or a replica, to which the connections are made anew now and then.
+    pub(super) fn role(&mut self, address: &Address, is_master: bool, now: Instant) {
         for node in self.nodes.values_mut().filter(|node| node.address == *address) {
-            node.is_demoted = true;
-            node.wake.notify_one();
+            if is_master { node.promote() } else { node.demote(now) }
         }
     }
 

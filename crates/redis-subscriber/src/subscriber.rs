@@ -48,7 +48,7 @@ impl Subscriber {
     /// Connects anew to the server at `address`, which was found to be a replica: the name may lead to another server by now.
     /// Its subscriptions are renewed. Does nothing if it is none of the owners.
     pub fn renew(&self, address: &Address) {
-        self.state.plan().renew(address);
+        self.state.plan().role(address, false, Instant::now());
     }
 
     /// The health now.

@@ -227,3 +227,20 @@ fn a_connection_that_begins_anew_is_told_everything() {
     stage.pass(1_000);
     assert_eq!(stage.plan.restart(stage.a), None);
 }
+
+#[test]
+fn a_node_that_stays_a_replica_is_connected_to_anew_less_and_less_often() {
+    let mut stage = TwoNodes::new();
+    let (address, began) = (Address::new("a", 1), stage.now);
+    let renewals = |stage: &mut TwoNodes, seconds: std::ops::Range<u64>| -> Vec<u64> {
+        let is_renewed = |second: &u64| {
+            stage.plan.role(&address, false, began + Duration::from_secs(*second));
+            stage.plan.takes_renewal(stage.a)
+        };
+        seconds.filter(is_renewed).collect()
+    };
+    assert_eq!(renewals(&mut stage, 0..130), [0, 2, 6, 14, 30, 60, 90, 120]);
+    assert!(!stage.plan.takes_renewal(stage.b));
+    stage.plan.role(&address, true, began + Duration::from_secs(130));
+    assert_eq!(renewals(&mut stage, 130..140), [130, 132, 136], "it had been the master again");
+}
