@@ -231,9 +231,11 @@ impl Node {
         if !options.sentinel {
             lines.push("save \"\"".to_owned());
             lines.push("repl-diskless-sync-delay 0".to_owned());
-            lines.push("enable-debug-command local".to_owned());
             lines.push(format!("appendonly {}", if options.append_only { "yes" } else { "no" }));
-            lines.push(format!("cluster-port {bus}"));
+            if !is_before_7() {
+                lines.push("enable-debug-command local".to_owned());
+                lines.push(format!("cluster-port {bus}"));
+            }
         }
         if let Some((cert, key)) = &options.tls {
             lines.push(format!("tls-port {}", self.tls));
@@ -277,4 +279,15 @@ impl Drop for Running {
 /// The program under all tests: `redis-server`, or what `REDIS_SERVER` names, which is how Valkey is tried.
 fn server() -> String {
     std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+/// Whether that is a Redis older than version 7, which has no sharded channels and knows fewer keys.
+pub fn is_before_7() -> bool {
+    static BEFORE_7: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        let said = Command::new(server()).arg("--version").output().map(|out| out.stdout).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let version = said.split("v=").nth(1).and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        version.is_some_and(|major| major < 7)
+    });
+    *BEFORE_7
 }

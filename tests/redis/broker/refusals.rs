@@ -27,9 +27,14 @@ async fn refused(pod: &Pod, room: &Room) -> String {
 
 /// While `refuse` counts, publishes are refused with `word` and the log stays; after `allow` all is well without help.
 async fn refusal_is_told_and_passes(refuse: &[&str], word: &str, allow: &[&str]) {
+    refusals_are_told_and_pass(|server| call(server, refuse), word, |server| call(server, allow)).await;
+}
+
+/// The same, where one command is not enough.
+async fn refusals_are_told_and_pass(refuse: impl Fn(&Node), word: &str, allow: impl Fn(&Node)) {
     let server = tokio::task::block_in_place(Standalone::start);
     let (pod, room) = twenty(&server).await;
-    call(&server, refuse);
+    refuse(&server);
     for _ in 0..3 {
         let why = refused(&pod, &room).await;
         assert!(why.contains(word) && !why.contains("script:"), "{why}");
@@ -42,7 +47,7 @@ async fn refusal_is_told_and_passes(refuse: &[&str], word: &str, allow: &[&str])
     pod.broker.subscribe(&new);
     until("both rooms have started", || [&room, &new].iter().all(|room| pod.ear.of(room).started > 0)).await;
     assert_eq!((pod.ear.of(&room).position.unwrap().offset, pod.ear.of(&new).position.unwrap().offset), (20, 0));
-    call(&server, allow);
+    allow(&server);
     pod.well().await;
     assert_eq!(pod.insist(&room, "after").await.offset, 21);
     assert_eq!(log_of(&pod, &room).await.events.len(), 21);
@@ -63,6 +68,61 @@ async fn a_server_without_replicas_keeps_its_logs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_made_a_replica_and_a_master_again_keeps_its_logs() {
     refusal_is_told_and_passes(&["REPLICAOF", "127.0.0.1", "9"], "READONLY", &["REPLICAOF", "NO", "ONE"]).await;
+}
+
+/// The disk is full, or something stands where the dump goes: Redis takes no more writes until it has saved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_save_keeps_its_logs() {
+    let dump = |server: &Node| {
+        let dir = tokio::task::block_in_place(|| server.call(&["CONFIG", "GET", "dir"]));
+        std::path::Path::new(dir.list()[1].text()).join("dump.rdb")
+    };
+    let save = |server: &Node, status: &str| {
+        call(server, &["BGSAVE"]);
+        tokio::task::block_in_place(|| {
+            testkit::redis::wait_until("the end of a save", || {
+                server.info("persistence", "rdb_bgsave_in_progress") == "0"
+                    && server.info("persistence", "rdb_last_bgsave_status") == status
+            });
+        });
+    };
+    let refuse = |server: &Node| {
+        std::fs::create_dir(dump(server)).unwrap();
+        call(server, &["CONFIG", "SET", "save", "3600 1"]);
+        save(server, "err");
+    };
+    let allow = |server: &Node| {
+        std::fs::remove_dir(dump(server)).unwrap();
+        save(server, "ok");
+    };
+    refusals_are_told_and_pass(refuse, "MISCONF", allow).await;
+}
+
+/// A server that was started again answers before it has loaded its data: publishers are told, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_loads_its_data_is_waited_for() {
+    // A tenth of a second a key.
+    let lines = ["key-load-delay 100000", "loading-process-events-interval-bytes 1024", "rdbcompression no"];
+    let options = lines.into_iter().fold(Options::default(), Options::line);
+    let server = tokio::task::block_in_place(|| Standalone::start_with(options));
+    let (pod, room) = twenty(&server).await;
+    for n in 0..40 {
+        call(&server, &["SET", &format!("other:{n}"), &"x".repeat(2_048)]);
+    }
+    call(&server, &["SAVE"]);
+    tokio::task::block_in_place(|| server.restart());
+    let loads = || matches!(server.try_call(&["GET", "a"]), Ok(testkit::redis::Reply::Error(why)) if why.starts_with("LOADING"));
+    until("the server loads", || tokio::task::block_in_place(loads)).await;
+    let mut told = false;
+    while tokio::task::block_in_place(loads) {
+        told |= matches!(pod.publish(&room, "refused").await, Err(BrokerError::Unavailable(why)) if why.contains("LOADING"));
+    }
+    assert!(told, "no publisher was told why");
+    pod.well().await;
+    let log = log_of(&pod, &room).await;
+    assert!(log.events.len() >= 20, "{} events", log.events.len());
+    let after = pod.insist(&room, "after").await;
+    assert_eq!(log_of(&pod, &room).await.end, after.offset);
 }
 
 /// Whatever command a user may not run: an event is in the log whole, or not at all.
