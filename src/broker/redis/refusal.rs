@@ -126,16 +126,16 @@ const CODES: [&str; 13] = [
 
 /// The code of an error. Redis 6 puts the error of a command within a script behind a text of its own.
 pub(super) fn refusal_word(error: &str) -> &str {
-    let first = error.split(' ').next().unwrap_or_default();
-    if first != "ERR" || !error.starts_with("ERR Error running script") {
-        return first;
-    }
-    let mut words = error.split(' ').map(|word| word.trim_start_matches('-'));
-    words.find(|word| CODES.contains(word)).unwrap_or(first)
+    without_script(error).split(' ').next().unwrap_or_default()
 }
 
-/// An error without what Redis adds of the script that it was given in.
+/// An error without what Redis adds of the script that it was given in: version 7 behind it, version 6 before it.
 pub(super) fn without_script(error: &str) -> &str {
+    if error.starts_with("ERR Error running script") {
+        let is_code = |at: &usize| CODES.iter().any(|code| error[*at..].starts_with(code));
+        let mut starts = error.match_indices(" -").map(|(at, dash)| at + dash.len());
+        return starts.find(is_code).map_or(error, |at| &error[at..]);
+    }
     error.split(" script: ").next().unwrap_or(error).trim_end_matches(',')
 }
 
@@ -147,6 +147,8 @@ mod tests {
     fn errors_of_servers_are_told_from_errors_of_keys() {
         let full = "OOM command not allowed when used memory > 'maxmemory'. script: 0a1b, on @user_script:52.";
         assert_eq!((Trouble::of(full), without_script(full)), (Some(Trouble::Full), &full[..55]));
+        let of_6 = "ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -READONLY You can't write - here.";
+        assert_eq!((refusal_word(of_6), without_script(of_6)), ("READONLY", "READONLY You can't write - here."));
         for (error, trouble) in [
             ("READONLY You can't write against a read only replica.", Some(Trouble::ReadOnly)),
             ("ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed", Some(Trouble::Full)),

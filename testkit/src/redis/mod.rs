@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, shared};
 pub use link::{Link, Reply};
-pub use node::{Node, Options};
+pub use node::{Node, Options, is_before_7};
 pub use sentinel::{NAME, Watched};
 pub use way::Way;
 

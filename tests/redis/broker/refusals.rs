@@ -55,7 +55,7 @@ async fn refusals_are_told_and_pass(refuse: impl Fn(&Node), word: &str, allow: i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_server_keeps_its_logs() {
-    let full = ["CONFIG", "SET", "maxmemory", "1mb"];
+    let full = ["CONFIG", "SET", "maxmemory", "1kb"];
     refusal_is_told_and_passes(&full, "OOM", &["CONFIG", "SET", "maxmemory", "0"]).await;
 }
 
@@ -101,23 +101,31 @@ async fn a_server_that_cannot_save_keeps_its_logs() {
 /// A server that was started again answers before it has loaded its data: publishers are told, and nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_loads_its_data_is_waited_for() {
-    // A tenth of a second a key.
-    let lines = ["key-load-delay 100000", "loading-process-events-interval-bytes 1024", "rdbcompression no"];
-    let options = lines.into_iter().fold(Options::default(), Options::line);
-    let server = tokio::task::block_in_place(|| Standalone::start_with(options));
-    let (pod, room) = twenty(&server).await;
-    for n in 0..40 {
-        call(&server, &["SET", &format!("other:{n}"), &"x".repeat(2_048)]);
+    if testkit::redis::is_before_7() {
+        println!("SKIPPED: a Redis older than version 7 answers nothing while it loads so little");
+        return;
     }
+    // Ten milliseconds a key, between which it answers.
+    let lines = ["key-load-delay 10000", "loading-process-events-interval-bytes 1024", "rdbcompression no"];
+    let server = tokio::task::block_in_place(|| {
+        Standalone::start_with(lines.into_iter().fold(Options::default(), Options::line))
+    });
+    let (pod, room) = twenty(&server).await;
+    call(&server, &["DEBUG", "POPULATE", "3000", "other", "2048"]);
     call(&server, &["SAVE"]);
     tokio::task::block_in_place(|| server.restart());
-    let loads = || matches!(server.try_call(&["GET", "a"]), Ok(testkit::redis::Reply::Error(why)) if why.starts_with("LOADING"));
-    until("the server loads", || tokio::task::block_in_place(loads)).await;
-    let mut told = false;
-    while tokio::task::block_in_place(loads) {
-        told |= matches!(pod.publish(&room, "refused").await, Err(BrokerError::Unavailable(why)) if why.contains("LOADING"));
+    let loads = || {
+        let answer = tokio::task::block_in_place(|| server.try_call(&["GET", "a"]));
+        matches!(answer, Ok(testkit::redis::Reply::Error(why)) if why.starts_with("LOADING"))
+    };
+    until("the server loads", loads).await;
+    let mut answers = Vec::new();
+    while !answers.iter().any(|answer: &String| answer.contains("LOADING")) {
+        assert!(loads(), "no publisher was told why: {answers:?}");
+        answers.push(format!("{:?}", pod.publish(&room, "refused").await));
     }
-    assert!(told, "no publisher was told why");
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    call(&server, &["CONFIG", "SET", "key-load-delay", "0"]);
     pod.well().await;
     let log = log_of(&pod, &room).await;
     assert!(log.events.len() >= 20, "{} events", log.events.len());
@@ -150,6 +158,10 @@ async fn a_missing_right_costs_no_event() {
 /// An event that is in the log was published, also if that cannot be told to pods at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_after_the_log_has_the_event_is_no_refusal() {
+    if testkit::redis::is_before_7() {
+        println!("SKIPPED: a Redis older than version 7 has no SPUBLISH to be forbidden");
+        return;
+    }
     let server = tokio::task::block_in_place(Standalone::start);
     let settings = Settings { compare_every: Duration::from_secs(1), ..alone(&server) };
     let pod = Pod::ready(settings).await;
@@ -169,6 +181,10 @@ async fn what_is_refused_after_the_log_has_the_event_is_no_refusal() {
 /// An event past the log that could not be told is told by the next attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_announcement_is_an_error() {
+    if testkit::redis::is_before_7() {
+        println!("SKIPPED: a Redis older than version 7 has no SPUBLISH to be forbidden");
+        return;
+    }
     let server = tokio::task::block_in_place(Standalone::start);
     let pod = Pod::ready(alone(&server)).await;
     call(&server, &["ACL", "SETUSER", "default", "-spublish"]);
