@@ -6,7 +6,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -23,7 +26,8 @@ pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How late the end of a head's time may be noticed.
 const TICK: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy)]
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq)]
 enum Wait {
     /// For a request to begin.
     Idle,
@@ -35,16 +39,23 @@ enum Wait {
 
 /// Where a connection stands. Shared by its socket, its service and the timer over both.
 #[derive(Clone)]
-pub(super) struct Patience(Arc<Mutex<(Wait, Instant)>>);
+pub(super) struct Patience(Arc<Stand>);
+
+/// A request changes it three times, so that it is one number: the milliseconds since `began`, and [`Wait`] in the last two bits.
+struct Stand {
+    began: Instant,
+    packed: AtomicU64,
+}
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new((Wait::Idle, Instant::now()))))
+        Self(Arc::new(Stand { began: Instant::now(), packed: AtomicU64::new(Wait::Idle as u64) }))
     }
 
     /// A request is there.
     pub(super) fn answering(&self) {
-        self.enter(Wait::None);
+        // Since when does not matter.
+        self.0.packed.store(Wait::None as u64, Ordering::Relaxed);
     }
 
     /// Its answer is made.
@@ -59,11 +70,14 @@ impl Patience {
     }
 
     fn enter(&self, wait: Wait) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (wait, Instant::now());
+        let since = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX >> 2);
+        self.0.packed.store(since << 2 | wait as u64, Ordering::Relaxed);
     }
 
     fn stands(&self) -> (Wait, Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let packed = self.0.packed.load(Ordering::Relaxed);
+        let wait = [Wait::Idle, Wait::Head].into_iter().find(|wait| packed & 3 == *wait as u64).unwrap_or(Wait::None);
+        (wait, self.0.began + Duration::from_millis(packed >> 2))
     }
 
     /// Until the connection has kept the pod waiting too long.

@@ -294,6 +294,7 @@ impl Place {
         let mut ending = self.0.0.ending.subscribe();
         let ends = async move { drop(ending.wait_for(|ends| *ends).await) };
         tokio::select! {
+            biased;
             _ = connection.as_mut() => return,
             () = patience.is_over() => return,
             () = ends => connection.as_mut().graceful_shutdown(),
