@@ -138,3 +138,38 @@ impl<T: Write + Unpin> Write for Noting<T> {
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long the connection may still wait, from now.
+    async fn left(patience: &Patience) -> Duration {
+        let began = Instant::now();
+        patience.is_over().await;
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_less_time_than_the_next_request() {
+        let patience = Patience::new();
+        assert_eq!(left(&patience).await, IDLE_TIME);
+        patience.answered();
+        tokio::time::advance(IDLE_TIME - Duration::from_millis(1)).await;
+        patience.received();
+        tokio::time::advance(Duration::from_secs(4)).await;
+        // What comes after its first byte gives a head no more time.
+        patience.received();
+        assert_eq!(left(&patience).await, HEAD_TIME - Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_being_made_has_no_end() {
+        let patience = Patience::new();
+        patience.received();
+        patience.answering();
+        tokio::time::timeout(IDLE_TIME * 3, patience.is_over()).await.expect_err("it ends while it is being answered");
+        patience.answered();
+        assert_eq!(left(&patience).await, IDLE_TIME);
+    }
+}
