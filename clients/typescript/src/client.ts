@@ -10,18 +10,18 @@
 
 import { Choice, endpointOf } from './choice.js';
 import { type Clock, systemClock } from './clock.js';
-import { Connection } from './connection.js';
+import { type Answered, Connection, type Surroundings } from './connection.js';
 import { advice, LOST, pause, UNAUTHORIZED } from './close_codes.js';
 import { Credentials, type TokenSource } from './credentials.js';
 import { RoomcastError } from './error.js';
 import type { AnyRooms, EventOf, Position, RoomName, TopicName } from './event.js';
 import { Listeners, type Listener, reportToPlatform, type Report, safely } from './listeners.js';
-import { type Command, eventOf, type Message, payload } from './message.js';
+import { type Command, eventOf, type Message, payload, positionOf } from './message.js';
 import { type ClientOptions, transportsOf } from './options.js';
 import { Outbox, type RequestOptions } from './outbox.js';
 import { type Means, platform } from './platform.js';
 import { type Attempt, race, type Won } from './race.js';
-import { Room, type RoomState } from './room.js';
+import { type Follower, Room, type RoomState } from './room.js';
 import {
   type History,
   type HistoryOptions,
@@ -66,14 +66,13 @@ const BETTER_LAST = 600_000;
 
 export class Client<Rooms extends object = AnyRooms> {
   #state: ClientState = { kind: 'idle' };
-  readonly #clock: Clock;
   /** Tells `onError` of something: for what is built upon the client. */
   readonly report: Report;
-  readonly #means: Means;
+  /** @internal */
+  readonly clock: Clock;
+  readonly #around: Surroundings & { readonly means: Means };
   readonly #choice: Choice;
-  readonly #credentials: Credentials;
   readonly #outbox: Outbox;
-  readonly #home: Home;
   readonly #rooms = new Map<string, Room>();
   readonly #attempts: Attempt[] = [];
   readonly #states: Listeners<ClientState>;
@@ -92,25 +91,16 @@ export class Client<Rooms extends object = AnyRooms> {
     const { url, token, clock = systemClock, onError = reportToPlatform, maxQueued = 100, storage } = options;
     const { WebSocket = platform.WebSocket, fetch = platform.fetch } = options;
     const endpoints = [url].flat().map((one) => endpointOf(one, platform.location?.origin));
-    this.#means = { WebSocket, fetch };
+    const means = { WebSocket, fetch };
     const remembers = () => (storage === undefined ? platform.localStorage : (storage ?? undefined));
-    this.#choice = new Choice(transportsOf(options, this.#means), endpoints, remembers);
-    this.#clock = clock;
-    this.report = safely(onError);
-    this.#credentials = new Credentials(token);
+    const report = safely(onError);
+    this.report = report;
+    this.clock = clock;
+    this.#around = { clock, report, means, credentials: new Credentials(token) };
+    this.#choice = new Choice(transportsOf(options, means), endpoints, remembers);
     this.#outbox = new Outbox(clock, maxQueued);
-    this.#states = new Listeners(this.report);
-    this.#given = new Listeners(this.report);
-    this.#home = {
-      clock,
-      report: this.report,
-      release: (follower, room) => {
-        room.followers.delete(follower);
-        this.#settle();
-      },
-      publish: (room, topic, data, more) => this.#publish(room, topic, data, more),
-      history: (room, more) => this.#history(room, more),
-    };
+    this.#states = new Listeners(report);
+    this.#given = new Listeners(report);
   }
 
   get state(): ClientState {
@@ -167,12 +157,12 @@ export class Client<Rooms extends object = AnyRooms> {
     const state = this.#state;
     if (state.kind === 'open') this.#connection?.wake();
     else if (state.kind === 'waiting' && this.#mayHurry) void this.#dial();
-    else if (state.kind === 'connecting' && this.#clock.date() - state.since > PATIENCE) void this.#dial();
+    else if (state.kind === 'connecting' && this.clock.date() - state.since > PATIENCE) void this.#dial();
   }
 
   /** From now on it presents other tokens: after a login or a logout. It connects anew, and rooms that were refused are asked for again. */
   authenticate(token: TokenSource | undefined): void {
-    this.#credentials.replace(token);
+    this.#around.credentials.replace(token);
     for (const room of this.#rooms.values()) room.forgive();
     const { kind, error } = { error: undefined, ...this.#state };
     if (kind !== 'idle' && (kind !== 'closed' || error)) void this.#dial();
@@ -184,7 +174,7 @@ export class Client<Rooms extends object = AnyRooms> {
     options: SubscribeOptions<Rooms[Name]> = {},
   ): Subscription<Rooms[Name]> {
     const room = this.#rooms.get(name) ?? new Room(name, this.#wire);
-    const subscription = new Subscription<Rooms[Name]>(this.#home, room, options);
+    const subscription = new Subscription<Rooms[Name]>(this as unknown as Home, room, options);
     if (subscription.state === 'ended') return subscription;
     this.#rooms.set(name, room);
     room.forgive();
@@ -201,14 +191,22 @@ export class Client<Rooms extends object = AnyRooms> {
     room: Name,
     topic: Topic,
     data: Rooms[Name][Topic],
-    options?: PublishOptions,
+    { key, ...more }: PublishOptions = {},
   ): Promise<Position> {
-    return this.#publish(room, topic, data, options);
+    const command = { type: 'publish', room, topic, key, ...payload(data) };
+    return this.request(command, more).then(positionOf);
   }
 
   /** Past events of a room. */
-  history<Name extends RoomName<Rooms>>(room: Name, options?: HistoryOptions): Promise<History<Rooms[Name]>> {
-    return this.#history<Rooms[Name]>(room, options);
+  async history<Name extends RoomName<Rooms>>(
+    room: Name,
+    { since, limit, ...more }: HistoryOptions = {},
+  ): Promise<History<Rooms[Name]>> {
+    const answer = await this.request({ type: 'history', room, since, limit }, more);
+    const { events = [], complete = false } = answer;
+    // What the application says of its rooms' topics is believed.
+    const all = events.map((event) => eventOf(event, false)) as unknown as EventOf<Rooms[Name]>[];
+    return { events: all, position: positionOf(answer), complete };
   }
 
   /** Any other command of the protocol: `presence`, `stats`, `ack`. Resolves with the answer. */
@@ -219,24 +217,16 @@ export class Client<Rooms extends object = AnyRooms> {
     return this.#outbox.request(command, options);
   }
 
-  async #publish(room: string, topic: string, data: unknown, { key, ...more }: PublishOptions = {}): Promise<Position> {
-    const command = { type: 'publish', room, topic, key, ...payload(data) };
-    const { epoch = '', offset = 0 } = await this.request(command, more);
-    return { epoch, offset };
-  }
-
-  async #history<Topics>(room: string, { since, limit, ...more }: HistoryOptions = {}): Promise<History<Topics>> {
-    const command = { type: 'history', room, since, limit };
-    const { events = [], epoch = '', offset = 0, complete = false } = await this.request(command, more);
-    // What the application says of its rooms' topics is believed.
-    const all = events.map((event) => eventOf(event, false)) as unknown as EventOf<Topics>[];
-    return { events: all, position: { epoch, offset }, complete };
+  /** @internal */
+  release(follower: Follower, room: Room): void {
+    room.followers.delete(follower);
+    this.#settle();
   }
 
   readonly #wire = {
-    send: (command: Command) => this.#connection?.send(command) ?? 0,
+    ask: (command: Command, answered?: Answered) => this.#connection?.ask(command, answered),
     later: (failures: number, then: () => void) =>
-      void this.#clock.after(pause(LOST, failures + 2, undefined, this.#clock.random), () => {
+      void this.clock.after(pause(LOST, failures + 2, undefined, this.clock.random), () => {
         if (this.#state.kind === 'open') then();
       }),
   };
@@ -265,23 +255,23 @@ export class Client<Rooms extends object = AnyRooms> {
     this.#stop = () => {
       stopped = true;
     };
-    this.#become({ kind: 'connecting', since: this.#clock.date() });
+    this.#become({ kind: 'connecting', since: this.clock.date() });
     let token: string | undefined;
     try {
-      token = await this.#credentials.get();
+      token = await this.#around.credentials.get();
     } catch (error) {
       if (!stopped) this.#ended(LOST, `the token could not be had: ${error}`);
       return;
     }
     if (stopped) return;
-    if (this.#credentials.isRefused(token)) {
+    if (this.#around.credentials.isRefused(token)) {
       return this.#closed(new RoomcastError('unauthorized', 'no token is left to try', { closeCode: UNAUTHORIZED }));
     }
-    this.#stop = race(this.#choice.candidates(this.#clock.date()), {
+    this.#stop = race(this.#choice.candidates(this.clock.date()), {
       ...this.#course(token),
       won: (won) => this.#use(won, token),
       failed: ({ code, reason, hint }) => {
-        if (advice(code) === 'token') this.#credentials.refuse(token);
+        if (advice(code) === 'token') this.#around.credentials.refuse(token);
         this.#ended(code, reason, hint);
       },
     });
@@ -289,8 +279,7 @@ export class Client<Rooms extends object = AnyRooms> {
 
   #course(token: string | undefined) {
     return {
-      clock: this.#clock,
-      means: this.#means,
+      ...this.#around,
       token,
       note: (attempt: Attempt) => {
         this.#attempts.push(attempt);
@@ -300,7 +289,7 @@ export class Client<Rooms extends object = AnyRooms> {
   }
 
   #use(won: Won, token: string | undefined): void {
-    const connection = new Connection(won, token, this.#credentials, this.#clock, this.report, {
+    const connection = new Connection(won, token, this.#around, {
       open: () => this.#opened(connection),
       message: (message, datagram) => this.#received(message, datagram),
       ended: (code, reason, hint) => this.#ended(code, reason, hint),
@@ -312,12 +301,12 @@ export class Client<Rooms extends object = AnyRooms> {
   #opened(connection: Connection): void {
     const { candidate, link, welcome } = connection.won;
     const [transport, { endpoint }] = [candidate.transport.name, candidate];
-    const since = this.#clock.date();
+    const since = this.clock.date();
     this.#choice.remember(candidate, since);
     this.#become({ kind: 'open', since, transport, endpoint, connection: welcome.connection ?? '' });
     if (this.#connection !== connection) return;
     for (const room of this.#rooms.values()) if (room.state === 'away') room.join();
-    if (link.sends) this.#outbox.opened(connection.send);
+    if (link.sends) this.#outbox.opened(connection.ask);
     this.#lookForBetter(connection, BETTER_FIRST);
   }
 
@@ -326,7 +315,7 @@ export class Client<Rooms extends object = AnyRooms> {
     const better = this.#choice.better(connection.won.candidate);
     if (better.length === 0) return;
     const again = () => this.#lookForBetter(connection, Math.min(2 * wait, BETTER_LAST));
-    this.#stopBetter = this.#clock.after(wait, () => {
+    this.#stopBetter = this.clock.after(wait, () => {
       const { token } = connection;
       this.#stopBetter = race(better, {
         ...this.#course(token),
@@ -344,12 +333,10 @@ export class Client<Rooms extends object = AnyRooms> {
   }
 
   #received(message: Message, datagram: boolean): void {
-    if (this.#outbox.receive(message)) return;
-    const { id, type, room: name = '' } = message;
-    const asked = id === undefined ? undefined : [...this.#rooms.values()].find((room) => room.asked === id);
-    const room = asked ?? this.#rooms.get(name);
+    const { type, room: name = '' } = message;
+    const room = this.#rooms.get(name);
     if (room) room.receive(message, datagram);
-    else if (type === 'subscribed' && id === undefined) this.#given.tell(name);
+    else if (type === 'subscribed') this.#given.tell(name);
   }
 
   /** Lets go of the connection, and of what leads to one. */
@@ -357,25 +344,25 @@ export class Client<Rooms extends object = AnyRooms> {
     this.#stop();
     this.#stop = () => {};
     this.#stopBetter();
+    this.#outbox.lost();
     this.#connection?.close();
     this.#connection = undefined;
-    this.#outbox.lost();
     for (const room of this.#rooms.values()) room.away();
   }
 
   #ended(code: number, reason: string, hint?: number): void {
     const state = this.#state;
-    if (state.kind === 'open' && this.#clock.date() - state.since >= GOOD_AFTER) this.#failures = 0;
+    if (state.kind === 'open' && this.clock.date() - state.since >= GOOD_AFTER) this.#failures = 0;
     this.#drop();
     const way = advice(code);
     if (way === 'never') {
       return this.#closed(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
     }
-    const wait = pause(code, this.#failures, hint, this.#clock.random);
+    const wait = pause(code, this.#failures, hint, this.clock.random);
     this.#failures += 1;
     this.#mayHurry = way !== 'later';
-    this.#stop = this.#clock.after(wait, () => void this.#dial());
-    this.#become({ kind: 'waiting', until: this.#clock.date() + wait, code, reason });
+    this.#stop = this.clock.after(wait, () => void this.#dial());
+    this.#become({ kind: 'waiting', until: this.clock.date() + wait, code, reason });
   }
 
   /** It does not come back by itself. */

@@ -2,7 +2,7 @@
 //
 // Always holds: bytes are base64 only here and on the wire.
 
-import type { RoomEvent, WireEvent } from './event.js';
+import type { Position, RoomEvent, WireEvent } from './event.js';
 import { platform } from './platform.js';
 
 /** What a client says. */
@@ -46,6 +46,9 @@ export function eventOf(event: WireEvent, retained: boolean): RoomEvent {
   const { data64, ...rest } = event;
   return { data: data64 === undefined ? undefined : bytesOf(data64), ...rest, retained };
 }
+
+/** The position that an answer names. */
+export const positionOf = ({ epoch = '', offset = 0 }: Message): Position => ({ epoch, offset });
 
 /** `data` as it travels: bytes in base64, everything else as JSON. */
 export function payload(data: unknown): { data: unknown } | { data64: string } {

@@ -1,4 +1,4 @@
-// What the application asks of the server: what waits for a connection, and what waits for its answer.
+// What the application asks of the server, and what of it waits for a connection.
 //
 // Bounded: what finds it full is refused with `queue_full`. Always holds: a command that may not be carried out twice is sent once;
 // if its answer is lost, the outcome is `unknown`. What waited is sent in its order, a publish at a time, so that a rate limit cannot
@@ -6,6 +6,7 @@
 
 import { onAbort } from './abort.js';
 import type { Clock } from './clock.js';
+import type { Connection } from './connection.js';
 import { type ErrorCode, RoomcastError } from './error.js';
 import type { Command, Message } from './message.js';
 import type { Signal } from './platform.js';
@@ -17,15 +18,10 @@ export interface RequestOptions {
   readonly signal?: Signal | undefined;
 }
 
-/** Sends a command, and answers with its id. */
-export type Send = (command: Command) => number;
-
 interface Entry {
   readonly command: Command;
-  readonly resolve: (message: Message) => void;
-  readonly reject: (error: RoomcastError) => void;
-  /** Whether it waited: it is sent alone, and again where the server did not carry it out because of a limit. */
-  waited: boolean;
+  resolve(message: Message): void;
+  reject(error: RoomcastError): void;
 }
 
 /** Carried out twice, they change nothing. */
@@ -36,8 +32,8 @@ export class Outbox {
   readonly #clock: Clock;
   readonly #most: number;
   #waiting: Entry[] = [];
-  readonly #sent = new Map<number, Entry>();
-  #send: Send | undefined;
+  #ask: Connection['ask'] | undefined;
+  #unsafe = 0;
   /** Whether a publish that waited is on its way. */
   #alone = false;
   #endPause = () => {};
@@ -54,101 +50,80 @@ export class Outbox {
 
   /** Whether an answer is awaited that would be lost with the connection. */
   get isBusy(): boolean {
-    for (const { command } of this.#sent.values()) if (!REPEATABLE.includes(command.type)) return true;
-    return false;
+    return this.#unsafe > 0;
   }
 
   request(command: Command, { offline, signal }: RequestOptions = {}): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const entry: Entry = { command, resolve, reject, waited: false };
-      if (signal?.aborted) return onAbort(signal, reject);
-      const inOrder = command.type === 'publish' && (this.#waiting.length > 0 || this.#alone);
-      if (this.#send && !inOrder) {
-        this.#sent.set(this.#send(command), entry);
-      } else if (!this.#send && offline === 'fail') {
-        return reject(new RoomcastError('lost', 'there is no connection that carries it'));
-      } else if (this.#waiting.length >= this.#most) {
-        return reject(new RoomcastError('queue_full', `${this.#most} commands wait already`));
-      } else {
-        entry.waited = true;
-        this.#waiting.push(entry);
-      }
+      const entry = { command, resolve, reject };
       const stop = onAbort(signal, (error) => {
         this.#waiting = this.#waiting.filter((other) => other !== entry);
         reject(error);
       });
-      // Either way it is over then.
-      Object.assign(entry, {
-        resolve: (message: Message) => (stop(), resolve(message)),
-        reject: (error: RoomcastError) => (stop(), reject(error)),
-      });
+      entry.resolve = (message) => (stop(), resolve(message));
+      entry.reject = (error) => (stop(), reject(error));
+      const inOrder = command.type === 'publish' && (this.#waiting[0] || this.#alone);
+      if (signal?.aborted) return;
+      if (this.#ask && !inOrder) this.#go(this.#ask, entry);
+      else if (!this.#ask && offline === 'fail')
+        entry.reject(new RoomcastError('lost', 'there is no connection that carries it'));
+      else if (this.waiting < this.#most) this.#waiting.push(entry);
+      else entry.reject(new RoomcastError('queue_full', `${this.#most} commands wait already`));
     });
   }
 
   /** There is a connection that carries everything. */
-  opened(send: Send): void {
-    this.#send = send;
+  opened(ask: Connection['ask']): void {
+    this.#ask = ask;
     this.#drain();
   }
 
-  /** The connection ended. What may be repeated waits for the next one. */
+  /** The connection ends: nothing is sent before the next one. */
   lost(): void {
-    this.#send = undefined;
+    this.#ask = undefined;
     this.#alone = false;
     this.#endPause();
-    const sent = [...this.#sent.values()];
-    this.#sent.clear();
-    const again = sent.filter(({ command }) => REPEATABLE.includes(command.type));
-    for (const entry of again) entry.waited = true;
-    this.#waiting.unshift(...again);
-    for (const entry of sent) {
-      if (!again.includes(entry))
-        entry.reject(new RoomcastError('unknown', 'the connection ended before the answer came'));
-    }
   }
 
   /** Nothing comes any more. */
   close(error: RoomcastError): void {
-    this.lost();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
-  /** Takes an answer; whether it was one to a command of its own. */
-  receive(message: Message): boolean {
-    const entry = this.#sent.get(message.id ?? 0);
-    if (!entry) return false;
-    this.#sent.delete(message.id ?? 0);
-    const alone = entry.waited && entry.command.type === 'publish';
-    if (alone && message.code === 'rate_limited') {
-      this.#waiting.unshift(entry);
-      this.#endPause = this.#clock.after(RATE_PAUSE, () => {
-        this.#alone = false;
-        this.#drain();
-      });
-      return true;
-    }
-    if (message.type === 'error') {
-      const { code, message: text = '', room } = message;
-      entry.reject(new RoomcastError(code as ErrorCode, text, { room }));
-    } else {
-      entry.resolve(message);
-    }
-    if (alone) {
-      this.#alone = false;
-      this.#drain();
-    }
-    return true;
-  }
-
   #drain(): void {
-    const send = this.#send;
-    if (!send) return;
+    const ask = this.#ask;
+    if (!ask) return;
     this.#waiting = this.#waiting.filter((entry) => {
       const publishes = entry.command.type === 'publish';
       if (publishes && this.#alone) return true;
       this.#alone ||= publishes;
-      this.#sent.set(send(entry.command), entry);
+      this.#go(ask, entry, publishes);
       return false;
+    });
+  }
+
+  #go(ask: Connection['ask'], entry: Entry, alone = false): void {
+    const { command, resolve, reject } = entry;
+    const unsafe = !REPEATABLE.includes(command.type);
+    if (unsafe) this.#unsafe += 1;
+    ask(command, (answer) => {
+      if (unsafe) this.#unsafe -= 1;
+      const { type, code, message = '', room } = answer ?? {};
+      const next = () => {
+        if (alone) this.#alone = false;
+        if (alone) this.#drain();
+      };
+      if (alone && code === 'rate_limited') {
+        // The server did not carry it out.
+        this.#waiting.unshift(entry);
+        this.#endPause = this.#clock.after(RATE_PAUSE, next);
+        return;
+      }
+      if (!answer && unsafe) reject(new RoomcastError('unknown', 'the connection ended before the answer came'));
+      else if (!answer) this.#waiting.unshift(entry);
+      else if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
+      else resolve(answer);
+      if (answer) next();
     });
   }
 }

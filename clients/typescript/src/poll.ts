@@ -54,6 +54,7 @@ class Polls implements Link {
     } else if (type === 'unsubscribe') {
       this.#rooms.delete(room as string);
       this.#changed();
+      reply({ type, id });
     } else if (type === 'ping') {
       this.#changed();
       reply({ type: 'pong', id });

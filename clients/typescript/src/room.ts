@@ -7,6 +7,7 @@
 // Without I/O: it takes messages and answers with commands. Always holds: the position moves only by what docs/PROTOCOL.md says
 // ("Positions and recovery"); what is missing is told, never passed over.
 
+import type { Answered } from './connection.js';
 import { RoomcastError, type ServerErrorCode } from './error.js';
 import type { Position, RoomEvent } from './event.js';
 import { eventOf, type Command, type Message } from './message.js';
@@ -36,8 +37,8 @@ export interface Follower {
 
 /** What a room needs of its connection. */
 export interface RoomWire {
-  /** Sends a command, and answers with its id. */
-  send(command: Command): number;
+  /** Sends a command. */
+  ask(command: Command, answered?: Answered): void;
   /** Calls `then` a little later, after that many failures. */
   later(failures: number, then: () => void): void;
 }
@@ -51,8 +52,8 @@ export class Room {
   position: Position | undefined;
   error: RoomcastError | undefined;
   readonly #wire: RoomWire;
-  /** The id of the `subscribe` that is not answered. */
-  #asked: number | undefined;
+  /** Stands for the `subscribe` that is not answered. */
+  #asked: object | undefined;
   /** Whether it asks without its position, for the values that the room keeps. */
   #anew = false;
   #failures = 0;
@@ -64,17 +65,19 @@ export class Room {
     this.#wire = wire;
   }
 
-  /** The `subscribe` that is not answered. */
-  get asked(): number | undefined {
-    return this.#asked;
-  }
-
   /** Joins, from its position if it has one. `anew`: without it, for the values that the room keeps. */
   join(anew = false): void {
     if (this.state === 'joined') this.#leave();
     this.#anew = anew;
     const since = anew ? undefined : this.position;
-    this.#asked = this.#wire.send({ type: 'subscribe', room: this.name, since });
+    const mine = {};
+    this.#asked = mine;
+    this.#wire.ask({ type: 'subscribe', room: this.name, since }, (answer) => {
+      if (!answer || this.#asked !== mine) return;
+      this.#asked = undefined;
+      if (answer.type === 'subscribed') this.#subscribed(answer);
+      else this.#refused(answer);
+    });
     this.#become('joining');
   }
 
@@ -104,17 +107,15 @@ export class Room {
     for (const follower of late) begin(follower, position);
   }
 
+  /** Takes a message that answers no command. */
   receive(message: Message, datagram: boolean): void {
     // Until the answer to `subscribe`, everything else is superseded by it.
-    if (this.state === 'away' || (message.id !== this.#asked && message.type !== 'unsubscribed')) return;
+    if (this.state === 'away' || this.#asked) return;
     switch (message.type) {
       case 'subscribed':
         return this.#subscribed(message);
-      case 'error':
-        return this.#refused(message);
       case 'unsubscribed':
-        if (message.code && this.#asked === undefined) this.#refuse(message);
-        return;
+        return this.#refuse(message);
       case 'events':
         return this.#events(message, datagram);
       case 'gap':
@@ -127,7 +128,6 @@ export class Room {
 
   #subscribed(message: Message): void {
     const before = this.position;
-    this.#asked = undefined;
     this.#failures = 0;
     this.error = undefined;
     this.#move(message);
@@ -146,9 +146,8 @@ export class Room {
   }
 
   #refused(message: Message): void {
-    this.#asked = undefined;
     const again = () => {
-      if (this.state === 'joining' && this.#asked === undefined) this.join(this.#anew);
+      if (this.state === 'joining' && !this.#asked) this.join(this.#anew);
     };
     if (message.code === 'already_subscribed') {
       this.#leave();
@@ -197,7 +196,7 @@ export class Room {
   }
 
   #leave(): void {
-    this.#wire.send({ type: 'unsubscribe', room: this.name });
+    this.#wire.ask({ type: 'unsubscribe', room: this.name });
   }
 
   #become(state: RoomState): void {

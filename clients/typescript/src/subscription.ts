@@ -60,7 +60,7 @@ export interface History<Topics = AnyTopics> {
   readonly complete: boolean;
 }
 
-/** What a subscription needs of its client. */
+/** What a subscription needs of its client. It believes what the application says of its rooms. */
 export interface Home {
   readonly clock: Clock;
   readonly report: Report;

@@ -8,10 +8,11 @@ import { load } from '../support/typescript.js';
 
 const { Client } = await load('index');
 const { TestClock, TestPod, settled } = await load('testing');
+const { Connection } = await load('connection');
 const { Room } = await load('room');
 const { Outbox } = await load('outbox');
 
-const HISTORIES = Number(process.env.HISTORIES ?? 500);
+const HISTORIES = Number(process.env.HISTORIES ?? 300);
 const STEPS = 30;
 
 /** Numbers that look random, the same for each seed (mulberry32). */
@@ -162,9 +163,12 @@ const planted = {
       else this.position = { epoch: message.epoch, offset: message.offset };
     };
   }),
-  'every join counts as recovered': replacing(Room, 'receive', (good) => {
-    return function (message, datagram) {
-      good.call(this, message.type === 'subscribed' ? { ...message, recovered: true } : message, datagram);
+  'every join counts as recovered': replacing(Connection, 'start', (good) => {
+    return function () {
+      const { ask } = this;
+      const changed = (answer) => (answer?.type === 'subscribed' ? { ...answer, recovered: true } : answer);
+      this.ask = (command, answered) => ask(command, (answer) => answered?.(changed(answer)));
+      good.call(this);
     };
   }),
   'a room continues an event too late': replacing(Room, 'away', (good) => {
