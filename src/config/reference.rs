@@ -276,7 +276,8 @@ mod tests {
         let committed = std::fs::read_to_string(page).unwrap_or_default();
         assert!(
             committed == markdown(),
-            "docs/CONFIGURATION.md is out of date: cargo run -- default-config --format markdown > docs/CONFIGURATION.md"
+            "docs/CONFIGURATION.md is out of date: cargo run -- default-config --format markdown > docs/CONFIGURATION.md; \
+             and then, for the chart: node helm/schema.mjs"
         );
     }
 

@@ -49,9 +49,14 @@ export const template = (values, { release = 'push', kube = NEWEST, more = [], e
 export const lint = (values) =>
   run('helm', ['lint', '--strict', '--quiet', chart, '--kube-version', NEWEST, ...flags(values)]);
 
-/** What the values render to, parsed. */
+/** What was rendered, by values and options: a cluster that is asked has an address of its own each time. */
+const rendered = new Map();
+
+/** What the values render to, parsed. The same values are rendered once. */
 export async function render(values, options) {
-  const { code, stdout, stderr } = await template(values, options);
+  const key = JSON.stringify([values, options]);
+  if (!rendered.has(key)) rendered.set(key, template(values, options));
+  const { code, stdout, stderr } = await rendered.get(key);
   if (code !== 0) throw new Error(`helm template: ${stderr}`);
   return new Documents(stdout);
 }
