@@ -186,16 +186,17 @@ class Polls implements Link {
   async #refuseRooms(message: string): Promise<void> {
     const joining = [...this.#rooms].filter(([, { id }]) => id !== undefined);
     const suspects = joining.length > 0 ? joining : [...this.#rooms];
-    let refused = 0;
+    let settled = false;
     for (const [room, entry] of suspects) {
       // Without a position the answer comes at once.
       const { error } = (await this.#get([[room, { id: undefined, since: undefined }]])).body;
-      if (!error || this.#rooms.get(room) !== entry) continue;
-      refused += 1;
+      const isGone = this.#rooms.get(room) !== entry;
+      settled ||= isGone || error !== undefined;
+      if (!error || isGone) continue;
       this.#rooms.delete(room);
       const { id } = entry;
       this.#on.message({ type: id === undefined ? 'unsubscribed' : 'error', id, room, ...error });
     }
-    if (refused === 0) this.#end(OVERLOADED, message);
+    if (!settled) this.#end(OVERLOADED, message);
   }
 }
