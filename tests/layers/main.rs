@@ -1,7 +1,7 @@
 //! The layers of `src/`: a module imports only from its own row or below. Walks every path that starts at `crate`,
 //! `roomcast` or climbs there with `super`, in code, macros and tests alike; comments and strings do not count.
 //! A customer's settings (`compat/*/settings.rs`) count as configuration, because `config/customers.rs` lists them; everything else of
-//! `compat` stands above the API. `circles`, `customers`, `methods`, `words` and `glossary` hold the rest of the house's rules.
+//! `compat` stands above the API. `circles`, `customers`, `methods`, `sizes`, `words` and `glossary` hold the rest of the house's rules.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod circles;
@@ -9,6 +9,7 @@ mod customers;
 mod glossary;
 mod house;
 mod methods;
+mod sizes;
 mod words;
 
 use std::{fmt, fs, path::Path};
