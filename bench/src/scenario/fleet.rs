@@ -36,7 +36,7 @@ mod servers;
 
 use joining::Joining;
 use kill::Kill;
-use rates::{Case, Measured, Rates};
+use rates::{Measured, Rates};
 use servers::Servers;
 
 /// The directories of the pods' logs: the first is published through, the others are listened to.
@@ -67,6 +67,9 @@ pub(crate) struct FleetArgs {
     /// The size of an event's data, in bytes
     #[arg(long, default_value_t = 256, value_name = "BYTES")]
     size: usize,
+    /// One Redis server alone instead of a cluster; none is killed
+    #[arg(long)]
+    one_server: bool,
     #[command(flatten)]
     pod: PodArgs,
     #[command(flatten)]
@@ -80,7 +83,8 @@ struct Outcome {
     across: Across,
     rates: Rates,
     joining: Joining,
-    kill: Kill,
+    /// Not where there is one server.
+    kill: Option<Kill>,
     #[serde(skip)]
     latency: Latencies,
 }
@@ -107,7 +111,7 @@ pub(crate) async fn run(args: &FleetArgs) -> Result<(), BenchError> {
     }
     let schedule = Schedule::new(args.rate, args.seconds)?;
     let out = report::directory(&args.output)?;
-    let servers = Servers::start().await?;
+    let servers = if args.one_server { Servers::start_one().await? } else { Servers::start().await? };
     let mut pods = Vec::new();
     for name in PODS {
         let log = out.join(name);
@@ -137,7 +141,7 @@ async fn measure(
         [other, pod, ..] => joining::measure(args.joins as usize, recipe, pod, other).await?,
         _ => return Err(BenchError::Protocol("too few pods".to_owned())),
     };
-    let kill = kill::measure(recipe, servers, pods).await?;
+    let kill = if args.one_server { None } else { Some(kill::measure(recipe, servers, pods).await?) };
     let workers = args.pod.workers();
     Ok(Outcome { event_bytes: args.size, workers, across, rates, joining, kill, latency })
 }
@@ -194,30 +198,44 @@ fn row(outcome: &Outcome) -> Row {
         format!("pod to pod, {} events/s in {} rooms, ms, p50 p99 max", across.rate, across.rooms),
         format!("{:.1} {:.1} {:.1}", latency.p50, latency.p99, latency.max),
     );
-    let rest = [
-        line(format!("seconds to join {} rooms", thousands(joining.rooms as u64)), format!("{:.2}", joining.seconds)),
-        line("longest gap before the kill, ms".to_owned(), format!("{:.0}", kill.before_gap_ms)),
-        line(
-            "longest gap across the kill, rooms of other masters, ms".to_owned(),
-            format!("{:.0}", kill.others_gap_ms),
-        ),
-        line("silence of the dead master's rooms, ms".to_owned(), format!("{:.0}", kill.dead_silence_ms)),
-    ];
+    let mut rest = vec![line(
+        format!("seconds to join {} rooms", thousands(joining.rooms as u64)),
+        format!("{:.2}", joining.seconds),
+    )];
+    if let Some(kill) = kill {
+        rest.extend([
+            line("longest gap before the kill, ms".to_owned(), format!("{:.0}", kill.before_gap_ms)),
+            line(
+                "longest gap across the kill, rooms of other masters, ms".to_owned(),
+                format!("{:.0}", kill.others_gap_ms),
+            ),
+            line("silence of the dead master's rooms, ms".to_owned(), format!("{:.0}", kill.dead_silence_ms)),
+        ]);
+    }
     outcome.rates.cases.iter().map(rate_row).chain(rest).fold(first, Row::above)
 }
 
 /// The columns that only rates have.
-const HEADS: [&str; 5] =
-    ["to SPUBLISH", "to XADD", "Redis' CPU, ms per 1,000 events", "to PUBLISH", "pods' CPU, ms per 1,000 events"];
+const HEADS: [&str; 7] = [
+    "to SPUBLISH",
+    "to XADD",
+    "Redis' CPU, ms per 1,000 events",
+    "to PUBLISH",
+    "CPU to XADD",
+    "events a call",
+    "pods' CPU, ms per 1,000 events",
+];
 
 fn rate_row(measured: &Measured) -> Row {
-    let pods = matches!(measured.case, Case::OnePod | Case::ThreePods);
+    let pods = |text: String| if measured.case.has_pods() { text } else { String::new() };
     let values = [
         spread(&measured.to_spublish, 2),
         spread(&measured.to_xadd, 2),
         spread(&measured.redis_cpu_ms_per_1000, 1),
         spread(&measured.cpu_to_publish, 2),
-        if pods { spread(&measured.pods_cpu_ms_per_1000, 1) } else { String::new() },
+        spread(&measured.cpu_to_xadd, 2),
+        pods(spread(&measured.events_a_call, 1)),
+        pods(spread(&measured.pods_cpu_ms_per_1000, 1)),
     ];
     let row = Row::default()
         .cell("", format!("{}, events/s", measured.case.name()))

@@ -23,24 +23,37 @@ use crate::{
     stats::{Spread, milliseconds},
 };
 
+/// Broadcasts under way at one time.
+const BROADCASTS: usize = 4;
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Case {
+    OneCaller,
     OnePod,
     ThreePods,
+    Broadcast,
     Spublish,
     Xadd,
     Publish,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 5] = [Self::OnePod, Self::ThreePods, Self::Spublish, Self::Xadd, Self::Publish];
+    pub(super) const ALL: [Self; 7] =
+        [Self::OneCaller, Self::OnePod, Self::ThreePods, Self::Broadcast, Self::Spublish, Self::Xadd, Self::Publish];
+
+    /// Whether pods publish.
+    pub(super) fn has_pods(self) -> bool {
+        !matches!(self, Self::Spublish | Self::Xadd | Self::Publish)
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::OneCaller => "POST /api/publish, one caller",
             Self::OnePod => "POST /api/publish, one pod",
             Self::ThreePods => "POST /api/publish, three pods",
+            Self::Broadcast => "POST /api/broadcast to all rooms, one pod",
             Self::Spublish => "bare SPUBLISH",
             Self::Xadd => "bare XADD",
             Self::Publish => "bare PUBLISH",
@@ -50,8 +63,10 @@ impl Case {
     /// For a plot.
     pub(super) fn short(self) -> &'static str {
         match self {
+            Self::OneCaller => "one caller",
             Self::OnePod => "one pod",
             Self::ThreePods => "three",
+            Self::Broadcast => "broadcast",
             Self::Spublish => "SPUBLISH",
             Self::Xadd => "XADD",
             Self::Publish => "PUBLISH",
@@ -62,7 +77,7 @@ impl Case {
     fn command(self, room: &str, data: &str) -> Result<Option<Vec<u8>>, BenchError> {
         let key = format!("bare:{{{}}}:{room}", servers::partition(room)?.tag());
         let words: &[&str] = match self {
-            Self::OnePod | Self::ThreePods => return Ok(None),
+            Self::OneCaller | Self::OnePod | Self::ThreePods | Self::Broadcast => return Ok(None),
             Self::Spublish => &["SPUBLISH", &key, data],
             Self::Publish => &["PUBLISH", &key, data],
             // As much as a pod keeps by default.
@@ -80,6 +95,8 @@ pub(super) struct Round {
     redis_cpu_ms_per_1000: f64,
     /// Of all pods; nothing in a case without pods.
     pods_cpu_ms_per_1000: f64,
+    /// Events over scripts that masters ran, those that are no publishes included; nothing in a case without pods.
+    events_a_call: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +111,9 @@ pub(super) struct Measured {
     pub(super) to_xadd: Spread,
     /// Redis' CPU for an event, over that of bare PUBLISH.
     pub(super) cpu_to_publish: Spread,
+    /// And over that of bare XADD.
+    pub(super) cpu_to_xadd: Spread,
+    pub(super) events_a_call: Spread,
     pub(super) rounds: Vec<Round>,
 }
 
@@ -134,7 +154,7 @@ pub(super) async fn measure(plan: &Plan, servers: &Servers, pods: &mut [Pod]) ->
             round.redis_cpu_ms_per_1000 -= idle * 1e6 / round.per_second;
             rounds[index].push(round);
             let published = self::taken(pods).await? - taken;
-            let expected = if matches!(case, Case::OnePod | Case::ThreePods) { answered } else { 0 };
+            let expected = if case.has_pods() { answered } else { 0 };
             if published != expected {
                 let what = format!("{expected} publishes were answered, the pods count {published}");
                 return Err(BenchError::Faults(what));
@@ -164,15 +184,19 @@ async fn round(
 ) -> Result<(Round, u64), BenchError> {
     let (warm, _) = run(case, events, seconds.min(0.3), servers, pods).await?;
     let pods_cpu = || pods.iter().map(|pod| pod.process()?.cpu()).sum::<Result<u64, BenchError>>();
+    let work = servers.work().await?;
     let before = (servers.cpu()?, pods_cpu()?);
     let (answered, elapsed) = run(case, events, seconds, servers, pods).await?;
     let after = (servers.cpu()?, pods_cpu()?);
+    let done = servers.work().await?;
+    let scripts = done.scripts.saturating_sub(work.scripts).max(1) as f64;
     let each = |after: u64, before: u64| milliseconds(after.saturating_sub(before)) * 1e3 / answered.max(1) as f64;
     let round = Round {
         events: answered,
         per_second: answered as f64 / elapsed,
         redis_cpu_ms_per_1000: each(after.0, before.0),
         pods_cpu_ms_per_1000: each(after.1, before.1),
+        events_a_call: if case.has_pods() { done.appended.saturating_sub(work.appended) as f64 / scripts } else { 0.0 },
     };
     Ok((round, warm + answered))
 }
@@ -189,14 +213,21 @@ async fn run(
     let until = start + Duration::from_secs_f64(seconds);
     let mut work = JoinSet::new();
     let mut masters: BTreeMap<u16, Vec<Vec<u8>>> = BTreeMap::new();
-    let pods = if case == Case::OnePod { &pods[..1] } else { pods };
+    let pods = if case == Case::ThreePods { pods } else { &pods[..1] };
     let mut requests = vec![Vec::new(); pods.len()];
-    for (n, (room, data)) in events.iter().enumerate() {
+    let body = |room: &str, data: &str| format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#);
+    if case == Case::Broadcast {
+        let all: Vec<_> = events.iter().map(|(room, data)| body(room, data)).collect();
+        let all = format!(r#"{{"publications":[{}]}}"#, all.join(","));
+        requests[0] = vec![request("/api/broadcast", pods[0].api_key(), &all); BROADCASTS];
+    }
+    let publishes = if case == Case::Broadcast { &[] } else { events };
+    for (n, (room, data)) in publishes.iter().take(if case == Case::OneCaller { 1 } else { usize::MAX }).enumerate() {
         match case.command(room, data)? {
             Some(command) => masters.entry(servers.master_of(room)?).or_default().push(command),
             None => {
-                let (index, body) = (n % pods.len(), format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#));
-                requests[index].push(request("/api/publish", pods[index].api_key(), &body));
+                let index = n % pods.len();
+                requests[index].push(request("/api/publish", pods[index].api_key(), &body(room, data)));
             }
         }
     }
@@ -211,7 +242,8 @@ async fn run(
     while let Some(ended) = work.join_next().await {
         answered += ended.map_err(|e| BenchError::Protocol(format!("a caller: {e}")))??;
     }
-    Ok((answered, start.elapsed().as_secs_f64()))
+    let each = if case == Case::Broadcast { events.len() as u64 } else { 1 };
+    Ok((answered * each, start.elapsed().as_secs_f64()))
 }
 
 /// How many events the pods have taken from backends.
@@ -240,6 +272,8 @@ fn summary(rounds: &[Vec<Round>]) -> Result<Vec<Measured>, BenchError> {
             to_spublish: ratio(Case::Spublish, |round| round.per_second)?,
             to_xadd: ratio(Case::Xadd, |round| round.per_second)?,
             cpu_to_publish: ratio(Case::Publish, |round| round.redis_cpu_ms_per_1000)?,
+            cpu_to_xadd: ratio(Case::Xadd, |round| round.redis_cpu_ms_per_1000)?,
+            events_a_call: figure(|round| round.events_a_call)?,
             rounds: own.clone(),
         })
     };

@@ -1,9 +1,9 @@
-//! The Redis Cluster that the pods share: real servers, three masters and three replicas, as the tests start them.
+//! The Redis that the pods share: a cluster of real servers, three masters and three replicas, as the tests start them, or one server.
 
 use std::{collections::HashMap, sync::Arc};
 
 use roomcast::testing::{broker::redis::Partition, model::Room};
-use testkit::redis::{Cluster, Node};
+use testkit::redis::{Cluster, Node, Standalone};
 
 use crate::{
     error::BenchError,
@@ -14,15 +14,46 @@ use crate::{
 /// The masters at the start.
 pub(super) const MASTERS: usize = 3;
 
+/// The servers' processes.
+enum Running {
+    Cluster(Cluster),
+    One(Standalone),
+}
+
+impl Running {
+    fn nodes(&self) -> &[Node] {
+        match self {
+            Self::Cluster(cluster) => cluster.nodes(),
+            Self::One(server) => std::slice::from_ref(server),
+        }
+    }
+
+    fn owner(&self, slot: u16) -> &Node {
+        match self {
+            Self::Cluster(cluster) => cluster.owner(slot),
+            Self::One(server) => server,
+        }
+    }
+}
+
+/// What servers did for publishes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Work {
+    /// Scripts that were run.
+    pub(super) scripts: u64,
+    /// Entries that were appended to streams.
+    pub(super) appended: u64,
+}
+
 /// The servers; they end with this, and with this process.
 pub(super) struct Servers {
-    cluster: Arc<Cluster>,
+    running: Arc<Running>,
     owners: HashMap<u16, u16>,
     processes: Vec<Process>,
 }
 
 impl Servers {
-    /// Starts them; the default of Redis but for short time-outs, so without anything on disk.
+    /// Starts a cluster; the default of Redis but for short time-outs, so without anything on disk.
     pub(super) async fn start() -> Result<Self, BenchError> {
         need_redis()?;
         blocking(|| {
@@ -34,14 +65,26 @@ impl Servers {
             let owners = owners.collect();
             let pids = cluster.nodes().iter().filter_map(|node| node.info("server", "process_id").parse().ok());
             let processes = pids.map(Process::new).collect();
-            Self { cluster: Arc::new(cluster), owners, processes }
+            Self { running: Arc::new(Running::Cluster(cluster)), owners, processes }
+        })
+        .await
+    }
+
+    /// Starts one server.
+    pub(super) async fn start_one() -> Result<Self, BenchError> {
+        need_redis()?;
+        blocking(|| {
+            let server = Standalone::start();
+            let owners = (0..16_384).map(|slot| (slot, server.port())).collect();
+            let processes = server.info("server", "process_id").parse().ok().map(Process::new).into_iter().collect();
+            Self { running: Arc::new(Running::One(server)), owners, processes }
         })
         .await
     }
 
     /// An address for the pods.
     pub(super) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.cluster.nodes().first().map_or(0, Node::port))
+        format!("redis://127.0.0.1:{}", self.running.nodes().first().map_or(0, Node::port))
     }
 
     /// The port of a room's master, as things were at the start.
@@ -55,27 +98,51 @@ impl Servers {
         self.processes.iter().map(Process::cpu).sum()
     }
 
+    /// What all servers have done since they were started.
+    pub(super) async fn work(&self) -> Result<Work, BenchError> {
+        let running = Arc::clone(&self.running);
+        blocking(move || {
+            let mut work = Work::default();
+            for node in running.nodes() {
+                if node.info("replication", "role") == "master" {
+                    let stats = node.call(&["INFO", "commandstats"]);
+                    let calls = |command: &str| {
+                        let line = stats
+                            .text()
+                            .lines()
+                            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+                        line.and_then(|line| line.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+                    };
+                    work.scripts += calls("evalsha");
+                    work.appended += calls("xadd");
+                }
+            }
+            work
+        })
+        .await
+    }
+
     /// kill -9 of the one on this port.
     pub(super) async fn kill(&self, port: u16) -> Result<(), BenchError> {
-        let cluster = Arc::clone(&self.cluster);
-        blocking(move || cluster.nodes().iter().filter(|node| node.port() == port).for_each(Node::kill)).await
+        let running = Arc::clone(&self.running);
+        blocking(move || running.nodes().iter().filter(|node| node.port() == port).for_each(Node::kill)).await
     }
 
     /// How many events a room has had, as Redis says.
     pub(super) async fn offset(&self, room: &str) -> Result<u64, BenchError> {
-        let (cluster, key) = (Arc::clone(&self.cluster), key(room, "room")?);
+        let (running, key) = (Arc::clone(&self.running), key(room, "room")?);
         let slot = partition(room)?.slot();
-        let text = blocking(move || cluster.owner(slot).call(&["HGET", &key, "offset"]).text().to_owned()).await?;
+        let text = blocking(move || running.owner(slot).call(&["HGET", &key, "offset"]).text().to_owned()).await?;
         // Nothing: the room has never had one.
         Ok(text.parse().unwrap_or(0))
     }
 
     /// The events in a room's log, each as text that holds its data.
     pub(super) async fn log(&self, room: &str) -> Result<Vec<String>, BenchError> {
-        let (cluster, key) = (Arc::clone(&self.cluster), key(room, "log")?);
+        let (running, key) = (Arc::clone(&self.running), key(room, "log")?);
         let slot = partition(room)?.slot();
         blocking(move || {
-            let entries = cluster.owner(slot).call(&["XRANGE", &key, "-", "+"]);
+            let entries = running.owner(slot).call(&["XRANGE", &key, "-", "+"]);
             entries.list().iter().map(|entry| entry.list()[1].list()[1].text().to_owned()).collect()
         })
         .await
