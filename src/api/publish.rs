@@ -103,7 +103,7 @@ pub(crate) async fn put(services: &Services, room: &Room, publication: Publicati
     Ok(position)
 }
 
-/// Publishes the events that `body` describes, one after the other, and answers what became of each in each room.
+/// Publishes the events that `body` describes, those of one room one after the other, and answers what became of each in each room.
 ///
 /// # Errors
 /// What is wrong with the body; nothing is published then.
@@ -123,23 +123,21 @@ pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer
     Ok(ok(&Results { results }))
 }
 
-/// Publishes events, one after the other; what became of each in each room.
+/// Publishes events, those of one room one after the other; what became of each in each room.
 pub(super) async fn put_all(
     services: &Services,
     publications: Vec<(Vec<Room>, Publication)>,
 ) -> Vec<Result<Position, ApiError>> {
-    let mut results = Vec::new();
-    for (rooms, publication) in publications {
-        let mut rooms = rooms.iter();
-        let last = rooms.next_back();
-        for room in rooms {
-            results.push(put(services, room, publication.clone()).await);
-        }
-        if let Some(room) = last {
-            results.push(put(services, room, publication).await);
-        }
+    let mut each = Vec::new();
+    for (mut rooms, publication) in publications {
+        let last = rooms.pop();
+        each.extend(rooms.into_iter().map(|room| (room, publication.clone())));
+        each.extend(last.map(|room| (room, publication)));
     }
-    results
+    let results = services.broker.publish_all(each).await;
+    let published = results.iter().filter(|result| result.is_ok()).count();
+    services.metrics.events_in.api.increment(published as u64);
+    results.into_iter().map(|result| result.map_err(ApiError::from)).collect()
 }
 
 fn one(body: &[u8]) -> Result<(Room, Publication), ApiError> {

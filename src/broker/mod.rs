@@ -25,6 +25,9 @@ use crate::model::{
 /// An answer that may take a round trip. The memory broker's is ready at once.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send + 'a>>;
 
+/// What became of each publication.
+pub type EachAnswer<'a> = Pin<Box<dyn Future<Output = Vec<Result<Position, BrokerError>>> + Send + 'a>>;
+
 /// Why a broker did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
@@ -186,6 +189,17 @@ pub trait Broker: Send + Sync {
     /// Appends to the log and delivers, in one step: to the log of the room that `room` shares one with, if it does, and as
     /// that room's event. A repeated idempotency key gets the first position back.
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
+    /// Publishes each of these as [`publish`](Self::publish) does; what became of each. Those of one log keep their order there; of
+    /// several logs they may be published at the same time.
+    fn publish_all<'a>(&'a self, publications: Vec<(Room, Publication)>) -> EachAnswer<'a> {
+        Box::pin(async move {
+            let mut results = Vec::with_capacity(publications.len());
+            for (room, publication) in publications {
+                results.push(self.publish(&room, publication).await);
+            }
+            results
+        })
+    }
     /// Delivers an unlogged event to every member of `room` except the connections of user `except`. At most once; it is not
     /// stored.
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;

@@ -1,23 +1,27 @@
-//! A room's log in Redis: appended to, read, and what of it is retained. Each is one script in the room's slot.
+//! A room's log in Redis: appended to, read, and what of it is retained. Each is one script.
 //!
-//! Never retries by itself: that is `shards`' work, under an idempotency key that every publish has, the publisher's or one
-//! of ours.
+//! Never retries by itself: that is the work of `publishing` and `shards`.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use bytes::Bytes;
 use fred::types::Value;
+use futures_util::future::join_all;
 
 use super::{
+    append::{AppendedEvent, LogKind},
     arguments::{count, millis, whole},
     entry,
     node::Lane,
-    partition::{KeyKind, Partition},
-    reply::{ReplyError, ReplyFields, bytes_of, text_of},
+    partition::{KeyKind, Names, Partition},
+    publishing::base,
+    reply::{ReplyError, ReplyFields, text_of},
     script,
-    state::{ATTEMPT_AGE, EVENT_COST, MAX_EVENT, RedisState},
+    state::{EVENT_COST, MAX_EVENT, RedisState},
 };
 use crate::{
     broker::{BrokerError, History, HistoryQuery, in_log},
@@ -27,6 +31,37 @@ use crate::{
 impl RedisState {
     pub(super) async fn publish(&self, to: &Room, publication: Publication) -> Result<Position, BrokerError> {
         self.publish_as(to, publication, None).await
+    }
+
+    /// Publishes what goes to different logs at the same time, and what goes to one log one after the other.
+    pub(super) async fn publish_all(
+        &self,
+        publications: Vec<(Room, Publication)>,
+    ) -> Vec<Result<Position, BrokerError>> {
+        let mut chains: Vec<Vec<(usize, Room, Publication)>> = Vec::new();
+        let mut of_log: HashMap<Room, usize> = HashMap::new();
+        let mut results: Vec<_> = publications.iter().map(|_| Err(BrokerError::Unknown)).collect();
+        for (at, (room, publication)) in publications.into_iter().enumerate() {
+            let log = self.policy(&room).log_of(&room).cloned().unwrap_or_else(|| room.clone());
+            let chain = *of_log.entry(log).or_insert_with(|| {
+                chains.push(Vec::new());
+                chains.len() - 1
+            });
+            chains[chain].push((at, room, publication));
+        }
+        let one_after_the_other = |chain: Vec<(usize, Room, Publication)>| async move {
+            let mut answers = Vec::with_capacity(chain.len());
+            for (at, room, publication) in chain {
+                answers.push((at, self.publish(&room, publication).await));
+            }
+            answers
+        };
+        for answers in join_all(chains.into_iter().map(one_after_the_other)).await {
+            for (at, answer) in answers {
+                results[at] = answer;
+            }
+        }
+        results
     }
 
     /// Publishes something that has a name, which is known for so long: whoever publishes it again under that name appends
@@ -47,51 +82,58 @@ impl RedisState {
         if bytes > limit {
             return Err(BrokerError::TooLarge { bytes, limit });
         }
-        let (key, key_age) = match &publication.idempotency_key {
-            Some(key) if part.is_some() => (self.names.once(room, &in_log(to, key)), self.settings.idempotency_age),
-            Some(key) => (self.names.once(room, key), self.settings.idempotency_age),
-            None => match name {
-                Some((name, age)) => (self.names.named(room, &name), age),
-                None => (self.attempt(room), ATTEMPT_AGE),
-            },
+        let (once, key_age) = match (&publication.idempotency_key, name) {
+            (Some(key), _) if part.is_some() => {
+                (Some(Names::once(room, &in_log(to, key))), self.settings.idempotency_age)
+            }
+            (Some(key), _) => (Some(Names::once(room, key)), self.settings.idempotency_age),
+            (None, Some((name, age))) => (Some(Names::named(room, &name)), age),
+            (None, None) => (None, Duration::ZERO),
         };
-        let mut keys = vec![self.names.of(room, KeyKind::Record), self.names.of(room, KeyKind::Log), key];
-        let (size, age) = log_bounds(&policy);
-        let mut args = vec![
-            Value::from(self.base()?),
-            millis(self.settings.room_ttl.max(policy.history_age)),
-            millis(key_age),
-            Value::from(self.names.of(room, KeyKind::Channel)),
-            self.publish_command(),
-            Value::Bytes(event),
-            size,
-            count(policy.history_bytes),
-            age,
-        ];
-        if let Some(name) = value_name(&policy, &publication) {
-            keys.extend([self.names.of(room, KeyKind::Values), self.names.of(room, KeyKind::Order)]);
+        let value = value_name(&policy, &publication).map(|name| {
             let removes = policy.removes_retained(&publication.topic);
-            args.extend([count(policy.retain_max), Value::from(name), Value::from(if removes { "1" } else { "0" })]);
-        }
+            format!("{}{name}", if removes { '-' } else { '+' })
+        });
+        let kind = LogKind {
+            ttl: self.settings.room_ttl.max(policy.history_age),
+            size: if keeps(&policy) { policy.history_size } else { 0 },
+            bytes: policy.history_bytes,
+            age: policy.history_age,
+            key_age,
+            values: retained_kind(&policy).map_or(0, |_| policy.retain_max),
+        };
+        let event = self.appended(room, once, Some(kind), value, event);
         let lane = match policy.durability {
             Durability::Log => Lane::Commands,
             Durability::Replica => Lane::Durable,
         };
-        let frame = self.shards.call_on(lane, Partition::of(room), &script::PUBLISH, keys, args).await?;
-        let text = bytes_of(frame).and_then(text_of).map_err(|error| self.unexpected(&error))?;
-        let (position, refused) = text.split_once('\n').map_or((&*text, None), |(position, why)| (position, Some(why)));
+        let (position, refused) = self.shards.publish(Partition::of(room), lane, event).await?;
         if let Some(why) = refused {
             tracing::debug!(%room, why, "an event is in its log, and Redis refused something else about it");
             self.metrics.unreadable.increment(u64::from(why.starts_with("WRONGTYPE")));
-            self.shards.refused_in_part(Partition::of(room), &script::PUBLISH, why);
+            self.shards.refused_in_part(Partition::of(room), &script::PUBLISH, &why);
         }
-        let (epoch, offset) = entry::position_of(position).map_err(|error| self.unexpected(&error))?;
+        let position = position.unwrap_or_default();
+        let (epoch, offset) = entry::position_of(&position).map_err(|error| self.unexpected(&error))?;
         Ok(Position::new(epoch, offset))
     }
 
-    /// A key of ours for something that may be tried more than once.
-    fn attempt(&self, room: &Room) -> String {
-        self.names.attempt(room, self.pod.number, self.attempts.fetch_add(1, Ordering::Relaxed))
+    /// An event on its way, with a name of its own.
+    fn appended(
+        &self,
+        room: &Room,
+        once: Option<String>,
+        kind: Option<LogKind>,
+        value: Option<String>,
+        event: Bytes,
+    ) -> AppendedEvent {
+        // 6 bytes of each: a pod's number is random.
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut attempt = [0; 12];
+        let bytes = self.pod.number.to_be_bytes().into_iter().skip(2).chain(number.to_be_bytes().into_iter().skip(2));
+        attempt.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        let (place, room) = (self.names.place(room), room.as_str().to_owned());
+        AppendedEvent { place, room, once, kind, attempt, value, event }
     }
 
     /// Tells every pod an event that enters no log.
@@ -106,9 +148,8 @@ impl RedisState {
         if message.len() > MAX_EVENT {
             return Err(BrokerError::TooLarge { bytes: message.len(), limit: MAX_EVENT });
         }
-        let keys = [self.names.of(room, KeyKind::Channel), self.attempt(room)];
-        let args = [self.publish_command(), Value::Bytes(message), millis(ATTEMPT_AGE)];
-        self.shards.call(Partition::of(room), &script::ANNOUNCE, keys, args).await?;
+        let event = self.appended(room, None, None, None, message);
+        self.shards.publish(Partition::of(room), Lane::Commands, event).await?;
         Ok(())
     }
 
@@ -128,7 +169,7 @@ impl RedisState {
         // An epoch that a client sent may be empty, which would ask for the newest instead.
         let epoch = if epoch.is_empty() && since > 0 { "-".to_owned() } else { epoch };
         let args = [
-            Value::from(self.base()?),
+            Value::from(base()?),
             self.empty_ttl(),
             size,
             age,
@@ -146,7 +187,7 @@ impl RedisState {
         let policy = self.policy(room);
         let keys = [KeyKind::Record, KeyKind::Values, KeyKind::Order].map(|kind| self.names.of(room, kind));
         let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
-        let args = [Value::from(self.base()?), self.empty_ttl(), count(most), Value::from(letter)];
+        let args = [Value::from(base()?), self.empty_ttl(), count(most), Value::from(letter)];
         let frame = self.shards.read(Partition::of(room), &script::RETAINED, keys, args).await?;
         let read = || -> Result<Retained, Box<dyn std::error::Error>> {
             let mut fields = ReplyFields::of(frame)?;

@@ -20,20 +20,24 @@
 //! exact, also when its offset has been given out anew. A generation that is not in the chain (another base, or too long
 //! ago) is never exact either.
 //!
-//! *What was published is seen or seen to be missing.* Append and publish are one script, and replicate as one. A message
+//! *What was published is seen or seen to be missing.* Append and publish are one script. It does not replicate the message, which no
+//! pod awaits from a replica. A message
 //! that Redis pub/sub drops leaves a hole before the next one, which the hub fills from the log. Where no next one comes,
 //! three things show it: a subscription that was renewed has its position read after it was confirmed; a room that was
 //! behind in reading is read again; and every room is compared with its log every half minute. Each ends in
 //! [`Delivery::Started`](super::Delivery::Started) with a position that differs from the last event's.
 //!
-//! *An answer is true.* A command that was sent and not answered is retried under the same idempotency key, which is
-//! written in the same script as the event: the answer is then the first one's. What stays unanswered is
-//! [`BrokerError::Unknown`](super::BrokerError::Unknown), never a refusal.
+//! *An answer is true.* Each publish has a name, which the entry in the log carries. One that was sent and not answered is sent again
+//! with the order to look for that name first: among the newest entries, back to before it was sent first. Found, the answer is the
+//! first one's; where the log does not reach back so far, or there is none, and something was published meanwhile, the outcome is
+//! not known. What stays unanswered is [`BrokerError::Unknown`](super::BrokerError::Unknown), never a refusal.
 //!
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod append;
 mod arguments;
+mod batch;
 mod connection;
 mod control;
 pub mod entry;
@@ -49,6 +53,8 @@ mod plain_lanes;
 mod plain_ring;
 mod positions;
 mod presence;
+mod publish_queue;
+mod publishing;
 mod questions;
 mod refusal;
 mod reply;
@@ -74,7 +80,7 @@ use arc_swap::ArcSwap;
 use roomcast_redis_subscriber::{Endpoints, Subscriber, Topology, discover};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Answer, Broker, Condition, Deliver, History, HistoryQuery, Presence};
+use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence};
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
@@ -144,7 +150,6 @@ impl Redis {
             questions: FleetQuestions::default(),
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
-            plain: AtomicBool::new(false),
             was_reached: AtomicBool::new(false),
             settings,
         });
@@ -261,6 +266,10 @@ impl RedisState {
 impl Broker for Redis {
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
         Box::pin(self.state.publish(room, publication))
+    }
+
+    fn publish_all<'a>(&'a self, publications: Vec<(Room, Publication)>) -> EachAnswer<'a> {
+        Box::pin(self.state.publish_all(publications))
     }
 
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {

@@ -4,7 +4,10 @@
 //! [`AttemptError::Lost`], whatever else is known of it.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,8 +21,9 @@ use tokio::{sync::Semaphore, time::timeout_at};
 
 use super::{
     connection::{Connection, Dial},
+    publish_queue::PublishQueue,
     refusal::refusal_word,
-    script::Script,
+    script::{Script, ScriptText},
 };
 
 /// A command does not wait for a master that has been away for longer.
@@ -27,6 +31,12 @@ const AWAY: Duration = Duration::from_secs(1);
 
 /// The most reads that a server works on for this pod: what publishes wait for at most.
 const READS: usize = 4;
+
+/// The most calls with publishes that a server works on for this pod.
+const CALLS: usize = 2;
+
+/// The same for durable ones: each holds up those behind it until a replica has it.
+const DURABLE_CALLS: usize = 1;
 
 /// The connection that a command takes, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +76,10 @@ pub(super) struct Node {
     reading: Semaphore,
     /// When it was first seen to be away.
     away: Mutex<Option<Instant>>,
+    /// What waits to be published, and what of it waits for a replica.
+    publishes: [PublishQueue; 2],
+    /// It knows no flags of scripts: it is older than Redis 7.
+    knows_no_flags: AtomicBool,
 }
 
 impl Node {
@@ -79,6 +93,8 @@ impl Node {
             reads: OnceLock::new(),
             reading: Semaphore::new(READS),
             away: Mutex::new(None),
+            publishes: [CALLS, DURABLE_CALLS].map(PublishQueue::new),
+            knows_no_flags: AtomicBool::new(false),
         }
     }
 
@@ -119,14 +135,20 @@ impl Node {
         away.is_some_and(|since| since.elapsed() > AWAY)
     }
 
-    /// Tries to run a script, once.
+    /// The publishes that wait in a lane.
+    pub(super) fn publishes(&self, lane: Lane) -> &PublishQueue {
+        let [commands, durable] = &self.publishes;
+        if lane == Lane::Durable { durable } else { commands }
+    }
+
+    /// Tries to run a script, once. `command`: the words of the call (`script::command`).
     ///
     /// # Errors
     /// [`AttemptError`].
     pub(super) async fn attempt(
         &self,
         script: &Script,
-        command: &[Value],
+        command: Vec<Value>,
         lane: Lane,
         deadline: Instant,
     ) -> Result<Resp3Frame, AttemptError> {
@@ -140,12 +162,35 @@ impl Node {
             },
             Lane::Commands | Lane::Durable => None,
         };
-        match self.send("EVALSHA", command.to_vec(), lane, deadline).await {
-            Err(AttemptError::Refused(why)) if why.starts_with("NOSCRIPT") => {
-                let mut command = command.to_vec();
-                if let Some(first) = command.first_mut() {
-                    *first = Value::from(script.text.as_str());
+        if !self.knows_no_flags.load(Ordering::Relaxed) {
+            let result = self.run(&script.text, command.clone(), lane, deadline).await;
+            match (&result, &script.without_flags) {
+                (Err(AttemptError::Refused(why)), Some(_)) if why.contains("compiling script") => {
+                    self.knows_no_flags.store(true, Ordering::Relaxed);
                 }
+                _ => return result,
+            }
+        }
+        self.run(script.without_flags.as_ref().unwrap_or(&script.text), command, lane, deadline).await
+    }
+
+    /// Runs a script by its name, or by its text where the server does not know it yet.
+    async fn run(
+        &self,
+        script: &ScriptText,
+        mut command: Vec<Value>,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<Resp3Frame, AttemptError> {
+        let name = |command: &mut Vec<Value>, name: &str| {
+            if let Some(first) = command.first_mut() {
+                *first = Value::from(name);
+            }
+        };
+        name(&mut command, &script.sha);
+        match self.send("EVALSHA", command.clone(), lane, deadline).await {
+            Err(AttemptError::Refused(why)) if why.starts_with("NOSCRIPT") => {
+                name(&mut command, &script.text);
                 self.send("EVAL", command, lane, deadline).await
             }
             other => other,
@@ -227,8 +272,7 @@ impl Node {
         };
         match (before, replicas, after) {
             (Ok(before), Ok(Value::Integer(replicas)), Ok(after)) if before == after && replicas >= 1 => {
-                let data = done.into_bytes().ok_or_else(|| AttemptError::Lost("not a position".to_owned()))?;
-                Ok(Resp3Frame::BlobString { data, attributes: None })
+                frame_of(done).ok_or_else(|| AttemptError::Lost("not what a publish answers".to_owned()))
             }
             (Ok(before), Ok(_), Ok(after)) if before == after => {
                 Err(AttemptError::Lost("no replica confirmed in time".to_owned()))
@@ -242,6 +286,16 @@ fn command(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, ClusterHash::Random, false)
 }
 
+/// A value as it came: a text, or a list of texts.
+fn frame_of(value: Value) -> Option<Resp3Frame> {
+    Some(match value {
+        Value::Array(values) => {
+            Resp3Frame::Array { data: values.into_iter().map(frame_of).collect::<Option<_>>()?, attributes: None }
+        }
+        text => Resp3Frame::BlobString { data: text.into_bytes()?, attributes: None },
+    })
+}
+
 /// A command that fred did not finish.
 fn lost(error: fred::error::Error) -> AttemptError {
     if *error.kind() == ErrorKind::Backpressure {
@@ -252,7 +306,7 @@ fn lost(error: fred::error::Error) -> AttemptError {
 }
 
 /// What an error of Redis means. Each of those that are tried again is given before anything is carried out.
-fn judge(error: String, host: &str) -> AttemptError {
+pub(super) fn judge(error: String, host: &str) -> AttemptError {
     let mut words = error.split(' ');
     if words.next() == Some("MOVED") {
         // A server that does not know its own address names none, and means the one by which it was asked.

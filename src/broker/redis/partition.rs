@@ -103,6 +103,11 @@ impl Names {
         format!("{}:{{{}}}:{rest}", self.prefix, partition.tag())
     }
 
+    /// What the keys of a room begin with, before the kind of each.
+    pub(super) fn place(&self, room: &Room) -> String {
+        self.key(Partition::of(room), "")
+    }
+
     /// A room's key of one kind.
     pub(super) fn of(&self, room: &Room, kind: KeyKind) -> String {
         self.key(Partition::of(room), format_args!("{}:{room}", kind.word()))
@@ -113,19 +118,15 @@ impl Names {
         channel.split_once("}:on:").map(|(_, room)| room)
     }
 
-    /// The key of a publisher's idempotency key in a room. A room's name has no spaces, so that the two cannot run together.
-    pub(super) fn once(&self, room: &Room, key: &str) -> String {
-        self.key(Partition::of(room), format_args!("once:{room} {key}"))
+    /// The key of a publisher's idempotency key in a room, behind the room's [`place`](Self::place). A room's name has no spaces, so
+    /// that the two cannot run together.
+    pub(super) fn once(room: &Room, key: &str) -> String {
+        format!("once:{room} {key}")
     }
 
-    /// The key of a publish that came without an idempotency key.
-    pub(super) fn attempt(&self, room: &Room, pod: u64, number: u64) -> String {
-        self.key(Partition::of(room), format_args!("try:{room} {pod:x}.{number:x}"))
-    }
-
-    /// The key of a plain message that is published under its name in the stream.
-    pub(super) fn named(&self, room: &Room, name: &str) -> String {
-        self.key(Partition::of(room), format_args!("try:{room} {name}"))
+    /// The same for a plain message that is published under its name in the stream.
+    pub(super) fn named(room: &Room, name: &str) -> String {
+        format!("try:{room} {name}")
     }
 
     /// One pod's members of a room.
@@ -298,7 +299,8 @@ mod tests {
         assert_eq!(names.of(&room, KeyKind::Log), "roomcast:{aio}:log:trip:123");
         assert_eq!(names.of(&room, KeyKind::Channel), "roomcast:{aio}:on:trip:123");
         assert_eq!(Names::room_on("roomcast:{aio}:on:trip:123"), Some("trip:123"));
-        assert_eq!(names.once(&room, "a b"), "roomcast:{aio}:once:trip:123 a b");
+        let once = names.place(&room) + &Names::once(&room, "a b");
+        assert_eq!(once, "roomcast:{aio}:once:trip:123 a b");
         assert_eq!(names.members(&room, "p"), "roomcast:{aio}:members:trip:123 p");
     }
 }

@@ -14,6 +14,7 @@ use super::{
     entry,
     partition::{KeyKind, PARTITIONS, Partition},
     presence::FleetMembers,
+    publishing::base,
     reply::{ReplyError, ReplyFields},
     rooms::WantedPosition,
     script,
@@ -43,7 +44,7 @@ impl RedisState {
     /// Reads the positions of rooms of one partition.
     async fn positions(&self, partition: Partition, rooms: &[Room]) -> Result<Vec<Position>, BrokerError> {
         let keys = rooms.iter().map(|room| self.names.of(room, KeyKind::Record));
-        let args = [Value::from(self.base()?), self.empty_ttl(), self.room_ttl()];
+        let args = [Value::from(base()?), self.empty_ttl(), self.room_ttl()];
         let frame = self.shards.call(partition, &script::POSITIONS, keys, args).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;

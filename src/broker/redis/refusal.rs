@@ -129,8 +129,12 @@ pub(super) fn refusal_word(error: &str) -> &str {
     without_script(error).split(' ').next().unwrap_or_default()
 }
 
-/// An error without what Redis adds of the script that it was given in: version 7 behind it, version 6 before it.
+/// An error without what Redis adds of the script that it was given in: version 7 behind it, version 6 before it, also where the
+/// script goes on after it.
 pub(super) fn without_script(error: &str) -> &str {
+    if let Some((_, error)) = error.strip_prefix("@user_script: ").and_then(|rest| rest.split_once(": ")) {
+        return error.trim_start_matches('-');
+    }
     if error.starts_with("ERR Error running script") {
         let is_code = |at: &usize| CODES.iter().any(|code| error[*at..].starts_with(code));
         let mut starts = error.match_indices(" -").map(|(at, dash)| at + dash.len());
@@ -149,6 +153,8 @@ mod tests {
         assert_eq!((Trouble::of(full), without_script(full)), (Some(Trouble::Full), &full[..55]));
         let of_6 = "ERR Error running script (call to f_0): @user_script:9: @user_script: 9: -READONLY You can't write - here.";
         assert_eq!((refusal_word(of_6), without_script(of_6)), ("READONLY", "READONLY You can't write - here."));
+        let of_6 = "@user_script: 295: -OOM command not allowed when used memory > 'maxmemory'.";
+        assert_eq!((refusal_word(of_6), without_script(of_6)), ("OOM", &of_6[20..]));
         for (error, trouble) in [
             ("READONLY You can't write against a read only replica.", Some(Trouble::ReadOnly)),
             ("ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed", Some(Trouble::Full)),

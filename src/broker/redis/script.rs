@@ -1,4 +1,4 @@
-//! The scripts that Redis runs, each whole and in one slot.
+//! The scripts that Redis runs, each whole; all but `publish` in one slot.
 //!
 //! A script is named by its own hash (`EVALSHA`), so that pods of different builds, with different scripts, work on one
 //! Redis; what is stored is versioned by itself (see `entry`).
@@ -6,53 +6,85 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use fred::types::Value;
+
+use super::arguments::count;
 
 /// A script.
 #[derive(Debug)]
 pub(super) struct Script {
     /// Its name in metrics.
     pub(super) name: &'static str,
-    pub(super) text: String,
-    /// SHA-1 of the text in hexadecimal digits: how Redis names it.
-    pub(super) sha: String,
+    pub(super) text: ScriptText,
+    /// For servers before Redis 7, which know no flags of scripts.
+    pub(super) without_flags: Option<ScriptText>,
     /// It writes, whatever its arguments: that it is carried out shows that the server takes writes.
     pub(super) writes: bool,
 }
 
+/// What a server is given.
+#[derive(Debug)]
+pub(super) struct ScriptText {
+    pub(super) text: String,
+    /// SHA-1 of the text in hexadecimal digits: how Redis names it.
+    pub(super) sha: String,
+}
+
 /// The scripts that always write something that takes memory.
-const WRITING: [&str; 3] = ["publish", "announce", "lease"];
+const WRITING: [&str; 2] = ["publish", "lease"];
+
+/// The line with which a script may use keys of several slots that it does not name before. It also has the whole script refused where
+/// a write would be.
+const ACROSS_SLOTS: &str = "#!lua flags=allow-cross-slot-keys\n";
 
 impl Script {
-    fn new(name: &'static str, parts: &[&str]) -> Self {
-        let text = parts.concat();
+    fn new(name: &'static str, flags: &str, parts: &[&str]) -> Self {
+        let without_flags = ScriptText::new(parts.concat());
+        let (text, without_flags) = match flags {
+            "" => (without_flags, None),
+            flags => (ScriptText::new(flags.to_owned() + &without_flags.text), Some(without_flags)),
+        };
+        Self { name, text, without_flags, writes: WRITING.contains(&name) }
+    }
+}
+
+impl ScriptText {
+    fn new(text: String) -> Self {
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
         let sha = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name, text, sha, writes: WRITING.contains(&name) }
+        Self { text, sha }
     }
 }
 
 const ROOM: &str = include_str!("lua/room.lua");
 
+/// The words of a call after its name: the script, whose place `Node` fills, its keys and its arguments.
+pub(super) fn command(script: &Script, keys: Vec<String>, args: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    let mut command = vec![Value::from(script.text.sha.as_str()), count(keys.len())];
+    command.extend(keys.into_iter().map(Value::from));
+    command.extend(args);
+    command
+}
+
 macro_rules! scripts {
-    ($($name:ident = $word:literal, $($part:expr),+;)+) => {
-        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new($word, &[$($part),+]));)+
+    ($($name:ident = $word:literal, $flags:expr; $($part:expr),+;)+) => {
+        $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new($word, $flags, &[$($part),+]));)+
     };
 }
 
 scripts! {
-    PUBLISH = "publish", ROOM, include_str!("lua/publish.lua");
-    ANNOUNCE = "announce", include_str!("lua/announce.lua");
-    HISTORY = "history", ROOM, include_str!("lua/history.lua");
-    RETAINED = "retained", ROOM, include_str!("lua/retained.lua");
-    POSITIONS = "positions", ROOM, include_str!("lua/positions.lua");
-    MEMBERS = "members", include_str!("lua/members.lua");
-    PODS = "pods", include_str!("lua/pods.lua");
-    LIST = "list", include_str!("lua/list.lua");
-    EVICT = "evict", include_str!("lua/evict.lua");
-    LEASE = "lease", include_str!("lua/lease.lua");
-    CONTROL = "control", include_str!("lua/control.lua");
-    MARK = "mark", include_str!("lua/mark.lua");
-    CLAIM = "claim", include_str!("lua/claim.lua");
-    VALUE = "value", include_str!("lua/value.lua");
-    LOOK_UP = "look_up", include_str!("lua/look_up.lua");
+    PUBLISH = "publish", ACROSS_SLOTS; ROOM, include_str!("lua/publish.lua");
+    HISTORY = "history", ""; ROOM, include_str!("lua/history.lua");
+    RETAINED = "retained", ""; ROOM, include_str!("lua/retained.lua");
+    POSITIONS = "positions", ""; ROOM, include_str!("lua/positions.lua");
+    MEMBERS = "members", ""; include_str!("lua/members.lua");
+    PODS = "pods", ""; include_str!("lua/pods.lua");
+    LIST = "list", ""; include_str!("lua/list.lua");
+    EVICT = "evict", ""; include_str!("lua/evict.lua");
+    LEASE = "lease", ""; include_str!("lua/lease.lua");
+    CONTROL = "control", ""; include_str!("lua/control.lua");
+    MARK = "mark", ""; include_str!("lua/mark.lua");
+    CLAIM = "claim", ""; include_str!("lua/claim.lua");
+    VALUE = "value", ""; include_str!("lua/value.lua");
+    LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
 }

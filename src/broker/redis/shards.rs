@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use super::{
     outages::{Outages, SeenTrouble},
     partition::{PARTITIONS, Partition},
     refusal::{Trouble, without_script},
-    script::Script,
+    script::{self, Script},
 };
 use crate::{
     broker::BrokerError,
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The time between two attempts, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 /// The most reads of logs that a pod has asked for at once, those that wait for a place at their master included: as many clients
 /// may come back at once. What waits costs Redis nothing.
@@ -59,7 +59,7 @@ impl From<Partition> for ScriptTarget {
 
 /// The masters, and the partitions that each owns.
 pub(super) struct Shards {
-    dial: Arc<Dial>,
+    pub(super) dial: Arc<Dial>,
     /// The last layout that came.
     layout: ArcSwapOption<Layout>,
     /// By partition; empty until the owner is known.
@@ -72,7 +72,9 @@ pub(super) struct Shards {
     /// Places of reads.
     reads: Semaphore,
     pub(super) outages: Outages,
-    metrics: Arc<RedisCommands>,
+    pub(super) metrics: Arc<RedisCommands>,
+    /// Whether the servers have no sharded pub/sub.
+    pub(super) plain: AtomicBool,
 }
 
 impl Shards {
@@ -94,6 +96,7 @@ impl Shards {
             reads: Semaphore::new(READS),
             outages: Outages::default(),
             metrics,
+            plain: AtomicBool::new(false),
         })
     }
 
@@ -177,7 +180,7 @@ impl Shards {
         Some(self.owner(partition.into())?.address.clone())
     }
 
-    fn owner(&self, target: ScriptTarget) -> Option<Arc<Node>> {
+    pub(super) fn owner(&self, target: ScriptTarget) -> Option<Arc<Node>> {
         match target {
             ScriptTarget::Partition(partition) => self.owners.get(partition.index())?.load_full(),
             ScriptTarget::Slot(slot) => self.layout.load().as_ref()?.owner(slot).map(|address| self.node(address)),
@@ -230,11 +233,9 @@ impl Shards {
         args: impl IntoIterator<Item = Value>,
     ) -> Result<Resp3Frame, BrokerError> {
         let began = Instant::now();
-        let keys: Vec<Value> = keys.into_iter().map(Value::from).collect();
-        let mut command = vec![Value::from(script.sha.as_str()), Value::from(keys.len() as i64)];
-        command.extend(keys);
-        command.extend(args);
-        let result = self.insist(target.into(), script, command, lane, began + self.dial.timeouts.command).await;
+        let command = script::command(script, keys.into_iter().collect(), args);
+        let deadline = began + self.dial.timeouts.command;
+        let result = self.insist(target.into(), script, &|_| Some(command.clone()), lane, deadline, &mut false).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
@@ -244,25 +245,29 @@ impl Shards {
         result
     }
 
-    async fn insist(
+    /// Tries a command until it is answered. `command`: what is sent, given whether it may have been carried out before; `None`: it
+    /// must not be repeated then. `lost` says whether it may have been, before and after.
+    pub(super) async fn insist(
         &self,
         target: ScriptTarget,
         script: &Script,
-        command: Vec<Value>,
+        command: &(dyn Fn(bool) -> Option<Vec<Value>> + Sync),
         lane: Lane,
         deadline: Instant,
+        lost: &mut bool,
     ) -> Result<Resp3Frame, BrokerError> {
-        let (mut pause, mut lost, mut moved) = (PAUSE.0, false, 0);
+        let (mut pause, mut moved) = (PAUSE.0, 0);
         let mut told = None;
         // What Redis itself said is told rather than that a connection is being made.
         let mut refusal = None;
         loop {
+            let Some(command) = command(*lost) else { return Err(BrokerError::Unknown) };
             let Some(node) = told.take().or_else(|| self.owner(target)) else {
                 let why = "which server has this room is not known yet".to_owned();
-                return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
+                return Err(if *lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             };
             let asked = Instant::now();
-            let why = match node.attempt(script, &command, lane, deadline).await {
+            let why = match node.attempt(script, command, lane, deadline).await {
                 Ok(frame) => {
                     self.outages.carried_out(|| node.address.to_string(), script.name, script.writes);
                     return Ok(frame);
@@ -281,7 +286,7 @@ impl Shards {
                 }
                 Err(AttemptError::Refused(why)) => {
                     let why = self.refused(&node, script, why);
-                    return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
+                    return Err(if *lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
                 }
                 Err(AttemptError::Stale(why)) => {
                     let why = self.refused(&node, script, why);
@@ -294,7 +299,7 @@ impl Shards {
                 }
                 Err(AttemptError::Lost(why)) if lane == Lane::Reads => why,
                 Err(AttemptError::Lost(why)) => {
-                    lost = true;
+                    *lost = true;
                     why
                 }
             };
@@ -307,7 +312,7 @@ impl Shards {
                     _ => why,
                 });
                 tracing::debug!(script = script.name, why, "a command to Redis failed");
-                return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
+                return Err(if *lost { BrokerError::Unknown } else { BrokerError::Unavailable(why) });
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -315,7 +320,7 @@ impl Shards {
     }
 
     /// Notes what an error says of the server. Returns the error as it is told.
-    fn refused(&self, node: &Node, script: &Script, error: String) -> String {
+    pub(super) fn refused(&self, node: &Node, script: &Script, error: String) -> String {
         let Some(trouble) = Trouble::of(&error) else { return error };
         let error = without_script(&error).to_owned();
         self.outages.refused(&node.address.to_string(), script.name, trouble, &error, Instant::now());

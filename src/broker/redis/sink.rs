@@ -49,7 +49,7 @@ impl Sink for SubscriptionSink {
     fn health_changed(&self, health: &Health) {
         if let Some(state) = self.0.upgrade() {
             if let Some(sharded) = health.sharded {
-                state.plain.store(!sharded, Ordering::Relaxed);
+                state.shards.plain.store(!sharded, Ordering::Relaxed);
             }
             state.condition();
         }

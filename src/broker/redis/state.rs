@@ -35,7 +35,7 @@ use crate::{
     model::{Policy, Room},
 };
 
-/// How long a publish without a key is known by ours: far longer than all its attempts take.
+/// How long an attempt is known by a key of ours: far longer than all its repetitions take.
 pub(super) const ATTEMPT_AGE: Duration = Duration::from_secs(30);
 
 /// How long a room without events is known after the last time it was asked for: pods with members ask three times meanwhile.
@@ -73,10 +73,8 @@ pub(super) struct RedisState {
     pub(super) answering: Arc<Semaphore>,
     pub(super) questions: FleetQuestions,
     pub(super) runtime: Handle,
-    /// Numbers our publishes without a key.
+    /// Numbers what may be tried more than once.
     pub(super) attempts: AtomicU64,
-    /// Whether the server has no sharded pub/sub.
-    pub(super) plain: AtomicBool,
     /// Whether there ever was a server that could be used.
     pub(super) was_reached: AtomicBool,
 }
@@ -130,12 +128,6 @@ impl RedisState {
         self.policies.load().of(room)
     }
 
-    /// 12 random hexadecimal digits, should a room's record have to be made.
-    pub(super) fn base(&self) -> Result<String, BrokerError> {
-        let chance = getrandom::u64().map_err(|error| BrokerError::Unavailable(format!("no randomness: {error}")))?;
-        Ok(format!("{:012x}", chance >> 16))
-    }
-
     pub(super) fn empty_ttl(&self) -> Value {
         millis(EMPTY_TTL.min(self.settings.room_ttl))
     }
@@ -145,7 +137,7 @@ impl RedisState {
     }
 
     pub(super) fn publish_command(&self) -> Value {
-        Value::from(if self.plain.load(Ordering::Relaxed) { "PUBLISH" } else { "SPUBLISH" })
+        Value::from_static_str(self.shards.publish_command())
     }
 
     /// The error for an answer that no script of ours gives: another program writes under the fleet's keys.

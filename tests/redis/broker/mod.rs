@@ -2,8 +2,11 @@
 //! others'. What every broker does is in `tests/redis/contract/`.
 
 mod access;
+mod appending;
 mod failures;
 mod fleet;
+mod gathering;
+mod layouts;
 mod refusals;
 mod slots;
 mod ways;

@@ -97,6 +97,6 @@ async fn a_publish_waits_until_the_keys_of_its_slot_have_moved() {
     println!(
         "500 slots moved in {took:?}, one with {keys} keys; of {published} publishes to it the longest took {longest:?}"
     );
-    assert!(keys > 2 * ROOMS as i64 && published > 0);
+    assert!(keys >= 2 * ROOMS as i64 && published > 0);
     assert!(longest < Duration::from_secs(4), "{longest:?}");
 }

@@ -183,3 +183,29 @@ pub async fn an_announcement_is_in_no_log<S: Store>() {
     assert!(log.events.iter().all(|event| &*event.topic != "passing"), "{log:?}");
     assert!(bench.seen.of(&elsewhere).is_empty());
 }
+
+/// Each has its own answer, and those of one log their order.
+pub async fn events_published_together_are_answered_each<S: Store>() {
+    let bench = Bench::<S>::new(Policy { history_bytes: 5_000, ..Policy::default() }).await;
+    let rooms = [room("a"), room("b"), room("c")];
+    for room in &rooms {
+        bench.subscribed(room).await;
+    }
+    let large = || Publication { payload: binary(9_000), ..publication("large") };
+    let mut events: Vec<_> = (0..30).map(|n| (rooms[n % 3].clone(), publication(&n.to_string()))).collect();
+    events.insert(12, (rooms[0].clone(), large()));
+    let answers = bench.store.broker().publish_all(events).await;
+    assert_eq!(answers.len(), 31);
+    for (n, answer) in answers.iter().enumerate() {
+        match (n, answer) {
+            (12, answer) => assert!(matches!(answer, Err(BrokerError::TooLarge { .. })), "{answer:?}"),
+            (n, Ok(position)) => assert_eq!(position.offset, (n - usize::from(n > 12)) as u64 / 3 + 1),
+            (n, Err(error)) => panic!("{n}: {error}"),
+        }
+    }
+    for (n, room) in rooms.iter().enumerate() {
+        let told = bench.seen.events_up_to(room, 10).await;
+        assert!(told.iter().map(|(_, event)| event.topic.to_string()).eq((0..10).map(|at| (at * 3 + n).to_string())));
+    }
+    assert!(bench.store.broker().publish_all(Vec::new()).await.is_empty());
+}

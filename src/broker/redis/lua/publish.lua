@@ -1,34 +1,38 @@
--- Appends an event and publishes it, in one step.
--- KEYS: record, log, idempotency key, then the retained values and their order if there are any to keep.
--- ARGV: base for a new life, time to live of the room, of the key (ms); channel, PUBLISH or SPUBLISH, the event;
---       the log's size, bytes and age (ms), 0 for no log; most retained values, the value's name, whether it is removed.
--- Answers "epoch offset"; where the event is in the log and something else about it was refused, also a line that says what.
-local base, room_ttl, key_ttl, channel, publish, event = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local size, limit, age = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local record, log, key, values, order = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Appends events to the logs of any rooms that this server has, and tells them: each event whole or not at all. They are told after
+-- all writes, and not to replicas: no pod listens there.
+-- ARGV: base for new lives, PUBLISH or SPUBLISH, how many kinds of log; six numbers a kind: time to live of the room (ms), the log's
+--       size (0: no log), bytes and age (ms), time to live of a key (ms), most retained values; then five words an event:
+--   what the room's keys begin with, the room, its kind (0: it enters no log, and the last word is told as it is), its attempt (12
+--   bytes, and behind them for how many ms it has been tried if it may have been done), the event; and if "k" follows its kind, its
+--   key's name below what the keys begin with; if "v" follows, the name of the value that it sets ("+" before it) or removes ("-").
+-- KEYS: none, or one that shows in which slot an event is that is alone.
+-- Answers a text an event: "epoch offset", or "+" where it enters no log, and where something else about it was refused also a line
+-- that says what; "-" and an error if nothing was done; "?" if an attempt of before may have been carried out and the log does not tell.
+-- A log's entry has the fields e: the event, a: its attempt. Fields behind them are left alone.
+local base, publish, kinds = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local call, sub, max = redis.pcall, string.sub, math.max
 
--- More than this many events too many are trimmed at once; readers leave out what is too much.
+-- Each so many events a log's length is looked at; readers leave out what is too much.
 local SLACK = 16
+-- The most steps of as many events that one event trims.
+local STEPS = 16
+-- How far back an attempt is searched for.
+local SEARCHED = 256
+-- How far the clocks of two servers may be apart (ms), one of which takes over from the other.
+local CLOCKS = 2000
+local ATTEMPT = 12
 
-local known = redis.call('GET', key)
-if known and known ~= '' then
-  -- A write, so that whoever waits for replicas after it waits for the event as well.
-  redis.call('PEXPIRE', key, key_ttl)
-  return known
+local now, master = now_ms(), master_replid()
+local now_text = whole(now)
+
+local policies, at = {}, 3
+for i = 1, kinds do
+  policies[whole(i)] = {
+    ttl = tonumber(ARGV[at + 1]), size = tonumber(ARGV[at + 2]), bytes = tonumber(ARGV[at + 3]),
+    age = tonumber(ARGV[at + 4]), key_ttl = ARGV[at + 5], most = tonumber(ARGV[at + 6]),
+  }
+  at = at + 6
 end
-local now = now_ms()
-local room, unwritable = open(record, base, room_ttl)
-if not room then
-  return redis.error_reply(unwritable)
-end
-if room.offset >= 9007199254740991 then
-  return redis.error_reply('FULL the room has used up its offsets')
-end
-local offset = room.offset + 1
--- The clock may be set back, or be another server's; a room's times are not.
-local time = math.max(now, room.time)
-local position = room.epoch .. ' ' .. whole(offset)
-local keeps_log = size > 0
 
 local function failed(result)
   return type(result) == 'table' and result.err
@@ -41,70 +45,117 @@ local function is_foreign(err)
     or string.find(err, 'exhausted the last possible ID', 1, true)
 end
 
-local length, foreign = 0, false
-if keeps_log then
-  length = redis.pcall('XLEN', log)
-  if failed(length) then
-    if not is_foreign(length.err) then
-      return redis.error_reply(length.err)
+-- The rooms of this call. A room's first event writes its record, so that one that may not be written refuses it; the others leave
+-- that to the end.
+local rooms, dirty = {}, {}
+
+-- Reads a room's record. `oldest` begins with "+" since a pod of this build has renewed the keys' times to live, and no other has
+-- written since; `renewed` is until when that serves.
+local function room_of(record)
+  local field = call('HMGET', record, 'base', 'replid', 'offset', 'time', 'bytes', 'oldest', 'renewed')
+  if field.err then
+    return nil, field.err
+  end
+  local room = {
+    record = record, base = field[1] or base, replid = field[2] or master, offset = tonumber(field[3] or 0),
+    time = tonumber(field[4] or 0), bytes = tonumber(field[5] or 0), oldest = tonumber(field[6] or 0), renewed = 0,
+    is_new = not field[1],
+  }
+  if field[6] and sub(field[6], 1, 1) == '+' then
+    room.renewed = tonumber(field[7] or 0)
+  end
+  if not room.is_new and room.replid ~= master then
+    local chain = call('HGET', record, 'chain')
+    if failed(chain) then
+      return nil, chain.err
     end
-    length, foreign = 0, true
+    room.chain = next_chain(chain or '', room.replid, room.offset)
   end
+  room.epoch = room.base .. '.' .. master
+  rooms[record] = room
+  return room
 end
 
--- The first write. A server without memory, a replica, and one that cannot save refuse it, and with it the whole event.
-redis.call('SET', key, position, 'PX', key_ttl)
-
-local cost, bytes, oldest = #event + EVENT_COST, 0, time
-if keeps_log then
-  if length > 0 then
-    bytes, oldest = room.bytes, room.oldest
-  end
-  bytes = bytes + cost
-end
-local function write_record()
-  return redis.pcall('HSET', record, 'offset', offset, 'time', whole(time), 'bytes', bytes, 'oldest', whole(oldest))
+-- Writes all that an event may change in a record.
+local function write_all(room)
+  return call('HSET', room.record, 'offset', whole(room.offset), 'time', whole(room.time), 'bytes', whole(room.bytes), 'oldest',
+    '+' .. whole(room.oldest), 'renewed', whole(room.renewed))
 end
 
--- Takes back what was written of an event that is refused: a user may run one command and not the next.
-local function refuse(err)
-  redis.pcall('HSET', record, 'offset', whole(room.offset), 'time', whole(room.time), 'bytes', whole(room.bytes), 'oldest',
-    whole(room.oldest))
-  -- Until it is gone, an empty one is none.
-  if failed(redis.pcall('UNLINK', key)) then
-    redis.pcall('SET', key, '', 'PX', 1)
-  end
-  return redis.error_reply(err)
-end
-
-local written = write_record()
-if failed(written) then
-  return refuse(written.err)
-end
-if keeps_log then
-  -- What an eviction or a partial restore may have left is another life's.
-  foreign = foreign or (offset == 1 and length > 0)
-  local id = whole(offset) .. '-' .. whole(time)
-  local added = not foreign and redis.pcall('XADD', log, id, 'e', event)
-  if failed(added) and is_foreign(added.err) then
-    foreign = true
-  end
-  if foreign then
-    added = redis.pcall('UNLINK', log)
-    if not failed(added) then
-      added = redis.pcall('XADD', log, id, 'e', event)
+-- The epoch under which an event of this log was given its offset.
+local function epoch_of(room, offset)
+  local chain = room.chain or call('HGET', room.record, 'chain')
+  for replid, last in string.gmatch(type(chain) == 'string' and chain or '', '(%x+):(%d+)') do
+    if offset <= tonumber(last) then
+      return room.base .. '.' .. replid
     end
-    length, bytes, oldest = 0, cost, time
   end
-  if failed(added) then
-    return refuse(added.err)
+  return room.epoch
+end
+
+-- Whether an attempt of before was carried out: its position, false, or "?" where that cannot be known.
+local function find(room, log, policy, attempt, since)
+  if room.offset == 0 or room.time <= since then
+    -- Nothing was published here meanwhile.
+    return false
   end
-  if foreign then
-    write_record()
+  local newest = policy.size > 0 and call('XREVRANGE', log, '+', '-', 'COUNT', SEARCHED) or {}
+  if newest.err then
+    return '-' .. newest.err
+  end
+  for _, entry in ipairs(newest) do
+    if entry[2][4] == attempt then
+      -- A write, so that whatever waits for replicas after it waits for the event as well.
+      call('PEXPIRE', room.record, whole(policy.ttl * 9 / 8))
+      local offset = id_of(entry)
+      return epoch_of(room, offset) .. ' ' .. whole(offset)
+    end
+  end
+  local oldest = newest[#newest]
+  if oldest then
+    local offset, time = id_of(oldest)
+    if offset == 1 or time <= since then
+      return false
+    end
+  end
+  return '?'
+end
+
+-- Takes away what is too old or too much, an eighth or a sixteenth later than it is, and then all of it. Returns what was refused.
+local function trim(room, log, policy, offset, cost)
+  local goal = room.bytes > policy.bytes and policy.bytes - policy.bytes / 16 or policy.bytes
+  for _ = 1, STEPS do
+    local batch = call('XRANGE', log, '-', whole(offset - 1), 'COUNT', SLACK)
+    if batch.err then
+      return batch.err
+    end
+    local cut, bytes, oldest = nil, room.bytes, nil
+    for _, entry in ipairs(batch) do
+      local place, since = id_of(entry)
+      if place > offset - policy.size and since + policy.age > now and bytes <= goal then
+        oldest = since
+        break
+      end
+      bytes = bytes - #entry[2][2] - EVENT_COST
+      cut = place
+    end
+    if cut then
+      local trimmed = call('XTRIM', log, 'MINID', whole(cut + 1))
+      if failed(trimmed) then
+        return trimmed.err
+      end
+    end
+    if #batch == 0 then
+      bytes, oldest = cost, room.time
+    end
+    room.bytes, room.oldest = max(bytes, cost), oldest or room.oldest
+    if oldest then
+      return
+    end
   end
 end
 
--- The event is in the log, and its place is taken. What fails from here on does not change that: it is told beside the answer.
+-- What was refused of an event that is in its log.
 local trouble
 local function try(result)
   if failed(result) then
@@ -113,65 +164,258 @@ local function try(result)
   return result
 end
 
-if keeps_log then
-  if length + 1 >= size + SLACK or bytes > limit or oldest + age <= now then
-    local cut = true
-    while cut do
-      cut = nil
-      oldest = time
-      local batch = try(redis.pcall('XRANGE', log, '-', whole(offset - 1), 'COUNT', SLACK))
-      if failed(batch) then
-        break
-      end
-      for _, entry in ipairs(batch) do
-        local at, since = id_of(entry)
-        if at > offset - size and since + age > now and bytes <= limit then
-          oldest = since
-          break
-        end
-        bytes = bytes - #entry[2][2] - EVENT_COST
-        cut = at
-      end
-      if cut and failed(try(redis.pcall('XTRIM', log, 'MINID', whole(cut + 1)))) then
-        break
-      end
+-- Takes back what was written of an event that is refused: a user may run one command and not the next.
+local function refuse(room, was, once, policy, refusal)
+  room.offset, room.time, room.bytes, room.oldest, room.renewed = unpack(was)
+  if not dirty[room.record] then
+    write_all(room)
+    if room.offset == 0 then
+      call('PEXPIRE', room.record, whole(policy.ttl))
     end
-    try(write_record())
   end
-  try(redis.pcall('PEXPIRE', log, ARGV[9]))
-elseif room.bytes > 0 then
-  try(redis.pcall('UNLINK', log))
+  -- Until it is gone, an empty one is none.
+  if once ~= '' and failed(call('UNLINK', once)) then
+    call('SET', once, '', 'PX', 1)
+  end
+  return '-' .. refusal
 end
-try(redis.pcall('PEXPIRE', record, room_ttl))
 
-if values then
-  local most, name = tonumber(ARGV[10]), ARGV[11]
-  if offset == 1 then
-    try(redis.pcall('UNLINK', values, order))
+-- Writes what an event changes in its room's record.
+local function write(room, off, stamp, is_changed, keeps_log)
+  local record = room.record
+  if room.was_written then
+    dirty[record] = room
+  elseif room.is_new then
+    return call('HSET', record, 'base', room.base, 'replid', master, 'offset', off, 'time', stamp, 'bytes', whole(room.bytes),
+      'oldest', '+' .. whole(room.oldest), 'renewed', whole(room.renewed))
+  elseif room.chain then
+    return call('HSET', record, 'replid', master, 'chain', room.chain, 'offset', off, 'time', stamp, 'bytes', whole(room.bytes),
+      'oldest', '+' .. whole(room.oldest), 'renewed', whole(room.renewed))
+  elseif is_changed then
+    return write_all(room)
+  elseif keeps_log then
+    return call('HSET', record, 'offset', off, 'time', stamp, 'bytes', whole(room.bytes))
+  else
+    return call('HSET', record, 'offset', off, 'time', stamp)
   end
-  if ARGV[12] == '1' then
-    try(redis.pcall('ZREM', order, name))
-    try(redis.pcall('HDEL', values, name))
-  elseif not failed(try(redis.pcall('HSET', values, name, whole(offset) .. '-' .. whole(time) .. ' ' .. event))) then
-    try(redis.pcall('ZADD', order, offset, name))
-    local count = try(redis.pcall('ZCARD', order))
-    local excess = failed(count) and 0 or count - most
+end
+
+-- Sets or removes a retained value. `count`: how many there were.
+local function retain(values, order, policy, value, off, stamp, event, count)
+  local field = sub(value, 2)
+  if sub(value, 1, 1) == '-' then
+    try(call('ZREM', order, field))
+    try(call('HDEL', values, field))
+  elseif not failed(try(call('HSET', values, field, off .. '-' .. stamp .. ' ' .. event))) then
+    local added = try(call('ZADD', order, off, field))
+    local excess = failed(added) and 0 or count + added - policy.most
     if excess > 0 then
-      local gone = try(redis.pcall('ZPOPMIN', order, math.min(excess, 1000)))
+      local gone = try(call('ZPOPMIN', order, math.min(excess, 1000)))
       for i = 1, failed(gone) and 0 or #gone, 2 do
-        try(redis.pcall('HDEL', values, gone[i]))
+        try(call('HDEL', values, gone[i]))
       end
     end
-    try(redis.pcall('PEXPIRE', values, room_ttl))
-    try(redis.pcall('PEXPIRE', order, room_ttl))
   end
 end
 
-local message = 'e' .. position .. ' ' .. whole(time) .. '\n' .. event
-local told = redis.pcall(publish, channel, message)
-if failed(told) and publish == 'SPUBLISH' and string.find(told.err, 'nknown') then
-  -- What is in the log is told, also by a pod that does not know yet that this server has no sharded channels.
-  told = redis.pcall('PUBLISH', channel, message)
+-- Appends one event. Returns its answer, and if it is to be told, its position and time.
+local function append(place, name, once, policy, attempt, value, event)
+  local record = place .. 'room:' .. name
+  local room, err = rooms[record], nil
+  if not room then
+    room, err = room_of(record)
+    if not room then
+      return '-' .. err
+    end
+  end
+  if once ~= '' then
+    once = place .. once
+    local known = call('GET', once)
+    if failed(known) then
+      return '-' .. known.err
+    elseif known and known ~= '' then
+      -- A write, so that whatever waits for replicas after it waits for the event as well.
+      local kept = call('PEXPIRE', once, policy.key_ttl)
+      return failed(kept) and '-' .. kept.err or known
+    end
+  end
+  local log = place .. 'log:' .. name
+  if #attempt > ATTEMPT then
+    local found = find(room, log, policy, sub(attempt, 1, ATTEMPT), now - tonumber(sub(attempt, ATTEMPT + 1)) - CLOCKS)
+    if found then
+      return found
+    end
+    attempt = sub(attempt, 1, ATTEMPT)
+  end
+  if room.offset >= 9007199254740991 then
+    return '-FULL the room has used up its offsets'
+  end
+  local keeps_log, is_foreign_log, is_first = policy.size > 0, false, room.offset == 0
+  local was_offset, was_time, was_bytes, was_oldest, was_renewed =
+    room.offset, room.time, room.bytes, room.oldest, room.renewed
+
+  -- First what must be known before anything is written. It also shows that these keys are here.
+  local held = was_bytes
+  if keeps_log and room.renewed <= now then
+    -- Its log may have run out.
+    local length = call('XLEN', log)
+    if not failed(length) then
+      is_foreign_log = is_first and length > 0
+    elseif is_foreign(length.err) then
+      length, is_foreign_log = 0, true
+    else
+      return '-' .. length.err
+    end
+    if length == 0 then
+      held = 0
+    end
+  end
+  local values, order, count
+  if policy.most > 0 then
+    values, order = place .. 'values:' .. name, place .. 'order:' .. name
+    if value ~= '' then
+      local fields = call('HLEN', values)
+      count = failed(fields) and fields or call('ZCARD', order)
+      if failed(count) then
+        return '-' .. count.err
+      end
+    end
+  end
+
+  local offset = room.offset + 1
+  -- The clock may be set back, or be another server's; a room's times are not.
+  local time = max(now, room.time)
+  local off, stamp, cost = whole(offset), time == now and now_text or whole(time), #event + EVENT_COST
+  local position = room.epoch .. ' ' .. off
+  -- The times to live are renewed each eighth of what they must last.
+  local lasts = keeps_log and policy.age or policy.ttl
+  local renews = room.renewed < now + lasts or keeps_log and held == 0
+  if once ~= '' then
+    local written = call('SET', once, position, 'PX', policy.key_ttl)
+    if failed(written) then
+      return '-' .. written.err
+    end
+  end
+  room.offset, room.time = offset, time
+  if keeps_log then
+    room.oldest = held > 0 and room.oldest or time
+    room.bytes = held + cost
+  else
+    room.bytes = 0
+  end
+  if renews then
+    room.renewed = now + lasts + math.floor(lasts / 8)
+  end
+  local written = write(room, off, stamp, renews or room.oldest ~= was_oldest or not keeps_log and was_bytes > 0, keeps_log)
+  if failed(written) then
+    return refuse(room, { was_offset, was_time, was_bytes, was_oldest, was_renewed }, once, policy, written.err)
+  end
+  room.was_written = true
+
+  if keeps_log then
+    local id = off .. '-' .. stamp
+    local added = not is_foreign_log and call('XADD', log, id, 'e', event, 'a', attempt)
+    if failed(added) and is_foreign(added.err) then
+      is_foreign_log = true
+    end
+    if is_foreign_log then
+      added = call('UNLINK', log)
+      if not failed(added) then
+        added = call('XADD', log, id, 'e', event, 'a', attempt)
+      end
+    end
+    if failed(added) then
+      return refuse(room, { was_offset, was_time, was_bytes, was_oldest, was_renewed }, once, policy, added.err)
+    end
+    if is_foreign_log then
+      room.bytes, room.oldest, dirty[record] = cost, time, room
+      renews = true
+    end
+  end
+
+  -- The event is in the log, and its place is taken. What fails from here on does not change that: it is told beside the answer.
+  trouble = nil
+  if keeps_log then
+    local length = offset % SLACK == 0 and try(call('XLEN', log)) or 0
+    if not failed(length) and length > policy.size or room.bytes > policy.bytes
+      or room.oldest + policy.age + policy.age / 8 <= now then
+      trouble = trim(room, log, policy, offset, cost) or trouble
+      dirty[record] = room
+    end
+  elseif was_bytes > 0 then
+    try(call('UNLINK', log))
+  end
+  if values and is_first then
+    try(call('UNLINK', values, order))
+    count = 0
+  end
+  if value ~= '' then
+    retain(values, order, policy, value, off, stamp, event, count)
+    renews = renews or count == 0
+  end
+  if renews then
+    local longer = math.floor(lasts / 8)
+    if keeps_log then
+      try(call('PEXPIRE', log, whole(policy.age + longer)))
+    end
+    try(call('PEXPIRE', record, whole(policy.ttl + longer)))
+    if values then
+      try(call('PEXPIRE', values, whole(policy.ttl + longer)))
+      try(call('PEXPIRE', order, whole(policy.ttl + longer)))
+    end
+  end
+  return trouble and position .. '\n' .. trouble or position, position, stamp
 end
-try(told)
-return trouble and position .. '\n' .. trouble or position
+
+local reply, told, messages, n = {}, {}, {}, 0
+-- A room that is on its way to another server, and what an event of it met: those behind it must not overtake it.
+local leaving = {}
+while at < #ARGV do
+  n = n + 1
+  local place, name, kind, attempt, event = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
+  at = at + 5
+  local policy, channel, once, value = policies[kind], place .. 'on:' .. name, '', ''
+  if not policy and kind ~= '0' then
+    policy = policies[string.match(kind, '^%d+')]
+    if string.find(kind, 'k', 1, true) then
+      at = at + 1
+      once = ARGV[at]
+    end
+    if string.find(kind, 'v', 1, true) then
+      at = at + 1
+      value = ARGV[at]
+    end
+  end
+  if not policy then
+    reply[n], told[n], messages[n] = '+', channel, event
+  elseif leaving[channel] then
+    reply[n] = leaving[channel]
+  else
+    local answer, position, stamp = append(place, name, once, policy, attempt, value, event)
+    reply[n] = answer
+    if position then
+      told[n], messages[n] = channel, 'e' .. position .. ' ' .. stamp .. '\n' .. event
+    elseif string.find(answer, 'cript attempted to', 1, true) then
+      leaving[channel] = answer
+    end
+  end
+end
+
+for record, room in pairs(dirty) do
+  write_all(room)
+end
+
+pcall(redis.set_repl, redis.REPL_NONE)
+for i = 1, n do
+  if told[i] then
+    local heard = call(publish, told[i], messages[i])
+    if failed(heard) and publish == 'SPUBLISH' and string.find(heard.err, 'nknown') then
+      -- What is in the log is told, also by a pod that does not know yet that this server has no sharded channels.
+      heard = call('PUBLISH', told[i], messages[i])
+    end
+    if failed(heard) then
+      reply[i] = reply[i] == '+' and '-' .. heard.err or reply[i] .. '\n' .. heard.err
+    end
+  end
+end
+return reply

@@ -1,8 +1,9 @@
--- What every script of a room begins with. KEYS[1] is always the room's record, a hash:
+-- What every script of rooms begins with. A room's record is a hash:
 --   base    names this life of the room: random, drawn when the record is made
 --   replid  the first 12 digits of the master's replication id when it last wrote here
 --   chain   the generations before this one, oldest first, each "replid:offset": how far its events are the log's own
 --   offset, time   of the last event      bytes, oldest   what the log costs, and the time of its oldest event
+--   renewed        until when the keys' times to live serve (`publish.lua`)
 -- A position's epoch is "base.replid".
 
 local MAX_CHAIN = 16
@@ -13,17 +14,30 @@ local function now_ms()
 end
 
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
--- (`open`) Reads the record, makes it if it is not there, and starts a new generation if another server, or this one after a
--- restart, has become the master: whatever it did not know of is not in this log.
 local function master_replid()
   return string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 12)
 end
 
+-- The generations before a new one: those that were, and the one that is over.
+local function next_chain(chain, replid, offset)
+  local links = {}
+  for link in string.gmatch(chain, '[^,]+') do
+    links[#links + 1] = link
+  end
+  links[#links + 1] = replid .. ':' .. whole(offset)
+  if #links > MAX_CHAIN then
+    table.remove(links, 1)
+  end
+  return table.concat(links, ',')
+end
+
+-- Reads the record, makes it if it is not there, and starts a new generation if another server, or this one after a
+-- restart, has become the master: whatever it did not know of is not in this log.
 --
--- Who only reads (`reads`) is answered also by a server that takes no writes: without memory, or a replica. A room that cannot
+-- A script that only reads (`reads`) is answered also by a server that takes no writes: without memory, or a replica. A room that cannot
 -- be recorded there has the base 0 and no events, which no life of it has.
 local function open(key, base, ttl, known, reads)
   local master = known or master_replid()
@@ -47,15 +61,7 @@ local function open(key, base, ttl, known, reads)
       return nil, made.err
     end
   elseif room.replid ~= master then
-    local chain = {}
-    for link in string.gmatch(room.chain, '[^,]+') do
-      chain[#chain + 1] = link
-    end
-    chain[#chain + 1] = room.replid .. ':' .. whole(room.offset)
-    if #chain > MAX_CHAIN then
-      table.remove(chain, 1)
-    end
-    room.chain = table.concat(chain, ',')
+    room.chain = next_chain(room.chain, room.replid, room.offset)
     room.replid = master
     local renewed = redis.pcall('HSET', key, 'replid', master, 'chain', room.chain)
     if type(renewed) == 'table' and renewed.err and not reads then
@@ -82,7 +88,7 @@ local function boundary(room, epoch)
   return furthest
 end
 
--- An event lies in the log under the id "offset-time", with one field. What it costs beside its bytes: its id, its
+-- An event lies in the log under the id "offset-time", as the first of its fields. What it costs beside its bytes: its id, its
 -- place, and the share of its node.
 local EVENT_COST = 64
 
