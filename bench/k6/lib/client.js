@@ -7,6 +7,7 @@ import { WebSocket } from 'k6/websockets';
 
 import * as measures from './measures.js';
 import { settings } from './settings.js';
+import { tokenOf } from './token.js';
 import { native } from './dialects/native.js';
 import { socketio } from './dialects/socketio.js';
 import { trips } from './dialects/trips.js';
@@ -23,6 +24,7 @@ export class Client {
   constructor(name, room) {
     this.name = name;
     this.room = room;
+    this.token = tokenOf(name);
     /** What the dialect keeps: positions, ids. */
     this.state = {};
     /** The last number of each publisher. */

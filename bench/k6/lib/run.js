@@ -4,7 +4,7 @@ import exec from 'k6/execution';
 
 import { Client } from './client.js';
 import * as measures from './measures.js';
-import { rooms, settings } from './settings.js';
+import { roomOf, settings } from './settings.js';
 
 /** The options of a scenario: clients for the whole run; publishers once clients are in, until a moment before its end. */
 export function options(more = {}) {
@@ -48,10 +48,7 @@ export function openAll(each) {
   for (let n = 0; n < sockets; n++) {
     // VUs of one scenario have consecutive numbers, but need not begin with the first.
     const index = (vu % vus) * sockets + n;
-    setTimeout(
-      () => each(new Client(`${vu + 1}-${n + 1}`, rooms[index % rooms.length]).open()),
-      (ramp * 1000 * index) / all,
-    );
+    setTimeout(() => each(new Client(`${vu + 1}-${n + 1}`, roomOf(index)).open()), (ramp * 1000 * index) / all);
   }
 }
 

@@ -23,6 +23,8 @@ export const settings = {
   dialect,
   url: __ENV.URL || URLS[dialect],
   token: __ENV.TOKEN || '',
+  /** With it each client has a token of its own. */
+  secret: __ENV.HMAC_SECRET || '',
   api: __ENV.API || 'http://127.0.0.1:9000',
   apiKey: __ENV.API_KEY || '',
   /** With it, trips publishes as its backend does: `PUBLISH`. */
@@ -31,6 +33,8 @@ export const settings = {
   vus: number('VUS', 10),
   sockets: number('SOCKETS', 10),
   rooms: number('ROOMS', 1),
+  /** How unequal rooms are: the room of rank r has a share of 1 / r ** SKEW. 0: all are equal. */
+  skew: number('SKEW', 0),
   /** Events a second, all rooms together. */
   rate: number('RATE', 10),
   publishers: number('PUBLISHERS', 2),
@@ -59,9 +63,27 @@ if (settings.ramp + settings.settle >= settings.seconds) {
     `SECONDS=${settings.seconds} leaves no time to publish: RAMP + SETTLE are ${settings.ramp + settings.settle}`,
   );
 }
+if (settings.token !== '' && settings.secret !== '') {
+  throw new Error('TOKEN and HMAC_SECRET are both set: one token for all clients, or one for each');
+}
 if (settings.apiKey === '' && settings.redis === '') {
   throw new Error('API_KEY is not set: the scripts publish over the API of a pod');
 }
 
 /** The names of the rooms. */
 export const rooms = Array.from({ length: Math.max(1, settings.rooms) }, (_, n) => `${settings.prefix}:${n + 1}`);
+
+const shares = rooms.map((_, n) => 1 / (n + 1) ** settings.skew);
+const whole = shares.reduce((sum, share) => sum + share, 0);
+
+/** The room of the client with this number among all: rooms have their shares, and each has one client at least. */
+export function roomOf(index) {
+  if (settings.skew === 0 || index < rooms.length) return rooms[index % rooms.length];
+  // Spread over the ramp: neighbours are in different rooms.
+  let left = ((index * 0.6180339887) % 1) * whole;
+  for (const [n, share] of shares.entries()) {
+    left -= share;
+    if (left < 0) return rooms[n];
+  }
+  return rooms[0];
+}

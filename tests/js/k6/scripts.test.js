@@ -102,6 +102,39 @@ describe('the scripts', { concurrency: 3 }, () => {
       }),
     ));
 
+  test('each client has a token of its own, and rooms are as unequal as they are asked to be', async () => {
+    const secret = '0123456789abcdef0123456789abcdef';
+    const running = await Pod.start({ dev: false, tls: false, args: ['--tokens-hmac-secrets', secret] });
+    after(() => running.end());
+    const variables = { ...SHORT, SECONDS: 8, RAMP: 1, SETTLE: 2, VUS: 2, SOCKETS: 20, ROOMS: 4, SKEW: 1, LOG: 1 };
+    const at = { URL: running.plainUrl, API: running.internal };
+    const [{ code, said, steps }, refused] = await Promise.all([
+      k6('broadcast', { ...variables, ...at, HMAC_SECRET: secret }),
+      k6('broadcast', {
+        ...variables,
+        ...at,
+        HMAC_SECRET: 'another-secret-of-thirty-two-byte',
+        ROOM_PREFIX: 'refused',
+      }),
+    ]);
+    assert.equal(code, 0, said);
+    const accepted = (await running.curl('/metrics')).text.match(
+      /^roomcast_tokens_total\{result="accepted"\} (\d+)/m,
+    )[1];
+    assert.equal(Number(accepted), 40);
+    const clients = new Map(
+      steps.filter(({ step }) => step === 'subscribed').map(({ client, room }) => [client, room]),
+    );
+    const held = [1, 2, 3, 4].map((n) => [...clients.values()].filter((room) => room === `load:${n}`).length);
+    assert.equal(
+      held.reduce((sum, n) => sum + n, 0),
+      40,
+    );
+    // 12 : 6 : 4 : 3, of 36 clients that are shared out beside one for each.
+    assert.ok(held[0] > held[1] && held[1] > held[2] && held[2] >= held[3] && held[3] >= 2, `${held}`);
+    assert.notEqual(refused.code, 0, 'tokens of another secret are not taken');
+  });
+
   test('a bound that is broken fails the run', async () => {
     const running = await Pod.start();
     after(() => running.end());
@@ -136,6 +169,7 @@ test('variables that make no sense are refused, with their name', async () => {
   for (const [variables, sentence] of [
     [{ API_KEY: '' }, /API_KEY is not set/],
     [{ API_KEY: 'a', DIALECT: 'mqtt' }, /DIALECT=mqtt: there are native, socketio, trips/],
+    [{ API_KEY: 'a', TOKEN: 'a', HMAC_SECRET: 'b' }, /TOKEN and HMAC_SECRET are both set/],
     [{ API_KEY: 'a', VUS: 'many' }, /VUS=many: a number is needed/],
     [{ API_KEY: 'a', SECONDS: 5 }, /SECONDS=5 leaves no time to publish/],
   ]) {

@@ -4,10 +4,10 @@ import * as measures from '../measures.js';
 import { settings } from '../settings.js';
 
 export const native = {
-  request: () => ({
+  request: ({ token }) => ({
     url: settings.url,
     protocols: ['roomcast.v1'],
-    headers: settings.token ? { Authorization: `Bearer ${settings.token}` } : undefined,
+    headers: token ? { Authorization: `Bearer ${token}` } : undefined,
   }),
 
   open(client) {

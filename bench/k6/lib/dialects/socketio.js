@@ -23,7 +23,7 @@ export const socketio = {
     const { state } = client;
     switch (text[0]) {
       case '0': {
-        const auth = settings.token ? { token: settings.token } : {};
+        const auth = client.token ? { token: client.token } : {};
         if (state.pid && state.offset) Object.assign(auth, { pid: state.pid, offset: state.offset });
         client.send(`40${Object.keys(auth).length ? JSON.stringify(auth) : ''}`);
         break;
