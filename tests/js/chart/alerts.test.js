@@ -195,7 +195,16 @@ test('a drain within its grace period is not told', { skip }, async () => {
   ]);
 });
 
-test('each alert has a runbook', async () => {
+test('a pod that is full is told whatever its clients speak', { skip }, async () => {
+  const rules = await groups(everything);
+  const refused = (stage) => ({ [metric('roomcast_handshakes_total', `,stage="${stage}",result="full"`)]: '0+5x120' });
+  const cases = ['poll', 'sse'].map((stage) => ({ series: refused(stage), firing: [['RoomcastRefusesConnections']] }));
+  await promtool(rules, cases);
+});
+
+test('each alert has a runbook, and names it', async () => {
+  for (const { alert, annotations } of alerts(await groups(everything)))
+    assert.match(annotations.runbook_url, /\/docs\/OPERATIONS\.md#alerts$/, alert);
   const operations = readFileSync(join(root, 'docs/OPERATIONS.md'), 'utf8');
   const told = [...operations.matchAll(/^\| `(Roomcast[A-Za-z]+)` \|/gm)].map(([, name]) => name);
   assert.deepEqual(told.sort(), Object.keys(FAULTS).sort());

@@ -182,6 +182,8 @@ test('before anything is replaced a Job asks a pod whether it takes the configur
     own,
     'no Service sends clients to it',
   );
+  const { labels, annotations } = job.spec.template.metadata;
+  assert.deepEqual([labels['sidecar.istio.io/inject'], annotations['linkerd.io/inject']], ['false', 'disabled']);
   const good = await check(documents);
   assert.equal(good.code, 0, good.stdout + good.stderr);
   assert.match(good.stdout, /^API keys +1$/m);
