@@ -55,7 +55,7 @@ export interface RoomSummary {
 }
 
 /** A connection that lasted this long was a good one: the next failure is a first one. */
-const GOOD_AFTER = 10_000;
+const GOOD_AFTER = 2_000;
 /** What an attempt is given before a network that is back begins it anew. */
 const PATIENCE = 500;
 /** Attempts that `explain` may tell of. */
