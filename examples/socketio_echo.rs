@@ -10,7 +10,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use clap::Parser;
 use roomcast::testing::{
-    config::{ApiKey, ListenAddress, Machine, Settings, resolve},
+    config::{ApiKey, ListenAddress, Machine, MemoryCeiling, Settings, resolve},
     model::{Batch, Command, CommandError, CommandId, Disconnect, PreparedMessage, Reply, Request, Retained, Spelling},
     pod::Pod,
     protocol::{
@@ -153,7 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     settings.limits.command_burst = 100_000;
     settings.limits.max_message = arguments.max_payload;
     let api_key = ApiKey::new("echo-only".into()).ok_or("no API key")?;
-    let machine = Machine { cores: 2, open_files: 65_536, state_dir: None, api_key };
+    let machine = Machine { cores: 2, open_files: 65_536, memory: MemoryCeiling::detect(), state_dir: None, api_key };
     let config = resolve(settings, &machine).map_err(|missing| format!("{missing:?}"))?;
     let pod = Pod::start_with(config, dialects)?;
     println!("listening on {}", pod.addresses().plain.first().ok_or("nowhere")?);

@@ -107,6 +107,8 @@ fn announce(config: &Config, pod: &Pod) {
         internal = list(&addresses.internal),
         grpc = list(&addresses.grpc),
         workers = config.workers,
+        memory_budget = config.memory_budget,
+        memory = %config.memory_origin(),
         development = config.dev,
         "started"
     );

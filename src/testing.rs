@@ -56,9 +56,9 @@ pub mod compat {
 pub mod config {
     pub use crate::config::{
         ApiKey, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl, JwksUrl,
-        Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, OriginPattern, PersonalRoom, Policies,
-        Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings, SettingsError, TokenSettings, Variables, merge,
-        merge_over, resolve,
+        Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
+        OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
+        SettingsError, TokenSettings, Variables, merge, merge_over, resolve,
     };
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::outcome::{print, refuse};
 use crate::{
     auth::Authority,
-    config::{self, Bind, Config, Loader, Location, Preset, Tls, TokenSettings},
+    config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings},
     dialect::Envelope,
 };
 
@@ -72,7 +72,8 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
     let mut out = format!(
         "The configuration is good.\n\n{preset}\
          mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
-         API keys         {api_keys}\nbroker           {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n",
+         API keys         {api_keys}\nbroker           {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n\
+         memory           queues {} MiB: {}\n",
         if config.dev { "development" } else { "production" },
         list(&config.listen, "https"),
         list(&config.plain_listen, "http"),
@@ -82,6 +83,8 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
         config.anonymous,
         config.workers,
         config.max_connections,
+        config.memory_budget / MIB,
+        config.memory_origin(),
     );
     if !places.is_empty() {
         out.push_str("\nSet:\n");

@@ -15,6 +15,7 @@ use super::{
     error::{ConfigError, Location, Problem},
     interpolate::Variables,
     layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, merge_over},
+    memory_ceiling::MemoryCeiling,
     preset::Preset,
     resolve::{Config, Machine, resolve},
     section::Changes,
@@ -186,6 +187,7 @@ impl Machine {
             cores: available_parallelism().map_or(1, usize::from),
             // Without a limit the number is as large as it can be.
             open_files: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            memory: MemoryCeiling::detect(),
             state_dir: state_dir(variables),
             api_key: ApiKey::new(api_key).ok_or(getrandom::Error::UNEXPECTED)?,
         })

@@ -22,6 +22,7 @@ mod legacy;
 mod loader;
 mod logging;
 mod look_up;
+mod memory_ceiling;
 mod nearest;
 mod network;
 mod origins;
@@ -60,6 +61,7 @@ pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::Loader;
 pub use logging::{LogFormat, LogLevel};
 pub use look_up::{LookUpTemplate, TokenLookUp};
+pub use memory_ceiling::{MemoryCeiling, MemorySource};
 #[cfg(test)]
 pub use network::Network;
 pub use network::counted;

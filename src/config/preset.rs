@@ -44,12 +44,17 @@ impl Preset {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::{ApiKey, Flags, Machine, Variables, layers::merge_over, resolve};
+    use crate::config::{ApiKey, Flags, Machine, MemoryCeiling, Variables, layers::merge_over, resolve};
 
     #[test]
     fn every_preset_makes_a_pod() {
-        let machine =
-            Machine { cores: 1, open_files: 10_000, state_dir: None, api_key: ApiKey::new("key".to_owned()).unwrap() };
+        let machine = Machine {
+            cores: 1,
+            open_files: 10_000,
+            memory: MemoryCeiling::detect(),
+            state_dir: None,
+            api_key: ApiKey::new("key".to_owned()).unwrap(),
+        };
         for preset in Preset::ALL {
             let merged = merge_over(Some(&preset), &Flags::new(), &Variables::new(), None).unwrap();
             let config = resolve(merged.settings, &machine).unwrap();

@@ -14,6 +14,7 @@ use super::{
     legacy::Legacy,
     logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
+    memory_ceiling::{MemoryCeiling, MemorySource},
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
     record_layer::RecordLayer,
@@ -23,7 +24,7 @@ use super::{
     socketio::SocketIoSettings,
     tls::Tls,
     token_settings::TokenSettings,
-    warnings::{proxies, rooms, tokens, unused_policies},
+    warnings::{memory, proxies, rooms, tokens, unused_policies},
     webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
@@ -43,6 +44,8 @@ pub struct Machine {
     pub cores: usize,
     /// The hard limit of open files: the pod raises its soft limit to it.
     pub open_files: u64,
+    /// How much memory this process may use.
+    pub memory: MemoryCeiling,
     /// Where state of this user is kept.
     pub state_dir: Option<PathBuf>,
     /// The API key of development mode, made once a process, so that a reload keeps it.
@@ -88,6 +91,8 @@ pub struct Config {
     pub max_connections: usize,
     /// The most bytes that queues may really hold.
     pub memory_budget: usize,
+    /// How much the whole process may use.
+    pub memory_ceiling: MemoryCeiling,
     /// Threads that serve connections.
     pub workers: usize,
     /// How log lines look.
@@ -130,6 +135,19 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What was set, for comparing after a reload.
     pub settings: Settings,
+}
+
+impl Config {
+    /// Where `memory_budget` comes from, and what the whole process may use.
+    #[must_use]
+    pub fn memory_origin(&self) -> String {
+        let ceiling = &self.memory_ceiling;
+        match (self.settings.general.memory_budget, &ceiling.source) {
+            (Some(_), _) => format!("the budget is set; the process may use {ceiling}"),
+            (None, MemorySource::Unknown) => format!("the budget is the one for {ceiling}"),
+            (None, MemorySource::Cgroup { .. } | MemorySource::Machine) => format!("the budget is half of {ceiling}"),
+        }
+    }
 }
 
 /// What happens on SIGTERM.
@@ -262,6 +280,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         ));
     }
 
+    let memory_budget = general.memory_budget.unwrap_or_else(|| machine.memory.budget());
+    let most_of_logs = machine.memory.bytes / 4;
+    let memory_broker = MemoryBroker { max_bytes: settings.memory_broker.max_bytes.min(most_of_logs) };
+    warnings.extend(memory(&settings, &machine.memory));
     warnings.extend(rooms(&settings));
     warnings.extend(proxies(&settings));
     warnings.extend(unused_policies(&settings.policies));
@@ -337,7 +359,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         public_metrics: general.public_metrics,
         internal_metrics: general.internal_metrics,
         max_connections,
-        memory_budget: general.memory_budget,
+        memory_budget,
+        memory_ceiling: machine.memory.clone(),
         workers: general.workers.unwrap_or(machine.cores.max(1)),
         log: general.log.unwrap_or(if dev { LogFormat::Text } else { LogFormat::Json }),
         log_level: general.log_level,
@@ -355,7 +378,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         hooks: settings.hooks.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
-        memory_broker: settings.memory_broker.clone(),
+        memory_broker,
         redis,
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),

@@ -75,8 +75,10 @@ section! {
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live,
             unset("the open-file limit less 512, at most 1,000,000", "15000");
         /// The most bytes that the pod's queues (a shared frame counts once), request bodies, answers over HTTP and sockets
-        /// without a connection may really hold. At the budget, new connections are refused with 503 and `Retry-After`.
-        memory_budget: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
+        /// without a connection may really hold. At the budget, new connections are refused with 503 and `Retry-After`; so they are
+        /// before the whole process uses its cgroup's limit (without one: half of the machine's memory), less an eighth of it.
+        memory_budget: Option<usize> = None, Maybe(Bytes(MIB..=1024 * GIB)), restart,
+            unset("half of the cgroup's limit; without one a quarter of the machine's memory", "\"256MiB\"");
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
         /// How log lines look: JSON objects, or text for people.
@@ -174,7 +176,7 @@ section! {
     /// The embedded broker, which keeps the rooms' logs in this process.
     pub struct MemoryBroker in "memory_broker" {
         /// The most bytes of history and retained values of all rooms. At the limit, the room that was quiet longest loses
-        /// its log, and its epoch changes.
+        /// its log, and its epoch changes. It is never more than a quarter of what the whole process may use.
         max_bytes: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
     }
 }

@@ -1,10 +1,12 @@
 //! What is allowed, but probably not meant: sentences for the log and for `check-config`. Pure.
 
 use super::{
+    memory_ceiling::MemoryCeiling,
     policies::{Policies, Rule},
-    settings::{Limits, Settings},
+    settings::{Limits, MemoryBroker, Settings},
     token_settings::TokenSettings,
     tokens::HmacSecret,
+    value::MIB,
 };
 use crate::model::{Access, Policy};
 
@@ -20,6 +22,27 @@ pub(super) fn rooms(settings: &Settings) -> Option<String> {
              do so, set `limits.command_burst` to at least {max_rooms}"
         )
     })
+}
+
+/// More memory than there is.
+pub(super) fn memory(settings: &Settings, ceiling: &MemoryCeiling) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let usable = ceiling.bytes.saturating_sub(ceiling.reserve());
+    if let Some(budget) = settings.general.memory_budget.filter(|budget| *budget > usable) {
+        warnings.push(format!(
+            "`memory_budget` is {} MiB, but this process may use {ceiling}: clients are refused before the budget is spent; raise the \
+             limit of the memory or lower the budget",
+            budget / MIB
+        ));
+    }
+    let logs = settings.memory_broker.max_bytes;
+    if logs > ceiling.bytes / 4 && logs != MemoryBroker::default().max_bytes && settings.redis.urls.is_empty() {
+        warnings.push(format!(
+            "`memory_broker.max_bytes` is {} MiB, but this process may use {ceiling}: a quarter of that is taken for the rooms' logs",
+            logs / MIB
+        ));
+    }
+    warnings
 }
 
 /// PROXY headers that no connection may bring.

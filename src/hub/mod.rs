@@ -48,6 +48,7 @@ pub use worker::{
     event_loop::start as start_worker,
     fleet::{FleetError, FleetStats, Ordered, Spokesman},
     inspect::{ConnectionDetail, ConnectionFilter},
+    process_memory::ProcessMemory,
     queues::{Inboxes, ToWorker, WorkerQueues},
     quic::Quic,
     readiness::{Readiness, Reason},

@@ -56,11 +56,11 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_degraded",
         "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis.",
     ),
-    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets, connections, memory."),
+    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets, connections, memory, process_memory."),
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
-        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, addresses, unused_sessions, accept.",
+        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, process_memory, addresses, unused_sessions, accept.",
     ),
     (
         "roomcast_slow_sockets_total",

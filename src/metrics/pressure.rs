@@ -34,6 +34,8 @@ pub struct Pressures {
     pub waiting: Pressure,
     /// Bytes that queues, bodies, answers and sockets hold.
     pub memory: Pressure,
+    /// Bytes of the whole process.
+    pub process_memory: Pressure,
     /// Connections.
     pub connections: Pressure,
     /// What one client address may do.
@@ -132,6 +134,11 @@ impl Default for Pressures {
                 "the pod holds as many bytes as it may: new clients are refused, and the sockets that hold most and wait for their \
                  clients are ended; raise `memory_budget`",
             ),
+            process_memory: Pressure::new(
+                "process_memory",
+                "the process uses as much memory as it may, less a reserve: new clients are refused; give it more (the cgroup's limit), \
+                 or lower `max_connections`",
+            ),
             connections: Pressure::new(
                 "connections",
                 "the pod has as many connections as it may: new clients are refused; raise `max_connections`",
@@ -152,8 +159,8 @@ impl Default for Pressures {
 impl Pressures {
     /// A second has passed.
     pub fn tick(&self) {
-        let Self { files, waiting, memory, connections, addresses, unused_sessions, accept } = self;
-        for pressure in [files, waiting, memory, connections, addresses, unused_sessions, accept] {
+        let Self { files, waiting, memory, process_memory, connections, addresses, unused_sessions, accept } = self;
+        for pressure in [files, waiting, memory, process_memory, connections, addresses, unused_sessions, accept] {
             pressure.tick();
         }
     }

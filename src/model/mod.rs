@@ -34,7 +34,7 @@ pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use prepared_message::PreparedMessage;
 pub use reply::{ErrorCode, Limits, Member, PresenceList, Reply, Stats};
 pub use room::{Room, RoomNameError};
-pub use stats::{PodStats, PodTraffic, QueueStats, WorkerStats};
+pub use stats::{MemoryStats, PodStats, PodTraffic, QueueStats, WorkerStats};
 pub use time::UnixMillis;
 pub use token::Token;
 pub use whole_number::{whole_digits, whole_number};

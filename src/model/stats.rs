@@ -19,8 +19,22 @@ pub struct PodStats {
     pub max_connections: usize,
     /// The bytes of its queues.
     pub queues: QueueStats,
+    /// The memory of its process.
+    #[serde(default)]
+    pub memory: MemoryStats,
     /// The totals of each worker.
     pub workers: Vec<WorkerStats>,
+}
+
+/// The memory of a whole process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MemoryStats {
+    /// The bytes used.
+    pub used_bytes: usize,
+    /// The bytes above which newcomers are refused.
+    pub limit_bytes: usize,
+    /// Where the limit and the queues' budget come from, in words.
+    pub from: String,
 }
 
 /// Bytes that wait to be sent.

@@ -16,7 +16,7 @@ use super::{lobby::waiting_limit, log::Log, phase::Phase};
 use crate::{
     api::Api,
     compat::Task,
-    hub::{Reason, Services},
+    hub::{Reason, Services, millis},
     metrics::Exposition,
 };
 
@@ -44,6 +44,7 @@ impl Background {
             self.tasks.into_iter().for_each(|start| start());
             let (log, certificate, services) = (self.log, self.certificate, self.services);
             let exposition = self.exposition;
+            tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
                 loop {
@@ -73,11 +74,20 @@ impl Background {
     }
 }
 
+/// Reads how much memory the process uses: once a second, and more often where it is short of it.
+async fn watch_memory(services: Arc<Services>) {
+    loop {
+        services.memory.look(millis(services.began.elapsed()), &services.budget, services.gate.connections());
+        tokio::time::sleep(Duration::from_millis(if services.memory.is_near() { 100 } else { 1_000 })).await;
+    }
+}
+
 /// Shows the limits that are the same for all workers, and says which begin or end to bite.
 fn show_limits(services: &Services) {
     let (pressures, sockets) = (&services.metrics.pressures, &services.sockets);
     pressures.files.show(sockets.taken(), sockets.limit());
     pressures.memory.show(services.budget.held(), services.budget.limit());
+    pressures.process_memory.show(services.memory.used(), services.memory.mark());
     pressures.connections.show(services.gate.connections(), services.config.load().max_connections);
     pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
     pressures.tick();

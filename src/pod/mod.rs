@@ -55,7 +55,7 @@ use crate::{
     compat::{self, Extensions, Route, Routes},
     config::Config,
     hooks::Hooks,
-    hub::{Budget, ClientAddresses, EventIndex, Gate, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
+    hub::{Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
     metrics::Exposition,
     protocol::Dialects,
     session::UnusedSessions,
@@ -196,6 +196,7 @@ impl Pod {
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
+            memory: ProcessMemory::new(&config.memory_ceiling),
             addresses: Arc::new(ClientAddresses::new()),
             sockets,
             config: ArcSwap::from_pointee(config),

@@ -307,9 +307,10 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         upgrades.full.increment(1);
         SessionRefusal::Close(match full {
             CapacityError::Draining => Disconnect::Restart,
-            CapacityError::Connections { .. } | CapacityError::Memory { .. } | CapacityError::Address(_) => {
-                Disconnect::Overloaded
-            }
+            CapacityError::Connections { .. }
+            | CapacityError::Memory { .. }
+            | CapacityError::Process { .. }
+            | CapacityError::Address(_) => Disconnect::Overloaded,
         })
     })?;
     upgrades.accepted.increment(1);

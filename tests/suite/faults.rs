@@ -88,7 +88,7 @@ async fn full_queues_leave_no_silent_hole() {
         settings.default_policy.history_bytes = 256 << 20;
         settings.memory_broker.max_bytes = 512 << 20;
         settings.limits.send_queue = 512 << 20;
-        settings.general.memory_budget = 1 << 30;
+        settings.general.memory_budget = Some(1 << 30);
     });
     let mut client = Client::connect(pod.addresses().plain[0]).await;
     client.subscribe("burst:1").await;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::harness::{Client, SOON, Seen, get, pod, publish};
+use crate::harness::{Client, SOON, Seen, get, pod, pod_on, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -62,6 +62,32 @@ async fn a_full_pod_says_503_and_when_to_come_back() {
     .await
     .unwrap();
     Client::connect(address).await;
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_pod_whose_process_is_short_of_memory_takes_no_client_in() {
+    // This process uses more than that, whatever its queues hold.
+    let pod = pod_on(|_| (), |machine| machine.memory.bytes = 8 << 20);
+    let full = "{\"status\":\"overloaded\",\"reason\":\"memory\"}";
+    timeout(SOON, async {
+        while get(&pod, "/accepting").await != (503, full.to_owned()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let answer = talk(pod.addresses().plain[0], &upgrade("/ws", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("short of memory: it uses"), "{answer}");
+    assert_eq!(get(&pod, "/ready").await.0, 200);
+    let shown = "roomcast_limit_refused_total{limit=\"process_memory\"} 1";
+    timeout(SOON, async {
+        while !get(&pod, "/metrics").await.1.contains(shown) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
     pod.stop();
 }
 

@@ -4,7 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use roomcast::testing::{
-    config::{ApiKey, Config, ListenAddress, Machine, RoomPattern, Rule, Settings, resolve},
+    config::{
+        ApiKey, Config, ListenAddress, Machine, MemoryCeiling, MemorySource, RoomPattern, Rule, Settings, resolve,
+    },
     model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},
 };
@@ -37,17 +39,33 @@ pub fn rule(pattern: &str, change: impl FnOnce(&mut Policy)) -> Rule {
     Rule { patterns: vec![RoomPattern::parse(pattern).unwrap()], policy }
 }
 
+fn machine() -> Machine {
+    Machine {
+        cores: 2,
+        open_files: 10_000,
+        // Whatever else runs on the machine of the tests.
+        memory: MemoryCeiling { bytes: 1 << 36, source: MemorySource::Machine },
+        state_dir: None,
+        api_key: ApiKey::new("test-key".into()).unwrap(),
+    }
+}
+
 pub fn config(settings: Settings) -> Config {
-    let machine =
-        Machine { cores: 2, open_files: 10_000, state_dir: None, api_key: ApiKey::new("test-key".into()).unwrap() };
-    resolve(settings, &machine).expect("the settings make a configuration")
+    resolve(settings, &machine()).expect("the settings make a configuration")
 }
 
 /// Starts a pod.
 pub fn pod(change: impl FnOnce(&mut Settings)) -> Pod {
+    pod_on(change, |_| ())
+}
+
+/// Starts a pod on a machine that is not quite this one.
+pub fn pod_on(change: impl FnOnce(&mut Settings), change_machine: impl FnOnce(&mut Machine)) -> Pod {
     let settings = settings(change);
+    let mut machine = machine();
+    change_machine(&mut machine);
     for _ in 0..10 {
-        match Pod::start(config(settings.clone())) {
+        match Pod::start(resolve(settings.clone(), &machine).expect("the settings make a configuration")) {
             // The kernel gave out a TCP port whose UDP port another test's client has.
             Err(StartError::ListenUdp { .. }) => {}
             pod => return pod.expect("the pod starts"),

@@ -208,6 +208,7 @@ fn a_configuration_that_asks_nobody_is_refused() {
     let machine = Machine {
         cores: 1,
         open_files: 1_000,
+        memory: roomcast::testing::config::MemoryCeiling::detect(),
         state_dir: None,
         api_key: roomcast::testing::config::ApiKey::new("k".into()).unwrap(),
     };

@@ -11,7 +11,7 @@ use std::{
 use crate::harness::{Client, Seen, get, pod};
 use roomcast::testing::{
     broker::redis::Partition,
-    config::{ApiKey, Flags, Machine, RedisUrl, SettingsError, Variables, merge, resolve},
+    config::{ApiKey, Flags, Machine, MemoryCeiling, RedisUrl, SettingsError, Variables, merge, resolve},
     pod::Pod,
 };
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ async fn data(client: &mut Client, count: usize) -> Vec<u64> {
 fn without_redis_there_is_nothing_to_take_in() {
     let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("rc.toml"), LEGACY))).unwrap();
     let api_key = ApiKey::new("key".into()).unwrap();
-    let machine = Machine { cores: 1, open_files: 10_000, state_dir: None, api_key };
+    let machine = Machine { cores: 1, open_files: 10_000, memory: MemoryCeiling::detect(), state_dir: None, api_key };
     assert_eq!(resolve(file.settings, &machine).map(drop), Err(vec![SettingsError::Legacy]));
 }
 

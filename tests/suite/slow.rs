@@ -122,7 +122,7 @@ async fn a_room_whose_only_member_has_fallen_behind_stays() {
 async fn everybody_stopped_at_once_stays_within_the_budget() {
     let budget = 8 << 20;
     let pod = Pod::start(crate::harness::config(settings(|settings| {
-        settings.general.memory_budget = budget;
+        settings.general.memory_budget = Some(budget);
         settings.socket.send_buffer = Some(16 * 1024);
         settings.default_policy.compress_from = None;
         // Each owes little, all together more than the pod may hold.

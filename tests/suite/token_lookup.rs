@@ -127,6 +127,7 @@ fn without_redis_there_is_nothing_to_look_up_in() {
     let machine = Machine {
         cores: 1,
         open_files: 1_000,
+        memory: roomcast::testing::config::MemoryCeiling::detect(),
         state_dir: None,
         api_key: roomcast::testing::config::ApiKey::new("k".into()).unwrap(),
     };

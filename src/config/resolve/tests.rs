@@ -11,6 +11,7 @@ fn machine() -> Machine {
     Machine {
         cores: 4,
         open_files: 20_512,
+        memory: MemoryCeiling { bytes: 1 << 30, source: MemorySource::Machine },
         state_dir: Some("/home/me/.local/state/roomcast".into()),
         api_key: ApiKey::new("made".to_owned()).unwrap(),
     }
@@ -193,6 +194,28 @@ fn what_the_machine_gives() {
     assert_eq!(resolve(Settings::default(), &unlimited).unwrap().max_connections, 1_000_000);
     unlimited.open_files = 100;
     assert_eq!(resolve(Settings::default(), &unlimited).unwrap().max_connections, 1);
+}
+
+#[test]
+fn memory_that_is_not_there_is_not_promised() {
+    let config = pod("").unwrap();
+    assert_eq!((config.memory_budget, config.memory_broker.max_bytes), (512 << 20, 256 << 20));
+    assert_eq!(config.memory_origin(), "the budget is half of 1024 MiB, which is half of the machine's memory");
+    let set = pod("memory_budget=16MiB").unwrap();
+    assert_eq!(set.memory_budget, 16 << 20);
+    assert!(set.memory_origin().starts_with("the budget is set; the process may use 1024 MiB"));
+    let large = pod("memory_budget=1000MiB memory_broker.max_bytes=900MiB").unwrap();
+    assert_eq!(large.memory_broker.max_bytes, 256 << 20);
+    for text in
+        ["`memory_budget` is 1000 MiB, but this process may use 1024 MiB", "`memory_broker.max_bytes` is 900 MiB"]
+    {
+        assert!(large.warnings.iter().any(|warning| warning.contains(text)), "{:?}", large.warnings);
+    }
+    let mut small = machine();
+    small.memory.bytes = 64 << 20;
+    let small = resolve(Settings::default(), &small).unwrap();
+    assert_eq!((small.memory_budget, small.memory_broker.max_bytes), (32 << 20, 16 << 20));
+    assert!(small.warnings.iter().all(|warning| !warning.contains("memory")), "{:?}", small.warnings);
 }
 
 #[test]

@@ -11,14 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub struct Budget {
     held: AtomicUsize,
     queued: AtomicUsize,
-    limit: usize,
+    /// What may be held now: `most`, or less while the whole process is short of memory.
+    limit: AtomicUsize,
+    most: usize,
 }
 
 impl Budget {
     /// An empty account.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { held: AtomicUsize::new(0), queued: AtomicUsize::new(0), limit }
+        Self { held: AtomicUsize::new(0), queued: AtomicUsize::new(0), limit: AtomicUsize::new(limit), most: limit }
     }
 
     /// Books bytes. Never refuses: the caller asks [`Budget::is_spent`] and drops or closes.
@@ -37,10 +39,15 @@ impl Budget {
         self.held.load(Relaxed)
     }
 
-    /// The bytes that may be held.
+    /// The bytes that may be held now.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Relaxed)
+    }
+
+    /// No more than `bytes` may be held from now on, and never more than at first.
+    pub fn limit_to(&self, bytes: usize) {
+        self.limit.store(bytes.min(self.most), Relaxed);
     }
 
     /// Counts bytes that a connection is owed from now on. For the operator's eyes: no decision hangs on the sum.
@@ -62,6 +69,6 @@ impl Budget {
     /// Whether nothing more should be queued, and no new connection be taken in.
     #[must_use]
     pub fn is_spent(&self) -> bool {
-        self.held() >= self.limit
+        self.held() >= self.limit()
     }
 }

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::hub::{access::client_addresses::AddressFullError, connection::budget::Budget};
+use crate::hub::{
+    access::client_addresses::AddressFullError, connection::budget::Budget, worker::process_memory::ProcessMemory,
+};
 
 /// Whether and how many connections are taken in.
 #[derive(Debug, Default)]
@@ -35,15 +37,32 @@ pub enum CapacityError {
     Memory {
         /// What they hold.
         held: usize,
-        /// `memory_budget`.
+        /// `memory_budget`, or less while the whole process is short of memory.
         limit: usize,
+    },
+    /// The process uses as much memory as it may.
+    #[error("this pod is short of memory: it uses {used} of {ceiling} bytes")]
+    Process {
+        /// What it uses.
+        used: usize,
+        /// What it may use in all.
+        ceiling: usize,
     },
 }
 
 impl Gate {
-    pub(super) fn enter(&self, max_connections: usize, budget: &Budget) -> Result<(), CapacityError> {
+    pub(super) fn enter(
+        &self,
+        max_connections: usize,
+        budget: &Budget,
+        memory: &ProcessMemory,
+        now_ms: u64,
+    ) -> Result<(), CapacityError> {
         if self.shut.load(Ordering::Relaxed) {
             return Err(CapacityError::Draining);
+        }
+        if !memory.admit(now_ms, budget, self.connections()) {
+            return Err(CapacityError::Process { used: memory.used(), ceiling: memory.ceiling() });
         }
         if budget.is_spent() {
             return Err(CapacityError::Memory { held: budget.held(), limit: budget.limit() });
@@ -88,19 +107,22 @@ impl Gate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::config::{MemoryCeiling, MemorySource};
 
     #[test]
     fn a_full_pod_says_its_figures() {
         let (gate, budget) = (Gate::default(), Budget::new(1_000));
-        gate.enter(2, &budget).unwrap();
-        gate.enter(2, &budget).unwrap();
-        assert_eq!(gate.enter(2, &budget).unwrap_err().to_string(), "this pod is full: 2 of 2 connections");
+        let memory = ProcessMemory::new(&MemoryCeiling { bytes: 1 << 30, source: MemorySource::Unknown });
+        let enter = || gate.enter(2, &budget, &memory, 0);
+        enter().unwrap();
+        enter().unwrap();
+        assert_eq!(enter().unwrap_err().to_string(), "this pod is full: 2 of 2 connections");
         assert_eq!(gate.connections(), 2);
         gate.leave();
         budget.take(1_024);
-        let why = gate.enter(2, &budget).unwrap_err().to_string();
+        let why = enter().unwrap_err().to_string();
         assert_eq!(why, "this pod's queues are full: they hold 1024 of 1000 bytes");
         gate.drain();
-        assert_eq!(gate.enter(2, &budget).unwrap_err(), CapacityError::Draining);
+        assert_eq!(enter().unwrap_err(), CapacityError::Draining);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
     hub::worker::{Worker, call::CallError, readiness::Readiness, services::Services},
-    model::{Order, PodStats, PodTraffic, QueueStats, Room},
+    model::{MemoryStats, Order, PodStats, PodTraffic, QueueStats, Room},
 };
 
 /// How long other pods are waited for.
@@ -72,6 +72,11 @@ impl Services {
                 held_bytes: self.budget.held(),
                 owed_bytes: self.budget.queued_bytes(),
                 budget_bytes: config.memory_budget,
+            },
+            memory: MemoryStats {
+                used_bytes: self.memory.used(),
+                limit_bytes: self.memory.mark(),
+                from: config.memory_origin(),
             },
             workers,
         })

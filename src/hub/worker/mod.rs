@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod inspect;
 mod keepalive;
 pub mod policy_reload;
+pub mod process_memory;
 pub mod queues;
 pub mod quic;
 pub mod readiness;

@@ -11,7 +11,7 @@ pub enum Reason {
     Draining,
     /// It has as many connections as it may.
     Connections,
-    /// Its queues hold as much as they may.
+    /// Its queues, or the whole process, hold as much as they may.
     Memory,
     /// Its sockets have used up the files.
     Files,
@@ -56,7 +56,7 @@ impl Reason {
         match self {
             Self::Draining => services.gate.is_draining(),
             Self::Connections => services.gate.connections() >= services.config.load().max_connections,
-            Self::Memory => services.budget.is_spent(),
+            Self::Memory => services.budget.is_spent() || services.memory.is_full(),
             Self::Files => services.metrics.pressures.files.bites(),
             Self::Redis => (services.condition)() == Condition::Degraded,
         }

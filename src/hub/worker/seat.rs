@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::hub::{
     access::client_addresses::{ClientAddresses, CountedConnection},
-    worker::{capacity::CapacityError, services::Services},
+    worker::{capacity::CapacityError, clock::millis, services::Services},
 };
 
 /// A connection's place among those that the pod may have; given back when it is dropped.
@@ -28,11 +28,17 @@ impl Seat {
                 .inspect_err(|_| services.metrics.pressures.addresses.refused(1))?,
             None => None,
         };
-        let entered = services.gate.enter(config.max_connections, &services.budget);
+        let entered = services.gate.enter(
+            config.max_connections,
+            &services.budget,
+            &services.memory,
+            millis(services.began.elapsed()),
+        );
         let pressures = &services.metrics.pressures;
         match entered {
             Err(CapacityError::Connections { .. }) => pressures.connections.refused(1),
             Err(CapacityError::Memory { .. }) => pressures.memory.refused(1),
+            Err(CapacityError::Process { .. }) => pressures.process_memory.refused(1),
             Ok(()) | Err(CapacityError::Draining | CapacityError::Address(_)) => {}
         }
         entered?;

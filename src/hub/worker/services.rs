@@ -15,7 +15,7 @@ use crate::{
         access::client_addresses::ClientAddresses,
         connection::budget::Budget,
         recovery::{cache::Recoveries, event_index::EventIndex},
-        worker::{capacity::Gate, queues::WorkerQueues, quic::Quic},
+        worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
     },
     metrics::Metrics,
     model::{Policy, Room},
@@ -45,6 +45,8 @@ pub struct Services {
     pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,
+    /// What the whole process uses.
+    pub memory: ProcessMemory,
     /// What each client address does.
     pub addresses: Arc<ClientAddresses>,
     /// The files that sockets of the public listeners may take.

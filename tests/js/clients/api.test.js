@@ -39,7 +39,6 @@ const exact = new Set([
   'total',
   'history_size',
   'batch_window_ms',
-  'budget_bytes',
 ]);
 function masked(value, like, name) {
   if (Array.isArray(value) && Array.isArray(like)) {
