@@ -10,6 +10,7 @@ mod load;
 mod make;
 mod rotate;
 mod server;
+mod tickets;
 
 pub use certificate::{Certificate, CertificateError};
 pub use load::{LoadError, MAX_FILE_BYTES, load};
@@ -18,3 +19,4 @@ pub use make::{
 };
 pub use rotate::{POLL_INTERVAL, Reloaded, Rotation, RotationError, Source};
 pub use server::{provider, quic_server_config, server_config};
+pub use tickets::{MOST_TICKET_KEYS, TicketKeyError, TicketKeys};

@@ -17,7 +17,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// Server settings: TLS 1.2 (RFC 5246) and 1.3 (RFC 8446), ALPN `http/1.1` only (RFC 7301; a WebSocket upgrade needs
 /// it), no early data (it can be replayed), resumption by one stateless ticket a connection with keys that live in this
-/// process and rotate, and no session cache: nothing is kept per connection.
+/// process and rotate (until [`TicketKeys`](crate::TicketKeys) replace them), and no session cache: nothing is kept per connection.
 ///
 /// # Errors
 /// When the system has no randomness for the ticket keys.
@@ -37,7 +37,7 @@ pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConf
 }
 
 /// Server settings for QUIC (RFC 9001): TLS 1.3, ALPN `h3` only (RFC 9114 section 3.1), no early data (it can be replayed)
-/// and no tickets: a session holds nothing for a resumption that may never come.
+/// and no tickets, unless [`TicketKeys`](crate::TicketKeys) make them: a client would seldom come back to the pod that has its key.
 ///
 /// # Errors
 /// rustls refuses the versions.

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
+    time::SystemTime,
 };
+
+use roomcast_certs::TicketKeys;
 
 use super::outcome::{print, refuse};
 use crate::{
@@ -16,8 +19,8 @@ use crate::{
 /// Reads the configuration and prints what is wrong, or what a pod would do.
 pub(super) fn run(loader: &Loader) -> ExitCode {
     match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
-        Ok((places, config)) => match Authority::new(&config.tokens) {
-            Ok(_) => print(&report(loader.preset(), &places, &config)),
+        Ok((places, config)) => match usable(&config) {
+            Ok(()) => print(&report(loader.preset(), &places, &config)),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{error}");
                 ExitCode::from(2)
@@ -25,6 +28,13 @@ pub(super) fn run(loader: &Loader) -> ExitCode {
         },
         Err(error) => refuse(&error),
     }
+}
+
+/// Whether the keys that the configuration names are keys.
+fn usable(config: &Config) -> Result<(), String> {
+    Authority::new(&config.tokens).map_err(|error| error.to_string())?;
+    TicketKeys::start(&config.ticket_keys, SystemTime::now()).map_err(|error| format!("tls.ticket_keys: {error}"))?;
+    Ok(())
 }
 
 /// Where the keys of tokens come from.

@@ -1,6 +1,11 @@
-//! `[tls]`: what seals the records of TLS.
+//! `[tls]`: what seals the records of TLS, and where the keys of its tickets are.
 
-use super::{section::section, value::Choice};
+use std::path::PathBuf;
+
+use super::{
+    section::section,
+    value::{Choice, File, List},
+};
 
 /// What seals and opens the records of an established TLS 1.3 connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,5 +24,10 @@ section! {
         /// not concerned.
         records: RecordLayer = RecordLayer::Roomcast,
             Choice(&[("roomcast", RecordLayer::Roomcast), ("rustls", RecordLayer::Rustls)]), restart;
+        /// Files with 48 or 80 random bytes each, the same for all pods of a fleet, so that a client that comes back to another pod
+        /// resumes (TLS 1.3; WebTransport too). The first makes tickets; the others are only accepted: the key before it, and the next
+        /// one, which every pod should know before it becomes the first. At most 4; looked at every 10 s and on SIGHUP. Without files each
+        /// pod has keys of its own.
+        ticket_keys: Vec<PathBuf> = Vec::new(), List(File("file of random bytes")), restart;
     }
 }

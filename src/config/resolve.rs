@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use globset::GlobMatcher;
+use roomcast_certs::MOST_TICKET_KEYS;
 
 use super::{
     address::{Advertise, Bind, ListenAddress},
@@ -71,6 +72,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// What seals the records of established TLS 1.3 connections.
     pub tls_records: RecordLayer,
+    /// The files with the keys of TLS tickets; empty: this pod makes its own.
+    pub ticket_keys: Vec<PathBuf>,
     /// Keys of the API; empty: it refuses every call.
     pub api_keys: Vec<ApiKey>,
     /// Whether this process made the API key, and must print it.
@@ -190,6 +193,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         }
         (None, None) => None,
     };
+
+    if settings.tls.ticket_keys.len() > MOST_TICKET_KEYS {
+        errors.push(SettingsError::TicketKeys(settings.tls.ticket_keys.len()));
+    }
 
     let by_mode = |set: &Option<Vec<ListenAddress>>, development, otherwise: Option<ListenAddress>| match set {
         Some(set) => set.clone(),
@@ -350,6 +357,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         advertise: general.advertise.clone(),
         tls,
         tls_records: settings.tls.records,
+        ticket_keys: settings.tls.ticket_keys.clone(),
         api_keys,
         api_key_generated,
         origins: Origins::new(origins),

@@ -9,6 +9,11 @@ pub enum SettingsError {
     /// A key without its certificate.
     #[error("`key` is set but `cert` is not: set `cert` (--cert FILE, ROOMCAST_CERT) to the certificate chain")]
     Cert,
+    /// More ticket keys than a rotation needs.
+    #[error(
+        "`tls.ticket_keys` has {0} files, and at most 4 are taken: the key that makes tickets, the one before it and the next one"
+    )]
+    TicketKeys(usize),
     /// A TLS listener without a certificate.
     #[error(
         "`listen` is set, but a TLS listener needs a certificate: set `cert` and `key` (--cert FILE --key FILE), \

@@ -56,7 +56,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_degraded",
         "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis.",
     ),
-    ("roomcast_limit", "What each limit that refuses clients is: files, waiting_sockets, connections, memory, process_memory."),
+    (
+        "roomcast_limit",
+        "What each limit that refuses clients is: files, waiting_sockets, connections, memory, process_memory.",
+    ),
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
@@ -75,6 +78,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (
         "roomcast_certificate_broken",
         "1 while the certificate's newest file is unusable and the one before it is served.",
+    ),
+    (
+        "roomcast_ticket_keys_broken",
+        "1 while the files of `tls.ticket_keys` are unusable and the keys before them stay in use.",
     ),
     ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
     ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),

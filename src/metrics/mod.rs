@@ -100,6 +100,8 @@ pub struct Metrics {
     pub certificate_age: Gauge,
     /// Whether the certificate's newest file is unusable, so that the one before it is served: 0 or 1.
     pub certificate_broken: Gauge,
+    /// 1 while the files of the ticket keys are unusable.
+    pub ticket_keys_broken: Gauge,
     /// Clients' tokens and their keys.
     pub tokens: TokenMetrics,
     /// Hears what is delivered; `None`: nothing is to be told.
@@ -214,6 +216,7 @@ impl Metrics {
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
+            ticket_keys_broken: gauge!("roomcast_ticket_keys_broken"),
             tokens: TokenMetrics::default(),
             observer: None,
             degraded: DEGRADED

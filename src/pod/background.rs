@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use roomcast_certs::Rotation;
+use roomcast_certs::{Rotation, TicketKeys};
 use tokio::{sync::watch, task::LocalSet};
 
 use super::{lobby::waiting_limit, log::Log, phase::Phase};
@@ -29,6 +29,7 @@ pub(super) struct Background {
     pub(super) exposition: Arc<Exposition>,
     pub(super) tasks: Vec<Task>,
     pub(super) certificate: Option<Arc<Rotation>>,
+    pub(super) ticket_keys: Option<Arc<TicketKeys>>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -43,6 +44,7 @@ impl Background {
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
             self.tasks.into_iter().for_each(|start| start());
             let (log, certificate, services) = (self.log, self.certificate, self.services);
+            let ticket_keys = self.ticket_keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
             tokio::task::spawn_local(async move {
@@ -65,6 +67,12 @@ impl Background {
                         && let Some(certificate) = &certificate
                     {
                         let _ = certificate.poll(SystemTime::now());
+                    }
+                    if let Some(keys) = &ticket_keys {
+                        if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs()) {
+                            keys.poll(SystemTime::now());
+                        }
+                        services.metrics.ticket_keys_broken.set(f64::from(u8::from(keys.is_broken())));
                     }
                 }
             });

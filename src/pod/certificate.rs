@@ -1,10 +1,10 @@
-//! The certificate of a listener, renewed while the pod runs.
+//! The certificate of a listener and the keys of its tickets, renewed while the pod runs.
 
 use std::{sync::Arc, time::SystemTime};
 
-use roomcast_certs::{Rotation, RotationError, Source};
+use roomcast_certs::{Rotation, RotationError, Source, TicketKeyError, TicketKeys};
 
-use crate::config::Tls;
+use crate::config::{Config, Tls};
 
 /// The certificate of `tls`, loaded or made.
 pub(super) fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
@@ -22,4 +22,11 @@ pub(super) fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> 
         Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
         None => Vec::new(),
     })
+}
+
+/// The keys of tickets that are shared with other pods; `None`: this pod makes its own.
+pub(super) fn ticket_keys(config: &Config) -> Result<Option<Arc<TicketKeys>>, TicketKeyError> {
+    let files = &config.ticket_keys;
+    let keys = || TicketKeys::start(files, SystemTime::now()).map(Arc::new);
+    (!files.is_empty() && config.tls.is_some()).then(keys).transpose()
 }

@@ -4,7 +4,7 @@
 
 use std::{io, net::TcpListener, sync::Arc, time::SystemTime};
 
-use roomcast_certs::Rotation;
+use roomcast_certs::{Rotation, TicketKeys};
 use tokio::sync::watch;
 
 use super::{certificate::certificate, phase::Phase, start_error::StartError};
@@ -45,7 +45,11 @@ pub(super) struct GrpcTls {
 }
 
 /// What handshakes on the gRPC listeners are made with; `None`: these listen without TLS, or there are none.
-pub(super) fn grpc_tls(config: &Config, public: Option<&Arc<Rotation>>) -> Result<Option<GrpcTls>, StartError> {
+pub(super) fn grpc_tls(
+    config: &Config,
+    public: Option<&Arc<Rotation>>,
+    ticket_keys: Option<&Arc<TicketKeys>>,
+) -> Result<Option<GrpcTls>, StartError> {
     let Some(tls) = config.grpc.tls.as_ref().filter(|_| !config.grpc.listen.is_empty()) else { return Ok(None) };
     let (rotation, own) = match public {
         Some(public) if config.tls.as_ref() == Some(tls) => (Arc::clone(public), None),
@@ -56,5 +60,8 @@ pub(super) fn grpc_tls(config: &Config, public: Option<&Arc<Rotation>>) -> Resul
     };
     let mut config = roomcast_certs::server_config(rotation)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
+    if let Some(keys) = ticket_keys {
+        keys.share(&mut config, "grpc")?;
+    }
     Ok(Some(GrpcTls { config: Arc::new(config), own }))
 }

@@ -43,7 +43,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast_certs::Rotation;
+use roomcast_certs::{Rotation, TicketKeys};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::channel, watch},
@@ -55,7 +55,10 @@ use crate::{
     compat::{self, Extensions, Route, Routes},
     config::Config,
     hooks::Hooks,
-    hub::{Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Services, Spokesman, ToWorker, WorkerQueues},
+    hub::{
+        Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Services, Spokesman, ToWorker,
+        WorkerQueues,
+    },
     metrics::Exposition,
     protocol::Dialects,
     session::UnusedSessions,
@@ -66,7 +69,7 @@ use crate::{
     },
 };
 use background::{Background, ask_backend};
-use certificate::{certificate, pins};
+use certificate::{certificate, pins, ticket_keys};
 use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
@@ -102,6 +105,7 @@ pub struct Pod {
     services: Arc<Services>,
     api: Api,
     certificate: Option<Arc<Rotation>>,
+    ticket_keys: Option<Arc<TicketKeys>>,
     endpoints: Vec<quinn::Endpoint>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
@@ -124,6 +128,7 @@ impl Pod {
     pub fn start_with(config: Config, dialects: Dialects) -> Result<Self, StartError> {
         let sockets = Arc::new(SocketPlaces::of(raise_open_files()));
         let certificate = config.tls.as_ref().map(certificate).transpose()?;
+        let ticket_keys = ticket_keys(&config)?;
         let workers = config.workers;
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, mut metrics) = Exposition::new(workers, &names)?;
@@ -136,7 +141,11 @@ impl Pod {
         let with_tls = match &certificate {
             Some(rotation) => {
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
-                let tls = Some((Arc::new(roomcast_certs::server_config(resolver)?), config.tls_records));
+                let mut tls = roomcast_certs::server_config(resolver)?;
+                if let Some(keys) = &ticket_keys {
+                    keys.share(&mut tls, "public")?;
+                }
+                let tls = Some((Arc::new(tls), config.tls_records));
                 Some(Listener { tls, routes: Arc::clone(&routes) })
             }
             None => None,
@@ -164,7 +173,10 @@ impl Pod {
                 let sockets = bind_quic(&addresses.tls, config.webtransport.socket_buffer)?;
                 addresses.quic.clone_from(&addresses.tls);
                 let resolver: Arc<Rotation> = Arc::clone(rotation);
-                let tls = roomcast_certs::quic_server_config(resolver)?;
+                let mut tls = roomcast_certs::quic_server_config(resolver)?;
+                if let Some(keys) = &ticket_keys {
+                    keys.share(&mut tls, "webtransport")?;
+                }
                 Some((sockets, server_config(tls, &(&config.webtransport).into())?))
             }
             _ => None,
@@ -175,7 +187,7 @@ impl Pod {
             internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
             addresses.internal.push(address);
         }
-        let grpc_tls = grpc_tls(&config, certificate.as_ref())?;
+        let grpc_tls = grpc_tls(&config, certificate.as_ref(), ticket_keys.as_ref())?;
         let mut grpc_listeners = Vec::new();
         for address in reserve_all(&config.grpc.listen)? {
             let listener = listen(address, &SocketOptions::default());
@@ -274,6 +286,7 @@ impl Pod {
             exposition,
             tasks,
             certificate: certificate.clone(),
+            ticket_keys: ticket_keys.clone(),
             phase: watched,
         };
         // The bench reads this thread's CPU time by its name, of earlier builds too.
@@ -282,7 +295,7 @@ impl Pod {
                 tracing::error!(%error, "the API could not start");
             }
         })?);
-        Ok(Self { addresses, services, api, certificate, endpoints, phase, threads })
+        Ok(Self { addresses, services, api, certificate, ticket_keys, endpoints, phase, threads })
     }
 
     /// Where it listens.
@@ -307,11 +320,14 @@ impl Pod {
         self.reload_certificate();
     }
 
-    /// Looks at the certificate's files now.
+    /// Looks at the files of the certificate and of the ticket keys now.
     pub fn reload_certificate(&self) {
         if let Some(certificate) = &self.certificate {
             // A broken file is logged there, and the old certificate stays.
             let _ = certificate.reload(SystemTime::now());
+        }
+        if let Some(keys) = &self.ticket_keys {
+            keys.poll(SystemTime::now());
         }
     }
 

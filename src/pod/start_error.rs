@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use roomcast_certs::RotationError;
+use roomcast_certs::{RotationError, TicketKeyError};
 
 use super::client_file::ClientFileError;
 use crate::{
@@ -19,6 +19,9 @@ pub enum StartError {
     /// No certificate.
     #[error(transparent)]
     Certificate(#[from] RotationError),
+    /// The keys of TLS tickets.
+    #[error(transparent)]
+    TicketKeys(#[from] TicketKeyError),
     /// The keys of tokens.
     #[error(transparent)]
     Tokens(#[from] KeyError),

@@ -103,6 +103,29 @@ async fn a_client_connects_gets_events_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_resumes_on_another_pod_that_shares_the_ticket_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |name: &str, byte: u8| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, [byte; 80]).unwrap();
+        path
+    };
+    let (shared, other) = (key("shared", 200), key("other", 201));
+    let pods = [vec![shared.clone()], vec![other, shared], Vec::new()].map(|keys| pod(|it| it.tls.ticket_keys = keys));
+    let config = client_config(&version::TLS13);
+    let mut kinds = Vec::new();
+    // From the first pod to the second, which only accepts that key; to the third, which has its own; and back.
+    for pod in [&pods[0], &pods[1], &pods[0], &pods[2]] {
+        let mut client = Sealed::connect(pod, &config).await;
+        assert_eq!(client.ask(json!({"type": "ping"})).await["type"], "pong");
+        kinds.push(client.handshake().unwrap());
+    }
+    let (full, resumed) = (HandshakeKind::Full, HandshakeKind::Resumed);
+    assert_eq!(kinds, [full, resumed, full, full], "the first pod does not know the key of the second");
+    tokio::task::block_in_place(|| pods.map(Pod::stop));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_change_under_a_connection() {
     for records in LAYERS {
         let pod = pod(|settings| settings.tls.records = records);
