@@ -1,12 +1,15 @@
 //! Receivers that do not keep up: each policy's answer, and that nobody else notices.
 use std::time::Duration;
 
-use crate::harness::{Client, Seen, pod, publish, settings};
+use crate::harness::{Client, SOON, Seen, pod, publish, settings};
 use roomcast::testing::{
     config::{RoomPattern, Rule, Settings},
+    hub::ConnectionFilter,
     model::{Policy, SlowReceiver},
     pod::Pod,
 };
+use serde_json::json;
+use tokio::time::timeout;
 
 /// A pod whose room `slow:*` answers slowness in one way, with small buffers so that slowness shows early.
 fn with_policy(slow: SlowReceiver, change: impl FnOnce(&mut Policy)) -> Pod {
@@ -161,6 +164,91 @@ async fn everybody_stopped_at_once_stays_within_the_budget() {
         assert!(gaps > 0);
     }
     assert_eq!(pod.services().budget.held(), 0);
+    pod.stop();
+}
+
+/// Waits for something that a pod comes to by itself.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    timeout(SOON, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it comes to that in time");
+}
+
+/// No frame is offered to it any more that could notice: the room is quiet when the memory is gone.
+#[tokio::test]
+async fn a_pod_without_memory_takes_frames_from_a_stuck_member_of_a_quiet_room() {
+    let pod = pod(|settings| {
+        settings.default_policy.compress_from = None;
+        settings.limits.send_queue = 64 << 20;
+        settings.socket.send_buffer = Some(16 * 1024);
+        settings.general.workers = Some(1);
+    });
+    let budget = std::sync::Arc::clone(&pod.services().budget);
+    let address = pod.addresses().plain[0];
+    let (mut stuck, mut reads) = (Client::connect(address).await, Client::connect(address).await);
+    stuck.subscribe("demo:q").await;
+    reads.subscribe("demo:q").await;
+    let data = format!("\"{}\"", "x".repeat(32 * 1024));
+    let mut last = 0;
+    // More than the kernel takes on both sides.
+    while budget.queued_bytes() < 4 << 20 {
+        last = publish(&pod, "demo:q", "t", &data).await.offset;
+        assert!(last < 1_000, "nothing waits");
+        while reads.json().await["offset"].as_u64() < Some(last) {}
+    }
+    let all = budget.limit();
+    budget.take(all);
+    // The rest of a frame that has begun stays.
+    until(async || budget.queued_bytes() < 64 * 1024).await;
+    budget.give(all);
+    let (mut position, mut gaps) = (0, 0);
+    while position < last {
+        let message = stuck.json().await;
+        assert_eq!(message["after"].as_u64(), Some(position), "no silent gap: {}", message["type"]);
+        gaps += u64::from(message["type"] == "gap");
+        position = message["offset"].as_u64().unwrap();
+    }
+    assert_eq!(gaps, 1);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_pod_without_memory_closes_the_client_that_holds_most_and_reads_nothing() {
+    let pod = pod(|settings| {
+        settings.default_policy.compress_from = None;
+        settings.default_policy.history_bytes = 64 << 20;
+        settings.limits.send_queue = 8 << 20;
+        settings.socket.send_buffer = Some(16 * 1024);
+    });
+    let budget = std::sync::Arc::clone(&pod.services().budget);
+    let data = format!("\"{}\"", "x".repeat(48 * 1024));
+    for _ in 0..12 {
+        publish(&pod, "demo:h", "t", &data).await;
+    }
+    let address = pod.addresses().plain[0];
+    let (mut stuck, mut reads) = (Client::connect(address).await, Client::connect(address).await);
+    for _ in 0..5 {
+        stuck.send(r#"{"type":"history","room":"demo:h"}"#).await;
+    }
+    let everybody = || ConnectionFilter { limit: 10, ..ConnectionFilter::default() };
+    until(async || {
+        let filter = everybody();
+        let all = pod.services().queues.ask_all(move |worker| worker.list_connections(&filter).connections).await;
+        // Its welcome, and five answers.
+        all.unwrap().into_iter().flatten().any(|connection| connection.totals.frames_out == 6)
+    })
+    .await;
+    assert!(budget.queued_bytes() > 2 << 20, "{}", budget.queued_bytes());
+    let all = budget.limit();
+    budget.take(all);
+    until(async || budget.queued_bytes() < 1 << 20).await;
+    budget.give(all);
+    assert_eq!(stuck.closed().await, Some(4008));
+    assert_eq!(reads.ask(json!({"type": "ping"})).await["type"], "pong", "the other one stays");
     pod.stop();
 }
 

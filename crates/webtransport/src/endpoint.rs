@@ -15,8 +15,11 @@ use quinn::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The most bytes of datagrams that wait for a connection. The oldest go when newer ones come.
+/// The most bytes of datagrams that wait to be sent on a connection. The oldest go when newer ones come.
 const DATAGRAM_BUFFER: usize = 64 * 1024;
+
+/// The most bytes of a client's datagrams that wait until they are forgotten.
+const RECEIVED_DATAGRAMS: usize = 4 * 1024;
 
 /// Handshakes that wait to be accepted: how many, and the bytes of their first packets, each and together.
 const MAX_INCOMING: usize = 4_096;
@@ -73,7 +76,7 @@ pub fn server_config(
         .send_window(settings.send_window as u64)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(settings.keep_alive))
-        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER))
+        .datagram_receive_buffer_size(Some(RECEIVED_DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAM_BUFFER)
         .enable_segmentation_offload(settings.offload);
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));

@@ -12,6 +12,7 @@ mod error;
 mod handshake;
 mod messages;
 mod session;
+mod unread;
 
 pub use address_validation::{AddressValidation, AmplificationGuard, PendingHandshake, ValidatedAddress};
 pub use deflate_chunks::{STREAM_END, write_chunk};

@@ -19,7 +19,10 @@ use smallvec::SmallVec;
 use tokio::{io::ReadBuf, time::timeout};
 use web_transport_proto::{Capsule, Frame, StreamUni, VarInt as Number, error_to_http3};
 
-use crate::error::HandshakeError;
+use crate::{
+    error::HandshakeError,
+    unread::{Unread, take_unread},
+};
 
 /// What a datagram of the first request's session begins with: its quarter stream id (RFC 9297 section 2.1). It stands
 /// before the bytes that all receivers share, so that a datagram is no copy.
@@ -54,9 +57,10 @@ pub struct Session {
     drop_code: u32,
     /// Until both sides have ended the session and the connection may end too.
     lingering: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    /// HTTP/3's own streams, which must stay open as long as the connection (RFC 9114 section 6.2.1).
+    /// HTTP/3's own stream, which must stay open as long as the connection (RFC 9114 section 6.2.1).
     _control: SendStream,
-    _remote: SmallVec<[RecvStream; 3]>,
+    /// Takes what the client sends beside the session; `None`: the connection was lost.
+    unread: Option<Unread>,
 }
 
 impl Session {
@@ -72,7 +76,7 @@ impl Session {
         // A close leaves before everything that waits for space.
         let _ = connect.set_priority(i32::MAX);
         Self {
-            connection,
+            connection: connection.clone(),
             connect,
             requests,
             id,
@@ -80,7 +84,7 @@ impl Session {
             drop_code,
             lingering: None,
             _control: control,
-            _remote: remote,
+            unread: Some(take_unread(connection, remote)),
         }
     }
 
@@ -124,10 +128,14 @@ impl Session {
     }
 
     /// Polls for the session's end. `Ready`: the client ended it, or the connection was lost. After [`Session::close`] it is
-    /// ready once the client has ended the connection too, or a second after it confirmed the close.
+    /// ready once the client has ended the connection too, or a second after it confirmed the close. Whatever else the client sends from
+    /// then on is refused or forgotten: [`Session::commands`] comes before.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(lingering) = &mut self.lingering {
             return lingering.as_mut().poll(cx);
+        }
+        if self.unread.as_mut().is_some_and(|unread| unread.as_mut().poll(cx).is_ready()) {
+            self.unread = None;
         }
         let mut ignored = [0; 256];
         loop {

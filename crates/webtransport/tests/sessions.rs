@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use quinn::{ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime, crypto::rustls::QuicClientConfig};
+use quinn::{
+    ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime, VarInt, crypto::rustls::QuicClientConfig,
+};
 use roomcast_webtransport::{
     AddressValidation, AmplificationGuard, EndpointSettings, Request, SendState, bind, server_config, write_message,
     write_some,
@@ -178,6 +180,50 @@ async fn a_session_that_is_dropped_ends_with_the_code_of_its_accept() {
         let ConnectionError::ApplicationClosed(close) = end else { panic!("{end:?}") };
         assert_eq!(u64::from(close.error_code), error_to_http3(code));
     }
+}
+
+/// Streams and datagrams that the session has no use for hold nothing: they are stopped and forgotten, however many come.
+#[tokio::test]
+async fn what_is_never_read_is_refused() {
+    let pair = Pair::new(&EndpointSettings { streams: 4, ..EndpointSettings::default() });
+    let server = async {
+        let mut session = pair.request().await.accept(None, 0).await.unwrap();
+        timeout(SOON, poll_fn(|cx| session.poll_end(cx))).await.unwrap();
+    };
+    let client = async {
+        let connection = pair.client.connect_with(pair.trusting.clone(), pair.address, "localhost").unwrap();
+        let connection = connection.await.unwrap();
+        let (mut settings, mut bytes) = (Settings::default(), Vec::new());
+        settings.enable_webtransport(1);
+        settings.encode(&mut bytes);
+        let mut control = connection.open_uni().await.unwrap();
+        control.write_all(&bytes).await.unwrap();
+        let (mut request, _response) = connection.open_bi().await.unwrap();
+        bytes.clear();
+        ConnectRequest::new(url::Url::parse("https://localhost/").unwrap()).encode(&mut bytes).unwrap();
+        request.write_all(&bytes).await.unwrap();
+        // More than may be open at a time, and more bytes than any window: each is let go of for the next.
+        for n in 0..20_u8 {
+            let mut stream = timeout(SOON, connection.open_uni()).await.unwrap().unwrap();
+            let _ = timeout(SOON, stream.write_all(&[0x21 + n; 32 * 1024])).await.unwrap();
+            assert_eq!(timeout(SOON, stream.stopped()).await.unwrap().unwrap(), Some(VarInt::from_u32(0x103)));
+            let (mut send, mut recv) = timeout(SOON, connection.open_bi()).await.unwrap().unwrap();
+            let _ = timeout(SOON, send.write_all(&[0; 32 * 1024])).await.unwrap();
+            assert_eq!(timeout(SOON, send.stopped()).await.unwrap().unwrap(), Some(VarInt::from_u32(0x103)));
+            assert!(timeout(SOON, recv.read_to_end(1)).await.unwrap().is_err(), "nothing is answered");
+            connection.send_datagram(Bytes::from_static(&[0; 1_000])).unwrap();
+        }
+        // What belongs to HTTP/3 stays open, and is read on and on.
+        let mut encoder = connection.open_uni().await.unwrap();
+        encoder.write_all(&[2]).await.unwrap();
+        for stream in [&mut encoder, &mut control] {
+            for _ in 0..8 {
+                timeout(SOON, stream.write_all(&[0; 32 * 1024])).await.unwrap().unwrap();
+            }
+        }
+        connection.close(VarInt::from_u32(0), b"");
+    };
+    tokio::join!(server, client);
 }
 
 #[tokio::test]

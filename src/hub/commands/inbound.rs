@@ -163,9 +163,13 @@ impl Worker {
             return ControlFlow::Break(());
         }
         let paused_input = connection.cold.as_mut().and_then(|cold| cold.paused_input.as_mut());
-        match paused_input.map(|paused_input| paused_input.keep(message)) {
-            Some(true) => ControlFlow::Continue(()),
-            Some(false) => stop(&mut self.core, key, Disconnect::Flood),
+        match paused_input.map(|paused_input| paused_input.keep(message, &self.services.budget)) {
+            Some(Ok(())) => ControlFlow::Continue(()),
+            Some(Err(disconnect)) => {
+                let is_short = disconnect == Disconnect::Overloaded;
+                self.services.metrics.pressures.memory.refused(u64::from(is_short));
+                stop(&mut self.core, key, disconnect)
+            }
             None => {
                 let flow = self.dispatch(key, message);
                 self.settle();

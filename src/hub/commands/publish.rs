@@ -26,10 +26,19 @@ pub(crate) fn publish(
     let Some(connection) = core.clients.connections.get_mut(key) else { return };
     let name = connection.session.id;
     let idle = connection.publish_queue.is_none();
-    let publish_queue = connection.publish_queue.get_or_insert_default();
+    let budget = &core.clients.services.budget;
+    let publish_queue = connection.publish_queue.get_or_insert_with(|| Box::new(PublishQueue::new(Arc::clone(budget))));
     if !publish_queue.push(id.clone(), room, publication) {
-        let message = format!("{} publishes wait for those before them: wait for their answers", PublishQueue::MAX);
-        let error = Reply::Error { code: ErrorCode::LimitExceeded, message, room: None };
+        let (code, message) = if budget.is_spent() {
+            (
+                ErrorCode::Unavailable,
+                "this pod is short of memory: wait for the answer to the publish before".to_owned(),
+            )
+        } else {
+            let many = PublishQueue::MAX;
+            (ErrorCode::LimitExceeded, format!("{many} publishes wait for those before them: wait for their answers"))
+        };
+        let error = Reply::Error { code, message, room: None };
         return core.clients.reply(key, &error, id.as_ref());
     }
     if !idle {

@@ -1,34 +1,87 @@
 //! A connection's publishes that wait for the one before them, so that they enter a room's log in order.
+//!
+//! Always holds: what waits is bounded, and on the pod's account.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use crate::model::{CommandId, Publication, Room};
+use crate::{
+    hub::connection::budget::Budget,
+    model::{CommandId, Publication, Room},
+};
 
 /// A publish that waits: its command, its room, and what is published.
 pub type QueuedPublish = (Option<CommandId>, Room, Publication);
 
 /// One connection's waiting publishes. Full: the newest is refused with an error.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PublishQueue {
     waiting: VecDeque<QueuedPublish>,
+    held: usize,
+    budget: Arc<Budget>,
 }
 
 impl PublishQueue {
     /// The most that wait.
     pub const MAX: usize = 64;
 
-    /// Queues a publish; `false`: full.
+    /// An empty queue.
+    #[must_use]
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self { waiting: VecDeque::new(), held: 0, budget }
+    }
+
+    /// Queues a publish; `false`: full. A pod that holds as much as it may lets none wait behind another.
     #[must_use]
     pub fn push(&mut self, id: Option<CommandId>, room: Room, publication: Publication) -> bool {
-        if self.waiting.len() >= Self::MAX {
+        let is_short = !self.waiting.is_empty() && self.budget.is_spent();
+        if self.waiting.len() >= Self::MAX || is_short {
             return false;
         }
+        let bytes = size_of::<QueuedPublish>() + publication.payload.len();
+        self.held += bytes;
+        self.budget.take(bytes);
         self.waiting.push_back((id, room, publication));
         true
     }
 
     /// The next publish.
     pub fn take(&mut self) -> Option<QueuedPublish> {
-        self.waiting.pop_front()
+        let next = self.waiting.pop_front()?;
+        let bytes = size_of::<QueuedPublish>() + next.2.payload.len();
+        self.held -= bytes;
+        self.budget.give(bytes);
+        Some(next)
+    }
+}
+
+impl Drop for PublishQueue {
+    fn drop(&mut self) {
+        self.budget.give(self.held);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Payload;
+
+    #[test]
+    fn what_waits_counts_until_it_is_taken() {
+        let budget = Arc::new(Budget::new(10_000));
+        let mut queue = PublishQueue::new(Arc::clone(&budget));
+        let push = |queue: &mut PublishQueue| {
+            let payload = Payload::Binary(vec![0; 4_000].into());
+            let publication =
+                Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
+            queue.push(None, Room::parse("a").unwrap(), publication)
+        };
+        assert!(push(&mut queue) && push(&mut queue) && (8_000..10_000).contains(&budget.held()));
+        budget.take(2_000);
+        assert!(!push(&mut queue), "there is no memory");
+        budget.give(2_000);
+        assert!(queue.take().is_some() && (4_000..5_000).contains(&budget.held()));
+        drop(queue);
+        assert_eq!(budget.held(), 0);
     }
 }

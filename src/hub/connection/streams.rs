@@ -56,6 +56,8 @@ pub struct Streams {
     streams: SmallVec<[Option<Stream>; 1]>,
     deflate: bool,
     account: QueueAccount,
+    /// Since when QUIC has taken nothing of what waits, as far as that was looked at, in milliseconds since the worker began.
+    stuck_ms: Option<u64>,
 }
 
 struct Stream {
@@ -86,6 +88,7 @@ impl Streams {
             streams: SmallVec::new(),
             deflate,
             account: QueueAccount::new(Arc::clone(budget)),
+            stuck_ms: None,
         }
     }
 
@@ -99,6 +102,15 @@ impl Streams {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.account.queued_bytes()
+    }
+
+    /// Whether something waits of which QUIC has taken nothing for `time_ms`, since this was first asked.
+    pub fn is_stuck(&mut self, now_ms: u64, time_ms: u64) -> bool {
+        if self.queued_bytes() == 0 {
+            self.stuck_ms = None;
+            return false;
+        }
+        now_ms.saturating_sub(*self.stuck_ms.get_or_insert(now_ms)) >= time_ms
     }
 
     /// Whether a room has a stream.
@@ -216,6 +228,7 @@ impl Streams {
         {
             return Poll::Ready(Ok(()));
         }
+        let before = self.account.queued_bytes();
         self.replies.drain(&mut self.account, cx, &mut gap)?;
         // Where priorities are equal, a small room does not wait for all that a busy one owes.
         let mut order: SmallVec<[(Reverse<u8>, usize, usize); 8]> = SmallVec::new();
@@ -230,6 +243,9 @@ impl Streams {
             if stream.ending && stream.queue.is_none() {
                 self.streams[at] = None;
             }
+        }
+        if self.account.queued_bytes() < before {
+            self.stuck_ms = None;
         }
         let idle = self.replies.is_idle() && self.streams.iter().flatten().all(Stream::is_idle);
         if idle { Poll::Ready(Ok(())) } else { Poll::Pending }

@@ -180,6 +180,7 @@ fn take_packets(worker: &mut Worker, name: ConnectionId, body: &[u8]) -> Result<
             return if closed == Some(Disconnect::InvalidData) { Err(EngineError::BadRequest) } else { Ok(()) };
         }
     }
+    worker.core.clients.note_incomplete(key, now_ms);
     Ok(())
 }
 
@@ -337,6 +338,7 @@ async fn converse(prober: &mut Prober, reader: &mut Reader, early: &mut Vec<u8>)
                 connection.limits(this.core.clients.settings.message_limits)
             })
         };
+        let budget = Arc::clone(&worker.borrow().services.budget);
         let answered = &mut prober.answered;
         let end = reader.read(early, &mut inflater, &limits, &mut |incoming| {
             let message = match incoming {
@@ -357,7 +359,10 @@ async fn converse(prober: &mut Prober, reader: &mut Reader, early: &mut Vec<u8>)
                 Incoming::Close(_) => return ControlFlow::Break(()),
             };
             if upgrade {
-                return if behind.keep(message) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+                return match behind.keep(message, &budget) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                };
             }
             match EngineioPacket::parse(message) {
                 Ok(EngineioPacket::Ping("probe"))

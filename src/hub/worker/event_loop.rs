@@ -17,8 +17,8 @@ use crate::{
         core::clients::Clients,
         fanout::fan_out::SLICE,
         worker::{
-            Worker, drain::DrainRun, policy_reload::PolicyReload, queues::ToWorker, services::Services, timers::Timed,
-            wheel::Wheel,
+            Worker, drain::DrainRun, policy_reload::PolicyReload, queues::ToWorker, services::Services,
+            shedding::shed_stuck, timers::Timed, wheel::Wheel,
         },
     },
     model::Disconnect,
@@ -132,6 +132,8 @@ impl Worker {
         while let Some(due) = self.core.clients.timers.turn(now_ms) {
             due.into_iter().for_each(|timed| self.perform_due(timed, now_ms));
         }
+        shed_stuck(&mut self.core, now_ms);
+        self.settle();
         self.core.ask_sequencers_again();
         self.core.sweep(now);
         self.services.recoveries.forget_old(now);

@@ -21,6 +21,7 @@ pub mod quic;
 pub mod readiness;
 pub mod seat;
 pub mod services;
+mod shedding;
 pub mod timers;
 mod unread;
 pub mod wheel;

@@ -24,7 +24,11 @@ impl Clients {
         else {
             return;
         };
-        let (held, has_begun) = connection.transport.incomplete();
+        let (mut held, mut has_begun) = connection.transport.incomplete();
+        if let Some(parts) = connection.link().and_then(|link| link.assembly.held_bytes()) {
+            held += parts;
+            has_begun = true;
+        }
         if !has_begun && connection.incomplete.is_none() {
             return;
         }

@@ -29,6 +29,12 @@ pub struct Heard<'a> {
 }
 
 impl Assembly {
+    /// The bytes of a packet that waits for its parts; `None`: none waits.
+    #[must_use]
+    pub fn held_bytes(&self) -> Option<usize> {
+        self.0.as_ref().map(|incomplete| incomplete.text.len() + incomplete.bytes)
+    }
+
     /// Takes the next message, and gives a packet that is whole to `heard`.
     ///
     /// # Errors
@@ -85,5 +91,20 @@ mod tests {
         assert_eq!(take(Message::Binary(b"z")), Ok(Some((Kind::Event, parts))));
         assert_eq!(take(Message::Text(text)), Ok(None));
         assert_eq!(take(Message::Binary(b"123456")), Err(SocketioPacketError::TooLarge));
+    }
+
+    #[test]
+    fn what_waits_for_its_parts_is_known() {
+        let mut assembly = Assembly::default();
+        let text = "52-[\"a\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]";
+        assert_eq!(assembly.held_bytes(), None);
+        for (message, held) in [
+            (Message::Text(text), Some(text.len())),
+            (Message::Binary(b"xy"), Some(text.len() + 2)),
+            (Message::Binary(b"z"), None),
+        ] {
+            let _ = assembly.take(message, 5, |_| ());
+            assert_eq!(assembly.held_bytes(), held);
+        }
     }
 }
