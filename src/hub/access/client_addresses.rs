@@ -26,11 +26,22 @@ const MOST: usize = 8 * 1024;
 /// An address that did nothing for so long is forgotten, if the map is full.
 const FORGET_MS: u64 = 60_000;
 
+/// A map that is full is looked through no more often than this, however many strangers come.
+const SWEEP_MS: u64 = 1_000;
+
 /// The addresses.
 pub struct ClientAddresses {
-    shards: Vec<Mutex<HashMap<IpAddr, Conduct>>>,
+    shards: Vec<Mutex<AddressShard>>,
     hasher: RandomState,
     began: Instant,
+}
+
+/// Some of the addresses.
+#[derive(Default)]
+struct AddressShard {
+    known: HashMap<IpAddr, Conduct>,
+    /// When it is looked through again, if it is full.
+    sweep_at_ms: u64,
 }
 
 /// What one address does.
@@ -59,7 +70,7 @@ impl ClientAddresses {
         millis(self.began.elapsed())
     }
 
-    fn shard(&self, key: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Conduct>> {
+    fn shard(&self, key: IpAddr) -> MutexGuard<'_, AddressShard> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default();
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,13 +85,10 @@ impl ClientAddresses {
     ) -> Option<T> {
         let key = counted(address);
         let mut shard = self.shard(key);
-        if shard.len() >= MOST && !shard.contains_key(&key) {
-            shard.retain(|_, conduct| conduct.connections > 0 || now_ms.saturating_sub(conduct.seen_ms) < FORGET_MS);
-            if shard.len() >= MOST {
-                return None;
-            }
+        if !shard.has_room_for(key, now_ms) {
+            return None;
         }
-        let conduct = shard.entry(key).or_insert_with(|| Conduct {
+        let conduct = shard.known.entry(key).or_insert_with(|| Conduct {
             connections: 0,
             handshakes: Bucket::new(settings.handshake_burst, now_ms),
             requests: Bucket::new(settings.request_burst, now_ms),
@@ -135,6 +143,21 @@ impl ClientAddresses {
     }
 }
 
+impl AddressShard {
+    /// Whether an address is known, or can be.
+    fn has_room_for(&mut self, key: IpAddr, now_ms: u64) -> bool {
+        if self.known.len() < MOST || self.known.contains_key(&key) {
+            return true;
+        }
+        if now_ms >= self.sweep_at_ms {
+            self.sweep_at_ms = now_ms + SWEEP_MS;
+            self.known
+                .retain(|_, conduct| conduct.connections > 0 || now_ms.saturating_sub(conduct.seen_ms) < FORGET_MS);
+        }
+        self.known.len() < MOST
+    }
+}
+
 /// An address has as many connections as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this address is full: {limit} of {limit} connections")]
@@ -145,7 +168,7 @@ pub struct AddressFullError {
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        if let Some(conduct) = self.addresses.shard(self.key).get_mut(&self.key) {
+        if let Some(conduct) = self.addresses.shard(self.key).known.get_mut(&self.key) {
             conduct.connections -= 1;
         }
     }
@@ -191,7 +214,7 @@ mod tests {
     #[test]
     fn the_maps_are_bounded() {
         let (addresses, settings) = (ClientAddresses::new(), settings());
-        let count = || addresses.shards.iter().map(|shard| shard.lock().unwrap().len()).sum::<usize>();
+        let count = || addresses.shards.iter().map(|shard| shard.lock().unwrap().known.len()).sum::<usize>();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         for n in 0..(3 * SHARDS * MOST) as u32 {
             addresses.may_shake_hands_at(address(n), &settings, 0);
@@ -200,5 +223,22 @@ mod tests {
         assert!(addresses.may_shake_hands_at(IpAddr::from([255; 4]), &settings, 0), "a stranger is let in");
         addresses.may_shake_hands_at(IpAddr::from([255; 4]), &settings, FORGET_MS);
         assert!(count() < SHARDS * MOST, "the map of that address has forgotten the others");
+    }
+
+    #[test]
+    fn a_full_map_is_not_looked_through_for_each_stranger() {
+        let (mut shard, settings) = (AddressShard::default(), settings());
+        let stranger = IpAddr::from([255; 4]);
+        for n in 0..MOST as u32 {
+            let seen_ms = if n == 0 { 500 } else { u64::from(n) };
+            let bucket = || Bucket::new(settings.handshake_burst, 0);
+            let conduct = Conduct { connections: 0, handshakes: bucket(), requests: bucket(), seen_ms };
+            shard.known.insert(IpAddr::from(n.to_be_bytes()), conduct);
+        }
+        assert!(!shard.has_room_for(stranger, FORGET_MS), "none is old enough");
+        // One is a moment later, and is found at the next look.
+        assert!(!shard.has_room_for(stranger, FORGET_MS + SWEEP_MS - 1));
+        assert!(shard.has_room_for(stranger, FORGET_MS + SWEEP_MS));
+        assert!(shard.has_room_for(IpAddr::from([0, 0, 7, 0]), FORGET_MS), "it is known");
     }
 }
