@@ -58,6 +58,7 @@ pub fn shake_hands(
     worker.borrow().services.metrics.handshakes.accepted.increment(1);
     let (worker, listener) = (Rc::clone(worker), listener.clone());
     let arrived = Arrival { stream, peer, place, listener };
+    visit.queue();
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
     let task = tokio::task::spawn_local(converse(worker, arrived, visit.clone()));
     visit.runs(task.abort_handle());
@@ -110,6 +111,7 @@ impl Arrival {
 }
 
 async fn converse(worker: Rc<RefCell<Worker>>, arrived: Arrival, visit: Visit) {
+    visit.turn();
     let services = Arc::clone(&worker.borrow().services);
     let Some((mut socket, routes)) = arrived.enter(&services).await else { return };
     let mut received = Vec::new();

@@ -1,7 +1,7 @@
 //! One socket that is no connection, or not yet: at which stage it is, since when, and what it holds of the pod's memory.
 //!
 //! Touches no socket: it names the task that ends. Always holds: every stage in which the pod waits for the client has a time; what it
-//! holds is on the pod's account, and off it when it is over.
+//! holds is on the pod's account, and off it when it is over; no time of the client's runs before its task has had a turn.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,6 +18,9 @@ use crate::{
     session::{UnusedSession, UnusedSessions},
     transport::http_io::Traffic,
 };
+
+/// How long it took a socket's task to get its first turn counts for so long: the pod is that busy.
+const BUSY_MS: u64 = 2_000;
 
 /// What a socket holds by itself: its task, its buffers, a handshake under way.
 pub(super) const VISIT_BYTES: usize = 8 * 1024;
@@ -81,6 +84,8 @@ impl Drop for Carried {
 pub(super) struct VisitState {
     stage: Cell<Stage>,
     since_ms: Cell<u64>,
+    /// Its task has not had a turn yet: it waits for the pod, whatever its stage says.
+    is_queued: Cell<bool>,
     /// What was read and written when it was last looked at, and when that moved.
     read: Cell<u64>,
     written: Cell<u64>,
@@ -101,6 +106,22 @@ pub(super) struct Shared {
     /// The pod's sessions that were never used.
     pub(super) unused: Arc<UnusedSessions>,
     pub(super) began: Instant,
+    /// How long the last tasks waited for their first turn, at most, and when that was.
+    pub(super) turns_late: Cell<(u64, u64)>,
+}
+
+impl Shared {
+    /// How late tasks have their turns.
+    pub(super) fn lag_ms(&self, now_ms: u64) -> u64 {
+        let (lag_ms, at) = self.turns_late.get();
+        if now_ms.saturating_sub(at) < BUSY_MS { lag_ms } else { 0 }
+    }
+
+    fn turned(&self, waited_ms: u64, now_ms: u64) {
+        if waited_ms >= self.lag_ms(now_ms) {
+            self.turns_late.set((waited_ms, now_ms));
+        }
+    }
 }
 
 /// Bytes that a visit holds. Given back when it is dropped.
@@ -132,6 +153,7 @@ impl Visit {
         let state = Rc::new(VisitState {
             stage: Cell::new(Stage::Serving),
             since_ms: Cell::new(now_ms),
+            is_queued: Cell::default(),
             read: Cell::default(),
             written: Cell::default(),
             behind: Cell::default(),
@@ -150,6 +172,17 @@ impl Visit {
     /// It is at another stage from now on.
     pub fn enter(&self, stage: Stage) {
         self.0.0.enter(stage);
+    }
+
+    /// Its task is made, and waits for its first turn: until then no time of the client's runs.
+    pub fn queue(&self) {
+        self.0.0.is_queued.set(true);
+    }
+
+    /// Its task has its first turn.
+    pub fn turn(&self) {
+        let state = &self.0.0;
+        state.turn_at(millis(state.of_worker.began.elapsed()));
     }
 
     /// Names the task that ends when its time is over.
@@ -191,6 +224,10 @@ impl Visit {
 
 #[cfg(test)]
 impl Visit {
+    pub(super) fn turn_at(&self, now_ms: u64) {
+        self.0.0.turn_at(now_ms);
+    }
+
     /// What it is at.
     pub(super) fn stage(&self) -> Stage {
         self.0.0.stage.get()
@@ -273,6 +310,14 @@ impl VisitState {
     }
 
     /// Ends it, and its task.
+    /// Its task has its first turn.
+    fn turn_at(&self, now_ms: u64) {
+        if self.is_queued.replace(false) {
+            let waited_ms = now_ms.saturating_sub(self.since_ms.replace(now_ms));
+            self.of_worker.turned(waited_ms, now_ms);
+        }
+    }
+
     pub(super) fn end(&self) {
         self.enter(Stage::Over);
         if let Some(task) = self.task.borrow_mut().take() {
@@ -303,6 +348,9 @@ impl VisitState {
             }
         }
         let stage = this.stage.get();
+        if this.is_queued.get() {
+            return false;
+        }
         let Some(time) = stage.time_ms(timeouts) else { return false };
         if now_ms.saturating_sub(this.since_ms.get()) < time {
             return false;
@@ -319,6 +367,7 @@ impl VisitState {
     pub(super) fn waits_ms(&self, now_ms: u64) -> Option<u64> {
         match (self.stage.get(), self.behind.get()) {
             (Stage::Over, _) => None,
+            _ if self.is_queued.get() => None,
             (_, true) => Some(now_ms.saturating_sub(self.moved_ms.get())),
             (stage, false) => stage.waits().then(|| now_ms.saturating_sub(self.since_ms.get())),
         }

@@ -33,7 +33,13 @@ impl Visits {
     /// None yet.
     #[must_use]
     pub fn new(budget: Arc<Budget>, unused: Arc<UnusedSessions>) -> Self {
-        let of_worker = Rc::new(Shared { waiting: Cell::default(), budget, unused, began: Instant::now() });
+        let of_worker = Rc::new(Shared {
+            waiting: Cell::default(),
+            budget,
+            unused,
+            began: Instant::now(),
+            turns_late: Cell::default(),
+        });
         Self { all: Vec::new(), of_worker, none_before_ms: 0 }
     }
 
@@ -75,12 +81,13 @@ impl Visits {
     }
 
     /// Ends an eighth of the sockets that wait, those that have waited longest, and says how many that were. None has waited
-    /// shorter than a moment.
+    /// shorter than a moment, and than the pod itself is late.
     pub fn make_room(&mut self, now_ms: u64) -> u64 {
         if now_ms < self.none_before_ms {
             return 0;
         }
-        let mut old = self.old(now_ms, YOUNG_MS, |_, waits| waits);
+        // A busy pod hears of what a client has sent as late as it begins with it.
+        let mut old = self.old(now_ms, YOUNG_MS + self.of_worker.lag_ms(now_ms), |_, waits| waits);
         if old.is_empty() {
             // Not asked of each newcomer anew.
             self.none_before_ms = now_ms + AGAIN_MS;

@@ -79,6 +79,29 @@ fn an_answer_that_is_not_read_has_its_time_at_every_stage() {
     assert_eq!(visits.sweep(10_900, &timeouts()), Overdue { idle: 1, ..Overdue::default() });
 }
 
+/// Many come at once: the pod begins with the last of them after two seconds.
+#[test]
+fn a_client_that_waits_for_a_busy_pod_is_not_ended_for_another() {
+    let mut visits = visits();
+    let all: Vec<Visit> = (0..16).map(|_| visits.begin(Stage::Tls, 0)).collect();
+    all.iter().for_each(Visit::queue);
+    assert_eq!((visits.waiting(), visits.make_room(2_000)), (16, 0), "no task had a turn");
+    assert_eq!(visits.sweep(5_000, &timeouts()), Overdue::default());
+    all.iter().for_each(|visit| visit.turn_at(2_000));
+    // What they have sent meanwhile may be heard of as late.
+    assert_eq!(visits.make_room(3_900), 0);
+    let late = visits.begin(Stage::Tls, 3_900);
+    late.queue();
+    late.turn_at(3_901);
+    assert_eq!(visits.make_room(3_940), 0, "the pod was as late a moment ago");
+    assert_eq!(visits.make_room(4_300), 3, "it is not any more: an eighth of those that have waited");
+    assert_eq!(
+        visits.sweep(4_300, &timeouts()),
+        Overdue { head: 13, ..Overdue::default() },
+        "from their first turn on"
+    );
+}
+
 #[test]
 fn those_that_wait_longest_make_room() {
     let mut visits = visits();
