@@ -402,3 +402,6 @@ async fn either(term: &mut Signal, int: &mut Signal) {
         _ = int.recv() => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ use crate::{
             services::Services,
         },
     },
-    model::{Member, Policy, PresenceList, Room, Since},
+    model::{Member, Policy, PresenceList, PresenceMode, Room, Since},
     protocol::PresenceChange,
 };
 
@@ -58,6 +58,8 @@ pub struct Sequencer {
     rooms: HashMap<Room, RoomSequencer>,
     /// Of rooms whose joins and leaves are told.
     lists_lost: HashMap<Room, ListLost>,
+    /// Of rooms that begin anew: their members are told the whole list when they stand.
+    to_list: HashSet<Room>,
     /// When which room is due.
     due: BTreeSet<(Instant, Room)>,
     /// Rooms of which some worker missed something.
@@ -77,6 +79,7 @@ impl Sequencer {
             services,
             rooms: HashMap::new(),
             lists_lost: HashMap::new(),
+            to_list: HashSet::new(),
             due: BTreeSet::new(),
             lagging: HashSet::new(),
             lives: 0,
@@ -113,15 +116,18 @@ impl Sequencer {
         match message {
             ToSequencer::Join(room, worker) => self.join(&room, worker),
             ToSequencer::Leave(room, worker) => self.leave(&room, worker),
-            ToSequencer::Delivery(room, delivery, arrived) => self.step(&room, |sequencer, effects| match delivery {
-                Delivery::Event { epoch, event } => sequencer.event(epoch, event, arrived, effects),
-                Delivery::Unlogged { publication, except } => {
-                    sequencer.unlogged(*publication, except.as_deref(), (arrived, unix_millis()), effects);
-                }
-                Delivery::Started(position) => sequencer.started(position, effects),
-                Delivery::Joined(member) => sequencer.presence(member, true, arrived),
-                Delivery::Left(member) => sequencer.presence(member, false, arrived),
-            }),
+            ToSequencer::Delivery(room, delivery, arrived) => {
+                self.step(&room, |sequencer, effects| match delivery {
+                    Delivery::Event { epoch, event } => sequencer.event(epoch, event, arrived, effects),
+                    Delivery::Unlogged { publication, except } => {
+                        sequencer.unlogged(*publication, except.as_deref(), (arrived, unix_millis()), effects);
+                    }
+                    Delivery::Started(position) => sequencer.started(position, effects),
+                    Delivery::Joined(member) => sequencer.presence(member, true, arrived),
+                    Delivery::Left(member) => sequencer.presence(member, false, arrived),
+                });
+                self.list_again(&room);
+            }
             ToSequencer::HistoryRead(room, ticket, history) => self.step(&room, |sequencer, effects| {
                 sequencer.history_read(ticket, history, Instant::now(), effects);
             }),
@@ -148,8 +154,21 @@ impl Sequencer {
         }
         self.rooms.remove(room);
         self.lists_lost.remove(room);
+        self.to_list.remove(room);
         self.services.metrics.rooms.decrement(1);
         self.services.broker.unsubscribe(room);
+    }
+
+    /// Tells the members of a room that has begun anew of all of them, once it stands.
+    fn list_again(&mut self, room: &Room) {
+        if self.to_list.is_empty() || !self.to_list.contains(room) {
+            return;
+        }
+        let Some(sequencer) = self.rooms.get(room).filter(|sequencer| sequencer.has_started()) else { return };
+        self.to_list.remove(room);
+        let lost = Rc::clone(self.lists_lost.entry(room.clone()).or_default());
+        let workers = sequencer.listed().collect();
+        announce_list(&self.services, room, Arc::clone(sequencer.policy()), workers, lost);
     }
 
     /// Gives a room another policy.
@@ -201,7 +220,7 @@ impl Sequencer {
     /// Gives a room's sequencer an input, keeps its timer, and performs what it wants. After a panic in it the room begins anew;
     /// the others go on.
     fn step(&mut self, room: &Room, input: impl FnOnce(&mut RoomSequencer, &mut Vec<SequencerEffect>)) {
-        let Self { rooms, services, due, lagging, effects, lives, lists_lost, .. } = self;
+        let Self { rooms, services, due, lagging, effects, lives, lists_lost, to_list, .. } = self;
         let Some(sequencer) = rooms.get_mut(room) else { return };
         let before = sequencer.deadline();
         let step = AssertUnwindSafe(|| {
@@ -216,6 +235,10 @@ impl Sequencer {
             *lives += 1;
             *sequencer = sequencer.restarted(*lives);
             services.broker.subscribe(room);
+            // Joins and leaves that waited to be told are lost: the members get the whole list once the broker has answered.
+            if sequencer.policy().presence == PresenceMode::Events {
+                to_list.insert(room.clone());
+            }
         }
         let deadline = sequencer.deadline();
         if deadline != before {
@@ -289,6 +312,15 @@ fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, since
     });
 }
 
+/// Tells a room's members of all of them, because what they were told before does not add up to that.
+fn announce_list(services: &Arc<Services>, room: &Room, policy: Arc<Policy>, workers: Vec<usize>, lost: ListLost) {
+    let (services, room) = (Arc::clone(services), room.clone());
+    tokio::task::spawn_local(async move {
+        *lost.lock().await = true;
+        announce(&services, &room, policy, workers, (Vec::new(), Vec::new()), lost);
+    });
+}
+
 /// Tells a room's members of joins and leaves, with the number of members as of now; of all members where what they were told before
 /// does not add up to them.
 fn announce(
@@ -322,4 +354,14 @@ fn announce(
             *lost |= !services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
         }
     });
+}
+
+#[cfg(test)]
+impl Sequencer {
+    /// Follows a room for every worker, panics in it, and hears where it stands.
+    pub(crate) fn panic_in(&mut self, room: &Room, stands: crate::model::Position) {
+        (0..self.services.queues.workers()).for_each(|worker| self.join(room, worker));
+        self.step(room, |_, _| panic!("planted"));
+        self.take(ToSequencer::Delivery(room.clone(), Delivery::Started(stands), Instant::now()));
+    }
 }
