@@ -58,7 +58,7 @@ section! {
         api_keys: Option<Vec<Option<ApiKey>>> = None, Maybe(List(ApiKeyKind)), live, flag_is("api-key"), secret(),
             unset("none, and the API refuses every call; development mode makes one", "[\"${ROOMCAST_API_KEY}\"]");
         /// The web pages that may connect, by their origin. Clients that send no `Origin` are not browsers and pass, and so do those
-        /// whose `Origin` is the very host that they ask (over `https`; over `http` only where a token is needed).
+        /// whose `Origin` is the very host that they ask (over `https`; over `http` and WebTransport only where a token is needed).
         origins: Vec<OriginPattern> = Vec::new(), List(OriginKind), live, flag_is("origin");
         /// Whether clients without a token may connect.
         anonymous: Option<bool> = None, Maybe(Switch), live, unset("`false`; `true` in development mode", "true");

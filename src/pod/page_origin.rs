@@ -23,11 +23,23 @@ impl<'a> PageOrigin<'a> {
     /// Reads it. `host`: what the request is for, where no `Host` says it.
     #[must_use]
     pub fn of(headers: &'a HeaderMap, host: Option<&str>, config: &Config) -> Self {
+        Self::judge(headers, host, true, config)
+    }
+
+    /// Reads that of a WebTransport session, whose request is for `authority`. A page may pin the hash of a certificate instead of
+    /// believing its name.
+    #[must_use]
+    pub fn over_quic(headers: &'a HeaderMap, authority: &str, config: &Config) -> Self {
+        Self::judge(headers, Some(authority), false, config)
+    }
+
+    fn judge(headers: &'a HeaderMap, host: Option<&str>, names_are_proved: bool, config: &Config) -> Self {
         let mut lines = headers.get_all(header::ORIGIN).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Self::Unnamed,
             (Some(origin), None)
-                if config.origins.allow(origin.as_bytes()) || is_own(origin, headers, host, config) =>
+                if config.origins.allow(origin.as_bytes())
+                    || is_own(origin, headers, host, names_are_proved, config) =>
             {
                 Self::Allowed(origin)
             }
@@ -43,9 +55,15 @@ impl<'a> PageOrigin<'a> {
 }
 
 /// Whether the origin is the very host that is asked: React Native sends that, and a page of the pod's own host is not a foreign one.
-/// Without TLS a name can be pointed at any address, so that a page may call a foreign pod its own host (DNS rebinding): there it
-/// counts only if a token is needed, which such a page does not have.
-fn is_own(origin: &HeaderValue, headers: &HeaderMap, host: Option<&str>, config: &Config) -> bool {
+/// Where no certificate proves it, a name can be pointed at any address, so that a page may call a foreign pod its own host (DNS
+/// rebinding): there it counts only if a token is needed, which such a page does not have.
+fn is_own(
+    origin: &HeaderValue,
+    headers: &HeaderMap,
+    host: Option<&str>,
+    names_are_proved: bool,
+    config: &Config,
+) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (None, _) => host,
@@ -54,9 +72,10 @@ fn is_own(origin: &HeaderValue, headers: &HeaderMap, host: Option<&str>, config:
     };
     let Some((origin, host)) = origin.to_str().ok().zip(named) else { return false };
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let needs_token = !config.anonymous && !config.dev;
     let usual = match scheme {
-        "https" => ":443",
-        "http" if !config.anonymous && !config.dev => ":80",
+        "https" if names_are_proved || needs_token => ":443",
+        "http" if needs_token => ":80",
         _ => return false,
     };
     let bare = |authority: &'_ str| authority.strip_suffix(usual).unwrap_or(authority).to_ascii_lowercase();
@@ -72,7 +91,7 @@ fn is_of_a_host(byte: u8) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::{ApiKey, Machine, OriginPattern, Settings, resolve};
+    use crate::config::{ApiKey, Machine, MemoryCeiling, OriginPattern, Settings, resolve};
 
     fn config(anonymous: bool) -> Config {
         let mut settings = Settings::default();
@@ -80,8 +99,13 @@ mod tests {
         settings.general.plain_listen = Some(vec![crate::config::ListenAddress::Ip(([127, 0, 0, 1], 0).into())]);
         settings.general.anonymous = Some(true);
         settings.general.origins = vec![OriginPattern::parse("https://app.example").unwrap()];
-        let machine =
-            Machine { cores: 1, open_files: 10_000, state_dir: None, api_key: ApiKey::new("key".into()).unwrap() };
+        let machine = Machine {
+            cores: 1,
+            open_files: 10_000,
+            memory: MemoryCeiling::detect(),
+            state_dir: None,
+            api_key: ApiKey::new("key".into()).unwrap(),
+        };
         Config { anonymous, ..resolve(settings, &machine).unwrap() }
     }
 
@@ -124,6 +148,26 @@ mod tests {
         let own = ("origin", "https://push.example");
         assert!(may_connect(&[own], Some("push.example"), true) && !may_connect(&[own], None, true));
         assert!(!may_connect(&[own, host, ("host", "other.example")], None, true), "two hosts");
+    }
+
+    #[test]
+    fn over_quic_the_host_itself_passes_where_a_token_is_needed() {
+        let may = |origin: &str, authority: &str, anonymous: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("origin", origin.parse().unwrap());
+            PageOrigin::over_quic(&headers, authority, &config(anonymous)).may_connect()
+        };
+        for (origin, authority, expected) in [
+            ("https://push.example", "push.example", true),
+            ("https://push.example", "push.example:443", true),
+            ("https://push.example:8443", "push.example:8443", true),
+            ("https://push.example", "push.example:8443", false),
+            ("https://evil.example", "push.example", false),
+        ] {
+            assert_eq!(may(origin, authority, false), expected, "{origin} {authority}");
+            assert!(!may(origin, authority, true), "its certificate may be pinned: {origin} {authority}");
+        }
+        assert!(may("https://app.example", "push.example", true), "it is allowed");
     }
 
     #[test]

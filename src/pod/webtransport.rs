@@ -278,7 +278,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
     }
     // A foreign page is told nothing.
-    if !PageOrigin::of(request.headers(), None, &config).may_connect() {
+    if !PageOrigin::over_quic(request.headers(), &request.authority(), &config).may_connect() {
         upgrades.origin.increment(1);
         return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
     }

@@ -35,6 +35,13 @@ impl ClientRequest {
         self.0.url.path()
     }
 
+    /// The host that it is for, with its port if that is not 443.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = self.0.url.host_str().unwrap_or_default();
+        self.0.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
     /// The query behind the path.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
@@ -84,6 +91,12 @@ impl Request {
     #[must_use]
     pub fn path(&self) -> &str {
         self.request.path()
+    }
+
+    /// The host that it is for, with its port if that is not 443.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.request.authority()
     }
 
     /// The query behind the path.
@@ -216,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_has_a_path_a_query_and_protocols() {
-        let url = url::Url::parse("https://example.com/news?token=x").unwrap();
+        let url = url::Url::parse("https://example.com:4433/news?token=x").unwrap();
         let mut bytes = Vec::new();
         ConnectRequest::new(url).with_protocols(["a".to_owned(), "b".to_owned()]).encode(&mut bytes).unwrap();
         let whole = bytes.len();
@@ -224,6 +237,7 @@ mod tests {
         let mut stream = &bytes[..];
         let request = ClientRequest::read(&mut stream).await.unwrap();
         assert_eq!((request.path(), request.query()), ("/news", Some("token=x")));
+        assert_eq!(request.authority(), "example.com:4433");
         assert_eq!((request.protocols(), request.headers().len()), (&["a".to_owned(), "b".to_owned()][..], 0));
         assert_eq!(stream, b"rest");
         for cut in 0..whole {
