@@ -108,7 +108,7 @@ fn announce(config: &Config, pod: &Pod) {
         grpc = list(&addresses.grpc),
         workers = config.workers,
         memory_budget = config.memory_budget,
-        memory = %config.memory_origin(),
+        memory = %config.memory_ceiling.origin(config.settings.general.memory_budget.is_some()),
         development = config.dev,
         "started"
     );

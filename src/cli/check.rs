@@ -94,7 +94,7 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
         config.workers,
         config.max_connections,
         config.memory_budget / MIB,
-        config.memory_origin(),
+        config.memory_ceiling.origin(config.settings.general.memory_budget.is_some()),
     );
     if !places.is_empty() {
         out.push_str("\nSet:\n");

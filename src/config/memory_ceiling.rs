@@ -110,6 +110,16 @@ impl MemoryCeiling {
         }
     }
 
+    /// In words: where the queues' budget comes from, and what the whole process may use. `is_set`: the budget is the operator's.
+    #[must_use]
+    pub fn origin(&self, is_set: bool) -> String {
+        match &self.source {
+            _ if is_set => format!("the budget is set; the process may use {self}"),
+            MemorySource::Unknown => format!("the budget is the one for {self}"),
+            MemorySource::Cgroup { .. } | MemorySource::Machine => format!("the budget is half of {self}"),
+        }
+    }
+
     fn read(read: ReadFile<'_>) -> Self {
         let machine = read("/proc/meminfo").and_then(|text| kibibytes(&text, "MemTotal:"));
         let mounts = read("/proc/self/mountinfo").unwrap_or_default();

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use roomcast_certs::MOST_TICKET_KEYS;
+
 use super::{
     section::section,
+    settings_error::SettingsError,
     value::{Choice, File, List},
 };
 
@@ -29,5 +32,13 @@ section! {
         /// one, which every pod should know before it becomes the first. At most 4; looked at every 10 s and on SIGHUP. Without files each
         /// pod has keys of its own.
         ticket_keys: Vec<PathBuf> = Vec::new(), List(File("file of random bytes")), restart;
+    }
+}
+
+impl TlsSettings {
+    /// More ticket keys than are taken.
+    pub(super) fn too_many_ticket_keys(&self) -> Option<SettingsError> {
+        let files = self.ticket_keys.len();
+        (files > MOST_TICKET_KEYS).then_some(SettingsError::TicketKeys(files))
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use globset::GlobMatcher;
-use roomcast_certs::MOST_TICKET_KEYS;
 
 use super::{
     address::{Advertise, Bind, ListenAddress},
@@ -15,7 +14,7 @@ use super::{
     legacy::Legacy,
     logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
-    memory_ceiling::{MemoryCeiling, MemorySource},
+    memory_ceiling::MemoryCeiling,
     origins::{OriginPattern, Origins},
     policies::{Policies, RoomPattern, shared_logs},
     record_layer::RecordLayer,
@@ -140,19 +139,6 @@ pub struct Config {
     pub settings: Settings,
 }
 
-impl Config {
-    /// Where `memory_budget` comes from, and what the whole process may use.
-    #[must_use]
-    pub fn memory_origin(&self) -> String {
-        let ceiling = &self.memory_ceiling;
-        match (self.settings.general.memory_budget, &ceiling.source) {
-            (Some(_), _) => format!("the budget is set; the process may use {ceiling}"),
-            (None, MemorySource::Unknown) => format!("the budget is the one for {ceiling}"),
-            (None, MemorySource::Cgroup { .. } | MemorySource::Machine) => format!("the budget is half of {ceiling}"),
-        }
-    }
-}
-
 /// What happens on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
@@ -194,10 +180,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         (None, None) => None,
     };
 
-    if settings.tls.ticket_keys.len() > MOST_TICKET_KEYS {
-        errors.push(SettingsError::TicketKeys(settings.tls.ticket_keys.len()));
-    }
-
+    errors.extend(settings.tls.too_many_ticket_keys());
     let by_mode = |set: &Option<Vec<ListenAddress>>, development, otherwise: Option<ListenAddress>| match set {
         Some(set) => set.clone(),
         None if dev => vec![ListenAddress::Localhost(development)],
@@ -288,8 +271,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     }
 
     let memory_budget = general.memory_budget.unwrap_or_else(|| machine.memory.budget());
-    let most_of_logs = machine.memory.bytes / 4;
-    let memory_broker = MemoryBroker { max_bytes: settings.memory_broker.max_bytes.min(most_of_logs) };
+    let max_bytes = settings.memory_broker.max_bytes.min(machine.memory.bytes / 4);
     warnings.extend(memory(&settings, &machine.memory));
     warnings.extend(rooms(&settings));
     warnings.extend(proxies(&settings));
@@ -386,7 +368,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         hooks: settings.hooks.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
-        memory_broker,
+        memory_broker: MemoryBroker { max_bytes },
         redis,
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),

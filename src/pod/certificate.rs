@@ -30,3 +30,33 @@ pub(super) fn ticket_keys(config: &Config) -> Result<Option<Arc<TicketKeys>>, Ti
     let keys = || TicketKeys::start(files, SystemTime::now()).map(Arc::new);
     (!files.is_empty() && config.tls.is_some()).then(keys).transpose()
 }
+
+/// The TLS of `listen`.
+pub(super) fn public_tls(
+    rotation: &Arc<Rotation>,
+    keys: Option<&Arc<TicketKeys>>,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let resolver: Arc<Rotation> = Arc::clone(rotation);
+    with_tickets(roomcast_certs::server_config(resolver)?, keys, "public")
+}
+
+/// The TLS of WebTransport.
+pub(super) fn quic_tls(
+    rotation: &Arc<Rotation>,
+    keys: Option<&Arc<TicketKeys>>,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let resolver: Arc<Rotation> = Arc::clone(rotation);
+    with_tickets(roomcast_certs::quic_server_config(resolver)?, keys, "webtransport")
+}
+
+/// The TLS of a kind of listener whose tickets have shared keys, if there are any.
+pub(super) fn with_tickets(
+    mut tls: rustls::ServerConfig,
+    keys: Option<&Arc<TicketKeys>>,
+    listener: &'static str,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    if let Some(keys) = keys {
+        keys.share(&mut tls, listener)?;
+    }
+    Ok(tls)
+}

@@ -7,7 +7,11 @@ use std::{io, net::TcpListener, sync::Arc, time::SystemTime};
 use roomcast_certs::{Rotation, TicketKeys};
 use tokio::sync::watch;
 
-use super::{certificate::certificate, phase::Phase, start_error::StartError};
+use super::{
+    certificate::{certificate, with_tickets},
+    phase::Phase,
+    start_error::StartError,
+};
 use crate::{api::Grpc, config::Config};
 
 /// Serves gRPC until the pod ends.
@@ -58,10 +62,7 @@ pub(super) fn grpc_tls(
             (Arc::clone(&own), Some(own))
         }
     };
-    let mut config = roomcast_certs::server_config(rotation)?;
+    let mut config = with_tickets(roomcast_certs::server_config(rotation)?, ticket_keys, "grpc")?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    if let Some(keys) = ticket_keys {
-        keys.share(&mut config, "grpc")?;
-    }
     Ok(Some(GrpcTls { config: Arc::new(config), own }))
 }

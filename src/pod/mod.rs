@@ -69,7 +69,7 @@ use crate::{
     },
 };
 use background::{Background, ask_backend};
-use certificate::{certificate, pins, ticket_keys};
+use certificate::{certificate, pins, public_tls, quic_tls, ticket_keys};
 use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
@@ -140,12 +140,7 @@ impl Pod {
         let routes: Routes = routes.into_iter().chain(client_file).collect();
         let with_tls = match &certificate {
             Some(rotation) => {
-                let resolver: Arc<Rotation> = Arc::clone(rotation);
-                let mut tls = roomcast_certs::server_config(resolver)?;
-                if let Some(keys) = &ticket_keys {
-                    keys.share(&mut tls, "public")?;
-                }
-                let tls = Some((Arc::new(tls), config.tls_records));
+                let tls = Some((Arc::new(public_tls(rotation, ticket_keys.as_ref())?), config.tls_records));
                 Some(Listener { tls, routes: Arc::clone(&routes) })
             }
             None => None,
@@ -172,11 +167,7 @@ impl Pod {
             Some(rotation) if config.webtransport.enabled => {
                 let sockets = bind_quic(&addresses.tls, config.webtransport.socket_buffer)?;
                 addresses.quic.clone_from(&addresses.tls);
-                let resolver: Arc<Rotation> = Arc::clone(rotation);
-                let mut tls = roomcast_certs::quic_server_config(resolver)?;
-                if let Some(keys) = &ticket_keys {
-                    keys.share(&mut tls, "webtransport")?;
-                }
+                let tls = quic_tls(rotation, ticket_keys.as_ref())?;
                 Some((sockets, server_config(tls, &(&config.webtransport).into())?))
             }
             _ => None,

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::{Flags, Variables, merge};
+use crate::config::{Flags, MemorySource, Variables, merge};
 
 fn machine() -> Machine {
     Machine {
@@ -200,10 +200,13 @@ fn what_the_machine_gives() {
 fn memory_that_is_not_there_is_not_promised() {
     let config = pod("").unwrap();
     assert_eq!((config.memory_budget, config.memory_broker.max_bytes), (512 << 20, 256 << 20));
-    assert_eq!(config.memory_origin(), "the budget is half of 1024 MiB, which is half of the machine's memory");
+    assert_eq!(
+        config.memory_ceiling.origin(false),
+        "the budget is half of 1024 MiB, which is half of the machine's memory"
+    );
     let set = pod("memory_budget=16MiB").unwrap();
     assert_eq!(set.memory_budget, 16 << 20);
-    assert!(set.memory_origin().starts_with("the budget is set; the process may use 1024 MiB"));
+    assert!(set.memory_ceiling.origin(true).starts_with("the budget is set; the process may use 1024 MiB"));
     let large = pod("memory_budget=1000MiB memory_broker.max_bytes=900MiB").unwrap();
     assert_eq!(large.memory_broker.max_bytes, 256 << 20);
     for text in

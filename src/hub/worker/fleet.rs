@@ -76,7 +76,7 @@ impl Services {
             memory: MemoryStats {
                 used_bytes: self.memory.used(),
                 limit_bytes: self.memory.mark(),
-                from: config.memory_origin(),
+                from: config.memory_ceiling.origin(config.settings.general.memory_budget.is_some()),
             },
             workers,
         })
