@@ -31,15 +31,7 @@ before(async () => (pod = await Pod.start({ config })));
 after(() => pod?.stop());
 
 /** What stands for whatever came: "…" for any text, and a number for any other, unless its name is one of these. */
-const exact = new Set([
-  'offset',
-  'after',
-  'end',
-  'members',
-  'total',
-  'history_size',
-  'batch_window_ms',
-]);
+const exact = new Set(['offset', 'after', 'end', 'members', 'total', 'history_size', 'batch_window_ms']);
 function masked(value, like, name) {
   if (Array.isArray(value) && Array.isArray(like)) {
     const workers = name === 'workers' ? value.slice(0, like.length) : value;
