@@ -37,7 +37,7 @@ pub enum Task {
     /// A token.
     Make(Box<Make>),
     /// What the pod makes of a token; `-` is the one on stdin.
-    Check(Loader, String),
+    Check(Box<Loader>, String),
 }
 
 /// A token to make.
@@ -121,7 +121,7 @@ impl Task {
         match matches.subcommand() {
             Some(("check", matches)) => {
                 let token = matches.get_one::<String>("token").cloned().unwrap_or_default();
-                Ok(Self::Check(loader(matches)?, token))
+                Ok(Self::Check(Box::new(loader(matches)?), token))
             }
             Some((_, matches)) => {
                 Ok(Self::Make(Box::new(Make::from_arg_matches(matches).map_err(CommandLineError::Usage)?)))
