@@ -55,7 +55,7 @@ test('what was missed while the connection was lost is recovered, exactly', asyn
   await reads(page, '#state', /^Connection lost$/);
   for (let n = 2; n <= 6; n++) await pod.publish('plain:recover', n);
   await reads(page, '#countdown', /^trying again/);
-  assert.equal(await page.isVisible('#retry'), true);
+  await page.waitForSelector('#retry', { state: 'visible' });
   cable.mend();
   await page.waitForSelector('body[data-state=open]');
   await row(page, ({ offset }) => offset === 6, 'the last event');
