@@ -13,7 +13,7 @@
 //! lease: its own clock ends its tenure before Redis does, and its connection first answers a ping that was sent in its tenure.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -43,6 +43,9 @@ const LEASE: Duration = Duration::from_secs(1);
 
 /// The time between two marks: while messages come, and while none do.
 const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// A pod that starts is not ready before it follows the messages, but is after so long: they are not all that it serves.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A pod that may not have heard all that is not in a log yet leaves a free lease to others for so long.
 const GRACE: Duration = Duration::from_millis(500);
@@ -89,6 +92,7 @@ impl RedisState {
     pub(super) async fn take_in_legacy(self: Arc<Self>, endpoints: Endpoints) {
         let heard: Vec<crate::config::ChannelPattern> = self.settings.heard().cloned().collect();
         if heard.is_empty() {
+            self.follows_plain.store(true, Ordering::Relaxed);
             return;
         }
         let mut patterns: Vec<&str> = heard.iter().map(crate::config::ChannelPattern::as_str).collect();
@@ -115,7 +119,8 @@ impl RedisState {
         tokio::join!(
             listen_to_patterns(&endpoints, &patterns, &channels, &*intake, &intake.ping_now),
             intake.keep_lease(),
-            intake.keep_marking()
+            intake.keep_marking(),
+            intake.lose_patience()
         );
     }
 
@@ -251,15 +256,18 @@ impl Intake {
         }
     }
 
-    /// Publishes marks while this pod holds the lease, for ever.
+    /// Publishes marks while this pod holds the lease, and one when it joins, for ever.
     async fn keep_marking(&self) {
         let mut last = None::<Instant>;
         loop {
             sleep(MARK.0).await;
             let mark = {
-                let mut tenure = self.tenure();
-                let is_due = tenure.ring.wants_mark() || last.is_none_or(|last| last.elapsed() >= MARK.1);
-                if !(tenure.holds(Instant::now()) && is_due) {
+                let (now, mut tenure) = (Instant::now(), self.tenure());
+                if tenure.follows(now) {
+                    self.state.follows_plain.store(true, Ordering::Relaxed);
+                }
+                let wants = tenure.ring.wants_mark() || last.is_none_or(|last| last.elapsed() >= MARK.1);
+                if !(tenure.holds(now) && wants || tenure.owes_first_mark()) {
                     continue;
                 }
                 tenure.next_mark(&self.state.pod.name, true)
@@ -268,6 +276,14 @@ impl Intake {
             // One that fails is followed by another.
             let _ = self.state.mark_legacy(&self.marks, mark).await;
         }
+    }
+
+    async fn lose_patience(&self) {
+        while !self.state.shards.connected().0 {
+            sleep(AGAIN).await;
+        }
+        sleep(PATIENCE).await;
+        self.state.follows_plain.store(true, Ordering::Relaxed);
     }
 
     /// Leaves the lease to a pod whose patterns stood all the time, and says so: such a pod takes it at once.

@@ -151,6 +151,7 @@ impl Redis {
             runtime: runtime.handle().clone(),
             attempts: AtomicU64::new(0),
             was_reached: AtomicBool::new(false),
+            follows_plain: AtomicBool::new(false),
             settings,
         });
         let (stop, mut stopped) = watch::channel(false);

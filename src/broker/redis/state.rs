@@ -77,6 +77,8 @@ pub(super) struct RedisState {
     pub(super) attempts: AtomicU64,
     /// Whether there ever was a server that could be used.
     pub(super) was_reached: AtomicBool,
+    /// Whether this pod keeps what other publishers send, so that it can go on when other pods die, or has nothing to keep.
+    pub(super) follows_plain: AtomicBool,
 }
 
 impl RedisState {
@@ -86,7 +88,7 @@ impl RedisState {
         let (any, all) = self.shards.connected();
         let hears = subscriptions.as_ref().is_some_and(|health| health.nodes.iter().any(|node| node.connected));
         // Without its lease the other pods do not count on it.
-        if any && hears && self.leases.held() {
+        if any && hears && self.leases.held() && self.follows_plain.load(Ordering::Relaxed) {
             self.was_reached.store(true, Ordering::Relaxed);
         }
         let condition = if !self.was_reached.load(Ordering::Relaxed) {

@@ -23,6 +23,15 @@ struct FreeSpan {
     count: u64,
 }
 
+/// Another pod that has the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OtherHolder {
+    /// It names what it publishes.
+    Naming,
+    /// It is of an older build, which knows no names.
+    Older,
+}
+
 /// What becomes of a message that waited to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -65,6 +74,8 @@ pub(super) struct Tenure {
     until: Option<Instant>,
     /// No pod has the lease.
     free: Option<FreeSpan>,
+    /// Another pod has it.
+    other: Option<OtherHolder>,
     /// The patterns were lost since the lease was last asked for: what came meanwhile is not in the ring, so that another pod must take
     /// it in.
     pub(super) missed: bool,
@@ -106,6 +117,18 @@ impl Tenure {
         self.hears && !self.missed && self.free.is_some_and(|free| self.echoed >= free.ping)
     }
 
+    /// Whether this pod publishes a mark although another has the lease: until one came, what it hears has no name, so that it could
+    /// not go on when that pod dies.
+    pub(super) fn owes_first_mark(&self) -> bool {
+        self.hears && !self.missed && self.other == Some(OtherHolder::Naming) && !self.ring.has_mark()
+    }
+
+    /// Whether no message is lost from now on if every other pod dies, as far as that is in this pod's power.
+    pub(super) fn follows(&self, now: Instant) -> bool {
+        let is_named = self.hears && !self.missed && self.ring.has_mark();
+        is_named || self.surely_holds(now) || self.is_unclaimed() || self.other == Some(OtherHolder::Older)
+    }
+
     /// What the next ping carries.
     pub(super) fn ping(&self) -> u64 {
         self.pinged
@@ -128,6 +151,7 @@ impl Tenure {
         // A tenure that ran out while the answer was on its way has left messages unqueued.
         let begins = self.until.is_none_or(|until| until <= now);
         self.until = Some(until);
+        self.other = None;
         let free = self.free.take();
         if begins {
             self.number += 1;
@@ -152,6 +176,7 @@ impl Tenure {
     /// The lease is free at `now`. It had been taken so often before. Whether a ping is due.
     pub(super) fn seen_free(&mut self, now: Instant, count: u64) -> bool {
         self.until = None;
+        self.other = None;
         if self.free.is_some_and(|free| free.count == count) {
             return false;
         }
@@ -165,8 +190,10 @@ impl Tenure {
     pub(super) fn seen_taken(&mut self, is_older: bool) -> bool {
         self.free = None;
         if is_older {
+            self.other = Some(OtherHolder::Older);
             self.ring.reset();
         } else {
+            self.other = Some(OtherHolder::Naming);
             self.ring.forget_unnamed();
         }
         self.until.take().is_some()
@@ -184,6 +211,7 @@ impl Tenure {
         self.hears = false;
         self.missed = true;
         self.free = None;
+        self.other = None;
         self.ring.reset();
     }
 

@@ -123,3 +123,43 @@ fn a_tenure_that_only_ran_out_goes_on() {
     assert!(tenure.given(later, later + LEASE, 7) && !tenure.is_unbroken());
     assert_eq!(tenure.fate(false, own, later), Fate::Leave);
 }
+
+#[test]
+fn a_pod_that_joins_marks_the_stream_once_so_that_it_can_go_on() {
+    let (mut tenure, now) = pod();
+    assert!(!tenure.owes_first_mark() && !tenure.follows(now), "the lease was not looked at");
+    tenure.seen_taken(false);
+    hear(&mut tenure, now);
+    assert!(tenure.owes_first_mark() && !tenure.follows(now), "what it hears has no name");
+    let text = tenure.next_mark("joined", true);
+    let own = StreamMark::parse(&text).expect("a mark");
+    assert_eq!((own.name, own.settled, own.held), ("joined.1", "", true));
+    tenure.ring.mark(&own);
+    assert!(!tenure.owes_first_mark() && tenure.follows(now));
+    hear(&mut tenure, now);
+    // The holder dies before it publishes a mark.
+    tenure.seen_free(now, 7);
+    hear(&mut tenure, now);
+    assert!(tenure.wants_lease(now + GRACE, GRACE) && tenure.given(now, now + LEASE, 7));
+    assert_eq!(tenure.ring.take_over().len(), 2);
+    // Another connection begins anew.
+    tenure.lost();
+    tenure.hears = true;
+    tenure.missed = false;
+    assert!(!tenure.owes_first_mark() && !tenure.follows(now));
+    tenure.seen_taken(false);
+    assert!(tenure.owes_first_mark());
+}
+
+#[test]
+fn a_pod_marks_nothing_beside_one_that_knows_no_marks() {
+    let (mut tenure, now) = pod();
+    tenure.seen_taken(true);
+    assert!(!tenure.owes_first_mark() && tenure.follows(now), "there is nothing that it could keep");
+    hear(&mut tenure, now);
+    assert!(tenure.ring.take_over().is_empty());
+    tenure.seen_free(now, 7);
+    assert!(!tenure.owes_first_mark() && !tenure.follows(now));
+    tenure.pong(tenure.ping());
+    assert!(tenure.follows(now));
+}
