@@ -8,7 +8,9 @@ use crate::{
     child,
     error::BenchError,
     floor, receiver, report,
-    scenario::{self, broadcast, churn, connect, fleet, idle, loss, mixed, polls, publish, rooms, transports, trips},
+    scenario::{
+        self, broadcast, churn, connect, fleet, idle, loss, mixed, pair, polls, publish, rooms, transports, trips,
+    },
 };
 
 /// The load generator of roomcast.
@@ -41,6 +43,8 @@ enum Command {
     Churn(churn::ChurnArgs),
     /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
     Publish(publish::PublishArgs),
+    /// What a publish costs one build of the pod and another, called in turns
+    Pair(pair::PairArgs),
     /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
     Transports(transports::TransportsArgs),
     /// A small room beside a busy one on a network that loses packets: one WebSocket against WebTransport's streams
@@ -108,6 +112,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
+        Command::Pair(args) => scenario::run(pair::run(&args)),
         Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),

@@ -49,6 +49,7 @@ fn what_cannot_be_done_is_said_before_anything_starts() {
         ("broadcast --floor-only --no-floor", "cannot be used with"),
         ("publish --seconds 0", "--seconds 0"),
         ("publish --pod /nonexistent", "--pod"),
+        ("pair --url wss://127.0.0.1:1/ws --api-key k", "--url"),
         ("broadcast --dialect socketio --transport webtransport", "--transport"),
         ("trips --dialect socketio", "--dialect"),
         ("trips --trips 0", "--trips"),

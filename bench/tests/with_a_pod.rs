@@ -72,3 +72,12 @@ fn trips_are_batched_and_collapsed_and_nothing_else_is_missing() {
         }
     }
 }
+
+#[test]
+fn two_pods_are_called_in_turns() {
+    let found = run("pair --bursts 2 --callers 4");
+    assert_eq!(found["bursts"].as_array().unwrap().len(), 2);
+    for figure in ["pod", "reference", "ratio"] {
+        assert!(found[figure]["min"].as_f64().unwrap() > 0.0, "{found}");
+    }
+}

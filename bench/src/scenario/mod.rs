@@ -16,6 +16,7 @@ pub(crate) mod fleet;
 pub(crate) mod idle;
 pub(crate) mod loss;
 pub(crate) mod mixed;
+pub(crate) mod pair;
 pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
