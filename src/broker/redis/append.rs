@@ -141,9 +141,10 @@ fn answer(text: String) -> AppendAnswer {
 }
 
 /// Whether the keys of an event are on another server, or on their way there. Redis says so of a command in a script, and does not
-/// say where they are.
+/// say where they are. Redis 6 begins with "Lua script attempted to", Redis 7 with
+/// "Script attempted to", Valkey 9 with "Attempted to", or says only that the cluster is down.
 pub(super) fn is_elsewhere(error: &str) -> bool {
-    error.contains("cript attempted to")
+    error.contains("ttempted to") || error.contains("cluster is down")
 }
 
 #[cfg(test)]
@@ -214,7 +215,10 @@ mod tests {
     fn an_event_of_another_server_is_told_from_one_that_is_refused() {
         for (error, elsewhere) in [
             ("ERR Script attempted to access a non local key in a cluster node", true),
+            ("ERR Attempted to access a non local key in a cluster node", true),
+            ("ERR Error running script: @user_script:1: Lua script attempted to access a non local key", true),
             ("ERR Script attempted to execute a command while the cluster is down", true),
+            ("ERR Can not execute a command 'xadd' while the cluster is down", true),
             ("OOM command not allowed when used memory > 'maxmemory'", false),
         ] {
             assert_eq!(is_elsewhere(error), elsewhere, "{error}");

@@ -233,7 +233,7 @@ fn an_event_of_a_slot_that_is_not_here_fails_alone() {
     let b = of(here, &[&a]);
     let other = of(there, &[]);
     let mut link = link(here);
-    let elsewhere = |answer: &str| answer.starts_with('-') && answer.contains("cript attempted to");
+    let elsewhere = |answer: &str| answer.starts_with('-') && answer.contains("ttempted to");
     let answers = publish(&mut link, KIND, &[words(&a, "1"), words(&other, "1"), words(&other, "2"), words(&b, "1")]);
     assert!(elsewhere(&answers[1]) && elsewhere(&answers[2]), "{answers:?}");
     assert_eq!((offset(&answers[0]), offset(&answers[3])), ("1", "1"), "{answers:?}");

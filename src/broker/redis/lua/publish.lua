@@ -395,7 +395,7 @@ while at < #ARGV do
     reply[n] = answer
     if position then
       told[n], messages[n] = channel, 'e' .. position .. ' ' .. stamp .. '\n' .. event
-    elseif string.find(answer, 'cript attempted to', 1, true) then
+    elseif string.find(answer, 'ttempted to', 1, true) or string.find(answer, 'cluster is down', 1, true) then
       leaving[channel] = answer
     end
   end
