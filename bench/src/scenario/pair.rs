@@ -71,7 +71,8 @@ pub(crate) async fn run(args: &PairArgs) -> Result<(), BenchError> {
     let beside = out.join("reference");
     std::fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
     let mut pod = Side::open(args, &args.pod, &out).await?;
-    let other = PodArgs { pod: args.reference.clone().or(args.pod.pod.clone()), ..args.pod.clone() };
+    let mut other = args.pod.clone();
+    other.pod = args.reference.clone().or(other.pod);
     let mut reference = Side::open(args, &other, &beside).await?;
     let measured = LocalSet::new().run_until(measure(args, &pod, &reference)).await;
     let outcome = measured.map_err(|error| pod.pod.explain(reference.pod.explain(error)))?;
