@@ -168,7 +168,8 @@ fuzz_target!(|data: &[u8]| {
         rest = behind;
         if verdict == Ok(false) {
             verdict = ours.open(part, &mut plain, &mut reply);
-            assert!(ours.incomplete.len() < roomcast_tls_records::MAX_RECORD);
+            // What lies behind a fault or the end of the connection is never looked at.
+            assert!(verdict != Ok(false) || ours.incomplete.len() < roomcast_tls_records::MAX_RECORD);
         }
         if their_verdict == Ok(false) {
             their_verdict = theirs.open(part, &mut their_plain);
