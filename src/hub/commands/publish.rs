@@ -8,7 +8,10 @@ use std::sync::Arc;
 use crate::{
     hub::{
         access::permit::Principal,
-        commands::{publish_queue::PublishQueue, refusal::refusal},
+        commands::{
+            publish_queue::{PublishQueue, QueueRefusal},
+            refusal::refusal,
+        },
         connection::key::ConnectionKey,
         core::Core,
     },
@@ -28,15 +31,17 @@ pub(crate) fn publish(
     let idle = connection.publish_queue.is_none();
     let budget = &core.clients.services.budget;
     let publish_queue = connection.publish_queue.get_or_insert_with(|| Box::new(PublishQueue::new(Arc::clone(budget))));
-    if !publish_queue.push(id.clone(), room, publication) {
-        let (code, message) = if budget.is_spent() {
-            (
+    if let Err(refusal) = publish_queue.push(id.clone(), room, publication) {
+        let (code, message) = match refusal {
+            QueueRefusal::ShortOfMemory => (
                 ErrorCode::Unavailable,
                 "this pod is short of memory: wait for the answer to the publish before".to_owned(),
-            )
-        } else {
-            let many = PublishQueue::MAX;
-            (ErrorCode::LimitExceeded, format!("{many} publishes wait for those before them: wait for their answers"))
+            ),
+            QueueRefusal::Full => {
+                let many = PublishQueue::MAX;
+                let message = format!("{many} publishes wait for those before them: wait for their answers");
+                (ErrorCode::LimitExceeded, message)
+            }
         };
         let error = Reply::Error { code, message, room: None };
         return core.clients.reply(key, &error, id.as_ref());

@@ -12,6 +12,15 @@ use crate::{
 /// A publish that waits: its command, its room, and what is published.
 pub type QueuedPublish = (Option<CommandId>, Room, Publication);
 
+/// Why a publish is not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueRefusal {
+    /// [`PublishQueue::MAX`] wait.
+    Full,
+    /// The pod holds as much as it may.
+    ShortOfMemory,
+}
+
 /// One connection's waiting publishes. Full: the newest is refused with an error.
 #[derive(Debug)]
 pub struct PublishQueue {
@@ -30,24 +39,28 @@ impl PublishQueue {
         Self { waiting: VecDeque::new(), held: 0, budget }
     }
 
-    /// Queues a publish; `false`: full. A pod that holds as much as it may lets none wait behind another.
-    #[must_use]
-    pub fn push(&mut self, id: Option<CommandId>, room: Room, publication: Publication) -> bool {
-        let is_short = !self.waiting.is_empty() && self.budget.is_spent();
-        if self.waiting.len() >= Self::MAX || is_short {
-            return false;
+    /// Queues a publish.
+    ///
+    /// # Errors
+    /// It is full, or the pod holds as much as it may: then none waits behind another.
+    pub fn push(&mut self, id: Option<CommandId>, room: Room, publication: Publication) -> Result<(), QueueRefusal> {
+        if self.waiting.len() >= Self::MAX {
+            return Err(QueueRefusal::Full);
         }
-        let bytes = size_of::<QueuedPublish>() + publication.payload.len();
+        if !self.waiting.is_empty() && self.budget.is_spent() {
+            return Err(QueueRefusal::ShortOfMemory);
+        }
+        let bytes = publication.cost();
         self.held += bytes;
         self.budget.take(bytes);
         self.waiting.push_back((id, room, publication));
-        true
+        Ok(())
     }
 
     /// The next publish.
     pub fn take(&mut self) -> Option<QueuedPublish> {
         let next = self.waiting.pop_front()?;
-        let bytes = size_of::<QueuedPublish>() + next.2.payload.len();
+        let bytes = next.2.cost();
         self.held -= bytes;
         self.budget.give(bytes);
         Some(next)
@@ -76,12 +89,17 @@ mod tests {
                 Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
             queue.push(None, Room::parse("a").unwrap(), publication)
         };
-        assert!(push(&mut queue) && push(&mut queue) && (8_000..10_000).contains(&budget.held()));
+        assert_eq!((push(&mut queue), push(&mut queue)), (Ok(()), Ok(())));
+        assert!((8_000..10_000).contains(&budget.held()));
         budget.take(2_000);
-        assert!(!push(&mut queue), "there is no memory");
+        assert_eq!(push(&mut queue), Err(QueueRefusal::ShortOfMemory));
         budget.give(2_000);
         assert!(queue.take().is_some() && (4_000..5_000).contains(&budget.held()));
         drop(queue);
         assert_eq!(budget.held(), 0);
+        let budget = Arc::new(Budget::new(1_000_000));
+        let mut queue = PublishQueue::new(budget);
+        let queued = (0..100).take_while(|_| push(&mut queue).is_ok()).count();
+        assert_eq!((queued, push(&mut queue)), (PublishQueue::MAX, Err(QueueRefusal::Full)));
     }
 }

@@ -75,7 +75,7 @@ impl ProcessMemory {
         self.read_at_ms.store(now_ms, Relaxed);
         let Some(used) = (self.read)() else { return };
         let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = self.ceiling.saturating_sub(self.reserve);
+        let mark = self.mark();
         let held = budget.held();
         let kept = peak.kept(used, held.saturating_add(connections.saturating_mul(NEWCOMER)), mark);
         let free = mark.saturating_sub(used).max(kept);

@@ -395,6 +395,7 @@ while at < #ARGV do
     reply[n] = answer
     if position then
       told[n], messages[n] = channel, 'e' .. position .. ' ' .. stamp .. '\n' .. event
+    -- As in append.rs: each server has its own words for it, with "a" or "A".
     elseif string.find(answer, 'ttempted to', 1, true) or string.find(answer, 'cluster is down', 1, true) then
       leaving[channel] = answer
     end
