@@ -12,73 +12,55 @@ const REMEMBERED_FOR = 24 * 3_600_000;
 const TRANSPORT_HEAD_START = 1_000;
 const ENDPOINT_HEAD_START = 250;
 
-interface Remembered {
-  readonly transport: string;
-  readonly endpoint: string;
-  readonly at: number;
-}
-
 /** `wss://host/ws`, `https://host/` and `/`: all as `https://host`. */
 export function endpointOf(url: string, origin: string | undefined): string {
-  const whole = url.startsWith('/') && origin ? origin + url : url;
-  const endpoint = whole.replace(/^ws/, 'http').replace(/\/(ws)?\/*$/, '');
-  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new TypeError(`"${url}" is no address of a server: https://host`);
+  const endpoint = url
+    .replace(/^\//, `${origin}/`)
+    .replace(/^ws/, 'http')
+    .replace(/\/(ws)?\/*$/, '');
+  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new TypeError(`"${url}" is no address like https://host`);
   return endpoint;
 }
 
-export class Choice {
-  readonly #transports: readonly Transport[];
-  readonly #endpoints: readonly string[];
-  readonly #storage: Storage | undefined;
-  readonly #key: string;
-
-  constructor(transports: readonly Transport[], endpoints: readonly string[], storage: () => Storage | undefined) {
-    this.#transports = transports;
-    this.#endpoints = endpoints;
-    this.#key = `roomcast:${endpoints.join()}`;
-    try {
-      this.#storage = storage();
-    } catch {
-      // Forbidden.
-    }
-  }
-
+export interface Choice {
   /** All ways, what worked the last time first. */
-  candidates(now: number): Candidate[] {
-    const last = this.#remembered(now);
-    const rank = (transport: Transport, at: number) => (transport.name === last?.transport ? 0 : at + (last ? 1 : 0));
-    return this.#endpoints.flatMap((endpoint) =>
-      this.#transports.map((transport, at) => ({
-        transport,
-        endpoint,
-        headStart:
-          rank(transport, at) * TRANSPORT_HEAD_START + (last && last.endpoint !== endpoint ? ENDPOINT_HEAD_START : 0),
-      })),
-    );
-  }
-
+  candidates(now: number): Candidate[];
   /** Better ways to the endpoint of this one. */
-  better({ transport, endpoint }: Candidate): Candidate[] {
-    const better = this.#transports.slice(0, this.#transports.indexOf(transport));
-    return better.map((other, at) => ({ transport: other, endpoint, headStart: at * TRANSPORT_HEAD_START }));
-  }
+  better(than: Candidate): Candidate[];
+  remember(worked: Candidate, at: number): void;
+}
 
-  remember({ transport: { name: transport }, endpoint }: Candidate, at: number): void {
+export function choice(
+  transports: readonly Transport[],
+  endpoints: readonly string[],
+  storage: () => Storage | null | undefined,
+): Choice {
+  const key = `roomcast:${endpoints.join()}`;
+  /** A storage that is forbidden or full throws, and so does what another program has left there. */
+  const trying = <T>(use: (storage: Storage | null | undefined) => T): T | undefined => {
     try {
-      this.#storage?.setItem(this.#key, JSON.stringify({ transport, endpoint, at } satisfies Remembered));
+      return use(storage());
     } catch {
-      // Full, or forbidden.
+      return undefined;
     }
-  }
-
-  /** What it holds of another transport or endpoint matches none of these. */
-  #remembered(now: number): Remembered | undefined {
-    try {
-      const last = JSON.parse(this.#storage?.getItem(this.#key) ?? 'null') as Remembered | null;
-      if (last && Math.abs(now - last.at) < REMEMBERED_FOR) return last;
-    } catch {
-      // Forbidden, or none of this package's.
-    }
-    return undefined;
-  }
+  };
+  const ways = (some: readonly Transport[], where: readonly string[], last: readonly string[] = []): Candidate[] =>
+    where.flatMap((endpoint) =>
+      some.map((transport, at) => {
+        const rank = transport.name === last[0] ? 0 : at + 1;
+        const away = endpoint === last[1] ? 0 : ENDPOINT_HEAD_START;
+        return { transport, endpoint, headStart: rank * TRANSPORT_HEAD_START + away };
+      }),
+    );
+  return {
+    candidates(now) {
+      // What it holds of another transport or endpoint matches none of these.
+      const last = trying((kept) => kept?.getItem(key)?.split(' ')) ?? [];
+      const isFresh = Math.abs(now - Number(last[2])) < REMEMBERED_FOR;
+      return ways(transports, endpoints, isFresh ? last : []);
+    },
+    better: ({ transport, endpoint }) => ways(transports.slice(0, transports.indexOf(transport)), [endpoint]),
+    remember: ({ transport, endpoint }, at) =>
+      trying((kept) => kept?.setItem(key, `${transport.name} ${endpoint} ${at}`)),
+  };
 }

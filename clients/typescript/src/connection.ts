@@ -8,6 +8,7 @@ import { advice, LOST, OVERLOADED, pause, UNAUTHORIZED } from './close_codes.js'
 import type { Clock } from './clock.js';
 import { type Credentials, renewIn } from './credentials.js';
 import { type ErrorCode, RoomcastError } from './error.js';
+import type { LinkEvents } from './link.js';
 import type { Report } from './listeners.js';
 import type { Command, Message } from './message.js';
 import type { Won } from './race.js';
@@ -27,8 +28,21 @@ export interface ConnectionEvents {
   /** The server has taken the token, if there is one. */
   open(): void;
   /** A message that answers no command. */
-  message(message: Message, datagram: boolean): void;
-  ended(code: number, reason: string, hint: number | undefined): void;
+  message(message: Message, datagram?: boolean): void;
+  ended: LinkEvents['close'];
+}
+
+export interface Connection {
+  /** Begins, with the token that the credentials present. The link's events go to what it answers. */
+  start(): LinkEvents;
+  /** Takes the answers that are awaited, and would be lost with it. */
+  readonly waiting: ReadonlyMap<number | undefined, Answered | undefined>;
+  /** Sends a command, unless it is over: then it answers false. */
+  ask(command: Command, answered?: Answered): boolean;
+  /** The network, or the page, was away: asks at once whether the connection still is. */
+  wake(): void;
+  /** Ends it without a word to the client, but to those that wait for answers. */
+  close(): void;
 }
 
 /** How long the answer to a ping may take: after a silence, and after a network has come back. */
@@ -37,136 +51,109 @@ const PONG_AFTER_WAKE = 4_000;
 /** A backend that wants every user's rights looked at again asks all at the same time. */
 const SPREAD = 1_000;
 
-export class Connection {
-  readonly won: Won;
-  token: string | undefined;
-  readonly #around: Surroundings;
-  readonly #on: ConnectionEvents;
-  readonly #waiting = new Map<number | undefined, Answered>();
-  #ids = 0;
-  #renewals = 0;
-  #heard = 0;
-  #goesAt: number | undefined;
-  #over = false;
-  #stopWatch = () => {};
-  #stopRenewal = () => {};
+export function connection(
+  { link, welcome }: Won,
+  { clock, credentials, report }: Surroundings,
+  { open, message: told, ended }: ConnectionEvents,
+): Connection {
+  const waiting = new Map<number | undefined, Answered | undefined>();
+  let ids = 0;
+  let renewals = 0;
+  let heard = clock.now();
+  let isSilent = true;
+  let goesAt: number | undefined;
+  let over = false;
+  let stopWatch: (() => void) | undefined;
+  let stopRenewal: (() => void) | undefined;
 
-  constructor(won: Won, token: string | undefined, around: Surroundings, on: ConnectionEvents) {
-    this.won = won;
-    this.token = token;
-    this.#around = around;
-    this.#on = on;
-  }
-
-  start(): void {
-    this.won.take({
-      message: (message, datagram = false) => this.#received(message, datagram),
-      close: (code, reason, hint) => this.#end(code, reason, hint),
-    });
-    this.#heard = this.#around.clock.now();
-    this.#watch();
-    if (this.token === undefined) this.#on.open();
-    else this.#present('connect', this.token);
-  }
-
-  /** Sends a command. */
-  readonly ask = (command: Command, answered: Answered = () => {}): void => {
-    if (this.#over) return;
-    const id = ++this.#ids;
-    this.#waiting.set(id, answered);
-    this.won.link.send({ ...command, id });
+  const ask = (command: Command, answered?: Answered) => {
+    if (!over) {
+      waiting.set(++ids, answered);
+      link.send({ ...command, id: ids });
+    }
+    return !over;
+  };
+  const close = () => {
+    if (over) return;
+    over = true;
+    stopWatch?.();
+    stopRenewal?.();
+    link.close();
+    for (const answered of waiting.values()) answered?.(undefined);
+  };
+  const end: LinkEvents['close'] = (code, reason, hint) => {
+    if (over) return;
+    close();
+    ended(code, reason, hint ?? (goesAt && advice(code) === 'later' ? goesAt - clock.now() : undefined));
   };
 
-  /** Ends it without a word to the client, but to those that wait for answers. */
-  close(): void {
-    this.#over = true;
-    this.#stopWatch();
-    this.#stopRenewal();
-    this.won.link.close();
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const answered of waiting) answered(undefined);
-  }
-
-  /** The network, or the page, was away: asks at once whether the connection still is. */
-  wake(): void {
-    this.#ping(PONG_AFTER_WAKE);
-  }
-
-  #end(code: number, reason: string, hint?: number): void {
-    if (this.#over) return;
-    const { clock, credentials } = this.#around;
-    const way = advice(code);
-    if (way === 'token') credentials.refuse(this.token);
-    const named = way === 'later' && this.#goesAt ? this.#goesAt - clock.now() : undefined;
-    this.close();
-    this.#on.ended(code, reason, hint ?? named);
-  }
-
-  #received(message: Message, datagram: boolean): void {
-    if (this.#over) return;
-    const { clock } = this.#around;
-    this.#heard = clock.now();
-    const { type, id, after_ms } = message;
-    const answered = this.#waiting.get(id);
-    if (answered) {
-      this.#waiting.delete(id);
-      answered(message);
-    } else if (type === 'reconnect') this.#goesAt = this.#heard + (after_ms ?? 0);
-    else if (type === 'refresh') this.#renewAfter(clock.random() * SPREAD);
-    else if (id === undefined) this.#on.message(message, datagram);
-  }
-
-  #present(type: 'connect' | 'refresh', token: string): void {
-    this.ask({ type, token }, (answer) => {
+  const present = (type: 'connect' | 'refresh', token: string) =>
+    ask({ type, token }, (answer) => {
       if (!answer) return;
       const { code, message = '', expires_at } = answer;
+      const connects = type === 'connect';
       if (answer.type !== 'error') {
-        this.token = token;
-        this.#renewals = 0;
-        if (expires_at) this.#renewAfter(renewIn(expires_at, this.#around.clock.date()));
-        if (type === 'connect') this.#on.open();
-      } else if (type === 'connect') this.#end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message);
+        credentials.token = token;
+        renewals = 0;
+        if (expires_at) renewAfter(renewIn(expires_at, clock.date()));
+        if (connects) open();
+      } else if (connects) end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message);
       // The old one stays in force until it ends.
-      else this.#renewalFailed(new RoomcastError(code as ErrorCode, message));
+      else renewalFailed(new RoomcastError(code as ErrorCode, message));
     });
-  }
-
-  #renewAfter(ms: number): void {
-    this.#stopRenewal();
-    this.#stopRenewal = this.#around.clock.after(ms, () => {
-      this.#around.credentials.get().then(
-        (token) => token !== undefined && this.#present('refresh', token),
-        (error) => this.#over || this.#renewalFailed(error),
-      );
-    });
-  }
-
-  #renewalFailed(error: unknown): void {
-    const { clock, report } = this.#around;
+  const renewAfter = (ms: number) => {
+    stopRenewal?.();
+    stopRenewal = clock.after(ms, () =>
+      credentials.get().then(
+        (token) => token !== undefined && present('refresh', token),
+        (error) => over || renewalFailed(error),
+      ),
+    );
+  };
+  const renewalFailed = (error: unknown) => {
     report(error);
-    this.#renewAfter(SPREAD + pause(LOST, 2 + this.#renewals++, undefined, clock.random));
-  }
+    renewAfter(SPREAD + pause(LOST, 2 + renewals++, undefined, clock.random));
+  };
 
+  const unlessHeard = (ms: number, then: () => void) => {
+    stopWatch?.();
+    isSilent = true;
+    stopWatch = clock.after(ms, () => (isSilent ? then() : watch()));
+  };
   /** A server's own pings are not seen in a browser. */
-  #watch(): void {
-    const interval = this.won.welcome.ping_interval;
-    if (!interval) return;
-    const { clock } = this.#around;
-    this.#stopWatch();
-    this.#stopWatch = clock.after(this.#heard + interval - clock.now(), () => {
-      if (clock.now() - this.#heard < interval) this.#watch();
-      else this.#ping(PONG_WITHIN);
-    });
-  }
+  const watch = () => {
+    const { ping_interval: interval } = welcome;
+    if (interval) unlessHeard(heard + interval - clock.now(), () => ping(PONG_WITHIN));
+  };
+  const ping = (within: number) => {
+    unlessHeard(within, () => end(LOST, 'no sign of life'));
+    ask({ type: 'ping' });
+  };
 
-  #ping(within: number): void {
-    this.#stopWatch();
-    const heard = this.#heard;
-    this.ask({ type: 'ping' });
-    this.#stopWatch = this.#around.clock.after(within, () => {
-      if (this.#heard > heard) this.#watch();
-      else this.#end(LOST, 'the server gives no sign of life');
-    });
-  }
+  return {
+    waiting,
+    ask,
+    close,
+    wake: () => ping(PONG_AFTER_WAKE),
+    start() {
+      watch();
+      const { token } = credentials;
+      if (token === undefined) open();
+      else present('connect', token);
+      return {
+        close: end,
+        message(message, datagram) {
+          if (over) return;
+          heard = clock.now();
+          isSilent = false;
+          const { type, id, after_ms = 0 } = message;
+          const answered = waiting.get(id);
+          if (waiting.delete(id)) answered?.(message);
+          else if (type === 'reconnect') goesAt = heard + after_ms;
+          else if (type === 'refresh') renewAfter(clock.random() * SPREAD);
+          else if (id === undefined) told(message, datagram);
+        },
+      };
+    },
+  };
 }

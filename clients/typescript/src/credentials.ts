@@ -15,43 +15,42 @@ export function renewIn(expiresAt: number, now: number): number {
   return Math.max(left - Math.min(left / 5, BEFORE_END), SOONEST);
 }
 
-export class Credentials {
-  #source: TokenSource | undefined;
-  #asking: Promise<string | undefined> | undefined;
-  #refused: string | undefined;
-  #isRefused = false;
-
-  constructor(source: TokenSource | undefined) {
-    this.#source = source;
-  }
-
+export interface Credentials {
+  /** The token that is presented. */
+  token: string | undefined;
+  /** Gets a token; two that ask at the same time get the same one. */
+  get(): Promise<string | undefined>;
   /** From now on tokens come from there. */
-  replace(source: TokenSource | undefined): void {
-    this.#source = source;
-    this.#asking = undefined;
-    this.#isRefused = false;
-  }
+  replace(source: TokenSource | undefined): void;
+  /** The server does not take the token that was presented. */
+  refuse(): void;
+  isRefused(token: string | undefined): boolean;
+}
 
-  /** A token; two that ask at the same time get the same one. */
-  get(): Promise<string | undefined> {
-    if (this.#asking) return this.#asking;
-    const source = this.#source;
-    const asking = (async () => (typeof source === 'function' ? source() : source))();
-    const done = () => {
-      if (this.#asking === asking) this.#asking = undefined;
-    };
-    this.#asking = asking;
-    asking.then(done, done);
-    return asking;
-  }
-
-  /** The server does not take it. */
-  refuse(token: string | undefined): void {
-    this.#refused = token;
-    this.#isRefused = true;
-  }
-
-  isRefused(token: string | undefined): boolean {
-    return this.#isRefused && this.#refused === token;
-  }
+export function credentials(source: TokenSource | undefined): Credentials {
+  let asking: Promise<string | undefined> | undefined;
+  /** `null`: none; `undefined` is a client without a token. */
+  let refused: string | undefined | null = null;
+  return {
+    token: undefined,
+    get() {
+      if (asking) return asking;
+      const mine = (async () => (typeof source === 'function' ? source() : source))();
+      const done = () => {
+        if (asking === mine) asking = undefined;
+      };
+      asking = mine;
+      mine.then(done, done);
+      return mine;
+    },
+    replace(next) {
+      source = next;
+      asking = undefined;
+      refused = null;
+    },
+    refuse() {
+      refused = this.token;
+    },
+    isRefused: (token) => token === refused,
+  };
 }

@@ -20,7 +20,7 @@ const MEANING: Record<number, string> = {
 
 /** The state of a client, a sentence a line. `now`: milliseconds since 1970, UTC. */
 export function explain<Rooms extends object = AnyRooms>(client: Client<Rooms>, now = Date.now()): string {
-  const { state, attempts, rooms, queued } = client;
+  const { state, attempts, rooms, commands } = client;
   const lines: string[] = [];
   const ago = (time: number) => `${(Math.max(now - time, 0) / 1000).toFixed(1)} s`;
   switch (state.kind) {
@@ -32,7 +32,7 @@ export function explain<Rooms extends object = AnyRooms>(client: Client<Rooms>, 
       break;
     case 'open':
       lines.push(`Connected to ${state.endpoint} by ${state.transport} for ${ago(state.since)}.`);
-      if (state.transport === 'poll') lines.push('Long-polls only listen: publishing waits for a better transport.');
+      if (!state.sends) lines.push('Long-polls only listen: publishing waits for a better transport.');
       break;
     case 'waiting':
       lines.push(
@@ -48,7 +48,7 @@ export function explain<Rooms extends object = AnyRooms>(client: Client<Rooms>, 
       lines.push(`The room ${room.name} was refused: ${room.error?.message} (${room.error?.code}).`);
     else if (room.state !== 'joined') lines.push(`The room ${room.name} is not joined yet.`);
   }
-  if (queued > 0) lines.push(`${queued} commands wait for a connection.`);
+  if (commands?.waiting) lines.push(`${commands.waiting} commands wait for a connection.`);
   for (const attempt of attempts) lines.push(tried(attempt, ago(attempt.at)));
   return lines.join('\n');
 }

@@ -1,23 +1,20 @@
 // What the package `roomcast` offers.
 
-export { Client, type ClientState, type RoomSummary } from './client.js';
+export { Client, type RoomSummary } from './client.js';
 export type { Clock } from './clock.js';
 export type { TokenSource } from './credentials.js';
 export { type ErrorCode, type LocalErrorCode, RoomcastError, type ServerErrorCode } from './error.js';
 export type { AnyRooms, AnyTopics, EventOf, Position, RoomEvent, RoomName, TopicName } from './event.js';
+export type { ClientState } from './line.js';
 export type { Dialing, Link, LinkEvents, Transport } from './link.js';
 export type { Command, Member, Message } from './message.js';
 export type { ClientOptions, TransportName } from './options.js';
-export type { RequestOptions } from './outbox.js';
 export type { Answer, Fetch, Means, NativeSignal, Signal, Storage, WebSocketClass, WebSocketLike } from './platform.js';
 export type { Attempt } from './race.js';
 export type { RoomState, Why } from './room.js';
 export type {
-  History,
-  HistoryOptions,
   Load,
   LoadContext,
-  PublishOptions,
   SubscribeOptions,
   Subscription,
 } from './subscription.js';

@@ -3,28 +3,21 @@
 // Always holds: code that cannot be loaded is an attempt that failed, and is asked for again with the next one.
 
 import { LOST } from './close_codes.js';
-import type { Command } from './message.js';
-import type { Dialing, Link, LinkEvents, Transport } from './link.js';
+import type { Link, Transport } from './link.js';
 
-type Dial = (to: Dialing, on: LinkEvents) => Link;
-
-export function lazily(name: string, isPossible: Transport['isPossible'], load: () => Promise<Dial>): Transport {
+export function lazily(transport: Omit<Transport, 'dial'>, load: () => Promise<Pick<Transport, 'dial'>>): Transport {
   return {
-    name,
-    isPossible,
+    ...transport,
     dial(to, on) {
       let link: Link | undefined;
       let over = false;
       load()
-        .then((dial) => {
+        .then(({ dial }) => {
           if (!over) link = dial(to, on);
         })
         .catch((error) => on.close(LOST, String(error)));
       return {
-        get sends() {
-          return link?.sends ?? false;
-        },
-        send: (command: Command) => link?.send(command),
+        send: (command) => link?.send(command),
         close() {
           over = true;
           link?.close();

@@ -16,8 +16,6 @@ export interface LinkEvents {
 
 /** A connection, or what stands for one. */
 export interface Link {
-  /** Whether it carries all commands, and not only those that join and leave rooms. */
-  readonly sends: boolean;
   send(command: Command): void;
   /** Ends it, whether or not it has opened; `close` is not told. */
   close(): void;
@@ -32,6 +30,8 @@ export interface Dialing {
 
 export interface Transport {
   readonly name: string;
+  /** Whether it carries all commands, and not only those that join and leave rooms. */
+  readonly sends: boolean;
   /** Whether this place has what it takes. */
   isPossible(means: Means): boolean;
   dial(to: Dialing, on: LinkEvents): Link;

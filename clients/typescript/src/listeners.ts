@@ -11,8 +11,8 @@ export type Report = (error: unknown) => void;
 
 /** As an error of the page that none has caught, for whatever watches over it; elsewhere on the console, so that no process ends. */
 export const reportToPlatform: Report = (error) => {
-  if (platform.reportError) platform.reportError(error);
-  else platform.console?.error(error);
+  const { reportError, console } = platform;
+  (reportError ?? console.error)(error);
 };
 
 /** A report that never throws itself. */
@@ -26,32 +26,32 @@ export const safely =
     }
   };
 
-export class Listeners<Value> {
-  readonly #all = new Set<{ listener: Listener<Value> }>();
-  readonly #report: Report;
-
-  constructor(report: Report) {
-    this.#report = report;
-  }
-
-  get isEmpty(): boolean {
-    return this.#all.size === 0;
-  }
-
+/** Listeners to news of several kinds. */
+export interface Listeners<News> {
   /** What it answers takes the listener out again. The same function twice is told twice. */
-  add(listener: Listener<Value>): () => void {
-    const entry = { listener };
-    this.#all.add(entry);
-    return () => void this.#all.delete(entry);
-  }
+  add<Kind extends keyof News>(kind: Kind, listener: Listener<News[Kind]>): () => void;
+  /** Whether there was a listener for it. */
+  tell<Kind extends keyof News>(kind: Kind, value: News[Kind]): boolean;
+}
 
-  tell(value: Value): void {
-    for (const { listener } of [...this.#all]) {
-      try {
-        listener(value);
-      } catch (error) {
-        this.#report(error);
+export function listeners<News>(report: Report): Listeners<News> {
+  const all = new Set<{ readonly kind: keyof News; readonly listener: (value: never) => void }>();
+  return {
+    add(kind, listener) {
+      const entry = { kind, listener };
+      all.add(entry);
+      return () => void all.delete(entry);
+    },
+    tell(wanted, value) {
+      const those = [...all].filter(({ kind }) => kind === wanted);
+      for (const { listener } of those) {
+        try {
+          listener(value as never);
+        } catch (error) {
+          report(error);
+        }
       }
-    }
-  }
+      return those.length > 0;
+    },
+  };
 }

@@ -53,9 +53,7 @@ export const positionOf = ({ epoch = '', offset = 0 }: Message): Position => ({ 
 /** `data` as it travels: bytes in base64, everything else as JSON. */
 export function payload(data: unknown): { data: unknown } | { data64: string } {
   if (!(data instanceof Uint8Array)) return { data: data ?? null };
-  let text = '';
-  for (const byte of data) text += String.fromCharCode(byte);
-  return { data64: platform.btoa(text) };
+  return { data64: platform.btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), '')) };
 }
 
 /** The bytes of a text in base64. */

@@ -19,8 +19,6 @@ export interface ClientOptions extends Means {
   readonly transports?: readonly (TransportName | Transport)[] | undefined;
   /** Where it remembers what worked; `localStorage` unless told otherwise, nothing for `null`. */
   readonly storage?: Storage | null | undefined;
-  /** The most commands that wait for a connection; 100 unless told otherwise. */
-  readonly maxQueued?: number | undefined;
   /** Told of what listeners, `load` and `token` threw, and of errors that have no listener. */
   readonly onError?: Report | undefined;
   /** Time and chance, for tests. */
@@ -30,22 +28,20 @@ export interface ClientOptions extends Means {
 /** The best one first. What not every place needs is a file of its own, and comes when it is tried. */
 const TRANSPORTS: readonly Transport[] = [
   lazily(
-    'webtransport',
-    ({ fetch }) => !!(platform.WebTransport && platform.DecompressionStream && fetch),
-    async () => (await import('./webtransport.js')).dialWebTransport,
+    {
+      name: 'webtransport',
+      sends: true,
+      isPossible: () => !!platform.WebTransport,
+    },
+    () => import('./webtransport.js'),
   ),
   websocket,
-  lazily(
-    'poll',
-    ({ fetch }) => !!fetch,
-    async () => (await import('./poll.js')).dialPolls,
-  ),
+  lazily({ name: 'poll', sends: false, isPossible: ({ fetch }) => !!fetch }, () => import('./poll.js')),
 ];
 
 /** The transports that are possible here. */
 export function transportsOf({ transports = TRANSPORTS }: ClientOptions, means: Means): Transport[] {
-  return transports.flatMap((wanted) => {
-    const transport = typeof wanted === 'string' ? TRANSPORTS.find(({ name }) => name === wanted) : wanted;
-    return transport?.isPossible(means) ? [transport] : [];
-  });
+  return transports
+    .flatMap((wanted) => (typeof wanted === 'string' ? TRANSPORTS.filter(({ name }) => name === wanted) : wanted))
+    .filter((transport) => transport.isPossible(means));
 }

@@ -89,9 +89,8 @@ export interface Platform extends Means {
   atob(text: string): string;
   btoa(text: string): string;
   reportError?(error: unknown): void;
-  console?: { error(error: unknown): void };
-  addEventListener?(type: string, listener: () => void): void;
-  removeEventListener?(type: string, listener: () => void): void;
+  console: { error(error: unknown): void };
+  addEventListener?(type: string, listener: () => void, until: { readonly signal: NativeSignal }): void;
 }
 
 /** What this place has. */

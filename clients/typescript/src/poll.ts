@@ -15,7 +15,7 @@ const ANSWERED_WITHIN = 75_000;
 /** A server that could not continue a room says so at once: one that waits for news has taken it up. */
 const TAKEN_UP_WITHIN = 1_000;
 
-export const dialPolls = (to: Dialing, on: LinkEvents): Link => new Polls(to, on);
+export const dial = (to: Dialing, on: LinkEvents): Link => new Polls(to, on);
 
 interface PolledRoom {
   /** Of the `subscribe` that is not answered yet. */
@@ -30,7 +30,6 @@ interface PollAnswer {
 }
 
 class Polls implements Link {
-  readonly sends = false;
   readonly #to: Dialing;
   readonly #on: LinkEvents;
   readonly #rooms = new Map<string, PolledRoom>();

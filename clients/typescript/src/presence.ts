@@ -3,7 +3,8 @@
 // Always holds: a list that is not the server's whole list is not shown as one. In a room of more than 200 members the server only says
 // how many there are: then `members` is empty and `isComplete` is false.
 
-import type { AnyRooms, Client, Member, Message, RoomcastError, RoomName } from './index.js';
+import { RoomcastError } from './error.js';
+import type { AnyRooms, Client, Member, Message, RoomName, ServerErrorCode } from './index.js';
 
 /** Who is in a room at one moment. */
 export interface PresenceSnapshot {
@@ -63,18 +64,19 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
     }
   };
   const subscription = client.subscribe(room);
-  const ask = async () => {
+  const ask = () => {
     const mine = ++asked;
     early = [];
-    const list = await client.request({ type: 'presence', room }, { offline: 'fail' }).catch((error: RoomcastError) => {
-      // It is asked for again when the room is joined again.
-      if (error.code !== 'lost' && subscription.state === 'joined') client.report(error);
+    client.ask({ type: 'presence', room }, (answer) => {
+      // Without one it is asked for again when the room is joined again.
+      if (!answer || mine !== asked) return;
+      const { type, code, message = '' } = answer;
+      if (type === 'error') client.report(new RoomcastError(code as ServerErrorCode, message, { room }));
+      else apply(answer);
+      for (const message of early ?? []) apply(message);
+      early = undefined;
+      tell();
     });
-    if (mine !== asked) return;
-    if (list) apply(list);
-    for (const message of early) apply(message);
-    early = undefined;
-    tell();
   };
   const stops = [
     subscription.onMessage((message) => {
@@ -83,10 +85,10 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
       tell();
     }),
     subscription.onChange((state) => {
-      if (state === 'joined') void ask();
+      if (state === 'joined') ask();
     }),
   ];
-  if (subscription.state === 'joined') void ask();
+  if (subscription.state === 'joined') ask();
 
   const self: Presence = {
     get members() {

@@ -1,6 +1,6 @@
 // Several ways to a server, tried side by side: the first that a server welcomes wins, and the others are let go.
 //
-// Owns the links until one has won. Always holds: `done` is called once, unless the race was called off.
+// Owns the links until one has won. Always holds: `won` or `failed` is called once, unless the race was called off.
 
 import { LOST } from './close_codes.js';
 import type { Clock } from './clock.js';
@@ -15,7 +15,7 @@ const WELCOME_WITHIN = 10_000;
 export interface Candidate {
   readonly transport: Transport;
   readonly endpoint: string;
-  /** Milliseconds for which those before it have the field to themselves, unless they fail. */
+  /** The more, the later it starts: in milliseconds after the first one, unless all before it have failed. */
   readonly headStart: number;
 }
 
@@ -28,23 +28,14 @@ export interface Attempt {
   /** How long it took, in milliseconds. */
   readonly took: number;
   /** The code with which it ended; none for the one that won. */
-  readonly code?: number;
-  readonly reason?: string;
+  readonly code?: number | undefined;
+  readonly reason?: string | undefined;
 }
 
 export interface Won {
   readonly candidate: Candidate;
   readonly link: Link;
   readonly welcome: Message;
-  /** From now on the link's events go here. */
-  take(on: LinkEvents): void;
-}
-
-/** Why none has won: what the attempt said that knew most. */
-export interface Failed {
-  readonly code: number;
-  readonly reason: string;
-  readonly hint: number | undefined;
 }
 
 export interface Course {
@@ -53,91 +44,87 @@ export interface Course {
   readonly token: string | undefined;
   /** Told of each attempt that ended. */
   note(attempt: Attempt): void;
-  won(winner: Won): void;
-  failed(failure: Failed): void;
+  /** What it answers is told of the link's events from now on. */
+  won(winner: Won): LinkEvents | undefined;
+  /** Told why none has won: what the attempt said that knew most. */
+  failed: LinkEvents['close'];
 }
 
 /** Begins; what it answers calls it off. */
 export function race(candidates: readonly Candidate[], course: Course): () => void {
-  const { clock } = course;
+  const { clock, means, token } = course;
   const waiting = [...candidates].sort((one, other) => one.headStart - other.headStart);
-  const begun = clock.now();
+  const begun = clock.now() - (waiting[0]?.headStart ?? 0);
+  /** Lets go of each attempt that is under way. */
   const running = new Set<() => void>();
-  let failure: Failed = { code: LOST, reason: 'nothing here can connect', hint: undefined };
-  let stopTimer = () => {};
+  let failure: Parameters<LinkEvents['close']> = [LOST, 'no transport'];
+  let stopTimer: (() => void) | undefined;
   let over = false;
 
   const stop = () => {
     over = true;
-    stopTimer();
+    stopTimer?.();
     for (const letGo of running) letGo();
   };
   const next = () => {
-    stopTimer();
+    stopTimer?.();
     if (over) return;
     const [first] = waiting;
-    if (first) {
-      const wait = running.size > 0 ? first.headStart - (clock.now() - begun) : 0;
-      if (wait > 0) {
-        stopTimer = clock.after(wait, next);
-        return;
-      }
+    const wait = first && running.size > 0 ? first.headStart - (clock.now() - begun) : 0;
+    if (wait > 0) {
+      stopTimer = clock.after(wait, next);
+    } else if (first) {
       waiting.shift();
       attempt(first);
       next();
     } else if (running.size === 0) {
       over = true;
-      course.failed(failure);
+      course.failed(...failure);
     }
   };
   const attempt = (candidate: Candidate) => {
     const { transport, endpoint } = candidate;
-    const [at, from] = [clock.date(), clock.now()];
-    const note = (how: { code?: number; reason?: string }) =>
-      course.note({ transport: transport.name, endpoint, at, took: clock.now() - from, ...how });
+    const from = clock.now();
     let link: Link | undefined;
-    let owner: LinkEvents | undefined;
     const letGo = () => {
-      running.delete(letGo);
       stopLate();
+      running.delete(letGo);
       link?.close();
     };
-    const ended = (code: number, reason: string, hint?: number) => {
-      if (owner) return owner.close(code, reason, hint);
-      if (over || !running.has(letGo)) return;
-      running.delete(letGo);
-      stopLate();
-      note({ code, reason });
-      if (code !== LOST || failure.code === LOST) failure = { code, reason, hint };
-      next();
+    const note = (code?: number, reason?: string) => {
+      const took = clock.now() - from;
+      course.note({ transport: transport.name, endpoint, at: clock.date() - took, took, code, reason });
     };
-    const stopLate = clock.after(WELCOME_WITHIN, () => {
-      link?.close();
-      ended(LOST, `no welcome within ${WELCOME_WITHIN} ms`);
-    });
+    let on: LinkEvents = {
+      message(welcome) {
+        // WebTransport is asked for a sign of life to open, whose answer may overtake.
+        if (!running.has(letGo) || !link || welcome.type !== 'welcome') return;
+        stopLate();
+        running.delete(letGo);
+        stop();
+        note();
+        on = course.won({ candidate, link, welcome }) ?? on;
+      },
+      close(code, reason, hint) {
+        if (!running.has(letGo)) return;
+        letGo();
+        note(code, reason);
+        if (code !== LOST || failure[0] === LOST) failure = [code, reason, hint];
+        next();
+      },
+    };
+    const stopLate = clock.after(WELCOME_WITHIN, () => on.close(LOST, `no welcome within ${WELCOME_WITHIN} ms`));
     running.add(letGo);
     try {
       link = transport.dial(
-        { endpoint, token: course.token, means: course.means },
+        { endpoint, token, means },
         {
-          message(message, datagram) {
-            if (owner) return owner.message(message, datagram);
-            // WebTransport is asked for a sign of life to open, whose answer may overtake.
-            if (over || !link || message.type !== 'welcome') return;
-            running.delete(letGo);
-            stopLate();
-            stop();
-            note({});
-            const take = (on: LinkEvents) => {
-              owner = on;
-            };
-            course.won({ candidate, link, welcome: message, take });
-          },
-          close: ended,
+          message: (message, datagram) => on.message(message, datagram),
+          close: (code, reason, hint) => on.close(code, reason, hint),
         },
       );
     } catch (error) {
-      ended(LOST, String(error));
+      on.close(LOST, String(error));
     }
   };
   next();

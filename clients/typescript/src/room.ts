@@ -10,6 +10,7 @@
 import type { Answered } from './connection.js';
 import { RoomcastError, type ServerErrorCode } from './error.js';
 import type { Position, RoomEvent } from './event.js';
+import type { Listeners } from './listeners.js';
 import { eventOf, type Command, type Message } from './message.js';
 
 /** Why an application has to load its state: it has joined, events are missing, or too many came while it loaded. */
@@ -27,18 +28,25 @@ export interface Follower {
   readonly retained: boolean;
   incomplete(why: Why, position: Position): void;
   events(events: readonly RoomEvent[], epoch: string | undefined): void;
-  /** What else the server says of the room: who comes and goes. */
-  message(message: Message): void;
+  /** The room's state is another one. */
   changed(): void;
   unsubscribe(): void;
-  /** The client does not come back by itself. */
-  closed(error: RoomcastError): void;
+  readonly tell: Listeners<FollowerNews>['tell'];
+}
+
+/** What a follower may listen to. */
+export interface FollowerNews {
+  event: RoomEvent;
+  /** What else the server says of the room: who comes and goes. */
+  message: Message;
+  change: RoomState | 'ended';
+  error: RoomcastError;
 }
 
 /** What a room needs of its connection. */
 export interface RoomWire {
-  /** Sends a command. */
-  ask(command: Command, answered?: Answered): void;
+  /** Sends a command; false: there is no connection. */
+  ask(command: Command, answered?: Answered): boolean;
   /** Calls `then` a little later, after that many failures. */
   later(failures: number, then: () => void): void;
 }
@@ -50,6 +58,7 @@ export class Room {
   readonly followers = new Set<Follower>();
   state: RoomState = 'away';
   position: Position | undefined;
+  /** Why it is refused. */
   error: RoomcastError | undefined;
   readonly #wire: RoomWire;
   /** Stands for the `subscribe` that is not answered. */
@@ -90,25 +99,30 @@ export class Room {
   away(): void {
     this.#asked = undefined;
     this.#failures = 0;
-    if (this.state !== 'refused') this.#become('away');
+    if (!this.error) this.#become('away');
   }
 
   /** What refused it may allow it now. */
   forgive(): void {
-    if (this.state === 'refused') this.#become('away');
+    if (!this.error) return;
+    this.error = undefined;
+    this.#become('away');
   }
 
-  /** Begins with followers that came later than the room was joined. */
-  settle(): void {
+  /** Begins with followers that have just come. `hasValues`: the values that the room keeps are on their way. */
+  settle(hasValues = false): void {
     const { position } = this;
-    const late = [...this.followers].filter(({ started }) => !started);
     if (this.state !== 'joined' || !position) return;
-    if (late.some(({ retained }) => retained)) return this.join(true);
-    for (const follower of late) begin(follower, position);
+    const late = [...this.followers].filter(({ started }) => !started);
+    if (!hasValues && late.some(({ retained }) => retained)) return this.join(true);
+    for (const follower of late) {
+      follower.started = true;
+      follower.incomplete('joined', position);
+    }
   }
 
   /** Takes a message that answers no command. */
-  receive(message: Message, datagram: boolean): void {
+  receive(message: Message, datagram?: boolean): void {
     // Until the answer to `subscribe`, everything else is superseded by it.
     if (this.state === 'away' || this.#asked) return;
     switch (message.type) {
@@ -120,9 +134,10 @@ export class Room {
         return this.#events(message, datagram);
       case 'gap':
         this.#move(message);
-        return this.#tell('gap');
+        for (const follower of this.#begun()) this.#tell(follower, 'gap');
+        return;
       default:
-        for (const follower of [...this.followers]) follower.message(message);
+        for (const follower of [...this.followers]) follower.tell('message', message);
     }
   }
 
@@ -134,15 +149,12 @@ export class Room {
     // Nothing came between leaving and joining again.
     const still = this.#anew && before?.epoch === message.epoch && before?.offset === message.offset;
     const whole = before !== undefined && (message.recovered || still);
-    for (const follower of this.followers) follower.fresh = !whole || !follower.started;
     this.#become('joined');
-    const { position } = this;
-    if (!position) return;
     for (const follower of [...this.followers]) {
-      if (!follower.started && (!whole || this.#anew)) begin(follower, position);
-      else if (!whole) follower.incomplete('unrecovered', position);
+      follower.fresh = !whole || !follower.started;
+      if (!whole && follower.started) this.#tell(follower, 'unrecovered');
     }
-    this.settle();
+    this.settle(!whole || this.#anew);
   }
 
   #refused(message: Message): void {
@@ -160,12 +172,12 @@ export class Room {
   }
 
   #refuse({ code, message }: Message): void {
-    const text = message ?? `the connection was taken out of ${this.name}`;
+    const text = message ?? 'taken out of it';
     this.error = new RoomcastError(code as ServerErrorCode, text, { room: this.name });
     this.#become('refused');
   }
 
-  #events(message: Message, datagram: boolean): void {
+  #events(message: Message, datagram?: boolean): void {
     if (this.state !== 'joined') return;
     const { retained = false, epoch, after, offset, events = [] } = message;
     const numbered = !retained && offset !== undefined;
@@ -180,10 +192,9 @@ export class Room {
     for (const follower of this.#begun()) if (!retained || follower.fresh) follower.events(all, epoch);
   }
 
-  #tell(why: Why): void {
+  #tell(follower: Follower, why: Why): void {
     // A room that keeps nothing has no position to load from, and says that something will not come.
-    const position = this.position ?? { epoch: '', offset: 0 };
-    for (const follower of this.#begun()) follower.incomplete(why, position);
+    follower.incomplete(why, this.position ?? { epoch: '', offset: 0 });
   }
 
   /** One that has just come is told where the room is before it is told of anything else. */
@@ -204,9 +215,4 @@ export class Room {
     this.state = state;
     for (const follower of [...this.followers]) follower.changed();
   }
-}
-
-function begin(follower: Follower, position: Position): void {
-  follower.started = true;
-  follower.incomplete('joined', position);
 }

@@ -3,16 +3,15 @@
 // Owns its listeners and what comes while `load` runs. Always holds: each event is told once and in order; while events are missing
 // none is told; `load` runs once at a time, and again until it succeeds.
 
-import { onAbort } from './abort.js';
+import { abortable, onAbort } from './abort.js';
 import { LOST, pause } from './close_codes.js';
 import type { Clock } from './clock.js';
-import { RoomcastError } from './error.js';
+import { type LocalErrorCode, RoomcastError } from './error.js';
 import type { AnyTopics, EventOf, Position, RoomEvent, TopicName } from './event.js';
-import { type Listener, Listeners, type Report } from './listeners.js';
+import { type Listener, listeners, type Report } from './listeners.js';
 import type { Message } from './message.js';
-import type { RequestOptions } from './outbox.js';
 import { type NativeSignal, platform, type Signal } from './platform.js';
-import type { Follower, Room, RoomState, Why } from './room.js';
+import type { Follower, FollowerNews, Room, RoomState, Why } from './room.js';
 
 /** What `load` is told. */
 export interface LoadContext {
@@ -40,272 +39,203 @@ export interface SubscribeOptions<Topics = AnyTopics> {
   readonly signal?: Signal | undefined;
 }
 
-export interface PublishOptions extends RequestOptions {
-  /** What the event is about. */
-  readonly key?: string | undefined;
-}
-
-export interface HistoryOptions extends RequestOptions {
-  /** The events that followed this position; without it the newest. */
-  readonly since?: Position | undefined;
-  readonly limit?: number | undefined;
-}
-
-/** Past events, the oldest first. */
-export interface History<Topics = AnyTopics> {
-  readonly events: readonly EventOf<Topics>[];
-  /** The position of the last one. */
-  readonly position: Position;
-  /** Whether they are everything from `since`, or from the room's first event, to the end of its log. */
-  readonly complete: boolean;
+/** One follower of a room. */
+export interface Subscription<Topics = AnyTopics> extends AsyncIterable<EventOf<Topics>> {
+  /** The room's name. */
+  readonly room: string;
+  /** `away`: there is no connection now. */
+  readonly state: RoomState | 'ended';
+  /** How far the room's events have come. */
+  readonly position: Position | undefined;
+  /** Whether `load` runs, and events wait for it. */
+  readonly isLoading: boolean;
+  /** Why the room was refused. */
+  readonly error: RoomcastError | undefined;
+  /** Tells a listener of each event; what it answers takes the listener out again. */
+  onEvent(listener: Listener<EventOf<Topics>>): () => void;
+  /** Tells a listener of each event of a topic. */
+  on<Topic extends TopicName<Topics>>(
+    topic: Topic,
+    listener: Listener<Extract<EventOf<Topics>, { readonly topic: Topic }>>,
+  ): () => void;
+  /** Tells a listener whenever `state` changes. */
+  onChange(listener: Listener<RoomState | 'ended'>): () => void;
+  /** Tells a listener of refusals, and of missing events where there is no `load`. */
+  onError(listener: Listener<RoomcastError>): () => void;
+  /** Tells a listener of the server's other messages about the room: `presence`, `joined`, `left`. */
+  onMessage(listener: Listener<Message>): () => void;
+  /** Resolves when the room is joined; rejects when it is refused, or the subscription ends. */
+  joined(signal?: Signal): Promise<Position>;
+  /** Ends it. The room is left when its last subscription ends. */
+  unsubscribe(): void;
+  /**
+   * The events from now on. The loop ends with the subscription; it throws if the room is refused, if events are missing and there is no
+   * `load`, and if more than 10,000 wait for it.
+   */
+  [Symbol.asyncIterator](): AsyncGenerator<EventOf<Topics>, void, undefined>;
 }
 
 /** What a subscription needs of its client. It believes what the application says of its rooms. */
 export interface Home {
   readonly clock: Clock;
   readonly report: Report;
-  release(follower: Follower, room: Room): void;
-  publish(room: string, topic: string, data: unknown, options?: PublishOptions): Promise<Position>;
-  history<Topics>(room: string, options?: HistoryOptions): Promise<History<Topics>>;
+  /** A room has one follower less. */
+  settle(): void;
 }
 
 /** The most events that wait, for a `load` or in a `for await` loop. */
 const MOST_WAITING = 10_000;
 
-export class Subscription<Topics = AnyTopics> implements AsyncIterable<EventOf<Topics>> {
-  readonly #follower: Follower;
-  readonly #home: Home;
-  readonly #room: Room;
-  readonly #load: Load | undefined;
-  readonly #events: Listeners<RoomEvent>;
-  readonly #messages: Listeners<Message>;
-  readonly #changes: Listeners<RoomState | 'ended'>;
-  readonly #errors: Listeners<RoomcastError>;
-  #loading: { readonly signal: NativeSignal; abort(): void } | undefined;
+/** Begins to follow a room. */
+export function follow<Topics>(
+  home: Home,
+  room: Room,
+  { load, event, retained = false, signal }: SubscribeOptions<Topics>,
+): Subscription<Topics> {
+  const { name, followers } = room;
+  const { clock, report } = home;
+  const { add, tell } = listeners<FollowerNews>(report);
+  let loading: { readonly signal: NativeSignal; abort(): void } | undefined;
   /** What came while it loads, with the epoch of each. */
-  #held: { event: RoomEvent; epoch: string | undefined }[] = [];
+  let held: { event: RoomEvent; epoch: string | undefined }[] = [];
   /** What the state contains that was loaded. */
-  #loaded: Position | undefined;
-  #ended = false;
-  #stopSignal = () => {};
+  let loaded: Position | undefined;
+  let ended = false;
+  let stopSignal = () => {};
 
-  /** @internal */
-  constructor(home: Home, room: Room, { load, event, retained = false, signal }: SubscribeOptions<Topics>) {
-    this.#home = home;
-    this.#room = room;
-    this.#load = load;
-    this.#follower = {
-      started: false,
-      fresh: true,
-      retained,
-      incomplete: (why, position) => this.#incomplete(why, position),
-      events: (events, epoch) => this.#take(events, epoch),
-      message: (message) => this.#messages.tell(message),
-      changed: () => this.#changed(),
-      closed: (error) => this.#errors.tell(error),
-      unsubscribe: () => this.unsubscribe(),
-    };
-    const { report } = home;
-    this.#events = new Listeners(report);
-    this.#messages = new Listeners(report);
-    this.#changes = new Listeners(report);
-    this.#errors = new Listeners(report);
-    if (event) this.onEvent(event);
-    room.followers.add(this.#follower);
-    this.#stopSignal = onAbort(signal, () => this.unsubscribe());
-  }
-
-  /** The room's name. */
-  get room(): string {
-    return this.#room.name;
-  }
-
-  /** `away`: there is no connection now. */
-  get state(): RoomState | 'ended' {
-    return this.#ended ? 'ended' : this.#room.state;
-  }
-
-  /** How far the room's events have come. */
-  get position(): Position | undefined {
-    return this.#room.position;
-  }
-
-  /** Whether `load` runs, and events wait for it. */
-  get isLoading(): boolean {
-    return this.#loading !== undefined;
-  }
-
-  /** Why the room was refused. */
-  get error(): RoomcastError | undefined {
-    return this.#room.error;
-  }
-
-  /** Tells a listener of each event; what it answers takes the listener out again. */
-  onEvent(listener: Listener<EventOf<Topics>>): () => void {
-    return this.#events.add(listener as Listener<RoomEvent>);
-  }
-
-  /** Tells a listener of each event of a topic. */
-  on<Topic extends TopicName<Topics>>(
-    topic: Topic,
-    listener: Listener<Extract<EventOf<Topics>, { readonly topic: Topic }>>,
-  ): () => void {
-    return this.#events.add((event) => {
-      if (event.topic === topic) (listener as Listener<RoomEvent>)(event);
-    });
-  }
-
-  /** Tells a listener whenever `state` changes. */
-  onChange(listener: Listener<RoomState | 'ended'>): () => void {
-    return this.#changes.add(listener);
-  }
-
-  /** Tells a listener of refusals, and of missing events where there is no `load`. */
-  onError(listener: Listener<RoomcastError>): () => void {
-    return this.#errors.add(listener);
-  }
-
-  /** Tells a listener of the server's other messages about the room: `presence`, `joined`, `left`. */
-  onMessage(listener: Listener<Message>): () => void {
-    return this.#messages.add(listener);
-  }
-
-  /** Resolves when the room is joined; rejects when it is refused, or the subscription ends. */
-  joined(signal?: Signal): Promise<Position> {
-    return new Promise((resolve, reject) => {
-      const look = () => {
-        const { state, position, error } = this;
-        if (state === 'joined' && position) resolve(position);
-        else if (state === 'refused' && error) reject(error);
-        else if (state === 'ended') reject(new RoomcastError('aborted', 'the subscription ended', { room: this.room }));
-        else return;
-        stop();
-        stopSignal();
-      };
-      const stop = this.onChange(look);
-      const stopSignal = onAbort(signal, (error) => (stop(), reject(error)));
-      look();
-    });
-  }
-
-  publish<Topic extends TopicName<Topics>>(
-    topic: Topic,
-    data: Topics[Topic],
-    options?: PublishOptions,
-  ): Promise<Position> {
-    return this.#home.publish(this.room, topic, data, options);
-  }
-
-  history(options?: HistoryOptions): Promise<History<Topics>> {
-    return this.#home.history(this.room, options);
-  }
-
-  /** Ends it. The room is left when its last subscription ends. */
-  unsubscribe(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#stopSignal();
-    this.#loading?.abort();
-    this.#loading = undefined;
-    this.#held = [];
-    this.#home.release(this.#follower, this.#room);
-    this.#changes.tell('ended');
-  }
-
-  /**
-   * The events from now on. The loop ends with the subscription; it throws if the room is refused, if events are missing and there is no
-   * `load`, and if more than 10,000 wait for it.
-   */
-  async *[Symbol.asyncIterator](): AsyncGenerator<EventOf<Topics>, void, undefined> {
-    const waiting: EventOf<Topics>[] = [];
-    let failure = this.state === 'refused' ? this.error : undefined;
-    let wake = () => {};
-    const stops = [
-      this.onEvent((event) => {
-        if (waiting.length < MOST_WAITING) waiting.push(event);
-        else failure ??= new RoomcastError('too_slow', `${MOST_WAITING} events wait for the loop`, { room: this.room });
-        wake();
-      }),
-      this.onError((error) => {
-        failure ??= error;
-        wake();
-      }),
-      this.onChange(() => wake()),
-    ];
-    try {
-      for (;;) {
-        const event = waiting.shift();
-        if (event) yield event;
-        else if (failure) throw failure;
-        else if (this.#ended) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    } finally {
-      for (const stop of stops) stop();
-    }
-  }
-
-  #incomplete(why: Why, position: Position): void {
-    if (this.#ended) return;
-    this.#loading?.abort();
-    this.#held = [];
-    if (this.#load) void this.#run(this.#load, why, position);
-    else if (why !== 'joined')
-      this.#fail(new RoomcastError('incomplete', `events are missing (${why})`, { room: this.room }));
-  }
-
-  #take(events: readonly RoomEvent[], epoch: string | undefined): void {
-    for (const event of events) {
-      if (this.#ended) return;
-      if (!this.#loading) this.#tell(event, epoch);
-      else if (this.#held.length < MOST_WAITING) this.#held.push({ event, epoch });
-      else if (this.position) return this.#incomplete('overflow', this.position);
-    }
-  }
-
-  #changed(): void {
-    const { state, error } = this;
-    if (state === 'refused' && error) this.#fail(error);
-    this.#changes.tell(state);
-  }
-
-  async #run(load: Load, why: Why, position: Position): Promise<void> {
-    const mine = new platform.AbortController();
-    this.#loading = mine;
-    for (let failures = 0; ; failures++) {
-      try {
-        const loaded = await load({ position, why, signal: mine.signal });
-        if (this.#loading !== mine) return;
-        this.#loaded = loaded ?? undefined;
-        break;
-      } catch (error) {
-        if (this.#loading !== mine) return;
-        const { clock, report } = this.#home;
-        report(error);
-        const wait = pause(LOST, failures + 1, undefined, clock.random);
-        await new Promise<void>((resolve) => void clock.after(wait, resolve));
-        if (this.#loading !== mine) return;
-      }
-    }
-    this.#loading = undefined;
-    const held = this.#held;
-    this.#held = [];
-    for (const { event, epoch } of held) this.#tell(event, epoch);
-    this.#changes.tell(this.state);
-  }
-
-  #tell(event: RoomEvent, epoch: string | undefined): void {
-    const loaded = this.#loaded;
-    if (loaded && loaded.epoch === epoch && event.offset !== undefined && event.offset <= loaded.offset) return;
-    if (!this.#ended) this.#events.tell(event);
-  }
-
+  const error = (code: LocalErrorCode, message: string) => new RoomcastError(code, message, { room: name });
   /** A failure that no listener takes is reported: it must not pass unnoticed. */
-  #fail(error: RoomcastError): void {
-    if (this.#errors.isEmpty) this.#home.report(error);
-    else this.#errors.tell(error);
-  }
+  const fail = (error: RoomcastError) => tell('error', error) || report(error);
+  const pass = (event: RoomEvent, epoch: string | undefined) => {
+    const { offset } = event;
+    const isLoaded = loaded && loaded.epoch === epoch && offset !== undefined && offset <= loaded.offset;
+    if (!ended && !isLoaded) tell('event', event);
+  };
+  const run = async (load: Load, why: Why, position: Position) => {
+    const mine = new platform.AbortController();
+    loading = mine;
+    for (let failures = 1; loading === mine; failures++) {
+      try {
+        const state = await load({ position, why, signal: mine.signal });
+        if (loading !== mine) return;
+        loaded = state ?? undefined;
+        loading = undefined;
+        for (const { event, epoch } of held.splice(0)) pass(event, epoch);
+        tell('change', room.state);
+      } catch (error) {
+        if (loading !== mine) return;
+        report(error);
+        const wait = pause(LOST, failures, undefined, clock.random);
+        await new Promise<void>((resolve) => void clock.after(wait, resolve));
+      }
+    }
+  };
+  const incomplete = (why: Why, position: Position) => {
+    if (ended) return;
+    loading?.abort();
+    held = [];
+    if (load) void run(load, why, position);
+    else if (why !== 'joined') fail(error('incomplete', `events are missing (${why})`));
+  };
+  const unsubscribe = () => {
+    if (ended) return;
+    ended = true;
+    stopSignal();
+    loading?.abort();
+    loading = undefined;
+    followers.delete(follower);
+    home.settle();
+    tell('change', 'ended');
+  };
+  const follower: Follower = {
+    started: false,
+    fresh: true,
+    retained,
+    incomplete,
+    unsubscribe,
+    tell,
+    events(events, epoch) {
+      for (const event of events) {
+        if (!loading) pass(event, epoch);
+        else if (held.length < MOST_WAITING) held.push({ event, epoch });
+        else if (room.position) return incomplete('overflow', room.position);
+      }
+    },
+    changed() {
+      if (room.error) fail(room.error);
+      tell('change', room.state);
+    },
+  };
+
+  const self: Subscription<Topics> = {
+    room: name,
+    get state() {
+      return ended ? 'ended' : room.state;
+    },
+    get position() {
+      return room.position;
+    },
+    get isLoading() {
+      return loading !== undefined;
+    },
+    get error() {
+      return room.error;
+    },
+    onEvent: (listener) => add('event', listener as Listener<RoomEvent>),
+    on: (topic, listener) =>
+      add('event', (event) => {
+        if (event.topic === topic) (listener as Listener<RoomEvent>)(event);
+      }),
+    onChange: (listener) => add('change', listener),
+    onError: (listener) => add('error', listener),
+    onMessage: (listener) => add('message', listener),
+    joined: (signal) =>
+      abortable(signal, (resolve, reject) => {
+        const look = () => {
+          const { state, position, error: refusal } = self;
+          if (state === 'joined' && position) resolve(position);
+          else if (refusal) reject(refusal);
+          else if (state === 'ended') reject(error('aborted', 'the subscription ended'));
+        };
+        look();
+        return add('change', look);
+      }),
+    unsubscribe,
+    async *[Symbol.asyncIterator]() {
+      interface News {
+        readonly event?: EventOf<Topics>;
+        readonly error?: RoomcastError | undefined;
+      }
+      const waiting: News[] = [{ error: room.error }];
+      let wake: (() => void) | undefined;
+      const put = (news: News) => {
+        if (waiting.length < MOST_WAITING) waiting.push(news);
+        else if (waiting.length === MOST_WAITING) waiting.push({ error: error('too_slow', 'too slow') });
+        wake?.();
+      };
+      const stops = [
+        self.onEvent((event) => put({ event })),
+        add('error', (error) => put({ error })),
+        add('change', () => put({})),
+      ];
+      try {
+        for (;;) {
+          const { event, error } = waiting.shift() ?? {};
+          if (event) yield event;
+          else if (error) throw error;
+          else if (ended && !waiting[0]) return;
+          else if (!waiting[0])
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+        }
+      } finally {
+        for (const stop of stops) stop();
+      }
+    },
+  };
+  if (event) self.onEvent(event);
+  followers.add(follower);
+  stopSignal = onAbort(signal, unsubscribe);
+  return self;
 }

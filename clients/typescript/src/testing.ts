@@ -49,6 +49,7 @@ export class TestPod {
     this.#options = options;
     this.transport = {
       name: options.name ?? 'websocket',
+      sends: true,
       isPossible: () => true,
       dial: (to, on) => this.#dial(to, on),
     };
@@ -100,7 +101,6 @@ export class TestPod {
       this.#tell(connection, { type: 'welcome', connection: connection.name, ping_interval: 25_000 });
     });
     return {
-      sends: true,
       send: (command) => later(() => this.#take(connection, command)),
       close: () => {
         open = false;

@@ -7,7 +7,8 @@ import type { WebSocketClass } from './platform.js';
 
 export const websocket: Transport = {
   name: 'websocket',
-  isPossible: ({ WebSocket }) => WebSocket !== undefined,
+  sends: true,
+  isPossible: ({ WebSocket }) => !!WebSocket,
   dial({ endpoint, means: { WebSocket } }, on) {
     const socket = new (WebSocket as WebSocketClass)(`${endpoint.replace(/^http/, 'ws')}/ws`, 'roomcast.v1');
     const close = () => {
@@ -20,13 +21,13 @@ export const websocket: Transport = {
         message = JSON.parse(String(data)) as Message;
       } catch {
         close();
-        return on.close(LOST, 'a message is not JSON');
+        return on.close(LOST, 'no JSON');
       }
       on.message(message);
     };
     socket.onclose = ({ code, reason }) => on.close(code, reason);
     // `close` follows, and says as much as a page may know.
     socket.onerror = () => {};
-    return { sends: true, send: (command) => socket.send(JSON.stringify(command)), close };
+    return { send: (command) => socket.send(JSON.stringify(command)), close };
   },
 };

@@ -20,14 +20,13 @@ interface CertificateHashes {
 
 type Take = (chunk: Uint8Array) => void;
 
-export function dialWebTransport({ endpoint, means }: Dialing, on: LinkEvents): Link {
+export function dial({ endpoint, means }: Dialing, on: LinkEvents): Link {
   const session = new Session(on);
   session.open(endpoint, means.fetch as Fetch).catch(session.failed);
   return session;
 }
 
 class Session implements Link {
-  readonly sends = true;
   readonly #on: LinkEvents;
   #over = false;
   #transport: WebTransportLike | undefined;

@@ -7,10 +7,9 @@ import { test } from 'node:test';
 import { load } from '../support/typescript.js';
 
 const { Client } = await load('index');
+const { commands } = await load('commands');
 const { TestClock, TestPod, settled } = await load('testing');
-const { Connection } = await load('connection');
 const { Room } = await load('room');
-const { Outbox } = await load('outbox');
 
 const HISTORIES = Number(process.env.HISTORIES ?? 300);
 const STEPS = 30;
@@ -48,6 +47,9 @@ class Witness {
   }
 }
 
+/** What a planted fault puts in between. */
+const faulty = { transport: (transport) => transport, publish: (publish) => publish };
+
 /** Lives through one history; what it answers are the faults that were seen. */
 async function live(seed) {
   const next = chance(seed);
@@ -57,13 +59,14 @@ async function live(seed) {
   let token = 0;
   const client = new Client({
     url: 'https://pod',
-    transports: [pod.transport],
+    transports: [faulty.transport(pod.transport)],
     clock,
     storage: null,
     token: () => `token-${++token}`,
     onError: (error) => faults.push(`reported: ${error}`),
   });
   const faults = [];
+  const publishes = faulty.publish(commands(client).publish);
   const heads = { a: 0, b: 0 };
   const publish = (room) => {
     heads[room] += 1;
@@ -88,7 +91,7 @@ async function live(seed) {
     else if (what < 0.85) {
       const outcome = { number: outcomes.length };
       outcomes.push(outcome);
-      client.publish('sent', 'n', outcome.number).then(
+      publishes('sent', 'n', outcome.number).then(
         (position) => (outcome.position = position),
         (error) => (outcome.error = error.code),
       );
@@ -119,7 +122,7 @@ async function live(seed) {
 
 /** Whether the publishes and the log that they went to agree. */
 async function judge(client, outcomes) {
-  const asked = client.history('sent');
+  const asked = commands(client).history('sent');
   await settled();
   const sent = (await asked).events.map(({ data }) => data);
   const faults = [];
@@ -163,14 +166,14 @@ const planted = {
       else this.position = { epoch: message.epoch, offset: message.offset };
     };
   }),
-  'every join counts as recovered': replacing(Connection, 'start', (good) => {
-    return function () {
-      const { ask } = this;
-      const changed = (answer) => (answer?.type === 'subscribed' ? { ...answer, recovered: true } : answer);
-      this.ask = (command, answered) => ask(command, (answer) => answered?.(changed(answer)));
-      good.call(this);
-    };
-  }),
+  'every join counts as recovered': () => {
+    const changed = (message) => (message.type === 'subscribed' ? { ...message, recovered: true } : message);
+    faulty.transport = (transport) => ({
+      ...transport,
+      dial: (to, on) => transport.dial(to, { ...on, message: (message) => on.message(changed(message)) }),
+    });
+    return () => (faulty.transport = (transport) => transport);
+  },
   'a room continues an event too late': replacing(Room, 'away', (good) => {
     return function () {
       if (this.position) this.position = { ...this.position, offset: this.position.offset + 1 };
@@ -183,14 +186,14 @@ const planted = {
       good.call(this);
     };
   }),
-  'a publish whose outcome is unknown is sent again': replacing(Outbox, 'request', (good) => {
-    return function (command, options) {
-      return good.call(this, command, options).catch((error) => {
-        if (error.code === 'unknown') return good.call(this, command, options);
+  'a publish whose outcome is unknown is sent again': () => {
+    faulty.publish = (publish) => (room, topic, data) =>
+      publish(room, topic, data).catch((error) => {
+        if (error.code === 'unknown') return publish(room, topic, data);
         throw error;
       });
-    };
-  }),
+    return () => (faulty.publish = (publish) => publish);
+  },
 };
 
 for (const [name, plant] of Object.entries(planted)) {

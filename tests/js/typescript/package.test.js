@@ -92,6 +92,7 @@ test('every entry is there for import and for require, without the types or obje
 
 const GOOD = `
 import { Client, RoomcastError, type EventOf, type NativeSignal, type Position } from 'roomcast';
+import { commands } from 'roomcast/commands';
 import { map } from 'roomcast/map';
 import { presence } from 'roomcast/presence';
 
@@ -103,8 +104,9 @@ const trip = client.subscribe('trip:1', { event(event) {
   else event.data.lat.toFixed();
 } });
 trip.on('moved', ({ data }) => data.lat.toFixed());
-const position: Promise<Position> = trip.publish('chat', 'hello', { key: 'ann' });
-const history: Promise<{ readonly events: readonly EventOf<Trip>[] }> = client.history('trip:1');
+const { publish, history } = commands(client);
+const position: Promise<Position> = publish('trip:1', 'chat', 'hello', { key: 'ann' });
+const past: Promise<{ readonly events: readonly EventOf<Trip>[] }> = history('trip:1');
 for (const [key, { topic }] of map(client, 'trip:2', { topics: ['moved'] })) key.concat(topic);
 presence(client, 'system').members.get('x')?.user?.toUpperCase();
 export async function loop(signal: NativeSignal) {
@@ -116,13 +118,13 @@ client.subscribe('trap:1');
 // @ts-expect-error there is no such topic
 trip.on('moves', () => {});
 // @ts-expect-error that is no chat
-trip.publish('chat', 1);
+publish('trip:1', 'chat', 1);
 // @ts-expect-error there is no such code
 export const wrong = (error: RoomcastError) => error.code === 'oops';
 // @ts-expect-error a topic has to be looked at first
 client.subscribe('trip:1', { event: ({ data }) => data.lat });
-export const untyped = new Client({ url: '/' }).subscribe('any').publish('any', [1]);
-export { history, position };
+export const untyped = commands(new Client({ url: '/' })).publish('any', 'any', [1]);
+export { past, position };
 `;
 
 test('rooms, topics, events and errors are typed, with and without the types of a browser', async () => {

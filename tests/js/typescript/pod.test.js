@@ -14,6 +14,7 @@ import { SECRET, token } from '../support/tokens.js';
 import { load } from '../support/typescript.js';
 
 const { Client } = await load('index');
+const { commands } = await load('commands');
 const { map } = await load('map');
 const { presence } = await load('presence');
 
@@ -114,10 +115,12 @@ test('what is published through a proxy that cuts is there once, in order, or it
   const outcomes = [];
   for (const n of upTo(60)) {
     outcomes.push(
-      subscription.publish('t', n).then(
-        () => true,
-        ({ code }) => code,
-      ),
+      commands(client)
+        .publish('open:cut', 't', n)
+        .then(
+          () => true,
+          ({ code }) => code,
+        ),
     );
     if (n % 10 === 0) {
       proxy.cut();
@@ -125,7 +128,7 @@ test('what is published through a proxy that cuts is there once, in order, or it
     }
   }
   const told = await Promise.all(outcomes);
-  const { events, complete } = await subscription.history();
+  const { events, complete } = await commands(client).history('open:cut');
   assert.equal(complete, true);
   const log = events.map(({ data }) => data);
   assert.deepEqual(
@@ -142,10 +145,11 @@ test('what is published through a proxy that cuts is there once, in order, or it
 
 test('bytes, keys, history and presence are those of the server', async (t) => {
   const client = connect(t);
+  const { publish, history } = commands(client);
   const received = [];
   const subscription = client.subscribe('open:bytes', { event: (event) => received.push(event) });
   await subscription.joined();
-  const { offset } = await subscription.publish('still', Uint8Array.of(0, 255, 10), { key: 'cam' });
+  const { offset } = await publish('open:bytes', 'still', Uint8Array.of(0, 255, 10), { key: 'cam' });
   await reach(received, 1);
   const { topic, key, data, retained, time } = received[0];
   assert.deepEqual(
@@ -153,7 +157,7 @@ test('bytes, keys, history and presence are those of the server', async (t) => {
     ['still', 'cam', Uint8Array.of(0, 255, 10), false, offset],
   );
   assert.ok(Math.abs(time - Date.now()) < 60_000);
-  const { events, position } = await client.history('open:bytes', { limit: 1 });
+  const { events, position } = await history('open:bytes', { limit: 1 });
   assert.deepEqual([events[0].data, position.offset], [data, offset]);
 
   const here = presence(client, 'seen:r');
@@ -166,7 +170,7 @@ test('bytes, keys, history and presence are those of the server', async (t) => {
   const closed = client.subscribe('closed:r');
   closed.onError(() => {});
   await assert.rejects(closed.joined(), { code: 'forbidden', room: 'closed:r' });
-  await assert.rejects(client.publish('plain:r', 't', 1), { code: 'forbidden' });
+  await assert.rejects(publish('plain:r', 't', 1), { code: 'forbidden' });
   assert.equal(client.state.kind, 'open');
 });
 
@@ -219,7 +223,7 @@ test('it moves over from long-polls to a WebSocket, without a loss', async (t) =
   const { subscription, seen, loads } = follow(client, 'open:moved');
   await subscription.joined();
   assert.equal(client.state.transport, 'poll');
-  const published = client.publish('open:moved', 't', 2);
+  const published = commands(client).publish('open:moved', 't', 2);
   await other.publish('open:moved', 1);
   await reach(seen, 1);
   blocked = false;

@@ -1,0 +1,206 @@
+// The way to the server: connects, comes back, moves over to a better transport.
+//
+//   idle ── dial ──▶ connecting ── welcome, token ──▶ open
+//                     ▲      │ none opens             │ it ends
+//                     │      ▼                        ▼
+//                     └── waiting ◀───────────────────┘ ── never again ──▶ closed
+//
+// Owns the connection that there is, and tells the rooms of it. Always holds: what belonged to a connection that ended changes nothing any more; a
+// connection comes back as its close code advises.
+
+import type { Choice } from './choice.js';
+import { advice, LOST, pause, UNAUTHORIZED } from './close_codes.js';
+import { type Connection, connection as begin, type Surroundings } from './connection.js';
+import { RoomcastError } from './error.js';
+import type { Listeners } from './listeners.js';
+import type { Means } from './platform.js';
+import { type Attempt, type Course, race, type Won } from './race.js';
+import type { Room, RoomWire } from './room.js';
+import { onWake } from './wake.js';
+
+/** What the client does now. Times are milliseconds since 1970, UTC. */
+export type ClientState =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'connecting'; readonly since: number }
+  | {
+      readonly kind: 'open';
+      readonly since: number;
+      readonly transport: string;
+      readonly endpoint: string;
+      readonly connection: string;
+      /** Whether it carries all commands, and not only those that join and leave rooms. */
+      readonly sends: boolean;
+    }
+  | { readonly kind: 'waiting'; readonly until: number; readonly code: number; readonly reason: string }
+  | { readonly kind: 'closed'; readonly error: RoomcastError | undefined };
+
+export interface Line extends RoomWire {
+  readonly state: ClientState;
+  /** The last attempts to connect, the oldest first. */
+  readonly attempts: readonly Attempt[];
+  /** Connects anew. */
+  dial(): void;
+  wake(): void;
+  /** Ends it: it does not come back by itself. Without an error, all subscriptions end too. */
+  end(error?: RoomcastError): void;
+}
+
+export interface ClientNews {
+  state: ClientState;
+  /** A room that was joined unasked. */
+  room: string;
+}
+
+/** A connection that lasted this long was a good one: the next failure is a first one. */
+const GOOD_AFTER = 2_000;
+/** What an attempt is given before a network that is back begins it anew. */
+const PATIENCE = 500;
+/** Attempts that `explain` may tell of. */
+const ATTEMPTS = 30;
+/** Pauses between looks for a better transport grow from the one to the other. */
+const BETTER_FIRST = 5_000;
+const BETTER_LAST = 600_000;
+
+export function line(
+  around: Surroundings & { readonly means: Means },
+  choice: Choice,
+  news: Listeners<ClientNews>,
+  rooms: ReadonlyMap<string, Room>,
+): Line {
+  const { clock, credentials } = around;
+  const attempts: Attempt[] = [];
+  let state: ClientState = { kind: 'idle' };
+  let connection: Connection | undefined;
+  let failures = 0;
+  /** Whether the pause may be cut short. */
+  let mayHurry = true;
+  /** Calls off what is under way: a race, a pause, a look for a better transport. */
+  let stop: (() => void) | undefined;
+  let stopWake: (() => void) | undefined;
+
+  const become = (next: ClientState) => {
+    state = next;
+    news.tell('state', next);
+  };
+  /** Lets go of the connection, and of what leads to one. */
+  const drop = () => {
+    stop?.();
+    connection?.close();
+    connection = undefined;
+    for (const room of rooms.values()) room.away();
+  };
+  const end = (error?: RoomcastError) => {
+    drop();
+    stopWake?.();
+    stopWake = undefined;
+    failures = 0;
+    become({ kind: 'closed', error });
+    for (const { followers } of [...rooms.values()]) {
+      for (const follower of [...followers]) {
+        if (error) follower.tell('error', error);
+        else follower.unsubscribe();
+      }
+    }
+  };
+  const ended: Course['failed'] = (code, reason, hint) => {
+    if (state.kind === 'open' && clock.date() - state.since >= GOOD_AFTER) failures = 0;
+    drop();
+    const way = advice(code);
+    if (way === 'never') return end(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
+    if (way === 'token') credentials.refuse();
+    const wait = pause(code, failures++, hint, clock.random);
+    mayHurry = way !== 'later';
+    stop = clock.after(wait, dial);
+    become({ kind: 'waiting', until: clock.date() + wait, code, reason });
+  };
+
+  const course = (won: Course['won'], failed: Course['failed']): Course => ({
+    ...around,
+    token: credentials.token,
+    note(attempt) {
+      attempts.push(attempt);
+      if (attempts.length > ATTEMPTS) attempts.shift();
+    },
+    won,
+    failed,
+  });
+  const dial = () => {
+    drop();
+    stopWake ??= onWake(wake);
+    const mine: ClientState = { kind: 'connecting', since: clock.date() };
+    become(mine);
+    credentials.get().then(
+      (token) => {
+        if (state !== mine) return;
+        if (credentials.isRefused(token)) {
+          return end(new RoomcastError('unauthorized', 'no token is left', { closeCode: UNAUTHORIZED }));
+        }
+        credentials.token = token;
+        stop = race(choice.candidates(clock.date()), course(use, ended));
+      },
+      (error) => state === mine && ended(LOST, `no token: ${error}`),
+    );
+  };
+  const use = (won: Won) => {
+    const { candidate, welcome } = won;
+    const { transport, endpoint } = candidate;
+    const open = () => {
+      const since = clock.date();
+      const { name, sends } = transport;
+      choice.remember(candidate, since);
+      become({ kind: 'open', since, transport: name, endpoint, connection: welcome.connection ?? '', sends });
+      if (connection !== mine) return;
+      lookForBetter(candidate, BETTER_FIRST);
+      for (const room of rooms.values()) if (room.state === 'away') room.join();
+    };
+    const mine = begin(won, around, {
+      open,
+      ended,
+      message(message, datagram) {
+        const { type, room: name = '' } = message;
+        const room = rooms.get(name);
+        if (room) room.receive(message, datagram);
+        else if (type === 'subscribed') news.tell('room', name);
+      },
+    });
+    connection = mine;
+    return mine.start();
+  };
+  /** Now and then it tries whether a better transport works by now, and moves over to it. */
+  const lookForBetter = (than: Won['candidate'], wait: number) => {
+    const ways = choice.better(than);
+    if (!ways[0]) return;
+    const again = () => lookForBetter(than, Math.min(2 * wait, BETTER_LAST));
+    stop = clock.after(wait, () => {
+      stop = race(
+        ways,
+        course((won) => {
+          if (connection?.waiting.size) {
+            won.link.close();
+            again();
+            return undefined;
+          }
+          drop();
+          return use(won);
+        }, again),
+      );
+    });
+  };
+  const wake = () => {
+    const { kind } = state;
+    if (kind === 'open') connection?.wake();
+    else if (kind === 'waiting' ? mayHurry : kind === 'connecting' && clock.date() - state.since > PATIENCE) dial();
+  };
+
+  return {
+    get state() {
+      return state;
+    },
+    attempts,
+    dial,
+    wake,
+    end,
+    ask: (command, answered) => connection?.ask(command, answered) ?? false,
+    later: (failures, then) => void clock.after(pause(LOST, failures + 2, undefined, clock.random), then),
+  };
+}
