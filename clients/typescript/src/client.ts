@@ -12,7 +12,7 @@ import type { AnyRooms, Position, RoomName } from './event.js';
 import { type Listener, type Listeners, listeners, reportToPlatform, type Report, safely } from './listeners.js';
 import { type ClientNews, type ClientState, line, type Line } from './line.js';
 import type { Command } from './message.js';
-import { type ClientOptions, transportsOf } from './options.js';
+import { type ClientOptions, named } from './options.js';
 import { platform } from './platform.js';
 import type { Attempt } from './race.js';
 import { Room, type RoomState } from './room.js';
@@ -40,7 +40,7 @@ export class Client<Rooms extends object = AnyRooms> {
   #settling = false;
 
   constructor(options: ClientOptions) {
-    const { url, token, clock = systemClock, onError = reportToPlatform, storage } = options;
+    const { url, token, clock = systemClock, onError = reportToPlatform, storage, transports } = options;
     const { WebSocket = platform.WebSocket, fetch = platform.fetch } = options;
     const means = { WebSocket, fetch };
     const report = safely(onError);
@@ -48,11 +48,12 @@ export class Client<Rooms extends object = AnyRooms> {
     this.clock = clock;
     this.#credentials = credentials(token);
     this.#news = listeners(report);
+    const own = named(transports).filter((transport) => transport.isPossible(means));
     const endpoints = [url].flat().map((one) => endpointOf(one, platform.location?.origin));
     const remembers = () => (storage === undefined ? platform.localStorage : storage);
     this.#line = line(
       { clock, report, means, credentials: this.#credentials },
-      choice(transportsOf(options, means), endpoints, remembers),
+      choice(own, endpoints, remembers),
       this.#news,
       this.#rooms,
     );

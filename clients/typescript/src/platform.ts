@@ -66,6 +66,16 @@ export interface WebTransportLike {
   close(how: { closeCode: number; reason: string }): void;
 }
 
+/** The part of Web Locks that is used. */
+export interface Locks {
+  request(name: string, held: () => Promise<void> | undefined | void): Promise<unknown>;
+}
+export interface Channel<Said> {
+  onmessage: ((event: { readonly data: Said }) => void) | null;
+  postMessage(said: Said): void;
+  close(): void;
+}
+
 /** What connections are made with, where an application may bring its own. Called as plain functions: browsers insist. */
 export interface Means {
   readonly WebSocket?: WebSocketClass | undefined;
@@ -76,6 +86,8 @@ export interface Means {
 export interface Platform extends Means {
   WebTransport?: new (url: string, options: object) => WebTransportLike;
   DecompressionStream?: new (format: string) => { readable: Readable<Uint8Array>; writable: Writable };
+  BroadcastChannel?: new <Said>(name: string) => Channel<Said>;
+  navigator?: { readonly locks?: Locks };
   localStorage?: Storage;
   location?: { origin: string };
   document?: { visibilityState: string };

@@ -179,16 +179,18 @@ export class Room {
 
   #events(message: Message, datagram?: boolean): void {
     if (this.state !== 'joined') return;
-    const { retained = false, epoch, after, offset, events = [] } = message;
-    const numbered = !retained && offset !== undefined;
-    if (numbered && this.position) {
-      const old = datagram && epoch === this.position.epoch && offset <= this.position.offset;
-      if (old) return;
-      // A fault of the server, or two streams of a session that overtook: the position says what is missing.
-      if (!datagram && after !== this.position.offset) return this.join();
+    const { retained = false, epoch, after = 0, offset, events = [] } = message;
+    /** How far it is in this epoch. */
+    const known = epoch && epoch === this.position?.epoch ? this.position.offset : -1;
+    if (!retained && offset !== undefined) {
+      // Of another tab, or of a stream that was overtaken.
+      if (offset <= known) return;
+      // Or else a fault of the server: the position says what is missing.
+      if (!datagram && after > known && this.position) return this.join();
+      this.#move(message);
     }
-    if (numbered) this.#move(message);
-    const all = events.map((event) => eventOf(event, retained));
+    const news = events.filter(({ offset = Infinity }) => retained || offset > known);
+    const all = news.map((event) => eventOf(event, retained));
     for (const follower of this.#begun()) if (!retained || follower.fresh) follower.events(all, epoch);
   }
 

@@ -392,3 +392,23 @@ test('a hole that a server leaves is mended from the position before it', async 
   await settled();
   assert.deepEqual(seen, [1, 2, 3]);
 });
+
+test('what comes twice is told once, also where it comes with something new', async () => {
+  const { pod, client } = await world();
+  const seen = [];
+  await client.subscribe('r', { event: ({ data }) => seen.push(data) }).joined();
+  const before = sent(pod, 'subscribe').length;
+  for (const n of [1, 2, 3]) pod.publish('r', 't', n);
+  const event = (offset) => ({ offset, topic: 't', time: 0, data: offset });
+  const say = (after, offset, epoch = 'epoch-1') =>
+    pod.say({ type: 'events', room: 'r', epoch, after, offset, events: [event(offset - 1), event(offset)] });
+  say(1, 3);
+  say(2, 4);
+  await settled();
+  assert.deepEqual(seen, [1, 2, 3, 4]);
+  assert.equal(sent(pod, 'subscribe').length, before, 'nothing is missing');
+  say(0, 2, 'another');
+  assert.deepEqual(seen, [1, 2, 3, 4], 'of an epoch that it knows nothing of');
+  await settled();
+  assert.equal(sent(pod, 'subscribe').length, before + 1, 'it asks where the room is');
+});
