@@ -26,7 +26,7 @@ before(async () => {
   const { build } = createRequire(new URL('package.json', folder))('esbuild');
   const { outputFiles } = await build({
     stdin: {
-      contents: "export * from './index.js'; export * from './commands.js';",
+      contents: "export * from './index.js'; export * from './commands.js'; export * from './tabs.js';",
       resolveDir: fileURLToPath(new URL('dist/esm', folder)),
     },
     bundle: true,
@@ -52,25 +52,26 @@ after(async () => {
   await Promise.all([pod?.stop(), guarded?.stop()]);
 });
 
-/** A page with a client that follows a room. */
-async function open(t, room, options) {
-  const context = await browser.newContext();
-  t.after(() => context.close());
+/** A page with a client that follows a room: `tabs`, in the context of others, with one connection for all of them. */
+async function open(t, room, options, tabs) {
+  const context = tabs ?? (await browser.newContext());
+  if (!tabs) t.after(() => context.close());
   const page = await context.newPage();
   page.errors = [];
   page.on('pageerror', (error) => page.errors.push(`${error.stack}`));
   await page.goto(`http://localhost:${pages.address().port}/`);
   await page.evaluate(
-    ([room, options]) => {
+    ([room, options, shares]) => {
       window.seen = [];
       window.loads = [];
-      window.client = new window.roomcast.Client(options);
+      const transports = shares ? window.roomcast.tabs('', options.transports) : options.transports;
+      window.client = new window.roomcast.Client({ ...options, transports });
       window.subscription = window.client.subscribe(room, {
         load: ({ why }) => void window.loads.push(why),
         event: ({ data }) => window.seen.push(data),
       });
     },
-    [room, options],
+    [room, options, tabs !== undefined],
   );
   await page.evaluate(() => window.subscription.joined());
   return page;
@@ -189,4 +190,33 @@ test('where a proxy lets no WebSocket pass, long-polls do, and the choice is rem
     [options],
   );
   assert.equal((await state(page)).transport, 'poll');
+});
+
+test('all tabs have one connection, and lose nothing when the one that leads is closed', async (t) => {
+  const room = 'open:tabs';
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const options = { url: `http://localhost:${pod.plainPort}`, transports: ['websocket'] };
+  const members = async () => {
+    const { text } = await pod.curl(`/api/connections?room=${room}`, '-H', `Authorization: Bearer ${Pod.key}`);
+    return JSON.parse(text).connections.length;
+  };
+  const pages = [];
+  for (let n = 0; n < 3; n++) pages.push(await open(t, room, options, context));
+  assert.equal(await members(), 1);
+  await pod.publish(room, 1);
+  await Promise.all(pages.map((page) => sees(page, 1)));
+  await pages[2].evaluate(([room]) => window.roomcast.commands(window.client).publish(room, 't', 2), [room]);
+  await Promise.all(pages.map((page) => sees(page, 2)));
+  // The first one leads.
+  await pages.shift().close();
+  await pod.publish(room, 3);
+  await Promise.all(pages.map((page) => sees(page, 3)));
+  await pages[1].evaluate(([room]) => window.roomcast.commands(window.client).publish(room, 't', 4), [room]);
+  await Promise.all(pages.map((page) => sees(page, 4)));
+  await until(async () => (await members()) === 1, 10_000, 'there is not one connection');
+  for (const page of pages) {
+    assert.deepEqual(await page.evaluate(() => [window.seen, window.loads]), [[1, 2, 3, 4], ['joined']]);
+    assert.deepEqual(page.errors, []);
+  }
 });

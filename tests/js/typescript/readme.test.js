@@ -97,6 +97,7 @@ test('every example is in the list of those that run, and compiles', async () =>
     'publish',
     'react',
     'start',
+    'tabs',
     'testing',
     'token',
     'types',
@@ -192,6 +193,14 @@ test('explain', () =>
   example('explain', {}, async () => {
     await says(/The room closed:room was refused: this connection may not join closed:room \(forbidden\)/);
     await says(/Connected to http:\/\/127.0.0.1:\d+ by websocket for [\d.]+ s\./);
+  }));
+
+// Node has no Web Locks before version 24: what several tabs do is shown in a browser.
+test('tabs', () =>
+  example('tabs', {}, async (it) => {
+    await joined(it);
+    await pod.publish('demo:1', 'for all', { topic: 'greeting' });
+    await says(/^greeting for all$/);
   }));
 
 test('testing', () => example('testing', {}, () => says(/^while it was away$/)));
