@@ -26,6 +26,7 @@ export interface RoomSummary {
   readonly error: RoomcastError | undefined;
 }
 
+/** A client of a server, or of the nearest of several. Nothing is sent before something is subscribed to, asked for, or `connect` is called. */
 export class Client<Rooms extends object = AnyRooms> {
   /** Tells `onError` of something: for what is built upon the client. */
   readonly report: Report;

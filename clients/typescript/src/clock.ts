@@ -2,6 +2,7 @@
 
 import { platform } from './platform.js';
 
+/** Time and chance: the system's, or a test's. */
 export interface Clock {
   /** Milliseconds that only grow, whatever happens to the computer's time of day. */
   now(): number;

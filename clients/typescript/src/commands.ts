@@ -11,6 +11,7 @@ import type { AnyRooms, AnyTopics, Client, Command, EventOf, Message, Position, 
 import { eventOf, payload, positionOf } from './message.js';
 import type { Signal } from './platform.js';
 
+/** How a command is sent. */
 export interface RequestOptions {
   /** Without a connection that can carry it: wait for one (`queue`, the default), or `fail`. */
   readonly offline?: 'queue' | 'fail' | undefined;
@@ -18,11 +19,13 @@ export interface RequestOptions {
   readonly signal?: Signal | undefined;
 }
 
+/** How an event is published. */
 export interface PublishOptions extends RequestOptions {
   /** What the event is about. */
   readonly key?: string | undefined;
 }
 
+/** Which past events are asked for. */
 export interface HistoryOptions extends RequestOptions {
   /** The events that followed this position; without it the newest. */
   readonly since?: Position | undefined;
@@ -38,6 +41,7 @@ export interface History<Topics = AnyTopics> {
   readonly complete: boolean;
 }
 
+/** What a client may ask of the server. */
 export interface Commands<Rooms extends object = AnyRooms> {
   /** How many wait for a connection. */
   readonly waiting: number;
@@ -57,6 +61,7 @@ export interface Commands<Rooms extends object = AnyRooms> {
   request(command: Command, options?: RequestOptions): Promise<Message>;
 }
 
+/** What the commands of a client are told when they are first asked for. */
 export interface CommandsOptions {
   /** The most that wait for a connection; 100 unless told otherwise. */
   readonly maxQueued?: number | undefined;

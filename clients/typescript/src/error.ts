@@ -29,6 +29,7 @@ export type ServerErrorCode =
  */
 export type LocalErrorCode = 'closed' | 'lost' | 'aborted' | 'queue_full' | 'incomplete' | 'too_slow';
 
+/** What went wrong: what a program decides by. */
 export type ErrorCode = ServerErrorCode | LocalErrorCode;
 
 /** What more an error knows. */
@@ -41,6 +42,7 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** What every promise of this package rejects with. `message` is for people, and may change. */
 export class RoomcastError extends Error {
   override readonly name = 'RoomcastError';
   readonly code: ErrorCode;

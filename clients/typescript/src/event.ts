@@ -8,6 +8,7 @@ export interface Position {
 
 /** Rooms of which nothing is known: any name, any topic, any data. */
 export type AnyRooms = Record<string, AnyTopics>;
+/** Topics of which nothing is known. */
 export type AnyTopics = Record<string, unknown>;
 
 /** The names of an application's rooms. `trip:${string}` is a pattern of names. */

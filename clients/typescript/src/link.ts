@@ -21,6 +21,7 @@ export interface Link {
   close(): void;
 }
 
+/** Where a link leads, and with what it is made. */
 export interface Dialing {
   /** `https://host:port`, with a path before the pod's own if there is one. */
   readonly endpoint: string;
@@ -28,6 +29,7 @@ export interface Dialing {
   readonly means: Means;
 }
 
+/** A way to carry messages: one of this package's, or an application's own. */
 export interface Transport {
   readonly name: string;
   /** Whether it carries all commands, and not only those that join and leave rooms. */

@@ -5,6 +5,7 @@
 
 import type { AnyRooms, Client, EventOf, RoomName } from './index.js';
 
+/** Which events count, and what they do. */
 export interface MapOptions<Topics> {
   /** Only events of these topics; otherwise of all. */
   readonly topics?: readonly (keyof Topics & string)[];

@@ -8,8 +8,10 @@ import type { Report } from './listeners.js';
 import { type Means, platform, type Storage } from './platform.js';
 import { websocket } from './websocket.js';
 
+/** The transports of this package. */
 export type TransportName = 'webtransport' | 'websocket' | 'poll';
 
+/** What a client is told when it is made. */
 export interface ClientOptions extends Means {
   /** Where the server is: `https://push.example.com`. Of several the one that answers first is taken. */
   readonly url: string | readonly string[];

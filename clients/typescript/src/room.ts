@@ -16,6 +16,7 @@ import { eventOf, type Command, type Message } from './message.js';
 /** Why an application has to load its state: it has joined, events are missing, or too many came while it loaded. */
 export type Why = 'joined' | 'unrecovered' | 'gap' | 'overflow';
 
+/** `away`: there is no connection now. */
 export type RoomState = 'away' | 'joining' | 'joined' | 'refused';
 
 /** One that follows a room. */

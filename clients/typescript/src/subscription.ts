@@ -28,6 +28,7 @@ export interface LoadContext {
  */
 export type Load = (context: LoadContext) => Position | undefined | void | Promise<Position | undefined | void>;
 
+/** What a subscription is told when it is made. */
 export interface SubscribeOptions<Topics = AnyTopics> {
   /** Called when the room is joined, and whenever events are missing. Events that come meanwhile are told after it. */
   readonly load?: Load | undefined;

@@ -7,6 +7,7 @@ import type { Clock, Command, Dialing, Link, LinkEvents, Member, Message, Positi
 import type { WireEvent } from './event.js';
 import { bytesOf, payload } from './message.js';
 
+/** What a pod in memory is told when it is made. */
 export interface TestPodOptions {
   /** Rooms that keep the newest value of each key; none unless told otherwise. */
   readonly retains?: (room: string) => boolean;
@@ -31,6 +32,7 @@ interface TestConnection {
   token: string | undefined;
 }
 
+/** A pod in memory. Its `transport` is for a client's `transports`. */
 export class TestPod {
   /** Whether it takes connections. */
   isUp = true;

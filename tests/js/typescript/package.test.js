@@ -70,6 +70,18 @@ test('no entry is larger than it may be', async () => {
   assert.ok(index > 1_000, `${index} bytes cannot be all of it`);
 });
 
+test('the API reference has every entry, and says what the types say', async () => {
+  const { reference } = await import(new URL('reference.mjs', folder));
+  const [written, made] = await Promise.all([readFile(new URL('API.md', folder), 'utf8'), reference()]);
+  assert.equal(written, made, 'npm run reference writes it anew');
+  const entries = Object.keys(manifest.exports).filter((entry) => !entry.endsWith('.json'));
+  const titles = entries.map((entry) => `\n## roomcast${entry.slice(1)}\n`);
+  assert.deepEqual(
+    titles.filter((title) => !written.includes(title)),
+    [],
+  );
+});
+
 test('every entry is there for import and for require, without the types or objects of a browser', async () => {
   const frameworks = ['./react', './vue', './rxjs', './angular'];
   const entries = Object.keys(manifest.exports).filter(
