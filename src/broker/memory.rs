@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     config::Policies,
-    model::{Member, Position, PresenceList, Publication, Retained, Room, UnixMillis},
+    model::{Member, Position, PresenceList, Publication, Retained, Room, Signal, UnixMillis},
 };
 pub use limits::{MemoryLimits, Usage};
 use room::{PublishOutcome, PublishStep, RoomState};
@@ -191,6 +191,11 @@ impl Broker for MemoryBroker {
             self.enter_known(room, |room, state| state.publish_unlogged(room, publication, except, &*self.deliver));
         }
         Box::pin(std::future::ready(checked))
+    }
+
+    fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()> {
+        self.enter_known(room, |room, state| state.signal(room, signal, &*self.deliver));
+        ready(Ok(()))
     }
 
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {

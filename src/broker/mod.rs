@@ -19,7 +19,7 @@ pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
 
 use crate::model::{
-    Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Since, among,
+    Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since, among,
 };
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
@@ -160,6 +160,8 @@ pub enum Delivery {
         /// The user whose connections do not get it.
         except: Option<Box<str>>,
     },
+    /// A signal: it comes at most once.
+    Signal(Box<Signal>),
     /// A member joined (presence mode `events` only).
     Joined(Member),
     /// A member left (presence mode `events` only).
@@ -203,6 +205,8 @@ pub trait Broker: Send + Sync {
     /// Delivers an unlogged event to every member of `room` except the connections of user `except`. At most once; it is not
     /// stored.
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;
+    /// Delivers a signal on every pod that has members of `room`. At most once; it is not stored.
+    fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()>;
     /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
     /// delivers `Started` again.
     fn subscribe(&self, room: &Room);

@@ -25,6 +25,7 @@ pub enum Verb {
     Subscribe,
     Unsubscribe,
     Publish,
+    Signal,
     Presence,
     Connect,
     Ping,
@@ -76,22 +77,25 @@ section! {
     pub struct CommandTable in "dialect.command" {
         /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it does: it joins a room, leaves it, publishes to it, asks for its members, presents a token, asks for a sign of
+        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, asks for its members, presents a token, asks for a sign of
         /// life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
-            ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+            ("signal", Verb::Signal), ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
         ])), restart, unset("must be set", "\"subscribe\"");
         /// The room: text with `{/json/pointer}`.
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `subscribe`, `unsubscribe`, `publish` and `presence`", "\"chat:{/room}\"");
-        /// The topic of what is published, written like `room`.
+            unset("must be set for `subscribe`, `unsubscribe`, `publish`, `signal` and `presence`", "\"chat:{/room}\"");
+        /// The topic of what is published or signalled, written like `room`.
         topic: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `publish`", "\"{/type}\"");
+            unset("must be set for `publish` and `signal`", "\"{/type}\"");
         /// Its key, written like `room`.
         key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no key", "\"{/entity}\"");
-        /// Where its data is; empty: the whole message.
+        /// Where its data is; empty: the whole message, and for `signal` none.
         data: Pointer = Pointer::default(), PointerKind, restart;
+        /// For how many milliseconds a signal is shown, written like `room`; `0` takes it back.
+        ttl: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
+            unset("as `signal_ttl` of the room's policy says", "\"{/ttl}\"");
         /// Where the token is.
         token: Option<Pointer> = None, Maybe(PointerKind), restart, unset("must be set for `connect`", "\"/token\"");
     }
@@ -227,7 +231,7 @@ struct Vocabulary {
 fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     let mut table = CommandTable::default();
     let mut problems = item.fill(&mut table, &[]);
-    let CommandTable { when, does, room, topic, key, data, token } = table;
+    let CommandTable { when, does, room, topic, key, data, ttl, token } = table;
     if when.iter().any(|condition| condition.is == Expected::Topic) {
         problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
     }
@@ -245,6 +249,7 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         Verb::Unsubscribe => Action::Unsubscribe(room()?),
         Verb::Presence => Action::Presence(room()?),
         Verb::Publish => Action::Publish { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, key, data },
+        Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Action::Ping,
         Verb::Nothing => Action::Nothing,

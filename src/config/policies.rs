@@ -63,6 +63,8 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
                 (policy.delivery != Delivery::Every, "delivery"),
                 // A returning session joins all rooms of a log in one step: a hook cannot refuse one of them.
                 (policy.subscribe_hook, "subscribe_hook"),
+                // They travel on the channel of their own room, which is not followed here.
+                (policy.signal != Access::Nobody, "signal"),
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
                 let log = log.as_str();
@@ -288,6 +290,16 @@ describe!(Policy in "default_policy",
     publish_per_second = Count(1..=100_000), live;
     /// How many events one client may publish at once.
     publish_burst = Count(1..=100_000), live;
+    /// The members that may send signals (`typing`, for one), which no log has: written like `publish`.
+    signal = Choice(ACCESS), live;
+    /// The shortest time between two signals of one member with the same topic. Those between are dropped without a word; one that
+    /// ends another is never dropped.
+    signal_every = Time(Duration::ZERO..=Duration::from_secs(60)), live;
+    /// How long a signal is shown that does not say it itself. Then the pod tells the members that it is over.
+    signal_ttl = Time(Duration::from_secs(1)..=Duration::from_secs(60)), live;
+    /// How many signals a second the members of one room are told of for long, of all senders, and twice as many at once. More are
+    /// dropped without a word.
+    signals_per_second = Count(1..=100_000), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// What happens to a client that does not keep up: it misses events and gets a `gap`, it gets only the newest values as soon as

@@ -104,6 +104,9 @@ section! {
         command_burst: u32 = 256, Count(1..=100_000), live;
         /// How many WebSocket pings and pongs a second a connection may send.
         control_frames_per_second: u32 = 50, Count(1..=100_000), live;
+        /// How many signals a second a connection may send, whatever the rooms; as many at once. More are dropped without a word, and
+        /// a connection that sends far more is read from again after some seconds. None is closed for it.
+        signals_per_second: u32 = 20, Count(1..=100_000), live;
         /// The largest request head: request line and headers.
         max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
         /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.

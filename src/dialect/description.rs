@@ -92,6 +92,17 @@ pub enum Action {
         /// The data.
         data: Pointer,
     },
+    /// Sends a signal.
+    Signal {
+        /// The room.
+        room: Template,
+        /// The topic.
+        topic: Template,
+        /// The data; the whole message is none.
+        data: Pointer,
+        /// For how many milliseconds it is shown; `None`: as the room's policy says.
+        ttl: Option<Template>,
+    },
     /// Asks for the members of a room.
     Presence(Template),
     /// Presents or replaces a token.

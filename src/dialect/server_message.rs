@@ -25,6 +25,10 @@ pub enum ServerMessage {
     Joined,
     /// Members left.
     Left,
+    /// A signal of another member.
+    Signal,
+    /// Such a signal is over. Without it that is written like `signal`, with the `ttl` 0.
+    SignalEnd,
     /// A command was carried out.
     Done,
     /// The answer to a ping.
@@ -57,6 +61,8 @@ impl ServerMessage {
         ("presence", Self::Presence),
         ("joined", Self::Joined),
         ("left", Self::Left),
+        ("signal", Self::Signal),
+        ("signal_end", Self::SignalEnd),
         ("done", Self::Done),
         ("pong", Self::Pong),
         ("refresh", Self::Refresh),
@@ -79,6 +85,7 @@ impl ServerMessage {
             Self::Gap => &["now", "room", "epoch", "after", "offset"],
             Self::Presence => &["now", "id", "room", "members", "total"],
             Self::Joined | Self::Left => &["now", "room", "members", "total"],
+            Self::Signal | Self::SignalEnd => &["now", "room", "topic", "data", "user", "connection", "ttl", "time"],
             Self::Done => &["now", "id", "expires_at"],
             Self::Pong => &["now", "id"],
             Self::Refresh => &["now", "expires_at"],

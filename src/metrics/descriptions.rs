@@ -39,6 +39,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_recoveries_total",
         "Subscriptions with a position or an event's id, by outcome: recovered exactly, or gone.",
     ),
+    (
+        "roomcast_signals_total",
+        "Signals, by outcome: sent (to the broker), thinned, limited (above the rate of a connection, a room or a worker), lost; expired (on each pod of receivers).",
+    ),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",

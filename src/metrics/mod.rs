@@ -12,6 +12,7 @@ mod observer;
 mod pressure;
 mod redis_commands;
 mod redis_subscriptions;
+mod signals;
 mod socketio;
 mod tokens;
 
@@ -26,6 +27,7 @@ pub use pressure::Pressures;
 pub(crate) use redis_commands::TROUBLES;
 pub use redis_commands::{CommandResult, RedisCommands};
 pub use redis_subscriptions::RedisMetrics;
+pub use signals::SignalMetrics;
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use tokens::TokenMetrics;
 
@@ -74,6 +76,8 @@ pub struct Metrics {
     pub holes: Counter,
     /// What became of subscriptions with a position.
     pub recoveries: Recoveries,
+    /// Signals.
+    pub signals: SignalMetrics,
     /// Engine.IO and Socket.IO.
     pub socketio: SocketIo,
     /// Handshakes by stage and result.
@@ -202,6 +206,7 @@ impl Metrics {
             fan_out: histogram!("roomcast_fan_out_seconds"),
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
+            signals: SignalMetrics::default(),
             socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes::default(),

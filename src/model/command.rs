@@ -56,6 +56,17 @@ pub enum Command {
         /// The key.
         key: Option<Box<str>>,
     },
+    /// Lets the other members of a room know something for a moment.
+    Signal {
+        /// The room.
+        room: Room,
+        /// The topic.
+        topic: Box<str>,
+        /// What it says beside its topic.
+        data: Option<Payload>,
+        /// For how many milliseconds it is shown, 0 takes it back; `None`: for as long as the room's policy says.
+        ttl_ms: Option<u32>,
+    },
     /// Asks for the members of a room.
     Presence {
         /// The room.

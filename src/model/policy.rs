@@ -145,6 +145,14 @@ pub struct Policy {
     pub publish_per_second: u32,
     /// How many events one connection may publish at once.
     pub publish_burst: u32,
+    /// Which members may send signals.
+    pub signal: Access,
+    /// The shortest time between two signals of a member with the same topic.
+    pub signal_every: Duration,
+    /// How long a signal is shown that does not say it itself.
+    pub signal_ttl: Duration,
+    /// How many signals a second are shown in one room for long.
+    pub signals_per_second: u32,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// What happens to a receiver that does not keep up.
@@ -181,6 +189,10 @@ impl Default for Policy {
             publish_hook: false,
             publish_per_second: 10,
             publish_burst: 50,
+            signal: Access::Nobody,
+            signal_every: Duration::from_secs(2),
+            signal_ttl: Duration::from_secs(5),
+            signals_per_second: 20,
             compress_from: Some(256),
             slow: SlowReceiver::Gap,
             priority: 5,

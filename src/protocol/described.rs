@@ -6,6 +6,7 @@
 
 mod decode;
 mod request;
+mod spread;
 mod write;
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
 use crate::{
     dialect::{Action, Description, Envelope, Greet, MessageTemplate, ServerMessage},
     model::{
-        Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, Spelling, SubscribeTo,
-        UnixMillis,
+        Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, SignalNotice, Spelling,
+        SubscribeTo, UnixMillis,
     },
 };
 use decode::without_prefix;
@@ -176,6 +177,13 @@ impl Dialect for Described {
             if !members.is_empty() {
                 self.say(message, Occasion::Members(&change.room, members, change.total), None, out);
             }
+        }
+    }
+
+    fn signal(&self, notice: &SignalNotice, spelling: Spelling, out: &mut Messages) {
+        let end = self.0.says(ServerMessage::SignalEnd).filter(|_| notice.ttl_ms == 0);
+        if let Some(message) = end.or_else(|| self.0.says(ServerMessage::Signal)) {
+            self.put(message, &self.scene(Occasion::Signal(notice), None, spelling, out.now), out);
         }
     }
 

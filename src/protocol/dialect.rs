@@ -9,7 +9,8 @@ use super::{
     opening::{OpenOutcome, Opening, ServerPush},
 };
 use crate::model::{
-    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, Spelling,
+    Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, SignalNotice,
+    Spelling,
 };
 
 /// The members that joined and left a room, for its other members.
@@ -81,6 +82,8 @@ pub trait Dialect: Send + Sync {
     fn retained(&self, retained: &Retained, spelling: Spelling, out: &mut Messages);
     /// Writes a change of presence.
     fn presence(&self, change: &PresenceChange, out: &mut Messages);
+    /// Writes a signal, for all members with this spelling but its sender. A dialect that has no such message writes nothing.
+    fn signal(&self, _notice: &SignalNotice, _spelling: Spelling, _out: &mut Messages) {}
     /// The subprotocol that its clients are answered, of those that they offer; `None`: none is.
     fn subprotocol<'o>(&self, _offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
         None

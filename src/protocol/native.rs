@@ -15,7 +15,7 @@ use super::{
     opening::{OpenOutcome, Opening},
 };
 use crate::model::{
-    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling,
+    Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, SignalNotice, Spelling,
 };
 use encode::Binary;
 
@@ -52,6 +52,10 @@ impl Dialect for Native {
 
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         encode::presence(change, out);
+    }
+
+    fn signal(&self, notice: &SignalNotice, _: Spelling, out: &mut Messages) {
+        encode::signal(notice, Binary::Base64, out);
     }
 }
 

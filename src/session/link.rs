@@ -140,6 +140,15 @@ impl Link {
         self.spaces.iter().any(|space| space.dialect == dialect).then_some(dialect)
     }
 
+    /// Whether the client waits for an answer to a command: in Socket.IO, whether it wants an acknowledgement.
+    #[must_use]
+    pub fn asks_for_answer(&self, id: Option<&CommandId>) -> bool {
+        match self.endpoint.within {
+            Within::Messages(_) => id.is_some(),
+            Within::SocketIo(_) => id.is_some_and(|id| Envelope::read_id(id).1.is_some()),
+        }
+    }
+
     /// Whether a sign of life that was due then is still to be given. One of a namespace that the client has left is not.
     #[must_use]
     pub fn expects_heartbeat(&mut self, dialect: DialectId, due_ms: u64) -> bool {

@@ -7,6 +7,7 @@ mod bucket;
 mod link;
 mod record;
 mod record_value;
+mod sent_signals;
 #[allow(clippy::module_inception, reason = "one noun a file")]
 mod session;
 mod unused;
@@ -15,5 +16,6 @@ pub use bucket::{Bucket, Verdict};
 pub use link::{Beat, Link, Space};
 pub use record::{JoinRequest, RecordEffect, RecordWrite, Resumed, RoomView, SessionRecord, SessionView, WriteOutcome};
 pub use record_value::{RecordValue, RecordedRoom};
+pub use sent_signals::{SentSignals, SignalVerdict};
 pub use session::{Action, ConnectionId, Session, SessionLimits};
 pub use unused::{UnusedSession, UnusedSessions};

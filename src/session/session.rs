@@ -2,12 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Bucket, Verdict};
+use super::{Bucket, SentSignals, Verdict};
 use crate::{
     auth::Grant,
     model::{
-        Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Policy, PresenceMode, Publication,
-        Reply, Request, Room, Since, SubscribeTo, Token,
+        Access, Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Payload, Policy, PresenceMode,
+        Publication, Reply, Request, Room, Since, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };
@@ -43,6 +43,8 @@ pub struct SessionLimits {
     pub told: Limits,
     /// How many pings and pongs a second a connection may send.
     pub control_frames_per_second: u32,
+    /// How many signals a second a connection may send, and at once.
+    pub signals_per_second: u32,
     /// Silence after which the pod pings, and which `welcome` tells.
     pub ping_interval_ms: u64,
 }
@@ -64,6 +66,19 @@ pub enum Action {
     Unsubscribe(Room),
     /// Publish, in the order of the connection's publishes.
     Publish(Room, Publication),
+    /// Let the other members of a room know something for a moment.
+    Signal {
+        /// The room.
+        room: Room,
+        /// The topic.
+        topic: Box<str>,
+        /// What it says beside its topic.
+        data: Option<Payload>,
+        /// For how many milliseconds it is shown; 0 takes it back.
+        ttl_ms: u32,
+    },
+    /// Nothing: a signal was beyond the connection's rate.
+    DropSignal,
     /// Read a room's members.
     Presence(Room),
     /// Read a room's log.
@@ -88,6 +103,8 @@ pub struct Session {
     pub grant: Grant,
     /// Whether it must present a token before anything else.
     pub awaits_token: bool,
+    /// There once it has sent a signal.
+    pub signals: Option<Box<SentSignals>>,
     publishes: Option<Box<Bucket>>,
     /// How many rooms it may still ask for at no cost: as many as it may be in, so that coming back to them is never punished.
     free_rooms: u32,
@@ -110,7 +127,7 @@ impl Session {
         let awaits_token = grant.is_none();
         let free_rooms = u32::try_from(limits.told.max_rooms).unwrap_or(u32::MAX);
         let grant = grant.unwrap_or_default();
-        Self { id, grant, awaits_token, publishes: None, free_rooms, commands, control_frames }
+        Self { id, grant, awaits_token, signals: None, publishes: None, free_rooms, commands, control_frames }
     }
 
     /// How this connection appears in presence lists.
@@ -168,7 +185,7 @@ impl Session {
             let message = format!("more than {commands_per_second} commands a second: slow down, or be closed");
             return (request.id, refuse(ErrorCode::RateLimited, message, None));
         }
-        (request.id, self.act(request.command, policy, now_ms))
+        (request.id, self.act(request.command, policy, limits, now_ms))
     }
 
     /// What a command costs, by what it makes the pod do.
@@ -181,11 +198,19 @@ impl Session {
                 asked - free
             }
             Command::History { .. } => Self::HISTORY_COST,
+            // They have a rate of their own.
+            Command::Signal { .. } if !self.awaits_token => 0,
             _ => 1,
         }
     }
 
-    fn act(&mut self, command: Command, policy: impl Fn(&Room) -> Arc<Policy>, now_ms: u64) -> Action {
+    fn act(
+        &mut self,
+        command: Command,
+        policy: impl Fn(&Room) -> Arc<Policy>,
+        limits: &SessionLimits,
+        now_ms: u64,
+    ) -> Action {
         let expires_at = || self.grant.claims().and_then(|claims| claims.expires_at);
         match command {
             Command::Ping => Action::Reply(Reply::Pong),
@@ -211,6 +236,26 @@ impl Session {
                 }
                 let user = self.grant.user().map(|user| user.as_ref().into());
                 Action::Publish(room, Publication { topic, key, payload, user, id: None, idempotency_key: None })
+            }
+            Command::Signal { room, topic, data, ttl_ms } => {
+                let rate = limits.signals_per_second;
+                let signals = self.signals.get_or_insert_with(|| Box::new(SentSignals::new(rate, now_ms)));
+                // A stop costs as well. It passes where something is shown, which was allowed then.
+                match (signals.may_send(rate, now_ms), ttl_ms) {
+                    (true, _) => {}
+                    (false, Some(0)) => return Action::Signal { room, topic, data, ttl_ms: 0 },
+                    (false, _) => return Action::DropSignal,
+                }
+                let policy = policy(&room);
+                if policy.signal == Access::Nobody {
+                    return refuse(ErrorCode::NotAvailable, format!("signals are switched off for {room}"), Some(room));
+                }
+                if !self.grant.may_publish(&room, policy.signal) {
+                    let message = format!("this connection may not send signals to {room}");
+                    return refuse(ErrorCode::Forbidden, message, Some(room));
+                }
+                let default = u32::try_from(policy.signal_ttl.as_millis()).unwrap_or(u32::MAX);
+                Action::Signal { room, topic, data, ttl_ms: ttl_ms.unwrap_or(default) }
             }
             Command::Presence { room } => {
                 let policy = policy(&room);

@@ -63,6 +63,25 @@ async fn the_worked_example_works() {
     pod.stop();
 }
 
+#[tokio::test]
+async fn the_example_of_signals_works() {
+    let example =
+        PAGE.split("\n## Signals\n").nth(1).and_then(|rest| rest.split("```toml\n").nth(1)).expect("it is there");
+    let pod = pod(example.split("```").next().expect("its end"));
+    let (mut ann, mut bob) = (open(&pod, "/typing").await, open(&pod, "/typing").await);
+    for client in [&mut ann, &mut bob] {
+        assert_eq!(client.ask(json!({"do": "enter", "in": 7})).await, json!({"entered": "7"}));
+    }
+    for start in [true, false] {
+        let event = if start { "typing_start" } else { "typing_stop" };
+        ann.send(&json!({"event": event, "in": 7}).to_string()).await;
+        let said = bob.json().await;
+        assert_eq!((&said["event"], &said["in"]), (&json!(event), &json!("7")), "{said}");
+        assert!(said["by"].as_str().is_some_and(|by| by.len() == 16), "{said}");
+    }
+    pod.stop();
+}
+
 const SESSIONS: &str = r#"
 [[policy]]
 match = ["session:closed"]

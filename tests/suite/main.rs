@@ -28,6 +28,7 @@ mod rates;
 mod rooms;
 mod serve;
 mod shared_log;
+mod signals;
 mod slow;
 mod tls;
 mod token_lookup;

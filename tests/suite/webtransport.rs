@@ -6,9 +6,9 @@ mod pressure;
 
 use std::sync::Arc;
 
-use crate::harness::{Client, SOON, pod, publish};
+use crate::harness::{Client, SOON, pod, publish, rule};
 use client::{Page, ask, code};
-use roomcast::testing::model::{Delivery, Policy};
+use roomcast::testing::model::{Access, Delivery, Policy};
 use serde_json::json;
 
 #[tokio::test]
@@ -130,6 +130,28 @@ async fn only_the_latest_matters_in_datagrams() {
     publish(&pod, "latest:a", "t", &large.to_string()).await;
     // Small ones that share a frame may have been too large together.
     while room.json().await["events"].as_array().unwrap().last().unwrap()["data"] != large {}
+    pod.stop();
+}
+
+#[tokio::test]
+async fn signals_come_as_datagrams_and_their_ends_on_the_stream() {
+    let pod = pod(|settings| settings.policies.push(rule("r", |policy| policy.signal = Access::Anyone)));
+    let mut page = Page::connect(pod.addresses().quic[0]).await;
+    let mut room = page.subscribe("r").await;
+    let mut other = Client::connect(pod.addresses().plain[0]).await;
+    other.subscribe("r").await;
+    other.send(r#"{"type":"signal","room":"r","topic":"typing"}"#).await;
+    let datagram = tokio::time::timeout(SOON, page.session.read_datagram()).await.expect("one in time").unwrap();
+    let signal: serde_json::Value = serde_json::from_slice(&datagram[4..]).unwrap();
+    assert_eq!((&signal["type"], &signal["ttl"]), (&"signal".into(), &5_000.into()), "{signal}");
+    other.send(r#"{"type":"signal","room":"r","topic":"typing","ttl":0}"#).await;
+    let end = room.json().await;
+    assert_eq!((&end["type"], &end["ttl"]), (&"signal".into(), &0.into()), "{end}");
+    // And from such a client to others.
+    page.send(&json!({"type": "signal", "room": "r", "topic": "typing", "ttl": 60_000})).await;
+    assert_eq!(other.json().await["ttl"], 60_000);
+    drop(page);
+    assert_eq!(other.json().await["ttl"], 0, "it is gone");
     pod.stop();
 }
 

@@ -13,7 +13,7 @@ use crate::{
     broker::{BrokerError, Deliver, Delivery, History, HistoryQuery},
     config::Policies,
     model::{
-        Epoch, Event, MAX_OFFSET, Member, Policy, Position, PresenceMode, Publication, Retain, Retained, Room,
+        Epoch, Event, MAX_OFFSET, Member, Policy, Position, PresenceMode, Publication, Retain, Retained, Room, Signal,
         UnixMillis,
     },
 };
@@ -177,6 +177,13 @@ impl RoomState {
     ) {
         if self.subscribed {
             deliver.deliver(room, Delivery::Unlogged { publication: Box::new(publication), except: Some(except) });
+        }
+    }
+
+    /// Delivers a signal.
+    pub(super) fn signal(&self, room: &Room, signal: Signal, deliver: &dyn Deliver) {
+        if self.subscribed {
+            deliver.deliver(room, Delivery::Signal(Box::new(signal)));
         }
     }
 

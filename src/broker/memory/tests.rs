@@ -351,7 +351,7 @@ proptest! {
                     prop_assert_eq!((&position.epoch, position.offset + 1), (&epoch, event.offset));
                     position.offset = event.offset;
                 }
-                Delivery::Joined(_) | Delivery::Left(_) => {}
+                Delivery::Joined(_) | Delivery::Left(_) | Delivery::Signal(_) => {}
                 Delivery::Unlogged { .. } => panic!("this broker has a log for everything"),
             }
         }

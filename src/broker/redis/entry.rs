@@ -14,7 +14,8 @@
 //!
 //! A message on a room's channel is one of
 //! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `a EXCEPT LF` and one that enters no log, where `EXCEPT` is the user that
-//! does not get it, as a JSON text; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
+//! does not get it, as a JSON text; `s TTL SP HAS SP CONNECTION LF` and a stored event for a signal, where `TTL` is in milliseconds,
+//! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
 //! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
@@ -25,7 +26,7 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     broker::BrokerError,
-    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, Room, UnixMillis},
+    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, Room, Signal, SignalAct, UnixMillis},
 };
 
 const VERSION: u8 = 0x10;
@@ -59,6 +60,8 @@ pub enum ChannelMessage {
     Event(Epoch, Event),
     /// An event that enters no log, and the user that does not get it.
     Unlogged(Publication, Box<str>),
+    /// A signal.
+    Signal(Box<Signal>),
     /// A member joined.
     Joined(Member),
     /// A member left.
@@ -109,6 +112,49 @@ pub fn unlogged_message(publication: &Publication, except: &str) -> Result<Bytes
     out.put_u8(b'\n');
     out.put_slice(&event);
     Ok(out.into())
+}
+
+/// A message with a signal.
+///
+/// # Errors
+/// As [`encode`].
+pub fn signal_message(signal: &Signal) -> Result<Bytes, BrokerError> {
+    let Signal { topic, sender: Member { connection, user }, data, act } = signal;
+    let publication = Publication {
+        topic: topic.clone(),
+        key: None,
+        payload: data.clone().unwrap_or(Payload::Binary(Bytes::new())),
+        user: user.as_deref().map(Into::into),
+        id: None,
+        idempotency_key: None,
+    };
+    let ttl = match act {
+        SignalAct::Show(ttl) => ttl.to_string(),
+        SignalAct::Stop => "-".to_owned(),
+        SignalAct::Leave => "x".to_owned(),
+    };
+    let has = if data.is_some() { 'd' } else { '-' };
+    let mut out = format!("s{ttl} {has} {connection}\n").into_bytes();
+    out.extend_from_slice(&encode(&publication, None)?);
+    Ok(out.into())
+}
+
+fn signal_of(line: &str, event: &Bytes) -> Result<Signal, EntryError> {
+    let mut words = line.splitn(3, ' ');
+    let (Some(ttl), Some(has), Some(connection)) = (words.next(), words.next(), words.next()) else {
+        return Err(EntryError::Head);
+    };
+    let act = match ttl {
+        "-" => SignalAct::Stop,
+        "x" => SignalAct::Leave,
+        ttl => match ttl.parse::<u32>().map_err(|_| EntryError::Head)? {
+            ttl @ 1..=Signal::MAX_TTL_MS => SignalAct::Show(ttl),
+            _ => return Err(EntryError::Head),
+        },
+    };
+    let Event { topic, payload, user, .. } = decode(event, 0, 0)?;
+    let sender = Member { connection: connection.into(), user: user.map(Into::into) };
+    Ok(Signal { topic, sender, data: (has == "d").then_some(payload), act })
 }
 
 /// The event that was stored at `offset`.
@@ -165,6 +211,7 @@ pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
             let except = serde_json::from_str(line).map_err(|_| EntryError::Head)?;
             Ok(ChannelMessage::Unlogged(decode(&rest, 0, 0)?.into_publication(), except))
         }
+        b's' => Ok(ChannelMessage::Signal(Box::new(signal_of(line, &rest)?))),
         b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),
         b'l' => Ok(ChannelMessage::Left(member(line, &rest)?)),
         other => Err(EntryError::Version(other)),

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, History, HistoryQuery, in_log},
-    model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room},
+    model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room, Signal},
 };
 
 impl RedisState {
@@ -148,6 +148,16 @@ impl RedisState {
         if message.len() > MAX_EVENT {
             return Err(BrokerError::TooLarge { bytes: message.len(), limit: MAX_EVENT });
         }
+        self.tell_pods(room, message).await
+    }
+
+    /// Tells every pod a signal.
+    pub(super) async fn signal(&self, room: &Room, signal: Signal) -> Result<(), BrokerError> {
+        self.tell_pods(room, entry::signal_message(&signal)?).await
+    }
+
+    /// Tells every pod what enters no log.
+    async fn tell_pods(&self, room: &Room, message: Bytes) -> Result<(), BrokerError> {
         let event = self.appended(room, None, None, None, message);
         self.shards.publish(Partition::of(room), Lane::Commands, event).await?;
         Ok(())

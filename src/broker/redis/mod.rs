@@ -84,7 +84,7 @@ use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuer
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Member, Position, PresenceList, Publication, Retained, Room},
+    model::{Member, Position, PresenceList, Publication, Retained, Room, Signal},
 };
 pub use connection::Timeouts;
 use leases::Leases;
@@ -275,6 +275,10 @@ impl Broker for Redis {
 
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
         Box::pin(self.state.publish_unlogged(room, publication, except))
+    }
+
+    fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()> {
+        Box::pin(self.state.signal(room, signal))
     }
 
     fn subscribe(&self, room: &Room) {

@@ -192,6 +192,9 @@ impl SubscribedRooms {
                 let (publication, except) = (Box::new(publication), Some(except));
                 self.deliver.deliver(&active.room, Delivery::Unlogged { publication, except });
             }
+            (RoomPhase::Live(_), ChannelMessage::Signal(signal)) => {
+                self.deliver.deliver(&active.room, Delivery::Signal(signal));
+            }
             (RoomPhase::Live(_), ChannelMessage::Joined(member)) => {
                 self.deliver.deliver(&active.room, Delivery::Joined(member))
             }

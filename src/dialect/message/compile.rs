@@ -263,6 +263,7 @@ impl Compiler<'_> {
             ("total", None) => Field::Total,
             ("expires_at", None) => Field::ExpiresAt,
             ("after_ms", None) => Field::AfterMs,
+            ("ttl", None) => Field::Ttl,
             _ => return Err(allowed()),
         })
     }

@@ -111,4 +111,6 @@ pub enum Field {
     ExpiresAt,
     /// The time to wait before connecting again, in milliseconds.
     AfterMs,
+    /// For how long a signal is shown, in milliseconds; 0: no longer.
+    Ttl,
 }

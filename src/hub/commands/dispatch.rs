@@ -9,7 +9,11 @@ use crate::{
     broker::{BrokerError, History, HistoryQuery},
     hub::{
         access::{hook_gate::may_read_about, identity::authenticate},
-        commands::{publish::publish, refusal::refusal},
+        commands::{
+            publish::publish,
+            refusal::refusal,
+            signal::{SignalRequest, answer, signal},
+        },
         connection::key::ConnectionKey,
         core::Core,
     },
@@ -67,6 +71,13 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
         Action::Subscribe(rooms) => core.subscribe(key, rooms, id.as_ref()),
         Action::Unsubscribe(room) => core.unsubscribe(key, room, id.as_ref()),
         Action::Publish(room, publication) => publish(core, key, id, room, publication),
+        Action::Signal { room, topic, data, ttl_ms } => {
+            signal(core, key, id.as_ref(), SignalRequest { room, topic, data, ttl_ms });
+        }
+        Action::DropSignal => {
+            core.services().metrics.signals.limited.increment(1);
+            answer(core, key, id.as_ref());
+        }
         Action::Presence(room) | Action::History { room, .. } if !may_read_about(core, key, &room) => {
             let message = format!("the backend decides who may join {room}: join it first");
             let error = Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) };

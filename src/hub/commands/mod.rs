@@ -5,3 +5,5 @@ pub mod inbound;
 pub mod publish;
 pub mod publish_queue;
 pub mod refusal;
+pub mod signal;
+pub mod signal_outbox;

@@ -188,6 +188,15 @@ impl Connection {
         link.dialect_of(id)
     }
 
+    /// Whether its client waits for an answer to a command that is answered only on request.
+    #[must_use]
+    pub fn asks_for_answer(&self, id: Option<&CommandId>) -> bool {
+        match self.cold.as_ref().and_then(|cold| cold.link.as_ref()) {
+            Some(link) => link.asks_for_answer(id),
+            None => id.is_some(),
+        }
+    }
+
     /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
     /// budget. `room`: its number, for a transport with a stream for each. The hot path: on it a frame costs one seal and one system call.
     #[inline]

@@ -16,7 +16,7 @@ use crate::{
         connection::{key::ConnectionKey, state::State, transport::ClientTransport},
         core::clients::Clients,
         fanout::subscription::Standing,
-        worker::Worker,
+        worker::{Worker, timers::Timed},
     },
     model::{Cursor, Disconnect, SubscribeTo},
     session::ConnectionId,
@@ -150,7 +150,7 @@ impl Worker {
             connection.polled_by(cx.waker());
         }
         for _ in 0..READS {
-            let Clients { connections, encoder, buffers, settings, .. } = &mut self.core.clients;
+            let Clients { connections, encoder, buffers, settings, timers, .. } = &mut self.core.clients;
             let Some(connection) = connections.get_mut(key) else { return Poll::Ready(()) };
             if connection.state == State::Gone {
                 return Poll::Ready(());
@@ -173,6 +173,15 @@ impl Worker {
             }
             // What is sent behind a decision is left in the kernel, once something waits for it here.
             if connection.has_paused_input() {
+                return Poll::Pending;
+            }
+            // A flood of signals is left in the kernel for a while; one that goes on is noticed by what comes behind it.
+            if let Some(signals) = &mut connection.session.signals
+                && signals.rests(timers.now_ms())
+            {
+                if let Some(until_ms) = signals.time_rest() {
+                    timers.schedule(until_ms, Timed::Rested(key, connection.session.id));
+                }
                 return Poll::Pending;
             }
             let read = match &mut connection.transport {

@@ -14,8 +14,9 @@ pub mod settings;
 use std::{rc::Rc, sync::Arc};
 
 use crate::hub::{
+    commands::signal_outbox::SignalOutbox,
     core::clients::Clients,
-    fanout::{fan_outs::FanOuts, rooms::Rooms, stream_effect::StreamEffect},
+    fanout::{fan_outs::FanOuts, rooms::Rooms, signal_share::SignalShare, stream_effect::StreamEffect},
     recovery::turns::RecoveryTurns,
     worker::services::Services,
 };
@@ -34,6 +35,10 @@ pub struct Core {
     pub(crate) stream_effects: Vec<StreamEffect>,
     /// The way back for tasks that wait for others.
     pub(crate) doorway: Doorway,
+    /// How many of its clients may still be told of signals.
+    pub(crate) signal_share: SignalShare,
+    /// Signals of its clients that wait for the broker.
+    pub(crate) signals: SignalOutbox,
     /// The turns of clients that come back.
     pub(crate) recovery_turns: Rc<RecoveryTurns>,
 }
@@ -49,6 +54,8 @@ impl Core {
             fan_outs: FanOuts::default(),
             stream_effects: Vec::new(),
             doorway,
+            signal_share: SignalShare::new(),
+            signals: SignalOutbox::default(),
             recovery_turns: Rc::default(),
         }
     }

@@ -33,6 +33,7 @@ impl WorkerSettings {
                 command_burst: config.limits.command_burst,
             },
             control_frames_per_second: config.limits.control_frames_per_second,
+            signals_per_second: config.limits.signals_per_second,
             ping_interval_ms: millis(config.timeouts.ping),
         };
         let message_limits =

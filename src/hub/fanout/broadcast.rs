@@ -11,8 +11,9 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::fanout::{frame::Frame, range::Range},
-    model::{Batch, Policy, Retained, Room},
+    model::{Batch, Member, Policy, Retained, Room, SignalNotice},
     protocol::{PresenceChange, WireFormat},
+    session::ConnectionId,
 };
 
 /// What a broadcast says.
@@ -26,8 +27,19 @@ pub enum Content {
     Retained(Retained),
     /// Members that came and went.
     Presence(PresenceChange),
+    /// A signal, which no log has.
+    Signal(SignalNotice),
     /// Events that will not come: the log no longer has them.
     Gap(Range),
+}
+
+/// The connections that do not get a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Excluded {
+    /// Those of a user.
+    User(Box<str>),
+    /// One that has no user.
+    Connection(ConnectionId),
 }
 
 /// One thing that is said to a room, and its bytes in each wire format that a receiver needed.
@@ -39,8 +51,8 @@ pub struct Broadcast {
     pub policy: Arc<Policy>,
     /// When the first of the events reached this pod.
     pub arrived: Instant,
-    /// The user whose connections do not get it.
-    pub except: Option<Box<str>>,
+    /// The connections that do not get it.
+    pub except: Option<Excluded>,
     /// Whether it was sent before, and is read from the log for clients that come back.
     pub recovered: bool,
     frames: Mutex<SmallVec<[(WireFormat, Frame); 2]>>,
@@ -62,7 +74,17 @@ impl Broadcast {
     /// The same, for all members but the connections of a user.
     #[must_use]
     pub fn except(self, user: Option<&str>) -> Self {
-        Self { except: user.map(Into::into), ..self }
+        Self { except: user.map(|user| Excluded::User(user.into())), ..self }
+    }
+
+    /// The same, for all members but the one that it comes from, on whatever connection.
+    #[must_use]
+    pub fn except_sender(self, sender: &Member) -> Self {
+        let except = match &sender.user {
+            Some(user) => Some(Excluded::User(user.as_ref().into())),
+            None => sender.connection.parse().ok().map(Excluded::Connection),
+        };
+        Self { except, ..self }
     }
 
     /// The part of the log that it stands for.
@@ -81,7 +103,7 @@ impl Broadcast {
                 offset: batch.offset,
             }),
             Content::Gap(range) => Some(range.clone()),
-            Content::Retained(_) | Content::Presence(_) => None,
+            Content::Retained(_) | Content::Presence(_) | Content::Signal(_) => None,
         }
     }
 
@@ -91,6 +113,12 @@ impl Broadcast {
         matches!(self.content, Content::Events(_) | Content::Unlogged(_))
     }
 
+    /// Whether it may be lost: a signal that ends by itself.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(&self.content, Content::Signal(notice) if notice.ttl_ms > 0)
+    }
+
     /// The room whose members it is for.
     #[must_use]
     pub fn room(&self) -> &Room {
@@ -98,6 +126,7 @@ impl Broadcast {
             Content::Events(batch) | Content::Unlogged(batch) => &batch.room,
             Content::Retained(retained) => &retained.room,
             Content::Presence(change) => &change.room,
+            Content::Signal(notice) => &notice.room,
             Content::Gap(range) => &range.room,
         }
     }
@@ -109,7 +138,7 @@ impl Broadcast {
             Content::Events(batch) | Content::Unlogged(batch) => {
                 batch.events.iter().map(|event| event.payload.len()).sum()
             }
-            Content::Retained(_) | Content::Presence(_) | Content::Gap(_) => 0,
+            Content::Retained(_) | Content::Presence(_) | Content::Signal(_) | Content::Gap(_) => 0,
         }
     }
 
@@ -119,7 +148,7 @@ impl Broadcast {
         match &self.content {
             Content::Events(batch) | Content::Unlogged(batch) => batch.events.len(),
             Content::Retained(retained) => retained.events.len(),
-            Content::Presence(_) | Content::Gap(_) => 0,
+            Content::Presence(_) | Content::Signal(_) | Content::Gap(_) => 0,
         }
     }
 

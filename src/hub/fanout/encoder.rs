@@ -75,6 +75,7 @@ impl Encoder {
             Content::Events(batch) | Content::Unlogged(batch) => dialect.batch(batch, format.spelling, messages),
             Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
+            Content::Signal(notice) => dialect.signal(notice, format.spelling, messages),
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
         self.bytes_plain += messages.len() as u64;
@@ -112,7 +113,8 @@ impl Encoder {
         let mut bytes = Bytes::from(bytes.into_boxed_slice());
         let mut datagram = None;
         if let Framing::Stream { .. } = format.framing {
-            if broadcast.policy.delivery == Delivery::Latest && broadcast.is_live() {
+            let latest = broadcast.policy.delivery == Delivery::Latest && broadcast.is_live();
+            if latest || broadcast.is_passing() {
                 datagram = Some(bytes.clone());
             }
             bytes = bytes.slice(1..);

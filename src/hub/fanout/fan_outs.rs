@@ -5,11 +5,18 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Instant};
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::hub::{
     connection::connections::Connections,
-    fanout::{broadcast::Broadcast, room::Run, room_index::RoomIndex, rooms::Rooms, stream_effect::FanOutTo},
+    fanout::{
+        broadcast::{Broadcast, Excluded},
+        room::Run,
+        room_index::RoomIndex,
+        rooms::Rooms,
+        stream_effect::FanOutTo,
+    },
 };
 
 /// A room with at most this many members goes ahead of larger ones: it costs them little and saves it much.
@@ -56,7 +63,11 @@ impl FanOuts {
             FanOutTo::Own => index,
             FanOutTo::Part(part) => part,
         };
-        let except = broadcast.except.as_deref().map(|user| connections.users.of(user)).unwrap_or_default();
+        let except = match &broadcast.except {
+            None => SmallVec::new(),
+            Some(Excluded::User(user)) => connections.users.of(user),
+            Some(Excluded::Connection(name)) => connections.find(*name).into_iter().map(|(key, _)| key).collect(),
+        };
         let Some(members) = rooms.get_mut(part).map(|room| &mut room.members) else { return };
         let (ends, small) = (members.pin(), members.len() <= SMALL);
         self.count += 1;

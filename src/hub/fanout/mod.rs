@@ -14,6 +14,7 @@ pub mod room;
 pub mod room_index;
 pub mod room_stream;
 pub mod rooms;
+pub mod signal_share;
 pub mod stream_driver;
 pub mod stream_effect;
 pub mod subscription;

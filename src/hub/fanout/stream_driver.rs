@@ -25,7 +25,20 @@ impl Core {
     pub fn update_room(&mut self, room: &Room, update: StreamUpdate) {
         let Some(index) = self.rooms.find(room) else { return };
         let now = Instant::now();
+        if let StreamUpdate::Broadcast(broadcast) = &update
+            && matches!(broadcast.content, Content::Signal(_))
+            && !self.may_signal(index)
+        {
+            self.clients.services.metrics.signals.limited.increment(1);
+            return;
+        }
         self.step_stream(index, |stream, policy, effects| stream.update(update, now, policy, effects));
+    }
+
+    /// Whether the members of a room may be told of one more signal.
+    fn may_signal(&mut self, index: RoomIndex) -> bool {
+        let members = self.rooms.get(index).map_or(0, |local| local.members.len());
+        self.signal_share.take(members, self.clients.timers.now_ms())
     }
 
     /// Gives a room's own stream an input, and performs what it wants.

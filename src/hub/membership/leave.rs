@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::{
     hub::{
+        commands::signal::end_signals,
         connection::{key::ConnectionKey, state::State},
         core::{Core, clients::Clients},
         fanout::{
@@ -79,6 +80,9 @@ impl Core {
         self.call_off(key, &subscription);
         if let Some(connection) = self.clients.connections.get_mut(key) {
             connection.end_room(number);
+            if connection.session.signals.is_some() {
+                end_signals(self, key, number);
+            }
         }
         let Some(local) = self.rooms.get_mut(number) else { return };
         match subscription.standing {

@@ -21,6 +21,7 @@ use crate::{
         sequencer::{
             effect::{ReadTicket, SequencerEffect},
             room_sequencer::RoomSequencer,
+            signal_board::SignalBoard,
             update::StreamUpdate,
         },
         worker::{
@@ -54,8 +55,11 @@ type ListLost = Rc<tokio::sync::Mutex<bool>>;
 /// The rooms of one worker thread that it sequences for all workers.
 pub struct Sequencer {
     index: usize,
-    services: Arc<Services>,
-    rooms: HashMap<Room, RoomSequencer>,
+    pub(super) services: Arc<Services>,
+    pub(super) rooms: HashMap<Room, RoomSequencer>,
+    /// What is shown of signals, by a clock of its own.
+    pub(super) signals: SignalBoard,
+    pub(super) began: Instant,
     /// Of rooms whose joins and leaves are told.
     lists_lost: HashMap<Room, ListLost>,
     /// Of rooms that begin anew: their members are told the whole list when they stand.
@@ -78,6 +82,8 @@ impl Sequencer {
             index,
             services,
             rooms: HashMap::new(),
+            signals: SignalBoard::default(),
+            began: Instant::now(),
             lists_lost: HashMap::new(),
             to_list: HashSet::new(),
             due: BTreeSet::new(),
@@ -103,12 +109,14 @@ impl Sequencer {
             self.review_policies();
             self.recover_from_full_queues();
             self.perform_due(Instant::now());
+            self.end_signals();
         }
     }
 
     fn next_wake(&self) -> Instant {
         let retry = Instant::now() + RETRY;
         let next = self.due.first().map_or(retry + 50 * RETRY, |(at, _)| *at);
+        let next = self.signal_deadline().map_or(next, |at| at.min(next));
         if self.lagging.is_empty() && self.policy_reload.is_done() { next } else { next.min(retry) }
     }
 
@@ -116,6 +124,7 @@ impl Sequencer {
         match message {
             ToSequencer::Join(room, worker) => self.join(&room, worker),
             ToSequencer::Leave(room, worker) => self.leave(&room, worker),
+            ToSequencer::Delivery(room, Delivery::Signal(signal), _) => self.signal(&room, *signal),
             ToSequencer::Delivery(room, delivery, arrived) => {
                 self.step(&room, |sequencer, effects| match delivery {
                     Delivery::Event { epoch, event } => sequencer.event(epoch, event, arrived, effects),
@@ -123,6 +132,8 @@ impl Sequencer {
                         sequencer.unlogged(*publication, except.as_deref(), (arrived, unix_millis()), effects);
                     }
                     Delivery::Started(position) => sequencer.started(position, effects),
+                    // Taken above: it has no place in the room's order.
+                    Delivery::Signal(_) => {}
                     Delivery::Joined(member) => sequencer.presence(member, true, arrived),
                     Delivery::Left(member) => sequencer.presence(member, false, arrived),
                 });
@@ -155,6 +166,7 @@ impl Sequencer {
         self.rooms.remove(room);
         self.lists_lost.remove(room);
         self.to_list.remove(room);
+        self.signals.forget(room);
         self.services.metrics.rooms.decrement(1);
         self.services.broker.unsubscribe(room);
     }

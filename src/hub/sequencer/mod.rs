@@ -6,5 +6,7 @@ pub mod driver;
 pub mod effect;
 pub mod room_sequencer;
 pub mod shared_log;
+pub mod signal_board;
+mod signal_driver;
 pub mod update;
 pub mod worker_seats;

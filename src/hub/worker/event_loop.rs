@@ -6,6 +6,7 @@
 use std::{
     cell::RefCell,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use tokio::{sync::mpsc::Receiver, task::yield_now};
 
 use crate::{
     hub::{
+        commands::signal::carry_signals,
         core::clients::Clients,
         fanout::fan_out::SLICE,
         worker::{
@@ -31,6 +33,8 @@ const TICK: Duration = Duration::from_millis(Wheel::<Timed>::TICK_MS);
 pub fn start(worker: &Rc<RefCell<Worker>>, inbox: Receiver<ToWorker>) {
     tokio::task::spawn_local(take_turns(Rc::clone(worker), inbox));
     tokio::task::spawn_local(tick(Rc::clone(worker)));
+    let (doorway, services) = (worker.borrow().core.doorway.clone(), Arc::clone(&worker.borrow().services));
+    tokio::task::spawn_local(carry_signals(doorway, services));
     if let Some(fine) = worker.borrow_mut().timers().fine_tick() {
         tokio::task::spawn_local(tick_finely(Rc::clone(worker), fine));
     }
@@ -153,6 +157,11 @@ impl Worker {
             Timed::Leave(key, id) => {
                 if clients.connections.is(key, id) {
                     clients.request_close(key, Disconnect::Restart);
+                }
+            }
+            Timed::Rested(key, id) => {
+                if clients.connections.is(key, id) {
+                    clients.connections.wake(key);
                 }
             }
             Timed::Task(deadline) => clients.timers.enforce(deadline, now_ms),

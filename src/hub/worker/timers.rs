@@ -29,6 +29,8 @@ pub enum Timed {
     Heartbeat(ConnectionKey, ConnectionId, DialectId, u64),
     /// A connection's moment in a drain.
     Leave(ConnectionKey, ConnectionId),
+    /// A connection that sent far too many signals is read from again.
+    Rested(ConnectionKey, ConnectionId),
     /// A task that must have ended by then: a handshake, a request head.
     Task(Deadline),
 }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
-        Command, CommandError, CommandId, ErrorCode, Payload, Request, Room, Spelling, SubscribeTo, Token,
-        check_length, check_topic,
+        Command, CommandError, CommandId, ErrorCode, FieldError, Payload, Request, Room, Signal, Spelling, SubscribeTo,
+        Token, check_length, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -68,15 +68,20 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let (room, _) = room(template)?;
             let topic = needed("topic", topic, whole)?;
             let key = key.as_ref().map(|key| fill(key, whole)).transpose()?.flatten();
-            let field = |error: crate::model::FieldError| DescribedDecodeError {
-                code: error.code(),
-                message: error.to_string(),
-            };
             check_topic(&topic).map_err(field)?;
             key.as_ref().map_or(Ok(()), |key| check_length("key", key)).map_err(field)?;
             let data = data.find(whole).map_err(not_json)?.ok_or_else(|| missing("data", &data.to_string()))?;
             let payload = Payload::json(data.to_owned()).map_err(field)?;
             Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) }
+        }
+        Action::Signal { room: template, topic, data, ttl } => {
+            let ((room, _), topic) = (room(template)?, needed("topic", topic, whole)?);
+            check_topic(&topic).map_err(field)?;
+            let data = if data.is_whole() { None } else { data.find(whole).map_err(not_json)? };
+            let data = data.filter(|data| data.get() != "null").map(signal_data).transpose()?;
+            let ttl_ms = ttl.as_ref().map(|ttl| fill(ttl, whole)).transpose()?.flatten();
+            let ttl_ms = ttl_ms.map(|ttl| signal_ttl(&ttl)).transpose()?;
+            Command::Signal { room, topic: topic.into(), data, ttl_ms }
         }
         Action::Connect(pointer) => {
             let mut token = String::new();
@@ -88,6 +93,26 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
         }
         Action::Ping => Command::Ping,
         Action::Nothing => Command::Heard,
+    })
+}
+
+fn field(error: FieldError) -> DescribedDecodeError {
+    DescribedDecodeError { code: error.code(), message: error.to_string() }
+}
+
+fn signal_data(data: &RawValue) -> Result<Payload, DescribedDecodeError> {
+    let (bytes, most) = (data.get().len(), Signal::MAX_DATA);
+    if bytes > most {
+        let message = format!("the data of a signal has at most {most} bytes, this one has {bytes}");
+        return Err(DescribedDecodeError { code: ErrorCode::LimitExceeded, message });
+    }
+    Payload::json(data.to_owned()).map_err(field)
+}
+
+fn signal_ttl(text: &str) -> Result<u32, DescribedDecodeError> {
+    let ttl = whole_number(text).and_then(|ttl| u32::try_from(ttl).ok());
+    ttl.filter(|ttl| *ttl <= Signal::MAX_TTL_MS).ok_or_else(|| {
+        DescribedDecodeError::new(format!("ttl must be milliseconds, an integer from 0 to {}", Signal::MAX_TTL_MS))
     })
 }
 

@@ -3,14 +3,13 @@
 use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::request::claim;
+use super::{request::claim, spread::copy_members};
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
-    model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, UnixMillis},
+    model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, SignalNotice, UnixMillis},
     protocol::opening::Opening,
 };
 
@@ -25,6 +24,7 @@ pub(super) enum Occasion<'a> {
     Batch(&'a Batch),
     Event(&'a Batch, &'a Event),
     Members(&'a Room, &'a [Member], usize),
+    Signal(&'a SignalNotice),
 }
 
 /// What the placeholders of a message are filled from.
@@ -51,6 +51,7 @@ impl<'a> Scene<'a> {
         match self.occasion {
             Occasion::Batch(batch) | Occasion::Event(batch, _) => Some(&batch.room),
             Occasion::Members(room, ..) => Some(room),
+            Occasion::Signal(notice) => Some(&notice.room),
             Occasion::Reply(
                 Reply::Subscribed { room, .. }
                 | Reply::Unsubscribed { room, .. }
@@ -88,8 +89,22 @@ impl<'a> Scene<'a> {
         if let Occasion::Event(_, event) = self.occasion { Some(event) } else { None }
     }
 
+    fn payload(&self) -> Option<&'a Payload> {
+        match self.occasion {
+            Occasion::Signal(notice) => notice.data.as_ref(),
+            _ => self.event().map(|event| &event.payload),
+        }
+    }
+
+    fn time(&self) -> Option<UnixMillis> {
+        match self.occasion {
+            Occasion::Signal(notice) => Some(notice.time),
+            _ => self.event().map(|event| event.time),
+        }
+    }
+
     fn data(&self, pointer: &Pointer) -> Option<&'a RawValue> {
-        match &self.event()?.payload {
+        match self.payload()? {
             Payload::Json(data) => {
                 pointer.find(data).ok().flatten().filter(|value| value.get() != "null" || pointer.is_whole())
             }
@@ -108,7 +123,7 @@ impl<'a> Scene<'a> {
     /// Writes a field's value as JSON; whether it has one.
     fn value(&self, name: &Field, out: &mut Vec<u8>) -> bool {
         match name {
-            Field::Data(pointer) => match (self.data(pointer), self.event().map(|event| &event.payload)) {
+            Field::Data(pointer) => match (self.data(pointer), self.payload()) {
                 (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
                 (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
                     out.push(b'"');
@@ -155,9 +170,13 @@ impl<'a> Scene<'a> {
                 _ => return false,
             },
             Field::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
-            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.event() {
-                Some(event) => number(out, clock_of(event.time, *clock)),
+            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.time() {
+                Some(time) => number(out, clock_of(time, *clock)),
                 None => return false,
+            },
+            Field::Ttl => match self.occasion {
+                Occasion::Signal(notice) => number(out, notice.ttl_ms),
+                _ => return false,
             },
             Field::Offset => {
                 return self.offset().is_some_and(|offset| {
@@ -204,17 +223,22 @@ impl<'a> Scene<'a> {
             }
             Field::RoomNamespace => self.room().map(Room::namespace),
             Field::Epoch => self.epoch(),
-            Field::Topic => self.event().map(|event| &*event.topic),
+            Field::Topic => match self.occasion {
+                Occasion::Signal(notice) => Some(&*notice.topic),
+                _ => self.event().map(|event| &*event.topic),
+            },
             Field::Key => self.event().and_then(|event| event.key.as_deref()),
             Field::EventId => self.event().and_then(|event| event.id.as_deref()),
             Field::User => match self.occasion {
                 Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
                     opening.grant.user().map(|user| &**user)
                 }
+                Occasion::Signal(notice) => notice.sender.user.as_deref(),
                 _ => self.event().and_then(|event| event.user.as_deref()),
             },
             Field::Connection => match self.occasion {
                 Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => Some(opening.connection),
+                Occasion::Signal(notice) => Some(&notice.sender.connection),
                 _ => None,
             },
             Field::Code => match self.occasion {
@@ -248,8 +272,8 @@ impl<'a> Scene<'a> {
                 return true;
             }
             Field::Time(Clock::Rfc3339) => {
-                let Some(event) = self.event() else { return false };
-                rfc3339(event.time, out);
+                let Some(time) = self.time() else { return false };
+                rfc3339(time, out);
                 return true;
             }
             Field::Data(pointer) => {
@@ -329,39 +353,12 @@ fn spread(placeholder: &Placeholder, lacking: &[Lacking], scene: &Scene<'_>, out
     let mut has = vec![false; lacking.len()];
     if scene.placeholder(placeholder, out) {
         let object = out.split_off(start);
-        let inside = std::str::from_utf8(&object).ok().and_then(|text| text.strip_prefix('{')?.strip_suffix('}'));
-        if let Some(inside) = inside.map(str::trim_ascii).filter(|inside| !inside.is_empty()) {
-            let mut parser = serde_json::Deserializer::from_slice(&object);
-            // It is JSON: it was checked where it came in.
-            let _ = parser.deserialize_map(Has(lacking, &mut has));
-            out.extend_from_slice(inside.as_bytes());
-        }
+        copy_members(&object, lacking, &mut has, out);
     }
     for (lacking, has) in lacking.iter().zip(has) {
         if !has {
             write(&lacking.steps, scene, out);
         }
-    }
-}
-
-/// Notes which members an object has.
-struct Has<'a>(&'a [Lacking], &'a mut [bool]);
-
-impl<'de> Visitor<'de> for Has<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<std::borrow::Cow<'de, str>>()? {
-            members.next_value::<IgnoredAny>()?;
-            for (lacking, has) in self.0.iter().zip(self.1.iter_mut()) {
-                *has |= *lacking.name == *name;
-            }
-        }
-        Ok(())
     }
 }
 

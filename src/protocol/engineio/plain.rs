@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
-    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, SignalNotice, Spelling},
     protocol::{Abilities, Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, ServerPush},
 };
 
@@ -66,6 +66,12 @@ impl Dialect for Plain {
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         let mut inner = Messages::at(out.now);
         self.0.presence(change, &mut inner);
+        Self::wrap(&inner, out);
+    }
+
+    fn signal(&self, notice: &SignalNotice, spelling: Spelling, out: &mut Messages) {
+        let mut inner = Messages::at(out.now);
+        self.0.signal(notice, spelling, &mut inner);
         Self::wrap(&inner, out);
     }
 

@@ -1,6 +1,8 @@
 //! Decodes a client's text into a command. Fields that a command does not use are ignored, so that later versions can add some.
 //! A field of the wrong type is an error that names the field.
 
+mod signal;
+
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -107,6 +109,8 @@ struct Fields<'a> {
     limit: Field<'a>,
     #[serde(borrow, default)]
     token: Field<'a>,
+    #[serde(borrow, default)]
+    ttl: Field<'a>,
 }
 
 impl Fields<'_> {
@@ -120,6 +124,7 @@ impl Fields<'_> {
             "subscribe" => Command::Subscribe(self.subscribe()?),
             "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
             "publish" => self.publish(&[])?,
+            "signal" => self.signal()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
-    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room},
+    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room, SignalNotice},
     protocol::{MessageKind, Messages, PresenceChange},
 };
 
@@ -138,6 +138,22 @@ pub(super) fn presence(change: &PresenceChange, out: &mut Messages) {
     }
 }
 
+/// A signal, for all members but its sender. One whose user is known needs no name of a connection.
+pub(super) fn signal(notice: &SignalNotice, binary: Binary, out: &mut Messages) {
+    write(out, "signal", None, binary, |o| {
+        let o = o.text("room", notice.room.as_str()).text("topic", &notice.topic);
+        let o = match &notice.sender.user {
+            Some(user) => o.text("user", user),
+            None => o.text("connection", &notice.sender.connection),
+        };
+        let o = match &notice.data {
+            Some(data) => payload(data, o),
+            None => o,
+        };
+        o.number("ttl", u64::from(notice.ttl_ms)).number("time", notice.time)
+    });
+}
+
 fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
     unlogged(event, object.number("offset", event.offset))
 }
@@ -145,11 +161,15 @@ fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
 /// An event that has no position.
 fn unlogged<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
     let object = object.text("topic", &event.topic).optional("key", event.key.as_deref());
-    let object = match &event.payload {
+    let object = payload(&event.payload, object);
+    object.number("time", event.time).optional("user", event.user.as_deref()).optional("id", event.id.as_deref())
+}
+
+fn payload<'a>(payload: &Payload, object: Object<'a>) -> Object<'a> {
+    match payload {
         Payload::Json(data) => object.raw("data", data.get()),
         Payload::Binary(bytes) => object.binary(bytes),
-    };
-    object.number("time", event.time).optional("user", event.user.as_deref()).optional("id", event.id.as_deref())
+    }
 }
 
 fn member<'a>(member: &Member, object: Object<'a>) -> Object<'a> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::StreamOffset;
 use crate::{
-    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, Spelling},
+    model::{Batch, CommandError, CommandId, Disconnect, Reply, Request, Retained, SignalNotice, Spelling},
     protocol::{Abilities, Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, ServerPush},
 };
 
@@ -207,6 +207,12 @@ impl Dialect for Envelope {
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         let mut inner = Messages::at(out.now);
         self.inner.presence(change, &mut inner);
+        self.wrap(b'2', "", &inner, no_offset, out);
+    }
+
+    fn signal(&self, notice: &SignalNotice, spelling: Spelling, out: &mut Messages) {
+        let mut inner = Messages::at(out.now);
+        self.inner.signal(notice, spelling, &mut inner);
         self.wrap(b'2', "", &inner, no_offset, out);
     }
 

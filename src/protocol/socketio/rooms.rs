@@ -8,7 +8,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::{
-    model::{Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Spelling},
+    model::{
+        Batch, Command, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, SignalNotice,
+        Spelling,
+    },
     protocol::{Dialect, Message, MessageKind, Messages, OpenOutcome, Opening, PresenceChange, native},
 };
 
@@ -92,6 +95,12 @@ impl Dialect for Rooms {
     fn presence(&self, change: &PresenceChange, out: &mut Messages) {
         let mut native = Messages::at(out.now);
         native::Native.presence(change, &mut native);
+        Self::arrays(&native, true, out);
+    }
+
+    fn signal(&self, notice: &SignalNotice, spelling: Spelling, out: &mut Messages) {
+        let mut native = Messages::at(out.now);
+        native::Native.signal(notice, spelling, &mut native);
         Self::arrays(&native, true, out);
     }
 }

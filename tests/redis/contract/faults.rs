@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
-    model::{Policy, Position, Publication, Retained, Room},
+    model::{Policy, Position, Publication, Retained, Room, Signal},
 };
 
 use super::{
@@ -98,6 +98,10 @@ impl<const FAULT: u8> Broker for Faulty<FAULT> {
 
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {
         self.inner.broker().publish_unlogged(room, publication, except)
+    }
+
+    fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()> {
+        self.inner.broker().signal(room, signal)
     }
 
     fn subscribe(&self, room: &Room) {

@@ -177,7 +177,7 @@ pub fn assert_a_stream(seen: &[Delivery]) {
                 position.offset += 1;
             }
             (_, None) => panic!("delivery {at} came before the subscription started"),
-            (Delivery::Joined(_) | Delivery::Left(_) | Delivery::Unlogged { .. }, Some(_)) => {}
+            (Delivery::Joined(_) | Delivery::Left(_) | Delivery::Unlogged { .. } | Delivery::Signal(_), Some(_)) => {}
         }
     }
 }

@@ -41,6 +41,7 @@ macro_rules! every_test {
                 an_event_above_the_log_is_refused_whole,
                 an_event_without_a_log_is_delivered,
                 an_announcement_is_in_no_log,
+                a_signal_is_delivered_and_in_no_log,
                 events_published_together_are_answered_each,
             }
             subscription::{

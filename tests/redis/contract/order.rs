@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use roomcast::testing::{
     broker::{BrokerError, Delivery},
-    model::{Event, Policy, Publication, Room},
+    model::{Event, Member, Policy, Publication, Room, Signal, SignalAct},
 };
 
 use super::harness::{
@@ -181,6 +181,42 @@ pub async fn an_announcement_is_in_no_log<S: Store>() {
     assert_eq!(told, ["first".to_owned(), passing("ann"), passing("two\nlines"), passing(""), "last".to_owned()]);
     let log = bench.history(&room, everything()).await;
     assert!(log.events.iter().all(|event| &*event.topic != "passing"), "{log:?}");
+    assert!(bench.seen.of(&elsewhere).is_empty());
+}
+
+/// As it was sent, to those that are there, and without a place in the log.
+pub async fn a_signal_is_delivered_and_in_no_log<S: Store>() {
+    let bench = Bench::<S>::new(Policy::default()).await;
+    let (room, elsewhere) = (room("a"), room("b"));
+    bench.subscribed(&room).await;
+    bench.publish(&room, "first").await;
+    let data = [Some(json("{\"in\": \"two\\nlines\"}")), Some(binary(900)), None];
+    let acts = [SignalAct::Show(60_000), SignalAct::Stop, SignalAct::Leave];
+    let user = |named: bool| named.then(|| "two\nlines".into());
+    let signals: Vec<_> = data
+        .into_iter()
+        .zip(acts)
+        .map(|(data, act)| {
+            let sender = Member { connection: "5f2c9b1e77d0a346".into(), user: user(act != SignalAct::Stop) };
+            Signal { topic: "typing now".into(), sender, data, act }
+        })
+        .collect();
+    for signal in &signals {
+        bench.store.broker().signal(&room, signal.clone()).await.unwrap();
+    }
+    // Nobody is there.
+    bench.store.broker().signal(&elsewhere, signals[0].clone()).await.unwrap();
+    let last = bench.publish(&room, "last").await;
+    assert_eq!(last.offset, 2);
+    bench.seen.events_up_to(&room, 2).await;
+    let seen = bench.seen.of(&room);
+    assert_a_stream(&seen);
+    let signalled: Vec<Signal> = seen
+        .into_iter()
+        .filter_map(|delivery| if let Delivery::Signal(signal) = delivery { Some(*signal) } else { None })
+        .collect();
+    assert_eq!(signalled, signals);
+    assert_eq!(bench.history(&room, everything()).await.events.len(), 2);
     assert!(bench.seen.of(&elsewhere).is_empty());
 }
 

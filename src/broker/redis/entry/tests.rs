@@ -80,6 +80,11 @@ fn the_bytes_are_what_other_builds_wrote() {
         ..publication("t", json("{}"))
     };
     assert_eq!(&encode(&publication, None).unwrap()[..], b"\x1e\x00\x0c\x00\x01t\x00\x01k\x00\x00\x00\x02\xc3\xa9{}");
+    let sender = Member { connection: "c".into(), user: Some("u".into()) };
+    let mut signal = Signal { topic: "t".into(), sender, data: Some(json("[1]")), act: SignalAct::Show(5_000) };
+    assert_eq!(&signal_message(&signal).unwrap()[..], b"s5000 d c\n\x14\x00\x06\x00\x01t\x00\x01u[1]");
+    (signal.data, signal.act) = (None, SignalAct::Leave);
+    assert_eq!(&signal_message(&signal).unwrap()[..], b"sx - c\n\x15\x00\x06\x00\x01t\x00\x01u");
     let part = Room::parse("r:1").unwrap();
     let stored = encode(&super::tests::publication("t", json("{}")), Some(&part)).unwrap();
     assert_eq!(&stored[..], b"\x20\x00\x08\x00\x03r:1\x00\x01t{}");
@@ -114,6 +119,11 @@ fn what_is_none_is_refused() {
         (b"ea 1 x\n", EntryError::Head),
         (b"ea 1 1\n", EntryError::Short),
         (b"jc\nx", EntryError::Head),
+        (b"s\n", EntryError::Head),
+        (b"s5000 d\n", EntryError::Head),
+        (b"s0 - c\n\x11\x00\x03\x00\x01t", EntryError::Head),
+        (b"s60001 - c\n\x11\x00\x03\x00\x01t", EntryError::Head),
+        (b"sx - c\n\x11\x00", EntryError::Short),
         (b"\xff\n", EntryError::Version(0xff)),
         (b"j\xff\nu", EntryError::Head),
     ] {

@@ -21,6 +21,7 @@ impl Deliver for SeenDelivery {
             Delivery::Started(p) => write!(seen, "[{}{}] ", p.epoch, p.offset),
             Delivery::Event { epoch, event } => write!(seen, "{epoch}{} ", event.offset),
             Delivery::Unlogged { publication, .. } => write!(seen, "({}) ", publication.topic),
+            Delivery::Signal(signal) => write!(seen, "<{}> ", signal.topic),
             Delivery::Joined(member) => write!(seen, "+{} ", member.connection),
             Delivery::Left(member) => write!(seen, "-{} ", member.connection),
         }

@@ -238,10 +238,10 @@ proptest! {
 
     #[test]
     fn a_command_with_any_values_is_understood_or_refused(
-        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("connect")],
-        values in proptest::collection::vec(any_json(), 8),
+        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("connect"), Just("signal")],
+        values in proptest::collection::vec(any_json(), 9),
     ) {
-        let names = ["room", "rooms", "since", "topic", "data", "offset", "limit", "id"];
+        let names = ["room", "rooms", "since", "topic", "data", "offset", "limit", "id", "ttl"];
         let mut object: serde_json::Map<_, _> = names.iter().map(|n| (*n).to_owned()).zip(values).collect();
         object.insert("type".into(), kind.into());
         if let Err(error) = decode(&serde_json::Value::Object(object).to_string()) {
