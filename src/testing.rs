@@ -92,10 +92,10 @@ pub mod metrics {
 pub mod model {
     pub use crate::model::{
         Access, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect, Durability,
-        Epoch, ErrorCode, Event, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Order, Payload, Policy,
-        Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request, Retain,
-        Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target,
-        Token, check_topic,
+        Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Order,
+        Payload, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request,
+        Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats,
+        Target, Token, check_topic,
     };
 }
 

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use roomcast::testing::{
     auth::Grant,
     config::{Flags, Preset, Variables, merge_over},
-    model::{Batch, Command, Epoch, Event, Limits, MAX_FIELD_BYTES, Payload, Room},
+    model::{Batch, Command, Epoch, Event, IdempotencyKey, Limits, MAX_FIELD_BYTES, Payload, Room},
     protocol::{Described, Dialect, Message, Messages, Opening, ServerPush},
 };
 use serde_json::value::RawValue;
@@ -24,9 +24,11 @@ fuzz_target!(|input: &str| {
     for dialect in DIALECTS.iter() {
         match dialect.decode(Message::Text(input)) {
             Ok(request) => {
-                if let Command::Publish { topic, key, .. } = &request.command {
+                if let Command::Publish { topic, key, event_id, idempotency_key, .. } = &request.command {
+                    let once = idempotency_key.as_ref().map(IdempotencyKey::text);
+                    let texts = [key.as_deref(), event_id.as_deref(), once];
                     assert!(!topic.is_empty() && topic.len() <= MAX_FIELD_BYTES);
-                    assert!(key.as_ref().is_none_or(|key| key.len() <= MAX_FIELD_BYTES));
+                    assert!(texts.into_iter().flatten().all(|text| text.len() <= MAX_FIELD_BYTES));
                 }
             }
             Err(error) => assert!(!error.message.is_empty()),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use roomcast::testing::{
-    model::{Batch, Command, Epoch, Event, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication, Reply, Room},
+    model::{Batch, Command, Epoch, Event, IdempotencyKey, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication, Reply, Room},
     protocol::{Dialect, MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Message, Messages, Native},
 };
 use serde_json::Value;
@@ -44,11 +44,13 @@ fn check(command: Command) {
                 assert!(entry.since.is_none_or(|since| since.offset <= MAX_OFFSET));
             }
         }
-        Command::Publish { room, topic, payload, key } => {
+        Command::Publish { room, topic, payload, key, event_id, idempotency_key } => {
             check_room(&room);
             assert!((1..=MAX_FIELD_BYTES).contains(&topic.len()) && !topic.chars().any(char::is_control));
-            assert!(key.as_ref().is_none_or(|key| key.len() <= MAX_FIELD_BYTES));
-            check_event(room, Publication { topic, key, payload, user: None, id: None, idempotency_key: None });
+            let once = idempotency_key.as_ref().map(IdempotencyKey::text);
+            let texts = [key.as_deref(), event_id.as_deref(), once];
+            assert!(texts.into_iter().flatten().all(|text| text.len() <= MAX_FIELD_BYTES));
+            check_event(room, Publication { topic, key, payload, user: None, id: event_id, idempotency_key });
         }
         Command::Unsubscribe { room } | Command::Presence { room } => check_room(&room),
         Command::History { room, since, .. } => {
@@ -78,6 +80,7 @@ fn check_event(room: Room, publication: Publication) {
     let written: Value = serde_json::from_slice(only(&out)).unwrap();
     let read = &written["events"][0];
     assert_eq!((read["topic"].as_str(), read["key"].as_str()), (Some(&*event.topic), event.key.as_deref()));
+    assert_eq!(read["id"].as_str(), event.id.as_deref());
     match &event.payload {
         Payload::Json(data) => {
             assert_eq!(read["data"], serde_json::from_str::<Value>(data.get()).unwrap());

@@ -12,7 +12,7 @@ use roomcast::testing::{
     broker::legacy::{map, taker},
     config::{ChannelPattern, Encoding, Flags, Legacy, Preset, Variables, merge_over},
     dialect::{Offers, Pointer, Template},
-    model::{MAX_FIELD_BYTES, Payload, Publication, Room, check_topic},
+    model::{IdempotencyKey, MAX_FIELD_BYTES, Payload, Publication, Room, check_topic},
 };
 
 static DESCRIBED: LazyLock<Vec<Legacy>> = LazyLock::new(|| {
@@ -30,7 +30,8 @@ fn check(legacy: &Legacy, message: &[u8], room: &Room, event: &Publication) {
     for text in [&event.key, &event.id].into_iter().flatten() {
         assert!(text.len() <= MAX_FIELD_BYTES);
     }
-    assert!(event.idempotency_key == event.id && event.user.is_none());
+    let key = event.idempotency_key.as_ref().map(IdempotencyKey::text);
+    assert!(key == event.id.as_deref() && event.user.is_none());
     let Payload::Json(data) = &event.payload else { panic!("plain messages become JSON") };
     let (data, message) = (data.get(), std::str::from_utf8(message).expect("only text becomes an event"));
     match legacy.encoding {

@@ -32,6 +32,8 @@ pub enum ApiCode {
     RequestTimeout,
     /// 409: the room's policy has this switched off (presence, history).
     NotAvailable,
+    /// 409: the idempotency key is that of another event.
+    Conflict,
     /// 413: the body, a text or a list is longer than allowed.
     LimitExceeded,
     /// 415: the body is compressed.
@@ -44,7 +46,7 @@ pub enum ApiCode {
 
 impl ApiCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::BadRoom,
         Self::Unauthorized,
@@ -52,6 +54,7 @@ impl ApiCode {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::NotAvailable,
+        Self::Conflict,
         Self::LimitExceeded,
         Self::UnsupportedEncoding,
         Self::Unavailable,
@@ -69,6 +72,7 @@ impl ApiCode {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::NotAvailable => ErrorCode::NotAvailable.as_str(),
+            Self::Conflict => ErrorCode::Conflict.as_str(),
             Self::LimitExceeded => ErrorCode::LimitExceeded.as_str(),
             Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Unavailable => ErrorCode::Unavailable.as_str(),
@@ -85,7 +89,7 @@ impl ApiCode {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NotAvailable => StatusCode::CONFLICT,
+            Self::NotAvailable | Self::Conflict => StatusCode::CONFLICT,
             Self::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -175,6 +179,7 @@ impl From<BrokerError> for ApiError {
         let code = match &error {
             BrokerError::Unavailable(_) => ApiCode::Unavailable,
             BrokerError::Unknown => ApiCode::Unknown,
+            BrokerError::Conflict => ApiCode::Conflict,
             BrokerError::TooLarge { .. } => ApiCode::LimitExceeded,
             BrokerError::UnknownTopic => ApiCode::BadRequest,
         };

@@ -200,7 +200,7 @@ pub(crate) fn event(
         payload,
         user: None,
         id: bounded("id", id)?,
-        idempotency_key: bounded("idempotency_key", idempotency_key)?,
+        idempotency_key: bounded("idempotency_key", idempotency_key)?.map(Into::into),
     })
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Route {
 /// Where the description of the API is; open, like the probes.
 pub(super) const DOCUMENT: &str = "/api/openapi.json";
 
-use ApiCode::{BadRoom, LimitExceeded, NotAvailable, NotFound, RequestTimeout, Unavailable, Unknown};
+use ApiCode::{BadRoom, Conflict, LimitExceeded, NotAvailable, NotFound, RequestTimeout, Unavailable, Unknown};
 
 const fn get(
     path: &'static str,
@@ -83,7 +83,7 @@ pub(super) static ROUTES: [Route; 24] = [
         "/api/publish",
         Operation::Publish,
         Takes::Body,
-        &[BadRoom, LimitExceeded, RequestTimeout, Unavailable, Unknown],
+        &[BadRoom, Conflict, LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
     post("/api/broadcast", Operation::Broadcast, Takes::Body, &[BadRoom, LimitExceeded, RequestTimeout]),
     get("/health", Operation::Health, &[], &[]),

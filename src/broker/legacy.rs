@@ -79,7 +79,7 @@ pub fn map(
         None => serde_json::value::to_raw_value(text).map_err(|_| PlainMessageError::NotAllowed("data"))?,
     };
     let payload = Payload::foreign_json(data).map_err(|_| PlainMessageError::NotAllowed("data"))?;
-    let idempotency_key = id.clone();
+    let idempotency_key = id.clone().map(Into::into);
     Ok((room, Publication { topic: topic.into(), key, payload, user: None, id, idempotency_key }))
 }
 

@@ -36,12 +36,13 @@ use bytes::Bytes;
 
 use super::{
     Answer, Broker, BrokerError, Control, Deliver, Delivery, FleetAnswers, FleetQuestion, History, HistoryQuery,
-    KeyValue, Presence, Respond, in_log,
+    KeyValue, Presence, Respond, log_key::LogKey,
 };
 use crate::{
     config::Policies,
     model::{Member, Position, PresenceList, Publication, Retained, Room, Signal, UnixMillis},
 };
+use idempotency::KnownKey;
 pub use limits::{MemoryLimits, Usage};
 use room::{PublishOutcome, PublishStep, RoomState};
 use shard::{Ledger, Slot};
@@ -157,15 +158,16 @@ impl MemoryBroker {
         let (room, part) = policy.log_of(to).map_or((to, None), |log| (log, Some(to)));
         if part.is_some() {
             BrokerError::check_topic(&policy, &publication.topic)?;
-            publication.idempotency_key = publication.idempotency_key.map(|key| in_log(to, &key).into());
         }
+        let key = LogKey::of(&publication, part).map(KnownKey::of);
         let mut held = false;
         loop {
             let free = if held { usize::MAX } else { self.ledger.free() };
+            let (limits, deliver) = (&self.limits, &*self.deliver);
             let outcome = self.enter(room, |room, state| {
                 state.publish(
                     publication,
-                    &PublishStep { room, part, now, limits: &self.limits, deliver: &*self.deliver, free, held },
+                    &PublishStep { room, part, key: key.as_ref(), now, limits, deliver, free, held },
                 )
             });
             match outcome {

@@ -9,6 +9,7 @@
 mod control;
 mod key_value;
 pub mod legacy;
+mod log_key;
 pub mod memory;
 pub mod redis;
 
@@ -37,6 +38,12 @@ pub enum BrokerError {
     /// It did not answer in time: the command may or may not have been carried out.
     #[error("the broker did not answer in time; the outcome is unknown")]
     Unknown,
+    /// The idempotency key is that of another event; nothing was done.
+    #[error(
+        "the idempotency key belongs to another event of this room: a retry has the same topic, key, id and data, a new event another \
+         idempotency key"
+    )]
+    Conflict,
     /// The room's policy does not know the topic.
     #[error("the room takes no event with this topic: the `topics` of its policy do not name it")]
     UnknownTopic,
@@ -71,12 +78,6 @@ pub struct HistoryQuery {
     pub max_events: usize,
     /// The most bytes of payload.
     pub max_bytes: usize,
-}
-
-/// The idempotency key of a room's publisher, in a log that other rooms share. A room's name has no spaces, so that the two
-/// cannot run together.
-fn in_log(room: &Room, key: &str) -> String {
-    format!("{room} {key}")
 }
 
 impl HistoryQuery {
@@ -189,7 +190,8 @@ pub enum Condition {
 /// Rooms and positions; history lives here because append and publish must be one step.
 pub trait Broker: Send + Sync {
     /// Appends to the log and delivers, in one step: to the log of the room that `room` shares one with, if it does, and as
-    /// that room's event. A repeated idempotency key gets the first position back.
+    /// that room's event. A repeated idempotency key gets the first position back, or [`BrokerError::Conflict`] if it comes with
+    /// another event.
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position>;
     /// Publishes each of these as [`publish`](Self::publish) does; what became of each. Those of one log keep their order there; of
     /// several logs they may be published at the same time.

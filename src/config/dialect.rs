@@ -91,6 +91,11 @@ section! {
             unset("must be set for `publish` and `signal`", "\"{/type}\"");
         /// Its key, written like `room`.
         key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no key", "\"{/entity}\"");
+        /// The client's own id of what is published, written like `room`; receivers get it as the event's id.
+        event_id: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no id", "\"{/messageId}\"");
+        /// What makes a repeated publish one event, written like `room`: the client's key of it, often the same as `event_id`.
+        idempotency_key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
+            unset("each is an event of its own", "\"{/messageId}\"");
         /// Where its data is; empty: the whole message, and for `signal` none.
         data: Pointer = Pointer::default(), PointerKind, restart;
         /// For how many milliseconds a signal is shown, written like `room`; `0` takes it back.
@@ -231,7 +236,7 @@ struct Vocabulary {
 fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     let mut table = CommandTable::default();
     let mut problems = item.fill(&mut table, &[]);
-    let CommandTable { when, does, room, topic, key, data, ttl, token } = table;
+    let CommandTable { when, does, room, topic, key, event_id, idempotency_key, data, ttl, token } = table;
     if when.iter().any(|condition| condition.is == Expected::Topic) {
         problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
     }
@@ -248,7 +253,10 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         Verb::Subscribe => Action::Subscribe(room()?),
         Verb::Unsubscribe => Action::Unsubscribe(room()?),
         Verb::Presence => Action::Presence(room()?),
-        Verb::Publish => Action::Publish { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, key, data },
+        Verb::Publish => {
+            let (room, topic) = (room()?, topic.ok_or_else(|| missing("topic"))?);
+            Action::Publish { room, topic, key, event_id, idempotency_key, data }
+        }
         Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Action::Ping,

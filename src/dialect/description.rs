@@ -89,6 +89,10 @@ pub enum Action {
         topic: Template,
         /// The key.
         key: Option<Template>,
+        /// The client's own id of the event.
+        event_id: Option<Template>,
+        /// What makes a repeated publish one event.
+        idempotency_key: Option<Template>,
         /// The data.
         data: Pointer,
     },

@@ -16,7 +16,7 @@ use super::cache::Key;
 use crate::{
     auth::Grant,
     config::HookSettings,
-    model::{Payload, Publication, Room, Token},
+    model::{IdempotencyKey, Payload, Publication, Room, Token},
 };
 
 /// What holds a token in every query; `token_lookup.query` may name another, which its value gives away.
@@ -209,6 +209,10 @@ impl From<RoomQuestion<'_>> for HookQuestion {
             #[serde(skip_serializing_if = "Option::is_none")]
             key: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            idempotency_key: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             data: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
             data64: Option<String>,
@@ -220,7 +224,14 @@ impl From<RoomQuestion<'_>> for HookQuestion {
                 Payload::Json(data) => (Some(&**data), None),
                 Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
             };
-            AskedEvent { topic: &publication.topic, key: publication.key.as_deref(), data, data64 }
+            AskedEvent {
+                topic: &publication.topic,
+                key: publication.key.as_deref(),
+                id: publication.id.as_deref(),
+                idempotency_key: publication.idempotency_key.as_ref().map(IdempotencyKey::text),
+                data,
+                data64,
+            }
         });
         let hook = if event.is_some() { "publish" } else { "subscribe" };
         let asker = asker(hook, connection, grant, None, transport, dialect);
@@ -326,8 +337,8 @@ mod tests {
             key: Some("k".into()),
             payload: Payload::Json(data),
             user: None,
-            id: None,
-            idempotency_key: None,
+            id: Some("i".into()),
+            idempotency_key: Some(IdempotencyKey::of_client("once".into())),
         };
         let (room, grant) = (Room::parse("chat:1").unwrap(), Grant::default());
         let ask = |publication: &Publication| {
@@ -335,6 +346,8 @@ mod tests {
             HookQuestion::from(RoomQuestion { connection, grant: &grant, transport, dialect, room: &room, publication })
         };
         assert!(std::str::from_utf8(&ask(&publication).body).unwrap().contains(r#""data":{ "n": 1.0 }"#));
+        let asked = body(&ask(&publication));
+        assert_eq!((asked["id"].as_str(), asked["idempotency_key"].as_str()), (Some("i"), Some("once")));
         publication.payload = Payload::Binary(vec![1, 2].into());
         assert_eq!(body(&ask(&publication))["data64"], "AQI=");
     }

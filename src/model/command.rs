@@ -1,6 +1,6 @@
 //! The commands of clients, decoded.
 
-use super::{Epoch, Offset, Payload, PreparedMessage, Room, Token};
+use super::{Epoch, IdempotencyKey, Offset, Payload, PreparedMessage, Room, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
@@ -55,6 +55,10 @@ pub enum Command {
         payload: Payload,
         /// The key.
         key: Option<Box<str>>,
+        /// The client's own id of the event.
+        event_id: Option<Box<str>>,
+        /// What makes a repeated publish one event.
+        idempotency_key: Option<IdempotencyKey>,
     },
     /// Lets the other members of a room know something for a moment.
     Signal {

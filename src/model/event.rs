@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::{Offset, Room, UnixMillis};
+use super::{Fingerprint, IdempotencyKey, Offset, Room, UnixMillis};
 
 /// An event's data. JSON stays as its publisher wrote it: it is checked once, and never rebuilt.
 #[derive(Debug, Clone)]
@@ -54,8 +54,8 @@ pub struct Publication {
     pub user: Option<Box<str>>,
     /// The publisher's own id of the event.
     pub id: Option<Box<str>>,
-    /// A repeated publish with the same key in the same room is one event.
-    pub idempotency_key: Option<Box<str>>,
+    /// What makes a repeated publish one event.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 /// One event of a room's log.
@@ -108,6 +108,29 @@ impl Event {
 }
 
 impl Publication {
+    /// What a retry of it must be the same in: topic, key, id and data, as they are written.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let asked = self.idempotency_key.as_ref().and_then(IdempotencyKey::asked);
+        asked.unwrap_or_else(|| {
+            let (json, binary) = match &self.payload {
+                Payload::Json(raw) => (Some(raw.get().as_bytes()), None),
+                Payload::Binary(bytes) => (None, Some(&bytes[..])),
+            };
+            let [key, id] = [&self.key, &self.id].map(|text| text.as_deref().map(str::as_bytes));
+            Fingerprint::of([Some(self.topic.as_bytes()), key, id, json, binary])
+        })
+    }
+
+    /// Keeps the fingerprint as it is now: a backend may put another event in the place of this one, and another one still in that
+    /// of its retry.
+    pub fn keep_fingerprint(&mut self) {
+        let asked = self.idempotency_key.is_some().then(|| self.fingerprint());
+        if let (Some(key), Some(asked)) = (&mut self.idempotency_key, asked) {
+            key.go_by(asked);
+        }
+    }
+
     /// [`Event::cost`] of the event that it becomes.
     #[must_use]
     pub fn cost(&self) -> usize {
@@ -118,4 +141,46 @@ impl Publication {
 fn cost(topic: &str, payload: &Payload, texts: [&Option<Box<str>>; 3]) -> usize {
     let texts: usize = texts.iter().map(|text| text.as_ref().map_or(0, |text| text.len())).sum();
     size_of::<Event>() + topic.len() + payload.len() + texts
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn publication() -> Publication {
+        let payload = Payload::Json(RawValue::from_string("[1]".to_owned()).unwrap());
+        let (key, id, idempotency_key) = (Some("k".into()), Some("i".into()), Some("once".into()));
+        Publication { topic: "t".into(), key, payload, user: None, id, idempotency_key }
+    }
+
+    #[test]
+    fn another_event_has_another_fingerprint() {
+        let first = publication().fingerprint();
+        assert_eq!(publication().fingerprint(), first);
+        assert_eq!(Publication { user: Some("ann".into()), ..publication() }.fingerprint(), first);
+        let data = |json: &str| Payload::Json(RawValue::from_string(json.to_owned()).unwrap());
+        for other in [
+            Publication { topic: "u".into(), ..publication() },
+            Publication { key: None, ..publication() },
+            Publication { key: Some("i".into()), id: Some("k".into()), ..publication() },
+            Publication { id: Some("j".into()), ..publication() },
+            Publication { payload: data("[2]"), ..publication() },
+            Publication { payload: data("[ 1]"), ..publication() },
+            Publication { payload: Payload::Binary(Bytes::from_static(b"[1]")), ..publication() },
+        ] {
+            assert_ne!(other.fingerprint(), first, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_that_is_kept_outlives_a_change() {
+        let mut changed = publication();
+        changed.keep_fingerprint();
+        changed.topic = "u".into();
+        assert_eq!(changed.fingerprint(), publication().fingerprint());
+        let mut without = Publication { idempotency_key: None, ..publication() };
+        without.keep_fingerprint();
+        assert_eq!(without.idempotency_key, None);
+    }
 }

@@ -27,6 +27,8 @@ pub enum ErrorCode {
     LimitExceeded,
     /// Too many commands a second.
     RateLimited,
+    /// The idempotency key is that of another event.
+    Conflict,
     /// The room's policy has this switched off (presence, history).
     NotAvailable,
     /// The broker could not take the command; it was not carried out.
@@ -37,7 +39,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::UnknownCommand,
         Self::BadRoom,
@@ -48,6 +50,7 @@ impl ErrorCode {
         Self::Removed,
         Self::LimitExceeded,
         Self::RateLimited,
+        Self::Conflict,
         Self::NotAvailable,
         Self::Unavailable,
         Self::Unknown,
@@ -67,6 +70,7 @@ impl ErrorCode {
             Self::Removed => "removed",
             Self::LimitExceeded => "limit_exceeded",
             Self::RateLimited => "rate_limited",
+            Self::Conflict => "conflict",
             Self::NotAvailable => "not_available",
             Self::Unavailable => "unavailable",
             Self::Unknown => "unknown",

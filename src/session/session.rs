@@ -224,7 +224,7 @@ impl Session {
             Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: expires_at() }),
             Command::Subscribe(rooms) => Action::Subscribe(rooms),
             Command::Unsubscribe { room } => Action::Unsubscribe(room),
-            Command::Publish { room, topic, payload, key } => {
+            Command::Publish { room, topic, payload, key, event_id, idempotency_key } => {
                 let policy = policy(&room);
                 if !self.grant.may_publish(&room, policy.publish) {
                     let message = format!("this connection may not publish to {room}");
@@ -235,7 +235,7 @@ impl Session {
                     return refuse(ErrorCode::RateLimited, message, Some(room));
                 }
                 let user = self.grant.user().map(|user| user.as_ref().into());
-                Action::Publish(room, Publication { topic, key, payload, user, id: None, idempotency_key: None })
+                Action::Publish(room, Publication { topic, key, payload, user, id: event_id, idempotency_key })
             }
             Command::Signal { room, topic, data, ttl_ms } => {
                 let rate = limits.signals_per_second;

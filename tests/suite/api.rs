@@ -142,7 +142,13 @@ async fn events_are_published_and_read_again() {
         json!({"room": "news:a/é", "topic": "t", "data": {"n": 1}, "key": "k", "id": "i", "idempotency_key": "x"});
     let first = caller.post("/api/publish", body.clone()).await;
     assert_eq!((first.status, &first.body["offset"]), (200, &json!(1)), "{first:?}");
-    assert_eq!(caller.post("/api/publish", body).await.body, first.body, "the same key is the same event");
+    assert_eq!(caller.post("/api/publish", body.clone()).await.body, first.body, "the same key is the same event");
+    let mut other = body;
+    other["data"] = json!({"n": 2});
+    let refused = caller.post("/api/publish", other.clone()).await;
+    assert_eq!((refused.status, refused.code()), (409, "conflict"), "{refused:?}");
+    let each = caller.post("/api/broadcast", json!({"publications": [other]})).await;
+    assert_eq!((each.status, &each.body["results"][0]["error"]["code"]), (200, &json!("conflict")), "{each:?}");
     assert_eq!(client.json().await["events"][0]["data"], json!({"n": 1}));
 
     let results = caller

@@ -186,3 +186,44 @@ async fn who_falls_behind_and_cannot_be_told_of_a_gap_is_brought_up_to_date_or_c
     }
     pod.stop();
 }
+
+const RETRIES: &str = r#"
+[[policy]]
+match = ["chat:*"]
+publish = "anyone"
+[[dialect]]
+name = "retries"
+paths = ["/retries"]
+id = "/ref"
+[[dialect.command]]
+when = { "/do" = "say" }
+does = "publish"
+room = "chat:{/room}"
+topic = "said"
+event_id = "{/message}"
+idempotency_key = "{/message}"
+data = "/text"
+[[dialect.message]]
+on = "published"
+write = '{"stored": "{offset}", "ref": "{id?}"}'
+[[dialect.message]]
+on = "error"
+write = '{"error": "{code}", "ref": "{id?}"}'
+[[dialect.event]]
+write = '{"said": "{data}", "message": "{event_id?}"}'
+"#;
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_one_event() {
+    let pod = pod(RETRIES);
+    let say = |reference: u64, text: &str, message: Option<&str>| json!({"do": "say", "room": "blue", "ref": reference, "text": text, "message": message});
+    let mut ann = open(&pod, "/retries").await;
+    assert_eq!(ann.ask(say(1, "hi", Some("m-1"))).await, json!({"stored": 1, "ref": 1}));
+    let mut again = open(&pod, "/retries").await;
+    assert_eq!(again.ask(say(2, "hi", Some("m-1"))).await, json!({"stored": 1, "ref": 2}));
+    assert_eq!(again.ask(say(3, "ho", Some("m-1"))).await, json!({"error": "conflict", "ref": 3}));
+    assert_eq!(again.ask(say(4, "hi", None)).await, json!({"stored": 2, "ref": 4}));
+    assert_eq!(again.ask(say(5, "hi", None)).await, json!({"stored": 3, "ref": 5}));
+    assert_eq!(again.ask(say(6, "hi", Some(&"x".repeat(256)))).await, json!({"error": "limit_exceeded", "ref": 6}));
+    pod.stop();
+}

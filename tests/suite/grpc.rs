@@ -87,7 +87,11 @@ async fn the_api_over_grpc() {
     // The same idempotency key is the same event.
     let again = Event { idempotency_key: Some("k".into()), ..event("t", "2").unwrap() };
     let one = api.publish(publish_to("r", Some(again.clone()))).await.unwrap().into_inner();
-    assert_eq!(api.publish(publish_to("r", Some(again))).await.unwrap().into_inner(), one);
+    assert_eq!(api.publish(publish_to("r", Some(again.clone()))).await.unwrap().into_inner(), one);
+    let other = Event { topic: "u".into(), ..again };
+    let refused = api.publish(publish_to("r", Some(other))).await.unwrap_err();
+    let word = refused.metadata().get("roomcast-code").unwrap().to_str().unwrap();
+    assert_eq!((refused.code(), word), (Code::AlreadyExists, "conflict"));
     // Many; one room of them is full of nothing wrong.
     let publications = vec![
         Publication { rooms: vec!["r".into(), "s".into()], event: event("u", "3") },

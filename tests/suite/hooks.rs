@@ -164,8 +164,10 @@ async fn the_documents_questions_are_asked_and_its_answers_understood() {
     let denial = example("denial");
     assert_eq!((&denied["code"], &denied["message"]), (&denial["code"], &denial["message"]), "{denied}");
     assert_eq!(denied["room"], "project:8");
-    let event =
-        json!({"type": "publish", "room": "project:7", "topic": "note", "key": "n1", "data": {"text": "hello"}});
+    let event = json!({
+        "type": "publish", "room": "project:7", "topic": "note", "key": "n1", "event_id": "m-91",
+        "idempotency_key": "m-91", "data": {"text": "hello"},
+    });
     client.send(&event.to_string()).await;
     let (mut published, mut events) = (client.json().await, client.json().await);
     if published["type"] == "events" {
@@ -176,6 +178,7 @@ async fn the_documents_questions_are_asked_and_its_answers_understood() {
     let rewritten = example("publish-answer");
     assert_eq!((&event["topic"], &event["data"]), (&rewritten["topic"], &rewritten["data"]), "{event}");
     assert_eq!((&event["key"], &event["user"]), (&json!("n1"), &json!("ann")), "what is left out stays");
+    assert_eq!(event["id"], "m-91");
     // A right that the backend gave.
     let noted = client.ask(json!({"type": "publish", "room": "notes:7", "topic": "t", "data": 1})).await;
     assert_eq!(noted["type"], "published", "{noted}");

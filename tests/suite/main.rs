@@ -25,6 +25,7 @@ mod policies;
 mod presets;
 mod protocol_doc;
 mod rates;
+mod retries;
 mod rooms;
 mod serve;
 mod shared_log;

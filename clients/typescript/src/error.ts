@@ -14,6 +14,7 @@ export type ServerErrorCode =
   | 'removed'
   | 'limit_exceeded'
   | 'rate_limited'
+  | 'conflict'
   | 'not_available'
   | 'unavailable'
   | 'unknown';

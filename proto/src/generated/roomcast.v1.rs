@@ -11,7 +11,8 @@ pub struct Event {
     /// The publisher's own id of the event, passed through.
     #[prost(string, optional, tag = "5")]
     pub id: ::core::option::Option<::prost::alloc::string::String>,
-    /// A repeated publish with the same one in the same room, within 5 minutes, is one event and gets the first answer.
+    /// A repeated publish with the same one in the same room, within 5 minutes, is one event and gets the first answer. With another
+    /// content it is refused: ALREADY_EXISTS.
     #[prost(string, optional, tag = "6")]
     pub idempotency_key: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(oneof = "event::Payload", tags = "2, 3")]

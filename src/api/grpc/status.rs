@@ -18,6 +18,7 @@ impl From<ApiError> for Status {
             ApiCode::NotFound => Code::NotFound,
             ApiCode::MethodNotAllowed => Code::Unimplemented,
             ApiCode::NotAvailable => Code::FailedPrecondition,
+            ApiCode::Conflict => Code::AlreadyExists,
             ApiCode::Unavailable => Code::Unavailable,
             // It may have been done.
             ApiCode::Unknown | ApiCode::RequestTimeout => Code::DeadlineExceeded,

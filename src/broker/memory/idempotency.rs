@@ -6,20 +6,45 @@ use std::{
 };
 
 use super::limits::MemoryLimits;
-use crate::model::{Offset, UnixMillis};
+use crate::{
+    broker::{BrokerError, log_key::LogKey},
+    model::{Fingerprint, Offset, PublisherSide, UnixMillis},
+};
 
 /// The keys of the last minutes with the offsets that they got. When full, the oldest is forgotten: a publish repeated
 /// after that is a second event.
 #[derive(Default)]
 pub(super) struct Keys {
-    offsets: HashMap<Arc<str>, Offset>,
+    events: HashMap<Arc<str>, (Offset, Fingerprint)>,
     ages: VecDeque<(UnixMillis, Arc<str>)>,
     bytes: usize,
 }
 
+/// A publication's key among all of the room's.
+pub(super) struct KnownKey {
+    text: String,
+    fingerprint: Fingerprint,
+}
+
+impl KnownKey {
+    /// That of what a log remembers.
+    pub(super) fn of(LogKey { side, name, fingerprint }: LogKey) -> Self {
+        let letter = match side {
+            PublisherSide::Backend => 'b',
+            PublisherSide::Clients => 'c',
+        };
+        Self { text: format!("{letter}{name}"), fingerprint }
+    }
+
+    /// What it costs to remember.
+    pub(super) fn cost(&self) -> usize {
+        cost(&self.text)
+    }
+}
+
 /// What a key costs: its text, the counts of its `Arc`, its place in the map and in the queue.
-pub(super) fn cost(key: &str) -> usize {
-    key.len() + 112
+fn cost(key: &str) -> usize {
+    key.len() + 120
 }
 
 impl Keys {
@@ -29,16 +54,22 @@ impl Keys {
     }
 
     /// The offset that the key got, if it is still known.
-    pub(super) fn get(&self, key: &str) -> Option<Offset> {
-        self.offsets.get(key).copied()
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`]: another event got it.
+    pub(super) fn get(&self, key: &KnownKey) -> Result<Option<Offset>, BrokerError> {
+        match self.events.get(&*key.text) {
+            Some((_, fingerprint)) if *fingerprint != key.fingerprint => Err(BrokerError::Conflict),
+            known => Ok(known.map(|(offset, _)| *offset)),
+        }
     }
 
     /// Remembers a key that is not known.
-    pub(super) fn insert(&mut self, key: &str, offset: Offset, limits: &MemoryLimits, now: UnixMillis) {
-        let key: Arc<str> = key.into();
-        self.bytes += cost(&key);
-        self.ages.push_back((now, Arc::clone(&key)));
-        self.offsets.insert(key, offset);
+    pub(super) fn insert(&mut self, key: &KnownKey, offset: Offset, limits: &MemoryLimits, now: UnixMillis) {
+        let text: Arc<str> = key.text.as_str().into();
+        self.bytes += cost(&text);
+        self.ages.push_back((now, Arc::clone(&text)));
+        self.events.insert(text, (offset, key.fingerprint));
         self.expire(limits, now);
     }
 
@@ -50,7 +81,7 @@ impl Keys {
                 return;
             }
             self.bytes -= cost(key);
-            self.offsets.remove(key);
+            self.events.remove(key);
             self.ages.pop_front();
         }
         if self.ages.capacity() > 0 {
@@ -62,7 +93,7 @@ impl Keys {
 #[cfg(test)]
 impl Keys {
     pub(super) fn bytes_anew(&self) -> usize {
-        assert_eq!(self.offsets.len(), self.ages.len());
-        self.offsets.keys().map(|key| cost(key)).sum()
+        assert_eq!(self.events.len(), self.ages.len());
+        self.events.keys().map(|key| cost(key)).sum()
     }
 }

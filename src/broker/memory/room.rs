@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    idempotency::{self, Keys},
+    idempotency::{Keys, KnownKey},
     limits::MemoryLimits,
     log::{self, Log},
     members::MemberList,
@@ -50,6 +50,8 @@ pub(super) struct PublishStep<'a> {
     pub(super) room: &'a Room,
     /// The room that it is published to, if this one's log is shared.
     pub(super) part: Option<&'a Room>,
+    /// Its idempotency key.
+    pub(super) key: Option<&'a KnownKey>,
     pub(super) now: UnixMillis,
     pub(super) limits: &'a MemoryLimits,
     pub(super) deliver: &'a dyn Deliver,
@@ -141,9 +143,9 @@ impl RoomState {
         }
         let held_before = self.bytes();
         self.expire(step.limits, step.now);
-        let known = publication.idempotency_key.as_ref().zip(self.keys.as_ref()).and_then(|(key, keys)| keys.get(key));
-        if let Some(offset) = known {
-            return PublishOutcome::Done(Ok(Position::new(self.epoch.clone(), offset)));
+        let known = step.key.zip(self.keys.as_ref()).map_or(Ok(None), |(key, keys)| keys.get(key));
+        if let Some(known) = known.transpose() {
+            return PublishOutcome::Done(known.map(|offset| Position::new(self.epoch.clone(), offset)));
         }
         if let Err(error) = BrokerError::check_topic(&self.policy, &publication.topic) {
             return PublishOutcome::Done(Err(error));
@@ -158,7 +160,7 @@ impl RoomState {
             self.log.trim(&self.policy, step.now, 1, cost);
             bytes += cost;
         }
-        bytes += publication.idempotency_key.as_deref().map_or(0, idempotency::cost);
+        bytes += step.key.map_or(0, KnownKey::cost);
         let freed = held_before.saturating_sub(self.bytes());
         if bytes > step.free.saturating_add(freed) {
             self.held += 1;
@@ -187,11 +189,10 @@ impl RoomState {
         }
     }
 
-    fn append(&mut self, mut publication: Publication, step: &PublishStep<'_>) -> Result<Position, BrokerError> {
+    fn append(&mut self, publication: Publication, step: &PublishStep<'_>) -> Result<Position, BrokerError> {
         if self.log.end() >= MAX_OFFSET {
             return Err(BrokerError::Unavailable("the room has used up its offsets".into()));
         }
-        let key = publication.idempotency_key.take();
         // The clock may be set back; a room's times are not.
         let time = step.now.max(self.log.time());
         let event = Arc::new(Event::from_publication(publication, self.log.end() + 1, time, step.part.cloned()));
@@ -199,8 +200,8 @@ impl RoomState {
         if self.policy.retain != Retain::None {
             self.values.get_or_insert_default().apply(&event, &self.policy);
         }
-        if let Some(key) = key {
-            self.keys.get_or_insert_default().insert(&key, event.offset, step.limits, step.now);
+        if let Some(key) = step.key {
+            self.keys.get_or_insert_default().insert(key, event.offset, step.limits, step.now);
         }
         if self.subscribed {
             step.deliver.deliver(step.room, Delivery::Event { epoch: self.epoch.clone(), event });

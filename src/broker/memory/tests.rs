@@ -262,6 +262,17 @@ fn idempotency_keys_age_and_are_bounded() {
 }
 
 #[test]
+fn a_key_that_is_forgotten_takes_another_event() {
+    let bench = MemoryStage::new(1 << 20, Policy::default());
+    let other = || Publication { topic: "u".into(), ..repeated("k") };
+    assert_eq!(bench.try_publish("a", repeated("k")).unwrap().offset, 1);
+    assert_eq!(bench.try_publish("a", other()), Err(BrokerError::Conflict));
+    bench.advance(Duration::from_secs(300));
+    assert_eq!(bench.try_publish("a", other()).unwrap().offset, 2);
+    assert_eq!(bench.try_publish("a", repeated("k")), Err(BrokerError::Conflict));
+}
+
+#[test]
 fn a_hundred_thousand_rooms_are_cheap() {
     let bench = MemoryStage::new(1 << 30, Policy::default());
     for n in 0..100_000 {
@@ -285,7 +296,11 @@ enum TestStep {
 
 fn steps() -> impl Strategy<Value = Vec<TestStep>> {
     let publish = (0..6_u8, 0..800_u16, any::<Option<u8>>(), any::<Option<u8>>())
-        .prop_map(|(room, bytes, key, repeat)| TestStep::Publish { room, bytes, key, repeat });
+        // Half of those with an idempotency key have the same content as others with this key.
+        .prop_map(|(room, bytes, key, repeat)| match repeat.filter(|_| bytes % 2 == 0) {
+            Some(same) => TestStep::Publish { room, bytes: same.into(), key: None, repeat },
+            None => TestStep::Publish { room, bytes, key, repeat },
+        });
     proptest::collection::vec(
         prop_oneof![
             6 => publish,
@@ -314,7 +329,7 @@ proptest! {
         let bench = MemoryStage::new(max_bytes, policy);
         let name = |n: u8| format!("room{n}");
         let member = |n: u8| Member { connection: format!("c{n}").into(), user: None };
-        let mut named: HashMap<(String, u8, u64), Option<u8>> = HashMap::new();
+        let mut named: HashMap<(String, u8, u64), (Option<u8>, String)> = HashMap::new();
         for step in steps {
             match step {
                 TestStep::Publish { room, bytes, key, repeat } => {
@@ -324,11 +339,22 @@ proptest! {
                         idempotency_key: repeat.map(|key| key.to_string().into()),
                         ..sized(bytes.into())
                     };
-                    if let Ok(position) = bench.try_publish(&name(room), publication) {
-                        let place = (position.epoch.to_string(), room, position.offset);
-                        let same = named.insert(place, repeat);
-                        prop_assert!(same.is_none() || (same == Some(repeat) && repeat.is_some()), "one offset, two events");
-                        prop_assert!(same.is_none() || bench.seen.0.lock().unwrap().len() == before);
+                    let content = publication.fingerprint().to_string();
+                    match bench.try_publish(&name(room), publication) {
+                        Ok(position) => {
+                            let place = (position.epoch.to_string(), room, position.offset);
+                            let event = (repeat, content);
+                            let same = named.insert(place, event.clone());
+                            prop_assert!(
+                                same.is_none() || (same == Some(event) && repeat.is_some()),
+                                "one offset, two events"
+                            );
+                            prop_assert!(same.is_none() || bench.seen.0.lock().unwrap().len() == before);
+                        }
+                        Err(error) => {
+                            prop_assert!(error != BrokerError::Conflict || repeat.is_some());
+                            prop_assert_eq!(bench.seen.0.lock().unwrap().len(), before);
+                        }
                     }
                 }
                 TestStep::Subscribe(n) => bench.memory.subscribe(&room(&name(n))),

@@ -11,6 +11,7 @@ use super::{
     arguments::{count, millis},
     reply::{ReplyError, ReplyFields},
 };
+use crate::model::Fingerprint;
 
 /// What an event costs in a call beside its own bytes: its room, its key, and what the protocol puts around each word.
 const WORDS: usize = 200;
@@ -30,14 +31,22 @@ pub(super) struct LogKind {
     pub(super) values: usize,
 }
 
+/// The key of an event: what has the key of an event of before is that event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EventKey {
+    /// Its name below the place.
+    pub(super) name: String,
+    /// What an event with this key must be the same in; `None`: in nothing.
+    pub(super) fingerprint: Option<Fingerprint>,
+}
+
 /// An event on its way into its room's log.
 #[derive(Debug)]
 pub(super) struct AppendedEvent {
     /// What the room's keys begin with.
     pub(super) place: String,
     pub(super) room: String,
-    /// Its key below the place: what has the key of an event of before is that event.
-    pub(super) once: Option<String>,
+    pub(super) once: Option<EventKey>,
     /// `None`: it enters no log, and `event` is the message about it.
     pub(super) kind: Option<LogKind>,
     /// Names this publish, so that it is found again in the log.
@@ -101,7 +110,11 @@ pub(super) fn arguments<'a>(
             Value::Bytes(attempt.into()),
             Value::Bytes(event.event.clone()),
         ]);
-        words.extend([&event.once, &event.value].into_iter().flatten().map(|word| Value::from(word.as_str())));
+        if let Some(EventKey { name, fingerprint }) = &event.once {
+            words.push(Value::from(name.as_str()));
+            words.push(Value::from(fingerprint.map_or_else(String::new, |print| print.to_string())));
+        }
+        words.extend(event.value.as_ref().map(|word| Value::from(word.as_str())));
     }
     words
 }
@@ -113,6 +126,8 @@ pub(super) enum AppendAnswer {
     Done { position: Option<String>, refused: Option<String> },
     /// Nothing was done: the error.
     Refused(String),
+    /// Nothing was done: its key is another event's.
+    Conflict,
     /// It may have been published before, and the log does not tell.
     Unknown,
 }
@@ -133,8 +148,10 @@ fn answer(text: String) -> AppendAnswer {
     if let Some(error) = text.strip_prefix('-') {
         return AppendAnswer::Refused(error.to_owned());
     }
-    if text == "?" {
-        return AppendAnswer::Unknown;
+    match &*text {
+        "?" => return AppendAnswer::Unknown,
+        "!" => return AppendAnswer::Conflict,
+        _ => {}
     }
     let (position, refused) = text.split_once('\n').map_or((&*text, None), |(position, why)| (position, Some(why)));
     AppendAnswer::Done { position: (position != "+").then(|| position.to_owned()), refused: refused.map(str::to_owned) }
@@ -174,10 +191,12 @@ mod tests {
 
     #[test]
     fn events_of_one_kind_share_its_words() {
+        let print = Fingerprint::of([Some(&b"t"[..]), None]);
+        let key = |name: &str, fingerprint| Some(EventKey { name: name.to_owned(), fingerprint });
         let events = [
             event("a", Some(kind(5))),
-            AppendedEvent { once: Some("once:b k".to_owned()), ..event("b", Some(kind(7))) },
-            AppendedEvent { value: Some("+r".to_owned()), ..event("c", Some(kind(5))) },
+            AppendedEvent { once: key("once:b k", Some(print)), ..event("b", Some(kind(7))) },
+            AppendedEvent { once: key("try:c n", None), value: Some("+r".to_owned()), ..event("c", Some(kind(5))) },
             event("d", None),
         ];
         let all = events.iter().zip([None, Some(Duration::from_millis(20)), None, None]);
@@ -186,8 +205,8 @@ mod tests {
         assert_eq!(words[3..15].join(" "), "1000 5 9 1000 1000 0 1000 7 9 1000 1000 0");
         assert_eq!(
             words[15..].join("|"),
-            "p:{0}:|a|1|abcdefghijkl|event|p:{0}:|b|2k|abcdefghijkl21|event|once:b k|p:{0}:|c|1v|abcdefghijkl|event|+r\
-             |p:{0}:|d|0|abcdefghijkl|event"
+            "p:{0}:|a|1|abcdefghijkl|event|p:{0}:|b|2k|abcdefghijkl21|event|once:b k|04SXq891|p:{0}:|c|1kv|abcdefghijkl|event|\
+             try:c n||+r|p:{0}:|d|0|abcdefghijkl|event"
         );
     }
 
@@ -204,10 +223,11 @@ mod tests {
             position: position.map(str::to_owned),
             refused: refused.map(str::to_owned),
         };
-        let said = answers(frame(&["b.r 7", "-OOM no", "?", "b.r 8\nNOPERM so", "+"]), 5).expect("answers");
+        let said = answers(frame(&["b.r 7", "-OOM no", "?", "b.r 8\nNOPERM so", "+", "!"]), 6).expect("answers");
         let refused = AppendAnswer::Refused("OOM no".to_owned());
         let partly = done(Some("b.r 8"), Some("NOPERM so"));
-        assert_eq!(said, [done(Some("b.r 7"), None), refused, AppendAnswer::Unknown, partly, done(None, None)]);
+        let (unlogged, conflict) = (done(None, None), AppendAnswer::Conflict);
+        assert_eq!(said, [done(Some("b.r 7"), None), refused, AppendAnswer::Unknown, partly, unlogged, conflict]);
         assert_eq!(answers(frame(&["b.r 7"]), 2), Err(ReplyError));
     }
 

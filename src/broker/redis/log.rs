@@ -13,7 +13,7 @@ use fred::types::Value;
 use futures_util::future::join_all;
 
 use super::{
-    append::{AppendedEvent, LogKind},
+    append::{AppendedEvent, EventKey, LogKind},
     arguments::{count, millis, whole},
     entry,
     node::Lane,
@@ -24,7 +24,7 @@ use super::{
     state::{EVENT_COST, MAX_EVENT, RedisState},
 };
 use crate::{
-    broker::{BrokerError, History, HistoryQuery, in_log},
+    broker::{BrokerError, History, HistoryQuery, log_key::LogKey},
     model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room, Signal},
 };
 
@@ -82,12 +82,13 @@ impl RedisState {
         if bytes > limit {
             return Err(BrokerError::TooLarge { bytes, limit });
         }
-        let (once, key_age) = match (&publication.idempotency_key, name) {
-            (Some(key), _) if part.is_some() => {
-                (Some(Names::once(room, &in_log(to, key))), self.settings.idempotency_age)
+        let (once, key_age) = match (LogKey::of(&publication, part), name) {
+            (Some(LogKey { side, name, fingerprint }), _) => {
+                let once = EventKey { name: Names::once(room, side, &name), fingerprint: Some(fingerprint) };
+                (Some(once), self.settings.idempotency_age)
             }
-            (Some(key), _) => (Some(Names::once(room, key)), self.settings.idempotency_age),
-            (None, Some((name, age))) => (Some(Names::named(room, &name)), age),
+            // Each pod makes the event of a plain message anew.
+            (None, Some((name, age))) => (Some(EventKey { name: Names::named(room, &name), fingerprint: None }), age),
             (None, None) => (None, Duration::ZERO),
         };
         let value = value_name(&policy, &publication).map(|name| {
@@ -122,7 +123,7 @@ impl RedisState {
     fn appended(
         &self,
         room: &Room,
-        once: Option<String>,
+        once: Option<EventKey>,
         kind: Option<LogKind>,
         value: Option<String>,
         event: Bytes,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::model::Room;
+use crate::model::{PublisherSide, Room};
 
 /// How many partitions the rooms are spread over.
 pub const PARTITIONS: usize = 256;
@@ -118,10 +118,13 @@ impl Names {
         channel.split_once("}:on:").map(|(_, room)| room)
     }
 
-    /// The key of a publisher's idempotency key in a room, behind the room's [`place`](Self::place). A room's name has no spaces, so
-    /// that the two cannot run together.
-    pub(super) fn once(room: &Room, key: &str) -> String {
-        format!("once:{room} {key}")
+    /// The key of an idempotency key in a room, behind the room's [`place`](Self::place). `name`: its own among those of its side. A
+    /// room's name has no spaces, so that the two cannot run together.
+    pub(super) fn once(room: &Room, side: PublisherSide, name: &str) -> String {
+        match side {
+            PublisherSide::Backend => format!("once:{room} {name}"),
+            PublisherSide::Clients => format!("retry:{room} {name}"),
+        }
     }
 
     /// The same for a plain message that is published under its name in the stream.
@@ -299,8 +302,9 @@ mod tests {
         assert_eq!(names.of(&room, KeyKind::Log), "roomcast:{aio}:log:trip:123");
         assert_eq!(names.of(&room, KeyKind::Channel), "roomcast:{aio}:on:trip:123");
         assert_eq!(Names::room_on("roomcast:{aio}:on:trip:123"), Some("trip:123"));
-        let once = names.place(&room) + &Names::once(&room, "a b");
-        assert_eq!(once, "roomcast:{aio}:once:trip:123 a b");
+        let once = |side| names.place(&room) + &Names::once(&room, side, "a b");
+        assert_eq!(once(PublisherSide::Backend), "roomcast:{aio}:once:trip:123 a b");
+        assert_eq!(once(PublisherSide::Clients), "roomcast:{aio}:retry:trip:123 a b");
         assert_eq!(names.members(&room, "p"), "roomcast:{aio}:members:trip:123 p");
     }
 }

@@ -50,6 +50,8 @@ impl Shards {
         let result = self.publish_until(partition, lane, Arc::new(event), began).await;
         let outcome = match &result {
             Ok(_) => CommandResult::Ok,
+            // Redis did its part.
+            Err(BrokerError::Conflict) => CommandResult::Ok,
             Err(BrokerError::Unknown) => CommandResult::Timeout,
             Err(_) => CommandResult::Error,
         };
@@ -71,6 +73,7 @@ impl Shards {
         let lost = match self.with_others(&node, lane, &event, deadline).await? {
             FirstTry::Answered(AppendAnswer::Done { position, refused }) => return Ok((position, refused)),
             FirstTry::Answered(AppendAnswer::Unknown) => return Err(BrokerError::Unknown),
+            FirstTry::Answered(AppendAnswer::Conflict) => return Err(BrokerError::Conflict),
             FirstTry::Answered(AppendAnswer::Refused(error)) if is_worth_another_try(&error) => {
                 // The layout may be another one by now.
                 self.stale.notify_one();
@@ -197,6 +200,7 @@ impl Shards {
                 Some(AppendAnswer::Done { position, refused }) => return Ok((position, refused)),
                 Some(AppendAnswer::Refused(error)) => error,
                 Some(AppendAnswer::Unknown) => return Err(BrokerError::Unknown),
+                Some(AppendAnswer::Conflict) => return Err(BrokerError::Conflict),
                 None => {
                     self.metrics.unreadable.increment(1);
                     return Err(BrokerError::Unknown);

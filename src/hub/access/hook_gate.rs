@@ -87,6 +87,7 @@ impl Services {
         let Some(principal) = principal.filter(|_| self.policy(room).publish_hook) else { return Ok(publication) };
         let hook = self.hooks.as_ref().and_then(|hooks| hooks.publish.as_ref()).ok_or_else(no_hook)?;
         let name = principal.name();
+        publication.keep_fingerprint();
         let asked = hook.ask(principal.question(name.as_deref(), room, Some(&publication)));
         match &*asked.await.map_err(|error| undecided(&error))? {
             Verdict::Allow(answer) => {

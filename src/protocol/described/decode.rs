@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
-        Command, CommandError, CommandId, ErrorCode, FieldError, Payload, Request, Room, Signal, Spelling, SubscribeTo,
-        Token, check_length, check_topic, whole_number,
+        Command, CommandError, CommandId, ErrorCode, FieldError, IdempotencyKey, Payload, Request, Room, Signal,
+        Spelling, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -21,6 +21,12 @@ struct DescribedDecodeError {
 impl DescribedDecodeError {
     fn new(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::BadRequest, message: message.into() }
+    }
+}
+
+impl From<FieldError> for DescribedDecodeError {
+    fn from(error: FieldError) -> Self {
+        Self { code: error.code(), message: error.to_string() }
     }
 }
 
@@ -64,19 +70,21 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
         }
         Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
         Action::Presence(template) => Command::Presence { room: room(template)?.0 },
-        Action::Publish { room: template, topic, key, data } => {
+        Action::Publish { room: template, topic, key, event_id, idempotency_key, data } => {
             let (room, _) = room(template)?;
             let topic = needed("topic", topic, whole)?;
-            let key = key.as_ref().map(|key| fill(key, whole)).transpose()?.flatten();
-            check_topic(&topic).map_err(field)?;
-            key.as_ref().map_or(Ok(()), |key| check_length("key", key)).map_err(field)?;
+            check_topic(&topic)?;
+            let key = bounded("key", key.as_ref(), whole)?;
+            let event_id = bounded("event_id", event_id.as_ref(), whole)?;
+            let idempotency_key = bounded("idempotency_key", idempotency_key.as_ref(), whole)?;
             let data = data.find(whole).map_err(not_json)?.ok_or_else(|| missing("data", &data.to_string()))?;
-            let payload = Payload::json(data.to_owned()).map_err(field)?;
-            Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) }
+            let payload = Payload::json(data.to_owned())?;
+            let idempotency_key = idempotency_key.map(IdempotencyKey::of_client);
+            Command::Publish { room, topic: topic.into(), payload, key, event_id, idempotency_key }
         }
         Action::Signal { room: template, topic, data, ttl } => {
             let ((room, _), topic) = (room(template)?, needed("topic", topic, whole)?);
-            check_topic(&topic).map_err(field)?;
+            check_topic(&topic)?;
             let data = if data.is_whole() { None } else { data.find(whole).map_err(not_json)? };
             let data = data.filter(|data| data.get() != "null").map(signal_data).transpose()?;
             let ttl_ms = ttl.as_ref().map(|ttl| fill(ttl, whole)).transpose()?.flatten();
@@ -96,17 +104,13 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
     })
 }
 
-fn field(error: FieldError) -> DescribedDecodeError {
-    DescribedDecodeError { code: error.code(), message: error.to_string() }
-}
-
 fn signal_data(data: &RawValue) -> Result<Payload, DescribedDecodeError> {
     let (bytes, most) = (data.get().len(), Signal::MAX_DATA);
     if bytes > most {
         let message = format!("the data of a signal has at most {most} bytes, this one has {bytes}");
         return Err(DescribedDecodeError { code: ErrorCode::LimitExceeded, message });
     }
-    Payload::json(data.to_owned()).map_err(field)
+    Ok(Payload::json(data.to_owned())?)
 }
 
 fn signal_ttl(text: &str) -> Result<u32, DescribedDecodeError> {
@@ -148,6 +152,17 @@ fn needed(what: &str, template: &Template, whole: &RawValue) -> Result<String, D
         names.collect::<Vec<_>>().join(" or ")
     };
     fill(template, whole)?.filter(|text| !text.is_empty()).ok_or_else(|| missing(what, &pointers()))
+}
+
+/// What the client gave for a field of an event, if anything.
+fn bounded(
+    name: &'static str,
+    template: Option<&Template>,
+    whole: &RawValue,
+) -> Result<Option<Box<str>>, DescribedDecodeError> {
+    let text = template.map(|template| fill(template, whole)).transpose()?.flatten();
+    text.as_deref().map_or(Ok(()), |text| check_length(name, text))?;
+    Ok(text.map(Into::into))
 }
 
 fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, DescribedDecodeError> {

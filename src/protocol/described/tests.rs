@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     auth::{Claims, Grant},
     config::{Flags, Variables, merge},
-    model::{Command, Epoch, ErrorCode, Event, Limits, Member, Payload, Position},
+    model::{Command, Epoch, ErrorCode, Event, IdempotencyKey, Limits, Member, Payload, Position},
 };
 
 fn dialect(toml: &str) -> Described {
@@ -39,6 +39,8 @@ does = "publish"
 room = "chat:{/to}"
 topic = "said"
 key = "{/key}"
+event_id = "{/nonce}"
+idempotency_key = "{/ref}-{/nonce}"
 data = "/text"
 [[dialect.command]]
 when = { "/type" = "ping", "/n" = 7 }
@@ -104,8 +106,14 @@ fn messages_mean_commands() {
         matches!(decode(r#"{"type":"auth","token":"x"}"#), Ok(Command::Connect { token: Some(t) }) if t.reveal() == "x")
     );
     let said = decode(r#"{"type":"say","to":"1","text":{ "a" : 1 },"key":5}"#).unwrap();
-    let Command::Publish { room, topic, payload: Payload::Json(data), key } = said else { panic!("{said:?}") };
+    let Command::Publish { room, topic, payload: Payload::Json(data), key, event_id, idempotency_key } = said else {
+        panic!("{said:?}")
+    };
     assert_eq!((room.as_str(), &*topic, data.get(), key.as_deref()), ("chat:1", "said", "{ \"a\" : 1 }", Some("5")));
+    assert_eq!((event_id, idempotency_key), (None, None));
+    let said = decode(r#"{"type":"say","to":"1","text":1,"ref":"r","nonce":7}"#).unwrap();
+    let Command::Publish { event_id, idempotency_key, .. } = said else { panic!("{said:?}") };
+    assert_eq!((event_id.as_deref(), idempotency_key), (Some("7"), Some(IdempotencyKey::of_client("r-7".into()))));
     let request = dialect(CHAT).decode(Message::Text(r#"{"type":"ping","n":7,"ref":"r1"}"#)).unwrap();
     assert_eq!(request.id.as_deref(), Some("\"r1\""));
 }
@@ -126,6 +134,9 @@ fn what_means_nothing_is_said_to_mean_nothing() {
         let (got, message_got) = decode(message).unwrap_err();
         assert!(got == code && message_got.starts_with(why), "{message}: {got:?} {message_got}");
     }
+    let long = format!(r#"{{"type":"say","to":1,"text":1,"nonce":"{}"}}"#, "x".repeat(256));
+    let (code, why) = decode(&long).unwrap_err();
+    assert!(code == ErrorCode::LimitExceeded && why.contains("event_id"), "{code:?} {why}");
     assert!(dialect(CHAT).decode(Message::Binary(b"{}")).is_err());
 }
 

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     model::{
-        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, MAX_OFFSET, Offset, Payload, Request, Room,
-        Since, SubscribeTo, Token, check_length, check_topic, whole_number,
+        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
+        Request, Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::Message,
 };
@@ -100,6 +100,10 @@ struct Fields<'a> {
     #[serde(borrow, default)]
     key: Field<'a>,
     #[serde(borrow, default)]
+    event_id: Field<'a>,
+    #[serde(borrow, default)]
+    idempotency_key: Field<'a>,
+    #[serde(borrow, default)]
     data: Field<'a>,
     #[serde(borrow, default)]
     data64: Field<'a>,
@@ -170,10 +174,9 @@ impl Fields<'_> {
         let room = self.room.room()?;
         let topic = self.topic.text("topic")?;
         check_topic(&topic)?;
-        let key = self.key.optional_text("key")?;
-        if let Some(key) = &key {
-            check_length("key", key)?;
-        }
+        let key = self.key.bounded_text("key")?;
+        let event_id = self.event_id.bounded_text("event_id")?;
+        let idempotency_key = self.idempotency_key.bounded_text("idempotency_key")?.map(IdempotencyKey::of_client);
         // `"data": null` is data, so absence alone counts here.
         let payload = match (self.data.0, self.data64.given()) {
             (Some(data), None) if !parts.is_empty() => binary_part(data, parts)?,
@@ -184,7 +187,7 @@ impl Fields<'_> {
                 return Err(NativeDecodeError::new("publish needs data (any JSON) or data64 (base64 in a string)"));
             }
         };
-        Ok(Command::Publish { room, topic: topic.into(), payload, key: key.map(Into::into) })
+        Ok(Command::Publish { room, topic: topic.into(), payload, key, event_id, idempotency_key })
     }
 }
 
@@ -240,6 +243,12 @@ impl<'a> Field<'a> {
 
     fn optional_text(self, name: &str) -> Result<Option<Cow<'a, str>>, NativeDecodeError> {
         self.given().map(|raw| string(name, raw)).transpose()
+    }
+
+    fn bounded_text(self, name: &'static str) -> Result<Option<Box<str>>, NativeDecodeError> {
+        let Some(text) = self.optional_text(name)? else { return Ok(None) };
+        check_length(name, &text)?;
+        Ok(Some(text.into()))
     }
 
     fn text(self, name: &str) -> Result<Cow<'a, str>, NativeDecodeError> {

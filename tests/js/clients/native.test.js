@@ -251,7 +251,37 @@ test('the same idempotency key is one event', async () => {
   const more = { idempotency_key: 'once' };
   const first = await pod.publish('plain:once', 1, more);
   assert.deepEqual(await pod.publish('plain:once', 1, more), first);
+  const other = await pod.post(JSON.stringify({ room: 'plain:once', topic: 'test', data: 2, ...more }));
+  assert.deepEqual([other.status, JSON.parse(other.text).error.code], [409, 'conflict']);
   assert.equal((await pod.publish('plain:once', 2)).offset, first.offset + 1);
+});
+
+test('a publish that is sent again over another connection is one event', async () => {
+  const [first, second, reader] = await Promise.all([1, 2, 3].map(() => Client.open(pod.tlsUrl)));
+  const { offset } = await reader.subscribe('open:again');
+  const say = {
+    type: 'publish',
+    room: 'open:again',
+    topic: 't',
+    data: { n: 1 },
+    event_id: 'm1',
+    idempotency_key: 'm1',
+  };
+  const published = await first.request(say);
+  assert.equal(published.type, 'published', published.raw);
+  const again = await second.request(say);
+  assert.deepEqual([again.epoch, again.offset], [published.epoch, published.offset]);
+  assert.equal((await second.request({ ...say, data: { n: 2 } })).code, 'conflict');
+  assert.equal((await second.request({ ...say, data: { n: 2 }, idempotency_key: 'm2' })).offset, published.offset + 1);
+  const events = await reader.events('open:again', 2, offset);
+  assert.deepEqual(
+    events.map(({ data, id }) => [data.n, id]),
+    [
+      [1, 'm1'],
+      [2, 'm1'],
+    ],
+  );
+  await Promise.all([first, second, reader].map((client) => client.close()));
 });
 
 test('presence lists members and tells of joins and leaves', async () => {

@@ -97,6 +97,27 @@ for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']])
       socket.close();
     });
 
+    test('a publish that is sent again by another client is one event', async () => {
+      const [one, other] = [await client(url, { transports }), await client(url, { transports })];
+      const room = 'open:again';
+      await join(one, room);
+      const key = `m-${transports.join('-')}`;
+      const say = (socket, n, more = {}) =>
+        socket
+          .timeout(PATIENCE)
+          .emitWithAck('publish', { room, topic: 't', data: { n }, idempotency_key: key, ...more });
+      const published = await say(one, 1);
+      assert.equal(published.type, 'published', JSON.stringify(published));
+      assert.deepEqual(await say(other, 1), published);
+      const refused = await say(other, 2);
+      assert.deepEqual([refused.type, refused.code], ['error', 'conflict']);
+      assert.equal((await say(other, 3, { idempotency_key: `${key}-3` })).offset, published.offset + 1);
+      await until(() => one.seen[room]?.length === 2, 'two events');
+      assert.deepEqual(one.seen[room], [1, 3]);
+      one.close();
+      other.close();
+    });
+
     test('a room that is left at once: both commands are acknowledged, and it can be entered anew', async () => {
       const socket = await client(url, { transports });
       await join(socket, 'open:before');

@@ -39,7 +39,7 @@ impl OldPod {
     fn publish(&mut self, room: &Room, publication: &Publication, (size, bytes): Bounds) -> Position {
         self.attempts += 1;
         let once = match &publication.idempotency_key {
-            Some(once) => format!("{} {once}", key(room, "once")),
+            Some(once) => format!("{} {}", key(room, "once"), once.text()),
             None => format!("{} {:x}.{:x}", key(room, "try"), self.number, self.attempts),
         };
         let event = String::from_utf8(encode(publication, None).unwrap().to_vec()).unwrap();
@@ -60,7 +60,8 @@ impl OldPod {
         ]
         .map(str::to_owned);
         let answer = self.run(include_str!("../lua/before/publish.lua"), &keys, &args);
-        let (epoch, offset) = answer.text().split_once(' ').unwrap();
+        // As the build before reads it: a second line is what was refused of an event that is in its log.
+        let (epoch, offset) = answer.text().split('\n').next().unwrap().split_once(' ').unwrap();
         Position::new(roomcast::testing::model::Epoch::new(epoch), offset.parse().unwrap())
     }
 

@@ -74,6 +74,9 @@ macro_rules! every_test {
             }
             idempotency::{
                 a_repeated_publish_is_one_event,
+                the_same_key_with_another_event_is_refused,
+                keys_of_different_publishers_are_apart,
+                a_retry_goes_by_what_was_asked_for,
                 keys_of_different_rooms_are_apart,
                 publishes_repeated_at_once_are_one_event,
             }

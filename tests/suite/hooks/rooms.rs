@@ -179,3 +179,29 @@ async fn a_snapshot_is_shown_where_nothing_is_retained() {
     assert!(client.is_quiet().await);
     pod.stop();
 }
+
+/// A backend that keeps messages gives each a number of its own: a retry is told by what the client sent.
+#[tokio::test]
+async fn a_retry_is_the_event_that_was_decided_first() {
+    let backend = Backend::start(|asked, before| {
+        assert_eq!((&asked.body["id"], &asked.body["idempotency_key"]), (&json!("m-1"), &json!("m-1")));
+        Does::Says(json!({"allow": true, "data": {"text": asked.body["data"], "number": before}}))
+    })
+    .await;
+    let pod = pod(|settings| asking(settings, &backend));
+    let say = |data: &str| {
+        json!({
+            "type": "publish", "room": "asked:x", "topic": "said", "data": data, "event_id": "m-1",
+            "idempotency_key": "m-1",
+        })
+    };
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    let first = client.ask(say("hello")).await;
+    assert_eq!((&first["type"], &first["offset"]), (&json!("published"), &json!(1)), "{first}");
+    assert_eq!(client.ask(say("hello")).await, first);
+    assert_eq!(client.ask(say("goodbye")).await["code"], "conflict");
+    let (_, history) = get_api(&pod, "/api/rooms/asked:x/history").await;
+    let events = history["events"].as_array().unwrap();
+    assert_eq!((events.len(), &events[0]["data"]["text"], &events[0]["id"]), (1, &json!("hello"), &json!("m-1")));
+    pod.stop();
+}

@@ -4,10 +4,13 @@
 --       size (0: no log), bytes and age (ms), time to live of a key (ms), most retained values; then five words an event:
 --   what the room's keys begin with, the room, its kind (0: it enters no log, and the last word is told as it is), its attempt (12
 --   bytes, and behind them for how many ms it has been tried if it may have been done), the event; and if "k" follows its kind, its
---   key's name below what the keys begin with; if "v" follows, the name of the value that it sets ("+" before it) or removes ("-").
+--   key's name below what the keys begin with, and the fingerprint of its content (empty: any content is the same); if "v" follows,
+--   the name of the value that it sets ("+" before it) or removes ("-").
 -- KEYS: none, or one that shows in which slot an event is that is alone.
 -- Answers a text an event: "epoch offset", or "+" where it enters no log, and where something else about it was refused also a line
--- that says what; "-" and an error if nothing was done; "?" if an attempt of before may have been carried out and the log does not tell.
+-- that says what; "-" and an error if nothing was done; "!" if nothing was done because its key is that of another content; "?" if
+-- an attempt of before may have been carried out and the log does not tell.
+-- A key's value is the position, and the content's fingerprint as a second line.
 -- A log's entry has the fields e: the event, a: its attempt. Fields behind them are left alone.
 local base, publish, kinds = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local call, sub, max = redis.pcall, string.sub, math.max
@@ -219,7 +222,7 @@ local function retain(values, order, policy, value, off, stamp, event, count)
 end
 
 -- Appends one event. Returns its answer, and if it is to be told, its position and time.
-local function append(place, name, once, policy, attempt, value, event)
+local function append(place, name, once, content, policy, attempt, value, event)
   local record = place .. 'room:' .. name
   local room, err = rooms[record], nil
   if not room then
@@ -234,9 +237,13 @@ local function append(place, name, once, policy, attempt, value, event)
     if failed(known) then
       return '-' .. known.err
     elseif known and known ~= '' then
+      local position, first = string.match(known, '^([^\n]*)\n?(.*)$')
+      if content ~= '' and first ~= '' and content ~= first then
+        return '!'
+      end
       -- A write, so that whatever waits for replicas after it waits for the event as well.
       local kept = call('PEXPIRE', once, policy.key_ttl)
-      return failed(kept) and '-' .. kept.err or known
+      return failed(kept) and '-' .. kept.err or position
     end
   end
   local log = place .. 'log:' .. name
@@ -291,7 +298,9 @@ local function append(place, name, once, policy, attempt, value, event)
   local lasts = keeps_log and policy.age or policy.ttl
   local renews = room.renewed < now + lasts or keeps_log and held == 0
   if once ~= '' then
-    local written = call('SET', once, position, 'PX', policy.key_ttl)
+    -- Pods of an older build take the second line for something that was refused beside.
+    local known = content == '' and position or position .. '\n' .. content
+    local written = call('SET', once, known, 'PX', policy.key_ttl)
     if failed(written) then
       return '-' .. written.err
     end
@@ -374,12 +383,12 @@ while at < #ARGV do
   n = n + 1
   local place, name, kind, attempt, event = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   at = at + 5
-  local policy, channel, once, value = policies[kind], place .. 'on:' .. name, '', ''
+  local policy, channel, once, content, value = policies[kind], place .. 'on:' .. name, '', '', ''
   if not policy and kind ~= '0' then
     policy = policies[string.match(kind, '^%d+')]
     if string.find(kind, 'k', 1, true) then
-      at = at + 1
-      once = ARGV[at]
+      once, content = ARGV[at + 1], ARGV[at + 2]
+      at = at + 2
     end
     if string.find(kind, 'v', 1, true) then
       at = at + 1
@@ -391,7 +400,7 @@ while at < #ARGV do
   elseif leaving[channel] then
     reply[n] = leaving[channel]
   else
-    local answer, position, stamp = append(place, name, once, policy, attempt, value, event)
+    local answer, position, stamp = append(place, name, once, content, policy, attempt, value, event)
     reply[n] = answer
     if position then
       told[n], messages[n] = channel, 'e' .. position .. ' ' .. stamp .. '\n' .. event

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::MAX_FIELD_BYTES;
 
 fn decode(text: &str) -> Result<Request, CommandError> {
     request(Message::Text(text))
@@ -73,6 +74,25 @@ fn data_is_kept_as_it_was_written() {
         let text = format!(r#"{{"type":"publish","room":"a","topic":"t","data": {data} ,"key":"k"}}"#);
         let Command::Publish { payload: Payload::Json(raw), key, topic, .. } = command(&text) else { panic!("{data}") };
         assert_eq!((raw.get(), key.as_deref(), &*topic), (data, Some("k"), "t"));
+    }
+}
+
+#[test]
+fn a_publish_may_carry_an_id_and_a_key_of_its_own() {
+    let publish = |more: &str| decode(&format!(r#"{{"type":"publish","id":1,"room":"a","topic":"t","data":1{more}}}"#));
+    let both = publish(r#","event_id":"m\u002d1","idempotency_key":"k 1""#).unwrap();
+    assert_eq!(both.id.as_deref(), Some("1"));
+    let Command::Publish { event_id, idempotency_key, .. } = both.command else { panic!() };
+    assert_eq!((event_id.as_deref(), idempotency_key), (Some("m-1"), Some(IdempotencyKey::of_client("k 1".into()))));
+    let neither = publish(r#","event_id":null,"idempotency_key":null"#).unwrap().command;
+    assert!(matches!(neither, Command::Publish { event_id: None, idempotency_key: None, .. }), "{neither:?}");
+    for name in ["event_id", "idempotency_key"] {
+        let of = |bytes: usize| publish(&format!(r#","{name}":"{}""#, "x".repeat(bytes)));
+        assert!(of(MAX_FIELD_BYTES).is_ok());
+        let error = of(MAX_FIELD_BYTES + 1).unwrap_err();
+        assert!(error.code == ErrorCode::LimitExceeded && error.message.contains(name), "{error}");
+        let error = publish(&format!(r#","{name}":5"#)).unwrap_err();
+        assert_eq!((error.code, error.message), (ErrorCode::BadRequest, format!("{name} must be a string, not 5")));
     }
 }
 
@@ -239,9 +259,10 @@ proptest! {
     #[test]
     fn a_command_with_any_values_is_understood_or_refused(
         kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("connect"), Just("signal")],
-        values in proptest::collection::vec(any_json(), 9),
+        values in proptest::collection::vec(any_json(), 11),
     ) {
-        let names = ["room", "rooms", "since", "topic", "data", "offset", "limit", "id", "ttl"];
+        let names =
+            ["room", "rooms", "since", "topic", "data", "offset", "limit", "id", "event_id", "idempotency_key", "ttl"];
         let mut object: serde_json::Map<_, _> = names.iter().map(|n| (*n).to_owned()).zip(values).collect();
         object.insert("type".into(), kind.into());
         if let Err(error) = decode(&serde_json::Value::Object(object).to_string()) {
