@@ -33,6 +33,7 @@ pub use access::{
     client_addresses::ClientAddresses,
     hook_gate::AT_ONCE,
     permit::Principal,
+    senders::Senders,
 };
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,

@@ -35,6 +35,8 @@ pub struct Handshakes {
     pub polls: Upgrades,
     /// What became of requests for an event stream.
     pub event_streams: Upgrades,
+    /// What became of commands without a connection.
+    pub sends: Upgrades,
 }
 
 impl Default for Handshakes {
@@ -55,6 +57,7 @@ impl Default for Handshakes {
             upgrades: requests("upgrade"),
             polls: requests("poll"),
             event_streams: requests("sse"),
+            sends: requests("send"),
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 
 use crate::{
     hub::{AcceptedConnection, ClientTransport, Mailbox, PollingSession, Probe, Seat, Services, Worker},
@@ -27,7 +27,8 @@ use super::{
     page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
     relay,
-    visit::{HeldBytes, Stage, Visit},
+    request_body::read_body,
+    visit::{Stage, Visit},
 };
 
 /// Where a session is.
@@ -108,7 +109,8 @@ async fn serve(
             fetched.map(payload).map_err(refused)
         }
         Method::POST => {
-            let (body, _held) = read(body, endpoint.max_payload, &services, visit).await?;
+            let broken = || refused(EngineError::BadRequest);
+            let (body, _held) = read_body(body, endpoint.max_payload, &services, visit, broken).await?;
             visit.enter(Stage::Serving);
             match place {
                 Whereabouts::Here(place) => services.post_packets(place, body).await,
@@ -121,34 +123,6 @@ async fn serve(
         }
         _ => Err(refused(EngineError::BadRequest)),
     }
-}
-
-/// Reads a request's body, on its visit's account from the first byte.
-async fn read(
-    mut body: Incoming,
-    limit: usize,
-    services: &Services,
-    visit: &Visit,
-) -> Result<(Bytes, HeldBytes), Refused> {
-    let (mut read, mut held) = (BytesMut::new(), visit.hold(0));
-    if body.size_hint().lower() > limit as u64 {
-        return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
-    }
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| refused(EngineError::BadRequest))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > limit {
-            return Err(Box::new(plain_answer(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes")));
-        }
-        if visit.is_short_of_memory() {
-            services.metrics.pressures.memory.refused(1);
-            let sentence = "this pod holds as many bytes as it may";
-            return Err(come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence))));
-        }
-        held.grow(data.len());
-        read.extend_from_slice(&data);
-    }
-    Ok((read.freeze(), held))
 }
 
 /// Opens a session that polls, and answers with its first packet.

@@ -103,7 +103,7 @@ pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: O
     };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if request.method() == Method::OPTIONS {
-        return Some(Opened::Answered(preflight(headers)));
+        return Some(Opened::Answered(preflight(headers, "GET")));
     }
     if request.method() != Method::GET {
         let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this is only to be read: GET");
@@ -184,10 +184,10 @@ async fn connect<T>(
 }
 
 /// The answer to a page that asks before it asks (Fetch, section 3.2.4).
-fn preflight(mut headers: HeaderMap) -> Response<Full<Bytes>> {
+pub(super) fn preflight(mut headers: HeaderMap, method: &'static str) -> Response<Full<Bytes>> {
     for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, last-event-id, cache-control"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, method),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, last-event-id, cache-control"),
         (header::ACCESS_CONTROL_MAX_AGE, "7200"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -200,7 +200,7 @@ fn preflight(mut headers: HeaderMap) -> Response<Full<Bytes>> {
 
 /// What lets the page of an allowed origin read the answer. A request without an origin does not come from a browser's
 /// foreign page.
-fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> Result<HeaderMap, Refused> {
+pub(super) fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> Result<HeaderMap, Refused> {
     let mut headers = HeaderMap::new();
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
     match PageOrigin::of(asked, None, worker.borrow().config()) {
@@ -219,7 +219,7 @@ fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> Result<Heade
 }
 
 /// A refusal in the API's shape, `{"error":{"code":…,"message":…}}`.
-fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
+pub(super) fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
     let (mut parts, message) = refusal.into_parts();
     let code = match parts.status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized.as_str(),

@@ -36,6 +36,7 @@ use super::{
     page_origin::PageOrigin,
     poll,
     refusal::plain_answer,
+    send,
     upgrade::upgrade,
     visit::{Stage, Visit},
 };
@@ -118,6 +119,9 @@ async fn answer(
     let endpoint = worker.borrow().services.dialects.endpoint(request.uri().path()).cloned();
     if let Some(endpoint) = endpoint {
         return whole(engine::answer(worker, &endpoint, request, from, visit).await).await;
+    }
+    if request.uri().path() == send::PATH {
+        return whole(send::answer(worker, request, from, visit).await).await;
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return whole(answer).await,

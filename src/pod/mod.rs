@@ -26,7 +26,9 @@ mod phase;
 mod poll;
 mod refusal;
 mod relay;
+mod request_body;
 mod requested_rooms;
+mod send;
 mod session_key;
 mod start_error;
 mod thread;
@@ -56,8 +58,8 @@ use crate::{
     config::Config,
     hooks::Hooks,
     hub::{
-        Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Services, Spokesman, ToWorker,
-        WorkerQueues,
+        Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Senders, Services, Spokesman,
+        ToWorker, WorkerQueues,
     },
     metrics::Exposition,
     protocol::Dialects,
@@ -201,6 +203,7 @@ impl Pod {
             budget: Arc::new(Budget::new(config.memory_budget)),
             memory: ProcessMemory::new(&config.memory_ceiling),
             addresses: Arc::new(ClientAddresses::new()),
+            senders: Senders::default(),
             sockets,
             config: ArcSwap::from_pointee(config),
             policies,
@@ -234,8 +237,7 @@ impl Pod {
         for (index, (listeners, inboxes)) in listeners.into_iter().zip(inboxes).enumerate() {
             let (quic_queue, quic_clients) = channel(webtransport::ACCEPT_QUEUE);
             quic_queues.push(quic_queue);
-            let (services, phase) = (Arc::clone(&services), watched.clone());
-            let unused = Arc::clone(&unused);
+            let (services, unused, phase) = (Arc::clone(&services), Arc::clone(&unused), watched.clone());
             let thread = Thread { index, listeners, quic_clients, unused, services, inboxes, phase };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 if let Err(error) = thread.run() {

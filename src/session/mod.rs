@@ -17,5 +17,5 @@ pub use link::{Beat, Link, Space};
 pub use record::{JoinRequest, RecordEffect, RecordWrite, Resumed, RoomView, SessionRecord, SessionView, WriteOutcome};
 pub use record_value::{RecordValue, RecordedRoom};
 pub use sent_signals::{SentSignals, SignalVerdict};
-pub use session::{Action, ConnectionId, Session, SessionLimits};
+pub use session::{Action, CommandRates, ConnectionId, Session, SessionLimits};
 pub use unused::{UnusedSession, UnusedSessions};

@@ -94,6 +94,21 @@ pub enum Action {
     Close(Disconnect),
 }
 
+/// How much a client may still ask for.
+#[derive(Debug)]
+pub struct CommandRates {
+    commands: Bucket,
+    publishes: Option<Box<Bucket>>,
+}
+
+impl CommandRates {
+    /// Those of a client that has asked for nothing yet.
+    #[must_use]
+    pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
+        Self { commands: Bucket::new(limits.told.command_burst, now_ms), publishes: None }
+    }
+}
+
 /// One connection's session.
 #[derive(Debug)]
 pub struct Session {
@@ -105,10 +120,9 @@ pub struct Session {
     pub awaits_token: bool,
     /// There once it has sent a signal.
     pub signals: Option<Box<SentSignals>>,
-    publishes: Option<Box<Bucket>>,
+    rates: CommandRates,
     /// How many rooms it may still ask for at no cost: as many as it may be in, so that coming back to them is never punished.
     free_rooms: u32,
-    commands: Bucket,
     control_frames: Bucket,
 }
 
@@ -122,12 +136,17 @@ impl Session {
     /// A session that begins now. Without a grant it must present a token first.
     #[must_use]
     pub fn new(id: ConnectionId, grant: Option<Grant>, limits: &SessionLimits, now_ms: u64) -> Self {
-        let commands = Bucket::new(limits.told.command_burst, now_ms);
+        let rates = CommandRates::new(limits, now_ms);
         let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
         let awaits_token = grant.is_none();
         let free_rooms = u32::try_from(limits.told.max_rooms).unwrap_or(u32::MAX);
         let grant = grant.unwrap_or_default();
-        Self { id, grant, awaits_token, signals: None, publishes: None, free_rooms, commands, control_frames }
+        Self { id, grant, awaits_token, signals: None, rates, free_rooms, control_frames }
+    }
+
+    /// Goes on with the rates of a client that was here before, and leaves its own in their place.
+    pub fn swap_rates(&mut self, rates: &mut CommandRates) {
+        std::mem::swap(&mut self.rates, rates);
     }
 
     /// How this connection appears in presence lists.
@@ -144,7 +163,7 @@ impl Session {
 
     /// Whether one more command is within the rate.
     pub fn command(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
-        self.commands.take(limits.told.commands_per_second, limits.told.command_burst, now_ms)
+        self.rates.commands.take(limits.told.commands_per_second, limits.told.command_burst, now_ms)
     }
 
     /// Turns a message into what should be done. `policy` finds a room's policy.
@@ -172,7 +191,7 @@ impl Session {
         let Limits { commands_per_second, command_burst, .. } = limits.told;
         let verdict = match cost {
             0 => Verdict::Fine,
-            cost => self.commands.take_for(cost, commands_per_second, command_burst, now_ms),
+            cost => self.rates.commands.take_for(cost, commands_per_second, command_burst, now_ms),
         };
         if verdict == Verdict::Flood {
             return (None, Action::Close(Disconnect::Flood));
@@ -288,7 +307,7 @@ impl Session {
     /// than that is refused and never closed: a flood of publishes is one of commands.
     fn may_publish_now(&mut self, policy: &Policy, now_ms: u64) -> bool {
         let (rate, burst) = (policy.publish_per_second, policy.publish_burst);
-        let bucket = self.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms)));
+        let bucket = self.rates.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms)));
         bucket.take(rate, burst, now_ms) == Verdict::Fine
     }
 }

@@ -1,6 +1,7 @@
 //! Long-polls and event streams over HTTP: the same events, positions, gaps and refusals as over a WebSocket.
 
 mod refusals;
+mod sending;
 
 use std::{
     net::SocketAddr,

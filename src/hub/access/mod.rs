@@ -10,3 +10,4 @@ pub mod identity;
 pub mod opening;
 pub mod opening_request;
 pub mod permit;
+pub mod senders;

@@ -6,12 +6,10 @@
 use std::{future::Future, ops::ControlFlow, sync::Arc};
 
 use crate::{
-    broker::{BrokerError, History, HistoryQuery},
     hub::{
         access::{hook_gate::may_read_about, identity::authenticate},
         commands::{
             publish::publish,
-            refusal::refusal,
             signal::{SignalRequest, answer, signal},
         },
         connection::key::ConnectionKey,
@@ -22,12 +20,6 @@ use crate::{
     protocol::Message,
     session::Action,
 };
-
-/// The most members of one presence answer.
-const PRESENCE_LIMIT: usize = 1_000;
-
-/// The most bytes of one history answer.
-const HISTORY_BYTES: usize = 1024 * 1024;
 
 /// Takes a message to the session, and does what that asks for.
 pub(crate) fn message(core: &mut Core, key: ConnectionKey, message: Message<'_>) -> ControlFlow<()> {
@@ -84,37 +76,22 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             core.clients.reply(key, &error, id.as_ref());
         }
         Action::Presence(room) => {
-            let presence = Arc::clone(&core.services().presence);
-            answer_later(core, key, id, async move {
-                let list = presence.list(&room, PRESENCE_LIMIT).await;
-                list.map(|list| Reply::Presence { room, list })
-            });
+            let services = Arc::clone(core.services());
+            answer_later(core, key, id, async move { services.client_presence(room).await });
         }
         Action::History { room, since, limit } => {
-            let broker = Arc::clone(&core.services().broker);
-            answer_later(core, key, id, async move {
-                let query = HistoryQuery { since, until: None, max_events: limit, max_bytes: HISTORY_BYTES };
-                let history = broker.history(&room, query).await?;
-                let History { epoch, after, offset, complete, mut events, .. } = history;
-                // A log that rooms share has events of other rooms, too.
-                events.retain(|event| event.is_of(&room));
-                Ok(Reply::History { room, epoch, after, offset, complete, events })
-            });
+            let services = Arc::clone(core.services());
+            answer_later(core, key, id, async move { services.client_history(room, since, limit).await });
         }
     }
 }
 
 /// Answers when the broker has.
-fn answer_later(
-    core: &Core,
-    key: ConnectionKey,
-    id: Option<CommandId>,
-    answer: impl Future<Output = Result<Reply, BrokerError>> + 'static,
-) {
+fn answer_later(core: &Core, key: ConnectionKey, id: Option<CommandId>, answer: impl Future<Output = Reply> + 'static) {
     let Some(connection) = core.clients.connections.get(key) else { return };
     let (doorway, name) = (core.doorway.clone(), connection.session.id);
     tokio::task::spawn_local(async move {
-        let reply = answer.await.unwrap_or_else(|error| refusal(&error));
+        let reply = answer.await;
         doorway.enter(|core| core.clients.reply_to(key, name, &reply, id.as_ref()));
     });
 }

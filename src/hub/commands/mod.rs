@@ -5,5 +5,7 @@ pub mod inbound;
 pub mod publish;
 pub mod publish_queue;
 pub mod refusal;
+pub mod replies;
+pub mod sent;
 pub mod signal;
 pub mod signal_outbox;

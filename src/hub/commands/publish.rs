@@ -8,10 +8,7 @@ use std::sync::Arc;
 use crate::{
     hub::{
         access::permit::Principal,
-        commands::{
-            publish_queue::{PublishQueue, QueueRefusal},
-            refusal::refusal,
-        },
+        commands::publish_queue::{PublishQueue, QueueRefusal},
         connection::key::ConnectionKey,
         core::Core,
     },
@@ -55,16 +52,7 @@ pub(crate) fn publish(
             let next =
                 doorway.enter(|core| Some((core.clients.connections.next_publish(key, name)?, publisher(core, key))));
             let Some(((id, room, publication), principal)) = next.flatten() else { return };
-            let reply = match services.to_publish(principal.as_ref(), &room, publication).await {
-                Ok(publication) => {
-                    let published = services.broker.publish(&room, publication).await;
-                    published.map_or_else(|error| refusal(&error), Reply::Published)
-                }
-                Err((code, message)) => Reply::Error { code, message, room: Some(room) },
-            };
-            if matches!(reply, Reply::Published(_)) {
-                services.metrics.events_in.client.increment(1);
-            }
+            let reply = services.client_publish(principal.as_ref(), room, publication).await;
             doorway.enter(|core| core.clients.reply_to(key, name, &reply, id.as_ref()));
         }
     });

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, Policies},
     hooks::Hooks,
     hub::{
-        access::client_addresses::ClientAddresses,
+        access::{client_addresses::ClientAddresses, senders::Senders},
         connection::budget::Budget,
         recovery::{cache::Recoveries, event_index::EventIndex},
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
@@ -49,6 +49,8 @@ pub struct Services {
     pub memory: ProcessMemory,
     /// What each client address does.
     pub addresses: Arc<ClientAddresses>,
+    /// What clients without a connection may still ask for.
+    pub senders: Senders,
     /// The files that sockets of the public listeners may take.
     pub sockets: Arc<SocketPlaces>,
     /// What clients missed.

@@ -1,0 +1,123 @@
+//! Commands that come without a connection, in a request of their own: taken to a session that lasts as long, done, answered.
+//!
+//! Always holds: the commands of a request are carried out one after the other, in their order, each with one reply; how much a client may
+//! ask for does not begin anew with each request.
+
+use std::net::IpAddr;
+
+use crate::{
+    hub::{
+        access::{permit::Principal, senders::Sender},
+        worker::{
+            clock::{millis, unix_millis},
+            services::Services,
+        },
+    },
+    model::{CommandId, Disconnect, ErrorCode, Reply, Room},
+    protocol::{DialectId, Message, Messages},
+    session::{Action, CommandRates, ConnectionId, Session, SessionLimits},
+};
+
+/// Beyond so many bytes an answer takes up no more of logs and lists.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+impl Services {
+    /// Carries out commands of a client that has no connection. What it is told: the elements of a JSON array, each with a comma behind
+    /// it.
+    ///
+    /// # Errors
+    /// [`Disconnect`]: it would be closed for this, if it had a connection.
+    pub async fn carry_out(
+        &self,
+        principal: &Principal,
+        address: Option<IpAddr>,
+        commands: &[&str],
+        limits: &SessionLimits,
+    ) -> Result<Vec<u8>, Disconnect> {
+        let actions = self.judge(principal, address, commands, limits)?;
+        let dialect = self.dialects.get(DialectId::NATIVE);
+        let (mut messages, mut answer) = (Messages::default(), Vec::new());
+        for (id, action) in actions {
+            let reply = self.reply_to(principal, action, answer.len()).await;
+            messages.begin(unix_millis());
+            dialect.reply(&reply, id.as_ref(), &mut messages);
+            for (_, message) in messages.iter() {
+                answer.extend_from_slice(message);
+                answer.push(b',');
+            }
+        }
+        Ok(answer)
+    }
+
+    /// What the commands ask for, as far as their client may ask now.
+    fn judge(
+        &self,
+        principal: &Principal,
+        address: Option<IpAddr>,
+        commands: &[&str],
+        limits: &SessionLimits,
+    ) -> Result<Vec<(Option<CommandId>, Action)>, Disconnect> {
+        let now_ms = millis(self.began.elapsed());
+        let dialect = self.dialects.get(DialectId::NATIVE);
+        // It has no name: nothing of it is left when the request has its answer.
+        let mut session = Session::new(ConnectionId(0), Some(principal.grant.clone()), limits, now_ms);
+        let sender = Sender::of(principal.grant.user(), address);
+        let newcomer = || CommandRates::new(limits, now_ms);
+        self.senders.with(sender, now_ms, newcomer, |rates| {
+            session.swap_rates(rates);
+            let mut actions = Vec::with_capacity(commands.len());
+            for command in commands {
+                self.metrics.messages_in.increment(1);
+                let policy = |room: &Room| self.policy(room);
+                let (id, action) = session.receive(Message::Text(command), dialect, policy, limits, now_ms);
+                actions.push((id, action));
+            }
+            session.swap_rates(rates);
+            match actions.iter().find_map(|(_, action)| if let Action::Close(why) = action { Some(*why) } else { None })
+            {
+                Some(disconnect) => Err(disconnect),
+                None => Ok(actions),
+            }
+        })
+    }
+
+    async fn reply_to(&self, principal: &Principal, action: Action, answered: usize) -> Reply {
+        let refuse = |code, message: &str, room| Reply::Error { code, message: message.to_owned(), room };
+        match action {
+            Action::Reply(reply) => reply,
+            Action::Publish(room, publication) => self.client_publish(Some(principal), room, publication).await,
+            Action::Presence(_) | Action::History { .. } if answered > MAX_ANSWER => {
+                let message = "this answer has no place for more: ask for it in a request of its own";
+                refuse(ErrorCode::LimitExceeded, message, None)
+            }
+            Action::Presence(room) => match self.may_read(principal, &room).await {
+                Ok(()) => self.client_presence(room).await,
+                Err((code, message)) => refuse(code, &message, Some(room)),
+            },
+            Action::History { room, since, limit } => match self.may_read(principal, &room).await {
+                Ok(()) => self.client_history(room, since, limit).await,
+                Err((code, message)) => refuse(code, &message, Some(room)),
+            },
+            Action::Subscribe(_) | Action::Unsubscribe(_) => {
+                refuse(ErrorCode::BadRequest, "a request is in no room: a poll names its rooms", None)
+            }
+            Action::Signal { room, .. } => {
+                let message = "a request is in no room: only members send signals, over a connection";
+                refuse(ErrorCode::NotSubscribed, message, Some(room))
+            }
+            Action::Authenticate(_) => {
+                refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
+            }
+            Action::Stats => refuse(ErrorCode::BadRequest, "a request has no statistics", None),
+            Action::Nothing | Action::DropSignal | Action::Close(_) => Reply::Done { expires_at: None },
+        }
+    }
+
+    /// Whether a client that is in no room may read about one: where the backend decides about members, it is asked.
+    async fn may_read(&self, principal: &Principal, room: &Room) -> Result<(), (ErrorCode, String)> {
+        if self.policy(room).subscribe_hook {
+            self.may_join(principal, room).await?;
+        }
+        Ok(())
+    }
+}
