@@ -50,7 +50,7 @@ export class Pod {
       [
         ...first,
         'serve',
-        ...(dev ? ['--dev'] : []),
+        ...(dev ? ['--dev'] : withTls ? [] : ['--dev=false']),
         ...(withTls ? ['--listen', `127.0.0.1:${tls}`] : []),
         ...['--plain-listen', `127.0.0.1:${plain}`],
         ...['--internal-listen', `127.0.0.1:${internal}`, ...(keyless ? [] : ['--api-key', Pod.key]), '--config', file],

@@ -58,10 +58,19 @@ fn run(link: &mut Link, script: &str, kind: [&str; 6], events: &[Words]) -> Vec<
     for event in events {
         let Words { room, once, attempt, value, event } = event;
         let place = format!("fleet:{{{}}}:", Partition::of(room).tag());
-        let more: Vec<_> = [("k", once), ("v", value)].into_iter().filter(|(_, word)| !word.is_empty()).collect();
-        let kind = more.iter().fold("1".to_owned(), |kind, (letter, _)| kind + letter);
+        let mut more = Vec::new();
+        let mut kind = "1".to_owned();
+        if !once.is_empty() {
+            kind.push('k');
+            // With no fingerprint, any content is the same.
+            more.extend([once.clone(), String::new()]);
+        }
+        if !value.is_empty() {
+            kind.push('v');
+            more.push(value.clone());
+        }
         command.extend([place, room.to_string(), kind, attempt.clone(), event.clone()]);
-        command.extend(more.into_iter().map(|(_, word)| word.clone()));
+        command.extend(more);
     }
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     link.call(&command).unwrap().ok().list().iter().map(|answer| answer.text().to_owned()).collect()
