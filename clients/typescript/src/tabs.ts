@@ -36,6 +36,8 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     const rooms = new Map<unknown, string[]>();
     /** The welcome, and the rooms that the server joined unasked: for tabs that come later too. */
     const greeting = new Map<unknown, Message>();
+    /** Rooms that are being joined, and what waits for that: the server refuses a join whose room is left before its answer. */
+    const joining = new Map<unknown, (() => void)[]>();
     const answers = new Map<number | undefined, ((answer: Message) => void) | undefined>();
     let link: Link | undefined;
     let ids = 0;
@@ -72,12 +74,19 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
       answers.set(++ids, answered);
       link?.send({ ...command, id: ids });
     };
-    const take = (tab: string, { id, ...command }: Command) => {
+    const take = (tab: string, said: Command) => {
+      const { id, ...command } = said;
       let { type } = command;
       const { room } = command as Message;
       const others = (rooms.get(room) ?? []).filter((other) => other !== tab);
       const joins = type === 'subscribe';
+      const waiting = joining.get(room);
+      if (waiting && (joins || type === 'unsubscribe')) {
+        waiting.push(() => take(tab, said));
+        return;
+      }
       if (joins) {
+        joining.set(room, []);
         if (others[0] || greeting.has(room)) send({ type: 'unsubscribe', room });
         rooms.set(room, [...others, tab]);
       } else if (type === 'unsubscribe') {
@@ -88,7 +97,11 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
         tell(tab, { ...answer, id });
         // The others may have missed something while it was left, or are in it no more.
         const { epoch = '', offset = 0 } = answer;
-        if (joins) pass({ type: 'events', room, epoch, after: offset, offset });
+        if (!joins) return;
+        pass({ type: 'events', room, epoch, after: offset, offset });
+        const next = joining.get(room);
+        joining.delete(room);
+        for (const take of next ?? []) take();
       });
     };
     channel.onmessage = ({ data: [tab, command] }) => {

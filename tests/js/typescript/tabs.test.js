@@ -74,6 +74,43 @@ class Origin {
   }
 }
 
+/** A transport whose pod takes its time to join a room. A room that is left meanwhile was never joined, as the real pod says. */
+function joiningLater(transport, clock) {
+  return {
+    ...transport,
+    dial(to, on) {
+      const link = transport.dial(to, on);
+      const joins = new Map();
+      const join = (command) => {
+        if (joins.get(command.room) !== command) return;
+        joins.delete(command.room);
+        link.send(command);
+      };
+      return {
+        close: () => link.close(),
+        send(command) {
+          const { type, room } = command;
+          const left = joins.get(room);
+          if (type === 'subscribe') {
+            joins.set(room, command);
+            clock.after(20, () => join(command));
+          } else if (type === 'unsubscribe' && left) {
+            joins.delete(room);
+            on.message({
+              type: 'error',
+              id: left.id,
+              room,
+              code: 'not_subscribed',
+              message: `left ${room} before it was in it`,
+            });
+            on.message({ type: 'unsubscribed', id: command.id, room });
+          } else link.send(command);
+        },
+      };
+    },
+  };
+}
+
 /** A pod, and tabs with a client each. */
 function world(of = {}) {
   const clock = new TestClock();
@@ -86,7 +123,7 @@ function world(of = {}) {
     const transport = {
       ...pod.transport,
       dial: (to, on) => {
-        links.push(pod.transport.dial(to, on));
+        links.push(joiningLater(pod.transport, clock).dial(to, on));
         return links.at(-1);
       },
     };
