@@ -69,8 +69,14 @@ async fn a_client_that_polls_publishes_and_asks() {
     let offsets_then: Vec<_> = many.iter().filter_map(|reply| reply["offset"].as_u64()).collect();
     assert!(offsets_then.iter().copied().eq(2..20), "{many:?}");
     assert_eq!(many.last(), Some(&json!({"type": "pong", "id": "p"})));
-    let news = poll(&pod, &format!("/poll?room=chat:1&cursor={}", encoded(&first["cursor"]))).await;
-    assert!(offsets(&news).into_iter().eq(1..20), "{news}");
+    // A poll is answered as soon as there is something.
+    let (mut seen, mut cursor) = (Vec::new(), first["cursor"].clone());
+    while seen.len() < 19 {
+        let news = poll(&pod, &format!("/poll?room=chat:1&cursor={}", encoded(&cursor))).await;
+        seen.extend(offsets(&news));
+        cursor = news["cursor"].clone();
+    }
+    assert!(seen.iter().copied().eq(1..20), "{seen:?}");
     let asked = json!([
         {"type": "history", "id": 1, "room": "chat:1", "limit": 2},
         {"type": "presence", "id": 2, "room": "chat:1"},
