@@ -123,7 +123,7 @@ async fn what_happens_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_rooms_add_no_series() {
+async fn twenty_thousand_rooms_add_no_series() {
     let pod = pod(|settings| settings.limits.max_rooms = 10_000);
     let address = pod.addresses().plain[0];
     let mut first = Client::connect(address).await;
@@ -135,7 +135,7 @@ async fn a_hundred_thousand_rooms_add_no_series() {
     let mut clients = Vec::new();
     for c in 0..10 {
         let mut client = Client::connect(address).await;
-        for block in 0..10 {
+        for block in 0..2 {
             let rooms: Vec<_> = (0..1_000).map(|n| json!({ "room": format!("room:{c}:{block}:{n}") })).collect();
             client.send(&json!({"type":"subscribe","rooms":rooms}).to_string()).await;
             for _ in 0..1_000 {
@@ -148,7 +148,7 @@ async fn a_hundred_thousand_rooms_add_no_series() {
     }
     tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
     let after = scrape(&pod).await;
-    assert_eq!(value(&after, "roomcast_rooms"), 100_001.0);
+    assert_eq!(value(&after, "roomcast_rooms"), 20_001.0);
     assert_eq!(series(&before), series(&after));
     pod.stop();
 }
