@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use roomcast::testing::{
-    model::{Batch, Command, Epoch, Event, IdempotencyKey, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication, Reply, Room},
+    model::{
+        Batch, Command, Epoch, Event, IdempotencyKey, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Payload, Publication,
+        Reply, Room, Signal,
+    },
     protocol::{Dialect, MAX_ID_BYTES, MAX_ROOMS_A_COMMAND, Message, Messages, Native},
 };
 use serde_json::Value;
@@ -51,6 +54,15 @@ fn check(command: Command) {
             let texts = [key.as_deref(), event_id.as_deref(), once];
             assert!(texts.into_iter().flatten().all(|text| text.len() <= MAX_FIELD_BYTES));
             check_event(room, Publication { topic, key, payload, user: None, id: event_id, idempotency_key });
+        }
+        Command::Signal { room, topic, data, ttl_ms } => {
+            check_room(&room);
+            assert!((1..=MAX_FIELD_BYTES).contains(&topic.len()) && !topic.chars().any(char::is_control));
+            assert!(ttl_ms.is_none_or(|ttl_ms| ttl_ms <= Signal::MAX_TTL_MS));
+            assert!(data.is_none_or(|data| match data {
+                Payload::Json(data) => data.get().len() <= Signal::MAX_DATA,
+                Payload::Binary(_) => false,
+            }));
         }
         Command::Unsubscribe { room } | Command::Presence { room } => check_room(&room),
         Command::History { room, since, .. } => {
