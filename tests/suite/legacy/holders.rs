@@ -258,6 +258,12 @@ async fn what_a_pod_of_an_older_build_took_in_is_not_repeated() {
         block_in_place(|| server.call(&["PUBLISH", "trip:7", r#"{"topic":"t","data":{"n":0}}"#]));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // What came before the older pod is told first.
+    let began = Instant::now();
+    while last != Some(n - 1) {
+        assert!(began.elapsed() < Duration::from_secs(15), "{last:?} is not {}", n - 1);
+        read_on(&mut client, &mut last).await;
+    }
     block_in_place(|| server.call(&["DEL", &old]));
     // What follows a 0 would be no 1.
     let mut last = None;
