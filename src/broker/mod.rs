@@ -147,7 +147,7 @@ pub struct History {
 pub enum Delivery {
     /// The subscription stands: the first delivery after `subscribe`; events continue from here.
     Started(Position),
-    /// The next event.
+    /// The next event. A room's first one may have another epoch than the offset 0 before it: the log says that it follows.
     Event {
         /// The epoch of its offset.
         epoch: Epoch,

@@ -181,8 +181,9 @@ export class Room {
   #events(message: Message, datagram?: boolean): void {
     if (this.state !== 'joined') return;
     const { retained = false, epoch, after = 0, offset, events = [] } = message;
-    /** How far it is in this epoch. */
-    const known = epoch && epoch === this.position?.epoch ? this.position.offset : -1;
+    const { position } = this;
+    /** How far it is in this epoch. A new one that begins where it stands goes on: a first event's, or a new master's. */
+    const known = epoch && position && (epoch === position.epoch || after === position.offset) ? position.offset : -1;
     if (!retained && offset !== undefined) {
       // Of another tab, or of a stream that was overtaken.
       if (offset <= known) return;

@@ -181,7 +181,7 @@ impl RedisState {
         let epoch = if epoch.is_empty() && since > 0 { "-".to_owned() } else { epoch };
         let args = [
             Value::from(base()?),
-            self.empty_ttl(),
+            self.room_ttl(),
             size,
             age,
             Value::from(epoch),
@@ -198,7 +198,7 @@ impl RedisState {
         let policy = self.policy(room);
         let keys = [KeyKind::Record, KeyKind::Values, KeyKind::Order].map(|kind| self.names.of(room, kind));
         let (most, letter) = retained_kind(&policy).map_or((0, ""), |letter| (policy.retain_max, letter));
-        let args = [Value::from(base()?), self.empty_ttl(), count(most), Value::from(letter)];
+        let args = [Value::from(base()?), self.room_ttl(), count(most), Value::from(letter)];
         let frame = self.shards.read(Partition::of(room), &script::RETAINED, keys, args).await?;
         let read = || -> Result<Retained, Box<dyn std::error::Error>> {
             let mut fields = ReplyFields::of(frame)?;

@@ -20,6 +20,11 @@
 //! exact, also when its offset has been given out anew. A generation that is not in the chain (another base, or too long
 //! ago) is never exact either.
 //!
+//! *A room in which nothing was published has no key*, because clients may make names up. All such rooms of a slot stand at offset 0 of
+//! one epoch, `nERA.STEP`. The era is random and is gone when Redis was emptied; a step is half of `redis.room_ttl`. The log takes such a
+//! position for its own beginning while the era is the same and at most one step has passed: a record that began after the position
+//! was read cannot have ended by itself since. Only an evicting policy can take it, which is why `noeviction` is asked for.
+//!
 //! *What was published is seen or seen to be missing.* Append and publish are one script. It does not replicate the message, which no
 //! pod awaits from a replica. A message
 //! that Redis pub/sub drops leaves a hole before the next one, which the hub fills from the log. Where no next one comes,

@@ -38,8 +38,8 @@ use crate::{
 /// How long an attempt is known by a key of ours: far longer than all its repetitions take.
 pub(super) const ATTEMPT_AGE: Duration = Duration::from_secs(30);
 
-/// How long a room without events is known after the last time it was asked for: pods with members ask three times meanwhile.
-/// Clients may make up names, so that it is not longer.
+/// How long a record without events is known after the last time it was asked for: pods of the build before write one for each room
+/// that has members, and a publish that Redis refused in part leaves one.
 pub(super) const EMPTY_TTL: Duration = Duration::from_secs(90);
 
 /// What a stored event costs beside its bytes; the scripts count the same.

@@ -63,10 +63,11 @@ pub enum JoinAnswer {
 }
 
 impl JoinAnswer {
-    /// Whether joins that stopped at `since` may have seen more than the stream that stands at `target`: the log is asked.
+    /// Whether joins that stopped at `since` may have seen more than the stream that stands at `target`: the log is asked. A room's first
+    /// event may name another epoch than the offset 0 before it, at which a stream stands that has not heard of it yet.
     #[must_use]
     pub fn may_be_early(since: &Since, target: &Position) -> bool {
-        since.epoch == target.epoch && since.offset > target.offset
+        since.offset > target.offset && (since.epoch == target.epoch || target.offset == 0)
     }
 
     /// Whether the log has what joins saw that may be early.
@@ -74,5 +75,25 @@ impl JoinAnswer {
     pub fn if_early(since: &Since, history: &History) -> Self {
         let confirmed = history.epoch == since.epoch && history.end >= since.offset;
         if confirmed { Self::Early } else { Self::Fresh(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Epoch;
+
+    #[test]
+    fn a_join_may_have_seen_the_first_events_before_the_stream() {
+        let since = |epoch: &str, offset| Since { epoch: Epoch::new(epoch), offset };
+        let target = |epoch: &str, offset| Position::new(Epoch::new(epoch), offset);
+        assert!(JoinAnswer::may_be_early(&since("a", 2), &target("a", 1)));
+        assert!(
+            JoinAnswer::may_be_early(&since("a", 2), &target("before", 0)),
+            "it hears of that epoch with its first event"
+        );
+        assert!(!JoinAnswer::may_be_early(&since("a", 2), &target("b", 1)));
+        assert!(!JoinAnswer::may_be_early(&since("a", 2), &target("a", 2)));
+        assert!(!JoinAnswer::may_be_early(&since("before", 0), &target("before", 0)));
     }
 }

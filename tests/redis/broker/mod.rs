@@ -9,6 +9,7 @@ mod gathering;
 mod layouts;
 mod refusals;
 mod slots;
+mod unwritten;
 mod ways;
 
 use std::{
@@ -69,8 +70,10 @@ impl Deliver for Ear {
                 track.position = Some(position);
             }
             Delivery::Event { epoch, event } => {
-                let next = track.position.as_ref().map(|p| (p.epoch.clone(), p.offset + 1));
-                track.holes += usize::from(next != Some((epoch.clone(), event.offset)));
+                let follows = |p: &Position| {
+                    p.offset + 1 == event.offset && (p.epoch == epoch || p.epoch.as_str().starts_with('n'))
+                };
+                track.holes += usize::from(!track.position.as_ref().is_some_and(follows));
                 track.position = Some(Position::new(epoch, event.offset));
                 track.topics.push(event.topic.to_string());
             }

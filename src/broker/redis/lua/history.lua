@@ -1,6 +1,6 @@
 -- Reads a part of the log.
 -- KEYS: record, log.
--- ARGV: base for a new life, its time to live (ms); the log's size and age (ms); epoch and offset to continue from
+-- ARGV: the name of an era that must be drawn, how long a record lasts (ms); the log's size and age (ms); epoch and offset to continue from
 --       (epoch empty: the newest), last offset wanted, most events, most bytes of payload.
 -- Answers {epoch, after, offset, end, whether complete, id, event, id, event…}, oldest first.
 local size, age = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -8,7 +8,7 @@ local since_epoch, since_offset = ARGV[5], tonumber(ARGV[6])
 local most_events, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log = KEYS[2]
 
-local room = open(KEYS[1], ARGV[1], ARGV[2], nil, true)
+local room = open(KEYS[1], ARGV[1], ARGV[2])
 local last = room.offset
 local fresh = now_ms() - age
 

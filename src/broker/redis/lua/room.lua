@@ -4,7 +4,7 @@
 --   chain   the generations before this one, oldest first, each "replid:offset": how far its events are the log's own
 --   offset, time   of the last event      bytes, oldest   what the log costs, and the time of its oldest event
 --   renewed        until when the keys' times to live serve (`publish.lua`)
--- A position's epoch is "base.replid".
+-- A position's epoch is "base.replid", or that of a room without a record (`era_of`).
 
 local MAX_CHAIN = 16
 
@@ -34,16 +34,45 @@ local function next_chain(chain, replid, offset)
   return table.concat(links, ',')
 end
 
--- Reads the record, makes it if it is not there, and starts a new generation if another server, or this one after a
--- restart, has become the master: whatever it did not know of is not in this log.
+-- Clients may make names up, so that nothing is stored for a room in which nothing was ever published. It stands at offset 0 of an
+-- epoch that all such rooms of its slot share, "nERA.STEP": ERA is random, drawn when the slot's key of that name is not there, and a
+-- STEP is half of the time for which a record lasts.
+local function step_of(ttl)
+  return math.floor(now_ms() / math.max(math.floor(tonumber(ttl) / 2), 1))
+end
+
+-- The era of a record's slot. One that cannot be stored, without memory or on a replica, is 0: nothing is known of it later.
+local function era_of(record, drawn, ttl)
+  local key = string.match(record, '^(.-{[^}]*}:)') .. 'era'
+  local era = redis.call('GET', key)
+  if not era then
+    era = drawn
+    local stored = redis.pcall('SET', key, era, 'PX', ttl)
+    if type(stored) == 'table' and stored.err then
+      if string.find(stored.err, '^OOM') or string.find(stored.err, 'READONLY') or string.find(stored.err, '^NOREPLICAS')
+        or string.find(stored.err, '^MISCONF') then
+        return '0'
+      end
+      redis.call('SET', key, era, 'PX', ttl)
+    end
+  elseif redis.call('PTTL', key) < tonumber(ttl) * 3 / 4 then
+    redis.pcall('PEXPIRE', key, ttl)
+  end
+  return era
+end
+
+-- Reads the record, and starts a new generation if another server, or this one after a restart, has become the master: whatever it
+-- did not know of is not in this log. `base`: what an era is called that must be drawn; `ttl`: how long records last.
 --
--- A script that only reads (`reads`) is answered also by a server that takes no writes: without memory, or a replica. A room that cannot
--- be recorded there has the base 0 and no events, which no life of it has.
-local function open(key, base, ttl, known, reads)
+-- A script that only reads is answered also by a server that takes no writes: without memory, or a replica.
+local function open(key, base, ttl, known)
   local master = known or master_replid()
   local field = redis.call('HMGET', key, 'base', 'replid', 'chain', 'offset', 'time', 'bytes', 'oldest')
   local room = {
-    base = field[1] or base,
+    record = key,
+    base = field[1] or '',
+    drawn = base,
+    ttl = ttl,
     replid = field[2] or master,
     chain = field[3] or '',
     offset = tonumber(field[4] or 0),
@@ -52,21 +81,13 @@ local function open(key, base, ttl, known, reads)
     oldest = tonumber(field[7] or 0),
   }
   if not field[1] then
-    local made = redis.pcall('HSET', key, 'base', room.base, 'replid', room.replid, 'offset', 0)
-    if type(made) ~= 'table' or not made.err then
-      redis.call('PEXPIRE', key, ttl)
-    elseif reads then
-      room.base = '0'
-    else
-      return nil, made.err
-    end
-  elseif room.replid ~= master then
+    room.epoch = 'n' .. era_of(key, base, ttl) .. '.' .. whole(step_of(ttl))
+    return room
+  end
+  if room.replid ~= master then
     room.chain = next_chain(room.chain, room.replid, room.offset)
     room.replid = master
-    local renewed = redis.pcall('HSET', key, 'replid', master, 'chain', room.chain)
-    if type(renewed) == 'table' and renewed.err and not reads then
-      return nil, renewed.err
-    end
+    redis.pcall('HSET', key, 'replid', master, 'chain', room.chain)
   end
   room.epoch = room.base .. '.' .. room.replid
   return room
@@ -74,7 +95,18 @@ end
 
 -- How far the events of an older epoch are this log's own; nil if nothing is known of it. A slot that went and came back
 -- has a generation twice: its last stay reaches furthest, and nothing was lost between.
+--
+-- Where nothing was published yet when a position was read, this record is the room's first since then: one before it would have
+-- lasted longer than two steps.
 local function boundary(room, epoch)
+  local era, step = string.match(epoch, '^n(%x+)%.(%d+)$')
+  if era then
+    local steps = step_of(room.ttl) - tonumber(step)
+    local is_known = era ~= '0' and steps >= 0 and steps <= 1 and era == era_of(room.record, room.drawn, room.ttl)
+    -- A client may have kept this epoch beside offsets that came later: up to the first generation's end they are this log's own.
+    local first, links = string.match(room.chain, ':(%d+)'), select(2, string.gsub(room.chain, ':', ''))
+    return is_known and (links < MAX_CHAIN and tonumber(first or room.offset) or 0) or nil
+  end
   local base, replid = string.match(epoch, '^(%x+)%.(%x+)$')
   if base ~= room.base then
     return nil
