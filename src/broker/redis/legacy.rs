@@ -267,7 +267,8 @@ impl Intake {
                     self.state.follows_plain.store(true, Ordering::Relaxed);
                 }
                 let wants = tenure.ring.wants_mark() || last.is_none_or(|last| last.elapsed() >= MARK.1);
-                if !(tenure.holds(now) && wants || tenure.owes_first_mark()) {
+                let joins = tenure.first_mark_is_due(now);
+                if !(tenure.holds(now) && wants || joins) {
                     continue;
                 }
                 tenure.next_mark(&self.state.pod.name, true)

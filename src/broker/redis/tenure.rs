@@ -13,6 +13,17 @@ const STALE: Duration = Duration::from_secs(20);
 /// What another pod may have published is not published again after this: its name is about to be forgotten there.
 pub(super) const NAME_IS_SURE: Duration = Duration::from_secs(45);
 
+/// The time between two marks of a pod that joins: the second comes after the first of these, each further one after twice as long. One
+/// that it does not hear itself is heard no better by being said more often.
+const FIRST_MARKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// The marks of a pod that joins.
+#[derive(Debug)]
+struct FirstMarks {
+    due: Instant,
+    pause: Duration,
+}
+
 /// A time in which the lease is seen to be free.
 #[derive(Debug, Clone, Copy)]
 struct FreeSpan {
@@ -81,6 +92,8 @@ pub(super) struct Tenure {
     pub(super) missed: bool,
     /// How many marks this pod published.
     marks: u64,
+    /// Marks that it published and has not heard, while it owes its first one.
+    first_marks: Option<FirstMarks>,
     pub(super) ring: PlainRing,
 }
 
@@ -121,6 +134,22 @@ impl Tenure {
     /// not go on when that pod dies.
     pub(super) fn owes_first_mark(&self) -> bool {
         self.hears && !self.missed && self.other == Some(OtherHolder::Naming) && !self.ring.has_mark()
+    }
+
+    /// Whether the mark of a pod that joins is due now. If so, it is taken as published.
+    pub(super) fn first_mark_is_due(&mut self, now: Instant) -> bool {
+        if !self.owes_first_mark() {
+            self.first_marks = None;
+            return false;
+        }
+        let (shortest, longest) = FIRST_MARKS;
+        let pause = match &self.first_marks {
+            Some(marks) if now < marks.due => return false,
+            Some(marks) => (marks.pause * 2).min(longest),
+            None => shortest,
+        };
+        self.first_marks = Some(FirstMarks { due: now + pause, pause });
+        true
     }
 
     /// Whether no message is lost from now on if every other pod dies, as far as that is in this pod's power.

@@ -152,6 +152,32 @@ fn a_pod_that_joins_marks_the_stream_once_so_that_it_can_go_on() {
 }
 
 #[test]
+fn a_pod_that_does_not_hear_its_own_marks_publishes_them_ever_more_rarely() {
+    let (mut tenure, began) = pod();
+    tenure.seen_taken(false);
+    let tick = Duration::from_millis(100);
+    let published = |tenure: &mut Tenure, ticks: std::ops::Range<u32>| {
+        ticks.filter(|at| tenure.first_mark_is_due(began + tick * *at)).collect::<Vec<u32>>()
+    };
+    let first_minute = published(&mut tenure, 0..600);
+    assert_eq!(
+        first_minute,
+        [0, 1, 3, 7, 15, 31, 63, 127, 227, 327, 427, 527],
+        "twice as long each time, 10 s at most"
+    );
+    // It hears one at last.
+    let text = tenure.next_mark("joined", true);
+    tenure.ring.mark(&StreamMark::parse(&text).expect("a mark"));
+    assert!(published(&mut tenure, 600..700).is_empty());
+    // Another connection begins anew, and its first mark is not late.
+    tenure.lost();
+    assert!(published(&mut tenure, 700..701).is_empty());
+    (tenure.hears, tenure.missed) = (true, false);
+    tenure.seen_taken(false);
+    assert_eq!(published(&mut tenure, 701..710), [701, 702, 704, 708]);
+}
+
+#[test]
 fn a_pod_marks_nothing_beside_one_that_knows_no_marks() {
     let (mut tenure, now) = pod();
     tenure.seen_taken(true);
