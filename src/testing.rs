@@ -55,8 +55,8 @@ pub mod compat {
 /// Settings, and how they become a configuration.
 pub mod config {
     pub use crate::config::{
-        ApiKey, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl, JwksUrl,
-        Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
+        ApiKey, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl,
+        JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
         OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
         SettingsError, TokenSettings, Variables, merge, merge_over, resolve,
     };

@@ -5,8 +5,9 @@
 //!
 //! - Delivery happens under the room's lock, so that the order of the log is the order of delivery. A [`Deliver`] must
 //!   therefore neither block nor call the broker back.
-//! - A room keeps its epoch and counts on as long as it is known. It is forgotten only when memory is short, and never
-//!   while it has a subscription or a member; its next life has another epoch.
+//! - A room keeps its epoch and counts on as long as it is known. It is forgotten only when memory is short, or when it never had an event
+//!   and many of that kind are there, and never while it has a subscription or a member; its next life has another epoch.
+//! - Rooms that have members and never had an event cost the logs nothing: no event goes or is refused for names that clients make up.
 //! - Commands act when they are called, in the order of the calls; the answer is ready at once.
 //!
 //! When the budget is full, the cheapest things are dropped first ([`Class`]). When nothing is left to drop, an event that
@@ -136,18 +137,23 @@ impl MemoryBroker {
 
     fn enter_known(&self, room: &Room, work: impl FnOnce(&Room, &mut RoomState)) {
         self.slot(room).enter_known(room, &self.ledger, &self.policies.load(), work);
+        if self.ledger.has_too_many_unused() {
+            self.free(0);
+        }
     }
 
     /// Drops things, the cheapest first, until `bytes` more fit. Returns whether they do.
     fn free(&self, bytes: usize) -> bool {
         loop {
             let missing = self.ledger.missing(bytes);
-            if missing == 0 {
+            if missing == 0 && !self.ledger.has_too_many_unused() {
                 return true;
             }
-            let cheapest =
-                self.slots.iter().filter_map(|slot| Some((slot.cheapest()?, slot))).min_by_key(|(rank, _)| *rank);
-            let Some((_, slot)) = cheapest else { return false };
+            let cheapest = self.slots.iter().filter_map(|slot| Some((slot.cheapest()?, slot)));
+            let Some(((_, is_unused), slot)) = cheapest.min_by_key(|(rank, _)| *rank) else { return missing == 0 };
+            if missing == 0 && !is_unused {
+                return true;
+            }
             slot.give_up(&self.ledger, missing);
         }
     }

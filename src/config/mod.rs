@@ -61,7 +61,7 @@ pub use legacy::{ChannelPattern, Encoding, Legacy};
 pub use loader::Loader;
 pub use logging::{LogFormat, LogLevel};
 pub use look_up::{LookUpTemplate, TokenLookUp};
-pub use memory_ceiling::{MemoryCeiling, MemorySource};
+pub use memory_ceiling::{CgroupVersion, MemoryCeiling, MemorySource};
 #[cfg(test)]
 pub use network::Network;
 pub use network::counted;

@@ -3,6 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::harness::{Client, SOON, Seen, get, pod, pod_on, publish};
+use roomcast::testing::{
+    config::{CgroupVersion, MemorySource},
+    pod::Pod,
+};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -89,6 +94,47 @@ async fn a_pod_whose_process_is_short_of_memory_takes_no_client_in() {
     .await
     .unwrap();
     pod.stop();
+}
+
+#[tokio::test]
+async fn a_pod_whose_process_is_short_of_memory_takes_no_new_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let used = folder.path().join("memory.current");
+    std::fs::write(&used, "1000000").unwrap();
+    let pod = pod_on(
+        |settings| settings.general.workers = Some(1),
+        |machine| {
+            let (folder, file) = (folder.path().to_owned(), "memory.max");
+            machine.memory.bytes = 64 << 20;
+            machine.memory.source = MemorySource::Cgroup { version: CgroupVersion::V2, folder, file };
+        },
+    );
+    let address = pod.addresses().plain[0];
+    let (mut first, mut second) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(first.subscribe("here").await["type"], "subscribed");
+    // Newcomers are kept out, and so are names that those within make up.
+    std::fs::write(&used, (63 << 20).to_string()).unwrap();
+    until_full(&pod, true).await;
+    for n in 0..3 {
+        let refused = second.ask(json!({"type": "subscribe", "room": format!("made-up:{n}")})).await;
+        assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("unavailable")), "{refused}");
+    }
+    assert_eq!(second.subscribe("here").await["type"], "subscribed", "that room is there already");
+    publish(&pod, "here", "t", "1").await;
+    assert_eq!(first.json().await["type"], "events");
+    std::fs::write(&used, "1000000").unwrap();
+    until_full(&pod, false).await;
+    assert_eq!(first.subscribe("made-up:0").await["type"], "subscribed");
+    pod.stop();
+}
+
+async fn until_full(pod: &Pod, full: bool) {
+    let waited = timeout(SOON, async {
+        while (get(pod, "/accepting").await.0 == 503) != full {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    waited.await.expect("the pod notices");
 }
 
 #[tokio::test]

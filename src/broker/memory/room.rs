@@ -104,10 +104,18 @@ impl RoomState {
             + self.members.bytes()
     }
 
+    fn is_in_use(&self) -> bool {
+        self.subscribed || self.held > 0 || !self.members.is_empty()
+    }
+
+    /// Whether it is in use, and never had an event.
+    pub(super) fn is_blank(&self) -> bool {
+        self.is_in_use() && self.log.end() == 0
+    }
+
     /// What of the room can be given up.
     pub(super) fn class(&self) -> Option<Class> {
-        let in_use = self.subscribed || self.held > 0 || !self.members.is_empty();
-        match (in_use, self.log.is_empty()) {
+        match (self.is_in_use(), self.log.is_empty()) {
             (true, true) => None,
             (true, false) => Some(Class::Log),
             (false, _) if self.log.end() == 0 => Some(Class::Unused),

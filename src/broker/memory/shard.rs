@@ -17,10 +17,16 @@ use crate::{
     model::{Epoch, Room},
 };
 
+/// The most bytes of rooms that nothing is lost with: so many are known again, with the same epoch, when clients come back to them.
+/// Clients make names up, and what they leave behind must not stay until the memory is full.
+const MOST_UNUSED: usize = 1024 * 1024;
+
 /// What all rooms hold together. May be overdrawn by what a moment's concurrent callers add.
 pub(super) struct Ledger {
     limit: usize,
     bytes: AtomicUsize,
+    /// Those of `bytes` that are of rooms of the class [`Class::Unused`].
+    unused: AtomicUsize,
     rooms: AtomicUsize,
     evicted: AtomicUsize,
     /// Numbers the uses of rooms: the least recently used has the smallest.
@@ -36,6 +42,7 @@ impl Ledger {
         Self {
             limit,
             bytes: AtomicUsize::new(0),
+            unused: AtomicUsize::new(0),
             rooms: AtomicUsize::new(0),
             evicted: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
@@ -62,17 +69,39 @@ impl Ledger {
         self.bytes.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
     }
 
-    fn charge(&self, before: usize, after: usize) {
-        if after >= before {
-            self.bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+    /// Whether unused rooms hold more than they may.
+    pub(super) fn has_too_many_unused(&self) -> bool {
+        self.unused.load(Ordering::Relaxed) > MOST_UNUSED
+    }
+
+    fn charge(&self, before: Charge, after: Charge) {
+        for (account, before, after) in
+            [(&self.bytes, before.bytes, after.bytes), (&self.unused, before.unused(), after.unused())]
+        {
+            if after >= before {
+                account.fetch_add(after - before, Ordering::Relaxed);
+            } else {
+                account.fetch_sub(before - after, Ordering::Relaxed);
+            }
         }
     }
 
     fn epoch(&self) -> Epoch {
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         Epoch::new(&format!("{:016x}{life:x}", self.seed))
+    }
+}
+
+/// What the ledger holds against a room.
+#[derive(Debug, Default, Clone, Copy)]
+struct Charge {
+    bytes: usize,
+    is_unused: bool,
+}
+
+impl Charge {
+    fn unused(self) -> usize {
+        if self.is_unused { self.bytes } else { 0 }
     }
 }
 
@@ -93,6 +122,11 @@ impl Rank {
         };
         Self(class << 62 | used)
     }
+
+    /// Whether it is that of a room that nothing is lost with.
+    fn is_unused(self) -> bool {
+        self.0 >> 62 == 0
+    }
 }
 
 /// What a room costs beside its state and its name: its places in the map and in the order, the counts of its `Arc`s.
@@ -106,16 +140,22 @@ struct RoomEntry {
     used: u64,
     /// Where it stands in the order.
     rank: Rank,
-    /// What the ledger holds against it.
-    charged: usize,
+    charged: Charge,
 }
 
 impl RoomEntry {
+    /// What it costs, if its state costs `state`. A room that has members and never had an event is theirs: however many names they make
+    /// up, no log goes for it and no event is refused.
+    fn bytes(&self, state: usize) -> usize {
+        if self.state.is_blank() { 0 } else { ROOM + self.name.as_str().len() + state }
+    }
+
     /// Brings the ledger and the order up to date with what was done to the room.
     fn settle(&mut self, order: &mut BTreeMap<Rank, Room>, ledger: &Ledger) {
-        let bytes = ROOM + self.name.as_str().len() + self.state.bytes();
-        ledger.charge(self.charged, bytes);
-        self.charged = bytes;
+        let charge =
+            Charge { bytes: self.bytes(self.state.bytes()), is_unused: self.state.class() == Some(Class::Unused) };
+        ledger.charge(self.charged, charge);
+        self.charged = charge;
         let rank = self.state.class().map_or(Rank::NONE, |class| Rank::new(class, self.used));
         if rank != self.rank {
             order.remove(&self.rank);
@@ -163,7 +203,8 @@ impl Slot {
             Entry::Vacant(vacant) => {
                 ledger.rooms.fetch_add(1, Ordering::Relaxed);
                 let state = RoomState::new(ledger.epoch(), room, policies);
-                let place = RoomEntry { name: room.clone(), state, used: 0, rank: Rank::NONE, charged: 0 };
+                let place =
+                    RoomEntry { name: room.clone(), state, used: 0, rank: Rank::NONE, charged: Charge::default() };
                 vacant.insert(Box::new(place))
             }
         };
@@ -213,9 +254,10 @@ impl Slot {
         self.show(&shard);
     }
 
-    /// The rank of what this shard would give up first; less is cheaper.
-    pub(super) fn cheapest(&self) -> Option<u64> {
-        Some(self.cheapest.load(Ordering::Acquire)).filter(|rank| *rank != Rank::NONE.0)
+    /// The rank of what this shard would give up first; less is cheaper. And whether nothing is lost with it.
+    pub(super) fn cheapest(&self) -> Option<(u64, bool)> {
+        let rank = Some(Rank(self.cheapest.load(Ordering::Acquire))).filter(|rank| *rank != Rank::NONE)?;
+        Some((rank.0, rank.is_unused()))
     }
 
     /// Gives up the cheapest thing: a whole room, or up to `bytes` of a log.
@@ -235,7 +277,7 @@ impl Slot {
             None
         } else {
             order.remove(&place.rank);
-            ledger.charge(place.charged, 0);
+            ledger.charge(place.charged, Charge::default());
             ledger.rooms.fetch_sub(1, Ordering::Relaxed);
             ledger.evicted.fetch_add(1, Ordering::Relaxed);
             rooms.remove(&name)
@@ -265,7 +307,7 @@ impl Slot {
             let place = &shard.rooms[name];
             assert_eq!(place.state.class().map(|class| Rank::new(class, place.used)), Some(*rank));
         }
-        let bytes = |place: &RoomEntry| ROOM + place.name.as_str().len() + place.state.bytes_anew();
+        let bytes = |place: &RoomEntry| place.bytes(place.state.bytes_anew());
         (shard.rooms.values().map(|place| bytes(place)).sum(), shard.rooms.len())
     }
 }

@@ -160,6 +160,12 @@ impl Core {
         if !entry.server_side && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
         }
+        // Connections are refused before the memory is used up; those that are in could fill it with names.
+        if known.is_none() && !entry.server_side && self.clients.services.memory.is_full() {
+            self.clients.services.metrics.pressures.process_memory.refused(1);
+            let why = format!("this pod is short of memory and takes no new room: {room}; ask again later");
+            return Err((ErrorCode::Unavailable, why));
+        }
         if asks {
             return Ok(Placement::NeedsPermit(entry));
         }
