@@ -67,14 +67,14 @@ impl Room {
 }
 
 /// Unicode's format characters (general category `Cf`) and those that are shown as nothing (`Default_Ignorable_Code_Point`):
-/// marks of direction, joiners, spaces without width, fillers, variation selectors, tags.
+/// marks of direction, joiners, spaces without width, fillers, variation selectors, tags; and the braille pattern without dots.
 fn is_invisible(c: char) -> bool {
     // Most names are ASCII.
     c > '\u{ac}'
         && matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
             | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
@@ -149,6 +149,7 @@ mod tests {
             '\u{2069}',
             '\u{206f}',
             '\u{115f}',
+            '\u{2800}',
             '\u{3164}',
             '\u{ffa0}',
             '\u{fe0f}',

@@ -244,6 +244,9 @@ async fn poll(worker: &Rc<RefCell<Worker>>, name: ConnectionId) -> Result<Bytes,
 /// How long a WebSocket that does not take over may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The most that is read of a WebSocket that was told to close: one that goes on is reset instead.
+const MOST_IGNORED: usize = 256 * 1024;
+
 /// The most pings and pongs of a WebSocket that probes: it is about to say one thing.
 const MAX_CONTROL_FRAMES: u32 = 64;
 
@@ -287,8 +290,9 @@ impl Prober {
         }
         self.socket.shut_down(&mut self.worker.borrow_mut().buffers().sealed);
         // What comes is read: unread bytes would have the kernel reset the connection before the client has read the close.
-        let mut ignored = Vec::new();
-        while self.read(&mut ignored).await {
+        let (mut ignored, mut left) = (Vec::new(), MOST_IGNORED);
+        while left > 0 && self.read(&mut ignored).await {
+            left = left.saturating_sub(ignored.len());
             ignored.clear();
         }
     }
