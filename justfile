@@ -60,6 +60,16 @@ fuzz TARGET="" SECONDS="60":
 chaos SECONDS="120":
     CHAOS_SECONDS={{ SECONDS }} cargo test --release --test chaos -- --nocapture --test-threads=1
 
+# Attacks on a pod, each beside its control: what honest clients see (docs/SECURITY.md); attacks by name, else all
+edge *NAMES:
+    cargo build --release --bin roomcast
+    TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/edge/bars.js {{ NAMES }}
+
+# Churn and a rotating choice of these attacks; fails if memory, files or threads grow, or a line is at error
+soak MINUTES="30":
+    cargo build --release --bin roomcast
+    TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/edge/soak.js --minutes {{ MINUTES }}
+
 # All 517 cases of the WebSocket conformance suite against the example echo of crates/websocket
 autobahn:
     AUTOBAHN=full tests/run autobahn
