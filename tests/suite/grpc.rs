@@ -121,6 +121,12 @@ async fn the_api_over_grpc() {
     assert_eq!((stats.scope.as_str(), stats.pods[0].readiness.as_str(), stats.connections), ("fleet", "ready", 1));
     let own = api.get_stats(with_key(GetStatsRequest { fleet: false })).await.unwrap().into_inner();
     assert_eq!((own.scope.as_str(), own.pods.len()), ("pod", 1));
+    let known = pod.services().stats().await.unwrap();
+    for stats in [&stats.pods[0], &own.pods[0]] {
+        let limit = (stats.memory_limit_bytes, &stats.memory_limit_from);
+        assert_eq!(limit, (known.memory.limit_bytes as u64, &known.memory.from));
+        assert!((1 << 20..stats.memory_limit_bytes).contains(&stats.memory_used_bytes), "{stats:?}");
+    }
     let target = Some(Target::Connection(list.members[0].connection.clone()));
     let done = api.disconnect(with_key(DisconnectRequest { target, code: Some(1012) })).await.unwrap().into_inner();
     assert_eq!(done.connections, 1);

@@ -255,6 +255,14 @@ pub struct PodStats {
     pub owed_bytes: u64,
     #[prost(uint64, tag = "9")]
     pub budget_bytes: u64,
+    /// The memory of the whole process, and above what of it new clients are refused.
+    #[prost(uint64, tag = "10")]
+    pub memory_used_bytes: u64,
+    #[prost(uint64, tag = "11")]
+    pub memory_limit_bytes: u64,
+    /// What decides the limit and the budget of the queues.
+    #[prost(string, tag = "12")]
+    pub memory_limit_from: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod roomcast_client {

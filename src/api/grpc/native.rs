@@ -134,6 +134,9 @@ impl From<model::PodStats> for PodStats {
             held_bytes: stats.queues.held_bytes as u64,
             owed_bytes: stats.queues.owed_bytes as u64,
             budget_bytes: stats.queues.budget_bytes as u64,
+            memory_used_bytes: stats.memory.used_bytes as u64,
+            memory_limit_bytes: stats.memory.limit_bytes as u64,
+            memory_limit_from: stats.memory.from,
         }
     }
 }
