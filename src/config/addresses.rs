@@ -27,6 +27,11 @@ section! {
         handshakes_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "50");
         /// How many TCP connections one address may open at once, where `handshakes_per_second` is set.
         handshake_burst: u32 = 200, Count(1..=1_000_000), live;
+        /// How many TCP connections a second all addresses may open together for long; one above it is closed before TLS. It spreads the
+        /// handshakes of clients that come back all at once.
+        pod_handshakes_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "2000");
+        /// How many TCP connections all addresses may open at once, where `pod_handshakes_per_second` is set.
+        pod_handshake_burst: u32 = 2_000, Count(1..=1_000_000), live;
         /// How many HTTP requests a second one address may send for long, upgrades included; one above it is answered with 429.
         requests_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "100");
         /// How many HTTP requests one address may send at once, where `requests_per_second` is set.

@@ -57,7 +57,9 @@ impl Lobby {
     pub fn admit(&self, stage: Stage, peer: SocketAddr) -> Option<Guest> {
         let Services { sockets, metrics, config, addresses, .. } = &*self.services;
         let (pressures, config) = (&metrics.pressures, config.load());
-        if !addresses.may_shake_hands(peer.ip(), &config.addresses) {
+        // One address' excess takes nothing from the others.
+        if !addresses.may_shake_hands(peer.ip(), &config.addresses) || !addresses.pod_may_shake_hands(&config.addresses)
+        {
             pressures.addresses.refused(1);
             return None;
         }

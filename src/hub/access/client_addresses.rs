@@ -34,6 +34,8 @@ pub struct ClientAddresses {
     shards: Vec<Mutex<AddressShard>>,
     hasher: RandomState,
     began: Instant,
+    /// The TCP connections of all.
+    pod_handshakes: Mutex<Option<Bucket>>,
 }
 
 /// Some of the addresses.
@@ -63,7 +65,7 @@ impl ClientAddresses {
     #[must_use]
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), began: Instant::now() }
+        Self { shards, hasher: RandomState::new(), began: Instant::now(), pod_handshakes: Mutex::default() }
     }
 
     fn now_ms(&self) -> u64 {
@@ -103,6 +105,19 @@ impl ClientAddresses {
     pub fn may_shake_hands(&self, address: IpAddr, settings: &AddressSettings) -> bool {
         settings.trusts(address)
             || (settings.may_come(address) && self.may_shake_hands_at(address, settings, self.now_ms()))
+    }
+
+    /// Whether one more TCP connection may be opened now, whatever its address.
+    #[must_use]
+    pub fn pod_may_shake_hands(&self, settings: &AddressSettings) -> bool {
+        self.pod_may_shake_hands_at(settings, self.now_ms())
+    }
+
+    fn pod_may_shake_hands_at(&self, settings: &AddressSettings, now_ms: u64) -> bool {
+        let Some(rate) = settings.pod_handshakes_per_second else { return true };
+        let mut bucket = self.pod_handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = bucket.get_or_insert_with(|| Bucket::new(settings.pod_handshake_burst, now_ms));
+        bucket.take(rate, settings.pod_handshake_burst, now_ms) == Verdict::Fine
     }
 
     fn may_shake_hands_at(&self, address: IpAddr, settings: &AddressSettings, now_ms: u64) -> bool {
@@ -197,6 +212,19 @@ mod tests {
         assert!(may("2001:db8:0:1::1", 0) && may("192.0.2.1", 0));
         assert!(may("2001:db8::3", 100) && !may("2001:db8::4", 100), "ten a second");
         assert!((0..100).all(|_| addresses.may_ask("192.0.2.1".parse().unwrap(), &settings)), "no rate is set");
+    }
+
+    #[test]
+    fn all_addresses_together_have_a_rate() {
+        let addresses = ClientAddresses::new();
+        let settings = AddressSettings {
+            pod_handshakes_per_second: Some(100),
+            pod_handshake_burst: 20,
+            ..AddressSettings::default()
+        };
+        let taken = |now_ms| (0..100).filter(|_| addresses.pod_may_shake_hands_at(&settings, now_ms)).count();
+        assert_eq!([taken(0), taken(0), taken(50), taken(10_000)], [20, 0, 5, 20]);
+        assert!((0..100).all(|_| addresses.pod_may_shake_hands_at(&AddressSettings::default(), 0)), "none is set");
     }
 
     #[test]
