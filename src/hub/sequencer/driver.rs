@@ -31,7 +31,7 @@ use crate::{
             services::Services,
         },
     },
-    model::{Member, Policy, PresenceList, PresenceMode, Room, Since},
+    model::{Member, Policy, PresenceList, PresenceMode, Room},
     protocol::PresenceChange,
 };
 
@@ -286,7 +286,10 @@ fn perform(
                 sequencer.refused(worker, &update);
             }
         }
-        SequencerEffect::ReadHistory { ticket, since } => read_history(services, room, ticket, since),
+        SequencerEffect::ReadHistory { ticket, since, until } => {
+            let query = HistoryQuery { since: Some(since), until, max_events: usize::MAX, max_bytes: usize::MAX };
+            read_history(services, room, ticket, query);
+        }
         SequencerEffect::AnnouncePresence { joined, left } => {
             let workers: Vec<usize> = sequencer.listed().collect();
             let lost = Rc::clone(lists_lost.entry(room.clone()).or_default());
@@ -307,8 +310,7 @@ fn perform(
 }
 
 /// Reads the log behind a position until it answers.
-fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, since: Since) {
-    let query = HistoryQuery { since: Some(since), until: None, max_events: usize::MAX, max_bytes: usize::MAX };
+fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, query: HistoryQuery) {
     let (services, room) = (Arc::clone(services), room.clone());
     tokio::task::spawn_local(async move {
         let mut pause = RETRY;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     hub::sequencer::update::StreamUpdate,
-    model::{Member, Since},
+    model::{Member, Offset, Since},
 };
 
 /// What a sequencer wants done, in this order.
@@ -18,6 +18,8 @@ pub enum SequencerEffect {
         ticket: ReadTicket,
         /// The last position that the sequencer has.
         since: Since,
+        /// The last event that is wanted; none of the log's newer ones is missed.
+        until: Option<Offset>,
     },
     /// Tell the room's members of these joins and leaves.
     AnnouncePresence {

@@ -253,9 +253,12 @@ impl RoomSequencer {
         let Some(Sequence { received, hole, .. }) = &mut self.sequence else { return };
         self.ticket.read += 1;
         let (ticket, held_before) = (self.ticket, held.len());
+        let follows = held.front().is_some_and(|(_, event, _)| event.offset == received.offset + 1);
         *hole = Some(Hole { ticket, held, held_before, overflowed: false });
         let since = Since { epoch: received.epoch.clone(), offset: received.offset };
-        effects.push(SequencerEffect::ReadHistory { ticket, since });
+        // Where only the epoch is another one, nothing is missing: the log says whether it goes on from there, also if it keeps no event.
+        let until = follows.then_some(received.offset);
+        effects.push(SequencerEffect::ReadHistory { ticket, since, until });
     }
 
     /// The log answered a [`SequencerEffect::ReadHistory`]: the hole is filled, or the log no longer has it.

@@ -3,13 +3,13 @@
 use crate::{
     broker::{BrokerError, History},
     hub::{membership::pending_join::JoinAnswer, recovery::cache::Missed, sequencer::effect::ReadTicket},
-    model::{Position, Room, Since},
+    model::{Offset, Position, Room, Since},
 };
 
 /// A read of the log: asked for, carried out, answered.
 pub enum LogRead {
     /// By a sequencer.
-    Sequencer { room: Room, ticket: ReadTicket, since: Since, answer: Option<History> },
+    Sequencer { room: Room, ticket: ReadTicket, since: Since, until: Option<Offset>, answer: Option<History> },
     /// By a stream, for all members.
     Hole { worker: usize, room: Room, since: Since, until: Position, answer: Option<Result<Missed, BrokerError>> },
     /// By a stream, for joins.

@@ -267,8 +267,14 @@ impl SimulatedPod {
                         sequencer.refused(worker, &update);
                     }
                 }
-                SequencerEffect::ReadHistory { ticket, since } => {
-                    self.world.reads.push(LogRead::Sequencer { room: room.clone(), ticket, since, answer: None });
+                SequencerEffect::ReadHistory { ticket, since, until } => {
+                    self.world.reads.push(LogRead::Sequencer {
+                        room: room.clone(),
+                        ticket,
+                        since,
+                        until,
+                        answer: None,
+                    });
                 }
                 SequencerEffect::AnnouncePresence { .. } | SequencerEffect::Flushed { .. } => {}
             }
@@ -281,7 +287,7 @@ impl SimulatedPod {
             return Ok(());
         }
         let mut read = self.world.reads.swap_remove(at % self.world.reads.len());
-        if let LogRead::Sequencer { room, ticket, since, answer } = &mut read {
+        if let LogRead::Sequencer { room, ticket, since, until, answer } = &mut read {
             if let Some(history) = answer.take() {
                 let message = ToSequencer::HistoryRead(room.clone(), *ticket, history);
                 if self.world.queues.tell_sequencer(room, message) {
@@ -289,7 +295,7 @@ impl SimulatedPod {
                 }
             } else if !self.world.read_fails() {
                 let (max_events, max_bytes) = (usize::MAX, usize::MAX);
-                let query = HistoryQuery { since: Some(since.clone()), until: None, max_events, max_bytes };
+                let query = HistoryQuery { since: Some(since.clone()), until: *until, max_events, max_bytes };
                 *answer = Some(self.world.logs[self.world.room_at(room)].read(&query));
             }
             // One that failed, or whose answer found a full queue, is tried again.

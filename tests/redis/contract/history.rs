@@ -93,6 +93,17 @@ pub async fn what_was_trimmed_is_not_complete<S: Store>() {
     }
     let all = bench.history(&room("a"), everything()).await;
     assert_eq!((all.after, all.complete), (6, false));
+    // What is not wanted is not missing.
+    for (until, after, complete) in [(3, 3, true), (2, 3, true), (4, 6, false)] {
+        let query = HistoryQuery { until: Some(until), since: self::after(&end, 3), ..everything() };
+        let part = bench.history(&room("a"), query).await;
+        assert_eq!((part.after, part.complete, part.events.len()), (after, complete, 0), "(3, {until}]");
+    }
+    let none = Policy { history_size: 0, ..Policy::default() };
+    let (bench, end) = ten::<S>(none).await;
+    let query = HistoryQuery { until: Some(7), since: after(&end, 7), ..everything() };
+    assert!(bench.history(&room("a"), query).await.complete, "the room goes on from there");
+    assert!(!bench.since(&room("a"), &end.epoch, 7).await.complete);
 
     let by_bytes = Policy { history_bytes: 1_000, ..Policy::default() };
     let (bench, _) = ten::<S>(by_bytes).await;

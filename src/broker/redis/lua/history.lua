@@ -102,7 +102,8 @@ else
       from, exact = math.min(since_offset, common), since_offset <= common
     end
   end
-  after = math.min(math.max(from, base), last)
+  -- Where nothing behind it is wanted, what the log has dropped since is not missing.
+  after = exact and target <= from and from <= last and from or math.min(math.max(from, base), last)
   taken = take(after + 1, math.max(target, after), 1)
   offset = after + taken
   complete = exact and after == since_offset and offset >= target
