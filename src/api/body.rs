@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use serde::Deserialize;
@@ -37,13 +36,6 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, ApiE
             Err(ApiError::new(ApiCode::RequestTimeout, message))
         }
     }
-}
-
-/// Whether a body is not as it stands.
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    let codings =
-        headers.get_all(header::CONTENT_ENCODING).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    codings.map(<[u8]>::trim_ascii).any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Reads on, beside the answer, a body that was refused. Needs a `LocalSet`.

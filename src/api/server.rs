@@ -38,6 +38,7 @@ use crate::{
     metrics::Exposition,
     model::Room,
     transport::{
+        content_encoding::{ENCODED, is_encoded},
         head::{HeadError, names_one_host},
         places::{SocketPlace, SocketPlaces},
     },
@@ -203,10 +204,9 @@ impl Api {
                 *body = untaken;
                 Bytes::new()
             }
-            (_, Some(taken)) if body::is_encoded(&parts.headers) => {
+            (_, Some(taken)) if is_encoded(&parts.headers) => {
                 *body = Some(taken);
-                let message = "the body is compressed: send it without Content-Encoding";
-                return Err(ApiError::new(ApiCode::UnsupportedEncoding, message));
+                return Err(ApiError::new(ApiCode::UnsupportedEncoding, ENCODED));
             }
             (_, Some(taken)) => body::read(taken, services.config.load().limits.api_body).await?,
             (_, None) => Bytes::new(),

@@ -110,7 +110,8 @@ async fn serve(
         }
         Method::POST => {
             let broken = || refused(EngineError::BadRequest);
-            let (body, _held) = read_body(body, endpoint.max_payload, &services, visit, broken).await?;
+            let (body, _held) =
+                read_body(request.headers(), body, endpoint.max_payload, &services, visit, broken).await?;
             visit.enter(Stage::Serving);
             match place {
                 Whereabouts::Here(place) => services.post_packets(place, body).await,

@@ -228,6 +228,7 @@ pub(super) fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response
         StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited.as_str(),
         StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable.as_str(),
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_encoding",
         _ => ErrorCode::BadRequest.as_str(),
     };
     let body = serde_json::json!({ "error": { "code": code, "message": message.trim_end() } });

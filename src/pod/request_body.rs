@@ -3,7 +3,7 @@
 //! Always holds: what is read is on its visit's account from the first byte; nothing beyond the limit is kept.
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
@@ -11,16 +11,23 @@ use super::{
     refusal::{Refused, come_back, refused},
     visit::{HeldBytes, Visit},
 };
-use crate::hub::Services;
+use crate::{
+    hub::Services,
+    transport::content_encoding::{ENCODED, is_encoded},
+};
 
-/// Reads a body of at most so many bytes. `broken`: the answer to one that does not come whole.
+/// Reads the body of a request with these headers, of at most so many bytes. `broken`: the answer to one that does not come whole.
 pub(super) async fn read_body(
+    headers: &HeaderMap,
     mut body: Incoming,
     limit: usize,
     services: &Services,
     visit: &Visit,
     broken: impl Fn() -> Refused,
 ) -> Result<(Bytes, HeldBytes), Refused> {
+    if is_encoded(headers) {
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED));
+    }
     let (mut read, mut held) = (BytesMut::new(), visit.hold(0));
     let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, "the body has too many bytes");
     if body.size_hint().lower() > limit as u64 {

@@ -107,8 +107,9 @@ async fn serve(
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     let broken = || bad("the body did not come whole");
-    let (body, _held) =
-        read_body(body, max_bytes, &services, visit, broken).await.inspect_err(|_| counted.malformed.increment(1))?;
+    let (body, _held) = read_body(request.headers(), body, max_bytes, &services, visit, broken)
+        .await
+        .inspect_err(|_| counted.malformed.increment(1))?;
     visit.enter(Stage::Serving);
     let commands = commands(&body).inspect_err(|_| counted.malformed.increment(1))?;
     let texts: Vec<&str> = commands.iter().map(|command| command.get()).collect();

@@ -1,5 +1,6 @@
 //! Whole messages over sockets: bytes in, messages out, and back. Knows no rooms and no users.
 
+pub mod content_encoding;
 pub mod fetch;
 pub mod head;
 pub mod http_io;

@@ -20,7 +20,10 @@ use crate::{
     compat::Route,
     hub::Services,
     model::Token,
-    transport::fetch::{Client, FetchError, Limits},
+    transport::{
+        content_encoding::{ENCODED, is_encoded},
+        fetch::{Client, FetchError, Limits},
+    },
 };
 
 /// The largest question.
@@ -121,6 +124,10 @@ impl Documents {
             let mut response = sentence(StatusCode::METHOD_NOT_ALLOWED, "ask with POST");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return response;
+        }
+        if is_encoded(request.headers()) {
+            self.answers.malformed.increment(1);
+            return sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, ENCODED);
         }
         let body = match timeout(PATIENCE, Limited::new(request.into_body(), MAX_QUESTION).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),

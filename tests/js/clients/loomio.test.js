@@ -662,6 +662,8 @@ describe('hocuspocus', () => {
     ]) {
       assert.equal((await ask(pods[1], null, '--data', body)).status, 400, body.slice(0, 60));
     }
+    const compressed = ['--header', 'Content-Encoding: gzip', '--data', 'not read'];
+    assert.equal((await ask(pods[1], null, ...compressed)).status, 415);
     assert.equal((await ask(pods[1], null, '--request', 'GET')).status, 405);
     assert.equal(await metric('roomcast_document_answers_total{status="403"}'), 5);
   });

@@ -153,15 +153,23 @@ test('a poll of as many rooms as a connection may have goes on from its cursor',
   assert.match(text, /"news"/);
 });
 
-test('a compressed body is answered with 415', async () => {
+test('a compressed body is answered with 415, wherever a body is read', async () => {
   const body = gzipSync('{"room":"a","topic":"t"}');
-  const answer = await fetch(`${pod.internal}/api/publish`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${Pod.key}`, 'Content-Encoding': 'gzip' },
-    body,
-  });
-  assert.equal(answer.status, 415);
-  assert.equal((await answer.json()).error.code, 'unsupported_encoding');
+  const post = (url, headers) =>
+    fetch(url, { method: 'POST', headers: { 'Content-Encoding': 'gzip', ...headers }, body });
+  const plain = `http://127.0.0.1:${pod.plainPort}`;
+  for (const answer of [
+    await post(`${pod.internal}/api/publish`, { Authorization: `Bearer ${Pod.key}` }),
+    await post(`${plain}/send`),
+  ]) {
+    assert.equal(answer.status, 415);
+    assert.equal((await answer.json()).error.code, 'unsupported_encoding');
+  }
+  // A session of Socket.IO takes it for no packet, and goes on.
+  const session = JSON.parse((await (await fetch(plain + socketio)).text()).slice(1)).sid;
+  const packets = `${plain}${socketio}&sid=${session}`;
+  assert.equal((await post(packets)).status, 415);
+  assert.equal((await fetch(packets, { method: 'POST', body: '40' })).status, 200);
 });
 
 test('calls of the API that meet SIGTERM are answered, and told to go elsewhere', async () => {

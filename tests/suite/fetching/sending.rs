@@ -162,6 +162,7 @@ async fn what_is_no_command_is_refused_as_a_whole() {
         ("/send?room=chat:1", &[], "{}", 400, "bad_request"),
         ("/send?token=bad", &[], "{}", 401, "unauthorized"),
         ("/send", &[("Origin", "https://evil.example.com")], "{}", 403, "forbidden"),
+        ("/send", &[("Content-Encoding", "gzip")], "{}", 415, "unsupported_encoding"),
         ("/send", &[], &many, 413, "limit_exceeded"),
         ("/send", &[], &long, 413, "limit_exceeded"),
     ] {
