@@ -1,8 +1,9 @@
 //! What a request's target says: percent-decoded texts, and the query. Strict: what is not understood is refused.
 
-use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
+use std::{borrow::Cow, ops::RangeInclusive};
 
 use super::answer::ApiError;
+use crate::model::whole_number;
 
 /// The text that a part of a path spells (RFC 3986 section 2.1).
 ///
@@ -74,12 +75,11 @@ impl Query {
     /// A parameter that is a whole number in `range`.
     pub(super) fn number<T>(&self, name: &str, range: RangeInclusive<T>) -> Result<Option<T>, ApiError>
     where
-        T: FromStr + PartialOrd + std::fmt::Display,
+        T: TryFrom<u64> + PartialOrd + std::fmt::Display,
     {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits && range.contains(&number) => Ok(Some(number)),
+        match whole_number(text).and_then(|number| T::try_from(number).ok()) {
+            Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => Err(ApiError::bad_request(format!(
                 "`{name}` must be a whole number from {} to {}, not {text:?}",
                 range.start(),
@@ -129,7 +129,10 @@ mod tests {
             let error = Query::parse(Some(raw), &["a", "n"]).unwrap_err();
             assert!(error.message.contains(complaint), "{raw}: {}", error.message);
         }
-        for bad in ["+5", "-1", "", "5.0", "0x5", "99999999999999999999", " 5", "５"] {
+        for text in ["5.0", "0.5e1"] {
+            assert_eq!(Query(vec![("n", text.to_owned())]).number("n", 1..=5).unwrap(), Some(5), "{text}");
+        }
+        for bad in ["+5", "-1", "", "5.5", "0x5", "99999999999999999999", " 5", "５"] {
             let query = Query(vec![("n", bad.to_owned())]);
             assert!(query.number("n", 0..=u64::MAX).is_err(), "{bad:?}");
         }
