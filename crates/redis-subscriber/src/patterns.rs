@@ -39,10 +39,12 @@ pub trait PatternListener: Send + Sync {
     fn message(&self, pattern: &str, channel: &str, payload: &[u8]);
     /// A message on one of the channels that are heard by name.
     fn direct(&self, payload: &[u8]);
-    /// All patterns and channels stand.
-    fn confirmed(&self);
+    /// All patterns and channels stand at `node`.
+    fn confirmed(&self, node: &Address);
     /// The connection to `node` ended, or could not be made: no pattern stands.
     fn lost(&self, node: &Address, error: &NodeError);
+    /// Whether the node tells nothing of what is published elsewhere, although it answers: the connection to it is closed.
+    fn is_deaf(&self) -> bool;
     /// What the next ping carries.
     fn ping(&self) -> u64;
     /// The server answered the ping that carried this.
@@ -115,7 +117,7 @@ impl PatternConnection<'_> {
                     Ok(0) | Err(_) => return NodeError::Ended,
                     Ok(_) => {
                         heard = Instant::now();
-                        if let Err(error) = self.take() {
+                        if let Err(error) = self.take(node) {
                             return error;
                         }
                         continue;
@@ -124,11 +126,11 @@ impl PatternConnection<'_> {
                 () = self.ping_now.notified() => {}
                 () = sleep_until(pinged + PING) => {}
             }
-            if heard.elapsed() > SILENCE {
+            if heard.elapsed() > SILENCE || self.listener.is_deaf() {
                 return NodeError::Silent;
             }
             if self.listener.node().is_some_and(|now| now != *node) {
-                return NodeError::Unreachable("another node is the master now".to_owned());
+                return NodeError::Unreachable("messages are listened to at another node now".to_owned());
             }
             pinged = Instant::now();
             let ping = self.listener.ping().to_string();
@@ -137,7 +139,7 @@ impl PatternConnection<'_> {
     }
 
     /// Takes in what was read.
-    fn take(&mut self) -> Result<(), NodeError> {
+    fn take(&mut self, node: &Address) -> Result<(), NodeError> {
         let Self { patterns, channels, listener, reader, confirmed, .. } = self;
         let all = patterns.len() + channels.len();
         let mut greeted = *confirmed > 0;
@@ -154,7 +156,7 @@ impl PatternConnection<'_> {
                         [Value::Text(b"psubscribe" | b"subscribe"), ..] => {
                             *confirmed += 1;
                             if *confirmed == all {
-                                listener.confirmed();
+                                listener.confirmed(node);
                             }
                         }
                         _ => {}

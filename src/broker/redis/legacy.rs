@@ -17,29 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fred::{interfaces::Resp3Frame, types::Value};
-use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, listen_to_patterns};
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, Topology, listen_to_patterns};
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
 
 use super::{
-    arguments::millis,
     partition::Partition,
     plain_lanes::PlainLanes,
+    plain_lease::{LEASE, LeaseKeys, LeaseView},
     plain_ring::{HeardMessage, StreamMark},
-    reply::{ReplyError, ReplyFields},
-    script,
     settings::Elsewhere,
     state::RedisState,
     tenure::{NAME_IS_SURE, Tenure},
 };
-use crate::broker::{BrokerError, legacy};
-
-/// How long the lease lasts. Its holder renews it in time, and another pod takes it within a moment after it has run out.
-const LEASE: Duration = Duration::from_secs(1);
+use crate::broker::legacy;
 
 /// The time between two marks: while messages come, and while none do.
 const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -50,25 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A pod that may not have heard all that is not in a log yet leaves a free lease to others for so long.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long it is known how often the lease was taken: far longer than a pod stands still and goes on.
-const COUNT: Duration = Duration::from_secs(3_600);
-
 /// The time before the lease is asked for again after an error.
 const AGAIN: Duration = Duration::from_millis(250);
 
 /// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
-
-/// What the lease was found to be.
-struct LeaseView {
-    is_ours: bool,
-    /// For how long it is some pod's; zero: it is free.
-    lasts: Duration,
-    /// A pod of an older build has it.
-    is_older: bool,
-    /// How often it had been taken, not counting this pod's last time if it is this pod's.
-    count: u64,
-}
 
 /// Takes messages in.
 struct Intake {
@@ -81,7 +57,9 @@ struct Intake {
     /// The channel of marks.
     marks: String,
     /// The keys that a claim names.
-    keys: [String; 4],
+    keys: LeaseKeys,
+    /// The servers are a cluster: a message is told by all nodes, and by each in an order of its own.
+    is_cluster: bool,
     lanes: Arc<PlainLanes>,
     /// Why the patterns do not stand, as the log has it already.
     deaf: Mutex<Option<NodeError>>,
@@ -108,6 +86,7 @@ impl RedisState {
             changed: Notify::new(),
             marks: marks.clone(),
             keys,
+            is_cluster: matches!(endpoints.topology, Topology::Cluster),
             lanes: Arc::clone(&lanes),
             deaf: Mutex::default(),
         });
@@ -122,67 +101,6 @@ impl RedisState {
             intake.keep_marking(),
             intake.lose_patience()
         );
-    }
-
-    /// The keys that a claim names.
-    fn lease_keys(&self, patterns: &[&str]) -> [String; 4] {
-        let names = &self.names;
-        [names.legacy(patterns), names.old_legacy(), names.legacy_count(patterns), names.marks(patterns)]
-    }
-
-    /// Asks for the lease. `eager`: it is taken if it is free.
-    async fn claim_legacy(&self, keys: &[String; 4], eager: bool) -> Result<LeaseView, BrokerError> {
-        let frame = self.call_claim(keys, LEASE, eager, String::new()).await?;
-        let read = || {
-            let mut fields = ReplyFields::of(frame)?;
-            Ok::<_, ReplyError>(LeaseView {
-                is_ours: fields.number()? == 1,
-                lasts: Duration::from_millis(fields.number()?),
-                is_older: fields.number()? == 1,
-                count: fields.number()?,
-            })
-        };
-        read().map_err(|error| self.unexpected(&error))
-    }
-
-    /// Gives the lease back, and says so with a mark.
-    async fn give_back_legacy(&self, keys: &[String; 4], mark: String) {
-        // It runs out otherwise.
-        let _ = self.call_claim(keys, Duration::ZERO, false, mark).await;
-    }
-
-    async fn call_claim(
-        &self,
-        keys: &[String; 4],
-        lasts: Duration,
-        eager: bool,
-        mark: String,
-    ) -> Result<Resp3Frame, BrokerError> {
-        let args = [
-            Value::from(self.pod.name.as_str()),
-            millis(lasts),
-            Value::from(i64::from(eager)),
-            millis(COUNT),
-            Value::from(mark),
-        ];
-        self.shards.call(Partition::FIRST, &script::CLAIM, keys.clone(), args).await
-    }
-
-    async fn mark_legacy(&self, channel: &str, mark: String) -> Result<(), BrokerError> {
-        self.shards.call(Partition::FIRST, &script::MARK, [channel.to_owned()], [Value::from(mark)]).await.map(drop)
-    }
-
-    /// Gives the lease back at the end and says so, so that another pod need not wait for it to run out.
-    pub(super) async fn release_legacy(&self) {
-        let heard: Vec<&str> = self.settings.heard().map(crate::config::ChannelPattern::as_str).collect();
-        if heard.is_empty() || !self.metrics.legacy.holds() {
-            return;
-        }
-        self.metrics.legacy.show_lease(false);
-        let name = format!("{}.end", self.pod.name);
-        let mark = StreamMark { name: &name, settled: "", held: false }.text();
-        let keys = self.lease_keys(&heard);
-        let _ = timeout(AGAIN, self.give_back_legacy(&keys, mark)).await;
     }
 }
 
@@ -210,14 +128,22 @@ impl Intake {
     async fn renew(&self) -> Duration {
         // Redis counts from a later moment than this.
         let now = Instant::now();
-        let eager = self.tenure().wants_lease(now, GRACE);
-        match self.state.claim_legacy(&self.keys, eager).await {
+        let (eager, here) = {
+            let tenure = self.tenure();
+            (tenure.wants_lease(now, GRACE), tenure.node.here().cloned())
+        };
+        match self.state.claim_legacy(&self.keys, eager, here.as_ref()).await {
             Ok(lease) if lease.is_ours => {
+                self.tenure().node.holder_is_at(None);
                 self.begin(now + LEASE, lease.count);
                 LEASE / 4
             }
-            Ok(LeaseView { lasts, is_older, count, .. }) => {
+            Ok(LeaseView { lasts, is_older, count, at, .. }) => {
                 let mut tenure = self.tenure();
+                tenure.node.holder_is_at(at.filter(|_| self.is_cluster));
+                if tenure.node.is_astray() {
+                    tenure.ring.reset();
+                }
                 if lasts.is_zero() {
                     if tenure.seen_free(Instant::now(), count) {
                         self.ping_now.notify_one();
@@ -241,19 +167,23 @@ impl Intake {
             self.ping_now.notify_one();
             // What comes from now on is queued behind these, because that takes the same lock.
             let left = tenure.ring.take_over();
-            let is_sure = |message: &HeardMessage| {
-                message.place.name.is_none() || now.duration_since(message.heard) < NAME_IS_SURE
-            };
-            let (left, too_old): (Vec<_>, Vec<_>) = left.into_iter().partition(is_sure);
             tracing::info!(left = left.len(), "this pod takes in the messages of legacy publishers");
-            // What this pod itself had queued still waits there.
-            if !tenure.is_unbroken() {
-                self.lanes.give_up(too_old.len() as u64);
-            }
-            for message in left {
-                self.lanes.queue(&mut tenure, message, true);
+            let too_old = self.queue_left(&mut tenure, left, now);
+            self.lanes.give_up(too_old);
+        }
+    }
+
+    /// Queues what may be in no log yet. Returns how many messages are too old: their names may be forgotten.
+    fn queue_left(&self, tenure: &mut Tenure, left: Vec<HeardMessage>, now: Instant) -> u64 {
+        let mut too_old = 0;
+        for message in left {
+            if message.place.name.is_none() || now.duration_since(message.heard) < NAME_IS_SURE {
+                self.lanes.queue(tenure, message, true);
+            } else {
+                too_old += 1;
             }
         }
+        too_old
     }
 
     /// Publishes marks while this pod holds the lease, and one when it joins, for ever.
@@ -271,11 +201,14 @@ impl Intake {
                 if !(tenure.holds(now) && wants || joins) {
                     continue;
                 }
+                tenure.node.awaits(now);
                 tenure.next_mark(&self.state.pod.name, true)
             };
             last = Some(Instant::now());
             // One that fails is followed by another.
-            let _ = self.state.mark_legacy(&self.marks, mark).await;
+            if self.state.mark_legacy(&self.marks, mark).await.is_err() {
+                self.tenure().node.awaits_no_more();
+            }
         }
     }
 
@@ -303,7 +236,12 @@ impl Intake {
 
 impl PatternListener for Intake {
     fn node(&self) -> Option<Address> {
-        self.state.shards.address(Partition::FIRST)
+        let master = self.state.shards.address(Partition::FIRST);
+        if self.is_cluster { self.tenure().node.choose(master, Instant::now()) } else { master }
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.tenure().node.is_deaf(Instant::now())
     }
 
     fn message(&self, pattern: &str, channel: &str, payload: &[u8]) {
@@ -321,6 +259,7 @@ impl PatternListener for Intake {
         let counts = &self.state.metrics.legacy;
         let now = Instant::now();
         let mut tenure = self.tenure();
+        tenure.node.awaits_no_more();
         let place = tenure.ring.place();
         let holds = if place.name.is_some() { tenure.holds(now) } else { tenure.surely_holds(now) };
         match legacy::map(legacy, channel, &captures, payload) {
@@ -331,7 +270,7 @@ impl PatternListener for Intake {
                     return self.lanes.pass(&policy, &room, publication);
                 }
                 let cost = publication.cost() + PlainLanes::COST;
-                let message = HeardMessage { place, room, publication, heard: now, cost };
+                let message = HeardMessage { place, room, publication, heard: now, cost, is_queued: holds };
                 if message.place.name.is_some() || tenure.is_unclaimed() {
                     counts.failed.increment(tenure.ring.keep(message.clone()));
                 }
@@ -353,7 +292,10 @@ impl PatternListener for Intake {
 
     fn direct(&self, payload: &[u8]) {
         if let Some(mark) = std::str::from_utf8(payload).ok().and_then(StreamMark::parse) {
-            self.tenure().ring.mark(&mark);
+            let mut tenure = self.tenure();
+            tenure.node.awaits_no_more();
+            tenure.ring.mark(&mark);
+            drop(tenure);
             if !mark.held {
                 // The lease is free, or will be in a moment.
                 self.changed.notify_one();
@@ -361,15 +303,30 @@ impl PatternListener for Intake {
         }
     }
 
-    fn confirmed(&self) {
+    fn confirmed(&self, node: &Address) {
         *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.tenure().hears = true;
+        let mut tenure = self.tenure();
+        tenure.hears = true;
+        tenure.node.stands(node);
+        drop(tenure);
         self.changed.notify_one();
     }
 
     fn lost(&self, node: &Address, error: &NodeError) {
-        self.tenure().lost();
+        let (master, now) = (self.state.shards.address(Partition::FIRST), Instant::now());
+        let mut tenure = self.tenure();
+        let is_astray = tenure.node.is_astray();
+        tenure.node.lost(node, master.as_ref(), now);
+        let left = tenure.lost();
+        if !is_astray {
+            // What is too old was published long ago, by this pod or by another.
+            self.queue_left(&mut tenure, left, now);
+        }
+        drop(tenure);
         self.changed.notify_one();
+        if is_astray {
+            return tracing::info!(%node, "messages of legacy publishers are heard at the node of their holder from now on");
+        }
         // Once for each reason: it may last for hours.
         let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
         if deaf.as_ref() != Some(error) {

@@ -30,7 +30,7 @@ use crate::{
 
 impl RedisState {
     pub(super) async fn publish(&self, to: &Room, publication: Publication) -> Result<Position, BrokerError> {
-        self.publish_as(to, publication, None).await
+        self.publish_as(to, &publication, None).await
     }
 
     /// Publishes what goes to different logs at the same time, and what goes to one log one after the other.
@@ -69,29 +69,29 @@ impl RedisState {
     pub(super) async fn publish_as(
         &self,
         to: &Room,
-        publication: Publication,
-        name: Option<(String, Duration)>,
+        publication: &Publication,
+        name: Option<(&str, Duration)>,
     ) -> Result<Position, BrokerError> {
         let own = self.policy(to);
         BrokerError::check_topic(&own, &publication.topic)?;
         let (room, part) = own.log_of(to).map_or((to, None), |log| (log, Some(to)));
         let policy = if part.is_some() { self.policy(room) } else { Arc::clone(&own) };
-        let event = entry::encode(&publication, part)?;
+        let event = entry::encode(publication, part)?;
         let limit = if keeps(&policy) { policy.history_bytes.min(MAX_EVENT) } else { MAX_EVENT };
         let bytes = event.len() + EVENT_COST;
         if bytes > limit {
             return Err(BrokerError::TooLarge { bytes, limit });
         }
-        let (once, key_age) = match (LogKey::of(&publication, part), name) {
+        let (once, key_age) = match (LogKey::of(publication, part), name) {
             (Some(LogKey { side, name, fingerprint }), _) => {
                 let once = EventKey { name: Names::once(room, side, &name), fingerprint: Some(fingerprint) };
                 (Some(once), self.settings.idempotency_age)
             }
             // Each pod makes the event of a plain message anew.
-            (None, Some((name, age))) => (Some(EventKey { name: Names::named(room, &name), fingerprint: None }), age),
+            (None, Some((name, age))) => (Some(EventKey { name: Names::named(room, name), fingerprint: None }), age),
             (None, None) => (None, Duration::ZERO),
         };
-        let value = value_name(&policy, &publication).map(|name| {
+        let value = value_name(&policy, publication).map(|name| {
             let removes = policy.removes_retained(&publication.topic);
             format!("{}{name}", if removes { '-' } else { '+' })
         });

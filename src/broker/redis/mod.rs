@@ -55,6 +55,8 @@ mod node;
 mod outages;
 mod partition;
 mod plain_lanes;
+mod plain_lease;
+mod plain_node;
 mod plain_ring;
 mod positions;
 mod presence;

@@ -162,6 +162,11 @@ impl Names {
         self.key(Partition::FIRST, format_args!("legacy-count:{}", set_of(patterns)))
     }
 
+    /// Where the pod that has that lease listens.
+    pub(super) fn legacy_at(&self, patterns: &[&str]) -> String {
+        self.key(Partition::FIRST, format_args!("legacy-at:{}", set_of(patterns)))
+    }
+
     /// The lease on all of these messages that pods of an older build have.
     pub(super) fn old_legacy(&self) -> String {
         self.key(Partition::FIRST, "legacy")

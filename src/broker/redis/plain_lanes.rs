@@ -1,21 +1,24 @@
 //! The lanes in which plain messages wait to be published: a room's one after another, many rooms at once.
 //!
 //! Never hears a message and never asks for the lease. Always holds: messages of a room, or of rooms that share a log, keep their order;
-//! what waits is bounded, and a message beyond that is counted and told; each message that was taken in is told to the ring when it is
-//! dealt with.
+//! what Redis does not take is tried again for as long as its name tells whether it was taken; what waits is bounded, and a message
+//! beyond that is counted and told; each message that was taken in is told to the ring when it is dealt with.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::sleep,
+};
 
 use super::{
     partition::Partition,
     plain_ring::{HeardMessage, StreamPlace},
     state::RedisState,
-    tenure::{Claim, Fate, Tenure},
+    tenure::{Claim, Fate, NAME_IS_SURE, Tenure},
 };
 use crate::{
     broker::BrokerError,
@@ -30,6 +33,9 @@ const WAITING: usize = 64 << 20;
 
 /// How long a name of a message is known where it was published: longer than a pod may stand still and wake up.
 const NAME_AGE: Duration = Duration::from_secs(60);
+
+/// The shortest and the longest time between two attempts at a message.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// The time between two lines of the log about messages that were not taken in.
 const A_LINE: Duration = Duration::from_secs(10);
@@ -86,33 +92,48 @@ impl PlainLanes {
 
     /// Publishes the messages of a queue, one after another.
     pub(super) async fn publish(self: Arc<Self>, mut queue: mpsc::UnboundedReceiver<PlainJob>) {
-        let counts = &self.state.metrics.legacy;
         while let Some(job) = queue.recv().await {
-            let PlainJob { place, claim, room, publication, _held } = job;
-            let fate = self.tenure().fate(place.name.is_some(), claim, Instant::now());
-            if fate != Fate::Publish {
-                self.tenure().ring.ended(place.period);
-                match fate {
-                    Fate::GiveUp => self.give_up(1),
-                    _ => counts.ignored.increment(1),
+            self.deal_with(&job).await;
+            self.tenure().ring.ended(job.place.period);
+        }
+    }
+
+    /// Publishes a message, or finds that another pod does. What Redis does not take now waits here, and what follows behind it.
+    async fn deal_with(&self, job: &PlainJob) {
+        let counts = &self.state.metrics.legacy;
+        let PlainJob { place, claim, room, publication, .. } = job;
+        let name = place.name.as_deref();
+        let mut pause = PAUSE.0;
+        loop {
+            let fate = self.tenure().fate(name.is_some(), *claim, Instant::now());
+            match fate {
+                Fate::Publish => {}
+                Fate::GiveUp => return self.give_up(1),
+                Fate::Leave => {
+                    self.tenure().ring.leave(place.number);
+                    return counts.ignored.increment(1);
                 }
-                continue;
             }
-            let name = place.name.map(|name| (name, NAME_AGE));
-            let published = self.state.publish_as(&room, publication, name).await;
-            self.tenure().ring.ended(place.period);
-            match published {
+            let error = match self.state.publish_as(room, publication, name.map(|name| (name, NAME_AGE))).await {
                 // A message with the id of an earlier one is no second event, whatever is in it.
-                Ok(_) | Err(BrokerError::Conflict) => counts.published.increment(1),
-                Err(error @ (BrokerError::TooLarge { .. } | BrokerError::UnknownTopic)) => {
+                Ok(_) | Err(BrokerError::Conflict) => return counts.published.increment(1),
+                Err(error) => error,
+            };
+            let may_be_done = match error {
+                BrokerError::TooLarge { .. } | BrokerError::UnknownTopic | BrokerError::Conflict => {
                     counts.unfit.increment(1);
-                    self.tell(&error);
+                    return self.tell(&error);
                 }
-                Err(error) => {
-                    counts.failed.increment(1);
-                    self.tell(&error);
-                }
+                BrokerError::Unavailable(_) => false,
+                BrokerError::Unknown => true,
+            };
+            // Without a name nothing tells a second time from a second message.
+            if may_be_done && name.is_none() || claim.heard.elapsed() >= NAME_IS_SURE {
+                counts.failed.increment(1);
+                return self.tell(&error);
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct StreamPlace {
     pub(super) period: u64,
     /// Its name, the same on all pods; `None`: no mark came yet.
     pub(super) name: Option<String>,
+    /// Its number on this pod, whatever the connection.
+    pub(super) number: u64,
 }
 
 /// A message that was heard.
@@ -40,6 +42,8 @@ pub(super) struct HeardMessage {
     pub(super) heard: Instant,
     /// What it holds, in bytes.
     pub(super) cost: usize,
+    /// This pod has queued it to be published, and has not left it to another pod since.
+    pub(super) is_queued: bool,
 }
 
 /// What a mark says.
@@ -75,6 +79,8 @@ pub(super) struct PlainRing {
     period: u64,
     /// The messages since the last mark.
     count: u64,
+    /// The messages that ever came.
+    heard: u64,
     kept: VecDeque<HeardMessage>,
     bytes: usize,
     /// A mark said how far all is settled, and all since then was heard.
@@ -89,7 +95,7 @@ impl PlainRing {
         // Their ends are still counted.
         let under_way = std::mem::take(&mut self.under_way);
         // Periods are not used twice.
-        *self = Self { period: self.period + 1, under_way, ..Self::default() };
+        *self = Self { period: self.period + 1, heard: self.heard, under_way, ..Self::default() };
     }
 
     /// A mark came.
@@ -117,8 +123,9 @@ impl PlainRing {
     /// A message came; what becomes of it is not known yet. Each one is counted, or pods would not agree.
     pub(super) fn place(&mut self) -> StreamPlace {
         self.count += 1;
+        self.heard += 1;
         let name = self.marks.back().map(|(_, mark)| format!("{mark}.{}", self.count));
-        StreamPlace { period: self.period, name }
+        StreamPlace { period: self.period, name, number: self.heard }
     }
 
     /// Keeps a message that becomes an event. Returns how many older ones were lost for it.
@@ -138,11 +145,24 @@ impl PlainRing {
         oldest.is_some()
     }
 
-    /// What may not be in a log yet, in order: this pod publishes it now. What has no name is not kept for another time.
+    /// What may not be in a log yet and was not queued, in order: this pod publishes it now. What has no name is not kept for another
+    /// time.
     pub(super) fn take_over(&mut self) -> Vec<HeardMessage> {
-        let all = self.kept.iter().cloned().collect();
+        let left = self.kept.iter_mut().filter(|message| !message.is_queued);
+        let left = left.map(|message| {
+            message.is_queued = true;
+            message.clone()
+        });
+        let left = left.collect();
         self.forget_unnamed();
-        all
+        left
+    }
+
+    /// This pod has queued a message and leaves it to another pod after all.
+    pub(super) fn leave(&mut self, number: u64) {
+        if let Ok(at) = self.kept.binary_search_by_key(&number, |message| message.place.number) {
+            self.kept[at].is_queued = false;
+        }
     }
 
     /// Forgets what has no name: another pod may publish it, or has.
@@ -208,7 +228,14 @@ mod tests {
         let publication =
             Publication { topic: topic.into(), key: None, payload, user: None, id: None, idempotency_key: None };
         let (place, room) = (ring.place(), Room::parse("a").unwrap());
-        let message = HeardMessage { place: place.clone(), room, publication, heard: Instant::now(), cost: 100 };
+        let message = HeardMessage {
+            place: place.clone(),
+            room,
+            publication,
+            heard: Instant::now(),
+            cost: 100,
+            is_queued: false,
+        };
         assert_eq!(ring.keep(message), 0);
         place
     }
@@ -298,7 +325,14 @@ mod tests {
         let (mut lost, room) = (0, Room::parse("a").unwrap());
         for _ in 0..3 {
             let (place, room, heard) = (ring.place(), room.clone(), Instant::now());
-            lost += ring.keep(HeardMessage { place, room, publication: publication(), heard, cost: KEPT / 2 });
+            lost += ring.keep(HeardMessage {
+                place,
+                room,
+                publication: publication(),
+                heard,
+                cost: KEPT / 2,
+                is_queued: false,
+            });
         }
         assert_eq!((lost, ring.take_over().len()), (1, 2));
     }
@@ -311,7 +345,22 @@ mod tests {
         hear(&mut ring, "late");
         let topics = |left: Vec<HeardMessage>| left.iter().map(|m| m.publication.topic.to_string()).collect::<Vec<_>>();
         assert_eq!(topics(ring.take_over()), ["early", "late"]);
-        assert_eq!(topics(ring.take_over()), ["late"]);
+        assert!(ring.take_over().is_empty());
+    }
+
+    #[test]
+    fn what_is_queued_is_taken_over_again_only_once_it_was_left() {
+        let mut ring = PlainRing::default();
+        ring.mark(&mark("m1", ""));
+        let places: Vec<_> = ["a", "b", "c"].into_iter().map(|topic| hear(&mut ring, topic)).collect();
+        assert_eq!(ring.take_over().len(), 3);
+        ring.leave(places[1].number);
+        let left = ring.take_over();
+        assert_eq!(left.iter().map(|message| &message.place).collect::<Vec<_>>(), [&places[1]]);
+        // What is no longer kept is not left either.
+        ring.reset();
+        ring.leave(places[0].number);
+        assert!(ring.take_over().is_empty() && hear(&mut ring, "d").number > places[2].number);
     }
 
     fn ring_publication() -> Publication {

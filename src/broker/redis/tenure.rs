@@ -5,7 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::plain_ring::{PlainRing, StreamMark};
+use super::{
+    plain_node::ListeningNode,
+    plain_ring::{HeardMessage, PlainRing, StreamMark},
+};
 
 /// A pod without the lease publishes nothing that it heard before that.
 const STALE: Duration = Duration::from_secs(20);
@@ -95,16 +98,12 @@ pub(super) struct Tenure {
     /// Marks that it published and has not heard, while it owes its first one.
     first_marks: Option<FirstMarks>,
     pub(super) ring: PlainRing,
+    pub(super) node: ListeningNode,
 }
 
 impl Tenure {
     pub(super) fn holds(&self, now: Instant) -> bool {
         self.hears && !self.missed && self.until.is_some_and(|until| now < until)
-    }
-
-    /// Whether no other pod can have had the lease since the tenure before this one.
-    pub(super) fn is_unbroken(&self) -> bool {
-        self.unbroken_since < self.number
     }
 
     /// Which tenure it is.
@@ -235,13 +234,17 @@ impl Tenure {
         self.until.take().is_some()
     }
 
-    /// The patterns do not stand any more.
-    pub(super) fn lost(&mut self) {
+    /// The patterns do not stand any more. Returns what this pod heard under a name and has not queued: the pod that publishes it may
+    /// be lost with the same server.
+    pub(super) fn lost(&mut self) -> Vec<HeardMessage> {
+        self.ring.forget_unnamed();
+        let left = self.ring.take_over();
         self.hears = false;
         self.missed = true;
         self.free = None;
         self.other = None;
         self.ring.reset();
+        left
     }
 
     /// What becomes of a message that waited.
@@ -258,7 +261,7 @@ impl Tenure {
         }
         match (holds, age) {
             (true, age) if age < NAME_IS_SURE => Fate::Publish,
-            (true, _) if is_of_now => Fate::GiveUp,
+            (true, _) => Fate::GiveUp,
             (false, age) if age < STALE => Fate::Publish,
             _ => Fate::Leave,
         }

@@ -1,6 +1,6 @@
 //! Which messages are this pod's, as leases come and go.
 
-use super::{super::plain_ring::HeardMessage, *};
+use super::*;
 use crate::model::{Payload, Publication, Room};
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -21,11 +21,16 @@ fn hear(tenure: &mut Tenure, heard: Instant) {
     let publication =
         Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
     let room = Room::parse("a").expect("a name");
-    assert_eq!(tenure.ring.keep(HeardMessage { place, room, publication, heard, cost: 1 }), 0);
+    assert_eq!(tenure.ring.keep(HeardMessage { place, room, publication, heard, cost: 1, is_queued: false }), 0);
 }
 
 fn mark(tenure: &mut Tenure, name: &str, settled: &str) {
     tenure.ring.mark(&StreamMark { name, settled, held: true });
+}
+
+/// Whether no other pod can have had the lease since the tenure before this one.
+fn is_unbroken(tenure: &Tenure) -> bool {
+    tenure.unbroken_since < tenure.number
 }
 
 fn claim(heard: Instant, tenure: u64, is_taken_over: bool) -> Claim {
@@ -61,7 +66,7 @@ fn what_another_pod_may_have_published_is_not_kept() {
             "taken" => assert!(!tenure.seen_taken(false)),
             "taken and free again" => assert!(tenure.seen_free(now, 8)),
             "taken unseen" => assert!(tenure.given(now, now + LEASE, 8) && !tenure.surely_holds(now)),
-            "lost" => tenure.lost(),
+            "lost" => assert!(tenure.lost().is_empty()),
             _ => assert!(!tenure.give_up()),
         }
         assert!(tenure.ring.take_over().is_empty(), "{step}");
@@ -97,9 +102,9 @@ fn a_message_whose_name_may_be_forgotten_is_given_up_and_not_repeated() {
     }
     // Another pod had the lease meanwhile. It took over what waited here.
     assert!(tenure.seen_taken(false) && tenure.given(heard, heard + 100 * LEASE, 2));
-    assert!(!tenure.is_unbroken());
+    assert!(!is_unbroken(&tenure));
     assert_eq!(tenure.fate(true, own, soon), Fate::Publish, "its name says whether it was published");
-    assert_eq!(tenure.fate(true, own, late), Fate::Leave, "it is queued again, or was given up");
+    assert_eq!(tenure.fate(true, own, late), Fate::GiveUp);
     assert_eq!(tenure.fate(false, own, soon), Fate::Leave);
     // Without the lease only for a moment.
     tenure.seen_taken(false);
@@ -115,12 +120,12 @@ fn a_tenure_that_only_ran_out_goes_on() {
     assert!(!tenure.given(now, now + LEASE, 4), "renewed");
     // It ran out here, and then there.
     let later = now + 2 * LEASE;
-    assert!(tenure.given(later, later + LEASE, 4) && tenure.is_unbroken());
+    assert!(tenure.given(later, later + LEASE, 4) && is_unbroken(&tenure));
     let later = later + 2 * LEASE;
-    assert!(tenure.given(later, later + LEASE, 5) && tenure.is_unbroken());
+    assert!(tenure.given(later, later + LEASE, 5) && is_unbroken(&tenure));
     assert_eq!((tenure.fate(false, own, later), tenure.fate(true, own, later)), (Fate::Publish, Fate::Publish));
     let later = later + 2 * LEASE;
-    assert!(tenure.given(later, later + LEASE, 7) && !tenure.is_unbroken());
+    assert!(tenure.given(later, later + LEASE, 7) && !is_unbroken(&tenure));
     assert_eq!(tenure.fate(false, own, later), Fate::Leave);
 }
 
@@ -143,7 +148,7 @@ fn a_pod_that_joins_marks_the_stream_once_so_that_it_can_go_on() {
     assert!(tenure.wants_lease(now + GRACE, GRACE) && tenure.given(now, now + LEASE, 7));
     assert_eq!(tenure.ring.take_over().len(), 2);
     // Another connection begins anew.
-    tenure.lost();
+    assert!(tenure.lost().is_empty(), "it has queued all that it heard");
     tenure.hears = true;
     tenure.missed = false;
     assert!(!tenure.owes_first_mark() && !tenure.follows(now));
@@ -188,4 +193,20 @@ fn a_pod_marks_nothing_beside_one_that_knows_no_marks() {
     assert!(!tenure.owes_first_mark() && !tenure.follows(now));
     tenure.pong(tenure.ping());
     assert!(tenure.follows(now));
+}
+
+/// The server dies, and with it perhaps the holder: what this pod heard goes into its log all the same.
+#[test]
+fn what_was_heard_before_the_connection_was_lost_is_published_under_its_name() {
+    let (mut tenure, now) = pod();
+    tenure.seen_taken(false);
+    mark(&mut tenure, "m1", "");
+    hear(&mut tenure, now);
+    mark(&mut tenure, "m2", "m1");
+    hear(&mut tenure, now);
+    let left = tenure.lost();
+    let names: Vec<_> = left.iter().filter_map(|message| message.place.name.as_deref()).collect();
+    assert_eq!(names, ["m1.1", "m2.1"]);
+    assert_eq!(tenure.fate(true, claim(now, tenure.number(), true), now + STALE / 2), Fate::Publish);
+    assert!(tenure.lost().is_empty(), "once");
 }
