@@ -96,6 +96,11 @@ impl Process {
         panic!("nothing said {message:?}; the end of the log:\n{}", self.said());
     }
 
+    /// How many lines of its log so far have this text.
+    pub fn times_said(&self, text: &str) -> usize {
+        self.log.said().lines.iter().filter(|line| line.contains(text)).count()
+    }
+
     /// The end of its log.
     pub fn said(&self) -> String {
         let said = self.log.said();

@@ -19,14 +19,14 @@ fn seconds(seconds: f64) -> tokio::time::Sleep {
 }
 
 /// Blocks beside the runtime: the harness of Redis does.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }
 
 /// Pods over these servers, each ready.
-struct Fleet {
-    pods: Vec<Pod>,
-    _folder: tempfile::TempDir,
+pub struct Fleet {
+    pub pods: Vec<Pod>,
+    pub _folder: tempfile::TempDir,
 }
 
 impl Fleet {
@@ -40,12 +40,12 @@ impl Fleet {
         Self { pods, _folder: folder }
     }
 
-    fn addresses(&self) -> Vec<Addresses> {
+    pub fn addresses(&self) -> Vec<Addresses> {
         self.pods.iter().map(|pod| pod.addresses).collect()
     }
 
     /// Waits until every pod is connected to Redis.
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         let client = roomcast::testing::transport::fetch::Client::new(None).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         for pod in &self.pods {
@@ -57,7 +57,7 @@ impl Fleet {
     }
 }
 
-const LOAD: Load = Load {
+pub const LOAD: Load = Load {
     rooms: 1_000,
     clients: 300,
     rooms_each: 10,

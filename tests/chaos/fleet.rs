@@ -45,6 +45,11 @@ impl Pod {
         self.process.said()
     }
 
+    /// How many lines of its log so far have this text.
+    pub fn times_said(&self, text: &str) -> usize {
+        self.process.times_said(text)
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

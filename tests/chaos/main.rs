@@ -9,7 +9,11 @@ mod checker;
 mod cut;
 mod faults;
 mod fleet;
+mod plain;
+mod plain_checker;
+mod plain_load;
 mod publisher;
+mod redis_states;
 mod watcher;
 
 use std::{
@@ -61,6 +65,11 @@ impl Default for Load {
 fn length(short: u64) -> Duration {
     let asked = std::env::var("CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(asked.unwrap_or(short).max(short))
+}
+
+/// Whether a run is longer than its short form.
+fn is_long() -> bool {
+    length(1) > Duration::from_secs(1)
 }
 
 /// A configuration whose logs reach back to the start of a run.
