@@ -100,8 +100,9 @@ impl Trouble {
             "CLUSTERDOWN" | "MASTERDOWN" => Some(Self::Cluster),
             "NOPERM" => Some(Self::Rights),
             "NOAUTH" | "WRONGPASS" => Some(Self::Login),
-            // What Redis 7.0 says of a command within a script.
+            // What Redis 7.0 says of a command within a script, and what later ones and Valkey do.
             _ if error.contains("The user executing the script can't") => Some(Self::Rights),
+            _ if error.contains("ACL failure in script") => Some(Self::Rights),
             _ => None,
         }
     }
@@ -160,6 +161,7 @@ mod tests {
             ("ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed", Some(Trouble::Full)),
             ("ERR Error running script (call to f_1): @user_script:9: no such thing", None),
             ("ERR The user executing the script can't run this command or subcommand", Some(Trouble::Rights)),
+            ("ERR ACL failure in script: User a has no permissions to run the 'xadd' command", Some(Trouble::Rights)),
             ("NOPERM this user has no permissions to run the 'evalsha' command", Some(Trouble::Rights)),
             ("NOREPLICAS Not enough good replicas to write.", Some(Trouble::Replicas)),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", None),
