@@ -136,7 +136,7 @@ impl Run {
         let began = Instant::now();
         let lives = |following: &Following| !following.has_ended && !away.contains(&following.pod);
         while followings.iter().map(|f| f.lock().unwrap()).any(|f| lives(&f) && f.numbers.last() != Some(&last)) {
-            // Who is not told of the end in time has lost it: that is judged below.
+            // A client that is not told of the end in time has lost it: that is judged below.
             if began.elapsed() > SOON {
                 break;
             }

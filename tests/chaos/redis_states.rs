@@ -99,7 +99,7 @@ async fn redis_that_fills_moves_vanishes_and_changes_its_password_is_told_of() {
         // 40 s in a run of some length.
         sleep(length(2).min(Duration::from_secs(40))).await;
         spell.told(cut_off, "away").await;
-        // What was swallowed never comes, as if the packets had been lost: whoever waits for it connects again.
+        // What was swallowed never comes, as if the packets had been lost: pods that wait for it connect again.
         ways[0].swallow();
         ways[0].close(false);
         spell.over(cut_off).await;
