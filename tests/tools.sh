@@ -34,6 +34,21 @@ install_grpcurl() {
   GOBIN=$tools/bin go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION"
 }
 
+# What `roomcast-bench peers` would build itself, but in no test's time. Its version stands there.
+need_centrifugo() { once centrifugo install_centrifugo; }
+
+install_centrifugo() {
+  local version
+  version=$(sed -nE 's|^const CENTRIFUGO: .*@(v[0-9.]+)";$|\1|p' bench/src/peer/install.rs)
+  [[ -n $version ]] || { echo "bench/src/peer/install.rs does not say which Centrifugo"; return 1; }
+  if [[ -x $tools/bin/centrifugo-$version ]]; then return; fi
+  command -v go >/dev/null || { echo "no Go, so no Centrifugo: the test that measures beside it skips"; return 0; }
+  echo "building centrifugo $version into $tools (once)"
+  (cd "$tools" && go_in_tools centrifugo install "github.com/centrifugal/centrifugo/v6@$version")
+  mv "$tools/bin/centrifugo" "$tools/bin/centrifugo-$version"
+  rm -rf "$tools/go-centrifugo"
+}
+
 need_command() {
   command -v "$1" >/dev/null || { echo "$1 is missing: install $2"; return 1; }
 }

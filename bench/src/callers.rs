@@ -19,31 +19,64 @@ use crate::error::{BenchError, Doing as _};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A request's bytes: `POST path` with a key and a JSON body.
-pub(crate) fn request(path: &str, key: &str, body: &str) -> Vec<u8> {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: pod\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+/// What stands in a request's body where each sending of it has a number of its own: an idempotency key that is new each time.
+pub(crate) const NUMBER: &str = "number-000000000000";
+
+const DIGITS: usize = 12;
+
+/// A request that is made once, and sent again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    /// Where the digits of [`NUMBER`] stand, if it is there.
+    number_at: Option<usize>,
+}
+
+impl Request {
+    /// `method path` with this value of Authorization and a JSON body.
+    pub(crate) fn new(method: &str, path: &str, authorization: &str, body: &str) -> Self {
+        let bytes = format!(
+            "{method} {path} HTTP/1.1\r\nHost: pod\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes();
+        let number = bytes.windows(NUMBER.len()).position(|window| window == NUMBER.as_bytes());
+        Self { number_at: number.map(|at| at + NUMBER.len() - DIGITS), bytes }
+    }
+
+    /// The bytes of its next sending.
+    fn next(&mut self) -> &[u8] {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if let Some(digits) = self.number_at.and_then(|at| self.bytes.get_mut(at..at + DIGITS)) {
+            let mut number = NEXT.fetch_add(1, Relaxed);
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        &self.bytes
+    }
+}
+
+/// `POST path` with a key and a JSON body, as the pod's API takes it.
+pub(crate) fn request(path: &str, key: &str, body: &str) -> Request {
+    Request::new("POST", path, &format!("Bearer {key}"), body)
 }
 
 /// Makes `requests`, each on a connection of its own, again and again until `seconds` have passed; how many were
-/// answered with 200, and in which time. Any other answer fails. Needs a `LocalSet`.
-pub(crate) async fn call(address: SocketAddr, requests: &[Vec<u8>], seconds: f64) -> Result<(u64, f64), BenchError> {
-    let mut streams = Vec::new();
+/// answered with 200 and no error, and in which time. Any other answer fails. Needs a `LocalSet`.
+pub(crate) async fn call(address: SocketAddr, requests: &[Request], seconds: f64) -> Result<(u64, f64), BenchError> {
+    let mut callers = Vec::new();
     for _ in requests {
-        let stream = TcpStream::connect(address).await.doing(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true).doing(|| format!("connecting to {address}"))?;
-        streams.push(stream);
+        callers.push(Caller::connect(address).await?);
     }
     let answered = Rc::new(AtomicU64::new(0));
     let start = Instant::now();
     let until = start + Duration::from_secs_f64(seconds);
     let mut calls = tokio::task::JoinSet::new();
-    for (stream, request) in streams.into_iter().zip(requests) {
-        calls.spawn_local(one(stream, request.clone(), until, Rc::clone(&answered)));
+    for (caller, request) in callers.into_iter().zip(requests) {
+        calls.spawn_local(repeat(caller, request.clone(), until, Rc::clone(&answered)));
     }
     while let Some(ended) = calls.join_next().await {
         ended.map_err(|e| BenchError::Protocol(format!("a caller: {e}")))??;
@@ -51,18 +84,40 @@ pub(crate) async fn call(address: SocketAddr, requests: &[Vec<u8>], seconds: f64
     Ok((answered.load(Relaxed), start.elapsed().as_secs_f64()))
 }
 
-async fn one(
-    mut stream: TcpStream,
-    request: Vec<u8>,
+async fn repeat(
+    mut caller: Caller,
+    mut request: Request,
     until: Instant,
     answered: Rc<AtomicU64>,
 ) -> Result<(), BenchError> {
-    let mut received = Vec::with_capacity(16 * 1024);
     while Instant::now() < until {
-        stream.write_all(&request).await.doing(|| "making a request".to_owned())?;
-        received.clear();
-        loop {
-            let read = timeout(PATIENCE, stream.read_buf(&mut received)).await.map_err(|_| BenchError::Timeout {
+        caller.ask(&mut request).await?;
+        answered.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// A kept connection to an API, with one request under way.
+pub(crate) struct Caller {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Caller {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
+        let stream = TcpStream::connect(address).await.doing(|| format!("connecting to {address}"))?;
+        stream.set_nodelay(true).doing(|| format!("connecting to {address}"))?;
+        Ok(Self { stream, received: Vec::with_capacity(16 * 1024) })
+    }
+
+    /// Makes a request and waits for its answer, which is returned with its head. Any but 200 without an error fails.
+    pub(crate) async fn ask(&mut self, request: &mut Request) -> Result<&[u8], BenchError> {
+        self.stream.write_all(request.next()).await.doing(|| "making a request".to_owned())?;
+        self.received.clear();
+        while !is_whole(&self.received) {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
+            let read = read.map_err(|_| BenchError::Timeout {
                 what: "an answer".to_owned(),
                 seconds: PATIENCE.as_secs(),
                 hint: "did the server end?".to_owned(),
@@ -70,22 +125,51 @@ async fn one(
             if read.doing(|| "reading an answer".to_owned())? == 0 {
                 return Err(BenchError::Protocol("a connection ended without an answer".to_owned()));
             }
-            if is_whole(&received) {
-                break;
-            }
         }
-        if !received.starts_with(b"HTTP/1.1 200 ") {
-            let text = String::from_utf8_lossy(&received).into_owned();
+        // A batch is answered with 200 even if some of its events failed. No event's data come back in an answer.
+        let failed = self.received.windows(8).any(|window| window == br#""error":"#);
+        if failed || !self.received.starts_with(b"HTTP/1.1 200 ") {
+            let text = String::from_utf8_lossy(&self.received).into_owned();
             return Err(BenchError::Faults(format!("an answer that is no success: {text}")));
         }
-        answered.fetch_add(1, Relaxed);
+        Ok(&self.received)
     }
-    Ok(())
 }
 
+/// Whether an answer is there to its end: as long as its head says, or in chunks with the last one, which is empty.
 fn is_whole(received: &[u8]) -> bool {
     let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
     let head = String::from_utf8_lossy(&received[..end]);
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    length.is_some_and(|length| received.len() >= end + 4 + length)
+    let fields = || head.lines().filter_map(|line| line.split_once(": "));
+    let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+    if fields().any(|(name, value)| is(name, "transfer-encoding") && is(value, "chunked")) {
+        return received[end..].ends_with(b"\r\n0\r\n\r\n");
+    }
+    let length = fields().find(|(name, _)| is(name, "content-length"));
+    length.and_then(|(_, value)| value.parse::<usize>().ok()).is_some_and(|length| received.len() >= end + 4 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_when_its_last_byte_is_there() {
+        let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde";
+        let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        for whole in [&plain[..], &chunks[..]] {
+            assert!(is_whole(whole));
+            assert!((0..whole.len()).all(|end| !is_whole(&whole[..end])));
+        }
+    }
+
+    #[test]
+    fn each_sending_has_a_number_of_its_own() {
+        let mut request = request("/api/publish", "k", &format!(r#"{{"key":"{NUMBER}"}}"#));
+        let (first, second) = (request.next().to_vec(), request.next().to_vec());
+        assert_eq!(first.len(), second.len());
+        assert_ne!(first, second);
+        let mut plain = super::request("/api/publish", "k", "{}");
+        assert_eq!(plain.next().to_vec(), plain.next());
+    }
 }

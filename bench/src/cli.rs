@@ -9,7 +9,8 @@ use crate::{
     error::BenchError,
     floor, receiver, report,
     scenario::{
-        self, broadcast, churn, connect, fleet, idle, loss, mixed, pair, polls, publish, rooms, transports, trips,
+        self, broadcast, churn, connect, fleet, idle, loss, mixed, pair, peers, polls, publish, rooms, transports,
+        trips,
     },
 };
 
@@ -45,6 +46,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// What a publish costs one build of the pod and another, called in turns
     Pair(pair::PairArgs),
+    /// Publishing through Centrifugo, socket.io and pods over the same Redis, in turns, beside bare Redis
+    Peers(peers::PeersArgs),
     /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
     Transports(transports::TransportsArgs),
     /// A small room beside a busy one on a network that loses packets: one WebSocket against WebTransport's streams
@@ -113,6 +116,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Churn(args) => scenario::run(churn::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
         Command::Pair(args) => scenario::run(pair::run(&args)),
+        Command::Peers(args) => scenario::run(peers::run(&args)),
         Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),

@@ -36,7 +36,8 @@ impl Row {
         self
     }
 
-    fn markdown(&self) -> String {
+    /// As a table in Markdown.
+    pub(crate) fn markdown(&self) -> String {
         let line = |values: Vec<&str>| format!("| {} |\n", values.join(" | "));
         let values = |row: &Self| line(row.cells.iter().map(|(_, value)| value.as_str()).collect());
         line(self.cells.iter().map(|(head, _)| head.as_str()).collect())

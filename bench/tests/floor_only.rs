@@ -49,6 +49,8 @@ fn what_cannot_be_done_is_said_before_anything_starts() {
         ("broadcast --floor-only --no-floor", "cannot be used with"),
         ("publish --seconds 0", "--seconds 0"),
         ("publish --pod /nonexistent", "--pod"),
+        ("peers --seconds 0", "--seconds 0"),
+        ("peers --rate 0", "--rate 0"),
         ("pair --url wss://127.0.0.1:1/ws --api-key k", "--url"),
         ("broadcast --dialect socketio --transport webtransport", "--transport"),
         ("trips --dialect socketio", "--dialect"),

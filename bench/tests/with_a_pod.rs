@@ -73,6 +73,39 @@ fn trips_are_batched_and_collapsed_and_nothing_else_is_missing() {
     }
 }
 
+/// Whether this program runs here.
+fn has(program: &str, argument: &str) -> bool {
+    let output = Command::new(program).arg(argument).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn servers_of_others_are_called_in_turns_and_their_logs_hold_what_they_answered() {
+    for (program, argument) in [("go", "version"), ("npm", "--version")] {
+        if !has(program, argument) {
+            eprintln!("SKIPPED: {program} is missing, so there are no peers to measure beside: install it");
+            return;
+        }
+    }
+    let found = run("peers --seconds 0.2 --repetitions 1 --callers 4 --crowd 8 --batch 5 --rate 50");
+    let stages = found["stages"].as_array().unwrap();
+    assert_eq!(stages.iter().map(|stage| stage["over"].as_str().unwrap()).collect::<Vec<_>>(), ["one", "cluster"]);
+    for stage in stages {
+        let cells = stage["cells"].as_array().unwrap();
+        for (who, loads) in [("roomcast", 5), ("embedded", 1), ("centrifugo", 5), ("socket.io", 4), ("bare XADD", 2)] {
+            let own: Vec<_> = cells.iter().filter(|cell| cell["who"] == who).collect();
+            assert_eq!(own.len(), loads, "{who}: {own:?}");
+            assert!(own.iter().all(|cell| cell["rounds"][0]["events"].as_u64().unwrap() > 0), "{who}: {own:?}");
+        }
+        let slow = stage["slow"].as_array().unwrap();
+        assert_eq!(slow.len(), 4);
+        assert!(slow.iter().all(|one| one["answered"]["count"] == 10 && one["received"]["count"].as_u64() == Some(10)));
+        assert!(
+            stage["bars"].as_array().unwrap().iter().any(|bar| bar["bound"] == serde_json::json!({"at_most": 0.7}))
+        );
+    }
+}
+
 #[test]
 fn two_pods_are_called_in_turns() {
     let found = run("pair --bursts 2 --callers 4");

@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 use super::{
     progress::bar,
     schedule::Schedule,
+    servers::Servers,
     window::{Ends, PATIENCE},
 };
 use crate::{
@@ -27,17 +28,14 @@ use crate::{
     transport::Transport,
 };
 
-mod bare;
 mod joining;
 mod kill;
 mod member;
 mod rates;
-mod servers;
 
 use joining::Joining;
 use kill::Kill;
 use rates::{Measured, Rates};
-use servers::Servers;
 
 /// The directories of the pods' logs: the first is published through, the others are listened to.
 const PODS: [&str; 3] = ["fleet-a", "fleet-b", "fleet-c"];

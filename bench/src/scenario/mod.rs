@@ -17,14 +17,17 @@ pub(crate) mod idle;
 pub(crate) mod loss;
 pub(crate) mod mixed;
 pub(crate) mod pair;
+pub(crate) mod peers;
 pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 pub(crate) mod transports;
 pub(crate) mod trips;
 
+mod bare;
 mod progress;
 mod schedule;
+mod servers;
 mod window;
 
 /// Runs a scenario on one thread, until it ends or a signal comes.

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 use super::progress::bar;
 use crate::{
     arguments::{OutputArgs, PodArgs},
-    callers::{call, request},
+    callers::{Request, call, request},
     content::{Recipe, Stamp},
     error::{BenchError, Doing as _},
     plot::Plot,
@@ -62,7 +62,7 @@ struct Outcome {
 struct Side {
     pod: Pod,
     process: Process,
-    requests: Vec<Vec<u8>>,
+    requests: Vec<Request>,
 }
 
 /// Runs it.

@@ -15,7 +15,7 @@ use tokio::{
 use super::progress::bar;
 use crate::{
     arguments::{OutputArgs, PodArgs},
-    callers::{call, request},
+    callers::{Request, call, request},
     content::{Recipe, Stamp},
     error::{BenchError, Doing as _},
     floor::http::HttpFloor,
@@ -165,7 +165,7 @@ async fn measure(args: &PublishArgs, pod: &mut Pod) -> Result<Outcome, BenchErro
         let data = recipe.data(u32::from(n), Stamp { n: u64::from(n), t: 0 });
         format!(r#"{{"room":"{kind}:{}","topic":"{TOPIC}","data":{data}}}"#, n % args.callers)
     };
-    let requests = |case: Case| -> Vec<Vec<u8>> {
+    let requests = |case: Case| -> Vec<Request> {
         let one = |n: u16| match case {
             Case::FloorPublish | Case::Publish => request("/api/publish", pod.api_key(), &event("empty", n)),
             Case::PublishToMembers => request("/api/publish", pod.api_key(), &event("member", n)),
@@ -208,7 +208,7 @@ async fn round(
     address: SocketAddr,
     process: Process,
     thread: Option<&str>,
-    requests: &[Vec<u8>],
+    requests: &[Request],
     seconds: f64,
 ) -> Result<(Round, u64), BenchError> {
     // Until connections, caches and the allocator are as they stay.

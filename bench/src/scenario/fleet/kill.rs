@@ -13,16 +13,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{
-    member::{Member, Notes, Seen, until},
-    servers::{MASTERS, Servers},
-};
+use super::member::{Member, Notes, Seen, until};
 use crate::{
     clock,
     content::{Recipe, Stamp},
     error::BenchError,
     pod::Pod,
     publisher::Publisher,
+    scenario::servers::{MASTERS, Servers},
     stats::milliseconds,
 };
 

@@ -1,25 +1,17 @@
 //! How many publishes a second the fleet takes, beside what Redis does by itself in the same run.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::{
-    bare,
-    servers::{self, Servers},
-};
 use crate::{
     callers::{call, request},
     content::{Recipe, Stamp},
     error::BenchError,
     pod::Pod,
     publisher::TOPIC,
-    resp,
-    scenario::{progress::bar, publish::published},
+    scenario::{bare::BareCommand, progress::bar, publish::published, servers::Servers},
     stats::{Spread, milliseconds},
 };
 
@@ -73,17 +65,14 @@ impl Case {
         }
     }
 
-    /// The command that Redis is given for an event in this room; `None`: that is the pods' matter.
-    fn command(self, room: &str, data: &str) -> Result<Option<Vec<u8>>, BenchError> {
-        let key = format!("bare:{{{}}}:{room}", servers::partition(room)?.tag());
-        let words: &[&str] = match self {
-            Self::OneCaller | Self::OnePod | Self::ThreePods | Self::Broadcast => return Ok(None),
-            Self::Spublish => &["SPUBLISH", &key, data],
-            Self::Publish => &["PUBLISH", &key, data],
-            // As much as a pod keeps by default.
-            Self::Xadd => &["XADD", &key, "MAXLEN", "~", "1000", "*", "e", data],
-        };
-        resp::command(words).map(Some)
+    /// What Redis is given for each event; `None`: that is the pods' matter.
+    fn bare(self) -> Option<BareCommand> {
+        match self {
+            Self::OneCaller | Self::OnePod | Self::ThreePods | Self::Broadcast => None,
+            Self::Spublish => Some(BareCommand::Spublish),
+            Self::Publish => Some(BareCommand::Publish),
+            Self::Xadd => Some(BareCommand::Xadd),
+        }
     }
 }
 
@@ -210,9 +199,12 @@ async fn run(
     pods: &[Pod],
 ) -> Result<(u64, f64), BenchError> {
     let start = Instant::now();
-    let until = start + Duration::from_secs_f64(seconds);
+    if let Some(bare) = case.bare() {
+        let events = events.iter().map(|(room, data)| (*room, data.as_str()));
+        let answered = bare.repeat(servers, events, start + Duration::from_secs_f64(seconds)).await?;
+        return Ok((answered, start.elapsed().as_secs_f64()));
+    }
     let mut work = JoinSet::new();
-    let mut masters: BTreeMap<u16, Vec<Vec<u8>>> = BTreeMap::new();
     let pods = if case == Case::ThreePods { pods } else { &pods[..1] };
     let mut requests = vec![Vec::new(); pods.len()];
     let body = |room: &str, data: &str| format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#);
@@ -223,20 +215,12 @@ async fn run(
     }
     let publishes = if case == Case::Broadcast { &[] } else { events };
     for (n, (room, data)) in publishes.iter().take(if case == Case::OneCaller { 1 } else { usize::MAX }).enumerate() {
-        match case.command(room, data)? {
-            Some(command) => masters.entry(servers.master_of(room)?).or_default().push(command),
-            None => {
-                let index = n % pods.len();
-                requests[index].push(request("/api/publish", pods[index].api_key(), &body(room, data)));
-            }
-        }
-    }
-    for (port, commands) in masters {
-        work.spawn_local(async move { bare::repeat(port, &commands, until).await });
+        let index = n % pods.len();
+        requests[index].push(request("/api/publish", pods[index].api_key(), &body(room, data)));
     }
     for (pod, requests) in pods.iter().zip(requests).filter(|(_, requests)| !requests.is_empty()) {
         let address = pod.internal();
-        work.spawn_local(async move { Ok(call(address, &requests, seconds).await?.0) });
+        work.spawn_local(async move { Ok::<_, BenchError>(call(address, &requests, seconds).await?.0) });
     }
     let mut answered = 0;
     while let Some(ended) = work.join_next().await {
