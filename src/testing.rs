@@ -57,7 +57,7 @@ pub mod config {
     pub use crate::config::{
         ApiKey, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl,
         JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
-        OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
+        Network, OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
         SettingsError, TokenSettings, Variables, merge, merge_over, resolve,
     };
 }

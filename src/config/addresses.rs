@@ -13,6 +13,7 @@ section! {
         /// A proxy's own address is not limited.
         trusted_proxies: Vec<Network> = Vec::new(), List(NetworkKind), live;
         /// Whether each TCP connection of a trusted proxy begins with a PROXY header (version 1 or 2). One that does not is closed.
+        /// QUIC has no such header.
         proxy_protocol: bool = false, Switch, live;
         /// The header in which a trusted proxy says where a request comes from. Name the one that the proxy writes: clients can
         /// send the other one through it. `none`: no header is looked at.
@@ -23,14 +24,15 @@ section! {
         deny: Vec<Network> = Vec::new(), List(NetworkKind), live;
         /// The most connections of one address; above it a connection is refused with 503 and `Retry-After`.
         max_connections: Option<usize> = None, Maybe(Count(1..=10_000_000)), live, unset("no limit", "1000");
-        /// How many TCP connections a second one address may open for long; one above it is closed before TLS.
+        /// How many TCP connections and QUIC handshakes a second one address may begin for long; one above it is closed before TLS. A QUIC
+        /// client must prove its address first (Retry): what others send in its name has a rate of its own.
         handshakes_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "50");
-        /// How many TCP connections one address may open at once, where `handshakes_per_second` is set.
+        /// How many TCP connections and QUIC handshakes one address may begin at once, where `handshakes_per_second` is set.
         handshake_burst: u32 = 200, Count(1..=1_000_000), live;
-        /// How many TCP connections a second all addresses may open together for long; one above it is closed before TLS. It spreads the
-        /// handshakes of clients that come back all at once.
+        /// How many TCP connections and QUIC handshakes a second all addresses may begin together for long; one above it is closed before
+        /// TLS. It spreads the handshakes of clients that come back all at once.
         pod_handshakes_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "2000");
-        /// How many TCP connections all addresses may open at once, where `pod_handshakes_per_second` is set.
+        /// How many TCP connections and QUIC handshakes all addresses may begin at once, where `pod_handshakes_per_second` is set.
         pod_handshake_burst: u32 = 2_000, Count(1..=1_000_000), live;
         /// How many HTTP requests a second one address may send for long, upgrades included; one above it is answered with 429.
         requests_per_second: Option<u32> = None, Maybe(Count(1..=1_000_000)), live, unset("no limit", "100");

@@ -62,7 +62,6 @@ pub use loader::Loader;
 pub use logging::{LogFormat, LogLevel};
 pub use look_up::{LookUpTemplate, TokenLookUp};
 pub use memory_ceiling::{CgroupVersion, MemoryCeiling, MemorySource};
-#[cfg(test)]
 pub use network::Network;
 pub use network::counted;
 pub(crate) use origins::OriginKind;

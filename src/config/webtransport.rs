@@ -30,7 +30,7 @@ section! {
         /// each session that ever did keeps the larger buffer.
         offload: bool = false, Switch, restart;
         /// With more handshakes than this under way, clients first prove that they are where they say (Retry, RFC 9000
-        /// section 8.1.2).
+        /// section 8.1.2). With as many as `max_connections` (256 at least) more are refused.
         retry_above: usize = 256, Count(0..=1_000_000), restart;
     }
 }

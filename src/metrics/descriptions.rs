@@ -62,12 +62,12 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ),
     (
         "roomcast_limit",
-        "What each limit that refuses clients is: files, waiting_sockets, connections, memory, process_memory.",
+        "What each limit that refuses clients is: files, waiting_sockets, connections, memory, process_memory, quic_handshakes.",
     ),
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
-        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, process_memory, addresses, unused_sessions, accept.",
+        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, process_memory, addresses, unused_sessions, quic_handshakes, accept.",
     ),
     (
         "roomcast_slow_sockets_total",

@@ -42,6 +42,8 @@ pub struct Pressures {
     pub addresses: Pressure,
     /// Engine.IO sessions that were opened and never used.
     pub unused_sessions: Pressure,
+    /// Handshakes over QUIC that are under way.
+    pub quic_handshakes: Pressure,
     /// `accept` calls that failed.
     pub accept: Pressure,
 }
@@ -151,6 +153,10 @@ impl Default for Pressures {
                 "unused_sessions",
                 "too many Socket.IO sessions are opened and not used: more of them are refused",
             ),
+            quic_handshakes: Pressure::new(
+                "quic_handshakes",
+                "too many handshakes over QUIC are under way: more of them are refused; set `[addresses]`",
+            ),
             accept: Pressure::new("accept", "accept fails: it is tried again every 100 ms"),
         }
     }
@@ -159,8 +165,12 @@ impl Default for Pressures {
 impl Pressures {
     /// A second has passed.
     pub fn tick(&self) {
-        let Self { files, waiting, memory, process_memory, connections, addresses, unused_sessions, accept } = self;
-        for pressure in [files, waiting, memory, process_memory, connections, addresses, unused_sessions, accept] {
+        let Self { files, waiting, memory, process_memory, connections, .. } = self;
+        let Self { addresses, unused_sessions, quic_handshakes, accept, .. } = self;
+        for pressure in [files, waiting, memory, process_memory, connections] {
+            pressure.tick();
+        }
+        for pressure in [addresses, unused_sessions, quic_handshakes, accept] {
             pressure.tick();
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use roomcast_certs::{Rotation, TicketKeys};
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{lobby::waiting_limit, log::Log, phase::Phase};
+use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase::Phase};
 use crate::{
     api::Api,
     compat::Task,
@@ -98,6 +98,7 @@ fn show_limits(services: &Services) {
     pressures.process_memory.show(services.memory.used(), services.memory.mark());
     pressures.connections.show(services.gate.connections(), services.config.load().max_connections);
     pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
+    pressures.quic_handshakes.show_limit(most_handshakes(services.config.load().max_connections));
     pressures.tick();
     services
         .metrics

@@ -14,6 +14,7 @@ mod dialects;
 mod engine;
 mod event_stream;
 mod fetching;
+mod first_packet;
 mod grpc;
 mod handshake;
 mod http;

@@ -40,6 +40,7 @@ use crate::{
 
 use super::{
     authorize::{self, Admitted, Asks, AuthorizationError},
+    first_packet::{self, FirstPacket},
     page_origin::PageOrigin,
     phase::Phase,
     upgrade::SUBPROTOCOL,
@@ -62,20 +63,27 @@ pub struct IncomingQuic {
     incoming: Incoming,
     underway: Underway,
     handshake: PendingHandshake,
+    /// Its address was proved before.
+    proved: bool,
 }
 
-struct Underway(Arc<AtomicUsize>);
+struct Underway {
+    count: Arc<AtomicUsize>,
+    services: Arc<Services>,
+}
 
 impl Underway {
-    fn begin(count: &Arc<AtomicUsize>) -> Self {
+    fn begin(count: &Arc<AtomicUsize>, services: &Arc<Services>) -> Self {
         count.fetch_add(1, Relaxed);
-        Self(Arc::clone(count))
+        services.metrics.pressures.quic_handshakes.add(1, 0);
+        Self { count: Arc::clone(count), services: Arc::clone(services) }
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.count.fetch_sub(1, Relaxed);
+        self.services.metrics.pressures.quic_handshakes.add(0, 1);
     }
 }
 
@@ -121,13 +129,11 @@ impl Endpoints {
         self.endpoints.clone()
     }
 
-    /// Runs until the pod ends. `phase` says when no more clients are taken in, and when all ends.
+    /// Runs until the pod ends. The server's configuration stays to the end: without it quinn would answer a first packet for anything
+    /// with a stateless reset, also for a living pod's connection.
     pub fn run(self, mut phase: watch::Receiver<Phase>) {
-        let Self { runtime, endpoints } = self;
+        let Self { runtime, endpoints: _endpoints } = self;
         runtime.block_on(async move {
-            let _ = phase.wait_for(|phase| *phase > Phase::Serving).await;
-            // New clients are refused from now on; the present ones leave at their moments.
-            endpoints.iter().for_each(|endpoint| endpoint.set_server_config(None));
             let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
         });
     }
@@ -161,15 +167,23 @@ impl Spread {
 
     fn send(&mut self, incoming: Incoming) {
         let metrics = &self.services.metrics.handshakes;
-        let retry_above = self.services.config.load().webtransport.retry_above;
-        if self.underway.load(Relaxed) >= retry_above && !incoming.remote_address_validated() && incoming.may_retry() {
-            metrics.quic_retried.increment(1);
-            // Cannot fail: it was asked whether it may.
-            let _ = incoming.retry();
-            return;
+        let (address, proved) = (incoming.remote_address(), incoming.remote_address_validated());
+        match first_packet::judge(&self.services, address.ip(), proved, self.underway.load(Relaxed)) {
+            FirstPacket::Welcome => {}
+            FirstPacket::Retry => {
+                metrics.quic_retried.increment(1);
+                // Cannot fail: a client that has proved nothing was not told yet.
+                let _ = incoming.retry();
+                return;
+            }
+            FirstPacket::Refuse => {
+                metrics.quic_refused.increment(1);
+                return incoming.refuse();
+            }
         }
-        let handshake = self.validation.begin(incoming.remote_address());
-        let mut client = IncomingQuic { incoming, underway: Underway::begin(&self.underway), handshake };
+        let handshake = self.validation.begin(address);
+        let underway = Underway::begin(&self.underway, &self.services);
+        let mut client = IncomingQuic { incoming, underway, handshake, proved };
         for _ in 0..self.workers.len() {
             self.next = (self.next + 1) % self.workers.len();
             match self.workers[self.next].try_send(client) {
@@ -207,7 +221,7 @@ impl Drop for FailedSession {
 
 async fn open_session(
     worker: Rc<RefCell<Worker>>,
-    IncomingQuic { incoming, underway, handshake }: IncomingQuic,
+    IncomingQuic { incoming, underway, handshake, proved }: IncomingQuic,
     deadline: Deadline,
 ) {
     let services = Arc::clone(&worker.borrow().services);
@@ -217,7 +231,10 @@ async fn open_session(
         let at = this.timers().now_ms() + millis(time);
         this.timers().move_deadline(&deadline, at);
     };
-    let Ok((connection, proved)) = connect(incoming, handshake).await else { return };
+    let Ok((connection, validated)) = connect(incoming, handshake).await else { return };
+    if !proved {
+        services.addresses.count_proved(connection.remote_address().ip(), &services.config.load().addresses);
+    }
     next_within(services.config.load().timeouts.head);
     let Ok(request) = Request::read(connection).await else { return };
     failed.0 = None;
@@ -244,7 +261,7 @@ async fn open_session(
     let task = Worker::adopt(&worker, transport, admission, &[]);
     tokio::task::spawn_local(async move {
         task.await;
-        drop(proved);
+        drop(validated);
     });
 }
 

@@ -1,5 +1,6 @@
 //! WebTransport sessions of a pod, seen by a client of another make.
 
+mod admission;
 pub mod client;
 mod handshake;
 mod pressure;

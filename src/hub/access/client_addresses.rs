@@ -36,6 +36,8 @@ pub struct ClientAddresses {
     began: Instant,
     /// The TCP connections of all.
     pod_handshakes: Mutex<Option<Bucket>>,
+    /// The same for first packets over QUIC whose addresses are not proved.
+    pod_unproved: Mutex<Option<Bucket>>,
 }
 
 /// Some of the addresses.
@@ -50,6 +52,8 @@ struct AddressShard {
 struct Conduct {
     connections: usize,
     handshakes: Bucket,
+    /// First packets over QUIC that say that they come from here, and may not.
+    unproved: Bucket,
     requests: Bucket,
     seen_ms: u64,
 }
@@ -65,7 +69,8 @@ impl ClientAddresses {
     #[must_use]
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), began: Instant::now(), pod_handshakes: Mutex::default() }
+        let (pod_handshakes, pod_unproved) = (Mutex::default(), Mutex::default());
+        Self { shards, hasher: RandomState::new(), began: Instant::now(), pod_handshakes, pod_unproved }
     }
 
     fn now_ms(&self) -> u64 {
@@ -93,6 +98,7 @@ impl ClientAddresses {
         let conduct = shard.known.entry(key).or_insert_with(|| Conduct {
             connections: 0,
             handshakes: Bucket::new(settings.handshake_burst, now_ms),
+            unproved: Bucket::new(settings.handshake_burst, now_ms),
             requests: Bucket::new(settings.request_burst, now_ms),
             seen_ms: now_ms,
         });
@@ -114,16 +120,38 @@ impl ClientAddresses {
     }
 
     fn pod_may_shake_hands_at(&self, settings: &AddressSettings, now_ms: u64) -> bool {
-        let Some(rate) = settings.pod_handshakes_per_second else { return true };
-        let mut bucket = self.pod_handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = bucket.get_or_insert_with(|| Bucket::new(settings.pod_handshake_burst, now_ms));
-        bucket.take(rate, settings.pod_handshake_burst, now_ms) == Verdict::Fine
+        take_of_pod(&self.pod_handshakes, settings, now_ms)
     }
 
     fn may_shake_hands_at(&self, address: IpAddr, settings: &AddressSettings, now_ms: u64) -> bool {
         let Some(rate) = settings.handshakes_per_second else { return true };
         let take = |conduct: &mut Conduct| conduct.handshakes.take(rate, settings.handshake_burst, now_ms);
         self.with(address, settings, now_ms, take).is_none_or(|verdict| verdict == Verdict::Fine)
+    }
+
+    /// Whether an address that has `proved` to be one, or not, may begin one more QUIC handshake now. What comes in its name before it is
+    /// proved has a rate of its own, so that a stranger cannot use up the address's.
+    #[must_use]
+    pub fn may_begin_quic(&self, address: IpAddr, proved: bool, settings: &AddressSettings) -> bool {
+        if proved {
+            return self.may_shake_hands(address, settings) && self.pod_may_shake_hands(settings);
+        }
+        let now_ms = self.now_ms();
+        let may = settings.trusts(address)
+            || (settings.may_come(address) && self.may_begin_unproved_at(address, settings, now_ms));
+        may && take_of_pod(&self.pod_unproved, settings, now_ms)
+    }
+
+    fn may_begin_unproved_at(&self, address: IpAddr, settings: &AddressSettings, now_ms: u64) -> bool {
+        let Some(rate) = settings.handshakes_per_second else { return true };
+        let take = |conduct: &mut Conduct| conduct.unproved.take(rate, settings.handshake_burst, now_ms);
+        self.with(address, settings, now_ms, take).is_none_or(|verdict| verdict == Verdict::Fine)
+    }
+
+    /// A QUIC handshake that began before the address was proved has proved it: it counts as one of the address.
+    pub fn count_proved(&self, address: IpAddr, settings: &AddressSettings) {
+        // It is too late to refuse it: one less may follow.
+        let _ = self.may_shake_hands(address, settings) && self.pod_may_shake_hands(settings);
     }
 
     /// Whether an address may send one more request now.
@@ -156,6 +184,14 @@ impl ClientAddresses {
             None => Ok(None),
         }
     }
+}
+
+/// Takes one out of what all addresses may do together.
+fn take_of_pod(bucket: &Mutex<Option<Bucket>>, settings: &AddressSettings, now_ms: u64) -> bool {
+    let Some(rate) = settings.pod_handshakes_per_second else { return true };
+    let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+    let bucket = bucket.get_or_insert_with(|| Bucket::new(settings.pod_handshake_burst, now_ms));
+    bucket.take(rate, settings.pod_handshake_burst, now_ms) == Verdict::Fine
 }
 
 impl AddressShard {
@@ -193,6 +229,7 @@ impl Drop for CountedConnection {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::config::Network;
 
     fn settings() -> AddressSettings {
         AddressSettings {
@@ -228,6 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_an_addresss_name_does_not_use_up_its_rate() {
+        let (addresses, settings) = (ClientAddresses::new(), settings());
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!((0..9).filter(|_| addresses.may_begin_unproved_at(address, &settings, 0)).count(), 3);
+        assert!((0..3).all(|_| addresses.may_shake_hands_at(address, &settings, 0)), "its own rate is whole");
+        assert!(!addresses.may_shake_hands_at(address, &settings, 0));
+        assert!(addresses.may_begin_unproved_at(address, &settings, 100), "each fills again");
+        let denied = AddressSettings { deny: vec![Network::parse("192.0.2.0/24").unwrap()], ..settings.clone() };
+        assert!(!addresses.may_begin_quic("192.0.2.9".parse().unwrap(), false, &denied));
+        let trusted = AddressSettings { trusted_proxies: denied.deny, ..settings };
+        assert!((0..9).all(|_| addresses.may_begin_quic(address, false, &trusted)), "a balancer's is not limited");
+        let together = AddressSettings {
+            pod_handshakes_per_second: Some(1),
+            pod_handshake_burst: 2,
+            ..AddressSettings::default()
+        };
+        assert_eq!((0..9).filter(|_| take_of_pod(&addresses.pod_unproved, &together, 0)).count(), 2);
+        assert!(addresses.pod_may_shake_hands_at(&together, 0), "the pod's own rate is whole too");
+    }
+
+    #[test]
     fn a_connection_counts_until_it_ends() {
         let (addresses, settings) = (Arc::new(ClientAddresses::new()), settings());
         let connect = |address: &str| ClientAddresses::connect(&addresses, address.parse().unwrap(), &settings);
@@ -260,7 +318,8 @@ mod tests {
         for n in 0..MOST as u32 {
             let seen_ms = if n == 0 { 500 } else { u64::from(n) };
             let bucket = || Bucket::new(settings.handshake_burst, 0);
-            let conduct = Conduct { connections: 0, handshakes: bucket(), requests: bucket(), seen_ms };
+            let (handshakes, unproved, requests) = (bucket(), bucket(), bucket());
+            let conduct = Conduct { connections: 0, handshakes, unproved, requests, seen_ms };
             shard.known.insert(IpAddr::from(n.to_be_bytes()), conduct);
         }
         assert!(!shard.has_room_for(stranger, FORGET_MS), "none is old enough");

@@ -96,6 +96,12 @@ impl Gate {
         self.shut.store(true, Ordering::Relaxed);
     }
 
+    /// Whether no more connections are taken in.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
+    }
+
     /// Whether the pod goes away.
     #[must_use]
     pub fn is_draining(&self) -> bool {
