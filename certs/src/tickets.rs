@@ -162,6 +162,22 @@ impl TicketKeys {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// A secret for another purpose than tickets from each file, the first file's first: it tells nothing of the tickets' keys.
+    ///
+    /// # Errors
+    /// The cryptography fails: it has no memory.
+    pub fn secrets(&self, purpose: &str) -> Result<Vec<[u8; 32]>, TicketKeyError> {
+        let keys = self.keys.load();
+        let info = [b"secret", purpose.as_bytes()];
+        let secrets = keys.iter().zip(&self.paths).map(|(key, path)| {
+            let mut secret = [0; 32];
+            let derived = key.secret.expand(&info, Derived(secret.len())).and_then(|out| out.fill(&mut secret));
+            derived.map_err(|_| TicketKeyError::Unusable { path: path.clone() })?;
+            Ok(secret)
+        });
+        secrets.collect()
+    }
+
     /// Makes and takes the tickets of one kind of listener with these keys: those of another kind are no good there. Sessions of
     /// TLS 1.2 get tickets of this process' own.
     ///

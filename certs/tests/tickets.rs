@@ -73,6 +73,21 @@ fn tls_1_2_resumes_where_it_was_only() {
 }
 
 #[test]
+fn secrets_for_other_purposes_are_the_same_on_all_pods_and_differ_by_file_and_purpose() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (key(dir.path(), "1", 80), key(dir.path(), "2", 48));
+    let (one, other) = (keys(&[&first, &second]), keys(&[&second, &first]));
+    let of = |keys: &TicketKeys, purpose: &str| keys.secrets(purpose).unwrap();
+    assert_eq!(of(&one, "a"), of(&other, "a").into_iter().rev().collect::<Vec<_>>());
+    let all = [of(&one, "a"), of(&one, "b")].concat();
+    assert!(all.iter().enumerate().all(|(at, secret)| !all[..at].contains(secret) && *secret != [0; 32]));
+    std::fs::write(&first, [200; 80]).unwrap();
+    one.poll(noon());
+    assert_ne!(of(&one, "a")[0], all[0], "the file has another key now");
+    assert_eq!(of(&one, "a")[1], all[1]);
+}
+
+#[test]
 fn keys_follow_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (key(dir.path(), "1", 80), key(dir.path(), "2", 80));

@@ -1,6 +1,8 @@
 //! Sessions over the loopback, with `web-transport-quinn` as the client.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod support;
+
 use std::{
     future::poll_fn,
     io,
@@ -11,14 +13,11 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use quinn::{
-    ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime, VarInt, crypto::rustls::QuicClientConfig,
-};
+use quinn::{ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime, VarInt};
 use roomcast_webtransport::{
     AddressValidation, AmplificationGuard, EndpointSettings, Request, SendState, bind, server_config, write_message,
     write_some,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::time::timeout;
 use web_transport_quinn::{
     ClientError, Session, SessionError, WebTransportError,
@@ -38,21 +37,7 @@ struct Pair {
 
 impl Pair {
     fn new(settings: &EndpointSettings) -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let certificate = CertificateDer::from(certificate.der().to_vec());
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls13 = &[&rustls::version::TLS13];
-        let tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(tls13);
-        let mut tls = tls.unwrap().with_no_client_auth().with_single_cert(vec![certificate.clone()], key).unwrap();
-        tls.alpn_protocols = vec![b"h3".to_vec()];
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let trusting = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(tls13);
-        let mut trusting = trusting.unwrap().with_root_certificates(roots).with_no_client_auth();
-        trusting.alpn_protocols = vec![b"h3".to_vec()];
-        let trusting = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(trusting).unwrap()));
+        let (tls, trusting) = support::tls();
 
         let socket = bind((Ipv4Addr::LOCALHOST, 0).into(), 64 << 10).unwrap();
         let address = socket.local_addr().unwrap();
