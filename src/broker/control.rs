@@ -66,6 +66,10 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// [`BrokerError`](super::BrokerError): they were not asked, or that is not known.
     fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers>;
+    /// Tells the other pods that this one goes: its clients that come to them need not wait for it.
+    fn announce_drain(&self);
+    /// Whether a pod has gone or announced its drain, by the lowest 48 bits of its name as a number. In doubt it has not. Never waits.
+    fn has_left(&self, pod: u64) -> bool;
     /// Has `respond` answer the questions of other pods. The first call counts.
     fn answer_with(&self, respond: Arc<dyn Respond>);
 }

@@ -289,6 +289,12 @@ impl Control for MemoryBroker {
         ready(Ok(FleetAnswers::default()))
     }
 
+    fn announce_drain(&self) {}
+
+    fn has_left(&self, _: u64) -> bool {
+        false
+    }
+
     fn answer_with(&self, _: Arc<dyn Respond>) {}
 }
 

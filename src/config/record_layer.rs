@@ -29,8 +29,9 @@ section! {
             Choice(&[("roomcast", RecordLayer::Roomcast), ("rustls", RecordLayer::Rustls)]), restart;
         /// Files with 48 or 80 random bytes each, the same for all pods of a fleet, so that a client that comes back to another pod
         /// resumes (TLS 1.3; WebTransport too). The first makes tickets; the others are only accepted: the key before it, and the next
-        /// one, which every pod should know before it becomes the first. At most 4; looked at every 10 s and on SIGHUP. Without files each
-        /// pod has keys of its own.
+        /// one, which every pod should know before it becomes the first. The keys of QUIC connection IDs are derived from them: a
+        /// WebTransport client whose pod died or drains is told by the pod that its packets come to. At most 4; looked at every 10 s and on
+        /// SIGHUP. Without files each pod has keys of its own.
         ticket_keys: Vec<PathBuf> = Vec::new(), List(File("file of random bytes")), restart;
     }
 }

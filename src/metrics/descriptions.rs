@@ -48,6 +48,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_handshakes_total",
         "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll or sse) and result.",
     ),
+    (
+        "roomcast_quic_strays_total",
+        "QUIC packets for connections that the pod does not have: reset, living (another pod has them), unknown, limited.",
+    ),
     ("roomcast_disconnects_total", "Ends of connections by close code; none: the socket went without one."),
     (
         "roomcast_held_bytes",

@@ -77,6 +77,32 @@ fn requests(stage: &'static str) -> Upgrades {
     }
 }
 
+/// Packets over QUIC for connections that the pod does not have.
+#[derive(Debug, Clone)]
+pub struct StrayPackets {
+    /// The client was told: the connection is over, or its pod has left.
+    pub reset: Counter,
+    /// The connection's pod lives, or may live.
+    pub living: Counter,
+    /// The connection is no pod's of this fleet, by the keys that are known.
+    pub unknown: Counter,
+    /// More clients were to be told than is done in a second.
+    pub limited: Counter,
+}
+
+impl Default for StrayPackets {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        let strays = |outcome: &'static str| counter!("roomcast_quic_strays_total", "outcome" => outcome);
+        Self {
+            reset: strays("reset"),
+            living: strays("living"),
+            unknown: strays("unknown"),
+            limited: strays("limited"),
+        }
+    }
+}
+
 /// Sockets of the public listeners that were ended by a clock.
 #[derive(Debug)]
 pub struct SlowSockets {

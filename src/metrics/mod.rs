@@ -19,7 +19,7 @@ mod tokens;
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
 pub use grpc::GrpcCalls;
-pub use handshakes::{Handshakes, SlowSockets, Upgrades};
+pub use handshakes::{Handshakes, SlowSockets, StrayPackets, Upgrades};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::Pressures;
@@ -94,6 +94,8 @@ pub struct Metrics {
     pub pressures: Pressures,
     /// Sockets that were ended because their clients were too slow.
     pub slow_sockets: SlowSockets,
+    /// Packets over QUIC for connections that the pod does not have.
+    pub strays: StrayPackets,
     /// Calls over gRPC.
     pub grpc_calls: GrpcCalls,
     /// Connections to the internal listener that were too many.
@@ -216,6 +218,7 @@ impl Metrics {
             accept_errors: counter!("roomcast_accept_errors_total"),
             pressures: Pressures::default(),
             slow_sockets: SlowSockets::default(),
+            strays: StrayPackets::default(),
             grpc_calls: GrpcCalls::new(&GrpcCalls::METHODS),
             internal_refused: counter!("roomcast_internal_refused_total"),
             certificate_expires: gauge!("roomcast_certificate_expires_seconds"),

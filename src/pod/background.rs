@@ -9,10 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use roomcast_certs::{Rotation, TicketKeys};
+use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase::Phase};
+use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase::Phase, shared_keys::SharedKeys};
 use crate::{
     api::Api,
     compat::Task,
@@ -29,7 +29,7 @@ pub(super) struct Background {
     pub(super) exposition: Arc<Exposition>,
     pub(super) tasks: Vec<Task>,
     pub(super) certificate: Option<Arc<Rotation>>,
-    pub(super) ticket_keys: Option<Arc<TicketKeys>>,
+    pub(super) keys: Arc<SharedKeys>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -44,7 +44,7 @@ impl Background {
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
             self.tasks.into_iter().for_each(|start| start());
             let (log, certificate, services) = (self.log, self.certificate, self.services);
-            let ticket_keys = self.ticket_keys;
+            let keys = self.keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
             tokio::task::spawn_local(async move {
@@ -68,11 +68,11 @@ impl Background {
                     {
                         let _ = certificate.poll(SystemTime::now());
                     }
-                    if let Some(keys) = &ticket_keys {
-                        if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs()) {
-                            keys.poll(SystemTime::now());
-                        }
-                        services.metrics.ticket_keys_broken.set(f64::from(u8::from(keys.is_broken())));
+                    if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs()) {
+                        keys.poll(SystemTime::now());
+                    }
+                    if let Some(tickets) = keys.tickets() {
+                        services.metrics.ticket_keys_broken.set(f64::from(u8::from(tickets.is_broken())));
                     }
                 }
             });

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use roomcast_certs::{Rotation, RotationError, Source, TicketKeyError, TicketKeys};
+use roomcast_certs::{Rotation, RotationError, Source, TicketKeys};
 
-use crate::config::{Config, Tls};
+use crate::config::Tls;
 
 /// The certificate of `tls`, loaded or made.
 pub(super) fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
@@ -22,13 +22,6 @@ pub(super) fn pins(certificate: Arc<Rotation>) -> Box<dyn Fn() -> Vec<[u8; 32]> 
         Some(_) => [Some(certificate.current()), certificate.previous()].iter().flatten().map(|c| c.sha256()).collect(),
         None => Vec::new(),
     })
-}
-
-/// The keys of tickets that are shared with other pods; `None`: this pod makes its own.
-pub(super) fn ticket_keys(config: &Config) -> Result<Option<Arc<TicketKeys>>, TicketKeyError> {
-    let files = &config.ticket_keys;
-    let keys = || TicketKeys::start(files, SystemTime::now()).map(Arc::new);
-    (!files.is_empty() && config.tls.is_some()).then(keys).transpose()
 }
 
 /// The TLS of `listen`.

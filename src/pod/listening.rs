@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,7 +12,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::start_error::StartError;
 use crate::{
     config::Bind,
-    transport::{listen::reserve, webtransport::bind},
+    transport::{
+        listen::{SocketOptions, listen, reserve},
+        webtransport::bind,
+    },
 };
 
 /// Reserves the addresses that a key names.
@@ -51,6 +54,20 @@ pub(super) fn reserve_all(binds: &[Bind]) -> Result<Vec<SocketAddr>, StartError>
 /// Whether every address was asked for, on a host whose kernel has no IPv6.
 fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     address.ip() == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// Listens on the addresses that a key of internal listeners names, which join `bound`.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub(super) fn listen_on_all(binds: &[Bind], bound: &mut Vec<SocketAddr>) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in reserve_all(binds)? {
+        let listener = listen(address, &SocketOptions::default());
+        listeners.push(listener.map_err(|error| StartError::Listen { address, error })?);
+        bound.push(address);
+    }
+    Ok(listeners)
 }
 
 /// A UDP socket beside each TLS listener, on the same port number.

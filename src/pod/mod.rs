@@ -21,6 +21,7 @@ mod http;
 mod listening;
 mod lobby;
 mod log;
+mod neighbours;
 mod page;
 mod page_origin;
 mod phase;
@@ -31,6 +32,7 @@ mod request_body;
 mod requested_rooms;
 mod send;
 mod session_key;
+mod shared_keys;
 mod start_error;
 mod thread;
 mod upgrade;
@@ -46,7 +48,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use roomcast_certs::{Rotation, TicketKeys};
+use roomcast_certs::Rotation;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc::channel, watch},
@@ -72,14 +74,15 @@ use crate::{
     },
 };
 use background::{Background, ask_backend};
-use certificate::{certificate, pins, public_tls, quic_tls, ticket_keys};
+use certificate::{certificate, pins, public_tls, quic_tls};
 use client_file::ClientFile;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
-use listening::{bind_quic, raise_open_files, reserve_all};
+use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
 use phase::Phase;
 use session_key::session_key;
+use shared_keys::SharedKeys;
 pub use start_error::StartError;
 use thread::Thread;
 use webtransport::Endpoints;
@@ -108,7 +111,7 @@ pub struct Pod {
     services: Arc<Services>,
     api: Api,
     certificate: Option<Arc<Rotation>>,
-    ticket_keys: Option<Arc<TicketKeys>>,
+    keys: Arc<SharedKeys>,
     endpoints: Vec<quinn::Endpoint>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
@@ -131,7 +134,7 @@ impl Pod {
     pub fn start_with(config: Config, dialects: Dialects) -> Result<Self, StartError> {
         let sockets = Arc::new(SocketPlaces::of(raise_open_files()));
         let certificate = config.tls.as_ref().map(certificate).transpose()?;
-        let ticket_keys = ticket_keys(&config)?;
+        let keys = Arc::new(SharedKeys::start(&config)?);
         let workers = config.workers;
         let names: Vec<&str> = dialects.ids().map(|id| &**dialects.name(id)).collect();
         let (exposition, mut metrics) = Exposition::new(workers, &names)?;
@@ -143,7 +146,7 @@ impl Pod {
         let routes: Routes = routes.into_iter().chain(client_file).collect();
         let with_tls = match &certificate {
             Some(rotation) => {
-                let tls = Some((Arc::new(public_tls(rotation, ticket_keys.as_ref())?), config.tls_records));
+                let tls = Some((Arc::new(public_tls(rotation, keys.tickets())?), config.tls_records));
                 Some(Listener { tls, routes: Arc::clone(&routes) })
             }
             None => None,
@@ -170,24 +173,14 @@ impl Pod {
             Some(rotation) if config.webtransport.enabled => {
                 let sockets = bind_quic(&addresses.tls, config.webtransport.socket_buffer)?;
                 addresses.quic.clone_from(&addresses.tls);
-                let tls = quic_tls(rotation, ticket_keys.as_ref())?;
+                let tls = quic_tls(rotation, keys.tickets())?;
                 Some((sockets, server_config(tls, &(&config.webtransport).into())?))
             }
             _ => None,
         };
-        let mut internal = Vec::new();
-        for address in reserve_all(&config.internal_listen)? {
-            let listener = listen(address, &SocketOptions::default());
-            internal.push(listener.map_err(|error| StartError::Listen { address, error })?);
-            addresses.internal.push(address);
-        }
-        let grpc_tls = grpc_tls(&config, certificate.as_ref(), ticket_keys.as_ref())?;
-        let mut grpc_listeners = Vec::new();
-        for address in reserve_all(&config.grpc.listen)? {
-            let listener = listen(address, &SocketOptions::default());
-            grpc_listeners.push(listener.map_err(|error| StartError::Listen { address, error })?);
-            addresses.grpc.push(address);
-        }
+        let internal = listen_on_all(&config.internal_listen, &mut addresses.internal)?;
+        let grpc_tls = grpc_tls(&config, certificate.as_ref(), keys.tickets())?;
+        let grpc_listeners = listen_on_all(&config.grpc.listen, &mut addresses.grpc)?;
 
         let (links, inboxes) = WorkerQueues::new(workers);
         let links = Arc::new(links);
@@ -266,7 +259,7 @@ impl Pod {
         }
         let mut endpoints = Vec::new();
         if let Some((sockets, server)) = quic {
-            let quic = Endpoints::new(sockets, &server, &quic_queues, &services)?;
+            let quic = Endpoints::new(sockets, &server, keys.connection_ids(), &quic_queues, &services)?;
             endpoints = quic.handles();
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("quic".into()).spawn(move || quic.run(phase))?);
@@ -280,7 +273,7 @@ impl Pod {
             exposition,
             tasks,
             certificate: certificate.clone(),
-            ticket_keys: ticket_keys.clone(),
+            keys: Arc::clone(&keys),
             phase: watched,
         };
         // The bench reads this thread's CPU time by its name, of earlier builds too.
@@ -289,7 +282,7 @@ impl Pod {
                 tracing::error!(%error, "the API could not start");
             }
         })?);
-        Ok(Self { addresses, services, api, certificate, ticket_keys, endpoints, phase, threads })
+        Ok(Self { addresses, services, api, certificate, keys, endpoints, phase, threads })
     }
 
     /// Where it listens.
@@ -320,14 +313,13 @@ impl Pod {
             // A broken file is logged there, and the old certificate stays.
             let _ = certificate.reload(SystemTime::now());
         }
-        if let Some(keys) = &self.ticket_keys {
-            keys.poll(SystemTime::now());
-        }
+        self.keys.poll(SystemTime::now());
     }
 
     /// Sends everybody away and ends: `delay` for balancers to notice, `window` for clients to go.
     pub async fn drain(self, delay: Duration, window: Duration) {
         self.services.gate.drain_soon();
+        self.services.control.announce_drain();
         tokio::time::sleep(delay).await;
         self.services.gate.drain();
         self.phase.send_replace(Phase::Closed);

@@ -10,7 +10,7 @@ use crate::{
     broker::BrokerError,
     compat::ExtensionError,
     protocol::MountError,
-    transport::{fetch::FetchError, trust::TrustError},
+    transport::{fetch::FetchError, trust::TrustError, webtransport::ConnectionIdKeyError},
 };
 
 /// Why a pod did not start.
@@ -52,6 +52,9 @@ pub enum StartError {
     /// QUIC refuses the TLS settings.
     #[error("QUIC cannot be set up: {0}")]
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// The keys of QUIC connection IDs.
+    #[error(transparent)]
+    ConnectionIds(#[from] ConnectionIdKeyError),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),

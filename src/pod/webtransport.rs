@@ -18,9 +18,7 @@ use std::{
 };
 
 use ::http::{StatusCode, Uri};
-use quinn::{
-    Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, Runtime as _, ServerConfig, TokioRuntime,
-};
+use quinn::{Connection, ConnectionError, Endpoint, Incoming, Runtime as _, ServerConfig, TokioRuntime};
 use tokio::{
     runtime::Runtime,
     sync::{
@@ -34,13 +32,15 @@ use crate::{
     model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
     transport::webtransport::{
-        AddressValidation, AmplificationGuard, DROP_CODE, PendingHandshake, Request, Session, ValidatedAddress, close,
+        AddressValidation, AmplificationGuard, ConnectionIdKeys, ConnectionOrigin, DROP_CODE, PendingHandshake,
+        Request, Session, ValidatedAddress, close, endpoint_config, pod_in_connection_ids,
     },
 };
 
 use super::{
     authorize::{self, Admitted, Asks, AuthorizationError},
     first_packet::{self, FirstPacket},
+    neighbours::FleetNeighbours,
     page_origin::PageOrigin,
     phase::Phase,
     upgrade::SUBPROTOCOL,
@@ -101,6 +101,7 @@ impl Endpoints {
     pub fn new(
         sockets: Vec<UdpSocket>,
         server: &ServerConfig,
+        keys: &Arc<ConnectionIdKeys>,
         workers: &[Sender<IncomingQuic>],
         services: &Arc<Services>,
     ) -> io::Result<Self> {
@@ -108,12 +109,18 @@ impl Endpoints {
         let mut endpoints = Vec::new();
         let underway = Arc::new(AtomicUsize::new(0));
         let validation = Arc::new(AddressValidation::default());
+        let neighbours = FleetNeighbours::of(services);
         let entered = runtime.enter();
-        for socket in sockets {
+        for (index, socket) in sockets.into_iter().enumerate() {
+            // Two with one number could reset each other's connections.
+            let endpoint =
+                u8::try_from(index).map_err(|_| io::Error::other("WebTransport takes 256 addresses at most"))?;
             let socket =
                 Arc::new(AmplificationGuard::new(TokioRuntime.wrap_udp_socket(socket)?, Arc::clone(&validation)));
-            let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
-            let endpoint = Endpoint::new_with_abstract_socket(config, Some(server.clone()), socket, runtime)?;
+            let origin = ConnectionOrigin { pod: pod_in_connection_ids(services.pod), endpoint };
+            let config = endpoint_config(keys, origin, &neighbours).map_err(io::Error::other)?;
+            let (server, runtime) = (Some(server.clone()), Arc::new(TokioRuntime));
+            let endpoint = Endpoint::new_with_abstract_socket(config, server, socket, runtime)?;
             let (underway, validation) = (Arc::clone(&underway), Arc::clone(&validation));
             let (workers, services) = (workers.to_vec(), Arc::clone(services));
             tokio::spawn(Spread { workers, next: 0, underway, validation, services }.run(endpoint.clone()));

@@ -4,8 +4,10 @@
 
 use roomcast_webtransport::write_chunk;
 pub use roomcast_webtransport::{
-    AddressValidation, AmplificationGuard, DATAGRAM_PREFIX, EndpointSettings, MessageReader, PendingHandshake, Request,
-    STREAM_END, SendState, Session, ValidatedAddress, bind, server_config, write_message, write_some,
+    AddressValidation, AmplificationGuard, ConnectionIdKeyError, ConnectionIdKeys, ConnectionOrigin, DATAGRAM_PREFIX,
+    EndpointSettings, MessageReader, Neighbours, PendingHandshake, Request, STREAM_END, SendState, Session,
+    StrayPacket, ValidatedAddress, bind, endpoint_config, pod_in_connection_ids, server_config, write_message,
+    write_some,
 };
 
 use super::websocket::Deflater;

@@ -3,7 +3,9 @@
 mod admission;
 pub mod client;
 mod handshake;
+mod moves;
 mod pressure;
+mod way;
 
 use std::sync::Arc;
 

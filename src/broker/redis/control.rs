@@ -111,6 +111,14 @@ impl Control for Redis {
         Box::pin(self.state.ask(ask, within))
     }
 
+    fn announce_drain(&self) {
+        self.state.leases.leave();
+    }
+
+    fn has_left(&self, pod: u64) -> bool {
+        self.state.leases.has_left(pod, self.state.settings.lease, Instant::now().into_std())
+    }
+
     fn answer_with(&self, respond: Arc<dyn Respond>) {
         let _ = self.state.respond.set(respond);
     }

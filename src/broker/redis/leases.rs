@@ -4,11 +4,16 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+
+use super::departures::Departures;
 
 /// What is known of the leases.
 #[derive(Debug, Default)]
@@ -16,6 +21,19 @@ pub(super) struct Leases {
     inner: Mutex<Renewals>,
     /// Whether this pod ever had its lease. Before, it writes no members: other pods would take them for a dead pod's.
     pub(super) held: watch::Sender<bool>,
+    /// A renewal, and with it a new list, is wanted before its time.
+    pub(super) wanted: Notify,
+    /// This pod said that it goes.
+    leaving: AtomicBool,
+}
+
+/// The pods, as Redis lists them.
+#[derive(Debug, Default)]
+pub(super) struct PodList {
+    /// Their leases run.
+    pub(super) live: HashSet<String>,
+    /// They said that they go, or have gone.
+    pub(super) going: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +43,7 @@ struct Renewals {
     last: Option<Instant>,
     /// The first of the renewals that were all in time.
     unbroken: Option<Instant>,
+    departures: Departures,
 }
 
 impl Leases {
@@ -37,15 +56,27 @@ impl Leases {
         *self.held.borrow()
     }
 
-    /// Takes in an answer. `ran`: our own lease had not run out.
-    pub(super) fn renewed(&self, ran: bool, live: HashSet<String>, lease: Duration, now: Instant) {
+    /// This pod goes: the others may know.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
+
+    /// Whether this pod said that it goes.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Takes in an answer to what was asked at `asked`. `ran`: our own lease had not run out.
+    pub(super) fn renewed(&self, ran: bool, list: PodList, lease: Duration, asked: Instant, now: Instant) {
         let mut inner = self.lock();
         let in_time = ran && inner.last.is_some_and(|last| now.duration_since(last) < lease);
         if !in_time {
             inner.unbroken = Some(now);
         }
         inner.last = Some(now);
-        inner.live = live;
+        inner.departures.listed(list.live.iter(), list.going.iter(), asked);
+        inner.live = list.live;
         self.held.send_replace(true);
     }
 
@@ -53,8 +84,25 @@ impl Leases {
     /// After it every other pod has one whole lease of this pod to renew its own.
     pub(super) fn is_live(&self, pod: &str, lease: Duration, now: Instant) -> bool {
         let inner = self.lock();
-        let current = inner.last.is_some_and(|last| now.duration_since(last) < lease);
-        let trusted = current && inner.unbroken.is_some_and(|since| now.duration_since(since) >= lease);
-        !trusted || inner.live.contains(pod)
+        !inner.is_trusted(lease, now) || inner.live.contains(pod)
+    }
+
+    /// Whether a pod has gone or said so, by what connection IDs carry of its number. In doubt it has not, and a newer list is asked for.
+    pub(super) fn has_left(&self, pod: u64, lease: Duration, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let trusted = inner.is_trusted(lease, now);
+        let departure = inner.departures.of(pod, trusted, now);
+        if departure.wants_list {
+            self.wanted.notify_one();
+        }
+        departure.has_left
+    }
+}
+
+impl Renewals {
+    /// Whether leases that have run out are believed: this pod could renew its own for a whole one.
+    fn is_trusted(&self, lease: Duration, now: Instant) -> bool {
+        let current = self.last.is_some_and(|last| now.duration_since(last) < lease);
+        current && self.unbroken.is_some_and(|since| now.duration_since(since) >= lease)
     }
 }

@@ -45,6 +45,7 @@ mod arguments;
 mod batch;
 mod connection;
 mod control;
+mod departures;
 pub mod entry;
 mod key_value;
 mod leases;

@@ -152,6 +152,11 @@ impl Names {
         self.key(Partition::FIRST, "leases")
     }
 
+    /// The pods that said that they go.
+    pub(super) fn leaving(&self) -> String {
+        self.key(Partition::FIRST, "leaving")
+    }
+
     /// The lease on the messages of legacy publishers that come by these patterns.
     pub(super) fn legacy(&self, patterns: &[&str]) -> String {
         self.key(Partition::FIRST, format_args!("legacy:{}", set_of(patterns)))

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     arguments::millis,
     entry,
+    leases::PodList,
     local_presence::{Change, Work},
     partition::{KeyKind, Partition},
     reply::{ReplyError, ReplyFields, bytes_of, text_of},
@@ -36,6 +37,9 @@ const AT_ONCE: usize = 256;
 
 /// The time before a room that could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How long it is known of a pod that it has left: longer than any of its clients' packets find no answer.
+const LEAVING_IS_KNOWN: Duration = Duration::from_secs(300);
 
 /// The members of rooms, over all pods.
 #[derive(Clone)]
@@ -54,32 +58,41 @@ impl FleetMembers {
     pub(super) async fn keep_lease(self) {
         loop {
             let pause = if self.renew_lease().await.is_ok() { self.settings.lease / 4 } else { AGAIN };
-            sleep(pause).await;
+            // It is wanted earlier four times a second at most (`departures`).
+            let _ = timeout(pause, self.leases.wanted.notified()).await;
         }
     }
 
     /// Renews this pod's lease, and notes the pods whose lease runs.
     async fn renew_lease(&self) -> Result<(), BrokerError> {
-        let (ran, live) = self.lease(self.settings.lease).await?;
+        let asked = Instant::now();
+        let (ran, list) = self.lease(self.settings.lease, self.leases.is_leaving()).await?;
         // Before the first lease nothing was written.
         if !ran && self.leases.held() {
             tracing::warn!("this pod's lease had run out; its members are written anew");
             self.members.doubt_all();
         }
-        self.leases.renewed(ran, live, self.settings.lease, Instant::now());
+        self.leases.renewed(ran, list, self.settings.lease, asked, Instant::now());
         Ok(())
     }
 
-    /// Has this pod's lease run for so long from now. Returns whether it had not run out, and the pods whose lease runs.
-    async fn lease(&self, lasts: Duration) -> Result<(bool, HashSet<String>), BrokerError> {
-        let keys = [self.names.leases(), self.names.address(&self.pod.name)];
+    /// Has this pod's lease run for so long from now, and says that it goes if it is `leaving`. Returns whether the lease had not run
+    /// out, and the pods.
+    async fn lease(&self, lasts: Duration, leaving: bool) -> Result<(bool, PodList), BrokerError> {
+        let keys = [self.names.leases(), self.names.address(&self.pod.name), self.names.leaving()];
         let address = self.settings.advertise.as_deref().unwrap_or_default();
-        let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(address)];
+        let marked = if leaving { LEAVING_IS_KNOWN } else { Duration::ZERO };
+        let args = [Value::from(self.pod.name.as_str()), millis(lasts), Value::from(address), millis(marked)];
         let frame = self.shards.call(Partition::FIRST, &script::LEASE, keys, args).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             let ran = fields.number()? == 1;
-            Ok::<_, ReplyError>((ran, fields.rest()?.into_iter().collect()))
+            let mut list = PodList::default();
+            for _ in 0..fields.number()? {
+                list.live.insert(fields.text()?);
+            }
+            list.going.extend(fields.rest()?);
+            Ok::<_, ReplyError>((ran, list))
         };
         read().map_err(|error| self.unexpected(&error))
     }
@@ -87,7 +100,7 @@ impl FleetMembers {
     /// Gives the lease up at the end, so that other pods need not wait for it to run out.
     pub(super) async fn give_up_lease(&self) {
         if self.leases.held() {
-            let _ = timeout(AGAIN, self.lease(Duration::ZERO)).await;
+            let _ = timeout(AGAIN, self.lease(Duration::ZERO, true)).await;
         }
     }
 
