@@ -18,7 +18,7 @@ export function endpointOf(url: string, origin: string | undefined): string {
     .replace(/^\//, `${origin}/`)
     .replace(/^ws/, 'http')
     .replace(/\/(ws)?\/*$/, '');
-  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new TypeError(`"${url}" is no address like https://host`);
+  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new TypeError(`"${url}" is not like https://host`);
   return endpoint;
 }
 

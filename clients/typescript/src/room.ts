@@ -188,7 +188,7 @@ export class Room {
       // Of another tab, or of a stream that was overtaken.
       if (offset <= known) return;
       // Or else a fault of the server: the position says what is missing.
-      if (!datagram && after > known && this.position) return this.join();
+      if (!datagram && after > known && position) return this.join();
       this.#move(message);
     }
     const news = events.filter(({ offset = Infinity }) => retained || offset > known);

@@ -136,7 +136,7 @@ export function follow<Topics>(
     loading?.abort();
     held = [];
     if (load) void run(load, why, position);
-    else if (why !== 'joined') fail(error('incomplete', `events are missing (${why})`));
+    else if (why !== 'joined') fail(error('incomplete', `missed events: ${why}`));
   };
   const unsubscribe = () => {
     if (ended) return;

@@ -48,7 +48,7 @@ test('addresses of a server are taken in any usual form', () => {
   assert.equal(endpointOf('ws://localhost:8080'), 'http://localhost:8080');
   assert.equal(endpointOf('https://host/edge/ws'), 'https://host/edge');
   assert.equal(endpointOf('/edge', 'https://page'), 'https://page/edge');
-  assert.throws(() => endpointOf('host:80'), /"host:80" is no address like https:/);
+  assert.throws(() => endpointOf('host:80'), /"host:80" is not like https:/);
   assert.throws(() => endpointOf('/ws', undefined), TypeError);
 });
 
