@@ -15,7 +15,7 @@ quick *ARGS:
 check:
     tests/check
 
-# Every test, or the named stages: fmt lint clippy msrv cargo chaos clients chart k6 deny autobahn fuzz
+# Every test, or the named stages: fmt lint clippy msrv cargo redis chaos clients chart k6 deny autobahn fuzz
 test *STAGES:
     tests/run {{ STAGES }}
 
