@@ -24,6 +24,16 @@ pub enum FieldError {
         /// Its length.
         bytes: usize,
     },
+    /// The data is longer than its kind of message may have.
+    #[error("the data of {of} has at most {most} bytes, this one has {bytes}")]
+    TooMuchData {
+        /// What it belongs to.
+        of: &'static str,
+        /// The most bytes.
+        most: usize,
+        /// Its length.
+        bytes: usize,
+    },
     /// The field contains a control character.
     #[error("{field} must not contain the control character {character:?}")]
     Control {
@@ -52,7 +62,7 @@ impl FieldError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::TooLong { .. } => ErrorCode::LimitExceeded,
+            Self::TooLong { .. } | Self::TooMuchData { .. } => ErrorCode::LimitExceeded,
             Self::Empty(_) | Self::Control { .. } | Self::TooDeep | Self::NoValue(_) => ErrorCode::BadRequest,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Member, Payload, Room, UnixMillis};
+use serde_json::value::RawValue;
+
+use super::{FieldError, Member, Payload, Room, UnixMillis, whole_number};
 
 /// A signal on its way from the pod of its sender to the pods of the room's members. No log has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,24 @@ impl Signal {
 
     /// The most bytes of its data: with them it still fits a datagram.
     pub const MAX_DATA: usize = 1_024;
+
+    /// Its data, as it is written.
+    ///
+    /// # Errors
+    /// [`FieldError::TooMuchData`], and those of [`Payload::json`].
+    pub fn data_of(raw: &RawValue) -> Result<Payload, FieldError> {
+        let (bytes, most) = (raw.get().len(), Self::MAX_DATA);
+        if bytes > most {
+            return Err(FieldError::TooMuchData { of: "a signal", most, bytes });
+        }
+        Payload::json(raw.to_owned())
+    }
+
+    /// For how many milliseconds it is shown, as it is written. `None`: it is no integer from 0 to [`Self::MAX_TTL_MS`].
+    #[must_use]
+    pub fn ttl_of(text: &str) -> Option<u32> {
+        whole_number(text).and_then(|ttl| u32::try_from(ttl).ok()).filter(|ttl| *ttl <= Self::MAX_TTL_MS)
+    }
 }
 
 /// What a sender shows one of: a topic in a room. A user's connections are one sender.

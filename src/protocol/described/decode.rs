@@ -8,7 +8,7 @@ use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, ErrorCode, FieldError, IdempotencyKey, Payload, Request, Room, Signal,
-        Spelling, SubscribeTo, Token, check_length, check_topic, whole_number,
+        Spelling, SubscribeTo, Token, check_length, check_topic,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -86,7 +86,7 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let ((room, _), topic) = (room(template)?, needed("topic", topic, whole)?);
             check_topic(&topic)?;
             let data = if data.is_whole() { None } else { data.find(whole).map_err(not_json)? };
-            let data = data.filter(|data| data.get() != "null").map(signal_data).transpose()?;
+            let data = data.filter(|data| data.get() != "null").map(Signal::data_of).transpose()?;
             let ttl_ms = ttl.as_ref().map(|ttl| fill(ttl, whole)).transpose()?.flatten();
             let ttl_ms = ttl_ms.map(|ttl| signal_ttl(&ttl)).transpose()?;
             Command::Signal { room, topic: topic.into(), data, ttl_ms }
@@ -104,18 +104,8 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
     })
 }
 
-fn signal_data(data: &RawValue) -> Result<Payload, DescribedDecodeError> {
-    let (bytes, most) = (data.get().len(), Signal::MAX_DATA);
-    if bytes > most {
-        let message = format!("the data of a signal has at most {most} bytes, this one has {bytes}");
-        return Err(DescribedDecodeError { code: ErrorCode::LimitExceeded, message });
-    }
-    Ok(Payload::json(data.to_owned())?)
-}
-
 fn signal_ttl(text: &str) -> Result<u32, DescribedDecodeError> {
-    let ttl = whole_number(text).and_then(|ttl| u32::try_from(ttl).ok());
-    ttl.filter(|ttl| *ttl <= Signal::MAX_TTL_MS).ok_or_else(|| {
+    Signal::ttl_of(text).ok_or_else(|| {
         DescribedDecodeError::new(format!("ttl must be milliseconds, an integer from 0 to {}", Signal::MAX_TTL_MS))
     })
 }
