@@ -3,13 +3,10 @@
 //! Always holds: a body that breaks a rule is refused as a whole before anything of it is published. The rules of an
 //! event are the model's, the same as for events of clients.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
@@ -18,7 +15,7 @@ use super::{
 };
 use crate::{
     hub::Services,
-    model::{Payload, Position, Publication, Room, check_length, check_topic},
+    model::{Payload, Position, Publication, RawArray, Room, check_length, check_topic},
 };
 
 /// The most publications times rooms of one broadcast.
@@ -60,11 +57,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
     #[serde(borrow)]
-    publications: Bounded<'a>,
+    publications: RawArray<'a, MAX_PUBLICATIONS>,
 }
-
-/// The elements of an array, not looked at yet. Of a longer one than allowed, one element too many is held.
-struct Bounded<'a>(Vec<&'a RawValue>);
 
 /// Where an event stands in its room's log.
 #[derive(Serialize)]
@@ -238,30 +232,6 @@ fn bounded(field: &'static str, text: Option<&str>) -> Result<Option<Box<str>>, 
     let Some(text) = text else { return Ok(None) };
     check_length(field, text)?;
     Ok(Some(text.into()))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Bounded<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
-        impl<'de> Visitor<'de> for Elements {
-            type Value = Bounded<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    if elements.len() <= MAX_PUBLICATIONS {
-                        elements.push(element);
-                    }
-                }
-                Ok(Bounded(elements))
-            }
-        }
-        deserializer.deserialize_seq(Elements)
-    }
 }
 
 #[cfg(test)]

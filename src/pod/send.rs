@@ -4,16 +4,12 @@
 //! as a whole before anything of it is done; each command has its reply, in the order of the commands; a refusal is JSON with one of the
 //! protocol's error codes.
 
-use std::{cell::RefCell, fmt, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
 use serde_json::value::RawValue;
 
 use super::{
@@ -25,7 +21,7 @@ use super::{
 };
 use crate::{
     hub::{Principal, Seat, Worker},
-    model::ErrorCode,
+    model::{ErrorCode, RawArray},
     protocol::DialectId,
 };
 
@@ -139,7 +135,7 @@ fn commands(body: &[u8]) -> Result<Vec<&RawValue>, Refused> {
     let not_json = |error: serde_json::Error| bad(&format!("the body is not JSON: {error}"));
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'[') => {
-            let SentCommands(commands) = serde_json::from_str(text).map_err(not_json)?;
+            let RawArray::<MAX_COMMANDS>(commands) = serde_json::from_str(text).map_err(not_json)?;
             match commands.len() {
                 0 => Err(bad("the body has no command")),
                 1..=MAX_COMMANDS => Ok(commands),
@@ -156,35 +152,6 @@ fn commands(body: &[u8]) -> Result<Vec<&RawValue>, Refused> {
 
 fn bad(message: &str) -> Refused {
     refused(StatusCode::BAD_REQUEST, message)
-}
-
-/// The elements of an array, and one more than allowed at most: the rest is skipped, not held.
-struct SentCommands<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for SentCommands<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
-        impl<'de> Visitor<'de> for Elements {
-            type Value = SentCommands<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of commands")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut commands = Vec::new();
-                while commands.len() <= MAX_COMMANDS {
-                    match seq.next_element()? {
-                        Some(command) => commands.push(command),
-                        None => return Ok(SentCommands(commands)),
-                    }
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(SentCommands(commands))
-            }
-        }
-        deserializer.deserialize_seq(Elements)
-    }
 }
 
 #[cfg(test)]

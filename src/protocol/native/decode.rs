@@ -7,16 +7,13 @@ use std::{borrow::Cow, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
-        Request, Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
+        RawArray, Request, Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::Message,
 };
@@ -150,7 +147,7 @@ impl Fields<'_> {
                 Ok(vec![SubscribeTo { room: self.room.room()?, since: self.since.since()?, spelling: 0 }])
             }
             (None, Some(rooms)) => {
-                let Ok(Entries(entries)) = serde_json::from_str(rooms.get()) else {
+                let Ok(RawArray::<MAX_ROOMS_A_COMMAND>(entries)) = serde_json::from_str(rooms.get()) else {
                     return Err(wrong_type("rooms", "an array of objects", rooms));
                 };
                 if entries.is_empty() {
@@ -315,35 +312,6 @@ impl<'a> Field<'a> {
             return Err(NativeDecodeError { code: ErrorCode::LimitExceeded, message });
         }
         Ok(Some(text.into()))
-    }
-}
-
-/// The elements of an array, and one more than allowed at most: the rest is skipped, not held.
-struct Entries<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
-        impl<'de> Visitor<'de> for Bounded {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while entries.len() <= MAX_ROOMS_A_COMMAND {
-                    match seq.next_element()? {
-                        Some(entry) => entries.push(entry),
-                        None => return Ok(Entries(entries)),
-                    }
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_seq(Bounded)
     }
 }
 
