@@ -175,7 +175,7 @@ impl Worker {
             if connection.has_paused_input() {
                 return Poll::Pending;
             }
-            // A flood of signals is left in the kernel for a while; one that goes on is noticed by what comes behind it.
+            // After a flood of signals it is not read from for a while: what it sends waits in the kernel, at the cost of its own.
             if let Some(signals) = &mut connection.session.signals
                 && signals.rests(timers.now_ms())
             {
