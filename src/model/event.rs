@@ -103,7 +103,7 @@ impl Event {
     /// The bytes of memory that the event takes, headers included. Bounded logs count these.
     #[must_use]
     pub fn cost(&self) -> usize {
-        cost(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
+        size_of::<Self>() + bytes_of(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
     }
 }
 
@@ -134,13 +134,20 @@ impl Publication {
     /// [`Event::cost`] of the event that it becomes.
     #[must_use]
     pub fn cost(&self) -> usize {
-        cost(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
+        size_of::<Event>() + bytes_of(&self.topic, &self.payload, [&self.key, &self.user, &self.id])
+    }
+
+    /// The bytes of memory that it takes before it is an event.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let texts = bytes_of(&self.topic, &self.payload, [&self.key, &self.user, &self.id]);
+        size_of::<Self>() + texts + self.idempotency_key.as_ref().map_or(0, |key| key.text().len())
     }
 }
 
-fn cost(topic: &str, payload: &Payload, texts: [&Option<Box<str>>; 3]) -> usize {
+fn bytes_of(topic: &str, payload: &Payload, texts: [&Option<Box<str>>; 3]) -> usize {
     let texts: usize = texts.iter().map(|text| text.as_ref().map_or(0, |text| text.len())).sum();
-    size_of::<Event>() + topic.len() + payload.len() + texts
+    topic.len() + payload.len() + texts
 }
 
 #[cfg(test)]

@@ -111,8 +111,10 @@ async fn serve(
     let texts: Vec<&str> = commands.iter().map(|command| command.get()).collect();
     counted.accepted.increment(1);
     let principal = Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(dialect) };
+    // Until the answer is whole, and its body holds it.
+    let mut held = visit.hold(0);
     services
-        .carry_out(&principal, address, &texts, &limits)
+        .carry_out(&principal, address, &texts, &limits, |bytes| held.grow(bytes))
         .await
         .map_err(|disconnect| by_code(ErrorCode::RateLimited, disconnect.reason()))
 }

@@ -50,21 +50,26 @@ impl PublishQueue {
         if !self.waiting.is_empty() && self.budget.is_spent() {
             return Err(QueueRefusal::ShortOfMemory);
         }
-        let bytes = publication.cost();
+        let publish = (id, room, publication);
+        let bytes = bytes_of(&publish);
         self.held += bytes;
         self.budget.take(bytes);
-        self.waiting.push_back((id, room, publication));
+        self.waiting.push_back(publish);
         Ok(())
     }
 
     /// The next publish.
     pub fn take(&mut self) -> Option<QueuedPublish> {
         let next = self.waiting.pop_front()?;
-        let bytes = next.2.cost();
+        let bytes = bytes_of(&next);
         self.held -= bytes;
         self.budget.give(bytes);
         Some(next)
     }
+}
+
+fn bytes_of((id, room, publication): &QueuedPublish) -> usize {
+    id.as_ref().map_or(0, |id| id.len()) + room.as_str().len() + publication.held()
 }
 
 impl Drop for PublishQueue {

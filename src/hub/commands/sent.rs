@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 
 impl Services {
     /// Carries out commands of a client that has no connection. What it is told: the elements of a JSON array, each with a comma behind
-    /// it.
+    /// it; `grown` hears of the bytes of each as it comes.
     ///
     /// # Errors
     /// [`Disconnect`]: it would be closed for this, if it had a connection.
@@ -33,6 +33,7 @@ impl Services {
         address: Option<IpAddr>,
         commands: &[&str],
         limits: &SessionLimits,
+        mut grown: impl FnMut(usize),
     ) -> Result<Vec<u8>, Disconnect> {
         let actions = self.judge(principal, address, commands, limits)?;
         let dialect = self.dialects.get(DialectId::NATIVE);
@@ -44,6 +45,7 @@ impl Services {
             for (_, message) in messages.iter() {
                 answer.extend_from_slice(message);
                 answer.push(b',');
+                grown(message.len() + 1);
             }
         }
         Ok(answer)
