@@ -14,8 +14,8 @@ pub mod auth {
 /// The log of rooms, and what pods ask each other.
 pub mod broker {
     pub use crate::broker::{
-        Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History,
-        HistoryQuery, KeyValue, LookUp, Presence, Respond,
+        AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, EachOf, FleetAnswer,
+        FleetQuestion, History, HistoryQuery, KeyValue, LookUp, Presence, Respond, Standing,
     };
 
     /// Plain messages of other publishers.
@@ -91,11 +91,11 @@ pub mod metrics {
 /// Rooms, events, positions, and what is said of them.
 pub mod model {
     pub use crate::model::{
-        Access, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect, Durability,
-        Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Order,
-        Payload, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect, Reply, Request,
-        Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats,
-        Target, Token, check_topic,
+        Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect,
+        Durability, Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member,
+        Notice, Order, Payload, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect,
+        Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver,
+        Spelling, Stats, Target, Token, Unread, check_topic,
     };
 }
 

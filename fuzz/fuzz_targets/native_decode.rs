@@ -69,7 +69,9 @@ fn check(command: Command) {
             check_room(&room);
             assert!(since.is_none_or(|since| since.offset <= MAX_OFFSET));
         }
-        Command::Ack { room, offset } => {
+        Command::Unread { rooms } => rooms.iter().for_each(check_room),
+        Command::Ack { room, epoch, offset } => {
+            assert!(epoch.is_none_or(|epoch| epoch.as_str().len() <= 64 && !epoch.is_none()));
             check_room(&room);
             assert!(offset <= MAX_OFFSET);
         }

@@ -20,6 +20,7 @@ mod server;
 mod session;
 mod stats;
 mod target;
+mod unread;
 
 pub use crate::hub::Readiness;
 pub use answer::ApiError;

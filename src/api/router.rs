@@ -26,6 +26,7 @@ pub(super) enum Operation {
     UnsubscribeConnection,
     RefreshConnection,
     User,
+    Unread,
     DisconnectUser,
     SubscribeUser,
     UnsubscribeUser,
@@ -78,7 +79,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 24] = [
+pub(super) static ROUTES: [Route; 25] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -129,6 +130,12 @@ pub(super) static ROUTES: [Route; 24] = [
         &[NotFound, LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
     get("/api/users/{user}", Operation::User, &["after", "limit"], &[Unavailable]),
+    get(
+        "/api/users/{user}/unread",
+        Operation::Unread,
+        &["rooms"],
+        &[BadRoom, NotAvailable, LimitExceeded, Unavailable, Unknown],
+    ),
     post(
         "/api/users/{user}/disconnect",
         Operation::DisconnectUser,

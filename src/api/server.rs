@@ -32,6 +32,7 @@ use super::{
     router::{Found, Operation, Route, Takes, find, is_guarded},
     session, stats,
     target::{Query, decode},
+    unread,
 };
 use crate::{
     hub::{Quic, Readiness, Services},
@@ -234,6 +235,7 @@ impl Api {
             Operation::Stats => stats::stats(services, &query).await,
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,
+            Operation::Unread => unread::unread(services, &segment, &query).await,
             Operation::Connection => connections::detail(services, &segment).await,
             Operation::DisconnectConnection => {
                 to_connection(services, &segment, connections::disconnect(&body)?).await.map(|done| ok(&done))

@@ -13,6 +13,7 @@
 //! When the budget is full, the cheapest things are dropped first ([`Class`]). When nothing is left to drop, an event that
 //! must be stored is refused with [`BrokerError::Unavailable`].
 
+mod acks;
 mod idempotency;
 mod limits;
 mod log;
@@ -36,13 +37,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::{
-    Answer, Broker, BrokerError, Control, Deliver, Delivery, FleetAnswers, FleetQuestion, History, HistoryQuery,
-    KeyValue, Presence, Respond, log_key::LogKey,
+    AckBounds, Acks, Answer, Broker, BrokerError, Control, Deliver, Delivery, EachOf, FleetAnswers, FleetQuestion,
+    History, HistoryQuery, KeyValue, Presence, Respond, Standing, log_key::LogKey,
 };
 use crate::{
     config::Policies,
-    model::{Member, Position, PresenceList, Publication, Retained, Room, Signal, UnixMillis},
+    model::{Ack, Epoch, Member, Notice, Position, PresenceList, Publication, Retained, Room, Signal, UnixMillis},
 };
+use acks::KeptAcks;
 use idempotency::KnownKey;
 pub use limits::{MemoryLimits, Usage};
 use room::{PublishOutcome, PublishStep, RoomState};
@@ -51,6 +53,9 @@ use values::ExpiringValues;
 
 /// Where the broker reads the time: milliseconds since the Unix epoch. Tests step it.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// What users have read may take this fraction of what the rooms may hold, on top of it.
+const ACKS_SHARE: usize = 8;
 
 /// Values beside the rooms get this fraction of what the rooms may hold, on top of it.
 const VALUES_SHARE: usize = 4;
@@ -68,6 +73,7 @@ pub struct MemoryBroker {
     deliver: Arc<dyn Deliver>,
     clock: Clock,
     values: ExpiringValues,
+    acks: KeptAcks,
     /// This pod's name.
     pod: String,
     swept: AtomicUsize,
@@ -103,6 +109,7 @@ impl MemoryBroker {
             deliver,
             clock,
             values: ExpiringValues::new(limits.max_bytes / VALUES_SHARE),
+            acks: KeptAcks::new(limits.max_bytes / ACKS_SHARE),
             pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
         })
@@ -121,6 +128,7 @@ impl MemoryBroker {
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         self.slots[next].sweep(&self.ledger, |state| state.expire(&self.limits, now));
         self.values.sweep(now);
+        self.acks.sweep(now);
     }
 
     fn slot(&self, room: &Room) -> &Slot {
@@ -206,6 +214,11 @@ impl Broker for MemoryBroker {
         ready(Ok(()))
     }
 
+    fn notify<'a>(&'a self, room: &'a Room, notice: Notice) -> Answer<'a, ()> {
+        self.enter_known(room, |room, state| state.notify(room, notice, &*self.deliver));
+        ready(Ok(()))
+    }
+
     fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
         ready(self.append(room, publication))
     }
@@ -239,6 +252,30 @@ impl Broker for MemoryBroker {
 
     fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
         ready(Ok(self.enter(room, |room, state| state.retained(room))))
+    }
+}
+
+impl Acks for MemoryBroker {
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        let standing = |(room, epochs): &(Room, Vec<Epoch>)| {
+            // A room that is not known begins no life for a question.
+            let mut end = Position::new(Epoch::new("0"), 0);
+            self.enter_known(room, |_, state| end = state.position());
+            let reach = |epoch: &Epoch| (epoch.is_none() || *epoch == end.epoch).then_some(end.offset);
+            Ok(Standing { reaches: epochs.iter().map(reach).collect(), end: end.clone() })
+        };
+        let said: Vec<Result<Standing, BrokerError>> = rooms.iter().map(standing).collect();
+        Box::pin(std::future::ready(said))
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+        let now = (self.clock)();
+        let said: Vec<Result<bool, BrokerError>> = acks.iter().map(|ack| self.acks.keep(ack, bounds, now)).collect();
+        Box::pin(std::future::ready(said))
+    }
+
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
+        ready(Ok(self.acks.kept(user, bounds, (self.clock)())))
     }
 }
 

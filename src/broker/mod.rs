@@ -6,6 +6,7 @@
 //!
 //! A new broker is a module here that passes the contract suite in `tests/redis/contract/`.
 
+mod acks;
 mod control;
 mod key_value;
 pub mod legacy;
@@ -15,12 +16,14 @@ pub mod redis;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use acks::{AckBounds, Acks, EachOf, MAX_EPOCHS, Standing};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
 
 use crate::model::{
-    Epoch, Event, Member, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since, among,
+    Epoch, Event, Member, Notice, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since,
+    among,
 };
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
@@ -163,6 +166,8 @@ pub enum Delivery {
     },
     /// A signal: it comes at most once.
     Signal(Box<Signal>),
+    /// Something for the connections of the user whose personal room it is: it comes at most once.
+    Notice(Box<Notice>),
     /// A member joined (presence mode `events` only).
     Joined(Member),
     /// A member left (presence mode `events` only).
@@ -209,6 +214,8 @@ pub trait Broker: Send + Sync {
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()>;
     /// Delivers a signal on every pod that has members of `room`. At most once; it is not stored.
     fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()>;
+    /// Delivers a notice on every pod that has members of `room`, a personal one. At most once; it is not stored.
+    fn notify<'a>(&'a self, room: &'a Room, notice: Notice) -> Answer<'a, ()>;
     /// Starts delivery of `room`: [`Delivery::Started`] first, then every later event. Repeating it is harmless and
     /// delivers `Started` again.
     fn subscribe(&self, room: &Room);

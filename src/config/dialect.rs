@@ -26,6 +26,7 @@ pub enum Verb {
     Unsubscribe,
     Publish,
     Signal,
+    Ack,
     Presence,
     Connect,
     Ping,
@@ -77,15 +78,15 @@ section! {
     pub struct CommandTable in "dialect.command" {
         /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, asks for its members, presents a token, asks for a sign of
+        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members, presents a token, asks for a sign of
         /// life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
-            ("signal", Verb::Signal), ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+            ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
         ])), restart, unset("must be set", "\"subscribe\"");
         /// The room: text with `{/json/pointer}`.
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `subscribe`, `unsubscribe`, `publish`, `signal` and `presence`", "\"chat:{/room}\"");
+            unset("must be set for `subscribe`, `unsubscribe`, `publish`, `signal`, `ack` and `presence`", "\"chat:{/room}\"");
         /// The topic of what is published or signalled, written like `room`.
         topic: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("must be set for `publish` and `signal`", "\"{/type}\"");
@@ -101,6 +102,10 @@ section! {
         /// For how many milliseconds a signal is shown, written like `room`; `0` takes it back.
         ttl: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("as `signal_ttl` of the room's policy says", "\"{/ttl}\"");
+        /// The offset of the last event that the user has read, written like `room`.
+        offset: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("must be set for `ack`", "\"{/offset}\"");
+        /// The epoch of that offset, written like `room`.
+        epoch: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("the log's own", "\"{/epoch}\"");
         /// Where the token is.
         token: Option<Pointer> = None, Maybe(PointerKind), restart, unset("must be set for `connect`", "\"/token\"");
     }
@@ -236,7 +241,8 @@ struct Vocabulary {
 fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     let mut table = CommandTable::default();
     let mut problems = item.fill(&mut table, &[]);
-    let CommandTable { when, does, room, topic, key, event_id, idempotency_key, data, ttl, token } = table;
+    let CommandTable { when, does, room, topic, key, event_id, idempotency_key, data, ttl, offset, epoch, token } =
+        table;
     if when.iter().any(|condition| condition.is == Expected::Topic) {
         problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
     }
@@ -258,6 +264,7 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
             Action::Publish { room, topic, key, event_id, idempotency_key, data }
         }
         Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
+        Verb::Ack => Action::Ack { room: room()?, offset: offset.ok_or_else(|| missing("offset"))?, epoch },
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Action::Ping,
         Verb::Nothing => Action::Nothing,

@@ -4,6 +4,7 @@
 //! error follow from it. `resolve` applies the rules between keys, development mode above all, and gives the [`Config`]
 //! that the pod uses as it is.
 
+mod acks;
 mod address;
 mod addresses;
 mod api_key;

@@ -11,7 +11,7 @@ use super::{
     section::{Section, describe},
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, TextKind, Time},
 };
-use crate::model::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
+use crate::model::{Access, AckMode, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
 
 /// The policies in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,8 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
                 (policy.subscribe_hook, "subscribe_hook"),
                 // They travel on the channel of their own room, which is not followed here.
                 (policy.signal != Access::Nobody, "signal"),
+                // In a log of several rooms a position does not say how many events of one of them are behind it.
+                (policy.acks != AckMode::Off, "acks"),
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
                 let log = log.as_str();
@@ -83,6 +85,22 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
     problems.sort();
     problems.dedup();
     problems
+}
+
+/// Rooms in which development mode lets clients do everything, for the page: `demo:batch…` waits for company, the others
+/// do not. Behind all other rules.
+pub(super) fn demo_rules(default: &Policy) -> Vec<(Vec<GlobMatcher>, Policy)> {
+    let demo = Policy {
+        join: Access::Anyone,
+        publish: Access::Anyone,
+        publish_per_second: 1_000,
+        publish_burst: 1_000,
+        presence: PresenceMode::Events,
+        ..default.clone()
+    };
+    let batched = Policy { batch_window: Duration::from_millis(250), ..demo.clone() };
+    let rule = |pattern, policy| Some((vec![RoomPattern::parse(pattern).ok()?.matcher().clone()], policy));
+    [rule("demo:batch*", batched), rule("demo:*", demo)].into_iter().flatten().collect()
 }
 
 /// One `[[policy]]` of the file.
@@ -300,6 +318,9 @@ describe!(Policy in "default_policy",
     /// How many signals a second the members of one room are told of for long, of all senders, and twice as many at once. More are
     /// dropped without a word.
     signals_per_second = Count(1..=100_000), live;
+    /// Whether it is kept how far each user has read (`ack`), so that what a user has not read can be counted: for how many rooms, and for
+    /// how long, is in `[acks]`.
+    acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// What happens to a client that does not keep up: it misses events and gets a `gap`, it gets only the newest values as soon as

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use globset::GlobMatcher;
-
 use super::{
+    acks::AckSettings,
     address::{Advertise, Bind, ListenAddress},
     addresses::AddressSettings,
     api_key::ApiKey,
@@ -16,7 +15,7 @@ use super::{
     look_up::TokenLookUp,
     memory_ceiling::MemoryCeiling,
     origins::{OriginPattern, Origins},
-    policies::{Policies, RoomPattern, shared_logs},
+    policies::{Policies, demo_rules, shared_logs},
     record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
     settings::{Compression, Limits, MemoryBroker, Settings, Socket, Timeouts},
@@ -28,7 +27,6 @@ use super::{
     webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
-use crate::model::{Access, Policy, PresenceMode};
 
 /// Files that a pod has open beside its connections: 256 of its own (listeners, logs, the API, Redis), and 256 at least for sockets
 /// that are no connections, so that a full pod can still say so.
@@ -107,6 +105,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What happens on SIGTERM.
     pub drain: Drain,
+    /// How far users have read.
+    pub acks: AckSettings,
     /// Which addresses clients have, and how much each may do.
     pub addresses: AddressSettings,
     /// The sockets of connections.
@@ -355,6 +355,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         log: general.log.unwrap_or(if dev { LogFormat::Text } else { LogFormat::Json }),
         log_level: general.log_level,
         limits: settings.limits.clone(),
+        acks: settings.acks.clone(),
         addresses: settings.addresses.clone(),
         timeouts: settings.timeouts.clone(),
         drain: Drain {
@@ -376,22 +377,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         warnings,
         settings,
     })
-}
-
-/// Rooms in which development mode lets clients do everything, for the page: `demo:batch…` waits for company, the others
-/// do not. Behind all other rules.
-fn demo_rules(default: &Policy) -> Vec<(Vec<GlobMatcher>, Policy)> {
-    let demo = Policy {
-        join: Access::Anyone,
-        publish: Access::Anyone,
-        publish_per_second: 1_000,
-        publish_burst: 1_000,
-        presence: PresenceMode::Events,
-        ..default.clone()
-    };
-    let batched = Policy { batch_window: std::time::Duration::from_millis(250), ..demo.clone() };
-    let rule = |pattern, policy| Some((vec![RoomPattern::parse(pattern).ok()?.matcher().clone()], policy));
-    [rule("demo:batch*", batched), rule("demo:*", demo)].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    acks::AckSettings,
     address::{Advertise, AdvertiseKind, ListenAddress, ListenAddressKind},
     addresses::AddressSettings,
     api_key::{ApiKey, ApiKeyKind},
@@ -107,6 +108,9 @@ section! {
         /// How many signals a second a connection may send, whatever the rooms; as many at once. More are dropped without a word, and
         /// a connection that sends far more is read from again after some seconds. None is closed for it.
         signals_per_second: u32 = 20, Count(1..=100_000), live;
+        /// How many `ack` a second a connection may send for long, 1,024 at once. Further ones are refused with `rate_limited`; a client
+        /// that does not stop is closed with 4029.
+        acks_per_second: u32 = 50, Count(1..=100_000), live;
         /// The largest request head: request line and headers.
         max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
         /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.
@@ -195,6 +199,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `[drain]`
     pub drain: DrainSettings,
+    /// `[acks]`
+    pub acks: AckSettings,
     /// `[addresses]`
     pub addresses: AddressSettings,
     /// `[socket]`
@@ -244,11 +250,12 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 16] = [
+        let core: [&dyn Section; 17] = [
             &self.general,
             &self.limits,
             &self.timeouts,
             &self.drain,
+            &self.acks,
             &self.addresses,
             &self.socket,
             &self.tls,
@@ -280,11 +287,12 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 16] = [
+        let core: [&mut dyn Section; 17] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
             &mut self.drain,
+            &mut self.acks,
             &mut self.addresses,
             &mut self.socket,
             &mut self.tls,
@@ -316,6 +324,7 @@ impl Settings {
         self.limits.settle(&running.limits, &mut changes);
         self.timeouts.settle(&running.timeouts, &mut changes);
         self.drain.settle(&running.drain, &mut changes);
+        self.acks.settle(&running.acks, &mut changes);
         self.addresses.settle(&running.addresses, &mut changes);
         self.socket.settle(&running.socket, &mut changes);
         self.tls.settle(&running.tls, &mut changes);

@@ -107,6 +107,15 @@ pub enum Action {
         /// For how many milliseconds it is shown; `None`: as the room's policy says.
         ttl: Option<Template>,
     },
+    /// Says how far its user has read.
+    Ack {
+        /// The room.
+        room: Template,
+        /// The offset of the last event that was read.
+        offset: Template,
+        /// The epoch of the offset; `None`: the log's own.
+        epoch: Option<Template>,
+    },
     /// Asks for the members of a room.
     Presence(Template),
     /// Presents or replaces a token.

@@ -29,6 +29,8 @@ pub enum ServerMessage {
     Signal,
     /// Such a signal is over. Without it that is written like `signal`, with the `ttl` 0.
     SignalEnd,
+    /// How much of a room the user has not read: its answer, or because the user has read on some device.
+    Unread,
     /// A command was carried out.
     Done,
     /// The answer to a ping.
@@ -63,6 +65,7 @@ impl ServerMessage {
         ("left", Self::Left),
         ("signal", Self::Signal),
         ("signal_end", Self::SignalEnd),
+        ("unread", Self::Unread),
         ("done", Self::Done),
         ("pong", Self::Pong),
         ("refresh", Self::Refresh),
@@ -86,6 +89,7 @@ impl ServerMessage {
             Self::Presence => &["now", "id", "room", "members", "total"],
             Self::Joined | Self::Left => &["now", "room", "members", "total"],
             Self::Signal | Self::SignalEnd => &["now", "room", "topic", "data", "user", "connection", "ttl", "time"],
+            Self::Unread => &["now", "id", "room", "epoch", "offset", "end", "unread"],
             Self::Done => &["now", "id", "expires_at"],
             Self::Pong => &["now", "id"],
             Self::Refresh => &["now", "expires_at"],

@@ -14,6 +14,7 @@
 //! and fills from history.
 
 mod access;
+mod acks;
 mod commands;
 mod connection;
 mod core;
@@ -35,6 +36,7 @@ pub use access::{
     permit::Principal,
     senders::Senders,
 };
+pub use acks::ack_desk::AckDesk;
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };

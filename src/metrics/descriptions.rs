@@ -40,6 +40,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "Subscriptions with a position or an event's id, by outcome: recovered exactly, or gone.",
     ),
     (
+        "roomcast_acks_total",
+        "What users have read in rooms since the last write, by outcome: kept, failed (tried again), lost.",
+    ),
+    (
         "roomcast_signals_total",
         "Signals, by outcome: sent (to the broker), thinned, limited (above the rate of a connection, a room or a worker), lost; expired (on each pod of receivers).",
     ),

@@ -3,6 +3,7 @@
 //! Counts are added once a batch and worker, never per receiver. Always holds: no label has a value that a client can
 //! choose, so that the number of series is fixed at start.
 
+mod acks;
 mod descriptions;
 mod exposition;
 mod grpc;
@@ -16,6 +17,7 @@ mod signals;
 mod socketio;
 mod tokens;
 
+pub use acks::AckMetrics;
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
 pub use grpc::GrpcCalls;
@@ -76,6 +78,8 @@ pub struct Metrics {
     pub holes: Counter,
     /// What became of subscriptions with a position.
     pub recoveries: Recoveries,
+    /// How far users have read.
+    pub acks: AckMetrics,
     /// Signals.
     pub signals: SignalMetrics,
     /// Engine.IO and Socket.IO.
@@ -208,6 +212,7 @@ impl Metrics {
             fan_out: histogram!("roomcast_fan_out_seconds"),
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
+            acks: AckMetrics::default(),
             signals: SignalMetrics::default(),
             socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },

@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 16] = [
     "publish",
     "history",
     "retained",
@@ -23,6 +23,9 @@ const COMMANDS: [&str; 13] = [
     "claim",
     "value",
     "look_up",
+    "standings",
+    "keep_acks",
+    "kept_acks",
 ];
 
 /// Why Redis cannot be used, or not all of it: the words of the broker's troubles.

@@ -89,8 +89,15 @@ pub enum Command {
     Ack {
         /// The room.
         room: Room,
+        /// The epoch of the offset; `None`: the log's own now.
+        epoch: Option<Epoch>,
         /// The offset.
         offset: Offset,
+    },
+    /// Asks how much its user has not read.
+    Unread {
+        /// Rooms beside those that the user has acknowledged in.
+        rooms: Vec<Room>,
     },
     /// Replaces the token of a live connection.
     Refresh {

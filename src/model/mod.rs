@@ -3,6 +3,7 @@
 //! Owns the rules by which a value is valid, and no other behaviour. Never does I/O, never reads a clock. Always holds: a value
 //! is cheap to clone (an `Arc` inside) or small, because batches and rooms travel between workers.
 
+mod ack;
 mod batch;
 mod command;
 mod cursor;
@@ -24,6 +25,7 @@ mod time;
 mod token;
 mod whole_number;
 
+pub use ack::{Ack, AckMode, Notice, Unread};
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::Cursor;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Room, pattern::among};
+use super::{AckMode, Room, pattern::among};
 
 /// Which of the events inside one batch survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -153,6 +153,8 @@ pub struct Policy {
     pub signal_ttl: Duration,
     /// How many signals a second are shown in one room for long.
     pub signals_per_second: u32,
+    /// Whether it is kept how far users have read.
+    pub acks: AckMode,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// What happens to a receiver that does not keep up.
@@ -193,6 +195,7 @@ impl Default for Policy {
             signal_every: Duration::from_secs(2),
             signal_ttl: Duration::from_secs(5),
             signals_per_second: 20,
+            acks: AckMode::Off,
             compress_from: Some(256),
             slow: SlowReceiver::Gap,
             priority: 5,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, Event, Offset, Position, PreparedMessage, Room, UnixMillis};
+use super::{Epoch, Event, Offset, Position, PreparedMessage, Room, UnixMillis, Unread};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +29,8 @@ pub enum ErrorCode {
     RateLimited,
     /// The idempotency key is that of another event.
     Conflict,
+    /// The position is beyond the log's end, or of a log that is over.
+    BadPosition,
     /// The room's policy has this switched off (presence, history).
     NotAvailable,
     /// The broker could not take the command; it was not carried out.
@@ -39,7 +41,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::UnknownCommand,
         Self::BadRoom,
@@ -51,6 +53,7 @@ impl ErrorCode {
         Self::LimitExceeded,
         Self::RateLimited,
         Self::Conflict,
+        Self::BadPosition,
         Self::NotAvailable,
         Self::Unavailable,
         Self::Unknown,
@@ -71,6 +74,7 @@ impl ErrorCode {
             Self::LimitExceeded => "limit_exceeded",
             Self::RateLimited => "rate_limited",
             Self::Conflict => "conflict",
+            Self::BadPosition => "bad_position",
             Self::NotAvailable => "not_available",
             Self::Unavailable => "unavailable",
             Self::Unknown => "unknown",
@@ -199,6 +203,11 @@ pub enum Reply {
         complete: bool,
         /// The events, oldest first.
         events: Vec<Arc<Event>>,
+    },
+    /// The answer to `unread`, and what a user's connections are told when the user has read on one of them.
+    Unread {
+        /// How far the user has read in each, and how much there is behind.
+        rooms: Vec<Unread>,
     },
     /// The answer to `ack` and `refresh`: done.
     Done {

@@ -47,6 +47,11 @@ impl Background {
             let keys = self.keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
+            let keeping = {
+                let services = Arc::clone(&services);
+                tokio::task::spawn_local(async move { services.keep_acks().await })
+            };
+            let last = Arc::clone(&services);
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
                 loop {
@@ -77,6 +82,9 @@ impl Background {
                 }
             });
             let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
+            keeping.abort();
+            let _ = keeping.await;
+            last.keep_last_acks().await;
             Ok(())
         })
     }

@@ -8,7 +8,7 @@ use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 use super::start_error::StartError;
 use crate::{
     broker::{
-        Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
+        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
     },
     config::{self, Config, Policies, RedisKind},
@@ -70,6 +70,13 @@ impl Log {
     }
 
     pub(super) fn values(&self) -> Arc<dyn KeyValue> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn acks(&self) -> Arc<dyn Acks> {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,

@@ -61,8 +61,8 @@ use crate::{
     config::Config,
     hooks::Hooks,
     hub::{
-        Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Senders, Services, Spokesman,
-        ToWorker, WorkerQueues,
+        AckDesk, Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Senders, Services,
+        Spokesman, ToWorker, WorkerQueues,
     },
     metrics::Exposition,
     protocol::Dialects,
@@ -205,6 +205,7 @@ impl Pod {
             presence: log.presence(),
             control: log.control(),
             values: log.values(),
+            acks: AckDesk::new(log.acks()),
             condition: Box::new(move || condition.condition()),
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
@@ -223,7 +224,6 @@ impl Pod {
             began: Instant::now(),
         });
         services.control.answer_with(Arc::new(Spokesman::new(&services)));
-
         let (phase, watched) = watch::channel(Phase::Serving);
         let unused = Arc::new(UnusedSessions::default());
         let mut threads = Vec::new();

@@ -4,6 +4,7 @@
 //! holds: each message written is one JSON value; a message to a room contains nothing of its receiver but the spelling of
 //! the room's name; a description without a text for a message writes nothing.
 
+mod clock;
 mod decode;
 mod request;
 mod spread;
@@ -135,6 +136,13 @@ impl Dialect for Described {
         let message = match reply {
             // Occasion by `open`; not asked for.
             Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
+            // Each room is a message of its own.
+            Reply::Unread { rooms } => {
+                for room in rooms {
+                    self.say(ServerMessage::Unread, Occasion::Unread(room), id, out);
+                }
+                return;
+            }
             Reply::Subscribed { .. } => ServerMessage::Subscribed,
             Reply::Unsubscribed { .. } => ServerMessage::Unsubscribed,
             Reply::Published(_) => ServerMessage::Published,

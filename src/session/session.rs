@@ -6,8 +6,8 @@ use super::{Bucket, SentSignals, Verdict};
 use crate::{
     auth::Grant,
     model::{
-        Access, Command, CommandError, CommandId, Disconnect, ErrorCode, Limits, Member, Payload, Policy, PresenceMode,
-        Publication, Reply, Request, Room, Since, SubscribeTo, Token,
+        Access, AckMode, Command, CommandError, CommandId, Disconnect, Epoch, ErrorCode, Limits, Member, Offset,
+        Payload, Policy, PresenceMode, Publication, Reply, Request, Room, Since, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };
@@ -45,6 +45,8 @@ pub struct SessionLimits {
     pub control_frames_per_second: u32,
     /// How many signals a second a connection may send, and at once.
     pub signals_per_second: u32,
+    /// How many acks a second a connection may send.
+    pub acks_per_second: u32,
     /// Silence after which the pod pings, and which `welcome` tells.
     pub ping_interval_ms: u64,
 }
@@ -79,6 +81,17 @@ pub enum Action {
     },
     /// Nothing: a signal was beyond the connection's rate.
     DropSignal,
+    /// Keep that the user has read so far.
+    Ack {
+        /// The room.
+        room: Room,
+        /// The epoch of the offset; `None`: the log's own.
+        epoch: Option<Epoch>,
+        /// The offset.
+        offset: Offset,
+    },
+    /// Count what the user has not read, in these rooms too.
+    Unread(Vec<Room>),
     /// Read a room's members.
     Presence(Room),
     /// Read a room's log.
@@ -99,13 +112,14 @@ pub enum Action {
 pub struct CommandRates {
     commands: Bucket,
     publishes: Option<Box<Bucket>>,
+    acks: Option<Box<Bucket>>,
 }
 
 impl CommandRates {
     /// Those of a client that has asked for nothing yet.
     #[must_use]
     pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
-        Self { commands: Bucket::new(limits.told.command_burst, now_ms), publishes: None }
+        Self { commands: Bucket::new(limits.told.command_burst, now_ms), publishes: None, acks: None }
     }
 }
 
@@ -129,6 +143,9 @@ pub struct Session {
 impl Session {
     /// The most events of one history answer.
     pub const HISTORY_LIMIT: usize = 1_000;
+
+    /// How many acks a connection may send at once: as many as a recovery has events.
+    const ACK_BURST: u32 = 1_024;
 
     /// A read of the log is this many times the work of another command.
     const HISTORY_COST: u32 = 4;
@@ -216,9 +233,9 @@ impl Session {
                 self.free_rooms -= free;
                 asked - free
             }
-            Command::History { .. } => Self::HISTORY_COST,
-            // They have a rate of their own.
-            Command::Signal { .. } if !self.awaits_token => 0,
+            Command::History { .. } | Command::Unread { .. } => Self::HISTORY_COST,
+            // They have rates of their own.
+            Command::Signal { .. } | Command::Ack { .. } if !self.awaits_token => 0,
             _ => 1,
         }
     }
@@ -298,9 +315,59 @@ impl Session {
                 }
             }
             Command::Answer(answer) => Action::Reply(Reply::Answer(answer)),
-            // An ack moves no state yet that a reply could be wrong about: positions are the client's to keep.
-            Command::Ack { .. } => Action::Reply(Reply::Done { expires_at: None }),
+            Command::Ack { room, epoch, offset } => self.ack(room, epoch, offset, policy, limits, now_ms),
+            Command::Unread { .. } if self.grant.user().is_none() => {
+                refuse(ErrorCode::Unauthorized, NO_USER.into(), None)
+            }
+            Command::Unread { rooms } => self.unread(rooms, policy),
         }
+    }
+
+    fn ack(
+        &mut self,
+        room: Room,
+        epoch: Option<Epoch>,
+        offset: Offset,
+        policy: impl Fn(&Room) -> Arc<Policy>,
+        limits: &SessionLimits,
+        now_ms: u64,
+    ) -> Action {
+        let rate = limits.acks_per_second;
+        let bucket = self.rates.acks.get_or_insert_with(|| Box::new(Bucket::new(Self::ACK_BURST, now_ms)));
+        match bucket.take(rate, Self::ACK_BURST, now_ms) {
+            Verdict::Fine => {}
+            Verdict::Limited => {
+                let message = format!("more than {rate} acks a second: the highest offset of a room is enough");
+                return refuse(ErrorCode::RateLimited, message, Some(room));
+            }
+            Verdict::Flood => return Action::Close(Disconnect::Flood),
+        }
+        let policy = policy(&room);
+        if policy.acks == AckMode::Off {
+            // Nothing is kept that a reply could be wrong about: positions are the client's.
+            Action::Reply(Reply::Done { expires_at: None })
+        } else if self.grant.user().is_none() {
+            refuse(ErrorCode::Unauthorized, NO_USER.into(), Some(room))
+        } else if self.grant.may_join(&room, policy.join) {
+            Action::Ack { room, epoch, offset }
+        } else {
+            refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
+        }
+    }
+
+    fn unread(&self, rooms: Vec<Room>, policy: impl Fn(&Room) -> Arc<Policy>) -> Action {
+        for room in &rooms {
+            let policy = policy(room);
+            let (code, message) = if policy.acks == AckMode::Off {
+                (ErrorCode::NotAvailable, format!("it is not kept what users have read in {room}"))
+            } else if !self.grant.may_join(room, policy.join) {
+                (ErrorCode::Forbidden, format!("this connection may not join {room}"))
+            } else {
+                continue;
+            };
+            return refuse(code, message, Some(room.clone()));
+        }
+        Action::Unread(rooms)
     }
 
     /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms. Who types faster
@@ -311,6 +378,9 @@ impl Session {
         bucket.take(rate, burst, now_ms) == Verdict::Fine
     }
 }
+
+/// Why a client without a user can keep nothing.
+const NO_USER: &str = "it is kept for a user what was read: connect with a token that names one";
 
 fn refuse(code: ErrorCode, message: String, room: Option<Room>) -> Action {
     Action::Reply(Reply::Error { code, message, room })

@@ -4,7 +4,8 @@ use std::{path::Path, time::Duration};
 
 use crate::harness::{Client, Seen, config, publication, publish, publish_as, settings};
 use roomcast::testing::{
-    config::{Flags, Variables, merge},
+    auth::SigningKey,
+    config::{Flags, HmacSecret, Variables, merge},
     model::Disconnect,
     pod::Pod,
 };
@@ -60,6 +61,41 @@ async fn the_worked_example_works() {
     assert_eq!(Client::open(address, "/chat/", &[], &[], None).await.err(), Some(404));
     // What is not described is native on /ws.
     assert_eq!(open(&pod, "/ws").await.json().await["type"], "welcome");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn the_example_of_what_was_read_works() {
+    let example = PAGE
+        .split("\n## What users have read\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```toml\n").nth(1))
+        .expect("it is there");
+    let toml = example.split("```").next().expect("its end");
+    let secret = "a secret of at least thirty-two bytes";
+    let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("dialects.toml"), toml))).unwrap().settings;
+    let pod = Pod::start(config(settings(|settings| {
+        (settings.policies, settings.dialects, settings.tokens) = (file.policies, file.dialects, file.tokens);
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(secret).unwrap()];
+    })))
+    .unwrap();
+    for _ in 0..3 {
+        publish(&pod, "dm:7", "said", "1").await;
+    }
+    let claims = json!({"sub": "ann", "exp": 4_102_444_800_u64});
+    let token = SigningKey::secret(&HmacSecret::new(secret).unwrap()).token(&claims, None).unwrap();
+    let target = format!("/inbox?token={token}");
+    let (mut phone, mut laptop) = (open(&pod, &target).await, open(&pod, &target).await);
+    // Joining says nothing here: a refused command is answered behind it.
+    for client in [&mut phone, &mut laptop] {
+        let refused = client.ask(json!({"event": "read", "in": 7, "upTo": "x"})).await;
+        assert_eq!(refused, json!({"event": "error", "code": "bad_request"}));
+    }
+    assert_eq!(phone.ask(json!({"event": "read", "in": 7, "upTo": 4})).await["code"], "bad_position");
+    phone.send(&json!({"event": "read", "in": 7, "upTo": 2}).to_string()).await;
+    for client in [&mut phone, &mut laptop] {
+        assert_eq!(client.json().await, json!({"event": "badge", "in": "7", "count": 1}));
+    }
     pod.stop();
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod acks;
 mod api;
 mod ca;
 mod cli;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use roomcast::testing::{
     model::{
         Batch, CommandId, Disconnect, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList,
-        Reconnect, Reply, Retained, Room, SignalNotice, Stats,
+        Reconnect, Reply, Retained, Room, SignalNotice, Stats, Unread,
     },
     protocol::{Dialect, Message, Messages, Native, PresenceChange},
 };
@@ -60,7 +60,7 @@ fn every_client_example_is_understood() {
         assert!(request.id.is_some(), "an example without an id: {text}");
         kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
     }
-    let commands = "ack connect history ping presence publish refresh signal stats subscribe unsubscribe";
+    let commands = "ack connect history ping presence publish refresh signal stats subscribe unread unsubscribe";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), commands);
 }
 
@@ -80,7 +80,7 @@ fn every_server_example_is_what_the_encoder_writes() {
         kinds.insert(example.kind);
     }
     let messages = "done error events gap history joined left pong presence published reconnect refresh signal stats \
-                    subscribed unsubscribed welcome";
+                    subscribed unread unsubscribed welcome";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), messages);
 }
 
@@ -123,7 +123,7 @@ struct Example<'a> {
     tls: Option<bool>,
     compression: Option<String>,
     connected_ms: Option<u64>,
-    rooms: Option<usize>,
+    rooms: Option<Value>,
     messages_in: Option<u32>,
     bytes_in: Option<u64>,
     frames_out: Option<u32>,
@@ -192,6 +192,7 @@ impl Example<'_> {
                 complete: self.complete.unwrap(),
                 events: self.events(),
             },
+            "unread" => Reply::Unread { rooms: self.unread() },
             "done" => Reply::Done { expires_at: self.expires_at },
             "pong" => Reply::Pong,
             "stats" => Reply::Stats(Stats {
@@ -200,7 +201,7 @@ impl Example<'_> {
                 tls: self.tls.unwrap(),
                 compression: self.compression.as_deref().map(|text| one_of(&["permessage-deflate"], text)),
                 connected_ms: self.connected_ms.unwrap(),
-                rooms: self.rooms.unwrap(),
+                rooms: usize::try_from(self.rooms.as_ref().unwrap().as_u64().unwrap()).unwrap(),
                 messages_in: self.messages_in.unwrap(),
                 bytes_in: self.bytes_in.unwrap(),
                 frames_out: self.frames_out.unwrap(),
@@ -299,6 +300,15 @@ impl Example<'_> {
             })
         };
         self.events.iter().flatten().map(event).collect()
+    }
+
+    fn unread(&self) -> Vec<Unread> {
+        let unread = |room: &Value| {
+            let (text, number) = (|name: &str| room[name].as_str().unwrap(), |name: &str| room[name].as_u64().unwrap());
+            let read = Position::new(Epoch::new(text("epoch")), number("offset"));
+            Unread { room: Room::parse(text("room")).unwrap(), read, end: number("end") }
+        };
+        self.rooms.as_ref().unwrap().as_array().unwrap().iter().map(unread).collect()
     }
 
     fn members(&self) -> Vec<Member> {

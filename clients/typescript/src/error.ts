@@ -15,6 +15,7 @@ export type ServerErrorCode =
   | 'limit_exceeded'
   | 'rate_limited'
   | 'conflict'
+  | 'bad_position'
   | 'not_available'
   | 'unavailable'
   | 'unknown';

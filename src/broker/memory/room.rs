@@ -13,8 +13,8 @@ use crate::{
     broker::{BrokerError, Deliver, Delivery, History, HistoryQuery},
     config::Policies,
     model::{
-        Epoch, Event, MAX_OFFSET, Member, Policy, Position, PresenceMode, Publication, Retain, Retained, Room, Signal,
-        UnixMillis,
+        Epoch, Event, MAX_OFFSET, Member, Notice, Policy, Position, PresenceMode, Publication, Retain, Retained, Room,
+        Signal, UnixMillis,
     },
 };
 
@@ -194,6 +194,13 @@ impl RoomState {
     pub(super) fn signal(&self, room: &Room, signal: Signal, deliver: &dyn Deliver) {
         if self.subscribed {
             deliver.deliver(room, Delivery::Signal(Box::new(signal)));
+        }
+    }
+
+    /// Delivers a notice.
+    pub(super) fn notify(&self, room: &Room, notice: Notice, deliver: &dyn Deliver) {
+        if self.subscribed {
+            deliver.deliver(room, Delivery::Notice(Box::new(notice)));
         }
     }
 

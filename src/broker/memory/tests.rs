@@ -368,7 +368,7 @@ proptest! {
                     prop_assert_eq!((&position.epoch, position.offset + 1), (&epoch, event.offset));
                     position.offset = event.offset;
                 }
-                Delivery::Joined(_) | Delivery::Left(_) | Delivery::Signal(_) => {}
+                Delivery::Joined(_) | Delivery::Left(_) | Delivery::Signal(_) | Delivery::Notice(_) => {}
                 Delivery::Unlogged { .. } => panic!("this broker has a log for everything"),
             }
         }

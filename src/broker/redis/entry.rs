@@ -15,7 +15,8 @@
 //! A message on a room's channel is one of
 //! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `a EXCEPT LF` and one that enters no log, where `EXCEPT` is the user that
 //! does not get it, as a JSON text; `s TTL SP HAS SP CONNECTION LF` and a stored event for a signal, where `TTL` is in milliseconds,
-//! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
+//! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `u LF` and lines
+//! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
 //! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
@@ -26,7 +27,10 @@ use bytes::{BufMut, Bytes};
 
 use crate::{
     broker::BrokerError,
-    model::{Epoch, Event, MAX_OFFSET, Member, Offset, Payload, Publication, Room, Signal, SignalAct, UnixMillis},
+    model::{
+        Epoch, Event, MAX_OFFSET, Member, Notice, Offset, Payload, Position, Publication, Room, Signal, SignalAct,
+        UnixMillis, Unread,
+    },
 };
 
 const VERSION: u8 = 0x10;
@@ -62,6 +66,8 @@ pub enum ChannelMessage {
     Unlogged(Publication, Box<str>),
     /// A signal.
     Signal(Box<Signal>),
+    /// Something for the connections of one user.
+    Notice(Box<Notice>),
     /// A member joined.
     Joined(Member),
     /// A member left.
@@ -157,6 +163,25 @@ fn signal_of(line: &str, event: &Bytes) -> Result<Signal, EntryError> {
     Ok(Signal { topic, sender, data: (has == "d").then_some(payload), act })
 }
 
+/// A message with a notice.
+#[must_use]
+pub fn notice_message(notice: &Notice) -> Bytes {
+    let Notice::Unread(rooms) = notice;
+    let mut out = String::from("u\n");
+    for Unread { room, read, end } in rooms {
+        out.push_str(&format!("{room} {} {} {end}\n", read.epoch, read.offset));
+    }
+    out.into()
+}
+
+fn unread_of(line: &str) -> Result<Unread, EntryError> {
+    let mut words = line.split(' ');
+    let mut word = || words.next().ok_or(EntryError::Head);
+    let room = Room::parse(word()?).map_err(|_| EntryError::Head)?;
+    let read = Position::new(Epoch::new(word()?), number(word()?)?);
+    Ok(Unread { room, read, end: number(word()?)? })
+}
+
 /// The event that was stored at `offset`.
 ///
 /// # Errors
@@ -212,6 +237,11 @@ pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
             Ok(ChannelMessage::Unlogged(decode(&rest, 0, 0)?.into_publication(), except))
         }
         b's' => Ok(ChannelMessage::Signal(Box::new(signal_of(line, &rest)?))),
+        b'u' => {
+            let lines = str::from_utf8(&rest).map_err(|_| EntryError::Head)?.lines();
+            let rooms = lines.map(unread_of).collect::<Result<_, _>>()?;
+            Ok(ChannelMessage::Notice(Box::new(Notice::Unread(rooms))))
+        }
         b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),
         b'l' => Ok(ChannelMessage::Left(member(line, &rest)?)),
         other => Err(EntryError::Version(other)),

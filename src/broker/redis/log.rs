@@ -158,7 +158,7 @@ impl RedisState {
     }
 
     /// Tells every pod what enters no log.
-    async fn tell_pods(&self, room: &Room, message: Bytes) -> Result<(), BrokerError> {
+    pub(super) async fn tell_pods(&self, room: &Room, message: Bytes) -> Result<(), BrokerError> {
         let event = self.appended(room, None, None, None, message);
         self.shards.publish(Partition::of(room), Lane::Commands, event).await?;
         Ok(())

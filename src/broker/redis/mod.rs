@@ -40,6 +40,8 @@
 //! What Redis itself loses, it loses: events that a master acknowledged and its replica never had. Subscribers are told,
 //! because their position lies above the boundary.
 
+mod acks;
+mod across;
 mod append;
 mod arguments;
 mod batch;
@@ -92,7 +94,7 @@ use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuer
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Member, Position, PresenceList, Publication, Retained, Room, Signal},
+    model::{Member, Notice, Position, PresenceList, Publication, Retained, Room, Signal},
 };
 pub use connection::Timeouts;
 use leases::Leases;
@@ -287,6 +289,10 @@ impl Broker for Redis {
 
     fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()> {
         Box::pin(self.state.signal(room, signal))
+    }
+
+    fn notify<'a>(&'a self, room: &'a Room, notice: Notice) -> Answer<'a, ()> {
+        Box::pin(async move { self.state.tell_pods(room, entry::notice_message(&notice)).await })
     }
 
     fn subscribe(&self, room: &Room) {

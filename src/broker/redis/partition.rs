@@ -187,6 +187,12 @@ impl Names {
         self.key(Partition::of_name(name), format_args!("value:{name}"))
     }
 
+    /// What a user has read, and the partition where it is.
+    pub(super) fn acks(&self, user: &str) -> (Partition, String) {
+        let partition = Partition::of_name(user);
+        (partition, self.key(partition, format_args!("acks:{user}")))
+    }
+
     /// Where a pod's internal listener is.
     pub(super) fn address(&self, pod: &str) -> String {
         self.key(Partition::FIRST, format_args!("address:{pod}"))

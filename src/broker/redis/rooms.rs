@@ -195,6 +195,9 @@ impl SubscribedRooms {
             (RoomPhase::Live(_), ChannelMessage::Signal(signal)) => {
                 self.deliver.deliver(&active.room, Delivery::Signal(signal));
             }
+            (RoomPhase::Live(_), ChannelMessage::Notice(notice)) => {
+                self.deliver.deliver(&active.room, Delivery::Notice(notice));
+            }
             (RoomPhase::Live(_), ChannelMessage::Joined(member)) => {
                 self.deliver.deliver(&active.room, Delivery::Joined(member))
             }

@@ -37,6 +37,9 @@ const WRITING: [&str; 2] = ["publish", "lease"];
 /// a write would be.
 const ACROSS_SLOTS: &str = "#!lua flags=allow-cross-slot-keys\n";
 
+/// The same for a script that writes nothing, so that a server that takes no writes runs it.
+const READS_ACROSS_SLOTS: &str = "#!lua flags=allow-cross-slot-keys,no-writes\n";
+
 impl Script {
     fn new(name: &'static str, flags: &str, parts: &[&str]) -> Self {
         let without_flags = ScriptText::new(parts.concat());
@@ -77,6 +80,9 @@ scripts! {
     HISTORY = "history", ""; ROOM, include_str!("lua/history.lua");
     RETAINED = "retained", ""; ROOM, include_str!("lua/retained.lua");
     POSITIONS = "positions", ""; ROOM, include_str!("lua/positions.lua");
+    STANDINGS = "standings", READS_ACROSS_SLOTS; ROOM, include_str!("lua/standings.lua");
+    KEEP_ACKS = "keep_acks", ACROSS_SLOTS; include_str!("lua/keep_acks.lua");
+    KEPT_ACKS = "kept_acks", ""; include_str!("lua/kept_acks.lua");
     MEMBERS = "members", ""; include_str!("lua/members.lua");
     PODS = "pods", ""; include_str!("lua/pods.lua");
     LIST = "list", ""; include_str!("lua/list.lua");

@@ -264,6 +264,8 @@ impl Compiler<'_> {
             ("expires_at", None) => Field::ExpiresAt,
             ("after_ms", None) => Field::AfterMs,
             ("ttl", None) => Field::Ttl,
+            ("end", None) => Field::End,
+            ("unread", None) => Field::Unread,
             _ => return Err(allowed()),
         })
     }

@@ -113,4 +113,8 @@ pub enum Field {
     AfterMs,
     /// For how long a signal is shown, in milliseconds; 0: no longer.
     Ttl,
+    /// The last offset of a room's log.
+    End,
+    /// The number of events that a user has not read.
+    Unread,
 }

@@ -120,6 +120,7 @@ mod tests {
         control_frames_per_second: 1,
         ping_interval_ms: 1,
         signals_per_second: 1,
+        acks_per_second: 1,
     };
 
     fn ask(senders: &Senders, sender: &Sender, now_ms: u64) -> Verdict {

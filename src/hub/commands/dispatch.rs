@@ -9,6 +9,7 @@ use crate::{
     hub::{
         access::{hook_gate::may_read_about, identity::authenticate},
         commands::{
+            ack::{AckOutcome, ReadUpTo, ack, decided_by_backend},
             publish::publish,
             signal::{SignalRequest, answer, signal},
         },
@@ -16,7 +17,7 @@ use crate::{
         core::Core,
     },
     metrics::ClientMessage,
-    model::{CommandId, Disconnect, ErrorCode, Reply, Room},
+    model::{CommandId, Disconnect, Reply, Room},
     protocol::Message,
     session::Action,
 };
@@ -71,10 +72,17 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             answer(core, key, id.as_ref());
         }
         Action::Presence(room) | Action::History { room, .. } if !may_read_about(core, key, &room) => {
-            let message = format!("the backend decides who may join {room}: join it first");
-            let error = Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) };
-            core.clients.reply(key, &error, id.as_ref());
+            core.clients.reply(key, &decided_by_backend(room), id.as_ref());
         }
+        Action::Ack { room, epoch, offset } => match ack(core, key, ReadUpTo { room, epoch, offset }) {
+            None => {}
+            Some(AckOutcome::Now(reply)) => core.clients.reply(key, &reply, id.as_ref()),
+            Some(AckOutcome::Asked(ack)) => {
+                let services = Arc::clone(core.services());
+                answer_later(core, key, id, async move { services.judged(ack).await });
+            }
+        },
+        Action::Unread(rooms) => unread(core, key, id, rooms),
         Action::Presence(room) => {
             let services = Arc::clone(core.services());
             answer_later(core, key, id, async move { services.client_presence(room).await });
@@ -84,6 +92,14 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             answer_later(core, key, id, async move { services.client_history(room, since, limit).await });
         }
     }
+}
+
+/// Answers how much a connection's user has not read. Rooms that only the backend lets it into are left out, unless it is there.
+fn unread(core: &Core, key: ConnectionKey, id: Option<CommandId>, mut rooms: Vec<Room>) {
+    rooms.retain(|room| may_read_about(core, key, room));
+    let Some(connection) = core.clients.connections.get(key) else { return };
+    let (services, grant) = (Arc::clone(core.services()), connection.session.grant.clone());
+    answer_later(core, key, id, async move { services.client_unread(&grant, rooms).await });
 }
 
 /// Answers when the broker has.

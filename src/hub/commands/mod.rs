@@ -1,5 +1,6 @@
 //! What a client sends: bytes become messages, messages become commands, commands are answered.
 
+pub mod ack;
 pub mod dispatch;
 pub mod inbound;
 pub mod publish;

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// What a client is told of a broker's failure.
-pub(super) fn refusal(error: &BrokerError) -> Reply {
+pub(in crate::hub) fn refusal(error: &BrokerError) -> Reply {
     let code = match error {
         BrokerError::Unavailable(_) => ErrorCode::Unavailable,
         BrokerError::Unknown => ErrorCode::Unknown,

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use crate::{
     hub::{
         access::{permit::Principal, senders::Sender},
+        commands::ack::ReadUpTo,
         worker::{
             clock::{millis, unix_millis},
             services::Services,
@@ -88,9 +89,18 @@ impl Services {
         match action {
             Action::Reply(reply) => reply,
             Action::Publish(room, publication) => self.client_publish(Some(principal), room, publication).await,
-            Action::Presence(_) | Action::History { .. } if answered > MAX_ANSWER => {
+            Action::Presence(_) | Action::History { .. } | Action::Unread(_) if answered > MAX_ANSWER => {
                 let message = "this answer has no place for more: ask for it in a request of its own";
                 refuse(ErrorCode::LimitExceeded, message, None)
+            }
+            Action::Ack { room, epoch, offset } => match self.may_read(principal, &room).await {
+                Ok(()) => self.client_ack(principal, ReadUpTo { room, epoch, offset }).await,
+                Err((code, message)) => refuse(code, &message, Some(room)),
+            },
+            Action::Unread(mut rooms) => {
+                // What the backend decides about would be a question for each.
+                rooms.retain(|room| !self.policy(room).subscribe_hook);
+                self.client_unread(&principal.grant, rooms).await
             }
             Action::Presence(room) => match self.may_read(principal, &room).await {
                 Ok(()) => self.client_presence(room).await,

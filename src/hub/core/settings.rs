@@ -34,6 +34,7 @@ impl WorkerSettings {
             },
             control_frames_per_second: config.limits.control_frames_per_second,
             signals_per_second: config.limits.signals_per_second,
+            acks_per_second: config.limits.acks_per_second,
             ping_interval_ms: millis(config.timeouts.ping),
         };
         let message_limits =

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::fanout::{frame::Frame, range::Range},
-    model::{Batch, Member, Policy, Retained, Room, SignalNotice},
+    model::{Batch, Member, Notice, Policy, Retained, Room, SignalNotice},
     protocol::{PresenceChange, WireFormat},
     session::ConnectionId,
 };
@@ -29,6 +29,8 @@ pub enum Content {
     Presence(PresenceChange),
     /// A signal, which no log has.
     Signal(SignalNotice),
+    /// Something for the members of a personal room, which no log has.
+    Notice(Room, Notice),
     /// Events that will not come: the log no longer has them.
     Gap(Range),
 }
@@ -103,7 +105,7 @@ impl Broadcast {
                 offset: batch.offset,
             }),
             Content::Gap(range) => Some(range.clone()),
-            Content::Retained(_) | Content::Presence(_) | Content::Signal(_) => None,
+            Content::Retained(_) | Content::Presence(_) | Content::Signal(_) | Content::Notice(..) => None,
         }
     }
 
@@ -127,6 +129,7 @@ impl Broadcast {
             Content::Retained(retained) => &retained.room,
             Content::Presence(change) => &change.room,
             Content::Signal(notice) => &notice.room,
+            Content::Notice(room, _) => room,
             Content::Gap(range) => &range.room,
         }
     }
@@ -138,7 +141,11 @@ impl Broadcast {
             Content::Events(batch) | Content::Unlogged(batch) => {
                 batch.events.iter().map(|event| event.payload.len()).sum()
             }
-            Content::Retained(_) | Content::Presence(_) | Content::Signal(_) | Content::Gap(_) => 0,
+            Content::Retained(_)
+            | Content::Presence(_)
+            | Content::Signal(_)
+            | Content::Notice(..)
+            | Content::Gap(_) => 0,
         }
     }
 
@@ -148,7 +155,7 @@ impl Broadcast {
         match &self.content {
             Content::Events(batch) | Content::Unlogged(batch) => batch.events.len(),
             Content::Retained(retained) => retained.events.len(),
-            Content::Presence(_) | Content::Signal(_) | Content::Gap(_) => 0,
+            Content::Presence(_) | Content::Signal(_) | Content::Notice(..) | Content::Gap(_) => 0,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
         },
         worker::clock::unix_millis,
     },
-    model::{CommandId, Cursor, Delivery, Disconnect, Reply},
+    model::{CommandId, Cursor, Delivery, Disconnect, Notice, Reply},
     protocol::{
         DialectId, Dialects, Framing, Messages, OpenOutcome, Opening, ServerPush, WireFormat,
         engineio::{without_binary, write_payload},
@@ -76,6 +76,9 @@ impl Encoder {
             Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Signal(notice) => dialect.signal(notice, format.spelling, messages),
+            Content::Notice(_, Notice::Unread(rooms)) => {
+                dialect.reply(&Reply::Unread { rooms: rooms.clone() }, None, messages);
+            }
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
         self.bytes_plain += messages.len() as u64;

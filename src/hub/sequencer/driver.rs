@@ -125,6 +125,7 @@ impl Sequencer {
             ToSequencer::Join(room, worker) => self.join(&room, worker),
             ToSequencer::Leave(room, worker) => self.leave(&room, worker),
             ToSequencer::Delivery(room, Delivery::Signal(signal), _) => self.signal(&room, *signal),
+            ToSequencer::Delivery(room, Delivery::Notice(notice), _) => self.notify(&room, *notice),
             ToSequencer::Delivery(room, delivery, arrived) => {
                 self.step(&room, |sequencer, effects| match delivery {
                     Delivery::Event { epoch, event } => sequencer.event(epoch, event, arrived, effects),
@@ -132,8 +133,8 @@ impl Sequencer {
                         sequencer.unlogged(*publication, except.as_deref(), (arrived, unix_millis()), effects);
                     }
                     Delivery::Started(position) => sequencer.started(position, effects),
-                    // Taken above: it has no place in the room's order.
-                    Delivery::Signal(_) => {}
+                    // Taken above: they have no place in the room's order.
+                    Delivery::Signal(_) | Delivery::Notice(_) => {}
                     Delivery::Joined(member) => sequencer.presence(member, true, arrived),
                     Delivery::Left(member) => sequencer.presence(member, false, arrived),
                 });

@@ -17,7 +17,7 @@ use crate::{
             queues::ToWorker,
         },
     },
-    model::{Room, Signal, SignalNotice},
+    model::{Notice, Room, Signal, SignalNotice},
 };
 
 impl Sequencer {
@@ -50,6 +50,17 @@ impl Sequencer {
     /// When the next signal is over.
     pub(super) fn signal_deadline(&self) -> Option<Instant> {
         self.signals.next_due().map(|at_ms| self.began + Duration::from_millis(at_ms))
+    }
+
+    /// Tells the members of a personal room something. Where a queue is full it is dropped: what is told can be asked for.
+    pub(super) fn notify(&self, room: &Room, notice: Notice) {
+        let Some(sequencer) = self.rooms.get(room) else { return };
+        let content = Content::Notice(room.clone(), notice);
+        let broadcast = Broadcast::new(content, Arc::clone(sequencer.policy()), Instant::now());
+        let update = StreamUpdate::Broadcast(Arc::new(broadcast));
+        for worker in sequencer.listed() {
+            let _ = self.services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
+        }
     }
 
     fn tell_signal(&self, notice: SignalNotice) {

@@ -240,7 +240,11 @@ impl SimulatedPod {
                 self.sequencer_step(thread, &room, |sequencer, effects| match delivery {
                     Delivery::Event { epoch, event } => sequencer.event(epoch, event, now, effects),
                     Delivery::Started(position) => sequencer.started(position, effects),
-                    Delivery::Unlogged { .. } | Delivery::Signal(_) | Delivery::Joined(_) | Delivery::Left(_) => {}
+                    Delivery::Unlogged { .. }
+                    | Delivery::Signal(_)
+                    | Delivery::Notice(_)
+                    | Delivery::Joined(_)
+                    | Delivery::Left(_) => {}
                 });
             }
             ToSequencer::HistoryRead(room, ticket, history) => {

@@ -150,8 +150,8 @@ impl WorkerQueues {
 impl Deliver for WorkerQueues {
     fn deliver(&self, room: &Room, delivery: Delivery) {
         let sequencer = self.sequencer_of(room);
-        // Nothing brings back a signal that was lost.
-        let is_kept = !matches!(delivery, Delivery::Signal(_));
+        // Nothing brings back a signal or a notice that was lost.
+        let is_kept = !matches!(delivery, Delivery::Signal(_) | Delivery::Notice(_));
         let message = ToSequencer::Delivery(room.clone(), delivery, Instant::now());
         if self.sequencers[sequencer].try_send(message).is_err() && is_kept {
             self.behind[sequencer].mark(room);

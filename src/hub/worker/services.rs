@@ -13,6 +13,7 @@ use crate::{
     hooks::Hooks,
     hub::{
         access::{client_addresses::ClientAddresses, senders::Senders},
+        acks::ack_desk::AckDesk,
         connection::budget::Budget,
         recovery::{cache::Recoveries, event_index::EventIndex},
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
@@ -37,6 +38,8 @@ pub struct Services {
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.
     pub values: Arc<dyn KeyValue>,
+    /// What users have read.
+    pub acks: AckDesk,
     /// How the broker is.
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// How a page reaches WebTransport, if it can.

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
-        Command, CommandError, CommandId, ErrorCode, FieldError, IdempotencyKey, Payload, Request, Room, Signal,
-        Spelling, SubscribeTo, Token, check_length, check_topic,
+        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
+        Request, Room, Signal, Spelling, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -91,6 +91,12 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let ttl_ms = ttl_ms.map(|ttl| signal_ttl(&ttl)).transpose()?;
             Command::Signal { room, topic: topic.into(), data, ttl_ms }
         }
+        Action::Ack { room: template, offset, epoch } => {
+            let ((room, _), offset) = (room(template)?, needed("offset", offset, whole)?);
+            let epoch = epoch.as_ref().map(|epoch| fill(epoch, whole)).transpose()?.flatten();
+            let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| Epoch::new(&epoch));
+            Command::Ack { room, epoch, offset: ack_offset(&offset)? }
+        }
         Action::Connect(pointer) => {
             let mut token = String::new();
             match pointer.find(whole).map_err(not_json)? {
@@ -102,6 +108,12 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
         Action::Ping => Command::Ping,
         Action::Nothing => Command::Heard,
     })
+}
+
+fn ack_offset(text: &str) -> Result<Offset, DescribedDecodeError> {
+    whole_number(text)
+        .filter(|offset| *offset <= MAX_OFFSET)
+        .ok_or_else(|| DescribedDecodeError::new(format!("offset must be an integer from 0 to {MAX_OFFSET}")))
 }
 
 fn signal_ttl(text: &str) -> Result<u32, DescribedDecodeError> {

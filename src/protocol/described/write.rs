@@ -4,12 +4,17 @@ use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{request::claim, spread::copy_members};
+use super::{
+    clock::{clock_of, rfc3339},
+    request::claim,
+    spread::copy_members,
+};
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
-    model::{Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, SignalNotice, UnixMillis},
+    model::{
+        Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, SignalNotice, UnixMillis, Unread,
+    },
     protocol::opening::Opening,
 };
 
@@ -25,6 +30,7 @@ pub(super) enum Occasion<'a> {
     Event(&'a Batch, &'a Event),
     Members(&'a Room, &'a [Member], usize),
     Signal(&'a SignalNotice),
+    Unread(&'a Unread),
 }
 
 /// What the placeholders of a message are filled from.
@@ -52,6 +58,7 @@ impl<'a> Scene<'a> {
             Occasion::Batch(batch) | Occasion::Event(batch, _) => Some(&batch.room),
             Occasion::Members(room, ..) => Some(room),
             Occasion::Signal(notice) => Some(&notice.room),
+            Occasion::Unread(unread) => Some(&unread.room),
             Occasion::Reply(
                 Reply::Subscribed { room, .. }
                 | Reply::Unsubscribed { room, .. }
@@ -68,6 +75,7 @@ impl<'a> Scene<'a> {
             Occasion::Batch(batch) | Occasion::Event(batch, _) => batch.epoch.as_str(),
             Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
             Occasion::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
+            Occasion::Unread(unread) => unread.read.epoch.as_str(),
             _ => return None,
         };
         // An unlogged event has no epoch, and so no position.
@@ -81,6 +89,7 @@ impl<'a> Scene<'a> {
             Occasion::Event(_, event) => event.offset,
             Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
             Occasion::Reply(Reply::Gap { offset, .. }) => *offset,
+            Occasion::Unread(unread) => unread.read.offset,
             _ => return None,
         })
     }
@@ -176,6 +185,11 @@ impl<'a> Scene<'a> {
             },
             Field::Ttl => match self.occasion {
                 Occasion::Signal(notice) => number(out, notice.ttl_ms),
+                _ => return false,
+            },
+            Field::End | Field::Unread => match (name, self.occasion) {
+                (Field::End, Occasion::Unread(unread)) => number(out, unread.end),
+                (_, Occasion::Unread(unread)) => number(out, unread.count()),
                 _ => return false,
             },
             Field::Offset => {
@@ -377,16 +391,4 @@ fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
 fn quote(text: &str, out: &mut Vec<u8>) {
     // A string is always JSON, and a Vec takes every write.
     let _ = serde_json::to_writer(out, text);
-}
-
-fn clock_of(time: UnixMillis, clock: Clock) -> u64 {
-    if clock == Clock::Seconds { time / 1000 } else { time }
-}
-
-/// RFC 3339, UTC, with milliseconds where there are some.
-fn rfc3339(time: UnixMillis, out: &mut String) {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time) * 1_000_000).ok();
-    if let Some(text) = time.and_then(|time| time.format(&Rfc3339).ok()) {
-        out.push_str(&text);
-    }
 }

@@ -1,6 +1,7 @@
 //! Decodes a client's text into a command. Fields that a command does not use are ignored, so that later versions can add some.
 //! A field of the wrong type is an error that names the field.
 
+mod ack;
 mod signal;
 
 use std::{borrow::Cow, fmt};
@@ -12,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     model::{
-        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
-        RawArray, Request, Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
+        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, Payload, RawArray, Request,
+        Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
     },
     protocol::Message,
 };
@@ -107,6 +108,8 @@ struct Fields<'a> {
     #[serde(borrow, default)]
     offset: Field<'a>,
     #[serde(borrow, default)]
+    epoch: Field<'a>,
+    #[serde(borrow, default)]
     limit: Field<'a>,
     #[serde(borrow, default)]
     token: Field<'a>,
@@ -130,7 +133,8 @@ impl Fields<'_> {
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
             }
-            "ack" => Command::Ack { room: self.room.room()?, offset: self.offset.offset()? },
+            "ack" => self.ack()?,
+            "unread" => self.unread()?,
             "refresh" => Command::Refresh { token: Token::new(self.token.text("token")?) },
             "ping" => Command::Ping,
             "stats" => Command::Stats,
@@ -255,13 +259,6 @@ impl<'a> Field<'a> {
     fn room(self) -> Result<Room, NativeDecodeError> {
         let name = self.text("room")?;
         Room::parse(&name).map_err(|e| NativeDecodeError { code: ErrorCode::BadRoom, message: e.to_string() })
-    }
-
-    fn offset(self) -> Result<Offset, NativeDecodeError> {
-        let expected = "an integer from 0 to 9007199254740991";
-        let raw = self.required("offset", expected)?;
-        let offset = whole_number(raw.get()).filter(|offset| *offset <= MAX_OFFSET);
-        offset.ok_or_else(|| wrong_type("offset", expected, raw))
     }
 
     fn limit(self) -> Result<Option<usize>, NativeDecodeError> {

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
-    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room, SignalNotice},
+    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room, SignalNotice, Unread},
     protocol::{MessageKind, Messages, PresenceChange},
 };
 
@@ -66,6 +66,7 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
                 .flag("complete", *complete)
                 .array("events", events, |e, o| event(e, o))
         }),
+        Reply::Unread { rooms } => write(out, "unread", id, &|o| o.array("rooms", rooms, unread)),
         Reply::Done { expires_at } => write(out, "done", id, &|o| match expires_at {
             Some(at) => o.number("expires_at", *at),
             None => o,
@@ -152,6 +153,11 @@ pub(super) fn signal(notice: &SignalNotice, binary: Binary, out: &mut Messages) 
         };
         o.number("ttl", u64::from(notice.ttl_ms)).number("time", notice.time)
     });
+}
+
+fn unread<'a>(unread: &Unread, object: Object<'a>) -> Object<'a> {
+    let object = object.text("room", unread.room.as_str()).text("epoch", unread.read.epoch.as_str());
+    object.number("offset", unread.read.offset).number("end", unread.end).number("unread", unread.count())
 }
 
 fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {

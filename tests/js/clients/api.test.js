@@ -9,17 +9,26 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { Client } from '../support/client.js';
-import { Pod } from '../support/pod.js';
+import { Pod, curl } from '../support/pod.js';
 import { SECRET, token } from '../support/tokens.js';
 
-const config = `[tokens]\nhmac_secrets = ["${SECRET}"]\n[[policy]]\nmatch = ["news:*"]\npresence = "list"\n`;
+const config = `
+[tokens]
+hmac_secrets = ["${SECRET}"]
+[[policy]]
+match = ["news:*"]
+presence = "list"
+[[policy]]
+match = ["chat:*"]
+acks = "keep"
+`;
 
 let pod;
 before(async () => (pod = await Pod.start({ config })));
 after(() => pod?.stop());
 
 /** What stands for whatever came: "…" for any text, and a number for any other, unless its name is one of these. */
-const exact = new Set(['offset', 'after', 'end', 'members', 'total', 'history_size', 'batch_window_ms']);
+const exact = new Set(['offset', 'after', 'end', 'unread', 'members', 'total', 'history_size', 'batch_window_ms']);
 function masked(value, like, name) {
   if (Array.isArray(value) && Array.isArray(like)) {
     const workers = name === 'workers' ? value.slice(0, like.length) : value;
@@ -47,6 +56,16 @@ test('the commands of docs/API.md answer as written', async (t) => {
   const client = await Client.open(pod.tlsUrl);
   await client.subscribe('news:1');
   const ann = await Client.open(pod.tlsUrl, { headers: { Authorization: `Bearer ${token('ann@example.com')}` } });
+  for (const [room, events] of [
+    ['chat:7', 7],
+    ['chat:9', 2],
+  ]) {
+    for (let n = 0; n < events; n += 1) await pod.publish(room, n);
+  }
+  // A connection would be one more in the examples.
+  const read = JSON.stringify([{ type: 'ack', id: 1, room: 'chat:7', offset: 4 }]);
+  const said = await curl(`http://127.0.0.1:${pod.plainPort}/send?token=${token('ann')}`, '--data-binary', read);
+  assert.match(said.text, /"done"/);
   const folder = await mkdtemp(join(tmpdir(), 'roomcast-api-'));
   const env = { PATH: process.env.PATH, NO_PROXY: '*', KEY: Pod.key, ID: client.welcome.connection };
   try {

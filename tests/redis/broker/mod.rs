@@ -77,7 +77,9 @@ impl Deliver for Ear {
                 track.position = Some(Position::new(epoch, event.offset));
                 track.topics.push(event.topic.to_string());
             }
-            Delivery::Unlogged { .. } | Delivery::Signal(_) => panic!("nobody publishes past the log here"),
+            Delivery::Unlogged { .. } | Delivery::Signal(_) | Delivery::Notice(_) => {
+                panic!("nobody publishes past the log here")
+            }
             Delivery::Joined(member) => track.presence.push((true, member.connection.to_string())),
             Delivery::Left(member) => track.presence.push((false, member.connection.to_string())),
         }

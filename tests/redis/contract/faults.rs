@@ -8,11 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use roomcast::testing::{
-    broker::{Answer, Broker, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
-    model::{Policy, Position, Publication, Retained, Room, Signal},
+    broker::{
+        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeyValue, Presence, Standing,
+    },
+    model::{Ack, Epoch, Notice, Policy, Position, Publication, Retained, Room, Signal},
 };
 
 use super::{
+    acks,
     harness::{Store, bounded},
     history, idempotency, key_value,
     memory::MemoryStore,
@@ -28,6 +31,7 @@ const CALLS_A_PART_THE_WHOLE: u8 = 5;
 const LATE_START: u8 = 6;
 const TAKES_NOTHING_AWAY: u8 = 7;
 const LETS_EVERYBODY_CLAIM: u8 = 8;
+const FORGETS_THE_HIGHEST: u8 = 9;
 
 /// The memory broker with one fault.
 struct Faulty<const FAULT: u8> {
@@ -79,6 +83,10 @@ impl<const FAULT: u8> Store for Faulty<FAULT> {
         self
     }
 
+    fn acks(&self) -> &dyn Acks {
+        self
+    }
+
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
         self.inner.pass(time)
     }
@@ -102,6 +110,10 @@ impl<const FAULT: u8> Broker for Faulty<FAULT> {
 
     fn signal<'a>(&'a self, room: &'a Room, signal: Signal) -> Answer<'a, ()> {
         self.inner.broker().signal(room, signal)
+    }
+
+    fn notify<'a>(&'a self, room: &'a Room, notice: Notice) -> Answer<'a, ()> {
+        self.inner.broker().notify(room, notice)
     }
 
     fn subscribe(&self, room: &Room) {
@@ -148,6 +160,23 @@ impl<const FAULT: u8> KeyValue for Faulty<FAULT> {
     }
 }
 
+impl<const FAULT: u8> Acks for Faulty<FAULT> {
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        self.inner.acks().standings(rooms)
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+        Box::pin(async move {
+            let kept = self.inner.acks().keep(acks, bounds).await;
+            kept.into_iter().map(|kept| kept.map(|further| further || FAULT == FORGETS_THE_HIGHEST)).collect()
+        })
+    }
+
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
+        self.inner.acks().kept(user, bounds)
+    }
+}
+
 /// Runs a test of the suite that must fail.
 async fn fails<F: Future<Output = ()> + Send + 'static>(test: F) {
     let outcome = tokio::spawn(bounded(test)).await;
@@ -171,6 +200,7 @@ noticed! {
     a_wrong_start_is_noticed: LATE_START in subscription::the_first_delivery_says_where_the_room_stands;
     a_delivery_after_the_end_is_noticed: KEEPS_DELIVERING in subscription::nothing_is_delivered_after_unsubscribing;
     a_forgotten_key_is_noticed: FORGETS_KEYS in idempotency::publishes_repeated_at_once_are_one_event;
+    an_ack_that_always_counts_is_noticed: FORGETS_THE_HIGHEST in acks::the_highest_ack_of_a_user_is_kept;
     a_value_left_behind_is_noticed: TAKES_NOTHING_AWAY in key_value::a_value_is_taken_once;
     a_lease_of_everybody_is_noticed:
         LETS_EVERYBODY_CLAIM in key_value::of_many_who_claim_or_take_at_once_one_succeeds;

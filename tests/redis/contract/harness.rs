@@ -8,7 +8,7 @@ use std::{
 };
 
 use roomcast::testing::{
-    broker::{Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
+    broker::{Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
 };
 use serde_json::value::RawValue;
@@ -27,6 +27,8 @@ pub trait Store: Send + Sync + 'static {
     fn presence(&self) -> &dyn Presence;
     /// The same broker's values.
     fn values(&self) -> &dyn KeyValue;
+    /// What the same broker keeps of what users have read.
+    fn acks(&self) -> &dyn Acks;
     /// Lets time pass for the broker: by its own clock, or by waiting.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
     /// Has the store lose a room that nobody is subscribed to.
@@ -181,7 +183,14 @@ pub fn assert_a_stream(seen: &[Delivery]) {
                 position.offset += 1;
             }
             (_, None) => panic!("delivery {at} came before the subscription started"),
-            (Delivery::Joined(_) | Delivery::Left(_) | Delivery::Unlogged { .. } | Delivery::Signal(_), Some(_)) => {}
+            (
+                Delivery::Joined(_)
+                | Delivery::Left(_)
+                | Delivery::Unlogged { .. }
+                | Delivery::Signal(_)
+                | Delivery::Notice(_),
+                Some(_),
+            ) => {}
         }
     }
 }

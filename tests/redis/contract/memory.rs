@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Broker, Deliver, KeyValue, Presence,
+        Acks, Broker, Deliver, KeyValue, Presence,
         memory::{MemoryBroker, MemoryLimits},
     },
     config::Policies,
@@ -47,6 +47,10 @@ impl Store for MemoryStore {
     }
 
     fn values(&self) -> &dyn KeyValue {
+        &self.memory
+    }
+
+    fn acks(&self) -> &dyn Acks {
         &self.memory
     }
 

@@ -1,6 +1,7 @@
 //! What every broker must do, written once and run against each: a new broker adds a `Store` and a line of
 //! `every_test!`.
 
+mod acks;
 mod faults;
 pub mod harness;
 mod history;
@@ -84,6 +85,16 @@ macro_rules! every_test {
                 rooms_that_share_a_log_have_one_order,
                 a_rooms_history_is_its_part_of_the_log,
                 keys_in_a_shared_log_are_a_rooms_own,
+            }
+            acks::{
+                the_highest_ack_of_a_user_is_kept,
+                epochs_stand_side_by_side_and_the_oldest_goes,
+                many_users_at_once_are_answered_each,
+                what_is_kept_of_a_user_is_bounded,
+                rooms_say_where_they_stand,
+                the_position_before_the_first_event_is_the_logs_own,
+                a_room_that_lost_its_log_knows_nothing_of_its_epoch,
+                a_notice_is_delivered_and_in_no_log,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Broker, Condition, Deliver, KeyValue, Presence,
+        Acks, Broker, Condition, Deliver, KeyValue, Presence,
         redis::{Partition, Redis, Settings},
     },
     config::Policies,
@@ -101,6 +101,10 @@ impl<S: Servers> Store for Fleet<S> {
     }
 
     fn values(&self) -> &dyn KeyValue {
+        &self.broker
+    }
+
+    fn acks(&self) -> &dyn Acks {
         &self.broker
     }
 

@@ -16,6 +16,7 @@ async fn every_call_refuses_what_is_wrong_with_it() {
         "/api/connections",
         &connection(""),
         "/api/users/ann",
+        "/api/users/ann/unread",
         "/api/stats",
     ];
     let posts = [
@@ -90,6 +91,8 @@ async fn every_call_refuses_what_is_wrong_with_it() {
         ("/api/connections?limit=0", 400, "bad_request", "from 1"),
         ("/api/connections/0000000000000000", 404, "not_found", "no connection"),
         ("/api/connections/nobody", 404, "not_found", "no connection"),
+        ("/api/users/ann/unread?rooms=a%7Bb", 400, "bad_room", "`rooms`"),
+        ("/api/users/ann/unread?rooms=plain:1", 409, "not_available", "`acks`"),
         ("/api/users/ann?after=1", 400, "bad_request", "`after`"),
         ("/api/nothing", 404, "not_found", "/api/nothing"),
         ("/api/rooms/", 404, "not_found", "/api/rooms/"),

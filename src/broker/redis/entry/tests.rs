@@ -85,6 +85,11 @@ fn the_bytes_are_what_other_builds_wrote() {
     assert_eq!(&signal_message(&signal).unwrap()[..], b"s5000 d c\n\x14\x00\x06\x00\x01t\x00\x01u[1]");
     (signal.data, signal.act) = (None, SignalAct::Leave);
     assert_eq!(&signal_message(&signal).unwrap()[..], b"sx - c\n\x15\x00\x06\x00\x01t\x00\x01u");
+    let read = Unread { room: Room::parse("r:ü").unwrap(), read: Position::new(Epoch::new("b.e"), 4), end: 7 };
+    let notice = Notice::Unread(vec![read.clone(), Unread { end: 9, ..read }]);
+    let bytes = notice_message(&notice);
+    assert_eq!(&bytes[..], "u\nr:ü b.e 4 7\nr:ü b.e 4 9\n".as_bytes());
+    assert_eq!(message(&bytes).unwrap(), ChannelMessage::Notice(Box::new(notice)));
     let part = Room::parse("r:1").unwrap();
     let stored = encode(&super::tests::publication("t", json("{}")), Some(&part)).unwrap();
     assert_eq!(&stored[..], b"\x20\x00\x08\x00\x03r:1\x00\x01t{}");
@@ -124,6 +129,9 @@ fn what_is_none_is_refused() {
         (b"s0 - c\n\x11\x00\x03\x00\x01t", EntryError::Head),
         (b"s60001 - c\n\x11\x00\x03\x00\x01t", EntryError::Head),
         (b"sx - c\n\x11\x00", EntryError::Short),
+        (b"u\nr b.e 4\n", EntryError::Head),
+        (b"u\na{ b.e 4 7\n", EntryError::Head),
+        (b"u\nr b.e 4 x\n", EntryError::Head),
         (b"\xff\n", EntryError::Version(0xff)),
         (b"j\xff\nu", EntryError::Head),
     ] {

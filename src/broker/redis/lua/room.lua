@@ -41,9 +41,14 @@ local function step_of(ttl)
   return math.floor(now_ms() / math.max(math.floor(tonumber(ttl) / 2), 1))
 end
 
+-- Where the era of a record's slot is.
+local function era_key(record)
+  return string.match(record, '^(.-{[^}]*}:)') .. 'era'
+end
+
 -- The era of a record's slot. One that cannot be stored, without memory or on a replica, is 0: nothing is known of it later.
 local function era_of(record, drawn, ttl)
-  local key = string.match(record, '^(.-{[^}]*}:)') .. 'era'
+  local key = era_key(record)
   local era = redis.call('GET', key)
   if not era then
     era = drawn
@@ -97,12 +102,12 @@ end
 -- has a generation twice: its last stay reaches furthest, and nothing was lost between.
 --
 -- Where nothing was published yet when a position was read, this record is the room's first since then: one before it would have
--- lasted longer than two steps.
+-- lasted longer than two steps. `room.era`: the slot's era where it must not be drawn.
 local function boundary(room, epoch)
   local era, step = string.match(epoch, '^n(%x+)%.(%d+)$')
   if era then
     local steps = step_of(room.ttl) - tonumber(step)
-    local is_known = era ~= '0' and steps >= 0 and steps <= 1 and era == era_of(room.record, room.drawn, room.ttl)
+    local is_known = era ~= '0' and steps >= 0 and steps <= 1 and era == (room.era or era_of(room.record, room.drawn, room.ttl))
     -- A client may have kept this epoch beside offsets that came later: up to the first generation's end they are this log's own.
     local first, links = string.match(room.chain, ':(%d+)'), select(2, string.gsub(room.chain, ':', ''))
     return is_known and (links < MAX_CHAIN and tonumber(first or room.offset) or 0) or nil

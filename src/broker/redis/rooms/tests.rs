@@ -22,6 +22,7 @@ impl Deliver for SeenDelivery {
             Delivery::Event { epoch, event } => write!(seen, "{epoch}{} ", event.offset),
             Delivery::Unlogged { publication, .. } => write!(seen, "({}) ", publication.topic),
             Delivery::Signal(signal) => write!(seen, "<{}> ", signal.topic),
+            Delivery::Notice(_) => write!(seen, "! "),
             Delivery::Joined(member) => write!(seen, "+{} ", member.connection),
             Delivery::Left(member) => write!(seen, "-{} ", member.connection),
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::MAX_FIELD_BYTES;
+use crate::model::{MAX_FIELD_BYTES, MAX_OFFSET, Offset};
 
 fn decode(text: &str) -> Result<Request, CommandError> {
     request(Message::Text(text))
@@ -55,9 +55,13 @@ fn every_command_is_understood() {
         command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9007199254740991}}"#),
         Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: None }
     );
-    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3}"#), Command::Ack { room: room("a"), offset: 3 });
+    let ack = |epoch: Option<&str>| Command::Ack { room: room("a"), epoch: epoch.map(Epoch::new), offset: 3 };
+    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3}"#), ack(None));
+    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3,"epoch":"e"}"#), ack(Some("e")));
+    assert_eq!(command(r#"{"type":"unread"}"#), Command::Unread { rooms: Vec::new() });
+    assert_eq!(command(r#"{"type":"unread","rooms":["a"]}"#), Command::Unread { rooms: vec![room("a")] });
     // Some languages have one kind of number, and write it so.
-    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3.0}"#), Command::Ack { room: room("a"), offset: 3 });
+    assert_eq!(command(r#"{"type":"ack","room":"a","offset":3.0}"#), ack(None));
     assert_eq!(
         command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9.007199254740991e15},"limit":1.0e1}"#),
         Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: Some(10) }
@@ -258,7 +262,7 @@ proptest! {
 
     #[test]
     fn a_command_with_any_values_is_understood_or_refused(
-        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("connect"), Just("signal")],
+        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("unread"), Just("connect"), Just("signal")],
         values in proptest::collection::vec(any_json(), 11),
     ) {
         let names =

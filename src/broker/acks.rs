@@ -1,0 +1,63 @@
+//! How far users have read in rooms, and where the rooms stand.
+//!
+//! Never knows a connection. Always holds: what is kept of a user in a room only ever grows, as far as the positions are of one log;
+//! what is kept is bounded, in rooms and in age. Repeating a call whose answer was lost is harmless.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use super::{Answer, BrokerError};
+use crate::model::{Ack, Epoch, Offset, Position, Room};
+
+/// What became of each part of a question.
+pub type EachOf<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, BrokerError>>> + Send + 'a>>;
+
+/// How much is kept of one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AckBounds {
+    /// The most rooms.
+    pub rooms: usize,
+    /// How long a room is kept in which the user reads nothing.
+    pub age: Duration,
+}
+
+/// Where a room's log stands, and what it has of other epochs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The end of the log.
+    pub end: Position,
+    /// Of each epoch that was asked about, the last event that is this log's own; `None`: nothing is known of that epoch.
+    pub reaches: Vec<Option<Offset>>,
+}
+
+impl Standing {
+    /// The epoch of the log for a question about its own, whatever its name is.
+    #[must_use]
+    pub fn own() -> Epoch {
+        Epoch::none()
+    }
+
+    /// How far was read in this log by these positions, in the order of the question.
+    #[must_use]
+    pub fn read(&self, positions: &[Position]) -> Option<Offset> {
+        let read = |(position, reach): (&Position, &Option<Offset>)| match position.offset {
+            // To have read nothing is the same in every log.
+            0 => Some(0),
+            offset => Some(offset.min((*reach)?)),
+        };
+        positions.iter().zip(&self.reaches).filter_map(read).max()
+    }
+}
+
+/// What users have read.
+pub trait Acks: Send + Sync {
+    /// Where each of these rooms stands, and what its log has of the epochs beside it. A room of which nothing is known stands at 0.
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing>;
+    /// Keeps that users have read so far; whether it is further than before. A position of another epoch stands beside those that are
+    /// kept, since only the room's log knows what it has of them: at most [`MAX_EPOCHS`].
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool>;
+    /// What is kept of a user: each room with the positions, of different epochs.
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>>;
+}
+
+/// The most positions of one user in one room: the newest epochs.
+pub const MAX_EPOCHS: usize = 3;

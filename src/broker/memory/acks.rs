@@ -1,0 +1,177 @@
+//! How far users have read, in this process.
+//!
+//! Holds at most a share of the broker's bytes: what does not fit is refused, and nothing else is dropped for it. Always holds: what is
+//! too old is not there, swept or not.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    broker::{AckBounds, BrokerError, MAX_EPOCHS},
+    model::{Ack, Position, Room, UnixMillis},
+};
+
+/// What a user costs beside its name, and a room of it beside its own.
+const USER: usize = 160;
+const ROOM: usize = 192;
+
+#[derive(Debug)]
+struct ReadRoom {
+    /// The newest epoch last.
+    positions: Vec<Position>,
+    time: UnixMillis,
+}
+
+#[derive(Debug, Default)]
+struct UserTable {
+    users: HashMap<Arc<str>, HashMap<Room, ReadRoom>>,
+    bytes: usize,
+    /// The age by which the last write was bounded: sweeping knows no configuration.
+    age_ms: u64,
+}
+
+/// What the users of a pod without a fleet have read.
+#[derive(Debug)]
+pub(super) struct KeptAcks {
+    inner: Mutex<UserTable>,
+    limit: usize,
+}
+
+fn cost(room: &Room) -> usize {
+    ROOM + room.as_str().len()
+}
+
+fn age_of(bounds: AckBounds) -> u64 {
+    u64::try_from(bounds.age.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl UserTable {
+    /// Drops what is older than `until` of all users.
+    fn expire(&mut self, until: UnixMillis) {
+        let bytes = &mut self.bytes;
+        self.users.retain(|user, rooms| {
+            rooms.retain(|room, read| {
+                let stays = read.time > until;
+                if !stays {
+                    *bytes -= cost(room);
+                }
+                stays
+            });
+            if rooms.is_empty() {
+                *bytes -= USER + user.len();
+            }
+            !rooms.is_empty()
+        });
+    }
+}
+
+impl KeptAcks {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { inner: Mutex::default(), limit }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UserTable> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn keep(&self, ack: &Ack, bounds: AckBounds, now: UnixMillis) -> Result<bool, BrokerError> {
+        let mut table = self.lock();
+        table.age_ms = age_of(bounds);
+        let known = table.users.get_mut(&ack.user);
+        let is_new_user = known.is_none();
+        if let Some(rooms) = known
+            && let Some(read) = rooms.get_mut(&ack.room)
+        {
+            if read.time.saturating_add(age_of(bounds)) <= now {
+                read.positions.clear();
+            }
+            read.time = now;
+            return Ok(advance(&mut read.positions, &ack.position));
+        }
+        let mut bytes = cost(&ack.room);
+        if is_new_user {
+            bytes += USER + ack.user.len();
+        }
+        if table.bytes + bytes > self.limit {
+            let until = now.saturating_sub(age_of(bounds));
+            table.expire(until);
+        }
+        if table.bytes + bytes > self.limit {
+            return Err(BrokerError::Unavailable(format!("its memory of {} bytes for acks is full", self.limit)));
+        }
+        let table = &mut *table;
+        if !table.users.contains_key(&ack.user) {
+            table.bytes += USER + ack.user.len();
+        }
+        let rooms = table.users.entry(Arc::clone(&ack.user)).or_default();
+        while rooms.len() >= bounds.rooms {
+            let Some(oldest) = rooms.iter().min_by_key(|(_, read)| read.time).map(|(room, _)| room.clone()) else {
+                break;
+            };
+            rooms.remove(&oldest);
+            table.bytes -= cost(&oldest);
+        }
+        table.bytes += cost(&ack.room);
+        rooms.insert(ack.room.clone(), ReadRoom { positions: vec![ack.position.clone()], time: now });
+        Ok(true)
+    }
+
+    pub(super) fn kept(&self, user: &str, bounds: AckBounds, now: UnixMillis) -> Vec<(Room, Vec<Position>)> {
+        let (table, until) = (self.lock(), now.saturating_sub(age_of(bounds)));
+        let rooms = table.users.get(user).into_iter().flatten();
+        rooms.filter(|(_, read)| read.time > until).map(|(room, read)| (room.clone(), read.positions.clone())).collect()
+    }
+
+    /// Drops what is too old.
+    pub(super) fn sweep(&self, now: UnixMillis) {
+        let mut table = self.lock();
+        if !table.users.is_empty() {
+            let until = now.saturating_sub(table.age_ms);
+            table.expire(until);
+        }
+    }
+}
+
+/// Takes a position among those of other epochs; whether it is further than before.
+fn advance(positions: &mut Vec<Position>, position: &Position) -> bool {
+    if let Some(known) = positions.iter_mut().find(|known| known.epoch == position.epoch) {
+        let further = position.offset > known.offset;
+        known.offset = known.offset.max(position.offset);
+        return further;
+    }
+    if positions.len() >= MAX_EPOCHS {
+        positions.remove(0);
+    }
+    positions.push(position.clone());
+    true
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Epoch;
+
+    fn ack(user: &str, room: &str, offset: u64) -> Ack {
+        let position = Position::new(Epoch::new("e"), offset);
+        Ack { user: user.into(), room: Room::parse(room).unwrap(), position }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_what_is_over_makes_place() {
+        let bounds = AckBounds { rooms: 9, age: Duration::from_millis(10) };
+        let acks = KeptAcks::new(2 * (USER + ROOM + 2));
+        let keep = |user: &str, room: &str, now| acks.keep(&ack(user, room, 1), bounds, now);
+        assert_eq!((keep("a", "r", 100), keep("b", "r", 105)), (Ok(true), Ok(true)));
+        assert!(matches!(keep("b", "s", 106), Err(BrokerError::Unavailable(_))));
+        assert_eq!(keep("b", "r", 109), Ok(false), "what is known costs nothing more");
+        assert_eq!(keep("b", "s", 110), Ok(true), "the other user is forgotten");
+        acks.sweep(200);
+        let table = acks.lock();
+        assert!(table.users.is_empty() && table.bytes == 0);
+    }
+}

@@ -1,0 +1,151 @@
+//! How far users have read, in Redis: a hash for each user, in the partition of the user's name.
+//!
+//! Always holds: whatever the number of rooms and users in a question, each master gets one call for [`ROOMS_A_CALL`] rooms or
+//! [`WRITES_A_CALL`] acks.
+
+use fred::types::Value;
+
+use super::{
+    Redis,
+    across::AskedThing,
+    arguments::{count, millis, whole},
+    entry,
+    node::Lane,
+    partition::{KeyKind, Partition},
+    reply::{ReplyError, ReplyFields},
+    script,
+    state::RedisState,
+};
+use crate::{
+    broker::{AckBounds, Acks, Answer, BrokerError, EachOf, MAX_EPOCHS, Standing},
+    model::{Ack, Epoch, Position, Room},
+};
+
+/// The most rooms of one question to a master: as many as one user may have, and name beside.
+const ROOMS_A_CALL: usize = 2_048;
+
+/// The most acks of one call: it must not hold up a server's other commands.
+const WRITES_A_CALL: usize = 256;
+
+/// What the fleet keeps of what users have read.
+struct FleetAcks<'a>(&'a RedisState);
+
+impl FleetAcks<'_> {
+    async fn standings(&self, rooms: &[(Room, Vec<Epoch>)]) -> Vec<Result<Standing, BrokerError>> {
+        let asked: Vec<AskedThing> = rooms
+            .iter()
+            .map(|(room, epochs)| {
+                let key = self.0.names.of(room, KeyKind::Record);
+                let words = [Value::from(key.as_str()), count(epochs.len())].into_iter();
+                let words = words.chain(epochs.iter().map(|epoch| Value::from(epoch.as_str()))).collect();
+                AskedThing { partition: Partition::of(room), key, words }
+            })
+            .collect();
+        let head = [self.0.room_ttl()];
+        let said = self.0.shards.ask_across(Lane::Commands, &script::STANDINGS, &head, &asked, ROOMS_A_CALL).await;
+        let each = said.into_iter().zip(rooms);
+        each.map(|(said, (_, epochs))| standing(&said?, epochs.len()).map_err(|error| self.0.unexpected(&error)))
+            .collect()
+    }
+
+    async fn keep(&self, acks: &[Ack], bounds: AckBounds) -> Vec<Result<bool, BrokerError>> {
+        let asked: Vec<AskedThing> = acks
+            .iter()
+            .map(|Ack { user, room, position }| {
+                let (partition, key) = self.0.names.acks(user);
+                let words = vec![
+                    Value::from(key.as_str()),
+                    Value::from(room.as_str()),
+                    Value::from(position.epoch.as_str()),
+                    whole(position.offset),
+                ];
+                AskedThing { partition, key, words }
+            })
+            .collect();
+        let head = [count(bounds.rooms), millis(bounds.age), count(MAX_EPOCHS)];
+        let said = self.0.shards.ask_across(Lane::Commands, &script::KEEP_ACKS, &head, &asked, WRITES_A_CALL).await;
+        said.into_iter().map(|said| said.map(|said| said == "1")).collect()
+    }
+
+    async fn kept(&self, user: &str, bounds: AckBounds) -> Result<Vec<(Room, Vec<Position>)>, BrokerError> {
+        let (partition, key) = self.0.names.acks(user);
+        let frame = self.0.shards.call(partition, &script::KEPT_ACKS, [key], [millis(bounds.age)]).await?;
+        let read = || {
+            let words = ReplyFields::of(frame)?.rest()?;
+            let (rooms, rest) = words.as_chunks::<2>();
+            if !rest.is_empty() {
+                return Err(ReplyError);
+            }
+            rooms
+                .iter()
+                .map(|[room, said]| Ok((Room::parse(room).map_err(|_| ReplyError)?, positions(said)?)))
+                .collect()
+        };
+        read().map_err(|error| self.0.unexpected(&error))
+    }
+}
+
+/// Reads `EPOCH SP OFFSET`, and a reach for each epoch.
+fn standing(said: &str, epochs: usize) -> Result<Standing, ReplyError> {
+    let mut words = said.split(' ');
+    let (Some(epoch), Some(offset)) = (words.next(), words.next()) else { return Err(ReplyError) };
+    let end = Position::new(Epoch::new(epoch), entry::number(offset).map_err(|_| ReplyError)?);
+    let reach = |word: &str| match word {
+        "-" => Ok(None),
+        reach => entry::number(reach).map(Some).map_err(|_| ReplyError),
+    };
+    let reaches = words.map(reach).collect::<Result<Vec<_>, _>>()?;
+    if reaches.len() == epochs { Ok(Standing { end, reaches }) } else { Err(ReplyError) }
+}
+
+/// Reads `EPOCH SP OFFSET`, some times.
+fn positions(said: &str) -> Result<Vec<Position>, ReplyError> {
+    let words: Vec<&str> = said.split(' ').collect();
+    let (pairs, rest) = words.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(ReplyError);
+    }
+    let position = |[epoch, offset]: &[&str; 2]| {
+        Ok(Position::new(Epoch::new(epoch), entry::number(offset).map_err(|_| ReplyError)?))
+    };
+    pairs.iter().map(position).collect()
+}
+
+impl Acks for Redis {
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        Box::pin(async move { FleetAcks(&self.state).standings(rooms).await })
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+        Box::pin(async move { FleetAcks(&self.state).keep(acks, bounds).await })
+    }
+
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
+        Box::pin(async move { FleetAcks(&self.state).kept(user, bounds).await })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_or_refused() {
+        let said = standing("b.r 47 - 44", 2).unwrap();
+        assert_eq!(said, Standing { end: Position::new(Epoch::new("b.r"), 47), reaches: vec![None, Some(44)] });
+        let read = |epochs: &[(&str, u64)]| {
+            said.read(&epochs.iter().map(|(epoch, at)| Position::new(Epoch::new(epoch), *at)).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[("x", 90), ("b.q", 41)]), Some(41));
+        assert_eq!(read(&[("x", 90), ("b.q", 46)]), Some(44), "what was lost behind it was not read");
+        assert_eq!((read(&[("x", 90)]), read(&[("x", 0)])), (None, Some(0)));
+        for bad in ["", "b.r", "b.r x", "b.r 47 -", "b.r 47 - 44 3", "b.r 47 - -1"] {
+            assert_eq!(standing(bad, 2), Err(ReplyError), "{bad}");
+        }
+        assert_eq!(positions("e 1 d 2").unwrap().len(), 2);
+        for bad in ["", "e", "e 1 d", "e x"] {
+            assert_eq!(positions(bad), Err(ReplyError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the workers of a pod hand in their clients' acks.
+//!
+//! Never talks to the broker. Always holds: the lock is held for a look into a map, and by nothing that waits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    broker::Acks,
+    hub::acks::ack_book::{AckBook, WaitingAck},
+    model::{Position, Reply, Room},
+};
+
+/// Where what becomes of an ack is told.
+pub type AckAnswer = oneshot::Sender<Reply>;
+
+/// The acks of a pod's clients.
+pub struct AckDesk {
+    /// What the broker keeps.
+    pub kept: Arc<dyn Acks>,
+    book: Mutex<AckBook<AckAnswer>>,
+    /// Told when something waits.
+    pub activity: Notify,
+}
+
+impl AckDesk {
+    /// A desk in front of this broker.
+    #[must_use]
+    pub fn new(kept: Arc<dyn Acks>) -> Self {
+        Self { kept, book: Mutex::default(), activity: Notify::new() }
+    }
+
+    /// The book, for a moment.
+    pub fn book(&self) -> MutexGuard<'_, AckBook<AckAnswer>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an ack that is known to be good. `false`: there is no room for it.
+    #[must_use]
+    pub fn put(&self, ack: WaitingAck) -> bool {
+        let mut book = self.book();
+        let was_idle = book.due_ms(0).is_none();
+        let taken = book.put(ack);
+        drop(book);
+        // Whatever waits already has its time.
+        if was_idle {
+            self.activity.notify_one();
+        }
+        taken
+    }
+
+    /// Takes in one that the broker must judge; what becomes of it. `None`: there is no room for it.
+    #[must_use]
+    pub fn ask(&self, ack: WaitingAck) -> Option<oneshot::Receiver<Reply>> {
+        let (answer, answered) = oneshot::channel();
+        self.book().ask(ack, answer).ok()?;
+        self.activity.notify_one();
+        Some(answered)
+    }
+
+    /// What waits of a user.
+    #[must_use]
+    pub fn of(&self, user: &str) -> Vec<(Room, Vec<Position>)> {
+        self.book().of(user)
+    }
+}

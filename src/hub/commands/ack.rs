@@ -1,0 +1,94 @@
+//! What clients say and ask of how far they have read.
+//!
+//! Never waits. Always holds: an ack of what this worker has sent to the room's members costs no question to the broker; any other
+//! one is judged by the room's log.
+
+use std::sync::Arc;
+
+use crate::{
+    auth::Grant,
+    broker::Standing,
+    hub::{
+        access::{hook_gate::may_read_about, permit::Principal},
+        acks::{ack_book::WaitingAck, rounds::busy},
+        commands::refusal::refusal,
+        connection::key::ConnectionKey,
+        core::Core,
+        worker::services::Services,
+    },
+    model::{Epoch, ErrorCode, Offset, Position, Reply, Room},
+};
+
+/// What a client says that it has read.
+pub(crate) struct ReadUpTo {
+    pub(crate) room: Room,
+    /// `None`: the log's own.
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) offset: Offset,
+}
+
+/// What becomes of an ack of a connection.
+pub(crate) enum AckOutcome {
+    /// It is decided.
+    Now(Reply),
+    /// The broker is asked.
+    Asked(WaitingAck),
+}
+
+/// Takes in a connection's ack, or says what is to be asked.
+pub(crate) fn ack(core: &Core, key: ConnectionKey, read: ReadUpTo) -> Option<AckOutcome> {
+    let grant = &core.clients.connections.get(key)?.session.grant;
+    if !may_read_about(core, key, &read.room) {
+        return Some(AckOutcome::Now(decided_by_backend(read.room)));
+    }
+    let known = core.rooms.find(&read.room).and_then(|number| core.rooms.position_of(number));
+    let sent = known
+        .filter(|known| read.offset <= known.offset && read.epoch.as_ref().is_none_or(|epoch| *epoch == known.epoch));
+    let Some(sent) = sent else { return waiting(grant, read).map(AckOutcome::Asked) };
+    let epoch = Some(sent.epoch.clone());
+    let ack = waiting(grant, ReadUpTo { epoch, ..read })?;
+    let room = ack.room.clone();
+    let taken = core.services().acks.put(ack);
+    Some(AckOutcome::Now(if taken { Reply::Done { expires_at: None } } else { busy(room) }))
+}
+
+/// What is said to a client of a room that only the backend lets it into.
+pub(crate) fn decided_by_backend(room: Room) -> Reply {
+    let message = format!("the backend decides who may join {room}: join it first");
+    Reply::Error { code: ErrorCode::NotSubscribed, message, room: Some(room) }
+}
+
+/// An ack of the user of this grant.
+fn waiting(grant: &Grant, read: ReadUpTo) -> Option<WaitingAck> {
+    let ReadUpTo { room, epoch, offset } = read;
+    let position = Position::new(epoch.unwrap_or_else(Standing::own), offset);
+    let personal = grant.claims().and_then(|claims| claims.personal_room.clone());
+    Some(WaitingAck { user: Arc::clone(grant.user()?), room, positions: vec![position], personal })
+}
+
+impl Services {
+    /// Has the room's log judge an ack.
+    pub(crate) async fn judged(&self, ack: WaitingAck) -> Reply {
+        let room = ack.room.clone();
+        let Some(answered) = self.acks.ask(ack) else { return busy(room) };
+        // The pod ends.
+        answered.await.unwrap_or_else(|_| busy(room))
+    }
+
+    /// An ack of a client without a connection.
+    pub(crate) async fn client_ack(&self, principal: &Principal, read: ReadUpTo) -> Reply {
+        match waiting(&principal.grant, read) {
+            Some(ack) => self.judged(ack).await,
+            None => Reply::Done { expires_at: None },
+        }
+    }
+
+    /// How much the user of a client has not read.
+    pub(crate) async fn client_unread(&self, grant: &Grant, rooms: Vec<Room>) -> Reply {
+        let Some(user) = grant.user() else { return Reply::Unread { rooms: Vec::new() } };
+        match self.unread(user, rooms, |room| grant.may_join(room, self.policy(room).join)).await {
+            Ok(rooms) => Reply::Unread { rooms },
+            Err(error) => refusal(&error),
+        }
+    }
+}

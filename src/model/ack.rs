@@ -1,0 +1,53 @@
+//! How far users have read in rooms.
+
+use std::sync::Arc;
+
+use super::{Offset, Position, Room};
+
+/// Whether it is kept how far users have read in a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AckMode {
+    /// It is not.
+    #[default]
+    Off,
+    /// It is, for each user.
+    Keep,
+}
+
+/// A user has read a room's events up to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    /// The user.
+    pub user: Arc<str>,
+    /// The room.
+    pub room: Room,
+    /// The last event that it has read.
+    pub position: Position,
+}
+
+/// What a user has not read in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The room.
+    pub room: Room,
+    /// The last event that the user has read, in the log as it is now.
+    pub read: Position,
+    /// The last event of the log.
+    pub end: Offset,
+}
+
+impl Unread {
+    /// The number of events behind the one that was read last.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.end.saturating_sub(self.read.offset)
+    }
+}
+
+/// What the connections of one user are told, in the user's personal room. No log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The user has read in these rooms, on some device.
+    Unread(Vec<Unread>),
+}
