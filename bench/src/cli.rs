@@ -9,8 +9,8 @@ use crate::{
     error::BenchError,
     floor, receiver, report,
     scenario::{
-        self, broadcast, churn, connect, fleet, idle, loss, mixed, pair, peers, polls, publish, rooms, transports,
-        trips,
+        self, broadcast, churn, comeback, connect, fleet, idle, loss, mixed, pair, peers, polls, publish, rooms,
+        transports, trips,
     },
 };
 
@@ -42,6 +42,8 @@ enum Command {
     Connect(connect::ConnectArgs),
     /// Members come and go while others stay and receive
     Churn(churn::ChurnArgs),
+    /// A crowd whose pod has gone comes at once, while others stay and receive
+    Comeback(comeback::ComebackArgs),
     /// What a request to the API costs: publish and broadcast, beside a bare HTTP server
     Publish(publish::PublishArgs),
     /// What a publish costs one build of the pod and another, called in turns
@@ -114,6 +116,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Mixed(args) => scenario::run(mixed::run(&args)),
         Command::Connect(args) => scenario::run(connect::run(&args)),
         Command::Churn(args) => scenario::run(churn::run(&args)),
+        Command::Comeback(args) => scenario::run(comeback::run(&args)),
         Command::Publish(args) => scenario::run(publish::run(&args)),
         Command::Pair(args) => scenario::run(pair::run(&args)),
         Command::Peers(args) => scenario::run(peers::run(&args)),

@@ -107,6 +107,18 @@ fn servers_of_others_are_called_in_turns_and_their_logs_hold_what_they_answered(
 }
 
 #[test]
+fn a_crowd_comes_beside_and_then_to_those_that_stay() {
+    let found = run("comeback --connections 200 --residents 20 --rate 20 --seconds 0.5 --size 300");
+    for crowd in ["control", "comeback"] {
+        let Value::Object(crowd) = &found[crowd] else { panic!("{found}") };
+        assert!(crowd["seconds"].as_f64().unwrap() > 0.0 && crowd["cpu_us_each"].as_f64().unwrap() > 0.0, "{found}");
+        assert!((1..=200).contains(&crowd["peak_per_second"].as_u64().unwrap()), "{found}");
+        assert!(crowd["residents"]["deliveries"].as_u64().unwrap() >= 20, "{found}");
+    }
+    assert!(found["alone"]["deliveries"].as_u64().unwrap() >= 20 * 5 && found["slowed"][1].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn two_pods_are_called_in_turns() {
     let found = run("pair --bursts 2 --callers 4");
     assert_eq!(found["bursts"].as_array().unwrap().len(), 2);

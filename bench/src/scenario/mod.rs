@@ -11,6 +11,7 @@ use crate::error::{BenchError, Doing as _};
 
 pub(crate) mod broadcast;
 pub(crate) mod churn;
+pub(crate) mod comeback;
 pub(crate) mod connect;
 pub(crate) mod fleet;
 pub(crate) mod idle;
