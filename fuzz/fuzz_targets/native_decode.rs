@@ -75,7 +75,7 @@ fn check(command: Command) {
             check_room(&room);
             assert!(offset <= MAX_OFFSET);
         }
-        Command::Connect { .. } | Command::Refresh { .. } | Command::Ping | Command::Stats => {}
+        Command::Connect { .. } | Command::Refresh { .. } | Command::Ping | Command::Stats | Command::Status(_) => {}
     }
 }
 

@@ -21,6 +21,7 @@ mod session;
 mod stats;
 mod target;
 mod unread;
+mod user_presence;
 
 pub use crate::hub::Readiness;
 pub use answer::ApiError;

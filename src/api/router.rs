@@ -31,6 +31,8 @@ pub(super) enum Operation {
     SubscribeUser,
     UnsubscribeUser,
     RefreshUser,
+    UserPresence,
+    ChangeUserPresence,
     Stats,
 }
 
@@ -79,7 +81,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 25] = [
+pub(super) static ROUTES: [Route; 27] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -160,6 +162,15 @@ pub(super) static ROUTES: [Route; 25] = [
         Takes::OptionalBody,
         &[LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
+    get("/api/v1/presence", Operation::UserPresence, &["users"], &[NotAvailable, Unavailable, Unknown]),
+    Route {
+        method: Method::PUT,
+        path: "/api/v1/presence",
+        operation: Operation::ChangeUserPresence,
+        takes: Takes::Body,
+        query: &[],
+        errors: &[LimitExceeded, NotAvailable, RequestTimeout, Unavailable, Unknown],
+    },
 ];
 
 /// What a request's method and path lead to.

@@ -32,7 +32,7 @@ use super::{
     router::{Found, Operation, Route, Takes, find, is_guarded},
     session, stats,
     target::{Query, decode},
-    unread,
+    unread, user_presence,
 };
 use crate::{
     hub::{Quic, Readiness, Services},
@@ -232,6 +232,8 @@ impl Api {
             Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
             Operation::Rooms => rooms::list(services, &query).await,
             Operation::Room => rooms::detail(services, &Room::parse(&segment)?).await,
+            Operation::UserPresence => user_presence::list(services, &query).await,
+            Operation::ChangeUserPresence => user_presence::change(services, &body).await,
             Operation::Stats => stats::stats(services, &query).await,
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,

@@ -41,9 +41,12 @@ fn hex(digits: &[u8]) -> Option<u8> {
     }
 }
 
-/// The parameters of a query, each at most once.
+/// The parameters of a query, each at most once, but for [`REPEATED`].
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(&'static str, String)>);
+
+/// The parameter that is given once for each of several values.
+const REPEATED: &str = "users";
 
 impl Query {
     /// Reads `raw`, as forms write it: `+` is a space. Only `allowed` parameters may occur.
@@ -59,7 +62,7 @@ impl Query {
                 };
                 return Err(ApiError::bad_request(format!("there is no parameter {name:?}; this call takes {takes}")));
             };
-            if found.iter().any(|(known, _)| *known == name) {
+            if name != REPEATED && found.iter().any(|(known, _)| *known == name) {
                 return Err(ApiError::bad_request(format!("`{name}` is given twice")));
             }
             found.push((name, form(value).map_err(|error| error.within(format_args!("`{name}`")))?));
@@ -70,6 +73,11 @@ impl Query {
     /// A parameter's text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every text of a parameter that may be given more than once.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is a whole number in `range`.

@@ -15,6 +15,8 @@ pub enum FleetQuestion {
     Stats,
     /// How many are in a room, or in each, and how much was moved so far.
     Traffic(Option<Room>),
+    /// Look at these users' records: whether they hide has changed.
+    Users(Vec<Box<str>>),
 }
 
 /// A pod's answer to a [`FleetQuestion`].

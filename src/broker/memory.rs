@@ -21,6 +21,7 @@ mod members;
 mod retained;
 mod room;
 mod shard;
+mod user_records;
 mod values;
 
 use std::{

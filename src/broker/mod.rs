@@ -13,6 +13,7 @@ pub mod legacy;
 mod log_key;
 pub mod memory;
 pub mod redis;
+mod user_records;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -20,6 +21,7 @@ pub use acks::{AckBounds, Acks, EachOf, MAX_EPOCHS, Standing};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
+pub use user_records::{GonePod, StoredUser, UserRecords, UserWrite};
 
 use crate::model::{
     Epoch, Event, Member, Notice, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since,

@@ -27,6 +27,7 @@ pub enum Verb {
     Publish,
     Signal,
     Ack,
+    Status,
     Presence,
     Connect,
     Ping,
@@ -78,11 +79,12 @@ section! {
     pub struct CommandTable in "dialect.command" {
         /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members, presents a token, asks for a sign of
-        /// life, or does nothing.
+        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members, changes
+        /// the status of the user, presents a token, asks for a sign of life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
-            ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+            ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("status", Verb::Status),
+            ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
         ])), restart, unset("must be set", "\"subscribe\"");
         /// The room: text with `{/json/pointer}`.
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
@@ -106,6 +108,9 @@ section! {
         offset: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("must be set for `ack`", "\"{/offset}\"");
         /// The epoch of that offset, written like `room`.
         epoch: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("the log's own", "\"{/epoch}\"");
+        /// The status that the user chooses (`online`, `away`, `busy`, `offline`), written like `room`.
+        status: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
+            unset("must be set for `status`", "\"{/status}\"");
         /// Where the token is.
         token: Option<Pointer> = None, Maybe(PointerKind), restart, unset("must be set for `connect`", "\"/token\"");
     }
@@ -241,8 +246,21 @@ struct Vocabulary {
 fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
     let mut table = CommandTable::default();
     let mut problems = item.fill(&mut table, &[]);
-    let CommandTable { when, does, room, topic, key, event_id, idempotency_key, data, ttl, offset, epoch, token } =
-        table;
+    let CommandTable {
+        when,
+        does,
+        room,
+        topic,
+        key,
+        event_id,
+        idempotency_key,
+        data,
+        ttl,
+        offset,
+        epoch,
+        status,
+        token,
+    } = table;
     if when.iter().any(|condition| condition.is == Expected::Topic) {
         problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
     }
@@ -265,6 +283,7 @@ fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         }
         Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
         Verb::Ack => Action::Ack { room: room()?, offset: offset.ok_or_else(|| missing("offset"))?, epoch },
+        Verb::Status => Action::Status(status.ok_or_else(|| missing("status"))?),
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Action::Ping,
         Verb::Nothing => Action::Nothing,

@@ -23,6 +23,7 @@ use super::{
     socketio::SocketIoSettings,
     tls::Tls,
     token_settings::TokenSettings,
+    user_presence::UserPresenceSettings,
     warnings::{memory, proxies, rooms, tokens, unused_policies},
     webtransport::WebTransport,
 };
@@ -123,6 +124,8 @@ pub struct Config {
     pub compression: Compression,
     /// Socket.IO.
     pub socketio: SocketIoSettings,
+    /// The presence of users.
+    pub user_presence: UserPresenceSettings,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
     /// Redis; `None`: the embedded broker.
@@ -328,6 +331,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         return Err(errors);
     }
     warnings.extend(tokens(&settings.tokens, &policies));
+    warnings.extend(settings.user_presence.warnings(&policies));
     let mode = |development, otherwise| if dev { development } else { otherwise };
     let seconds = std::time::Duration::from_secs;
     Ok(Config {
@@ -369,6 +373,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         hooks: settings.hooks.clone(),
         compression: settings.compression.clone(),
         socketio: settings.socketio.clone(),
+        user_presence: settings.user_presence.clone(),
         memory_broker: MemoryBroker { max_bytes },
         redis,
         legacy: settings.legacy.clone(),

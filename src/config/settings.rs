@@ -23,6 +23,7 @@ use super::{
     section::{Changes, Key, Section, Settle, section},
     socketio::SocketIoSettings,
     token_settings::TokenSettings,
+    user_presence::UserPresenceSettings,
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
     webtransport::WebTransport,
 };
@@ -221,6 +222,8 @@ pub struct Settings {
     pub compression: Compression,
     /// `[socketio]`
     pub socketio: SocketIoSettings,
+    /// `[user_presence]`
+    pub user_presence: UserPresenceSettings,
     /// `[memory_broker]`
     pub memory_broker: MemoryBroker,
     /// `[redis]`
@@ -250,7 +253,7 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 17] = [
+        let core: [&dyn Section; 18] = [
             &self.general,
             &self.limits,
             &self.timeouts,
@@ -266,6 +269,7 @@ impl Settings {
             &self.webtransport,
             &self.compression,
             &self.socketio,
+            &self.user_presence,
             &self.memory_broker,
             &self.redis,
         ];
@@ -287,7 +291,7 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 17] = [
+        let core: [&mut dyn Section; 18] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
@@ -303,6 +307,7 @@ impl Settings {
             &mut self.webtransport,
             &mut self.compression,
             &mut self.socketio,
+            &mut self.user_presence,
             &mut self.memory_broker,
             &mut self.redis,
         ];
@@ -335,6 +340,7 @@ impl Settings {
         self.webtransport.settle(&running.webtransport, &mut changes);
         self.compression.settle(&running.compression, &mut changes);
         self.socketio.settle(&running.socketio, &mut changes);
+        self.user_presence.settle(&running.user_presence, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
         self.customers.settle(&running.customers, &mut changes);

@@ -118,6 +118,8 @@ pub enum Action {
     },
     /// Asks for the members of a room.
     Presence(Template),
+    /// Changes the status of the user.
+    Status(Template),
     /// Presents or replaces a token.
     Connect(Pointer),
     /// Asks for a sign of life.

@@ -26,6 +26,7 @@ pub mod recovery;
 mod sequencer;
 #[cfg(test)]
 mod simulation;
+mod users;
 mod worker;
 
 pub use access::{
@@ -43,6 +44,7 @@ pub use connection::{
 pub use engineio::polling::{PollingSession, Probe};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::driver::Sequencer;
+pub use users::presence::{StatusError, UserPresence};
 pub use worker::{
     Worker,
     call::CallError,

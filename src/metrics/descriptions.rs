@@ -47,6 +47,13 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_signals_total",
         "Signals, by outcome: sent (to the broker), thinned, limited (above the rate of a connection, a room or a worker), lost; expired (on each pod of receivers).",
     ),
+    ("roomcast_user_presence_announced_total", "What followers were told of users, by status."),
+    (
+        "roomcast_user_presence_total",
+        "Presence of users, by outcome: returned (before it counted as gone), limited (above a user's rate), refused (by the room), failed (the broker did not answer; tried again).",
+    ),
+    ("roomcast_user_presence_users", "Users of this pod, those that went a moment ago included."),
+    ("roomcast_user_presence_waiting", "Records of users that wait to be looked at or told."),
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",

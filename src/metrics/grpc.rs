@@ -17,13 +17,15 @@ pub struct GrpcCall {
 
 impl GrpcCalls {
     /// Every method of the API, without what is asked by probes and tools.
-    pub(super) const METHODS: [&'static str; 6] = [
+    pub(super) const METHODS: [&'static str; 8] = [
         "roomcast.v1.Roomcast/Publish",
         "roomcast.v1.Roomcast/Broadcast",
         "roomcast.v1.Roomcast/GetPresence",
         "roomcast.v1.Roomcast/GetHistory",
         "roomcast.v1.Roomcast/Disconnect",
         "roomcast.v1.Roomcast/GetStats",
+        "roomcast.v1.Roomcast/GetUserPresence",
+        "roomcast.v1.Roomcast/SetUserPresence",
     ];
 
     /// Handles of the recorder that is current, for a service's methods, `package.Service/Method` each.

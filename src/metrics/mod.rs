@@ -15,6 +15,7 @@ mod redis_commands;
 mod redis_subscriptions;
 mod signals;
 mod socketio;
+mod statuses;
 mod tokens;
 
 pub use acks::AckMetrics;
@@ -31,6 +32,7 @@ pub use redis_commands::{CommandResult, RedisCommands};
 pub use redis_subscriptions::RedisMetrics;
 pub use signals::SignalMetrics;
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
+pub use statuses::StatusMetrics;
 pub use tokens::TokenMetrics;
 
 use std::sync::Arc;
@@ -82,6 +84,8 @@ pub struct Metrics {
     pub acks: AckMetrics,
     /// Signals.
     pub signals: SignalMetrics,
+    /// The presence of users.
+    pub statuses: StatusMetrics,
     /// Engine.IO and Socket.IO.
     pub socketio: SocketIo,
     /// Handshakes by stage and result.
@@ -214,6 +218,7 @@ impl Metrics {
             holes: counter!("roomcast_stream_holes_total"),
             acks: AckMetrics::default(),
             signals: SignalMetrics::default(),
+            statuses: StatusMetrics::default(),
             socketio: SocketIo::default(),
             recoveries: Recoveries { recovered: recovery("recovered"), gone: recovery("gone") },
             handshakes: Handshakes::default(),

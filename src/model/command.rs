@@ -1,6 +1,6 @@
 //! The commands of clients, decoded.
 
-use super::{Epoch, IdempotencyKey, Offset, Payload, PreparedMessage, Room, Token};
+use super::{Epoch, IdempotencyKey, Offset, Payload, PreparedMessage, Room, StatusChange, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
@@ -71,6 +71,8 @@ pub enum Command {
         /// For how many milliseconds it is shown, 0 takes it back; `None`: for as long as the room's policy says.
         ttl_ms: Option<u32>,
     },
+    /// Changes the status of the user.
+    Status(StatusChange),
     /// Asks for the members of a room.
     Presence {
         /// The room.

@@ -23,6 +23,7 @@ mod signal;
 mod stats;
 mod time;
 mod token;
+mod user_status;
 mod whole_number;
 
 pub use ack::{Ack, AckMode, Notice, Unread};
@@ -45,4 +46,5 @@ pub use signal::{Signal, SignalAct, SignalKey, SignalNotice};
 pub use stats::{MemoryStats, PodStats, PodTraffic, QueueStats, WorkerStats};
 pub use time::UnixMillis;
 pub use token::Token;
+pub use user_status::{StatusChange, UserState, UserStatus, UserStatusError};
 pub use whole_number::{whole_digits, whole_number};

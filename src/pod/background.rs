@@ -43,6 +43,9 @@ impl Background {
             }
             tokio::task::spawn_local(Arc::clone(&self.services.authority).run());
             self.tasks.into_iter().for_each(|start| start());
+            if let Some(presence) = self.services.user_presence.clone() {
+                tokio::task::spawn_local(async move { presence.run().await });
+            }
             let (log, certificate, services) = (self.log, self.certificate, self.services);
             let keys = self.keys;
             let exposition = self.exposition;

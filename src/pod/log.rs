@@ -8,12 +8,12 @@ use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 use super::start_error::StartError;
 use crate::{
     broker::{
-        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, memory,
+        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
     },
-    config::{self, Config, Policies, RedisKind},
-    hub::{WorkerQueues, unix_millis},
-    metrics::Exposition,
+    config::{self, Config, Policies, RedisKind, UserPresenceSettings},
+    hub::{UserPresence, WorkerQueues, unix_millis},
+    metrics::{Exposition, Metrics},
     transport::trust,
 };
 
@@ -81,6 +81,20 @@ impl Log {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
         }
+    }
+
+    /// The presence of users, if it is switched on.
+    pub(super) fn user_presence(
+        &self,
+        settings: &UserPresenceSettings,
+        metrics: &Metrics,
+    ) -> Option<Arc<UserPresence>> {
+        let records: Arc<dyn UserRecords> = match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        };
+        let metrics = metrics.statuses.clone();
+        UserPresence::new(settings, self.control(), self.broker(), records, metrics).map(Arc::new)
     }
 
     pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {

@@ -80,7 +80,7 @@ use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
 use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
-use phase::Phase;
+use phase::{API_TIME, Phase};
 use session_key::session_key;
 use shared_keys::SharedKeys;
 pub use start_error::StartError;
@@ -101,9 +101,6 @@ pub struct Addresses {
     /// The API over gRPC.
     pub grpc: Vec<SocketAddr>,
 }
-
-/// How much longer than connections calls of the API may take that were begun before the end.
-const API_TIME: Duration = Duration::from_secs(3);
 
 /// A running pod.
 pub struct Pod {
@@ -193,6 +190,7 @@ impl Pod {
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
+        let user_presence = log.user_presence(&config.user_presence, &metrics);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
             memory: ProcessMemory::new(&config.memory_ceiling),
@@ -203,6 +201,7 @@ impl Pod {
             policies,
             broker: log.broker(),
             presence: log.presence(),
+            user_presence,
             control: log.control(),
             values: log.values(),
             acks: AckDesk::new(log.acks()),

@@ -55,6 +55,13 @@ impl Bucket {
         self.refused = self.refused.saturating_add(1000);
         if self.refused > burst.max(1).saturating_mul(1000) { Verdict::Flood } else { Verdict::Limited }
     }
+
+    /// Whether nothing is missing: a new bucket would be the same.
+    #[must_use]
+    pub fn is_full(&self, per_second: u32, burst: u32, now_ms: u64) -> bool {
+        let gained = now_ms.saturating_sub(self.filled).saturating_mul(u64::from(per_second));
+        u64::from(self.level).saturating_add(gained) >= u64::from(burst) * 1000
+    }
 }
 
 #[cfg(test)]

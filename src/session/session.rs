@@ -7,7 +7,7 @@ use crate::{
     auth::Grant,
     model::{
         Access, AckMode, Command, CommandError, CommandId, Disconnect, Epoch, ErrorCode, Limits, Member, Offset,
-        Payload, Policy, PresenceMode, Publication, Reply, Request, Room, Since, SubscribeTo, Token,
+        Payload, Policy, PresenceMode, Publication, Reply, Request, Room, Since, StatusChange, SubscribeTo, Token,
     },
     protocol::{Dialect, Message},
 };
@@ -79,6 +79,8 @@ pub enum Action {
         /// For how many milliseconds it is shown; 0 takes it back.
         ttl_ms: u32,
     },
+    /// Change the status of the connection's user.
+    Status(StatusChange),
     /// Nothing: a signal was beyond the connection's rate.
     DropSignal,
     /// Keep that the user has read so far.
@@ -293,6 +295,11 @@ impl Session {
                 let default = u32::try_from(policy.signal_ttl.as_millis()).unwrap_or(u32::MAX);
                 Action::Signal { room, topic, data, ttl_ms: ttl_ms.unwrap_or(default) }
             }
+            Command::Status(_) if self.grant.user().is_none() => {
+                let message = "only a user has a status: connect with a token that names one";
+                refuse(ErrorCode::Unauthorized, message.into(), None)
+            }
+            Command::Status(change) => Action::Status(change),
             Command::Presence { room } => {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {

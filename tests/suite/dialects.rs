@@ -11,6 +11,8 @@ use roomcast::testing::{
 };
 use serde_json::{Value, json};
 
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
 const PAGE: &str = include_str!("../../docs/DIALECTS.md");
 
 /// A pod with the policies and dialects of a file.
@@ -20,6 +22,8 @@ fn pod(toml: &str) -> Pod {
         settings.policies = file.policies;
         settings.dialects = file.dialects;
         settings.limits.send_queue = file.limits.send_queue;
+        settings.user_presence = file.user_presence;
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
     })))
     .unwrap()
 }
@@ -115,6 +119,32 @@ async fn the_example_of_signals_works() {
         assert_eq!((&said["event"], &said["in"]), (&json!(event), &json!("7")), "{said}");
         assert!(said["by"].as_str().is_some_and(|by| by.len() == 16), "{said}");
     }
+    pod.stop();
+}
+
+#[tokio::test]
+async fn the_example_of_presence_works() {
+    let example = PAGE.split("\n## Presence of users\n").nth(1).and_then(|rest| rest.split("```toml\n").nth(1));
+    let pod = pod(example.expect("it is there").split("```").next().expect("its end"));
+    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
+    let open = async |user: &str| {
+        let claims = json!({"sub": user, "exp": u32::MAX});
+        let bearer = format!("Bearer {}", key.token(&claims, None).unwrap());
+        let headers = [("Authorization", bearer.as_str())];
+        Client::open(pod.addresses().plain[0], "/friends", &[], &headers, None).await.unwrap()
+    };
+    let mut bob = open("bob").await;
+    assert_eq!(bob.ask(json!({"do": "follow", "whom": "ann"})).await, json!({"following": "ann"}));
+    let mut ann = open("ann").await;
+    let online = |status: &str| json!({"event": "presence", "user": "ann", "online": true, "status": status});
+    assert_eq!(bob.json().await, online("online"));
+    assert_eq!(ann.ask(json!({"do": "status", "status": "away", "ref": 5})).await, json!({"ok": 5}));
+    assert_eq!(bob.json().await, online("away"));
+    let error = ann.ask(json!({"do": "status", "status": "asleep", "ref": 6})).await;
+    assert_eq!(error, json!({"error": "there is no status \"asleep\": it is one of online, away, busy, offline"}));
+    ann.ask(json!({"do": "status", "status": "offline", "ref": 7})).await;
+    let gone = bob.json().await;
+    assert_eq!((&gone["online"], gone["last_seen"].is_null()), (&json!(false), false), "{gone}");
     pod.stop();
 }
 

@@ -45,11 +45,11 @@ fn start(change: impl FnOnce(&mut Settings)) -> Pod {
     })
 }
 
-async fn channel(pod: &Pod) -> Channel {
+pub async fn channel(pod: &Pod) -> Channel {
     Channel::from_shared(format!("http://{}", pod.addresses().grpc[0])).unwrap().connect().await.unwrap()
 }
 
-fn with_key<T>(message: T) -> Request<T> {
+pub fn with_key<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", "Bearer test-key".parse().unwrap());
     request

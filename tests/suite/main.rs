@@ -35,4 +35,5 @@ mod slow;
 mod tls;
 mod token_lookup;
 mod tokens;
+mod user_presence;
 mod webtransport;

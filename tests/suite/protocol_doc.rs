@@ -60,7 +60,7 @@ fn every_client_example_is_understood() {
         assert!(request.id.is_some(), "an example without an id: {text}");
         kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
     }
-    let commands = "ack connect history ping presence publish refresh signal stats subscribe unread unsubscribe";
+    let commands = "ack connect history ping presence publish refresh signal stats status subscribe unread unsubscribe";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), commands);
 }
 

@@ -264,6 +264,52 @@ pub struct PodStats {
     #[prost(string, tag = "12")]
     pub memory_limit_from: ::prost::alloc::string::String,
 }
+/// A user, over all its devices and pods.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UserPresence {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// What it is shown as: online, away, busy or offline.
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+    /// When it was there last, in milliseconds since 1970: of one that is offline, was seen and does not hide.
+    #[prost(uint64, optional, tag = "3")]
+    pub last_seen_ms: ::core::option::Option<u64>,
+    /// What it chose; online: nothing.
+    #[prost(string, tag = "4")]
+    pub chosen: ::prost::alloc::string::String,
+    /// Whether nothing is told of it.
+    #[prost(bool, tag = "5")]
+    pub hidden: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetUserPresenceRequest {
+    /// At most 100.
+    #[prost(string, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUserPresenceResponse {
+    /// In the order of the question.
+    #[prost(message, repeated, tag = "1")]
+    pub users: ::prost::alloc::vec::Vec<UserPresence>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetUserPresenceRequest {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// online, away, busy or offline; not given: as it was.
+    #[prost(string, optional, tag = "2")]
+    pub status: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether nothing is told of it; not given: as it was.
+    #[prost(bool, optional, tag = "3")]
+    pub hidden: ::core::option::Option<bool>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetUserPresenceResponse {
+    #[prost(message, optional, tag = "1")]
+    pub user: ::core::option::Option<UserPresence>,
+}
 /// Generated client implementations.
 pub mod roomcast_client {
     #![allow(
@@ -495,6 +541,56 @@ pub mod roomcast_client {
                 .insert(GrpcMethod::new("roomcast.v1.Roomcast", "GetStats"));
             self.inner.unary(req, path, codec).await
         }
+        /// What users are shown as, over all their devices and pods.
+        pub async fn get_user_presence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetUserPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUserPresenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roomcast.v1.Roomcast/GetUserPresence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roomcast.v1.Roomcast", "GetUserPresence"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes the status that a user chose, and whether it hides.
+        pub async fn set_user_presence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetUserPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetUserPresenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roomcast.v1.Roomcast/SetUserPresence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roomcast.v1.Roomcast", "SetUserPresence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -553,6 +649,22 @@ pub mod roomcast_server {
             request: tonic::Request<super::GetStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetStatsResponse>,
+            tonic::Status,
+        >;
+        /// What users are shown as, over all their devices and pods.
+        async fn get_user_presence(
+            &self,
+            request: tonic::Request<super::GetUserPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUserPresenceResponse>,
+            tonic::Status,
+        >;
+        /// Changes the status that a user chose, and whether it hides.
+        async fn set_user_presence(
+            &self,
+            request: tonic::Request<super::SetUserPresenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetUserPresenceResponse>,
             tonic::Status,
         >;
     }
@@ -884,6 +996,96 @@ pub mod roomcast_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetStatsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roomcast.v1.Roomcast/GetUserPresence" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetUserPresenceSvc<T: Roomcast>(pub Arc<T>);
+                    impl<
+                        T: Roomcast,
+                    > tonic::server::UnaryService<super::GetUserPresenceRequest>
+                    for GetUserPresenceSvc<T> {
+                        type Response = super::GetUserPresenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetUserPresenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Roomcast>::get_user_presence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetUserPresenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roomcast.v1.Roomcast/SetUserPresence" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetUserPresenceSvc<T: Roomcast>(pub Arc<T>);
+                    impl<
+                        T: Roomcast,
+                    > tonic::server::UnaryService<super::SetUserPresenceRequest>
+                    for SetUserPresenceSvc<T> {
+                        type Response = super::SetUserPresenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetUserPresenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Roomcast>::set_user_presence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetUserPresenceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use roomcast_proto::roomcast::{
     BroadcastRequest, BroadcastResponse, DisconnectRequest, DisconnectResponse, Error, Event, GetHistoryRequest,
-    GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse, Member, Outcome,
-    PastEvent, PodStats, Position, PublishRequest, PublishResponse, disconnect_request::Target, event, outcome,
-    past_event, roomcast_server::Roomcast,
+    GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse,
+    GetUserPresenceRequest, GetUserPresenceResponse, Member, Outcome, PastEvent, PodStats, Position, PublishRequest,
+    PublishResponse, SetUserPresenceRequest, SetUserPresenceResponse, UserPresence, disconnect_request::Target, event,
+    outcome, past_event, roomcast_server::Roomcast,
 };
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
@@ -17,6 +18,7 @@ use crate::{
         connections::{Affected, close, to_connection, to_user},
         publish::{self, check_count, several},
         rooms::{self, MAX_EVENTS, MAX_MEMBERS},
+        user_presence,
     },
     hub::{FleetStats, Services},
     model::{self, Payload, Publication, Room},
@@ -119,6 +121,35 @@ impl Roomcast for RoomcastService {
             pods: pods.into_iter().map(PodStats::from).collect(),
             silent,
         }))
+    }
+
+    async fn get_user_presence(
+        &self,
+        request: Request<GetUserPresenceRequest>,
+    ) -> Result<Response<GetUserPresenceResponse>, Status> {
+        let GetUserPresenceRequest { users } = request.into_inner();
+        let states = user_presence::states(&self.0, &users).await?;
+        let users = users.into_iter().zip(&states).map(|(user, state)| user_state(user, state)).collect();
+        Ok(Response::new(GetUserPresenceResponse { users }))
+    }
+
+    async fn set_user_presence(
+        &self,
+        request: Request<SetUserPresenceRequest>,
+    ) -> Result<Response<SetUserPresenceResponse>, Status> {
+        let SetUserPresenceRequest { user, status, hidden } = request.into_inner();
+        let state = user_presence::put(&self.0, &user, status.as_deref(), hidden).await?;
+        Ok(Response::new(SetUserPresenceResponse { user: Some(user_state(user, &state)) }))
+    }
+}
+
+fn user_state(user: String, state: &model::UserState) -> UserPresence {
+    UserPresence {
+        user,
+        status: state.status.as_str().to_owned(),
+        last_seen_ms: state.last_seen,
+        chosen: state.chosen.as_str().to_owned(),
+        hidden: state.hidden,
     }
 }
 

@@ -127,6 +127,22 @@ impl ExpiringValues {
         Ok(None)
     }
 
+    /// Keeps a value in the place of another. `false`: another one is there by now.
+    pub(super) fn replace(
+        &self,
+        name: &str,
+        was: Option<&Bytes>,
+        becomes: Bytes,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> Result<bool, BrokerError> {
+        let mut inner = self.lock();
+        if inner.get(name, now) != was {
+            return Ok(false);
+        }
+        self.keep(&mut inner, name, becomes, ttl, now).map(|()| true)
+    }
+
     /// Drops the values whose time is up.
     pub(super) fn sweep(&self, now: UnixMillis) {
         self.lock().expire(now);

@@ -44,6 +44,8 @@ struct Renewals {
     /// The first of the renewals that were all in time.
     unbroken: Option<Instant>,
     departures: Departures,
+    /// How often this pod's lease had run out at a renewal.
+    lapses: u64,
 }
 
 impl Leases {
@@ -54,6 +56,11 @@ impl Leases {
     /// Whether this pod ever had its lease.
     pub(super) fn held(&self) -> bool {
         *self.held.borrow()
+    }
+
+    /// How often this pod's lease had run out at a renewal.
+    pub(super) fn lapses(&self) -> u64 {
+        self.lock().lapses
     }
 
     /// This pod goes: the others may know.
@@ -74,6 +81,7 @@ impl Leases {
         if !in_time {
             inner.unbroken = Some(now);
         }
+        inner.lapses += u64::from(!ran && inner.last.is_some());
         inner.last = Some(now);
         inner.departures.listed(list.live.iter(), list.going.iter(), asked);
         inner.live = list.live;

@@ -75,6 +75,7 @@ mod shards;
 mod sink;
 mod state;
 mod tenure;
+mod user_records;
 
 use std::{
     io,

@@ -79,6 +79,8 @@ pub(super) enum KeyKind {
     Order,
     /// The pods that have members in it: a set.
     Pods,
+    /// The record of the user that it is about: a string.
+    User,
 }
 
 impl KeyKind {
@@ -90,6 +92,7 @@ impl KeyKind {
             Self::Values => "values",
             Self::Order => "order",
             Self::Pods => "pods",
+            Self::User => "user",
         }
     }
 }
@@ -135,6 +138,16 @@ impl Names {
     /// One pod's members of a room.
     pub(super) fn members(&self, room: &Room, pod: &str) -> String {
         self.key(Partition::of(room), format_args!("members:{room} {pod}"))
+    }
+
+    /// The users of one partition that a pod looks after.
+    pub(super) fn looked_after(&self, partition: Partition, pod: &str) -> String {
+        self.key(partition, format_args!("users:{pod}"))
+    }
+
+    /// The pods that look after users.
+    pub(super) fn user_pods(&self) -> String {
+        self.key(Partition::FIRST, "user-pods")
     }
 
     /// The channel of questions to all pods.

@@ -92,5 +92,9 @@ scripts! {
     MARK = "mark", ""; include_str!("lua/mark.lua");
     CLAIM = "claim", ""; include_str!("lua/claim.lua");
     VALUE = "value", ""; include_str!("lua/value.lua");
+    READ_USER = "read_user", ""; include_str!("lua/read_user.lua");
+    WRITE_USER = "write_user", ""; include_str!("lua/write_user.lua");
+    USER_PODS = "user_pods", ""; include_str!("lua/user_pods.lua");
+    USERS_OF = "users_of", ""; include_str!("lua/users_of.lua");
     LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
 }

@@ -110,7 +110,10 @@ pub(crate) fn review(core: &mut Core, key: ConnectionKey, grant: &Grant) {
 /// What follows from a grant beside rights: the directory, the deadline, the personal room.
 pub(crate) fn apply(core: &mut Core, key: ConnectionKey, grant: &Grant) {
     if let Some(user) = grant.user() {
-        core.clients.connections.users.enter(user, key);
+        let is_new = core.clients.connections.users.enter(user, key);
+        if let Some(presence) = core.clients.services.user_presence.as_ref().filter(|_| is_new) {
+            presence.connected(user);
+        }
     }
     core.clients.schedule_identity(key);
     let Some(claims) = grant.claims() else { return };

@@ -12,6 +12,7 @@ use crate::{
             ack::{AckOutcome, ReadUpTo, ack, decided_by_backend},
             publish::publish,
             signal::{SignalRequest, answer, signal},
+            status::status,
         },
         connection::key::ConnectionKey,
         core::Core,
@@ -67,6 +68,7 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
         Action::Signal { room, topic, data, ttl_ms } => {
             signal(core, key, id.as_ref(), SignalRequest { room, topic, data, ttl_ms });
         }
+        Action::Status(change) => status(core, key, id, change),
         Action::DropSignal => {
             core.services().metrics.signals.limited.increment(1);
             answer(core, key, id.as_ref());

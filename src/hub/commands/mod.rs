@@ -10,3 +10,4 @@ pub mod replies;
 pub mod sent;
 pub mod signal;
 pub mod signal_outbox;
+pub mod status;

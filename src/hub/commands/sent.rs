@@ -117,6 +117,7 @@ impl Services {
                 let message = "a request is in no room: only members send signals, over a connection";
                 refuse(ErrorCode::NotSubscribed, message, Some(room))
             }
+            Action::Status(change) => self.client_status(principal.grant.user().map(|user| &**user), change).await,
             Action::Authenticate(_) => {
                 refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
             }

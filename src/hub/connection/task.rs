@@ -136,7 +136,14 @@ impl Worker {
         self.engineio.end_records(&mut self.core, key);
         self.core.leave_all(key);
         let now_ms = self.core.clients.timers.now_ms();
-        let removed = self.core.clients.connections.remove(key, now_ms);
+        let connections = &mut self.core.clients.connections;
+        if let Some(presence) = &self.services.user_presence
+            && let Some(user) = connections.get(key).and_then(|connection| connection.session.grant.user())
+            && connections.users.has(user, key)
+        {
+            presence.disconnected(user);
+        }
+        let removed = connections.remove(key, now_ms);
         self.settle();
         let Some(connection) = removed else { return };
         let metrics = &self.services.metrics;

@@ -52,12 +52,20 @@ impl ConnectionIds {
 pub struct UserIndex(HashMap<Arc<str>, SmallVec<[ConnectionKey; 1]>>);
 
 impl UserIndex {
-    /// Enters a connection under its user.
-    pub fn enter(&mut self, user: &Arc<str>, key: ConnectionKey) {
+    /// Enters a connection under its user. `false`: it is there already.
+    pub fn enter(&mut self, user: &Arc<str>, key: ConnectionKey) -> bool {
         let keys = self.0.entry(Arc::clone(user)).or_default();
-        if !keys.contains(&key) {
+        let is_new = !keys.contains(&key);
+        if is_new {
             keys.push(key);
         }
+        is_new
+    }
+
+    /// Whether a connection is entered under this user.
+    #[must_use]
+    pub fn has(&self, user: &str, key: ConnectionKey) -> bool {
+        self.0.get(user).is_some_and(|keys| keys.contains(&key))
     }
 
     /// Takes a connection out.

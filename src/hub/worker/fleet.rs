@@ -174,6 +174,12 @@ impl Respond for Spokesman {
                 FleetQuestion::Traffic(room) => {
                     services.traffic(room).await.map(|traffic| FleetAnswer::Traffic(Box::new(traffic)))
                 }
+                FleetQuestion::Users(users) => {
+                    if let Some(presence) = &services.user_presence {
+                        presence.changed_elsewhere(&users);
+                    }
+                    Ok(FleetAnswer::Done(None))
+                }
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
             said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()

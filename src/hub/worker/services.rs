@@ -16,6 +16,7 @@ use crate::{
         acks::ack_desk::AckDesk,
         connection::budget::Budget,
         recovery::{cache::Recoveries, event_index::EventIndex},
+        users::presence::UserPresence,
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
     },
     metrics::Metrics,
@@ -34,6 +35,8 @@ pub struct Services {
     pub broker: Arc<dyn Broker>,
     /// The members of rooms, in the whole fleet.
     pub presence: Arc<dyn Presence>,
+    /// Whether users are online; `None`: they have no presence.
+    pub user_presence: Option<Arc<UserPresence>>,
     /// The other pods.
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.

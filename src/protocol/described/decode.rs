@@ -8,7 +8,8 @@ use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
-        Request, Room, Signal, Spelling, SubscribeTo, Token, check_length, check_topic, whole_number,
+        Request, Room, Signal, Spelling, StatusChange, SubscribeTo, Token, UserStatusError, check_length, check_topic,
+        whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -96,6 +97,11 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let epoch = epoch.as_ref().map(|epoch| fill(epoch, whole)).transpose()?.flatten();
             let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| Epoch::new(&epoch));
             Command::Ack { room, epoch, offset: ack_offset(&offset)? }
+        }
+        Action::Status(template) => {
+            let status = needed("status", template, whole)?.parse();
+            let status = status.map_err(|error: UserStatusError| DescribedDecodeError::new(error.to_string()))?;
+            Command::Status(StatusChange { chosen: Some(status), hidden: None })
         }
         Action::Connect(pointer) => {
             let mut token = String::new();

@@ -2,7 +2,9 @@
 //! A field of the wrong type is an error that names the field.
 
 mod ack;
+mod binary_part;
 mod signal;
+mod status;
 
 use std::{borrow::Cow, fmt};
 
@@ -115,6 +117,10 @@ struct Fields<'a> {
     token: Field<'a>,
     #[serde(borrow, default)]
     ttl: Field<'a>,
+    #[serde(borrow, default)]
+    status: Field<'a>,
+    #[serde(borrow, default)]
+    hidden: Field<'a>,
 }
 
 impl Fields<'_> {
@@ -129,6 +135,7 @@ impl Fields<'_> {
             "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
             "publish" => self.publish(&[])?,
             "signal" => self.signal()?,
+            "status" => self.status()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
@@ -180,7 +187,7 @@ impl Fields<'_> {
         let idempotency_key = self.idempotency_key.bounded_text("idempotency_key")?.map(IdempotencyKey::of_client);
         // `"data": null` is data, so absence alone counts here.
         let payload = match (self.data.0, self.data64.given()) {
-            (Some(data), None) if !parts.is_empty() => binary_part(data, parts)?,
+            (Some(data), None) if !parts.is_empty() => Self::binary_part(data, parts)?,
             (Some(data), None) => Payload::json(data.to_owned())?,
             (None, Some(_)) => self.data64.base64("data64")?,
             (Some(_), Some(_)) => return Err(NativeDecodeError::new("publish takes data or data64, not both")),
@@ -189,20 +196,6 @@ impl Fields<'_> {
             }
         };
         Ok(Command::Publish { room, topic: topic.into(), payload, key, event_id, idempotency_key })
-    }
-}
-
-/// The part that `data` stands for as a whole.
-fn binary_part(data: &RawValue, parts: &[Bytes]) -> Result<Payload, NativeDecodeError> {
-    #[derive(Deserialize)]
-    struct Placeholder {
-        _placeholder: bool,
-        num: usize,
-    }
-    let placeholder = serde_json::from_str::<Placeholder>(data.get()).ok().filter(|found| found._placeholder);
-    match placeholder.and_then(|found| parts.get(found.num)) {
-        Some(bytes) if parts.len() == 1 => Ok(Payload::Binary(bytes.clone())),
-        _ => Err(NativeDecodeError::new("binary data is accepted only as the whole of data, not inside of it")),
     }
 }
 

@@ -21,6 +21,8 @@ presence = "list"
 [[policy]]
 match = ["chat:*"]
 acks = "keep"
+[user_presence]
+room = "presence:{user}"
 `;
 
 let pod;

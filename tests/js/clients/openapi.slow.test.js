@@ -13,7 +13,7 @@ import { Pod } from '../support/pod.js';
 import { SECRET, token } from '../support/tokens.js';
 
 const support = new URL('../support/', import.meta.url).pathname;
-const config = `[tokens]\nhmac_secrets = ["${SECRET}"]\n[[policy]]\nmatch = ["news:*"]\npresence = "list"\n`;
+const config = `[tokens]\nhmac_secrets = ["${SECRET}"]\n[[policy]]\nmatch = ["news:*"]\npresence = "list"\n[user_presence]\nroom = "presence:{user}"\n`;
 
 let pod;
 before(async () => (pod = await Pod.start({ config })));

@@ -10,6 +10,7 @@ mod layouts;
 mod refusals;
 mod slots;
 mod unwritten;
+mod users;
 mod ways;
 
 use std::{
@@ -26,7 +27,7 @@ use roomcast::testing::transport::trust::{client_config, client_config_with_iden
 use roomcast::testing::{
     broker::{
         Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History, HistoryQuery,
-        KeyValue, LookUp, Presence, Respond,
+        KeyValue, LookUp, Presence, Respond, UserRecords, UserWrite,
         redis::{Partition, Redis, Settings, Timeouts},
     },
     config::Policies,

@@ -9,7 +9,8 @@ use std::{
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{
-        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeyValue, Presence, Standing,
+        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeyValue, Presence,
+        Standing, UserRecords,
     },
     model::{Ack, Epoch, Notice, Policy, Position, Publication, Retained, Room, Signal},
 };
@@ -85,6 +86,10 @@ impl<const FAULT: u8> Store for Faulty<FAULT> {
 
     fn acks(&self) -> &dyn Acks {
         self
+    }
+
+    fn records(&self) -> &dyn UserRecords {
+        self.inner.records()
     }
 
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {

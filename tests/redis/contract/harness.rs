@@ -8,7 +8,7 @@ use std::{
 };
 
 use roomcast::testing::{
-    broker::{Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence},
+    broker::{Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence, UserRecords},
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
 };
 use serde_json::value::RawValue;
@@ -29,6 +29,8 @@ pub trait Store: Send + Sync + 'static {
     fn values(&self) -> &dyn KeyValue;
     /// What the same broker keeps of what users have read.
     fn acks(&self) -> &dyn Acks;
+    /// The same broker's records of users.
+    fn records(&self) -> &dyn UserRecords;
     /// Lets time pass for the broker: by its own clock, or by waiting.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
     /// Has the store lose a room that nobody is subscribed to.

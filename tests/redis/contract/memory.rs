@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Deliver, KeyValue, Presence,
+        Acks, Broker, Deliver, KeyValue, Presence, UserRecords,
         memory::{MemoryBroker, MemoryLimits},
     },
     config::Policies,
@@ -51,6 +51,10 @@ impl Store for MemoryStore {
     }
 
     fn acks(&self) -> &dyn Acks {
+        &self.memory
+    }
+
+    fn records(&self) -> &dyn UserRecords {
         &self.memory
     }
 

@@ -14,6 +14,7 @@ mod redis_stores;
 mod retained;
 mod shared_log;
 mod subscription;
+mod users;
 
 /// Runs the whole suite against one store.
 macro_rules! contract {
@@ -102,6 +103,11 @@ macro_rules! every_test {
                 a_name_is_claimed_by_one_who_may_renew_it,
                 of_many_who_claim_or_take_at_once_one_succeeds,
                 a_value_is_any_bytes,
+            }
+            users::{
+                a_record_is_replaced_only_by_one_that_knew_it,
+                of_many_that_replace_a_record_at_once_one_succeeds,
+                a_record_is_there_until_its_time_is_up,
             }
             presence::{
                 a_repeated_join_is_one_member,

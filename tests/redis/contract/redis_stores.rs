@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Condition, Deliver, KeyValue, Presence,
+        Acks, Broker, Condition, Deliver, KeyValue, Presence, UserRecords,
         redis::{Partition, Redis, Settings},
     },
     config::Policies,
@@ -105,6 +105,10 @@ impl<S: Servers> Store for Fleet<S> {
     }
 
     fn acks(&self) -> &dyn Acks {
+        &self.broker
+    }
+
+    fn records(&self) -> &dyn UserRecords {
         &self.broker
     }
 

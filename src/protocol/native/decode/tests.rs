@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{MAX_FIELD_BYTES, MAX_OFFSET, Offset};
+use crate::model::{MAX_FIELD_BYTES, MAX_OFFSET, Offset, StatusChange, UserStatus};
 
 fn decode(text: &str) -> Result<Request, CommandError> {
     request(Message::Text(text))
@@ -68,6 +68,12 @@ fn every_command_is_understood() {
     );
     assert_eq!(command(r#"{"type":"refresh","token":"t"}"#), Command::Refresh { token: Token::new("t") });
     assert_eq!(command(r#"{"type":"ping"}"#), Command::Ping);
+    let change = |chosen, hidden| Command::Status(StatusChange { chosen, hidden });
+    assert_eq!(command(r#"{"type":"status","status":"away"}"#), change(Some(UserStatus::Away), None));
+    assert_eq!(
+        command(r#"{"type":"status","status":"online","hidden":false}"#),
+        change(Some(UserStatus::Online), Some(false))
+    );
 }
 
 #[test]
@@ -166,6 +172,16 @@ fn wrong_types_are_named() {
             r#"{"type":"history","room":"a","limit":true}"#,
             "limit must be an integer from 0 to 4294967295, not a boolean",
         ),
+        (r#"{"type":"status"}"#, "status is missing: it must be online, away, busy or offline"),
+        (
+            r#"{"type":"status","status":null,"hidden":null}"#,
+            "status is missing: it must be online, away, busy or offline",
+        ),
+        (
+            r#"{"type":"status","status":"Busy"}"#,
+            "there is no status \"Busy\": it is one of online, away, busy, offline",
+        ),
+        (r#"{"type":"status","hidden":1}"#, "hidden must be true or false, not 1"),
         (r#"{"type":"refresh"}"#, "token is missing: it must be a string"),
         (r#"{"type":"refresh","token":null}"#, "token is missing: it must be a string"),
         (r#"{"type":"publish","room":"a","topic":"","data":1}"#, "topic must not be empty"),
@@ -262,11 +278,14 @@ proptest! {
 
     #[test]
     fn a_command_with_any_values_is_understood_or_refused(
-        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("unread"), Just("connect"), Just("signal")],
-        values in proptest::collection::vec(any_json(), 11),
+        kind in prop_oneof![Just("subscribe"), Just("publish"), Just("history"), Just("ack"), Just("unread"), Just("connect"),
+            Just("signal"), Just("status")],
+        values in proptest::collection::vec(any_json(), 13),
     ) {
-        let names =
-            ["room", "rooms", "since", "topic", "data", "offset", "limit", "id", "event_id", "idempotency_key", "ttl"];
+        let names = [
+            "room", "rooms", "since", "topic", "data", "offset", "limit", "id", "event_id", "idempotency_key", "ttl",
+            "status", "hidden",
+        ];
         let mut object: serde_json::Map<_, _> = names.iter().map(|n| (*n).to_owned()).zip(values).collect();
         object.insert("type".into(), kind.into());
         if let Err(error) = decode(&serde_json::Value::Object(object).to_string()) {

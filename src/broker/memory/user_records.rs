@@ -1,0 +1,50 @@
+//! Records of users in this process. There is one pod: none other is ever gone.
+
+use std::time::Duration;
+
+use super::{MemoryBroker, ready};
+use crate::{
+    broker::{Answer, GonePod, StoredUser, UserRecords, UserWrite},
+    model::Room,
+};
+
+/// Their name among the values: no other begins so.
+fn name(room: &Room) -> String {
+    format!("user {room}")
+}
+
+impl UserRecords for MemoryBroker {
+    fn read_user<'a>(&'a self, room: &'a Room) -> Answer<'a, StoredUser> {
+        let now = (self.clock)();
+        ready(Ok(StoredUser { now, record: self.values.get(&name(room), now) }))
+    }
+
+    fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool> {
+        let UserWrite { was, becomes, keep, .. } = write;
+        ready(self.values.replace(&name(room), was.as_ref(), becomes, keep, (self.clock)()))
+    }
+
+    fn pods_gone(&self) -> Answer<'_, Vec<GonePod>> {
+        ready(Ok(Vec::new()))
+    }
+
+    fn parts(&self) -> usize {
+        1
+    }
+
+    fn users_of<'a>(&'a self, _: &'a str, _: usize, _: usize) -> Answer<'a, Vec<String>> {
+        ready(Ok(Vec::new()))
+    }
+
+    fn forget_pod<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        ready(Ok(()))
+    }
+
+    fn remembers(&self) -> Duration {
+        self.limits.idempotency_age
+    }
+
+    fn lapses(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,13 @@
+//! The presence of users over their devices, in the whole fleet.
+//!
+//! Never knows a connection. Always holds: what is told of a user is decided in its record, which the broker replaces only if it
+//! is still what it was decided from.
+
+mod adopt;
+mod changed_hiding;
+mod hiding;
+mod pods_gone;
+pub mod presence;
+mod record;
+mod registry;
+mod settle;
