@@ -1,11 +1,11 @@
 //! Clients whose pod has gone come all at once, beside clients that stay.
 
-use std::{future::Future, path::Path, pin::pin, time::Duration};
+use std::{cell::Cell, future::Future, path::Path, pin::pin, time::Duration};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::{
     progress::bar,
@@ -27,6 +27,8 @@ use crate::{
 
 /// The most by which those that stay may be slowed, as a ratio to the same crowd beside them on another pod.
 const BAR: f64 = 2.0;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Residents stay in a room and receive, while a crowd whose pod has gone comes at once: first to a second pod on the same machine, as
 /// the control, then to the residents' own. Says how long it takes, and what the residents notice. See bench/README.md.
@@ -53,7 +55,7 @@ pub(crate) struct ComebackArgs {
 }
 
 /// A crowd that came back.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Return {
     /// From the first packet until all are members.
     seconds: f64,
@@ -65,9 +67,12 @@ struct Return {
     residents: Round,
     #[serde(skip)]
     latency: Latencies,
+    /// Stays until the end: what it costs to close it is no figure here.
+    #[serde(skip)]
+    _crowd: Audience,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Outcome {
     connections: usize,
     residents: usize,
@@ -76,8 +81,8 @@ struct Outcome {
     control: Return,
     /// To the residents' pod.
     comeback: Return,
-    /// The residents' p50 and p99 of the second over those of the first.
-    slowed: [f64; 2],
+    /// The residents' p50, p99 and maximum of the second over those of the first.
+    slowed: [f64; 3],
     #[serde(skip)]
     latency: Latencies,
 }
@@ -108,7 +113,7 @@ pub(crate) async fn run(args: &ComebackArgs) -> Result<(), BenchError> {
             .cell("residents' ms meanwhile, p50 p99 max", latency(&crowd.residents))
     };
     let none =
-        Row::default().cell("to", "nobody comes").cell("", "").cell("", "").cell("", "").cell("", latency(alone));
+        Row::default().cell("to", "no crowd comes").cell("", "").cell("", "").cell("", "").cell("", latency(alone));
     let row = line("a pod beside", control).above(line("the residents' pod", comeback)).above(none);
     let plot = Plot {
         title: format!("{} come back, {} stay", thousands(args.connections as u64), thousands(args.residents as u64)),
@@ -138,7 +143,7 @@ async fn measure(args: &ComebackArgs, recipe: Recipe, pod: &mut Pod, beside: &mu
     let progress = bar("connecting", 1);
     residents.join(&Join { connections, ..pod.join(recipe, deflate) }, &progress).await?;
 
-    progress.set_message("nobody comes");
+    progress.set_message("alone");
     let quiet = async {
         sleep(Duration::from_secs_f64(args.seconds)).await;
         Ok(())
@@ -151,7 +156,7 @@ async fn measure(args: &ComebackArgs, recipe: Recipe, pod: &mut Pod, beside: &mu
     Ok(Outcome {
         connections: args.connections,
         residents: args.residents,
-        slowed: [over(|round| round.latency.p50), over(|round| round.latency.p99)],
+        slowed: [over(|round| round.latency.p50), over(|round| round.latency.p99), over(|round| round.latency.max)],
         alone,
         control,
         comeback,
@@ -178,27 +183,22 @@ async fn come_back(
     let before = process.map(|process| process.cpu()).transpose()?;
     let returning = async {
         let began = Instant::now();
-        let mut peak = 0;
-        let joined = {
+        progress.set_position(0);
+        let mut peak = Peak::default();
+        {
             let mut joining = pin!(crowd.join(&join, progress));
-            let mut second = interval(Duration::from_secs(1));
+            let mut second = interval_at(began + SECOND, SECOND);
             second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut last = 0;
             loop {
                 tokio::select! {
-                    joined = &mut joining => break joined,
-                    _ = second.tick() => {
-                        let now = progress.position();
-                        peak = peak.max(now.saturating_sub(last));
-                        last = now;
-                    }
+                    biased;
+                    joined = &mut joining => break joined.map(drop)?,
+                    _ = second.tick() => peak.second(progress.position()),
                 }
             }
-        };
-        joined?;
-        // All came within the first second.
-        let peak = if peak == 0 { args.connections as u64 } else { peak };
-        Ok((began.elapsed(), peak))
+        }
+        peak.second(args.connections as u64);
+        Ok((began.elapsed(), peak.most))
     };
     let ((took, peak_per_second), round, received) = publish_beside(args, recipe, pod, residents, returning).await?;
     let after = process.map(|process| process.cpu()).transpose()?;
@@ -214,7 +214,23 @@ async fn come_back(
         cpu_us_each,
         residents: round,
         latency: received.latency,
+        _crowd: crowd,
     })
+}
+
+/// The most that were added in one of several seconds.
+#[derive(Debug, Default)]
+struct Peak {
+    before: u64,
+    most: u64,
+}
+
+impl Peak {
+    /// A second, or what is left of the last one, has passed; so many there are by now.
+    fn second(&mut self, now: u64) {
+        self.most = self.most.max(now.saturating_sub(self.before));
+        self.before = now;
+    }
 }
 
 /// Publishes to the residents for as long as something else takes; fails unless they got all of it.
@@ -227,22 +243,42 @@ async fn publish_beside<T>(
 ) -> Result<(T, Round, Received), BenchError> {
     let window = Window::begin(residents, Target::Pod, pod.process).await?;
     let mut ends = Ends::default();
-    let mut due = interval(Duration::from_secs_f64(1.0 / args.rate));
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut late = Duration::ZERO;
-    let mut other = pin!(other);
-    let mut n = 0;
-    let done = loop {
-        tokio::select! {
-            done = &mut other => break done?,
-            at = due.tick() => {
-                late = late.max(at.elapsed());
-                let data = recipe.data(0, Stamp { n, t: clock::now() });
-                ends.published(0, pod.publisher.publish(&room_name(0), &data).await?);
-                n += 1;
+    let is_over = Cell::new(false);
+    let publishing = async {
+        // An event that waits for the one before it is late by that: its stamp is the time when it was due.
+        let (began, first, mut late) = (Instant::now(), clock::now(), Duration::ZERO);
+        for n in 0.. {
+            let due = Duration::from_secs_f64(n as f64 / args.rate);
+            sleep_until(began + due).await;
+            if is_over.get() {
+                break;
             }
+            late = late.max((began + due).elapsed());
+            let data = recipe.data(0, Stamp { n, t: first + due.as_nanos() as u64 });
+            ends.published(0, pod.publisher.publish(&room_name(0), &data).await?);
         }
+        Ok(late)
     };
+    let other = async {
+        let done = other.await;
+        is_over.set(true);
+        done
+    };
+    let (late, done) = tokio::try_join!(publishing, other)?;
     let (round, received) = window.end(residents, &ends, |_| args.residents as u64, late.as_secs_f64() * 1e3).await?;
     Ok((done, round, received))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_the_busiest_second_the_last_one_included() {
+        let mut peak = Peak::default();
+        for now in [100, 450, 500, 1_000] {
+            peak.second(now);
+        }
+        assert_eq!(peak.most, 500);
+    }
 }
