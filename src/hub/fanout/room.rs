@@ -147,6 +147,12 @@ impl LocalRoom {
         }
     }
 
+    /// Whether a connection is in it, one that has fallen behind too.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        self.behind > 0 || !self.members.is_empty()
+    }
+
     /// Whether no connection is here or on its way, as far as the room itself knows: joins of a shared log wait there.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The rooms that a worker has, by number and by name.
 //!
-//! Always holds: a room that is here is found by its name, and a number that is in use leads to a room.
+//! Always holds: a room that is here is found by its name, a number that is in use leads to a room, and the rooms with members are
+//! counted as they come and go: nothing walks all rooms to know how many there are.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,6 +21,8 @@ use crate::{
 pub struct Rooms {
     rooms: Slab<LocalRoom>,
     names: HashMap<Room, RoomIndex>,
+    /// Rooms with members.
+    occupied: usize,
     /// Rooms whose last member has left, and when.
     emptied: VecDeque<(Instant, RoomIndex)>,
     /// Rooms whose sequencer's queue was full.
@@ -69,7 +72,24 @@ impl Rooms {
     pub fn remove(&mut self, index: RoomIndex) {
         if let Some(room) = self.rooms.try_remove(index.0 as usize) {
             self.names.remove(&room.name);
+            self.occupied -= usize::from(room.has_members());
         }
+    }
+
+    /// Changes which members a room has. Every change goes by here that may be a room's first member or its last one.
+    pub fn change_members<T>(&mut self, index: RoomIndex, change: impl FnOnce(&mut LocalRoom) -> T) -> Option<T> {
+        let local = self.rooms.get_mut(index.0 as usize)?;
+        let before = local.has_members();
+        let result = change(local);
+        self.occupied = self.occupied + usize::from(local.has_members()) - usize::from(before);
+        Some(result)
+    }
+
+    /// How many rooms have members.
+    #[must_use]
+    pub fn occupied(&self) -> usize {
+        debug_assert_eq!(self.occupied, self.rooms.iter().filter(|(_, room)| room.has_members()).count());
+        self.occupied
     }
 
     /// All of them.

@@ -49,7 +49,7 @@ impl Core {
     pub(crate) fn catch_up(&mut self, key: ConnectionKey) {
         let Some(connection) = self.clients.connections.get_mut(key) else { return };
         for (number, join) in come_back(key, &mut connection.subscriptions) {
-            self.rooms[number].behind -= 1;
+            self.rooms.change_members(number, |local| local.behind -= 1);
             self.join(number, join);
         }
     }

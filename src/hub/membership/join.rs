@@ -100,7 +100,9 @@ impl Core {
             let Some(connection) = self.clients.connections.get_mut(key) else { return };
             let Some(at) = connection.subscriptions.iter().position(|s| s.room == *part) else { continue };
             let format = connection.format_of(&connection.subscriptions[at]);
-            let place = self.rooms[*part].members.add(key, format);
+            let Some(place) = self.rooms.change_members(*part, |local| local.members.add(key, format)) else {
+                continue;
+            };
             connection.subscriptions[at].standing = Standing::Member(place);
         }
         // What was missed of a shared log is bounded. A client that does not read it overflows by what follows.

@@ -84,15 +84,17 @@ impl Core {
                 end_signals(self, key, number);
             }
         }
-        let Some(local) = self.rooms.get_mut(number) else { return };
-        match subscription.standing {
-            Standing::Member(place) => {
-                if let Some(moved) = local.members.remove(place) {
-                    self.clients.connections.set_seat(moved, number, place);
-                }
+        let moved = self.rooms.change_members(number, |local| match subscription.standing {
+            Standing::Member(place) => local.members.remove(place).map(|moved| (moved, place)),
+            Standing::Behind(_) => {
+                local.behind -= 1;
+                None
             }
-            Standing::Behind(_) => local.behind -= 1,
-            Standing::Joining => {}
+            Standing::Joining => None,
+        });
+        let Some(moved) = moved else { return };
+        if let Some((moved, place)) = moved {
+            self.clients.connections.set_seat(moved, number, place);
         }
         let Some(local) = self.rooms.get(number) else { return };
         if local.policy.presence != PresenceMode::Off

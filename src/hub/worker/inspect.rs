@@ -194,7 +194,7 @@ impl Worker {
     /// The totals.
     #[must_use]
     pub fn totals(&self) -> WorkerStats {
-        let rooms = self.core.rooms.iter().filter(|(_, local)| local.members.len() + local.behind > 0).count();
+        let rooms = self.core.rooms.occupied();
         let (users, identified) =
             (self.core.clients.connections.users.users(), self.core.clients.connections.users.connections());
         WorkerStats { connections: self.core.clients.connections.len(), rooms, users, identified }
