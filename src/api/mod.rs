@@ -1,7 +1,8 @@
 //! The internal listener: what backends and operators call. Not for the open network.
 //!
-//! Runs beside the workers, on a thread of its own. Always holds: whatever changes or shows something needs an API key,
-//! compared in constant time; with an empty list of keys every caller is refused; a caller without a key does not learn what there is.
+//! Runs beside the workers, on a thread of its own. Always holds: whatever changes something, or shows rooms, users and connections, needs
+//! an API key, compared in constant time; with an empty list of keys every caller is refused; a caller without a key does not learn what
+//! there is. Probes, metrics and `/status` are figures of the pod alone, and open.
 //!
 //! `router` is the table of calls, `openapi.json` its description, `docs/API.md` the same for people.
 
@@ -19,6 +20,7 @@ mod router;
 mod server;
 mod session;
 mod stats;
+mod status;
 mod target;
 mod unread;
 mod user_presence;
@@ -29,3 +31,4 @@ pub(crate) use grpc::json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub use server::Api;
 pub use session::session_proof;
+pub use status::Servers;

@@ -11,6 +11,7 @@ pub(super) enum Operation {
     Accepting,
     Ready,
     Metrics,
+    Status,
     CertificateHashes,
     Document,
     Publish,
@@ -81,7 +82,7 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 27] = [
+pub(super) static ROUTES: [Route; 28] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -93,6 +94,7 @@ pub(super) static ROUTES: [Route; 27] = [
     get("/accepting", Operation::Accepting, &[], &[]),
     get("/ready", Operation::Ready, &[], &[]),
     get("/metrics", Operation::Metrics, &[], &[NotFound]),
+    get("/status.json", Operation::Status, &["scope", "after"], &[NotFound, Unavailable, Unknown]),
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),

@@ -31,6 +31,7 @@ use super::{
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
     session, stats,
+    status::{Servers, StatusBoard},
     target::{Query, decode},
     unread, user_presence,
 };
@@ -60,6 +61,9 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How often refused connections are logged.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// Answers requests for the files of a page; `None`: it is for something else.
+pub type Pages = fn(&Parts) -> Option<Answer>;
+
 /// The API of a pod.
 #[derive(Clone)]
 pub struct Api(Arc<Shared>);
@@ -68,6 +72,8 @@ struct Shared {
     services: Arc<Services>,
     metrics: Arc<Exposition>,
     keyring: Keyring,
+    board: StatusBoard,
+    pages: Pages,
     connections: AtomicUsize,
     /// The pod ends: what was begun is answered, and nothing more is begun.
     ending: watch::Sender<bool>,
@@ -83,12 +89,17 @@ impl Drop for Place {
 }
 
 impl Api {
-    /// An API for a pod.
+    /// An API for a pod. `pages`: those of the internal listener.
     #[must_use]
-    pub fn new(services: Arc<Services>, metrics: Arc<Exposition>) -> Self {
+    pub fn new(services: Arc<Services>, metrics: Arc<Exposition>, servers: Servers, pages: Pages) -> Self {
         let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
-        let ending = watch::Sender::new(false);
-        Self(Arc::new(Shared { services, metrics, keyring, connections, ending }))
+        let (board, ending) = (StatusBoard::new(servers), watch::Sender::new(false));
+        Self(Arc::new(Shared { services, metrics, keyring, board, pages, connections, ending }))
+    }
+
+    /// Looks at the pod for `/status`; to be called every second.
+    pub fn look(&self) {
+        self.0.board.look(&self.0.services, &self.0.metrics, Instant::now());
     }
 
     /// Answers what was begun, takes nothing more, and waits until all connections are closed, at most until `end`.
@@ -170,13 +181,18 @@ impl Api {
 
     async fn call(&self, parts: &Parts, body: &mut Option<Incoming>) -> Result<Answer, ApiError> {
         let (method, path) = (&parts.method, parts.uri.path());
-        let Shared { services, keyring, .. } = &*self.0;
+        let Shared { services, keyring, pages, .. } = &*self.0;
         if is_guarded(path) {
             let given = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
             if !keyring.of(&services.config).allow(given) {
                 let message = "this call needs an API key: `Authorization: Bearer <api key>`";
                 return Err(ApiError::new(ApiCode::Unauthorized, message));
             }
+        }
+        if services.config.load().internal_metrics
+            && let Some(answer) = pages(parts)
+        {
+            return Ok(answer);
         }
         let (route, segment) = match find(method, path) {
             Found::Route(route, segment) => (route, segment),
@@ -223,9 +239,10 @@ impl Api {
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Accepting => Ok(ops::accepting(Readiness::of(services))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services), false)),
-            Operation::Metrics if !services.config.load().internal_metrics => {
+            Operation::Metrics | Operation::Status if !services.config.load().internal_metrics => {
                 Err(ApiError::new(ApiCode::NotFound, "the metrics are switched off (`internal_metrics`)"))
             }
+            Operation::Status => self.0.board.answer(services, &self.0.metrics, &query).await,
             Operation::Metrics => Ok(ops::metrics(self.0.metrics.render())),
             Operation::Document => Ok(with_type(http::StatusCode::OK, "application/json", OPENAPI)),
             Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,

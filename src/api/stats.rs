@@ -31,21 +31,26 @@ async fn pod(services: &Services) -> Result<Answer, ApiError> {
 }
 
 async fn fleet(services: &Services) -> Result<Answer, ApiError> {
-    #[derive(Serialize)]
-    struct Body {
-        scope: &'static str,
-        connections: usize,
-        max_connections: usize,
-        pods: Vec<PodStats>,
-        /// The pods that are missing in all of this.
-        silent: Vec<String>,
-    }
-    let FleetStats { pods, silent } = services.fleet_stats().await?;
-    Ok(ok(&Body {
+    Ok(ok(&fleet_body(services.fleet_stats().await?)))
+}
+
+/// What is answered about a fleet.
+#[derive(Serialize)]
+pub(super) struct FleetBody {
+    scope: &'static str,
+    connections: usize,
+    max_connections: usize,
+    pods: Vec<PodStats>,
+    /// The pods that are missing in all of this.
+    silent: Vec<String>,
+}
+
+pub(super) fn fleet_body(FleetStats { pods, silent }: FleetStats) -> FleetBody {
+    FleetBody {
         scope: "fleet",
         connections: pods.iter().map(|pod| pod.connections).sum(),
         max_connections: pods.iter().map(|pod| pod.max_connections).sum(),
         pods,
         silent,
-    }))
+    }
 }

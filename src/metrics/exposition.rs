@@ -91,6 +91,12 @@ impl Exposition {
         text
     }
 
+    /// What the pod itself counts, without its process and without second names: to be read by [`Samples`](super::Samples).
+    #[must_use]
+    pub fn own(&self) -> String {
+        self.handle.render()
+    }
+
     /// Takes histograms' samples into their buckets; to be called every few seconds, or they pile up until the next
     /// scrape.
     pub fn upkeep(&self) {

@@ -62,6 +62,12 @@ impl Pressure {
         }
     }
 
+    /// Its word in the metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// It refused `times` clients.
     pub fn refused(&self, times: u64) {
         if times == 0 {
@@ -163,14 +169,17 @@ impl Default for Pressures {
 }
 
 impl Pressures {
-    /// A second has passed.
-    pub fn tick(&self) {
+    /// Each of them.
+    #[must_use]
+    pub fn all(&self) -> [&Pressure; 9] {
         let Self { files, waiting, memory, process_memory, connections, .. } = self;
         let Self { addresses, unused_sessions, quic_handshakes, accept, .. } = self;
-        for pressure in [files, waiting, memory, process_memory, connections] {
-            pressure.tick();
-        }
-        for pressure in [addresses, unused_sessions, quic_handshakes, accept] {
+        [connections, memory, process_memory, files, waiting, addresses, quic_handshakes, unused_sessions, accept]
+    }
+
+    /// A second has passed.
+    pub fn tick(&self) {
+        for pressure in self.all() {
             pressure.tick();
         }
     }

@@ -13,6 +13,7 @@ mod field;
 mod idempotency_key;
 mod order;
 mod pattern;
+mod pod_status;
 mod policy;
 mod position;
 mod prepared_message;
@@ -36,6 +37,10 @@ pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topi
 pub use idempotency_key::{Fingerprint, IdempotencyKey, PublisherSide};
 pub use order::{Act, Order, Target};
 pub use pattern::{among, matches};
+pub use pod_status::{
+    CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MasterStatus, PodStatus, PodTotals, RedisStatus,
+    StatusMoment,
+};
 pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use prepared_message::PreparedMessage;

@@ -38,7 +38,7 @@ pub struct MemoryStats {
 }
 
 /// Bytes that wait to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QueueStats {
     /// The bytes held: a shared frame counts once.
     pub held_bytes: usize,

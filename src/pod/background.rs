@@ -46,7 +46,7 @@ impl Background {
             if let Some(presence) = self.services.user_presence.clone() {
                 tokio::task::spawn_local(async move { presence.run().await });
             }
-            let (log, certificate, services) = (self.log, self.certificate, self.services);
+            let (log, certificate, services, api) = (self.log, self.certificate, self.services, self.api);
             let keys = self.keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
@@ -57,12 +57,16 @@ impl Background {
             let last = Arc::clone(&services);
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
+                // Before the first call is answered.
+                show_limits(&services);
+                api.look();
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     seconds += 1;
                     log.tick();
                     exposition.upkeep();
                     show_limits(&services);
+                    api.look();
                     if let Some(certificate) = &certificate {
                         let now = SystemTime::now();
                         let left = certificate.not_after().duration_since(now).unwrap_or_default();

@@ -7,6 +7,7 @@ use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 
 use super::start_error::StartError;
 use crate::{
+    api::Servers,
     broker::{
         Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
@@ -108,6 +109,14 @@ impl Log {
         match self {
             Self::Memory(_) => Condition::Well,
             Self::Redis(redis) => redis.condition(),
+        }
+    }
+
+    /// How the servers are, whenever it is asked.
+    pub(super) fn servers(&self) -> Servers {
+        match self.clone() {
+            Self::Memory(_) => Box::new(|| None),
+            Self::Redis(redis) => Box::new(move || Some(redis.status())),
         }
     }
 

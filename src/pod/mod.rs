@@ -23,6 +23,7 @@ mod lobby;
 mod log;
 mod neighbours;
 mod page;
+mod page_file;
 mod page_origin;
 mod phase;
 mod poll;
@@ -34,6 +35,7 @@ mod send;
 mod session_key;
 mod shared_keys;
 mod start_error;
+mod status_page;
 mod thread;
 mod upgrade;
 mod visit;
@@ -263,7 +265,7 @@ impl Pod {
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("quic".into()).spawn(move || quic.run(phase))?);
         }
-        let api = Api::new(Arc::clone(&services), Arc::clone(&exposition));
+        let api = Api::new(Arc::clone(&services), Arc::clone(&exposition), log.servers(), status_page::answer_to);
         let background = Background {
             api: api.clone(),
             internal,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Seen, get, get_from, pod, publish};
+use crate::{
+    harness::{Client, Seen, get, get_from, pod, publish},
+    status::shows,
+};
 use roomcast::testing::{config::RedisUrl, model::PresenceMode, pod::Pod};
 use serde_json::json;
 use testkit::redis::Standalone;
@@ -279,4 +282,37 @@ async fn a_restart_that_lost_nothing_is_no_gap() {
     assert_eq!(events(&mut ann, 1).await, [(4, 4)]);
     assert_eq!(events(&mut bob, 1).await, [(4, 4)]);
     pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sees_the_servers_of_redis_and_all_pods() {
+    let server = block_in_place(Standalone::start);
+    let (a, b) = (member(&server), member(&server));
+    says(&a, 200, "ready").await;
+    says(&b, 200, "ready").await;
+    let well = |status: &serde_json::Value| {
+        let redis = &status["redis"];
+        redis["state"] == "well" && redis["masters"][0]["canary_ms"].is_u64()
+    };
+    let seen = shows(&a, "that Redis is well", well).await;
+    let (host, port) = server.address();
+    let master = &seen["redis"]["masters"][0];
+    assert_eq!(master["address"], format!("{host}:{port}"));
+    assert_eq!((&master["subscribed"], &master["commanded"]), (&json!(true), &json!(true)));
+    assert_eq!((&master["troubles"], &master["error"]), (&json!([]), &json!(null)));
+    let (code, text) = get(&a, "/status.json?scope=fleet").await;
+    let fleet: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, fleet["pods"].as_array().unwrap().len(), &fleet["silent"]), (200, 2, &json!([])));
+    // The answers are kept for a while: the other pods are not asked by each caller.
+    assert_eq!(get(&a, "/status.json?scope=fleet").await.1, text);
+    block_in_place(|| server.stop());
+    let away = |status: &serde_json::Value| {
+        let redis = &status["redis"];
+        redis["state"] == "degraded" && redis["masters"][0]["troubles"] == json!(["away"])
+    };
+    let seen = shows(&a, "that Redis is away", away).await;
+    assert_eq!(seen["degraded"], json!(["redis"]));
+    assert!(seen["redis"]["masters"][0]["error"].is_string(), "{seen:#}");
+    a.stop();
+    b.stop();
 }

@@ -32,6 +32,7 @@ mod serve;
 mod shared_log;
 mod signals;
 mod slow;
+mod status;
 mod tls;
 mod token_lookup;
 mod tokens;

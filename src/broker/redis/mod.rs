@@ -74,6 +74,7 @@ mod settings;
 mod shards;
 mod sink;
 mod state;
+mod status;
 mod tenure;
 mod user_records;
 

@@ -116,6 +116,15 @@ impl Outages {
         outages.get(server).map(|outage| outage.error.clone())
     }
 
+    /// What is wrong with a server, and in whose words.
+    pub(super) fn of(&self, server: &str) -> (Vec<Trouble>, Option<String>) {
+        let outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(outage) = outages.get(server).filter(|outage| !outage.kinds.is_empty()) else {
+            return (Vec::new(), None);
+        };
+        (outage.kinds.keys().copied().collect(), Some(outage.error.clone()))
+    }
+
     /// Takes in what is seen of connections, beside what was refused. Returns what is wrong now, and what is to be told of it.
     pub(super) fn look(&self, connections: Vec<SeenTrouble>, now: Instant) -> (BTreeSet<Trouble>, Vec<OutageNews>) {
         let mut seen = connections;
@@ -179,8 +188,10 @@ mod tests {
         assert_eq!(news, [OutageNews::Begun(away().remove(0))]);
         assert_eq!(outages.look(away(), at(5_000)).1, []);
         assert_eq!((outages.error_of("a:1").as_deref(), outages.error_of("b:1")), (Some("refused"), None));
+        assert_eq!(outages.of("a:1"), (vec![Trouble::Away], Some("refused".to_owned())));
         // A connection that stands for a moment is not the end.
         assert_eq!(outages.look(vec![], at(5_500)), (BTreeSet::new(), vec![]));
+        assert_eq!(outages.of("a:1"), (vec![], None));
         assert_eq!(outages.look(away(), at(6_000)).1, []);
         let over = OutageNews::Over { server: "a:1".to_owned(), lasted: Duration::from_secs(6) };
         assert_eq!(outages.look(vec![], at(7_000)).1, [over]);

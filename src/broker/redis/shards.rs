@@ -151,6 +151,12 @@ impl Shards {
         (any, all && self.owners.iter().all(|owner| owner.load().is_some()))
     }
 
+    /// The servers with a connection for commands.
+    pub(super) fn commanded(&self) -> Vec<Address> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter(|(_, node)| node.is_connected()).map(|(address, _)| address.clone()).collect()
+    }
+
     /// The servers without a connection for commands.
     pub(super) fn away(&self) -> Vec<SeenTrouble> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

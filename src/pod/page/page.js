@@ -5,7 +5,7 @@
 import { Client } from './client.js';
 import { $, count, plural, say, span } from './element.js';
 import { diagnosis, Header } from './header.js';
-import { Measure } from './measure.js';
+import { Measure, SECONDS } from './measure.js';
 import { Plot } from './plot.js';
 import { Publish } from './publish.js';
 import { Rooms } from './rooms.js';
@@ -66,6 +66,7 @@ const ratePlot = new Plot($('rate-plot'), {
   lines: [{ value: ({ events }) => events, colour: '--accent', width: 2, fill: 0.14 }],
   label: (value) => (value < 10 && value % 1 ? value.toFixed(1) : count(value)),
   least: 4,
+  points: SECONDS,
 });
 const tripPlot = new Plot($('trip-plot'), {
   lines: [
@@ -74,6 +75,7 @@ const tripPlot = new Plot($('trip-plot'), {
   ],
   label: (value) => (value === 0 ? '0' : `${value < 1 ? value.toFixed(1) : count(value)} ms`),
   least: 1,
+  points: SECONDS,
 });
 
 let wasOpen = false;

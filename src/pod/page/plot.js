@@ -1,9 +1,7 @@
-// A plot of the last minute on a canvas, moving from right to left.
+// A plot of the last minutes on a canvas, moving from right to left.
 //
-// Owns pixels only; the numbers come from measure.js. Always holds: sharp on any screen, in the colours of the scheme in
-// use, and still (one step a second) for who prefers reduced motion.
-
-import { SECONDS } from './measure.js';
+// Owns pixels only; the numbers are its caller's. Always holds: sharp on any screen, in the colours of the scheme in
+// use, and still (one step at a time) where reduced motion is preferred.
 
 const LEFT = 52;
 const BOTTOM = 22;
@@ -16,11 +14,15 @@ export class Plot {
   #drawn = null;
   #colours = {};
 
-  /** `lines`: from behind to front, each `{value, colour, width, fill}`; `label` makes text of a value on the axis. */
-  constructor(canvas, { lines, label, least }) {
-    Object.assign(this, { canvas, lines, label, least });
+  /**
+   * `lines`: from behind to front, each `{value, colour, width, fill}`; `label` makes text of a value on the axis. `points` are
+   * shown of each line, over `seconds`. `steps`: it never glides, because it is drawn only when there is something new.
+   */
+  constructor(canvas, { lines, label, least, points = 60, seconds = 60, steps = false }) {
+    Object.assign(this, { canvas, lines, label, least, points, seconds });
     this.context = canvas.getContext('2d');
-    this.still = matchMedia('(prefers-reduced-motion: reduce)');
+    const preference = matchMedia('(prefers-reduced-motion: reduce)');
+    this.still = steps ? { matches: true } : preference;
     new ResizeObserver(() => this.#measure()).observe(canvas);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#dress());
     this.#measure();
@@ -44,8 +46,8 @@ export class Plot {
     for (const { colour } of this.lines) this.#colours[colour] = of(colour);
   }
 
-  /** `series` as measure.js makes it; `fraction` of the running second that has passed. */
-  draw(series, fraction) {
+  /** `series`: the oldest first, one more than `points`, or `points` where it steps; `fraction` of the running step that has passed. */
+  draw(series, fraction = 0) {
     const { context: c } = this;
     this.#drawn = [series, fraction];
     if (this.#size.ratio !== devicePixelRatio) this.#measure();
@@ -60,7 +62,7 @@ export class Plot {
     if (Math.abs(wanted - this.#top) < wanted / 500) this.#top = wanted;
 
     const plotHeight = height - TOP - BOTTOM;
-    const step = (width - LEFT - RIGHT) / (SECONDS - 1);
+    const step = (width - LEFT - RIGHT) / (this.points - 1);
     const shift = this.still.matches ? 0 : fraction;
     // The newest complete second moves in from beyond the right edge.
     const x = (n) => LEFT + (n - shift) * step;
@@ -93,10 +95,16 @@ export class Plot {
       c.fillText(this.label(wanted * part), LEFT - 8, at);
     }
     c.textBaseline = 'alphabetic';
-    for (const ago of width < 380 ? [60, 30, 0] : [60, 45, 30, 15, 0]) {
-      c.textAlign = { 60: 'left', 0: 'right' }[ago] ?? 'center';
-      const at = LEFT + ((width - LEFT - RIGHT) * (60 - ago)) / 60;
-      c.fillText(ago ? `${ago} s ago` : 'now', at, height - 4);
+    const { seconds } = this;
+    const room = width - LEFT - RIGHT;
+    // As many as have room.
+    const parts = seconds > 60 ? (room / (seconds / 60) > 80 ? seconds / 60 : 1) : width < 380 ? 2 : 4;
+    for (let part = 0; part <= parts; part++) {
+      const ago = seconds - (seconds * part) / parts;
+      c.textAlign = { 0: 'left', [parts]: 'right' }[part] ?? 'center';
+      const at = LEFT + (room * part) / parts;
+      const text = seconds > 60 ? `${ago / 60} min ago` : `${ago} s ago`;
+      c.fillText(ago ? text : 'now', at, height - 4);
     }
   }
 

@@ -8,7 +8,23 @@ import assert from 'node:assert/strict';
  */
 export async function openPage(browser, pod, { rooms = [], wire, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
+  const page = await watch(await context.newPage());
+  if (wire) await page.routeWebSocket(/\/ws$/, wire);
+  const hash = rooms.length > 0 ? `#${rooms.map(encodeURIComponent).join(',')}` : '';
+  await page.goto(`http://localhost:${pod.plainPort}/${hash}`);
+  await page.waitForSelector('body[data-state=open]');
+  await page.waitForFunction(
+    (wanted) => {
+      const all = [...window.roomcast.client.rooms.values()];
+      return all.length >= wanted && all.every(({ status }) => status !== 'joining');
+    },
+    Math.max(rooms.length, 1),
+  );
+  return page;
+}
+
+/** Notes what a page complains about, and whom it talks to. */
+export async function watch(page) {
   page.complaints = [];
   page.requested = [];
   page.on('console', (line) => {
@@ -23,17 +39,6 @@ export async function openPage(browser, pod, { rooms = [], wire, ...options } = 
       window.violations.push(`${violatedDirective} ${blockedURI}`);
     });
   });
-  if (wire) await page.routeWebSocket(/\/ws$/, wire);
-  const hash = rooms.length > 0 ? `#${rooms.map(encodeURIComponent).join(',')}` : '';
-  await page.goto(`http://localhost:${pod.plainPort}/${hash}`);
-  await page.waitForSelector('body[data-state=open]');
-  await page.waitForFunction(
-    (wanted) => {
-      const all = [...window.roomcast.client.rooms.values()];
-      return all.length >= wanted && all.every(({ status }) => status !== 'joining');
-    },
-    Math.max(rooms.length, 1),
-  );
   return page;
 }
 

@@ -133,7 +133,7 @@ async fn every_call_refuses_what_is_wrong_with_it() {
     for target in ["/api/nothing", "/api/", "/api/rooms/%"] {
         assert_eq!(caller.request("GET", target, "", b"").await.status, 401, "{target}");
     }
-    for target in ["/health", "/accepting", "/ready", "/metrics", "/api/openapi.json"] {
+    for target in ["/health", "/accepting", "/ready", "/metrics", "/status.json", "/api/openapi.json"] {
         assert_eq!(caller.request("GET", target, "", b"").await.status, 200, "{target}");
         assert_eq!(caller.request("GET", &format!("{target}?x=1"), "", b"").await.status, 400, "{target}");
         assert_eq!(caller.request("POST", target, "", b"").await.status, 405, "{target}");
