@@ -5,11 +5,13 @@
 mod check;
 mod console;
 mod dial;
+mod figures;
 mod flags;
 mod outcome;
 mod positions;
 mod publish;
 mod report;
+mod stats;
 mod subscribe;
 mod token;
 
@@ -22,6 +24,7 @@ use crate::config::{self, Loader, Preset};
 use flags::{configured, loader};
 use outcome::{CommandLineError, print};
 use publish::Publish;
+use stats::StatsCommand;
 use subscribe::Subscribe;
 use token::Task;
 
@@ -38,6 +41,8 @@ pub enum Request {
     Publish(Publish),
     /// Print what happens in rooms.
     Subscribe(Subscribe),
+    /// Print how a pod is.
+    Stats(StatsCommand),
     /// Say what is wrong with the configuration, or what a pod would do.
     CheckConfig(Loader),
     /// Print the reference.
@@ -67,6 +72,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Serve(loader)) => serve(loader),
         Ok(Request::Publish(publish)) => publish.run(),
         Ok(Request::Subscribe(subscribe)) => subscribe.run(),
+        Ok(Request::Stats(stats)) => stats.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
         Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
@@ -109,6 +115,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Comman
         Some(("subscribe", matches)) => {
             Subscribe::from_arg_matches(matches).map(Request::Subscribe).map_err(CommandLineError::Usage)
         }
+        Some(("stats", matches)) => {
+            StatsCommand::from_arg_matches(matches).map(Request::Stats).map_err(CommandLineError::Usage)
+        }
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
         Some(("presets", _)) => Ok(Request::Presets),
         Some(("default-config", matches)) if matches.contains_id("preset") => {
@@ -140,6 +149,7 @@ fn command() -> Command {
              roomcast                                    try it out: http://localhost:8080\n  \
              roomcast subscribe demo:1                   what happens in a room of it\n  \
              roomcast publish demo:1 hello '{\"to\": \"all\"}' --api-key KEY\n  \
+             roomcast stats                              how the pod is\n  \
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
              roomcast default-config > roomcast.toml     a configuration file to start from\n  \
@@ -165,6 +175,11 @@ fn command() -> Command {
             Subscribe::augment_args(Command::new("subscribe"))
                 .about("Print what happens in rooms, and come back if the connection is lost")
                 .after_help(subscribe::EXAMPLES),
+        )
+        .subcommand(
+            StatsCommand::augment_args(Command::new("stats"))
+                .about("Print how a pod is: connections, rates, limits, Redis")
+                .after_help(stats::EXAMPLES),
         )
         .subcommand(
             configured(Command::new("check-config"))
