@@ -121,6 +121,14 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
+/// When a certificate expires.
+///
+/// # Errors
+/// [`CertificateError::Leaf`].
+pub fn expires_at(leaf: &CertificateDer<'_>) -> Result<SystemTime, CertificateError> {
+    validity(leaf).map(|(_, not_after)| not_after)
+}
+
 fn validity(leaf: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), CertificateError> {
     let (_, parsed) =
         x509_parser::parse_x509_certificate(leaf).map_err(|error| CertificateError::Leaf(error.to_string()))?;

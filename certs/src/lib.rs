@@ -12,7 +12,7 @@ mod rotate;
 mod server;
 mod tickets;
 
-pub use certificate::{Certificate, CertificateError};
+pub use certificate::{Certificate, CertificateError, expires_at};
 pub use load::{LoadError, MAX_FILE_BYTES, load};
 pub use make::{
     DEVELOPMENT_NAMES, DEVELOPMENT_VALIDITY, Development, Kept, MakeError, RENEW_BEFORE, development, make,

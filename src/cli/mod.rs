@@ -5,6 +5,7 @@
 mod check;
 mod console;
 mod dial;
+mod doctor;
 mod figures;
 mod flags;
 mod outcome;
@@ -21,6 +22,7 @@ use clap::{Arg, Args, Command, FromArgMatches, ValueEnum, builder::EnumValuePars
 use clap_complete::Shell;
 
 use crate::config::{self, Loader, Preset};
+use doctor::DoctorCommand;
 use flags::{configured, loader};
 use outcome::{CommandLineError, print};
 use publish::Publish;
@@ -43,6 +45,8 @@ pub enum Request {
     Subscribe(Subscribe),
     /// Print how a pod is.
     Stats(StatsCommand),
+    /// Check a deployment from outside.
+    Doctor(DoctorCommand),
     /// Say what is wrong with the configuration, or what a pod would do.
     CheckConfig(Loader),
     /// Print the reference.
@@ -73,6 +77,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Publish(publish)) => publish.run(),
         Ok(Request::Subscribe(subscribe)) => subscribe.run(),
         Ok(Request::Stats(stats)) => stats.run(),
+        Ok(Request::Doctor(doctor)) => doctor.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
         Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
@@ -118,6 +123,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Comman
         Some(("stats", matches)) => {
             StatsCommand::from_arg_matches(matches).map(Request::Stats).map_err(CommandLineError::Usage)
         }
+        Some(("doctor", matches)) => {
+            DoctorCommand::from_arg_matches(matches).map(Request::Doctor).map_err(CommandLineError::Usage)
+        }
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
         Some(("presets", _)) => Ok(Request::Presets),
         Some(("default-config", matches)) if matches.contains_id("preset") => {
@@ -150,6 +158,7 @@ fn command() -> Command {
              roomcast subscribe demo:1                   what happens in a room of it\n  \
              roomcast publish demo:1 hello '{\"to\": \"all\"}' --api-key KEY\n  \
              roomcast stats                              how the pod is\n  \
+             roomcast doctor https://push.example.com    what keeps clients from being served\n  \
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
              roomcast default-config > roomcast.toml     a configuration file to start from\n  \
@@ -180,6 +189,11 @@ fn command() -> Command {
             StatsCommand::augment_args(Command::new("stats"))
                 .about("Print how a pod is: connections, rates, limits, Redis")
                 .after_help(stats::EXAMPLES),
+        )
+        .subcommand(
+            DoctorCommand::augment_args(Command::new("doctor"))
+                .about("Check a deployment from outside, as a client would, and say what to change")
+                .after_help(doctor::EXAMPLES),
         )
         .subcommand(
             configured(Command::new("check-config"))

@@ -20,6 +20,11 @@ pub struct Ca {
 
 impl Ca {
     pub fn new(name: &str) -> Self {
+        Self::for_names(name, &["localhost", "127.0.0.1"])
+    }
+
+    /// One whose server has other names.
+    pub fn for_names(name: &str, names: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -28,7 +33,7 @@ impl Ca {
         let pair = KeyPair::generate().unwrap();
         std::fs::write(folder.path().join("ca.pem"), params.self_signed(&pair).unwrap().pem()).unwrap();
         let issuer = Issuer::new(params, pair);
-        let leaf = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let leaf = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         let pair = KeyPair::generate().unwrap();
         std::fs::write(folder.path().join("tls.crt"), leaf.signed_by(&pair, &issuer).unwrap().pem()).unwrap();
         std::fs::write(folder.path().join("tls.key"), pair.serialize_pem()).unwrap();

@@ -1,5 +1,6 @@
 //! The program from outside: what it prints, and how it exits.
 
+mod doctor;
 mod stats;
 mod terminal;
 mod version;
