@@ -41,6 +41,7 @@ pub fn key(room: &Room, kind: &str) -> String {
 /// What servers before Redis 7 are given.
 const WITHOUT_FLAGS: &str = concat!(
     include_str!("../../../src/broker/redis/lua/room.lua"),
+    include_str!("../../../src/broker/redis/lua/append.lua"),
     include_str!("../../../src/broker/redis/lua/publish.lua")
 );
 
@@ -103,14 +104,14 @@ fn an_attempt_is_found_again_or_carried_out_or_not_known() {
     assert_eq!(one(first.again(50), KIND), "?");
     // Nothing was published here since it was sent first.
     let record = key(&a, "room");
-    server.call(&["HSET", &record, "time", "1"]);
+    server.call(&["HSET", &record, "time", "1", "packed", ""]);
     assert_eq!(offset(&one(words(&a, "late").again(50), KIND)), "260");
     // A room without a log remembers no attempt.
     let b = room("b");
     let without = ["604800000", "0", "1048576", "300000", "300000", "0"];
     assert_eq!(offset(&one(words(&b, "first"), without)), "1");
     assert_eq!(one(words(&b, "second").again(50), without), "?");
-    server.call(&["HSET", &key(&b, "room"), "time", "1"]);
+    server.call(&["HSET", &key(&b, "room"), "time", "1", "packed", ""]);
     assert_eq!(offset(&one(words(&b, "second").again(50), without)), "2");
     assert_eq!(server.call(&["EXISTS", &key(&b, "log")]).number(), 0);
     // A new room has had no attempt.
@@ -124,7 +125,7 @@ fn an_attempt_of_an_earlier_generation_keeps_its_position() {
     let a = room("a");
     let before = publish(&mut link, KIND, &[words(&a, "1"), words(&a, "2")]);
     // As if another server had taken over.
-    server.call(&["HSET", &key(&a, "room"), "replid", "aaaaaaaaaaaa"]);
+    server.call(&["HSET", &key(&a, "room"), "replid", "aaaaaaaaaaaa", "packed", ""]);
     let after = publish(&mut link, KIND, &[words(&a, "3"), words(&a, "2").again(50)]);
     assert_eq!(offset(&after[0]), "3");
     let epoch = |answer: &str| answer.split(' ').next().unwrap().to_owned();
@@ -160,7 +161,7 @@ fn events_of_one_call_keep_what_those_of_many_keep() {
     let long_ago = "1-1";
     server.call(&["DEL", &key(&b, "log")]);
     server.call(&["XADD", &key(&b, "log"), long_ago, "e", "old"]);
-    server.call(&["HSET", &key(&b, "room"), "oldest", "+1"]);
+    server.call(&["HSET", &key(&b, "room"), "oldest", "1", "packed", ""]);
     publish(&mut link, KIND, &[words(&b, "new")]);
     assert_eq!(length(&b), 1);
 }
@@ -192,7 +193,7 @@ fn times_to_live_are_renewed_in_time() {
     lasts(3_300_000);
     // The log ran out, and begins anew.
     server.call(&["DEL", &key(&a, "log")]);
-    server.call(&["HSET", &key(&a, "room"), "renewed", "1"]);
+    server.call(&["HSET", &key(&a, "room"), "packed", ""]);
     publish(&mut link, KIND, &[words(&a, "3")]);
     lasts(330_000);
     assert_bytes(&server, &a);

@@ -7,6 +7,7 @@ mod failures;
 mod fleet;
 mod gathering;
 mod layouts;
+mod packed;
 mod refusals;
 mod slots;
 mod unwritten;

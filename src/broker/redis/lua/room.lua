@@ -3,7 +3,7 @@
 --   replid  the first 12 digits of the master's replication id when it last wrote here
 --   chain   the generations before this one, oldest first, each "replid:offset": how far its events are the log's own
 --   offset, time   of the last event      bytes, oldest   what the log costs, and the time of its oldest event
---   renewed        until when the keys' times to live serve (`publish.lua`)
+--   packed         all of them but the chain, and until when the keys' times to live serve: what `publish.lua` reads in place of them
 -- A position's epoch is "base.replid", or that of a room without a record (`era_of`).
 
 local MAX_CHAIN = 16
@@ -13,8 +13,9 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+local format = string.format
 local function whole(number)
-  return string.format('%d', number)
+  return format('%d', number)
 end
 
 local function master_replid()
@@ -92,7 +93,7 @@ local function open(key, base, ttl, known)
   if room.replid ~= master then
     room.chain = next_chain(room.chain, room.replid, room.offset)
     room.replid = master
-    redis.pcall('HSET', key, 'replid', master, 'chain', room.chain)
+    redis.pcall('HSET', key, 'replid', master, 'chain', room.chain, 'packed', '')
   end
   room.epoch = room.base .. '.' .. room.replid
   return room
