@@ -76,7 +76,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    PUBLISH = "publish", ACROSS_SLOTS; ROOM, include_str!("lua/append.lua"), include_str!("lua/publish.lua");
+    PUBLISH = "publish", ACROSS_SLOTS; ROOM, include_str!("lua/trim.lua"), include_str!("lua/append.lua"), include_str!("lua/publish.lua");
     HISTORY = "history", ""; ROOM, include_str!("lua/history.lua");
     RETAINED = "retained", ""; ROOM, include_str!("lua/retained.lua");
     POSITIONS = "positions", ""; ROOM, include_str!("lua/positions.lua");

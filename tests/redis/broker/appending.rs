@@ -41,6 +41,7 @@ pub fn key(room: &Room, kind: &str) -> String {
 /// What servers before Redis 7 are given.
 const WITHOUT_FLAGS: &str = concat!(
     include_str!("../../../src/broker/redis/lua/room.lua"),
+    include_str!("../../../src/broker/redis/lua/trim.lua"),
     include_str!("../../../src/broker/redis/lua/append.lua"),
     include_str!("../../../src/broker/redis/lua/publish.lua")
 );

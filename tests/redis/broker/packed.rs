@@ -44,7 +44,8 @@ impl Fixture {
 
     /// What the field `packed` says of the offset, and how long it is.
     fn packed(&self) -> (i64, i64) {
-        let read = "local p = redis.call('HGET', KEYS[1], 'packed') return { struct.unpack('>d', string.sub(p, 25, 32)), #p }";
+        let read =
+            "local p = redis.call('HGET', KEYS[1], 'packed') return { struct.unpack('>d', string.sub(p, 25, 32)), #p }";
         let reply = self.server.call(&["EVAL", read, "1", &key(&self.room, "room")]);
         (reply.list()[0].number(), reply.list()[1].number())
     }
@@ -139,4 +140,23 @@ fn an_event_that_is_refused_on_its_way_leaves_nothing() {
     fixture.server.call(&["ACL", "SETUSER", "default", "+xadd"]);
     assert!(fixture.answer(keyed).ends_with(" 3"));
     assert_eq!(fixture.length(), 3);
+}
+
+/// A policy may shorten a log by more than one event trims.
+#[test]
+fn a_log_that_is_to_be_much_shorter_is_trimmed_and_counted() {
+    let mut fixture = Fixture::new();
+    let of = |first: u32| (first..first + 64).map(|n| words(&room("a"), &n.to_string())).collect::<Vec<_>>();
+    for call in 1..7 {
+        publish(&mut fixture.link, KIND, &of(call * 100));
+    }
+    assert_eq!(fixture.length(), 2 + 6 * 64);
+    let mut short = KIND;
+    short[1] = "20";
+    publish(&mut fixture.link, short, &of(1_000));
+    assert!((20..=36).contains(&fixture.length()), "{}", fixture.length());
+    assert_bytes(&fixture.server, &fixture.room);
+    let first = fixture.server.call(&["XRANGE", &key(&fixture.room, "log"), "-", "+", "COUNT", "1"]);
+    let id = first.list()[0].list()[0].text().to_owned();
+    assert_eq!(id.split('-').nth(1), Some(&*fixture.field("oldest")));
 }

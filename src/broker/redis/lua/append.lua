@@ -1,10 +1,6 @@
 -- How one event is appended, whatever there is to be done for it: a room that is new, begins a generation or was written by a pod of an
 -- older build, a log that is trimmed, an attempt of before, a retained value, times to live that are renewed, what is refused.
 
--- Each so many events a log's length is looked at; readers leave out what is too much.
-local SLACK = 16
--- The most steps of as many events that one event trims.
-local STEPS = 16
 -- How far back an attempt is searched for.
 local SEARCHED = 256
 -- How far the clocks of two servers may be apart (ms), one of which takes over from the other.
@@ -137,40 +133,6 @@ local function appending(base, master, now, now_text, rooms)
       end
     end
     return '?'
-  end
-
-  -- Takes away what is too old or too much, an eighth or a sixteenth later than it is, and then all of it. Returns what was refused.
-  local function trim(room, log, policy, offset, cost)
-    local goal = room.bytes > policy.bytes and policy.bytes - policy.bytes / 16 or policy.bytes
-    for _ = 1, STEPS do
-      local batch = call('XRANGE', log, '-', whole(offset - 1), 'COUNT', SLACK)
-      if batch.err then
-        return batch.err
-      end
-      local cut, bytes, oldest = nil, room.bytes, nil
-      for _, entry in ipairs(batch) do
-        local place, since = id_of(entry)
-        if place > offset - policy.size and since + policy.age > now and bytes <= goal then
-          oldest = since
-          break
-        end
-        bytes = bytes - #entry[2][2] - EVENT_COST
-        cut = place
-      end
-      if cut then
-        local trimmed = call('XTRIM', log, 'MINID', whole(cut + 1))
-        if failed(trimmed) then
-          return trimmed.err
-        end
-      end
-      if #batch == 0 then
-        bytes, oldest = cost, room.time
-      end
-      room.bytes, room.oldest = max(bytes, cost), oldest or room.oldest
-      if oldest then
-        return
-      end
-    end
   end
 
   -- What was refused of an event that is in its log.
@@ -354,9 +316,9 @@ local function appending(base, master, now, now_text, rooms)
     trouble = nil
     if keeps_log then
       local length = offset % SLACK == 0 and try(call('XLEN', log)) or 0
-      if not failed(length) and length > policy.size or room.bytes > policy.bytes
-        or room.oldest + policy.age + policy.age / 8 <= now then
-        trouble = trim(room, log, policy, offset, cost) or trouble
+      local excess = failed(length) and 0 or length - policy.size
+      if excess > 0 or room.bytes > policy.bytes or room.oldest + policy.age + policy.age / 8 <= now then
+        trouble = trim(room, log, policy, offset, cost, excess, now) or trouble
         dirty[record] = room
       end
     elseif was_bytes > 0 then
