@@ -61,6 +61,9 @@ const ACKS_SHARE: usize = 8;
 /// Values beside the rooms get this fraction of what the rooms may hold, on top of it.
 const VALUES_SHARE: usize = 4;
 
+/// Records of users get this fraction, also on top of it: nothing else takes their place.
+const USERS_SHARE: usize = 8;
+
 /// How many locks the rooms are spread over.
 const SHARDS: usize = 64;
 
@@ -74,6 +77,7 @@ pub struct MemoryBroker {
     deliver: Arc<dyn Deliver>,
     clock: Clock,
     values: ExpiringValues,
+    users: ExpiringValues,
     acks: KeptAcks,
     /// This pod's name.
     pod: String,
@@ -110,6 +114,7 @@ impl MemoryBroker {
             deliver,
             clock,
             values: ExpiringValues::new(limits.max_bytes / VALUES_SHARE),
+            users: ExpiringValues::new(limits.max_bytes / USERS_SHARE),
             acks: KeptAcks::new(limits.max_bytes / ACKS_SHARE),
             pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
@@ -129,6 +134,7 @@ impl MemoryBroker {
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         self.slots[next].sweep(&self.ledger, |state| state.expire(&self.limits, now));
         self.values.sweep(now);
+        self.users.sweep(now);
         self.acks.sweep(now);
     }
 

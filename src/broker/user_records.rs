@@ -44,8 +44,8 @@ pub struct GonePod {
 
 /// Records of users. A record lies where the log of the room lies in which it is told: the room names it.
 pub trait UserRecords: Send + Sync {
-    /// Reads a record.
-    fn read_user<'a>(&'a self, room: &'a Room) -> Answer<'a, StoredUser>;
+    /// Reads a record. `renew`: its user is here, so that it is kept for so long from now on, if half of the time is over.
+    fn read_user<'a>(&'a self, room: &'a Room, renew: Option<Duration>) -> Answer<'a, StoredUser>;
     /// Replaces a record. `false`: another one is stored by now, and nothing was done.
     fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool>;
     /// The pods that looked after users and are gone. Also says that this pod looks after some. It answers once this pod has its lease.

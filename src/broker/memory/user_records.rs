@@ -8,20 +8,18 @@ use crate::{
     model::Room,
 };
 
-/// Their name among the values: no other begins so.
-fn name(room: &Room) -> String {
-    format!("user {room}")
-}
-
 impl UserRecords for MemoryBroker {
-    fn read_user<'a>(&'a self, room: &'a Room) -> Answer<'a, StoredUser> {
+    fn read_user<'a>(&'a self, room: &'a Room, renew: Option<Duration>) -> Answer<'a, StoredUser> {
         let now = (self.clock)();
-        ready(Ok(StoredUser { now, record: self.values.get(&name(room), now) }))
+        if let Some(keep) = renew {
+            self.users.renew(room.as_str(), keep, now);
+        }
+        ready(Ok(StoredUser { now, record: self.users.get(room.as_str(), now) }))
     }
 
     fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool> {
         let UserWrite { was, becomes, keep, .. } = write;
-        ready(self.values.replace(&name(room), was.as_ref(), becomes, keep, (self.clock)()))
+        ready(self.users.replace(room.as_str(), was.as_ref(), becomes, keep, (self.clock)()))
     }
 
     fn pods_gone(&self) -> Answer<'_, Vec<GonePod>> {

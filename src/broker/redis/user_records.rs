@@ -32,9 +32,9 @@ impl Deref for FleetUsers {
 }
 
 impl FleetUsers {
-    async fn read_user(&self, room: &Room) -> Result<StoredUser, BrokerError> {
+    async fn read_user(&self, room: &Room, renew: Option<Duration>) -> Result<StoredUser, BrokerError> {
         let keys = [self.names.of(room, KeyKind::User)];
-        let frame = self.shards.call(Partition::of(room), &script::READ_USER, keys, []).await?;
+        let frame = self.shards.call(Partition::of(room), &script::READ_USER, keys, renew.map(millis)).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             let now = fields.number()?;
@@ -95,9 +95,9 @@ impl FleetUsers {
 }
 
 impl UserRecords for Redis {
-    fn read_user<'a>(&'a self, room: &'a Room) -> Answer<'a, StoredUser> {
+    fn read_user<'a>(&'a self, room: &'a Room, renew: Option<Duration>) -> Answer<'a, StoredUser> {
         let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.read_user(room).await })
+        Box::pin(async move { users.read_user(room, renew).await })
     }
 
     fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool> {

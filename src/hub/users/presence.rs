@@ -163,7 +163,7 @@ impl UserPresence {
         change: StatusChange,
     ) -> Result<(UserRecord, bool), BrokerError> {
         for attempt in 0..MOST_ATTEMPTS {
-            let StoredUser { now, record: stored } = self.records.read_user(room).await?;
+            let StoredUser { now, record: stored } = self.records.read_user(room, None).await?;
             let record = self.read(room, stored.as_ref())?;
             let mut becomes = record.clone();
             becomes.change(change, now);
@@ -188,7 +188,7 @@ impl UserPresence {
             let room = self.room_of(user);
             async move {
                 let Some(room) = room else { return Ok(None) };
-                let stored = self.records.read_user(&room).await?;
+                let stored = self.records.read_user(&room, None).await?;
                 Ok(Some(self.read(&room, stored.record.as_ref())?.state()))
             }
         };

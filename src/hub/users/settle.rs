@@ -78,7 +78,8 @@ impl UserPresence {
         let Settlement { user, here, seen, listed, left, may_tell } = settlement;
         for _ in 0..MOST_ATTEMPTS {
             let read_at = Instant::now();
-            let StoredUser { now, record: stored } = self.records.read_user(room).await?;
+            let renew = here.then_some(self.settings.keep);
+            let StoredUser { now, record: stored } = self.records.read_user(room, renew).await?;
             let before = self.read(room, stored.as_ref())?;
             let mut record = before.clone();
             if *here {

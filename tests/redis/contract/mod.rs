@@ -108,6 +108,7 @@ macro_rules! every_test {
                 a_record_is_replaced_only_by_one_that_knew_it,
                 of_many_that_replace_a_record_at_once_one_succeeds,
                 a_record_is_there_until_its_time_is_up,
+                the_record_of_a_user_that_is_here_does_not_end,
             }
             presence::{
                 a_repeated_join_is_one_member,

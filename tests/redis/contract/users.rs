@@ -14,7 +14,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 
 impl<S: Store> Bench<S> {
     async fn record(&self, room: &Room) -> Option<Bytes> {
-        let StoredUser { now, record } = self.store.records().read_user(room).await.unwrap();
+        let StoredUser { now, record } = self.store.records().read_user(room, None).await.unwrap();
         assert!(now > 1_600_000_000_000, "the time of the store");
         record
     }
@@ -63,4 +63,18 @@ pub async fn a_record_is_there_until_its_time_is_up<S: Store>() {
     bench.store.pass(Duration::from_millis(400)).await;
     assert_eq!(bench.record(&ann).await, None);
     assert!(bench.replace(&ann, None, "b", KEEP).await);
+}
+
+pub async fn the_record_of_a_user_that_is_here_does_not_end<S: Store>() {
+    let bench = Bench::<S>::new(Policy::default()).await;
+    let (ann, bob) = (room("presence:ann"), room("presence:bob"));
+    let short = Duration::from_secs(3);
+    assert!(bench.replace(&ann, None, "a", short).await && bench.replace(&bob, None, "b", short).await);
+    // One that hides is read, and never written.
+    let read = bench.store.records().read_user(&ann, Some(KEEP)).await.unwrap();
+    assert_eq!(read.record.as_deref(), Some(&b"a"[..]));
+    bench.record(&bob).await;
+    bench.store.pass(short + Duration::from_millis(100)).await;
+    assert_eq!(bench.record(&ann).await.as_deref(), Some(&b"a"[..]));
+    assert_eq!(bench.record(&bob).await, None, "one that is only asked about ends");
 }
