@@ -15,8 +15,8 @@ pub mod auth {
 pub mod broker {
     pub use crate::broker::{
         AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, EachOf, FleetAnswer,
-        FleetQuestion, History, HistoryQuery, KeyValue, LookUp, Presence, Respond, Standing, StoredUser, UserRecords,
-        UserWrite,
+        FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, Presence, Respond, Standing, StoredUser,
+        UserRecords, UserWrite,
     };
 
     /// Plain messages of other publishers.

@@ -51,7 +51,7 @@ pub(super) async fn count_unread(services: &Services, user: &str, rooms: &[Room]
         let message = format!("it is not kept what users have read in {room}: `acks` of its policy is off");
         return Err(ApiError::new(ApiCode::NotAvailable, message));
     }
-    Ok(services.unread(user, rooms.to_vec(), |_| true).await?)
+    Ok(services.unread(user, rooms.to_vec(), |_, _| true).await?)
 }
 
 /// The rooms of the query, with spaces between them, which no room's name has.

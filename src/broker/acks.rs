@@ -20,6 +20,15 @@ pub struct AckBounds {
     pub age: Duration,
 }
 
+/// What became of an ack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAck {
+    /// Whether it is further than what was kept of its epoch.
+    pub further: bool,
+    /// What was kept before, of whatever epochs.
+    pub before: Vec<Position>,
+}
+
 /// Where a room's log stands, and what it has of other epochs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -52,9 +61,13 @@ impl Standing {
 pub trait Acks: Send + Sync {
     /// Where each of these rooms stands, and what its log has of the epochs beside it. A room of which nothing is known stands at 0.
     fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing>;
-    /// Keeps that users have read so far; whether it is further than before. A position of another epoch stands beside those that are
+    /// As [`standings`](Self::standings), for a client that wants to know: it holds up nothing that is published.
+    fn standings_for_reader<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        self.standings(rooms)
+    }
+    /// Keeps that users have read so far. A position of another epoch stands beside those that are
     /// kept, since only the room's log knows what it has of them: at most [`MAX_EPOCHS`].
-    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool>;
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck>;
     /// What is kept of a user: each room with the positions, of different epochs.
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>>;
 }

@@ -39,7 +39,7 @@ use bytes::Bytes;
 
 use super::{
     AckBounds, Acks, Answer, Broker, BrokerError, Control, Deliver, Delivery, EachOf, FleetAnswers, FleetQuestion,
-    History, HistoryQuery, KeyValue, Presence, Respond, Standing, log_key::LogKey,
+    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, log_key::LogKey,
 };
 use crate::{
     config::Policies,
@@ -275,9 +275,9 @@ impl Acks for MemoryBroker {
         Box::pin(std::future::ready(said))
     }
 
-    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
         let now = (self.clock)();
-        let said: Vec<Result<bool, BrokerError>> = acks.iter().map(|ack| self.acks.keep(ack, bounds, now)).collect();
+        let said: Vec<Result<KeptAck, BrokerError>> = acks.iter().map(|ack| self.acks.keep(ack, bounds, now)).collect();
         Box::pin(std::future::ready(said))
     }
 

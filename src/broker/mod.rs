@@ -17,7 +17,7 @@ mod user_records;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use acks::{AckBounds, Acks, EachOf, MAX_EPOCHS, Standing};
+pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;

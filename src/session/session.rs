@@ -152,6 +152,9 @@ impl Session {
     /// A read of the log is this many times the work of another command.
     const HISTORY_COST: u32 = 4;
 
+    /// Where a question names more rooms, so many of them are the work of one more command.
+    const ROOMS_A_SHARE: usize = 16;
+
     /// A session that begins now. Without a grant it must present a token first.
     #[must_use]
     pub fn new(id: ConnectionId, grant: Option<Grant>, limits: &SessionLimits, now_ms: u64) -> Self {
@@ -235,7 +238,11 @@ impl Session {
                 self.free_rooms -= free;
                 asked - free
             }
-            Command::History { .. } | Command::Unread { .. } => Self::HISTORY_COST,
+            Command::History { .. } => Self::HISTORY_COST,
+            Command::Unread { rooms } => {
+                let shares = u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(u32::MAX);
+                Self::HISTORY_COST.saturating_add(shares)
+            }
             // They have rates of their own.
             Command::Signal { .. } | Command::Ack { .. } if !self.awaits_token => 0,
             _ => 1,

@@ -23,7 +23,7 @@ use roomcast::testing::{
         resolve,
     },
     metrics::HOOK_DESCRIPTIONS,
-    model::{Access, PresenceMode, Retain},
+    model::{Access, AckMode, PresenceMode, Retain},
     pod::Pod,
 };
 use serde_json::{Value, json};

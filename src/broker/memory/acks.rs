@@ -1,7 +1,7 @@
 //! How far users have read, in this process.
 //!
-//! Holds at most a share of the broker's bytes: what does not fit is refused, and nothing else is dropped for it. Always holds: what is
-//! too old is not there, swept or not.
+//! Holds at most a share of the broker's bytes: where an ack does not fit, those go that were repeated least lately. Always holds: what
+//! is too old is not there, swept or not.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    broker::{AckBounds, BrokerError, MAX_EPOCHS},
+    broker::{AckBounds, BrokerError, KeptAck, MAX_EPOCHS},
     model::{Ack, Position, Room, UnixMillis},
 };
 
@@ -28,6 +28,9 @@ struct ReadRoom {
 struct UserTable {
     users: HashMap<Arc<str>, HashMap<Room, ReadRoom>>,
     bytes: usize,
+    /// How often all of it was looked through to make place.
+    #[cfg(test)]
+    looks: usize,
     /// The age by which the last write was bounded: sweeping knows no configuration.
     age_ms: u64,
 }
@@ -50,10 +53,39 @@ fn age_of(bounds: AckBounds) -> u64 {
 impl UserTable {
     /// Drops what is older than `until` of all users.
     fn expire(&mut self, until: UnixMillis) {
+        self.retain(|read| read.time > until);
+    }
+
+    /// Makes place for so many bytes: an eighth of all goes, the oldest first, so that the next looks are far between.
+    fn make_place(&mut self, bytes: usize, limit: usize) {
+        #[cfg(test)]
+        (self.looks += 1);
+        let costs = |(room, read): (&Room, &ReadRoom)| (read.time, cost(room));
+        let mut all: Vec<_> = self.users.values().flatten().map(costs).collect();
+        all.sort_unstable();
+        let mut missing = (self.bytes + bytes).saturating_sub(limit).max(limit / 8);
+        let (mut until, mut of_these) = (0, 0);
+        for (time, cost) in all {
+            if missing == 0 {
+                break;
+            }
+            missing = missing.saturating_sub(cost);
+            of_these = if time == until { of_these + 1 } else { 1 };
+            until = time;
+        }
+        // Of those that are of one time no more go than must.
+        self.retain(|read| {
+            let goes = read.time < until || (read.time == until && of_these > 0);
+            of_these -= usize::from(goes && read.time == until);
+            !goes
+        });
+    }
+
+    fn retain(&mut self, mut stays: impl FnMut(&ReadRoom) -> bool) {
         let bytes = &mut self.bytes;
         self.users.retain(|user, rooms| {
             rooms.retain(|room, read| {
-                let stays = read.time > until;
+                let stays = stays(read);
                 if !stays {
                     *bytes -= cost(room);
                 }
@@ -76,7 +108,7 @@ impl KeptAcks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn keep(&self, ack: &Ack, bounds: AckBounds, now: UnixMillis) -> Result<bool, BrokerError> {
+    pub(super) fn keep(&self, ack: &Ack, bounds: AckBounds, now: UnixMillis) -> Result<KeptAck, BrokerError> {
         let mut table = self.lock();
         table.age_ms = age_of(bounds);
         let known = table.users.get_mut(&ack.user);
@@ -88,18 +120,19 @@ impl KeptAcks {
                 read.positions.clear();
             }
             read.time = now;
-            return Ok(advance(&mut read.positions, &ack.position));
+            let before = read.positions.clone();
+            return Ok(KeptAck { further: advance(&mut read.positions, &ack.position), before });
         }
         let mut bytes = cost(&ack.room);
         if is_new_user {
             bytes += USER + ack.user.len();
         }
         if table.bytes + bytes > self.limit {
-            let until = now.saturating_sub(age_of(bounds));
-            table.expire(until);
+            // What is too old is oldest.
+            table.make_place(bytes, self.limit);
         }
         if table.bytes + bytes > self.limit {
-            return Err(BrokerError::Unavailable(format!("its memory of {} bytes for acks is full", self.limit)));
+            return Err(BrokerError::TooLarge { bytes, limit: self.limit });
         }
         let table = &mut *table;
         if !table.users.contains_key(&ack.user) {
@@ -115,7 +148,7 @@ impl KeptAcks {
         }
         table.bytes += cost(&ack.room);
         rooms.insert(ack.room.clone(), ReadRoom { positions: vec![ack.position.clone()], time: now });
-        Ok(true)
+        Ok(KeptAck { further: true, before: Vec::new() })
     }
 
     pub(super) fn kept(&self, user: &str, bounds: AckBounds, now: UnixMillis) -> Vec<(Room, Vec<Position>)> {
@@ -161,17 +194,36 @@ mod tests {
         Ack { user: user.into(), room: Room::parse(room).unwrap(), position }
     }
 
+    const BOUNDS: AckBounds = AckBounds { rooms: 1_000, age: Duration::from_millis(100_000) };
+
     #[test]
-    fn what_does_not_fit_is_refused_and_what_is_over_makes_place() {
-        let bounds = AckBounds { rooms: 9, age: Duration::from_millis(10) };
+    fn what_is_oldest_makes_place() {
         let acks = KeptAcks::new(2 * (USER + ROOM + 2));
-        let keep = |user: &str, room: &str, now| acks.keep(&ack(user, room, 1), bounds, now);
+        let keep = |user: &str, room: &str, now| {
+            acks.keep(&ack(user, room, 1), BOUNDS, now).map(|KeptAck { further, .. }| further)
+        };
+        let rooms = |user: &str| acks.kept(user, BOUNDS, 110).len();
         assert_eq!((keep("a", "r", 100), keep("b", "r", 105)), (Ok(true), Ok(true)));
-        assert!(matches!(keep("b", "s", 106), Err(BrokerError::Unavailable(_))));
         assert_eq!(keep("b", "r", 109), Ok(false), "what is known costs nothing more");
-        assert_eq!(keep("b", "s", 110), Ok(true), "the other user is forgotten");
-        acks.sweep(200);
+        assert_eq!((keep("b", "s", 110), rooms("a"), rooms("b")), (Ok(true), 0, 2), "the other user is forgotten");
+        let long = "x".repeat(2 * ROOM);
+        assert!(matches!(keep("c", &long, 111), Err(BrokerError::TooLarge { .. })));
+        acks.sweep(200_000);
         let table = acks.lock();
         assert!(table.users.is_empty() && table.bytes == 0);
+    }
+
+    #[test]
+    fn a_full_table_is_not_looked_through_for_each_ack() {
+        let acks = KeptAcks::new(1_000 * (USER + ROOM + 8));
+        for n in 0..10_000_u64 {
+            // Many are of one time.
+            assert!(acks.keep(&ack(&format!("u{n}"), "r", 1), BOUNDS, 100 + n / 700).is_ok());
+        }
+        let table = acks.lock();
+        assert!(table.looks < 100 && table.users.len() > 800, "{} looks, {} users", table.looks, table.users.len());
+        assert!(table.bytes <= acks.limit && table.users.contains_key("u9999"));
+        let cost_of_all: usize = table.users.keys().map(|user| USER + user.len() + ROOM + 1).sum();
+        assert_eq!(table.bytes, cost_of_all);
     }
 }

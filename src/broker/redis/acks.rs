@@ -17,21 +17,21 @@ use super::{
     state::RedisState,
 };
 use crate::{
-    broker::{AckBounds, Acks, Answer, BrokerError, EachOf, MAX_EPOCHS, Standing},
+    broker::{AckBounds, Acks, Answer, BrokerError, EachOf, KeptAck, MAX_EPOCHS, Standing},
     model::{Ack, Epoch, Position, Room},
 };
 
-/// The most rooms of one question to a master: as many as one user may have, and name beside.
-const ROOMS_A_CALL: usize = 2_048;
+/// The most rooms of one call: it must not hold up a server's other commands.
+const ROOMS_A_CALL: usize = 256;
 
-/// The most acks of one call: it must not hold up a server's other commands.
+/// The most acks of one call.
 const WRITES_A_CALL: usize = 256;
 
 /// What the fleet keeps of what users have read.
 struct FleetAcks<'a>(&'a RedisState);
 
 impl FleetAcks<'_> {
-    async fn standings(&self, rooms: &[(Room, Vec<Epoch>)]) -> Vec<Result<Standing, BrokerError>> {
+    async fn standings(&self, lane: Lane, rooms: &[(Room, Vec<Epoch>)]) -> Vec<Result<Standing, BrokerError>> {
         let asked: Vec<AskedThing> = rooms
             .iter()
             .map(|(room, epochs)| {
@@ -42,13 +42,13 @@ impl FleetAcks<'_> {
             })
             .collect();
         let head = [self.0.room_ttl()];
-        let said = self.0.shards.ask_across(Lane::Commands, &script::STANDINGS, &head, &asked, ROOMS_A_CALL).await;
+        let said = self.0.shards.ask_across(lane, &script::STANDINGS, &head, &asked, ROOMS_A_CALL).await;
         let each = said.into_iter().zip(rooms);
         each.map(|(said, (_, epochs))| standing(&said?, epochs.len()).map_err(|error| self.0.unexpected(&error)))
             .collect()
     }
 
-    async fn keep(&self, acks: &[Ack], bounds: AckBounds) -> Vec<Result<bool, BrokerError>> {
+    async fn keep(&self, acks: &[Ack], bounds: AckBounds) -> Vec<Result<KeptAck, BrokerError>> {
         let asked: Vec<AskedThing> = acks
             .iter()
             .map(|Ack { user, room, position }| {
@@ -64,12 +64,12 @@ impl FleetAcks<'_> {
             .collect();
         let head = [count(bounds.rooms), millis(bounds.age), count(MAX_EPOCHS)];
         let said = self.0.shards.ask_across(Lane::Commands, &script::KEEP_ACKS, &head, &asked, WRITES_A_CALL).await;
-        said.into_iter().map(|said| said.map(|said| said == "1")).collect()
+        said.into_iter().map(|said| kept(&said?).map_err(|error| self.0.unexpected(&error))).collect()
     }
 
     async fn kept(&self, user: &str, bounds: AckBounds) -> Result<Vec<(Room, Vec<Position>)>, BrokerError> {
         let (partition, key) = self.0.names.acks(user);
-        let frame = self.0.shards.call(partition, &script::KEPT_ACKS, [key], [millis(bounds.age)]).await?;
+        let frame = self.0.shards.read(partition, &script::KEPT_ACKS, [key], [millis(bounds.age)]).await?;
         let read = || {
             let words = ReplyFields::of(frame)?.rest()?;
             let (rooms, rest) = words.as_chunks::<2>();
@@ -98,6 +98,17 @@ fn standing(said: &str, epochs: usize) -> Result<Standing, ReplyError> {
     if reaches.len() == epochs { Ok(Standing { end, reaches }) } else { Err(ReplyError) }
 }
 
+/// Reads `1` or `0`, and what was kept before.
+fn kept(said: &str) -> Result<KeptAck, ReplyError> {
+    let (further, before) = said.split_once(' ').map_or((said, None), |(further, before)| (further, Some(before)));
+    let further = match further {
+        "1" => true,
+        "0" => false,
+        _ => return Err(ReplyError),
+    };
+    Ok(KeptAck { further, before: before.map_or_else(|| Ok(Vec::new()), positions)? })
+}
+
 /// Reads `EPOCH SP OFFSET`, some times.
 fn positions(said: &str) -> Result<Vec<Position>, ReplyError> {
     let words: Vec<&str> = said.split(' ').collect();
@@ -113,10 +124,14 @@ fn positions(said: &str) -> Result<Vec<Position>, ReplyError> {
 
 impl Acks for Redis {
     fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
-        Box::pin(async move { FleetAcks(&self.state).standings(rooms).await })
+        Box::pin(async move { FleetAcks(&self.state).standings(Lane::Commands, rooms).await })
     }
 
-    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+    fn standings_for_reader<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        Box::pin(async move { FleetAcks(&self.state).standings(Lane::Reads, rooms).await })
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
         Box::pin(async move { FleetAcks(&self.state).keep(acks, bounds).await })
     }
 
@@ -144,6 +159,12 @@ mod tests {
             assert_eq!(standing(bad, 2), Err(ReplyError), "{bad}");
         }
         assert_eq!(positions("e 1 d 2").unwrap().len(), 2);
+        assert_eq!(kept("1"), Ok(KeptAck { further: true, before: vec![] }));
+        let before = vec![Position::new(Epoch::new("e"), 7), Position::new(Epoch::new("d"), 2)];
+        assert_eq!(kept("0 e 7 d 2"), Ok(KeptAck { further: false, before }));
+        for bad in ["", "2", "1 e", "1 "] {
+            assert_eq!(kept(bad), Err(ReplyError), "{bad}");
+        }
         for bad in ["", "e", "e 1 d", "e x"] {
             assert_eq!(positions(bad), Err(ReplyError), "{bad}");
         }

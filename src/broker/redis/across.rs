@@ -66,7 +66,7 @@ impl Shards {
         let asked: Vec<&AskedThing> = indexes.iter().filter_map(|index| things.get(*index)).collect();
         let Some(first) = asked.first() else { return Vec::new() };
         let words: Vec<Value> = head.iter().chain(asked.iter().flat_map(|thing| &thing.words)).cloned().collect();
-        let texts = match self.call_on(lane, first.partition, script, Vec::new(), words).await {
+        let texts = match self.call_in(lane, first.partition, script, None, words).await {
             Ok(frame) => self.texts(frame, asked.len()),
             Err(error) => Err(error),
         };
@@ -106,12 +106,27 @@ impl Shards {
         thing: &AskedThing,
     ) -> Result<String, BrokerError> {
         let words: Vec<Value> = head.iter().chain(&thing.words).cloned().collect();
-        let frame = self.call_on(lane, thing.partition, script, [thing.key.clone()], words).await?;
+        let frame = self.call_in(lane, thing.partition, script, Some(thing.key.clone()), words).await?;
         let text = self.texts(frame, 1)?.pop().ok_or(BrokerError::Unknown)?;
         match text.strip_prefix('-') {
             None => Ok(text),
             Some(error) => Err(BrokerError::Unavailable(error.to_owned())),
         }
+    }
+
+    /// A call in a lane; one in that of reads takes a place among the pod's.
+    async fn call_in(
+        &self,
+        lane: Lane,
+        partition: Partition,
+        script: &Script,
+        key: Option<String>,
+        words: Vec<Value>,
+    ) -> Result<Resp3Frame, BrokerError> {
+        if lane == Lane::Reads {
+            return self.read(partition, script, key, words).await;
+        }
+        self.call_on(lane, partition, script, key, words).await
     }
 
     fn texts(&self, frame: Resp3Frame, count: usize) -> Result<Vec<String>, BrokerError> {

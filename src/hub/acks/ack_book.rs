@@ -2,7 +2,7 @@
 //!
 //! Pure: the time is the caller's, in milliseconds since the pod began. Always holds: of one user in one room one position of each
 //! epoch waits, the highest; what is under way waits again if it failed; a user's own acks are seen by the user at once; all of it is
-//! bounded.
+//! bounded, and one user alone leaves place for others; no call costs more than what it names.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -33,29 +33,63 @@ struct ReadPlace {
     personal: Option<Room>,
 }
 
+/// What waits of all users.
+#[derive(Debug, Default)]
+struct UserPlaces(HashMap<Arc<str>, HashMap<Room, ReadPlace>>);
+
+impl UserPlaces {
+    fn list(&self) -> Vec<WaitingAck> {
+        let each = self.0.iter().flat_map(|(user, rooms)| rooms.iter().map(move |(room, place)| (user, room, place)));
+        let ack = |(user, room, place): (&Arc<str>, &Room, &ReadPlace)| WaitingAck {
+            user: Arc::clone(user),
+            room: room.clone(),
+            positions: place.positions.clone(),
+            personal: place.personal.clone(),
+        };
+        each.map(ack).collect()
+    }
+
+    fn of(&self, user: &str) -> impl Iterator<Item = (Room, Vec<Position>)> {
+        let rooms = self.0.get(user).into_iter().flatten();
+        rooms.map(|(room, place)| (room.clone(), place.positions.clone()))
+    }
+}
+
 /// What a pod knows of acks that the broker does not know yet. `T`: where what becomes of one is told.
 #[derive(Debug)]
 pub struct AckBook<T> {
-    waiting: HashMap<Arc<str>, HashMap<Room, ReadPlace>>,
+    waiting: UserPlaces,
     rooms: usize,
     /// Of the round that is under way.
-    leaving: Vec<WaitingAck>,
+    leaving: Arc<UserPlaces>,
     asked: VecDeque<(WaitingAck, T)>,
+    /// How many of these are of a user.
+    asked_of: HashMap<Arc<str>, usize>,
     written_ms: Option<u64>,
 }
 
-/// What one round does.
-#[derive(Debug)]
-pub struct AckRound<T> {
-    /// To be kept.
-    pub acks: Vec<WaitingAck>,
-    /// To be judged.
-    pub asked: Vec<(WaitingAck, T)>,
+/// What one round keeps.
+#[derive(Debug, Default)]
+pub struct AckRound(Arc<UserPlaces>);
+
+impl AckRound {
+    /// Its acks. The book need not wait for this list.
+    #[must_use]
+    pub fn acks(&self) -> Vec<WaitingAck> {
+        self.0.list()
+    }
 }
 
 impl<T> Default for AckBook<T> {
     fn default() -> Self {
-        Self { waiting: HashMap::new(), rooms: 0, leaving: Vec::new(), asked: VecDeque::new(), written_ms: None }
+        Self {
+            waiting: UserPlaces::default(),
+            rooms: 0,
+            leaving: Arc::default(),
+            asked: VecDeque::new(),
+            asked_of: HashMap::new(),
+            written_ms: None,
+        }
     }
 }
 
@@ -66,21 +100,45 @@ impl<T> AckBook<T> {
     /// The most acks that wait to be judged.
     pub const MAX_ASKED: usize = 4_096;
 
+    /// The most rooms of one user that wait, and the most acks of it to be judged: as many as may be kept of a user.
+    pub const MAX_OF_USER: usize = 1_000;
+
+    /// As many have place whatever others do, as long as there is any.
+    const LEAST_OF_USER: usize = 64;
+
+    /// Whether a user that has so many has place for one more. The fewer are left, the smaller is the share of one user, so that one that
+    /// takes all that it gets leaves place for others.
+    fn has_place(own: usize, all: usize, most: usize) -> bool {
+        let share = most.saturating_sub(all) / 4;
+        all < most && own < share.clamp(Self::LEAST_OF_USER, Self::MAX_OF_USER)
+    }
+
     /// Takes in an ack that is known to be good. `false`: there is no room for it.
     #[must_use]
     pub fn put(&mut self, ack: WaitingAck) -> bool {
+        let own = self.waiting.0.get(&ack.user).map_or(0, HashMap::len);
+        self.insert(ack, Self::has_place(own, self.rooms, Self::MAX))
+    }
+
+    /// Takes in an ack, in a place of its own only if it has one.
+    fn insert(&mut self, ack: WaitingAck, has_place: bool) -> bool {
         let WaitingAck { user, room, positions, personal } = ack;
-        if let Some(place) = self.waiting.get_mut(&user).and_then(|rooms| rooms.get_mut(&room)) {
+        if let Some(place) = self.waiting.0.get_mut(&user).and_then(|rooms| rooms.get_mut(&room)) {
             positions.into_iter().for_each(|position| advance(&mut place.positions, position));
             place.personal = personal.or(place.personal.take());
             return true;
         }
-        if self.rooms >= Self::MAX {
-            return false;
+        if has_place {
+            self.rooms += 1;
+            self.waiting.0.entry(user).or_default().insert(room, ReadPlace { positions, personal });
         }
-        self.rooms += 1;
-        self.waiting.entry(user).or_default().insert(room, ReadPlace { positions, personal });
-        true
+        has_place
+    }
+
+    /// One that was taken in waits again. `false`: there is no room for it.
+    fn put_back(&mut self, ack: WaitingAck) -> bool {
+        let has_place = self.rooms < Self::MAX;
+        self.insert(ack, has_place)
     }
 
     /// Takes in one that the broker must judge.
@@ -88,61 +146,54 @@ impl<T> AckBook<T> {
     /// # Errors
     /// There is no room for it.
     pub fn ask(&mut self, ack: WaitingAck, waiter: T) -> Result<(), T> {
-        if self.asked.len() >= Self::MAX_ASKED {
+        let own = self.asked_of.get(&ack.user).copied().unwrap_or(0);
+        if !Self::has_place(own, self.asked.len(), Self::MAX_ASKED) {
             return Err(waiter);
         }
+        self.asked_of.insert(Arc::clone(&ack.user), own + 1);
         self.asked.push_back((ack, waiter));
         Ok(())
+    }
+
+    /// Those that the broker must judge, which wait no more.
+    #[must_use]
+    pub fn take_asked(&mut self) -> VecDeque<(WaitingAck, T)> {
+        self.asked_of = HashMap::new();
+        std::mem::take(&mut self.asked)
     }
 
     /// When the next round is due; `None`: nothing waits.
     #[must_use]
     pub fn due_ms(&self, every_ms: u64) -> Option<u64> {
-        if !self.asked.is_empty() {
-            return Some(0);
-        }
         (self.rooms > 0).then(|| self.written_ms.map_or(0, |at| at.saturating_add(every_ms)))
     }
 
-    /// Begins a round: what is to be judged, and what waits if it is due.
+    /// Begins a round: what waits, if it is due.
     #[must_use]
-    pub fn begin(&mut self, every_ms: u64, now_ms: u64) -> AckRound<T> {
+    pub fn begin(&mut self, every_ms: u64, now_ms: u64) -> AckRound {
         // A round that was given up did what it did: to do it again is harmless.
-        for ack in std::mem::take(&mut self.leaving) {
-            let _ = self.put(ack);
+        for ack in std::mem::take(&mut self.leaving).list() {
+            let _ = self.put_back(ack);
         }
         let is_due = self.written_ms.is_none_or(|at| at.saturating_add(every_ms) <= now_ms);
         if is_due && self.rooms > 0 {
             self.written_ms = Some(now_ms);
             self.rooms = 0;
-            let all = std::mem::take(&mut self.waiting).into_iter();
-            let acks = all.flat_map(|(user, rooms)| {
-                rooms.into_iter().map(move |(room, ReadPlace { positions, personal })| WaitingAck {
-                    user: Arc::clone(&user),
-                    room,
-                    positions,
-                    personal,
-                })
-            });
-            self.leaving = acks.collect();
+            self.leaving = Arc::new(std::mem::take(&mut self.waiting));
         }
-        AckRound { acks: self.leaving.clone(), asked: self.asked.drain(..).collect() }
+        AckRound(Arc::clone(&self.leaving))
     }
 
-    /// Ends the round: those at these places wait again. The number of those for which there is no room any more.
-    pub fn end(&mut self, failed: impl IntoIterator<Item = usize>) -> usize {
-        let mut leaving: Vec<_> = std::mem::take(&mut self.leaving).into_iter().map(Some).collect();
-        let failed = failed.into_iter().filter_map(|index| leaving.get_mut(index)?.take()).collect::<Vec<_>>();
-        failed.into_iter().filter_map(|ack| (!self.put(ack)).then_some(())).count()
+    /// Ends the round: these failed, and wait again. The number of those for which there is no room any more.
+    pub fn end(&mut self, failed: Vec<WaitingAck>) -> usize {
+        self.leaving = Arc::default();
+        failed.into_iter().filter_map(|ack| (!self.put_back(ack)).then_some(())).count()
     }
 
     /// What waits of a user.
     #[must_use]
     pub fn of(&self, user: &str) -> Vec<(Room, Vec<Position>)> {
-        let waiting = self.waiting.get(user).into_iter().flatten();
-        let waiting = waiting.map(|(room, place)| (room.clone(), place.positions.clone()));
-        let leaving = self.leaving.iter().filter(|ack| *ack.user == *user);
-        waiting.chain(leaving.map(|ack| (ack.room.clone(), ack.positions.clone()))).collect()
+        self.waiting.of(user).chain(self.leaving.of(user)).collect()
     }
 }
 
@@ -190,8 +241,8 @@ mod tests {
         for n in 1..=5_000_u64 {
             assert!(book.put(ack("ann", "chat:1", "e", n)));
             if book.due_ms(1_000).unwrap() <= n {
-                written.extend(offsets(&book.begin(1_000, n).acks));
-                assert_eq!(book.end([]), 0);
+                written.extend(offsets(&book.begin(1_000, n).acks()));
+                assert_eq!(book.end(vec![]), 0);
             }
         }
         assert_eq!(
@@ -199,7 +250,7 @@ mod tests {
             ["ann chat:1 e1", "ann chat:1 e1001", "ann chat:1 e2001", "ann chat:1 e3001", "ann chat:1 e4001"]
         );
         assert_eq!(book.due_ms(1_000), Some(5_001));
-        assert_eq!(offsets(&book.begin(1_000, 5_001).acks), ["ann chat:1 e5000"]);
+        assert_eq!(offsets(&book.begin(1_000, 5_001).acks()), ["ann chat:1 e5000"]);
     }
 
     #[test]
@@ -209,15 +260,16 @@ mod tests {
             assert!(book.put(ack("ann", "chat:1", epoch, offset)));
         }
         assert!(book.put(ack("bob", "chat:1", "e", 1)));
-        assert_eq!(offsets(&book.begin(1_000, 0).acks), ["ann chat:1 d9,e5", "bob chat:1 e1"]);
+        let round = book.begin(1_000, 0);
+        assert_eq!(offsets(&round.acks()), ["ann chat:1 d9,e5", "bob chat:1 e1"]);
         assert_eq!(book.of("ann").len(), 1, "what is under way is seen as well");
         assert!(book.put(ack("ann", "chat:1", "e", 6)));
         assert_eq!(book.of("ann").len(), 2);
         // Both failed, and wait again beside what came meanwhile.
-        assert_eq!(book.end([0, 1]), 0);
-        assert!(book.begin(1_000, 999).acks.is_empty(), "not before its time");
-        assert_eq!(offsets(&book.begin(1_000, 1_000).acks), ["ann chat:1 e6,d9", "bob chat:1 e1"]);
-        assert_eq!(book.end([]), 0);
+        assert_eq!(book.end(round.acks()), 0);
+        assert!(book.begin(1_000, 999).acks().is_empty(), "not before its time");
+        assert_eq!(offsets(&book.begin(1_000, 1_000).acks()), ["ann chat:1 e6,d9", "bob chat:1 e1"]);
+        assert_eq!(book.end(vec![]), 0);
         assert!(book.of("ann").is_empty() && book.due_ms(1_000).is_none());
     }
 
@@ -225,42 +277,47 @@ mod tests {
     fn a_round_that_was_given_up_is_done_again() {
         let mut book = AckBook::<()>::default();
         assert!(book.put(ack("ann", "chat:1", "e", 3)));
-        assert_eq!(book.begin(1_000, 0).acks.len(), 1);
+        assert_eq!(book.begin(1_000, 0).acks().len(), 1);
         assert!(book.put(ack("ann", "chat:1", "e", 4)) && book.put(ack("bob", "chat:1", "e", 1)));
-        assert_eq!(offsets(&book.begin(0, 5).acks), ["ann chat:1 e4", "bob chat:1 e1"]);
+        assert_eq!(offsets(&book.begin(0, 5).acks()), ["ann chat:1 e4", "bob chat:1 e1"]);
     }
 
     #[test]
-    fn what_must_be_judged_waits_for_no_clock() {
+    fn what_must_be_judged_waits_for_no_round() {
         let mut book = AckBook::default();
         assert!(book.put(ack("ann", "chat:1", "e", 1)));
-        assert_eq!(book.begin(1_000, 0).acks.len(), 1);
-        book.end([]);
-        assert!(book.put(ack("ann", "chat:1", "e", 2)));
+        let round = book.begin(1_000, 0);
         book.ask(ack("ann", "chat:2", "e", 7), "first").unwrap();
-        assert_eq!(book.due_ms(1_000), Some(0));
-        let round = book.begin(1_000, 1);
-        assert_eq!((round.acks.len(), round.asked.len()), (0, 1));
-        book.end([]);
-        assert_eq!(book.due_ms(1_000), Some(1_000));
+        assert_eq!(book.take_asked().len(), 1, "while a round is under way");
+        assert_eq!((book.take_asked().len(), round.acks().len(), book.due_ms(1_000)), (0, 1, None));
     }
 
     #[test]
-    fn what_waits_is_bounded() {
-        let mut book = AckBook::default();
-        for n in 0..AckBook::<()>::MAX {
-            assert!(book.put(ack("ann", &format!("chat:{n}"), "e", 1)));
-        }
-        assert!(!book.put(ack("bob", "chat:1", "e", 1)));
+    fn what_waits_is_bounded_and_no_user_takes_all() {
+        type Book = AckBook<()>;
+        let mut book = Book::default();
+        let put = |book: &mut Book, user: &str| {
+            (0..2_000).take_while(|n| book.put(ack(user, &format!("chat:{n}"), "e", 1))).count()
+        };
+        assert_eq!(put(&mut book, "ann"), Book::MAX_OF_USER);
         assert!(book.put(ack("ann", "chat:1", "e", 2)), "what waits has its place");
-        for _ in 0..AckBook::<()>::MAX_ASKED {
-            book.ask(ack("ann", "chat:1", "e", 3), ()).unwrap();
-        }
-        assert!(book.ask(ack("ann", "chat:1", "e", 3), ()).is_err());
-        let round = book.begin(1_000, 0);
-        assert_eq!((round.acks.len(), round.asked.len()), (AckBook::<()>::MAX, AckBook::<()>::MAX_ASKED));
+        let others: usize = (0..2_000).map(|n| put(&mut book, &n.to_string())).sum();
+        assert_eq!(others, Book::MAX - Book::MAX_OF_USER);
+        let ask = |book: &mut Book, user: &str| {
+            (0..2_000).take_while(|n| book.ask(ack(user, &format!("chat:{n}"), "e", 3), ()).is_ok()).count()
+        };
+        // One that comes back to all of its rooms has place for them, and those that come later for as many as they need.
+        let asked = ["ann", "bob", "cem"].map(|user| ask(&mut book, user));
+        assert!(asked[0] > 500 && asked[1] > 500 && asked[2] > 300, "{asked:?}");
+        let least = (0..20).map(|n| ask(&mut book, &n.to_string())).min();
+        assert!(least >= Some(Book::LEAST_OF_USER), "{least:?}");
+        let last: usize = (0..200).map(|n| ask(&mut book, &format!("more{n}"))).sum();
+        assert!(last > 0 && book.take_asked().len() == Book::MAX_ASKED);
+        assert!(ask(&mut book, "ann") > 500, "what was taken has left its place");
+        let round = book.begin(1_000, 0).acks();
+        assert_eq!(round.len(), Book::MAX);
         assert!(book.put(ack("bob", "chat:1", "e", 1)));
-        assert_eq!(book.end(0..round.acks.len()), 1, "one more than fits waits again");
+        assert_eq!(book.end(round), 1, "one more than fits waits again");
     }
 
     proptest! {
@@ -272,19 +329,19 @@ mod tests {
             let mut highest = HashMap::new();
             let mut kept: HashMap<Arc<str>, u64> = HashMap::new();
             let mut write = |book: &mut AckBook<()>, now: u64, fails: bool, last: &mut Option<u64>| {
-                let round = book.begin(1_000, now);
-                if !round.acks.is_empty() {
+                let acks = book.begin(1_000, now).acks();
+                if !acks.is_empty() {
                     assert!(last.is_none_or(|last| now - last >= 1_000));
                     *last = Some(now);
                 }
                 if fails {
-                    assert_eq!(book.end(0..round.acks.len()), 0);
+                    assert_eq!(book.end(acks), 0);
                 } else {
-                    for ack in &round.acks {
+                    for ack in &acks {
                         let offset = kept.entry(Arc::clone(&ack.user)).or_default();
                         *offset = (*offset).max(ack.positions[0].offset);
                     }
-                    assert_eq!(book.end([]), 0);
+                    assert_eq!(book.end(vec![]), 0);
                 }
             };
             for (pause, user, offset, fails) in steps {

@@ -1,6 +1,7 @@
 //! Where the workers of a pod hand in their clients' acks.
 //!
-//! Never talks to the broker. Always holds: the lock is held for a look into a map, and by nothing that waits.
+//! Never talks to the broker. Always holds: the lock is held for a look into a map, for what a user has waiting, or once a round for those
+//! of its acks that failed; nothing that holds it waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,15 +21,17 @@ pub struct AckDesk {
     /// What the broker keeps.
     pub kept: Arc<dyn Acks>,
     book: Mutex<AckBook<AckAnswer>>,
-    /// Told when something waits.
+    /// Told when something waits to be kept.
     pub activity: Notify,
+    /// Told when something waits to be judged.
+    pub questions: Notify,
 }
 
 impl AckDesk {
     /// A desk in front of this broker.
     #[must_use]
     pub fn new(kept: Arc<dyn Acks>) -> Self {
-        Self { kept, book: Mutex::default(), activity: Notify::new() }
+        Self { kept, book: Mutex::default(), activity: Notify::new(), questions: Notify::new() }
     }
 
     /// The book, for a moment.
@@ -55,7 +58,7 @@ impl AckDesk {
     pub fn ask(&self, ack: WaitingAck) -> Option<oneshot::Receiver<Reply>> {
         let (answer, answered) = oneshot::channel();
         self.book().ask(ack, answer).ok()?;
-        self.activity.notify_one();
+        self.questions.notify_one();
         Some(answered)
     }
 

@@ -1,6 +1,7 @@
 //! Acks on their way to the broker, round after round; what a user has not read.
 //!
-//! Always holds: one round at a time; in each the broker is asked where the rooms stand, told what was read, and has its users told.
+//! Always holds: one round at a time; in each the broker is asked where the rooms stand, told what was read, and has its users told. Those
+//! that a log must judge are asked about beside that, together, one question at a time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,23 +12,46 @@ use std::{
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    broker::{AckBounds, BrokerError, Standing},
+    broker::{AckBounds, BrokerError, KeptAck, Standing},
     hub::{
         acks::{
-            ack_book::{AckRound, WaitingAck, advance},
+            ack_book::{WaitingAck, advance},
             ack_desk::AckAnswer,
         },
         commands::refusal::refusal,
         worker::{clock::millis, services::Services},
     },
-    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Position, Reply, Room, Unread},
+    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Policy, Position, Reply, Room, Unread},
 };
 
 /// How many notices are on their way to the broker at once.
 const NOTICES_AT_ONCE: usize = 256;
 
+/// The most rooms that one notice names: each connection of the user gets it.
+const ROOMS_A_NOTICE: usize = 100;
+
 /// How long a pod that ends waits for the last round.
 const LAST_ROUND: Duration = Duration::from_secs(2);
+
+/// What a user has read further than before.
+struct ReadChange {
+    personal: Room,
+    unread: Unread,
+    /// What was kept before.
+    before: Vec<Position>,
+}
+
+impl ReadChange {
+    fn has_other_epochs(&self) -> bool {
+        self.before.iter().any(|before| before.epoch != self.unread.read.epoch)
+    }
+
+    /// Whether nothing that was kept before is as far, where the log stands so.
+    fn is_news(&self, standing: &Standing) -> bool {
+        let read = &self.unread.read;
+        standing.end.epoch == read.epoch && standing.read(&self.before).unwrap_or(0) < read.offset
+    }
+}
 
 impl Services {
     fn ack_bounds(&self) -> AckBounds {
@@ -37,6 +61,11 @@ impl Services {
 
     /// Keeps what this pod's clients have read, for ever.
     pub async fn keep_acks(&self) {
+        // A server that does not answer holds up what is to be written there, and not what another one can judge meanwhile.
+        tokio::join!(self.keep_rounds(), self.judge_rounds());
+    }
+
+    async fn keep_rounds(&self) {
         loop {
             let every_ms = millis(self.config.load().acks.every);
             let due_ms = self.acks.book().due_ms(every_ms);
@@ -46,34 +75,44 @@ impl Services {
             };
             let wait_ms = due_ms.saturating_sub(millis(self.began.elapsed()));
             if wait_ms > 0 {
-                // What must be judged does not wait for the next write.
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
-                    () = self.acks.activity.notified() => {}
-                }
+                // `acks.every` may be another one by then.
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
                 continue;
             }
-            let round = self.acks.book().begin(every_ms, millis(self.began.elapsed()));
-            self.perform(round).await;
+            self.keep_round(every_ms).await;
+        }
+    }
+
+    async fn judge_rounds(&self) {
+        loop {
+            self.acks.questions.notified().await;
+            self.judge_asked().await;
         }
     }
 
     /// Keeps what still waits, when no client is left.
     pub async fn keep_last_acks(&self) {
-        let round = self.acks.book().begin(0, millis(self.began.elapsed()));
-        if tokio::time::timeout(LAST_ROUND, self.perform(round)).await.is_err() {
+        let last = async {
+            self.judge_asked().await;
+            self.keep_round(0).await;
+        };
+        if tokio::time::timeout(LAST_ROUND, last).await.is_err() {
             tracing::warn!("what users have read last was not written: the broker did not answer in time");
         }
     }
 
-    async fn perform(&self, round: AckRound<AckAnswer>) {
-        let AckRound { acks, asked } = round;
-        let failed = self.keep_all(&acks).await;
+    async fn keep_round(&self, every_ms: u64) {
+        let round = self.acks.book().begin(every_ms, millis(self.began.elapsed()));
+        let failed = self.keep_all(&round.acks()).await;
         let metrics = &self.metrics.acks;
         metrics.failed.increment(failed.len() as u64);
         let lost = self.acks.book().end(failed);
         metrics.lost.increment(lost as u64);
-        self.judge_all(asked).await;
+    }
+
+    async fn judge_asked(&self) {
+        let asked = self.acks.book().take_asked();
+        self.judge_all(asked.into()).await;
     }
 
     /// Judges acks, and takes in those that are good.
@@ -101,51 +140,71 @@ impl Services {
         }
     }
 
-    /// Writes acks, and has their users told. The places of those that failed.
-    async fn keep_all(&self, waiting: &[WaitingAck]) -> Vec<usize> {
+    /// Writes acks, and has their users told. Those that failed.
+    async fn keep_all(&self, waiting: &[WaitingAck]) -> Vec<WaitingAck> {
         if waiting.is_empty() {
             return Vec::new();
         }
         let rooms: Vec<_> = waiting.iter().map(|ack| (ack.room.clone(), epochs(&ack.positions))).collect();
         let standings = self.acks.kept.standings(&rooms).await;
-        let (mut failed, mut places, mut acks, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (place, (ack, standing)) in waiting.iter().zip(standings).enumerate() {
+        let (mut failed, mut of, mut acks, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (ack, standing) in waiting.iter().zip(standings) {
             match standing {
-                Err(_) => failed.push(place),
+                Err(_) => failed.push(ack.clone()),
                 // The log is another one by now: nothing of it was read.
                 Ok(standing) => match standing.read(&ack.positions) {
                     None => self.metrics.acks.lost.increment(1),
                     Some(offset) => {
                         let position = Position::new(standing.end.epoch, offset);
-                        places.push(place);
                         acks.push(Ack { user: Arc::clone(&ack.user), room: ack.room.clone(), position });
+                        of.push(ack);
                         ends.push(standing.end.offset);
                     }
                 },
             }
         }
-        let mut told: HashMap<Room, Vec<Unread>> = HashMap::new();
+        let mut changes = Vec::new();
         let kept = self.acks.kept.keep(&acks, self.ack_bounds()).await;
-        for (((place, ack), end), kept) in places.into_iter().zip(acks).zip(ends).zip(kept) {
+        for (((waiting, ack), end), kept) in of.into_iter().zip(acks).zip(ends).zip(kept) {
             match kept {
-                Err(_) => failed.push(place),
-                Ok(further) => {
+                // It would not be taken another time either.
+                Err(BrokerError::TooLarge { .. }) => self.metrics.acks.lost.increment(1),
+                Err(_) => failed.push(waiting.clone()),
+                Ok(KeptAck { further, before }) => {
                     self.metrics.acks.kept.increment(1);
-                    let personal = waiting.get(place).and_then(|ack| ack.personal.clone());
-                    if let Some(personal) = personal.filter(|_| further) {
-                        let Ack { room, position: read, .. } = ack;
-                        told.entry(personal).or_default().push(Unread { room, read, end });
+                    let Ack { room, position: read, .. } = ack;
+                    // That nothing was read is no news.
+                    if let Some(personal) = waiting.personal.clone().filter(|_| further && read.offset > 0) {
+                        changes.push(ReadChange { personal, unread: Unread { room, read, end }, before });
                     }
                 }
             }
         }
+        self.tell(changes).await;
+        failed
+    }
+
+    /// Has users told what they have read on another device.
+    async fn tell(&self, changes: Vec<ReadChange>) {
+        // Of another epoch only the room's log knows how far it is the same.
+        let (other, same): (Vec<_>, Vec<_>) = changes.into_iter().partition(ReadChange::has_other_epochs);
+        let of = |change: &ReadChange| (change.unread.room.clone(), epochs(&change.before));
+        let questions: Vec<_> = other.iter().map(of).collect();
+        let standings = self.acks.kept.standings(&questions).await;
+        let news = other.into_iter().zip(standings);
+        let news = news.filter_map(|(change, standing)| standing.is_ok_and(|at| change.is_news(&at)).then_some(change));
+        let mut told: HashMap<Room, Vec<Unread>> = HashMap::new();
+        for ReadChange { personal, unread, .. } in same.into_iter().chain(news) {
+            let rooms = told.entry(personal).or_default();
+            if rooms.len() < ROOMS_A_NOTICE {
+                rooms.push(unread);
+            }
+        }
         // One that is lost is made good by the next, or by asking.
-        let notices = told.into_iter();
-        let notices = stream::iter(notices).map(async |(personal, rooms)| {
+        let notices = stream::iter(told).map(async |(personal, rooms)| {
             let _ = self.broker.notify(&personal, Notice::Unread(rooms)).await;
         });
         notices.buffer_unordered(NOTICES_AT_ONCE).for_each(|()| std::future::ready(())).await;
-        failed
     }
 
     /// How much a user has not read: of the rooms in which it has acknowledged, and of these. `may_see` leaves rooms out.
@@ -156,7 +215,7 @@ impl Services {
         &self,
         user: &str,
         rooms: Vec<Room>,
-        may_see: impl Fn(&Room) -> bool,
+        may_see: impl Fn(&Room, &Policy) -> bool,
     ) -> Result<Vec<Unread>, BrokerError> {
         let mut read: BTreeMap<Room, Vec<Position>> = rooms.into_iter().map(|room| (room, Vec::new())).collect();
         // What waits is looked at first: meanwhile it may be kept, and would be in neither.
@@ -166,9 +225,12 @@ impl Services {
             let known = read.entry(room).or_default();
             positions.into_iter().for_each(|position| advance(known, position));
         }
-        read.retain(|room, _| self.policy(room).acks == AckMode::Keep && may_see(room));
+        read.retain(|room, _| {
+            let policy = self.policy(room);
+            policy.acks == AckMode::Keep && may_see(room, &policy)
+        });
         let questions: Vec<_> = read.iter().map(|(room, positions)| (room.clone(), epochs(positions))).collect();
-        let standings = self.acks.kept.standings(&questions).await;
+        let standings = self.acks.kept.standings_for_reader(&questions).await;
         let each = read.into_iter().zip(standings);
         each.map(|((room, positions), standing)| {
             let standing = standing?;
@@ -218,6 +280,26 @@ fn judge(ack: WaitingAck, standing: &Standing) -> Result<WaitingAck, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_in_another_epoch_is_no_news() {
+        let position = |epoch: &str, offset| Position::new(Epoch::new(epoch), offset);
+        let change = |before: &[(&str, u64)]| ReadChange {
+            personal: Room::parse("user:ann").unwrap(),
+            unread: Unread { room: Room::parse("chat:1").unwrap(), read: position("b.2", 10), end: 60 },
+            before: before.iter().map(|(epoch, offset)| position(epoch, *offset)).collect(),
+        };
+        assert!(!change(&[]).has_other_epochs() && !change(&[("b.2", 3)]).has_other_epochs());
+        let is_news = |before: &[(&str, u64)], end: &str, reaches: &[Option<u64>]| {
+            let change = change(before);
+            assert!(change.has_other_epochs());
+            change.is_news(&Standing { end: position(end, 60), reaches: reaches.to_vec() })
+        };
+        assert!(!is_news(&[("b.1", 47)], "b.2", &[Some(50)]), "47 was read, and 10 is told");
+        assert!(is_news(&[("b.1", 47)], "b.2", &[Some(9)]), "what followed 9 was lost");
+        assert!(is_news(&[("b.1", 47), ("b.2", 8)], "b.2", &[None, Some(60)]));
+        assert!(!is_news(&[("b.1", 47)], "b.3", &[None]), "it is another log by now");
+    }
 
     #[test]
     fn what_the_log_does_not_have_is_refused() {

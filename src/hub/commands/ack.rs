@@ -16,7 +16,7 @@ use crate::{
         core::Core,
         worker::services::Services,
     },
-    model::{Epoch, ErrorCode, Offset, Position, Reply, Room},
+    model::{Epoch, ErrorCode, Offset, Policy, Position, Reply, Room},
 };
 
 /// What a client says that it has read.
@@ -83,10 +83,13 @@ impl Services {
         }
     }
 
-    /// How much the user of a client has not read.
-    pub(crate) async fn client_unread(&self, grant: &Grant, rooms: Vec<Room>) -> Reply {
+    /// How much the user of a client has not read. `is_in`: whether it is in a room. Of one that only the backend lets it into it is told
+    /// nothing otherwise, whatever it has read there before.
+    pub(crate) async fn client_unread(&self, grant: &Grant, rooms: Vec<Room>, is_in: impl Fn(&Room) -> bool) -> Reply {
         let Some(user) = grant.user() else { return Reply::Unread { rooms: Vec::new() } };
-        match self.unread(user, rooms, |room| grant.may_join(room, self.policy(room).join)).await {
+        let may_see =
+            |room: &Room, policy: &Policy| grant.may_join(room, policy.join) && (!policy.subscribe_hook || is_in(room));
+        match self.unread(user, rooms, may_see).await {
             Ok(rooms) => Reply::Unread { rooms },
             Err(error) => refusal(&error),
         }

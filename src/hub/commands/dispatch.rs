@@ -3,7 +3,7 @@
 //! Never waits: what the broker must be asked for is answered by a task of its own. Always holds: an answer reaches the connection that
 //! asked, or none.
 
-use std::{future::Future, ops::ControlFlow, sync::Arc};
+use std::{collections::HashSet, future::Future, ops::ControlFlow, sync::Arc};
 
 use crate::{
     hub::{
@@ -96,12 +96,25 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
     }
 }
 
-/// Answers how much a connection's user has not read. Rooms that only the backend lets it into are left out, unless it is there.
-fn unread(core: &Core, key: ConnectionKey, id: Option<CommandId>, mut rooms: Vec<Room>) {
-    rooms.retain(|room| may_read_about(core, key, room));
-    let Some(connection) = core.clients.connections.get(key) else { return };
-    let (services, grant) = (Arc::clone(core.services()), connection.session.grant.clone());
-    answer_later(core, key, id, async move { services.client_unread(&grant, rooms).await });
+/// Answers how much a connection's user has not read. What the connection sends behind it waits: a question may be about many rooms, so
+/// that one at a time is under way.
+fn unread(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, rooms: Vec<Room>) {
+    let (services, doorway) = (Arc::clone(core.services()), core.doorway.clone());
+    let Some(connection) = core.clients.connections.get_mut(key) else { return };
+    let (name, grant) = (connection.session.id, connection.session.grant.clone());
+    let rooms_in = connection.subscriptions.iter().map(|subscription| &core.rooms[subscription.room]);
+    let decided = rooms_in.filter(|room| room.policy.subscribe_hook);
+    let decided: HashSet<Room> = decided.map(|room| room.name.clone()).collect();
+    connection.pause_input();
+    tokio::task::spawn_local(async move {
+        let reply = services.client_unread(&grant, rooms, |room| decided.contains(room)).await;
+        doorway.enter(|core| {
+            core.clients.reply_to(key, name, &reply, id.as_ref());
+            if core.clients.connections.is(key, name) {
+                core.clients.resume_input(key);
+            }
+        });
+    });
 }
 
 /// Answers when the broker has.

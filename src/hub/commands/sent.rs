@@ -97,11 +97,8 @@ impl Services {
                 Ok(()) => self.client_ack(principal, ReadUpTo { room, epoch, offset }).await,
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
-            Action::Unread(mut rooms) => {
-                // What the backend decides about would be a question for each.
-                rooms.retain(|room| !self.policy(room).subscribe_hook);
-                self.client_unread(&principal.grant, rooms).await
-            }
+            // What the backend decides about would be a question for each.
+            Action::Unread(rooms) => self.client_unread(&principal.grant, rooms, |_| false).await,
             Action::Presence(room) => match self.may_read(principal, &room).await {
                 Ok(()) => self.client_presence(room).await,
                 Err((code, message)) => refuse(code, &message, Some(room)),

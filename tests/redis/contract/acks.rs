@@ -28,7 +28,7 @@ async fn kept<S: Store>(bench: &Bench<S>, user: &str, bounds: AckBounds) -> Vec<
 }
 
 async fn keep<S: Store>(bench: &Bench<S>, ack: Ack) -> bool {
-    bench.store.acks().keep(&[ack], LONG).await.remove(0).unwrap()
+    bench.store.acks().keep(&[ack], LONG).await.remove(0).unwrap().further
 }
 
 pub async fn the_highest_ack_of_a_user_is_kept<S: Store>() {
@@ -56,14 +56,32 @@ pub async fn epochs_stand_side_by_side_and_the_oldest_goes<S: Store>() {
     assert_eq!(left[0].split(',').count(), 3, "{left:?}");
 }
 
+pub async fn what_was_kept_before_is_told<S: Store>() {
+    let bench = Bench::<S>::new(Policy::default()).await;
+    let chat = room("chat");
+    let at = |epoch: &str, offset| Position::new(Epoch::new(epoch), offset);
+    let sort = |positions: &mut Vec<Position>| positions.sort_by(|a, b| a.epoch.as_str().cmp(b.epoch.as_str()));
+    for (epoch, offset, further, before) in [
+        ("b.1", 9, true, vec![]),
+        ("b.1", 8, false, vec![at("b.1", 9)]),
+        ("b.2", 4, true, vec![at("b.1", 9)]),
+        ("b.2", 6, true, vec![at("b.1", 9), at("b.2", 4)]),
+        ("b.1", 9, false, vec![at("b.1", 9), at("b.2", 6)]),
+    ] {
+        let mut kept = bench.store.acks().keep(&[ack("ann", &chat, epoch, offset)], LONG).await.remove(0).unwrap();
+        sort(&mut kept.before);
+        assert_eq!((kept.further, kept.before), (further, before), "{epoch} {offset}");
+    }
+}
+
 pub async fn many_users_at_once_are_answered_each<S: Store>() {
     let bench = Bench::<S>::new(Policy::default()).await;
     let acks: Vec<Ack> =
         (0..600).map(|n| ack(&format!("user{}", n % 40), &room(&format!("chat:{}", n / 40)), "b.e", n)).collect();
     let said = bench.store.acks().keep(&acks, LONG).await;
-    assert_eq!(said.into_iter().filter(|said| *said == Ok(true)).count(), 600);
+    assert_eq!(said.into_iter().filter(|said| said.as_ref().is_ok_and(|kept| kept.further)).count(), 600);
     let again = bench.store.acks().keep(&acks[..300], LONG).await;
-    assert_eq!(again.into_iter().filter(|said| *said == Ok(false)).count(), 300);
+    assert_eq!(again.into_iter().filter(|said| said.as_ref().is_ok_and(|kept| !kept.further)).count(), 300);
     assert_eq!(kept(&bench, "user7", LONG).await.len(), 15);
     assert!(bench.store.acks().keep(&[], LONG).await.is_empty());
 }

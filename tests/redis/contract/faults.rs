@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{
-        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeyValue, Presence,
+        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeptAck, KeyValue, Presence,
         Standing, UserRecords,
     },
     model::{Ack, Epoch, Notice, Policy, Position, Publication, Retained, Room, Signal},
@@ -170,10 +170,11 @@ impl<const FAULT: u8> Acks for Faulty<FAULT> {
         self.inner.acks().standings(rooms)
     }
 
-    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, bool> {
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
         Box::pin(async move {
             let kept = self.inner.acks().keep(acks, bounds).await;
-            kept.into_iter().map(|kept| kept.map(|further| further || FAULT == FORGETS_THE_HIGHEST)).collect()
+            let further = |kept: KeptAck| kept.further || FAULT == FORGETS_THE_HIGHEST;
+            kept.into_iter().map(|kept| kept.map(|kept| KeptAck { further: further(kept.clone()), ..kept })).collect()
         })
     }
 

@@ -90,6 +90,7 @@ macro_rules! every_test {
             acks::{
                 the_highest_ack_of_a_user_is_kept,
                 epochs_stand_side_by_side_and_the_oldest_goes,
+                what_was_kept_before_is_told,
                 many_users_at_once_are_answered_each,
                 what_is_kept_of_a_user_is_bounded,
                 rooms_say_where_they_stand,

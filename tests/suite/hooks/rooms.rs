@@ -3,6 +3,34 @@
 use super::*;
 
 #[tokio::test]
+async fn what_was_read_in_a_room_is_told_to_its_members_only() {
+    let backend = Backend::start(|_, _| yes()).await;
+    let pod = pod(|settings| {
+        asking(settings, &backend);
+        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        settings.policies[0].policy.acks = AckMode::Keep;
+    });
+    let bearer = format!("Bearer {}", token(&json!({"sub": "ann", "exp": 4_102_444_800_u64})));
+    let address = pod.addresses().plain[0];
+    let headers = [("Authorization", bearer.as_str())];
+    let mut ann = Client::open(address, "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
+    assert_eq!(ann.json().await["type"], "welcome");
+    let room = "asked:1";
+    let mut counted = async |kind: &str| {
+        let said = ann.ask(json!({"type": kind, "room": room, "id": 1})).await;
+        assert_eq!(said["type"], format!("{kind}d"), "{said}");
+        if kind == "subscribe" {
+            assert_eq!(ann.ask(json!({"type": "ack", "room": room, "offset": 0, "id": 2})).await["type"], "done");
+        }
+        ann.ask(json!({"type": "unread", "rooms": [], "id": 3})).await["rooms"].as_array().unwrap().len()
+    };
+    assert_eq!(counted("subscribe").await, 1);
+    // What it has read there is kept, and is no way around the backend.
+    assert_eq!(counted("unsubscribe").await, 0);
+    pod.stop();
+}
+
+#[tokio::test]
 async fn a_clients_commands_stay_in_their_order() {
     let backend = Backend::start(|asked, _| {
         let word = asked.body["room"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();

@@ -3,7 +3,8 @@
 -- ARGV: the most rooms of a user, how long a room is kept (ms), the most epochs of a room; then four words an ack: the user's key, the
 --       room, the epoch, the offset.
 -- KEYS: none, or one that shows in which slot an ack is that is alone.
--- Answers a text an ack: "1" if it is further than before, "0" if not; "-" and an error if nothing was done.
+-- Answers a text an ack: "1" if it is further than what was kept of its epoch, "0" if not, and behind it the positions that were kept,
+-- each as " EPOCH OFFSET"; "-" and an error if nothing was done.
 local most, age, epochs = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local call = redis.pcall
 local time = redis.call('TIME')
@@ -45,10 +46,11 @@ local function keep(key, room, epoch, offset)
   if failed(held) then
     return '-' .. held.err
   end
-  local positions, further = {}, true
+  local positions, further, before = {}, true, ''
   if held and time_of(held) + age > now then
     local first = string.find(held, ' ', 1, true) or #held
-    for known, at in string.gmatch(string.sub(held, first), '(%S+) (%d+)') do
+    before = string.sub(held, first)
+    for known, at in string.gmatch(before, '(%S+) (%d+)') do
       if known == epoch then
         if tonumber(at) >= tonumber(offset) then
           further, offset = false, at
@@ -59,7 +61,7 @@ local function keep(key, room, epoch, offset)
     end
     -- What is repeated is written now and then, so that it does not grow old.
     if not further and time_of(held) + age / 8 > now then
-      return '0'
+      return '0' .. before
     end
   elseif not held and call('HLEN', key) >= most then
     make_place(key)
@@ -70,7 +72,7 @@ local function keep(key, room, epoch, offset)
     return '-' .. written.err
   end
   call('PEXPIRE', key, age)
-  return further and '1' or '0'
+  return (further and '1' or '0') .. before
 end
 
 local reply = {}
