@@ -38,8 +38,10 @@ pub struct UserWrite<'a> {
 pub struct GonePod {
     /// Its name.
     pub pod: String,
-    /// For how long the lease has not run; `None`: it gave the lease up.
+    /// For how long the lease has not run (ms); `None`: it gave the lease up, or that was long ago.
     pub for_ms: Option<u64>,
+    /// How long ago it said that it looks after users (ms).
+    pub looked_ms: u64,
 }
 
 /// Records of users. A record lies where the log of the room lies in which it is told: the room names it.
@@ -48,12 +50,21 @@ pub trait UserRecords: Send + Sync {
     fn read_user<'a>(&'a self, room: &'a Room, renew: Option<Duration>) -> Answer<'a, StoredUser>;
     /// Replaces a record. `false`: another one is stored by now, and nothing was done.
     fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool>;
-    /// The pods that looked after users and are gone. Also says that this pod looks after some. It answers once this pod has its lease.
-    fn pods_gone(&self) -> Answer<'_, Vec<GonePod>>;
+    /// The pods that looked after users and are gone. Also says that this pod looks after some; what it leaves behind is known for `keep`
+    /// after the last time. It answers once this pod has its lease.
+    fn pods_gone(&self, keep: Duration) -> Answer<'_, Vec<GonePod>>;
+    /// Whether a pod is gone, as far as this one knows without asking. In doubt it is not.
+    fn is_gone(&self, pod: &str) -> bool;
+    /// How long it may take until all pods know that one is back whose lease had run out.
+    fn lease(&self) -> Duration;
     /// In how many parts the users of a pod are kept.
     fn parts(&self) -> usize;
+    /// In which of them those are that are told of in this room.
+    fn part_of(&self, room: &Room) -> usize;
     /// Some of the users that a pod looks after, of one part.
     fn users_of<'a>(&'a self, pod: &'a str, part: usize, limit: usize) -> Answer<'a, Vec<String>>;
+    /// A pod that is gone does not look after these of that part any more.
+    fn release<'a>(&'a self, pod: &'a str, part: usize, users: &'a [String]) -> Answer<'a, ()>;
     /// A pod that is gone looks after none any more.
     fn forget_pod<'a>(&'a self, pod: &'a str) -> Answer<'a, ()>;
     /// For how long a repeated idempotency key is known.

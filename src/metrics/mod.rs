@@ -28,7 +28,7 @@ pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::Pressures;
 #[cfg(test)]
-pub(crate) use redis_commands::TROUBLES;
+pub(crate) use redis_commands::{COMMANDS, TROUBLES};
 pub use redis_commands::{CommandResult, RedisCommands};
 pub use redis_subscriptions::RedisMetrics;
 pub use samples::{Buckets, Samples};

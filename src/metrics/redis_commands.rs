@@ -8,24 +8,30 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-/// The commands that are counted: the names of the scripts.
-const COMMANDS: [&str; 16] = [
+/// The commands that are counted: the names of the scripts, in their order there.
+pub const COMMANDS: [&str; 22] = [
     "publish",
     "history",
     "retained",
     "positions",
+    "standings",
+    "keep_acks",
+    "kept_acks",
     "members",
     "pods",
     "list",
     "evict",
     "lease",
     "control",
+    "mark",
     "claim",
     "value",
+    "read_user",
+    "write_user",
+    "user_pods",
+    "users_of",
+    "release_users",
     "look_up",
-    "standings",
-    "keep_acks",
-    "kept_acks",
 ];
 
 /// Why Redis cannot be used, or not all of it: the words of the broker's troubles.

@@ -22,16 +22,32 @@ impl UserRecords for MemoryBroker {
         ready(self.users.replace(room.as_str(), was.as_ref(), becomes, keep, (self.clock)()))
     }
 
-    fn pods_gone(&self) -> Answer<'_, Vec<GonePod>> {
+    fn pods_gone(&self, _: Duration) -> Answer<'_, Vec<GonePod>> {
         ready(Ok(Vec::new()))
+    }
+
+    fn is_gone(&self, _: &str) -> bool {
+        false
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn parts(&self) -> usize {
         1
     }
 
+    fn part_of(&self, _: &Room) -> usize {
+        0
+    }
+
     fn users_of<'a>(&'a self, _: &'a str, _: usize, _: usize) -> Answer<'a, Vec<String>> {
         ready(Ok(Vec::new()))
+    }
+
+    fn release<'a>(&'a self, _: &'a str, _: usize, _: &'a [String]) -> Answer<'a, ()> {
+        ready(Ok(()))
     }
 
     fn forget_pod<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {

@@ -145,9 +145,9 @@ impl Names {
         self.key(partition, format_args!("users:{pod}"))
     }
 
-    /// The pods that look after users.
+    /// The pods that look after users, by the time at which they said so last.
     pub(super) fn user_pods(&self) -> String {
-        self.key(Partition::FIRST, "user-pods")
+        self.key(Partition::FIRST, "pods-of-users")
     }
 
     /// The channel of questions to all pods.

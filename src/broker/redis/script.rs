@@ -71,6 +71,10 @@ pub(super) fn command(script: &Script, keys: Vec<String>, args: impl IntoIterato
 
 macro_rules! scripts {
     ($($name:ident = $word:literal, $flags:expr; $($part:expr),+;)+) => {
+        /// Their names.
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($word),+];
+
         $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| Script::new($word, $flags, &[$($part),+]));)+
     };
 }
@@ -96,5 +100,14 @@ scripts! {
     WRITE_USER = "write_user", ""; include_str!("lua/write_user.lua");
     USER_PODS = "user_pods", ""; include_str!("lua/user_pods.lua");
     USERS_OF = "users_of", ""; include_str!("lua/users_of.lua");
+    RELEASE_USERS = "release_users", ""; include_str!("lua/release_users.lua");
     LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_script_is_counted() {
+        assert_eq!(super::NAMES, crate::metrics::COMMANDS);
+    }
 }

@@ -3,7 +3,11 @@
 //! A record lies with the keys of the room in which it is told. Beside it, in each partition, lies a set a pod: the users that it looks
 //! after, so that another pod finds them once it is gone. Always holds: a record and its place in these sets change in one step.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fred::types::Value;
 
@@ -65,25 +69,34 @@ impl FleetUsers {
         read().map_err(|error| self.unexpected(&error))
     }
 
-    async fn pods_gone(&self) -> Result<Vec<GonePod>, BrokerError> {
+    async fn pods_gone(&self, keep: Duration) -> Result<Vec<GonePod>, BrokerError> {
         let _ = self.leases.held.subscribe().wait_for(|held| *held).await;
-        let fields = self.user_pods("").await?;
-        let mut gone = Vec::new();
-        for pair in fields.chunks_exact(2) {
-            let [pod, ago] = pair else { continue };
-            // In doubt it lives.
-            if !self.leases.is_live(pod, self.settings.lease, std::time::Instant::now()) {
-                gone.push(GonePod { pod: pod.clone(), for_ms: ago.parse().ok() });
-            }
-        }
-        Ok(gone)
+        let fields = self.user_pods("", keep).await?;
+        let (pods, _) = fields.as_chunks::<3>();
+        let gone = |[pod, ended, looked]: &[String; 3]| {
+            let looked_ms = looked.parse().unwrap_or_default();
+            GonePod { pod: pod.clone(), for_ms: ended.parse().ok(), looked_ms }
+        };
+        Ok(pods.iter().filter(|[pod, ..]| self.is_gone(pod)).map(gone).collect())
     }
 
-    async fn user_pods(&self, forget: &str) -> Result<Vec<String>, BrokerError> {
+    /// In doubt it lives.
+    fn is_gone(&self, pod: &str) -> bool {
+        !self.leases.is_live(pod, self.settings.lease, Instant::now())
+    }
+
+    async fn user_pods(&self, forget: &str, keep: Duration) -> Result<Vec<String>, BrokerError> {
         let keys = [self.names.leases(), self.names.user_pods()];
-        let args = [Value::from(self.pod.name.as_str()), Value::from(forget)];
+        let args = [Value::from(self.pod.name.as_str()), Value::from(forget), millis(keep)];
         let frame = self.shards.call(Partition::FIRST, &script::USER_PODS, keys, args).await?;
         ReplyFields::of(frame).and_then(|mut fields| fields.rest()).map_err(|error| self.unexpected(&error))
+    }
+
+    async fn release(&self, pod: &str, part: usize, users: &[String]) -> Result<(), BrokerError> {
+        let Some(partition) = Partition::all().nth(part) else { return Ok(()) };
+        let keys = [self.names.looked_after(partition, pod)];
+        let users = users.iter().map(|user| Value::from(user.as_str()));
+        self.shards.call(partition, &script::RELEASE_USERS, keys, users).await.map(drop)
     }
 
     async fn users_of(&self, pod: &str, part: usize, limit: usize) -> Result<Vec<String>, BrokerError> {
@@ -105,9 +118,26 @@ impl UserRecords for Redis {
         Box::pin(async move { users.write_user(room, write).await })
     }
 
-    fn pods_gone(&self) -> Answer<'_, Vec<GonePod>> {
+    fn pods_gone(&self, keep: Duration) -> Answer<'_, Vec<GonePod>> {
         let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.pods_gone().await })
+        Box::pin(async move { users.pods_gone(keep).await })
+    }
+
+    fn is_gone(&self, pod: &str) -> bool {
+        FleetUsers(Arc::clone(&self.state)).is_gone(pod)
+    }
+
+    fn lease(&self) -> Duration {
+        self.state.settings.lease
+    }
+
+    fn part_of(&self, room: &Room) -> usize {
+        Partition::of(room).index()
+    }
+
+    fn release<'a>(&'a self, pod: &'a str, part: usize, users: &'a [String]) -> Answer<'a, ()> {
+        let state = FleetUsers(Arc::clone(&self.state));
+        Box::pin(async move { state.release(pod, part, users).await })
     }
 
     fn parts(&self) -> usize {
@@ -121,7 +151,7 @@ impl UserRecords for Redis {
 
     fn forget_pod<'a>(&'a self, pod: &'a str) -> Answer<'a, ()> {
         let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.user_pods(pod).await.map(drop) })
+        Box::pin(async move { users.user_pods(pod, Duration::ZERO).await.map(drop) })
     }
 
     fn remembers(&self) -> Duration {

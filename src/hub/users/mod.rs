@@ -5,9 +5,12 @@
 
 mod adopt;
 mod changed_hiding;
+mod ghosts;
 mod hiding;
 mod pods_gone;
 pub mod presence;
+mod rare_warning;
 mod record;
 mod registry;
+mod seen_lapses;
 mod settle;

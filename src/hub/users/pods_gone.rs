@@ -23,10 +23,11 @@ impl PodsGone {
     /// Takes in which pods are gone now.
     pub(super) fn note(&mut self, gone: &[GonePod], now_ms: u64, unix_now: UnixMillis, offline_after_ms: u64) {
         self.0.retain(|pod, _| gone.iter().any(|one| *one.pod == **pod));
-        for GonePod { pod, for_ms } in gone {
-            let ago = for_ms.unwrap_or(0);
-            let due = (now_ms + offline_after_ms).saturating_sub(ago);
-            self.0.entry(Arc::from(pod.as_str())).or_insert((due, unix_now.saturating_sub(ago)));
+        for GonePod { pod, for_ms, looked_ms } in gone {
+            let due = (now_ms + offline_after_ms).saturating_sub(for_ms.unwrap_or(0));
+            // Of one that is not among the leases any more, as after a night without pods, it is known when it was there last.
+            let seen = unix_now.saturating_sub(for_ms.unwrap_or(*looked_ms));
+            self.0.entry(Arc::from(pod.as_str())).or_insert((due, seen));
         }
     }
 
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     fn gone(pod: &str, for_ms: Option<u64>) -> GonePod {
-        GonePod { pod: pod.to_owned(), for_ms }
+        GonePod { pod: pod.to_owned(), for_ms, looked_ms: 700 }
     }
 
     #[test]
@@ -64,7 +65,7 @@ mod tests {
         pods.note(&[gone("b", None)], 60_001, 1_010_001, 10_000);
         assert_eq!(
             pods.due(70_000),
-            [LostPod { pod: "b".into(), seen: 1_000_000 }],
+            [LostPod { pod: "b".into(), seen: 999_300 }],
             "a lives, or all its users were looked at"
         );
     }

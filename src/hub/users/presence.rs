@@ -12,8 +12,9 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use super::{
+    adopt::PodWatch,
     changed_hiding::ChangedHiding,
-    pods_gone::PodsGone,
+    rare_warning::RareWarning,
     record::UserRecord,
     registry::{RegistrySettings, UserRegistry},
 };
@@ -57,6 +58,8 @@ pub struct UserPresence {
     pub(super) control: Arc<dyn Control>,
     pub(super) hiding: ChangedHiding,
     pub(super) metrics: StatusMetrics,
+    unreadable: RareWarning,
+    pub(super) refused: RareWarning,
     began: Instant,
 }
 
@@ -86,6 +89,8 @@ impl UserPresence {
             control,
             hiding: ChangedHiding::default(),
             metrics,
+            unreadable: RareWarning::default(),
+            refused: RareWarning::default(),
             began: Instant::now(),
         })
     }
@@ -198,7 +203,9 @@ impl UserPresence {
 
     pub(super) fn read(&self, room: &Room, stored: Option<&Bytes>) -> Result<UserRecord, BrokerError> {
         UserRecord::read(stored).map_err(|error| {
-            tracing::warn!(%room, %error, "the record of a user is unreadable: is there another version of roomcast?");
+            if let Some(count) = self.unreadable.due(self.now_ms()) {
+                tracing::warn!(%room, %error, count, "records of users are unreadable: is there another version of roomcast?");
+            }
             BrokerError::Unavailable("the record of this user is unreadable".to_owned())
         })
     }
@@ -219,11 +226,10 @@ impl UserPresence {
     /// Does what is to be done, until the pod ends.
     pub async fn run(&self) {
         // Before it has its lease, other pods would take this one's users for a dead pod's.
-        let mut lapses = 0;
-        let mut gone = PodsGone::default();
-        while self.look_for_pods(&mut gone, &mut lapses).await.is_err() {
+        let mut watch = PodWatch::default();
+        while self.look_for_pods(&mut watch).await.is_err() {
             tokio::time::sleep(Self::LOOK_EVERY).await;
         }
-        tokio::join!(self.settle_all(), self.look_after_pods(gone, lapses), self.tell_of_hiding());
+        tokio::join!(self.settle_all(), self.look_after_pods(watch), self.look_for_ghosts(), self.tell_of_hiding());
     }
 }

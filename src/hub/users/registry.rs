@@ -46,13 +46,17 @@ struct LocalUser {
     devices: u32,
     /// Whether its record is to say that it is on this pod.
     here: bool,
-    /// When its last device went.
-    seen: UnixMillis,
+    /// When its last device went; `None`: no device was here.
+    seen: Option<UnixMillis>,
     /// When it is not here any more.
     leaves_at: Option<u64>,
     /// When its record is looked at again, though nothing happened.
     check_at: u64,
     standing: LookStanding,
+    /// Whether it has its turn among those that owe.
+    is_queued: bool,
+    /// How long it was waited after the last failure.
+    pause_ms: u64,
     /// Whether the broker may name it among those that this pod looks after.
     listed: bool,
     /// The pod that is gone, and on which it was until then.
@@ -66,8 +70,8 @@ pub(super) struct Settlement {
     pub(super) user: Arc<str>,
     /// Whether it is on this pod.
     pub(super) here: bool,
-    /// When it was seen last, if it is not.
-    pub(super) seen: UnixMillis,
+    /// When it was seen last, if it is not; `None`: it never was.
+    pub(super) seen: Option<UnixMillis>,
     /// Whether the broker may name it among those that this pod looks after.
     pub(super) listed: bool,
     /// The pod that is gone, and when it was seen there last.
@@ -107,8 +111,9 @@ impl UserRegistry {
     /// How often a record is looked at though nothing happened: what Redis lost is written anew, and does not run out.
     const CHECK_MS: u64 = 300_000;
 
-    /// The time before the broker is asked again that did not answer.
+    /// The time before the broker is asked again that did not answer, at first and at most: it doubles each time.
     const AGAIN_MS: u64 = 500;
+    const MOST_AGAIN_MS: u64 = 30_000;
 
     /// Of so many users it is known how often they changed their status.
     const MAX_CHANGING: usize = 10_000;
@@ -161,7 +166,7 @@ impl UserRegistry {
         let Some(local) = self.users.get_mut(&user).filter(|local| local.devices > 0) else { return };
         local.devices -= 1;
         if local.devices == 0 {
-            (local.seen, local.leaves_at) = (seen, Some(now + self.settings.offline_after_ms));
+            (local.seen, local.leaves_at) = (Some(seen), Some(now + self.settings.offline_after_ms));
             self.set_timer(&user);
         }
     }
@@ -187,6 +192,15 @@ impl UserRegistry {
         if self.users.contains_key(user) {
             self.recheck(user, now);
         }
+    }
+
+    /// The broker has this pod look after a user: one that is not known here is looked at. Whether that is so.
+    pub(super) fn recheck_missing(&mut self, user: &str, now: u64) -> bool {
+        let is_missing = !self.users.contains_key(user);
+        if is_missing {
+            self.changed(user, now);
+        }
+        is_missing
     }
 
     /// This pod's users may be missing from their records.
@@ -229,7 +243,9 @@ impl UserRegistry {
         self.users.entry(Arc::clone(user)).or_insert_with(|| LocalUser {
             devices: 0,
             here: false,
-            seen: 0,
+            seen: None,
+            is_queued: false,
+            pause_ms: 0,
             leaves_at: None,
             check_at: now + Self::CHECK_MS,
             standing: LookStanding::Settled,
@@ -243,13 +259,14 @@ impl UserRegistry {
     fn look(&mut self, user: &Arc<str>) {
         let Some(local) = self.users.get_mut(user) else { return };
         match local.standing {
-            LookStanding::Settled | LookStanding::Failed(_) => {
+            // One that owes keeps its turn; what is here now is written at once.
+            LookStanding::Settled | LookStanding::Failed(_) | LookStanding::Owing => {
                 local.standing = LookStanding::Ready;
                 self.ready.push_back(Arc::clone(user));
             }
             LookStanding::Busy { .. } => local.standing = LookStanding::Busy { again: true },
             // Its turn comes, and what is then counts.
-            LookStanding::Ready | LookStanding::Owing => {}
+            LookStanding::Ready => {}
         }
     }
 
@@ -313,6 +330,12 @@ impl UserRegistry {
         if let Some(user) = self.ready.pop_front() {
             return self.begin(&user, false);
         }
+        // Those that owe nothing any more cost none of the rate.
+        while let Some(user) = self.owing.pop_front_if(|user| !owes(&self.users, user)) {
+            if let Some(local) = self.users.get_mut(&user) {
+                local.is_queued = false;
+            }
+        }
         if !self.owing.is_empty() && self.take_pace(now) {
             let user = self.owing.pop_front()?;
             return self.begin(&user, true);
@@ -328,6 +351,7 @@ impl UserRegistry {
     fn begin(&mut self, user: &Arc<str>, may_tell: bool) -> Option<Settlement> {
         let local = self.users.get_mut(user)?;
         local.standing = LookStanding::Busy { again: false };
+        local.is_queued &= !may_tell;
         let settlement = Settlement {
             user: Arc::clone(user),
             here: local.here,
@@ -354,12 +378,27 @@ impl UserRegistry {
                 LookStanding::Settled
             }
             LookOutcome::Owes => LookStanding::Owing,
-            LookOutcome::Failed => LookStanding::Failed(now + Self::AGAIN_MS),
+            LookOutcome::Failed => {
+                // What came meanwhile is no reason to wait.
+                let pause = if again { 0 } else { local.pause_ms * 2 };
+                local.pause_ms = pause.clamp(Self::AGAIN_MS, Self::MOST_AGAIN_MS);
+                LookStanding::Failed(now + local.pause_ms)
+            }
         };
+        if outcome != LookOutcome::Failed {
+            local.pause_ms = 0;
+        }
         // What a broker did that did not answer is not known.
         local.listed = outcome != LookOutcome::Settled { listed: false };
         match outcome {
-            LookOutcome::Owes => self.owing.push_back(Arc::clone(user)),
+            LookOutcome::Owes => {
+                if !std::mem::replace(&mut local.is_queued, true) {
+                    self.owing.push_back(Arc::clone(user));
+                }
+                if again {
+                    self.look(user);
+                }
+            }
             LookOutcome::Settled { .. } if again => self.look(user),
             LookOutcome::Settled { .. } if !local.here && local.devices == 0 && local.left.is_none() => {
                 if let Some(timer) = local.timer {
@@ -372,6 +411,11 @@ impl UserRegistry {
         }
         self.set_timer(user);
     }
+}
+
+/// Whether something is to be told of a user.
+fn owes(users: &HashMap<Arc<str>, LocalUser>, user: &str) -> bool {
+    users.get(user).is_some_and(|local| local.standing == LookStanding::Owing)
 }
 
 #[cfg(test)]

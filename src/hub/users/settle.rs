@@ -85,13 +85,15 @@ impl UserPresence {
             if *here {
                 record.arrive(&self.pod);
             } else {
-                record.leave(&self.pod, *seen);
+                record.leave(&self.pod, seen.unwrap_or(now));
             }
+            // One that came back meanwhile has its users.
+            let left = left.as_ref().filter(|(pod, _)| self.records.is_gone(pod));
             if let Some((pod, seen)) = left {
                 record.leave(pod, *seen);
             }
             let listing = (*here && !record.is_hidden()) || record.owes();
-            let released_by = left.as_ref().map(|(pod, _)| &**pod);
+            let released_by = left.map(|(pod, _)| &**pod);
             // Of one that hides not even this is said.
             if !listing && !listed && released_by.is_none() && record == before {
                 return Ok(LookOutcome::Settled { listed: false });
@@ -170,7 +172,9 @@ impl UserPresence {
             // It will not be taken another time either.
             Err(error) => {
                 self.metrics.refused.increment(1);
-                tracing::warn!(%room, %error, "the status of a user cannot be told: does the policy know the topic `presence`?");
+                if let Some(count) = self.refused.due(self.now_ms()) {
+                    tracing::warn!(%room, %error, count, "the status of users cannot be told: does the policy know the topic `presence`?");
+                }
             }
         }
         Ok(())

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+const KEEP: Duration = Duration::from_secs(3_600);
+
 fn write<'a>(user: &'a str, becomes: &'static str, after: Option<bool>, by: Option<&'a str>) -> UserWrite<'a> {
     let keep = Duration::from_secs(3_600);
     UserWrite { user, was: None, becomes: becomes.into(), keep, looked_after: after, released_by: by }
@@ -18,7 +20,7 @@ async fn users_of(pod: &Pod, of: &str) -> BTreeSet<String> {
 }
 
 async fn gone(pod: &Pod) -> Vec<String> {
-    pod.broker.pods_gone().await.unwrap().into_iter().map(|gone| gone.pod).collect()
+    pod.broker.pods_gone(KEEP).await.unwrap().into_iter().map(|gone| gone.pod).collect()
 }
 
 async fn the_users_of_a_pod_that_is_gone_are_found(settings: Settings) {
@@ -41,6 +43,7 @@ async fn the_users_of_a_pod_that_is_gone_are_found(settings: Settings) {
         assert!(began.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert!(staying.broker.is_gone(&dead) && !staying.broker.is_gone(&own));
     // Taken over in one step; a record that changed meanwhile is not.
     let stale = UserWrite { was: Some("x".into()), ..write("ann", "[1]", Some(true), Some(&dead)) };
     assert!(!staying.broker.write_user(&room_of("ann"), stale).await.unwrap());
@@ -60,7 +63,9 @@ async fn the_users_of_a_pod_that_is_gone_are_found_in_one_server() {
     the_users_of_a_pod_that_is_gone_are_found(alone(&server)).await;
     let keys = server.call(&["KEYS", "fleet:*user*"]);
     for key in keys.list() {
-        assert!(server.call(&["PTTL", key.text()]).number() > 0, "{} never ends", key.text());
+        // As long as the records, so that users are found after a night without pods.
+        let left = server.call(&["PTTL", key.text()]).number();
+        assert!((3_000_000..=3_600_000).contains(&left), "{} ends in {left} ms", key.text());
     }
 }
 
@@ -89,4 +94,35 @@ async fn a_lapse_is_counted_and_a_record_renews_its_room() {
     let leases = format!("fleet:{{{}}}:leases", Partition::FIRST.tag());
     tokio::task::block_in_place(|| server.call(&["DEL", &leases]));
     until("the lapse is noticed", || pod.broker.lapses() > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_pod_without_a_lease_it_is_known_when_it_looked_last() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let pod = Pod::ready(Settings { lease: Duration::from_secs(1), ..alone(&server) }).await;
+    let pods = format!("fleet:{{{}}}:pods-of-users", Partition::FIRST.tag());
+    let own = pod.broker.pod().to_owned();
+    assert!(gone(&pod).await.is_empty());
+    let looked: u64 = server.call(&["ZSCORE", &pods, &own]).text().parse().unwrap();
+    // As after a night without pods, and one that left nothing that is still there.
+    for (name, ago) in [("dead", 3_000_000), ("older", 3_600_001)] {
+        server.call(&["ZADD", &pods, &(looked - ago).to_string(), name]);
+    }
+    let began = Instant::now();
+    let found = loop {
+        let found = pod.broker.pods_gone(KEEP).await.unwrap();
+        if !found.is_empty() {
+            break found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((found.len(), found[0].pod.as_str(), found[0].for_ms), (1, "dead", None));
+    assert!((3_000_000..3_600_000).contains(&found[0].looked_ms), "{found:?}");
+    // Names that are of no use where they lie are taken away there.
+    let ann = room("presence:ann");
+    let (part, set) = (pod.broker.part_of(&ann), format!("fleet:{{{}}}:users:dead", Partition::of(&ann).tag()));
+    server.call(&["SADD", &set, "ann", "bob"]);
+    pod.broker.release("dead", part, &["ann".to_owned()]).await.unwrap();
+    assert_eq!(pod.broker.users_of("dead", part, 9).await.unwrap(), ["bob"]);
 }

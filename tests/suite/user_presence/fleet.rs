@@ -132,6 +132,50 @@ async fn users_that_move_to_another_pod_are_not_announced() {
     block_in_place(|| b.stop());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_are_left_over_are_found_and_dropped() {
+    let server = block_in_place(Standalone::start);
+    let pod = member(&server, SHORT);
+    ready(&pod).await;
+    let name = pod.services().control.pod().to_owned();
+    let call = |words: &[&str]| block_in_place(|| server.call(words));
+    let until = async |what: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !what() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            pod.services().user_presence.as_ref().unwrap().drop_ghosts().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut follower = Follower::of(&pod, &["ann"]).await;
+    let ann = open(&pod, "ann").await;
+    assert_eq!(follower.told().await, said("ann", "online", false));
+    let key = record_key(&server, "ann").await;
+    until(&|| !call(&["GET", &key]).text().contains("pending")).await;
+    let online = call(&["GET", &key]).text().to_owned();
+    assert!(online.contains(&name), "{online}");
+    drop(ann);
+    assert_eq!(follower.told().await, said("ann", "offline", true));
+    until(&|| !call(&["GET", &key]).text().contains("pending")).await;
+    // As after a failover: what was stored a moment before is back.
+    let place = key.strip_suffix("user:presence:ann").expect("its place");
+    call(&["SADD", &format!("{place}users:{name}"), "ann"]);
+    call(&["SET", &key, &online]);
+    until(&|| !call(&["GET", &key]).text().contains(&name)).await;
+    assert_eq!(follower.told().await, said("ann", "offline", true));
+    let seen = shown(&pod, &["ann"]).await[0]["last_seen"].as_u64();
+    assert!(seen > Some(1_600_000_000_000), "{seen:?}");
+    // A pod that is gone left a name where no room lies in which users are told of now.
+    let first = format!("{}{{e8a}}:", place.split_once('{').expect("a tag").0);
+    assert_ne!(first, place);
+    let (set, pods) = (format!("{first}users:dead"), format!("{first}pods-of-users"));
+    call(&["SADD", &set, "ann"]);
+    call(&["ZADD", &pods, &seen.unwrap_or_default().to_string(), "dead"]);
+    until(&|| call(&["EXISTS", &set]).number() == 0).await;
+    until(&|| call(&["ZRANGE", &pods, "0", "-1"]).list().iter().all(|pod| pod.text() != "dead")).await;
+    block_in_place(|| pod.stop());
+}
+
 /// The key of a user's record.
 async fn record_key(server: &testkit::redis::Node, user: &str) -> String {
     let began = Instant::now();

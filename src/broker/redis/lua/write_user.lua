@@ -7,10 +7,10 @@ if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
   return { 0 }
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
--- The pod looks at each of its records every five minutes.
+-- The set lasts as long as the records of its users: after a night without pods they must be found.
 if ARGV[5] == '+' then
   redis.call('SADD', KEYS[2], ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], 86400000)
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
 elseif ARGV[5] == '-' then
   redis.call('SREM', KEYS[2], ARGV[4])
 end

@@ -39,7 +39,7 @@ fn a_user_is_here_until_the_debounce_of_its_last_device_is_over() {
     registry.disconnect("ann", 40_000, 77);
     registry.tick(50_000);
     let look = registry.next(50_000).expect("it is gone");
-    assert_eq!((look.here, look.seen), (false, 77));
+    assert_eq!((look.here, look.seen), (false, Some(77)));
     registry.done(&look, LookOutcome::Settled { listed: false }, 50_000);
     assert!(registry.users.is_empty() && registry.timers.is_empty() && registry.here() == 0);
 }
@@ -110,11 +110,75 @@ fn one_that_owes_and_changes_once_more_is_told_of_once() {
     registry.changed("ann", 0);
     registry.done(&look, LookOutcome::Owes, 0);
     registry.changed("ann", 1);
-    assert_eq!(registry.backlog(), 1);
+    let look = registry.next(1).expect("it changed");
+    assert!(!look.may_tell && look.listed);
+    registry.done(&look, LookOutcome::Owes, 1);
+    assert_eq!(registry.backlog(), 1, "it has one turn");
     let look = registry.next(1).expect("it is to be told");
     assert!(look.may_tell && look.listed);
     registry.done(&look, LookOutcome::Settled { listed: true }, 1);
     assert_eq!(registry.next(1), None);
+}
+
+#[test]
+fn one_that_owes_and_comes_back_is_written_at_once() {
+    let mut registry = registry();
+    let names: Vec<_> = (0..50).map(|n| user(&n.to_string())).collect();
+    for name in &names {
+        registry.adopt(name, &user("dead"), 5, 0);
+    }
+    while let Some(look) = registry.next(0) {
+        let outcome = if look.may_tell { LookOutcome::Settled { listed: false } } else { LookOutcome::Owes };
+        registry.done(&look, outcome, 0);
+    }
+    // The rate is used up, and one that waits for its turn comes.
+    let last = names.last().expect("the last");
+    registry.connect(last, 0);
+    let look = registry.next(0).expect("it came");
+    assert_eq!((&look.user, look.here, look.may_tell), (last, true, false));
+    registry.done(&look, LookOutcome::Settled { listed: true }, 0);
+    // Nothing is owed of it any more: its turn is none.
+    let (mut now, mut told) = (0, 0);
+    while registry.backlog() > 0 {
+        now += 10;
+        while let Some(look) = registry.next(now) {
+            assert!(look.may_tell && look.user != *last);
+            told += 1;
+            registry.done(&look, LookOutcome::Settled { listed: false }, now);
+        }
+        assert!(now < 10_000);
+    }
+    assert_eq!((told, registry.users.len()), (names.len() - 1 - 10, 1));
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_asked_less_and_less() {
+    let (mut registry, ann) = (registry(), user("ann"));
+    registry.connect(&ann, 0);
+    let (mut now, mut pauses) = (0, Vec::new());
+    for _ in 0..8 {
+        registry.tick(now);
+        let look = registry.next(now).expect("it is tried");
+        registry.done(&look, LookOutcome::Failed, now);
+        let due = registry.next_due(now).expect("it is tried again");
+        pauses.push(due - now);
+        now = due;
+    }
+    assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    registry.changed("ann", now);
+    assert!(registry.next(now).is_some(), "a change does not wait");
+}
+
+#[test]
+fn a_record_that_names_this_pod_without_reason_is_looked_at() {
+    let mut registry = registry();
+    registry.connect(&user("ann"), 0);
+    settle(&mut registry, 0);
+    assert!(!registry.recheck_missing("ann", 1) && registry.recheck_missing("ghost", 1));
+    let look = registry.next(1).expect("it is looked at");
+    assert_eq!((&*look.user, look.here, look.seen, look.listed), ("ghost", false, None, true));
+    registry.done(&look, LookOutcome::Settled { listed: false }, 1);
+    assert!(registry.next(1).is_none() && registry.users.len() == 1);
 }
 
 #[test]
