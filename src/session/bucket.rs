@@ -60,7 +60,8 @@ impl Bucket {
     #[must_use]
     pub fn is_full(&self, per_second: u32, burst: u32, now_ms: u64) -> bool {
         let gained = now_ms.saturating_sub(self.filled).saturating_mul(u64::from(per_second));
-        u64::from(self.level).saturating_add(gained) >= u64::from(burst) * 1000
+        let is_forgiven = u64::from(self.refused) <= gained;
+        is_forgiven && u64::from(self.level).saturating_add(gained) >= u64::from(burst) * 1000
     }
 }
 
@@ -87,6 +88,15 @@ mod tests {
         let refused = verdicts.iter().filter(|verdict| **verdict == Verdict::Limited).count();
         assert!((2_000..2_500).contains(&refused), "{refused} of 5,000 at 19 a second");
         assert!(!verdicts.contains(&Verdict::Flood));
+    }
+
+    #[test]
+    fn it_is_as_new_once_its_refusals_are_forgotten() {
+        let mut bucket = Bucket::new(1, 0);
+        assert!(bucket.is_full(1, 1, 0));
+        assert_eq!([bucket.take(1, 1, 0), bucket.take(1, 1, 0)], [Verdict::Fine, Verdict::Limited]);
+        (0..4).for_each(|_| _ = bucket.take(1, 1, 0));
+        assert!(!bucket.is_full(1, 1, 1_000) && bucket.is_full(1, 1, 5_000));
     }
 
     #[test]

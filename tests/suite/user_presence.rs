@@ -236,12 +236,20 @@ async fn bad_input_is_answered_as_documented() {
         assert_eq!((&answer["type"], &answer["code"]), (&json!("error"), &json!(code)), "{change}: {answer}");
     }
     assert_eq!(status(&mut nameless, json!({"status": "busy"})).await["code"], "unauthorized");
-    let mut answers = Vec::new();
-    for _ in 0..6 {
-        answers.push(status(&mut ann, json!({"status": "busy"})).await["code"].clone());
+    for _ in 0..2 {
+        assert_eq!(status(&mut ann, json!({"status": "busy"})).await["type"], "done");
     }
-    assert_eq!(answers[..2], [Value::Null, Value::Null]);
-    assert!(answers[2..].contains(&json!("rate_limited")), "{answers:?}");
+    // One a second is fine, however slow the machine is: this many at once are not.
+    for n in 0..100 {
+        ann.send(&json!({"type": "status", "status": "busy", "id": n}).to_string()).await;
+    }
+    let mut limited = 0;
+    for n in 0..100 {
+        let answer = ann.json().await;
+        assert_eq!(answer["id"], n, "{answer}");
+        limited += usize::from(answer["code"] == "rate_limited");
+    }
+    assert!(limited > 0);
     for (body, code) in [
         (r#"{"user":"ann","status":"asleep"}"#, 400),
         (r#"{"user":"ann"}"#, 400),
