@@ -14,9 +14,9 @@ pub mod auth {
 /// The log of rooms, and what pods ask each other.
 pub mod broker {
     pub use crate::broker::{
-        AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, EachOf, FleetAnswer,
-        FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, Presence, Respond, Standing, StoredUser,
-        UserRecords, UserWrite,
+        AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, DisplacedConnection,
+        EachOf, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, PlaceClaim, PlaceVerdict,
+        Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite, Verdicts,
     };
 
     /// Plain messages of other publishers.
@@ -94,9 +94,9 @@ pub mod model {
     pub use crate::model::{
         Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect,
         Durability, Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member,
-        Notice, Order, Payload, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication, Reconnect,
-        Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver,
-        Spelling, Stats, Target, Token, Unread, check_topic,
+        Notice, Order, Payload, PlaceLimit, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication,
+        Reconnect, Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since,
+        SlowReceiver, Spelling, Stats, Target, Token, Unread, WhenFull, check_topic,
     };
 }
 

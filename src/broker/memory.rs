@@ -21,6 +21,7 @@ mod members;
 mod retained;
 mod room;
 mod shard;
+mod user_places;
 mod user_records;
 mod values;
 
@@ -28,7 +29,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -39,7 +40,7 @@ use bytes::Bytes;
 
 use super::{
     AckBounds, Acks, Answer, Broker, BrokerError, Control, Deliver, Delivery, EachOf, FleetAnswers, FleetQuestion,
-    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, log_key::LogKey,
+    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, log_key::LogKey, place_table::PlaceTable,
 };
 use crate::{
     config::Policies,
@@ -79,6 +80,7 @@ pub struct MemoryBroker {
     values: ExpiringValues,
     users: ExpiringValues,
     acks: KeptAcks,
+    places: Mutex<PlaceTable>,
     /// This pod's name.
     pod: String,
     swept: AtomicUsize,
@@ -116,6 +118,7 @@ impl MemoryBroker {
             values: ExpiringValues::new(limits.max_bytes / VALUES_SHARE),
             users: ExpiringValues::new(limits.max_bytes / USERS_SHARE),
             acks: KeptAcks::new(limits.max_bytes / ACKS_SHARE),
+            places: Mutex::default(),
             pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
         })

@@ -12,7 +12,9 @@ mod key_value;
 pub mod legacy;
 mod log_key;
 pub mod memory;
+mod place_table;
 pub mod redis;
+mod user_places;
 mod user_records;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -21,6 +23,7 @@ pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
+pub use user_places::{DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces, Verdicts};
 pub use user_records::{GonePod, StoredUser, UserRecords, UserWrite};
 
 use crate::model::{

@@ -27,7 +27,10 @@ use super::{
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
     webtransport::WebTransport,
 };
-use crate::{dialect::Description, model::Policy};
+use crate::{
+    dialect::Description,
+    model::{PlaceLimit, Policy, WhenFull},
+};
 
 section! {
     /// The listeners of the pod, the clients that it accepts, and its limits.
@@ -112,12 +115,29 @@ section! {
         /// How many `ack` a second a connection may send for long, 1,024 at once. Further ones are refused with `rate_limited`; a client
         /// that does not stop is closed with 4029.
         acks_per_second: u32 = 50, Count(1..=100_000), live;
+        /// The most connections of one user in the whole fleet: WebSocket, WebTransport and Socket.IO sessions and event streams, from
+        /// when the user is known; a poll is none. It holds from each connection's beginning: those that were there before it was set or
+        /// lowered stay. While Redis does not answer, each pod goes by its own connections.
+        user_connections: Option<usize> = None, Maybe(Count(1..=1_000)), live, unset("no limit", "5");
+        /// What gives way when a user has `user_connections` already: the connection that came last, or the user's oldest one. Either is
+        /// closed with 4011, after which a client does not come back by itself. A client that lost its network is counted until
+        /// `timeouts.ping` and `.pong` are over: `close_oldest` lets it back at once.
+        user_connections_full: WhenFull = WhenFull::RefuseNewest, Choice(WhenFull::WORDS), live;
         /// The largest request head: request line and headers.
         max_head: usize = 16 * KIB, Bytes(KIB..=MIB), live;
         /// The most bytes queued for one connection that does not keep up; then its rooms' `slow` decides.
         send_queue: usize = MIB, Bytes(4 * KIB..=GIB), live;
         /// The largest body of an API call on the internal listener; a larger one is answered with 413.
         api_body: usize = MIB, Bytes(KIB..=64 * MIB), live;
+    }
+}
+
+impl Limits {
+    /// How many connections a user may have, if that is limited.
+    #[must_use]
+    pub fn places(&self) -> Option<PlaceLimit> {
+        let when_full = self.user_connections_full;
+        self.user_connections.map(|connections| PlaceLimit { connections, when_full })
     }
 }
 

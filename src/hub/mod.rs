@@ -21,6 +21,7 @@ mod core;
 mod engineio;
 mod fanout;
 mod membership;
+mod places;
 mod planted;
 pub mod recovery;
 mod sequencer;
@@ -42,6 +43,7 @@ pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
 pub use engineio::polling::{PollingSession, Probe};
+pub use places::{place_desk::PlaceDesk, rounds::PlaceRounds};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::driver::Sequencer;
 pub use users::presence::{StatusError, UserPresence};

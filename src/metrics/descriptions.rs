@@ -44,6 +44,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "What users have read in rooms since the last write, by outcome: kept, failed (tried again), lost.",
     ),
     (
+        "roomcast_user_places_total",
+        "Connections and limits.user_connections, by outcome: taken, refused, displaced (by a newer one), untold (displaced on another pod, which could not be told), alone (judged by this pod's own connections), uncounted.",
+    ),
+    (
         "roomcast_signals_total",
         "Signals, by outcome: sent (to the broker), thinned, limited (above the rate of a connection, a room or a worker), lost; expired (on each pod of receivers).",
     ),
@@ -82,7 +86,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_limit_used", "How much of each limit is used."),
     (
         "roomcast_limit_refused_total",
-        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, process_memory, addresses, unused_sessions, quic_handshakes, accept.",
+        "What each limit refused, or ended for others: files, waiting_sockets, connections, memory, process_memory, addresses, unused_sessions, user_connections, quic_handshakes, accept.",
     ),
     (
         "roomcast_slow_sockets_total",

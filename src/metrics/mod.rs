@@ -18,6 +18,7 @@ mod signals;
 mod socketio;
 mod statuses;
 mod tokens;
+mod user_places;
 
 pub use acks::AckMetrics;
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
@@ -36,6 +37,7 @@ pub use signals::SignalMetrics;
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use statuses::StatusMetrics;
 pub use tokens::TokenMetrics;
+pub use user_places::UserPlaceMetrics;
 
 use std::sync::Arc;
 
@@ -84,6 +86,8 @@ pub struct Metrics {
     pub recoveries: Recoveries,
     /// How far users have read.
     pub acks: AckMetrics,
+    /// Places of users.
+    pub user_places: UserPlaceMetrics,
     /// Signals.
     pub signals: SignalMetrics,
     /// The presence of users.
@@ -219,6 +223,7 @@ impl Metrics {
             dropped: counter!("roomcast_dropped_frames_total"),
             holes: counter!("roomcast_stream_holes_total"),
             acks: AckMetrics::default(),
+            user_places: UserPlaceMetrics::default(),
             signals: SignalMetrics::default(),
             statuses: StatusMetrics::default(),
             socketio: SocketIo::default(),

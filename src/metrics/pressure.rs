@@ -42,6 +42,8 @@ pub struct Pressures {
     pub addresses: Pressure,
     /// Engine.IO sessions that were opened and never used.
     pub unused_sessions: Pressure,
+    /// Connections of one user.
+    pub user_connections: Pressure,
     /// Handshakes over QUIC that are under way.
     pub quic_handshakes: Pressure,
     /// `accept` calls that failed.
@@ -159,6 +161,10 @@ impl Default for Pressures {
                 "unused_sessions",
                 "too many Socket.IO sessions are opened and not used: more of them are refused",
             ),
+            user_connections: Pressure::new(
+                "user_connections",
+                "a user has as many connections as it may have: its newest or its oldest are closed; see `limits.user_connections`",
+            ),
             quic_handshakes: Pressure::new(
                 "quic_handshakes",
                 "too many handshakes over QUIC are under way: more of them are refused; set `[addresses]`",
@@ -171,10 +177,21 @@ impl Default for Pressures {
 impl Pressures {
     /// Each of them.
     #[must_use]
-    pub fn all(&self) -> [&Pressure; 9] {
+    pub fn all(&self) -> [&Pressure; 10] {
         let Self { files, waiting, memory, process_memory, connections, .. } = self;
-        let Self { addresses, unused_sessions, quic_handshakes, accept, .. } = self;
-        [connections, memory, process_memory, files, waiting, addresses, quic_handshakes, unused_sessions, accept]
+        let Self { addresses, unused_sessions, user_connections, quic_handshakes, accept, .. } = self;
+        [
+            connections,
+            memory,
+            process_memory,
+            files,
+            waiting,
+            addresses,
+            quic_handshakes,
+            unused_sessions,
+            user_connections,
+            accept,
+        ]
     }
 
     /// A second has passed.

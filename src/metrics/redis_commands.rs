@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts, in their order there.
-pub const COMMANDS: [&str; 22] = [
+pub const COMMANDS: [&str; 23] = [
     "publish",
     "history",
     "retained",
@@ -17,6 +17,7 @@ pub const COMMANDS: [&str; 22] = [
     "standings",
     "keep_acks",
     "kept_acks",
+    "user_places",
     "members",
     "pods",
     "list",

@@ -48,13 +48,15 @@ pub enum Disconnect {
     PingTimeout,
     /// 4010: events are missing, and the dialect has no message for a gap. The client joins its rooms again.
     Missed,
+    /// 4011: its user has as many connections as a user may have: it came last, or it is the oldest and another one came.
+    TooManyConnections,
     /// 4029: a flood of errors or commands.
     Flood,
 }
 
 impl Disconnect {
     /// Every row of the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Normal,
         Self::ProtocolError,
         Self::Unsupported,
@@ -70,6 +72,7 @@ impl Disconnect {
         Self::Slow,
         Self::PingTimeout,
         Self::Missed,
+        Self::TooManyConnections,
         Self::Flood,
     ];
 
@@ -92,6 +95,7 @@ impl Disconnect {
             Self::Slow => 4008,
             Self::PingTimeout => 4009,
             Self::Missed => 4010,
+            Self::TooManyConnections => 4011,
             Self::Flood => 4029,
         }
     }
@@ -115,6 +119,7 @@ impl Disconnect {
             Self::Slow => "reading too slowly",
             Self::PingTimeout => "ping time-out",
             Self::Missed => "events are missing",
+            Self::TooManyConnections => "too many connections of this user",
             Self::Flood => "too many commands",
         }
     }
@@ -133,6 +138,8 @@ impl Disconnect {
             | Self::Refused
             | Self::TooBig
             | Self::Disconnected
+            // The oldest must not come back at once to take the place of the one that took its own.
+            | Self::TooManyConnections
             | Self::Flood => Reconnect::Never,
         }
     }

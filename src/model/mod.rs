@@ -24,6 +24,7 @@ mod signal;
 mod stats;
 mod time;
 mod token;
+mod user_places;
 mod user_status;
 mod whole_number;
 
@@ -51,5 +52,6 @@ pub use signal::{Signal, SignalAct, SignalKey, SignalNotice};
 pub use stats::{MemoryStats, PodStats, PodTraffic, QueueStats, WorkerStats};
 pub use time::UnixMillis;
 pub use token::Token;
+pub use user_places::{PlaceLimit, WhenFull};
 pub use user_status::{StatusChange, UserState, UserStatus, UserStatusError};
 pub use whole_number::{whole_digits, whole_number};

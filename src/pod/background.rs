@@ -16,7 +16,7 @@ use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase
 use crate::{
     api::Api,
     compat::Task,
-    hub::{Reason, Services, millis},
+    hub::{PlaceRounds, Reason, Services, millis},
     metrics::Exposition,
 };
 
@@ -54,6 +54,10 @@ impl Background {
                 let services = Arc::clone(&services);
                 tokio::task::spawn_local(async move { services.keep_acks().await })
             };
+            let counting = {
+                let rounds = PlaceRounds(Arc::clone(&services));
+                tokio::task::spawn_local(async move { rounds.run().await })
+            };
             let last = Arc::clone(&services);
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
@@ -90,8 +94,10 @@ impl Background {
             });
             let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
             keeping.abort();
-            let _ = keeping.await;
-            last.keep_last_acks().await;
+            counting.abort();
+            let _ = (keeping.await, counting.await);
+            let rounds = PlaceRounds(Arc::clone(&last));
+            tokio::join!(last.keep_last_acks(), rounds.run_last());
             Ok(())
         })
     }

@@ -9,7 +9,7 @@ use super::start_error::StartError;
 use crate::{
     api::Servers,
     broker::{
-        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, UserRecords, memory,
+        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, UserPlaces, UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
     },
     config::{self, Config, Policies, RedisKind, UserPresenceSettings},
@@ -96,6 +96,13 @@ impl Log {
         };
         let metrics = metrics.statuses.clone();
         UserPresence::new(settings, self.control(), self.broker(), records, metrics).map(Arc::new)
+    }
+
+    pub(super) fn places(&self) -> Arc<dyn UserPlaces> {
+        match self {
+            Self::Memory(memory) => Arc::clone(memory) as _,
+            Self::Redis(redis) => Arc::clone(redis) as _,
+        }
     }
 
     pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {

@@ -63,8 +63,8 @@ use crate::{
     config::Config,
     hooks::Hooks,
     hub::{
-        AckDesk, Budget, ClientAddresses, EventIndex, Gate, ProcessMemory, Quic, Recoveries, Senders, Services,
-        Spokesman, ToWorker, WorkerQueues,
+        AckDesk, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic, Recoveries, Senders,
+        Services, Spokesman, ToWorker, WorkerQueues,
     },
     metrics::Exposition,
     protocol::Dialects,
@@ -207,6 +207,7 @@ impl Pod {
             control: log.control(),
             values: log.values(),
             acks: AckDesk::new(log.acks()),
+            places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })

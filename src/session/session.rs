@@ -134,6 +134,8 @@ pub struct Session {
     pub grant: Grant,
     /// Whether it must present a token before anything else.
     pub awaits_token: bool,
+    /// Whether it was counted among its user's connections.
+    pub holds_place: bool,
     /// There once it has sent a signal.
     pub signals: Option<Box<SentSignals>>,
     rates: CommandRates,
@@ -163,7 +165,7 @@ impl Session {
         let awaits_token = grant.is_none();
         let free_rooms = u32::try_from(limits.told.max_rooms).unwrap_or(u32::MAX);
         let grant = grant.unwrap_or_default();
-        Self { id, grant, awaits_token, signals: None, rates, free_rooms, control_frames }
+        Self { id, grant, awaits_token, holds_place: false, signals: None, rates, free_rooms, control_frames }
     }
 
     /// Goes on with the rates of a client that was here before, and leaves its own in their place.

@@ -36,5 +36,6 @@ mod status;
 mod tls;
 mod token_lookup;
 mod tokens;
+mod user_places;
 mod user_presence;
 mod webtransport;

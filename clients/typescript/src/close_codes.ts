@@ -11,14 +11,14 @@ export const RESTART = 1012;
 export const OVERLOADED = 1013;
 export const UNAUTHORIZED = 4001;
 
-const NEVER = [1000, 1002, 1003, 1007, 1008, 1009, 4003, 4029];
+const NEVER = /^(100[023789]|40(03|11|29))$/;
 const SHORTEST = 250;
 const LONGEST = 30_000;
 const LATER = 2_000;
 
 /** How a connection that ended with this code comes back. A code that is not known was lost on the way. */
 export function advice(code: number): Advice {
-  if (NEVER.includes(code)) return 'never';
+  if (NEVER.test(`${code}`)) return 'never';
   if (code === UNAUTHORIZED || code === 4002) return 'token';
   return code === RESTART || code === OVERLOADED ? 'later' : 'soon';
 }

@@ -15,6 +15,7 @@ const MEANING: Record<number, string> = {
   4008: 'this client reads too slowly',
   4009: 'this client did not answer a ping',
   4010: 'the pod lost events, and starts afresh with this client',
+  4011: 'the user has as many connections as a user may have',
   4029: 'this client sent too many commands',
 };
 

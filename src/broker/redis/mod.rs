@@ -49,6 +49,7 @@ mod connection;
 mod control;
 mod departures;
 pub mod entry;
+mod fleet_places;
 mod key_value;
 mod leases;
 mod legacy;
@@ -56,6 +57,7 @@ mod local_presence;
 mod log;
 mod node;
 mod outages;
+mod own_places;
 mod partition;
 mod plain_lanes;
 mod plain_lease;
@@ -76,6 +78,7 @@ mod sink;
 mod state;
 mod status;
 mod tenure;
+mod user_places;
 mod user_records;
 
 use std::{
@@ -99,8 +102,10 @@ use crate::{
     model::{Member, Notice, Position, PresenceList, Publication, Retained, Room, Signal},
 };
 pub use connection::Timeouts;
+use fleet_places::FleetPlaces;
 use leases::Leases;
 use local_presence::LocalPresence;
+use own_places::OwnPlaces;
 pub use partition::Partition;
 use partition::{KeyKind, Names};
 use presence::FleetMembers;
@@ -154,6 +159,7 @@ impl Redis {
             shards,
             rooms: SubscribedRooms::new(deliver),
             members: LocalPresence::default(),
+            places: OwnPlaces::default(),
             leases: Leases::default(),
             metrics,
             subscriber: OnceLock::new(),
@@ -219,6 +225,7 @@ impl RedisState {
             own().forget_rooms(),
             FleetMembers(own()).keep_lease(),
             FleetMembers(own()).write_members(),
+            FleetPlaces(own()).keep_places(),
             own().take_in_legacy(endpoints),
             async {
                 loop {

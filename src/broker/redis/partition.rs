@@ -206,6 +206,12 @@ impl Names {
         (partition, self.key(partition, format_args!("acks:{user}")))
     }
 
+    /// Which connections hold a user's places, and the partition where that is.
+    pub(super) fn places(&self, user: &str) -> (Partition, String) {
+        let partition = Partition::of_name(user);
+        (partition, self.key(partition, format_args!("places:{user}")))
+    }
+
     /// Where a pod's internal listener is.
     pub(super) fn address(&self, pod: &str) -> String {
         self.key(Partition::FIRST, format_args!("address:{pod}"))

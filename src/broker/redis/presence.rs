@@ -71,6 +71,7 @@ impl FleetMembers {
         if !ran && self.leases.held() {
             tracing::warn!("this pod's lease had run out; its members are written anew");
             self.members.doubt_all();
+            self.places.doubt_all(asked);
         }
         self.leases.renewed(ran, list, self.settings.lease, asked, Instant::now());
         Ok(())
@@ -115,7 +116,7 @@ impl FleetMembers {
     }
 
     /// Parts pods into those whose lease runs and those that are gone.
-    async fn part(&self, pods: Vec<String>) -> (Vec<String>, Vec<String>) {
+    pub(super) async fn part(&self, pods: Vec<String>) -> (Vec<String>, Vec<String>) {
         let part = |pods: Vec<String>| -> (Vec<String>, Vec<String>) {
             let now = Instant::now();
             let live = |pod: &String| *pod == self.pod.name || self.leases.is_live(pod, self.settings.lease, now);

@@ -87,6 +87,7 @@ scripts! {
     STANDINGS = "standings", READS_ACROSS_SLOTS; ROOM, include_str!("lua/standings.lua");
     KEEP_ACKS = "keep_acks", ACROSS_SLOTS; include_str!("lua/keep_acks.lua");
     KEPT_ACKS = "kept_acks", ""; include_str!("lua/kept_acks.lua");
+    USER_PLACES = "user_places", ACROSS_SLOTS; include_str!("lua/user_places.lua");
     MEMBERS = "members", ""; include_str!("lua/members.lua");
     PODS = "pods", ""; include_str!("lua/pods.lua");
     LIST = "list", ""; include_str!("lua/list.lua");

@@ -114,6 +114,7 @@ pub(crate) fn apply(core: &mut Core, key: ConnectionKey, grant: &Grant) {
         if let Some(presence) = core.clients.services.user_presence.as_ref().filter(|_| is_new) {
             presence.connected(user);
         }
+        core.clients.claim_place(key);
     }
     core.clients.schedule_identity(key);
     let Some(claims) = grant.claims() else { return };

@@ -146,6 +146,7 @@ impl Worker {
         let removed = connections.remove(key, now_ms);
         self.settle();
         let Some(connection) = removed else { return };
+        self.services.places.give_back(&connection.session);
         let metrics = &self.services.metrics;
         metrics.connections.of(connection.transport.name(), connection.format.dialect.index()).decrement(1);
         metrics.disconnected(connection.closed_with);

@@ -15,6 +15,7 @@ use crate::{
         access::{client_addresses::ClientAddresses, senders::Senders},
         acks::ack_desk::AckDesk,
         connection::budget::Budget,
+        places::place_desk::PlaceDesk,
         recovery::{cache::Recoveries, event_index::EventIndex},
         users::presence::UserPresence,
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
@@ -43,6 +44,8 @@ pub struct Services {
     pub values: Arc<dyn KeyValue>,
     /// What users have read.
     pub acks: AckDesk,
+    /// Which connections are counted among those of their users.
+    pub places: PlaceDesk,
     /// How the broker is.
     pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
     /// How a page reaches WebTransport, if it can.

@@ -12,6 +12,7 @@ const ADVICE = {
   4001: 'token',
   4002: 'token',
   4003: 'never',
+  4011: 'never',
   4029: 'never',
 };
 
@@ -33,6 +34,7 @@ const WORDS = {
   4008: 'reading too slowly',
   4009: 'no answer to a ping',
   4010: 'events are missing',
+  4011: 'too many connections of this user',
   4029: 'too many commands',
 };
 

@@ -116,7 +116,7 @@ test('a connection that gives no sign of life is lost, one that only slept is no
   assert.match(explain(client, clock.date()), /^Not connected: .*no sign of life/);
 });
 
-for (const code of [1008, 4003, 4029]) {
+for (const code of [1008, 4003, 4011, 4029]) {
   test(`after close code ${code} it does not come back by itself`, async () => {
     const { clock, pod, client } = await world();
     const subscription = client.subscribe('r');

@@ -11,6 +11,7 @@ mod packed;
 mod refusals;
 mod slots;
 mod unwritten;
+mod user_places;
 mod users;
 mod ways;
 

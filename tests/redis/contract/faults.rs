@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,10 +10,10 @@ use std::{
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{
-        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeptAck, KeyValue, Presence,
-        Standing, UserRecords,
+        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeptAck, KeyValue,
+        PlaceClaim, Presence, Standing, UserPlaces, UserRecords, Verdicts,
     },
-    model::{Ack, Epoch, Notice, Policy, Position, Publication, Retained, Room, Signal},
+    model::{Ack, Epoch, Notice, PlaceLimit, Policy, Position, Publication, Retained, Room, Signal},
 };
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     harness::{Store, bounded},
     history, idempotency, key_value,
     memory::MemoryStore,
-    order, subscription,
+    order, subscription, user_places,
 };
 
 const DROP: u8 = 0;
@@ -33,6 +34,7 @@ const LATE_START: u8 = 6;
 const TAKES_NOTHING_AWAY: u8 = 7;
 const LETS_EVERYBODY_CLAIM: u8 = 8;
 const FORGETS_THE_HIGHEST: u8 = 9;
+const TAKES_NO_PLACE_BACK: u8 = 10;
 
 /// The memory broker with one fault.
 struct Faulty<const FAULT: u8> {
@@ -90,6 +92,10 @@ impl<const FAULT: u8> Store for Faulty<FAULT> {
 
     fn records(&self) -> &dyn UserRecords {
         self.inner.records()
+    }
+
+    fn places(&self) -> &dyn UserPlaces {
+        self
     }
 
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
@@ -183,6 +189,17 @@ impl<const FAULT: u8> Acks for Faulty<FAULT> {
     }
 }
 
+impl<const FAULT: u8> UserPlaces for Faulty<FAULT> {
+    fn take_places<'a>(&'a self, claims: &'a [PlaceClaim], limit: PlaceLimit) -> Verdicts<'a> {
+        self.inner.places().take_places(claims, limit)
+    }
+
+    fn give_back<'a>(&'a self, claims: &'a [PlaceClaim]) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let claims = if FAULT == TAKES_NO_PLACE_BACK { &[] } else { claims };
+        self.inner.places().give_back(claims)
+    }
+}
+
 /// Runs a test of the suite that must fail.
 async fn fails<F: Future<Output = ()> + Send + 'static>(test: F) {
     let outcome = tokio::spawn(bounded(test)).await;
@@ -200,6 +217,7 @@ macro_rules! noticed {
 }
 
 noticed! {
+    a_place_that_is_not_given_back_is_noticed: TAKES_NO_PLACE_BACK in user_places::the_newest_is_refused_where_a_user_is_full;
     a_dropped_delivery_is_noticed: DROP in order::events_arrive_in_order_once_and_whole;
     a_duplicate_is_noticed: DUPLICATE in order::events_arrive_in_order_once_and_whole;
     a_swap_is_noticed: SWAP in order::concurrent_publishers_see_one_order;

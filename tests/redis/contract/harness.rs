@@ -8,7 +8,10 @@ use std::{
 };
 
 use roomcast::testing::{
-    broker::{Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence, UserRecords},
+    broker::{
+        Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence, UserPlaces,
+        UserRecords,
+    },
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
 };
 use serde_json::value::RawValue;
@@ -31,6 +34,8 @@ pub trait Store: Send + Sync + 'static {
     fn acks(&self) -> &dyn Acks;
     /// The same broker's records of users.
     fn records(&self) -> &dyn UserRecords;
+    /// The places of users that the same broker knows.
+    fn places(&self) -> &dyn UserPlaces;
     /// Lets time pass for the broker: by its own clock, or by waiting.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
     /// Has the store lose a room that nobody is subscribed to.

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Deliver, KeyValue, Presence, UserRecords,
+        Acks, Broker, Deliver, KeyValue, Presence, UserPlaces, UserRecords,
         memory::{MemoryBroker, MemoryLimits},
     },
     config::Policies,
@@ -55,6 +55,10 @@ impl Store for MemoryStore {
     }
 
     fn records(&self) -> &dyn UserRecords {
+        &self.memory
+    }
+
+    fn places(&self) -> &dyn UserPlaces {
         &self.memory
     }
 

@@ -14,6 +14,7 @@ mod redis_stores;
 mod retained;
 mod shared_log;
 mod subscription;
+mod user_places;
 mod users;
 
 /// Runs the whole suite against one store.
@@ -110,6 +111,13 @@ macro_rules! every_test {
                 of_many_that_replace_a_record_at_once_one_succeeds,
                 a_record_is_there_until_its_time_is_up,
                 the_record_of_a_user_that_is_here_does_not_end,
+            }
+            user_places::{
+                the_newest_is_refused_where_a_user_is_full,
+                the_oldest_gives_way_where_the_operator_says_so,
+                a_lowered_limit_holds_from_the_next_claim,
+                of_many_at_once_each_user_has_its_places,
+                a_repeated_claim_changes_nothing,
             }
             presence::{
                 a_repeated_join_is_one_member,

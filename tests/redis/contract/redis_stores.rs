@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Condition, Deliver, KeyValue, Presence, UserRecords,
+        Acks, Broker, Condition, Deliver, KeyValue, Presence, UserPlaces, UserRecords,
         redis::{Partition, Redis, Settings},
     },
     config::Policies,
@@ -109,6 +109,10 @@ impl<S: Servers> Store for Fleet<S> {
     }
 
     fn records(&self) -> &dyn UserRecords {
+        &self.broker
+    }
+
+    fn places(&self) -> &dyn UserPlaces {
         &self.broker
     }
 
