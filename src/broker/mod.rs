@@ -24,7 +24,7 @@ pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
 pub use user_places::{DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces, Verdicts};
-pub use user_records::{GonePod, StoredUser, UserRecords, UserWrite};
+pub use user_records::{GonePod, LeaseLapses, StoredUser, UserRecords, UserWrite};
 
 use crate::model::{
     Epoch, Event, Member, Notice, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since,

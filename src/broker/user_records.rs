@@ -44,6 +44,15 @@ pub struct GonePod {
     pub looked_ms: u64,
 }
 
+/// How often a pod's lease had run out, and how long it may take until all pods know that it is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeaseLapses {
+    /// How often.
+    pub count: u64,
+    /// How long a lease is.
+    pub lease: Duration,
+}
+
 /// Records of users. A record lies where the log of the room lies in which it is told: the room names it.
 pub trait UserRecords: Send + Sync {
     /// Reads a record. `renew`: its user is here, so that it is kept for so long from now on, if half of the time is over.
@@ -54,21 +63,25 @@ pub trait UserRecords: Send + Sync {
     /// after the last time. It answers once this pod has its lease.
     fn pods_gone(&self, keep: Duration) -> Answer<'_, Vec<GonePod>>;
     /// Whether a pod is gone, as far as this one knows without asking. In doubt it is not.
-    fn is_gone(&self, pod: &str) -> bool;
-    /// How long it may take until all pods know that one is back whose lease had run out.
-    fn lease(&self) -> Duration;
+    fn is_gone(&self, _pod: &str) -> bool {
+        false
+    }
     /// In how many parts the users of a pod are kept.
     fn parts(&self) -> usize;
     /// In which of them those are that are told of in this room.
-    fn part_of(&self, room: &Room) -> usize;
+    fn part_of(&self, _room: &Room) -> usize {
+        0
+    }
     /// Some of the users that a pod looks after, of one part.
     fn users_of<'a>(&'a self, pod: &'a str, part: usize, limit: usize) -> Answer<'a, Vec<String>>;
     /// A pod that is gone does not look after these of that part any more.
-    fn release<'a>(&'a self, pod: &'a str, part: usize, users: &'a [String]) -> Answer<'a, ()>;
+    fn release<'a>(&'a self, _pod: &'a str, _part: usize, _users: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// A pod that is gone looks after none any more.
     fn forget_pod<'a>(&'a self, pod: &'a str) -> Answer<'a, ()>;
     /// For how long a repeated idempotency key is known.
     fn remembers(&self) -> Duration;
     /// How often this pod's lease had run out: then others may have taken its users for gone.
-    fn lapses(&self) -> u64;
+    fn lapses(&self) -> LeaseLapses;
 }

@@ -242,8 +242,7 @@ impl Session {
             }
             Command::History { .. } => Self::HISTORY_COST,
             Command::Unread { rooms } => {
-                let shares = u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(u32::MAX);
-                Self::HISTORY_COST.saturating_add(shares)
+                Self::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
             }
             // They have rates of their own.
             Command::Signal { .. } | Command::Ack { .. } if !self.awaits_token => 0,

@@ -206,8 +206,8 @@ mod tests {
         assert_eq!((keep("a", "r", 100), keep("b", "r", 105)), (Ok(true), Ok(true)));
         assert_eq!(keep("b", "r", 109), Ok(false), "what is known costs nothing more");
         assert_eq!((keep("b", "s", 110), rooms("a"), rooms("b")), (Ok(true), 0, 2), "the other user is forgotten");
-        let long = "x".repeat(2 * ROOM);
-        assert!(matches!(keep("c", &long, 111), Err(BrokerError::TooLarge { .. })));
+        let long = "x".repeat(2 * (USER + ROOM));
+        assert!(matches!(keep(&long, "r", 111), Err(BrokerError::TooLarge { .. })));
         acks.sweep(200_000);
         let table = acks.lock();
         assert!(table.users.is_empty() && table.bytes == 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{MemoryBroker, ready};
 use crate::{
-    broker::{Answer, GonePod, StoredUser, UserRecords, UserWrite},
+    broker::{Answer, GonePod, LeaseLapses, StoredUser, UserRecords, UserWrite},
     model::Room,
 };
 
@@ -26,28 +26,12 @@ impl UserRecords for MemoryBroker {
         ready(Ok(Vec::new()))
     }
 
-    fn is_gone(&self, _: &str) -> bool {
-        false
-    }
-
-    fn lease(&self) -> Duration {
-        Duration::ZERO
-    }
-
     fn parts(&self) -> usize {
         1
     }
 
-    fn part_of(&self, _: &Room) -> usize {
-        0
-    }
-
     fn users_of<'a>(&'a self, _: &'a str, _: usize, _: usize) -> Answer<'a, Vec<String>> {
         ready(Ok(Vec::new()))
-    }
-
-    fn release<'a>(&'a self, _: &'a str, _: usize, _: &'a [String]) -> Answer<'a, ()> {
-        ready(Ok(()))
     }
 
     fn forget_pod<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
@@ -58,7 +42,7 @@ impl UserRecords for MemoryBroker {
         self.limits.idempotency_age
     }
 
-    fn lapses(&self) -> u64 {
-        0
+    fn lapses(&self) -> LeaseLapses {
+        LeaseLapses::default()
     }
 }

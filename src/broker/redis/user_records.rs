@@ -20,7 +20,7 @@ use super::{
     state::RedisState,
 };
 use crate::{
-    broker::{Answer, BrokerError, GonePod, StoredUser, UserRecords, UserWrite},
+    broker::{Answer, BrokerError, GonePod, LeaseLapses, StoredUser, UserRecords, UserWrite},
     model::Room,
 };
 
@@ -127,10 +127,6 @@ impl UserRecords for Redis {
         FleetUsers(Arc::clone(&self.state)).is_gone(pod)
     }
 
-    fn lease(&self) -> Duration {
-        self.state.settings.lease
-    }
-
     fn part_of(&self, room: &Room) -> usize {
         Partition::of(room).index()
     }
@@ -158,7 +154,7 @@ impl UserRecords for Redis {
         self.state.settings.idempotency_age
     }
 
-    fn lapses(&self) -> u64 {
-        self.state.leases.lapses()
+    fn lapses(&self) -> LeaseLapses {
+        LeaseLapses { count: self.state.leases.lapses(), lease: self.state.settings.lease }
     }
 }

@@ -62,7 +62,13 @@ impl Services {
     /// Keeps what this pod's clients have read, for ever.
     pub async fn keep_acks(&self) {
         // A server that does not answer holds up what is to be written there, and not what another one can judge meanwhile.
-        tokio::join!(self.keep_rounds(), self.judge_rounds());
+        let judging = async {
+            loop {
+                self.acks.questions.notified().await;
+                self.judge_asked().await;
+            }
+        };
+        tokio::join!(self.keep_rounds(), judging);
     }
 
     async fn keep_rounds(&self) {
@@ -80,13 +86,6 @@ impl Services {
                 continue;
             }
             self.keep_round(every_ms).await;
-        }
-    }
-
-    async fn judge_rounds(&self) {
-        loop {
-            self.acks.questions.notified().await;
-            self.judge_asked().await;
         }
     }
 

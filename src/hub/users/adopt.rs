@@ -7,11 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 
-use super::{
-    pods_gone::{LostPod, PodsGone},
-    presence::UserPresence,
-    seen_lapses::SeenLapses,
-};
+use super::{pod_watch::PodWatch, pods_gone::LostPod, presence::UserPresence};
 use crate::{
     broker::BrokerError,
     hub::worker::clock::{millis, unix_millis},
@@ -24,14 +20,6 @@ const MAX_ADOPTED: usize = 1_000;
 /// How many users of such a pod are asked for at once.
 const ADOPTED_AT_ONCE: usize = 100;
 
-/// What is known of the other pods, and of this one's own lease.
-#[derive(Debug, Default)]
-pub(super) struct PodWatch {
-    gone: PodsGone,
-    lapses: SeenLapses,
-    looked_ms: u64,
-}
-
 impl UserPresence {
     /// Which pods are gone is asked so often.
     pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +30,7 @@ impl UserPresence {
         let now_gone = self.records.pods_gone(self.settings.keep).await?;
         let now = self.now_ms();
         watch.gone.note(&now_gone, now, unix_millis(), millis(self.settings.offline_after));
-        if watch.lapses.are_due(self.records.lapses(), millis(self.records.lease()), now) {
+        if watch.are_users_due(self.records.lapses(), now) {
             self.lock().recheck_all(now);
             self.activity.notify_one();
         }

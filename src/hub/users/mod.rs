@@ -7,6 +7,8 @@ mod adopt;
 mod changed_hiding;
 mod ghosts;
 mod hiding;
+mod look;
+mod pod_watch;
 mod pods_gone;
 pub mod presence;
 mod rare_warning;

@@ -12,8 +12,8 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use super::{
-    adopt::PodWatch,
     changed_hiding::ChangedHiding,
+    pod_watch::PodWatch,
     rare_warning::RareWarning,
     record::UserRecord,
     registry::{RegistrySettings, UserRegistry},

@@ -9,9 +9,9 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{json, value::to_raw_value};
 
 use super::{
+    look::{LookOutcome, Settlement},
     presence::{AT_ONCE, MOST_ATTEMPTS, UserPresence},
     record::{Announcement, UserRecord},
-    registry::{LookOutcome, Settlement},
 };
 use crate::{
     broker::{BrokerError, StoredUser},

@@ -83,7 +83,7 @@ async fn a_lapse_is_counted_and_a_record_renews_its_room() {
     let policy = Policy { retain: Retain::Room, ..Policy::default() };
     let pod = Pod::new(settings, policy);
     pod.well().await;
-    assert_eq!(pod.broker.lapses(), 0);
+    assert_eq!(pod.broker.lapses().count, 0);
     let ann = room("presence:ann");
     pod.publish(&ann, "presence").await.unwrap();
     let tag = Partition::of(&ann).tag();
@@ -93,7 +93,7 @@ async fn a_lapse_is_counted_and_a_record_renews_its_room() {
     assert!(server.call(&["PTTL", &values]).number() > 3_600_000);
     let leases = format!("fleet:{{{}}}:leases", Partition::FIRST.tag());
     tokio::task::block_in_place(|| server.call(&["DEL", &leases]));
-    until("the lapse is noticed", || pod.broker.lapses() > 0).await;
+    until("the lapse is noticed", || pod.broker.lapses().count > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
