@@ -29,7 +29,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -40,7 +40,7 @@ use bytes::Bytes;
 
 use super::{
     AckBounds, Acks, Answer, Broker, BrokerError, Control, Deliver, Delivery, EachOf, FleetAnswers, FleetQuestion,
-    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, log_key::LogKey, place_table::PlaceTable,
+    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, UserPlaces, log_key::LogKey,
 };
 use crate::{
     config::Policies,
@@ -51,6 +51,7 @@ use idempotency::KnownKey;
 pub use limits::{MemoryLimits, Usage};
 use room::{PublishOutcome, PublishStep, RoomState};
 use shard::{Ledger, Slot};
+use user_places::MemoryPlaces;
 use values::ExpiringValues;
 
 /// Where the broker reads the time: milliseconds since the Unix epoch. Tests step it.
@@ -80,7 +81,8 @@ pub struct MemoryBroker {
     values: ExpiringValues,
     users: ExpiringValues,
     acks: KeptAcks,
-    places: Mutex<PlaceTable>,
+    /// The places of users.
+    pub places: Arc<dyn UserPlaces>,
     /// This pod's name.
     pod: String,
     swept: AtomicUsize,
@@ -118,7 +120,7 @@ impl MemoryBroker {
             values: ExpiringValues::new(limits.max_bytes / VALUES_SHARE),
             users: ExpiringValues::new(limits.max_bytes / USERS_SHARE),
             acks: KeptAcks::new(limits.max_bytes / ACKS_SHARE),
-            places: Mutex::default(),
+            places: Arc::new(MemoryPlaces::default()),
             pod: format!("{seed:016x}"),
             swept: AtomicUsize::new(0),
         })

@@ -92,17 +92,17 @@ impl Log {
     ) -> Option<Arc<UserPresence>> {
         let records: Arc<dyn UserRecords> = match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Redis(redis) => Arc::clone(&redis.users),
         };
         let metrics = metrics.statuses.clone();
         UserPresence::new(settings, self.control(), self.broker(), records, metrics).map(Arc::new)
     }
 
     pub(super) fn places(&self) -> Arc<dyn UserPlaces> {
-        match self {
-            Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
-        }
+        Arc::clone(match self {
+            Self::Memory(memory) => &memory.places,
+            Self::Redis(redis) => &redis.places,
+        })
     }
 
     pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {

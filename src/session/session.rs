@@ -388,13 +388,11 @@ impl Session {
     /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms. Who types faster
     /// than that is refused and never closed: a flood of publishes is one of commands.
     fn may_publish_now(&mut self, policy: &Policy, now_ms: u64) -> bool {
-        let (rate, burst) = (policy.publish_per_second, policy.publish_burst);
-        let bucket = self.rates.publishes.get_or_insert_with(|| Box::new(Bucket::new(burst, now_ms)));
-        bucket.take(rate, burst, now_ms) == Verdict::Fine
+        let bucket = self.rates.publishes.get_or_insert_with(|| Box::new(Bucket::new(policy.publish_burst, now_ms)));
+        bucket.take(policy.publish_per_second, policy.publish_burst, now_ms) == Verdict::Fine
     }
 }
 
-/// Why a client without a user can keep nothing.
 const NO_USER: &str = "it is kept for a user what was read: connect with a token that names one";
 
 fn refuse(code: ErrorCode, message: String, room: Option<Room>) -> Action {

@@ -6,6 +6,8 @@
 
 use std::{
     collections::HashSet,
+    future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,7 +26,7 @@ use super::{
     state::RedisState,
 };
 use crate::{
-    broker::{BrokerError, DisplacedConnection, PlaceClaim, PlaceVerdict},
+    broker::{BrokerError, DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces, Verdicts},
     model::{PlaceLimit, WhenFull},
 };
 
@@ -240,6 +242,16 @@ impl FleetPlaces {
         for ((claim, _), said) in held.iter().zip(self.ask(None, &asked).await) {
             self.0.places.told(claim, said.is_ok(), Instant::now());
         }
+    }
+}
+
+impl UserPlaces for FleetPlaces {
+    fn take_places<'a>(&'a self, claims: &'a [PlaceClaim], limit: PlaceLimit) -> Verdicts<'a> {
+        Box::pin(self.take(claims, limit))
+    }
+
+    fn give_back<'a>(&'a self, claims: &'a [PlaceClaim]) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(Self::give_back(self, claims))
     }
 }
 

@@ -78,7 +78,6 @@ mod sink;
 mod state;
 mod status;
 mod tenure;
-mod user_places;
 mod user_records;
 
 use std::{
@@ -95,7 +94,7 @@ use arc_swap::ArcSwap;
 use roomcast_redis_subscriber::{Endpoints, Subscriber, Topology, discover};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence};
+use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence, UserPlaces, UserRecords};
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
@@ -115,9 +114,14 @@ pub use settings::{Elsewhere, Settings};
 use shards::Shards;
 use sink::SubscriptionSink;
 use state::{Pod, RedisState};
+use user_records::FleetUsers;
 
 /// The broker of a fleet.
 pub struct Redis {
+    /// The places of users.
+    pub places: Arc<dyn UserPlaces>,
+    /// The records of users.
+    pub users: Arc<dyn UserRecords>,
     state: Arc<RedisState>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -185,7 +189,8 @@ impl Redis {
                 own.shards.quit().await;
             });
         })?;
-        Ok(Self { state, stop, thread: Some(thread) })
+        let (places, users) = (Arc::new(FleetPlaces(Arc::clone(&state))), Arc::new(FleetUsers(Arc::clone(&state))));
+        Ok(Self { places, users, state, stop, thread: Some(thread) })
     }
 
     /// Its condition now.

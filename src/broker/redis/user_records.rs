@@ -12,7 +12,6 @@ use std::{
 use fred::types::Value;
 
 use super::{
-    Redis,
     arguments::{count, millis},
     partition::{KeyKind, Partition},
     reply::{ReplyError, ReplyFields},
@@ -25,7 +24,7 @@ use crate::{
 };
 
 /// The records of the users of a fleet.
-struct FleetUsers(Arc<RedisState>);
+pub(super) struct FleetUsers(pub(super) Arc<RedisState>);
 
 impl Deref for FleetUsers {
     type Target = RedisState;
@@ -107,24 +106,21 @@ impl FleetUsers {
     }
 }
 
-impl UserRecords for Redis {
+impl UserRecords for FleetUsers {
     fn read_user<'a>(&'a self, room: &'a Room, renew: Option<Duration>) -> Answer<'a, StoredUser> {
-        let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.read_user(room, renew).await })
+        Box::pin(Self::read_user(self, room, renew))
     }
 
     fn write_user<'a>(&'a self, room: &'a Room, write: UserWrite<'a>) -> Answer<'a, bool> {
-        let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.write_user(room, write).await })
+        Box::pin(Self::write_user(self, room, write))
     }
 
     fn pods_gone(&self, keep: Duration) -> Answer<'_, Vec<GonePod>> {
-        let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.pods_gone(keep).await })
+        Box::pin(Self::pods_gone(self, keep))
     }
 
     fn is_gone(&self, pod: &str) -> bool {
-        FleetUsers(Arc::clone(&self.state)).is_gone(pod)
+        Self::is_gone(self, pod)
     }
 
     fn part_of(&self, room: &Room) -> usize {
@@ -132,8 +128,7 @@ impl UserRecords for Redis {
     }
 
     fn release<'a>(&'a self, pod: &'a str, part: usize, users: &'a [String]) -> Answer<'a, ()> {
-        let state = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { state.release(pod, part, users).await })
+        Box::pin(Self::release(self, pod, part, users))
     }
 
     fn parts(&self) -> usize {
@@ -141,20 +136,18 @@ impl UserRecords for Redis {
     }
 
     fn users_of<'a>(&'a self, pod: &'a str, part: usize, limit: usize) -> Answer<'a, Vec<String>> {
-        let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.users_of(pod, part, limit).await })
+        Box::pin(Self::users_of(self, pod, part, limit))
     }
 
     fn forget_pod<'a>(&'a self, pod: &'a str) -> Answer<'a, ()> {
-        let users = FleetUsers(Arc::clone(&self.state));
-        Box::pin(async move { users.user_pods(pod, Duration::ZERO).await.map(drop) })
+        Box::pin(async move { self.user_pods(pod, Duration::ZERO).await.map(drop) })
     }
 
     fn remembers(&self) -> Duration {
-        self.state.settings.idempotency_age
+        self.settings.idempotency_age
     }
 
     fn lapses(&self) -> LeaseLapses {
-        LeaseLapses { count: self.state.leases.lapses(), lease: self.state.settings.lease }
+        LeaseLapses { count: self.leases.lapses(), lease: self.settings.lease }
     }
 }

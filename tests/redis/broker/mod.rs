@@ -29,7 +29,7 @@ use roomcast::testing::transport::trust::{client_config, client_config_with_iden
 use roomcast::testing::{
     broker::{
         Broker, BrokerError, Condition, Control, Deliver, Delivery, FleetAnswer, FleetQuestion, History, HistoryQuery,
-        KeyValue, LookUp, Presence, Respond, UserRecords, UserWrite,
+        KeyValue, LookUp, Presence, Respond, UserWrite,
         redis::{Partition, Redis, Settings, Timeouts},
     },
     config::Policies,

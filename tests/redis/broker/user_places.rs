@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roomcast::testing::{
-    broker::{PlaceClaim, PlaceVerdict, UserPlaces},
+    broker::{PlaceClaim, PlaceVerdict},
     model::{PlaceLimit, WhenFull},
 };
 
@@ -17,7 +17,7 @@ fn claim(connection: u64) -> PlaceClaim {
 }
 
 async fn take(pod: &Pod, connection: u64, limit: PlaceLimit) -> PlaceVerdict {
-    pod.broker.take_places(&[claim(connection)], limit).await.remove(0)
+    pod.broker.places.take_places(&[claim(connection)], limit).await.remove(0)
 }
 
 /// The key of the user's places.
@@ -38,13 +38,14 @@ async fn places_count_over_all_pods() {
         (one.connection, one.here)
     };
     assert_eq!((displaced(&closing), displaced(&again)), ((1, false), (2, true)));
-    b.broker.give_back(&[claim(5), claim(6)]).await;
+    b.broker.places.give_back(&[claim(5), claim(6)]).await;
     let left = tokio::task::block_in_place(|| key(&server));
     assert_eq!(left, "", "a user without a connection has no key");
     // What comes at once from everywhere gets as many places as there are.
     let claims = |from: u64| (from..from + 50).map(claim).collect::<Vec<_>>();
     let (here, there) = (claims(100), claims(200));
-    let (here, there) = tokio::join!(a.broker.take_places(&here, REFUSE), b.broker.take_places(&there, REFUSE));
+    let (here, there) =
+        tokio::join!(a.broker.places.take_places(&here, REFUSE), b.broker.places.take_places(&there, REFUSE));
     assert_eq!(here.iter().chain(&there).filter(|verdict| verdict.taken).count(), 2);
 }
 
@@ -70,7 +71,7 @@ async fn a_pod_that_dies_frees_its_places() {
     }
     let oldest = take(&pod, 3, CLOSE).await.displaced;
     assert_eq!(oldest.iter().map(|it| (it.connection, it.here)).collect::<Vec<_>>(), [(7, false)]);
-    pod.broker.give_back(&[claim(3)]).await;
+    pod.broker.places.give_back(&[claim(3)]).await;
     tokio::task::block_in_place(|| {
         server.call(&["HSET", &places, "aaaaaaaaaaaaaaaa/0000000000000007", &held]);
         server.call(&["ZREM", &leases, "aaaaaaaaaaaaaaaa"]);
@@ -135,7 +136,7 @@ async fn without_redis_each_pod_goes_by_its_own_connections() {
     let displacing = take(&a, 6, CLOSE).await;
     assert!(displacing.alone && displacing.taken, "{displacing:?}");
     assert_eq!(displacing.displaced.iter().map(|it| it.connection).collect::<Vec<_>>(), [1]);
-    b.broker.give_back(&[claim(2)]).await;
+    b.broker.places.give_back(&[claim(2)]).await;
     tokio::task::block_in_place(|| {
         server.restart();
         server.wait_ready();

@@ -59,7 +59,7 @@ impl Store for MemoryStore {
     }
 
     fn places(&self) -> &dyn UserPlaces {
-        &self.memory
+        &*self.memory.places
     }
 
     async fn pass(&self, time: Duration) {

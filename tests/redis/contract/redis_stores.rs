@@ -109,11 +109,11 @@ impl<S: Servers> Store for Fleet<S> {
     }
 
     fn records(&self) -> &dyn UserRecords {
-        &self.broker
+        &*self.broker.users
     }
 
     fn places(&self) -> &dyn UserPlaces {
-        &self.broker
+        &*self.broker.places
     }
 
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
