@@ -55,9 +55,11 @@ local function era_of(record, drawn, ttl)
     era = drawn
     local stored = redis.pcall('SET', key, era, 'PX', ttl)
     if type(stored) == 'table' and stored.err then
-      if string.find(stored.err, '^OOM') or string.find(stored.err, 'READONLY') or string.find(stored.err, '^NOREPLICAS')
-        or string.find(stored.err, '^MISCONF') then
-        return '0'
+      -- Before version 7 the script's name and line stand before these words.
+      for _, word in ipairs({ 'OOM', 'READONLY', 'NOREPLICAS', 'MISCONF' }) do
+        if string.find(stored.err, word, 1, true) then
+          return '0'
+        end
       end
       redis.call('SET', key, era, 'PX', ttl)
     end
