@@ -18,8 +18,8 @@ use crate::{
     hub::{FleetStats, Readiness, Reason, Services, millis, unix_millis},
     metrics::{Buckets, Exposition, Samples},
     model::{
-        CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MemoryStats, PodStatus, PodTotals, QueueStats,
-        RedisStatus, StatusMoment, UnixMillis,
+        CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MAX_OFFSET, MemoryStats, PodStatus, PodTotals,
+        QueueStats, RedisStatus, StatusMoment, UnixMillis,
     },
 };
 
@@ -89,7 +89,8 @@ impl StatusBoard {
         exposition: &Exposition,
         query: &Query,
     ) -> Result<Answer, ApiError> {
-        let after: UnixMillis = query.number("after", 0..=UnixMillis::MAX)?.unwrap_or(0);
+        // As far as JSON's readers count.
+        let after: UnixMillis = query.number("after", 0..=MAX_OFFSET)?.unwrap_or(0);
         match query.text("scope") {
             None | Some("pod") => {
                 if self.state().looked.is_none() {
