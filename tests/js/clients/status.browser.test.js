@@ -65,7 +65,7 @@ test('it shows what the pod does, live, and talks to its own listener only', asy
   await reads(page, '#deliveries', /^[1-9]/);
   await reads(page, '#p99', /^[\d.]+ m?s$/);
   await reads(page, '#pods tbody', /\(this one\)ready2/);
-  assert.equal(await page.$eval('#limits tbody', (body) => body.rows.length), 9);
+  assert.equal(await page.$eval('#limits tbody', (body) => body.rows.length), 10);
   await reads(page, '#limits-more', /none refuses/);
   const drawn = await page.$$eval('canvas', (all) =>
     all.map((canvas) => {
