@@ -6,22 +6,22 @@ use serde_json::{Value, json};
 use testkit::redis::Standalone;
 use tokio::task::block_in_place;
 
-use crate::harness::{Client, SOON, Seen, get, pod, publish, rule};
+use crate::{
+    harness::{Client, SOON, Seen, get, pod, publish, rule},
+    users::{connect, known, over, ready, token},
+};
 use roomcast::testing::{
-    auth::SigningKey,
-    config::{HmacSecret, PersonalRoom, RedisUrl, Settings},
+    config::{PersonalRoom, Settings},
     model::{Access, AckMode},
     pod::Pod,
 };
 
 mod bounds;
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
-
 /// A pod that keeps what users have read in `chat:*`, and gives each a personal room.
 fn start(settle: impl FnOnce(&mut Settings)) -> Pod {
     pod(|settings| {
-        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        known(settings);
         settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
         settings.policies = vec![
             rule("chat:*", |policy| policy.acks = AckMode::Keep),
@@ -33,28 +33,9 @@ fn start(settle: impl FnOnce(&mut Settings)) -> Pod {
     })
 }
 
-fn over(server: &Standalone, settings: &mut Settings) {
-    let (host, port) = server.address();
-    settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
-}
-
-async fn ready(pod: &Pod) {
-    while get(pod, "/ready").await.0 != 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn token(user: &str) -> String {
-    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
-    key.token(&json!({"sub": user, "exp": 4_102_444_800_u64}), None).unwrap()
-}
-
 /// A connection of a user, in its personal room.
 async fn device(pod: &Pod, user: &str) -> Client {
-    let bearer = format!("Bearer {}", token(user));
-    let headers = [("Authorization", bearer.as_str())];
-    let mut client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
-    assert_eq!(client.json().await["type"], "welcome");
+    let mut client = connect(pod, user).await;
     let personal = client.json().await;
     assert_eq!((&personal["type"], &personal["room"]), (&json!("subscribed"), &json!(format!("user:{user}"))));
     client

@@ -38,4 +38,5 @@ mod token_lookup;
 mod tokens;
 mod user_places;
 mod user_presence;
+mod users;
 mod webtransport;

@@ -11,20 +11,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::{Client, SOON, Seen, get, pod};
-use roomcast::testing::{
-    auth::SigningKey,
-    config::{HmacSecret, RedisUrl, Settings},
-    model::WhenFull,
-    pod::Pod,
+use crate::{
+    harness::{Client, SOON, Seen, get, pod},
+    users::{self, connect, known, ready, token},
 };
-
-const SECRET: &str = "a secret of at least thirty-two bytes";
+use roomcast::testing::{config::Settings, model::WhenFull, pod::Pod};
 
 /// A pod on which a user may have so many connections.
 fn start(connections: usize, when_full: WhenFull, settle: impl FnOnce(&mut Settings)) -> Pod {
     pod(|settings| {
-        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        known(settings);
         settings.limits.user_connections = Some(connections);
         settings.limits.user_connections_full = when_full;
         settle(settings);
@@ -32,29 +28,8 @@ fn start(connections: usize, when_full: WhenFull, settle: impl FnOnce(&mut Setti
 }
 
 fn over(server: &Standalone, settings: &mut Settings) {
-    let (host, port) = server.address();
-    settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
+    users::over(server, settings);
     settings.redis.command_timeout = Duration::from_secs(2);
-}
-
-async fn ready(pod: &Pod) {
-    while get(pod, "/ready").await.0 != 200 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn token(user: &str) -> String {
-    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
-    key.token(&json!({"sub": user, "exp": 4_102_444_800_u64}), None).unwrap()
-}
-
-/// A connection of a user; it is let in, whatever is said of it then.
-async fn device(pod: &Pod, user: &str) -> Client {
-    let bearer = format!("Bearer {}", token(user));
-    let headers = [("Authorization", bearer.as_str())];
-    let mut client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
-    assert_eq!(client.json().await["type"], "welcome");
-    client
 }
 
 /// A connection without a user.
@@ -101,7 +76,7 @@ async fn comes_in(pods: &[&Pod], pod: &Pod, user: &str) -> Client {
     let began = Instant::now();
     loop {
         let (taken, refused) = (count(pods, "taken").await, count(pods, "refused").await);
-        let mut client = device(pod, user).await;
+        let mut client = connect(pod, user).await;
         while count(pods, "taken").await + count(pods, "refused").await == taken + refused {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -116,13 +91,13 @@ async fn comes_in(pods: &[&Pod], pod: &Pod, user: &str) -> Client {
 #[tokio::test]
 async fn the_newest_connection_of_a_full_user_is_closed_with_a_code() {
     let pod = start(2, WhenFull::RefuseNewest, |_| ());
-    let (mut phone, laptop) = (device(&pod, "ann").await, device(&pod, "ann").await);
+    let (mut phone, laptop) = (connect(&pod, "ann").await, connect(&pod, "ann").await);
     counted(&[&pod], "taken", 2).await;
-    let mut third = device(&pod, "ann").await;
+    let mut third = connect(&pod, "ann").await;
     assert_eq!(third.closed().await, Some(4011));
     stays(&mut phone).await;
     // Others have places of their own, and one without a user needs none.
-    let mut others = vec![device(&pod, "bob").await];
+    let mut others = vec![connect(&pod, "bob").await];
     for _ in 0..3 {
         others.push(stranger(&pod).await);
     }
@@ -147,7 +122,7 @@ async fn the_oldest_connection_gives_way_where_the_operator_says_so() {
     let pod = start(2, WhenFull::CloseOldest, |_| ());
     let mut clients = Vec::new();
     for n in 1..=4 {
-        clients.push(device(&pod, "ann").await);
+        clients.push(connect(&pod, "ann").await);
         counted(&[&pod], "taken", n).await;
     }
     for mut closed in clients.drain(..2) {
@@ -172,7 +147,7 @@ async fn a_user_that_is_known_later_counts_from_then_on() {
     stays(&mut first).await;
     assert_eq!(present(&mut second, "connect", "ann").await["type"], "done");
     assert_eq!(second.closed().await, Some(4011));
-    let mut bob = device(&pod, "bob").await;
+    let mut bob = connect(&pod, "bob").await;
     counted(&[&pod], "taken", 2).await;
     stays(&mut bob).await;
     pod.stop();
@@ -181,7 +156,7 @@ async fn a_user_that_is_known_later_counts_from_then_on() {
 #[tokio::test]
 async fn a_poll_takes_no_place_and_an_event_stream_takes_one() {
     let pod = start(1, WhenFull::CloseOldest, |settings| settings.timeouts.poll = Duration::from_secs(1));
-    let mut phone = device(&pod, "ann").await;
+    let mut phone = connect(&pod, "ann").await;
     counted(&[&pod], "taken", 1).await;
     let ask = async |path: &str| {
         let mut stream = TcpStream::connect(pod.addresses().plain[0]).await.unwrap();
@@ -198,7 +173,7 @@ async fn a_poll_takes_no_place_and_an_event_stream_takes_one() {
     stays(&mut phone).await;
     let mut stream = ask("/events").await;
     assert_eq!(phone.closed().await, Some(4011), "the stream came later");
-    let mut laptop = device(&pod, "ann").await;
+    let mut laptop = connect(&pod, "ann").await;
     let mut text = String::new();
     timeout(SOON, stream.read_to_string(&mut text)).await.unwrap().unwrap();
     assert!(text.contains("event: close\ndata: {\"code\":4011,"), "{text}");
@@ -248,10 +223,10 @@ async fn a_users_connections_count_over_all_pods() {
     for pod in both {
         ready(pod).await;
     }
-    let (mut here, there) = (device(&a, "ann").await, device(&b, "ann").await);
+    let (mut here, there) = (connect(&a, "ann").await, connect(&b, "ann").await);
     counted(&both, "taken", 2).await;
     for pod in both {
-        assert_eq!(device(pod, "ann").await.closed().await, Some(4011));
+        assert_eq!(connect(pod, "ann").await.closed().await, Some(4011));
     }
     drop(there);
     let mut again = comes_in(&both, &a, "ann").await;
@@ -278,10 +253,10 @@ async fn the_oldest_gives_way_on_whichever_pod_it_is() {
     for pod in both {
         ready(pod).await;
     }
-    let mut last = device(&a, "ann").await;
+    let mut last = connect(&a, "ann").await;
     counted(&both, "taken", 1).await;
     for (n, pod) in [&b, &a, &a, &b].into_iter().enumerate() {
-        let mut next = device(pod, "ann").await;
+        let mut next = connect(pod, "ann").await;
         assert_eq!(last.closed().await, Some(4011));
         counted(&both, "taken", n as u64 + 2).await;
         stays(&mut next).await;
@@ -291,7 +266,7 @@ async fn the_oldest_gives_way_on_whichever_pod_it_is() {
     // All of them come at once, and one stays.
     let mut crowd = Vec::new();
     for n in 0..20 {
-        crowd.push(device(both[n % 2], "ann").await);
+        crowd.push(connect(both[n % 2], "ann").await);
     }
     counted(&both, "taken", 25).await;
     counted(&both, "displaced", 24).await;
@@ -308,12 +283,12 @@ async fn without_redis_a_pod_counts_its_own_and_refuses_no_one_else() {
         settings.redis.command_timeout = Duration::from_millis(500);
     });
     ready(&pod).await;
-    let mut ann = device(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     counted(&[&pod], "taken", 1).await;
     block_in_place(|| server.kill());
-    let mut bob = device(&pod, "bob").await;
+    let mut bob = connect(&pod, "bob").await;
     stays(&mut bob).await;
-    assert_eq!(device(&pod, "ann").await.closed().await, Some(4011));
+    assert_eq!(connect(&pod, "ann").await.closed().await, Some(4011));
     counted(&[&pod], "taken", 2).await;
     counted(&[&pod], "alone", 2).await;
     stays(&mut ann).await;
@@ -332,7 +307,7 @@ async fn a_crowd_that_comes_at_once_is_few_commands() {
     block_in_place(|| server.pause());
     let mut crowd = Vec::new();
     for n in 0..100 {
-        crowd.push(device(&pod, &format!("user{n}")).await);
+        crowd.push(connect(&pod, &format!("user{n}")).await);
     }
     block_in_place(|| server.resume());
     counted(&[&pod], "taken", 100).await;

@@ -11,22 +11,20 @@ use serde_json::{Value, json};
 use crate::{
     grpc::{channel, with_key},
     harness::{Client, Seen, get, pod, rule},
+    users::{connect, known},
 };
 use roomcast::testing::{
-    auth::SigningKey,
-    config::{HmacSecret, ListenAddress, PersonalRoom, Settings},
+    config::{ListenAddress, PersonalRoom, Settings},
     model::{Access, Retain},
     pod::Pod,
 };
 
 mod fleet;
 
-const SECRET: &str = "a secret of at least thirty-two bytes";
-
 /// A pod with presence, whose users are gone after that time.
 fn start(offline_after: Duration, settle: impl FnOnce(&mut Settings)) -> Pod {
     pod(|settings| {
-        settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+        known(settings);
         settings.user_presence.room = Some(PersonalRoom::parse("presence:{user}").unwrap());
         settings.user_presence.offline_after = offline_after;
         settings.policies = vec![rule("presence:*", |policy| {
@@ -40,16 +38,6 @@ fn start(offline_after: Duration, settle: impl FnOnce(&mut Settings)) -> Pod {
 const LONG: Duration = Duration::from_secs(600);
 
 const SHORT: Duration = Duration::from_millis(20);
-
-async fn open(pod: &Pod, user: &str) -> Client {
-    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
-    let bearer = format!("Bearer {}", key.token(&json!({"sub": user, "exp": u32::MAX}), None).unwrap());
-    let headers = [("Authorization", bearer.as_str())];
-    let address = pod.addresses().plain[0];
-    let mut client = Client::open(address, "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
-    assert_eq!(client.json().await["type"], "welcome");
-    client
-}
 
 /// A follower without a user.
 struct Follower {
@@ -96,7 +84,7 @@ impl Follower {
 
     /// Nothing is told before what is told of a user that comes now.
     async fn hears_nothing_before(&mut self, pod: &Pod, marker: &str) -> Client {
-        let marked = open(pod, marker).await;
+        let marked = connect(pod, marker).await;
         assert_eq!(self.told().await, said(marker, "online", false));
         marked
     }
@@ -147,7 +135,7 @@ async fn call(pod: &Pod, method: &str, query: &str, body: &str) -> (u16, Value) 
 async fn followers_are_told_of_a_user_over_its_devices() {
     let pod = start(SHORT, |_| {});
     let mut follower = Follower::of(&pod, &["ann"]).await;
-    let (phone, laptop) = (open(&pod, "ann").await, open(&pod, "ann").await);
+    let (phone, laptop) = (connect(&pod, "ann").await, connect(&pod, "ann").await);
     assert_eq!(follower.told().await, said("ann", "online", false));
     drop(phone);
     drop(laptop);
@@ -166,14 +154,14 @@ async fn followers_are_told_of_a_user_over_its_devices() {
 async fn one_that_comes_back_in_time_is_not_announced() {
     let pod = start(LONG, |_| {});
     let mut follower = Follower::of(&pod, &["ann", "mark"]).await;
-    let mut ann = open(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "online", false));
     let began = Instant::now();
     // The pod may see that a connection ended only after the next one has begun.
     while counted(&pod, "roomcast_user_presence_total{outcome=\"returned\"}").await < 3 {
         assert!(began.elapsed() < Duration::from_secs(20));
         drop(ann);
-        ann = open(&pod, "ann").await;
+        ann = connect(&pod, "ann").await;
     }
     assert_eq!(counted(&pod, "roomcast_user_presence_announced_total{status=\"offline\"}").await, 0);
     drop(ann);
@@ -185,13 +173,13 @@ async fn one_that_comes_back_in_time_is_not_announced() {
 async fn what_a_user_chose_stays_with_it() {
     let pod = start(SHORT, |_| {});
     let mut follower = Follower::of(&pod, &["ann"]).await;
-    let mut ann = open(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "online", false));
     assert_eq!(status(&mut ann, json!({"status": "busy"})).await, json!({"type": "done", "id": 1}));
     assert_eq!(follower.told().await, said("ann", "busy", false));
     drop(ann);
     assert_eq!(follower.told().await, said("ann", "offline", true));
-    let mut ann = open(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "busy", false), "on another connection");
     status(&mut ann, json!({"status": "offline"})).await;
     assert_eq!(follower.told().await, said("ann", "offline", true));
@@ -207,13 +195,13 @@ async fn what_a_user_chose_stays_with_it() {
 async fn of_one_that_hides_nothing_is_told() {
     let pod = start(SHORT, |_| {});
     let mut follower = Follower::of(&pod, &["ann", "mark"]).await;
-    let mut ann = open(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "online", false));
     assert_eq!(status(&mut ann, json!({"hidden": true})).await["type"], "done");
     assert_eq!(follower.told().await, said("ann", "offline", false), "and not when it was seen");
     status(&mut ann, json!({"status": "away"})).await;
     drop(ann);
-    let mut ann = open(&pod, "ann").await;
+    let mut ann = connect(&pod, "ann").await;
     let _mark = follower.hears_nothing_before(&pod, "mark").await;
     let state = json!({"user": "ann", "status": "offline", "chosen": "away", "hidden": true});
     assert_eq!(shown(&pod, &["ann"]).await, [state]);
@@ -225,7 +213,7 @@ async fn of_one_that_hides_nothing_is_told() {
 #[tokio::test]
 async fn bad_input_is_answered_as_documented() {
     let pod = start(LONG, |settings| settings.user_presence.change_burst = 2);
-    let (mut ann, mut nameless) = (open(&pod, "ann").await, Client::connect(pod.addresses().plain[0]).await);
+    let (mut ann, mut nameless) = (connect(&pod, "ann").await, Client::connect(pod.addresses().plain[0]).await);
     for (change, code) in [
         (json!({"status": "asleep"}), "bad_request"),
         (json!({"status": 7}), "bad_request"),
@@ -265,10 +253,10 @@ async fn bad_input_is_answered_as_documented() {
         assert_eq!(call(&pod, "GET", &query, "").await.0, 400, "{query}");
     }
     pod.stop();
-    let off = crate::harness::pod(|settings| settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()]);
+    let off = crate::harness::pod(known);
     assert_eq!(call(&off, "GET", "?users=ann", "").await.0, 409);
     assert_eq!(call(&off, "PUT", "", r#"{"user":"ann","status":"busy"}"#).await.0, 409);
-    let mut ann = open(&off, "ann").await;
+    let mut ann = connect(&off, "ann").await;
     assert_eq!(status(&mut ann, json!({"status": "busy"})).await["code"], "not_available");
     off.stop();
 }
@@ -279,7 +267,7 @@ async fn the_same_is_there_over_grpc() {
         settings.grpc.listen = vec![ListenAddress::Ip(([127, 0, 0, 1], 0).into())];
     });
     let mut follower = Follower::of(&pod, &["ann"]).await;
-    let _ann = open(&pod, "ann").await;
+    let _ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "online", false));
     let mut api = RoomcastClient::new(channel(&pod).await);
     let change = SetUserPresenceRequest { user: "ann".into(), status: Some("busy".into()), hidden: None };

@@ -4,6 +4,7 @@ use testkit::redis::Standalone;
 use tokio::task::block_in_place;
 
 use super::*;
+use crate::users::ready;
 use roomcast::testing::config::RedisUrl;
 
 /// A pod of a fleet.
@@ -15,14 +16,6 @@ fn member(server: &testkit::redis::Node, offline_after: Duration) -> Pod {
     })
 }
 
-async fn ready(pod: &Pod) {
-    let began = Instant::now();
-    while get(pod, "/ready").await.1 != r#"{"status":"ready"}"# {
-        assert!(began.elapsed() < Duration::from_secs(20));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_has_one_user_and_the_users_of_a_pod_that_ends_are_looked_after() {
     let server = block_in_place(Standalone::start);
@@ -30,14 +23,14 @@ async fn a_fleet_has_one_user_and_the_users_of_a_pod_that_ends_are_looked_after(
     ready(&a).await;
     ready(&b).await;
     let mut follower = Follower::of(&b, &["ann", "bob", "mark"]).await;
-    let (mut ann, _bob) = (open(&a, "ann").await, open(&a, "bob").await);
+    let (mut ann, _bob) = (connect(&a, "ann").await, connect(&a, "bob").await);
     let mut first = [follower.told().await, follower.told().await];
     first.sort();
     assert_eq!(first, [said("ann", "online", false), said("bob", "online", false)]);
     status(&mut ann, json!({"status": "busy"})).await;
     assert_eq!(follower.told().await, said("ann", "busy", false), "from another pod");
     // It is on the other pod before this one ends: nothing is told of it.
-    let mut ann = open(&b, "ann").await;
+    let mut ann = connect(&b, "ann").await;
     let began = Instant::now();
     let (tag, name) = (record_key(&server, "ann").await, b.services().control.pod().to_owned());
     while !block_in_place(|| server.call(&["GET", &tag]).text().to_owned()).contains(&name) {
@@ -62,7 +55,7 @@ async fn one_that_hides_on_one_pod_hides_and_shows_on_all() {
     ready(&a).await;
     ready(&b).await;
     let mut follower = Follower::of(&b, &["ann"]).await;
-    let (mut phone, mut laptop) = (open(&a, "ann").await, open(&b, "ann").await);
+    let (mut phone, mut laptop) = (connect(&a, "ann").await, connect(&b, "ann").await);
     assert_eq!(follower.told().await, said("ann", "online", false));
     let key = record_key(&server, "ann").await;
     let is_on = async |pods: &[&Pod]| {
@@ -102,7 +95,7 @@ async fn users_that_move_to_another_pod_are_not_announced() {
     ready(&b).await;
     let all_on = async |pod: &Pod, clients: &mut Vec<Client>| {
         for n in 0..USERS {
-            clients.push(open(pod, &format!("u{n}")).await);
+            clients.push(connect(pod, &format!("u{n}")).await);
         }
         let began = Instant::now();
         loop {
@@ -148,7 +141,7 @@ async fn names_that_are_left_over_are_found_and_dropped() {
         }
     };
     let mut follower = Follower::of(&pod, &["ann"]).await;
-    let ann = open(&pod, "ann").await;
+    let ann = connect(&pod, "ann").await;
     assert_eq!(follower.told().await, said("ann", "online", false));
     let key = record_key(&server, "ann").await;
     until(&|| !call(&["GET", &key]).text().contains("pending")).await;

@@ -1,0 +1,50 @@
+//! Users in tests: the tokens by which pods know them, and the pods of a fleet that is ready for them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::redis::Standalone;
+
+use crate::harness::{Client, get};
+use roomcast::testing::{
+    auth::SigningKey,
+    config::{HmacSecret, RedisUrl, Settings},
+    pod::Pod,
+};
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+
+/// Has a pod know users by their tokens.
+pub fn known(settings: &mut Settings) {
+    settings.tokens.hmac_secrets = vec![HmacSecret::new(SECRET).unwrap()];
+}
+
+/// Has a pod be one of the fleet over this server.
+pub fn over(server: &Standalone, settings: &mut Settings) {
+    let (host, port) = server.address();
+    settings.redis.urls = vec![RedisUrl::parse(&format!("redis://{host}:{port}")).unwrap()];
+}
+
+/// Waits until a pod is ready, and short of nothing.
+pub async fn ready(pod: &Pod) {
+    let began = Instant::now();
+    while get(pod, "/ready").await.1 != r#"{"status":"ready"}"# {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not become ready");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A user's token.
+pub fn token(user: &str) -> String {
+    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
+    key.token(&json!({"sub": user, "exp": 4_102_444_800_u64}), None).unwrap()
+}
+
+/// A connection of a user, welcomed.
+pub async fn connect(pod: &Pod, user: &str) -> Client {
+    let bearer = format!("Bearer {}", token(user));
+    let headers = [("Authorization", bearer.as_str())];
+    let mut client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
+    assert_eq!(client.json().await["type"], "welcome");
+    client
+}
