@@ -74,3 +74,17 @@ pub trait Acks: Send + Sync {
 
 /// The most positions of one user in one room: the newest epochs.
 pub const MAX_EPOCHS: usize = 3;
+
+/// Takes a position among those of other epochs, of which the oldest makes place where there are `most`. Whether it is further than before.
+pub fn advance(positions: &mut Vec<Position>, position: &Position, most: usize) -> bool {
+    if let Some(known) = positions.iter_mut().find(|known| known.epoch == position.epoch) {
+        let further = position.offset > known.offset;
+        known.offset = known.offset.max(position.offset);
+        return further;
+    }
+    if positions.len() >= most {
+        positions.remove(0);
+    }
+    positions.push(position.clone());
+    true
+}

@@ -19,7 +19,7 @@ mod user_records;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing};
+pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing, advance};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    broker::{AckBounds, BrokerError, KeptAck, MAX_EPOCHS},
+    broker::{AckBounds, BrokerError, KeptAck, MAX_EPOCHS, advance},
     model::{Ack, Position, Room, UnixMillis},
 };
 
@@ -121,7 +121,7 @@ impl KeptAcks {
             }
             read.time = now;
             let before = read.positions.clone();
-            return Ok(KeptAck { further: advance(&mut read.positions, &ack.position), before });
+            return Ok(KeptAck { further: advance(&mut read.positions, &ack.position, MAX_EPOCHS), before });
         }
         let mut bytes = cost(&ack.room);
         if is_new_user {
@@ -165,20 +165,6 @@ impl KeptAcks {
             table.expire(until);
         }
     }
-}
-
-/// Takes a position among those of other epochs; whether it is further than before.
-fn advance(positions: &mut Vec<Position>, position: &Position) -> bool {
-    if let Some(known) = positions.iter_mut().find(|known| known.epoch == position.epoch) {
-        let further = position.offset > known.offset;
-        known.offset = known.offset.max(position.offset);
-        return further;
-    }
-    if positions.len() >= MAX_EPOCHS {
-        positions.remove(0);
-    }
-    positions.push(position.clone());
-    true
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    broker::MAX_EPOCHS,
+    broker::{MAX_EPOCHS, advance},
     model::{Position, Room},
 };
 
@@ -124,7 +124,7 @@ impl<T> AckBook<T> {
     fn insert(&mut self, ack: WaitingAck, has_place: bool) -> bool {
         let WaitingAck { user, room, positions, personal } = ack;
         if let Some(place) = self.waiting.0.get_mut(&user).and_then(|rooms| rooms.get_mut(&room)) {
-            positions.into_iter().for_each(|position| advance(&mut place.positions, position));
+            positions.iter().for_each(|position| advance_both(&mut place.positions, position));
             place.personal = personal.or(place.personal.take());
             return true;
         }
@@ -197,17 +197,9 @@ impl<T> AckBook<T> {
     }
 }
 
-/// Takes a position among those of other epochs, the highest of its own.
-pub fn advance(positions: &mut Vec<Position>, position: Position) {
-    if let Some(known) = positions.iter_mut().find(|known| known.epoch == position.epoch) {
-        known.offset = known.offset.max(position.offset);
-        return;
-    }
-    // As many of the broker's, and of those that wait.
-    if positions.len() >= 2 * MAX_EPOCHS {
-        positions.remove(0);
-    }
-    positions.push(position);
+/// Takes a position among as many of the broker's, and of those that wait.
+pub fn advance_both(positions: &mut Vec<Position>, position: &Position) {
+    advance(positions, position, 2 * MAX_EPOCHS);
 }
 
 #[cfg(test)]

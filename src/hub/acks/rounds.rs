@@ -15,7 +15,7 @@ use crate::{
     broker::{AckBounds, BrokerError, KeptAck, Standing},
     hub::{
         acks::{
-            ack_book::{WaitingAck, advance},
+            ack_book::{WaitingAck, advance_both},
             ack_desk::AckAnswer,
         },
         commands::refusal::refusal,
@@ -222,7 +222,7 @@ impl Services {
         let kept = self.acks.kept.kept(user, self.ack_bounds()).await?;
         for (room, positions) in kept.into_iter().chain(waiting) {
             let known = read.entry(room).or_default();
-            positions.into_iter().for_each(|position| advance(known, position));
+            positions.iter().for_each(|position| advance_both(known, position));
         }
         read.retain(|room, _| {
             let policy = self.policy(room);
