@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 
 /// The most events of a call. A call holds up everything else that its server does.
-const EVENTS: usize = 64;
+pub(super) const EVENTS: usize = 64;
 
 /// The most bytes of a call with several events.
-const BYTES: usize = 256 << 10;
+pub(super) const BYTES: usize = 256 << 10;
 
 /// A second call begins beside the first when so many events wait: the server need not wait for the way back and forth, and
 /// calls stay full.

@@ -72,6 +72,44 @@ impl RedisState {
         publication: &Publication,
         name: Option<(&str, Duration)>,
     ) -> Result<Position, BrokerError> {
+        let (partition, lane, event) = self.event_of(to, publication, name)?;
+        let room = event.room.clone();
+        let done = self.shards.publish(partition, lane, event).await?;
+        self.position_of(partition, &room, done)
+    }
+
+    /// Publishes what has names to rooms of one partition, in this order, in as few calls as there are kinds of durability in a row.
+    pub(super) async fn publish_run(
+        &self,
+        partition: Partition,
+        run: &[(&Room, &Publication, &str)],
+        age: Duration,
+    ) -> Vec<Result<Position, BrokerError>> {
+        let events = run.iter().map(|(to, publication, name)| self.event_of(to, publication, Some((name, age))));
+        let events: Vec<_> = events.map(|event| event.map(|(_, lane, event)| (lane, event))).collect();
+        let mut results = Vec::with_capacity(events.len());
+        for alike in events.chunk_by(|a, b| matches!((a, b), (Ok((a, _)), Ok((b, _))) if a == b)) {
+            match alike {
+                [Err(error)] => results.push(Err(error.clone())),
+                alike => {
+                    let events: Vec<_> = alike.iter().flatten().map(|(_, event)| event).collect();
+                    let lane = alike.iter().flatten().next().map_or(Lane::Commands, |(lane, _)| *lane);
+                    let answers = self.shards.publish_run(partition, lane, &events).await;
+                    let answers = events.iter().zip(answers);
+                    results.extend(answers.map(|(event, done)| self.position_of(partition, &event.room, done?)));
+                }
+            }
+        }
+        results
+    }
+
+    /// A publication as the event that is appended, with the partition and the lane that it takes.
+    fn event_of(
+        &self,
+        to: &Room,
+        publication: &Publication,
+        name: Option<(&str, Duration)>,
+    ) -> Result<(Partition, Lane, AppendedEvent), BrokerError> {
         let own = self.policy(to);
         BrokerError::check_topic(&own, &publication.topic)?;
         let (room, part) = own.log_of(to).map_or((to, None), |log| (log, Some(to)));
@@ -103,16 +141,24 @@ impl RedisState {
             key_age,
             values: retained_kind(&policy).map_or(0, |_| policy.retain_max),
         };
-        let event = self.appended(room, once, Some(kind), value, event);
         let lane = match policy.durability {
             Durability::Log => Lane::Commands,
             Durability::Replica => Lane::Durable,
         };
-        let (position, refused) = self.shards.publish(Partition::of(room), lane, event).await?;
+        Ok((Partition::of(room), lane, self.appended(room, once, Some(kind), value, event)))
+    }
+
+    /// Where an event is, and a line about what Redis refused of it beside.
+    fn position_of(
+        &self,
+        partition: Partition,
+        room: &str,
+        (position, refused): (Option<String>, Option<String>),
+    ) -> Result<Position, BrokerError> {
         if let Some(why) = refused {
             tracing::debug!(%room, why, "an event is in its log, and Redis refused something else about it");
             self.metrics.unreadable.increment(u64::from(why.starts_with("WRONGTYPE")));
-            self.shards.refused_in_part(Partition::of(room), &script::PUBLISH, &why);
+            self.shards.refused_in_part(partition, &script::PUBLISH, &why);
         }
         let position = position.unwrap_or_default();
         let (epoch, offset) = entry::position_of(&position).map_err(|error| self.unexpected(&error))?;

@@ -85,6 +85,8 @@ pub(super) struct PlainRing {
     bytes: usize,
     /// A mark said how far all is settled, and all since then was heard.
     covers: bool,
+    /// The messages of all periods before this one are in the logs.
+    settled_before: u64,
     /// How many of this pod's publishes are under way, by the period of their messages.
     under_way: BTreeMap<u64, usize>,
 }
@@ -94,8 +96,9 @@ impl PlainRing {
     pub(super) fn reset(&mut self) {
         // Their ends are still counted.
         let under_way = std::mem::take(&mut self.under_way);
+        let Self { period, heard, settled_before, .. } = *self;
         // Periods are not used twice.
-        *self = Self { period: self.period + 1, heard: self.heard, under_way, ..Self::default() };
+        *self = Self { period: period + 1, heard, settled_before, under_way, ..Self::default() };
     }
 
     /// A mark came.
@@ -110,6 +113,7 @@ impl PlainRing {
         let settled = self.marks.iter().find(|(_, name)| **name == *mark.settled).map(|(period, _)| *period);
         if let Some(settled) = settled {
             self.covers = true;
+            self.settled_before = settled;
             while self.kept.front().is_some_and(|message| message.place.period < settled) {
                 self.forget_oldest();
             }
@@ -173,6 +177,11 @@ impl PlainRing {
             *bytes -= if stays { 0 } else { message.cost };
             stays
         });
+    }
+
+    /// Whether a mark said that the messages of this period are in the logs.
+    pub(super) fn is_settled(&self, period: u64) -> bool {
+        period < self.settled_before
     }
 
     /// Whether everything was heard that may not be in a log yet.

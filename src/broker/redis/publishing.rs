@@ -9,7 +9,6 @@ use std::{
     time::Instant,
 };
 
-use fred::interfaces::Resp3Frame;
 use tokio::{
     sync::oneshot,
     time::{sleep, timeout_at},
@@ -25,6 +24,9 @@ use super::{
     shards::{PAUSE, Shards},
 };
 use crate::{broker::BrokerError, metrics::CommandResult};
+
+/// The position of an event that was published, as text, if it is in a log; and what Redis refused of it beside.
+pub(super) type Published = (Option<String>, Option<String>);
 
 /// 12 random hexadecimal digits, should a room's record have to be made.
 ///
@@ -45,17 +47,10 @@ impl Shards {
         partition: Partition,
         lane: Lane,
         event: AppendedEvent,
-    ) -> Result<(Option<String>, Option<String>), BrokerError> {
+    ) -> Result<Published, BrokerError> {
         let began = Instant::now();
         let result = self.publish_until(partition, lane, Arc::new(event), began).await;
-        let outcome = match &result {
-            Ok(_) => CommandResult::Ok,
-            // Redis did its part.
-            Err(BrokerError::Conflict) => CommandResult::Ok,
-            Err(BrokerError::Unknown) => CommandResult::Timeout,
-            Err(_) => CommandResult::Error,
-        };
-        self.metrics.count(script::PUBLISH.name, began.elapsed(), outcome);
+        self.metrics.count(script::PUBLISH.name, began.elapsed(), outcome_of(&result));
         result
     }
 
@@ -65,7 +60,7 @@ impl Shards {
         lane: Lane,
         event: Arc<AppendedEvent>,
         began: Instant,
-    ) -> Result<(Option<String>, Option<String>), BrokerError> {
+    ) -> Result<Published, BrokerError> {
         let deadline = began + self.dial.timeouts.command;
         let Some(node) = self.owner(partition.into()) else {
             return Err(BrokerError::Unavailable("which server has this room is not known yet".to_owned()));
@@ -174,7 +169,72 @@ impl Shards {
         }
     }
 
-    /// Publishes an event in calls of its own, which name its slot, so that Redis says where it is.
+    /// Publishes events of one partition, in this order, in one call. Each can be found again ([`AppendedEvent::can_be_found_again`]).
+    pub(super) async fn publish_run(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        events: &[&AppendedEvent],
+    ) -> Vec<Result<Published, BrokerError>> {
+        let (began, mut lost) = (Instant::now(), false);
+        let answers = match self.call_alone(partition, lane, events, began, &mut lost).await {
+            Ok(answers) => answers.into_iter().map(|answer| self.judged(partition, answer, lost)).collect(),
+            Err(error) => vec![Err(error); events.len()],
+        };
+        for answer in &answers {
+            self.metrics.count(script::PUBLISH.name, began.elapsed(), outcome_of(answer));
+        }
+        answers
+    }
+
+    /// What an answer of a call means. `lost`: an event that was refused may have been published by an earlier one.
+    fn judged(&self, partition: Partition, answer: AppendAnswer, lost: bool) -> Result<Published, BrokerError> {
+        match answer {
+            AppendAnswer::Done { position, refused } => Ok((position, refused)),
+            AppendAnswer::Unknown => Err(BrokerError::Unknown),
+            AppendAnswer::Conflict => Err(BrokerError::Conflict),
+            AppendAnswer::Refused(error) => {
+                if is_worth_another_try(&error) {
+                    // The layout may be another one by now.
+                    self.stale.notify_one();
+                }
+                let error = match self.owner(partition.into()) {
+                    Some(node) => self.refused(&node, &script::PUBLISH, error),
+                    None => error,
+                };
+                Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(error) })
+            }
+        }
+    }
+
+    /// Publishes events in a call of their own, which names their slot, so that Redis says where it is; until it is answered.
+    async fn call_alone(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        events: &[&AppendedEvent],
+        began: Instant,
+        lost: &mut bool,
+    ) -> Result<Vec<AppendAnswer>, BrokerError> {
+        let deadline = began + self.dial.timeouts.command;
+        let base = base()?;
+        let slot: Vec<String> = events.first().map(|event| event.record()).into_iter().collect();
+        let command = |lost: bool| {
+            if lost && !events.iter().all(|event| event.can_be_found_again()) {
+                return None;
+            }
+            let tried = lost.then(|| began.elapsed());
+            let words = arguments(base.clone(), self.publish_command(), events.iter().map(|event| (*event, tried)));
+            Some(script::command(&script::PUBLISH, slot.clone(), words))
+        };
+        let answer = self.insist(partition.into(), &script::PUBLISH, &command, lane, deadline, lost).await?;
+        answers(answer, events.len()).map_err(|_| {
+            self.metrics.unreadable.increment(1);
+            BrokerError::Unknown
+        })
+    }
+
+    /// Publishes an event in calls of its own, until it is answered and not refused.
     async fn alone(
         &self,
         partition: Partition,
@@ -182,39 +242,17 @@ impl Shards {
         event: &AppendedEvent,
         began: Instant,
         mut lost: bool,
-    ) -> Result<(Option<String>, Option<String>), BrokerError> {
+    ) -> Result<Published, BrokerError> {
         let deadline = began + self.dial.timeouts.command;
-        let base = base()?;
-        let command = |lost: bool| {
-            if lost && !event.can_be_found_again() {
-                return None;
-            }
-            let tried = lost.then(|| began.elapsed());
-            let words = arguments(base.clone(), self.publish_command(), std::iter::once((event, tried)));
-            Some(script::command(&script::PUBLISH, vec![event.record()], words))
-        };
         let mut pause = PAUSE.0;
         loop {
-            let answer = self.insist(partition.into(), &script::PUBLISH, &command, lane, deadline, &mut lost).await?;
-            let error = match only(answer) {
-                Some(AppendAnswer::Done { position, refused }) => return Ok((position, refused)),
-                Some(AppendAnswer::Refused(error)) => error,
-                Some(AppendAnswer::Unknown) => return Err(BrokerError::Unknown),
-                Some(AppendAnswer::Conflict) => return Err(BrokerError::Conflict),
-                None => {
-                    self.metrics.unreadable.increment(1);
-                    return Err(BrokerError::Unknown);
-                }
-            };
-            let again = is_worth_another_try(&error);
-            let error = match self.owner(partition.into()) {
-                Some(node) => self.refused(&node, &script::PUBLISH, error),
-                None => error,
-            };
+            let answers = self.call_alone(partition, lane, &[event], began, &mut lost).await?;
+            let Some(answer) = answers.into_iter().next() else { return Err(BrokerError::Unknown) };
+            let again = matches!(&answer, AppendAnswer::Refused(error) if is_worth_another_try(error));
+            let result = self.judged(partition, answer, lost);
             if !again || Instant::now() + pause >= deadline {
-                return Err(if lost { BrokerError::Unknown } else { BrokerError::Unavailable(error) });
+                return result;
             }
-            self.stale.notify_one();
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
         }
@@ -226,8 +264,14 @@ impl Shards {
     }
 }
 
-fn only(frame: Resp3Frame) -> Option<AppendAnswer> {
-    answers(frame, 1).ok()?.pop()
+/// What is counted of a publish that ended so.
+fn outcome_of(result: &Result<Published, BrokerError>) -> CommandResult {
+    match result {
+        // Of a conflict: Redis did its part.
+        Ok(_) | Err(BrokerError::Conflict) => CommandResult::Ok,
+        Err(BrokerError::Unknown) => CommandResult::Timeout,
+        Err(_) => CommandResult::Error,
+    }
 }
 
 /// Whether an event that Redis refused may be taken in a moment, perhaps by another server.

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::{
     plain_node::ListeningNode,
-    plain_ring::{HeardMessage, PlainRing, StreamMark},
+    plain_ring::{HeardMessage, PlainRing, StreamMark, StreamPlace},
 };
 
-/// A pod without the lease publishes nothing that it heard before that.
+/// A pod without the lease publishes nothing that it heard before that: what waits behind such a message waits with it, so that none
+/// overtakes it.
 const STALE: Duration = Duration::from_secs(20);
 
 /// What another pod may have published is not published again after this: its name is about to be forgotten there.
@@ -53,6 +54,8 @@ pub(super) enum Fate {
     Publish,
     /// Another pod does, or has.
     Leave,
+    /// It cannot be said yet. What follows in the same log waits as well.
+    Wait,
     /// No pod does: another may have published it, so long ago that this can no longer be found out.
     GiveUp,
 }
@@ -248,14 +251,21 @@ impl Tenure {
     }
 
     /// What becomes of a message that waited.
-    pub(super) fn fate(&self, is_named: bool, claim: Claim, now: Instant) -> Fate {
-        let holds = self.holds(now);
+    pub(super) fn fate(&self, place: &StreamPlace, claim: Claim, now: Instant) -> Fate {
+        if self.ring.is_settled(place.period) {
+            return Fate::Leave;
+        }
+        let (holds, age) = (self.holds(now), now.duration_since(claim.heard));
         // Otherwise another pod's tenure may lie between.
         let is_of_now = claim.tenure >= self.unbroken_since;
-        if !is_named {
-            return if holds && is_of_now { Fate::Publish } else { Fate::Leave };
+        if place.name.is_none() {
+            return match (holds, is_of_now) {
+                (true, true) => Fate::Publish,
+                // The lease ran out, and may be this pod's again before it is another's.
+                (false, true) if self.other.is_none() && age < NAME_IS_SURE => Fate::Wait,
+                _ => Fate::Leave,
+            };
         }
-        let age = now.duration_since(claim.heard);
         if holds && is_of_now && !claim.is_taken_over {
             return Fate::Publish;
         }
@@ -263,6 +273,7 @@ impl Tenure {
             (true, age) if age < NAME_IS_SURE => Fate::Publish,
             (true, _) => Fate::GiveUp,
             (false, age) if age < STALE => Fate::Publish,
+            (false, age) if age < NAME_IS_SURE => Fate::Wait,
             _ => Fate::Leave,
         }
     }

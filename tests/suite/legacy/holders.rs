@@ -191,6 +191,35 @@ async fn what_comes_while_holders_go_is_lost_with_none_of_them() {
     drop(second);
 }
 
+/// How many scripts the server has run.
+fn scripts(server: &Node) -> u64 {
+    let info = block_in_place(|| server.call(&["INFO", "commandstats"]));
+    let calls = info.text().lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,").to_owned();
+    calls.split(',').next().unwrap().parse().unwrap()
+}
+
+/// Messages of one room that come faster than Redis answers do not wait for each other: many go in one call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_goes_out_in_few_calls_and_in_order() {
+    let server = block_in_place(Standalone::start);
+    let (pod, mut client) = ready(&server, LEGACY, "trip:7").await;
+    let (mut n, mut last) = (0, None);
+    until_heard(&mut client, &server, &mut n, &mut last).await;
+    let (before, burst) = (scripts(&server), 2_000);
+    let publish = "for n = 0, ARGV[2] - 1 do
+        redis.call('PUBLISH', 'trip:7', cjson.encode({topic = 't', data = {n = ARGV[1] + n}})) end";
+    block_in_place(|| server.call(&["EVAL", publish, "0", &n.to_string(), &burst.to_string()]));
+    n += burst;
+    let began = Instant::now();
+    while last != Some(n - 1) {
+        assert!(began.elapsed() < Duration::from_secs(30), "of {n} messages the last that came is {last:?}");
+        read_on(&mut client, &mut last).await;
+    }
+    let calls = scripts(&server) - before;
+    assert!(calls < burst / 4, "{calls} calls for {burst} messages");
+    pod.stop();
+}
+
 /// Pods that take in other channels share a Redis: each set of channels has a lease of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_with_other_channels_do_not_wait_for_each_others_lease() {

@@ -37,6 +37,15 @@ fn claim(heard: Instant, tenure: u64, is_taken_over: bool) -> Claim {
     Claim { heard, tenure, is_taken_over }
 }
 
+/// The place of a message that no mark has settled.
+fn named() -> StreamPlace {
+    StreamPlace { period: 9, name: Some("m1.1".to_owned()), number: 1 }
+}
+
+fn unnamed() -> StreamPlace {
+    StreamPlace { name: None, ..named() }
+}
+
 #[test]
 fn what_comes_while_the_lease_is_free_is_this_pods_if_it_is_the_next_holder() {
     let (mut tenure, now) = pod();
@@ -51,7 +60,7 @@ fn what_comes_while_the_lease_is_free_is_this_pods_if_it_is_the_next_holder() {
     assert!(tenure.given(now, now + LEASE, 7));
     assert!(tenure.surely_holds(now), "what comes now is this pod's too");
     assert_eq!(tenure.ring.take_over().len(), 1);
-    assert_eq!(tenure.fate(false, claim(now, tenure.number(), true), now), Fate::Publish);
+    assert_eq!(tenure.fate(&unnamed(), claim(now, tenure.number(), true), now), Fate::Publish);
     assert!(tenure.ring.take_over().is_empty(), "once");
 }
 
@@ -98,18 +107,46 @@ fn a_message_whose_name_may_be_forgotten_is_given_up_and_not_repeated() {
         (taken_over, soon, Fate::Publish),
         (taken_over, late, Fate::GiveUp),
     ] {
-        assert_eq!(tenure.fate(true, claim, at), fate, "{claim:?} {at:?}");
+        assert_eq!(tenure.fate(&named(), claim, at), fate, "{claim:?} {at:?}");
     }
     // Another pod had the lease meanwhile. It took over what waited here.
     assert!(tenure.seen_taken(false) && tenure.given(heard, heard + 100 * LEASE, 2));
     assert!(!is_unbroken(&tenure));
-    assert_eq!(tenure.fate(true, own, soon), Fate::Publish, "its name says whether it was published");
-    assert_eq!(tenure.fate(true, own, late), Fate::GiveUp);
-    assert_eq!(tenure.fate(false, own, soon), Fate::Leave);
+    assert_eq!(tenure.fate(&named(), own, soon), Fate::Publish, "its name says whether it was published");
+    assert_eq!(tenure.fate(&named(), own, late), Fate::GiveUp);
+    assert_eq!(tenure.fate(&unnamed(), own, soon), Fate::Leave);
     // Without the lease only for a moment.
     tenure.seen_taken(false);
-    assert_eq!(tenure.fate(true, own, heard + STALE / 2), Fate::Publish);
-    assert_eq!(tenure.fate(true, own, heard + STALE), Fate::Leave);
+    assert_eq!(tenure.fate(&named(), own, heard + STALE / 2), Fate::Publish);
+    assert_eq!(tenure.fate(&named(), own, heard + STALE), Fate::Wait, "what follows must not overtake it");
+    assert_eq!(tenure.fate(&named(), own, late), Fate::Leave);
+    assert_eq!(tenure.fate(&unnamed(), own, soon), Fate::Leave, "the other pod publishes it");
+}
+
+/// A pod that is far behind and loses its lease neither drops what is too old nor overtakes it with what is not.
+#[test]
+fn what_waits_behind_a_message_that_is_too_old_does_not_overtake_it() {
+    let (mut tenure, heard) = pod();
+    mark(&mut tenure, "m1", "");
+    assert!(tenure.given(heard, heard + LEASE, 0));
+    let (period, own) = (tenure.ring.place().period, claim(heard, 1, false));
+    let place = StreamPlace { period, ..named() };
+    let later = heard + STALE;
+    assert_eq!(tenure.fate(&place, own, later), Fate::Wait);
+    assert_eq!(tenure.fate(&unnamed(), own, later), Fate::Wait, "no other pod has the lease");
+    // The lease is this pod's again.
+    assert!(tenure.given(later, later + LEASE, 1));
+    assert_eq!(tenure.fate(&place, own, later), Fate::Publish);
+    assert_eq!(tenure.fate(&unnamed(), own, later), Fate::Publish);
+    // Or another pod has it, and publishes both.
+    assert!(tenure.seen_taken(false));
+    assert_eq!(tenure.fate(&unnamed(), own, later), Fate::Leave);
+    mark(&mut tenure, "m2", "m1");
+    assert_eq!(tenure.fate(&place, own, later), Fate::Wait);
+    mark(&mut tenure, "m3", "m2");
+    assert_eq!(tenure.fate(&place, own, later), Fate::Leave, "it is in its log");
+    tenure.lost();
+    assert_eq!(tenure.fate(&place, own, later), Fate::Leave, "and stays there");
 }
 
 #[test]
@@ -123,10 +160,13 @@ fn a_tenure_that_only_ran_out_goes_on() {
     assert!(tenure.given(later, later + LEASE, 4) && is_unbroken(&tenure));
     let later = later + 2 * LEASE;
     assert!(tenure.given(later, later + LEASE, 5) && is_unbroken(&tenure));
-    assert_eq!((tenure.fate(false, own, later), tenure.fate(true, own, later)), (Fate::Publish, Fate::Publish));
+    assert_eq!(
+        (tenure.fate(&unnamed(), own, later), tenure.fate(&named(), own, later)),
+        (Fate::Publish, Fate::Publish)
+    );
     let later = later + 2 * LEASE;
     assert!(tenure.given(later, later + LEASE, 7) && !is_unbroken(&tenure));
-    assert_eq!(tenure.fate(false, own, later), Fate::Leave);
+    assert_eq!(tenure.fate(&unnamed(), own, later), Fate::Leave);
 }
 
 #[test]
@@ -207,6 +247,6 @@ fn what_was_heard_before_the_connection_was_lost_is_published_under_its_name() {
     let left = tenure.lost();
     let names: Vec<_> = left.iter().filter_map(|message| message.place.name.as_deref()).collect();
     assert_eq!(names, ["m1.1", "m2.1"]);
-    assert_eq!(tenure.fate(true, claim(now, tenure.number(), true), now + STALE / 2), Fate::Publish);
+    assert_eq!(tenure.fate(&named(), claim(now, tenure.number(), true), now + STALE / 2), Fate::Publish);
     assert!(tenure.lost().is_empty(), "once");
 }
