@@ -11,7 +11,7 @@ import { Pod } from '../support/pod.js';
 import { Redis } from '../support/redis.js';
 import { io } from '../support/socketio.js';
 
-const PATIENCE = 8_000;
+const PATIENCE = 30_000;
 const TRANSPORTS = [['websocket'], ['polling'], ['polling', 'websocket']];
 const iso = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 

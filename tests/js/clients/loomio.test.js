@@ -10,7 +10,7 @@ import { Pod, curl } from '../support/pod.js';
 import { Redis } from '../support/redis.js';
 import { io } from '../support/socketio.js';
 
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 const APP = 'https://app.example.com';
 
 const until = async (holds, what) => {
@@ -49,6 +49,9 @@ async function startMatrix() {
   };
 }
 
+/** Everything is logged, so that what must not be is seen. Not by all pods: it is most of what they would do. */
+const TRACED = ['--log-level', 'trace'];
+
 /** Pods of single tests, which a failing test may leave running. */
 const started = new Set();
 
@@ -57,11 +60,8 @@ async function start(ports, ...more) {
     dev: false,
     tls: false,
     ports,
-    // Everything is logged, so that what must not be is seen.
     args: [
       ...more,
-      '--log-level',
-      'trace',
       '--chatbots-timeout',
       '2s',
       '--chatbots-queue',
@@ -156,7 +156,7 @@ const metric = async (series) => {
 
 before(async () => {
   [redis, matrix] = await Promise.all([Redis.start(), startMatrix()]);
-  pods = [await start()];
+  pods = [await start(undefined, ...TRACED)];
   // The first takes the plain messages in from here on, so that another one can die without that.
   const probe = await client(pods[0]);
   for (const deadline = Date.now() + 15_000; probe.notices.length === 0; await sleep(200)) {
@@ -602,7 +602,7 @@ describe('chatbots', () => {
       await bot('test', { ...config({ channel: '!after:example.org' }), message: String(n) });
       await sleep(200);
     }
-    pods[0] = await start(pods[0].ports);
+    pods[0] = await start(pods[0].ports, ...TRACED);
     const last = n;
     for (const m of numbers(last, last + 5))
       await bot('test', { ...config({ channel: '!after:example.org' }), message: String(m) });
@@ -671,6 +671,7 @@ describe('hocuspocus', () => {
   test('what the pod cannot say the application does', async () => {
     const pod = await start(
       undefined,
+      ...TRACED,
       '--hocuspocus-hook',
       `${matrix.url}/api/hocuspocus`,
       '--hocuspocus-timeout',

@@ -9,7 +9,7 @@ import WebSocket from 'ws';
 import { Pod } from '../support/pod.js';
 import { until } from '../support/process.js';
 
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 const secret = 'a-secret-of-tests-that-is-long-enough';
 let pod, printed;
 

@@ -11,7 +11,7 @@ import { Pod } from '../support/pod.js';
 import { Redis, RedisCluster } from '../support/redis.js';
 import { io } from '../support/socketio.js';
 
-const PATIENCE = 8_000;
+const PATIENCE = 30_000;
 const config = `${rooms}\n[socketio]\nenabled = true\n`;
 
 const once = (emitter, event) =>

@@ -10,7 +10,7 @@ import WebSocket from 'ws';
 
 import { ours, theirs } from '../support/echo.js';
 
-const PATIENCE = 4_000;
+const PATIENCE = 30_000;
 
 /** Session names and lengths of whatever differs by design. */
 const normal = (text) =>

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import WebSocket from 'ws';
 
-const PATIENCE = 5_000;
+const PATIENCE = 30_000;
 
 export class Client {
   #inbox = [];
