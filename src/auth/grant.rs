@@ -17,6 +17,8 @@ pub struct Claims {
     pub personal_room: Option<Room>,
     /// The rooms that each connection of the user joins without a command.
     pub given: Vec<Room>,
+    /// Whether others are told what the user has read.
+    pub receipts: bool,
     /// The whole claims as a JSON object, where the configuration keeps them.
     pub content: Option<Box<str>>,
 }
@@ -91,6 +93,7 @@ mod tests {
         let ann = Grant::verified(Claims {
             user: Some("ann".into()),
             given: Vec::new(),
+            receipts: true,
             content: None,
             expires_at: None,
             rooms: vec![right("news:*", true, false), right("chat:1", true, true)],

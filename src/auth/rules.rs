@@ -56,6 +56,7 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
             .chain(claimed_rooms(payload, settings))
             .collect(),
         given: Vec::new(),
+        receipts: receipts(&object, &settings.receipts_claim)?,
         content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
         user: Some(user.into()),
@@ -64,6 +65,12 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
 
 fn wrong(claim: &str, why: &'static str) -> TokenError {
     TokenError::Claim { claim: claim.into(), why }
+}
+
+/// Whether others are told what the user has read.
+fn receipts(object: &Object<'_>, claim: &str) -> Result<bool, TokenError> {
+    let Some(value) = object.get(claim) else { return Ok(true) };
+    read(value).ok_or(wrong(claim, "is neither true nor false"))
 }
 
 /// A `NumericDate` (RFC 7519 section 2).

@@ -319,8 +319,9 @@ describe!(Policy in "default_policy",
     /// dropped without a word.
     signals_per_second = Count(1..=100_000), live;
     /// Whether it is kept how far each user has read (`ack`), so that what a user has not read can be counted: for how many rooms, and for
-    /// how long, is in `[acks]`.
-    acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep)]), live;
+    /// how long, is in `[acks]`. With `receipts` the author of an event is told, in its personal room, which users have read it, but for
+    /// those whose token says otherwise (`tokens.receipts_claim`).
+    acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep), ("receipts", AckMode::Receipts)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// What happens to a client that does not keep up: it misses events and gets a `gap`, it gets only the newest values as soon as

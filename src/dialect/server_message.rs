@@ -31,6 +31,8 @@ pub enum ServerMessage {
     SignalEnd,
     /// How much of a room the user has not read: its answer, or because the user has read on some device.
     Unread,
+    /// A user has read what the user of the connection wrote.
+    Receipt,
     /// A command was carried out.
     Done,
     /// The answer to a ping.
@@ -66,6 +68,7 @@ impl ServerMessage {
         ("signal", Self::Signal),
         ("signal_end", Self::SignalEnd),
         ("unread", Self::Unread),
+        ("receipt", Self::Receipt),
         ("done", Self::Done),
         ("pong", Self::Pong),
         ("refresh", Self::Refresh),
@@ -90,6 +93,7 @@ impl ServerMessage {
             Self::Joined | Self::Left => &["now", "room", "members", "total"],
             Self::Signal | Self::SignalEnd => &["now", "room", "topic", "data", "user", "connection", "ttl", "time"],
             Self::Unread => &["now", "id", "room", "epoch", "offset", "end", "unread"],
+            Self::Receipt => &["now", "room", "epoch", "offset", "user"],
             Self::Done => &["now", "id", "expires_at"],
             Self::Pong => &["now", "id"],
             Self::Refresh => &["now", "expires_at"],

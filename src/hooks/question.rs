@@ -310,6 +310,7 @@ mod tests {
                 rooms,
                 personal_room: None,
                 given,
+                receipts: true,
                 content: Some(content.into()),
             })
         };

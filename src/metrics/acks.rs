@@ -1,4 +1,4 @@
-//! What becomes of acks.
+//! What becomes of acks, and of receipts.
 
 use metrics::{Counter, counter};
 
@@ -11,11 +11,17 @@ pub struct AckMetrics {
     pub failed: Counter,
     /// Nothing is kept of them: the log has another epoch by now, or too many waited.
     pub lost: Counter,
+    /// Receipts that authors were told.
+    pub told: Counter,
+    /// Receipts that are lost: the broker did not take them, or there were too many at once.
+    pub untold: Counter,
 }
 
 impl Default for AckMetrics {
     fn default() -> Self {
         let counter = |outcome: &'static str| counter!("roomcast_acks_total", "outcome" => outcome);
-        Self { kept: counter("kept"), failed: counter("failed"), lost: counter("lost") }
+        let receipts = |outcome: &'static str| counter!("roomcast_receipts_total", "outcome" => outcome);
+        let (told, untold) = (receipts("told"), receipts("lost"));
+        Self { kept: counter("kept"), failed: counter("failed"), lost: counter("lost"), told, untold }
     }
 }

@@ -48,6 +48,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "Connections and limits.user_connections, by outcome: taken, refused, displaced (by a newer one), untold (displaced on another pod, which could not be told), alone (judged by this pod's own connections), uncounted.",
     ),
     (
+        "roomcast_receipts_total",
+        "Receipts, by outcome: told to authors, lost (the broker did not take them, or there were too many at once).",
+    ),
+    (
         "roomcast_signals_total",
         "Signals, by outcome: sent (to the broker), thinned, limited (above the rate of a connection, a room or a worker), lost; expired (on each pod of receivers).",
     ),

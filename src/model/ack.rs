@@ -13,6 +13,19 @@ pub enum AckMode {
     Off,
     /// It is, for each user.
     Keep,
+    /// It is, and the authors of events are told of it.
+    Receipts,
+}
+
+/// What an author is told: a user has read the author's events in a room up to this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The room.
+    pub room: Room,
+    /// The user that has read.
+    pub user: Arc<str>,
+    /// The author's last event that was read.
+    pub position: Position,
 }
 
 /// A user has read a room's events up to a position.
@@ -50,4 +63,6 @@ impl Unread {
 pub enum Notice {
     /// The user has read in these rooms, on some device.
     Unread(Vec<Unread>),
+    /// Others have read what the user wrote.
+    Receipts(Vec<Receipt>),
 }

@@ -28,7 +28,7 @@ mod user_places;
 mod user_status;
 mod whole_number;
 
-pub use ack::{Ack, AckMode, Notice, Unread};
+pub use ack::{Ack, AckMode, Notice, Receipt, Unread};
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::Cursor;

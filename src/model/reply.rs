@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, Event, Offset, Position, PreparedMessage, Room, UnixMillis, Unread};
+use super::{Epoch, Event, Offset, Position, PreparedMessage, Receipt, Room, UnixMillis, Unread};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -208,6 +208,11 @@ pub enum Reply {
     Unread {
         /// How far the user has read in each, and how much there is behind.
         rooms: Vec<Unread>,
+    },
+    /// Others have read what the user of the connection wrote.
+    Receipts {
+        /// One for each room and reader.
+        receipts: Vec<Receipt>,
     },
     /// The answer to `ack` and `refresh`: done.
     Done {

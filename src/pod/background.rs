@@ -50,10 +50,9 @@ impl Background {
             let keys = self.keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
-            let keeping = {
-                let services = Arc::clone(&services);
-                tokio::task::spawn_local(async move { services.keep_acks().await })
-            };
+            let (keeper, teller) = (Arc::clone(&services), Arc::clone(&services));
+            let keeping = tokio::task::spawn_local(async move { keeper.keep_acks().await });
+            let telling = tokio::task::spawn_local(async move { teller.tell_reads().await });
             let counting = {
                 let rounds = PlaceRounds(Arc::clone(&services));
                 tokio::task::spawn_local(async move { rounds.run().await })
@@ -97,7 +96,7 @@ impl Background {
             counting.abort();
             let _ = (keeping.await, counting.await);
             let rounds = PlaceRounds(Arc::clone(&last));
-            tokio::join!(last.keep_last_acks(), rounds.run_last());
+            tokio::join!(last.keep_last_acks(telling), rounds.run_last());
             Ok(())
         })
     }

@@ -143,6 +143,12 @@ impl Dialect for Described {
                 }
                 return;
             }
+            Reply::Receipts { receipts } => {
+                for receipt in receipts {
+                    self.say(ServerMessage::Receipt, Occasion::Receipt(receipt), id, out);
+                }
+                return;
+            }
             Reply::Subscribed { .. } => ServerMessage::Subscribed,
             Reply::Unsubscribed { .. } => ServerMessage::Unsubscribed,
             Reply::Published(_) => ServerMessage::Published,

@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     harness::{Client, SOON, Seen, get, pod, publish, rule},
-    users::{connect, known, over, ready, token},
+    users::{connect_as, known, over, ready, signed, token},
 };
 use roomcast::testing::{
     config::{PersonalRoom, Settings},
@@ -17,6 +17,7 @@ use roomcast::testing::{
 };
 
 mod bounds;
+mod receipts;
 
 /// A pod that keeps what users have read in `chat:*`, and gives each a personal room.
 fn start(settle: impl FnOnce(&mut Settings)) -> Pod {
@@ -25,6 +26,7 @@ fn start(settle: impl FnOnce(&mut Settings)) -> Pod {
         settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
         settings.policies = vec![
             rule("chat:*", |policy| policy.acks = AckMode::Keep),
+            rule("dm:*", |policy| (policy.acks, policy.publish) = (AckMode::Receipts, Access::User)),
             rule("closed:*", |policy| (policy.acks, policy.join) = (AckMode::Keep, Access::Nobody)),
             rule("user:*", |policy| policy.join = Access::Owner),
         ];
@@ -35,7 +37,12 @@ fn start(settle: impl FnOnce(&mut Settings)) -> Pod {
 
 /// A connection of a user, in its personal room.
 async fn device(pod: &Pod, user: &str) -> Client {
-    let mut client = connect(pod, user).await;
+    device_with(pod, user, &token(user)).await
+}
+
+/// One whose token is this.
+async fn device_with(pod: &Pod, user: &str, token: &str) -> Client {
+    let mut client = connect_as(pod, token).await;
     let personal = client.json().await;
     assert_eq!((&personal["type"], &personal["room"]), (&json!("subscribed"), &json!(format!("user:{user}"))));
     client

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::redis::Standalone;
 
 use crate::harness::{Client, get};
@@ -36,13 +36,22 @@ pub async fn ready(pod: &Pod) {
 
 /// A user's token.
 pub fn token(user: &str) -> String {
-    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
-    key.token(&json!({"sub": user, "exp": 4_102_444_800_u64}), None).unwrap()
+    signed(&json!({"sub": user, "exp": 4_102_444_800_u64}))
+}
+
+/// A token with these claims.
+pub fn signed(claims: &Value) -> String {
+    SigningKey::secret(&HmacSecret::new(SECRET).unwrap()).token(claims, None).unwrap()
 }
 
 /// A connection of a user, welcomed.
 pub async fn connect(pod: &Pod, user: &str) -> Client {
-    let bearer = format!("Bearer {}", token(user));
+    connect_as(pod, &token(user)).await
+}
+
+/// A connection with a token, welcomed.
+pub async fn connect_as(pod: &Pod, token: &str) -> Client {
+    let bearer = format!("Bearer {token}");
     let headers = [("Authorization", bearer.as_str())];
     let mut client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
     assert_eq!(client.json().await["type"], "welcome");

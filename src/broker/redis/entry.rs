@@ -16,7 +16,8 @@
 //! `e EPOCH SP OFFSET SP TIME LF` and a stored event; `a EXCEPT LF` and one that enters no log, where `EXCEPT` is the user that
 //! does not get it, as a JSON text; `s TTL SP HAS SP CONNECTION LF` and a stored event for a signal, where `TTL` is in milliseconds,
 //! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `u LF` and lines
-//! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
+//! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `r LF` and lines
+//! `ROOM SP EPOCH SP OFFSET SP USER` for how far others have read what it wrote, where `USER` is a JSON text; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
 //! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
@@ -28,8 +29,8 @@ use bytes::{BufMut, Bytes};
 use crate::{
     broker::BrokerError,
     model::{
-        Epoch, Event, MAX_OFFSET, Member, Notice, Offset, Payload, Position, Publication, Room, Signal, SignalAct,
-        UnixMillis, Unread,
+        Epoch, Event, MAX_OFFSET, Member, Notice, Offset, Payload, Position, Publication, Receipt, Room, Signal,
+        SignalAct, UnixMillis, Unread,
     },
 };
 
@@ -166,12 +167,32 @@ fn signal_of(line: &str, event: &Bytes) -> Result<Signal, EntryError> {
 /// A message with a notice.
 #[must_use]
 pub fn notice_message(notice: &Notice) -> Bytes {
-    let Notice::Unread(rooms) = notice;
-    let mut out = String::from("u\n");
-    for Unread { room, read, end } in rooms {
-        out.push_str(&format!("{room} {} {} {end}\n", read.epoch, read.offset));
+    let mut out = String::new();
+    match notice {
+        Notice::Unread(rooms) => {
+            out.push_str("u\n");
+            for Unread { room, read, end } in rooms {
+                out.push_str(&format!("{room} {} {} {end}\n", read.epoch, read.offset));
+            }
+        }
+        Notice::Receipts(receipts) => {
+            out.push_str("r\n");
+            for Receipt { room, user, position } in receipts {
+                let user = serde_json::Value::from(&**user);
+                out.push_str(&format!("{room} {} {} {user}\n", position.epoch, position.offset));
+            }
+        }
     }
     out.into()
+}
+
+fn receipt_of(line: &str) -> Result<Receipt, EntryError> {
+    let mut words = line.splitn(4, ' ');
+    let mut word = || words.next().ok_or(EntryError::Head);
+    let room = Room::parse(word()?).map_err(|_| EntryError::Head)?;
+    let position = Position::new(Epoch::new(word()?), number(word()?)?);
+    let user: String = serde_json::from_str(word()?).map_err(|_| EntryError::Head)?;
+    Ok(Receipt { room, user: user.into(), position })
 }
 
 fn unread_of(line: &str) -> Result<Unread, EntryError> {
@@ -241,6 +262,12 @@ pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
             let lines = str::from_utf8(&rest).map_err(|_| EntryError::Head)?.lines();
             let rooms = lines.map(unread_of).collect::<Result<_, _>>()?;
             Ok(ChannelMessage::Notice(Box::new(Notice::Unread(rooms))))
+        }
+        b'r' => {
+            let lines =
+                str::from_utf8(&rest).map_err(|_| EntryError::Head)?.split('\n').filter(|line| !line.is_empty());
+            let receipts = lines.map(receipt_of).collect::<Result<_, _>>()?;
+            Ok(ChannelMessage::Notice(Box::new(Notice::Receipts(receipts))))
         }
         b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),
         b'l' => Ok(ChannelMessage::Left(member(line, &rest)?)),

@@ -135,6 +135,7 @@ impl Services {
             rooms: Vec::new(),
             personal_room: None,
             given: Vec::new(),
+            receipts: true,
             content: None,
         });
         match (&claims.user, &answer.user) {

@@ -25,12 +25,15 @@ pub struct WaitingAck {
     pub positions: Vec<Position>,
     /// The user's personal room, if it has one: its connections are told there.
     pub personal: Option<Room>,
+    /// Whether others are told.
+    pub receipts: bool,
 }
 
 #[derive(Debug)]
 struct ReadPlace {
     positions: Vec<Position>,
     personal: Option<Room>,
+    receipts: bool,
 }
 
 /// What waits of all users.
@@ -45,6 +48,7 @@ impl UserPlaces {
             room: room.clone(),
             positions: place.positions.clone(),
             personal: place.personal.clone(),
+            receipts: place.receipts,
         };
         each.map(ack).collect()
     }
@@ -122,15 +126,17 @@ impl<T> AckBook<T> {
 
     /// Takes in an ack, in a place of its own only if it has one.
     fn insert(&mut self, ack: WaitingAck, has_place: bool) -> bool {
-        let WaitingAck { user, room, positions, personal } = ack;
+        let WaitingAck { user, room, positions, personal, receipts } = ack;
         if let Some(place) = self.waiting.0.get_mut(&user).and_then(|rooms| rooms.get_mut(&room)) {
             positions.iter().for_each(|position| advance_both(&mut place.positions, position));
             place.personal = personal.or(place.personal.take());
+            // What one device keeps to itself, none tells.
+            place.receipts &= receipts;
             return true;
         }
         if has_place {
             self.rooms += 1;
-            self.waiting.0.entry(user).or_default().insert(room, ReadPlace { positions, personal });
+            self.waiting.0.entry(user).or_default().insert(room, ReadPlace { positions, personal, receipts });
         }
         has_place
     }
@@ -212,7 +218,13 @@ mod tests {
 
     fn ack(user: &str, room: &str, epoch: &str, offset: u64) -> WaitingAck {
         let position = Position::new(Epoch::new(epoch), offset);
-        WaitingAck { user: user.into(), room: Room::parse(room).unwrap(), positions: vec![position], personal: None }
+        WaitingAck {
+            user: user.into(),
+            room: Room::parse(room).unwrap(),
+            positions: vec![position],
+            personal: None,
+            receipts: true,
+        }
     }
 
     fn offsets(acks: &[WaitingAck]) -> Vec<String> {

@@ -9,7 +9,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     broker::Acks,
-    hub::acks::ack_book::{AckBook, WaitingAck},
+    hub::acks::{
+        ack_book::{AckBook, WaitingAck},
+        untold_reads::UntoldReads,
+    },
     model::{Position, Reply, Room},
 };
 
@@ -25,13 +28,21 @@ pub struct AckDesk {
     pub activity: Notify,
     /// Told when something waits to be judged.
     pub questions: Notify,
+    /// What is to be told to authors.
+    pub untold: UntoldReads,
 }
 
 impl AckDesk {
     /// A desk in front of this broker.
     #[must_use]
     pub fn new(kept: Arc<dyn Acks>) -> Self {
-        Self { kept, book: Mutex::default(), activity: Notify::new(), questions: Notify::new() }
+        Self {
+            kept,
+            book: Mutex::default(),
+            activity: Notify::new(),
+            questions: Notify::new(),
+            untold: UntoldReads::default(),
+        }
     }
 
     /// The book, for a moment.

@@ -5,4 +5,7 @@
 
 pub mod ack_book;
 pub mod ack_desk;
+pub mod receipts;
 pub mod rounds;
+pub mod telling;
+pub mod untold_reads;

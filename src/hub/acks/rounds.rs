@@ -17,11 +17,12 @@ use crate::{
         acks::{
             ack_book::{WaitingAck, advance_both},
             ack_desk::AckAnswer,
+            receipts::ReadSpan,
         },
         commands::refusal::refusal,
         worker::{clock::millis, services::Services},
     },
-    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Policy, Position, Reply, Room, Unread},
+    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Reply, Room, Unread},
 };
 
 /// How many notices are on their way to the broker at once.
@@ -35,7 +36,10 @@ const LAST_ROUND: Duration = Duration::from_secs(2);
 
 /// What a user has read further than before.
 struct ReadChange {
-    personal: Room,
+    user: Arc<str>,
+    personal: Option<Room>,
+    /// Whether authors are told.
+    receipts: bool,
     unread: Unread,
     /// What was kept before.
     before: Vec<Position>,
@@ -50,6 +54,13 @@ impl ReadChange {
     fn is_news(&self, standing: &Standing) -> bool {
         let read = &self.unread.read;
         standing.end.epoch == read.epoch && standing.read(&self.before).unwrap_or(0) < read.offset
+    }
+
+    /// What authors are told of, where what was kept before is as far as this.
+    fn span(&self, after: Offset) -> Option<ReadSpan> {
+        let Unread { room, read, .. } = &self.unread;
+        let span = || ReadSpan { user: Arc::clone(&self.user), room: room.clone(), after, upto: read.clone() };
+        self.receipts.then(span)
     }
 }
 
@@ -89,14 +100,18 @@ impl Services {
         }
     }
 
-    /// Keeps what still waits, when no client is left.
-    pub async fn keep_last_acks(&self) {
+    /// Keeps what still waits, when no client is left, and has authors told of it. `telling`: what tells them.
+    pub async fn keep_last_acks(&self, telling: impl Future) {
         let last = async {
             self.judge_asked().await;
             self.keep_round(0).await;
+            self.acks.untold.end();
+            telling.await;
         };
         if tokio::time::timeout(LAST_ROUND, last).await.is_err() {
-            tracing::warn!("what users have read last was not written: the broker did not answer in time");
+            tracing::warn!(
+                "what users have read last was not written, or authors not told: the broker did not answer in time"
+            );
         }
     }
 
@@ -171,10 +186,12 @@ impl Services {
                 Err(_) => failed.push(waiting.clone()),
                 Ok(KeptAck { further, before }) => {
                     self.metrics.acks.kept.increment(1);
-                    let Ack { room, position: read, .. } = ack;
+                    let Ack { user, room, position: read } = ack;
+                    let receipts = waiting.receipts && self.policy(&room).acks == AckMode::Receipts;
                     // That nothing was read is no news.
-                    if let Some(personal) = waiting.personal.clone().filter(|_| further && read.offset > 0) {
-                        changes.push(ReadChange { personal, unread: Unread { room, read, end }, before });
+                    if further && read.offset > 0 && (receipts || waiting.personal.is_some()) {
+                        let (personal, unread) = (waiting.personal.clone(), Unread { room, read, end });
+                        changes.push(ReadChange { user, personal, receipts, unread, before });
                     }
                 }
             }
@@ -183,22 +200,33 @@ impl Services {
         failed
     }
 
-    /// Has users told what they have read on another device.
+    /// Has users told what they have read on another device, and authors of what others have read.
     async fn tell(&self, changes: Vec<ReadChange>) {
         // Of another epoch only the room's log knows how far it is the same.
         let (other, same): (Vec<_>, Vec<_>) = changes.into_iter().partition(ReadChange::has_other_epochs);
         let of = |change: &ReadChange| (change.unread.room.clone(), epochs(&change.before));
         let questions: Vec<_> = other.iter().map(of).collect();
         let standings = self.acks.kept.standings(&questions).await;
-        let news = other.into_iter().zip(standings);
-        let news = news.filter_map(|(change, standing)| standing.is_ok_and(|at| change.is_news(&at)).then_some(change));
+        let news = other.into_iter().zip(standings).filter_map(|(change, standing)| {
+            let standing = standing.ok().filter(|standing| change.is_news(standing))?;
+            let after = standing.read(&change.before).unwrap_or(0);
+            Some((change, after))
+        });
+        let same = same.into_iter().map(|change| {
+            let after = change.before.first().map_or(0, |before| before.offset);
+            (change, after)
+        });
         let mut told: HashMap<Room, Vec<Unread>> = HashMap::new();
-        for ReadChange { personal, unread, .. } in same.into_iter().chain(news) {
-            let rooms = told.entry(personal).or_default();
+        let mut spans = Vec::new();
+        for (change, after) in same.chain(news) {
+            spans.extend(change.span(after));
+            let Some(personal) = change.personal else { continue };
+            let (rooms, unread) = (told.entry(personal).or_default(), change.unread);
             if rooms.len() < ROOMS_A_NOTICE {
                 rooms.push(unread);
             }
         }
+        self.metrics.acks.untold.increment(self.acks.untold.add(spans) as u64);
         // One that is lost is made good by the next, or by asking.
         let notices = stream::iter(told).map(async |(personal, rooms)| {
             let _ = self.broker.notify(&personal, Notice::Unread(rooms)).await;
@@ -226,7 +254,7 @@ impl Services {
         }
         read.retain(|room, _| {
             let policy = self.policy(room);
-            policy.acks == AckMode::Keep && may_see(room, &policy)
+            policy.acks != AckMode::Off && may_see(room, &policy)
         });
         let questions: Vec<_> = read.iter().map(|(room, positions)| (room.clone(), epochs(positions))).collect();
         let standings = self.acks.kept.standings_for_reader(&questions).await;
@@ -284,7 +312,9 @@ mod tests {
     fn what_was_read_in_another_epoch_is_no_news() {
         let position = |epoch: &str, offset| Position::new(Epoch::new(epoch), offset);
         let change = |before: &[(&str, u64)]| ReadChange {
-            personal: Room::parse("user:ann").unwrap(),
+            user: "ann".into(),
+            personal: Some(Room::parse("user:ann").unwrap()),
+            receipts: true,
             unread: Unread { room: Room::parse("chat:1").unwrap(), read: position("b.2", 10), end: 60 },
             before: before.iter().map(|(epoch, offset)| position(epoch, *offset)).collect(),
         };
@@ -307,6 +337,7 @@ mod tests {
             room: Room::parse("chat:1").unwrap(),
             positions: vec![Position::new(epoch, offset)],
             personal: None,
+            receipts: true,
         };
         let end = Position::new(Epoch::new("b.new"), 9);
         let said = |epoch: Epoch, offset, reach| {

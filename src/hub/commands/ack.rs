@@ -62,8 +62,9 @@ pub(crate) fn decided_by_backend(room: Room) -> Reply {
 fn waiting(grant: &Grant, read: ReadUpTo) -> Option<WaitingAck> {
     let ReadUpTo { room, epoch, offset } = read;
     let position = Position::new(epoch.unwrap_or_else(Standing::own), offset);
-    let personal = grant.claims().and_then(|claims| claims.personal_room.clone());
-    Some(WaitingAck { user: Arc::clone(grant.user()?), room, positions: vec![position], personal })
+    let claims = grant.claims()?;
+    let (personal, receipts) = (claims.personal_room.clone(), claims.receipts);
+    Some(WaitingAck { user: Arc::clone(claims.user.as_ref()?), room, positions: vec![position], personal, receipts })
 }
 
 impl Services {

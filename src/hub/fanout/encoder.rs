@@ -76,6 +76,9 @@ impl Encoder {
             Content::Retained(retained) => dialect.retained(retained, format.spelling, messages),
             Content::Presence(change) => dialect.presence(change, messages),
             Content::Signal(notice) => dialect.signal(notice, format.spelling, messages),
+            Content::Notice(_, Notice::Receipts(receipts)) => {
+                dialect.reply(&Reply::Receipts { receipts: receipts.clone() }, None, messages);
+            }
             Content::Notice(_, Notice::Unread(rooms)) => {
                 dialect.reply(&Reply::Unread { rooms: rooms.clone() }, None, messages);
             }

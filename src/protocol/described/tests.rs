@@ -197,7 +197,8 @@ fn a_connection_can_be_greeted_in_its_room() {
     let claims = |content: &str| {
         let (user, expires_at, personal_room) = (None, None, None);
         let content = Some(content.into());
-        Grant::verified(Claims { user, expires_at, rooms: Vec::new(), personal_room, given: Vec::new(), content })
+        let (rooms, given, receipts) = (Vec::new(), Vec::new(), true);
+        Grant::verified(Claims { user, expires_at, rooms, personal_room, given, receipts, content })
     };
     let ann = claims(r#"{"name":"ann","s":7,"teams":["red",null]}"#);
     let open = |target: &str, grant: &Grant| {

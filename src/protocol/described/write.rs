@@ -13,7 +13,8 @@ use super::{
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
     model::{
-        Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Reply, Room, SignalNotice, UnixMillis, Unread,
+        Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis,
+        Unread,
     },
     protocol::opening::Opening,
 };
@@ -31,6 +32,7 @@ pub(super) enum Occasion<'a> {
     Members(&'a Room, &'a [Member], usize),
     Signal(&'a SignalNotice),
     Unread(&'a Unread),
+    Receipt(&'a Receipt),
 }
 
 /// What the placeholders of a message are filled from.
@@ -59,6 +61,7 @@ impl<'a> Scene<'a> {
             Occasion::Members(room, ..) => Some(room),
             Occasion::Signal(notice) => Some(&notice.room),
             Occasion::Unread(unread) => Some(&unread.room),
+            Occasion::Receipt(receipt) => Some(&receipt.room),
             Occasion::Reply(
                 Reply::Subscribed { room, .. }
                 | Reply::Unsubscribed { room, .. }
@@ -76,6 +79,7 @@ impl<'a> Scene<'a> {
             Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
             Occasion::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
             Occasion::Unread(unread) => unread.read.epoch.as_str(),
+            Occasion::Receipt(receipt) => receipt.position.epoch.as_str(),
             _ => return None,
         };
         // An unlogged event has no epoch, and so no position.
@@ -90,6 +94,7 @@ impl<'a> Scene<'a> {
             Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
             Occasion::Reply(Reply::Gap { offset, .. }) => *offset,
             Occasion::Unread(unread) => unread.read.offset,
+            Occasion::Receipt(receipt) => receipt.position.offset,
             _ => return None,
         })
     }
@@ -248,6 +253,7 @@ impl<'a> Scene<'a> {
                     opening.grant.user().map(|user| &**user)
                 }
                 Occasion::Signal(notice) => notice.sender.user.as_deref(),
+                Occasion::Receipt(receipt) => Some(&*receipt.user),
                 _ => self.event().and_then(|event| event.user.as_deref()),
             },
             Field::Connection => match self.occasion {

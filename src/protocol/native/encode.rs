@@ -6,7 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
-    model::{Batch, CommandId, Event, Member, Payload, PresenceList, Reply, Retained, Room, SignalNotice, Unread},
+    model::{
+        Batch, CommandId, Event, Member, Payload, PresenceList, Receipt, Reply, Retained, Room, SignalNotice, Unread,
+    },
     protocol::{MessageKind, Messages, PresenceChange},
 };
 
@@ -67,6 +69,7 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
                 .array("events", events, |e, o| event(e, o))
         }),
         Reply::Unread { rooms } => write(out, "unread", id, &|o| o.array("rooms", rooms, unread)),
+        Reply::Receipts { receipts } => write(out, "receipts", id, &|o| o.array("receipts", receipts, receipt)),
         Reply::Done { expires_at } => write(out, "done", id, &|o| match expires_at {
             Some(at) => o.number("expires_at", *at),
             None => o,
@@ -158,6 +161,11 @@ pub(super) fn signal(notice: &SignalNotice, binary: Binary, out: &mut Messages) 
 fn unread<'a>(unread: &Unread, object: Object<'a>) -> Object<'a> {
     let object = object.text("room", unread.room.as_str()).text("epoch", unread.read.epoch.as_str());
     object.number("offset", unread.read.offset).number("end", unread.end).number("unread", unread.count())
+}
+
+fn receipt<'a>(receipt: &Receipt, object: Object<'a>) -> Object<'a> {
+    let object = object.text("room", receipt.room.as_str()).text("epoch", receipt.position.epoch.as_str());
+    object.number("offset", receipt.position.offset).text("user", &receipt.user)
 }
 
 fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::testing::{
     broker::{AckBounds, Delivery, Standing},
-    model::{Ack, Epoch, Notice, Policy, Position, Room, Unread},
+    model::{Ack, Epoch, Notice, Policy, Position, Receipt, Room, Unread},
 };
 
 use super::harness::{Bench, Store, a_moment, room};
@@ -172,13 +172,19 @@ pub async fn a_notice_is_delivered_and_in_no_log<S: Store>() {
         end: offset + 3,
     };
     let notice = Notice::Unread(vec![unread(&room("chat:ü"), 4), unread(&room("b"), 0)]);
+    let position = Position::new(Epoch::new("b.e"), 4);
+    let receipts = Notice::Receipts(vec![Receipt { room: room("chat:ü"), user: "two\nlines".into(), position }]);
     bench.store.broker().notify(&own, notice.clone()).await.unwrap();
     bench.store.broker().notify(&elsewhere, notice.clone()).await.unwrap();
+    bench.store.broker().notify(&own, receipts.clone()).await.unwrap();
     let told = |seen: &[Delivery]| {
-        seen.iter()
-            .find_map(|delivery| if let Delivery::Notice(told) = delivery { Some((**told).clone()) } else { None })
+        let told = seen.iter().filter_map(|delivery| match delivery {
+            Delivery::Notice(told) => Some((**told).clone()),
+            _ => None,
+        });
+        Some(told.collect::<Vec<_>>()).filter(|told| told.len() >= 2)
     };
-    assert_eq!(bench.seen.wait(&own, told).await, notice);
+    assert_eq!(bench.seen.wait(&own, told).await, [notice, receipts]);
     a_moment().await;
     assert!(bench.seen.of(&elsewhere).is_empty());
     assert_eq!(bench.publish(&own, "t").await.offset, 1);

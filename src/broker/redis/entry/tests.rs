@@ -90,6 +90,12 @@ fn the_bytes_are_what_other_builds_wrote() {
     let bytes = notice_message(&notice);
     assert_eq!(&bytes[..], "u\nr:ü b.e 4 7\nr:ü b.e 4 9\n".as_bytes());
     assert_eq!(message(&bytes).unwrap(), ChannelMessage::Notice(Box::new(notice)));
+    let position = Position::new(Epoch::new("b.e"), 4);
+    let receipt = Receipt { room: Room::parse("r:ü").unwrap(), user: "two\nlines \"x\"".into(), position };
+    let notice = Notice::Receipts(vec![receipt.clone(), Receipt { user: "b".into(), ..receipt }]);
+    let bytes = notice_message(&notice);
+    assert_eq!(&bytes[..], "r\nr:ü b.e 4 \"two\\nlines \\\"x\\\"\"\nr:ü b.e 4 \"b\"\n".as_bytes());
+    assert_eq!(message(&bytes).unwrap(), ChannelMessage::Notice(Box::new(notice)));
     let part = Room::parse("r:1").unwrap();
     let stored = encode(&super::tests::publication("t", json("{}")), Some(&part)).unwrap();
     assert_eq!(&stored[..], b"\x20\x00\x08\x00\x03r:1\x00\x01t{}");
@@ -130,6 +136,8 @@ fn what_is_none_is_refused() {
         (b"s60001 - c\n\x11\x00\x03\x00\x01t", EntryError::Head),
         (b"sx - c\n\x11\x00", EntryError::Short),
         (b"u\nr b.e 4\n", EntryError::Head),
+        (b"r\nr b.e 4\n", EntryError::Head),
+        (b"r\nr b.e 4 ann\n", EntryError::Head),
         (b"u\na{ b.e 4 7\n", EntryError::Head),
         (b"u\nr b.e 4 x\n", EntryError::Head),
         (b"\xff\n", EntryError::Version(0xff)),

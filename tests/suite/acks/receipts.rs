@@ -1,0 +1,90 @@
+//! Receipts: which authors are told of what was read, and how.
+
+use super::*;
+
+/// What the next receipts say: which user has read up to where.
+async fn receipts(client: &mut Client) -> Vec<String> {
+    loop {
+        let message = client.json().await;
+        if message["type"] == "receipts" {
+            let of = |receipt: &Value| {
+                assert!(receipt["epoch"].as_str().is_some_and(|epoch| !epoch.is_empty()), "{message}");
+                let text = |name: &str| receipt[name].as_str().unwrap_or_default().to_owned();
+                format!("{} {} {}", text("room"), text("user"), receipt["offset"])
+            };
+            return message["receipts"].as_array().unwrap().iter().map(of).collect();
+        }
+    }
+}
+
+async fn say(client: &mut Client, room: &str) {
+    let said = answer(client, json!({"type": "publish", "id": "p", "room": room, "topic": "said", "data": 1})).await;
+    assert_eq!(said["type"], "published", "{said}");
+}
+
+#[tokio::test]
+async fn authors_alone_are_told_what_others_have_read() {
+    let pod = start(|_| {});
+    let (mut ann, mut bob, mut cem) = (device(&pod, "ann").await, device(&pod, "bob").await, device(&pod, "cem").await);
+    // 1 and 3 are ann's, 2 is bob's, 4 the backend's.
+    for author in [0, 1, 0] {
+        say(if author == 0 { &mut ann } else { &mut bob }, "dm:1").await;
+    }
+    fill(&pod, "dm:1", 1).await;
+    assert_eq!(ack(&mut bob, "dm:1", 2).await["type"], DONE);
+    assert_eq!(receipts(&mut ann).await, ["dm:1 bob 1"]);
+    assert_eq!(ack(&mut bob, "dm:1", 4).await["type"], DONE);
+    assert_eq!(receipts(&mut ann).await, ["dm:1 bob 3"]);
+    // Of what is repeated, goes back or is of the reader itself nothing is told, nor under another policy.
+    assert_eq!(ack(&mut bob, "dm:1", 3).await["type"], DONE);
+    assert_eq!(ack(&mut ann, "dm:1", 1).await["type"], DONE);
+    fill(&pod, "chat:1", 1).await;
+    assert_eq!(ack(&mut cem, "chat:1", 1).await["type"], DONE);
+    // A user that keeps it to itself is counted, and not named.
+    let private = signed(&json!({"sub": "eve", "exp": 4_102_444_800_u64, "receipts": false}));
+    let mut eve = device_with(&pod, "eve", &private).await;
+    assert_eq!(ack(&mut eve, "dm:1", 4).await["type"], DONE);
+    assert_eq!(told(&mut eve).await, ["dm:1 4/4 0"]);
+    assert_eq!(ack(&mut cem, "dm:1", 4).await["type"], DONE);
+    assert_eq!(receipts(&mut ann).await, ["dm:1 cem 3"]);
+    assert_eq!(receipts(&mut bob).await, ["dm:1 cem 2"]);
+    assert_eq!(unread(&mut ann, &[]).await, ["dm:1 1/4 3"]);
+    pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn receipts_pass_from_pod_to_pod_in_batches() {
+    let server = block_in_place(Standalone::start);
+    let pods = [(); 2].map(|()| {
+        start(|settings| {
+            over(&server, settings);
+            // The first ack is written at once, and those behind it when their pod ends.
+            settings.acks.every = Duration::from_secs(600);
+        })
+    });
+    for pod in &pods {
+        ready(pod).await;
+    }
+    let [first, second] = pods;
+    let mut ann = device(&first, "ann").await;
+    for _ in 0..3 {
+        say(&mut ann, "dm:1").await;
+    }
+    let mut readers = Vec::new();
+    for user in 0..6 {
+        let mut reader = device(&second, &format!("user{user}")).await;
+        assert_eq!(ack(&mut reader, "dm:1", 1 + user % 3).await["type"], DONE);
+        readers.push(reader);
+    }
+    block_in_place(|| second.stop());
+    let (mut messages, mut said) = (0, Vec::new());
+    while said.len() < 6 {
+        said.extend(receipts(&mut ann).await);
+        messages += 1;
+    }
+    said.sort();
+    let expected: Vec<String> = (0..6).map(|user| format!("dm:1 user{user} {}", 1 + user % 3)).collect();
+    assert_eq!(said, expected);
+    assert!(messages <= 2, "{messages} messages");
+    block_in_place(|| first.stop());
+}
