@@ -11,6 +11,8 @@ const ENTRIES = {
   commands: 'publish',
   presence: 'presence',
   map: 'map',
+  signals: 'signals',
+  unread: 'unread',
   explain: 'explain',
   tabs: 'tabs',
   react: 'react',

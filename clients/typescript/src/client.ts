@@ -11,7 +11,7 @@ import type { RoomcastError } from './error.js';
 import type { AnyRooms, Position, RoomName } from './event.js';
 import { type Listener, type Listeners, listeners, reportToPlatform, type Report, safely } from './listeners.js';
 import { type ClientNews, type ClientState, line, type Line } from './line.js';
-import type { Command } from './message.js';
+import type { Command, Message } from './message.js';
 import { type ClientOptions, named } from './options.js';
 import { platform } from './platform.js';
 import type { Attempt } from './race.js';
@@ -81,7 +81,12 @@ export class Client<Rooms extends object = AnyRooms> {
 
   /** Tells a listener of rooms that the server joins unasked, like a user's own. Subscribe to get their events. */
   onRoom(listener: Listener<string>): () => void {
-    return this.#news.add('room', listener);
+    return this.onMessage(({ type, room }) => type === 'subscribed' && listener(room ?? ''));
+  }
+
+  /** Tells a listener of what the server says that is of no room which is followed: `unread`, `receipts`. */
+  onMessage(listener: Listener<Message>): () => void {
+    return this.#news.add('message', listener);
   }
 
   /** Connects, unless it does already. The first subscription or publish does so, too. */

@@ -1,15 +1,17 @@
 // What an application asks of the server beside following rooms: publishing, past events, any command; and what of it waits for a
 // connection.
 //
-// Bounded: what finds it full is refused with `queue_full`. Always holds: a publish is sent once; if its answer is lost, the outcome is
-// `unknown`. All other commands change nothing when they are carried out twice. What waited is sent in its order, a publish at a time, so
-// that a rate limit cannot turn two of them around.
+// Bounded: what finds it full is refused with `queue_full`. Always holds: a publish is one event, because it is sent again with the key
+// that the server knows it by, and only for as long as the server does; then its outcome is `unknown`. All other commands change nothing
+// when they are carried out twice. What waited is sent in its order, a publish at a time, so that a rate limit cannot turn two of them
+// around.
 
 import { abortable } from './abort.js';
 import { type ErrorCode, RoomcastError } from './error.js';
 import type { AnyRooms, AnyTopics, Client, Command, EventOf, Message, Position, RoomName, TopicName } from './index.js';
 import { eventOf, payload, positionOf } from './message.js';
-import type { Signal } from './platform.js';
+import { platform, type Signal } from './platform.js';
+import { PASSING } from './room.js';
 
 /** How a command is sent. */
 export interface RequestOptions {
@@ -23,6 +25,13 @@ export interface RequestOptions {
 export interface PublishOptions extends RequestOptions {
   /** What the event is about. */
   readonly key?: string | undefined;
+  /** The application's own id of the event, as receivers see it. */
+  readonly id?: string | undefined;
+  /**
+   * What the server knows the publish by when it is sent again; another one for each call unless told otherwise. An application that keeps
+   * what it publishes, over a reload say, keeps this too. No other client should be able to guess it.
+   */
+  readonly idempotencyKey?: string | undefined;
 }
 
 /** Which past events are asked for. */
@@ -46,8 +55,8 @@ export interface Commands<Rooms extends object = AnyRooms> {
   /** How many wait for a connection. */
   readonly waiting: number;
   /**
-   * Publishes an event, where the room's policy lets clients do so. Resolves with its position. It is sent once: if the answer is lost, it
-   * rejects with `unknown`.
+   * Publishes an event, where the room's policy lets clients do so. Resolves with its position. If the answer is lost, it is sent again,
+   * and is one event nevertheless; it rejects with `unknown` where that cannot be said any more.
    */
   publish<Name extends RoomName<Rooms>, Topic extends TopicName<Rooms[Name]>>(
     room: Name,
@@ -65,39 +74,62 @@ export interface Commands<Rooms extends object = AnyRooms> {
 export interface CommandsOptions {
   /** The most that wait for a connection; 100 unless told otherwise. */
   readonly maxQueued?: number | undefined;
+  /**
+   * For how many milliseconds a publish may be sent again: less than the server knows its key, which is 5 minutes unless its
+   * `redis.idempotency_age` says otherwise; 240,000 unless told otherwise.
+   */
+  readonly repeatWithin?: number | undefined;
 }
 
 interface Entry {
   readonly command: Command;
+  /** Whether it waits where there is no connection, or none any more. */
+  readonly waits: boolean;
+  /** Its place among all. */
+  readonly order: number;
+  /** When it was first sent, by both clocks: one may stand still while the computer sleeps, the other may be set. */
+  sent?: { readonly now: number; readonly date: number };
+  isOver?: boolean;
   resolve(message: Message): void;
   reject(error: RoomcastError): void;
 }
 
-const RATE_PAUSE = 1_000;
+const PAUSE = 1_000;
 
 /** The commands of a client: the same ones for all parts of an application, so that they share one queue. */
 export function commands<Rooms extends object = AnyRooms>(
   client: Client<Rooms>,
-  { maxQueued = 100 }: CommandsOptions = {},
+  { maxQueued = 100, repeatWithin = 240_000 }: CommandsOptions = {},
 ): Commands<Rooms> {
-  client.commands ??= begin(client, maxQueued);
+  client.commands ??= begin(client, maxQueued, repeatWithin);
   return client.commands as Commands<Rooms>;
 }
 
-function begin<Rooms extends object>(client: Client<Rooms>, most: number): Commands<Rooms> {
+function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeatWithin: number): Commands<Rooms> {
+  const { clock } = client;
   let waiting: Entry[] = [];
-  /** Whether a publish that waited is on its way, or is held back by a rate limit. */
+  let count = 0;
+  /** Whether a publish that waited is on its way, or is held back for a moment. */
   let alone = false;
   let endPause: (() => void) | undefined;
 
+  const isOld = ({ sent }: Entry) => sent && Math.max(clock.now() - sent.now, clock.date() - sent.date) > repeatWithin;
   const drain = () => {
-    waiting = waiting.filter((entry) => {
+    for (const entry of waiting.splice(0)) {
       const publishes = isPublish(entry);
-      if (publishes && alone) return true;
-      const isSent = go(entry, publishes);
-      alone ||= isSent && publishes;
-      return !isSent;
-    });
+      if (publishes && isOld(entry)) entry.reject(unknown());
+      else if (publishes && alone) again(entry);
+      else {
+        alone ||= publishes;
+        // Where there is no connection any more, the next one begins anew.
+        if (!go(entry, publishes)) again(entry);
+      }
+    }
+  };
+  const again = (entry: Entry) => {
+    if (entry.isOver) return;
+    waiting.push(entry);
+    waiting.sort((one, other) => one.order - other.order);
   };
   const go = (entry: Entry, waited: boolean): boolean => {
     const { command, resolve, reject } = entry;
@@ -106,23 +138,28 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number): Comma
       alone = false;
       drain();
     };
-    return client.ask(command, (answer) => {
-      if (!answer) {
-        if (isPublish(entry)) reject(new RoomcastError('unknown', 'the connection ended before the answer came'));
-        else waiting.unshift(entry);
-        return;
-      }
-      const { type, code, message = '', room } = answer;
-      if (waited && code === 'rate_limited') {
-        // The server did not carry it out.
-        waiting.unshift(entry);
-        endPause = client.clock.after(RATE_PAUSE, next);
-        return;
-      }
-      if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
-      else resolve(answer);
-      next();
-    });
+    if (
+      !client.ask(command, (answer) => {
+        if (!answer) {
+          if (entry.waits) again(entry);
+          else reject(isPublish(entry) ? unknown() : lost());
+          return;
+        }
+        const { type, code = '', message = '', room } = answer;
+        if (waited && PASSING.includes(code)) {
+          // It goes alone, so that none overtakes it.
+          again(entry);
+          endPause = clock.after(PAUSE, next);
+          return;
+        }
+        if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
+        else resolve(answer);
+        next();
+      })
+    )
+      return false;
+    entry.sent ??= { now: clock.now(), date: clock.date() };
+    return true;
   };
   client.onState((state) => {
     alone = false;
@@ -131,24 +168,24 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number): Comma
     if (state.kind === 'open') void Promise.resolve().then(drain);
     if (state.kind !== 'closed') return;
     const error = closed(state.error);
-    for (const { reject } of waiting.splice(0)) reject(error);
+    for (const entry of waiting.splice(0)) entry.reject(entry.sent && isPublish(entry) ? unknown() : error);
   });
 
   const request = (command: Command, { offline, signal }: RequestOptions = {}) =>
     abortable<Message>(signal, (resolve, reject) => {
-      const entry = { command, resolve, reject };
+      const entry: Entry = { command, waits: offline !== 'fail', order: ++count, resolve, reject };
       const { state } = client;
       const inOrder = isPublish(entry) && (waiting[0] || alone);
       const carries = state.kind === 'open' && state.sends;
       if (state.kind === 'closed') reject(closed(state.error));
       else if (signal?.aborted || (!inOrder && go(entry, false))) {
         // It is off, or on its way.
-      } else if (offline === 'fail' && !carries)
-        reject(new RoomcastError('lost', 'there is no connection that carries it'));
+      } else if (!entry.waits && !carries) reject(lost());
       else if (waiting.length < most) waiting.push(entry);
       else reject(new RoomcastError('queue_full', `${most} commands wait already`));
       if (state.kind === 'idle') client.connect();
       return () => {
+        entry.isOver = true;
         waiting = waiting.filter((other) => other !== entry);
       };
     });
@@ -156,8 +193,10 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number): Comma
     get waiting() {
       return waiting.length;
     },
-    publish: (room, topic, data, { key, ...more } = {}) =>
-      request({ type: 'publish', room, topic, key, ...payload(data) }, more).then(positionOf),
+    publish: (room, topic, data, { key, id, idempotencyKey = randomKey(clock.random), ...more } = {}) => {
+      const named = { key, event_id: id, idempotency_key: idempotencyKey };
+      return request({ type: 'publish', room, topic, ...named, ...payload(data) }, more).then(positionOf);
+    },
     async history(room, { since, limit, ...more } = {}) {
       const answer = await request({ type: 'history', room, since, limit }, more);
       const { events = [], complete = false } = answer;
@@ -170,4 +209,11 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number): Comma
 }
 
 const isPublish = ({ command }: Entry) => command.type === 'publish';
+const unknown = () => new RoomcastError('unknown', 'the connection ended before the answer came');
+const lost = () => new RoomcastError('lost', 'no connection carries it');
+/** What no other client guesses, where the place can make such a thing. */
+function randomKey(random: () => number): string {
+  const numbers = new Uint32Array(4).map(() => random() * 2 ** 32);
+  return (platform.crypto?.getRandomValues(numbers) ?? numbers).join('-');
+}
 const closed = (error: RoomcastError | undefined) => error ?? new RoomcastError('closed', 'the client was closed');

@@ -33,7 +33,7 @@ export function explain<Rooms extends object = AnyRooms>(client: Client<Rooms>, 
       break;
     case 'open':
       lines.push(`Connected to ${state.endpoint} by ${state.transport} for ${ago(state.since)}.`);
-      if (!state.sends) lines.push('Long-polls only listen: publishing waits for a better transport.');
+      if (!state.sends) lines.push('It only listens: publishing waits for a better transport.');
       break;
     case 'waiting':
       lines.push(

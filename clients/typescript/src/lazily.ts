@@ -5,9 +5,13 @@
 import { LOST } from './close_codes.js';
 import type { Link, Transport } from './link.js';
 
-export function lazily(transport: Omit<Transport, 'dial'>, load: () => Promise<Pick<Transport, 'dial'>>): Transport {
+export function lazily(
+  transport: Omit<Transport, 'dial' | 'sends'>,
+  load: () => Promise<Pick<Transport, 'dial'>>,
+): Transport {
   return {
     ...transport,
+    sends: true,
     dial(to, on) {
       let link: Link | undefined;
       let over = false;

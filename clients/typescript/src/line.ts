@@ -13,6 +13,7 @@ import { advice, LOST, pause, UNAUTHORIZED } from './close_codes.js';
 import { type Connection, connection as begin, type Surroundings } from './connection.js';
 import { RoomcastError } from './error.js';
 import type { Listeners } from './listeners.js';
+import type { Message } from './message.js';
 import type { Means } from './platform.js';
 import { type Attempt, type Course, race, type Won } from './race.js';
 import type { Room, RoomWire } from './room.js';
@@ -47,8 +48,8 @@ export interface Line extends RoomWire {
 
 export interface ClientNews {
   state: ClientState;
-  /** A room that was joined unasked. */
-  room: string;
+  /** What the server says that is of no room which is followed. */
+  message: Message;
 }
 
 /** A connection that lasted this long was a good one: the next failure is a first one. */
@@ -157,10 +158,9 @@ export function line(
       open,
       ended,
       message(message, datagram) {
-        const { type, room: name = '' } = message;
-        const room = rooms.get(name);
+        const room = rooms.get(message.room as string);
         if (room) room.receive(message, datagram);
-        else if (type === 'subscribed') news.tell('room', name);
+        else news.tell('message', message);
       },
     });
     connection = mine;

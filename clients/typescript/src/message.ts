@@ -19,6 +19,18 @@ export interface Member {
   readonly user?: string;
 }
 
+/** How far the user of a connection has read in a room, and where the room's log ends. */
+export interface ReadRoom extends Position {
+  readonly room: string;
+  readonly end: number;
+}
+
+/** How far another user has read what the user of a connection wrote in a room. */
+export interface Receipt extends Position {
+  readonly room: string;
+  readonly user: string;
+}
+
 /** What a server says; which fields are there follows from `type`. */
 export interface Message {
   readonly type: string;
@@ -39,6 +51,13 @@ export interface Message {
   readonly ping_interval?: number | undefined;
   readonly expires_at?: number | undefined;
   readonly after_ms?: number | undefined;
+  readonly topic?: string | undefined;
+  readonly user?: string | undefined;
+  readonly data?: unknown;
+  readonly ttl?: number | undefined;
+  readonly time?: number | undefined;
+  readonly rooms?: readonly ReadRoom[] | undefined;
+  readonly receipts?: readonly Receipt[] | undefined;
 }
 
 /** An event as applications get it. */

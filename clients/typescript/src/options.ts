@@ -29,16 +29,9 @@ export interface ClientOptions extends Means {
 
 /** The best one first. What not every place needs is a file of its own, and comes when it is tried. */
 const TRANSPORTS: readonly Transport[] = [
-  lazily(
-    {
-      name: 'webtransport',
-      sends: true,
-      isPossible: () => !!platform.WebTransport,
-    },
-    () => import('./webtransport.js'),
-  ),
+  lazily({ name: 'webtransport', isPossible: () => !!platform.WebTransport }, () => import('./webtransport.js')),
   websocket,
-  lazily({ name: 'poll', sends: false, isPossible: ({ fetch }) => !!fetch }, () => import('./poll.js')),
+  lazily({ name: 'poll', isPossible: ({ fetch }) => !!fetch }, () => import('./poll.js')),
 ];
 
 /** Transports by their names. */

@@ -38,6 +38,8 @@ export interface Answer {
 export type Fetch = (
   url: string,
   request: {
+    method?: 'POST';
+    body?: string;
     headers?: Record<string, string>;
     cache?: 'no-store';
     credentials?: 'include';
@@ -92,6 +94,7 @@ export interface Platform extends Means {
   location?: { origin: string };
   document?: { visibilityState: string };
   performance?: { now(): number };
+  crypto?: { getRandomValues(numbers: Uint32Array): Uint32Array };
   AbortController: new () => { readonly signal: NativeSignal; abort(): void };
   TextDecoder: new (label: string, options: { fatal: boolean }) => { decode(bytes: Uint8Array): string };
   TextEncoder: new () => { encode(text: string): Uint8Array };

@@ -1,8 +1,8 @@
 // Long-polls as a link, where nothing but plain HTTP passes.
 //
-// Plays a connection: it answers the commands that join and leave rooms itself, and refuses what the server's polls cannot carry
-// (publishing, history, presence). Always holds: each poll says how far the last ones came, so that a poll which was cut short
-// loses nothing.
+// Plays a connection: it answers the commands that join and leave rooms itself, and sends all others beside the polls, in their order.
+// Signals are for members alone, which polls are not. Always holds: each poll says how far the last ones came, so that a poll which was
+// cut short loses nothing; a command is sent when the rooms that were asked for before it are joined.
 
 import { LOST, OVERLOADED, UNAUTHORIZED } from './close_codes.js';
 import type { Position } from './event.js';
@@ -14,6 +14,11 @@ import { type Answer, type Fetch, type NativeSignal, platform } from './platform
 const ANSWERED_WITHIN = 75_000;
 /** A server that could not continue a room says so at once: one that waits for news has taken it up. */
 const TAKEN_UP_WITHIN = 1_000;
+/** Of commands so many go together, and characters of them: a server takes 64, and 64 KiB. */
+const MOST_SENT = 64;
+const MOST_TEXT = 20_000;
+/** Their answers are long: each has a request of its own. */
+const ALONE = ['history', 'presence', 'unread'];
 
 export const dial = (to: Dialing, on: LinkEvents): Link => new Polls(to, on);
 
@@ -36,6 +41,8 @@ class Polls implements Link {
   #token: string | undefined;
   #over = false;
   #changing = false;
+  #sending = false;
+  readonly #unsent: Command[] = [];
   #abort: (() => void) | undefined;
 
   constructor(to: Dialing, on: LinkEvents) {
@@ -45,7 +52,8 @@ class Polls implements Link {
     void this.#open();
   }
 
-  send({ type, id, room, since, token }: Command): void {
+  send(command: Command): void {
+    const { type, id, room, since, token } = command;
     const reply = (message: Message) => platform.queueMicrotask(() => this.#over || this.#on.message(message));
     if (type === 'subscribe') {
       this.#rooms.set(room as string, { id, since: since as Position | undefined });
@@ -60,8 +68,11 @@ class Polls implements Link {
     } else if (token) {
       this.#token = token as string;
       reply({ type: 'done', id });
+    } else if (type === 'signal') {
+      reply({ type: 'error', id, code: 'not_subscribed', message: 'long-polls carry no signals' });
     } else {
-      reply({ type: 'error', id, code: 'not_available', message: `long-polls do not carry "${type}"` });
+      this.#unsent.push(command);
+      platform.queueMicrotask(() => void this.#post());
     }
   }
 
@@ -97,6 +108,7 @@ class Polls implements Link {
       this.#changing = false;
       this.#abort?.();
       void this.#run();
+      void this.#post();
     });
   }
 
@@ -128,17 +140,57 @@ class Polls implements Link {
     }
   }
 
+  /** Sends what waits, a request after the other. */
+  async #post(): Promise<void> {
+    const mayGo = () => this.#unsent[0] && ![...this.#rooms.values()].some(({ id }) => id !== undefined);
+    if (this.#sending) return;
+    this.#sending = true;
+    while (!this.#over && mayGo()) {
+      const commands = this.#together();
+      const late = platform.setTimeout(() => this.#end(LOST, 'a command was not answered'), ANSWERED_WITHIN);
+      try {
+        const { answer, body } = await this.#fetch('/send', { method: 'POST', body: JSON.stringify(commands) });
+        const { messages = commands.map(({ id }) => ({ type: 'error', id, ...body.error })), error } = body;
+        // Refused for what they are, or for their number: the polls go on.
+        if (answer.ok || (error && ![401, 503].includes(answer.status))) this.#tell(messages);
+        else await this.#refused(answer, body);
+      } catch (error) {
+        this.#end(LOST, String(error));
+      } finally {
+        platform.clearTimeout(late);
+      }
+    }
+    this.#sending = false;
+  }
+
+  #together(): Command[] {
+    let text = 0;
+    const end = this.#unsent.findIndex((command, at) => {
+      text += JSON.stringify(command).length;
+      return at > 0 && (at === MOST_SENT || text > MOST_TEXT || ALONE.includes(command.type));
+    });
+    return this.#unsent.splice(0, end < 0 ? MOST_SENT : end);
+  }
+
+  #tell(messages: readonly Message[]): void {
+    for (const message of messages) if (!this.#over) this.#on.message(message);
+  }
+
   async #get(rooms: [string, PolledRoom][], signal?: NativeSignal): Promise<{ answer: Answer; body: PollAnswer }> {
-    const { endpoint, means } = this.#to;
-    const fetch = means.fetch as Fetch;
     const query = rooms.map(([room, { since }]) => {
       const from = since ? `&since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : '';
       return `room=${encodeURIComponent(room)}${from}`;
     });
-    const answer = await fetch(`${endpoint}/poll?${query.join('&')}`, {
+    return this.#fetch(`/poll?${query.join('&')}`, { signal });
+  }
+
+  async #fetch(path: string, request: Parameters<Fetch>[1]): Promise<{ answer: Answer; body: PollAnswer }> {
+    const { endpoint, means } = this.#to;
+    const fetch = means.fetch as Fetch;
+    const answer = await fetch(`${endpoint}${path}`, {
+      ...request,
       cache: 'no-store',
       credentials: 'include',
-      signal,
       headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
     });
     return { answer, body: (await answer.json().catch(() => ({}))) as PollAnswer };
@@ -163,6 +215,7 @@ class Polls implements Link {
         this.#on.message({ ...message, id });
       }
     }
+    void this.#post();
   }
 
   /** Rooms that continue, and have no news yet. If the answer says otherwise after all, it counts. */
@@ -196,6 +249,7 @@ class Polls implements Link {
       const { id } = entry;
       this.#on.message({ type: id === undefined ? 'unsubscribed' : 'error', id, room, ...error });
     }
+    void this.#post();
     if (!settled) this.#end(OVERLOADED, message);
   }
 }

@@ -53,7 +53,7 @@ export interface RoomWire {
 }
 
 /** Errors after which the same command may succeed. */
-const PASSING = ['unavailable', 'unknown', 'rate_limited'];
+export const PASSING = ['unavailable', 'unknown', 'rate_limited'];
 
 export class Room {
   readonly followers = new Set<Follower>();

@@ -165,6 +165,6 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     stand();
     return { send: say, close };
   };
-  const isShared = ({ name, sends }: Transport) => sends && name !== 'webtransport';
+  const isShared = ({ name, sends }: Transport) => sends && name !== 'webtransport' && name !== 'poll';
   return own.map((one) => (isShared(one) ? { ...one, dial: (to, on) => attach(one, to, on) } : one));
 }

@@ -1,9 +1,21 @@
 // A pod in memory, and a clock that a test moves: for the tests of applications, and for this package's own.
 //
 // Speaks what docs/PROTOCOL.md says, as far as the client uses it: joining, positions, recovery, retained values, publishing, history,
-// presence, tokens. Keeps every event; never limits a rate.
+// presence, signals, what was read, tokens. Keeps every event and every key of a publish; never limits a rate, and thins no signals.
 
-import type { Clock, Command, Dialing, Link, LinkEvents, Member, Message, Position, Transport } from './index.js';
+import type {
+  Clock,
+  Command,
+  Dialing,
+  Link,
+  LinkEvents,
+  Member,
+  Message,
+  Position,
+  ReadRoom,
+  Receipt,
+  Transport,
+} from './index.js';
 import type { WireEvent } from './event.js';
 import { bytesOf, payload } from './message.js';
 
@@ -11,8 +23,8 @@ import { bytesOf, payload } from './message.js';
 export interface TestPodOptions {
   /** Rooms that keep the newest value of each key; none unless told otherwise. */
   readonly retains?: (room: string) => boolean;
-  /** Judges a token, or its absence; everything is let in unless told otherwise. */
-  readonly accepts?: (token: string | undefined) => { readonly expiresAt?: number } | undefined;
+  /** Judges a token, and says whose it is; everything is let in unless told otherwise. */
+  readonly accepts?: (token: string | undefined) => Accepted | undefined;
   /** Rooms that may be joined; all unless told otherwise. */
   readonly allows?: (room: string) => boolean;
   /** The name of its transport; `websocket` unless told otherwise. */
@@ -20,9 +32,21 @@ export interface TestPodOptions {
   readonly clock?: Clock;
 }
 
+/** What a token is good for. */
+export interface Accepted {
+  readonly expiresAt?: number;
+  readonly user?: string;
+}
+
 interface TestRoom {
   epoch: string;
   log: WireEvent[];
+  /** Where events are that were published with a key. */
+  keys: Map<string, Position>;
+  /** How far each user has read. */
+  read: Map<string, number>;
+  /** Ends each signal that is shown, by its sender and topic. */
+  shown: Map<string, { readonly by: TestConnection; end(): void }>;
 }
 
 interface TestConnection {
@@ -30,6 +54,7 @@ interface TestConnection {
   readonly on: LinkEvents;
   readonly rooms: Set<string>;
   token: string | undefined;
+  user: string | undefined;
 }
 
 /** A pod in memory. Its `transport` is for a client's `transports`. */
@@ -63,7 +88,12 @@ export class TestPod {
   }
 
   /** Publishes as a backend would. */
-  publish(room: string, topic: string, data?: unknown, more: { key?: string; user?: string } = {}): Position {
+  publish(
+    room: string,
+    topic: string,
+    data?: unknown,
+    more: { key?: string; user?: string; id?: string } = {},
+  ): Position {
     const { epoch, log } = this.#room(room);
     const offset = log.length + 1;
     const event = { offset, topic, time: this.#options.clock?.date() ?? Date.now(), ...more, ...payload(data) };
@@ -84,7 +114,7 @@ export class TestPod {
   forget(name: string): void {
     const room = this.#room(name);
     const after = room.log.length;
-    Object.assign(room, { epoch: this.#epoch(), log: [] });
+    Object.assign(room, { epoch: this.#epoch(), log: [], keys: new Map(), read: new Map() });
     this.#tellMembers(name, { type: 'gap', room: name, epoch: room.epoch, after, offset: 0 });
   }
 
@@ -94,7 +124,7 @@ export class TestPod {
   }
 
   #dial({ token }: Dialing, on: LinkEvents): Link {
-    const connection: TestConnection = { name: `c${++this.#names}`, on, rooms: new Set(), token };
+    const connection: TestConnection = { name: `c${++this.#names}`, on, rooms: new Set(), token, user: undefined };
     let open = true;
     const later = (then: () => void) => void Promise.resolve().then(() => open && then());
     later(() => {
@@ -128,16 +158,17 @@ export class TestPod {
       case 'refresh': {
         const token = String(fields.token);
         const { accepts } = this.#options;
-        const accepted: { readonly expiresAt?: number } | undefined = accepts ? accepts(token) : {};
+        const accepted: Accepted | undefined = accepts ? accepts(token) : {};
         if (!accepted) return { type: 'error', code: 'unauthorized', message: 'the token was refused' };
         connection.token = token;
+        connection.user = accepted.user;
         return { type: 'done', ...(accepted.expiresAt !== undefined && { expires_at: accepted.expiresAt }) };
       }
       case 'ping':
         return { type: 'pong' };
       case 'unsubscribe':
         if (!connection.rooms.delete(name)) return error('not_subscribed', `not in ${name}`);
-        this.#tellWho('left', name, connection);
+        this.#left(name, connection);
         return { type: 'unsubscribed', room: name };
       case 'subscribe': {
         if (this.#options.allows?.(name) === false) return error('forbidden', `this connection may not join ${name}`);
@@ -148,15 +179,40 @@ export class TestPod {
         return { type: 'subscribed', room: name, epoch, offset: recovered ? since.offset : log.length, recovered };
       }
       case 'publish': {
-        const { topic, data, data64, key } = fields as {
-          topic?: string;
-          data?: unknown;
-          data64?: string;
-          key?: string;
-        };
+        const { topic, data, data64, key, event_id, idempotency_key } = fields as {
+          [field in 'topic' | 'data64' | 'key' | 'event_id' | 'idempotency_key']?: string;
+        } & { data?: unknown };
+        const { keys } = this.#room(name);
+        const known = keys.get(String(idempotency_key));
+        if (known) return { type: 'published', ...known };
         const bytes = data64 === undefined ? data : bytesOf(data64);
-        const position = this.publish(name, String(topic), bytes, key === undefined ? {} : { key });
+        const { user } = connection;
+        const more = {
+          ...(key !== undefined && { key }),
+          ...(user !== undefined && { user }),
+          ...(event_id !== undefined && { id: event_id }),
+        };
+        const position = this.publish(name, String(topic), bytes, more);
+        if (idempotency_key !== undefined) keys.set(idempotency_key, position);
         return { type: 'published', ...position };
+      }
+      case 'signal': {
+        if (!connection.rooms.has(name)) return error('not_subscribed', `not in ${name}`);
+        const { topic, data, ttl } = fields as { topic?: string; data?: unknown; ttl?: number };
+        this.#signal(connection, name, String(topic), data, ttl);
+        return { type: 'done' };
+      }
+      case 'ack':
+        if (connection.user === undefined) return error('unauthorized', 'only users read');
+        return this.#read(connection.user, name, fields as unknown as Partial<Position>)
+          ? { type: 'done' }
+          : error('bad_position', `${name} has no such position`);
+      case 'unread': {
+        const { user } = connection;
+        if (user === undefined) return { type: 'error', code: 'unauthorized', message: 'only users read' };
+        const own = [...this.#rooms].flatMap(([room, { read }]) => (read.has(user) ? room : []));
+        const all = new Set([...own, ...((fields.rooms as string[] | undefined) ?? [])]);
+        return { type: 'unread', rooms: [...all].map((room) => this.#unread(user, room)) };
       }
       case 'history': {
         const { epoch, log } = this.#room(name);
@@ -191,12 +247,68 @@ export class TestPod {
     }
   }
 
-  #members(room: string): Member[] {
-    return [...this.#connections].flatMap(({ name, rooms }) => (rooms.has(room) ? [{ connection: name }] : []));
+  /** Shows a signal to all but its sender, until it ends. */
+  #signal(by: TestConnection, room: string, topic: string, data: unknown, ttl = 5_000): void {
+    const { shown } = this.#room(room);
+    const { user, name } = by;
+    const { clock } = this.#options;
+    const sender = user === undefined ? { connection: name } : { user };
+    const key = JSON.stringify([topic, sender]);
+    const tell = (more: { readonly data?: unknown; readonly ttl: number }) => {
+      const message = { type: 'signal', room, topic, ...sender, ...more, time: clock?.date() ?? Date.now() };
+      for (const to of [...this.#connections]) {
+        const isSender = to === by || (user !== undefined && to.user === user);
+        if (to.rooms.has(room) && !isSender) this.#tell(to, message);
+      }
+    };
+    const stop = clock?.after(ttl, () => shown.get(key)?.end());
+    const end = () => {
+      stop?.();
+      shown.delete(key);
+      tell({ ttl: 0 });
+    };
+    if (ttl === 0) return shown.get(key)?.end();
+    shown.set(key, { by, end });
+    tell({ ...(data !== undefined && { data }), ttl });
   }
 
-  #tellWho(type: 'joined' | 'left', room: string, { name }: TestConnection): void {
-    this.#tellMembers(room, { type, room, members: [{ connection: name }], total: this.#members(room).length });
+  /** A user has read so far; whether the log has this position. Other devices and authors are told. */
+  #read(user: string, name: string, { epoch, offset = 0 }: Partial<Position>): boolean {
+    const room = this.#room(name);
+    if ((epoch ?? room.epoch) !== room.epoch || offset > room.log.length) return false;
+    const before = room.read.get(user) ?? 0;
+    room.read.set(user, Math.max(before, offset));
+    if (offset <= before) return true;
+    this.#tellUser(user, { type: 'unread', rooms: [this.#unread(user, name)] });
+    const newest = new Map(room.log.slice(before, offset).map((event) => [event.user, event.offset ?? 0]));
+    for (const [author, offset] of newest) {
+      const receipts: Receipt[] = [{ room: name, epoch: room.epoch, offset, user }];
+      if (author !== undefined && author !== user) this.#tellUser(author, { type: 'receipts', receipts });
+    }
+    return true;
+  }
+
+  #unread(user: string, name: string): ReadRoom & { readonly unread: number } {
+    const { epoch, log, read } = this.#room(name);
+    const offset = read.get(user) ?? 0;
+    return { room: name, epoch, offset, end: log.length, unread: log.length - offset };
+  }
+
+  #members(room: string): Member[] {
+    return [...this.#connections].flatMap((one) => (one.rooms.has(room) ? [memberOf(one)] : []));
+  }
+
+  #left(room: string, connection: TestConnection): void {
+    for (const { by, end } of [...this.#room(room).shown.values()]) if (by === connection) end();
+    this.#tellWho('left', room, connection);
+  }
+
+  #tellWho(type: 'joined' | 'left', room: string, who: TestConnection): void {
+    this.#tellMembers(room, { type, room, members: [memberOf(who)], total: this.#members(room).length });
+  }
+
+  #tellUser(user: string, message: Message): void {
+    for (const connection of [...this.#connections]) if (connection.user === user) this.#tell(connection, message);
   }
 
   #tellMembers(room: string, message: Message): void {
@@ -210,13 +322,13 @@ export class TestPod {
 
   #leave(connection: TestConnection): void {
     if (!this.#connections.delete(connection)) return;
-    for (const room of connection.rooms) this.#tellWho('left', room, connection);
+    for (const room of connection.rooms) this.#left(room, connection);
   }
 
   #room(name: string): TestRoom {
     const known = this.#rooms.get(name);
     if (known) return known;
-    const room = { epoch: this.#epoch(), log: [] };
+    const room: TestRoom = { epoch: this.#epoch(), log: [], keys: new Map(), read: new Map(), shown: new Map() };
     this.#rooms.set(name, room);
     return room;
   }
@@ -225,6 +337,11 @@ export class TestPod {
     return `epoch-${++this.#epochs}`;
   }
 }
+
+const memberOf = ({ name, user }: TestConnection): Member => ({
+  connection: name,
+  ...(user !== undefined && { user }),
+});
 
 /** Time that passes when a test says so. */
 export class TestClock implements Clock {

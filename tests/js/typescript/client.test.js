@@ -221,18 +221,116 @@ test('what is published offline waits, bounded and in order; it may be called of
   );
 });
 
-test('a publish whose answer is lost is not sent again: its outcome is unknown', async () => {
+test('a publish whose answer is lost is sent again, before those that came later, and is one event', async () => {
   const { clock, pod, client } = await world();
   await client.subscribe('r').joined();
+  const { publish, history } = commands(client);
   pod.tamper = (message) => (message.type === 'published' ? undefined : message);
-  const publish = assert.rejects(commands(client).publish('r', 't', 1), { code: 'unknown' });
-  const history = commands(client).history('r');
-  pod.cut();
-  await publish;
+  const all = [1, 2].map((n) => publish('r', 't', n, { id: `m-${n}` }));
+  const asked = history('r');
+  await settled();
   pod.tamper = undefined;
+  pod.cut();
+  const late = publish('r', 't', 3);
   await clock.advance(10_000);
-  assert.equal((await history).events.length, 0, 'a question is repeated: it changes nothing');
-  assert.equal(sent(pod, 'publish').length, 0);
+  assert.deepEqual(
+    (await Promise.all([...all, late])).map(({ offset }) => offset),
+    [1, 2, 3],
+  );
+  assert.equal((await asked).position.offset, 2, 'a question was answered before');
+  const { events } = await history('r');
+  assert.deepEqual(
+    events.map(({ data, id }) => [data, id]),
+    [
+      [1, 'm-1'],
+      [2, 'm-2'],
+      [3, undefined],
+    ],
+  );
+  const keys = sent(pod, 'publish').map(({ idempotency_key: key }) => key);
+  assert.equal(keys.length, 5);
+  assert.equal(new Set(keys).size, 3, 'each has one key');
+});
+
+test('a publish that did not arrive is sent again, but for one that does not wait or was called off', async () => {
+  const { clock, pod, client } = await world();
+  await client.subscribe('r').joined();
+  const { publish, history } = commands(client);
+  const abort = new AbortController();
+  // They are on their way, and end there.
+  const waits = publish('r', 't', 'waits');
+  const fails = assert.rejects(publish('r', 't', 'fails', { offline: 'fail' }), { code: 'unknown' });
+  const off = assert.rejects(publish('r', 't', 'off', { signal: abort.signal }), { code: 'aborted' });
+  const own = publish('r', 't', 'own', { idempotencyKey: 'mine' });
+  const asked = assert.rejects(history('r', { offline: 'fail' }), { code: 'lost' });
+  pod.cut();
+  abort.abort();
+  await Promise.all([fails, off, asked]);
+  await clock.advance(10_000);
+  assert.deepEqual([(await waits).offset, (await own).offset], [1, 2]);
+  assert.deepEqual(
+    sent(pod, 'publish').map(({ data }) => data),
+    ['waits', 'own'],
+  );
+  assert.equal(sent(pod, 'publish')[1].idempotency_key, 'mine');
+});
+
+test('a publish is not sent again when the server may have forgotten its key, whichever clock says so', async () => {
+  for (const sleeps of [false, true]) {
+    const { clock, pod, client } = await world();
+    await client.subscribe('r').joined();
+    const own = commands(client, { repeatWithin: 60_000 });
+    pod.tamper = (message) => (message.type === 'published' ? undefined : message);
+    const unknown = assert.rejects(own.publish('r', 't', 1), { code: 'unknown' });
+    await settled();
+    pod.isUp = false;
+    pod.cut();
+    if (sleeps) {
+      // While a computer sleeps one clock of a browser may stand still.
+      const { date } = clock;
+      clock.date = () => date() + 60_001;
+    } else await clock.advance(60_001);
+    const later = own.publish('r', 't', 2);
+    pod.isUp = true;
+    pod.tamper = undefined;
+    await clock.advance(40_000);
+    await unknown;
+    assert.equal((await later).offset, 2);
+    assert.equal(sent(pod, 'publish').length, 2);
+    client.close();
+  }
+});
+
+test('when the client is closed, what was sent is unknown and what waited was not sent', async () => {
+  const { pod, client } = await world();
+  await client.subscribe('r').joined();
+  pod.tamper = (message) => (message.type === 'published' ? undefined : message);
+  const sentOne = assert.rejects(commands(client).publish('r', 't', 1), { code: 'unknown' });
+  await settled();
+  pod.isUp = false;
+  pod.cut();
+  const waited = assert.rejects(commands(client).publish('r', 't', 2), { code: 'closed' });
+  client.close();
+  await Promise.all([sentOne, waited]);
+});
+
+test('a publish of which the server does not know whether it is there is asked about again, where it goes alone', async () => {
+  const { clock, pod, client } = await world();
+  pod.isUp = false;
+  const all = [1, 2].map((n) => commands(client).publish('r', 't', n));
+  const codes = ['unknown', 'unavailable', 'unknown'];
+  pod.tamper = (message) => {
+    const code = message.type === 'published' ? codes.shift() : undefined;
+    return code ? { type: 'error', id: message.id, code, message: 'no answer of the broker' } : message;
+  };
+  pod.isUp = true;
+  await clock.advance(60_000);
+  assert.deepEqual(
+    (await Promise.all(all)).map(({ offset }) => offset),
+    [1, 2],
+  );
+  codes.push('unknown');
+  await assert.rejects(commands(client).publish('r', 't', 3), { code: 'unknown' });
 });
 
 test('a publish that waited is sent again where a rate limit refused it, and none overtakes it', async () => {
@@ -240,13 +338,14 @@ test('a publish that waited is sent again where a rate limit refused it, and non
   pod.isUp = false;
   const all = [1, 2, 3].map((n) => commands(client).publish('r', 't', n));
   let refusals = 2;
-  const { publish } = pod;
-  pod.tamper = (message) => {
-    if (message.type !== 'published' || refusals-- <= 0) return message;
-    return { type: 'error', id: message.id, code: 'rate_limited', message: 'too fast' };
+  // What is refused does not come to the pod.
+  const { dial } = pod.transport;
+  pod.transport.dial = (to, on) => {
+    const link = dial(to, on);
+    const refused = ({ id }) => on.message({ type: 'error', id, code: 'rate_limited', message: 'too fast' });
+    const send = (command) => (command.type === 'publish' && refusals-- > 0 ? refused(command) : link.send(command));
+    return { ...link, send };
   };
-  pod.publish = (room, topic, data, more) =>
-    refusals > 0 ? { epoch: 'refused', offset: 0 } : publish.call(pod, room, topic, data, more);
   pod.isUp = true;
   await clock.advance(60_000);
   assert.deepEqual(

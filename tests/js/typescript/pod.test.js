@@ -17,11 +17,27 @@ const { Client } = await load('index');
 const { commands } = await load('commands');
 const { map } = await load('map');
 const { presence } = await load('presence');
+const { signals } = await load('signals');
+const { unread } = await load('unread');
 
-const PERSONAL = `anonymous = false\n[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n`;
+/** Rooms in which no rate is in the way. */
+const FAST = '\n[[policy]]\nmatch = ["fast:*"]\npublish = "anyone"\npublish_burst = 1000\npublish_per_second = 1000\n';
+const PERSONAL = `anonymous = false
+[acks]
+every = "10ms"
+[tokens]
+hmac_secrets = ["${SECRET}"]
+personal_room = "user:{user}"
+[[policy]]
+match = ["chat:*"]
+publish = "user"
+signal = "user"
+signal_every = "0ms"
+acks = "keep"
+`;
 
 let redis, pod, other, guarded, proxy;
-const start = (ports) => Pod.start({ config: rooms, args: ['--redis', redis.url], ports });
+const start = (ports) => Pod.start({ config: rooms + FAST, args: ['--redis', redis.url], ports });
 
 before(async () => {
   redis = await Redis.start();
@@ -108,39 +124,52 @@ for (const transport of ['websocket', 'poll']) {
   });
 }
 
-test('what is published through a proxy that cuts is there once, in order, or its outcome is unknown', async (t) => {
-  const client = connect(t);
-  const { subscription, seen } = follow(client, 'open:cut');
-  await subscription.joined();
-  const outcomes = [];
-  for (const n of upTo(60)) {
-    outcomes.push(
-      commands(client)
-        .publish('open:cut', 't', n)
-        .then(
-          () => true,
-          ({ code }) => code,
-        ),
-    );
-    if (n % 10 === 0) {
-      proxy.cut();
-      await until(() => client.state.kind === 'open', 10_000, 'it does not come back');
+for (const transport of ['websocket', 'poll']) {
+  test(`what is published over ${transport} through a proxy that cuts is there once, in order`, async (t) => {
+    const room = `fast:cut-${transport}`;
+    const client = connect(t, { transports: [transport] });
+    const { subscription, seen } = follow(client, room);
+    await subscription.joined();
+    const published = [];
+    for (const n of upTo(60)) {
+      published.push(commands(client).publish(room, 't', n));
+      if (n % 10 === 0) {
+        proxy.cut();
+        await until(() => client.state.kind === 'open', 10_000, 'it does not come back');
+      }
     }
-  }
-  const told = await Promise.all(outcomes);
-  const { events, complete } = await commands(client).history('open:cut');
-  assert.equal(complete, true);
-  const log = events.map(({ data }) => data);
-  assert.deepEqual(
-    log,
-    [...new Set(log)].sort((one, two) => one - two),
-  );
-  told.forEach((outcome, at) => {
-    if (outcome === true) assert.ok(log.includes(at + 1), `${at + 1} is not there`);
-    else assert.equal(outcome, 'unknown');
+    await Promise.all(published);
+    const { events, complete } = await commands(client).history(room);
+    assert.equal(complete, true);
+    assert.deepEqual(
+      events.map(({ data }) => data),
+      upTo(60),
+    );
+    await reach(seen, 60);
+    assert.deepEqual(seen, upTo(60));
   });
-  await reach(seen, log.length);
-  assert.deepEqual(seen, log);
+}
+
+test('over long-polls, commands are answered, and one that is refused harms no other', async (t) => {
+  const client = connect(t, { transports: ['poll'] });
+  const { publish, history, request } = commands(client);
+  const { subscription, seen } = follow(client, 'fast:sent');
+  const first = publish('fast:sent', 't', 1);
+  const refused = assert.rejects(publish('plain:sent', 't', 1), { code: 'forbidden', room: 'plain:sent' });
+  assert.equal((await first).offset, 1);
+  await refused;
+  await subscription.joined();
+  // More than go in one request.
+  const many = await Promise.all(upTo(120).map((n) => publish('fast:sent', 't', `${n} `.padEnd(500, 'x'))));
+  assert.deepEqual(
+    many.map(({ offset }) => offset),
+    upTo(120).map((n) => n + 1),
+  );
+  await reach(seen, 121);
+  assert.equal((await history('fast:sent', { limit: 7 })).events.length, 7);
+  await assert.rejects(request({ type: 'signal', room: 'fast:sent', topic: 't' }), { code: 'not_subscribed' });
+  await assert.rejects(request({ type: 'nonsense' }), { code: 'unknown_command' });
+  assert.equal(client.state.kind, 'open');
 });
 
 test('bytes, keys, history and presence are those of the server', async (t) => {
@@ -195,6 +224,67 @@ test('a map holds what a room retains, over each transport', async (t) => {
   }
 });
 
+for (const transport of ['websocket', 'poll']) {
+  test(`over ${transport}, what a user has not read is one number on all devices, past a cut`, async (t) => {
+    const room = `chat:unread-${transport}`;
+    const proxy = await new Balancer().listen();
+    t.after(() => proxy.close());
+    proxy.endpoints.add(guarded.plainPort);
+    const device = () =>
+      connect(t, {
+        url: `http://127.0.0.1:${proxy.port}`,
+        transports: [transport],
+        token: () => token(`reader-${transport}`),
+      });
+    for (const n of upTo(3)) await guarded.publish(room, n);
+    const [phone, desk] = [device(), device()];
+    const [here, there] = [unread(phone, room), unread(desk, room)];
+    const is = (counts, wanted) =>
+      until(
+        () => counts.snapshot.rooms.get(room)?.unread === wanted && counts.snapshot.total === wanted,
+        20_000,
+        () => `${wanted} is ${JSON.stringify([...counts.snapshot.rooms])}`,
+      );
+    await Promise.all([is(here, 3), is(there, 3)]);
+    here.read(room);
+    await Promise.all([is(here, 0), is(there, 0)]);
+    await commands(desk).publish(room, 't', 4);
+    await Promise.all([is(here, 1), is(there, 1)]);
+    proxy.endpoints.clear();
+    proxy.cut();
+    await until(() => phone.state.kind !== 'open' && desk.state.kind !== 'open', 20_000, 'nothing notices');
+    await guarded.publish(room, 5);
+    // It is said as soon as there is a connection.
+    here.read(room, { ...here.snapshot.rooms.get(room).position, offset: 4 });
+    await is(here, 0);
+    proxy.endpoints.add(guarded.plainPort);
+    await Promise.all([is(here, 1), is(there, 1)]);
+  });
+}
+
+test('the others see who types, until it stops or goes', async (t) => {
+  const device = (user) => connect(t, { url: `http://127.0.0.1:${guarded.plainPort}`, token: () => token(user) });
+  const [ann, bob, phone] = [device('ann'), device('bob'), device('ann')];
+  const [own, seen, other] = [ann, bob, phone].map((client) => signals(client, 'chat:typing', { every: 0 }));
+  await Promise.all([ann, bob, phone].map((client) => client.subscribe('chat:typing').joined()));
+  const shows = (wanted) =>
+    until(
+      () =>
+        JSON.stringify(seen.snapshot.map(({ topic, user, data }) => [topic, user, data])) === JSON.stringify(wanted),
+      10_000,
+      () => `${JSON.stringify(wanted)} is ${JSON.stringify(seen.snapshot)}`,
+    );
+  own.send('typing', { thread: 3 });
+  await shows([['typing', 'ann', { thread: 3 }]]);
+  assert.deepEqual([own.snapshot, other.snapshot], [[], []], 'the sender sees nothing of it');
+  own.stop('typing');
+  await shows([]);
+  own.send('typing', null, { ttl: 60_000 });
+  await shows([['typing', 'ann', null]]);
+  ann.close();
+  await shows([]);
+});
+
 test('over long-polls, only the room that is refused is refused', async (t) => {
   const client = connect(t, { transports: ['poll'] });
   const good = follow(client, 'plain:polled');
@@ -223,12 +313,11 @@ test('it moves over from long-polls to a WebSocket, without a loss', async (t) =
   const { subscription, seen, loads } = follow(client, 'open:moved');
   await subscription.joined();
   assert.equal(client.state.transport, 'poll');
-  const published = commands(client).publish('open:moved', 't', 2);
-  await other.publish('open:moved', 1);
+  await commands(client).publish('open:moved', 't', 1);
   await reach(seen, 1);
   blocked = false;
   await until(() => client.state.transport === 'websocket', 60_000, 'it does not move over');
-  await published;
+  await commands(client).publish('open:moved', 't', 2);
   await reach(seen, 2);
   assert.deepEqual(seen, [1, 2]);
   assert.deepEqual(loads, ['joined']);

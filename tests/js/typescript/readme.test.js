@@ -17,25 +17,29 @@ import { SECRET, token } from '../support/tokens.js';
 import { folder, load } from '../support/typescript.js';
 
 const { Client } = await load('index');
+const { commands } = await load('commands');
 const path = fileURLToPath(folder);
 const readme = await readFile(new URL('README.md', folder), 'utf8');
 const examples = new Map(
   [...readme.matchAll(/<!-- test: (\w+) -->\n```tsx?\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
 );
 
-let pod, guarded, backend, here;
+let pod, guarded, backend, here, click;
 const printed = [];
 
 before(async () => {
   [pod, guarded] = await Promise.all([
-    Pod.start({ config: rooms }),
-    Pod.start({ config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n` }),
+    Pod.start({ config: `${rooms}\n[[policy]]\nmatch = ["signal:*"]\nsignal = "anyone"\n` }),
+    Pod.start({
+      config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n`,
+    }),
   ]);
   backend = createServer(({ url }, answer) => answer.end(url === '/token' ? token('ann') : '["loaded"]'));
   await new Promise((listening) => backend.listen(0, '127.0.0.1', listening));
   // Below the package, so that `roomcast` is found as it would be where it is installed.
   here = await mkdtemp(join(path, 'readme-'));
   globalThis.WebSocket = WebSocket;
+  globalThis.document = { addEventListener: (_, listener) => (click = listener) };
 });
 after(async () => {
   await rm(here, { recursive: true, force: true });
@@ -49,6 +53,7 @@ async function module(name, of) {
   const text = examples
     .get(name)
     .replaceAll('https://push.example.com', `http://127.0.0.1:${of.plainPort}`)
+    .replaceAll('the token of ann', token('ann'))
     .replaceAll('https://backend.example.com', `http://127.0.0.1:${backend.address().port}`);
   const { code } = await transform(text, { loader: 'ts', format: 'esm' });
   const file = join(here, `${name}.mjs`);
@@ -96,11 +101,13 @@ test('every example is in the list of those that run, and compiles', async () =>
     'presence',
     'publish',
     'react',
+    'signals',
     'start',
     'tabs',
     'testing',
     'token',
     'types',
+    'unread',
   ]);
   const options = {
     strict: true,
@@ -204,3 +211,23 @@ test('tabs', () =>
   }));
 
 test('testing', () => example('testing', {}, () => says(/^while it was away$/)));
+
+test('signals', () =>
+  example('signals', {}, async (it) => {
+    await joined(it);
+    const guest = new Client({ url: `http://127.0.0.1:${pod.plainPort}`, storage: null });
+    await guest.subscribe('signal:chat').joined();
+    commands(guest).request({ type: 'signal', room: 'signal:chat', topic: 'typing' });
+    await says(/^a guest: typing$/);
+    guest.close();
+  }));
+
+test('unread', () =>
+  example('unread', { of: guarded }, async (it) => {
+    await joined(it);
+    for (const n of [1, 2]) await guarded.publish('read:chat', n);
+    await guarded.publish('read:news', 1);
+    await says(/^3 2$/);
+    click();
+    await says(/^1 0$/);
+  }));

@@ -1,0 +1,257 @@
+// What a user has not read: against a pod in memory, with a clock that the test moves.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { load } from '../support/typescript.js';
+
+const { Client } = await load('index');
+const { commands } = await load('commands');
+const { TestClock, TestPod, settled } = await load('testing');
+const { unread } = await load('unread');
+
+function world() {
+  const clock = new TestClock();
+  const pod = new TestPod({ clock, accepts: (user) => ({ user }), allows: (room) => room !== 'closed' });
+  const reported = [];
+  const connect = (user) =>
+    new Client({
+      url: 'https://pod',
+      transports: [pod.transport],
+      clock,
+      storage: null,
+      token: user,
+      onError: (error) => reported.push(error),
+    });
+  const sent = (type) => pod.commands.filter((command) => command.type === type);
+  return { clock, pod, reported, connect, sent };
+}
+
+const counts = ({ snapshot: { rooms, total } }) => ({
+  ...Object.fromEntries([...rooms].map(([room, { unread }]) => [room, unread])),
+  total,
+});
+
+test('what comes is counted, and what is read on one device is read on all', async () => {
+  const { clock, pod, connect, reported, sent } = world();
+  for (const n of [1, 2, 3]) pod.publish('a', 't', n);
+  const [phone, desk] = [connect('ann'), connect('ann')];
+  const here = unread(phone, 'a');
+  const there = unread(desk, 'a', 'b');
+  let changes = 0;
+  here.onChange(() => {
+    throw new Error('a listener');
+  });
+  here.onChange(() => (changes += 1));
+  await settled();
+  assert.deepEqual(
+    [counts(here), counts(there)],
+    [
+      { a: 3, total: 3 },
+      { a: 3, b: 0, total: 3 },
+    ],
+  );
+  const before = here.snapshot;
+  assert.equal(here.snapshot, before, 'the same until something changes');
+  pod.publish('a', 't', 4);
+  pod.publish('b', 't', 1);
+  assert.deepEqual(
+    [counts(here), counts(there)],
+    [
+      { a: 4, total: 4 },
+      { a: 4, b: 1, total: 5 },
+    ],
+  );
+  assert.equal(before.total, 3, 'a snapshot stays as it is');
+  here.read('a', { ...here.snapshot.rooms.get('a').position, offset: 2 });
+  assert.deepEqual(counts(here), { a: 2, total: 2 }, 'at once, before the server says so');
+  await settled();
+  assert.deepEqual(counts(there), { a: 2, b: 1, total: 3 });
+  there.read('b');
+  there.read('a');
+  await clock.advance(1_000);
+  assert.deepEqual(
+    [counts(here), counts(there)],
+    [
+      { a: 0, b: 0, total: 0 },
+      { a: 0, b: 0, total: 0 },
+    ],
+  );
+  assert.ok(changes >= 4);
+  pod.publish('b', 't', 2);
+  assert.deepEqual([counts(here).b, counts(there).b], [0, 1], 'only what is followed is counted with each event');
+  here.follow('b', 'b');
+  await settled();
+  assert.deepEqual(counts(here), { a: 0, b: 1, total: 1 });
+  assert.ok(reported.every(({ message }) => message === 'a listener'));
+  assert.equal(sent('ack').length, 3);
+  here.close();
+  await settled();
+  assert.deepEqual(phone.rooms, []);
+});
+
+test('however often it is read, twice a second is said: the newest', async () => {
+  const { clock, pod, connect, sent } = world();
+  const own = unread(connect('ann'), 'a');
+  await settled();
+  for (let n = 1; n <= 20; n++) {
+    pod.publish('a', 't', n);
+    own.read('a');
+    own.read('a');
+    await clock.advance(100);
+  }
+  assert.deepEqual(counts(own), { a: 0, total: 0 });
+  await clock.advance(1_000);
+  assert.deepEqual(
+    sent('ack').map(({ offset }) => offset),
+    [1, 5, 10, 15, 20],
+  );
+  pod.publish('a', 't', 21);
+  own.read('a');
+  pod.publish('a', 't', 22);
+  own.read('a');
+  own.close();
+  await settled();
+  assert.equal(sent('ack').at(-1).offset, 22, 'what was read a moment ago is said before it ends');
+  own.read('a', { epoch: 'x', offset: 1 });
+});
+
+test('after a reconnect it is said again, and asked', async () => {
+  const { clock, pod, connect, sent } = world();
+  const client = connect('ann');
+  const own = unread(client, 'a', 'never');
+  pod.publish('never', 't', 1);
+  await settled();
+  pod.publish('a', 't', 1);
+  own.read('a');
+  // The pod dies with what it was told.
+  await settled();
+  pod.isUp = false;
+  pod.cut();
+  pod.publish('a', 't', 2);
+  own.read('a', { ...own.snapshot.rooms.get('a').position, offset: 2 });
+  const seen = [];
+  own.onChange(() => seen.push(counts(own).never));
+  pod.isUp = true;
+  await clock.advance(60_000);
+  assert.deepEqual(
+    sent('ack').map(({ offset }) => offset),
+    [1, 2],
+  );
+  assert.deepEqual(counts(own), { a: 0, never: 1, total: 1 });
+  assert.ok(
+    seen.every((unread) => unread === 1),
+    'a room that is joined again is counted meanwhile',
+  );
+  pod.cut();
+  await clock.advance(60_000);
+  assert.equal(sent('ack').length, 3, 'and again');
+});
+
+test('in a log that is lost everything is asked anew, and a position of it harms nothing', async () => {
+  const { clock, pod, connect, reported, sent } = world();
+  const own = unread(connect('ann'), 'a');
+  await settled();
+  for (const n of [1, 2, 3]) pod.publish('a', 't', n);
+  const { position } = own.snapshot.rooms.get('a');
+  pod.forget('a');
+  await settled();
+  assert.deepEqual(counts(own), { a: 0, total: 0 });
+  own.read('a', { ...position, offset: 3 });
+  await clock.advance(1_000);
+  pod.publish('a', 't', 1);
+  assert.deepEqual([counts(own), reported], [{ a: 1, total: 1 }, []]);
+  assert.ok(sent('unread').length <= 5, 'a new log is asked about, and not again and again');
+});
+
+test('a room that cannot be counted is said once, and the others are counted', async () => {
+  const { pod, connect, reported, sent } = world();
+  pod.publish('b', 't', 1);
+  pod.tamper = (message) => {
+    const [asked] = sent('unread').slice(-1);
+    if (message.type !== 'unread' || message.id === undefined || !asked.rooms.includes('a')) return message;
+    return { type: 'error', id: message.id, code: 'not_available', message: 'nothing is kept', room: 'a' };
+  };
+  const own = unread(connect('ann'), 'a', 'b', 'closed');
+  await settled();
+  assert.deepEqual(counts(own), { b: 1, total: 1 });
+  assert.deepEqual(reported.map(({ code, room }) => [code, room]).sort(), [
+    ['forbidden', 'closed'],
+    ['not_available', 'a'],
+  ]);
+  const guest = unread(connect(undefined), 'b');
+  await settled();
+  assert.equal(reported.at(-1).code, 'unauthorized');
+  assert.deepEqual(counts(guest), { total: 0 });
+});
+
+test('what a rate limit refuses is said and asked a little later', async () => {
+  const { clock, pod, connect, reported, sent } = world();
+  let refusals = 3;
+  pod.publish('a', 't', 1);
+  const client = connect('ann');
+  pod.tamper = (message) => {
+    const command = pod.commands.find(({ id }) => id !== undefined && id === message.id);
+    if (!['ack', 'unread'].includes(command?.type) || refusals <= 0) return message;
+    refusals -= 1;
+    return { type: 'error', id: message.id, code: 'rate_limited', message: 'too fast', room: command.room };
+  };
+  const own = unread(client, 'a');
+  await clock.advance(10_000);
+  assert.equal(counts(own).a, 1);
+  refusals = 2;
+  own.read('a');
+  await clock.advance(10_000);
+  assert.deepEqual([counts(own), reported, refusals], [{ a: 0, total: 0 }, [], 0]);
+  assert.equal(sent('ack').length, 3);
+});
+
+/** Numbers that look random, the same for each seed (mulberry32). */
+function chance(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Two devices of a user, whose connections are cut while it reads by turns: what each shows in the end, and what is so. */
+async function live(seed) {
+  const next = chance(seed);
+  const pick = (...all) => all[Math.floor(next() * all.length)];
+  const { clock, pod, connect, reported } = world();
+  const devices = [connect('ann'), connect('ann')].map((client) => unread(client, 'a', 'b'));
+  for (let step = 0; step < 40; step++) {
+    const [room, device, what] = [pick('a', 'b'), pick(...devices), next()];
+    if (what < 0.35) pod.publish(room, 't', step);
+    else if (what < 0.65) device.read(room);
+    else if (what < 0.75) pod.cut(pick(1006, 1012, 4009));
+    else if (what < 0.8) pod.isUp = !pod.isUp;
+    else if (what < 0.84) pod.forget(room);
+    else if (what < 0.88) pod.tamper = (message) => (message.type === 'unread' && !message.id ? undefined : message);
+    else await clock.advance(next() * 3_000);
+    if (next() < 0.5) await settled();
+  }
+  pod.isUp = true;
+  pod.tamper = undefined;
+  // What was told while the connection stood, and lost, is asked after the next one.
+  pod.cut();
+  await clock.advance(90_000);
+  const faults = reported.map((error) => `reported: ${error}`);
+  const judge = connect('ann');
+  const asked = commands(judge).request({ type: 'unread', rooms: ['a', 'b'] });
+  await settled();
+  for (const { room, unread, offset } of (await asked).rooms) {
+    for (const device of devices) {
+      const { unread: shown, position } = device.snapshot.rooms.get(room) ?? {};
+      if (shown !== unread || position.offset !== offset) faults.push(`${room}: ${shown} instead of ${unread}`);
+    }
+  }
+  return faults;
+}
+
+test('300 histories of two devices end with the numbers of the server', async () => {
+  for (let seed = 1; seed <= 300; seed++) assert.deepEqual(await live(seed), [], `seed ${seed}`);
+});
