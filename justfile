@@ -42,7 +42,7 @@ lint:
 # Formats the code, Rust and JavaScript
 fmt:
     cargo fmt --all
-    tests/js/node_modules/.bin/biome format --write tests/js clients bench/k6 src/pod/page src/pod/status helm
+    tests/js/node_modules/.bin/biome format --write tests/js clients examples bench/k6 src/pod/page src/pod/status helm
 
 # The load generator; `just bench --help` lists what it measures
 bench *ARGS:

@@ -207,6 +207,21 @@ install_merge() {
   echo "$sum" >"$tools/helm-merge.version"
 }
 
+# The example of a client in Go. Where there is no Go, its test says that it was skipped.
+need_go_follow() {
+  if command -v go >/dev/null; then once go-follow install_go_follow; fi
+  if [[ -x $tools/bin/go-follow ]]; then export GO_FOLLOW=$tools/bin/go-follow; fi
+}
+
+install_go_follow() {
+  local sum
+  sum=$(cat examples/go/* | sha256sum)
+  if [[ $(cat "$tools/go-follow.version" 2>/dev/null) == "$sum" && -x $tools/bin/go-follow ]]; then return; fi
+  echo "building the client of examples/go into $tools"
+  (cd examples/go && go_in_tools go-follow vet . && go_in_tools go-follow build -o "$tools/bin/go-follow" .)
+  echo "$sum" >"$tools/go-follow.version"
+}
+
 # Kubernetes and the operators publish their schemas as Go modules.
 need_schemas() {
   export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$tools/kubernetes-$KUBERNETES/schemas

@@ -1,0 +1,517 @@
+// A client of roomcast, written from docs/PROTOCOL.md alone: rooms, positions, tokens, signs of life, over any WebSocket.
+//
+// All state belongs to the goroutine of Run: other goroutines hand work in by a channel, and read messages for it. Always holds: an event
+// is told once and in order, or Incomplete says that events are missing; a publish is one event, however often it is sent; it comes back
+// as the code says with which the connection was closed.
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// The server knows a key for five minutes.
+	repeatWithin  = 4 * time.Minute
+	pongWithin    = 10 * time.Second
+	commandWithin = 10 * time.Second
+	mostWaiting   = 100
+)
+
+// Events are what a client tells. They are called by the goroutine of Run, one at a time.
+type Events struct {
+	Event func(room string, event Event)
+	// Incomplete says that what was derived from a room's events has to be built anew; without a position, that the room is gone.
+	Incomplete func(room, why string, position *Position)
+	State      func(state string)
+}
+
+type room struct {
+	position *Position
+	// Whether it was asked for, and not answered: what comes before the answer is superseded by it.
+	due bool
+}
+
+type publish struct {
+	command command
+	sentAt  time.Time
+	answer  chan<- outcome
+}
+
+type outcome struct {
+	position *Position
+	events   []Event
+	err      error
+}
+
+// Client follows rooms over one connection at a time.
+type Client struct {
+	url    string
+	token  func(context.Context) (string, error)
+	on     Events
+	work   chan func()
+	rooms  map[string]*room
+	order  []string
+	ids    int
+	refuse string
+	// The oldest one is on its way, or is sent with the next connection.
+	publishes []*publish
+	link      *link
+}
+
+// What belongs to one connection.
+type link struct {
+	socket    *websocket.Conn
+	context   context.Context
+	isOpen    bool
+	isSending bool
+	presented string
+	heard     time.Time
+	interval  time.Duration
+	pingedAt  time.Time
+	renewAt   time.Time
+	goesAt    time.Time
+	sendAt    time.Time
+	joinAt    map[string]time.Time
+	answers   map[string]func(message)
+}
+
+// NewClient makes a client; `token` gets a token whenever one is needed, nil for none.
+func NewClient(url string, token func(context.Context) (string, error), on Events) *Client {
+	return &Client{url: url, token: token, on: on, work: make(chan func(), mostWaiting), rooms: map[string]*room{}}
+}
+
+// Follow joins a room, now and after each reconnect. To be called before Run.
+func (c *Client) Follow(name string) {
+	c.rooms[name] = &room{}
+	c.order = append(c.order, name)
+}
+
+// Publish publishes an event. It waits for a connection, and is sent again if its answer is lost.
+func (c *Client) Publish(ctx context.Context, room, topic string, data any) (*Position, error) {
+	answer := make(chan outcome, 1)
+	key := rand.Text()
+	c.do(ctx, func() {
+		if len(c.publishes) >= mostWaiting {
+			answer <- outcome{err: &RefusedError{"queue_full", fmt.Sprintf("%d publishes wait already", mostWaiting)}}
+			return
+		}
+		one := command{Type: "publish", Room: room, Topic: topic, Data: data, Key: key}
+		c.publishes = append(c.publishes, &publish{command: one, answer: answer})
+		c.sendPublish()
+	})
+	told, err := wait(ctx, answer)
+	return told.position, err
+}
+
+// History asks for the newest events of a room, the oldest first.
+func (c *Client) History(ctx context.Context, room string, limit int) ([]Event, error) {
+	answer := make(chan outcome, 1)
+	c.do(ctx, func() {
+		c.ask(command{Type: "history", Room: room, Limit: limit}, func(told message) {
+			answer <- outcome{events: told.Events, err: refusal(told)}
+		})
+	})
+	told, err := wait(ctx, answer)
+	return told.events, err
+}
+
+// Has the goroutine of Run do something.
+func (c *Client) do(ctx context.Context, work func()) {
+	select {
+	case c.work <- work:
+	case <-ctx.Done():
+	}
+}
+
+func wait(ctx context.Context, answer <-chan outcome) (outcome, error) {
+	select {
+	case told := <-answer:
+		return told, told.err
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+}
+
+// Run connects, and comes back until the server says that it should not (EndedError) or the context ends.
+func (c *Client) Run(ctx context.Context) error {
+	for failures := 0; ; failures++ {
+		began := time.Now()
+		c.on.State("connecting")
+		code, reason, hint := c.connection(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(began) > 2*time.Second {
+			failures = 0
+		}
+		if staysAway(code) {
+			return &EndedError{code, reason}
+		}
+		c.on.State(fmt.Sprintf("waiting after %d %s", code, reason))
+		back := time.After(pause(code, failures, hint))
+		for waits := true; waits; {
+			select {
+			case work := <-c.work:
+				work()
+			case <-back:
+				waits = false
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// One connection, from its handshake to its end: the code and reason of its close, and the time that the server named, if it did.
+func (c *Client) connection(outer context.Context) (int, string, time.Duration) {
+	ctx, cancel := context.WithCancel(outer)
+	defer cancel()
+	token := ""
+	if c.token != nil {
+		var err error
+		if token, err = c.token(ctx); err != nil {
+			return codeLost, "no token: " + err.Error(), -1
+		}
+		if token == c.refuse {
+			return codeRefused, "there is no other token", -1
+		}
+	}
+	socket, answer, err := dial(ctx, c.url)
+	if err != nil {
+		return refused(answer, err)
+	}
+	defer socket.CloseNow()
+	// A message of the server may hold a megabyte of events.
+	socket.SetReadLimit(16 << 20)
+	c.link = &link{
+		socket: socket, context: ctx, presented: token, heard: time.Now(),
+		joinAt: map[string]time.Time{}, answers: map[string]func(message){},
+	}
+	defer c.drop()
+	messages, ended := read(ctx, socket)
+	var over func() (int, string)
+	if token == "" {
+		c.open()
+	} else {
+		c.ask(command{Type: "connect", Token: token}, func(told message) {
+			if told.Type != "error" {
+				c.renewAfter(told)
+				c.open()
+			} else if told.Code == "unauthorized" {
+				c.refuse = token
+				over = func() (int, string) { return codeUnauthorized, told.Message }
+			} else if told.Code != "lost" {
+				over = func() (int, string) { return codeOverloaded, told.Message }
+			}
+		})
+	}
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
+	for {
+		select {
+		case told := <-messages:
+			c.link.heard = time.Now()
+			c.receive(told)
+		case work := <-c.work:
+			work()
+		case now := <-ticks.C:
+			if !c.tick(ctx, now) {
+				return codeLost, "no sign of life", -1
+			}
+		case err := <-ended:
+			code := int(websocket.CloseStatus(err))
+			if code < 0 {
+				return codeLost, err.Error(), -1
+			}
+			if needsNewToken(code) {
+				c.refuse = c.link.presented
+			}
+			hint := time.Duration(-1)
+			if !c.link.goesAt.IsZero() && comesLater(code) {
+				hint = max(time.Until(c.link.goesAt), 0)
+			}
+			var closed websocket.CloseError
+			errors.As(err, &closed)
+			return code, closed.Reason, hint
+		case <-ctx.Done():
+			return codeLost, ctx.Err().Error(), -1
+		}
+		if over != nil {
+			code, reason := over()
+			return code, reason, -1
+		}
+	}
+}
+
+func dial(ctx context.Context, url string) (*websocket.Conn, *http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{"roomcast.v1"}})
+}
+
+// A refusal comes as an HTTP answer before the WebSocket opens.
+func refused(answer *http.Response, err error) (int, string, time.Duration) {
+	hint := time.Duration(-1)
+	if answer == nil {
+		return codeLost, err.Error(), hint
+	}
+	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
+		hint = time.Duration(seconds) * time.Second
+	}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized:
+		return codeUnauthorized, answer.Status, hint
+	case http.StatusForbidden, http.StatusNotFound:
+		return codeRefused, answer.Status, hint
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return codeOverloaded, answer.Status, hint
+	}
+	return codeLost, answer.Status, hint
+}
+
+// Reads until the connection ends. The library answers the server's pings.
+func read(ctx context.Context, socket *websocket.Conn) (<-chan message, <-chan error) {
+	messages, ended := make(chan message), make(chan error, 1)
+	go func() {
+		for {
+			_, text, err := socket.Read(ctx)
+			if err != nil {
+				ended <- err
+				return
+			}
+			var told message
+			if err := json.Unmarshal(text, &told); err != nil {
+				ended <- fmt.Errorf("not a message: %w", err)
+				return
+			}
+			select {
+			case messages <- told:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return messages, ended
+}
+
+// The connection ended: what waits for an answer will not get one.
+func (c *Client) drop() {
+	answers := c.link.answers
+	c.link = nil
+	for _, answered := range answers {
+		answered(message{Type: "error", Code: "lost", Message: "the connection ended before the answer came"})
+	}
+}
+
+// The token was taken, if there is one: joins the rooms, and then sends what waits.
+func (c *Client) open() {
+	c.link.isOpen = true
+	c.on.State("open")
+	for _, name := range c.order {
+		c.join(name)
+	}
+	c.sendPublish()
+}
+
+func (c *Client) join(name string) {
+	if room := c.rooms[name]; room != nil {
+		// Of a room that goes on, the answer supersedes what an unasked join says until it comes.
+		room.due = true
+		c.send(command{Type: "subscribe", ID: "room " + name, Room: name, Since: room.position})
+	}
+}
+
+// Does what is due. False: the server gives no sign of life.
+func (c *Client) tick(ctx context.Context, now time.Time) bool {
+	l := c.link
+	if l.interval > 0 && l.pingedAt.After(l.heard) {
+		if now.Sub(l.pingedAt) > pongWithin {
+			return false
+		}
+	} else if l.interval > 0 && now.Sub(l.heard) > l.interval {
+		l.pingedAt = now
+		c.send(command{Type: "ping"})
+	}
+	if !l.renewAt.IsZero() && now.After(l.renewAt) {
+		l.renewAt = time.Time{}
+		go c.renew(ctx, l)
+	}
+	for name, at := range l.joinAt {
+		if now.After(at) {
+			delete(l.joinAt, name)
+			c.join(name)
+		}
+	}
+	if !l.sendAt.IsZero() && now.After(l.sendAt) {
+		l.sendAt = time.Time{}
+		l.isSending = false
+		c.sendPublish()
+	}
+	return true
+}
+
+// Gets a newer token, and presents it on the live connection.
+func (c *Client) renew(ctx context.Context, of *link) {
+	token, err := c.token(ctx)
+	c.do(ctx, func() {
+		if c.link != of {
+			return
+		}
+		again := func() { of.renewAt = time.Now().Add(time.Second + below(2*time.Second)) }
+		if err != nil {
+			again()
+			return
+		}
+		c.ask(command{Type: "refresh", Token: token}, func(told message) {
+			if told.Type == "error" {
+				// The old one stays in force until it ends.
+				again()
+				return
+			}
+			of.presented = token
+			c.renewAfter(told)
+		})
+	})
+}
+
+// A token is replaced a fifth of its life before it ends, at most two minutes before.
+func (c *Client) renewAfter(done message) {
+	if done.ExpiresAt != 0 && c.link != nil {
+		left := time.Until(time.UnixMilli(done.ExpiresAt))
+		c.link.renewAt = time.Now().Add(max(left-min(left/5, 2*time.Minute), time.Second))
+	}
+}
+
+// Sends the oldest publish that waits, unless one is on its way: so none overtakes another one.
+func (c *Client) sendPublish() {
+	for c.link != nil && c.link.isOpen && !c.link.isSending && len(c.publishes) > 0 {
+		first := c.publishes[0]
+		settle := func(told outcome) {
+			c.publishes = c.publishes[1:]
+			first.answer <- told
+		}
+		if !first.sentAt.IsZero() && time.Since(first.sentAt) > repeatWithin {
+			settle(outcome{err: &RefusedError{"unknown", "the event may or may not be there"}})
+			continue
+		}
+		if first.sentAt.IsZero() {
+			first.sentAt = time.Now()
+		}
+		l := c.link
+		l.isSending = true
+		c.ask(first.command, func(told message) {
+			if told.Code == "lost" {
+				// It stays where it is, and is sent again with the same key.
+				return
+			}
+			if isPassing(told.Code) {
+				l.sendAt = time.Now().Add(time.Second)
+				return
+			}
+			l.isSending = false
+			settle(outcome{position: told.position(), err: refusal(told)})
+			c.sendPublish()
+		})
+	}
+}
+
+func refusal(told message) error {
+	if told.Type == "error" {
+		return &RefusedError{told.Code, told.Message}
+	}
+	return nil
+}
+
+// Sends a command; without a connection, and if the connection ends first, the answer is the error `lost`.
+func (c *Client) ask(what command, answered func(message)) {
+	if c.link == nil {
+		answered(message{Type: "error", Code: "lost", Message: "there is no connection"})
+		return
+	}
+	c.ids++
+	what.ID = strconv.Itoa(c.ids)
+	c.link.answers[what.ID] = answered
+	c.send(what)
+}
+
+func (c *Client) send(what command) {
+	text, err := json.Marshal(what)
+	if err != nil {
+		panic(fmt.Sprintf("what is published is not JSON: %v", err))
+	}
+	ctx, cancel := context.WithTimeout(c.link.context, commandWithin)
+	defer cancel()
+	// A connection that takes nothing any more ends, and its reader says so.
+	_ = c.link.socket.Write(ctx, websocket.MessageText, text)
+}
+
+func (c *Client) receive(told message) {
+	if answered := c.link.answers[told.ID]; answered != nil && told.ID != "" {
+		delete(c.link.answers, told.ID)
+		answered(told)
+		return
+	}
+	switch told.Type {
+	case "welcome":
+		c.link.interval = time.Duration(told.PingInterval) * time.Millisecond
+	case "reconnect":
+		c.link.goesAt = time.Now().Add(time.Duration(told.AfterMS) * time.Millisecond)
+	case "refresh":
+		// The backend may want the rights of all users looked at again, and all are asked at the same time.
+		c.link.renewAt = time.Now().Add(below(time.Second))
+	default:
+		if room := c.rooms[told.Room]; room != nil && (!room.due || told.ID != "") {
+			c.receiveOfRoom(room, told)
+		}
+	}
+}
+
+func (c *Client) receiveOfRoom(room *room, told message) {
+	position := told.position()
+	switch told.Type {
+	case "error":
+		if isPassing(told.Code) {
+			c.link.joinAt[told.Room] = time.Now().Add(time.Second + below(2*time.Second))
+			return
+		}
+		delete(c.rooms, told.Room)
+		c.on.Incomplete(told.Room, told.Code, nil)
+		return
+	case "unsubscribed":
+		delete(c.rooms, told.Room)
+		c.on.Incomplete(told.Room, told.Code, nil)
+		return
+	case "subscribed":
+		room.due = false
+		if !told.Recovered {
+			why := "joined"
+			if room.position != nil {
+				why = "unrecovered"
+			}
+			c.on.Incomplete(told.Room, why, position)
+		}
+	case "gap":
+		if position == nil {
+			position = room.position
+		}
+		c.on.Incomplete(told.Room, "gap", position)
+	case "events":
+		for _, event := range told.Events {
+			c.on.Event(told.Room, event)
+		}
+	}
+	// Values that the room keeps move no position: they have none.
+	if position != nil {
+		room.position = position
+	}
+}
