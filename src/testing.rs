@@ -95,8 +95,8 @@ pub mod model {
         Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect,
         Durability, Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member,
         Notice, Order, Payload, PlaceLimit, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication,
-        Receipt, Reconnect, Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since,
-        SlowReceiver, Spelling, Stats, Target, Token, Unread, WhenFull, check_topic,
+        Receipt, Reconnect, Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice,
+        Since, SlowReceiver, Spelling, Stats, Target, Token, Unread, WhenFull, check_topic,
     };
 }
 

@@ -194,7 +194,8 @@ async fn what_comes_while_holders_go_is_lost_with_none_of_them() {
 /// How many scripts the server has run.
 fn scripts(server: &Node) -> u64 {
     let info = block_in_place(|| server.call(&["INFO", "commandstats"]));
-    let calls = info.text().lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,").to_owned();
+    let calls =
+        info.text().lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap_or("0,").to_owned();
     calls.split(',').next().unwrap().parse().unwrap()
 }
 
