@@ -1,6 +1,6 @@
 //! One room, many receivers, and the floor beside it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -15,7 +15,7 @@ use crate::{
     audience::{Audience, Received},
     content::Recipe,
     dialect::Dialect,
-    error::BenchError,
+    error::{BenchError, Doing as _},
     floor::host::Floor,
     pod::Pod,
     process::{self, Process},
@@ -35,7 +35,8 @@ use server::{Room, Server};
 /// floor is a server of this program that seals the same bytes by hand and writes them, one write a receiver, with as
 /// many threads: nothing with one socket a receiver is cheaper. With `--dialect socketio` as many receivers of the native
 /// protocol are in another room of the same pod, and have their turns as well: the run fails if a delivery to Socket.IO
-/// costs more than 1.1 times one to them. See bench/README.md.
+/// costs more than 1.1 times one to them. With `--reference` another build of the pod has its turns instead of these. See
+/// bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct BroadcastArgs {
     /// How many receivers the room has
@@ -54,7 +55,10 @@ pub(crate) struct BroadcastArgs {
     /// have; the pod pings after 25 s; 0 leaves it out
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     quiet: f64,
-    /// Measure the pod alone
+    /// Another build's binary: it runs beside the pod, with as many receivers
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "floor_only"])]
+    reference: Option<PathBuf>,
+    /// Measure without the floor
     #[arg(long)]
     no_floor: bool,
     /// Measure the floor alone; no pod is needed
@@ -68,11 +72,15 @@ pub(crate) struct BroadcastArgs {
     output: OutputArgs,
 }
 
-// What is sent to in turns: the pod's receivers, those of the native protocol beside them if they speak another, and the
-// floor.
+// What is sent to in turns: the pod's receivers, those of the native protocol beside them if they speak another, the floor, and those of
+// another build.
 const POD: usize = 0;
 const NATIVE: usize = 1;
 const FLOOR: usize = 2;
+const REFERENCE: usize = 3;
+
+/// Of each audience the first address that it connects from.
+const ADDRESSES: u8 = 60;
 
 /// What each repetition does.
 #[derive(Clone, Copy)]
@@ -103,8 +111,10 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         deflate: args.load.deflate(),
         connections,
     };
-    let beside_native = args.pod.dialect != Dialect::Native;
-    if beside_native && args.load.transport != Transport::Websocket {
+    let is_other_dialect = args.pod.dialect != Dialect::Native;
+    // What rooms beside the pod's cost it, the reference does not pay.
+    let beside_native = is_other_dialect && args.reference.is_none();
+    if is_other_dialect && args.load.transport != Transport::Websocket {
         let message = "Socket.IO is spoken over WebSocket here: leave out --transport";
         return Err(BenchError::Usage(message.to_owned()));
     }
@@ -114,21 +124,35 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         true => None,
         false => Some(Pod::open(&args.pod, args.load.guests(all), &out).await?),
     };
+    let mut reference = match &args.reference {
+        None => None,
+        Some(binary) => {
+            let beside = out.join("reference");
+            std::fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
+            let mut other = args.pod.clone();
+            other.pod = Some(binary.clone());
+            Some(Pod::open(&other, args.load.guests(connections), &beside).await?)
+        }
+    };
     let mut floor = match args.no_floor {
         true => None,
         false => Some(open_floor(connections, threads, plan.deflate).await?),
     };
-    let measured = measure(args, plan, pod.as_ref(), floor.as_mut()).await;
-    let [pod_side, native_side, floor_side] = match (measured, &mut pod) {
-        (Err(error), Some(pod)) => return Err(pod.explain(error)),
-        (measured, _) => measured?,
-    };
+    let pods = Pods { pod: pod.as_ref(), reference: reference.as_ref(), beside_native };
+    let measured = measure(args, plan, &pods, floor.as_mut()).await;
+    let [pod_side, native_side, floor_side, reference_side] = measured.map_err(|error| {
+        [&mut pod, &mut reference].into_iter().flatten().fold(error, |error, pod| pod.explain(error))
+    })?;
     let floor_counts = match &mut floor {
         Some(floor) => Some(floor.counts().await?),
         None => None,
     };
     let both = pod_side.as_ref().zip(floor_side.as_ref());
     let ratio = |figure: fn(&Round) -> Option<f64>| both.and_then(|(pod, floor)| pod.over(floor, |_, r| figure(r)));
+    let reference_cpu_ratio = pod_side
+        .as_ref()
+        .zip(reference_side.as_ref())
+        .and_then(|(pod, other)| pod.over(other, |_, round| round.cpu_us_per_delivery));
     let native_cpu_ratio = pod_side.as_ref().zip(native_side.as_ref()).and_then(|(p, n)| p.over(n, Side::bare_cpu));
     let outcome = Outcome {
         connections,
@@ -152,6 +176,8 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
         pod: pod_side,
         native: native_side,
         floor: floor_side,
+        reference: reference_side,
+        reference_cpu_ratio,
         floor_counts,
     };
     report::write("broadcast", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
@@ -163,32 +189,44 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     }
 }
 
+/// What is measured of pods.
+struct Pods<'a> {
+    pod: Option<&'a Pod>,
+    reference: Option<&'a Pod>,
+    /// Whether receivers of the native protocol have turns beside those of another dialect.
+    beside_native: bool,
+}
+
 /// Connects all receivers to all servers, then publishes to one after the other.
 async fn measure(
     args: &BroadcastArgs,
     plan: Plan,
-    pod: Option<&Pod>,
+    pods: &Pods<'_>,
     floor: Option<&mut Floor>,
-) -> Result<[Option<Side>; 3], BenchError> {
+) -> Result<[Option<Side>; 4], BenchError> {
     let Plan { recipe, deflate, connections, .. } = plan;
     let progress = bar("", 1);
-    let mut servers = [None, None, floor.map(Server::Floor)];
-    if let Some(pod) = pod {
+    let mut servers = [None, None, floor.map(Server::Floor), None];
+    if let Some(reference) = pods.reference {
+        let join = reference.join(recipe, deflate);
+        servers[REFERENCE] = Some(Server::Pod(Room::of(reference, "reference", 0, join).await?));
+    }
+    if let Some(pod) = pods.pod {
         let join = pod.join(recipe, deflate);
-        if pod.dialect != Dialect::Native {
+        if pods.beside_native {
             let native = join.clone().speaking(Dialect::Native);
             servers[NATIVE] = Some(Server::Pod(Room::of(pod, "native protocol", 1, native).await?));
         }
         servers[POD] = Some(Server::Pod(Room::of(pod, "pod", 0, join).await?));
     }
-    let mut sides = [None, None, None];
+    let mut sides = [None, None, None, None];
     for (index, server) in servers.into_iter().enumerate() {
         let Some(server) = server else { continue };
         progress.set_message(format!("connecting to the {}", server.name()));
         let join = Join { connections, ..server.join(recipe, deflate) };
         // The floor speaks WebSocket only.
-        let transport = if index == POD { args.load.transport } else { Transport::Websocket };
-        let mut audience = Audience::start(transport, args.load.processes(connections), 1 + 100 * index as u8)?;
+        let transport = if matches!(index, POD | REFERENCE) { args.load.transport } else { Transport::Websocket };
+        let mut audience = Audience::start(transport, args.load.processes(connections), 1 + ADDRESSES * index as u8)?;
         let agreed = audience.join(&join, &progress).await?;
         let (latency, last) = (Latencies::new(), Latencies::new());
         sides[index] =
@@ -196,10 +234,10 @@ async fn measure(
     }
     check_agreements(&sides, deflate)?;
     let warm_up = Plan { schedule: Schedule { rate: args.rate, seconds: 3.0 / args.rate }, ..plan };
-    for index in [POD, NATIVE, FLOOR] {
+    for index in [POD, NATIVE, FLOOR, REFERENCE] {
         turn(&mut sides, index, &warm_up, "warm-up", &progress).await?;
     }
-    if let [Some(pod), native, floor] = &mut sides
+    if let [Some(pod), native, floor, None] = &mut sides
         && (native.is_some() || floor.is_some())
     {
         progress.set_message("quiet, but for pings");
@@ -214,7 +252,10 @@ async fn measure(
     }
     for repetition in 1..=args.repetitions.max(1) {
         // After the floor the pod's memory is cold: no side is always the first.
-        let order = if repetition % 2 == 1 { [POD, NATIVE, FLOOR] } else { [NATIVE, POD, FLOOR] };
+        let order = match repetition % 2 {
+            1 => [POD, REFERENCE, NATIVE, FLOOR],
+            _ => [REFERENCE, NATIVE, POD, FLOOR],
+        };
         for index in order {
             let name = format!("repetition {repetition}");
             let Some((round, received)) = turn(&mut sides, index, &plan, &name, &progress).await? else { continue };
@@ -231,16 +272,17 @@ async fn measure(
 /// One repetition of a side, if it takes part. The pod's other receivers are quiet in that time, but the pod pings them as
 /// well, and these pings count: its CPU time holds them.
 async fn turn(
-    sides: &mut [Option<Measured<'_>>; 3],
+    sides: &mut [Option<Measured<'_>>; 4],
     index: usize,
     plan: &Plan,
     what: &str,
     progress: &ProgressBar,
 ) -> Result<Option<(Round, Received)>, BenchError> {
-    let [pod, native, floor] = sides;
+    let [pod, native, floor, reference] = sides;
     let (side, quiet) = match index {
         POD => (pod, native.as_mut()),
         NATIVE => (native, pod.as_mut()),
+        REFERENCE => (reference, None),
         _ => (floor, None),
     };
     let Some(side) = side else { return Ok(None) };

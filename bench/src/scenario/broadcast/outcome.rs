@@ -53,6 +53,10 @@ pub(super) struct Outcome {
     /// The pod's receivers of the native protocol, where the others speak another dialect.
     pub(super) native: Option<Side>,
     pub(super) floor: Option<Side>,
+    /// Another build's.
+    pub(super) reference: Option<Side>,
+    /// Pod over reference: CPU per delivery of each pair of neighbouring repetitions.
+    pub(super) reference_cpu_ratio: Option<Spread>,
     pub(super) floor_counts: Option<Counts>,
     /// Pod over floor: of each pair of neighbouring repetitions.
     pub(super) cpu_ratio: Option<Spread>,
@@ -122,6 +126,14 @@ pub(super) fn row(outcome: &Outcome) -> Row {
         )
         .cell("bytes/delivery, pod / floor", both(&|s| Some(format!("{:.0}", s.wire_bytes_per_delivery.median))))
         .cell("deliveries/s, pod / floor", both(&|s| Some(thousands(s.deliveries_per_second.median as u64))));
+    if let Some(reference) = &outcome.reference {
+        return row
+            .cell(
+                "reference: CPU us/delivery",
+                reference.cpu_us_per_delivery.as_ref().map_or_else(|| "-".to_owned(), |c| spread(c, 2)),
+            )
+            .cell("CPU, pod to reference", ratio(&outcome.reference_cpu_ratio));
+    }
     if outcome.native.is_none() {
         return row;
     }
@@ -145,7 +157,12 @@ pub(super) fn plot(outcome: &Outcome) -> Plot {
         curves_title: "publish to receive, and to the last receiver (ms)".to_owned(),
         ..Plot::default()
     };
-    for (name, side) in [("pod", &outcome.pod), ("native", &outcome.native), ("floor", &outcome.floor)] {
+    for (name, side) in [
+        ("pod", &outcome.pod),
+        ("native", &outcome.native),
+        ("floor", &outcome.floor),
+        ("reference", &outcome.reference),
+    ] {
         let Some(side) = side else { continue };
         let values = side.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
         plot.bars.push((name.to_owned(), values));
