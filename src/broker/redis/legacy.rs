@@ -23,7 +23,7 @@ use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use super::{
     partition::Partition,
     plain_lanes::PlainLanes,
-    plain_lease::{LEASE, LeaseKeys, LeaseView},
+    plain_lease::{LEASE, LeaseView, PlainLease},
     plain_ring::{HeardMessage, StreamMark},
     settings::Elsewhere,
     state::RedisState,
@@ -54,10 +54,7 @@ struct Intake {
     ping_now: Notify,
     /// The patterns stand, or not any more.
     changed: Notify,
-    /// The channel of marks.
-    marks: String,
-    /// The keys that a claim names.
-    keys: LeaseKeys,
+    lease: PlainLease,
     /// The servers are a cluster: a message is told by all nodes, and by each in an order of its own.
     is_cluster: bool,
     lanes: Arc<PlainLanes>,
@@ -76,7 +73,7 @@ impl RedisState {
         let mut patterns: Vec<&str> = heard.iter().map(crate::config::ChannelPattern::as_str).collect();
         patterns.sort_unstable();
         patterns.dedup();
-        let (marks, keys) = (self.names.marks(&patterns), self.lease_keys(&patterns));
+        let lease = PlainLease::new(Arc::clone(&self), &patterns);
         let tenure = Arc::new(Mutex::new(Tenure::default()));
         let (lanes, queues) = PlainLanes::new(&self, &tenure);
         let intake = Arc::new(Intake {
@@ -84,8 +81,7 @@ impl RedisState {
             tenure,
             ping_now: Notify::new(),
             changed: Notify::new(),
-            marks: marks.clone(),
-            keys,
+            lease,
             is_cluster: matches!(endpoints.topology, Topology::Cluster),
             lanes: Arc::clone(&lanes),
             deaf: Mutex::default(),
@@ -94,7 +90,7 @@ impl RedisState {
         for queue in queues {
             work.spawn(Arc::clone(&lanes).publish(queue));
         }
-        let channels = [marks.as_str()];
+        let channels = [intake.lease.marks.as_str()];
         tokio::join!(
             listen_to_patterns(&endpoints, &patterns, &channels, &*intake, &intake.ping_now),
             intake.keep_lease(),
@@ -132,7 +128,7 @@ impl Intake {
             let tenure = self.tenure();
             (tenure.wants_lease(now, GRACE), tenure.node.here().cloned())
         };
-        match self.state.claim_legacy(&self.keys, eager, here.as_ref()).await {
+        match self.lease.claim(eager, here.as_ref()).await {
             Ok(lease) if lease.is_ours => {
                 self.tenure().node.holder_is_at(None);
                 self.begin(now + LEASE, lease.count);
@@ -206,7 +202,7 @@ impl Intake {
             };
             last = Some(Instant::now());
             // One that fails is followed by another.
-            if self.state.mark_legacy(&self.marks, mark).await.is_err() {
+            if self.lease.mark(mark).await.is_err() {
                 self.tenure().node.awaits_no_more();
             }
         }
@@ -228,7 +224,7 @@ impl Intake {
             tenure.give_up().then(|| tenure.next_mark(&self.state.pod.name, false))
         };
         if let Some(mark) = mark {
-            self.state.give_back_legacy(&self.keys, mark).await;
+            self.lease.give_back(mark).await;
         }
         if self.tenure().hears { Duration::ZERO } else { AGAIN }
     }

@@ -107,6 +107,7 @@ use local_presence::LocalPresence;
 use own_places::OwnPlaces;
 pub use partition::Partition;
 use partition::{KeyKind, Names};
+use plain_lease::PlainLease;
 use presence::FleetMembers;
 use questions::{FleetQuestions, MOST_ANSWERS};
 use rooms::SubscribedRooms;
@@ -184,7 +185,7 @@ impl Redis {
                     () = own.run(subscriptions) => {}
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
-                own.release_legacy().await;
+                PlainLease::release(&own).await;
                 FleetMembers(Arc::clone(&own)).give_up_lease().await;
                 own.shards.quit().await;
             });

@@ -2,7 +2,7 @@
 //!
 //! Never decides who takes the lease ([`tenure`](super::tenure)). Always holds: pods that take in other channels have a lease of their own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fred::{interfaces::Resp3Frame, types::Value};
 use roomcast_redis_subscriber::Address;
@@ -27,8 +27,14 @@ const COUNT: Duration = Duration::from_secs(3_600);
 /// How long a pod that ends tries to give the lease back.
 const LAST: Duration = Duration::from_millis(250);
 
-/// The keys that a claim names.
-pub(super) type LeaseKeys = [String; 5];
+/// The lease of the pods that take in the same channels.
+pub(super) struct PlainLease {
+    state: Arc<RedisState>,
+    /// The keys that a claim names.
+    keys: [String; 5],
+    /// The channel of marks.
+    pub(super) marks: String,
+}
 
 /// What the lease was found to be.
 pub(super) struct LeaseView {
@@ -43,27 +49,19 @@ pub(super) struct LeaseView {
     pub(super) at: Option<Address>,
 }
 
-impl RedisState {
-    pub(super) fn lease_keys(&self, patterns: &[&str]) -> LeaseKeys {
-        let names = &self.names;
-        [
-            names.legacy(patterns),
-            names.old_legacy(),
-            names.legacy_count(patterns),
-            names.marks(patterns),
-            names.legacy_at(patterns),
-        ]
+impl PlainLease {
+    pub(super) fn new(state: Arc<RedisState>, patterns: &[&str]) -> Self {
+        let names = &state.names;
+        let marks = names.marks(patterns);
+        let (lease, count, at) = (names.legacy(patterns), names.legacy_count(patterns), names.legacy_at(patterns));
+        let keys = [lease, names.old_legacy(), count, marks.clone(), at];
+        Self { state, keys, marks }
     }
 
     /// Asks for the lease. `eager`: it is taken if it is free. `at`: where this pod listens.
-    pub(super) async fn claim_legacy(
-        &self,
-        keys: &LeaseKeys,
-        eager: bool,
-        at: Option<&Address>,
-    ) -> Result<LeaseView, BrokerError> {
+    pub(super) async fn claim(&self, eager: bool, at: Option<&Address>) -> Result<LeaseView, BrokerError> {
         let at = at.map(Address::to_string).unwrap_or_default();
-        let frame = self.call_claim(keys, LEASE, eager, String::new(), at).await?;
+        let frame = self.call(LEASE, eager, String::new(), at).await?;
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             Ok::<_, ReplyError>(LeaseView {
@@ -74,49 +72,42 @@ impl RedisState {
                 at: Address::parse(&fields.text()?, ""),
             })
         };
-        read().map_err(|error| self.unexpected(&error))
+        read().map_err(|error| self.state.unexpected(&error))
     }
 
     /// Gives the lease back, and says so with a mark.
-    pub(super) async fn give_back_legacy(&self, keys: &LeaseKeys, mark: String) {
+    pub(super) async fn give_back(&self, mark: String) {
         // It runs out otherwise.
-        let _ = self.call_claim(keys, Duration::ZERO, false, mark, String::new()).await;
+        let _ = self.call(Duration::ZERO, false, mark, String::new()).await;
     }
 
-    async fn call_claim(
-        &self,
-        keys: &LeaseKeys,
-        lasts: Duration,
-        eager: bool,
-        mark: String,
-        at: String,
-    ) -> Result<Resp3Frame, BrokerError> {
+    async fn call(&self, lasts: Duration, eager: bool, mark: String, at: String) -> Result<Resp3Frame, BrokerError> {
         let args = [
-            Value::from(self.pod.name.as_str()),
+            Value::from(self.state.pod.name.as_str()),
             millis(lasts),
             Value::from(i64::from(eager)),
             millis(COUNT),
             Value::from(mark),
             Value::from(at),
         ];
-        self.shards.call(Partition::FIRST, &script::CLAIM, keys.clone(), args).await
+        self.state.shards.call(Partition::FIRST, &script::CLAIM, self.keys.clone(), args).await
     }
 
     /// Publishes a mark among the plain messages.
-    pub(super) async fn mark_legacy(&self, channel: &str, mark: String) -> Result<(), BrokerError> {
-        self.shards.call(Partition::FIRST, &script::MARK, [channel.to_owned()], [Value::from(mark)]).await.map(drop)
+    pub(super) async fn mark(&self, mark: String) -> Result<(), BrokerError> {
+        let args = [Value::from(mark)];
+        self.state.shards.call(Partition::FIRST, &script::MARK, [self.marks.clone()], args).await.map(drop)
     }
 
     /// Gives the lease back at the end and says so, so that another pod need not wait for it to run out.
-    pub(super) async fn release_legacy(&self) {
-        let heard: Vec<&str> = self.settings.heard().map(ChannelPattern::as_str).collect();
-        if heard.is_empty() || !self.metrics.legacy.holds() {
+    pub(super) async fn release(state: &Arc<RedisState>) {
+        let heard: Vec<&str> = state.settings.heard().map(ChannelPattern::as_str).collect();
+        if heard.is_empty() || !state.metrics.legacy.holds() {
             return;
         }
-        self.metrics.legacy.show_lease(false);
-        let name = format!("{}.end", self.pod.name);
+        state.metrics.legacy.show_lease(false);
+        let name = format!("{}.end", state.pod.name);
         let mark = StreamMark { name: &name, settled: "", held: false }.text();
-        let keys = self.lease_keys(&heard);
-        let _ = timeout(LAST, self.give_back_legacy(&keys, mark)).await;
+        let _ = timeout(LAST, Self::new(Arc::clone(state), &heard).give_back(mark)).await;
     }
 }
