@@ -38,7 +38,7 @@ pub use access::{
     permit::Principal,
     senders::Senders,
 };
-pub use acks::ack_desk::AckDesk;
+pub use acks::{ack_desk::AckDesk, telling::AuthorTeller};
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };

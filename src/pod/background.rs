@@ -16,7 +16,7 @@ use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase
 use crate::{
     api::Api,
     compat::Task,
-    hub::{PlaceRounds, Reason, Services, millis},
+    hub::{AuthorTeller, PlaceRounds, Reason, Services, millis},
     metrics::Exposition,
 };
 
@@ -52,7 +52,7 @@ impl Background {
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
             let (keeper, teller) = (Arc::clone(&services), Arc::clone(&services));
             let keeping = tokio::task::spawn_local(async move { keeper.keep_acks().await });
-            let telling = tokio::task::spawn_local(async move { teller.tell_reads().await });
+            let telling = tokio::task::spawn_local(async move { AuthorTeller(&teller).run().await });
             let counting = {
                 let rounds = PlaceRounds(Arc::clone(&services));
                 tokio::task::spawn_local(async move { rounds.run().await })

@@ -37,19 +37,17 @@ const OF_AN_AUTHOR: usize = 1_000;
 /// How many messages are on their way to the broker at once.
 const MESSAGES_AT_ONCE: usize = 64;
 
-impl Services {
-    /// Tells authors of what is read, until the pod ends.
-    pub async fn tell_reads(&self) {
-        while let Some(spans) = self.acks.untold.next().await {
-            AuthorTeller(self).tell(spans).await;
-        }
-    }
-}
-
 /// What tells authors.
-struct AuthorTeller<'a>(&'a Services);
+pub struct AuthorTeller<'a>(pub &'a Services);
 
 impl AuthorTeller<'_> {
+    /// Tells authors of what is read, until the pod ends.
+    pub async fn run(&self) {
+        while let Some(spans) = self.0.acks.untold.next().await {
+            self.tell(spans).await;
+        }
+    }
+
     /// Tells authors of what was read. What is lost is made good by the next.
     async fn tell(&self, spans: Vec<ReadSpan>) {
         let mut by_room: HashMap<Room, Vec<ReadSpan>> = HashMap::new();
