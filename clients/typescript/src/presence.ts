@@ -28,6 +28,8 @@ export interface Presence extends PresenceSnapshot {
   close(): void;
 }
 
+const TYPES = ['presence', 'joined', 'left'];
+
 /** Follows who is in a room, which joins it. The room's policy has to track presence. */
 export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>, room: RoomName<Rooms>): Presence {
   let members = new Map<string, Member>();
@@ -80,6 +82,8 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
   };
   const stops = [
     subscription.onMessage((message) => {
+      // Of a room come others too: signals.
+      if (!TYPES.includes(message.type)) return;
       if (early && message.type !== 'presence') early.push(message);
       apply(message);
       tell();

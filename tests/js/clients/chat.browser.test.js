@@ -81,6 +81,7 @@ test('two people talk, see each other type, and lose nothing through a cut', asy
   await write(ann, 'Hello?');
   await reads(bob, ['Hello?']);
   await bob.waitForFunction(() => document.querySelector('.typing').textContent === '');
+  assert.equal(await bob.locator('.faces .avatar').count(), 2, 'they are still here');
   await write(bob, 'Hi <b>ann</b>');
   await reads(ann, ['Hello?', 'Hi <b>ann</b>']);
 

@@ -60,6 +60,12 @@ test('presence is a set that is kept up to date, right after a reconnect too', a
     ],
   });
   assert.deepEqual([here.isComplete, [...here.users]], [true, ['u']]);
+  pod.say({ type: 'signal', room: 'r', topic: 'typing', user: 'u', ttl: 5_000, time: 1 });
+  assert.deepEqual(
+    [here.total, here.isComplete, here.members.size],
+    [2, true, 2],
+    'a signal says nothing of who is here',
+  );
   here.close();
   await settled();
   assert.deepEqual(ann.rooms, []);
