@@ -2,8 +2,15 @@
 
 import { chromium } from 'playwright-core';
 
-export function launch(...args) {
+export const launch = (...args) => begin(args);
+
+/** One that keeps pages for the way back, which a driven browser does not do by itself. */
+export const launchKeepingPages = () =>
+  begin(['--enable-features=BackForwardCache'], { ignoreDefaultArgs: ['--disable-back-forward-cache'] });
+
+function begin(args, options = {}) {
   return chromium.launch({
+    ...options,
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [
       ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
