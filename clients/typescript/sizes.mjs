@@ -12,7 +12,7 @@ const LAZY = ['./webtransport.js', './poll.js'];
 /** What the main entry has in it anyway. */
 const SHARED = ['./close_codes.js', './message.js', './platform.js'];
 /** An adapter counts without its framework, and without the entries that it stands upon. */
-const BESIDE = ['react', 'vue', 'rxjs', '@angular/core', './map.js', './presence.js'];
+const BESIDE = ['react', 'vue', 'rxjs', '@angular/core', './map.js', './presence.js', './signals.js', './unread.js'];
 /** What an application of people loads: the main entry and all that keeps something up to date. */
 const PEOPLE = ['index', 'presence', 'map', 'signals', 'unread', 'explain'];
 /** Files and their limits; with `beside`, what a file adds to a page that has the main entry. */

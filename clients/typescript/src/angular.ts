@@ -3,10 +3,21 @@
 
 import { DestroyRef, inject, type Signal, signal } from '@angular/core';
 
-import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { AnyTopics, Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
 import type { PresenceSnapshot } from './presence.js';
-import { type FollowedState, ofClient, ofMap, ofPresence, ofRoom, type Source } from './sources.js';
+import {
+  type FollowedSignals,
+  type FollowedState,
+  type FollowedUnread,
+  ofClient,
+  ofMap,
+  ofPresence,
+  ofRoom,
+  ofSignals,
+  ofUnread,
+  type Source,
+} from './sources.js';
 
 /** What the client does. */
 export const clientState = <Rooms extends object>(client: Client<Rooms>): Signal<ClientState> =>
@@ -31,6 +42,18 @@ export const presence = <Rooms extends object>(
   client: Client<Rooms>,
   name: RoomName<Rooms>,
 ): Signal<PresenceSnapshot> => signalOf(ofPresence(client, name));
+
+/** What the others in a room show, and how to show something to them. */
+export const signals = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  name: RoomName<Rooms>,
+): Signal<FollowedSignals<Topics>> => signalOf(ofSignals<Rooms, Topics>(client, name));
+
+/** What the user has not read, with the events of these rooms, and how to say that it has. */
+export const unread = <Rooms extends object>(
+  client: Client<Rooms>,
+  ...rooms: readonly RoomName<Rooms>[]
+): Signal<FollowedUnread<Rooms>> => signalOf(ofUnread(client, rooms));
 
 function signalOf<Value>(source: Source<Value>): Signal<Value> {
   const value = signal(source.initial);

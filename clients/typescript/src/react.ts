@@ -5,10 +5,21 @@
 
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
 
-import type { Client, ClientState, EventOf, LoadContext, RoomName, SubscribeOptions } from './index.js';
+import type { AnyTopics, Client, ClientState, EventOf, LoadContext, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
 import type { PresenceSnapshot } from './presence.js';
-import { type FollowedState, ofClient, ofMap, ofPresence, ofRoom, type Source } from './sources.js';
+import {
+  type FollowedSignals,
+  type FollowedState,
+  type FollowedUnread,
+  ofClient,
+  ofMap,
+  ofPresence,
+  ofRoom,
+  ofSignals,
+  ofUnread,
+  type Source,
+} from './sources.js';
 
 /** What the client does. */
 export const useClientState = <Rooms extends object>(client: Client<Rooms>): ClientState =>
@@ -49,6 +60,26 @@ export function useMap<Rooms extends object, Name extends RoomName<Rooms>>(
 /** Who is in a room. */
 export const usePresence = <Rooms extends object>(client: Client<Rooms>, room: RoomName<Rooms>): PresenceSnapshot =>
   useSource(useMemo(() => ofPresence(client, room), [client, room]));
+
+/** What the others in a room show, and how to show something to them. */
+export const useSignals = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): FollowedSignals<Topics> => useSource(useMemo(() => ofSignals<Rooms, Topics>(client, room), [client, room]));
+
+/** What the user has not read, with the events of these rooms, and how to say that it has. */
+export function useUnread<Rooms extends object>(
+  client: Client<Rooms>,
+  ...rooms: readonly RoomName<Rooms>[]
+): FollowedUnread<Rooms> {
+  // The same rooms in another array are the same.
+  const names = rooms.join('\n');
+  const source = useMemo(
+    () => ofUnread(client, (names ? names.split('\n') : []) as RoomName<Rooms>[]),
+    [client, names],
+  );
+  return useSource(source);
+}
 
 function useSource<Value>(source: Source<Value>): Value {
   const held = useRef({ source, value: source.initial });

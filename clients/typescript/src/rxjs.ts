@@ -2,10 +2,19 @@
 
 import { Observable } from 'rxjs';
 
-import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { AnyTopics, Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
 import type { PresenceSnapshot } from './presence.js';
-import { ofClient, ofMap, ofPresence, type Source } from './sources.js';
+import {
+  type FollowedSignals,
+  type FollowedUnread,
+  ofClient,
+  ofMap,
+  ofPresence,
+  ofSignals,
+  ofUnread,
+  type Source,
+} from './sources.js';
 
 /** What the client does. */
 export const clientState$ = <Rooms extends object>(client: Client<Rooms>): Observable<ClientState> =>
@@ -39,6 +48,18 @@ export const presence$ = <Rooms extends object>(
   client: Client<Rooms>,
   room: RoomName<Rooms>,
 ): Observable<PresenceSnapshot> => observableOf(ofPresence(client, room));
+
+/** What the others in a room show, and how to show something to them. */
+export const signals$ = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): Observable<FollowedSignals<Topics>> => observableOf(ofSignals<Rooms, Topics>(client, room));
+
+/** What the user has not read, with the events of these rooms, and how to say that it has. */
+export const unread$ = <Rooms extends object>(
+  client: Client<Rooms>,
+  ...rooms: readonly RoomName<Rooms>[]
+): Observable<FollowedUnread<Rooms>> => observableOf(ofUnread(client, rooms));
 
 function observableOf<Value>(source: Source<Value>): Observable<Value> {
   return new Observable((observer) => source.open((value) => observer.next(value)));

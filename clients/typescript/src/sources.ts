@@ -3,9 +3,20 @@
 // Knows no framework. Always holds: nothing is joined before a source is opened, and all of it is left when it is closed; a value is
 // the same object until it changes.
 
-import type { Client, ClientState, EventOf, RoomName, Subscription, SubscribeOptions } from './index.js';
+import type {
+  AnyRooms,
+  AnyTopics,
+  Client,
+  ClientState,
+  EventOf,
+  RoomName,
+  Subscription,
+  SubscribeOptions,
+} from './index.js';
 import { type MapOptions, map } from './map.js';
 import { type PresenceSnapshot, presence } from './presence.js';
+import { type Signals, signals } from './signals.js';
+import { type Unread, type UnreadSnapshot, unread } from './unread.js';
 
 /** What a part of an application sees of a room. */
 export type FollowedState = Subscription['state'];
@@ -60,19 +71,56 @@ export const ofPresence = <Rooms extends object>(
 ): Source<PresenceSnapshot> =>
   snapshots<PresenceSnapshot>({ members: new Map(), total: 0, isComplete: false }, () => presence(client, room));
 
-interface Collection<Value> {
-  readonly snapshot: Value;
+/** What the others in a room show, and how to show something to them. */
+export interface FollowedSignals<Topics extends object = AnyTopics> extends Pick<Signals<Topics>, 'send' | 'stop'> {
+  /** The oldest first. */
+  readonly shown: Signals<Topics>['snapshot'];
+}
+
+/** What the user has not read, and how to say that it has. */
+export interface FollowedUnread<Rooms extends object = AnyRooms> extends UnreadSnapshot, Pick<Unread<Rooms>, 'read'> {}
+
+/** What the others in a room show. Before it is opened, nothing is shown to them. */
+export const ofSignals = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): Source<FollowedSignals<Topics>> =>
+  followed(
+    { shown: [], send() {}, stop() {} },
+    () => signals<Rooms, Topics>(client, room),
+    ({ snapshot, send, stop }) => ({ shown: snapshot, send, stop }),
+  );
+
+/** What the user has not read. Before it is opened, nothing is said of what the user reads. */
+export const ofUnread = <Rooms extends object>(
+  client: Client<Rooms>,
+  rooms: readonly RoomName<Rooms>[],
+): Source<FollowedUnread<Rooms>> =>
+  followed(
+    { rooms: new Map(), total: 0, read() {} },
+    () => unread(client, ...rooms),
+    ({ snapshot, read }) => ({ ...snapshot, read }),
+  );
+
+interface Collection {
   onChange(listener: () => void): () => void;
   close(): void;
 }
 
-function snapshots<Value>(initial: Value, begin: () => Collection<Value>): Source<Value> {
+const snapshots = <Value>(initial: Value, begin: () => Collection & { readonly snapshot: Value }): Source<Value> =>
+  followed(initial, begin, ({ snapshot }) => snapshot);
+
+function followed<Value, Of extends Collection>(
+  initial: Value,
+  begin: () => Of,
+  shown: (collection: Of) => Value,
+): Source<Value> {
   return {
     initial,
     open(tell) {
       const collection = begin();
-      const stop = collection.onChange(() => tell(collection.snapshot));
-      tell(collection.snapshot);
+      const stop = collection.onChange(() => tell(shown(collection)));
+      tell(shown(collection));
       return () => {
         stop();
         collection.close();

@@ -1,10 +1,21 @@
 // Stores for Svelte, by its contract: `$fleet` in a component, `fromStore(fleet)` for runes. A room is joined with the first subscriber
 // of a store, and left with the last one.
 
-import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { AnyTopics, Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
 import type { PresenceSnapshot } from './presence.js';
-import { type FollowedState, ofClient, ofMap, ofPresence, ofRoom, type Source } from './sources.js';
+import {
+  type FollowedSignals,
+  type FollowedState,
+  type FollowedUnread,
+  ofClient,
+  ofMap,
+  ofPresence,
+  ofRoom,
+  ofSignals,
+  ofUnread,
+  type Source,
+} from './sources.js';
 
 /** Svelte's contract of a store that is only read. */
 export interface Store<Value> {
@@ -32,6 +43,18 @@ export const map = <Rooms extends object, Name extends RoomName<Rooms>>(
 /** Who is in a room. */
 export const presence = <Rooms extends object>(client: Client<Rooms>, name: RoomName<Rooms>): Store<PresenceSnapshot> =>
   storeOf(ofPresence(client, name));
+
+/** What the others in a room show, and how to show something to them. */
+export const signals = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  name: RoomName<Rooms>,
+): Store<FollowedSignals<Topics>> => storeOf(ofSignals<Rooms, Topics>(client, name));
+
+/** What the user has not read, with the events of these rooms, and how to say that it has. */
+export const unread = <Rooms extends object>(
+  client: Client<Rooms>,
+  ...rooms: readonly RoomName<Rooms>[]
+): Store<FollowedUnread<Rooms>> => storeOf(ofUnread(client, rooms));
 
 function storeOf<Value>(source: Source<Value>): Store<Value> {
   const runs = new Set<{ run: (value: Value) => void }>();

@@ -2,10 +2,21 @@
 
 import { onScopeDispose, type ShallowRef, shallowReadonly, shallowRef } from 'vue';
 
-import type { Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
+import type { AnyTopics, Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
 import type { PresenceSnapshot } from './presence.js';
-import { type FollowedState, ofClient, ofMap, ofPresence, ofRoom, type Source } from './sources.js';
+import {
+  type FollowedSignals,
+  type FollowedState,
+  type FollowedUnread,
+  ofClient,
+  ofMap,
+  ofPresence,
+  ofRoom,
+  ofSignals,
+  ofUnread,
+  type Source,
+} from './sources.js';
 
 /** A reference that is replaced when its value changes. */
 export type Followed<Value> = Readonly<ShallowRef<Value>>;
@@ -33,6 +44,18 @@ export const usePresence = <Rooms extends object>(
   client: Client<Rooms>,
   room: RoomName<Rooms>,
 ): Followed<PresenceSnapshot> => refOf(ofPresence(client, room));
+
+/** What the others in a room show, and how to show something to them. */
+export const useSignals = <Rooms extends object, Topics extends object = AnyTopics>(
+  client: Client<Rooms>,
+  room: RoomName<Rooms>,
+): Followed<FollowedSignals<Topics>> => refOf(ofSignals<Rooms, Topics>(client, room));
+
+/** What the user has not read, with the events of these rooms, and how to say that it has. */
+export const useUnread = <Rooms extends object>(
+  client: Client<Rooms>,
+  ...rooms: readonly RoomName<Rooms>[]
+): Followed<FollowedUnread<Rooms>> => refOf(ofUnread(client, rooms));
 
 function refOf<Value>(source: Source<Value>): Followed<Value> {
   const ref = shallowRef(source.initial) as ShallowRef<Value>;

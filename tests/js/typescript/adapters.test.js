@@ -9,15 +9,46 @@ import { launch } from '../support/browser.js';
 import { dependency, folder, load } from '../support/typescript.js';
 
 const { Client } = await load('index');
+const { signals } = await load('signals');
 const { TestClock, TestPod, settled } = await load('testing');
 
-/** A client of a pod in memory whose rooms keep the newest value of each key. */
+/** A client of a pod in memory whose rooms keep the newest value of each key; and another user in the room `chat`. */
 function world() {
   const clock = new TestClock();
-  const pod = new TestPod({ clock, retains: () => true, allows: (room) => room !== 'closed' });
-  const client = new Client({ url: 'https://pod', transports: [pod.transport], clock, storage: null, onError() {} });
+  const pod = new TestPod({
+    clock,
+    accepts: (user) => ({ user }),
+    retains: () => true,
+    allows: (room) => room !== 'closed',
+  });
+  const connect = (token) =>
+    new Client({ url: 'https://pod', transports: [pod.transport], clock, storage: null, token, onError() {} });
   pod.publish('fleet', 'moved', 1, { key: 'bus-7' });
-  return { pod, client };
+  return { pod, client: connect('ann'), connect };
+}
+
+/** Another user shows and says something: what a framework tells of it, by `read`, and that what it is told goes out. */
+async function converses({ pod, connect, unread, typing }) {
+  const bob = connect('bob');
+  const seen = signals(bob, 'chat');
+  await settled();
+  seen.send('typing', 'bob');
+  pod.publish('chat', 'said', 'hello');
+  await settled();
+  const shown = () => typing().shown.map(({ data }) => data);
+  const before = unread().total;
+  assert.deepEqual([shown(), before > 0, unread().rooms.get('chat').unread], [['bob'], true, before]);
+  unread().read('chat');
+  typing().send('typing', 'ann');
+  await settled();
+  assert.equal(unread().total, 0);
+  assert.deepEqual(
+    seen.snapshot.map(({ data }) => data),
+    ['ann'],
+  );
+  bob.close();
+  await settled();
+  assert.deepEqual(shown(), []);
 }
 
 const dataOf = (values) => Object.fromEntries([...values].map(([key, { data }]) => [key, data]));
@@ -25,7 +56,7 @@ const dataOf = (values) => Object.fromEntries([...values].map(([key, { data }]) 
 test('Vue: references that change, and end with their scope', async () => {
   const { effectScope, watch } = await dependency('vue');
   const vue = await load('vue');
-  const { pod, client } = world();
+  const { pod, client, connect } = world();
   const scope = effectScope();
   const seen = [];
   const totals = [];
@@ -45,6 +76,9 @@ test('Vue: references that change, and end with their scope', async () => {
     [dataOf(fleet.value), dataOf(before), seen, totals.at(-1)],
     [{ 'bus-7': 2 }, { 'bus-7': 1 }, ['hello'], 1],
   );
+  const [typing, unread] = scope.run(() => [vue.useSignals(client, 'chat'), vue.useUnread(client, 'chat')]);
+  await settled();
+  await converses({ pod, connect, unread: () => unread.value, typing: () => typing.value });
   scope.stop();
   await settled();
   assert.deepEqual(client.rooms, []);
@@ -53,7 +87,7 @@ test('Vue: references that change, and end with their scope', async () => {
 test('Svelte: stores that join with their first subscriber and leave with their last', async () => {
   const { get } = await dependency('svelte/store');
   const svelte = await load('svelte');
-  const { pod, client } = world();
+  const { pod, client, connect } = world();
   const fleet = svelte.map(client, 'fleet');
   assert.equal(client.state.kind, 'idle', 'nothing is joined yet');
   const told = [[], []];
@@ -74,6 +108,12 @@ test('Svelte: stores that join with their first subscriber and leave with their 
   stops[1]();
   await settled();
   assert.deepEqual(client.rooms, []);
+  const [typing, unread] = [svelte.signals(client, 'chat'), svelte.unread(client, 'chat')];
+  const ends = [typing, unread].map((store) => store.subscribe(() => {}));
+  await settled();
+  await converses({ pod, connect, unread: () => get(unread), typing: () => get(typing) });
+  for (const end of ends) end();
+  await settled();
   assert.equal(get(svelte.room(client, 'fleet')), 'away', 'what is only looked at joins nothing');
   await settled();
   assert.deepEqual(client.rooms, []);
@@ -82,7 +122,7 @@ test('Svelte: stores that join with their first subscriber and leave with their 
 test('RxJS: observables that fail where the room does, and leave when they are unsubscribed', async () => {
   const { firstValueFrom, take, toArray } = await dependency('rxjs');
   const rxjs = await load('rxjs');
-  const { pod, client } = world();
+  const { pod, client, connect } = world();
   const values = firstValueFrom(rxjs.events$(client, 'chat').pipe(take(2), toArray()));
   const states = [];
   const watching = rxjs.clientState$(client).subscribe(({ kind }) => states.push(kind));
@@ -98,7 +138,12 @@ test('RxJS: observables that fail where the room does, and leave when they are u
   );
   assert.deepEqual([states.at(-1), maps.at(-1), totals.at(-1)], ['open', { 'bus-7': 1 }, 1]);
   await assert.rejects(firstValueFrom(rxjs.events$(client, 'closed')), { code: 'forbidden' });
-  for (const subscription of [watching, following, counting]) subscription.unsubscribe();
+  let newest = {};
+  const typing = rxjs.signals$(client, 'chat').subscribe((typing) => (newest = { ...newest, typing }));
+  const unread = rxjs.unread$(client, 'chat').subscribe((unread) => (newest = { ...newest, unread }));
+  await settled();
+  await converses({ pod, connect, unread: () => newest.unread, typing: () => newest.typing });
+  for (const subscription of [watching, following, counting, typing, unread]) subscription.unsubscribe();
   await settled();
   assert.deepEqual(client.rooms, []);
 });
@@ -106,7 +151,7 @@ test('RxJS: observables that fail where the room does, and leave when they are u
 test('Angular: signals that end with their injector', async () => {
   const { createEnvironmentInjector, runInInjectionContext, computed, isSignal } = await dependency('@angular/core');
   const angular = await load('angular');
-  const { pod, client } = world();
+  const { pod, client, connect } = world();
   const injector = createEnvironmentInjector([], null);
   const seen = [];
   const [state, room, fleet, here] = runInInjectionContext(injector, () => [
@@ -122,6 +167,12 @@ test('Angular: signals that end with their injector', async () => {
   pod.publish('fleet', 'moved', 5, { key: 'bus-8' });
   pod.publish('chat', 'said', 'hello');
   assert.deepEqual([count(), dataOf(fleet()), seen], [2, { 'bus-7': 1, 'bus-8': 5 }, ['hello']]);
+  const [typing, unread] = runInInjectionContext(injector, () => [
+    angular.signals(client, 'chat'),
+    angular.unread(client, 'chat'),
+  ]);
+  await settled();
+  await converses({ pod, connect, unread, typing });
   injector.destroy();
   await settled();
   assert.deepEqual(client.rooms, []);
@@ -131,11 +182,11 @@ const REACT = `
 import { StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Client } from 'roomcast';
-import { useClientState, useMap, usePresence, useRoom } from 'roomcast/react';
+import { useClientState, useMap, usePresence, useRoom, useSignals, useUnread } from 'roomcast/react';
 import { TestPod } from 'roomcast/testing';
 
-const pod = new TestPod({ retains: () => true });
-const client = new Client({ url: 'https://pod', transports: [pod.transport], storage: null });
+const pod = new TestPod({ retains: () => true, accepts: (user) => ({ user }) });
+const client = new Client({ url: 'https://pod', transports: [pod.transport], storage: null, token: 'ann' });
 pod.publish('fleet', 'moved', 1, { key: 'bus-7' });
 
 function Room({ name }) {
@@ -144,7 +195,11 @@ function Room({ name }) {
   const fleet = useMap(client, 'fleet');
   const { total } = usePresence(client, name);
   const { kind } = useClientState(client);
-  return JSON.stringify([name, kind, room, total, [...fleet].map(([key, { data }]) => [key, data]), said]);
+  const { shown, send } = useSignals(client, name);
+  const unread = useUnread(client, name, 'beside');
+  Object.assign(window, { send, read: unread.read });
+  const counts = [unread.total, shown.map(({ user }) => user)];
+  return JSON.stringify([name, kind, room, total, [...fleet].map(([key, { data }]) => [key, data]), said, ...counts]);
 }
 function Page() {
   const [name, setName] = useState('chat');
@@ -183,22 +238,31 @@ test('React: hooks in StrictMode that join once, follow, and leave', async (t) =
   const shows = (what) =>
     page.waitForFunction((text) => document.querySelector('main')?.textContent === text, JSON.stringify(what));
 
-  await shows(['chat', 'open', 'joined', 1, [['bus-7', 1]], []]);
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 1]], [], 0, []]);
   await page.evaluate(() => {
     window.pod.publish('chat', 'said', 'one');
     window.pod.publish('fleet', 'moved', 2, { key: 'bus-7' });
   });
-  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one']]);
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one'], 1, []]);
   // The newest `event` is called, which knows what was said.
   await page.evaluate(() => window.pod.publish('chat', 'said', 'two'));
-  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one', 'two']]);
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one', 'two'], 2, []]);
+  await page.evaluate(() => {
+    window.pod.say({ type: 'signal', room: 'chat', topic: 'typing', user: 'bob', ttl: 60_000, time: 1 });
+    window.send('typing');
+    window.read('chat');
+  });
+  await shows(['chat', 'open', 'joined', 1, [['bus-7', 2]], ['one', 'two'], 0, ['bob']]);
+  const signals = await page.evaluate(() => window.pod.commands.filter(({ type }) => type === 'signal').length);
+  assert.equal(signals, 1);
   const joins = await page.evaluate(
     () => window.pod.commands.filter(({ type, room }) => type === 'subscribe' && room === 'chat').length,
   );
   assert.equal(joins, 1, 'StrictMode mounts twice, and joins once');
   await page.evaluate(() => window.setName('other'));
-  await shows(['other', 'open', 'joined', 1, [['bus-7', 2]], []]);
-  assert.deepEqual(await page.evaluate(() => window.client.rooms.map(({ name }) => name).sort()), ['fleet', 'other']);
+  await shows(['other', 'open', 'joined', 1, [['bus-7', 2]], [], 0, []]);
+  const rooms = await page.evaluate(() => window.client.rooms.map(({ name }) => name).sort());
+  assert.deepEqual(rooms, ['beside', 'fleet', 'other']);
   await page.evaluate(() => window.setName(''));
   await page.waitForFunction(() => window.client.rooms.length === 0);
   assert.deepEqual(
