@@ -13,6 +13,7 @@ const ENTRIES = {
   map: 'map',
   signals: 'signals',
   unread: 'unread',
+  receipts: 'receipts',
   explain: 'explain',
   tabs: 'tabs',
   react: 'react',

@@ -14,7 +14,7 @@ const SHARED = ['./close_codes.js', './message.js', './platform.js'];
 /** An adapter counts without its framework, and without the entries that it stands upon. */
 const BESIDE = ['react', 'vue', 'rxjs', '@angular/core', './map.js', './presence.js', './signals.js', './unread.js'];
 /** What an application of people loads: the main entry and all that keeps something up to date. */
-const PEOPLE = ['index', 'presence', 'map', 'signals', 'unread', 'explain'];
+const PEOPLE = ['index', 'presence', 'map', 'signals', 'unread', 'receipts', 'explain'];
 /** Files and their limits; with `beside`, what a file adds to a page that has the main entry. */
 const ENTRIES = {
   index: { most: 6_000, external: LAZY },
@@ -23,7 +23,7 @@ const ENTRIES = {
   whole: { files: ['index'], most: 9_400, external: [] },
   together: { files: PEOPLE, most: 10_000, external: LAZY },
   ...Object.fromEntries(
-    ['commands', 'tabs', 'presence', 'map', 'signals', 'unread', 'explain'].map((name) => [
+    ['commands', 'tabs', 'presence', 'map', 'signals', 'unread', 'receipts', 'explain'].map((name) => [
       name,
       { most: 1_000, external: LAZY, beside: 'index' },
     ]),

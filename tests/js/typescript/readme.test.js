@@ -101,6 +101,7 @@ test('every example is in the list of those that run, and compiles', async () =>
     'presence',
     'publish',
     'react',
+    'receipts',
     'signals',
     'start',
     'tabs',
@@ -230,4 +231,10 @@ test('unread', () =>
     await says(/^3 2$/);
     click();
     await says(/^1 0$/);
+  }));
+
+test('receipts', () =>
+  example('receipts', { of: guarded }, async ({ client }) => {
+    client.connect();
+    await until(() => client.state.kind === 'open', 10_000, 'it does not connect');
   }));

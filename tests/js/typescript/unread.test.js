@@ -1,4 +1,4 @@
-// What a user has not read: against a pod in memory, with a clock that the test moves.
+// What a user has not read, and which users have read what it wrote: against a pod in memory, with a clock that the test moves.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,6 +8,7 @@ import { load } from '../support/typescript.js';
 const { Client } = await load('index');
 const { commands } = await load('commands');
 const { TestClock, TestPod, settled } = await load('testing');
+const { receipts } = await load('receipts');
 const { unread } = await load('unread');
 
 function world() {
@@ -254,4 +255,42 @@ async function live(seed) {
 
 test('300 histories of two devices end with the numbers of the server', async () => {
   for (let seed = 1; seed <= 300; seed++) assert.deepEqual(await live(seed), [], `seed ${seed}`);
+});
+
+test('authors learn which users have read what they wrote, and how far', async () => {
+  const { pod, connect, reported } = world();
+  const ann = connect('ann');
+  const read = receipts(ann);
+  const { publish } = commands(ann);
+  ann.connect();
+  await settled();
+  const [first, , last] = await Promise.all([1, 2, 3].map((n) => publish('dm', 't', n)));
+  let changes = 0;
+  read.onChange(() => (changes += 1));
+  const readers = ['bob', 'cem'].map((user) => [user, unread(connect(user), 'dm')]);
+  await settled();
+  readers[0][1].read('dm', last);
+  readers[1][1].read('dm', first);
+  await settled();
+  assert.deepEqual(read.readersOf('dm', first).toSorted(), ['bob', 'cem']);
+  assert.deepEqual([read.readersOf('dm', last), read.readersOf('other', last)], [['bob'], []]);
+  assert.deepEqual(read.readersOf('dm', { ...last, epoch: 'another log' }), []);
+  assert.equal(changes, 2);
+  const { snapshot } = read;
+  assert.equal(read.snapshot, snapshot);
+  // What is older changes nothing, and another log replaces it.
+  const say = (epoch, offset) => pod.say({ type: 'receipts', receipts: [{ room: 'dm', epoch, offset, user: 'bob' }] });
+  say(last.epoch, 1);
+  assert.deepEqual(read.readersOf('dm', last), ['bob']);
+  say('new', 1);
+  assert.deepEqual(read.readersOf('dm', last), []);
+  assert.deepEqual(read.snapshot.get('dm').get('bob'), { epoch: 'new', offset: 1 });
+  assert.deepEqual(snapshot.get('dm').get('bob'), last, 'a snapshot stays as it is');
+  for (let n = 0; n < 1_200; n++) {
+    pod.say({ type: 'receipts', receipts: [{ room: `r${n}`, epoch: 'e', offset: 1, user: 'bob' }] });
+  }
+  assert.deepEqual([read.snapshot.size, read.snapshot.has('dm'), reported], [1_000, false, []]);
+  read.close();
+  say('newer', 1);
+  assert.equal(read.snapshot.has('dm'), false);
 });
