@@ -18,11 +18,21 @@ import { folder, load } from '../support/typescript.js';
 
 const { Client } = await load('index');
 const { commands } = await load('commands');
+const { map } = await load('map');
 const path = fileURLToPath(folder);
 const readme = await readFile(new URL('README.md', folder), 'utf8');
 const examples = new Map(
   [...readme.matchAll(/<!-- test: (\w+) -->\n```tsx?\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
 );
+
+const STATUS = `
+[[policy]]
+match = ["presence:*"]
+retain = "room"
+[user_presence]
+room = "presence:{user}"
+offline_after = "0ms"
+`;
 
 let pod, guarded, backend, here, click;
 const printed = [];
@@ -31,7 +41,7 @@ before(async () => {
   [pod, guarded] = await Promise.all([
     Pod.start({ config: `${rooms}\n[[policy]]\nmatch = ["signal:*"]\nsignal = "anyone"\n` }),
     Pod.start({
-      config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n`,
+      config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n${STATUS}`,
     }),
   ]);
   backend = createServer(({ url }, answer) => answer.end(url === '/token' ? token('ann') : '["loaded"]'));
@@ -104,6 +114,7 @@ test('every example is in the list of those that run, and compiles', async () =>
     'receipts',
     'signals',
     'start',
+    'status',
     'tabs',
     'testing',
     'token',
@@ -185,6 +196,24 @@ test('presence', () =>
     guest.subscribe('seen:lobby');
     await says(/^2 \[\]$/);
     guest.close();
+  }));
+
+test('status', () =>
+  example('status', { of: guarded }, async (it) => {
+    await joined(it);
+    const device = (user) => {
+      const url = `http://127.0.0.1:${guarded.plainPort}`;
+      return new Client({ url, token: token(user), storage: null });
+    };
+    const bob = device('bob');
+    bob.connect();
+    await says(/^bob is online$/);
+    await commands(bob).request({ type: 'status', status: 'away' });
+    await says(/^bob is away$/);
+    bob.close();
+    await says(/^bob is offline$/);
+    const ann = map(it.client, 'presence:ann', { keyless: 'status' });
+    await until(() => ann.get('status')?.data.status === 'busy', 10_000, 'ann is not busy');
   }));
 
 test('map', () =>
