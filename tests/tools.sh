@@ -217,8 +217,9 @@ install_go_follow() {
   local sum
   sum=$(cat examples/go/* | sha256sum)
   if [[ $(cat "$tools/go-follow.version" 2>/dev/null) == "$sum" && -x $tools/bin/go-follow ]]; then return; fi
-  echo "building the client of examples/go into $tools"
-  (cd examples/go && go_in_tools go-follow vet . && go_in_tools go-follow build -o "$tools/bin/go-follow" .)
+  echo "building the client of examples/go into $tools (once)"
+  (cd examples/go && go_in_tools go-follow build -o "$tools/bin/go-follow" .)
+  rm -rf "$tools/go-go-follow"
   echo "$sum" >"$tools/go-follow.version"
 }
 
