@@ -17,6 +17,7 @@ const { Client } = await load('index');
 const { commands } = await load('commands');
 const { map } = await load('map');
 const { presence } = await load('presence');
+const { receipts } = await load('receipts');
 const { signals } = await load('signals');
 const { unread } = await load('unread');
 
@@ -34,6 +35,10 @@ publish = "user"
 signal = "user"
 signal_every = "0ms"
 acks = "keep"
+[[policy]]
+match = ["dm:*"]
+publish = "user"
+acks = "receipts"
 `;
 
 let redis, pod, other, guarded, proxy;
@@ -261,6 +266,30 @@ for (const transport of ['websocket', 'poll']) {
     await Promise.all([is(here, 1), is(there, 1)]);
   });
 }
+
+test('an author learns which users have read, and no other user does', async (t) => {
+  const device = (user, claims) =>
+    connect(t, { url: `http://127.0.0.1:${guarded.plainPort}`, token: () => token(user, claims) });
+  const [ann, bob, cem, shy] = [device('ann'), device('bob'), device('cem'), device('shy', { receipts: false })];
+  const [own, others] = [receipts(ann), receipts(bob)];
+  const [first, second] = [await commands(ann).publish('dm:7', 't', 1), await commands(ann).publish('dm:7', 't', 2)];
+  const counts = [bob, cem, shy].map((client) => unread(client, 'dm:7'));
+  const is = (event, wanted) =>
+    until(
+      () => own.readersOf('dm:7', event).toSorted().join() === wanted,
+      10_000,
+      () => `${wanted} is ${JSON.stringify([...own.snapshot].map(([room, readers]) => [room, [...readers]]))}`,
+    );
+  await Promise.all([bob, cem, shy].map((client) => client.subscribe('dm:7').joined()));
+  counts[2].read('dm:7');
+  counts[0].read('dm:7');
+  counts[1].read('dm:7', first);
+  await is(first, 'bob,cem');
+  await is(second, 'bob');
+  counts[1].read('dm:7');
+  await is(second, 'bob,cem');
+  assert.equal(others.snapshot.size, 0);
+});
 
 test('the others see who types, until it stops or goes', async (t) => {
   const device = (user) => connect(t, { url: `http://127.0.0.1:${guarded.plainPort}`, token: () => token(user) });

@@ -25,6 +25,12 @@ const examples = new Map(
   [...readme.matchAll(/<!-- test: (\w+) -->\n```tsx?\n([\s\S]*?)\n```/g)].map(([, name, text]) => [name, text]),
 );
 
+const RECEIPTS = `
+[[policy]]
+match = ["dm:*"]
+publish = "user"
+acks = "receipts"
+`;
 const STATUS = `
 [[policy]]
 match = ["presence:*"]
@@ -41,7 +47,7 @@ before(async () => {
   [pod, guarded] = await Promise.all([
     Pod.start({ config: `${rooms}\n[[policy]]\nmatch = ["signal:*"]\nsignal = "anyone"\n` }),
     Pod.start({
-      config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n${STATUS}`,
+      config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n${RECEIPTS}${STATUS}`,
     }),
   ]);
   backend = createServer(({ url }, answer) => answer.end(url === '/token' ? token('ann') : '["loaded"]'));
@@ -264,6 +270,10 @@ test('unread', () =>
 
 test('receipts', () =>
   example('receipts', { of: guarded }, async ({ client }) => {
-    client.connect();
-    await until(() => client.state.kind === 'open', 10_000, 'it does not connect');
+    const position = await commands(client).publish('dm:7', 'said', 'hello');
+    const bob = new Client({ url: `http://127.0.0.1:${guarded.plainPort}`, token: token('bob'), storage: null });
+    await commands(bob).request({ type: 'ack', room: 'dm:7', ...position });
+    // The position of the example is of another log.
+    await says(/^read by $/);
+    bob.close();
   }));
