@@ -3,6 +3,7 @@
 // Always holds: a room counts as read when its newest message is in sight of a page that is looked at.
 
 import { Client } from 'roomcast';
+import { receipts } from 'roomcast/receipts';
 import { unread } from 'roomcast/unread';
 
 import { Conversation } from './conversation.js';
@@ -23,7 +24,8 @@ export function openChat({ name, token, pod, rooms }: Session, place: HTMLElemen
       return next;
     },
   });
-  const conversations = rooms.map((room) => new Conversation(client, name, room, change));
+  const read = receipts(client);
+  const conversations = rooms.map((room) => new Conversation(client, read, name, room, change));
   const counts = unread(client, ...conversations.map(({ name }) => name));
   const list = roomsView(name, leave);
   const view = roomView(name, change);
@@ -65,7 +67,7 @@ export function openChat({ name, token, pod, rooms }: Session, place: HTMLElemen
     if (open) view.focus();
   }
 
-  const stops = [client.onState(change), counts.onChange(change)];
+  const stops = [client.onState(change), counts.onChange(change), read.onChange(change)];
   const over = new AbortController();
   const { signal } = over;
   addEventListener('hashchange', go, { signal });
@@ -78,6 +80,7 @@ export function openChat({ name, token, pod, rooms }: Session, place: HTMLElemen
     over.abort();
     for (const stop of stops) stop();
     counts.close();
+    read.close();
     for (const conversation of conversations) conversation.close();
     client.close();
   };

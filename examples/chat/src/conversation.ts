@@ -1,4 +1,4 @@
-// One room of the chat: its messages, what waits to be sent, who is there and who is typing.
+// One room of the chat: its messages, what waits to be sent and what was read, who is there and who is typing.
 //
 // Knows no page. Always holds: a message stands there once, however often it was sent; the list is the newest part of the room's log
 // without holes, because it is loaded again wherever the client says that something is missing.
@@ -6,6 +6,7 @@
 import { type Client, type EventOf, RoomcastError } from 'roomcast';
 import { commands } from 'roomcast/commands';
 import { presence } from 'roomcast/presence';
+import type { Receipts } from 'roomcast/receipts';
 import { signals } from 'roomcast/signals';
 
 import type { ChatRooms, ChatTopics, RoomInfo } from './session.js';
@@ -34,6 +35,7 @@ export class Conversation {
   /** Why the room cannot be had. */
   problem: string | undefined;
   readonly #client: Client<ChatRooms>;
+  readonly #receipts: Receipts<ChatRooms>;
   readonly #user: string;
   readonly #changed: () => void;
   readonly #presence;
@@ -43,10 +45,17 @@ export class Conversation {
   #messages: ChatMessage[] = [];
   #waiting: ChatMessage[] = [];
 
-  constructor(client: Client<ChatRooms>, user: string, info: RoomInfo, changed: () => void) {
+  constructor(
+    client: Client<ChatRooms>,
+    receipts: Receipts<ChatRooms>,
+    user: string,
+    info: RoomInfo,
+    changed: () => void,
+  ) {
     this.name = `chat:${info.id}`;
     this.info = info;
     this.#client = client;
+    this.#receipts = receipts;
     this.#user = user;
     this.#changed = changed;
     this.#subscription = client.subscribe(this.name, {
@@ -102,6 +111,16 @@ export class Conversation {
   discard(id: string): void {
     this.#waiting = this.#waiting.filter((one) => one.id !== id || one.state !== 'failed');
     this.#changed();
+  }
+
+  /** The user's own newest message that others have read, and which others. */
+  get read(): { readonly id: string; readonly by: readonly string[] } | undefined {
+    for (const { id, author, offset } of this.#messages.toReversed()) {
+      if (author !== this.#user || offset === undefined) continue;
+      const by = this.#receipts.readersOf(this.name, { epoch: this.#epoch, offset });
+      if (by.length > 0) return { id, by: [...by].sort((one, other) => one.localeCompare(other)) };
+    }
+    return undefined;
   }
 
   async older(): Promise<void> {

@@ -117,7 +117,7 @@ export function roomView(user: string, changed: () => void): RoomView {
   const make = (row: Row): HTMLElement => {
     if (row.kind === 'day') return element('li', { class: 'day' }, element('span', {}, row.text));
     if (row.kind === 'new') return element('li', { class: 'new' }, element('span', {}, 'New'));
-    const { message, isOwn, opens } = row;
+    const { message, isOwn, opens, readBy } = row;
     const { author, time, state } = message;
     const head = element(
       'p',
@@ -131,11 +131,12 @@ export function roomView(user: string, changed: () => void): RoomView {
       'li',
       { class: `message ${isOwn ? 'own' : 'other'} ${opens ? 'opens' : ''}`, 'data-state': state },
       !isOwn && opens && avatar(author),
-      element('div', { class: 'said' }, head, said, isOwn && sentState(message)),
+      element('div', { class: 'said' }, head, said, isOwn && sentState(message, readBy)),
     );
   };
-  const sentState = ({ id, state, problem }: ChatMessage) => {
-    if (state === 'sent') return undefined;
+  const sentState = ({ id, state, problem }: ChatMessage, readBy: readonly string[]) => {
+    if (state === 'sent')
+      return readBy.length > 0 && element('p', { class: 'sent-state' }, `Read by ${listed(readBy)}`);
     if (state === 'waiting') return element('p', { class: 'sent-state' }, 'Sending…');
     return element(
       'p',
@@ -180,7 +181,12 @@ export function roomView(user: string, changed: () => void): RoomView {
         (name) => name,
         (name) => element('li', {}, avatar(name, name), element('span', { class: 'unseen' }, name)),
       );
-      reconcile(messages, rowsOf(conversation.messages, user, readUpTo, Date.now()), ({ key }) => key, make);
+      reconcile(
+        messages,
+        rowsOf(conversation.messages, user, readUpTo, conversation.read, Date.now()),
+        ({ key }) => key,
+        make,
+      );
       older.hidden = !conversation.hasOlder;
       const nothing = conversation.messages.length === 0;
       empty.hidden = !nothing;

@@ -2,7 +2,7 @@
 //
 // Pure: it makes a list of a list.
 
-import type { ChatMessage } from './conversation.js';
+import type { ChatMessage, Conversation } from './conversation.js';
 
 export type Row =
   | { readonly kind: 'day'; readonly key: string; readonly text: string }
@@ -14,6 +14,8 @@ export type Row =
       readonly isOwn: boolean;
       /** Whether it opens a group, which says its author and time. */
       readonly opens: boolean;
+      /** The others that have read this one, and none of the user's that is newer. */
+      readonly readBy: readonly string[];
     };
 
 /** Messages of one author within this time are a group. */
@@ -32,6 +34,7 @@ export function rowsOf(
   messages: readonly ChatMessage[],
   user: string,
   readUpTo: number | undefined,
+  read: Conversation['read'],
   now: number,
 ): readonly Row[] {
   const rows: Row[] = [];
@@ -50,7 +53,7 @@ export function rowsOf(
       isNew = true;
       opens = true;
     }
-    rows.push({ kind: 'message', key: id, message, isOwn, opens });
+    rows.push({ kind: 'message', key: id, message, isOwn, opens, readBy: read?.id === id ? read.by : [] });
     before = message;
   }
   return rows;

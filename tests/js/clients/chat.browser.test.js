@@ -82,6 +82,7 @@ test('two people talk, see each other type, and lose nothing through a cut', asy
   await reads(bob, ['Hello?']);
   await bob.waitForFunction(() => document.querySelector('.typing').textContent === '');
   assert.equal(await bob.locator('.faces .avatar').count(), 2, 'they are still here');
+  await ann.waitForSelector('.message.own .sent-state:text("Read by bob")');
   await write(bob, 'Hi <b>ann</b>');
   await reads(ann, ['Hello?', 'Hi <b>ann</b>']);
 
@@ -99,6 +100,7 @@ test('two people talk, see each other type, and lose nothing through a cut', asy
   const both = await Promise.all([ann, bob].map(texts));
   assert.deepEqual(both[0], both[1]);
   assert.deepEqual([...both[0]].sort(), ['Are you there?', 'Hello?', 'Hi <b>ann</b>', 'The line is dead']);
+  await bob.waitForSelector('.message.own .sent-state:text("Read by ann")');
   await picture(ann, 'chat-desk');
   assert.deepEqual(await faults(ann), []);
 
