@@ -17,7 +17,7 @@ pub struct GrpcCall {
 
 impl GrpcCalls {
     /// Every method of the API, without what is asked by probes and tools.
-    pub(super) const METHODS: [&'static str; 8] = [
+    pub(super) const METHODS: [&'static str; 9] = [
         "roomcast.v1.Roomcast/Publish",
         "roomcast.v1.Roomcast/Broadcast",
         "roomcast.v1.Roomcast/GetPresence",
@@ -26,6 +26,7 @@ impl GrpcCalls {
         "roomcast.v1.Roomcast/GetStats",
         "roomcast.v1.Roomcast/GetUserPresence",
         "roomcast.v1.Roomcast/SetUserPresence",
+        "roomcast.v1.Roomcast/GetUnread",
     ];
 
     /// Handles of the recorder that is current, for a service's methods, `package.Service/Method` each.

@@ -2,16 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use roomcast_proto::roomcast::{GetUnreadRequest, roomcast_client::RoomcastClient};
 use serde_json::{Value, json};
 use testkit::redis::Standalone;
 use tokio::task::block_in_place;
+use tonic::Code;
 
 use crate::{
-    harness::{Client, SOON, Seen, get, pod, publish, rule},
-    users::{connect_as, known, over, ready, signed, token},
+    grpc::{channel, with_key},
+    harness::{Client, Seen, get, pod, publish, rule},
+    users::{call, connect_as, known, over, ready, signed, token},
 };
 use roomcast::testing::{
-    config::{PersonalRoom, Settings},
+    config::{ListenAddress, PersonalRoom, Settings},
     model::{Access, AckMode},
     pod::Pod,
 };
@@ -95,23 +98,6 @@ async fn fill(pod: &Pod, room: &str, events: u64) -> String {
 }
 
 const DONE: &str = "done";
-
-/// What a listener answers to a request: the status and the body.
-async fn call(address: std::net::SocketAddr, head: &str, body: &str) -> (u16, String) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let length = body.len();
-    let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
-    let answer = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    let answer = tokio::time::timeout(SOON, answer).await.expect("an answer in time");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
 
 /// What the API says that a user has not read.
 async fn api(pod: &Pod, user: &str, rooms: &str) -> (u16, String) {
@@ -351,5 +337,35 @@ async fn clients_without_a_connection_acknowledge() {
     let messages = said["messages"].as_array().unwrap();
     assert_eq!((&messages[0]["type"], &messages[1]["code"]), (&json!(DONE), &json!("bad_position")), "{said}");
     assert_eq!(counts(&messages[2]), ["chat:1 3/4 1"]);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn what_is_unread_is_told_over_grpc() {
+    let pod = start(|settings| settings.grpc.listen = vec![ListenAddress::Ip(([127, 0, 0, 1], 0).into())]);
+    let mut ann = device(&pod, "ann").await;
+    fill(&pod, "chat:1", 5).await;
+    fill(&pod, "chat:2", 2).await;
+    assert_eq!(ack(&mut ann, "chat:1", 3).await["type"], DONE);
+    assert_eq!(told(&mut ann).await, ["chat:1 3/5 2"]);
+    let mut api = RoomcastClient::new(channel(&pod).await);
+    let asked = |user: &str, rooms: &[&str]| {
+        let rooms = rooms.iter().map(|room| (*room).to_owned()).collect();
+        with_key(GetUnreadRequest { user: user.to_owned(), rooms })
+    };
+    let rooms = api.get_unread(asked("ann", &["chat:2"])).await.unwrap().into_inner().rooms;
+    let said: Vec<_> = rooms
+        .iter()
+        .map(|room| (room.room.as_str(), room.read.as_ref().unwrap().offset, room.end, room.unread))
+        .collect();
+    assert_eq!(said, [("chat:1", 3, 5, 2), ("chat:2", 0, 2, 2)]);
+    for (user, rooms, code) in [
+        ("", vec![], Code::InvalidArgument),
+        ("ann", vec!["a b"], Code::InvalidArgument),
+        ("ann", vec!["news:1"], Code::FailedPrecondition),
+        ("ann", vec!["chat:1"; 1_025], Code::InvalidArgument),
+    ] {
+        assert_eq!(api.get_unread(asked(user, &rooms)).await.unwrap_err().code(), code, "{user} {}", rooms.len());
+    }
     pod.stop();
 }

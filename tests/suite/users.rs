@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::redis::Standalone;
 
-use crate::harness::{Client, get};
+use crate::harness::{Client, SOON, get};
 use roomcast::testing::{
     auth::SigningKey,
     config::{HmacSecret, RedisUrl, Settings},
@@ -56,4 +56,21 @@ pub async fn connect_as(pod: &Pod, token: &str) -> Client {
     let mut client = Client::open(pod.addresses().plain[0], "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
     assert_eq!(client.json().await["type"], "welcome");
     client
+}
+
+/// What a listener answers to a request: the status and the body.
+pub async fn call(address: std::net::SocketAddr, head: &str, body: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let length = body.len();
+    let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let answer = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(SOON, answer).await.expect("an answer in time");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }

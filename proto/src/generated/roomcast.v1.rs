@@ -310,6 +310,35 @@ pub struct SetUserPresenceResponse {
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<UserPresence>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetUnreadRequest {
+    /// The `sub` of its tokens.
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// Rooms beside those in which it has acknowledged anything; at most 1,024.
+    #[prost(string, repeated, tag = "2")]
+    pub rooms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUnreadResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub rooms: ::prost::alloc::vec::Vec<UnreadRoom>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnreadRoom {
+    #[prost(string, tag = "1")]
+    pub room: ::prost::alloc::string::String,
+    /// The last event that was read; its offset is 0 where nothing was.
+    #[prost(message, optional, tag = "2")]
+    pub read: ::core::option::Option<Position>,
+    /// The last event of the room.
+    #[prost(uint64, tag = "3")]
+    pub end: u64,
+    /// How many are not read.
+    #[prost(uint64, tag = "4")]
+    pub unread: u64,
+}
 /// Generated client implementations.
 pub mod roomcast_client {
     #![allow(
@@ -591,6 +620,31 @@ pub mod roomcast_client {
                 .insert(GrpcMethod::new("roomcast.v1.Roomcast", "SetUserPresence"));
             self.inner.unary(req, path, codec).await
         }
+        /// How much a user has not read, over all its devices and pods.
+        pub async fn get_unread(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetUnreadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUnreadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roomcast.v1.Roomcast/GetUnread",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roomcast.v1.Roomcast", "GetUnread"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -665,6 +719,14 @@ pub mod roomcast_server {
             request: tonic::Request<super::SetUserPresenceRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetUserPresenceResponse>,
+            tonic::Status,
+        >;
+        /// How much a user has not read, over all its devices and pods.
+        async fn get_unread(
+            &self,
+            request: tonic::Request<super::GetUnreadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetUnreadResponse>,
             tonic::Status,
         >;
     }
@@ -1086,6 +1148,51 @@ pub mod roomcast_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetUserPresenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roomcast.v1.Roomcast/GetUnread" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetUnreadSvc<T: Roomcast>(pub Arc<T>);
+                    impl<
+                        T: Roomcast,
+                    > tonic::server::UnaryService<super::GetUnreadRequest>
+                    for GetUnreadSvc<T> {
+                        type Response = super::GetUnreadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetUnreadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Roomcast>::get_unread(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetUnreadSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

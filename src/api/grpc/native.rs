@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use roomcast_proto::roomcast::{
     BroadcastRequest, BroadcastResponse, DisconnectRequest, DisconnectResponse, Error, Event, GetHistoryRequest,
-    GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse,
-    GetUserPresenceRequest, GetUserPresenceResponse, Member, Outcome, PastEvent, PodStats, Position, PublishRequest,
-    PublishResponse, SetUserPresenceRequest, SetUserPresenceResponse, UserPresence, disconnect_request::Target, event,
-    outcome, past_event, roomcast_server::Roomcast,
+    GetHistoryResponse, GetPresenceRequest, GetPresenceResponse, GetStatsRequest, GetStatsResponse, GetUnreadRequest,
+    GetUnreadResponse, GetUserPresenceRequest, GetUserPresenceResponse, Member, Outcome, PastEvent, PodStats, Position,
+    PublishRequest, PublishResponse, SetUserPresenceRequest, SetUserPresenceResponse, UnreadRoom, UserPresence,
+    disconnect_request::Target, event, outcome, past_event, roomcast_server::Roomcast,
 };
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
@@ -18,7 +18,7 @@ use crate::{
         connections::{Affected, close, to_connection, to_user},
         publish::{self, check_count, several},
         rooms::{self, MAX_EVENTS, MAX_MEMBERS},
-        user_presence,
+        unread, user_presence,
     },
     hub::{FleetStats, Services},
     model::{self, Payload, Publication, Room},
@@ -140,6 +140,25 @@ impl Roomcast for RoomcastService {
         let SetUserPresenceRequest { user, status, hidden } = request.into_inner();
         let state = user_presence::put(&self.0, &user, status.as_deref(), hidden).await?;
         Ok(Response::new(SetUserPresenceResponse { user: Some(user_state(user, &state)) }))
+    }
+
+    async fn get_unread(&self, request: Request<GetUnreadRequest>) -> Result<Response<GetUnreadResponse>, Status> {
+        let GetUnreadRequest { user, rooms } = request.into_inner();
+        if user.is_empty() {
+            return Err(ApiError::bad_request("`user` is missing").into());
+        }
+        let parse = |(index, name): (usize, &String)| {
+            Room::parse(name).map_err(|error| ApiError::from(error).within(format_args!("rooms[{index}]")))
+        };
+        let rooms = rooms.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let unread = unread::count_unread(&self.0, &user, &rooms).await?;
+        let rooms = unread.into_iter().map(|unread| UnreadRoom {
+            room: unread.room.to_string(),
+            end: unread.end,
+            unread: unread.count(),
+            read: Some(unread.read.into()),
+        });
+        Ok(Response::new(GetUnreadResponse { rooms: rooms.collect() }))
     }
 }
 
