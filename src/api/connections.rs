@@ -1,6 +1,6 @@
 //! Connections, one by one or all of a user: what they are, and what a backend may do to them.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::{
     answer::{Answer, ApiCode, ApiError, ok},
     body::object,
-    publish::At,
+    scope::{AllPods, is_of_fleet},
     target::Query,
 };
 use crate::{
-    hub::{ConnectionDetail, ConnectionFilter, Ordered, Services},
-    model::{Act, Disconnect, Order, Position, Room, Target, whole_number},
+    hub::{FleetList, FleetLists, Ordered, Services},
+    model::{Act, ConnectionQuery, Disconnect, ListedConnection, Order, PodList, Room, Target, whole_number},
     session::ConnectionId,
 };
 
@@ -30,105 +30,54 @@ const CLOSES: [Disconnect; 3] = [Disconnect::Restart, Disconnect::Unauthorized, 
 const REFRESH_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 const DEFAULT_REFRESH_MS: u64 = 30_000;
 
-/// A connection in an answer.
+/// A page of connections.
 #[derive(Serialize)]
-struct Detail<'a> {
-    id: String,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    socket_ids: &'a [Box<str>],
+struct Page {
+    #[serde(flatten)]
+    fleet: Option<AllPods>,
+    connections: Vec<ListedConnection>,
+    total: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    transport: &'static str,
-    dialect: &'a str,
-    tls: bool,
-    compressed: bool,
-    connected_ms: u64,
-    rooms: Vec<Joined<'a>>,
-    messages_in: u32,
-    bytes_in: u64,
-    frames_out: u32,
-    bytes_out: u64,
-    bytes_plain: u64,
-    owed_bytes: usize,
-}
-
-/// A room of a connection, and where its stream stands on this pod.
-#[derive(Serialize)]
-struct Joined<'a> {
-    room: &'a Room,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<At<'a>>,
-}
-
-impl<'a> From<&'a ConnectionDetail> for Detail<'a> {
-    fn from(detail: &'a ConnectionDetail) -> Self {
-        let joined =
-            |(room, position): &'a (Room, Option<Position>)| Joined { room, position: position.as_ref().map(At::from) };
-        Self {
-            id: detail.id.to_string(),
-            socket_ids: &detail.socket_ids,
-            user: detail.user.as_deref(),
-            expires_at: detail.expires_at,
-            // A proxy's header may leave the port out.
-            address: detail.address.map(|address| match address.port() {
-                0 => address.ip().to_string(),
-                _ => address.to_string(),
-            }),
-            transport: detail.transport,
-            dialect: &detail.dialect,
-            tls: detail.tls,
-            compressed: detail.compressed,
-            connected_ms: u64::try_from(detail.age.as_millis()).unwrap_or(u64::MAX),
-            rooms: detail.rooms.iter().map(joined).collect(),
-            messages_in: detail.totals.messages_in,
-            bytes_in: detail.totals.bytes_in,
-            frames_out: detail.totals.frames_out,
-            bytes_out: detail.totals.bytes_out,
-            bytes_plain: detail.totals.bytes_plain,
-            owed_bytes: detail.owed,
-        }
-    }
+    next: Option<String>,
 }
 
 /// `GET /api/connections`, and `GET /api/users/{user}` with that user.
 pub(super) async fn list(services: &Services, user: Option<&str>, query: &Query) -> Result<Answer, ApiError> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        connections: Vec<Detail<'a>>,
-        total: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        next: Option<String>,
-    }
-    let limit = query.number("limit", 1..=MAX_CONNECTIONS)?.unwrap_or(DEFAULT_CONNECTIONS);
     let after = query.text("after").map(|text| text.parse::<ConnectionId>()).transpose();
-    let filter = ConnectionFilter {
-        user: user.or(query.text("user")).map(Arc::from),
+    let after = after.map_err(|error| ApiError::bad_request(error.to_string()).within("`after`"))?;
+    let wanted = ConnectionQuery {
+        named: None,
+        user: user.or(query.text("user")).map(Into::into),
         room: query.text("room").map(Room::parse).transpose()?,
-        after: after.map_err(|error| ApiError::bad_request(error.to_string()).within("`after`"))?,
-        // One more than wanted tells whether there is a next page.
-        limit: limit + 1,
+        after: after.map(|id| id.0),
+        limit: query.number("limit", 1..=MAX_CONNECTIONS)?.unwrap_or(DEFAULT_CONNECTIONS),
     };
-    let censuses = services.queues.ask_all(move |worker| worker.list_connections(&filter)).await?;
-    let total = censuses.iter().map(|census| census.total).sum();
-    let mut connections: Vec<_> = censuses.into_iter().flat_map(|census| census.connections).collect();
-    connections.sort_unstable_by_key(|connection| connection.id);
-    let more = connections.len() > limit;
-    connections.truncate(limit);
-    let next = connections.last().filter(|_| more).map(|connection| connection.id.to_string());
-    Ok(ok(&Body { connections: connections.iter().map(Detail::from).collect(), total, next }))
+    let lists = FleetLists(services);
+    let (fleet, PodList { entries: connections, total, more }) = if is_of_fleet(query)? {
+        let FleetList { list, pods, silent } = lists.fleet_connections(&wanted).await?;
+        (Some(AllPods::new(pods, silent)), list)
+    } else {
+        (None, lists.connections(&wanted).await?)
+    };
+    let next = connections.last().filter(|_| more).map(|connection| connection.id.clone());
+    Ok(ok(&Page { fleet, connections, total, next }))
 }
 
 /// `GET /api/connections/{id}`.
-pub(super) async fn detail(services: &Services, id: &str) -> Result<Answer, ApiError> {
-    check(id).map_err(|()| unknown(id))?;
-    let name: Box<str> = id.into();
-    let found = services.queues.ask_all(move |worker| worker.inspect_named(&name)).await?;
-    let found = found.into_iter().flatten().next().ok_or_else(|| unknown(id))?;
-    Ok(ok(&Detail::from(&found)))
+pub(super) async fn detail(services: &Services, id: &str, query: &Query) -> Result<Answer, ApiError> {
+    let wanted = ConnectionQuery { named: Some(id.into()), limit: 1, ..ConnectionQuery::default() };
+    let lists = FleetLists(services);
+    let found = if is_of_fleet(query)? {
+        // A name that no connection can have is on no other pod either.
+        check(id).map_err(|()| nowhere(id))?;
+        let FleetList { list, pods, silent } = lists.fleet_connections(&wanted).await?;
+        list.entries.into_iter().next().ok_or_else(|| missing(id, pods, silent.len()))?
+    } else {
+        let unknown = || ApiError::new(ApiCode::NotFound, format!("this pod has no connection {id:?}"));
+        check(id).map_err(|()| unknown())?;
+        lists.connections(&wanted).await?.entries.into_iter().next().ok_or_else(unknown)?
+    };
+    Ok(ok(&found))
 }
 
 /// The close that a body asks for.
@@ -214,18 +163,11 @@ impl From<Ordered> for Affected {
 /// Does something to one connection, wherever in the fleet it is.
 pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Result<Affected, ApiError> {
     // A name that no connection can have is on no other pod either.
-    let nowhere = || ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"));
-    check(id).map_err(|()| nowhere())?;
+    check(id).map_err(|()| nowhere(id))?;
     let ordered = services.order(Order { target: Target::Connection(id.into()), act }).await?;
-    match (&ordered.connections, ordered.silent.len()) {
-        (None, 0) => Err(nowhere()),
-        (None, silent) => {
-            let answered = ordered.pods;
-            let message =
-                format!("none of the {answered} pods that answered has it, and {silent} did not answer in time");
-            Err(ApiError::new(ApiCode::Unknown, message))
-        }
-        (Some(_), _) => Ok(Affected::from(ordered)),
+    match ordered.connections {
+        None => Err(missing(id, ordered.pods, ordered.silent.len())),
+        Some(_) => Ok(Affected::from(ordered)),
     }
 }
 
@@ -242,8 +184,17 @@ fn check(id: &str) -> Result<(), ()> {
     if socket_id || id.parse::<ConnectionId>().is_ok() { Ok(()) } else { Err(()) }
 }
 
-fn unknown(id: &str) -> ApiError {
-    ApiError::new(ApiCode::NotFound, format!("this pod has no connection {id:?}"))
+fn nowhere(id: &str) -> ApiError {
+    ApiError::new(ApiCode::NotFound, format!("no pod has a connection {id:?}"))
+}
+
+/// A connection that is on none of the pods that answered.
+fn missing(id: &str, answered: usize, silent: usize) -> ApiError {
+    if silent == 0 {
+        return nowhere(id);
+    }
+    let message = format!("none of the {answered} pods that answered has it, and {silent} did not answer in time");
+    ApiError::new(ApiCode::Unknown, message)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod patience;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 mod router;
+mod scope;
 mod server;
 mod session;
 mod stats;

@@ -2,7 +2,7 @@
 //!
 //! A room is its name: a room that was never used is an empty one, not an error.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,14 +10,15 @@ use serde_json::value::RawValue;
 use super::{
     answer::{Answer, ApiCode, ApiError, ok},
     publish::At,
+    scope::{AllPods, is_of_fleet},
     target::Query,
 };
 use crate::{
     broker::{History, HistoryQuery},
-    hub::{ConnectionFilter, Services, Worker},
+    hub::{ConnectionFilter, FleetList, FleetLists, Services, Worker},
     model::{
-        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, Payload, Policy, Position, PresenceList,
-        PresenceMode, Retain, Room, Since, SlowReceiver,
+        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, MemberCount, Payload, Policy, Position,
+        PresenceList, PresenceMode, Retain, Room, RoomQuery, Since, SlowReceiver,
     },
 };
 
@@ -36,32 +37,31 @@ const MAX_ROOMS: usize = 1_000;
 /// The default of `limit`.
 const DEFAULT_ROOMS: usize = 100;
 
-/// `GET /api/rooms`: the rooms with members on this pod, by name.
+/// `GET /api/rooms`: the rooms with members on this pod or on all, by name.
 pub(super) async fn list(services: &Services, query: &Query) -> Result<Answer, ApiError> {
     #[derive(Serialize)]
     struct Body<'a> {
-        rooms: Vec<Count<'a>>,
+        #[serde(flatten)]
+        fleet: Option<AllPods>,
+        rooms: &'a [MemberCount],
         #[serde(skip_serializing_if = "Option::is_none")]
         next: Option<&'a Room>,
     }
-    #[derive(Serialize)]
-    struct Count<'a> {
-        room: &'a Room,
-        members: usize,
-    }
-    let limit = query.number("limit", 1..=MAX_ROOMS)?.unwrap_or(DEFAULT_ROOMS);
-    let prefix: Arc<str> = query.text("prefix").unwrap_or_default().into();
-    let after: Option<Arc<str>> = query.text("after").map(Arc::from);
-    // One more than wanted tells whether there is a next page.
-    let ask = move |worker: &mut Worker| worker.list_rooms(&prefix, after.as_deref(), limit + 1);
-    // A room among the first of all workers is among the first of each that has it.
-    let mut members = BTreeMap::<Room, usize>::new();
-    for count in services.queues.ask_all(ask).await?.into_iter().flat_map(|census| census.rooms) {
-        *members.entry(count.room).or_default() += count.members;
-    }
-    let rooms: Vec<_> = members.iter().take(limit).map(|(room, members)| Count { room, members: *members }).collect();
-    let next = rooms.last().filter(|_| members.len() > limit).map(|count| count.room);
-    Ok(ok(&Body { rooms, next }))
+    let wanted = RoomQuery {
+        named: None,
+        prefix: query.text("prefix").unwrap_or_default().into(),
+        after: query.text("after").map(Into::into),
+        limit: query.number("limit", 1..=MAX_ROOMS)?.unwrap_or(DEFAULT_ROOMS),
+    };
+    let lists = FleetLists(services);
+    let (fleet, list) = if is_of_fleet(query)? {
+        let FleetList { list, pods, silent } = lists.fleet_rooms(&wanted).await?;
+        (Some(AllPods::new(pods, silent)), list)
+    } else {
+        (None, lists.rooms(&wanted).await?)
+    };
+    let next = list.entries.last().filter(|_| list.more).map(|count| &count.room);
+    Ok(ok(&Body { fleet, rooms: &list.entries, next }))
 }
 
 /// Where a room's log ends.
@@ -101,21 +101,29 @@ impl From<&Policy> for Rules {
     }
 }
 
-/// `GET /api/rooms/{room}`: members on this pod, the end of the log, the policy.
-pub(super) async fn detail(services: &Services, room: &Room) -> Result<Answer, ApiError> {
+/// `GET /api/rooms/{room}`: members on this pod or on all, the end of the log, the policy.
+pub(super) async fn detail(services: &Services, room: &Room, query: &Query) -> Result<Answer, ApiError> {
     #[derive(Serialize)]
     struct Body<'a> {
+        #[serde(flatten)]
+        fleet: Option<AllPods>,
         room: &'a Room,
         members: usize,
         position: At<'a>,
         policy: Rules,
     }
-    let asked = room.clone();
-    let details = services.queues.ask_all(move |worker| worker.inspect_room(&asked)).await?;
-    let members = details.into_iter().flatten().map(|detail| detail.members).sum();
+    let lists = FleetLists(services);
+    let wanted = RoomQuery { named: Some(room.clone()), limit: 1, ..RoomQuery::default() };
+    let (fleet, list) = if is_of_fleet(query)? {
+        let FleetList { list, pods, silent } = lists.fleet_rooms(&wanted).await?;
+        (Some(AllPods::new(pods, silent)), list)
+    } else {
+        (None, lists.rooms(&wanted).await?)
+    };
+    let members = list.entries.iter().map(|count| count.members).sum();
     let position = end(services, room).await?;
     let policy = Rules::from(&*services.policy(room));
-    Ok(ok(&Body { room, members, position: At::from(&position), policy }))
+    Ok(ok(&Body { fleet, room, members, position: At::from(&position), policy }))
 }
 
 /// An event as the WebSocket protocol spells it.

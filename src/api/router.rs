@@ -98,8 +98,8 @@ pub(super) static ROUTES: [Route; 28] = [
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
-    get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit"], &[Unavailable]),
-    get("/api/rooms/{room}", Operation::Room, &[], &[BadRoom, Unavailable, Unknown]),
+    get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit", "scope"], &[Unavailable, Unknown]),
+    get("/api/rooms/{room}", Operation::Room, &["scope"], &[BadRoom, Unavailable, Unknown]),
     get(
         "/api/rooms/{room}/history",
         Operation::History,
@@ -107,8 +107,13 @@ pub(super) static ROUTES: [Route; 28] = [
         &[BadRoom, NotAvailable, Unavailable, Unknown],
     ),
     get("/api/rooms/{room}/presence", Operation::Presence, &["limit"], &[BadRoom, NotAvailable, Unavailable, Unknown]),
-    get("/api/connections", Operation::Connections, &["user", "room", "after", "limit"], &[BadRoom, Unavailable]),
-    get("/api/connections/{id}", Operation::Connection, &[], &[NotFound, Unavailable]),
+    get(
+        "/api/connections",
+        Operation::Connections,
+        &["user", "room", "after", "limit", "scope"],
+        &[BadRoom, Unavailable, Unknown],
+    ),
+    get("/api/connections/{id}", Operation::Connection, &["scope"], &[NotFound, Unavailable, Unknown]),
     post(
         "/api/connections/{id}/disconnect",
         Operation::DisconnectConnection,
@@ -133,7 +138,7 @@ pub(super) static ROUTES: [Route; 28] = [
         Takes::OptionalBody,
         &[NotFound, LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
-    get("/api/users/{user}", Operation::User, &["after", "limit"], &[Unavailable]),
+    get("/api/users/{user}", Operation::User, &["after", "limit", "scope"], &[Unavailable, Unknown]),
     get(
         "/api/users/{user}/unread",
         Operation::Unread,

@@ -248,14 +248,14 @@ impl Api {
             Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,
             Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
             Operation::Rooms => rooms::list(services, &query).await,
-            Operation::Room => rooms::detail(services, &Room::parse(&segment)?).await,
+            Operation::Room => rooms::detail(services, &Room::parse(&segment)?, &query).await,
             Operation::UserPresence => user_presence::list(services, &query).await,
             Operation::ChangeUserPresence => user_presence::change(services, &body).await,
             Operation::Stats => stats::stats(services, &query).await,
             Operation::Connections => connections::list(services, None, &query).await,
             Operation::User => connections::list(services, Some(&segment), &query).await,
             Operation::Unread => unread::unread(services, &segment, &query).await,
-            Operation::Connection => connections::detail(services, &segment).await,
+            Operation::Connection => connections::detail(services, &segment, &query).await,
             Operation::DisconnectConnection => {
                 to_connection(services, &segment, connections::disconnect(&body)?).await.map(|done| ok(&done))
             }

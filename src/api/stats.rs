@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     answer::{Answer, ApiError, ok},
+    scope::is_of_fleet,
     target::Query,
 };
 use crate::{
@@ -13,11 +14,7 @@ use crate::{
 
 /// Answers for this pod, or with `scope=fleet` for all.
 pub(super) async fn stats(services: &Services, query: &Query) -> Result<Answer, ApiError> {
-    match query.text("scope") {
-        None | Some("pod") => pod(services).await,
-        Some("fleet") => fleet(services).await,
-        Some(_) => Err(ApiError::bad_request("`scope` must be `pod` or `fleet`")),
-    }
+    if is_of_fleet(query)? { fleet(services).await } else { pod(services).await }
 }
 
 async fn pod(services: &Services) -> Result<Answer, ApiError> {

@@ -3,7 +3,9 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::Answer;
-use crate::model::{Order, PodStats, PodTraffic, Room};
+use crate::model::{
+    ConnectionQuery, ListedConnection, MemberCount, Order, PodList, PodStats, PodTraffic, Room, RoomQuery, Target,
+};
 
 /// A question of one pod to all others.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,10 +19,14 @@ pub enum FleetQuestion {
     Traffic(Option<Room>),
     /// Look at these users' records: whether they hide has changed.
     Users(Vec<Box<str>>),
+    /// Which connections there are.
+    Connections(Box<ConnectionQuery>),
+    /// Which rooms have members.
+    Rooms(Box<RoomQuery>),
 }
 
 /// A pod's answer to a [`FleetQuestion`].
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FleetAnswer {
     /// To how many connections it was done. `None`: the connection that the order names is not there.
@@ -29,19 +35,28 @@ pub enum FleetAnswer {
     Stats(Box<PodStats>),
     /// How many are in rooms, and how much was moved.
     Traffic(Box<PodTraffic>),
+    /// Connections.
+    Connections(Box<PodList<ListedConnection>>),
+    /// Rooms, with the members there.
+    Rooms(Box<PodList<MemberCount>>),
 }
 
 impl FleetQuestion {
     /// Whether no other pod's answer could add anything to this one.
     #[must_use]
     pub fn is_settled_by(&self, said: &FleetAnswer) -> bool {
-        let one = matches!(self, Self::Order(Order { target: crate::model::Target::Connection(_), .. }));
-        one && matches!(said, FleetAnswer::Done(Some(_)))
+        match (self, said) {
+            (Self::Order(Order { target: Target::Connection(_), .. }), FleetAnswer::Done(done)) => done.is_some(),
+            (Self::Connections(query), FleetAnswer::Connections(list)) => {
+                query.named.is_some() && !list.entries.is_empty()
+            }
+            _ => false,
+        }
     }
 }
 
 /// The answers of the other pods.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FleetAnswers {
     /// By pod, each once.
     pub said: Vec<(String, FleetAnswer)>,

@@ -148,7 +148,8 @@ async fn open(
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing: Framing::Payload };
     let transport = ClientTransport::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told };
+    let user_agent = AcceptedConnection::user_agent_of(request.headers());
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent };
     services.metrics.socketio.opened_polling.increment(1);
     let task = Worker::adopt(worker, transport, accepted, &[]);
     let name = task.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
@@ -274,10 +275,9 @@ pub(super) async fn upgrade<T>(
     services.metrics.socketio.opened_websocket.increment(1);
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
-    Ok(Admission {
-        answer,
-        continues_as: UpgradeTarget::Connection(AcceptedConnection { format, grant, seat, target, endpoint, told }),
-    })
+    let user_agent = AcceptedConnection::user_agent_of(request.headers());
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent };
+    Ok(Admission { answer, continues_as: UpgradeTarget::Connection(accepted) })
 }
 
 /// What an upgraded socket goes on as.

@@ -173,12 +173,10 @@ async fn connect<T>(
     counted.accepted.increment(1);
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: fallback.framing() };
     let transport = ClientTransport::Mailbox(Box::new(fallback.mailbox(from)));
-    let task = Worker::adopt(
-        worker,
-        transport,
-        AcceptedConnection { format, grant: Some(grant), seat, target: request.uri().clone(), endpoint: None, told },
-        &[],
-    );
+    let user_agent = AcceptedConnection::user_agent_of(request.headers());
+    let (grant, target) = (Some(grant), request.uri().clone());
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint: None, told, user_agent };
+    let task = Worker::adopt(worker, transport, accepted, &[]);
     task.enter(rooms.into_iter().zip(leaves).collect());
     Ok(task)
 }

@@ -65,6 +65,7 @@ pub async fn upgrade<T>(
             target,
             endpoint: None,
             told,
+            user_agent: AcceptedConnection::user_agent_of(request.headers()),
         }),
     })
 }

@@ -340,7 +340,8 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
     upgrades.accepted.increment(1);
     let deflate = config.compression.enabled && asks_for_deflate(request.query());
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Stream { deflate } };
-    Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, told })
+    let user_agent = AcceptedConnection::user_agent_of(request.headers());
+    Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, told, user_agent })
 }
 
 /// Whether the query takes compressed streams: `compression=deflate-raw`.

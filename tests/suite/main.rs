@@ -15,6 +15,7 @@ mod dialects;
 mod faults;
 mod fetching;
 mod fleet;
+mod fleet_lists;
 mod gate;
 mod grpc;
 mod harness;

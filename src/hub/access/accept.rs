@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use http::Uri;
+use http::{HeaderMap, Uri, header};
 
 use crate::{
     auth::Grant,
@@ -32,6 +32,16 @@ pub struct AcceptedConnection {
     pub endpoint: Option<Arc<Endpoint>>,
     /// What the backend is told of its request; `None`: it is not asked.
     pub told: Option<Arc<ClientRequest>>,
+    /// What its client calls itself.
+    pub user_agent: Option<Box<str>>,
+}
+
+impl AcceptedConnection {
+    /// What a client calls itself by these headers.
+    #[must_use]
+    pub fn user_agent_of(headers: &HeaderMap) -> Option<Box<str>> {
+        headers.get(header::USER_AGENT)?.to_str().ok().map(Into::into)
+    }
 }
 
 impl Worker {
@@ -43,12 +53,13 @@ impl Worker {
         early: &[u8],
     ) -> ConnectionTask {
         let mut worker = this.borrow_mut();
-        let AcceptedConnection { format, grant, seat, target, endpoint, told } = accepted;
+        let AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent } = accepted;
         let clients = &mut worker.core.clients;
         let now_ms = clients.timers.now_ms();
         let (key, id) = clients.connections.announce();
         let session = Session::new(id, grant, &clients.settings.limits, now_ms);
         let mut connection = Connection::new(transport, format, session, seat, &clients.services.budget, now_ms);
+        connection.user_agent = user_agent.and_then(|text| clients.user_agents.intern(&text));
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
         if link.is_some() || told.is_some() {
             connection.cold = Some(Box::new(ColdState { paused_input: None, link, told }));

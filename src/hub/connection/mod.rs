@@ -23,6 +23,7 @@ pub mod streams;
 pub mod task;
 pub mod totals;
 pub mod transport;
+pub mod user_agents;
 
 use std::{
     io,
@@ -91,6 +92,8 @@ pub struct Connection {
     pub(crate) incomplete: Option<Box<IncompleteMessage>>,
     /// Why the pod closed it, if it did.
     pub closed_with: Option<Disconnect>,
+    /// What its client calls itself.
+    pub user_agent: Option<Arc<str>>,
     /// Held until its end.
     _seat: Seat,
 }
@@ -124,6 +127,7 @@ impl Connection {
             publish_queue: None,
             incomplete: None,
             closed_with: None,
+            user_agent: None,
             _seat: seat,
         }
     }

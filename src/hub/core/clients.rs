@@ -9,6 +9,7 @@ use crate::{
     hub::{
         connection::{
             Connection, connections::Connections, key::ConnectionKey, reply_bounds::ReplyBounds, state::State,
+            user_agents::UserAgents,
         },
         core::{
             agenda::{Agenda, AgendaItem},
@@ -40,6 +41,8 @@ pub struct Clients {
     pub(crate) settings: WorkerSettings,
     /// What is left to the worker.
     pub(crate) agenda: Agenda,
+    /// What clients call themselves.
+    pub(crate) user_agents: UserAgents,
 }
 
 impl Clients {
@@ -57,6 +60,7 @@ impl Clients {
             timers: Timers::new(fine_ms),
             settings,
             agenda: Agenda::default(),
+            user_agents: UserAgents::default(),
         }
     }
 

@@ -1,23 +1,17 @@
-//! This pod's part of its fleet: what it answers other pods, and what all of them say together.
+//! How much there is on this pod and in its fleet, and what is done on all pods.
 //!
 //! Always holds: an answer about the fleet names the pods that it lacks.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    broker::{BrokerError, FleetAnswer, FleetQuestion, Respond},
+    broker::{BrokerError, FleetAnswer, FleetQuestion},
     hub::worker::{Worker, call::CallError, readiness::Readiness, services::Services},
     model::{MemoryStats, Order, PodStats, PodTraffic, QueueStats, Room},
 };
 
 /// How long other pods are waited for.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most rooms of one worker in an answer.
 const MAX_ROOMS: usize = 1_000;
@@ -91,7 +85,7 @@ impl Services {
         let answers = self.control.ask_others(&FleetQuestion::Stats, ANSWER_WITHIN).await?;
         let others = answers.said.into_iter().filter_map(|(_, said)| match said {
             FleetAnswer::Stats(stats) => Some(*stats),
-            FleetAnswer::Done(_) | FleetAnswer::Traffic(_) => None,
+            _ => None,
         });
         let mut others: Vec<_> = others.collect();
         others.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -99,7 +93,7 @@ impl Services {
     }
 
     /// How many are in a room of this pod, or in each, and how much it moved.
-    async fn traffic(&self, room: Option<Room>) -> Result<PodTraffic, CallError> {
+    pub(super) async fn traffic(&self, room: Option<Room>) -> Result<PodTraffic, CallError> {
         let look = move |worker: &mut Worker| match &room {
             Some(room) => worker.inspect_room(room).map(|detail| (room.clone(), detail.members)).into_iter().collect(),
             None => worker.list_rooms("", None, MAX_ROOMS).rooms.into_iter().map(|it| (it.room, it.members)).collect(),
@@ -127,7 +121,7 @@ impl Services {
         let answers = self.control.ask_others(&FleetQuestion::Traffic(room), ANSWER_WITHIN).await?;
         let others = answers.said.into_iter().filter_map(|(_, said)| match said {
             FleetAnswer::Traffic(traffic) => Some(*traffic),
-            FleetAnswer::Done(_) | FleetAnswer::Stats(_) => None,
+            _ => None,
         });
         Ok([own].into_iter().chain(others).collect())
     }
@@ -146,44 +140,10 @@ impl Services {
         let answers = self.control.ask_others(&ask, ANSWER_WITHIN).await?;
         let others = answers.said.iter().filter_map(|(_, said)| match said {
             FleetAnswer::Done(connections) => *connections,
-            FleetAnswer::Stats(_) | FleetAnswer::Traffic(_) => None,
+            _ => None,
         });
         let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
         Ok(Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent })
-    }
-}
-
-/// Answers other pods for as long as the pod lives.
-pub struct Spokesman(Weak<Services>);
-
-impl Spokesman {
-    /// For a pod.
-    #[must_use]
-    pub fn new(services: &Arc<Services>) -> Self {
-        Self(Arc::downgrade(services))
-    }
-}
-
-impl Respond for Spokesman {
-    fn respond(&self, ask: FleetQuestion) -> Pin<Box<dyn Future<Output = Option<FleetAnswer>> + Send>> {
-        let services = self.0.upgrade();
-        Box::pin(async move {
-            let services = services?;
-            let said = match ask {
-                FleetQuestion::Order(order) => services.queues.obey(order).await.map(FleetAnswer::Done),
-                FleetQuestion::Traffic(room) => {
-                    services.traffic(room).await.map(|traffic| FleetAnswer::Traffic(Box::new(traffic)))
-                }
-                FleetQuestion::Users(users) => {
-                    if let Some(presence) = &services.user_presence {
-                        presence.changed_elsewhere(&users);
-                    }
-                    Ok(FleetAnswer::Done(None))
-                }
-                FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
-            };
-            said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
-        })
     }
 }
 

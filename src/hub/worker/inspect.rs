@@ -87,6 +87,10 @@ pub struct ConnectionDetail {
     pub compressed: bool,
     /// How long it has been here.
     pub age: Duration,
+    /// How long nothing has come from it.
+    pub silent: Duration,
+    /// What its client calls itself.
+    pub user_agent: Option<Arc<str>>,
     /// The rooms that it is in, with where their stream stands here.
     pub rooms: Vec<(Room, Option<Position>)>,
     /// What it moved.
@@ -165,6 +169,7 @@ impl Worker {
             Some((local.name.clone(), self.core.rooms.position_of(s.room).cloned()))
         };
         let link = connection.cold.as_ref().and_then(|cold| cold.link.as_ref());
+        let since = |at_ms| Duration::from_millis(self.core.clients.timers.now_ms().saturating_sub(at_ms));
         Some(ConnectionDetail {
             id,
             socket_ids: link
@@ -177,7 +182,9 @@ impl Worker {
             dialect: Arc::clone(self.services.dialects.name(connection.format.dialect)),
             tls: connection.transport.is_tls(),
             compressed: connection.format.framing.compression().is_some(),
-            age: Duration::from_millis(self.core.clients.timers.now_ms().saturating_sub(connection.since_ms)),
+            age: since(connection.since_ms),
+            silent: since(connection.heard_ms),
+            user_agent: connection.user_agent.clone(),
             rooms: connection.subscriptions.iter().filter_map(room).collect(),
             totals: connection.totals,
             owed: connection.queued_bytes(),

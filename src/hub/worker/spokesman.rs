@@ -1,0 +1,50 @@
+//! What a pod answers the others of its fleet.
+//!
+//! Never asks. Always holds: what cannot be answered is left unanswered, so that the asking pod counts this one as silent.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    broker::{FleetAnswer, FleetQuestion, Respond},
+    hub::worker::{fleet_lists::FleetLists, services::Services},
+};
+
+/// Answers other pods for as long as the pod lives.
+pub struct Spokesman(Weak<Services>);
+
+impl Spokesman {
+    /// For a pod.
+    #[must_use]
+    pub fn new(services: &Arc<Services>) -> Self {
+        Self(Arc::downgrade(services))
+    }
+}
+
+impl Respond for Spokesman {
+    fn respond(&self, ask: FleetQuestion) -> Pin<Box<dyn Future<Output = Option<FleetAnswer>> + Send>> {
+        let services = self.0.upgrade();
+        Box::pin(async move {
+            let services = services?;
+            let said = match ask {
+                FleetQuestion::Order(order) => services.queues.obey(order).await.map(FleetAnswer::Done),
+                FleetQuestion::Traffic(room) => {
+                    services.traffic(room).await.map(|traffic| FleetAnswer::Traffic(Box::new(traffic)))
+                }
+                FleetQuestion::Users(users) => {
+                    if let Some(presence) = &services.user_presence {
+                        presence.changed_elsewhere(&users);
+                    }
+                    Ok(FleetAnswer::Done(None))
+                }
+                FleetQuestion::Connections(query) => FleetLists(&services).tell_connections(&query).await,
+                FleetQuestion::Rooms(query) => FleetLists(&services).tell_rooms(&query).await,
+                FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
+            };
+            said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
+        })
+    }
+}
