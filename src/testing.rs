@@ -15,8 +15,8 @@ pub mod auth {
 pub mod broker {
     pub use crate::broker::{
         AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, DisplacedConnection,
-        EachOf, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, PlaceClaim, PlaceVerdict,
-        Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite, Verdicts,
+        EachOf, Erasure, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, PlaceClaim,
+        PlaceVerdict, Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite, Verdicts,
     };
 
     /// Plain messages of other publishers.
@@ -26,7 +26,7 @@ pub mod broker {
 
     /// The embedded broker.
     pub mod memory {
-        pub use crate::broker::memory::{MemoryBroker, MemoryLimits};
+        pub use crate::broker::memory::{MemoryBroker, MemoryLimits, erasure::MemoryErasure};
     }
 
     /// The broker in Redis.

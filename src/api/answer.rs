@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     broker::BrokerError,
-    hub::{CallError, FleetError},
+    hub::{CallError, ErasureError, FleetError},
     model::{ErrorCode, FieldError, RoomNameError},
 };
 
@@ -198,6 +198,16 @@ impl From<FleetError> for ApiError {
         match error {
             FleetError::Here(error) => error.into(),
             FleetError::There(error) => error.into(),
+        }
+    }
+}
+
+impl From<ErasureError> for ApiError {
+    fn from(error: ErasureError) -> Self {
+        match error {
+            ErasureError::Untold => Self::new(ApiCode::Unavailable, error.to_string()),
+            ErasureError::Fleet(error) => error.into(),
+            ErasureError::Broker(error) => error.into(),
         }
     }
 }

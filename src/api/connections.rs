@@ -12,7 +12,7 @@ use super::{
     target::Query,
 };
 use crate::{
-    hub::{FleetList, FleetLists, Ordered, Services},
+    hub::{FleetList, FleetLists, Ordered, Services, UserErasure},
     model::{Act, ConnectionQuery, Disconnect, ListedConnection, Order, PodList, Room, Target, whole_number},
     session::ConnectionId,
 };
@@ -175,6 +175,11 @@ pub(super) async fn to_connection(services: &Services, id: &str, act: Act) -> Re
 pub(super) async fn to_user(services: &Services, user: &str, act: Act) -> Result<Affected, ApiError> {
     let ordered = services.order(Order { target: Target::User(user.into()), act }).await?;
     Ok(Affected::from(ordered))
+}
+
+/// `DELETE /api/users/{user}`: all that is kept under the user's name.
+pub(super) async fn erase(services: &Services, user: &str) -> Result<Affected, ApiError> {
+    Ok(Affected::from(UserErasure(services).erase(user).await?))
 }
 
 /// Whether a connection can have that name, or a Socket.IO client that `socket.id`.

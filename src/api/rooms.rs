@@ -126,6 +126,21 @@ pub(super) async fn detail(services: &Services, room: &Room, query: &Query) -> R
     Ok(ok(&Body { fleet, room, members, position: At::from(&position), policy }))
 }
 
+/// `DELETE /api/rooms/{room}`: its log, its retained values, its position.
+pub(super) async fn forget(services: &Services, room: &Room) -> Result<Answer, ApiError> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        room: &'a Room,
+        deleted: bool,
+    }
+    if let Some(log) = services.policy(room).log_of(room) {
+        let message =
+            format!("{room} has no log of its own: its events are in that of {log}, with those of other rooms");
+        return Err(ApiError::new(ApiCode::NotAvailable, message));
+    }
+    Ok(ok(&Body { room, deleted: services.erasure.forget_room(room).await? }))
+}
+
 /// An event as the WebSocket protocol spells it.
 #[derive(Serialize)]
 struct Past<'a> {

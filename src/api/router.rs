@@ -18,6 +18,7 @@ pub(super) enum Operation {
     Broadcast,
     Rooms,
     Room,
+    ForgetRoom,
     History,
     Presence,
     Connections,
@@ -27,6 +28,7 @@ pub(super) enum Operation {
     UnsubscribeConnection,
     RefreshConnection,
     User,
+    EraseUser,
     Unread,
     DisconnectUser,
     SubscribeUser,
@@ -81,8 +83,12 @@ const fn post(path: &'static str, operation: Operation, takes: Takes, errors: &'
     Route { method: Method::POST, path, operation, takes, query: &[], errors }
 }
 
+const fn delete(path: &'static str, operation: Operation, errors: &'static [ApiCode]) -> Route {
+    Route { method: Method::DELETE, path, operation, takes: Takes::Nothing, query: &[], errors }
+}
+
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 28] = [
+pub(super) static ROUTES: [Route; 30] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -100,6 +106,7 @@ pub(super) static ROUTES: [Route; 28] = [
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
     get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit", "scope"], &[Unavailable, Unknown]),
     get("/api/rooms/{room}", Operation::Room, &["scope"], &[BadRoom, Unavailable, Unknown]),
+    delete("/api/rooms/{room}", Operation::ForgetRoom, &[BadRoom, NotAvailable, Unavailable, Unknown]),
     get(
         "/api/rooms/{room}/history",
         Operation::History,
@@ -139,6 +146,7 @@ pub(super) static ROUTES: [Route; 28] = [
         &[NotFound, LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
     get("/api/users/{user}", Operation::User, &["after", "limit", "scope"], &[Unavailable, Unknown]),
+    delete("/api/users/{user}", Operation::EraseUser, &[Unavailable, Unknown]),
     get(
         "/api/users/{user}/unread",
         Operation::Unread,

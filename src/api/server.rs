@@ -248,6 +248,8 @@ impl Api {
             Operation::History => rooms::history(services, &Room::parse(&segment)?, &query).await,
             Operation::Presence => rooms::presence(services, &Room::parse(&segment)?, &query).await,
             Operation::Rooms => rooms::list(services, &query).await,
+            Operation::ForgetRoom => rooms::forget(services, &Room::parse(&segment)?).await,
+            Operation::EraseUser => connections::erase(services, &segment).await.map(|done| ok(&done)),
             Operation::Room => rooms::detail(services, &Room::parse(&segment)?, &query).await,
             Operation::UserPresence => user_presence::list(services, &query).await,
             Operation::ChangeUserPresence => user_presence::change(services, &body).await,

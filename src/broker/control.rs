@@ -19,6 +19,8 @@ pub enum FleetQuestion {
     Traffic(Option<Room>),
     /// Look at these users' records: whether they hide has changed.
     Users(Vec<Box<str>>),
+    /// End this user's connections, and let go of what is held of it; the answer is to how many connections that was done.
+    Erase(Box<str>),
     /// Which connections there are.
     Connections(Box<ConnectionQuery>),
     /// Which rooms have members.

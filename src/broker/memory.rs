@@ -14,6 +14,7 @@
 //! must be stored is refused with [`BrokerError::Unavailable`].
 
 mod acks;
+pub mod erasure;
 mod idempotency;
 mod limits;
 mod log;

@@ -23,7 +23,7 @@ pub struct UserWrite<'a> {
     pub user: &'a str,
     /// What must be stored until now.
     pub was: Option<Bytes>,
-    /// What is stored from now on.
+    /// What is stored from now on; empty: nothing.
     pub becomes: Bytes,
     /// For how long.
     pub keep: Duration,

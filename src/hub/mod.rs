@@ -46,7 +46,10 @@ pub use engineio::polling::{PollingSession, Probe};
 pub use places::{place_desk::PlaceDesk, rounds::PlaceRounds};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::driver::Sequencer;
-pub use users::presence::{StatusError, UserPresence};
+pub use users::{
+    erase::{ErasureError, UserErasure},
+    presence::{StatusError, UserPresence},
+};
 pub use worker::{
     Worker,
     call::CallError,

@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts, in their order there.
-pub const COMMANDS: [&str; 23] = [
+pub const COMMANDS: [&str; 25] = [
     "publish",
     "history",
     "retained",
@@ -32,6 +32,8 @@ pub const COMMANDS: [&str; 23] = [
     "user_pods",
     "users_of",
     "release_users",
+    "forget",
+    "sweep",
     "look_up",
 ];
 

@@ -24,6 +24,8 @@ pub enum Act {
     Unsubscribe(Room),
     /// Close, unless the client presents a newer token within so many milliseconds.
     Refresh(u64),
+    /// Close for good: nothing is left by which the client's session could be continued.
+    Erase,
 }
 
 /// An order.
@@ -55,6 +57,10 @@ mod tests {
             (
                 Order { target: Target::User("ann".into()), act: Act::Refresh(30_000) },
                 r#"{"target":{"user":"ann"},"act":{"refresh":30000}}"#,
+            ),
+            (
+                Order { target: Target::User("ann".into()), act: Act::Erase },
+                r#"{"target":{"user":"ann"},"act":"erase"}"#,
             ),
         ] {
             assert_eq!(serde_json::to_string(&order).unwrap(), json);

@@ -9,7 +9,7 @@ use super::start_error::StartError;
 use crate::{
     api::Servers,
     broker::{
-        Acks, Broker, Condition, Control, KeyValue, LookUp, Presence, UserPlaces, UserRecords, memory,
+        Acks, Broker, Condition, Control, Erasure, KeyValue, LookUp, Presence, UserPlaces, UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
     },
     config::{self, Config, Policies, RedisKind, UserPresenceSettings},
@@ -81,6 +81,13 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+        }
+    }
+
+    pub(super) fn erasure(&self) -> Arc<dyn Erasure> {
+        match self {
+            Self::Memory(memory) => Arc::new(memory::erasure::MemoryErasure(Arc::clone(memory))),
+            Self::Redis(redis) => Arc::clone(&redis.erasure),
         }
     }
 

@@ -206,6 +206,7 @@ impl Pod {
             user_presence,
             control: log.control(),
             values: log.values(),
+            erasure: log.erasure(),
             acks: AckDesk::new(log.acks()),
             places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),

@@ -12,6 +12,7 @@ mod ca;
 mod cli;
 mod commands;
 mod dialects;
+mod erasure;
 mod faults;
 mod fetching;
 mod fleet;

@@ -151,6 +151,13 @@ impl KeptAcks {
         Ok(KeptAck { further: true, before: Vec::new() })
     }
 
+    pub(super) fn forget(&self, user: &str) {
+        let table = &mut *self.lock();
+        if let Some(rooms) = table.users.remove(user) {
+            table.bytes -= USER + user.len() + rooms.keys().map(cost).sum::<usize>();
+        }
+    }
+
     pub(super) fn kept(&self, user: &str, bounds: AckBounds, now: UnixMillis) -> Vec<(Room, Vec<Position>)> {
         let (table, until) = (self.lock(), now.saturating_sub(age_of(bounds)));
         let rooms = table.users.get(user).into_iter().flatten();

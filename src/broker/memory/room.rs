@@ -224,6 +224,14 @@ impl RoomState {
         Ok(self.position())
     }
 
+    /// Begins a new life, without events, values and keys, for the same members. What there was until now.
+    pub(super) fn begin_anew(&mut self, epoch: Epoch, room: &Room) -> Self {
+        let mut anew = Self::new(epoch, room, &self.policies);
+        anew.members = std::mem::take(&mut self.members);
+        (anew.subscribed, anew.held) = (self.subscribed, self.held);
+        std::mem::replace(self, anew)
+    }
+
     /// Ends the hold of a publish that found no memory.
     pub(super) fn release(&mut self) {
         self.held = self.held.saturating_sub(1);

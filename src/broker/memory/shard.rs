@@ -229,6 +229,15 @@ impl Slot {
         }
     }
 
+    /// Has a room that is known begin its life anew, without a log and values. Whether it ever had an event.
+    pub(super) fn begin_anew(&self, room: &Room, ledger: &Ledger, policies: &Arc<Policies>) -> bool {
+        // Dropped after the lock: a room may hold a thousand events.
+        let mut before = None;
+        let epoch = ledger.epoch();
+        self.enter_known(room, ledger, policies, |room, state| before = Some(state.begin_anew(epoch, room)));
+        before.is_some_and(|before| before.position().offset > 0)
+    }
+
     fn work<T>(
         place: &mut RoomEntry,
         order: &mut BTreeMap<Rank, Room>,

@@ -141,7 +141,7 @@ impl ExpiringValues {
         Ok(None)
     }
 
-    /// Keeps a value in the place of another. `false`: another one is there by now.
+    /// Keeps a value in the place of another; an empty one is not kept. `false`: another one is there by now.
     pub(super) fn replace(
         &self,
         name: &str,
@@ -153,6 +153,10 @@ impl ExpiringValues {
         let mut inner = self.lock();
         if inner.get(name, now) != was {
             return Ok(false);
+        }
+        if becomes.is_empty() {
+            inner.remove(name);
+            return Ok(true);
         }
         self.keep(&mut inner, name, becomes, ttl, now).map(|()| true)
     }

@@ -49,6 +49,7 @@ mod connection;
 mod control;
 mod departures;
 pub mod entry;
+mod erasure;
 mod fleet_places;
 mod key_value;
 mod leases;
@@ -94,13 +95,16 @@ use arc_swap::ArcSwap;
 use roomcast_redis_subscriber::{Endpoints, Subscriber, Topology, discover};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Answer, Broker, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence, UserPlaces, UserRecords};
+use super::{
+    Answer, Broker, Condition, Deliver, EachAnswer, Erasure, History, HistoryQuery, Presence, UserPlaces, UserRecords,
+};
 use crate::{
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
     model::{Member, Notice, Position, PresenceList, Publication, Retained, Room, Signal},
 };
 pub use connection::Timeouts;
+use erasure::FleetErasure;
 use fleet_places::FleetPlaces;
 use leases::Leases;
 use local_presence::LocalPresence;
@@ -119,6 +123,8 @@ use user_records::FleetUsers;
 
 /// The broker of a fleet.
 pub struct Redis {
+    /// What has it forget.
+    pub erasure: Arc<dyn Erasure>,
     /// The places of users.
     pub places: Arc<dyn UserPlaces>,
     /// The records of users.
@@ -191,7 +197,8 @@ impl Redis {
             });
         })?;
         let (places, users) = (Arc::new(FleetPlaces(Arc::clone(&state))), Arc::new(FleetUsers(Arc::clone(&state))));
-        Ok(Self { places, users, state, stop, thread: Some(thread) })
+        let erasure = Arc::new(FleetErasure(Arc::clone(&state)));
+        Ok(Self { erasure, places, users, state, stop, thread: Some(thread) })
     }
 
     /// Its condition now.

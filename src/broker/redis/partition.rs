@@ -217,6 +217,17 @@ impl Names {
         self.key(Partition::FIRST, format_args!("address:{pod}"))
     }
 
+    /// A key that does not exist, and shows which server has a partition.
+    pub(super) fn value_in(&self, partition: Partition) -> String {
+        self.key(partition, "none")
+    }
+
+    /// A pattern of Redis that all keys of this fleet fit.
+    pub(super) fn pattern(&self) -> String {
+        let escaped = self.prefix.chars().flat_map(|c| if "*?[]\\^-".contains(c) { vec!['\\', c] } else { vec![c] });
+        escaped.chain(":{*".chars()).collect()
+    }
+
     /// Whether a channel is this fleet's.
     pub(super) fn is_own(&self, channel: &str) -> bool {
         channel.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(':'))

@@ -102,6 +102,8 @@ scripts! {
     USER_PODS = "user_pods", ""; include_str!("lua/user_pods.lua");
     USERS_OF = "users_of", ""; include_str!("lua/users_of.lua");
     RELEASE_USERS = "release_users", ""; include_str!("lua/release_users.lua");
+    FORGET = "forget", ""; include_str!("lua/forget.lua");
+    SWEEP = "sweep", ACROSS_SLOTS; include_str!("lua/sweep.lua");
     LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
 }
 

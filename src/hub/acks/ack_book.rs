@@ -196,6 +196,13 @@ impl<T> AckBook<T> {
         failed.into_iter().filter_map(|ack| (!self.put_back(ack)).then_some(())).count()
     }
 
+    /// What waits of a user is not kept any more, but what a round under way has taken.
+    pub fn forget(&mut self, user: &str) {
+        self.rooms -= self.waiting.0.remove(user).map_or(0, |rooms| rooms.len());
+        self.asked.retain(|(ack, _)| *ack.user != *user);
+        self.asked_of.remove(user);
+    }
+
     /// What waits of a user.
     #[must_use]
     pub fn of(&self, user: &str) -> Vec<(Room, Vec<Position>)> {

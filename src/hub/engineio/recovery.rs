@@ -128,6 +128,14 @@ impl EngineIo {
         self.perform_record(core, key, dialect, effect);
     }
 
+    /// None of a connection's sessions can be continued.
+    pub(crate) fn forget_records(&self, core: &mut Core, key: ConnectionKey) {
+        let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) else { return };
+        for dialect in link.spaces.iter().map(|space| space.dialect).collect::<Vec<_>>() {
+            self.forget(core, key, dialect);
+        }
+    }
+
     /// Does what a record asks for.
     fn perform_record(
         &self,

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod changed_hiding;
+pub mod erase;
 mod ghosts;
 mod hiding;
 mod look;

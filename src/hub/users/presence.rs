@@ -184,6 +184,27 @@ impl UserPresence {
         Err(BrokerError::Unavailable("other pods change this user's record all the time".to_owned()))
     }
 
+    /// Has a user hide. Whether its followers were told by now.
+    ///
+    /// # Errors
+    /// [`StatusError`].
+    pub(super) async fn hide(&self, user: &str) -> Result<bool, StatusError> {
+        let room = self.room_of(user).ok_or(StatusError::Name)?;
+        let stored = self.records.read_user(&room, None).await?;
+        let record = self.read(&room, stored.record.as_ref())?;
+        if record.is_hidden() {
+            return Ok(!record.owes());
+        }
+        self.change(user, StatusChange { chosen: None, hidden: Some(true) }).await?;
+        Ok(false)
+    }
+
+    /// A user counts as gone from this pod, whatever connections it had.
+    pub(super) fn dismiss(&self, user: &str) {
+        self.lock().dismiss(&user.into(), self.now_ms());
+        self.activity.notify_one();
+    }
+
     /// What users are shown as, in the order of their names here. `None`: no room can have the name.
     ///
     /// # Errors
@@ -219,7 +240,9 @@ impl UserPresence {
         looked_after: Option<bool>,
         released_by: Option<&str>,
     ) -> Result<bool, BrokerError> {
-        let (becomes, keep) = (record.write(), self.settings.keep);
+        // What says nothing is not kept.
+        let becomes = if record.is_unknown() { Bytes::new() } else { record.write() };
+        let keep = self.settings.keep;
         self.records.write_user(room, UserWrite { user, was, becomes, keep, looked_after, released_by }).await
     }
 

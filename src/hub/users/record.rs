@@ -63,6 +63,11 @@ impl UserRecord {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// Whether it says nothing of its user.
+    pub(super) fn is_unknown(&self) -> bool {
+        *self == Self::new()
+    }
+
     /// Whether it hides.
     pub(super) fn is_hidden(&self) -> bool {
         self.hidden

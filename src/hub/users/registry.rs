@@ -142,6 +142,13 @@ impl UserRegistry {
         }
     }
 
+    /// All devices of a user are gone, and the debounce is over.
+    pub(super) fn dismiss(&mut self, user: &Arc<str>, now: u64) {
+        let Some(local) = self.users.get_mut(user).filter(|local| local.here) else { return };
+        (local.devices, local.leaves_at) = (0, Some(now));
+        self.set_timer(user);
+    }
+
     /// This pod changed a user's record, which may owe something now.
     pub(super) fn changed(&mut self, user: &str, now: u64) {
         self.recheck(user, now);

@@ -69,6 +69,12 @@ impl Worker {
         }
     }
 
+    /// Closes a connection whose session cannot be continued.
+    pub(crate) fn close_for_good(&mut self, key: ConnectionKey) {
+        self.engineio.forget_records(&mut self.core, key);
+        self.core.clients.request_close(key, Disconnect::Disconnected);
+    }
+
     /// Does what an entry has left to be done.
     pub(crate) fn settle(&mut self) {
         while let Some(item) = self.core.clients.agenda.take() {

@@ -5,13 +5,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    broker::{BrokerError, FleetAnswer, FleetQuestion},
+    broker::{BrokerError, FleetAnswer, FleetAnswers, FleetQuestion},
     hub::worker::{Worker, call::CallError, readiness::Readiness, services::Services},
     model::{MemoryStats, Order, PodStats, PodTraffic, QueueStats, Room},
 };
 
 /// How long other pods are waited for.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The most rooms of one worker in an answer.
 const MAX_ROOMS: usize = 1_000;
@@ -138,13 +138,18 @@ impl Services {
             return Ok(Ordered { connections: own, pods: 1, silent: Vec::new() });
         }
         let answers = self.control.ask_others(&ask, ANSWER_WITHIN).await?;
-        let others = answers.said.iter().filter_map(|(_, said)| match said {
-            FleetAnswer::Done(connections) => *connections,
-            _ => None,
-        });
-        let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
-        Ok(Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent })
+        Ok(done_on_all(own, answers))
     }
+}
+
+/// What was done on this pod and on the others.
+pub(crate) fn done_on_all(own: Option<usize>, answers: FleetAnswers) -> Ordered {
+    let others = answers.said.iter().filter_map(|(_, said)| match said {
+        FleetAnswer::Done(connections) => *connections,
+        _ => None,
+    });
+    let connections = own.into_iter().chain(others).reduce(|all, some| all + some);
+    Ordered { connections, pods: 1 + answers.said.len(), silent: answers.silent }
 }
 
 /// A counter's value in the metrics' text.

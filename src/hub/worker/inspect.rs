@@ -223,6 +223,10 @@ impl Worker {
                 let number = self.core.rooms.find(room);
                 number.is_some_and(|number| self.core.put_out(*key, number, ErrorCode::Removed))
             }
+            Act::Erase => {
+                self.close_for_good(*key);
+                true
+            }
             Act::Refresh(within_ms) => self.core.clients.demand_refresh(*key, Duration::from_millis(*within_ms)),
         });
         Some(done.count())

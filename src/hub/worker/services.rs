@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::{
     auth::Authority,
-    broker::{Broker, Condition, Control, KeyValue, Presence},
+    broker::{Broker, Condition, Control, Erasure, KeyValue, Presence},
     config::{Config, Policies},
     hooks::Hooks,
     hub::{
@@ -42,6 +42,8 @@ pub struct Services {
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.
     pub values: Arc<dyn KeyValue>,
+    /// Forgets what the broker keeps.
+    pub erasure: Arc<dyn Erasure>,
     /// What users have read.
     pub acks: AckDesk,
     /// Which connections are counted among those of their users.

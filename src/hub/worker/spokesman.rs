@@ -10,7 +10,10 @@ use std::{
 
 use crate::{
     broker::{FleetAnswer, FleetQuestion, Respond},
-    hub::worker::{fleet_lists::FleetLists, services::Services},
+    hub::{
+        users::erase::UserErasure,
+        worker::{fleet_lists::FleetLists, services::Services},
+    },
 };
 
 /// Answers other pods for as long as the pod lives.
@@ -40,6 +43,7 @@ impl Respond for Spokesman {
                     }
                     Ok(FleetAnswer::Done(None))
                 }
+                FleetQuestion::Erase(user) => UserErasure(&services).erase_here(&user).await.map(FleetAnswer::Done),
                 FleetQuestion::Connections(query) => FleetLists(&services).tell_connections(&query).await,
                 FleetQuestion::Rooms(query) => FleetLists(&services).tell_rooms(&query).await,
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{
-        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, History, HistoryQuery, KeptAck, KeyValue,
+        AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, Erasure, History, HistoryQuery, KeptAck, KeyValue,
         PlaceClaim, Presence, Standing, UserPlaces, UserRecords, Verdicts,
     },
     model::{Ack, Epoch, Notice, PlaceLimit, Policy, Position, Publication, Retained, Room, Signal},
@@ -88,6 +88,10 @@ impl<const FAULT: u8> Store for Faulty<FAULT> {
 
     fn acks(&self) -> &dyn Acks {
         self
+    }
+
+    fn erasure(&self) -> &dyn Erasure {
+        self.inner.erasure()
     }
 
     fn records(&self) -> &dyn UserRecords {

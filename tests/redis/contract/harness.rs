@@ -9,7 +9,7 @@ use std::{
 
 use roomcast::testing::{
     broker::{
-        Acks, Broker, BrokerError, Deliver, Delivery, History, HistoryQuery, KeyValue, Presence, UserPlaces,
+        Acks, Broker, BrokerError, Deliver, Delivery, Erasure, History, HistoryQuery, KeyValue, Presence, UserPlaces,
         UserRecords,
     },
     model::{Epoch, Event, Member, Payload, Policy, Position, Publication, Room, Since},
@@ -32,6 +32,8 @@ pub trait Store: Send + Sync + 'static {
     fn values(&self) -> &dyn KeyValue;
     /// What the same broker keeps of what users have read.
     fn acks(&self) -> &dyn Acks;
+    /// What has the same broker forget.
+    fn erasure(&self) -> &dyn Erasure;
     /// The same broker's records of users.
     fn records(&self) -> &dyn UserRecords;
     /// The places of users that the same broker knows.

@@ -12,8 +12,8 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Deliver, KeyValue, Presence, UserPlaces, UserRecords,
-        memory::{MemoryBroker, MemoryLimits},
+        Acks, Broker, Deliver, Erasure, KeyValue, Presence, UserPlaces, UserRecords,
+        memory::{MemoryBroker, MemoryErasure, MemoryLimits},
     },
     config::Policies,
     model::{Policy, Publication, Room},
@@ -24,7 +24,8 @@ use super::harness::{Store, binary, publication, room};
 const BUDGET: usize = 8 * 1024 * 1024;
 
 pub struct MemoryStore {
-    memory: MemoryBroker,
+    memory: Arc<MemoryBroker>,
+    erasure: MemoryErasure,
     now: Arc<AtomicU64>,
 }
 
@@ -35,27 +36,32 @@ impl Store for MemoryStore {
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let limits = MemoryLimits { max_bytes: BUDGET, ..MemoryLimits::default() };
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        std::future::ready(Self { memory: MemoryBroker::new(limits, policies, deliver, clock).unwrap(), now })
+        let memory = Arc::new(MemoryBroker::new(limits, policies, deliver, clock).unwrap());
+        std::future::ready(Self { erasure: MemoryErasure(Arc::clone(&memory)), memory, now })
     }
 
     fn broker(&self) -> &dyn Broker {
-        &self.memory
+        &*self.memory
     }
 
     fn presence(&self) -> &dyn Presence {
-        &self.memory
+        &*self.memory
     }
 
     fn values(&self) -> &dyn KeyValue {
-        &self.memory
+        &*self.memory
     }
 
     fn acks(&self) -> &dyn Acks {
-        &self.memory
+        &*self.memory
+    }
+
+    fn erasure(&self) -> &dyn Erasure {
+        &self.erasure
     }
 
     fn records(&self) -> &dyn UserRecords {
-        &self.memory
+        &*self.memory
     }
 
     fn places(&self) -> &dyn UserPlaces {

@@ -2,6 +2,7 @@
 //! `every_test!`.
 
 mod acks;
+mod erasure;
 mod faults;
 pub mod harness;
 mod history;
@@ -98,6 +99,12 @@ macro_rules! every_test {
                 the_position_before_the_first_event_is_the_logs_own,
                 a_room_that_lost_its_log_knows_nothing_of_its_epoch,
                 a_notice_is_delivered_and_in_no_log,
+            }
+            erasure::{
+                a_room_that_is_forgotten_begins_anew,
+                the_members_of_a_room_that_is_forgotten_hear_what_follows,
+                a_user_that_is_forgotten_has_read_nothing,
+                a_record_that_says_nothing_is_not_kept,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
-        Acks, Broker, Condition, Deliver, KeyValue, Presence, UserPlaces, UserRecords,
+        Acks, Broker, Condition, Deliver, Erasure, KeyValue, Presence, UserPlaces, UserRecords,
         redis::{Partition, Redis, Settings},
     },
     config::Policies,
@@ -106,6 +106,10 @@ impl<S: Servers> Store for Fleet<S> {
 
     fn acks(&self) -> &dyn Acks {
         &self.broker
+    }
+
+    fn erasure(&self) -> &dyn Erasure {
+        &*self.broker.erasure
     }
 
     fn records(&self) -> &dyn UserRecords {

@@ -1,0 +1,95 @@
+//! Forgetting what Redis keeps of a room or a user.
+//!
+//! Always holds: the keys of a room go in one step. What is kept of a user under other names is looked for among all keys of each master,
+//! a thousand at a time, so that nothing need be kept only to find it.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use fred::types::Value;
+
+use super::{
+    partition::{KeyKind, Names, Partition},
+    reply::ReplyFields,
+    script,
+    state::RedisState,
+};
+use crate::{
+    broker::{Answer, BrokerError, Erasure},
+    model::{IdempotencyKey, PublisherSide, Room},
+};
+
+/// What has Redis forget.
+pub(super) struct FleetErasure(pub(super) Arc<RedisState>);
+
+impl Deref for FleetErasure {
+    type Target = RedisState;
+
+    fn deref(&self) -> &RedisState {
+        &self.0
+    }
+}
+
+impl FleetErasure {
+    /// Forgets keys of one partition. How many there were.
+    async fn forget(&self, partition: Partition, keys: Vec<String>) -> Result<u64, BrokerError> {
+        let frame = self.shards.call(partition, &script::FORGET, keys, []).await?;
+        ReplyFields::of(frame).and_then(|mut fields| fields.number()).map_err(|error| self.unexpected(&error))
+    }
+
+    async fn forget_room(&self, room: &Room) -> Result<bool, BrokerError> {
+        let kinds = [KeyKind::Record, KeyKind::Log, KeyKind::Values, KeyKind::Order];
+        let keys = kinds.map(|kind| self.names.of(room, kind)).to_vec();
+        Ok(self.forget(Partition::of(room), keys).await? > 0)
+    }
+
+    async fn forget_user(&self, user: &str, own: &[Room]) -> Result<(), BrokerError> {
+        let ((partition, acks), (_, places)) = (self.names.acks(user), self.names.places(user));
+        self.forget(partition, vec![acks, places]).await?;
+        for room in own {
+            self.forget_room(room).await?;
+            self.forget(Partition::of(room), vec![self.names.of(room, KeyKind::User)]).await?;
+        }
+        let mut words = vec![
+            Value::from(self.names.pattern()),
+            Value::from(IdempotencyKey::of_client("".into()).name(Some(user))),
+            Value::from(format!("\"user\":{}", serde_json::Value::from(user))),
+        ];
+        for room in own {
+            let names = [PublisherSide::Backend, PublisherSide::Clients].map(|side| Names::once(room, side, ""));
+            let names = names.into_iter().chain([Names::named(room, "")]);
+            words.extend(names.map(|name| Value::from(self.names.place(room) + &name)));
+        }
+        // One partition of each master.
+        let masters = Partition::all().filter_map(|partition| Some((self.shards.address(partition)?, partition)));
+        for partition in masters.collect::<BTreeMap<_, _>>().into_values() {
+            self.sweep(partition, &words).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks through all keys of the master that has a partition.
+    async fn sweep(&self, partition: Partition, words: &[Value]) -> Result<(), BrokerError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let args = [Value::from(cursor)].into_iter().chain(words.iter().cloned());
+            let key = self.names.value_in(partition);
+            let frame = self.shards.call(partition, &script::SWEEP, [key], args.collect::<Vec<_>>()).await?;
+            let read = ReplyFields::of(frame).and_then(|mut fields| fields.rest());
+            let read = read.map_err(|error| self.unexpected(&error))?;
+            cursor = read.into_iter().next().unwrap_or_default();
+            if cursor.is_empty() || cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Erasure for FleetErasure {
+    fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool> {
+        Box::pin(Self::forget_room(self, room))
+    }
+
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+        Box::pin(Self::forget_user(self, user, own))
+    }
+}

@@ -1,0 +1,3 @@
+-- Forgets keys of one slot.
+-- KEYS: they. Answers {how many there were}.
+return { redis.call('UNLINK', unpack(KEYS)) }

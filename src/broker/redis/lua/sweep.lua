@@ -1,0 +1,39 @@
+-- Forgets what is kept under a user's name in keys that have other names, some keys at a time: idempotency keys, and sessions to be continued.
+-- KEYS: one that shows which server is meant; it may not exist.
+-- ARGV: where to go on ("0" at first), a pattern that all keys of the fleet fit, how the user's idempotency keys begin behind their
+--       room, what stands in the sessions of the user, then with what keys begin that go whatever user they are of.
+-- Answers {where to go on ("0": that was all)}.
+local own, session = ARGV[3], ARGV[4]
+
+-- Whether an idempotency key is the user's. Where its room shares a log, the room stands before it.
+local function is_own(name)
+  if string.sub(name, 1, #own) == own then
+    return true
+  end
+  local first, rest = string.match(name, '^(%S+) (.*)$')
+  return first and first ~= '-' and not string.find(first, '^%d+:') and string.sub(rest, 1, #own) == own
+end
+
+local function goes(key)
+  for i = 5, #ARGV do
+    if string.sub(key, 1, #ARGV[i]) == ARGV[i] then
+      return true
+    end
+  end
+  local name = string.match(key, '}:retry:%S+ (.*)$')
+  if name then
+    return is_own(name)
+  end
+  if string.find(key, '}:value:socketio:', 1, true) then
+    local value = redis.pcall('GET', key)
+    return type(value) == 'string' and string.find(value, session, 1, true)
+  end
+end
+
+local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', '1000')
+for _, key in ipairs(found[2]) do
+  if goes(key) then
+    redis.call('UNLINK', key)
+  end
+end
+return { found[1] }

@@ -1,0 +1,98 @@
+//! Erases a user: what is kept under its name, on all pods and by the broker.
+//!
+//! Always holds: its followers are told first that it is offline, without the time at which it was seen; then its connections end on
+//! every pod, and what pods still hold of it goes; then what the broker keeps. To repeat it is harmless.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    broker::{BrokerError, FleetQuestion},
+    hub::{
+        users::presence::StatusError,
+        worker::{
+            call::CallError,
+            fleet::{ANSWER_WITHIN, FleetError, Ordered, done_on_all},
+            services::Services,
+        },
+    },
+    model::{Act, Order, Target},
+};
+
+/// How long followers, and what is on its way to the broker, are waited for.
+const MOST_WAIT: Duration = Duration::from_millis(800);
+
+/// How often it is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Why a user was not erased, or not wholly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ErasureError {
+    /// Its followers are not told yet that it is offline.
+    #[error("the followers of this user are not told yet: its announcements wait for their turn; erase it again")]
+    Untold,
+    /// Pods could not do it.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The broker did not do it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// What erases users.
+pub struct UserErasure<'a>(pub &'a Services);
+
+impl UserErasure<'_> {
+    /// Erases a user.
+    ///
+    /// # Errors
+    /// [`ErasureError`]: some of it may be erased.
+    pub async fn erase(&self, user: &str) -> Result<Ordered, ErasureError> {
+        let services = self.0;
+        let presence_room = services.user_presence.as_ref().and_then(|presence| presence.room_of(user));
+        self.hide(user).await?;
+        let here = self.erase_here(user).await.map_err(FleetError::from)?;
+        let answers = services.control.ask_others(&FleetQuestion::Erase(user.into()), ANSWER_WITHIN).await?;
+        let personal = services.config.load().tokens.personal_room.as_ref().and_then(|room| room.of(user));
+        let own: Vec<_> = personal.into_iter().chain(presence_room).collect();
+        services.erasure.forget_user(user, &own).await?;
+        Ok(done_on_all(here, answers))
+    }
+
+    /// Has a user be offline for its followers.
+    async fn hide(&self, user: &str) -> Result<(), ErasureError> {
+        let Some(presence) = &self.0.user_presence else { return Ok(()) };
+        let began = Instant::now();
+        loop {
+            match presence.hide(user).await {
+                Ok(true) | Err(StatusError::Name) => return Ok(()),
+                Ok(false) if began.elapsed() < MOST_WAIT => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(false) | Err(StatusError::TooOften) => return Err(ErasureError::Untold),
+                Err(StatusError::Broker(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends a user's connections on this pod, and has what it holds of the user go. How many connections there were.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn erase_here(&self, user: &str) -> Result<Option<usize>, CallError> {
+        let services = self.0;
+        let connections = services.queues.obey(Order { target: Target::User(user.into()), act: Act::Erase }).await?;
+        if let Some(presence) = &services.user_presence {
+            presence.dismiss(user);
+        }
+        services.acks.book().forget(user);
+        // A round that is under way writes what it has taken.
+        let began = Instant::now();
+        while !services.acks.of(user).is_empty() {
+            if began.elapsed() > MOST_WAIT {
+                return Err(CallError);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(connections)
+    }
+}
