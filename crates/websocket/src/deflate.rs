@@ -1,7 +1,8 @@
 //! Compression of one message (RFC 7692 section 7.2.1).
 //!
-//! Every message is compressed for itself, so that one result serves every connection with the same window size and the
-//! state (some 300 KiB) belongs to the worker. Never keeps anything of a message for the next one.
+//! A message is compressed for itself, so that one result serves every connection with the same window size and the state
+//! (some 300 KiB) belongs to the worker; or behind others that all its receivers have, whose text it then refers to. Always holds:
+//! what is compressed behind others refers to nothing that went out uncompressed.
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
@@ -11,11 +12,13 @@ const KEPT: usize = 64 * 1024;
 /// What a flush ends with, and the sender removes (RFC 7692 section 7.2.1 step 3).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Compresses messages for one window size, each for itself.
+/// Compresses messages for one window size.
 #[derive(Debug)]
 pub struct Deflater {
     stream: Compress,
     output: Vec<u8>,
+    /// Whether the window holds what receivers have: nothing went into it that did not go out compressed.
+    in_step: bool,
 }
 
 impl Deflater {
@@ -28,23 +31,53 @@ impl Deflater {
     pub fn new(level: u32, window_bits: u8) -> Self {
         let window_bits = window_bits.clamp(9, 15);
         let stream = Compress::new_with_window_bits(Compression::new(level.min(9)), false, window_bits);
-        Self { stream, output: Vec::new() }
+        Self { stream, output: Vec::new(), in_step: false }
     }
 
-    /// Compresses a whole message to the payload of a frame with RSV1. `None` if compression does not make it smaller:
+    /// The bytes that a deflater holds, as zlib-rs allocates them: the window twice, a chain of its positions, the hash table, symbols
+    /// and what is pending.
+    #[must_use]
+    pub const fn held_bytes(window_bits: u8) -> usize {
+        (4 << window_bits) + 208 * 1024
+    }
+
+    /// Compresses a whole message for itself, to the payload of a frame with RSV1. `None` if compression does not make it smaller:
     /// then it is sent as it is.
     pub fn deflate(&mut self, message: &[u8]) -> Option<&[u8]> {
+        self.in_step = false;
+        self.deflate_next(message)
+    }
+
+    /// The same behind the messages since the last [`Deflater::deflate`] or [`Deflater::begin_anew`]: for receivers that keep their
+    /// window and got those as the last compressed ones, in that order. Behind a message that did not become smaller it is
+    /// compressed for itself, because no window of a receiver has that one.
+    pub fn deflate_next(&mut self, message: &[u8]) -> Option<&[u8]> {
         if self.output.capacity() > KEPT {
             self.output = Vec::new();
         }
         self.output.clear();
-        self.stream.reset();
+        if !self.in_step {
+            self.stream.reset();
+        }
+        self.in_step = false;
         // What does not fit here is not smaller, even without the tail.
         self.output.reserve(message.len() + TAIL.len());
         let status = self.stream.compress_vec(message, &mut self.output, FlushCompress::Sync);
         let whole = matches!(status, Ok(Status::Ok)) && self.output.len() < self.output.capacity();
         let payload = if whole { self.output.strip_suffix(&TAIL)? } else { return None };
-        (payload.len() < message.len()).then_some(payload)
+        self.in_step = payload.len() < message.len();
+        self.in_step.then_some(payload)
+    }
+
+    /// The next message is compressed for itself, whatever was before it.
+    pub fn begin_anew(&mut self) {
+        self.in_step = false;
+    }
+
+    /// Whether the next message is compressed behind others.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        self.in_step
     }
 }
 

@@ -1,7 +1,8 @@
 //! Decompression of one message (RFC 7692 section 7.2.2).
 //!
 //! Owns one inflate state and one output buffer for all connections of a worker: a message is inflated only when it is
-//! complete, and nothing is carried over to the next. Never produces more than it is told to, whatever comes in.
+//! complete, and nothing is carried over to the next; or for one connection whose window it keeps. Never produces more than it is
+//! told to, whatever comes in.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -26,11 +27,12 @@ pub enum InflateError {
     TooBig,
 }
 
-/// Inflates messages, each for itself.
+/// Inflates messages, each for itself, or those of one connection behind each other.
 #[derive(Debug)]
 pub struct Inflater {
     stream: Decompress,
     output: Vec<u8>,
+    keeps_window: bool,
 }
 
 impl Default for Inflater {
@@ -43,7 +45,14 @@ impl Inflater {
     /// An inflater for every window size: 15 bits hold what fewer bits can refer to.
     #[must_use]
     pub fn new() -> Self {
-        Self { stream: Decompress::new(false), output: Vec::new() }
+        Self { stream: Decompress::new(false), output: Vec::new(), keeps_window: false }
+    }
+
+    /// An inflater of one connection, whose server may refer to earlier messages (RFC 7692 section 7.1.1.1). It takes no final
+    /// blocks, which would end the window, and after an error nothing any more.
+    #[must_use]
+    pub fn with_takeover() -> Self {
+        Self { keeps_window: true, ..Self::new() }
     }
 
     /// Inflates the payload of a whole compressed message to at most `max` bytes.
@@ -57,6 +66,12 @@ impl Inflater {
         // A sender writes an empty message as one zero byte (section 7.2.3.6); some send nothing at all.
         if message.is_empty() {
             return Ok(&[]);
+        }
+        if self.keeps_window {
+            return match (self.step(message, max)?, self.step(&TAIL[..4], max)?) {
+                ((taken, false), (4, false)) if taken == message.len() => Ok(&self.output),
+                _ => Err(InflateError::Invalid),
+            };
         }
         self.stream.reset(false);
         let mut rest = message;
@@ -183,6 +198,31 @@ mod tests {
         assert_eq!(inflater.inflate(&broken, 0), Err(InflateError::TooBig));
         // And the inflater is none the worse for it.
         assert!(inflater.inflate(&whole, 1000).is_ok());
+    }
+
+    #[test]
+    fn a_window_is_kept_where_that_was_agreed() {
+        let mut deflater = crate::Deflater::new(6, 15);
+        let messages: Vec<_> =
+            (0..20).map(|n| format!("message {n} of a room, {{\"topic\":\"position\"}}").repeat(3)).collect();
+        let (mut keeps, mut forgets) = (Inflater::with_takeover(), Inflater::new());
+        for (n, message) in messages.iter().enumerate() {
+            if n == 10 {
+                deflater.begin_anew();
+            }
+            let compressed = deflater.deflate_next(message.as_bytes()).expect("it is smaller").to_vec();
+            assert_eq!(keeps.inflate(&compressed, 1_000), Ok(message.as_bytes()), "message {n}");
+            let fresh = n % 10 == 0;
+            assert_eq!(forgets.inflate(&compressed, 1_000) == Ok(message.as_bytes()), fresh, "message {n}");
+            assert_eq!(compressed.len() > 35, fresh, "message {n}: {} bytes", compressed.len());
+        }
+        // What does not become smaller is in no receiver's window: what follows it is compressed for itself.
+        assert_eq!(deflater.deflate_next(b"x"), None);
+        assert!(!deflater.is_in_step());
+        let compressed = deflater.deflate_next(messages[0].as_bytes()).expect("it is smaller").to_vec();
+        assert_eq!(forgets.inflate(&compressed, 1_000), Ok(messages[0].as_bytes()));
+        assert_eq!(keeps.inflate(&compressed, 1_000), Ok(messages[0].as_bytes()));
+        assert_eq!(keeps.inflate(&raw(b"final", FlushCompress::Finish), 1_000), Err(InflateError::Invalid));
     }
 
     #[test]

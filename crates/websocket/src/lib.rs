@@ -24,4 +24,4 @@ pub use incoming::{Incoming, MessageLimits, ReadError};
 pub use inflate::{InflateError, Inflater};
 pub use reader::{Reader, Role};
 pub use server_handshake::{Accepted, RequestError, accept, offered_protocols, write_head};
-pub use writer::{close_frame, message_frame, ping_frame, pong_frame};
+pub use writer::{close_frame, message_frame, next_message_frame, ping_frame, pong_frame};

@@ -8,18 +8,41 @@ use super::{
 };
 
 /// Appends a whole message as one frame; `opcode` is [`Opcode::Text`] or [`Opcode::Binary`]. A deflater compresses a message
-/// of at least `min_size` bytes, and the compressed one is sent where it is smaller (RFC 7692 section 7.2.1).
+/// of at least `min_size` bytes, and the compressed one is sent where it is smaller (RFC 7692 section 7.2.1). Returns whether it is.
 #[inline]
-pub fn message_frame(opcode: Opcode, message: &[u8], deflate: Option<(&mut Deflater, usize)>, out: &mut Vec<u8>) {
+pub fn message_frame(
+    opcode: Opcode,
+    message: &[u8],
+    deflate: Option<(&mut Deflater, usize)>,
+    out: &mut Vec<u8>,
+) -> bool {
     let compressed = match deflate {
         Some((deflater, min_size)) if message.len() >= min_size => deflater.deflate(message),
         _ => None,
     };
+    write_message(opcode, message, compressed, out)
+}
+
+/// The same behind the messages that the deflater compressed before, for receivers that have those: see
+/// [`Deflater::deflate_next`].
+pub fn next_message_frame(
+    opcode: Opcode,
+    message: &[u8],
+    (deflater, min_size): (&mut Deflater, usize),
+    out: &mut Vec<u8>,
+) -> bool {
+    let compressed = if message.len() >= min_size { deflater.deflate_next(message) } else { None };
+    write_message(opcode, message, compressed, out)
+}
+
+#[inline]
+fn write_message(opcode: Opcode, message: &[u8], compressed: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     let frame = match compressed {
         Some(payload) => Frame { compressed: true, ..Frame::new(opcode, payload) },
         None => Frame::new(opcode, message),
     };
     frame.write_server(out);
+    compressed.is_some()
 }
 
 /// Appends a ping; of `payload` the first 125 bytes.
