@@ -31,5 +31,5 @@ pub use answer::ApiError;
 pub(crate) use grpc::json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub use server::Api;
-pub use session::session_proof;
+pub use session::{KEEPS_WINDOW, session_proof};
 pub use status::Servers;

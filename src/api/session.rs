@@ -28,6 +28,9 @@ use crate::{
 /// The most bytes that another pod brings at once: it has checked the client's limit.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
+/// The header of a WebSocket whose client keeps its window from one compressed message to the next.
+pub const KEEPS_WINDOW: &str = "roomcast-keeps-window";
+
 /// What another pod's request carries.
 #[must_use]
 pub fn session_proof(key: &SessionKey, sid: &str) -> String {
@@ -84,7 +87,8 @@ async fn attempt(
             services.may_upgrade(place).await?;
             let bits = request.uri().query().and_then(|query| query.strip_prefix("bits="));
             let window_bits = bits.and_then(|bits| bits.parse().ok()).and_then(NonZeroU8::new);
-            let framing = Framing::websocket(window_bits);
+            let keeps_window = services.windows.are_allowed() && request.headers().contains_key(KEEPS_WINDOW);
+            let framing = Framing::websocket(window_bits).keeping_window(keeps_window);
             let upgraded = upgrade::on(&mut request);
             let services = Arc::clone(services);
             tokio::task::spawn_local(async move {

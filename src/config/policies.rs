@@ -324,6 +324,9 @@ describe!(Policy in "default_policy",
     acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep), ("receipts", AckMode::Receipts)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
+    /// Whether a compressed frame may refer to the text of earlier ones of the room, which makes it two to four times smaller. How long a
+    /// frame is then tells what was said before as well: use `false` where members must not learn that from the network.
+    shared_window = Switch, live;
     /// What happens to a client that does not keep up: it misses events and gets a `gap`, it gets only the newest values as soon as
     /// it can, or it is closed with 4008.
     slow = Choice(&[

@@ -197,6 +197,9 @@ section! {
         enabled: bool = true, Switch, live;
         /// How hard to try: a frame is compressed once for all its receivers.
         level: u32 = 6, Count(1..=9), restart;
+        /// The most bytes for the windows of busy rooms, to which their frames refer (`shared_window` of their policies): 336 KiB a room.
+        /// `0B`: there are none, and each frame is compressed for itself.
+        windows: usize = 16 * MIB, Bytes(0..=GIB), restart;
     }
 }
 

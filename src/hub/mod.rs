@@ -43,6 +43,7 @@ pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
 pub use engineio::polling::{PollingSession, Probe};
+pub use fanout::shared_windows::SharedWindows;
 pub use places::{place_desk::PlaceDesk, rounds::PlaceRounds};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::driver::Sequencer;

@@ -38,6 +38,14 @@ pub enum Fault {
     UnboundedQueue,
     /// A member that fell behind comes back from the end of what it missed.
     LateCatchUp,
+    /// A connection is offered a chained frame whatever its client's window holds.
+    UncomparedWindow,
+    /// A chained frame waits in a queue that may drop what is before it.
+    ChainedWaits,
+    /// A connection that got an independent frame counts as still in the chain.
+    WindowKept,
+    /// Frames of a chain have the same number.
+    RepeatedMark,
 }
 
 /// Whether a fault is planted: never.

@@ -25,6 +25,20 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "Bytes of frames times receivers, plain before and framed after compression, below TLS.",
     ),
     ("roomcast_encoded_bytes_total", "Bytes of frames, each once, plain before and framed after compression."),
+    ("roomcast_windows", "Windows of busy rooms, to which compressed frames refer."),
+    ("roomcast_window_bytes", "Bytes that the windows of rooms hold, against compression.windows."),
+    (
+        "roomcast_window_frames_total",
+        "Frames of rooms with a window times receivers, by kind: chained (to earlier frames), keyframe, independent (for those that cannot read a chained one).",
+    ),
+    (
+        "roomcast_window_keyframes_total",
+        "Keyframes of rooms with a window, each once, by reason: begin, waiting (receivers that a keyframe brings in), incompressible (what was before went out uncompressed).",
+    ),
+    (
+        "roomcast_window_saved_bytes_total",
+        "Bytes that chained frames were smaller than independent ones, times receivers; estimated from the newest keyframe.",
+    ),
     (
         "roomcast_publish_to_write_seconds",
         "From a batch's first event reaching the pod to the last write of the batch on a worker, batch window included.",

@@ -19,6 +19,7 @@ mod socketio;
 mod statuses;
 mod tokens;
 mod user_places;
+mod windows;
 
 pub use acks::AckMetrics;
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
@@ -38,6 +39,7 @@ pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use statuses::StatusMetrics;
 pub use tokens::TokenMetrics;
 pub use user_places::UserPlaceMetrics;
+pub use windows::WindowMetrics;
 
 use std::sync::Arc;
 
@@ -64,6 +66,8 @@ pub struct Metrics {
     pub batches: Counter,
     /// How many events a batch had.
     pub batch_events: Histogram,
+    /// Windows of rooms.
+    pub windows: WindowMetrics,
     /// From the arrival of a batch's first event at the pod until it left the room's owner.
     pub batch_wait: Histogram,
     /// Events times receivers.
@@ -218,6 +222,7 @@ impl Metrics {
             frames: counter!("roomcast_frames_total"),
             sent: Compressed::new("roomcast_sent_bytes_total"),
             encoded: Compressed::new("roomcast_encoded_bytes_total"),
+            windows: WindowMetrics::default(),
             publish_to_write: histogram!("roomcast_publish_to_write_seconds"),
             fan_out: histogram!("roomcast_fan_out_seconds"),
             dropped: counter!("roomcast_dropped_frames_total"),

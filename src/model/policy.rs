@@ -157,6 +157,8 @@ pub struct Policy {
     pub acks: AckMode,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
+    /// Whether a compressed frame may refer to the text of earlier ones of the room.
+    pub shared_window: bool,
     /// What happens to a receiver that does not keep up.
     pub slow: SlowReceiver,
     /// The rooms with the highest number are sent first where a connection has a stream for each room; 0 to 9.
@@ -197,6 +199,7 @@ impl Default for Policy {
             signals_per_second: 20,
             acks: AckMode::Off,
             compress_from: Some(256),
+            shared_window: true,
             slow: SlowReceiver::Gap,
             priority: 5,
             delivery: Delivery::Every,
@@ -229,6 +232,7 @@ impl Policy {
             history_bytes: log.history_bytes,
             history_age: log.history_age,
             compress_from: log.compress_from,
+            shared_window: log.shared_window,
             priority: log.priority,
             durability: log.durability,
             ..self.clone()

@@ -248,7 +248,7 @@ pub(super) async fn upgrade<T>(
         Box::new(refusal.response())
     })?;
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
-    let framing = Framing::websocket(window_bits);
+    let framing = Framing::websocket(window_bits).keeping_window(services.windows.reach(accepted.deflate));
     let mut answer = accepted.response;
     // As the reference server does.
     websocket::agree_on(&mut answer, offered(request.headers()).next());
@@ -260,10 +260,7 @@ pub(super) async fn upgrade<T>(
             }
             Whereabouts::Pod(address) => {
                 let seat = seat(&services, from)?;
-                UpgradeTarget::Relay(
-                    relay::connect(&services, &address, &sid, window_bits).await.map_err(refused)?,
-                    seat,
-                )
+                UpgradeTarget::Relay(relay::connect(&services, &address, &sid, framing).await.map_err(refused)?, seat)
             }
         };
         return Ok(Admission { answer, continues_as });

@@ -64,7 +64,7 @@ use crate::{
     hooks::Hooks,
     hub::{
         AckDesk, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic, Recoveries, Senders,
-        Services, Spokesman, ToWorker, WorkerQueues,
+        Services, SharedWindows, Spokesman, ToWorker, WorkerQueues,
     },
     metrics::Exposition,
     protocol::Dialects,
@@ -195,6 +195,11 @@ impl Pod {
         let user_presence = log.user_presence(&config.user_presence, &metrics);
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
+            windows: Arc::new(SharedWindows::new(
+                config.compression.level,
+                config.compression.windows,
+                metrics.windows.clone(),
+            )),
             memory: ProcessMemory::new(&config.memory_ceiling),
             addresses: Arc::new(ClientAddresses::new()),
             senders: Senders::default(),

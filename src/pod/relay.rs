@@ -4,7 +4,7 @@
 //! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into; the sockets to
 //! other pods count among the pod's.
 
-use std::{num::NonZeroU8, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use ::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
@@ -17,9 +17,12 @@ use tokio::{
 };
 
 use crate::{
-    api::session_proof,
+    api::{KEEPS_WINDOW, session_proof},
     hub::Services,
-    protocol::engineio::{EngineError, Timing},
+    protocol::{
+        Framing,
+        engineio::{EngineError, Timing},
+    },
     transport::{
         fetch::{Client, Limits},
         http_io::HttpIo,
@@ -106,14 +109,16 @@ pub(super) async fn connect(
     services: &Services,
     address: &str,
     sid: &str,
-    window_bits: Option<NonZeroU8>,
+    framing: Framing,
 ) -> Result<Relayed, EngineError> {
     let place = SocketPlaces::take(&services.sockets).ok_or(EngineError::UnknownSession)?;
     let proof = session_proof(&services.session_key, sid);
-    let bits = window_bits.map_or(0, NonZeroU8::get);
+    let bits = if let Framing::WebSocket { window_bits: Some(bits), .. } = framing { bits.get() } else { 0 };
+    // A header and no parameter: a pod of an older build takes the bits alone, and compresses each frame for itself.
+    let window = if framing.keeps_window() { format!("{KEEPS_WINDOW}: 1\r\n") } else { String::new() };
     let target = target(sid, &format!("/socket?bits={bits}"));
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: roomcast-session\r\nAuthorization: {proof}\r\n\r\n"
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: roomcast-session\r\nAuthorization: {proof}\r\n{window}\r\n"
     );
     let connected = timeout(SOON, async {
         let mut stream = TcpStream::connect(address).await?;

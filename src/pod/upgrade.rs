@@ -116,6 +116,6 @@ fn agree<T>(
         websocket::agree_on(&mut answer, dialect.subprotocol(&mut offers));
     }
     let window_bits = accepted.deflate.and_then(|d| std::num::NonZeroU8::new(d.server_max_window_bits));
-    let framing = Framing::websocket(window_bits);
+    let framing = Framing::websocket(window_bits).keeping_window(this.services.windows.reach(accepted.deflate));
     Ok((answer, WireFormat { dialect, spelling: 0, framing }))
 }

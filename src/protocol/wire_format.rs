@@ -26,6 +26,8 @@ pub enum Framing {
     WebSocket {
         /// The window's size is 2 to this power, in bytes.
         window_bits: Option<NonZeroU8>,
+        /// The client keeps its window from one compressed message to the next: it did not ask for `server_no_context_takeover`.
+        keeps_window: bool,
         /// Binary Engine.IO messages are texts, because the client takes no others (`b64` in its query).
         base64: bool,
     },
@@ -43,17 +45,37 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing of a WebSocket.
+    /// The framing of a WebSocket whose messages are compressed each for itself, if at all.
     #[must_use]
     pub fn websocket(window_bits: Option<NonZeroU8>) -> Self {
-        Self::WebSocket { window_bits, base64: false }
+        Self::WebSocket { window_bits, keeps_window: false, base64: false }
+    }
+
+    /// The same for a client that keeps its window, or does not.
+    #[must_use]
+    pub fn keeping_window(self, keeps: bool) -> Self {
+        match self {
+            Self::WebSocket { window_bits, base64, .. } => {
+                Self::WebSocket { window_bits, keeps_window: keeps && window_bits.is_some(), base64 }
+            }
+            Self::Stream { .. } | Self::Elements | Self::EventStream | Self::Payload => self,
+        }
+    }
+
+    /// Whether its client keeps the window from one compressed message to the next.
+    #[inline]
+    #[must_use]
+    pub fn keeps_window(self) -> bool {
+        matches!(self, Self::WebSocket { keeps_window: true, .. })
     }
 
     /// The same for a client that takes no binary messages.
     #[must_use]
     pub fn in_base64(self) -> Self {
         match self {
-            Self::WebSocket { window_bits, .. } => Self::WebSocket { window_bits, base64: true },
+            Self::WebSocket { window_bits, keeps_window, .. } => {
+                Self::WebSocket { window_bits, keeps_window, base64: true }
+            }
             Self::Stream { .. } | Self::Elements | Self::EventStream | Self::Payload => self,
         }
     }
@@ -81,6 +103,12 @@ pub struct WireFormat {
 }
 
 impl WireFormat {
+    /// The format of the same messages, compressed each for itself.
+    #[must_use]
+    pub fn independent(self) -> Self {
+        Self { framing: self.framing.keeping_window(false), ..self }
+    }
+
     /// The format of a session's stream of commands, which is never compressed.
     #[must_use]
     pub fn of_commands(self) -> Self {

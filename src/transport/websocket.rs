@@ -5,10 +5,10 @@
 
 use http::{HeaderValue, Response, header::SEC_WEBSOCKET_PROTOCOL};
 pub use roomcast_websocket::{
-    Deflater, Deflaters, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role, accept, close_frame,
+    Deflate, Deflater, Deflaters, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role, accept, close_frame,
     offered_protocols, ping_frame, pong_frame, write_head,
 };
-use roomcast_websocket::{ReadError, message_frame};
+use roomcast_websocket::{ReadError, message_frame, next_message_frame};
 
 use crate::{
     model::Disconnect,
@@ -16,15 +16,29 @@ use crate::{
 };
 
 /// Appends the messages as one contiguous run of server frames. With a deflater, messages of at least `min_size` bytes
-/// are compressed where that makes them smaller.
-pub fn frame_messages(messages: &Messages, mut deflate: Option<(&mut Deflater, usize)>, out: &mut Vec<u8>) {
+/// are compressed where that makes them smaller, each for itself. Returns whether one of them is.
+pub fn frame_messages(messages: &Messages, mut deflate: Option<(&mut Deflater, usize)>, out: &mut Vec<u8>) -> bool {
+    let mut any = false;
     for (kind, message) in messages.iter() {
-        let opcode = match kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
         let deflate = deflate.as_mut().map(|(deflater, min_size)| (&mut **deflater, *min_size));
-        message_frame(opcode, message, deflate, out);
+        any |= message_frame(opcode(kind), message, deflate, out);
+    }
+    any
+}
+
+/// The same with each message compressed behind those before it, those of earlier calls included.
+pub fn frame_next_messages(messages: &Messages, deflater: &mut Deflater, min_size: usize, out: &mut Vec<u8>) -> bool {
+    let mut any = false;
+    for (kind, message) in messages.iter() {
+        any |= next_message_frame(opcode(kind), message, (&mut *deflater, min_size), out);
+    }
+    any
+}
+
+fn opcode(kind: MessageKind) -> Opcode {
+    match kind {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
     }
 }
 

@@ -82,7 +82,11 @@ impl Client {
         let mut client = Self {
             stream,
             reader: Reader::new(Role::Client, deflate),
-            inflater: Inflater::default(),
+            // As browsers do, it keeps its window unless it asked the server to compress each message for itself.
+            inflater: match agreed.deflate {
+                Some(deflate) if !deflate.server_no_context_takeover => Inflater::with_takeover(),
+                _ => Inflater::new(),
+            },
             messages: VecDeque::new(),
             deflate,
         };

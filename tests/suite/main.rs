@@ -42,3 +42,4 @@ mod user_places;
 mod user_presence;
 mod users;
 mod webtransport;
+mod windows;

@@ -48,7 +48,10 @@ use crate::{
             totals::Totals,
             transport::ClientTransport,
         },
-        fanout::{encoder::Encoder, frame::Frame, room_index::RoomIndex, subscription::Subscription},
+        fanout::{
+            client_window::ClientWindow, encoder::Encoder, frame::Frame, room_index::RoomIndex,
+            subscription::Subscription,
+        },
         worker::seat::Seat,
     },
     model::{CommandId, Disconnect, Reply},
@@ -65,6 +68,8 @@ use crate::{
 #[repr(C)]
 pub struct Connection {
     pub(crate) send_queue: Option<Box<SendQueue>>,
+    /// What its client's inflater holds of a room's chain.
+    pub window: ClientWindow,
     /// What carries it.
     pub transport: ClientTransport,
     /// Counted at its end.
@@ -113,6 +118,7 @@ impl Connection {
         let waits = matches!(transport, ClientTransport::Mailbox(_));
         Self {
             send_queue: waits.then(|| Box::new(SendQueue::new(Arc::clone(budget)))),
+            window: ClientWindow::new(),
             transport,
             totals: Totals::default(),
             waker: None,
@@ -201,7 +207,14 @@ impl Connection {
         }
     }
 
-    /// Offers a room's frame: written at once, or queued within the connection's `limit` of owed bytes and the pod's
+    /// Whether its client can read a frame, offered now. Every client can read an independent one.
+    #[inline]
+    #[must_use]
+    pub fn takes(&self, frame: &Frame) -> bool {
+        self.window.takes(frame, self.send_queue.is_some())
+    }
+
+    /// Offers a room's frame, one that it [takes](Self::takes): written at once, or queued within the connection's `limit` of owed bytes and the pod's
     /// budget. `room`: its number, for a transport with a stream for each. The hot path: on it a frame costs one seal and one system call.
     #[inline]
     pub fn offer(
@@ -212,8 +225,10 @@ impl Connection {
         limit: usize,
         budget: &Arc<Budget>,
     ) -> OfferOutcome {
+        debug_assert!(self.takes(frame), "a frame that its client cannot read");
         let Some(send_queue) = &mut self.send_queue else {
             self.totals.sent(frame.bytes().len(), frame.plain());
+            self.window.written(frame);
             if let ClientTransport::WebTransport(streams) = &mut self.transport {
                 return streams.offer(frame, room, limit, budget, told(&self.waker));
             }
@@ -236,6 +251,7 @@ impl Connection {
             slow = mailbox.can_be_slow();
         }
         self.totals.sent(frame.bytes().len(), frame.plain());
+        self.window.queued(frame);
         let outcome = send_queue.offer(frame, bounds);
         if slow { outcome } else { OfferOutcome::Queued }
     }

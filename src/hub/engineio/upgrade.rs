@@ -95,7 +95,7 @@ impl EngineIo {
             core.clients.connections.set_seat(key, number, new);
             if let Some(broadcast) = unserved {
                 let Clients { connections, encoder, buffers, settings, .. } = &mut core.clients;
-                let frame = encoder.frame(&broadcast, format);
+                let frame = encoder.independent(&broadcast, format);
                 let Some(connection) = connections.get_mut(key) else { return };
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.

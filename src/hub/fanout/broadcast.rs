@@ -10,7 +10,7 @@ use std::{
 use smallvec::SmallVec;
 
 use crate::{
-    hub::fanout::{frame::Frame, range::Range},
+    hub::fanout::{frame::Frame, range::Range, room_window::RoomWindow},
     model::{Batch, Member, Notice, Policy, Retained, Room, SignalNotice},
     protocol::{PresenceChange, WireFormat},
     session::ConnectionId,
@@ -44,6 +44,9 @@ pub enum Excluded {
     Connection(ConnectionId),
 }
 
+/// The frame of a wire format. `None`: the room has no chain in that format, and the independent frame stands in.
+type FormatFrame = (WireFormat, Option<Frame>);
+
 /// One thing that is said to a room, and its bytes in each wire format that a receiver needed.
 #[derive(Debug)]
 pub struct Broadcast {
@@ -57,14 +60,28 @@ pub struct Broadcast {
     pub except: Option<Excluded>,
     /// Whether it was sent before, and is read from the log for clients that come back.
     pub recovered: bool,
-    frames: Mutex<SmallVec<[(WireFormat, Frame); 2]>>,
+    /// The window that its frames may refer to; `None`: each is compressed for itself.
+    window: Option<Arc<RoomWindow>>,
+    frames: Mutex<SmallVec<[FormatFrame; 2]>>,
 }
 
 impl Broadcast {
     /// Something to be said, not yet encoded.
     #[must_use]
     pub fn new(content: Content, policy: Arc<Policy>, arrived: Instant) -> Self {
-        Self { content, policy, arrived, except: None, recovered: false, frames: Mutex::default() }
+        Self { content, policy, arrived, except: None, recovered: false, window: None, frames: Mutex::default() }
+    }
+
+    /// The same, with frames that may refer to those before in the room.
+    #[must_use]
+    pub fn in_window(self, window: Option<&Arc<RoomWindow>>) -> Self {
+        Self { window: window.cloned(), ..self }
+    }
+
+    /// The window that its frames may refer to.
+    #[must_use]
+    pub fn window(&self) -> Option<&Arc<RoomWindow>> {
+        self.window.as_ref()
     }
 
     /// The same, for clients that come back.
@@ -161,12 +178,22 @@ impl Broadcast {
 
     /// The bytes for one wire format, made by the worker that asks first. Another worker that asks meanwhile waits for them
     /// instead of making them again.
-    pub(super) fn frame_or_make(&self, format: WireFormat, make: impl FnOnce() -> Frame) -> Frame {
+    pub(super) fn frame_or_make(&self, format: WireFormat, make: impl FnOnce() -> Option<Frame>) -> Option<Frame> {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, frame)) = frames.iter().find(|(f, _)| *f == format) {
             return frame.clone();
         }
         let frame = make();
+        // A keyframe is the independent frame as well.
+        if let Some(keyframe) = &frame
+            && format.framing.keeps_window()
+            && keyframe.is_independent()
+        {
+            let independent = format.independent();
+            if frames.iter().all(|(f, _)| *f != independent) {
+                frames.push((independent, frame.clone()));
+            }
+        }
         frames.push((format, frame.clone()));
         frame
     }

@@ -1,7 +1,7 @@
 //! How broadcasts and replies become bytes: their dialect writes them, then they are compressed and framed. Each worker has one encoder.
 //!
 //! Never knows a connection. Always holds: only what a whole room shares is compressed. A reply is one connection's, and compressing
-//! it would cost a context or leak lengths.
+//! it would cost a context, leak lengths, or put it into a client's window where no other client has it.
 
 use std::{
     io::Write,
@@ -18,6 +18,8 @@ use crate::{
             deflate_budget::DeflateBudget,
             frame::{Frame, FrameBytes},
             range::gap,
+            room_window::RoomWindow,
+            window_mark::FrameWindow,
         },
         worker::clock::unix_millis,
     },
@@ -62,13 +64,43 @@ impl Encoder {
         }
     }
 
-    /// A broadcast's frame for one wire format: made once, whatever worker asks.
+    /// A broadcast's frame for one wire format: made once, whatever worker asks. In a room whose frames are chained it is for those
+    /// that [`Connection::takes`](crate::hub::connection::Connection::takes) it; others get [`Encoder::independent`].
     pub fn frame(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
-        broadcast.frame_or_make(format, || self.encode(broadcast, format))
+        if let Some(window) = broadcast.window()
+            && format.framing.keeps_window()
+            && let Some(frame) = broadcast.frame_or_make(format, || self.encode_chained(broadcast, window, format))
+        {
+            return frame;
+        }
+        self.independent(broadcast, format)
     }
 
-    fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
-        let Self { dialects, deflaters, messages, recovery_deflate, .. } = self;
+    /// A broadcast's frame for one wire format that every client can read, made once as well.
+    pub fn independent(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+        let format = format.independent();
+        let made = broadcast.frame_or_make(format, || Some(self.encode(broadcast, format)));
+        // Of this format there is always one.
+        made.unwrap_or_else(|| self.encode(broadcast, format))
+    }
+
+    /// The next frame of the room's chain. `None`: it has none, or this frame is not of it.
+    fn encode_chained(&mut self, broadcast: &Broadcast, window: &Arc<RoomWindow>, format: WireFormat) -> Option<Frame> {
+        let from = broadcast.policy.compress_from?;
+        let mut turn = window.chain(format)?;
+        self.write_messages(broadcast, format);
+        let mut bytes = Vec::new();
+        let window = match format.framing {
+            Framing::WebSocket { base64: true, .. } => turn.write(&without_binary(&self.messages), from, &mut bytes)?,
+            _ => turn.write(&self.messages, from, &mut bytes)?,
+        };
+        drop(turn);
+        self.bytes_plain += self.messages.len() as u64;
+        Some(self.finish(broadcast, format, bytes.into_boxed_slice().into(), None, window))
+    }
+
+    fn write_messages(&mut self, broadcast: &Broadcast, format: WireFormat) {
+        let Self { dialects, messages, .. } = self;
         let dialect = dialects.get(format.dialect);
         messages.begin(unix_millis());
         match &broadcast.content {
@@ -84,19 +116,24 @@ impl Encoder {
             }
             Content::Gap(range) => dialect.reply(&gap(range), None, messages),
         }
+    }
+
+    fn encode(&mut self, broadcast: &Broadcast, format: WireFormat) -> Frame {
+        self.write_messages(broadcast, format);
+        let Self { deflaters, messages, recovery_deflate, .. } = self;
         self.bytes_plain += messages.len() as u64;
         let may_compress = !broadcast.recovered || recovery_deflate.take(messages.len(), messages.now);
         let compress_from = broadcast.policy.compress_from.filter(|_| may_compress);
-        let mut bytes = Vec::new();
+        let (mut bytes, mut compressed) = (Vec::new(), false);
         match format.framing {
-            Framing::WebSocket { window_bits, base64 } => {
+            Framing::WebSocket { window_bits, base64, .. } => {
                 let compress = window_bits.zip(compress_from);
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
-                if base64 {
-                    frame_messages(&without_binary(messages), compress, &mut bytes);
+                compressed = if base64 {
+                    frame_messages(&without_binary(messages), compress, &mut bytes)
                 } else {
-                    frame_messages(messages, compress, &mut bytes);
-                }
+                    frame_messages(messages, compress, &mut bytes)
+                };
             }
             Framing::Stream { deflate } => {
                 bytes.push(DATAGRAM_PREFIX);
@@ -125,13 +162,24 @@ impl Encoder {
             }
             bytes = bytes.slice(1..);
         }
+        self.finish(broadcast, format, bytes, datagram, FrameWindow::independent(compressed))
+    }
+
+    fn finish(
+        &mut self,
+        broadcast: &Broadcast,
+        format: WireFormat,
+        bytes: Bytes,
+        datagram: Option<Bytes>,
+        window: FrameWindow,
+    ) -> Frame {
         self.bytes_framed += bytes.len() as u64;
         let range = broadcast.stands_for();
         let is_gap = matches!(broadcast.content, Content::Gap(_));
         let (budget, booked) = (Arc::clone(&self.budget), AtomicBool::new(false));
-        let plain = messages.len();
+        let plain = self.messages.len();
         let dialect = format.dialect;
-        Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, budget, booked })
+        Frame::new(FrameBytes { bytes, datagram, plain, range, is_gap, dialect, budget, booked, window })
     }
 
     /// Writes a reply. It is not compressed.
@@ -186,8 +234,12 @@ impl Encoder {
     /// Frames what was just written for one connection.
     fn written(&self, format: WireFormat, out: &mut Vec<u8>) {
         match format.framing {
-            Framing::WebSocket { base64: true, .. } => frame_messages(&without_binary(&self.messages), None, out),
-            Framing::WebSocket { base64: false, .. } => frame_messages(&self.messages, None, out),
+            Framing::WebSocket { base64: true, .. } => {
+                frame_messages(&without_binary(&self.messages), None, out);
+            }
+            Framing::WebSocket { base64: false, .. } => {
+                frame_messages(&self.messages, None, out);
+            }
             Framing::Stream { deflate: false } => prefixed(&self.messages, out),
             Framing::Stream { deflate: true } => {
                 let mut plain = Vec::with_capacity(self.messages.len() + 16);

@@ -16,6 +16,7 @@ use crate::{
         fanout::{broadcast::Content, room::Run, room_index::RoomIndex, rooms::Rooms},
     },
     model::Disconnect,
+    protocol::WireFormat,
 };
 
 /// How long fan-outs may hold the worker before everything else on it has a turn.
@@ -73,37 +74,49 @@ impl Run {
                 if matches!(self.broadcast.content, Content::Gap(_)) {
                     exceptions.extend(self.walk.rest(group).map(|key| (key, Some(OfferOutcome::Untold))));
                 }
-                self.frame = None;
-                self.walk.next_group();
+                self.next_group(group.format);
                 continue;
             }
             while let Some(stop) = self.walk.stretch(group, STRIDE) {
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
                 let members = self.walk.ahead(group, stop).filter_map(|key| connections.get(key));
                 std::hint::black_box(members.map(|connection| connection.warm()).sum::<usize>());
-                let before = self.receivers;
                 while let Some(key) = self.walk.next(group, stop) {
                     if self.except.contains(&key) {
                         continue;
                     }
                     let Some(connection) = connections.get_mut(key) else { continue };
+                    let readable = if connection.takes(frame) {
+                        &*frame
+                    } else {
+                        self.independent.get_or_insert_with(|| encoder.independent(&self.broadcast, group.format))
+                    };
                     self.receivers += 1;
-                    match connection.offer(frame, number, &mut buffers.sealed, limit, &services.budget) {
+                    self.served += 1;
+                    self.bytes_plain += readable.plain() as u64;
+                    self.bytes_framed += readable.bytes().len() as u64;
+                    match connection.offer(readable, number, &mut buffers.sealed, limit, &services.budget) {
                         OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
+                    self.stayed += u64::from(connection.window.holds(frame));
                 }
-                let served = self.receivers - before;
-                self.bytes_plain += served * frame.plain() as u64;
-                self.bytes_framed += served * frame.bytes().len() as u64;
                 if Instant::now() >= deadline {
                     return false;
                 }
             }
-            self.frame = None;
-            self.walk.next_group();
+            self.next_group(group.format);
         }
         true
+    }
+
+    /// The group in progress is served.
+    fn next_group(&mut self, format: WireFormat) {
+        if let (Some(window), Some(frame)) = (self.broadcast.window(), &self.frame) {
+            window.served(format, frame, self.stayed, self.served - self.stayed);
+        }
+        (self.frame, self.independent, self.stayed, self.served) = (None, None, 0, 0);
+        self.walk.next_group();
     }
 
     /// What a panicked slice was serving: one connection, or a whole group whose frame could not be made.
@@ -114,6 +127,7 @@ impl Run {
             return self.walk.last(group).into_iter().collect();
         }
         let members = self.walk.rest(group).collect();
+        (self.independent, self.stayed, self.served) = (None, 0, 0);
         self.walk.next_group();
         members
     }

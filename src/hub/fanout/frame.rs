@@ -11,7 +11,13 @@ use std::sync::{
 use bytes::Bytes;
 
 use crate::{
-    hub::{connection::budget::Budget, fanout::range::Range},
+    hub::{
+        connection::budget::Budget,
+        fanout::{
+            range::Range,
+            window_mark::{FrameWindow, WindowMark},
+        },
+    },
     protocol::DialectId,
 };
 
@@ -30,6 +36,7 @@ pub(super) struct FrameBytes {
     pub(super) dialect: DialectId,
     pub(super) budget: Arc<Budget>,
     pub(super) booked: AtomicBool,
+    pub(super) window: FrameWindow,
 }
 
 impl Frame {
@@ -76,6 +83,32 @@ impl Frame {
         Some(if self.0.is_gap { range.of_no_epoch() } else { range })
     }
 
+    /// The frame of a chain that must have been the receiver's last compressed one. None: every client can read this one.
+    #[inline]
+    #[must_use]
+    pub fn behind(&self) -> WindowMark {
+        self.0.window.behind
+    }
+
+    /// Whether every client can read it.
+    #[must_use]
+    pub fn is_independent(&self) -> bool {
+        self.behind() == WindowMark::NONE
+    }
+
+    /// What the receiver's window holds behind it; `None`: what it held before, because nothing is compressed.
+    #[inline]
+    #[must_use]
+    pub fn leaves(&self) -> Option<WindowMark> {
+        self.0.window.leaves
+    }
+
+    /// What it has to do with the windows of its receivers.
+    #[must_use]
+    pub fn window(&self) -> FrameWindow {
+        self.0.window
+    }
+
     /// In which dialect it is.
     #[must_use]
     pub fn dialect(&self) -> DialectId {
@@ -96,7 +129,18 @@ impl Frame {
     pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
         let (budget, booked) = (Arc::clone(budget), AtomicBool::new(false));
         let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
-        Self(Arc::new(FrameBytes { bytes, datagram, plain: len, range, is_gap: false, dialect, budget, booked }))
+        let window = FrameWindow::independent(false);
+        Self(Arc::new(FrameBytes {
+            bytes,
+            datagram,
+            plain: len,
+            range,
+            is_gap: false,
+            dialect,
+            budget,
+            booked,
+            window,
+        }))
     }
 }
 

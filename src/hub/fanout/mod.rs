@@ -2,6 +2,8 @@
 
 pub mod admission;
 pub mod broadcast;
+pub mod chain;
+pub mod client_window;
 pub mod deflate_budget;
 pub mod encoder;
 pub mod fan_out;
@@ -13,9 +15,13 @@ pub mod range;
 pub mod room;
 pub mod room_index;
 pub mod room_stream;
+pub mod room_window;
 pub mod rooms;
+pub mod shared_windows;
 pub mod signal_share;
 pub mod stream_driver;
 pub mod stream_effect;
 pub mod subscription;
 pub mod walk;
+pub mod window_mark;
+pub mod window_worth;

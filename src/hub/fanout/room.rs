@@ -64,6 +64,12 @@ pub struct Run {
     pub except: SmallVec<[ConnectionKey; 1]>,
     /// The group's frame, once made.
     pub frame: Option<Frame>,
+    /// The frame for those of the group that cannot read it, once one is met.
+    pub independent: Option<Frame>,
+    /// How many of the group can read the next frame of the room's chain.
+    pub stayed: u64,
+    /// How many of it got a frame.
+    pub served: u64,
     /// How many receivers it went to.
     pub receivers: u64,
     /// Bytes of frames times receivers, before compression.
@@ -90,6 +96,9 @@ impl Run {
             walk: Walk::new(ends),
             except,
             frame: None,
+            independent: None,
+            stayed: 0,
+            served: 0,
             receivers: 0,
             bytes_plain: 0,
             bytes_framed: 0,

@@ -173,7 +173,11 @@ impl Core {
             }
             let connection = connections.get_mut(key)?;
             let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
-            let frame = encoder.frame(broadcast, connection.format_of(subscription));
+            let format = connection.format_of(subscription);
+            let mut frame = encoder.frame(broadcast, format);
+            if !connection.takes(&frame) {
+                frame = encoder.independent(broadcast, format);
+            }
             if frame.bytes().is_empty() {
                 if matches!(broadcast.content, Content::Gap(_)) {
                     clients.request_close(key, Disconnect::Missed);

@@ -17,12 +17,13 @@ use tokio::{sync::mpsc::Receiver, time::sleep_until};
 use crate::{
     broker::{Delivery, HistoryQuery},
     hub::{
-        fanout::broadcast::{Broadcast, Content},
         sequencer::{
             effect::{ReadTicket, SequencerEffect},
+            presence_driver::{ListLost, RoomNow, announce, announce_list},
             room_sequencer::RoomSequencer,
             signal_board::SignalBoard,
             update::StreamUpdate,
+            window_seat::WindowSeat,
         },
         worker::{
             clock::unix_millis,
@@ -31,8 +32,7 @@ use crate::{
             services::Services,
         },
     },
-    model::{Member, Policy, PresenceList, PresenceMode, Room},
-    protocol::PresenceChange,
+    model::{Policy, PresenceMode, Room},
 };
 
 /// How often rooms that a full queue cut off are tried again.
@@ -40,17 +40,6 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// The longest pause between two attempts to read a log.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(1);
-
-/// Above this many members only counts are told of joins and leaves.
-const PRESENCE_NAMES_UP_TO: usize = 200;
-
-/// Where counts were told, names are told again from so few members on: less than above, so that a room at the border is not told
-/// whole lists all the time.
-const PRESENCE_NAMES_AGAIN: usize = 190;
-
-/// Whether the lists that a room's members keep are no good any more. Locked while one change of presence is told, so that
-/// changes are told in their order.
-type ListLost = Rc<tokio::sync::Mutex<bool>>;
 
 /// The rooms of one worker thread that it sequences for all workers.
 pub struct Sequencer {
@@ -151,6 +140,7 @@ impl Sequencer {
         if !rooms.contains_key(room) {
             *lives += 1;
             let sequencer = RoomSequencer::new(room.clone(), services.policy(room), services.queues.workers(), *lives);
+            let sequencer = sequencer.with_window(WindowSeat::among(&services.windows));
             rooms.insert(room.clone(), sequencer);
             services.broker.subscribe(room);
             services.metrics.rooms.increment(1);
@@ -181,7 +171,7 @@ impl Sequencer {
         self.to_list.remove(room);
         let lost = Rc::clone(self.lists_lost.entry(room.clone()).or_default());
         let workers = sequencer.listed().collect();
-        announce_list(&self.services, room, Arc::clone(sequencer.policy()), workers, lost);
+        announce_list(&self.services, room, RoomNow::of(sequencer), workers, lost);
     }
 
     /// Gives a room another policy.
@@ -294,7 +284,7 @@ fn perform(
         SequencerEffect::AnnouncePresence { joined, left } => {
             let workers: Vec<usize> = sequencer.listed().collect();
             let lost = Rc::clone(lists_lost.entry(room.clone()).or_default());
-            announce(services, room, Arc::clone(sequencer.policy()), workers, (joined, left), lost);
+            announce(services, room, RoomNow::of(sequencer), workers, (joined, left), lost);
         }
         SequencerEffect::Flushed { events, arrived, logged } => {
             let metrics = &services.metrics;
@@ -323,50 +313,6 @@ fn read_history(services: &Arc<Services>, room: &Room, ticket: ReadTicket, query
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_READ_PAUSE);
-        }
-    });
-}
-
-/// Tells a room's members of all of them, because what they were told before does not add up to that.
-fn announce_list(services: &Arc<Services>, room: &Room, policy: Arc<Policy>, workers: Vec<usize>, lost: ListLost) {
-    let (services, room) = (Arc::clone(services), room.clone());
-    tokio::task::spawn_local(async move {
-        *lost.lock().await = true;
-        announce(&services, &room, policy, workers, (Vec::new(), Vec::new()), lost);
-    });
-}
-
-/// Tells a room's members of joins and leaves, with the number of members as of now; of all members where what they were told before
-/// does not add up to them.
-fn announce(
-    services: &Arc<Services>,
-    room: &Room,
-    policy: Arc<Policy>,
-    workers: Vec<usize>,
-    (joined, left): (Vec<Member>, Vec<Member>),
-    lost: ListLost,
-) {
-    let (services, room, now) = (Arc::clone(services), room.clone(), Instant::now());
-    tokio::task::spawn_local(async move {
-        let mut lost = lost.lock().await;
-        let wanted = if *lost { PRESENCE_NAMES_AGAIN } else { 0 };
-        let Ok(list) = services.presence.list(&room, wanted).await else {
-            *lost = true;
-            return;
-        };
-        let PresenceList { members, total } = list;
-        let mut change = PresenceChange { room: room.clone(), joined, left, members: Vec::new(), total };
-        if *lost && total <= PRESENCE_NAMES_AGAIN {
-            (change.joined, change.left, change.members) = (Vec::new(), Vec::new(), members);
-            *lost = false;
-        } else if *lost || total > PRESENCE_NAMES_UP_TO {
-            (change.joined, change.left) = (Vec::new(), Vec::new());
-            *lost = true;
-        }
-        let update = StreamUpdate::Broadcast(Arc::new(Broadcast::new(Content::Presence(change), policy, now)));
-        for worker in workers {
-            // No offset, no promise: a full queue drops it, and the whole list is told next time.
-            *lost |= !services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone()));
         }
     });
 }

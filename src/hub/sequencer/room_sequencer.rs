@@ -24,41 +24,21 @@ use crate::{
         fanout::{
             broadcast::{Broadcast, Content},
             range::Range,
+            room_window::RoomWindow,
         },
         planted::{Fault, planted},
         sequencer::{
             batcher::Batcher,
             effect::{ReadTicket, SequencerEffect},
+            sequence::{Hole, Sequence},
             shared_log::by_room,
             update::StreamUpdate,
+            window_seat::WindowSeat,
             worker_seats::WorkerSeats,
         },
     },
     model::{Epoch, Event, Member, Offset, Policy, Position, PresenceMode, Publication, Room, Since, UnixMillis},
 };
-
-/// The room's log as far as it was followed.
-#[derive(Debug)]
-struct Sequence {
-    /// Events that are not sent yet; it knows where the next batch begins.
-    batcher: Batcher,
-    /// The last event that came, in order.
-    received: Position,
-    /// The hole that is being filled.
-    hole: Option<Hole>,
-}
-
-/// A hole in the room's stream, while the log is read.
-#[derive(Debug)]
-struct Hole {
-    ticket: ReadTicket,
-    /// Events that came meanwhile. Full: the newest is dropped, and the log is read again.
-    held: VecDeque<(Epoch, Arc<Event>, Instant)>,
-    /// How many of `held` were there when the read began: those that the answer lacks are not in the log.
-    held_before: usize,
-    /// Whether an event was dropped.
-    overflowed: bool,
-}
 
 /// One room's order.
 #[derive(Debug)]
@@ -76,6 +56,8 @@ pub struct RoomSequencer {
     presence_due: Option<Instant>,
     /// The newest read.
     ticket: ReadTicket,
+    /// To which its frames may refer.
+    window: WindowSeat,
 }
 
 impl RoomSequencer {
@@ -99,7 +81,20 @@ impl RoomSequencer {
             left: Vec::new(),
             presence_due: None,
             ticket: ReadTicket { life, read: 0 },
+            window: WindowSeat::default(),
         }
+    }
+
+    /// The same, with a place for a window.
+    #[must_use]
+    pub fn with_window(self, window: WindowSeat) -> Self {
+        Self { window, ..self }
+    }
+
+    /// The window that the room's broadcasts may refer to; `None`: it has none, or not yet.
+    #[must_use]
+    pub fn window(&self) -> Option<&Arc<RoomWindow>> {
+        self.window.window()
     }
 
     /// A sequencer that takes over after a panic, of which nothing but the workers is kept. The broker is asked again where the room
@@ -107,7 +102,7 @@ impl RoomSequencer {
     #[must_use]
     pub fn restarted(&self, life: u64) -> Self {
         let (room, policy) = (self.room.clone(), Arc::clone(&self.policy));
-        Self { seats: self.seats.restarted(), ..Self::new(room, policy, 0, life) }
+        Self { seats: self.seats.restarted(), window: self.window.anew(), ..Self::new(room, policy, 0, life) }
     }
 
     /// Its policy.
@@ -314,6 +309,7 @@ impl RoomSequencer {
         }
         self.flush(effects);
         self.policy = Arc::clone(&policy);
+        self.window = self.window.anew();
         self.unlogged = None;
         if let Some(Sequence { batcher, .. }) = &mut self.sequence {
             *batcher = Batcher::new(self.room.clone(), policy, batcher.position().clone());
@@ -341,8 +337,12 @@ impl RoomSequencer {
             && let Some((batch, arrived)) = batcher.take()
         {
             effects.push(SequencerEffect::Flushed { events: batch.events.len(), arrived, logged: true });
+            self.window.count_batch(&self.policy);
             for batch in by_room(batch) {
+                // Of rooms that share a log each would need a window of its own.
+                let window = self.window().filter(|_| batch.room == self.room);
                 let broadcast = Broadcast::new(Content::Events(batch), Arc::clone(&self.policy), arrived);
+                let broadcast = broadcast.in_window(window);
                 self.tell_all(&StreamUpdate::Broadcast(Arc::new(broadcast)), effects);
             }
         }
@@ -355,7 +355,9 @@ impl RoomSequencer {
             && let Some((batch, arrived)) = batcher.take()
         {
             effects.push(SequencerEffect::Flushed { events: batch.events.len(), arrived, logged: false });
+            self.window.count_batch(&self.policy);
             let broadcast = Broadcast::new(Content::Unlogged(batch), Arc::clone(&self.policy), arrived).except(except);
+            let broadcast = broadcast.in_window(self.window());
             self.tell_all(&StreamUpdate::Broadcast(Arc::new(broadcast)), effects);
         }
     }

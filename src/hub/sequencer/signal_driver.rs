@@ -67,7 +67,8 @@ impl Sequencer {
         let Some(sequencer) = self.rooms.get(&notice.room) else { return };
         let (room, sender) = (notice.room.clone(), notice.sender.clone());
         let broadcast = Broadcast::new(Content::Signal(notice), Arc::clone(sequencer.policy()), Instant::now());
-        let update = StreamUpdate::Broadcast(Arc::new(broadcast.except_sender(&sender)));
+        let broadcast = broadcast.in_window(sequencer.window()).except_sender(&sender);
+        let update = StreamUpdate::Broadcast(Arc::new(broadcast));
         for worker in sequencer.listed() {
             if !self.services.queues.tell_worker(worker, ToWorker::Room(room.clone(), update.clone())) {
                 self.services.metrics.signals.lost.increment(1);

@@ -21,6 +21,8 @@ mod pod;
 mod reads;
 mod receiving;
 mod script;
+mod window_client;
+mod windows;
 mod worker;
 mod world;
 

@@ -142,6 +142,7 @@ impl Worker {
         self.core.sweep(now);
         self.services.recoveries.forget_old(now);
         self.services.event_index.forget_old(now);
+        self.services.windows.sweep();
         self.settle();
         self.report();
     }

@@ -15,6 +15,7 @@ use crate::{
         access::{client_addresses::ClientAddresses, senders::Senders},
         acks::ack_desk::AckDesk,
         connection::budget::Budget,
+        fanout::shared_windows::SharedWindows,
         places::place_desk::PlaceDesk,
         recovery::{cache::Recoveries, event_index::EventIndex},
         users::presence::UserPresence,
@@ -56,6 +57,8 @@ pub struct Services {
     pub queues: Arc<WorkerQueues>,
     /// The account of bytes that queues hold.
     pub budget: Arc<Budget>,
+    /// The windows that rooms' frames refer to.
+    pub windows: Arc<SharedWindows>,
     /// What the whole process uses.
     pub memory: ProcessMemory,
     /// What each client address does.
