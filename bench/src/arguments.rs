@@ -29,6 +29,10 @@ pub(crate) struct PodArgs {
     /// What receivers speak over their WebSockets
     #[arg(long, value_enum, default_value_t = Dialect::Native, value_name = "NAME", conflicts_with = "url")]
     pub(crate) dialect: Dialect,
+    /// Receivers over WebSocket keep the window of what they inflate, as browsers do, so that frames may refer to earlier ones. It
+    /// costs them memory and time: without it they ask for frames that are compressed each for itself
+    #[arg(long)]
+    pub(crate) takeover: bool,
     /// Measure this running pod instead of starting one, e.g. wss://127.0.0.1:8443/ws (needs --api-key)
     #[arg(long, value_name = "URL", requires = "api_key", conflicts_with_all = ["pod", "pod_arg"])]
     pub(crate) url: Option<String>,

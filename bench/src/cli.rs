@@ -10,7 +10,7 @@ use crate::{
     floor, receiver, report,
     scenario::{
         self, broadcast, churn, comeback, connect, fleet, idle, loss, mixed, pair, peers, polls, publish, rooms,
-        transports, trips,
+        shared_window, transports, trips,
     },
 };
 
@@ -60,6 +60,8 @@ enum Command {
     Polls(polls::PollsArgs),
     /// The preset trips: many trips over Redis, batched by its window beside the same without one: bytes and CPU
     Trips(trips::TripsArgs),
+    /// One window a room: bytes a delivery, beside frames compressed alone and a window for each connection
+    Window(shared_window::WindowArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -125,6 +127,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
         Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::Trips(args) => scenario::run(trips::run(&args)),
+        Command::Window(args) => scenario::run(shared_window::run(&args)),
         Command::HttpFloor => floor::http::run(),
         Command::Figure { result, pointer } => report::print_figure(&result, &pointer),
     }

@@ -16,6 +16,7 @@ mod child;
 mod cli;
 mod clock;
 mod content;
+mod corpus;
 mod dialect;
 mod edge;
 mod error;

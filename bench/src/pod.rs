@@ -45,6 +45,7 @@ pub(crate) struct Pod {
     /// From the start of the process to the first `/ready`, in milliseconds.
     pub(crate) ready_ms: Option<f64>,
     child: Option<(Child, PathBuf)>,
+    takeover: bool,
     plain: Option<SocketAddr>,
     internal: SocketAddr,
     api_key: String,
@@ -87,6 +88,7 @@ impl Pod {
             workers: args.workers(),
             ready_ms: None,
             child: None,
+            takeover: args.takeover,
             plain: None,
             internal,
             api_key,
@@ -149,6 +151,7 @@ impl Pod {
             workers: args.workers(),
             ready_ms: Some(started.elapsed().as_secs_f64() * 1e3),
             child: Some((child, log)),
+            takeover: args.takeover,
             plain: Some(plain),
             internal,
             api_key,
@@ -158,7 +161,7 @@ impl Pod {
     /// How its receivers connect; the caller sets how many and to which rooms.
     pub(crate) fn join(&self, recipe: Recipe, deflate: bool) -> Join {
         let join = Join::new(Target::Pod, self.address, self.dialect, recipe, deflate);
-        Join { host: self.host.clone(), path: self.path.clone(), ..join }
+        Join { host: self.host.clone(), path: self.path.clone(), takeover: self.takeover, ..join }
     }
 
     /// Another connection to the API.

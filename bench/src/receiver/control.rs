@@ -41,6 +41,9 @@ pub(crate) struct Join {
     pub(crate) rooms: u32,
     /// Whether permessage-deflate is offered.
     pub(crate) deflate: bool,
+    /// Whether each connection keeps the window of what it inflates, as browsers do.
+    #[serde(default)]
+    pub(crate) takeover: bool,
     /// What the events are made of.
     pub(crate) recipe: Recipe,
     /// The most connections that shake hands at one time.
@@ -63,6 +66,7 @@ impl Join {
             first_room: 0,
             rooms: 1,
             deflate,
+            takeover: false,
             recipe,
             in_flight: 0,
             source: 0,

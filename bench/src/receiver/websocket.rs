@@ -79,6 +79,8 @@ pub(super) struct Link {
     stage: Stage,
     reader: Reader,
     deflate: bool,
+    /// Its own, where it keeps its window.
+    inflater: Option<Box<Inflater>>,
     interest: Interest,
 }
 
@@ -90,8 +92,8 @@ impl Link {
             .map_err(|_| BenchError::Usage(format!("{:?} is no host name", join.host)))?;
         let mut tls = ClientConnection::new(Arc::clone(tls), name)
             .map_err(|e| BenchError::Protocol(format!("the receiver's TLS: {e}")))?;
-        // A `Reader` keeps no window from message to message: the server must not either.
-        let offer = Offer { server_no_context_takeover: true, client_no_context_takeover: true, ..Offer::default() };
+        let offer =
+            Offer { server_no_context_takeover: !join.takeover, client_no_context_takeover: true, ..Offer::default() };
         let host = format!("{}:{}", join.host, join.address.port());
         let protocols = join.dialect.subprotocols();
         let request = Box::new(ClientHandshake::new(&host, &join.path, protocols, join.deflate.then_some(offer), &[]));
@@ -103,6 +105,7 @@ impl Link {
             stage: Stage::Opening { connected: false, request, answer: Vec::new() },
             reader: Reader::new(Role::Client, false),
             deflate: false,
+            inflater: join.takeover.then(|| Box::new(Inflater::with_takeover())),
             interest: Interest::WRITABLE,
         })
     }
@@ -249,7 +252,9 @@ impl Link {
         while !bytes.is_empty() {
             let (whole, length) = if self.reader.is_mid_message() {
                 (false, bytes.len())
-            } else if let Some(length) = hear.recognise(bytes) {
+            } else if self.inflater.is_none()
+                && let Some(length) = hear.recognise(bytes)
+            {
                 bytes = &mut bytes[length..];
                 continue;
             } else {
@@ -260,6 +265,7 @@ impl Link {
             let kept = whole.then(|| frame.to_vec());
             let mut pongs = Vec::new();
             let Shared { inflater, limits, .. } = shared;
+            let inflater = self.inflater.as_deref_mut().unwrap_or(inflater);
             let read = self.reader.read(frame, inflater, limits, &mut |incoming| {
                 match incoming {
                     Incoming::Text(text) => hear.text(text, kept.as_deref()),

@@ -22,6 +22,7 @@ pub(crate) mod peers;
 pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
+pub(crate) mod shared_window;
 pub(crate) mod transports;
 pub(crate) mod trips;
 
