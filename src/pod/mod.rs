@@ -193,13 +193,10 @@ impl Pod {
         let session_key = session_key(&config)?;
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
         let user_presence = log.user_presence(&config.user_presence, &metrics);
+        let compression = &config.compression;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
-            windows: Arc::new(SharedWindows::new(
-                config.compression.level,
-                config.compression.windows,
-                metrics.windows.clone(),
-            )),
+            windows: Arc::new(SharedWindows::new(compression.level, compression.windows, metrics.windows.clone())),
             memory: ProcessMemory::new(&config.memory_ceiling),
             addresses: Arc::new(ClientAddresses::new()),
             senders: Senders::default(),
