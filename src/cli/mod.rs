@@ -8,13 +8,17 @@ mod dial;
 mod doctor;
 mod figures;
 mod flags;
+mod fleet_rows;
 mod outcome;
 mod positions;
 mod publish;
 mod report;
 mod stats;
+mod status_lines;
+mod status_source;
 mod subscribe;
 mod token;
+mod top;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -29,6 +33,7 @@ use publish::Publish;
 use stats::StatsCommand;
 use subscribe::Subscribe;
 use token::Task;
+use top::TopCommand;
 
 pub use outcome::refuse;
 
@@ -45,6 +50,8 @@ pub enum Request {
     Subscribe(Subscribe),
     /// Print how a pod is.
     Stats(StatsCommand),
+    /// Show a pod live.
+    Top(TopCommand),
     /// Check a deployment from outside.
     Doctor(DoctorCommand),
     /// Say what is wrong with the configuration, or what a pod would do.
@@ -77,6 +84,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Publish(publish)) => publish.run(),
         Ok(Request::Subscribe(subscribe)) => subscribe.run(),
         Ok(Request::Stats(stats)) => stats.run(),
+        Ok(Request::Top(top)) => top.run(),
         Ok(Request::Doctor(doctor)) => doctor.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
         Ok(Request::Token(task)) => task.run(),
@@ -123,6 +131,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Comman
         Some(("stats", matches)) => {
             StatsCommand::from_arg_matches(matches).map(Request::Stats).map_err(CommandLineError::Usage)
         }
+        Some(("top", matches)) => {
+            TopCommand::from_arg_matches(matches).map(Request::Top).map_err(CommandLineError::Usage)
+        }
         Some(("doctor", matches)) => {
             DoctorCommand::from_arg_matches(matches).map(Request::Doctor).map_err(CommandLineError::Usage)
         }
@@ -158,6 +169,7 @@ fn command() -> Command {
              roomcast subscribe demo:1                   what happens in a room of it\n  \
              roomcast publish demo:1 hello '{\"to\": \"all\"}' --api-key KEY\n  \
              roomcast stats                              how the pod is\n  \
+             roomcast top                                the same, live\n  \
              roomcast doctor https://push.example.com    what keeps clients from being served\n  \
              roomcast serve --help                       every flag\n  \
              roomcast serve --cert tls.crt --key tls.key --anonymous --origin https://app.example.com\n  \
@@ -189,6 +201,11 @@ fn command() -> Command {
             StatsCommand::augment_args(Command::new("stats"))
                 .about("Print how a pod is: connections, rates, limits, Redis")
                 .after_help(stats::EXAMPLES),
+        )
+        .subcommand(
+            TopCommand::augment_args(Command::new("top"))
+                .about("Show a pod and its fleet live, in a terminal")
+                .after_help(top::EXAMPLES),
         )
         .subcommand(
             DoctorCommand::augment_args(Command::new("doctor"))

@@ -3,7 +3,7 @@
 use super::Room;
 
 /// A pod's totals.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PodStats {
     /// The pod's name in its fleet.
     pub pod: String,

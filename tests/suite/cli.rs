@@ -3,6 +3,7 @@
 mod doctor;
 mod stats;
 mod terminal;
+mod top;
 mod version;
 
 use std::{

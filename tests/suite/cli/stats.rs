@@ -24,7 +24,7 @@ async fn a_pod_is_told_in_lines_in_json_and_with_its_fleet() {
     let json: Value = serde_json::from_str(&stdout(&told(&["--json"]))).unwrap();
     assert_eq!((&json["readiness"], &json["carried"][0]["dialect"]), (&"ready".into(), &"native".into()));
     let fleet = stdout(&told(&["--fleet"]));
-    assert!(fleet.starts_with("pod ") && fleet.contains("\n1 pods, 1 of "), "{fleet}");
+    assert!(fleet.starts_with("pod ") && fleet.contains("\n1 pod, 1 of "), "{fleet}");
     let fleet: Value = serde_json::from_str(&stdout(&told(&["--fleet", "--json"]))).unwrap();
     assert_eq!(fleet["pods"][0]["pod"], json["pod"]);
     own.stop();
