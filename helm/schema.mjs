@@ -1,16 +1,17 @@
 // Writes helm/roomcast/values.schema.json: helm/schema.json, and in it what may be set below `configuration` and `preset`. The keys of the
 // configuration are those of docs/CONFIGURATION.md, which the pod's own settings are printed to; the presets are the files of presets/.
+// Beside it live-keys.json: the keys that a running pod takes over, by section.
 //
-//   node helm/schema.mjs          writes it
-//   node helm/schema.mjs --check  exits 1 if it is not up to date
+//   node helm/schema.mjs          writes both
+//   node helm/schema.mjs --check  exits 1 if one is not up to date
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const file = (name) => fileURLToPath(new URL(name, import.meta.url));
-const [target, base] = ['roomcast/values.schema.json', 'schema.json'];
+const [target, liveTarget, base] = ['roomcast/values.schema.json', 'roomcast/live-keys.json', 'schema.json'];
 
-/** The tables of the reference by the names of their sections (the top of the file is ''): `{list, keys: [{name, fallback, allowed}]}`. */
+/** The tables of the reference by the names of their sections (the top of the file is ''): `{list, keys: [{name, fallback, allowed, live}]}`. */
 export function tables(reference) {
   const found = new Map();
   for (const part of reference.split(/^## /m).slice(1)) {
@@ -20,7 +21,8 @@ export function tables(reference) {
     const rows = part.split('\n').filter((line) => line.startsWith('| `'));
     const keys = rows.map((row) => {
       const [, key, fallback, allowed] = row.split(/ ?(?<!\\)\| ?/);
-      return { name: key.replaceAll('`', ''), fallback, allowed: allowed.replaceAll('\\|', '|') };
+      const live = !row.endsWith(' Needs a restart. |');
+      return { name: key.replaceAll('`', ''), fallback, allowed: allowed.replaceAll('\\|', '|'), live };
     });
     found.set(name, { list: title.startsWith('`[['), keys });
   }
@@ -95,6 +97,13 @@ export function configuration(reference, special) {
   return of('');
 }
 
+/** The live keys of the reference, by section. Lists of tables are not in it: the pod compares those as wholes. */
+export function liveKeys(reference) {
+  const live = [...tables(reference)].filter(([, { list }]) => !list);
+  const named = live.map(([name, { keys }]) => [name, keys.filter((key) => key.live).map((key) => key.name)]);
+  return Object.fromEntries(named.filter(([, keys]) => keys.length > 0));
+}
+
 /** JSON in lines of at most 150 characters, as far as its parts allow. */
 function lines(value, indent = '') {
   const flat = JSON.stringify(value, null, 1)
@@ -118,11 +127,16 @@ export function schema() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const written = schema();
-  if (!process.argv.includes('--check')) {
-    writeFileSync(file(target), written);
-  } else if (written !== readFileSync(file(target), 'utf8')) {
-    console.error(`helm/${target} is not what docs/CONFIGURATION.md and presets/ say: run \`node helm/schema.mjs\``);
-    process.exitCode = 1;
+  const reference = readFileSync(file('../docs/CONFIGURATION.md'), 'utf8');
+  for (const [name, written] of [
+    [target, schema()],
+    [liveTarget, `${lines(liveKeys(reference))}\n`],
+  ]) {
+    if (!process.argv.includes('--check')) {
+      writeFileSync(file(name), written);
+    } else if (written !== readFileSync(file(name), 'utf8')) {
+      console.error(`helm/${name} is not what docs/CONFIGURATION.md and presets/ say: run \`node helm/schema.mjs\``);
+      process.exitCode = 1;
+    }
   }
 }

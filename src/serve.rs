@@ -17,6 +17,8 @@ use crate::{
 /// Runs a pod until a signal has drained it.
 #[must_use]
 pub fn run(loader: &Loader) -> ExitCode {
+    // Before it is read: what changes in between is found.
+    let watch = loader.watch();
     let config = match loader.load() {
         Ok(config) => config,
         Err(error) => return cli::refuse(&error),
@@ -44,7 +46,7 @@ pub fn run(loader: &Loader) -> ExitCode {
             None
         }
     };
-    match pod::serve(config.clone(), reload, |pod| announce(&config, pod)) {
+    match pod::serve(config.clone(), reload, watch, |pod| announce(&config, pod)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("roomcast cannot start: {error}");

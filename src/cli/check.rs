@@ -61,6 +61,36 @@ fn broker(config: &Config) -> String {
     }
 }
 
+/// Which of the keys that are set a running pod takes over when they change.
+fn liveness(places: &BTreeMap<String, Location>, config: &Config) -> String {
+    let keys = config::keys();
+    let set = |live: bool| -> Vec<String> {
+        let is_live = |path: &str| keys.iter().find(|key| key.path() == path).is_some_and(|key| key.live);
+        places.keys().filter(|path| is_live(path) == live).cloned().collect()
+    };
+    let (mut live, mut restart) = (set(true), set(false));
+    let has = |there: bool, name: &str| there.then(|| name.to_owned());
+    let rules = &config.settings.policies;
+    live.extend(has(!rules.is_empty(), "policy"));
+    restart.extend(has(rules.iter().any(|rule| rule.policy.log.is_some()), "policy.log"));
+    restart.extend(has(!config.legacy.is_empty(), "legacy"));
+    restart.extend(has(!config.dialects.is_empty(), "dialect"));
+    let how = match config.settings.general.watch_config {
+        Some(every) => format!("when the file changes (looked at every {every:?}), or on SIGHUP"),
+        None => "on SIGHUP".to_owned(),
+    };
+    let mut out = String::new();
+    for (names, what) in [
+        (live, format!("Live: a running pod takes a change over {how}")),
+        (restart, "A change needs a restart".to_owned()),
+    ] {
+        if !names.is_empty() {
+            out.push_str(&format!("\n{what}:\n  {}\n", names.join(" ")));
+        }
+    }
+    out
+}
+
 /// What a pod would do.
 fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: &Config) -> String {
     let preset = preset.map_or_else(String::new, |preset| format!("preset           {}\n", preset.name));
@@ -116,6 +146,7 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
         let within = if dialect.envelope == Envelope::Socketio { "Socket.IO's namespace " } else { "" };
         out.push_str(&format!("  dialect {} on {within}{places}\n", dialect.name));
     }
+    out.push_str(&liveness(places, config));
     for warning in &config.warnings {
         out.push_str(&format!("\nWarning: {warning}\n"));
     }

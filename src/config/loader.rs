@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::{
     api_key::ApiKey,
     error::{ConfigError, Location, Problem},
+    file_watch::{FileWatch, MAX_FILE_BYTES},
     interpolate::Variables,
     layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, merge_over},
     memory_ceiling::MemoryCeiling,
@@ -21,9 +22,6 @@ use super::{
     section::Changes,
     settings_error::SettingsError,
 };
-
-/// A configuration file above this size is refused unread.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Where the configuration comes from: it can be read as often as wanted. Not `Debug`: it holds secrets as plain text.
 #[derive(Clone)]
@@ -91,6 +89,12 @@ impl Loader {
     #[must_use]
     pub fn preset(&self) -> Option<&'static Preset> {
         self.preset
+    }
+
+    /// The file's own watch, if there is a file.
+    #[must_use]
+    pub fn watch(&self) -> Option<FileWatch> {
+        self.file.clone().map(FileWatch::new)
     }
 
     /// Reads the layers and applies the rules between keys.

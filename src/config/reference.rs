@@ -141,7 +141,7 @@ A pod needs no configuration to be tried out. What is set comes from four layers
   the file.
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,
   key and what is allowed.
-- SIGHUP reads everything again. Keys that need a restart (among them all of `[hooks]`, `[grpc]` and `[token_lookup]`) keep their
+- SIGHUP reads everything again, and so does a change of the file where `watch_config` says how often it is looked at. Keys that need a restart (among them all of `[hooks]`, `[grpc]` and `[token_lookup]`) keep their
   running value, and the log names them. If anything is wrong, the running configuration stays: also if a changed key needs one of
   those.
 

@@ -89,6 +89,9 @@ section! {
         /// How log lines look: JSON objects, or text for people.
         log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
+        /// How often the configuration file is looked at. A change that two looks have found is taken over like one that SIGHUP tells of.
+        watch_config: Option<Duration> = None, Maybe(Time(Duration::from_millis(100)..=Duration::from_secs(3_600))), restart,
+            unset("never: SIGHUP alone", "\"10s\"");
         /// The least important log lines that are written.
         log_level: LogLevel = LogLevel::Info, Choice(LogLevel::WORDS), live;
     }

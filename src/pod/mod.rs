@@ -31,6 +31,7 @@ mod refusal;
 mod relay;
 mod request_body;
 mod requested_rooms;
+mod run;
 mod send;
 mod session_key;
 mod shared_keys;
@@ -51,10 +52,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use roomcast_certs::Rotation;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc::channel, watch},
-};
+use tokio::sync::{mpsc::channel, watch};
 
 use crate::{
     api::{Api, Grpc},
@@ -83,6 +81,7 @@ use handshake::Listener;
 use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
 use phase::{API_TIME, Phase};
+pub use run::serve;
 use session_key::session_key;
 use shared_keys::SharedKeys;
 pub use start_error::StartError;
@@ -349,48 +348,6 @@ impl Pod {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-    }
-}
-
-/// Runs a pod until SIGTERM or SIGINT has drained it; a second one ends it at once. SIGHUP calls `reload`.
-///
-/// # Errors
-/// [`StartError`].
-pub fn serve(
-    config: Config,
-    mut reload: impl FnMut() -> Option<Config>,
-    started: impl FnOnce(&Pod),
-) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hup = signal(SignalKind::hangup())?;
-        let pod = Pod::start(config)?;
-        started(&pod);
-        loop {
-            tokio::select! {
-                () = either(&mut term, &mut int) => break,
-                _ = hup.recv() => match reload() {
-                    Some(config) => pod.reload(config),
-                    None => pod.reload_certificate(),
-                },
-            }
-        }
-        let drain = pod.services.config.load().drain;
-        tracing::info!(delay = ?drain.delay, window = ?drain.window, "draining; a second signal ends at once");
-        tokio::select! {
-            () = pod.drain(drain.delay, drain.window) => {}
-            () = either(&mut term, &mut int) => tracing::warn!("ended before the drain was over"),
-        }
-        tracing::info!("ended");
-        Ok(())
-    })
-}
-
-async fn either(term: &mut Signal, int: &mut Signal) {
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
     }
 }
 

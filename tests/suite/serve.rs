@@ -128,6 +128,32 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
+fn a_file_that_changes_is_taken_over_without_a_signal() {
+    let folder = Folder::new();
+    let base = "plain_listen = '127.0.0.1:0'\nlisten = []\nanonymous = true\ndev = false\nwatch_config = '100ms'\n";
+    let config = folder.write("rc.toml", &format!("api_keys = ['one']\n{base}"));
+    let pod = start(folder.0.path(), &["--config", config.to_str().unwrap()]);
+    assert_eq!(publish(&pod, "one"), 200);
+
+    // As a kubelet does it: the file is replaced as a whole.
+    let next = folder.write("next.toml", &format!("api_keys = ['two']\n{base}workers = 7\n"));
+    fs::rename(next, &config).unwrap();
+    assert_eq!(pod.logged("changed, but takes effect only after a restart")["key"], "workers");
+    assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
+    eventually(|| (publish(&pod, "one"), publish(&pod, "two")) == (401, 200));
+
+    folder.write("rc.toml", &format!("api_keyz = ['three']\n{base}"));
+    pod.logged("the new configuration is unusable, the old one stays in use");
+    fs::remove_file(&config).unwrap();
+    let gone = pod.logged("the new configuration is unusable, the old one stays in use");
+    assert!(gone["error"].as_str().unwrap().contains("cannot read the configuration file"), "{gone}");
+    assert_eq!(publish(&pod, "two"), 200);
+    folder.write("rc.toml", &format!("api_keys = ['four']\n{base}workers = 7\n"));
+    assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
+    eventually(|| publish(&pod, "four") == 200);
+}
+
+#[test]
 fn without_anything_it_is_a_pod_to_try_out_and_keeps_its_certificate() {
     let folder = Folder::new();
     let args = ["--listen", "127.0.0.1:0", "--plain-listen", "localhost:0"];

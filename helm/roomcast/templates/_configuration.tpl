@@ -11,7 +11,8 @@ keys: /etc/roomcast-token-keys
 ca: /etc/roomcast-redis-ca
 {{- end -}}
 
-{{- define "roomcast.configuration" -}}
+{{/* What the chart decides, as JSON. It has no numbers: those would come back as floating point. */}}
+{{- define "roomcast.ownConfiguration" -}}
 {{- $paths := include "roomcast.paths" . | fromYaml -}}
 {{- $own := dict "dev" false "internal_listen" (list (get (dict "all" ":9000" "pod" "[${POD_IP}]:9000" "loopback" "127.0.0.1:9000") (include "roomcast.internalOn" .))) -}}
 {{- if .Values.tls.enabled -}}
@@ -41,7 +42,36 @@ ca: /etc/roomcast-redis-ca
 {{- $_ := set $redis "ca" (printf "%s/%s" $paths.ca .) -}}
 {{- end -}}
 {{- with $redis }}{{ $_ := set $own "redis" . }}{{ end -}}
-{{- include "roomcast.toml.table" (dict "table" (mergeOverwrite (deepCopy .Values.configuration) $own) "path" "") | trim -}}
+{{- with .Values.liveReload }}{{ $_ := set $own "watch_config" . }}{{ end -}}
+{{- $own | toJson -}}
+{{- end -}}
+
+{{- define "roomcast.configuration" -}}
+{{- $all := mergeOverwrite (deepCopy .Values.configuration) (include "roomcast.ownConfiguration" . | fromJson) -}}
+{{- include "roomcast.toml.table" (dict "table" $all "path" "") | trim -}}
+{{- end -}}
+
+{{/*
+What of the configuration a running pod does not take over when it changes: all of it without `liveReload`; with it, what is left without
+the keys of live-keys.json. A policy is live but for its `log` and the rooms that have one.
+*/}}
+{{- define "roomcast.restartConfiguration" -}}
+{{- $all := mergeOverwrite (deepCopy .Values.configuration) (include "roomcast.ownConfiguration" . | fromJson) -}}
+{{- if .Values.liveReload -}}
+{{- range $section, $keys := .Files.Get "live-keys.json" | fromJson -}}
+{{- $table := $all -}}
+{{- if $section }}{{ $table = get $all $section }}{{ end -}}
+{{- if kindIs "map" $table -}}
+{{- range $keys }}{{ $_ := unset $table . }}{{ end -}}
+{{- if and $section (not $table) }}{{ $_ := unset $all $section }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $logs := list -}}
+{{- range $all.policy }}{{ if .log }}{{ $logs = append $logs (pick . "match" "log") }}{{ end }}{{ end -}}
+{{- $_ := unset $all "policy" -}}
+{{- with $logs }}{{ $_ := set $all "policy" . }}{{ end -}}
+{{- end -}}
+{{- include "roomcast.toml.table" (dict "table" $all "path" "") | trim -}}
 {{- end -}}
 
 {{/* Where the internal port is: on `all` addresses, the `pod`'s, or `loopback`. A pod on its node's network has all those of the node. */}}

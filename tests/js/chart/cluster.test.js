@@ -231,7 +231,7 @@ test('an upgrade keeps a self-signed certificate, and changes what changed', { s
     '--no-hooks',
     ...values,
     '--set',
-    'replicaCount=4,configuration.log_level=debug',
+    'replicaCount=4,configuration.workers=3',
   );
   assert.equal(code, 0, stderr);
   assert.equal(await certificate(), before);

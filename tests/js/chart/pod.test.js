@@ -203,7 +203,7 @@ test('pods are replaced when what they read at start changes, and only then', as
   const checksums = async (...set) => (await render(least(...set))).deployment.spec.template.metadata.annotations;
   const before = await checksums('apiKeys.values={a}');
   assert.deepEqual(await checksums('apiKeys.values={a}', 'service.port=444', 'replicaCount=5'), before);
-  const configured = await checksums('apiKeys.values={a}', 'configuration.log_level=debug');
+  const configured = await checksums('apiKeys.values={a}', 'configuration.workers=3');
   assert.notEqual(configured['checksum/configuration'], before['checksum/configuration']);
   assert.equal(configured['checksum/keys'], before['checksum/keys']);
   const keyed = await checksums('apiKeys.values={b}');
