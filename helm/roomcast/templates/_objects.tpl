@@ -126,7 +126,7 @@ key of the two names is passed on as it was written.
 {{- define "roomcast.objects.unknown" -}}
 {{- $known := list -}}
 {{- $shown := list -}}
-{{- range list "autoscaler" "certificate" "check" "configmap" "dashboard" "deployment" "disruptionBudget" "httpRoute" "ingress" "monitor" "networkPolicy" "rules" "secrets" "serviceAccount" "services" "test" "trialRedis" -}}
+{{- range list "autoscaler" "certificate" "check" "configmap" "dashboard" "deployment" "disruptionBudget" "httpRoute" "ingress" "monitor" "networkPolicy" "routes" "rules" "secrets" "serviceAccount" "services" "test" "trialRedis" -}}
 {{- range regexSplit "(?m)^---[ \t]*$" (include (printf "roomcast.objects.%s" .) $) -1 -}}
 {{- $object := fromYaml . -}}
 {{- if $object -}}

@@ -47,6 +47,17 @@
 {{- if and $v.autoscaling.cpu.enabled (not (dig "requests" "cpu" "" $v.resources)) }}{{ $wrong = append $wrong "autoscaling.cpu is percent of the request: set resources.requests.cpu, or autoscaling.cpu.enabled=false" }}{{ end -}}
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}{{ $wrong = append $wrong (printf "autoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d)" (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) }}{{ end -}}
 {{- end -}}
+{{- if and $v.autoscaling.keda.enabled (not $v.autoscaling.enabled) }}{{ $wrong = append $wrong "autoscaling.keda.enabled is how the autoscaler works: set autoscaling.enabled=true as well" }}{{ end -}}
+{{- if and $v.autoscaling.enabled $v.autoscaling.keda.enabled $v.autoscaling.connections.enabled (not $v.autoscaling.keda.prometheus) }}{{ $wrong = append $wrong "autoscaling.keda.enabled counts connections by Prometheus: set autoscaling.keda.prometheus to its URL, or autoscaling.connections.enabled=false" }}{{ end -}}
+{{- range $name := list "tlsRoute" "udpRoute" -}}
+{{- $route := get $v $name -}}
+{{- if $route.enabled -}}
+{{- if not $route.parentRefs }}{{ $wrong = append $wrong (printf "%s.enabled needs %s.parentRefs: the Gateways that it belongs to" $name $name) }}{{ end -}}
+{{- if not $v.tls.enabled }}{{ $wrong = append $wrong (printf "%s.enabled brings clients to pods that have TLS: set tls.enabled=true, or take httpRoute" $name) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.tlsRoute.enabled (not $v.tlsRoute.hostnames) }}{{ $wrong = append $wrong "tlsRoute.enabled needs tlsRoute.hostnames: a Gateway tells TLS apart by names" }}{{ end -}}
+{{- if and $v.udpRoute.enabled (eq $v.service.protocols "tcp") }}{{ $wrong = append $wrong "udpRoute.enabled needs UDP: set service.protocols=split or mixed" }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ $wrong = append $wrong "ingress.enabled needs ingress.hosts" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" }}{{ end -}}
 {{- if and (eq $v.service.protocols "split") $v.service.nodePort }}{{ $wrong = append $wrong "service.nodePort cannot be one port of two Services: take it away, or set service.protocols=mixed" }}{{ end -}}
