@@ -4,6 +4,7 @@
 //! is still what it was decided from.
 
 mod adopt;
+mod attempts;
 mod changed_hiding;
 pub mod erase;
 mod ghosts;

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 
 use super::{
+    attempts::Attempts,
     changed_hiding::ChangedHiding,
     pod_watch::PodWatch,
     rare_warning::RareWarning,
@@ -28,9 +29,6 @@ use crate::{
 
 /// How many records are read or written at once.
 pub(super) const AT_ONCE: usize = 64;
-
-/// How often a record is read again that another pod changed meanwhile.
-pub(super) const MOST_ATTEMPTS: usize = 16;
 
 /// Why a user's status was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -167,13 +165,15 @@ impl UserPresence {
         room: &Room,
         change: StatusChange,
     ) -> Result<(UserRecord, bool), BrokerError> {
-        for attempt in 0..MOST_ATTEMPTS {
+        let mut attempts = Attempts::default();
+        loop {
+            let tried = attempts.begin()?;
             let StoredUser { now, record: stored } = self.records.read_user(room, None).await?;
             let record = self.read(room, stored.as_ref())?;
             let mut becomes = record.clone();
             becomes.change(change, now);
             if becomes == record {
-                return Ok((becomes, attempt > 0));
+                return Ok((becomes, tried));
             }
             // If this pod dies, another one tells what is owed.
             let looked_after = becomes.owes().then_some(true);
@@ -181,7 +181,6 @@ impl UserPresence {
                 return Ok((becomes, true));
             }
         }
-        Err(BrokerError::Unavailable("other pods change this user's record all the time".to_owned()))
     }
 
     /// Has a user hide. Whether its followers were told by now.

@@ -9,8 +9,9 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{json, value::to_raw_value};
 
 use super::{
+    attempts::Attempts,
     look::{LookOutcome, Settlement},
-    presence::{AT_ONCE, MOST_ATTEMPTS, UserPresence},
+    presence::{AT_ONCE, UserPresence},
     record::{Announcement, UserRecord},
 };
 use crate::{
@@ -76,7 +77,9 @@ impl UserPresence {
     /// Makes a user's record say what this pod knows, and tells what follows from it.
     async fn bring_up(&self, room: &Room, settlement: &Settlement) -> Result<LookOutcome, BrokerError> {
         let Settlement { user, here, seen, listed, left, may_tell } = settlement;
-        for _ in 0..MOST_ATTEMPTS {
+        let mut attempts = Attempts::default();
+        loop {
+            attempts.begin()?;
             let read_at = Instant::now();
             let renew = here.then_some(self.settings.keep);
             let StoredUser { now, record: stored } = self.records.read_user(room, renew).await?;
@@ -111,7 +114,6 @@ impl UserPresence {
                 return Ok(LookOutcome::Settled { listed: *here && !record.is_hidden() });
             }
         }
-        Err(BrokerError::Unavailable("other pods change this user's record all the time".to_owned()))
     }
 
     /// Tells all that a record owes. `false`: another pod changed it meanwhile.
