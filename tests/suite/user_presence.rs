@@ -19,6 +19,7 @@ use roomcast::testing::{
     pod::Pod,
 };
 
+mod failover;
 mod fleet;
 
 /// A pod with presence, whose users are gone after that time.

@@ -162,13 +162,20 @@ test('of one that hides nothing is in Redis, nor told', async () => {
   }
 });
 
-/** All keys and what they hold that has to do with users. */
+/** All keys and what they hold. */
 async function keys(redis) {
-  const names = (await redis.cli('KEYS', '*')).split('\n').filter((name) => /user|presence/.test(name));
+  const names = (await redis.cli('KEYS', '*')).split('\n').filter(Boolean);
+  const reads = {
+    string: ['GET'],
+    set: ['SMEMBERS'],
+    hash: ['HGETALL'],
+    zset: ['ZRANGE', '0', '-1'],
+    stream: ['XRANGE', '-', '+'],
+  };
   const held = async (name) => {
-    const type = await redis.cli('TYPE', name);
-    const value = { string: ['GET', name], set: ['SMEMBERS', name] }[type];
-    return `${name} ${value ? await redis.cli(...value) : type}`;
+    const [command, ...rest] = reads[await redis.cli('TYPE', name)] ?? [];
+    // It may be over by now.
+    return command ? `${name} ${(await redis.cli(command, name, ...rest)).replaceAll('\n', ' ')}` : name;
   };
   const all = await Promise.all(names.map(held));
   return all.sort((x, y) => Number(y.includes(':user:')) - Number(x.includes(':user:')));
