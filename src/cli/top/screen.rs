@@ -93,10 +93,10 @@ mod tests {
 
     use super::*;
 
-    /// Run by the test below, in a terminal.
-    #[test]
-    #[ignore = "needs a terminal to draw on"]
-    fn panics_while_it_draws() {
+    /// Set where the test below runs itself in a terminal.
+    const DRAWS: &str = "ROOMCAST_TEST_DRAWS";
+
+    fn panic_while_it_draws() -> ! {
         let mut screen = Screen::open().unwrap();
         let mut view = TopView::new("http://pod".to_owned());
         screen.draw(&mut view, Instant::now(), Duration::from_secs(2)).unwrap();
@@ -105,11 +105,15 @@ mod tests {
 
     #[test]
     fn a_panic_gives_the_terminal_back_before_its_message() {
+        if std::env::var_os(DRAWS).is_some() {
+            panic_while_it_draws();
+        }
         let terminal = PseudoTerminal::new(80, 24);
         let before = terminal.modes();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "cli::top::screen::tests::panics_while_it_draws", "--ignored", "--nocapture"]);
-        command.env("TERM", "xterm");
+        let this = "cli::top::screen::tests::a_panic_gives_the_terminal_back_before_its_message";
+        command.args(["--exact", this, "--nocapture"]);
+        command.env("TERM", "xterm").env(DRAWS, "1");
         let mut child = terminal.spawn(command);
         terminal.wait_for("planted: the drawing is broken");
         assert!(!child.wait().unwrap().success());
