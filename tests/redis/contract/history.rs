@@ -127,17 +127,17 @@ pub async fn a_position_ahead_of_the_log_is_not_complete<S: Store>() {
 }
 
 pub async fn events_age<S: Store>() {
-    let policy = Policy { history_age: Duration::from_millis(400), ..Policy::default() };
+    let policy = Policy { history_age: Duration::from_secs(2), ..Policy::default() };
     let bench = Bench::<S>::new(policy).await;
     let room = room("a");
     let first = bench.publish(&room, "t").await;
-    bench.store.pass(Duration::from_millis(300)).await;
+    bench.store.pass(Duration::from_millis(1_500)).await;
     bench.publish(&room, "t").await;
-    bench.store.pass(Duration::from_millis(150)).await;
+    bench.store.pass(Duration::from_millis(750)).await;
     let part = bench.since(&room, &first.epoch, 0).await;
     assert_eq!((offsets(&part.events), part.complete), (vec![2], false));
     assert!(bench.since(&room, &first.epoch, 1).await.complete);
-    bench.store.pass(Duration::from_millis(300)).await;
+    bench.store.pass(Duration::from_millis(1_500)).await;
     let empty = bench.since(&room, &first.epoch, 2).await;
     assert_eq!((empty.after, empty.offset, empty.end, empty.complete), (2, 2, 2, true));
     assert_eq!(bench.publish(&room, "t").await, Position { offset: 3, ..first });
