@@ -99,6 +99,14 @@ impl RedisState {
                     results.extend(answers.map(|(event, done)| self.position_of(partition, &event.room, done?)));
                 }
             }
+            let is_open =
+                |result: &Result<_, _>| matches!(result, Err(BrokerError::Unavailable(_) | BrokerError::Unknown));
+            if results.iter().any(is_open) {
+                // What follows must not overtake it.
+                let why = || Err(BrokerError::Unavailable("the messages before it were not taken in".to_owned()));
+                results.resize_with(events.len(), why);
+                break;
+            }
         }
         results
     }

@@ -252,10 +252,12 @@ impl Tenure {
 
     /// What becomes of a message that waited.
     pub(super) fn fate(&self, place: &StreamPlace, claim: Claim, now: Instant) -> Fate {
-        if self.ring.is_settled(place.period) {
-            return Fate::Leave;
-        }
         let (holds, age) = (self.holds(now), now.duration_since(claim.heard));
+        if self.ring.is_settled(place.period) {
+            // The pod that settled it may have come too late to hear it. The log knows the name, and whether it has it.
+            let can_ask = place.name.is_some() && age < NAME_IS_SURE;
+            return if can_ask { Fate::Publish } else { Fate::Leave };
+        }
         // Otherwise another pod's tenure may lie between.
         let is_of_now = claim.tenure >= self.unbroken_since;
         if place.name.is_none() {

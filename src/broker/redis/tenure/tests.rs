@@ -144,9 +144,10 @@ fn what_waits_behind_a_message_that_is_too_old_does_not_overtake_it() {
     mark(&mut tenure, "m2", "m1");
     assert_eq!(tenure.fate(&place, own, later), Fate::Wait);
     mark(&mut tenure, "m3", "m2");
-    assert_eq!(tenure.fate(&place, own, later), Fate::Leave, "it is in its log");
+    assert_eq!(tenure.fate(&place, own, later), Fate::Publish, "its log is asked whether it has it");
     tenure.lost();
-    assert_eq!(tenure.fate(&place, own, later), Fate::Leave, "and stays there");
+    assert_eq!(tenure.fate(&place, own, later), Fate::Publish, "also after another connection");
+    assert_eq!(tenure.fate(&place, own, heard + NAME_IS_SURE), Fate::Leave, "it can no longer be asked");
 }
 
 #[test]
