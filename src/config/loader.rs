@@ -300,6 +300,11 @@ mod tests {
         write(&rule("a", "nobody"));
         let reload = loader.reload(&running).unwrap();
         assert_eq!((reload.changes.live, reload.changes.restart.len()), (vec!["policy".to_owned()], 0));
+        // The first that fits counts, so that one before it would take a room from the log.
+        write(&format!("[[policy]]\nmatch = 'r:1'\n{}", rule("a", "anyone")));
+        let reload = loader.reload(&running).unwrap();
+        assert_eq!(reload.changes.restart, ["policy.log"]);
+        assert_eq!(reload.config.policies.of(&room), running.policies.of(&room));
     }
 
     #[test]

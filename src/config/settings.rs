@@ -200,8 +200,8 @@ section! {
         enabled: bool = true, Switch, live;
         /// How hard to try: a frame is compressed once for all its receivers.
         level: u32 = 6, Count(1..=9), restart;
-        /// The most bytes for the windows of busy rooms, to which their frames refer (`shared_window` of their policies): 336 KiB a room.
-        /// `0B`: there are none, and each frame is compressed for itself.
+        /// The most bytes for the windows of busy rooms, to which their frames refer (`shared_window` of their policies): 372 KiB a room
+        /// and wire format. `0B`: there are none, and each frame is compressed for itself.
         windows: usize = 16 * MIB, Bytes(0..=GIB), restart;
     }
 }
@@ -372,8 +372,9 @@ impl Settings {
         self.customers.settle(&running.customers, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         let logs = |settings: &Self| -> Vec<_> {
-            let all = settings.policies.iter().filter(|rule| rule.policy.log.is_some());
-            all.map(|rule| (rule.patterns.clone(), rule.policy.log.clone())).collect()
+            // The first rule that matches counts: what stands before one with a log decides as well.
+            let upto = settings.policies.iter().rposition(|rule| rule.policy.log.is_some()).map_or(0, |at| at + 1);
+            settings.policies.iter().take(upto).map(|rule| (rule.patterns.clone(), rule.policy.log.clone())).collect()
         };
         if logs(self) != logs(running) {
             // The members of such a room follow its log already.

@@ -53,7 +53,8 @@ ca: /etc/roomcast-redis-ca
 
 {{/*
 What of the configuration a running pod does not take over when it changes: all of it without `liveReload`; with it, what is left without
-the keys of live-keys.json. A policy is live but for its `log` and the rooms that have one.
+the keys of live-keys.json. A policy is live but for its `log` and the rooms that have one: the first policy that fits a room counts, so
+that those before one with a `log` decide as well.
 */}}
 {{- define "roomcast.restartConfiguration" -}}
 {{- $all := mergeOverwrite (deepCopy .Values.configuration) (include "roomcast.ownConfiguration" . | fromJson) -}}
@@ -67,7 +68,11 @@ the keys of live-keys.json. A policy is live but for its `log` and the rooms tha
 {{- end -}}
 {{- end -}}
 {{- $logs := list -}}
-{{- range $all.policy }}{{ if .log }}{{ $logs = append $logs (pick . "match" "log") }}{{ end }}{{ end -}}
+{{- $before := list -}}
+{{- range $all.policy -}}
+{{- $before = append $before (pick . "match" "log") -}}
+{{- if .log }}{{ $logs = $before }}{{ end -}}
+{{- end -}}
 {{- $_ := unset $all "policy" -}}
 {{- with $logs }}{{ $_ := set $all "policy" . }}{{ end -}}
 {{- end -}}

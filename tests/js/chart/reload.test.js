@@ -36,7 +36,7 @@ const LIVE = [
   ['limits.send_queue', { limits: { max_rooms: 8, send_queue: '512KiB' } }],
   ['addresses.max_connections', { addresses: { max_connections: 9 } }],
   ['policy', { policy: [{ match: ['a:*'], history_size: 2 }, BEFORE.policy[1]] }],
-  ['policy', { policy: [BEFORE.policy[1]] }],
+  ['policy', { policy: [...BEFORE.policy, { match: ['c:*'], history_size: 2 }] }],
 ];
 const RESTART = [
   ['workers', { workers: 3 }],
@@ -44,6 +44,9 @@ const RESTART = [
   ['memory_budget', { memory_budget: '64MiB' }],
   ['policy.log', { policy: [BEFORE.policy[0], { ...BEFORE.policy[1], log: 'c' }] }],
   ['policy.log', { policy: [BEFORE.policy[0], { ...BEFORE.policy[1], match: ['c:*'] }] }],
+  // The first that fits a room counts: what stands before one with a log takes rooms from it.
+  ['policy.log', { policy: [{ match: ['b:1'] }, ...BEFORE.policy] }],
+  ['policy.log', { policy: [BEFORE.policy[1]] }],
   ['legacy', { legacy: [{ channels: ['x'], room: 'x', topic: 'x' }] }],
 ];
 
