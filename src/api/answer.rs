@@ -206,6 +206,7 @@ impl From<ErasureError> for ApiError {
     fn from(error: ErasureError) -> Self {
         match error {
             ErasureError::Untold => Self::new(ApiCode::Unavailable, error.to_string()),
+            ErasureError::SharedLog(_) => Self::new(ApiCode::NotAvailable, error.to_string()),
             ErasureError::Fleet(error) => error.into(),
             ErasureError::Broker(error) => error.into(),
         }

@@ -1,11 +1,13 @@
 //! Forgetting what Redis keeps of a room or a user.
 //!
 //! Always holds: the keys of a room go in one step. What is kept of a user under other names is looked for among all keys of each master,
-//! a thousand at a time, so that nothing need be kept only to find it.
+//! some at a time and for one user at a time, so that nothing need be kept only to find it.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use fred::types::Value;
+use roomcast_redis_subscriber::Address;
+use tokio::sync::Mutex;
 
 use super::{
     partition::{KeyKind, Names, Partition},
@@ -19,17 +21,25 @@ use crate::{
 };
 
 /// What has Redis forget.
-pub(super) struct FleetErasure(pub(super) Arc<RedisState>);
+pub(super) struct FleetErasure {
+    state: Arc<RedisState>,
+    /// Held while all keys are looked through.
+    sweeping: Mutex<()>,
+}
 
 impl Deref for FleetErasure {
     type Target = RedisState;
 
     fn deref(&self) -> &RedisState {
-        &self.0
+        &self.state
     }
 }
 
 impl FleetErasure {
+    pub(super) fn new(state: Arc<RedisState>) -> Self {
+        Self { state, sweeping: Mutex::new(()) }
+    }
+
     /// Forgets keys of one partition. How many there were.
     async fn forget(&self, partition: Partition, keys: Vec<String>) -> Result<u64, BrokerError> {
         let frame = self.shards.call(partition, &script::FORGET, keys, []).await?;
@@ -60,15 +70,19 @@ impl FleetErasure {
             words.extend(names.map(|name| Value::from(self.names.place(room) + &name)));
         }
         // One partition of each master.
-        let masters = Partition::all().filter_map(|partition| Some((self.shards.address(partition)?, partition)));
-        for partition in masters.collect::<BTreeMap<_, _>>().into_values() {
-            self.sweep(partition, &words).await?;
+        let masters = Partition::all().map(|partition| Some((self.shards.address(partition)?, partition)));
+        let masters: Option<BTreeMap<_, _>> = masters.collect();
+        let Some(masters) = masters else { return Err(servers_changed()) };
+        // One of a pod at a time: each has all keys looked at, and publishes wait behind that.
+        let _alone = self.sweeping.lock().await;
+        for (server, partition) in masters {
+            self.sweep(&server, partition, &words).await?;
         }
         Ok(())
     }
 
     /// Looks through all keys of the master that has a partition.
-    async fn sweep(&self, partition: Partition, words: &[Value]) -> Result<(), BrokerError> {
+    async fn sweep(&self, server: &Address, partition: Partition, words: &[Value]) -> Result<(), BrokerError> {
         let mut cursor = "0".to_owned();
         loop {
             let args = [Value::from(cursor)].into_iter().chain(words.iter().cloned());
@@ -76,12 +90,22 @@ impl FleetErasure {
             let frame = self.shards.call(partition, &script::SWEEP, [key], args.collect::<Vec<_>>()).await?;
             let read = ReplyFields::of(frame).and_then(|mut fields| fields.rest());
             let read = read.map_err(|error| self.unexpected(&error))?;
+            // Where to go on means nothing to another server.
+            if self.shards.address(partition).as_ref() != Some(server) {
+                return Err(servers_changed());
+            }
             cursor = read.into_iter().next().unwrap_or_default();
             if cursor.is_empty() || cursor == "0" {
                 return Ok(());
             }
         }
     }
+}
+
+fn servers_changed() -> BrokerError {
+    BrokerError::Unavailable(
+        "the servers of Redis changed while their keys were looked through: erase it again".to_owned(),
+    )
 }
 
 impl Erasure for FleetErasure {

@@ -197,7 +197,7 @@ impl Redis {
             });
         })?;
         let (places, users) = (Arc::new(FleetPlaces(Arc::clone(&state))), Arc::new(FleetUsers(Arc::clone(&state))));
-        let erasure = Arc::new(FleetErasure(Arc::clone(&state)));
+        let erasure = Arc::new(FleetErasure::new(Arc::clone(&state)));
         Ok(Self { erasure, places, users, state, stop, thread: Some(thread) })
     }
 

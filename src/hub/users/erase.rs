@@ -17,7 +17,7 @@ use crate::{
             services::Services,
         },
     },
-    model::{Act, Order, Target},
+    model::{Act, Order, Room, Target},
 };
 
 /// How long followers, and what is on its way to the broker, are waited for.
@@ -32,6 +32,11 @@ pub enum ErasureError {
     /// Its followers are not told yet that it is offline.
     #[error("the followers of this user are not told yet: its announcements wait for their turn; erase it again")]
     Untold,
+    /// A room of its own shares the log of others.
+    #[error(
+        "the room {0} of this user shares a log with others, so that its events cannot be deleted: give its policy no `log`"
+    )]
+    SharedLog(Room),
     /// Pods could not do it.
     #[error(transparent)]
     Fleet(#[from] FleetError),
@@ -51,11 +56,14 @@ impl UserErasure<'_> {
     pub async fn erase(&self, user: &str) -> Result<Ordered, ErasureError> {
         let services = self.0;
         let presence_room = services.user_presence.as_ref().and_then(|presence| presence.room_of(user));
+        let personal = services.config.load().tokens.personal_room.as_ref().and_then(|room| room.of(user));
+        let own: Vec<_> = personal.into_iter().chain(presence_room).collect();
+        if let Some(room) = own.iter().find(|room| services.policy(room).log_of(room).is_some()) {
+            return Err(ErasureError::SharedLog(room.clone()));
+        }
         self.hide(user).await?;
         let here = self.erase_here(user).await.map_err(FleetError::from)?;
         let answers = services.control.ask_others(&FleetQuestion::Erase(user.into()), ANSWER_WITHIN).await?;
-        let personal = services.config.load().tokens.personal_room.as_ref().and_then(|room| room.of(user));
-        let own: Vec<_> = personal.into_iter().chain(presence_room).collect();
         services.erasure.forget_user(user, &own).await?;
         Ok(done_on_all(here, answers))
     }
@@ -84,10 +92,13 @@ impl UserErasure<'_> {
         if let Some(presence) = &services.user_presence {
             presence.dismiss(user);
         }
-        services.acks.book().forget(user);
-        // A round that is under way writes what it has taken.
+        // A round that is under way writes what it has taken, or puts it back where that failed.
         let began = Instant::now();
-        while !services.acks.of(user).is_empty() {
+        loop {
+            services.acks.book().forget(user);
+            if services.acks.of(user).is_empty() {
+                break;
+            }
             if began.elapsed() > MOST_WAIT {
                 return Err(CallError);
             }

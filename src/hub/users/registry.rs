@@ -142,10 +142,10 @@ impl UserRegistry {
         }
     }
 
-    /// All devices of a user are gone, and the debounce is over.
+    /// A user goes at once, whatever devices are on their way out. One that comes meanwhile keeps it here.
     pub(super) fn dismiss(&mut self, user: &Arc<str>, now: u64) {
         let Some(local) = self.users.get_mut(user).filter(|local| local.here) else { return };
-        (local.devices, local.leaves_at) = (0, Some(now));
+        local.leaves_at = Some(now);
         self.set_timer(user);
     }
 
@@ -277,9 +277,8 @@ impl UserRegistry {
             local.timer = None;
             if local.leaves_at.is_some_and(|at| at <= now) {
                 local.leaves_at = None;
-                local.here = false;
-                self.here -= 1;
-                if !local.listed && local.standing == LookStanding::Settled {
+                self.here -= usize::from(std::mem::replace(&mut local.here, false));
+                if local.devices == 0 && !local.listed && local.standing == LookStanding::Settled {
                     // It hides: its record never said that it is here.
                     self.users.remove(&user);
                     continue;

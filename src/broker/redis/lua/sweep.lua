@@ -30,7 +30,7 @@ local function goes(key)
   end
 end
 
-local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', '1000')
+local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', '200')
 for _, key in ipairs(found[2]) do
   if goes(key) then
     redis.call('UNLINK', key)

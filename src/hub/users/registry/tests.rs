@@ -45,6 +45,24 @@ fn a_user_is_here_until_the_debounce_of_its_last_device_is_over() {
 }
 
 #[test]
+fn one_that_is_dismissed_and_comes_back_is_here_while_its_old_devices_go() {
+    let (mut registry, ann) = (registry(), user("ann"));
+    registry.connect(&ann, 0);
+    settle(&mut registry, 0);
+    registry.dismiss(&ann, 1);
+    assert_eq!(settle(&mut registry, 1), [("ann".to_owned(), false, false)]);
+    registry.connect(&ann, 2);
+    assert_eq!(settle(&mut registry, 2), [("ann".to_owned(), true, false)]);
+    registry.disconnect("ann", 3, 3);
+    assert_eq!(settle(&mut registry, 60_000), [], "the new one is here");
+    // One that comes before that is done keeps it here.
+    registry.dismiss(&ann, 60_000);
+    registry.connect(&ann, 60_000);
+    registry.disconnect("ann", 60_001, 3);
+    assert_eq!((settle(&mut registry, 120_000), registry.here()), (vec![], 1));
+}
+
+#[test]
 fn one_that_comes_back_while_its_record_is_written_is_looked_at_again() {
     let (mut registry, ann) = (registry(), user("ann"));
     registry.connect(&ann, 0);
