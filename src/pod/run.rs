@@ -4,7 +4,7 @@
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Interval, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{Pod, StartError};
@@ -26,8 +26,13 @@ pub fn serve(
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hup = signal(SignalKind::hangup())?;
         let every = config.settings.general.watch_config;
-        let mut watch = watch.zip(every).map(|(watch, every)| (watch, interval(every)));
         let pod = Pod::start(config)?;
+        let mut watch = watch.zip(every).map(|(watch, every)| {
+            let mut every = interval(every);
+            // Two looks at once would take a file that is being written for one that has not changed between them.
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (watch, every)
+        });
         started(&pod);
         loop {
             tokio::select! {

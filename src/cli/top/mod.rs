@@ -110,7 +110,7 @@ impl TopCommand {
                     // A new size is drawn like any other change.
                     Some(Happened::Typed(_)) => {}
                     Some(Happened::Signal(number)) => return Ok(ExitCode::from(128 + number)),
-                    None => return Err("the terminal is gone".to_owned()),
+                    Some(Happened::Gone) | None => return Err("the terminal is gone".to_owned()),
                 },
             }
             let drawn = screen.draw(&mut view, Instant::now(), EVERY);

@@ -20,6 +20,8 @@ use super::{draw::draw, palette::Palette, view::TopView};
 pub(super) enum Happened {
     Typed(Event),
     Signal(u8),
+    /// No key comes any more.
+    Gone,
 }
 
 /// A terminal that is drawn on.
@@ -65,6 +67,7 @@ impl Screen {
                     return;
                 }
             }
+            let _ = happened.blocking_send(Happened::Gone);
         });
     }
 }

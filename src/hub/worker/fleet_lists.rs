@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// About how many bytes a pod's list takes in an answer to another pod. One entry is always told.
-const MOST_BYTES: usize = 2 << 20;
+const MOST_BYTES: usize = 128 << 10;
 
 /// What the pods of a fleet list together.
 #[derive(Debug, Clone, PartialEq)]
