@@ -34,11 +34,21 @@ impl Deflater {
         Self { stream, output: Vec::new(), in_step: false }
     }
 
-    /// The bytes that a deflater holds, as zlib-rs allocates them: the window twice, a chain of its positions, the hash table, symbols
-    /// and what is pending.
+    /// The bytes that a deflater holds between messages, as zlib-rs allocates them: the window twice, a chain of its positions, the hash
+    /// table, what is pending, symbols, its state. Its output comes to this ([`Deflater::shrink`]).
     #[must_use]
     pub const fn held_bytes(window_bits: u8) -> usize {
-        (4 << window_bits) + 208 * 1024
+        let bits = match window_bits {
+            0..9 => 9,
+            9..=15 => window_bits,
+            _ => 15,
+        };
+        (4 << bits) + 244 * 1024
+    }
+
+    /// Gives the memory of the last message's output back: for one of many deflaters.
+    pub fn shrink(&mut self) {
+        self.output = Vec::new();
     }
 
     /// Compresses a whole message for itself, to the payload of a frame with RSV1. `None` if compression does not make it smaller:

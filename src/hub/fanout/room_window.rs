@@ -170,11 +170,12 @@ impl WindowHolder for RoomWindow {
 }
 
 impl ChainTurn<'_> {
-    /// Writes the next frame: messages of at least `from` bytes are compressed, where that makes them smaller. `None`: none is so
-    /// large, and the frame is not of the chain.
+    /// Writes the next frame: messages of at least `from` bytes are compressed, where that makes them smaller. Where none is so large,
+    /// the frame is not of the chain, and the same for every client. `None`: the chain is gone.
     pub fn write(&mut self, messages: &Messages, from: usize, out: &mut Vec<u8>) -> Option<FrameWindow> {
         if !messages.iter().any(|(_, message)| message.len() >= from) {
-            return None;
+            frame_messages(messages, None, out);
+            return Some(FrameWindow::independent(false));
         }
         let RoomChain { deflater, chain, newest, keyframe, all, .. } = self.state.chains.get_mut(self.at)?;
         let (plain, before) = (messages.len() as u64, out.len());
@@ -186,6 +187,7 @@ impl ChainTurn<'_> {
             }
             ChainStep::Next => (*newest, frame_next_messages(messages, deflater, from, out)),
         };
+        deflater.shrink();
         let length = (out.len() - before) as u64;
         if !compressed {
             // What went out uncompressed is in the deflater's window and in no client's.

@@ -20,6 +20,9 @@ use crate::{
 /// How often windows that do not pay are looked for.
 const SWEEP_MS: u64 = 5_000;
 
+/// The least time between two rooms that are asked to give way.
+const PRESS_MS: u64 = 100;
+
 /// A room with a window, or several: one for each wire format.
 pub trait WindowHolder: Send + Sync + std::fmt::Debug {
     /// The receivers of its compressed frames in a minute; `None`: it has no window now.
@@ -39,6 +42,7 @@ pub struct SharedWindows {
     marks: AtomicU64,
     began: Instant,
     swept_ms: AtomicU64,
+    pressed_ms: AtomicU64,
     holders: Mutex<Vec<Weak<dyn WindowHolder>>>,
     metrics: WindowMetrics,
 }
@@ -54,6 +58,7 @@ impl SharedWindows {
             marks: AtomicU64::new(0),
             began: Instant::now(),
             swept_ms: AtomicU64::new(0),
+            pressed_ms: AtomicU64::new(0),
             holders: Mutex::default(),
             metrics,
         }
@@ -116,8 +121,14 @@ impl SharedWindows {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner).push(holder);
     }
 
-    /// Asks the room that makes least of its window to end it, if one that has none would make much more of it.
+    /// Asks the room that makes least of its window to end it, if one that has none would make much more of it. All rooms with windows
+    /// are looked at, so that it does nothing where it was called a moment ago.
     pub fn press(&self, worth: u64) {
+        let (now_ms, pressed_ms) = (self.now_ms(), self.pressed_ms.load(Relaxed));
+        let due = now_ms.saturating_sub(pressed_ms) >= PRESS_MS;
+        if !due || self.pressed_ms.compare_exchange(pressed_ms, now_ms, Relaxed, Relaxed).is_err() {
+            return;
+        }
         let least = self.holders().filter_map(|holder| Some((holder.worth()?, holder))).min_by_key(|(worth, _)| *worth);
         if let Some((least, holder)) = least
             && least < worth / 2
