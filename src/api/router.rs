@@ -146,7 +146,7 @@ pub(super) static ROUTES: [Route; 30] = [
         &[NotFound, LimitExceeded, RequestTimeout, Unavailable, Unknown],
     ),
     get("/api/users/{user}", Operation::User, &["after", "limit", "scope"], &[Unavailable, Unknown]),
-    delete("/api/users/{user}", Operation::EraseUser, &[Unavailable, Unknown]),
+    delete("/api/users/{user}", Operation::EraseUser, &[NotAvailable, Unavailable, Unknown]),
     get(
         "/api/users/{user}/unread",
         Operation::Unread,
