@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { chance } from '../support/chance.js';
 import { load } from '../support/typescript.js';
 
 const { Client } = await load('index');
@@ -13,17 +14,6 @@ const { Room } = await load('room');
 
 const HISTORIES = Number(process.env.HISTORIES ?? 300);
 const STEPS = 30;
-
-/** Numbers that look random, the same for each seed (mulberry32). */
-function chance(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** What a part of an application sees of a room, and whether that may be. */
 class Witness {

@@ -4,28 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { load } from '../support/typescript.js';
+import { world } from '../support/world.js';
 
-const { Client } = await load('index');
-const { TestClock, TestPod, settled } = await load('testing');
+const { settled } = await load('testing');
 const { signals } = await load('signals');
 
-function world() {
-  const clock = new TestClock();
-  const pod = new TestPod({ clock, accepts: (user) => ({ user }), allows: (room) => room !== 'closed' });
-  const reported = [];
-  const connect = (user) =>
-    new Client({
-      url: 'https://pod',
-      transports: [pod.transport],
-      clock,
-      storage: null,
-      token: user,
-      onError: (error) => reported.push(error),
-    });
-  const sent = () =>
-    pod.commands.flatMap(({ type, topic, data, ttl }) => (type === 'signal' ? [[topic, data, ttl]] : []));
-  return { clock, pod, reported, connect, sent };
-}
+/** What clients sent of signals to a pod. */
+const sentTo = (pod) =>
+  pod.commands.flatMap(({ type, topic, data, ttl }) => (type === 'signal' ? [[topic, data, ttl]] : []));
 
 const shown = ({ snapshot }) => snapshot.map(({ topic, user, connection, data }) => [topic, user ?? connection, data]);
 
@@ -119,32 +105,32 @@ test('after a cut nothing is known, and of endless senders not all', async () =>
 });
 
 test('at each keystroke it is called, and one a second goes: the newest, and none after the end', async () => {
-  const { clock, connect, sent } = world();
+  const { clock, pod, connect } = world();
   const own = signals(connect('ann'), 'r');
   own.send('typing', 'before it is joined');
   await settled();
   await clock.advance(1_000);
-  assert.deepEqual(sent(), [], 'nothing waits for the room');
+  assert.deepEqual(sentTo(pod), [], 'nothing waits for the room');
   for (let n = 0; n < 25; n++) {
     own.send('typing', n);
     await clock.advance(100);
   }
   assert.deepEqual(
-    sent().map(([, data]) => data),
+    sentTo(pod).map(([, data]) => data),
     [0, 9, 19],
   );
   own.send('cursor', 'at once', { ttl: 500 });
   own.stop('typing');
   own.stop('typing');
   await clock.advance(5_000);
-  assert.deepEqual(sent().slice(3), [
+  assert.deepEqual(sentTo(pod).slice(3), [
     ['cursor', 'at once', 500],
     ['typing', undefined, 0],
   ]);
   own.send('typing', 'again');
   own.close();
   await settled();
-  assert.deepEqual(sent().slice(5), [
+  assert.deepEqual(sentTo(pod).slice(5), [
     ['typing', 'again', undefined],
     ['cursor', undefined, 0],
     ['typing', undefined, 0],
@@ -152,7 +138,7 @@ test('at each keystroke it is called, and one a second goes: the newest, and non
 });
 
 test('what was shown over a connection that ended is not taken back over the next', async () => {
-  const { clock, pod, connect, sent } = world();
+  const { clock, pod, connect } = world();
   const own = signals(connect('ann'), 'r');
   await settled();
   own.send('typing');
@@ -162,7 +148,7 @@ test('what was shown over a connection that ended is not taken back over the nex
   await clock.advance(5_000);
   own.stop('typing');
   await settled();
-  assert.deepEqual(sent(), [['typing', undefined, undefined]]);
+  assert.deepEqual(sentTo(pod), [['typing', undefined, undefined]]);
 });
 
 test('a room that allows no signals says so, and one that was left in between does not', async () => {

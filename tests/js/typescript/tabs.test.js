@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { chance } from '../support/chance.js';
 import { load } from '../support/typescript.js';
 
 const { Client } = await load('index');
@@ -308,17 +309,6 @@ test('where there are no Web Locks, each tab has its own connection', () => {
   const { pod } = world();
   assert.deepEqual(tabs('', [pod.transport]), [pod.transport]);
 });
-
-/** Numbers that look random, the same for each seed (mulberry32). */
-function chance(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Tabs that come, go and crash, on a connection that is cut; what it answers are the faults that were seen. */
 async function live(seed) {

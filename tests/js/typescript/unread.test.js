@@ -3,30 +3,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { chance } from '../support/chance.js';
 import { load } from '../support/typescript.js';
+import { world } from '../support/world.js';
 
-const { Client } = await load('index');
 const { commands } = await load('commands');
-const { TestClock, TestPod, settled } = await load('testing');
+const { settled } = await load('testing');
 const { receipts } = await load('receipts');
 const { unread } = await load('unread');
 
-function world() {
-  const clock = new TestClock();
-  const pod = new TestPod({ clock, accepts: (user) => ({ user }), allows: (room) => room !== 'closed' });
-  const reported = [];
-  const connect = (user) =>
-    new Client({
-      url: 'https://pod',
-      transports: [pod.transport],
-      clock,
-      storage: null,
-      token: user,
-      onError: (error) => reported.push(error),
-    });
-  const sent = (type) => pod.commands.filter((command) => command.type === type);
-  return { clock, pod, reported, connect, sent };
-}
+/** What clients sent of a type to a pod. */
+const sentTo = (pod, type) => pod.commands.filter((command) => command.type === type);
 
 const counts = ({ snapshot: { rooms, total } }) => ({
   ...Object.fromEntries([...rooms].map(([room, { unread }]) => [room, unread])),
@@ -34,7 +21,7 @@ const counts = ({ snapshot: { rooms, total } }) => ({
 });
 
 test('what comes is counted, and what is read on one device is read on all', async () => {
-  const { clock, pod, connect, reported, sent } = world();
+  const { clock, pod, connect, reported } = world();
   for (const n of [1, 2, 3]) pod.publish('a', 't', n);
   const [phone, desk] = [connect('ann'), connect('ann')];
   const here = unread(phone, 'a');
@@ -85,14 +72,14 @@ test('what comes is counted, and what is read on one device is read on all', asy
   await settled();
   assert.deepEqual(counts(here), { a: 0, b: 1, total: 1 });
   assert.ok(reported.every(({ message }) => message === 'a listener'));
-  assert.equal(sent('ack').length, 3);
+  assert.equal(sentTo(pod, 'ack').length, 3);
   here.close();
   await settled();
   assert.deepEqual(phone.rooms, []);
 });
 
 test('however often it is read, twice a second is said: the newest', async () => {
-  const { clock, pod, connect, sent } = world();
+  const { clock, pod, connect } = world();
   const own = unread(connect('ann'), 'a');
   await settled();
   for (let n = 1; n <= 20; n++) {
@@ -104,7 +91,7 @@ test('however often it is read, twice a second is said: the newest', async () =>
   assert.deepEqual(counts(own), { a: 0, total: 0 });
   await clock.advance(1_000);
   assert.deepEqual(
-    sent('ack').map(({ offset }) => offset),
+    sentTo(pod, 'ack').map(({ offset }) => offset),
     [1, 5, 10, 15, 20],
   );
   pod.publish('a', 't', 21);
@@ -113,12 +100,12 @@ test('however often it is read, twice a second is said: the newest', async () =>
   own.read('a');
   own.close();
   await settled();
-  assert.equal(sent('ack').at(-1).offset, 22, 'what was read a moment ago is said before it ends');
+  assert.equal(sentTo(pod, 'ack').at(-1).offset, 22, 'what was read a moment ago is said before it ends');
   own.read('a', { epoch: 'x', offset: 1 });
 });
 
 test('after a reconnect it is said again, and asked', async () => {
-  const { clock, pod, connect, sent } = world();
+  const { clock, pod, connect } = world();
   const client = connect('ann');
   const own = unread(client, 'a', 'never');
   pod.publish('never', 't', 1);
@@ -136,7 +123,7 @@ test('after a reconnect it is said again, and asked', async () => {
   pod.isUp = true;
   await clock.advance(60_000);
   assert.deepEqual(
-    sent('ack').map(({ offset }) => offset),
+    sentTo(pod, 'ack').map(({ offset }) => offset),
     [1, 2],
   );
   assert.deepEqual(counts(own), { a: 0, never: 1, total: 1 });
@@ -146,11 +133,11 @@ test('after a reconnect it is said again, and asked', async () => {
   );
   pod.cut();
   await clock.advance(60_000);
-  assert.equal(sent('ack').length, 3, 'and again');
+  assert.equal(sentTo(pod, 'ack').length, 3, 'and again');
 });
 
 test('in a log that is lost everything is asked anew, and a position of it harms nothing', async () => {
-  const { clock, pod, connect, reported, sent } = world();
+  const { clock, pod, connect, reported } = world();
   const own = unread(connect('ann'), 'a');
   await settled();
   for (const n of [1, 2, 3]) pod.publish('a', 't', n);
@@ -162,14 +149,14 @@ test('in a log that is lost everything is asked anew, and a position of it harms
   await clock.advance(1_000);
   pod.publish('a', 't', 1);
   assert.deepEqual([counts(own), reported], [{ a: 1, total: 1 }, []]);
-  assert.ok(sent('unread').length <= 5, 'a new log is asked about, and not again and again');
+  assert.ok(sentTo(pod, 'unread').length <= 5, 'a new log is asked about, and not again and again');
 });
 
 test('a room that cannot be counted is said once, and the others are counted', async () => {
-  const { pod, connect, reported, sent } = world();
+  const { pod, connect, reported } = world();
   pod.publish('b', 't', 1);
   pod.tamper = (message) => {
-    const [asked] = sent('unread').slice(-1);
+    const [asked] = sentTo(pod, 'unread').slice(-1);
     if (message.type !== 'unread' || message.id === undefined || !asked.rooms.includes('a')) return message;
     return { type: 'error', id: message.id, code: 'not_available', message: 'nothing is kept', room: 'a' };
   };
@@ -187,7 +174,7 @@ test('a room that cannot be counted is said once, and the others are counted', a
 });
 
 test('what a rate limit refuses is said and asked a little later', async () => {
-  const { clock, pod, connect, reported, sent } = world();
+  const { clock, pod, connect, reported } = world();
   let refusals = 3;
   pod.publish('a', 't', 1);
   const client = connect('ann');
@@ -204,19 +191,8 @@ test('what a rate limit refuses is said and asked a little later', async () => {
   own.read('a');
   await clock.advance(10_000);
   assert.deepEqual([counts(own), reported, refusals], [{ a: 0, total: 0 }, [], 0]);
-  assert.equal(sent('ack').length, 3);
+  assert.equal(sentTo(pod, 'ack').length, 3);
 });
-
-/** Numbers that look random, the same for each seed (mulberry32). */
-function chance(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Two devices of a user, whose connections are cut while it reads by turns: what each shows in the end, and what is so. */
 async function live(seed) {
