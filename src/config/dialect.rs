@@ -2,6 +2,8 @@
 //!
 //! Pure. Owns the keys and the rules between them; `crate::dialect` owns the compiled form.
 
+mod command;
+
 use std::time::Duration;
 
 use super::{
@@ -13,26 +15,14 @@ use super::{
 };
 use crate::{
     dialect::{
-        Action, CommandRule, Condition, Description, EVENT_FIELDS, Envelope, EventRule, Expected, Field, Greet,
-        MessageTemplate, Offers, Pointer, ServerMessage, Template,
+        Action, Condition, Description, EVENT_FIELDS, Envelope, EventRule, Field, Greet, MessageTemplate, Offers,
+        Pointer, ServerMessage, Template,
     },
-    model::{Room, check_topic},
+    model::Room,
 };
+use command::command;
 
-/// The name of an action in a description.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    Subscribe,
-    Unsubscribe,
-    Publish,
-    Signal,
-    Ack,
-    Status,
-    Presence,
-    Connect,
-    Ping,
-    Nothing,
-}
+pub use command::CommandTable;
 
 section! {
     /// A client wire format of JSON messages, so that existing clients connect as they are. `docs/DIALECTS.md` teaches it.
@@ -71,48 +61,6 @@ section! {
             unset("never", "\"30s\"");
         /// Where a command has an id that its answer repeats: a JSON pointer to a string or number.
         id: Option<Pointer> = None, Maybe(PointerKind), restart, unset("commands have none", "\"/id\"");
-    }
-}
-
-section! {
-    /// What a message of a client means: the first `[[dialect.command]]` that fits counts.
-    pub struct CommandTable in "dialect.command" {
-        /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
-        when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members, changes
-        /// the status of the user, presents a token, asks for a sign of life, or does nothing.
-        does: Option<Verb> = None, Maybe(Choice(&[
-            ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
-            ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("status", Verb::Status),
-            ("connect", Verb::Connect), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
-        ])), restart, unset("must be set", "\"subscribe\"");
-        /// The room: text with `{/json/pointer}`.
-        room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `subscribe`, `unsubscribe`, `publish`, `signal`, `ack` and `presence`", "\"chat:{/room}\"");
-        /// The topic of what is published or signalled, written like `room`.
-        topic: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `publish` and `signal`", "\"{/type}\"");
-        /// Its key, written like `room`.
-        key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no key", "\"{/entity}\"");
-        /// The client's own id of what is published, written like `room`; receivers get it as the event's id.
-        event_id: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no id", "\"{/messageId}\"");
-        /// What makes a repeated publish one event, written like `room`: the client's key of it, often the same as `event_id`.
-        idempotency_key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("each is an event of its own", "\"{/messageId}\"");
-        /// Where its data is; empty: the whole message, and for `signal` none.
-        data: Pointer = Pointer::default(), PointerKind, restart;
-        /// For how many milliseconds a signal is shown, written like `room`; `0` takes it back.
-        ttl: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("as `signal_ttl` of the room's policy says", "\"{/ttl}\"");
-        /// The offset of the last event that the user has read, written like `room`.
-        offset: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("must be set for `ack`", "\"{/offset}\"");
-        /// The epoch of that offset, written like `room`.
-        epoch: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("the log's own", "\"{/epoch}\"");
-        /// The status that the user chooses (`online`, `away`, `busy`, `offline`), written like `room`.
-        status: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `status`", "\"{/status}\"");
-        /// Where the token is.
-        token: Option<Pointer> = None, Maybe(PointerKind), restart, unset("must be set for `connect`", "\"/token\"");
     }
 }
 
@@ -197,8 +145,16 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
             "a sign of life needs both: `heartbeat = \"30s\"`, and a `[[dialect.message]]` with `on = \"heartbeat\"`";
         problems.push(item.problem("heartbeat", why.to_owned()));
     }
-    if said(ServerMessage::Events).is_some_and(|message| !message.names(&Field::Events)) {
-        problems.push(item.problem("message", "its `events` has no `{events}`".to_owned()));
+    if commands.iter().any(|command| matches!(command.does, Action::History { .. }))
+        && said(ServerMessage::History).is_none()
+    {
+        let why = "a command asks for past events: it needs a `[[dialect.message]]` with `on = \"history\"`";
+        problems.push(item.problem("message", why.to_owned()));
+    }
+    for (name, on) in [("events", ServerMessage::Events), ("history", ServerMessage::History)] {
+        if said(on).is_some_and(|message| !message.names(&Field::Events)) {
+            problems.push(item.problem("message", format!("its `{name}` has no `{{events}}`")));
+        }
     }
     if envelope == Envelope::Socketio
         && said(ServerMessage::Events).is_none()
@@ -241,54 +197,6 @@ const NO_ARRAY: &str = "in Socket.IO each message is an array: `[\"name\", …]`
 struct Vocabulary {
     write: Vec<Option<MessageTemplate>>,
     ack: Vec<Option<MessageTemplate>>,
-}
-
-fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
-    let mut table = CommandTable::default();
-    let mut problems = item.fill(&mut table, &[]);
-    let CommandTable {
-        when,
-        does,
-        room,
-        topic,
-        key,
-        event_id,
-        idempotency_key,
-        data,
-        ttl,
-        offset,
-        epoch,
-        status,
-        token,
-    } = table;
-    if when.iter().any(|condition| condition.is == Expected::Topic) {
-        problems.push(item.problem("when", "a message of a client has no topic: `{topic}` is for events".to_owned()));
-    }
-    if let Some(Err(error)) = room.as_ref().map(|room| Room::parse(&room.example())) {
-        problems.push(item.problem("room", format!("it makes no room names: {error}")));
-    }
-    if let Some(Err(error)) = topic.as_ref().map(|topic| check_topic(&topic.example())) {
-        problems.push(item.problem("topic", format!("it makes no topics: {error}")));
-    }
-    let Some(does) = does.filter(|_| problems.is_empty()) else { return Err(problems) };
-    let missing = |name: &str| vec![item.problem(name, format!("a command that does this needs `{name}`"))];
-    let room = || room.ok_or_else(|| missing("room"));
-    let does = match does {
-        Verb::Subscribe => Action::Subscribe(room()?),
-        Verb::Unsubscribe => Action::Unsubscribe(room()?),
-        Verb::Presence => Action::Presence(room()?),
-        Verb::Publish => {
-            let (room, topic) = (room()?, topic.ok_or_else(|| missing("topic"))?);
-            Action::Publish { room, topic, key, event_id, idempotency_key, data }
-        }
-        Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
-        Verb::Ack => Action::Ack { room: room()?, offset: offset.ok_or_else(|| missing("offset"))?, epoch },
-        Verb::Status => Action::Status(status.ok_or_else(|| missing("status"))?),
-        Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
-        Verb::Ping => Action::Ping,
-        Verb::Nothing => Action::Nothing,
-    };
-    Ok(CommandRule { when, does })
 }
 
 fn message(item: &Item, dialect: &DialectTable, said: &mut Vocabulary) -> Result<(), Vec<Problem>> {

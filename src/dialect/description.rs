@@ -78,7 +78,12 @@ pub struct CommandRule {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Joins a room.
-    Subscribe(Template),
+    Subscribe {
+        /// The room.
+        room: Template,
+        /// The position behind which it goes on.
+        since: Option<Template>,
+    },
     /// Leaves a room.
     Unsubscribe(Template),
     /// Publishes an event.
@@ -118,10 +123,23 @@ pub enum Action {
     },
     /// Asks for the members of a room.
     Presence(Template),
+    /// Asks for past events of a room.
+    History {
+        /// The room.
+        room: Template,
+        /// The position behind which they begin; `None`: the newest.
+        since: Option<Template>,
+        /// The most events.
+        limit: Option<Template>,
+    },
+    /// Asks what the user has not read, in this room too.
+    Unread(Option<Template>),
     /// Changes the status of the user.
     Status(Template),
     /// Presents or replaces a token.
     Connect(Pointer),
+    /// Replaces the token that came with the request.
+    Refresh(Pointer),
     /// Asks for a sign of life.
     Ping,
     /// Nothing: a sign of life that needs no answer.

@@ -21,6 +21,8 @@ pub enum ServerMessage {
     Gap,
     /// The members of a room.
     Presence,
+    /// Past events of a room.
+    History,
     /// Members joined.
     Joined,
     /// Members left.
@@ -63,6 +65,7 @@ impl ServerMessage {
         ("retained", Self::Retained),
         ("gap", Self::Gap),
         ("presence", Self::Presence),
+        ("history", Self::History),
         ("joined", Self::Joined),
         ("left", Self::Left),
         ("signal", Self::Signal),
@@ -84,12 +87,13 @@ impl ServerMessage {
             Self::Welcome => &["now", "connection", "user", "claim", "ping_interval", "query", "replayed"],
             Self::Refused => &["now", "code", "message", "query"],
             Self::Heartbeat => &["now"],
-            Self::Subscribed => &["now", "id", "room", "epoch", "offset", "recovered"],
+            Self::Subscribed => &["now", "id", "room", "epoch", "offset", "position", "recovered"],
             Self::Unsubscribed => &["now", "id", "room", "code"],
-            Self::Published => &["now", "id", "epoch", "offset"],
-            Self::Events | Self::Retained => &["now", "events", "room", "epoch", "after", "offset"],
-            Self::Gap => &["now", "room", "epoch", "after", "offset"],
+            Self::Published => &["now", "id", "epoch", "offset", "position"],
+            Self::Events | Self::Retained => &["now", "events", "room", "epoch", "after", "offset", "position"],
+            Self::Gap => &["now", "room", "epoch", "after", "offset", "position"],
             Self::Presence => &["now", "id", "room", "members", "total"],
+            Self::History => &["now", "id", "events", "room", "epoch", "after", "offset", "position", "complete"],
             Self::Joined | Self::Left => &["now", "room", "members", "total"],
             Self::Signal | Self::SignalEnd => &["now", "room", "topic", "data", "user", "connection", "ttl", "time"],
             Self::Unread => &["now", "id", "room", "epoch", "offset", "end", "unread"],

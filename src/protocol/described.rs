@@ -6,6 +6,8 @@
 
 mod clock;
 mod decode;
+mod json_text;
+mod occasion;
 mod request;
 mod spread;
 mod write;
@@ -23,8 +25,9 @@ use crate::{
     },
 };
 use decode::without_prefix;
+use occasion::Occasion;
 use request::filled;
-use write::{Occasion, Scene, write};
+use write::{Scene, write};
 
 /// A dialect that is described.
 #[derive(Debug, Clone)]
@@ -135,7 +138,12 @@ impl Dialect for Described {
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
         let message = match reply {
             // Occasion by `open`; not asked for.
-            Reply::Welcome { .. } | Reply::Stats(_) | Reply::History { .. } | Reply::Answer(_) => return,
+            Reply::Welcome { .. } | Reply::Stats(_) | Reply::Answer(_) => return,
+            Reply::History { room, epoch, after, offset, complete, events } => {
+                let (room, epoch, events) = (room.clone(), epoch.clone(), events.clone());
+                let part = Batch { room, epoch, after: *after, offset: *offset, events };
+                return self.say(ServerMessage::History, Occasion::History(&part, *complete), id, out);
+            }
             // Each room is a message of its own.
             Reply::Unread { rooms } => {
                 for room in rooms {

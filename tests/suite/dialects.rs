@@ -123,6 +123,97 @@ async fn the_example_of_signals_works() {
 }
 
 #[tokio::test]
+async fn the_example_of_positions_works() {
+    let example =
+        PAGE.split("\n## Positions\n").nth(1).and_then(|rest| rest.split("```toml\n").nth(1)).expect("it is there");
+    let pod = pod(example.split("```").next().expect("its end"));
+    let mut ann = open(&pod, "/positions").await;
+    let entered = ann.ask(json!({"do": "enter", "room": "blue"})).await;
+    assert_eq!((&entered["entered"], &entered["caughtUp"]), (&json!("blue"), &json!(false)), "{entered}");
+    let mut positions = Vec::new();
+    for n in 1..=5 {
+        publish(&pod, "chat:blue", "said", &n.to_string()).await;
+        let said = ann.json().await;
+        assert_eq!(said["said"], n);
+        positions.push(said["at"].clone());
+    }
+    // It comes back behind the second.
+    let mut again = open(&pod, "/positions").await;
+    let entered = again.ask(json!({"do": "enter", "room": "blue", "after": positions[1]})).await;
+    assert_eq!((&entered["caughtUp"], &entered["at"]), (&json!(true), &positions[1]), "{entered}");
+    for n in 3..=5 {
+        assert_eq!(again.json().await, json!({"said": n, "at": positions[n - 1]}));
+    }
+    let past = again.ask(json!({"do": "lookBack", "room": "blue", "after": positions[0], "most": 2})).await;
+    let said = |n: usize| json!({"said": n, "at": positions[n - 1]});
+    assert_eq!(past, json!({"past": [said(2), said(3)], "whole": false}), "there is more");
+    let rest = again.ask(json!({"do": "lookBack", "room": "blue", "after": positions[2]})).await;
+    assert_eq!(rest, json!({"past": [said(4), said(5)], "whole": true}));
+    let newest = again.ask(json!({"do": "lookBack", "room": "blue", "most": 1})).await;
+    assert_eq!(newest["past"], json!([said(5)]));
+    for (bad, why) in
+        [(json!({"after": "4"}), "since: \"4\" is not a position"), (json!({"most": -1}), "limit must be")]
+    {
+        let mut message = json!({"do": "lookBack", "room": "blue"});
+        message.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+        let error = again.ask(message).await;
+        assert!(error["error"].as_str().is_some_and(|error| error.starts_with(why)), "{error}");
+    }
+    pod.stop();
+}
+
+/// By which clocks may differ.
+const LEEWAY: u64 = 30;
+
+const TOKENS: &str = r#"
+[[policy]]
+match = ["dm:*"]
+join = "user"
+acks = "keep"
+[[dialect]]
+name = "tokens"
+paths = ["/tokens"]
+id = "/ref"
+[[dialect.command]]
+when = { "/do" = "renew" }
+does = "refresh"
+token = "/token"
+[[dialect.command]]
+when = { "/do" = "count" }
+does = "unread"
+room = "dm:{/in}"
+[[dialect.message]]
+on = "done"
+write = '{"done": "{id}", "until": "{expires_at?}"}'
+[[dialect.message]]
+on = "unread"
+write = '{"in": "{room:id}", "unread": "{unread}"}'
+[[dialect.message]]
+on = "error"
+write = '{"error": "{code}", "ref": "{id?}"}'
+[[dialect.event]]
+write = '{"said": "{data}"}'
+"#;
+
+#[tokio::test]
+async fn a_token_that_came_with_the_request_is_replaced() {
+    let pod = pod(TOKENS);
+    let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
+    let token = |user: &str, exp: u64| key.token(&json!({"sub": user, "exp": exp}), None).unwrap();
+    let (first, second) = (4_102_444_800_u64, 4_102_444_900_u64);
+    let mut ann = open(&pod, &format!("/tokens?token={}", token("ann", first))).await;
+    let renewed = ann.ask(json!({"do": "renew", "ref": 1, "token": token("ann", second)})).await;
+    assert_eq!(renewed, json!({"done": 1, "until": (second + LEEWAY) * 1000}));
+    let refused = ann.ask(json!({"do": "renew", "ref": 2, "token": token("bob", second)})).await;
+    assert_eq!(refused, json!({"error": "unauthorized", "ref": 2}));
+    for _ in 0..2 {
+        publish(&pod, "dm:7", "said", "1").await;
+    }
+    assert_eq!(ann.ask(json!({"do": "count", "in": 7})).await, json!({"in": "7", "unread": 2}));
+    pod.stop();
+}
+
+#[tokio::test]
 async fn the_example_of_presence_works() {
     let example = PAGE.split("\n## Presence of users\n").nth(1).and_then(|rest| rest.split("```toml\n").nth(1));
     let pod = pod(example.expect("it is there").split("```").next().expect("its end"));

@@ -257,6 +257,7 @@ impl Compiler<'_> {
             ("connection", None) => Field::Connection,
             ("ping_interval", None) => Field::PingInterval,
             ("recovered", None) => Field::Recovered,
+            ("complete", None) => Field::Complete,
             ("code", None) => Field::Code,
             ("message", None) => Field::Message,
             ("members", None) => Field::Members,

@@ -99,6 +99,8 @@ pub enum Field {
     PingInterval,
     /// Whether the missed events follow.
     Recovered,
+    /// Whether a history is all that was asked for, to the end of the log.
+    Complete,
     /// The code of an error, or the reason why a room was left.
     Code,
     /// The sentence of an error.

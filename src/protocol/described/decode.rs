@@ -8,8 +8,8 @@ use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
-        Request, Room, Signal, Spelling, StatusChange, SubscribeTo, Token, UserStatusError, check_length, check_topic,
-        whole_number,
+        Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError, check_length,
+        check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -65,9 +65,9 @@ fn read(
 fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> Result<Command, DescribedDecodeError> {
     let room = |template| room(description, template, whole);
     Ok(match &rule.does {
-        Action::Subscribe(template) => {
+        Action::Subscribe { room: template, since } => {
             let (room, spelling) = room(template)?;
-            Command::Subscribe(vec![SubscribeTo { room, since: None, spelling }])
+            Command::Subscribe(vec![SubscribeTo { room, since: position(since.as_ref(), whole)?, spelling }])
         }
         Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
         Action::Presence(template) => Command::Presence { room: room(template)?.0 },
@@ -103,17 +103,46 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let status = status.map_err(|error: UserStatusError| DescribedDecodeError::new(error.to_string()))?;
             Command::Status(StatusChange { chosen: Some(status), hidden: None })
         }
-        Action::Connect(pointer) => {
-            let mut token = String::new();
-            match pointer.find(whole).map_err(not_json)? {
-                Some(value) if value.get().starts_with('"') => text_of(value, &mut token).map_err(not_json)?,
-                _ => return Err(missing("token", &pointer.to_string())),
-            };
-            Command::Connect { token: Some(Token::new(token)) }
+        Action::History { room: template, since, limit } => {
+            let (room, _) = room(template)?;
+            let limit = limit.as_ref().map(|limit| fill(limit, whole)).transpose()?.flatten();
+            let limit = limit.map(|limit| history_limit(&limit)).transpose()?;
+            Command::History { room, since: position(since.as_ref(), whole)?, limit }
         }
+        Action::Unread(template) => {
+            // Without a value there: what its user has read in.
+            let name = template.as_ref().map(|template| fill(template, whole)).transpose()?.flatten();
+            let named = template.as_ref().filter(|_| name.is_some_and(|name| !name.is_empty()));
+            Command::Unread { rooms: named.map(room).transpose()?.map(|(room, _)| room).into_iter().collect() }
+        }
+        Action::Connect(pointer) => Command::Connect { token: Some(token(pointer, whole)?) },
+        Action::Refresh(pointer) => Command::Refresh { token: token(pointer, whole)? },
         Action::Ping => Command::Ping,
         Action::Nothing => Command::Heard,
     })
+}
+
+fn token(pointer: &Pointer, whole: &RawValue) -> Result<Token, DescribedDecodeError> {
+    let mut token = String::new();
+    match pointer.find(whole).map_err(not_json)? {
+        Some(value) if value.get().starts_with('"') => text_of(value, &mut token).map_err(not_json)?,
+        _ => return Err(missing("token", &pointer.to_string())),
+    };
+    Ok(Token::new(token))
+}
+
+/// Where the client stopped, if it says so.
+fn position(template: Option<&Template>, whole: &RawValue) -> Result<Option<Since>, DescribedDecodeError> {
+    let text = template.map(|template| fill(template, whole)).transpose()?.flatten();
+    let since = text.filter(|text| !text.is_empty()).map(|text| Since::parse(&text)).transpose();
+    since.map_err(|error| DescribedDecodeError::new(format!("since: {error}")))
+}
+
+fn history_limit(text: &str) -> Result<usize, DescribedDecodeError> {
+    let limit = whole_number(text).and_then(|limit| u32::try_from(limit).ok());
+    let limit =
+        limit.ok_or_else(|| DescribedDecodeError::new(format!("limit must be an integer from 0 to {}", u32::MAX)))?;
+    Ok(limit as usize)
 }
 
 fn ack_offset(text: &str) -> Result<Offset, DescribedDecodeError> {

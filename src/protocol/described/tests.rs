@@ -141,6 +141,21 @@ fn what_means_nothing_is_said_to_mean_nothing() {
 }
 
 #[test]
+fn past_events_are_said_as_described() {
+    let toml = CHAT.replacen(
+        "on = \"pong\"\nwrite = '",
+        "on = \"history\"\nwrite = '{\"past\":\"{events}\",\"whole\":\"{complete}\",\"after\":\"{after}\",\"to\":\"{position}\"}'\n#",
+        1,
+    );
+    let Batch { room, epoch, after, offset, events } = batch(&[("a", None, "1"), ("b", None, "2")]);
+    let past = Reply::History { room, epoch, after, offset, complete: false, events };
+    let said = text(|out| dialect(&toml).reply(&past, None, out));
+    let events = r#"{"t":"a","d":1,"p":"e:1","s":"<a@chat>"},{"t":"b","d":2,"p":"e:2","s":"<b@chat>"}"#;
+    assert_eq!(said, [format!(r#"{{"past":[{events}],"whole":false,"after":0,"to":"e:2"}}"#)]);
+    assert!(text(|out| dialect(CHAT).reply(&past, None, out)).is_empty());
+}
+
+#[test]
 fn a_connection_begins_as_described() {
     let chat = dialect(CHAT);
     let open = |target: &str| {

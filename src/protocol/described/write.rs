@@ -1,39 +1,19 @@
 //! Carries out the steps of a message.
 
-use std::io::Write;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
 use super::{
     clock::{clock_of, rfc3339},
+    json_text::{comma, number, quote},
+    occasion::Occasion,
     request::claim,
     spread::copy_members,
 };
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
-    model::{
-        Batch, CommandId, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis,
-        Unread,
-    },
-    protocol::opening::Opening,
+    model::{CommandId, Event, Payload, Reply, Room, UnixMillis},
 };
-
-/// What a message is about.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Occasion<'a> {
-    /// The connection, and whether the missed events follow.
-    Opening(&'a Opening<'a>, bool),
-    Refused(&'a Opening<'a>, ErrorCode, &'a str),
-    Heartbeat,
-    Reply(&'a Reply),
-    Batch(&'a Batch),
-    Event(&'a Batch, &'a Event),
-    Members(&'a Room, &'a [Member], usize),
-    Signal(&'a SignalNotice),
-    Unread(&'a Unread),
-    Receipt(&'a Receipt),
-}
 
 /// What the placeholders of a message are filled from.
 #[derive(Debug, Clone, Copy)]
@@ -55,70 +35,8 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn room(&self) -> Option<&'a Room> {
-        match self.occasion {
-            Occasion::Batch(batch) | Occasion::Event(batch, _) => Some(&batch.room),
-            Occasion::Members(room, ..) => Some(room),
-            Occasion::Signal(notice) => Some(&notice.room),
-            Occasion::Unread(unread) => Some(&unread.room),
-            Occasion::Receipt(receipt) => Some(&receipt.room),
-            Occasion::Reply(
-                Reply::Subscribed { room, .. }
-                | Reply::Unsubscribed { room, .. }
-                | Reply::Gap { room, .. }
-                | Reply::Presence { room, .. },
-            ) => Some(room),
-            Occasion::Reply(Reply::Error { room, .. }) => room.as_ref(),
-            Occasion::Reply(_) | Occasion::Opening(..) | Occasion::Refused(..) | Occasion::Heartbeat => None,
-        }
-    }
-
-    fn epoch(&self) -> Option<&'a str> {
-        let epoch = match self.occasion {
-            Occasion::Batch(batch) | Occasion::Event(batch, _) => batch.epoch.as_str(),
-            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
-            Occasion::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
-            Occasion::Unread(unread) => unread.read.epoch.as_str(),
-            Occasion::Receipt(receipt) => receipt.position.epoch.as_str(),
-            _ => return None,
-        };
-        // An unlogged event has no epoch, and so no position.
-        (!epoch.is_empty()).then_some(epoch)
-    }
-
-    fn offset(&self) -> Option<Offset> {
-        self.epoch()?;
-        Some(match self.occasion {
-            Occasion::Batch(batch) => batch.offset,
-            Occasion::Event(_, event) => event.offset,
-            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
-            Occasion::Reply(Reply::Gap { offset, .. }) => *offset,
-            Occasion::Unread(unread) => unread.read.offset,
-            Occasion::Receipt(receipt) => receipt.position.offset,
-            _ => return None,
-        })
-    }
-
-    fn event(&self) -> Option<&'a Event> {
-        if let Occasion::Event(_, event) = self.occasion { Some(event) } else { None }
-    }
-
-    fn payload(&self) -> Option<&'a Payload> {
-        match self.occasion {
-            Occasion::Signal(notice) => notice.data.as_ref(),
-            _ => self.event().map(|event| &event.payload),
-        }
-    }
-
-    fn time(&self) -> Option<UnixMillis> {
-        match self.occasion {
-            Occasion::Signal(notice) => Some(notice.time),
-            _ => self.event().map(|event| event.time),
-        }
-    }
-
     fn data(&self, pointer: &Pointer) -> Option<&'a RawValue> {
-        match self.payload()? {
+        match self.occasion.payload()? {
             Payload::Json(data) => {
                 pointer.find(data).ok().flatten().filter(|value| value.get() != "null" || pointer.is_whole())
             }
@@ -126,18 +44,10 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn members(&self) -> Option<(&'a [Member], usize)> {
-        match self.occasion {
-            Occasion::Members(_, members, total) => Some((members, total)),
-            Occasion::Reply(Reply::Presence { list, .. }) => Some((&list.members, list.total)),
-            _ => None,
-        }
-    }
-
     /// Writes a field's value as JSON; whether it has one.
     fn value(&self, name: &Field, out: &mut Vec<u8>) -> bool {
         match name {
-            Field::Data(pointer) => match (self.data(pointer), self.payload()) {
+            Field::Data(pointer) => match (self.data(pointer), self.occasion.payload()) {
                 (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
                 (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
                     out.push(b'"');
@@ -147,7 +57,7 @@ impl<'a> Scene<'a> {
                 _ => return false,
             },
             Field::Events => {
-                let Occasion::Batch(batch) = self.occasion else { return false };
+                let Some(batch) = self.occasion.batch() else { return false };
                 out.push(b'[');
                 for event in &batch.events {
                     let scene = Scene { occasion: Occasion::Event(batch, event), ..*self };
@@ -161,7 +71,7 @@ impl<'a> Scene<'a> {
                 Some(id) => out.extend_from_slice(id.as_bytes()),
                 None => return false,
             },
-            Field::Members => match self.members() {
+            Field::Members => match self.occasion.members() {
                 Some((members, _)) => {
                     // Members are few, and their two fields always texts.
                     out.extend_from_slice(&serde_json::to_vec(members).unwrap_or_else(|_| b"[]".to_vec()));
@@ -183,8 +93,12 @@ impl<'a> Scene<'a> {
                 Occasion::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
                 _ => return false,
             },
+            Field::Complete => match self.occasion {
+                Occasion::History(_, complete) => number(out, complete),
+                _ => return false,
+            },
             Field::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
-            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.time() {
+            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.occasion.time() {
                 Some(time) => number(out, clock_of(time, *clock)),
                 None => return false,
             },
@@ -198,21 +112,21 @@ impl<'a> Scene<'a> {
                 _ => return false,
             },
             Field::Offset => {
-                return self.offset().is_some_and(|offset| {
+                return self.occasion.offset().is_some_and(|offset| {
                     number(out, offset);
                     true
                 });
             }
-            Field::After if self.epoch().is_none() => return false,
+            Field::After if self.occasion.epoch().is_none() => return false,
             Field::After | Field::Total | Field::PingInterval | Field::ExpiresAt | Field::AfterMs => {
                 let value = match (name, self.occasion) {
-                    (Field::After, Occasion::Batch(batch)) => batch.after,
+                    (Field::After, Occasion::Batch(batch) | Occasion::History(batch, _)) => batch.after,
                     (Field::After, Occasion::Reply(Reply::Gap { after, .. })) => *after,
                     (Field::PingInterval, Occasion::Opening(opening, _)) => opening.ping_interval_ms,
                     (Field::ExpiresAt, Occasion::Reply(Reply::Done { expires_at: Some(at) })) => *at,
                     (Field::ExpiresAt, Occasion::Reply(Reply::Refresh { expires_at })) => *expires_at,
                     (Field::AfterMs, Occasion::Reply(Reply::Reconnect { after_ms })) => *after_ms,
-                    (Field::Total, _) => match self.members() {
+                    (Field::Total, _) => match self.occasion.members() {
                         Some((_, total)) => total as u64,
                         None => return false,
                     },
@@ -234,27 +148,27 @@ impl<'a> Scene<'a> {
     /// Adds a name's text; whether there was one.
     fn text(&self, name: &Field, out: &mut String) -> bool {
         let text: Option<&str> = match name {
-            Field::Room => self.room().map(Room::as_str),
+            Field::Room => self.occasion.room().map(Room::as_str),
             Field::RoomId => {
-                let Some(room) = self.room() else { return false };
+                let Some(room) = self.occasion.room() else { return false };
                 out.push_str(self.prefix);
                 Some(room.as_str().split_once(':').map_or(room.as_str(), |(_, id)| id))
             }
-            Field::RoomNamespace => self.room().map(Room::namespace),
-            Field::Epoch => self.epoch(),
+            Field::RoomNamespace => self.occasion.room().map(Room::namespace),
+            Field::Epoch => self.occasion.epoch(),
             Field::Topic => match self.occasion {
                 Occasion::Signal(notice) => Some(&*notice.topic),
-                _ => self.event().map(|event| &*event.topic),
+                _ => self.occasion.event().map(|event| &*event.topic),
             },
-            Field::Key => self.event().and_then(|event| event.key.as_deref()),
-            Field::EventId => self.event().and_then(|event| event.id.as_deref()),
+            Field::Key => self.occasion.event().and_then(|event| event.key.as_deref()),
+            Field::EventId => self.occasion.event().and_then(|event| event.id.as_deref()),
             Field::User => match self.occasion {
                 Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
                     opening.grant.user().map(|user| &**user)
                 }
                 Occasion::Signal(notice) => notice.sender.user.as_deref(),
                 Occasion::Receipt(receipt) => Some(&*receipt.user),
-                _ => self.event().and_then(|event| event.user.as_deref()),
+                _ => self.occasion.event().and_then(|event| event.user.as_deref()),
             },
             Field::Connection => match self.occasion {
                 Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => Some(opening.connection),
@@ -283,7 +197,7 @@ impl<'a> Scene<'a> {
                 _ => None,
             },
             Field::Position => {
-                let (Some(epoch), Some(offset)) = (self.epoch(), self.offset()) else { return false };
+                let (Some(epoch), Some(offset)) = (self.occasion.epoch(), self.occasion.offset()) else { return false };
                 out.push_str(&format!("{epoch}:{offset}"));
                 return true;
             }
@@ -292,7 +206,7 @@ impl<'a> Scene<'a> {
                 return true;
             }
             Field::Time(Clock::Rfc3339) => {
-                let Some(time) = self.time() else { return false };
+                let Some(time) = self.occasion.time() else { return false };
                 rfc3339(time, out);
                 return true;
             }
@@ -380,21 +294,4 @@ fn spread(placeholder: &Placeholder, lacking: &[Lacking], scene: &Scene<'_>, out
             write(&lacking.steps, scene, out);
         }
     }
-}
-
-/// A comma, unless nothing stands before.
-fn comma(out: &mut Vec<u8>) {
-    if !matches!(out.last(), Some(b'{' | b'[')) {
-        out.push(b',');
-    }
-}
-
-fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
-    // A Vec takes every write.
-    let _ = write!(out, "{number}");
-}
-
-fn quote(text: &str, out: &mut Vec<u8>) {
-    // A string is always JSON, and a Vec takes every write.
-    let _ = serde_json::to_writer(out, text);
 }

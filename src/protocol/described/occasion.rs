@@ -1,0 +1,110 @@
+//! What a message of the server is about, and what each occasion has of rooms, positions and events.
+//!
+//! Shapes only.
+
+use crate::{
+    model::{Batch, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis, Unread},
+    protocol::opening::Opening,
+};
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Occasion<'a> {
+    /// The connection, and whether the missed events follow.
+    Opening(&'a Opening<'a>, bool),
+    Refused(&'a Opening<'a>, ErrorCode, &'a str),
+    Heartbeat,
+    Reply(&'a Reply),
+    Batch(&'a Batch),
+    /// Past events, and whether they are all to the end of the log.
+    History(&'a Batch, bool),
+    Event(&'a Batch, &'a Event),
+    Members(&'a Room, &'a [Member], usize),
+    Signal(&'a SignalNotice),
+    Unread(&'a Unread),
+    Receipt(&'a Receipt),
+}
+
+impl<'a> Occasion<'a> {
+    /// The room that it is about.
+    pub(super) fn room(self) -> Option<&'a Room> {
+        match self {
+            Occasion::Batch(batch) | Occasion::Event(batch, _) | Occasion::History(batch, _) => Some(&batch.room),
+            Occasion::Members(room, ..) => Some(room),
+            Occasion::Signal(notice) => Some(&notice.room),
+            Occasion::Unread(unread) => Some(&unread.room),
+            Occasion::Receipt(receipt) => Some(&receipt.room),
+            Occasion::Reply(
+                Reply::Subscribed { room, .. }
+                | Reply::Unsubscribed { room, .. }
+                | Reply::Gap { room, .. }
+                | Reply::Presence { room, .. },
+            ) => Some(room),
+            Occasion::Reply(Reply::Error { room, .. }) => room.as_ref(),
+            Occasion::Reply(_) | Occasion::Opening(..) | Occasion::Refused(..) | Occasion::Heartbeat => None,
+        }
+    }
+
+    /// The epoch, if there is a log.
+    pub(super) fn epoch(self) -> Option<&'a str> {
+        let epoch = match self {
+            Occasion::Batch(batch) | Occasion::Event(batch, _) | Occasion::History(batch, _) => batch.epoch.as_str(),
+            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.epoch.as_str(),
+            Occasion::Reply(Reply::Gap { epoch, .. }) => epoch.as_str(),
+            Occasion::Unread(unread) => unread.read.epoch.as_str(),
+            Occasion::Receipt(receipt) => receipt.position.epoch.as_str(),
+            _ => return None,
+        };
+        // An unlogged event has no epoch, and so no position.
+        (!epoch.is_empty()).then_some(epoch)
+    }
+
+    /// The last offset, if there is a log.
+    pub(super) fn offset(self) -> Option<Offset> {
+        self.epoch()?;
+        Some(match self {
+            Occasion::Batch(batch) | Occasion::History(batch, _) => batch.offset,
+            Occasion::Event(_, event) => event.offset,
+            Occasion::Reply(Reply::Subscribed { position, .. } | Reply::Published(position)) => position.offset,
+            Occasion::Reply(Reply::Gap { offset, .. }) => *offset,
+            Occasion::Unread(unread) => unread.read.offset,
+            Occasion::Receipt(receipt) => receipt.position.offset,
+            _ => return None,
+        })
+    }
+
+    /// The event.
+    pub(super) fn event(self) -> Option<&'a Event> {
+        if let Occasion::Event(_, event) = self { Some(event) } else { None }
+    }
+
+    /// The data.
+    pub(super) fn payload(self) -> Option<&'a Payload> {
+        match self {
+            Occasion::Signal(notice) => notice.data.as_ref(),
+            _ => self.event().map(|event| &event.payload),
+        }
+    }
+
+    /// When it was taken in.
+    pub(super) fn time(self) -> Option<UnixMillis> {
+        match self {
+            Occasion::Signal(notice) => Some(notice.time),
+            _ => self.event().map(|event| event.time),
+        }
+    }
+
+    /// Members, and how many there are in all.
+    pub(super) fn members(self) -> Option<(&'a [Member], usize)> {
+        match self {
+            Occasion::Members(_, members, total) => Some((members, total)),
+            Occasion::Reply(Reply::Presence { list, .. }) => Some((&list.members, list.total)),
+            _ => None,
+        }
+    }
+
+    /// The events of several in one message.
+    pub(super) fn batch(self) -> Option<&'a Batch> {
+        if let Occasion::Batch(batch) | Occasion::History(batch, _) = self { Some(batch) } else { None }
+    }
+}
