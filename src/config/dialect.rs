@@ -32,6 +32,16 @@ section! {
         /// The paths at which WebSockets speak it, unless they offer `roomcast.v1`. With `envelope = "socketio"` the namespaces
         /// of `[socketio]` in which it is spoken instead of roomcast's own events; none: `/`.
         paths: Vec<String> = Vec::new(), List(MountPath), restart, unset("none", "[\"/chat\"]");
+        /// The paths at which its clients wait for what is new by `GET`, as at `/poll` in the native protocol: the answer is the text of `polled`.
+        poll_paths: Vec<String> = Vec::new(), List(MountPath), restart;
+        /// The parameter of a poll that says where the client stands: the `{cursor}` of the last answer.
+        poll_cursor: String = "cursor".to_owned(), Text, restart;
+        /// The parameter of a poll that names a room; it may be there more than once. The rooms of `rooms` and the user's personal room
+        /// are there without it.
+        poll_room: String = "room".to_owned(), Text, restart;
+        /// The paths to which its clients send messages by `POST` (or `PUT`), as to `/send` in the native protocol: one, or an array of
+        /// them. The answer is the text of `sent`.
+        send_paths: Vec<String> = Vec::new(), List(MountPath), restart;
         /// The subprotocols (RFC 6455 section 1.9) that it has. A client that offers one of them is answered the first of these, one
         /// that offers only others none, after which browsers fail the connection. Empty: the first that a client offers.
         subprotocols: Vec<String> = Vec::new(), List(Text), restart;
@@ -107,6 +117,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     }
     let Vocabulary { write: messages, ack: acks } = said;
     let DialectTable { name, paths, subprotocols, envelope, prefixes, rooms, .. } = table;
+    let DialectTable { poll_paths, poll_cursor, poll_room, send_paths, .. } = table;
     let DialectTable { required_query, greet, continue_after, heartbeat, id, .. } = table;
     let begins_in_room = [("greet", greet == Greet::InRoom), ("continue_after", continue_after.is_some())]
         .into_iter()
@@ -132,7 +143,20 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     if prefixes.len() >= 16 {
         problems.push(item.problem("prefixes", "there are more than 15".to_owned()));
     }
-    if envelope == Envelope::Json && paths.is_empty() && problems.is_empty() {
+    if envelope == Envelope::Socketio && !(poll_paths.is_empty() && send_paths.is_empty()) {
+        let why = "Socket.IO polls by itself: leave it out";
+        let name = if poll_paths.is_empty() { "send_paths" } else { "poll_paths" };
+        problems.push(item.problem(name, why.to_owned()));
+    }
+    let parameters = [("poll_cursor", &poll_cursor), ("poll_room", &poll_room)];
+    for (name, _) in parameters.into_iter().filter(|(_, parameter)| matches!(parameter.as_str(), "" | "token")) {
+        problems.push(item.problem(name, "a parameter needs a name, and `token` is taken".to_owned()));
+    }
+    if poll_cursor == poll_room {
+        problems.push(item.problem("poll_room", "`poll_cursor` has the same name".to_owned()));
+    }
+    let is_nowhere = paths.is_empty() && poll_paths.is_empty() && send_paths.is_empty();
+    if envelope == Envelope::Json && is_nowhere && problems.is_empty() {
         problems.push(item.problem("paths", "it has no path: write `paths = [\"/ws\"]`".to_owned()));
     }
     if events.is_empty() && problems.is_empty() {
@@ -151,9 +175,15 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         let why = "a command asks for past events: it needs a `[[dialect.message]]` with `on = \"history\"`";
         problems.push(item.problem("message", why.to_owned()));
     }
-    for (name, on) in [("events", ServerMessage::Events), ("history", ServerMessage::History)] {
-        if said(on).is_some_and(|message| !message.names(&Field::Events)) {
-            problems.push(item.problem("message", format!("its `{name}` has no `{{events}}`")));
+    for (name, on, field, needs) in [
+        ("events", ServerMessage::Events, "events", Field::Events),
+        ("history", ServerMessage::History, "events", Field::Events),
+        ("polled", ServerMessage::Polled, "messages", Field::Messages),
+        ("polled", ServerMessage::Polled, "cursor", Field::Cursor),
+        ("sent", ServerMessage::Sent, "messages", Field::Messages),
+    ] {
+        if said(on).is_some_and(|message| !message.names(&needs)) {
+            problems.push(item.problem("message", format!("its `{name}` has no `{{{field}}}`")));
         }
     }
     if envelope == Envelope::Socketio
@@ -166,6 +196,10 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
         Some(name) if problems.is_empty() => Ok(Description {
             name,
             paths,
+            poll_paths,
+            send_paths,
+            poll_cursor,
+            poll_room,
             subprotocols,
             envelope,
             prefixes,

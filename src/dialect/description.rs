@@ -19,6 +19,14 @@ pub struct Description {
     pub name: String,
     /// The paths or namespaces at which it is spoken.
     pub paths: Vec<String>,
+    /// The paths at which its clients poll.
+    pub poll_paths: Vec<String>,
+    /// The paths to which they send commands over HTTP.
+    pub send_paths: Vec<String>,
+    /// The parameter of a poll that says where the client stands.
+    pub poll_cursor: String,
+    /// The parameters of a poll that name rooms.
+    pub poll_room: String,
     /// The subprotocols that its clients may be answered; none: the first that they offer.
     pub subprotocols: Vec<String>,
     /// The envelope around its messages.

@@ -47,6 +47,10 @@ pub enum ServerMessage {
     Error,
     /// A sign of life.
     Heartbeat,
+    /// The body of the answer to a poll.
+    Polled,
+    /// The body of the answer to commands over HTTP.
+    Sent,
 }
 
 /// The fields that the text of an event can name.
@@ -78,6 +82,8 @@ impl ServerMessage {
         ("reconnect", Self::Reconnect),
         ("error", Self::Error),
         ("heartbeat", Self::Heartbeat),
+        ("polled", Self::Polled),
+        ("sent", Self::Sent),
     ];
 
     /// The fields that its text can name.
@@ -103,6 +109,8 @@ impl ServerMessage {
             Self::Refresh => &["now", "expires_at"],
             Self::Reconnect => &["now", "after_ms"],
             Self::Error => &["now", "id", "code", "message", "room"],
+            Self::Polled => &["now", "messages", "cursor", "code", "message"],
+            Self::Sent => &["now", "messages"],
         }
     }
 }

@@ -39,6 +39,7 @@ pub use access::{
     senders::Senders,
 };
 pub use acks::{ack_desk::AckDesk, telling::AuthorTeller};
+pub use commands::sent::CarriedOut;
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };

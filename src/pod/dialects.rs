@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     dialect,
     protocol::{
-        Described, Dialect, Dialects, MountError,
+        Described, Dialect, Dialects, HttpMount, MountError, PollParameters,
         engineio::{Endpoint, Timing, Within},
         socketio::{Envelope, Rooms},
     },
@@ -21,7 +21,15 @@ pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
     let mut dialects = Dialects::default();
     for description in config.dialects.iter().filter(|it| it.envelope == dialect::Envelope::Json) {
         let paths = description.paths.iter().map(|path| path.as_str().into());
-        dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
+        let id = dialects.mount(&description.name, Box::new(Described::new(description.clone())), paths)?;
+        let (cursor, room) = (description.poll_cursor.as_str().into(), description.poll_room.as_str().into());
+        let parameters = PollParameters { cursor, room, no_others: false };
+        for path in &description.poll_paths {
+            dialects.mount_http(path.as_str().into(), HttpMount::Poll(id, parameters.clone()))?;
+        }
+        for path in &description.send_paths {
+            dialects.mount_http(path.as_str().into(), HttpMount::Send(id))?;
+        }
     }
     let settings = &config.socketio;
     if settings.enabled {

@@ -1,4 +1,4 @@
-//! What `GET /poll` and `GET /events` have in common: what a request asks for, whether its client may ask, and how it is refused.
+//! What polls (`GET /poll`, and the paths of described dialects) and `GET /events` have in common: what a request asks for, whether its client may ask, and how it is refused.
 //!
 //! The same judge as for WebSockets decides about origin, token and room for one more. Always holds: nothing is entered
 //! before the whole request was understood and allowed; a refusal is JSON with one of the protocol's error codes; a page
@@ -8,7 +8,7 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 
 use super::{
@@ -18,10 +18,14 @@ use super::{
     requested_rooms::{EPOCH, REDIS_EPOCH, RequestedRooms},
 };
 use crate::{
-    hub::{AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Worker},
+    auth::Grant,
+    hub::{
+        AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Services, Worker,
+        unix_millis,
+    },
     metrics::Upgrades,
-    model::{ErrorCode, SubscribeTo},
-    protocol::{DialectId, Framing, WireFormat},
+    model::{ErrorCode, Limits, SubscribeTo},
+    protocol::{DialectId, Dialects, Framing, HttpMount, Messages, OpenOutcome, Opening, PollParameters, WireFormat},
 };
 
 /// Where requests come from.
@@ -34,48 +38,64 @@ pub struct Origin {
 }
 
 /// How a request fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fallback {
-    /// One answer.
-    Poll,
-    /// An answer that goes on.
+    /// One answer, in this dialect.
+    Poll(DialectId, PollParameters),
+    /// An answer that goes on, in the native protocol.
     EventStream,
 }
 
 impl Fallback {
-    fn of(path: &str) -> Option<Self> {
-        match path {
-            "/poll" => Some(Self::Poll),
-            "/events" => Some(Self::EventStream),
+    fn of(path: &str, dialects: &Dialects) -> Option<Self> {
+        match dialects.http_at(path) {
+            Some(HttpMount::Poll(dialect, names)) => Some(Self::Poll(*dialect, names.clone())),
+            None if path == "/events" => Some(Self::EventStream),
             _ => None,
         }
     }
 
-    fn counted(self, handshakes: &crate::metrics::Handshakes) -> &Upgrades {
+    fn rooms_asked_for<T>(&self, request: &Request<T>) -> Result<RequestedRooms, Refused> {
+        let (query, headers) = (request.uri().query(), request.headers());
         match self {
-            Self::Poll => &handshakes.polls,
+            Self::Poll(_, names) => RequestedRooms::read(query, headers, names),
+            Self::EventStream => RequestedRooms::read(query, headers, &PollParameters::default()),
+        }
+    }
+
+    /// What its client speaks.
+    pub(super) fn dialect(&self) -> DialectId {
+        match self {
+            Self::Poll(dialect, _) => *dialect,
+            Self::EventStream => DialectId::NATIVE,
+        }
+    }
+
+    fn counted<'a>(&self, handshakes: &'a crate::metrics::Handshakes) -> &'a Upgrades {
+        match self {
+            Self::Poll(..) => &handshakes.polls,
             Self::EventStream => &handshakes.event_streams,
         }
     }
 
     /// Its name among what carries connections.
-    fn transport(self) -> &'static str {
+    fn transport(&self) -> &'static str {
         match self {
-            Self::Poll => "poll",
+            Self::Poll(..) => "poll",
             Self::EventStream => "sse",
         }
     }
 
-    fn framing(self) -> Framing {
+    fn framing(&self) -> Framing {
         match self {
-            Self::Poll => Framing::Elements,
+            Self::Poll(..) => Framing::Elements,
             Self::EventStream => Framing::EventStream,
         }
     }
 
-    fn mailbox(self, from: Origin) -> Mailbox {
+    fn mailbox(&self, from: Origin) -> Mailbox {
         match self {
-            Self::Poll => Mailbox::poll(from.address, from.tls),
+            Self::Poll(..) => Mailbox::poll(from.address, from.tls),
             Self::EventStream => Mailbox::event_stream(from.address, from.tls),
         }
     }
@@ -91,14 +111,15 @@ pub enum Opened {
 
 /// Takes a request for a poll or an event stream; `None`: it is for something else.
 pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: Origin) -> Option<Opened> {
-    let fallback = Fallback::of(request.uri().path())?;
     let services = Arc::clone(&worker.borrow().services);
+    let fallback = Fallback::of(request.uri().path(), &services.dialects)?;
+    let dialect = fallback.dialect();
     let counted = fallback.counted(&services.metrics.handshakes);
     let mut headers = match cross_origin(worker, request.headers()) {
         Ok(headers) => headers,
         Err(refusal) => {
             counted.origin.increment(1);
-            return Some(Opened::Answered(as_json(*refusal, HeaderMap::new())));
+            return Some(Opened::Answered(refuse(&services, dialect, *refusal, HeaderMap::new())));
         }
     };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -108,15 +129,15 @@ pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: O
     if request.method() != Method::GET {
         let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this is only to be read: GET");
         refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
-        return Some(Opened::Answered(as_json(*refusal, headers)));
+        return Some(Opened::Answered(refuse(&services, dialect, *refusal, headers)));
     }
-    Some(match connect(worker, request, from, fallback, counted).await {
+    Some(match connect(worker, request, from, &fallback, counted).await {
         Ok(task) => Opened::Connected(fallback, task, headers),
         Err(refusal) => {
             if services.gate.is_draining() {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Opened::Answered(as_json(*refusal, headers))
+            Opened::Answered(refuse(&services, dialect, *refusal, headers))
         }
     })
 }
@@ -125,10 +146,11 @@ async fn connect<T>(
     worker: &Rc<RefCell<Worker>>,
     request: &Request<T>,
     from: Origin,
-    fallback: Fallback,
+    fallback: &Fallback,
     counted: &Upgrades,
 ) -> Result<ConnectionTask, Refused> {
-    let asked = RequestedRooms::read(request.uri().query(), request.headers())
+    let asked = fallback
+        .rooms_asked_for(request)
         .and_then(|asked| {
             let this = worker.borrow();
             let config = this.config();
@@ -137,7 +159,7 @@ async fn connect<T>(
         })
         .inspect_err(|_| counted.malformed.increment(1))?;
     let services = Arc::clone(&worker.borrow().services);
-    let dialect = services.dialects.name(DialectId::NATIVE);
+    let dialect = services.dialects.name(fallback.dialect());
     // A connection that presents its token later is a WebSocket's matter.
     let asks = Asks { from: from.address, transport: fallback.transport(), dialect, takes_tokens: false, later: false };
     let Admitted { grant, told } = authorize(worker, request, asks, counted).await?;
@@ -145,10 +167,19 @@ async fn connect<T>(
         counted.token.increment(1);
         refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
     })?;
-    let rooms = asked.rooms_of(&grant).inspect_err(|_| counted.malformed.increment(1))?;
+    let limits = worker.borrow().session_limits().told;
+    let rooms = rooms_of_dialect(&services, fallback.dialect(), request.uri(), &grant, limits)
+        .and_then(|of_dialect| asked.rooms_of(&grant, of_dialect))
+        .inspect_err(|_| counted.malformed.increment(1))?;
     let mut asking = Vec::new();
     for SubscribeTo { room, .. } in &rooms {
         let policy = services.policy(room);
+        if policy.log_of(room).is_some() && fallback.dialect() != DialectId::NATIVE {
+            counted.malformed.increment(1);
+            let why =
+                format!("{room} shares its log with other rooms, and has no positions of its own as polls need them");
+            return Err(refused(StatusCode::FORBIDDEN, &why));
+        }
         if !grant.may_join(room, policy.join) {
             counted.token.increment(1);
             return Err(refused(StatusCode::FORBIDDEN, &format!("this connection may not join {room}")));
@@ -171,7 +202,7 @@ async fn connect<T>(
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
     })?;
     counted.accepted.increment(1);
-    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: fallback.framing() };
+    let format = WireFormat { dialect: fallback.dialect(), spelling: 0, framing: fallback.framing() };
     let transport = ClientTransport::Mailbox(Box::new(fallback.mailbox(from)));
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
     let (grant, target) = (Some(grant), request.uri().clone());
@@ -179,6 +210,25 @@ async fn connect<T>(
     let task = Worker::adopt(worker, transport, accepted, &[]);
     task.enter(rooms.into_iter().zip(leaves).collect());
     Ok(task)
+}
+
+/// The rooms that a dialect names for a request, beside those that the request asks for.
+fn rooms_of_dialect(
+    services: &Services,
+    dialect: DialectId,
+    target: &Uri,
+    grant: &Grant,
+    limits: Limits,
+) -> Result<Vec<SubscribeTo>, Refused> {
+    let opening = Opening { connection: "", target, grant, auth: None, ping_interval_ms: 0, limits };
+    // What it says first is not said to a client that comes and goes.
+    match services.dialects.get(dialect).open(&opening, &mut Messages::default()) {
+        Ok(OpenOutcome { rooms, .. }) => Ok(rooms),
+        Err(_) => {
+            let why = "the address lacks a parameter that is needed here, or one that makes the name of a room";
+            Err(refused(StatusCode::BAD_REQUEST, why))
+        }
+    }
 }
 
 /// The answer to a page that asks before it asks (Fetch, section 3.2.4).
@@ -216,8 +266,31 @@ pub(super) fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> R
     Ok(headers)
 }
 
+/// A refusal in the words of a dialect, else in the API's shape.
+pub(super) fn refuse(
+    services: &Services,
+    dialect: DialectId,
+    refusal: Response<String>,
+    headers: HeaderMap,
+) -> Response<Full<Bytes>> {
+    let code = match refusal.status() {
+        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
+        StatusCode::FORBIDDEN => ErrorCode::Forbidden,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::LimitExceeded,
+        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
+        _ => ErrorCode::BadRequest,
+    };
+    let words = services.dialects.get(dialect).http_refusal(code, refusal.body().trim_end(), unix_millis());
+    let mut answer = as_json(refusal, headers);
+    if let Some(words) = words {
+        *answer.body_mut() = Full::from(words);
+    }
+    answer
+}
+
 /// A refusal in the API's shape, `{"error":{"code":…,"message":…}}`.
-pub(super) fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
+fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
     let (mut parts, message) = refusal.into_parts();
     let code = match parts.status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized.as_str(),

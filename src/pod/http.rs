@@ -18,6 +18,7 @@ use crate::{
     api::{Readiness, ops},
     compat::Routes,
     hub::{Quic, Worker},
+    protocol::HttpMount,
     transport::{
         head::{HeadError, asks_for_websocket, names_one_host},
         http_io::HttpIo,
@@ -120,8 +121,9 @@ async fn answer(
     if let Some(endpoint) = endpoint {
         return whole(engine::answer(worker, &endpoint, request, from, visit).await).await;
     }
-    if request.uri().path() == send::PATH {
-        return whole(send::answer(worker, request, from, visit).await).await;
+    let mount = worker.borrow().services.dialects.http_at(request.uri().path()).cloned();
+    if let Some(HttpMount::Send(dialect)) = mount {
+        return whole(send::answer(worker, request, from, visit, dialect).await).await;
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return whole(answer).await,
@@ -131,7 +133,9 @@ async fn answer(
                 (Arc::clone(&this.services), Arc::clone(this.config()))
             };
             return match fallback {
-                Fallback::Poll => poll::answer(task, &services, &config, headers).await.map(Content::Whole),
+                Fallback::Poll(dialect, _) => {
+                    poll::answer(task, dialect, &services, &config, headers).await.map(Content::Whole)
+                }
                 Fallback::EventStream => event_stream::answer(task, under_way, &config, headers).map(Content::Stream),
             };
         }

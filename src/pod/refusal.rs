@@ -17,6 +17,22 @@ pub(super) fn by_code(code: ErrorCode, sentence: &str) -> Refused {
     }
 }
 
+/// The status of an answer to a request whose one command was refused.
+pub(super) fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadRequest | ErrorCode::UnknownCommand | ErrorCode::BadRoom | ErrorCode::BadPosition => {
+            StatusCode::BAD_REQUEST
+        }
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden | ErrorCode::NotSubscribed | ErrorCode::Removed => StatusCode::FORBIDDEN,
+        ErrorCode::Conflict | ErrorCode::AlreadySubscribed | ErrorCode::NotAvailable => StatusCode::CONFLICT,
+        ErrorCode::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Unknown => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
 /// Says when to try again: long enough for a balancer to have noticed, spread by the clients' own jitter.
 pub(super) fn come_back(mut response: Refused) -> Refused {
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));

@@ -9,6 +9,7 @@ use super::refusal::{Refused, refused};
 use crate::{
     auth::Grant,
     model::{Cursor, Room, Since, SubscribeTo},
+    protocol::PollParameters,
 };
 
 /// What a browser's EventSource brings along when it comes back (HTML, section 9.2.4).
@@ -26,34 +27,42 @@ pub(super) const REDIS_EPOCH: usize = 64;
 pub(super) struct RequestedRooms {
     rooms: Vec<SubscribeTo>,
     cursor: Cursor,
+    /// The bytes of the parameter's name that names a room.
+    name_bytes: usize,
 }
 
 impl RequestedRooms {
-    /// Reads the query. `since` is of the `room` before it; `cursor`, or the header that a browser's EventSource sends
+    /// Reads the query, with these names of its parameters. `since` is of the `room` before it; `cursor`, or the header that a browser's EventSource sends
     /// when it comes back, is newer than what stands in the query.
-    pub(super) fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Refused> {
-        let mut asked = Self::default();
+    pub(super) fn read(query: Option<&str>, headers: &HeaderMap, names: &PollParameters) -> Result<Self, Refused> {
+        let mut asked = Self { name_bytes: names.room.len(), ..Self::default() };
         let mut cursor = None;
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
-                "room" => {
+                name if *name == *names.cursor => {
+                    if cursor.is_some() {
+                        return Err(bad(format!("`{name}` is given twice")));
+                    }
+                    cursor = Some(value.into_owned());
+                }
+                name if *name == *names.room => {
                     let room = Room::parse(&value).map_err(|error| bad(error.to_string()))?;
                     if asked.rooms.iter().any(|other| other.room == room) {
                         return Err(bad(format!("the room {room} is asked for twice")));
                     }
                     asked.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
                 }
-                "since" => {
+                "since" if names.no_others => {
                     let since = Since::parse(&value).map_err(|error| bad(error.to_string()))?;
                     match asked.rooms.last_mut() {
                         Some(SubscribeTo { since: none @ None, .. }) => *none = Some(since),
                         _ => return Err(bad("each `since` belongs behind its `room`: ?room=a&since=…&room=b".into())),
                     }
                 }
-                "cursor" if cursor.is_some() => return Err(bad("`cursor` is given twice".to_owned())),
-                "cursor" => cursor = Some(value.into_owned()),
                 // `authorize` judges it.
                 "token" => {}
+                // The dialect knows what it means.
+                _ if !names.no_others => {}
                 _ => {
                     let shown: String = name.chars().take(80).collect();
                     let takes = "this takes `room`, `since`, `cursor` and `token`";
@@ -76,7 +85,8 @@ impl RequestedRooms {
         if self.rooms.len() > max_rooms {
             return Err(too_much(format!("at most {max_rooms} rooms in one request")));
         }
-        let next: usize = self.rooms.iter().map(|asked| next_bytes(&asked.room, epoch)).sum();
+        let name = self.name_bytes;
+        let next: usize = self.rooms.iter().map(|asked| next_bytes(name, &asked.room, epoch)).sum();
         if next + OTHER_HEADERS > max_head {
             let message = "so many rooms, or rooms of such long names, are too much for one request: use a WebSocket";
             return Err(too_much(message.to_owned()));
@@ -84,11 +94,14 @@ impl RequestedRooms {
         Ok(self)
     }
 
-    /// The rooms to enter: those asked for and the user's own, each from where the client stands.
-    pub(super) fn rooms_of(mut self, grant: &Grant) -> Result<Vec<SubscribeTo>, Refused> {
+    /// The rooms to enter: those asked for, the user's own and those that its dialect names, each from where the client stands.
+    pub(super) fn rooms_of(mut self, grant: &Grant, of_dialect: Vec<SubscribeTo>) -> Result<Vec<SubscribeTo>, Refused> {
         let own = grant.claims().and_then(|claims| claims.personal_room.clone());
-        if let Some(room) = own.filter(|own| self.rooms.iter().all(|asked| asked.room != *own)) {
-            self.rooms.push(SubscribeTo { room, since: None, spelling: 0 });
+        let own = own.map(|room| SubscribeTo { room, since: None, spelling: 0 });
+        for unasked in of_dialect.into_iter().chain(own) {
+            if self.rooms.iter().all(|asked| asked.room != unasked.room) {
+                self.rooms.push(unasked);
+            }
         }
         if self.rooms.is_empty() {
             return Err(bad("no room is asked for: ?room=trip:123".to_owned()));
@@ -103,12 +116,12 @@ impl RequestedRooms {
 }
 
 /// The most bytes that a room takes in the next request: `room=NAME&`, and its position in the cursor, which is a form in a form.
-fn next_bytes(room: &Room, epoch: usize) -> usize {
+fn next_bytes(parameter: usize, room: &Room, epoch: usize) -> usize {
     let name: usize = form_urlencoded::byte_serialize(room.as_str().as_bytes()).map(str::len).sum();
     let escapes =
         form_urlencoded::byte_serialize(room.as_str().as_bytes()).filter(|part| part.starts_with('%')).count();
     // `=`, `:` and `&` are three bytes each in there, as is each `%` of the name. An offset has 16 digits at most.
-    "room=&".len() + 2 * name + 2 * escapes + 3 * 3 + epoch + 16
+    parameter + "=&".len() + 2 * name + 2 * escapes + 3 * 3 + epoch + 16
 }
 
 fn bad(message: String) -> Refused {
@@ -132,12 +145,13 @@ mod tests {
             headers.insert(LAST_EVENT_ID, HeaderValue::from_bytes(last.as_bytes()).unwrap());
         }
         let query = (!query.is_empty()).then_some(query);
-        let asked = RequestedRooms::read(query, &headers).and_then(|asked| asked.bounded(128, 16 * 1024, EPOCH));
+        let asked = RequestedRooms::read(query, &headers, &PollParameters::default())
+            .and_then(|asked| asked.bounded(128, 16 * 1024, EPOCH));
         asked.map_err(|refusal| refusal.into_body())
     }
 
     fn rooms(query: &str, last: Option<&str>) -> Vec<(String, Option<u64>)> {
-        let rooms = read(query, last).unwrap().rooms_of(&Grant::default()).unwrap();
+        let rooms = read(query, last).unwrap().rooms_of(&Grant::default(), Vec::new()).unwrap();
         rooms.into_iter().map(|asked| (asked.room.to_string(), asked.since.map(|since| since.offset))).collect()
     }
 
@@ -150,7 +164,7 @@ mod tests {
         assert_eq!(rooms("room=a&since=e:4&cursor=a%3De:7%26z%3De:1", None), [("a".into(), Some(7))]);
         assert_eq!(rooms("room=a&cursor=a%3De:7", Some("a=e:9")), [("a".into(), Some(9))], "a browser keeps its URL");
         assert_eq!(rooms("room=a&since=e:4", Some("")), [("a".into(), Some(4))]);
-        assert!(read("", None).unwrap().rooms_of(&Grant::default()).is_err());
+        assert!(read("", None).unwrap().rooms_of(&Grant::default(), Vec::new()).is_err());
     }
 
     #[test]
@@ -168,10 +182,23 @@ mod tests {
                 );
             }
             let next: String = form_urlencoded::byte_serialize(cursor.to_string().as_bytes()).collect();
-            let most: usize = asked.rooms.iter().map(|asked| next_bytes(&asked.room, EPOCH)).sum();
+            let most: usize = asked.rooms.iter().map(|asked| next_bytes(4, &asked.room, EPOCH)).sum();
             let names: usize = asked.rooms.iter().map(|asked| "room=%3A&".len() + asked.room.as_str().len() - 1).sum();
             assert!(next.len() + names <= most, "{} bytes, {most} were reckoned with", next.len() + names);
         }
+    }
+
+    #[test]
+    fn a_dialect_has_names_of_its_own_and_rooms() {
+        let names = PollParameters { cursor: "last".into(), room: "channel".into(), no_others: false };
+        let read = |query| RequestedRooms::read(Some(query), &HeaderMap::new(), &names);
+        let asked = read("channel=a&channel=b&since=x&last=a%3De:7%26c%3De:2&other=1").unwrap();
+        let own = ["a", "c"].map(|name| SubscribeTo { room: Room::parse(name).unwrap(), since: None, spelling: 1 });
+        let rooms = asked.rooms_of(&Grant::default(), own.into()).unwrap();
+        let rooms: Vec<_> =
+            rooms.iter().map(|to| (to.room.as_str(), to.since.as_ref().map(|s| s.offset), to.spelling)).collect();
+        assert_eq!(rooms, [("a", Some(7), 0), ("b", None, 0), ("c", Some(2), 1)]);
+        assert!(read("last=&last=").unwrap_err().into_body().contains("`last` is given twice"));
     }
 
     #[test]

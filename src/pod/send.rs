@@ -1,4 +1,4 @@
-//! `POST /send`: commands of clients that have no WebSocket, beside the polls and event streams by which they listen.
+//! `POST /send`, and the paths of described dialects: commands of clients that have no WebSocket, beside the polls and event streams by which they listen.
 //!
 //! The same judge as for WebSockets decides about origin, token and room for one more. Always holds: a body that is no command is refused
 //! as a whole before anything of it is done; each command has its reply, in the order of the commands; a refusal is JSON with one of the
@@ -14,65 +14,70 @@ use serde_json::value::RawValue;
 
 use super::{
     authorize::{Admitted, Asks, authorize},
-    fetching::{Origin, as_json, cross_origin, preflight},
-    refusal::{Refused, by_code, come_back, refused},
+    fetching::{Origin, cross_origin, preflight, refuse},
+    refusal::{Refused, by_code, come_back, refused, status_of},
     request_body::read_body,
     visit::{Stage, Visit},
 };
 use crate::{
-    hub::{Principal, Seat, Worker},
+    hub::{CarriedOut, Principal, Seat, Worker, unix_millis},
     model::{ErrorCode, RawArray},
-    protocol::DialectId,
+    protocol::{DialectId, HttpAnswer},
 };
 
 /// The most commands of one request.
 const MAX_COMMANDS: usize = 64;
 
-/// Where commands go.
-pub(super) const PATH: &str = "/send";
-
 /// What carries them, as the backend and the metrics know it.
 const TRANSPORT: &str = "send";
 
-/// Answers a request.
+/// Answers a request with commands in a dialect.
 pub(super) async fn answer(
     worker: &Rc<RefCell<Worker>>,
     request: Request<Incoming>,
     from: Origin,
     visit: &Visit,
+    dialect: DialectId,
 ) -> Response<Full<Bytes>> {
     let services = Arc::clone(&worker.borrow().services);
     let mut headers = match cross_origin(worker, request.headers()) {
         Ok(headers) => headers,
         Err(refusal) => {
             services.metrics.handshakes.sends.origin.increment(1);
-            return as_json(*refusal, HeaderMap::new());
+            return refuse(&services, dialect, *refusal, HeaderMap::new());
         }
     };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let is_native = dialect == DialectId::NATIVE;
+    let (methods, allow) = if is_native { ("POST", "POST, OPTIONS") } else { ("POST, PUT", "POST, PUT, OPTIONS") };
     if request.method() == Method::OPTIONS {
-        return preflight(headers, "POST");
+        return preflight(headers, methods);
     }
-    if request.method() != Method::POST {
+    if request.method() != Method::POST && (is_native || request.method() != Method::PUT) {
         let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this takes commands: POST");
-        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
-        return as_json(*refusal, headers);
+        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        return refuse(&services, dialect, *refusal, headers);
     }
-    let answered = serve(worker, request, from, visit).await;
+    let answered = serve(worker, request, from, visit, dialect).await;
     // The next request comes over another connection, which a balancer sends to another pod.
     if services.gate.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     match answered {
-        Ok(mut replies) => {
+        Ok(CarriedOut { mut replies, refused }) => {
+            // Each has a comma behind it.
             replies.pop();
-            let body = [&b"{\"messages\":["[..], &replies, b"]}"].concat();
+            let answer = HttpAnswer { messages: &replies, cursor: None, closed: None };
+            let body = services.dialects.get(dialect).http_answer(&answer, unix_millis());
             let mut response = Response::new(Full::from(body));
+            if let Some(code) = refused.filter(|_| !is_native) {
+                *response.status_mut() = status_of(code);
+            }
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *response.headers_mut() = headers;
             response
         }
-        Err(refusal) => as_json(*refusal, headers),
+        Err(refusal) => refuse(&services, dialect, *refusal, headers),
     }
 }
 
@@ -81,7 +86,8 @@ async fn serve(
     request: Request<Incoming>,
     from: Origin,
     visit: &Visit,
-) -> Result<Vec<u8>, Refused> {
+    dialect: DialectId,
+) -> Result<CarriedOut, Refused> {
     let (services, limits, max_bytes) = {
         let this = worker.borrow();
         (Arc::clone(&this.services), this.session_limits(), this.config().limits.max_message)
@@ -89,9 +95,11 @@ async fn serve(
     let counted = &services.metrics.handshakes.sends;
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts, ());
-    only_a_token(request.uri().query()).inspect_err(|_| counted.malformed.increment(1))?;
-    let dialect = services.dialects.name(DialectId::NATIVE);
-    let asks = Asks { from: from.address, transport: TRANSPORT, dialect, takes_tokens: false, later: false };
+    if dialect == DialectId::NATIVE {
+        only_a_token(request.uri().query()).inspect_err(|_| counted.malformed.increment(1))?;
+    }
+    let name = services.dialects.name(dialect);
+    let asks = Asks { from: from.address, transport: TRANSPORT, dialect: name, takes_tokens: false, later: false };
     let Admitted { grant, .. } = authorize(worker, &request, asks, counted).await?;
     let grant = grant.ok_or_else(|| {
         counted.token.increment(1);
@@ -110,11 +118,11 @@ async fn serve(
     let commands = commands(&body).inspect_err(|_| counted.malformed.increment(1))?;
     let texts: Vec<&str> = commands.iter().map(|command| command.get()).collect();
     counted.accepted.increment(1);
-    let principal = Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(dialect) };
+    let principal = Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(name) };
     // Until the answer is whole, and its body holds it.
     let mut held = visit.hold(0);
     services
-        .carry_out(&principal, address, &texts, &limits, |bytes| held.grow(bytes))
+        .carry_out(&principal, address, dialect, &texts, &limits, |bytes| held.grow(bytes))
         .await
         .map_err(|disconnect| by_code(ErrorCode::RateLimited, disconnect.reason()))
 }

@@ -14,6 +14,7 @@ mod write;
 
 use super::{
     dialect::{Abilities, Dialect, PresenceChange},
+    http_answer::HttpAnswer,
     message::{Message, MessageKind, Messages},
     opening::{OpenOutcome, Opening, ServerPush},
 };
@@ -212,6 +213,25 @@ impl Dialect for Described {
     fn subprotocol<'o>(&self, offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
         let (known, mut offered) = (&self.0.subprotocols, offered);
         Iterator::find(&mut offered, |offer| known.is_empty() || known.iter().any(|known| known == offer))
+    }
+
+    fn http_answer(&self, answer: &HttpAnswer<'_>, now: UnixMillis) -> Vec<u8> {
+        let on = if answer.cursor.is_some() { ServerMessage::Polled } else { ServerMessage::Sent };
+        let Some(message) = self.0.says(on) else { return answer.native() };
+        let mut body = Vec::with_capacity(answer.messages.len() + 256);
+        write(message.steps(), &self.scene(Occasion::Http(answer), None, 0, now), &mut body);
+        body
+    }
+
+    fn http_refusal(&self, code: ErrorCode, message: &str, now: UnixMillis) -> Option<Vec<u8>> {
+        let error = Reply::Error { code, message: message.to_owned(), room: None };
+        let mut body = Vec::new();
+        write(
+            self.0.says(ServerMessage::Error)?.steps(),
+            &self.scene(Occasion::Reply(&error), None, 0, now),
+            &mut body,
+        );
+        Some(body)
     }
 
     fn abilities(&self) -> Abilities {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
+    http_answer::HttpAnswer,
     message::{Message, Messages},
     opening::{OpenOutcome, Opening, ServerPush},
 };
 use crate::model::{
     Batch, CommandError, CommandId, Disconnect, ErrorCode, Member, Reply, Request, Retained, Room, SignalNotice,
-    Spelling,
+    Spelling, UnixMillis,
 };
 
 /// The members that joined and left a room, for its other members.
@@ -86,6 +87,14 @@ pub trait Dialect: Send + Sync {
     fn signal(&self, _notice: &SignalNotice, _spelling: Spelling, _out: &mut Messages) {}
     /// The subprotocol that its clients are answered, of those that they offer; `None`: none is.
     fn subprotocol<'o>(&self, _offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
+        None
+    }
+    /// The body of an answer over HTTP.
+    fn http_answer(&self, answer: &HttpAnswer<'_>, _now: UnixMillis) -> Vec<u8> {
+        answer.native()
+    }
+    /// The body of a refusal over HTTP; `None`: in the API's shape.
+    fn http_refusal(&self, _code: ErrorCode, _message: &str, _now: UnixMillis) -> Option<Vec<u8>> {
         None
     }
     /// Its abilities.

@@ -2,7 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{dialect::Dialect, engineio::Endpoint, native::Native, wire_format::DialectId};
+use super::{
+    dialect::Dialect,
+    engineio::Endpoint,
+    http_mount::{HttpMount, PollParameters},
+    native::Native,
+    wire_format::DialectId,
+};
 
 /// The dialects of a pod with their names, made once at start.
 ///
@@ -10,6 +16,7 @@ use super::{dialect::Dialect, engineio::Endpoint, native::Native, wire_format::D
 pub struct Dialects {
     dialects: Vec<(Arc<str>, Box<dyn Dialect>)>,
     mounts: HashMap<Box<str>, DialectId>,
+    http: HashMap<Box<str>, HttpMount>,
     endpoints: Vec<Arc<Endpoint>>,
 }
 
@@ -20,7 +27,7 @@ pub enum MountError {
     #[error("a pod speaks at most 255 dialects")]
     TooMany,
     /// Another one is there.
-    #[error("two dialects are mounted on {0}")]
+    #[error("two dialects are mounted on {0}, or something else of the pod is there")]
     Taken(Box<str>),
 }
 
@@ -35,7 +42,11 @@ impl Dialects {
     #[must_use]
     pub fn new(mut dialects: Vec<(Arc<str>, Box<dyn Dialect>)>) -> Self {
         dialects.truncate(usize::from(u8::MAX));
-        Self { dialects, mounts: HashMap::new(), endpoints: Vec::new() }
+        let http = [
+            ("/poll".into(), HttpMount::Poll(DialectId::NATIVE, PollParameters::default())),
+            ("/send".into(), HttpMount::Send(DialectId::NATIVE)),
+        ];
+        Self { dialects, mounts: HashMap::new(), http: http.into(), endpoints: Vec::new() }
     }
 
     /// Adds a dialect that WebSockets on these paths speak unless they ask for `roomcast.v1`.
@@ -49,7 +60,7 @@ impl Dialects {
         paths: impl IntoIterator<Item = Box<str>>,
     ) -> Result<DialectId, MountError> {
         let paths: Vec<Box<str>> = paths.into_iter().collect();
-        if let Some(taken) = paths.iter().find(|path| self.mounts.contains_key(*path)) {
+        if let Some(taken) = paths.iter().find(|path| self.at(path).is_some() || self.http_at(path).is_some()) {
             return Err(MountError::Taken(taken.clone()));
         }
         let id = u8::try_from(self.dialects.len()).ok().filter(|id| *id < u8::MAX).ok_or(MountError::TooMany)?;
@@ -58,12 +69,33 @@ impl Dialects {
         Ok(DialectId(id))
     }
 
+    /// Puts something for clients without a WebSocket on a path.
+    ///
+    /// # Errors
+    /// [`MountError::Taken`]; nothing was added then.
+    pub fn mount_http(&mut self, path: Box<str>, mount: HttpMount) -> Result<(), MountError> {
+        if matches!(&*path, "/" | "/events") || self.at(&path).is_some() || self.http_at(&path).is_some() {
+            return Err(MountError::Taken(path));
+        }
+        self.http.insert(path, mount);
+        Ok(())
+    }
+
+    /// What clients without a WebSocket find on a path.
+    #[must_use]
+    pub fn http_at(&self, path: &str) -> Option<&HttpMount> {
+        self.http.get(path)
+    }
+
     /// Speaks Engine.IO on a path.
     ///
     /// # Errors
     /// [`MountError`]; nothing was added then.
     pub fn serve(&mut self, endpoint: Endpoint) -> Result<(), MountError> {
-        if self.mounts.contains_key(&endpoint.path) || self.endpoint(&endpoint.path).is_some() {
+        if self.mounts.contains_key(&endpoint.path)
+            || self.http.contains_key(&endpoint.path)
+            || self.endpoint(&endpoint.path).is_some()
+        {
             return Err(MountError::Taken(endpoint.path));
         }
         self.endpoints.push(Arc::new(endpoint));
@@ -119,6 +151,12 @@ mod tests {
         assert_eq!(mount("third", "/ws"), Err(MountError::Taken("/ws".into())));
         assert_eq!((dialects.at("/ws"), dialects.at("/ws/")), (Some(other), None));
         assert_eq!((dialects.ids().count(), &**dialects.name(other)), (2, "other"));
+        assert_eq!(dialects.mount_http("/in".into(), HttpMount::Send(other)), Ok(()));
+        assert_eq!(dialects.http_at("/in"), Some(&HttpMount::Send(other)));
+        for taken in ["/in", "/ws", "/poll", "/send", "/events", "/"] {
+            let mounted = dialects.mount_http(taken.into(), HttpMount::Send(other));
+            assert_eq!(mounted, Err(MountError::Taken(taken.into())));
+        }
         for n in 2..255 {
             dialects.mount("more", Box::new(Native), [format!("/{n}").into()]).unwrap();
         }

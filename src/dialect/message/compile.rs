@@ -267,6 +267,8 @@ impl Compiler<'_> {
             ("ttl", None) => Field::Ttl,
             ("end", None) => Field::End,
             ("unread", None) => Field::Unread,
+            ("messages", None) => Field::Messages,
+            ("cursor", None) => Field::Cursor,
             _ => return Err(allowed()),
         })
     }

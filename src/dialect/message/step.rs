@@ -119,4 +119,8 @@ pub enum Field {
     End,
     /// The number of events that a user has not read.
     Unread,
+    /// What was said to a client that fetches, as elements of one array.
+    Messages,
+    /// Where such a client stands.
+    Cursor,
 }

@@ -45,6 +45,10 @@ pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, asked: Openi
         }
     };
     identify(core, key);
+    // A request has named its rooms, those of its dialect too.
+    if core.clients.connections.get(key).is_some_and(|connection| !connection.transport.attends()) {
+        return true;
+    }
     core.clients.begin_heartbeat(key, asked.dialect);
     if rooms.is_empty() || !(greets || after.is_some()) {
         core.subscribe(key, rooms, asked.id.as_ref());

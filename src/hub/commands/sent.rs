@@ -15,16 +15,24 @@ use crate::{
         },
     },
     model::{CommandId, Disconnect, ErrorCode, Reply, Room},
-    protocol::{DialectId, Message, Messages},
+    protocol::{Dialect, DialectId, Message, Messages},
     session::{Action, CommandRates, ConnectionId, Session, SessionLimits},
 };
 
 /// Beyond so many bytes an answer takes up no more of logs and lists.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// What became of a request's commands.
+#[derive(Debug)]
+pub struct CarriedOut {
+    /// What the client is told: the elements of a JSON array, each with a comma behind it.
+    pub replies: Vec<u8>,
+    /// Why its one command was refused; `None`: it was not, or there were several.
+    pub refused: Option<ErrorCode>,
+}
+
 impl Services {
-    /// Carries out commands of a client that has no connection. What it is told: the elements of a JSON array, each with a comma behind
-    /// it; `grown` hears of the bytes of each as it comes.
+    /// Carries out commands of a client that has no connection, in a dialect; `grown` hears of the bytes of each reply as it comes.
     ///
     /// # Errors
     /// [`Disconnect`]: it would be closed for this, if it had a connection.
@@ -32,24 +40,31 @@ impl Services {
         &self,
         principal: &Principal,
         address: Option<IpAddr>,
+        dialect: DialectId,
         commands: &[&str],
         limits: &SessionLimits,
         mut grown: impl FnMut(usize),
-    ) -> Result<Vec<u8>, Disconnect> {
-        let actions = self.judge(principal, address, commands, limits)?;
-        let dialect = self.dialects.get(DialectId::NATIVE);
-        let (mut messages, mut answer) = (Messages::default(), Vec::new());
+    ) -> Result<CarriedOut, Disconnect> {
+        let dialect = self.dialects.get(dialect);
+        let actions = self.judge(principal, address, dialect, commands, limits)?;
+        let (mut messages, mut replies, mut refused) = (Messages::default(), Vec::new(), None);
+        let is_alone = actions.len() == 1;
         for (id, action) in actions {
-            let reply = self.reply_to(principal, action, answer.len()).await;
+            let reply = self.reply_to(principal, action, replies.len()).await;
+            if let Reply::Error { code, .. } = &reply
+                && is_alone
+            {
+                refused = Some(*code);
+            }
             messages.begin(unix_millis());
             dialect.reply(&reply, id.as_ref(), &mut messages);
             for (_, message) in messages.iter() {
-                answer.extend_from_slice(message);
-                answer.push(b',');
+                replies.extend_from_slice(message);
+                replies.push(b',');
                 grown(message.len() + 1);
             }
         }
-        Ok(answer)
+        Ok(CarriedOut { replies, refused })
     }
 
     /// What the commands ask for, as far as their client may ask now.
@@ -57,11 +72,11 @@ impl Services {
         &self,
         principal: &Principal,
         address: Option<IpAddr>,
+        dialect: &dyn Dialect,
         commands: &[&str],
         limits: &SessionLimits,
     ) -> Result<Vec<(Option<CommandId>, Action)>, Disconnect> {
         let now_ms = millis(self.began.elapsed());
-        let dialect = self.dialects.get(DialectId::NATIVE);
         // It has no name: nothing of it is left when the request has its answer.
         let mut session = Session::new(ConnectionId(0), Some(principal.grant.clone()), limits, now_ms);
         let sender = Sender::of(principal.grant.user(), address);

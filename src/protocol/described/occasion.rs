@@ -3,8 +3,11 @@
 //! Shapes only.
 
 use crate::{
-    model::{Batch, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis, Unread},
-    protocol::opening::Opening,
+    model::{
+        Batch, Disconnect, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis,
+        Unread,
+    },
+    protocol::{http_answer::HttpAnswer, opening::Opening},
 };
 
 /// What a message is about.
@@ -23,6 +26,8 @@ pub(super) enum Occasion<'a> {
     Signal(&'a SignalNotice),
     Unread(&'a Unread),
     Receipt(&'a Receipt),
+    /// The body of an answer over HTTP.
+    Http(&'a HttpAnswer<'a>),
 }
 
 impl<'a> Occasion<'a> {
@@ -41,7 +46,11 @@ impl<'a> Occasion<'a> {
                 | Reply::Presence { room, .. },
             ) => Some(room),
             Occasion::Reply(Reply::Error { room, .. }) => room.as_ref(),
-            Occasion::Reply(_) | Occasion::Opening(..) | Occasion::Refused(..) | Occasion::Heartbeat => None,
+            Occasion::Reply(_)
+            | Occasion::Opening(..)
+            | Occasion::Refused(..)
+            | Occasion::Heartbeat
+            | Occasion::Http(_) => None,
         }
     }
 
@@ -106,5 +115,20 @@ impl<'a> Occasion<'a> {
     /// The events of several in one message.
     pub(super) fn batch(self) -> Option<&'a Batch> {
         if let Occasion::Batch(batch) | Occasion::History(batch, _) = self { Some(batch) } else { None }
+    }
+
+    /// Whether it is the body of an answer over HTTP.
+    pub(super) fn is_http(self) -> bool {
+        matches!(self, Occasion::Http(_))
+    }
+
+    /// Why nothing more is said to a client that fetches.
+    pub(super) fn close(self) -> Option<Disconnect> {
+        if let Occasion::Http(answer) = self { answer.close() } else { None }
+    }
+
+    /// Where a client stands that fetches.
+    pub(super) fn cursor(self) -> Option<&'a str> {
+        if let Occasion::Http(answer) = self { answer.cursor } else { None }
     }
 }

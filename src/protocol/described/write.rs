@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dialect::{Clock, EventRule, Field, Lacking, Piece, Placeholder, Pointer, Step, fits, text_of},
-    model::{CommandId, Event, Payload, Reply, Room, UnixMillis},
+    model::{CommandId, Disconnect, Event, Payload, Reply, Room, UnixMillis},
 };
 
 /// What the placeholders of a message are filled from.
@@ -67,6 +67,16 @@ impl<'a> Scene<'a> {
                 }
                 out.push(b']');
             }
+            Field::Messages => {
+                let Occasion::Http(answer) = self.occasion else { return false };
+                out.push(b'[');
+                out.extend_from_slice(answer.messages);
+                out.push(b']');
+            }
+            Field::Code if self.occasion.is_http() => match self.occasion.close() {
+                Some(closed) => number(out, closed.code()),
+                None => return false,
+            },
             Field::Id => match self.id {
                 Some(id) => out.extend_from_slice(id.as_bytes()),
                 None => return false,
@@ -185,8 +195,9 @@ impl<'a> Scene<'a> {
             Field::Message => match self.occasion {
                 Occasion::Refused(.., message) => Some(message),
                 Occasion::Reply(Reply::Error { message, .. }) => Some(message),
-                _ => None,
+                _ => self.occasion.close().map(Disconnect::reason),
             },
+            Field::Cursor => self.occasion.cursor(),
             Field::Query(query) => match self.occasion {
                 Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
                     return opening.query(query).is_some_and(|value| {

@@ -29,7 +29,12 @@ fn token(user: &str) -> String {
 }
 
 /// The status, the head and the JSON of an answer to commands.
-async fn post(pod: &Pod, target: &str, headers: &[(&str, &str)], body: String) -> (u16, http::HeaderMap, Value) {
+pub(super) async fn post(
+    pod: &Pod,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> (u16, http::HeaderMap, Value) {
     let http: HttpClient<HttpConnector, Full<Bytes>> = HttpClient::builder(TokioExecutor::new()).build_http();
     let mut request = Request::post(format!("http://{}{target}", pod.addresses().plain[0]));
     for (name, value) in headers {
