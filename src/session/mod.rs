@@ -4,7 +4,9 @@
 //! carries it where a dialect needs that.
 
 mod bucket;
+mod limits;
 mod link;
+mod rates;
 mod record;
 mod record_value;
 mod sent_signals;
@@ -13,9 +15,11 @@ mod session;
 mod unused;
 
 pub use bucket::{Bucket, Verdict};
+pub use limits::SessionLimits;
 pub use link::{Beat, Link, Space};
+pub use rates::CommandRates;
 pub use record::{JoinRequest, RecordEffect, RecordWrite, Resumed, RoomView, SessionRecord, SessionView, WriteOutcome};
 pub use record_value::{RecordValue, RecordedRoom};
 pub use sent_signals::{SentSignals, SignalVerdict};
-pub use session::{Action, CommandRates, ConnectionId, Session, SessionLimits};
+pub use session::{Action, ConnectionId, Session};
 pub use unused::{UnusedSession, UnusedSessions};

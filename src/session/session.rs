@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Bucket, SentSignals, Verdict};
+use super::{Bucket, SentSignals, Verdict, limits::SessionLimits, rates::CommandRates};
 use crate::{
     auth::Grant,
     model::{
@@ -34,21 +34,6 @@ impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
-}
-
-/// The limits that hold for every session of a pod.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// What `welcome` tells.
-    pub told: Limits,
-    /// How many pings and pongs a second a connection may send.
-    pub control_frames_per_second: u32,
-    /// How many signals a second a connection may send, and at once.
-    pub signals_per_second: u32,
-    /// How many acks a second a connection may send.
-    pub acks_per_second: u32,
-    /// Silence after which the pod pings, and which `welcome` tells.
-    pub ping_interval_ms: u64,
 }
 
 /// What the worker should do about a message.
@@ -109,22 +94,6 @@ pub enum Action {
     Close(Disconnect),
 }
 
-/// How much a client may still ask for.
-#[derive(Debug)]
-pub struct CommandRates {
-    commands: Bucket,
-    publishes: Option<Box<Bucket>>,
-    acks: Option<Box<Bucket>>,
-}
-
-impl CommandRates {
-    /// Those of a client that has asked for nothing yet.
-    #[must_use]
-    pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
-        Self { commands: Bucket::new(limits.told.command_burst, now_ms), publishes: None, acks: None }
-    }
-}
-
 /// One connection's session.
 #[derive(Debug)]
 pub struct Session {
@@ -170,7 +139,9 @@ impl Session {
 
     /// Goes on with the rates of a client that was here before, and leaves its own in their place.
     pub fn swap_rates(&mut self, rates: &mut CommandRates) {
+        std::mem::swap(&mut self.rates.signals, &mut self.signals);
         std::mem::swap(&mut self.rates, rates);
+        std::mem::swap(&mut self.rates.signals, &mut self.signals);
     }
 
     /// How this connection appears in presence lists.

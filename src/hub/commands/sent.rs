@@ -8,15 +8,15 @@ use std::net::IpAddr;
 use crate::{
     hub::{
         access::{permit::Principal, senders::Sender},
-        commands::ack::ReadUpTo,
+        commands::{ack::ReadUpTo, refusal::refusal},
         worker::{
             clock::{millis, unix_millis},
             services::Services,
         },
     },
-    model::{CommandId, Disconnect, ErrorCode, Reply, Room},
+    model::{CommandId, Disconnect, ErrorCode, Member, Reply, Room, Signal, SignalAct},
     protocol::{Dialect, DialectId, Message, Messages},
-    session::{Action, CommandRates, ConnectionId, Session, SessionLimits},
+    session::{Action, CommandRates, ConnectionId, SentSignals, Session, SessionLimits, SignalVerdict},
 };
 
 /// Beyond so many bytes an answer takes up no more of logs and lists.
@@ -88,7 +88,7 @@ impl Services {
                 self.metrics.messages_in.increment(1);
                 let policy = |room: &Room| self.policy(room);
                 let (id, action) = session.receive(Message::Text(command), dialect, policy, limits, now_ms);
-                actions.push((id, action));
+                actions.push((id, paced(self, &mut session, action, now_ms)));
             }
             session.swap_rates(rates);
             match actions.iter().find_map(|(_, action)| if let Action::Close(why) = action { Some(*why) } else { None })
@@ -125,10 +125,15 @@ impl Services {
             Action::Subscribe(_) | Action::Unsubscribe(_) => {
                 refuse(ErrorCode::BadRequest, "a request is in no room: a poll names its rooms", None)
             }
-            Action::Signal { room, .. } => {
-                let message = "a request is in no room: only members send signals, over a connection";
-                refuse(ErrorCode::NotSubscribed, message, Some(room))
-            }
+            Action::Signal { room, topic, data, ttl_ms } => match self.may_read(principal, &room).await {
+                Ok(()) => {
+                    let act = if ttl_ms == 0 { SignalAct::Stop } else { SignalAct::Show(ttl_ms) };
+                    let connection = ConnectionId(0).to_string().into();
+                    let sender = Member { connection, user: principal.grant.user().cloned() };
+                    send_signal(self, &room, Signal { topic, sender, data, act }).await
+                }
+                Err((code, message)) => refuse(code, &message, Some(room)),
+            },
             Action::Status(change) => self.client_status(principal.grant.user().map(|user| &**user), change).await,
             Action::Authenticate(_) => {
                 refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
@@ -144,5 +149,50 @@ impl Services {
             self.may_join(principal, room).await?;
         }
         Ok(())
+    }
+}
+
+/// A signal comes no sooner than its user may send one, over whatever request.
+fn paced(services: &Services, session: &mut Session, action: Action, now_ms: u64) -> Action {
+    let Action::Signal { room, topic, data, ttl_ms } = action else { return action };
+    let policy = services.policy(&room);
+    let (code, message) = if session.grant.user().is_none() {
+        let message = "without a connection only a user sends signals: send a token that names one";
+        (ErrorCode::Unauthorized, message.to_owned())
+    } else if !session.grant.may_join(&room, policy.join) {
+        (ErrorCode::Forbidden, format!("this client may not join {room}: only those that may send signals"))
+    } else {
+        let Some(signals) = &mut session.signals else { return Action::Nothing };
+        let verdict = match ttl_ms {
+            0 => signals.stop(&room, &topic, now_ms),
+            _ => signals.show(&room, &topic, millis(policy.signal_every), ttl_ms, now_ms),
+        };
+        match verdict {
+            SignalVerdict::Send => return Action::Signal { room, topic, data, ttl_ms },
+            SignalVerdict::Drop => {
+                services.metrics.signals.thinned.increment(1);
+                return Action::Nothing;
+            }
+            SignalVerdict::TooMany => {
+                let many = SentSignals::MAX;
+                let message = format!("{many} signals of this user are shown or were a moment ago: wait");
+                (ErrorCode::LimitExceeded, message)
+            }
+        }
+    };
+    Action::Reply(Reply::Error { code, message, room: Some(room) })
+}
+
+async fn send_signal(services: &Services, room: &Room, signal: Signal) -> Reply {
+    let signals = &services.metrics.signals;
+    match services.broker.signal(room, signal).await {
+        Ok(()) => {
+            signals.sent.increment(1);
+            Reply::Done { expires_at: None }
+        }
+        Err(error) => {
+            signals.lost.increment(1);
+            refusal(&error)
+        }
     }
 }

@@ -98,13 +98,36 @@ async fn a_client_that_polls_publishes_and_asks() {
     let answers = replies(&pod, &target, &asked).await;
     let told: Vec<_> = answers.iter().map(|reply| reply["code"].as_str().or(reply["type"].as_str()).unwrap()).collect();
     let bad = "bad_request";
-    assert_eq!(
-        told,
-        ["history", "presence", "done", bad, bad, bad, bad, "unknown_command", "forbidden", "not_subscribed", bad]
-    );
+    assert_eq!(told, ["history", "presence", "done", bad, bad, bad, bad, "unknown_command", "forbidden", "done", bad]);
     assert_eq!(answers[0]["events"][1]["user"], "ann", "{}", answers[0]);
     assert!(answers.iter().zip(1..11).all(|(reply, id)| reply["id"] == id), "{answers:?}");
     assert_eq!(answers[1]["total"], 0, "a request is in no room");
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_client_that_polls_shows_that_it_types() {
+    let pod = start(|_| {});
+    let socket = format!("/ws?token={}", token("bob"));
+    let mut bob = Client::open(pod.addresses().plain[0], &socket, &["roomcast.v1"], &[], None).await.unwrap();
+    assert_eq!(bob.json().await["type"], "welcome");
+    bob.subscribe("chat:1").await;
+    let target = format!("/send?token={}", token("ann"));
+    let typing = |ttl: Value| json!({"type": "signal", "room": "chat:1", "topic": "typing", "ttl": ttl});
+    for _ in 0..3 {
+        assert_eq!(replies(&pod, &target, &typing(json!(5_000))).await[0]["type"], "done");
+    }
+    assert_eq!(replies(&pod, &target, &typing(json!(0))).await[0]["type"], "done");
+    let (shown, over) = (bob.json().await, bob.json().await);
+    assert_eq!(
+        (&shown["type"], &shown["user"], &shown["ttl"]),
+        (&json!("signal"), &json!("ann"), &json!(5_000)),
+        "{shown}"
+    );
+    assert_eq!((&over["type"], &over["ttl"]), (&json!("signal"), &json!(0)), "the others were thinned: {over}");
+    assert!(bob.is_quiet().await);
+    // A user's own polls do not hear it, and without a user nothing is shown.
+    assert_eq!(replies(&pod, "/send", &typing(json!(5_000))).await[0]["code"], "unauthorized");
     pod.stop();
 }
 
