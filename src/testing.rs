@@ -84,8 +84,8 @@ pub mod hub {
 /// Metrics, and what each of them says.
 pub mod metrics {
     pub use crate::metrics::{
-        DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS, HookMetrics, REDIS_DESCRIPTIONS, RedisCommands, RedisMetrics,
-        SOCKETIO_DESCRIPTIONS, TokenMetrics,
+        ABSENT_DESCRIPTIONS, DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS, HookMetrics, REDIS_DESCRIPTIONS,
+        RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS, TokenMetrics,
     };
 }
 

@@ -21,6 +21,8 @@ pub enum FleetQuestion {
     Users(Vec<Box<str>>),
     /// End this user's connections, and let go of what is held of it; the answer is to how many connections that was done.
     Erase(Box<str>),
+    /// Which of these users have a connection.
+    Present(Vec<Box<str>>),
     /// Which connections there are.
     Connections(Box<ConnectionQuery>),
     /// Which rooms have members.
@@ -37,6 +39,8 @@ pub enum FleetAnswer {
     Stats(Box<PodStats>),
     /// How many are in rooms, and how much was moved.
     Traffic(Box<PodTraffic>),
+    /// Those of the users that have a connection.
+    Present(Vec<Box<str>>),
     /// Connections.
     Connections(Box<PodList<ListedConnection>>),
     /// Rooms, with the members there.

@@ -1,4 +1,4 @@
-//! `[hooks]`: a backend that decides, asked over HTTP.
+//! `[hooks]`: a backend that decides and is told, over HTTP.
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -23,6 +23,16 @@ section! {
         /// The URL that decides whether a client may publish to a room whose policy has `publish_hook`, and that may change the event.
         publish: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
             unset("no backend is asked", "\"https://backend.example.com/hooks/publish\"");
+        /// The URL that is told of events in personal rooms whose policy has `absent_hook`, if their users have no connection to any pod:
+        /// so that the backend reaches them otherwise.
+        absent: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
+            unset("no backend is told", "\"https://backend.example.com/hooks/absent\"");
+        /// How long after an event it is looked whether its user is there. One that comes back in this time is not counted as away.
+        absent_after: Duration = Duration::from_secs(5), Time(Duration::ZERO..=Duration::from_secs(300)), restart;
+        /// Whether an event's data is told to `absent`, if it has no more than 2 KiB.
+        absent_data: bool = false, Switch, restart;
+        /// The most events that wait to be told. When it is full the oldest is dropped.
+        absent_queue: usize = 10_000, Count(1..=1_000_000), restart;
         /// The secret that proves to the backend that a pod asks: sent as `Authorization: Bearer`.
         secret: Option<HookSecret> = None, Maybe(HookSecretKind), restart, secret(), unset("none is sent", "\"${HOOK_SECRET}\"");
         /// CA certificates that the backend is trusted by, beside the system's.
@@ -53,12 +63,18 @@ impl HookSettings {
         errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<String>,
     ) {
-        let (mut subscribe, mut publish) = (false, false);
+        let (mut subscribe, mut publish, mut absent) = (false, false, false);
         for policy in policies {
             subscribe |= policy.subscribe_hook;
             publish |= policy.publish_hook;
+            absent |= policy.absent_hook;
         }
-        for (name, wanted, url) in [("subscribe", subscribe, &self.subscribe), ("publish", publish, &self.publish)] {
+        let wanted = [
+            ("subscribe", subscribe, &self.subscribe),
+            ("publish", publish, &self.publish),
+            ("absent", absent, &self.absent),
+        ];
+        for (name, wanted, url) in wanted {
             match (wanted, url) {
                 (true, None) => errors.push(SettingsError::Hook(name)),
                 (false, Some(_)) => warnings
@@ -66,7 +82,12 @@ impl HookSettings {
                 _ => {}
             }
         }
-        let urls = [("connect", &self.connect), ("subscribe", &self.subscribe), ("publish", &self.publish)];
+        let urls = [
+            ("connect", &self.connect),
+            ("subscribe", &self.subscribe),
+            ("publish", &self.publish),
+            ("absent", &self.absent),
+        ];
         for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?))) {
             if !url.is_safe() {
                 warnings.push(format!(

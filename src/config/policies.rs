@@ -303,6 +303,9 @@ describe!(Policy in "default_policy",
     subscribe_hook = Switch, live;
     /// Whether `hooks.publish` is asked about each event that a client publishes.
     publish_hook = Switch, live;
+    /// Whether `hooks.absent` is told of an event here, if this is the personal room (`tokens.personal_room`) of a user that has no
+    /// connection.
+    absent_hook = Switch, live;
     /// How many events a second one client may publish for long. Above it a publish is refused with `rate_limited`; a client
     /// that does not stop is closed with 4029.
     publish_per_second = Count(1..=100_000), live;

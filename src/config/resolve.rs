@@ -24,7 +24,7 @@ use super::{
     tls::Tls,
     token_settings::TokenSettings,
     user_presence::UserPresenceSettings,
-    warnings::{memory, proxies, rooms, tokens, unused_policies},
+    warnings::{absent, memory, proxies, rooms, tokens, unused_policies},
     webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
@@ -277,7 +277,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     let max_bytes = settings.memory_broker.max_bytes.min(machine.memory.bytes / 4);
     warnings.extend(memory(&settings, &machine.memory));
     warnings.extend(rooms(&settings));
-    warnings.extend(proxies(&settings));
+    warnings.extend(proxies(&settings).into_iter().chain(absent(&settings)));
     warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
@@ -313,8 +313,10 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         let names = settings.dialects.iter().filter(|dialect| dialect.names_claims());
         errors.extend(names.map(|dialect| SettingsError::Claims(dialect.name.clone())));
     }
-    let named = settings.dialects.iter().flat_map(|dialect| dialect.paths.iter().chain([&dialect.name]));
-    let mut seen = std::collections::HashSet::from(["native"]);
+    let named = settings.dialects.iter().flat_map(|dialect| {
+        dialect.paths.iter().chain(&dialect.poll_paths).chain(&dialect.send_paths).chain([&dialect.name])
+    });
+    let mut seen = std::collections::HashSet::from(["native", "/poll", "/events", "/send"]);
     errors.extend(named.filter(|name| !seen.insert(name)).cloned().map(SettingsError::Dialect));
     let mut rules: Vec<_> = settings
         .policies

@@ -163,6 +163,13 @@ impl PersonalRoom {
         Room::parse(&self.name(user)).ok()
     }
 
+    /// The user whose room this is; `None`: it is nobody's.
+    #[must_use]
+    pub fn user_of<'a>(&self, room: &'a Room) -> Option<&'a str> {
+        let user = room.as_str().strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
+        (!user.is_empty()).then_some(user)
+    }
+
     fn name(&self, user: &str) -> String {
         format!("{}{user}{}", self.before, self.after)
     }
@@ -298,6 +305,10 @@ mod tests {
     fn personal_rooms_are_of_one_user() {
         let template = PersonalRoom::parse("user:{user}").expect("good");
         assert_eq!(template.of("ann").as_ref().map(Room::as_str), Some("user:ann"));
+        assert_eq!(template.of("ann").as_ref().and_then(|room| template.user_of(room)), Some("ann"));
+        for other in ["user:", "team:ann"] {
+            assert_eq!(template.user_of(&Room::parse(other).expect("a name")), None, "{other}");
+        }
         assert_eq!(template.of("ann lee"), None);
         assert_eq!(template.of(&"x".repeat(255)), None);
         for bad in ["", "user", "user:{name}", "user {user}", "{user}{user}", "{{user}}"] {

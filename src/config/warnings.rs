@@ -71,6 +71,13 @@ pub(super) fn unused_policies(policies: &[Rule]) -> Vec<String> {
     warnings
 }
 
+/// A backend that is never told of users that are away.
+pub(super) fn absent(settings: &Settings) -> Option<String> {
+    (settings.hooks.absent.is_some() && settings.tokens.personal_room.is_none()).then(|| {
+        "`hooks.absent` is set, but `tokens.personal_room` is not: no room belongs to a user, so that nothing is told".to_owned()
+    })
+}
+
 /// What is allowed in `[tokens]`, but probably not meant.
 pub(super) fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String> {
     let mut warnings = Vec::new();

@@ -7,6 +7,13 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{config::HookSettings, metrics::HookMetrics, transport::fetch::Client};
 
+/// What proves to the backend that a pod asks.
+pub(super) fn authorization(settings: &HookSettings) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", settings.secret.as_ref()?.reveal())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// A call to the backend.
 pub(super) type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 

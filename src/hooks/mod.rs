@@ -7,8 +7,10 @@
 //!
 //! - `question` is the body of a call, `answer` the body that may come back;
 //! - `hook` asks one URL: cached answers, one call for equal questions, retries within one time;
+//! - `absent` asks nothing: it tells the backend of events whose users are away;
 //! - `cache` keeps answers for as long as they allow.
 
+mod absent;
 mod answer;
 mod backend;
 mod cache;
@@ -17,7 +19,6 @@ mod question;
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::{
@@ -25,8 +26,9 @@ use crate::{
     metrics::HookMetrics,
     transport::fetch::{Client, FetchError},
 };
-use backend::{Backend, Call};
+use backend::{Backend, Call, authorization};
 
+pub use absent::{AbsentError, AbsentEvent, AbsentHook};
 pub use answer::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, SubscribeAnswer, Verdict};
 pub use hook::{Hook, HookError};
 pub use question::{ClientRequest, ConnectQuestion, RoomQuestion};
@@ -53,15 +55,10 @@ impl Hooks {
             return Ok(None);
         }
         let (calls, waiting) = mpsc::channel(settings.in_flight);
-        let authorization = settings.secret.as_ref().and_then(|secret| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal())).ok()?;
-            value.set_sensitive(true);
-            Some(value)
-        });
         let metrics = metrics();
         let backend = Arc::new(Backend {
             client: Client::new(settings.ca.as_deref())?,
-            authorization,
+            authorization: authorization(settings),
             settings: settings.clone(),
             permits: Arc::new(Semaphore::new(settings.in_flight)),
             calls,

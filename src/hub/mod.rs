@@ -13,6 +13,7 @@
 //! the order of the log, and each queue between the two halves, when full, leaves a hole that the receiving half sees
 //! and fills from history.
 
+mod absent;
 mod access;
 mod acks;
 mod commands;
@@ -30,6 +31,7 @@ mod simulation;
 mod users;
 mod worker;
 
+pub use absent::{desk::AbsentDesk, teller::AbsentTeller, watched_broker::WatchedBroker};
 pub use access::{
     accept::AcceptedConnection,
     authenticate::{AdmissionError, Applicant, Shows},

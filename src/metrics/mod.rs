@@ -3,6 +3,7 @@
 //! Counts are added once a batch and worker, never per receiver. Always holds: no label has a value that a client can
 //! choose, so that the number of series is fixed at start.
 
+mod absent;
 mod acks;
 mod descriptions;
 mod exposition;
@@ -21,6 +22,7 @@ mod tokens;
 mod user_places;
 mod windows;
 
+pub use absent::{ABSENT_DESCRIPTIONS, AbsentMetrics};
 pub use acks::AckMetrics;
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};

@@ -141,6 +141,8 @@ pub struct Policy {
     pub subscribe_hook: bool,
     /// Whether the backend is asked about each event that a connection publishes.
     pub publish_hook: bool,
+    /// Whether the backend is told of events whose user has no connection.
+    pub absent_hook: bool,
     /// How many events a second one connection may publish for long.
     pub publish_per_second: u32,
     /// How many events one connection may publish at once.
@@ -191,6 +193,7 @@ impl Default for Policy {
             publish: Access::Nobody,
             subscribe_hook: false,
             publish_hook: false,
+            absent_hook: false,
             publish_per_second: 10,
             publish_burst: 50,
             signal: Access::Nobody,

@@ -16,7 +16,7 @@ use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase
 use crate::{
     api::Api,
     compat::Task,
-    hub::{AuthorTeller, PlaceRounds, Reason, Services, millis},
+    hub::{AbsentTeller, AuthorTeller, PlaceRounds, Reason, Services, millis},
     metrics::Exposition,
 };
 
@@ -57,6 +57,10 @@ impl Background {
                 let rounds = PlaceRounds(Arc::clone(&services));
                 tokio::task::spawn_local(async move { rounds.run().await })
             };
+            let absent = tokio::task::spawn_local({
+                let teller = AbsentTeller(Arc::clone(&services));
+                async move { teller.run().await }
+            });
             let last = Arc::clone(&services);
             tokio::task::spawn_local(async move {
                 let mut seconds = 0_u64;
@@ -94,9 +98,10 @@ impl Background {
             let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
             keeping.abort();
             counting.abort();
-            let _ = (keeping.await, counting.await);
-            let rounds = PlaceRounds(Arc::clone(&last));
-            tokio::join!(last.keep_last_acks(telling), rounds.run_last());
+            absent.abort();
+            let _ = (keeping.await, counting.await, absent.await);
+            let (rounds, teller) = (PlaceRounds(Arc::clone(&last)), AbsentTeller(Arc::clone(&last)));
+            tokio::join!(last.keep_last_acks(telling), rounds.run_last(), teller.run_last());
             Ok(())
         })
     }

@@ -59,12 +59,12 @@ use crate::{
     auth::Authority,
     compat::{self, Extensions, Route, Routes},
     config::Config,
-    hooks::Hooks,
+    hooks::{AbsentHook, Hooks},
     hub::{
-        AckDesk, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic, Recoveries, Senders,
-        Services, SharedWindows, Spokesman, ToWorker, WorkerQueues,
+        AbsentDesk, AckDesk, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic, Recoveries,
+        Senders, Services, SharedWindows, Spokesman, ToWorker, WatchedBroker, WorkerQueues,
     },
-    metrics::Exposition,
+    metrics::{AbsentMetrics, Exposition},
     protocol::Dialects,
     session::UnusedSessions,
     transport::{
@@ -191,6 +191,17 @@ impl Pod {
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;
+        let absent = match (AbsentHook::new(&config.hooks)?, config.tokens.personal_room.clone()) {
+            (Some(hook), Some(personal)) => {
+                let metrics = exposition.register(AbsentMetrics::default);
+                Some(Arc::new(AbsentDesk::new(hook, &config.hooks, personal, Arc::clone(&policies), metrics)))
+            }
+            _ => None,
+        };
+        let broker = match &absent {
+            Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
+            None => log.broker(),
+        };
         let user_presence = log.user_presence(&config.user_presence, &metrics);
         let compression = &config.compression;
         let services = Arc::new(Services {
@@ -202,7 +213,8 @@ impl Pod {
             sockets,
             config: ArcSwap::from_pointee(config),
             policies,
-            broker: log.broker(),
+            broker,
+            absent,
             presence: log.presence(),
             user_presence,
             control: log.control(),

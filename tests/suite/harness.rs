@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use roomcast::testing::{
     config::{
-        ApiKey, Config, ListenAddress, Machine, MemoryCeiling, MemorySource, RoomPattern, Rule, Settings, resolve,
+        ApiKey, Config, ListenAddress, Machine, MemoryCeiling, MemorySource, RoomPattern, Rule, Settings,
+        SettingsError, resolve,
     },
     model::{Payload, Policy, Position, Publication, Room},
     pod::{Pod, StartError},
@@ -57,6 +58,11 @@ pub fn config(settings: Settings) -> Config {
 /// Starts a pod.
 pub fn pod(change: impl FnOnce(&mut Settings)) -> Pod {
     pod_on(change, |_| ())
+}
+
+/// Why settings make no configuration.
+pub fn refused(change: impl FnOnce(&mut Settings)) -> Vec<SettingsError> {
+    resolve(settings(change), &machine()).err().unwrap_or_default()
 }
 
 /// Starts a pod on a machine that is not quite this one.

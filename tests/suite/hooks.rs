@@ -1,5 +1,6 @@
 //! A backend that decides who connects, who joins and what is published: a real HTTP server, over every way in.
 
+mod absent;
 mod backend;
 mod calls;
 mod connect;

@@ -92,6 +92,9 @@ impl UserErasure<'_> {
         if let Some(presence) = &services.user_presence {
             presence.dismiss(user);
         }
+        if let Some(absent) = &services.absent {
+            absent.forget(user);
+        }
         // A round that is under way writes what it has taken, or puts it back where that failed.
         let began = Instant::now();
         loop {

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Policies},
     hooks::Hooks,
     hub::{
+        absent::desk::AbsentDesk,
         access::{client_addresses::ClientAddresses, senders::Senders},
         acks::ack_desk::AckDesk,
         connection::budget::Budget,
@@ -75,6 +76,8 @@ pub struct Services {
     pub authority: Arc<Authority>,
     /// The backend that decides; `None`: there is none.
     pub hooks: Option<Hooks>,
+    /// What a backend may be told of users that are away; `None`: it is not told.
+    pub absent: Option<Arc<AbsentDesk>>,
     /// By which the names of Engine.IO sessions are known to be ours.
     pub session_key: SessionKey,
     /// This pod's name as a number.

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     broker::{FleetAnswer, FleetQuestion, Respond},
     hub::{
+        absent::whereabouts::Whereabouts,
         users::erase::UserErasure,
         worker::{fleet_lists::FleetLists, services::Services},
     },
@@ -43,6 +44,7 @@ impl Respond for Spokesman {
                     }
                     Ok(FleetAnswer::Done(None))
                 }
+                FleetQuestion::Present(users) => Whereabouts(&services).here(users).await.map(FleetAnswer::Present),
                 FleetQuestion::Erase(user) => UserErasure(&services).erase_here(&user).await.map(FleetAnswer::Done),
                 FleetQuestion::Connections(query) => FleetLists(&services).tell_connections(&query).await,
                 FleetQuestion::Rooms(query) => FleetLists(&services).tell_rooms(&query).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{sending::post, *};
-use roomcast::testing::config::{Flags, Variables, merge};
+use roomcast::testing::config::{Flags, SettingsError, Variables, merge};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -106,9 +106,10 @@ async fn refusals_are_in_the_words_of_the_dialect() {
 
 #[test]
 fn two_things_on_one_path_are_refused_at_the_start() {
-    let toml = example().replace("/api/send", "/api/poll");
-    let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("d.toml"), &toml))).unwrap().settings;
-    let refused =
-        Pod::start(crate::harness::config(crate::harness::settings(|settings| settings.dialects = file.dialects)));
-    assert!(refused.err().is_some_and(|error| error.to_string().contains("/api/poll")));
+    for taken in ["/api/poll", "/send", "/events"] {
+        let toml = example().replace("/api/send", taken);
+        let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("d.toml"), &toml))).unwrap().settings;
+        let refused = crate::harness::refused(|settings| settings.dialects = file.dialects);
+        assert_eq!(refused, [SettingsError::Dialect(taken.to_owned())]);
+    }
 }
