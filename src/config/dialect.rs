@@ -66,6 +66,10 @@ section! {
         /// not there, nothing is replayed.
         continue_after: Option<Template> = None, Maybe(TemplateKind(Offers::Request)), restart,
             unset("nothing is replayed", "\"{query:after}\"");
+        /// The cursor with which a connection goes on, written like `rooms`: the `{cursor}` of a poll, or the same put together by the client. The
+        /// connection joins the rooms that it names, under the rules of their policies, each behind its position there.
+        resume: Option<Template> = None, Maybe(TemplateKind(Offers::Request)), restart,
+            unset("clients join their rooms by commands", "\"{query:cursor}\"");
         /// The interval at which `heartbeat` is said to each client.
         heartbeat: Option<Duration> = None, Maybe(Time(Duration::from_secs(1)..=Duration::from_secs(3_600))), restart,
             unset("never", "\"30s\"");
@@ -91,6 +95,10 @@ section! {
 section! {
     /// The text of an event, in `{events}` or as a message of its own: the first `[[dialect.event]]` that fits counts.
     pub struct EventTable in "dialect.event" {
+        /// The rooms whose events it is for: a pattern, in which each `*` stands for any characters.
+        room: Option<String> = None, Maybe(Text), restart, unset("all", "\"chat:*\"");
+        /// The topics that it is for, written like `room`.
+        topic: Option<String> = None, Maybe(Text), restart, unset("all", "\"poll.*\"");
         /// The conditions that its data must meet, written like the `when` of a command; `{topic}` is the event's own topic.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every event", "{ \"/text\" = \"*\" }");
         /// Its text: JSON with placeholders in its strings.
@@ -118,7 +126,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     let Vocabulary { write: messages, ack: acks } = said;
     let DialectTable { name, paths, subprotocols, envelope, prefixes, rooms, .. } = table;
     let DialectTable { poll_paths, poll_cursor, poll_room, send_paths, .. } = table;
-    let DialectTable { required_query, greet, continue_after, heartbeat, id, .. } = table;
+    let DialectTable { required_query, greet, continue_after, resume, heartbeat, id, .. } = table;
     let begins_in_room = [("greet", greet == Greet::InRoom), ("continue_after", continue_after.is_some())]
         .into_iter()
         .filter(|(_, is)| *is);
@@ -207,6 +215,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
             required_query,
             greet,
             continue_after,
+            resume,
             heartbeat,
             id,
             commands,
@@ -271,5 +280,6 @@ fn event(item: &Item) -> Result<EventRule, Vec<Problem>> {
     let problems = item.fill(&mut table, &[]);
     let (Some(write), true) = (table.write, problems.is_empty()) else { return Err(problems) };
     let message = MessageTemplate::parse(&write, EVENT_FIELDS).map_err(|why| vec![item.problem("write", why)])?;
-    Ok(EventRule { when: table.when, message })
+    let EventTable { room, topic, when, .. } = table;
+    Ok(EventRule { room: room.map(Into::into), topic: topic.map(Into::into), when, message })
 }

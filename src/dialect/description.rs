@@ -11,6 +11,7 @@ use super::{
     server_message::ServerMessage,
     template::{Source, Template},
 };
+use crate::model::matches;
 
 /// A described dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub struct Description {
     pub greet: Greet,
     /// The id of the event behind which the first of the rooms continues.
     pub continue_after: Option<Template>,
+    /// The cursor in whose rooms, and behind whose positions, a connection goes on.
+    pub resume: Option<Template>,
     /// The interval of heartbeats.
     pub heartbeat: Option<Duration>,
     /// Where a command's id is.
@@ -157,10 +160,23 @@ pub enum Action {
 /// One `[[dialect.event]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRule {
+    /// The pattern of the names of its rooms; `None`: all.
+    pub room: Option<Box<str>>,
+    /// The pattern of its topics; `None`: all.
+    pub topic: Option<Box<str>>,
     /// The conditions that the event's data must meet.
     pub when: Vec<Condition>,
     /// The text of such an event.
     pub message: MessageTemplate,
+}
+
+impl EventRule {
+    /// Whether it is for events of this topic in this room, as far as these say.
+    #[must_use]
+    pub fn is_for(&self, room: &str, topic: &str) -> bool {
+        let fits = |pattern: &Option<Box<str>>, name| pattern.as_ref().is_none_or(|pattern| matches(pattern, name));
+        fits(&self.room, room) && fits(&self.topic, topic)
+    }
 }
 
 impl Description {
@@ -185,7 +201,7 @@ impl Description {
     /// Whether a part of it is made from the claims of a token.
     #[must_use]
     pub fn names_claims(&self) -> bool {
-        let templates = self.rooms.iter().chain(&self.continue_after).flat_map(Template::sources);
+        let templates = self.rooms.iter().chain(&self.continue_after).chain(&self.resume).flat_map(Template::sources);
         templates.into_iter().any(|source| matches!(source, Source::Claim(_)))
             || self.messages.iter().flatten().any(|message| message.any(&|field| matches!(field, Field::Claim(_))))
     }

@@ -62,6 +62,11 @@ impl Cursor {
         Ok(cursor)
     }
 
+    /// The rooms with their positions.
+    pub fn into_positions(self) -> impl Iterator<Item = (Room, Position)> {
+        self.0.into_iter()
+    }
+
     /// The position in a room.
     #[must_use]
     pub fn of(&self, room: &Room) -> Option<&Position> {

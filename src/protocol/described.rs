@@ -21,8 +21,8 @@ use super::{
 use crate::{
     dialect::{Action, Description, Envelope, Greet, MessageTemplate, ServerMessage},
     model::{
-        Batch, CommandError, CommandId, Disconnect, ErrorCode, Reply, Request, Retained, Room, SignalNotice, Spelling,
-        SubscribeTo, UnixMillis,
+        Batch, CommandError, CommandId, Cursor, Disconnect, ErrorCode, Position, Reply, Request, Retained, Room,
+        SignalNotice, Since, Spelling, SubscribeTo, UnixMillis,
     },
 };
 use decode::without_prefix;
@@ -72,6 +72,27 @@ impl Described {
         self.say(ServerMessage::Refused, Occasion::Refused(opening, code, message), None, out);
     }
 
+    /// Adds the rooms of the cursor with which a connection goes on, each behind its position. One that is none is told so.
+    fn resume(&self, opening: &Opening<'_>, rooms: &mut Vec<SubscribeTo>, out: &mut Messages) {
+        let Some(text) = self.0.resume.as_ref().and_then(|template| filled(template, opening)) else { return };
+        match Cursor::parse(&text) {
+            Ok(cursor) => {
+                for (room, Position { epoch, offset }) in cursor.into_positions() {
+                    let since = Some(Since { epoch, offset });
+                    match rooms.iter_mut().find(|joined| joined.room == room) {
+                        Some(joined) => joined.since = since,
+                        None => rooms.push(SubscribeTo { room, since, spelling: 0 }),
+                    }
+                }
+            }
+            Err(error) => {
+                let message = format!("the cursor of the address: {error}");
+                let error = Reply::Error { code: ErrorCode::BadRequest, message, room: None };
+                self.say(ServerMessage::Error, Occasion::Reply(&error), None, out);
+            }
+        }
+    }
+
     /// Events of a room: all in one message, or one each.
     fn events(&self, kind: ServerMessage, batch: &Batch, spelling: Spelling, out: &mut Messages) {
         if let Some(message) = self.0.says(kind).or_else(|| self.0.says(ServerMessage::Events)) {
@@ -113,6 +134,7 @@ impl Dialect for Described {
                 }
             }
         }
+        self.resume(opening, &mut rooms, out);
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {
             self.say(ServerMessage::Welcome, Occasion::Opening(opening, false), None, out);

@@ -1,6 +1,8 @@
 //! Described dialects: what messages mean, and what is said.
 #![allow(clippy::unwrap_used)]
 
+mod resuming;
+
 use std::{path::Path, sync::Arc};
 
 use serde_json::value::RawValue;

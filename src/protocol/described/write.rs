@@ -29,7 +29,8 @@ pub(super) struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// The rule by which an event is written.
     pub(super) fn rule_of(&self, event: &Event) -> Option<&'a EventRule> {
-        self.events.iter().find(|rule| match &event.payload {
+        let room = self.occasion.room().map_or("", Room::as_str);
+        self.events.iter().filter(|rule| rule.is_for(room, &event.topic)).find(|rule| match &event.payload {
             Payload::Json(data) => fits(&rule.when, data, &event.topic),
             Payload::Binary(_) => rule.when.is_empty(),
         })

@@ -1,0 +1,55 @@
+//! Going on in the rooms of a cursor, and texts that go by room and topic.
+
+use super::{super::*, batch, dialect, opening, text};
+use crate::auth::Grant;
+
+const FEEDS: &str = r#"
+[[dialect]]
+name = "feeds"
+paths = ["/feeds"]
+rooms = ["lobby"]
+resume = "{query:last}"
+[[dialect.message]]
+on = "error"
+write = '{"error":"{code}","why":"{message}"}'
+[[dialect.event]]
+room = "chat:*"
+topic = "note.*"
+when = { "/n" = "*" }
+write = '{"note":"{data:/n}"}'
+[[dialect.event]]
+room = "chat:*"
+write = '{"chat":"{topic}"}'
+[[dialect.event]]
+write = '{"other":"{topic}"}'
+"#;
+
+#[test]
+fn a_connection_goes_on_in_the_rooms_of_its_cursor() {
+    let feeds = dialect(FEEDS);
+    let open = |target: &str| {
+        let mut opened = Err(Disconnect::Normal);
+        let said = opening(target, &Grant::default(), |opening| text(|out| opened = feeds.open(opening, out)));
+        let rooms = opened.unwrap().rooms.into_iter();
+        (rooms.map(|to| (to.room.to_string(), to.since.map(|since| since.offset))).collect::<Vec<_>>(), said)
+    };
+    let room = |name: &str, offset| (name.to_owned(), offset);
+    assert_eq!(open("/feeds"), (vec![room("lobby", None)], vec![]));
+    let both = vec![room("lobby", Some(3)), room("chat:7", Some(44))];
+    assert_eq!(open("/feeds?last=chat%253A7%3De%3A44%26lobby%3De%3A3"), (both, vec![]));
+    let (rooms, said) = open("/feeds?last=x");
+    assert_eq!((rooms, said.len()), (vec![room("lobby", None)], 1));
+    assert!(said[0].starts_with(r#"{"error":"bad_request","why":"the cursor of the address: "#), "{said:?}");
+}
+
+#[test]
+fn the_text_of_an_event_goes_by_its_room_and_topic() {
+    let feeds = dialect(FEEDS);
+    let events = [("note.new", None, r#"{"n":1}"#), ("note.new", None, "{}"), ("said", None, r#"{"n":1}"#)];
+    let said = |room: &str| {
+        let batch = Batch { room: Room::parse(room).unwrap(), ..batch(&events) };
+        text(|out| feeds.batch(&batch, 0, out))
+    };
+    assert_eq!(said("chat:9"), [r#"{"note":1}"#, r#"{"chat":"note.new"}"#, r#"{"chat":"said"}"#]);
+    assert_eq!(said("feed:9"), [r#"{"other":"note.new"}"#, r#"{"other":"note.new"}"#, r#"{"other":"said"}"#]);
+}
