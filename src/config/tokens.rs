@@ -163,7 +163,7 @@ impl PersonalRoom {
         Room::parse(&self.name(user)).ok()
     }
 
-    /// The user whose room this is; `None`: it is nobody's.
+    /// The user whose room this is; `None`: it is no user's.
     #[must_use]
     pub fn user_of<'a>(&self, room: &'a Room) -> Option<&'a str> {
         let user = room.as_str().strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;

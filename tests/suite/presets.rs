@@ -2,6 +2,7 @@
 
 mod live_polls;
 mod loomio;
+mod social;
 mod ticketing;
 mod trips;
 

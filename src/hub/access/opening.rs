@@ -44,11 +44,18 @@ pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, asked: Openi
             return false;
         }
     };
-    identify(core, key);
     // A request has named its rooms, those of its dialect too.
     if core.clients.connections.get(key).is_some_and(|connection| !connection.transport.attends()) {
+        identify(core, key);
         return true;
     }
+    // Where it goes on in its own room counts: it is not put there from now on.
+    if !greets {
+        let (going_on, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| room.since.is_some());
+        core.subscribe(key, going_on, asked.id.as_ref());
+        rooms = others;
+    }
+    identify(core, key);
     core.clients.begin_heartbeat(key, asked.dialect);
     if rooms.is_empty() || !(greets || after.is_some()) {
         core.subscribe(key, rooms, asked.id.as_ref());
