@@ -3,6 +3,7 @@
 //! Pure. Owns the keys and the rules between them; `crate::dialect` owns the compiled form.
 
 mod command;
+mod request;
 
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use crate::{
     model::Room,
 };
 use command::command;
+use request::request;
 
 pub use command::CommandTable;
+pub use request::RequestTable;
 
 section! {
     /// A client wire format of JSON messages, so that existing clients connect as they are. `docs/DIALECTS.md` teaches it.
@@ -107,18 +110,22 @@ section! {
     }
 }
 
+/// The lists of tables in one `[[dialect]]`.
+const NESTED: [&str; 4] = ["command", "message", "event", "request"];
+
 /// Reads one `[[dialect]]`.
 pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     let mut table = DialectTable::default();
-    let mut problems = item.fill(&mut table, &["command", "message", "event"]);
+    let mut problems = item.fill(&mut table, &NESTED);
     let mut commands = Vec::new();
     let mut said =
         Vocabulary { write: vec![None; ServerMessage::ALL.len()], ack: vec![None; ServerMessage::ALL.len()] };
-    let mut events = Vec::new();
-    for (name, nested) in item.nested(&["command", "message", "event"], &mut problems) {
+    let (mut events, mut requests) = (Vec::new(), Vec::new());
+    for (name, nested) in item.nested(&NESTED, &mut problems) {
         let read = match name {
             "command" => command(&nested).map(|command| commands.push(command)),
             "message" => message(&nested, &table, &mut said),
+            "request" => request(&nested).map(|request| requests.push(request)),
             _ => event(&nested).map(|event| events.push(event)),
         };
         problems.extend(read.err().unwrap_or_default());
@@ -162,6 +169,9 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     }
     if poll_cursor == poll_room {
         problems.push(item.problem("poll_room", "`poll_cursor` has the same name".to_owned()));
+    }
+    if envelope == Envelope::Socketio && !requests.is_empty() {
+        problems.push(item.problem("request", "in Socket.IO there is none: leave it out".to_owned()));
     }
     let is_nowhere = paths.is_empty() && poll_paths.is_empty() && send_paths.is_empty();
     if envelope == Envelope::Json && is_nowhere && problems.is_empty() {
@@ -222,6 +232,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
             messages,
             acks,
             events,
+            requests,
         }),
         _ => Err(problems),
     }

@@ -86,11 +86,12 @@ pub fn markdown() -> String {
         line(&mut out, &row(&key));
     }
     out.push_str(LEGACY_EXAMPLE);
-    let tables: [&dyn Section; 4] = [
+    let tables: [&dyn Section; 5] = [
         &dialect::DialectTable::default(),
         &dialect::CommandTable::default(),
         &dialect::MessageTable::default(),
         &dialect::EventTable::default(),
+        &dialect::RequestTable::default(),
     ];
     for table in tables {
         line(&mut out, &format!("\n## `[[{}]]`\n\n{}\n", table.name(), table.about()));

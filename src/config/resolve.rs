@@ -314,7 +314,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         errors.extend(names.map(|dialect| SettingsError::Claims(dialect.name.clone())));
     }
     let named = settings.dialects.iter().flat_map(|dialect| {
-        dialect.paths.iter().chain(&dialect.poll_paths).chain(&dialect.send_paths).chain([&dialect.name])
+        let requests = dialect.requests.iter().map(|request| &request.path);
+        let http = dialect.poll_paths.iter().chain(&dialect.send_paths).chain(requests);
+        dialect.paths.iter().chain(http).chain([&dialect.name])
     });
     let mut seen = std::collections::HashSet::from(["native", "/poll", "/events", "/send"]);
     errors.extend(named.filter(|name| !seen.insert(name)).cloned().map(SettingsError::Dialect));

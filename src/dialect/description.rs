@@ -56,6 +56,8 @@ pub struct Description {
     pub acks: Vec<Option<MessageTemplate>>,
     /// The texts of events; the first rule that fits counts.
     pub events: Vec<EventRule>,
+    /// What clients may ask for by `GET`.
+    pub requests: Vec<RequestRule>,
 }
 
 /// The envelope around the messages of a described dialect.
@@ -167,6 +169,15 @@ pub struct EventRule {
     /// The conditions that the event's data must meet.
     pub when: Vec<Condition>,
     /// The text of such an event.
+    pub message: MessageTemplate,
+}
+
+/// One `[[dialect.request]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestRule {
+    /// The pattern of its path.
+    pub path: String,
+    /// The message that it stands for.
     pub message: MessageTemplate,
 }
 

@@ -10,13 +10,15 @@
 mod condition;
 mod description;
 mod message;
+mod path_pattern;
 mod pointer;
 mod server_message;
 mod template;
 
 pub use condition::{Condition, Expected, fits};
-pub use description::{Action, CommandRule, Description, Envelope, EventRule, Greet};
+pub use description::{Action, CommandRule, Description, Envelope, EventRule, Greet, RequestRule};
 pub use message::{Clock, Field, Lacking, MessageTemplate, Piece, Placeholder, Step};
+pub use path_pattern::segments;
 pub use pointer::{Pointer, text_of};
 pub use server_message::{EVENT_FIELDS, ServerMessage};
 pub use template::{Offers, Part, Source, Template};

@@ -30,6 +30,9 @@ pub(super) fn of(config: &Config) -> Result<Dialects, MountError> {
         for path in &description.send_paths {
             dialects.mount_http(path.as_str().into(), HttpMount::Send(id))?;
         }
+        for (at, request) in description.requests.iter().enumerate() {
+            dialects.mount_http(request.path.as_str().into(), HttpMount::Ask(id, at))?;
+        }
     }
     let settings = &config.socketio;
     if settings.enabled {

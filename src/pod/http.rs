@@ -29,6 +29,7 @@ use crate::{
 use super::{
     admission::{Admission, UpgradeTarget},
     answer_body::{AnswerBody, Content},
+    ask,
     client_address::request_of,
     engine,
     event_stream::{self, UnderWay},
@@ -122,8 +123,14 @@ async fn answer(
         return whole(engine::answer(worker, &endpoint, request, from, visit).await).await;
     }
     let mount = worker.borrow().services.dialects.http_at(request.uri().path()).cloned();
-    if let Some(HttpMount::Send(dialect)) = mount {
-        return whole(send::answer(worker, request, from, visit, dialect).await).await;
+    match mount {
+        Some(HttpMount::Send(dialect)) => {
+            return whole(send::answer(worker, request, from, visit, dialect).await).await;
+        }
+        Some(HttpMount::Ask(dialect, at)) => {
+            return whole(ask::answer(worker, &request, from, dialect, at).await).await;
+        }
+        Some(HttpMount::Poll(..)) | None => {}
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return whole(answer).await,

@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer_body;
+mod ask;
 mod authorize;
 mod background;
 mod certificate;

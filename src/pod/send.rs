@@ -98,18 +98,7 @@ async fn serve(
     if dialect == DialectId::NATIVE {
         only_a_token(request.uri().query()).inspect_err(|_| counted.malformed.increment(1))?;
     }
-    let name = services.dialects.name(dialect);
-    let asks = Asks { from: from.address, transport: TRANSPORT, dialect: name, takes_tokens: false, later: false };
-    let Admitted { grant, .. } = authorize(worker, &request, asks, counted).await?;
-    let grant = grant.ok_or_else(|| {
-        counted.token.increment(1);
-        refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
-    })?;
-    let address = from.address.map(|from| from.ip());
-    let _seat = Seat::take(&services, address).map_err(|full| {
-        counted.full.increment(1);
-        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
-    })?;
+    let (principal, _seat) = admit(worker, &request, from, dialect).await?;
     let broken = || bad("the body did not come whole");
     let (body, _held) = read_body(request.headers(), body, max_bytes, &services, visit, broken)
         .await
@@ -118,13 +107,36 @@ async fn serve(
     let commands = commands(&body).inspect_err(|_| counted.malformed.increment(1))?;
     let texts: Vec<&str> = commands.iter().map(|command| command.get()).collect();
     counted.accepted.increment(1);
-    let principal = Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(name) };
+    let address = from.address.map(|from| from.ip());
     // Until the answer is whole, and its body holds it.
     let mut held = visit.hold(0);
     services
         .carry_out(&principal, address, dialect, &texts, &limits, |bytes| held.grow(bytes))
         .await
         .map_err(|disconnect| by_code(ErrorCode::RateLimited, disconnect.reason()))
+}
+
+/// Lets the client of a request in: what it may do, and its place for as long as the request lasts.
+pub(super) async fn admit<T>(
+    worker: &Rc<RefCell<Worker>>,
+    request: &Request<T>,
+    from: Origin,
+    dialect: DialectId,
+) -> Result<(Principal, Seat), Refused> {
+    let services = Arc::clone(&worker.borrow().services);
+    let counted = &services.metrics.handshakes.sends;
+    let dialect = services.dialects.name(dialect);
+    let asks = Asks { from: from.address, transport: TRANSPORT, dialect, takes_tokens: false, later: false };
+    let Admitted { grant, .. } = authorize(worker, request, asks, counted).await?;
+    let grant = grant.ok_or_else(|| {
+        counted.token.increment(1);
+        refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
+    })?;
+    let seat = Seat::take(&services, from.address.map(|from| from.ip())).map_err(|full| {
+        counted.full.increment(1);
+        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
+    })?;
+    Ok((Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(dialect) }, seat))
 }
 
 /// Checks that the query has nothing but a token, which `authorize` judges.

@@ -12,6 +12,8 @@ mod request;
 mod spread;
 mod write;
 
+use http::Uri;
+
 use super::{
     dialect::{Abilities, Dialect, PresenceChange},
     http_answer::HttpAnswer,
@@ -19,7 +21,7 @@ use super::{
     opening::{OpenOutcome, Opening, ServerPush},
 };
 use crate::{
-    dialect::{Action, Description, Envelope, Greet, MessageTemplate, ServerMessage},
+    dialect::{Action, Description, Envelope, Greet, MessageTemplate, RequestRule, ServerMessage},
     model::{
         Batch, CommandError, CommandId, Cursor, Disconnect, ErrorCode, Position, Reply, Request, Retained, Room,
         SignalNotice, Since, Spelling, SubscribeTo, UnixMillis,
@@ -235,6 +237,13 @@ impl Dialect for Described {
     fn subprotocol<'o>(&self, offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
         let (known, mut offered) = (&self.0.subprotocols, offered);
         Iterator::find(&mut offered, |offer| known.is_empty() || known.iter().any(|known| known == offer))
+    }
+
+    fn request(&self, at: usize, target: &Uri) -> Option<String> {
+        let RequestRule { path, message } = self.0.requests.get(at)?;
+        let mut text = Vec::new();
+        write(message.steps(), &self.scene(Occasion::Request(target, path), None, 0, UnixMillis::default()), &mut text);
+        String::from_utf8(text).ok()
     }
 
     fn http_answer(&self, answer: &HttpAnswer<'_>, now: UnixMillis) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
 
 use super::{
     http_answer::HttpAnswer,
@@ -87,6 +88,10 @@ pub trait Dialect: Send + Sync {
     fn signal(&self, _notice: &SignalNotice, _spelling: Spelling, _out: &mut Messages) {}
     /// The subprotocol that its clients are answered, of those that they offer; `None`: none is.
     fn subprotocol<'o>(&self, _offered: &mut dyn Iterator<Item = &'o str>) -> Option<&'o str> {
+        None
+    }
+    /// The message that a `GET` stands for, which is at this place among the dialect's requests; `None`: there is none.
+    fn request(&self, _at: usize, _target: &Uri) -> Option<String> {
         None
     }
     /// The body of an answer over HTTP.

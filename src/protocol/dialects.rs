@@ -9,6 +9,7 @@ use super::{
     native::Native,
     wire_format::DialectId,
 };
+use crate::dialect::segments;
 
 /// The dialects of a pod with their names, made once at start.
 ///
@@ -17,6 +18,8 @@ pub struct Dialects {
     dialects: Vec<(Arc<str>, Box<dyn Dialect>)>,
     mounts: HashMap<Box<str>, DialectId>,
     http: HashMap<Box<str>, HttpMount>,
+    /// The same for patterns of paths.
+    patterns: Vec<(Box<str>, HttpMount)>,
     endpoints: Vec<Arc<Endpoint>>,
 }
 
@@ -46,7 +49,8 @@ impl Dialects {
             ("/poll".into(), HttpMount::Poll(DialectId::NATIVE, PollParameters::default())),
             ("/send".into(), HttpMount::Send(DialectId::NATIVE)),
         ];
-        Self { dialects, mounts: HashMap::new(), http: http.into(), endpoints: Vec::new() }
+        let (http, patterns) = (http.into(), Vec::new());
+        Self { dialects, mounts: HashMap::new(), http, patterns, endpoints: Vec::new() }
     }
 
     /// Adds a dialect that WebSockets on these paths speak unless they ask for `roomcast.v1`.
@@ -77,14 +81,19 @@ impl Dialects {
         if matches!(&*path, "/" | "/events") || self.at(&path).is_some() || self.http_at(&path).is_some() {
             return Err(MountError::Taken(path));
         }
-        self.http.insert(path, mount);
+        if path.split('/').any(|segment| segment == "*") {
+            self.patterns.push((path, mount));
+        } else {
+            self.http.insert(path, mount);
+        }
         Ok(())
     }
 
     /// What clients without a WebSocket find on a path.
     #[must_use]
     pub fn http_at(&self, path: &str) -> Option<&HttpMount> {
-        self.http.get(path)
+        let by_pattern = || self.patterns.iter().find(|(pattern, _)| segments(pattern, path).is_some());
+        self.http.get(path).or_else(|| by_pattern().map(|(_, mount)| mount))
     }
 
     /// Speaks Engine.IO on a path.
@@ -153,7 +162,9 @@ mod tests {
         assert_eq!((dialects.ids().count(), &**dialects.name(other)), (2, "other"));
         assert_eq!(dialects.mount_http("/in".into(), HttpMount::Send(other)), Ok(()));
         assert_eq!(dialects.http_at("/in"), Some(&HttpMount::Send(other)));
-        for taken in ["/in", "/ws", "/poll", "/send", "/events", "/"] {
+        assert_eq!(dialects.mount_http("/in/*/log".into(), HttpMount::Ask(other, 1)), Ok(()));
+        assert_eq!(dialects.http_at("/in/7/log"), Some(&HttpMount::Ask(other, 1)));
+        for taken in ["/in/*/log", "/in", "/ws", "/poll", "/send", "/events", "/"] {
             let mounted = dialects.mount_http(taken.into(), HttpMount::Send(other));
             assert_eq!(mounted, Err(MountError::Taken(taken.into())));
         }

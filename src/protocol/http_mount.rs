@@ -11,6 +11,8 @@ pub enum HttpMount {
     Poll(DialectId, PollParameters),
     /// The body of a request has commands.
     Send(DialectId),
+    /// A `GET` asks for something: the one at this place among those of the dialect.
+    Ask(DialectId, usize),
 }
 
 /// The parameters of a poll.

@@ -30,8 +30,7 @@ impl<'a> Opening<'a> {
     /// The first value of a name in the query, decoded (`application/x-www-form-urlencoded`).
     #[must_use]
     pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
-        let query = self.target.query().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+        query(self.target, name)
     }
 
     /// The first message of the native protocol.
@@ -43,6 +42,13 @@ impl<'a> Opening<'a> {
             limits: self.limits,
         }
     }
+}
+
+/// The first value of a name in the query of a request, decoded (`application/x-www-form-urlencoded`).
+#[must_use]
+pub fn query<'a>(target: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
+    let query = target.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// What a dialect does first.

@@ -242,6 +242,10 @@ impl Compiler<'_> {
             ("data", detail) => Field::Data(Pointer::parse(detail.unwrap_or_default())?),
             ("query", Some("token")) => return Err("a message must not contain a token".to_owned()),
             ("query", Some(name)) if !name.is_empty() => Field::Query(name.into()),
+            ("path", Some(star)) => match star.parse() {
+                Ok(star) if star > 0 => Field::Path(star),
+                _ => return Err("a segment of the path is written `{path:1}`, `{path:2}`".to_owned()),
+            },
             ("claim", Some(name)) => Field::Claim(claim(name)?),
             ("replayed", None) => Field::Replayed,
             ("epoch", None) => Field::Epoch,

@@ -123,4 +123,6 @@ pub enum Field {
     Messages,
     /// Where such a client stands.
     Cursor,
+    /// What a `*` of the pattern of a request's path stands for, counted from 1.
+    Path(usize),
 }

@@ -2,12 +2,20 @@
 //!
 //! Shapes only.
 
+use std::borrow::Cow;
+
+use http::Uri;
+
 use crate::{
+    dialect::segments,
     model::{
         Batch, Disconnect, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis,
         Unread,
     },
-    protocol::{http_answer::HttpAnswer, opening::Opening},
+    protocol::{
+        http_answer::HttpAnswer,
+        opening::{Opening, query},
+    },
 };
 
 /// What a message is about.
@@ -28,6 +36,8 @@ pub(super) enum Occasion<'a> {
     Receipt(&'a Receipt),
     /// The body of an answer over HTTP.
     Http(&'a HttpAnswer<'a>),
+    /// What a request asks for, and the pattern of its path.
+    Request(&'a Uri, &'a str),
 }
 
 impl<'a> Occasion<'a> {
@@ -50,7 +60,8 @@ impl<'a> Occasion<'a> {
             | Occasion::Opening(..)
             | Occasion::Refused(..)
             | Occasion::Heartbeat
-            | Occasion::Http(_) => None,
+            | Occasion::Http(_)
+            | Occasion::Request(..) => None,
         }
     }
 
@@ -130,5 +141,20 @@ impl<'a> Occasion<'a> {
     /// Where a client stands that fetches.
     pub(super) fn cursor(self) -> Option<&'a str> {
         if let Occasion::Http(answer) = self { answer.cursor } else { None }
+    }
+
+    /// What a `*` of the pattern of a request's path stands for, counted from 1.
+    pub(super) fn segment(self, star: usize) -> Option<&'a str> {
+        let Occasion::Request(target, pattern) = self else { return None };
+        segments(pattern, target.path())?.get(star.checked_sub(1)?).copied()
+    }
+
+    /// The first value of a name in the query of a request or of the connection's request, decoded.
+    pub(super) fn query(self, name: &str) -> Option<Cow<'a, str>> {
+        match self {
+            Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => opening.query(name),
+            Occasion::Request(target, _) => query(target, name),
+            _ => None,
+        }
     }
 }

@@ -199,15 +199,13 @@ impl<'a> Scene<'a> {
                 _ => self.occasion.close().map(Disconnect::reason),
             },
             Field::Cursor => self.occasion.cursor(),
-            Field::Query(query) => match self.occasion {
-                Occasion::Opening(opening, _) | Occasion::Refused(opening, ..) => {
-                    return opening.query(query).is_some_and(|value| {
-                        out.push_str(&value);
-                        true
-                    });
-                }
-                _ => None,
-            },
+            Field::Query(query) => {
+                return self.occasion.query(query).is_some_and(|value| {
+                    out.push_str(&value);
+                    true
+                });
+            }
+            Field::Path(star) => self.occasion.segment(*star),
             Field::Position => {
                 let (Some(epoch), Some(offset)) = (self.occasion.epoch(), self.occasion.offset()) else { return false };
                 out.push_str(&format!("{epoch}:{offset}"));

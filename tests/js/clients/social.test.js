@@ -135,7 +135,8 @@ test('polling with curl: the same messages; sending; the history of a conversati
   const bob = await connect(pods[1], 'bob', { rooms: ['message:p'] });
   await bob.enter('message:p');
   const bearer = ['-H', `Authorization: Bearer ${token('ann', { rooms: rights('message:p') })}`];
-  const api = (pod, path, ...args) => curl(`http://127.0.0.1:${pod.plainPort}/api/v1/realtime/${path}`, ...bearer, ...args);
+  const api = (pod, path, ...args) =>
+    curl(`http://127.0.0.1:${pod.plainPort}/api/v1/realtime/${path}`, ...bearer, ...args);
   const poll = async (pod, last) => {
     const { status, text } = await api(pod, `poll?channel=message:p&last_poll_id=${encodeURIComponent(last)}`);
     assert.equal(status, 200, text);
@@ -168,6 +169,10 @@ test('polling with curl: the same messages; sending; the history of a conversati
   assert.deepEqual(seen[1], await bob.event('new_message'));
   const past = await send(pods[1], { type: 'history', channel: 'message:p', limit: 1 });
   assert.deepEqual(past.events[0].data.messages, [seen[1]]);
+  const kept = `http://127.0.0.1:${pods[0].plainPort}/api/v1/conversations/p/messages?limit=9`;
+  const { status, text } = await curl(kept, ...bearer);
+  assert.equal(status, 200, text);
+  assert.deepEqual(JSON.parse(text).data.messages, seen);
   const read = await send(pods[1], { event: 'message_read', conversation_id: 'p', message_ids: ['b-1'], seq: 2 });
   assert.equal(read.events[0].type, 'ack');
   assert.deepEqual((await bob.event('read_receipt')).data, { conversation_id: 'p', reader_id: 'ann', seq: 2 });
@@ -188,7 +193,8 @@ test('the example of the page comes back by itself, to another pod, and has each
     }
   }
   const run = new Function('WebSocket', 'token', 'receive', 'reload', 'setTimeout', `${example}; connect();`);
-  run(Elsewhere, token('page'), (message) => received.push(message), (channel) => reloads.push(channel), (again) => setTimeout(again, 50));
+  const [receive, reload] = [(message) => received.push(message), (channel) => reloads.push(channel)];
+  run(Elsewhere, token('page'), receive, reload, (again) => setTimeout(again, 50));
   const ids = () => received.filter(({ event }) => event === 'new_notification').map(({ data }) => data.id);
   await until(() => received.some(({ event }) => event === 'subscribed'), 10_000, 'it does not connect');
   for (let round = 0; round < 5; round++) {
@@ -207,7 +213,7 @@ test('the example of the page comes back by itself, to another pod, and has each
   sockets.at(-1).terminate();
 });
 
-test('push: the backend hears of the notification of a user that is away, and decides who is in a conversation', async () => {
+test('push: the backend hears of notifications of users that are away, and decides about conversations', async () => {
   const told = [];
   const backend = createServer((request, answer) => {
     let body = '';

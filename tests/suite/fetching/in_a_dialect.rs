@@ -61,7 +61,19 @@ async fn the_example_of_polling_works() {
     // Without news it is answered all the same, with nothing that is new.
     let quiet = poll_as(&ann, &last, "&channel=chat:1").await;
     assert!(quiet["news"].as_array().unwrap().iter().all(|message| message["caughtUp"] == true), "{quiet}");
-    assert_eq!(quiet["last"], last);
+    let sorted = |cursor: &Value| {
+        let mut rooms: Vec<_> = cursor.as_str().unwrap().split('&').map(str::to_owned).collect();
+        rooms.sort();
+        rooms
+    };
+    assert_eq!(sorted(&quiet["last"]), sorted(&last));
+    // What was said is asked for by an address.
+    let (status, past) = ask(&pod, "/api/rooms/1/past?most=5", &[]).await;
+    let said = json!([{"said": "hi", "by": "bob"}]);
+    assert_eq!((status, &past["past"]), (200, &said), "{past}");
+    let behind: String = form_urlencoded::byte_serialize(past["upTo"].as_str().unwrap().as_bytes()).collect();
+    let (_, past) = ask(&pod, &format!("/api/rooms/1/past?after={behind}"), &[]).await;
+    assert_eq!(past["past"], json!([]));
     // The native paths are there too.
     assert_eq!(poll(&pod, "/poll?room=chat:1").await["messages"][0]["type"], "subscribed");
     assert_eq!(Client::open(address, "/api/poll", &[], &[], None).await.err(), Some(404));
@@ -77,6 +89,8 @@ async fn refusals_are_in_the_words_of_the_dialect() {
         ("/api/poll?channel=chat:1&last=x", 400, "bad_request"),
         ("/api/poll?channel=chat:1&token=x", 401, "unauthorized"),
         ("/api/poll?channel=closed:1", 403, "forbidden"),
+        ("/api/rooms/1/past?most=x", 400, "bad_request"),
+        ("/api/rooms/1/past?token=x", 401, "unauthorized"),
     ] {
         let (got, answer) = ask(&pod, target, &[]).await;
         assert_eq!((got, &answer["error"], &answer["ref"]), (status, &json!(code), &Value::Null), "{target}: {answer}");
@@ -106,7 +120,7 @@ async fn refusals_are_in_the_words_of_the_dialect() {
 
 #[test]
 fn two_things_on_one_path_are_refused_at_the_start() {
-    for taken in ["/api/poll", "/send", "/events"] {
+    for taken in ["/api/poll", "/api/rooms/*/past", "/send", "/events"] {
         let toml = example().replace("/api/send", taken);
         let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("d.toml"), &toml))).unwrap().settings;
         let refused = crate::harness::refused(|settings| settings.dialects = file.dialects);

@@ -255,7 +255,25 @@ async fn a_client_that_polls_has_the_same_and_goes_on_over_a_websocket() {
     let mut ann = open(&pods[1], &format!("/ws?token={signed}&last_poll_id={target}")).await;
     let missed = event(&mut ann, "new_message").await;
     assert_eq!((&missed["id"], &missed["seq"]), (&json!("m-2"), &json!(2)), "{missed}");
+    // The history of the conversation, page by page.
+    let history = |more: &str| format!("/api/v1/conversations/7/messages?token={signed}&{more}");
+    let (status, newest) = call(&pods[1], "GET", &history("limit=1"), &Value::Null).await;
+    let page = &newest["data"];
+    assert_eq!(
+        (status, &page["messages"][0]["id"], page["messages"].as_array().map(Vec::len)),
+        (200, &json!("m-2"), Some(1))
+    );
+    let epoch = page["next"].as_str().unwrap().rsplit_once(':').unwrap().0;
+    let first: String = form_urlencoded::byte_serialize(format!("{epoch}:0").as_bytes()).collect();
+    let (_, oldest) = call(&pods[0], "GET", &history(&format!("limit=1&since={first}")), &Value::Null).await;
+    assert_eq!(
+        (&oldest["data"]["messages"][0]["id"], &oldest["data"]["complete"]),
+        (&json!("m-1"), &json!(false)),
+        "there is more"
+    );
     for (path, status, code) in [
+        (format!("/api/v1/conversations/8/messages?token={signed}"), 403, "forbidden"),
+        ("/api/v1/conversations/7/messages".to_owned(), 401, "unauthorized"),
         ("/api/v1/realtime/poll".to_owned(), 401, "unauthorized"),
         ("/api/v1/realtime/poll?token=x".to_owned(), 401, "unauthorized"),
         (format!("/api/v1/realtime/poll?token={signed}&channel=message:8"), 403, "forbidden"),
