@@ -89,10 +89,12 @@ impl Encoder {
         let from = broadcast.policy.compress_from?;
         let mut turn = window.chain(format)?;
         self.write_messages(broadcast, format);
-        let mut bytes = Vec::new();
-        let window = match format.framing {
-            Framing::WebSocket { base64: true, .. } => turn.write(&without_binary(&self.messages), from, &mut bytes)?,
-            _ => turn.write(&self.messages, from, &mut bytes)?,
+        let Framing::WebSocket { window_bits: Some(bits), base64, .. } = format.framing else { return None };
+        let (mut bytes, alone) = (Vec::new(), self.deflaters.window(bits.get()));
+        let window = if base64 {
+            turn.write(&without_binary(&self.messages), from, alone, &mut bytes)?
+        } else {
+            turn.write(&self.messages, from, alone, &mut bytes)?
         };
         drop(turn);
         self.bytes_plain += self.messages.len() as u64;

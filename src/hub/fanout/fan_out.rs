@@ -13,7 +13,7 @@ use crate::{
     hub::{
         connection::{key::ConnectionKey, offer::OfferOutcome},
         core::{Core, clients::Clients},
-        fanout::{broadcast::Content, room::Run, room_index::RoomIndex, rooms::Rooms},
+        fanout::{broadcast::Content, chain::FrameReach, room::Run, room_index::RoomIndex, rooms::Rooms},
     },
     model::Disconnect,
     protocol::WireFormat,
@@ -33,9 +33,9 @@ impl Core {
     pub(crate) fn serve_room(&mut self, number: RoomIndex, deadline: Instant) {
         let Some(mut run) = self.rooms.get_mut(number).and_then(|room| room.run.take()) else { return };
         let mut exceptions = Vec::new();
-        let (rooms, clients) = (&self.rooms, &mut self.clients);
+        let (rooms, clients, worker) = (&self.rooms, &mut self.clients, self.index);
         // A panic is one connection's: that connection goes, the room goes on behind it.
-        let done = catch_unwind(AssertUnwindSafe(|| run.serve(rooms, clients, deadline, &mut exceptions)));
+        let done = catch_unwind(AssertUnwindSafe(|| run.serve(rooms, clients, worker, deadline, &mut exceptions)));
         let done = done.unwrap_or_else(|_| {
             exceptions.extend(run.culprits(rooms).into_iter().map(|key| (key, None)));
             false
@@ -62,7 +62,14 @@ impl Core {
 
 impl Run {
     /// Writes to members until all are served (`true`) or the time is up (`false`).
-    fn serve(&mut self, rooms: &Rooms, clients: &mut Clients, deadline: Instant, exceptions: &mut Exceptions) -> bool {
+    fn serve(
+        &mut self,
+        rooms: &Rooms,
+        clients: &mut Clients,
+        worker: usize,
+        deadline: Instant,
+        exceptions: &mut Exceptions,
+    ) -> bool {
         let number = self.part;
         let Some(room) = rooms.get(number) else { return true };
         let Clients { connections, encoder, buffers, services, settings, .. } = clients;
@@ -74,7 +81,7 @@ impl Run {
                 if matches!(self.broadcast.content, Content::Gap(_)) {
                     exceptions.extend(self.walk.rest(group).map(|key| (key, Some(OfferOutcome::Untold))));
                 }
-                self.next_group(group.format);
+                self.next_group(group.format, worker);
                 continue;
             }
             while let Some(stop) = self.walk.stretch(group, STRIDE) {
@@ -86,36 +93,38 @@ impl Run {
                         continue;
                     }
                     let Some(connection) = connections.get_mut(key) else { continue };
-                    let readable = if connection.takes(frame) {
+                    let takes = connection.takes(frame);
+                    let readable = if takes {
                         &*frame
                     } else {
                         self.independent.get_or_insert_with(|| encoder.independent(&self.broadcast, group.format))
                     };
                     self.receivers += 1;
-                    self.served += 1;
+                    self.reach.receivers += 1;
+                    self.reach.took += u64::from(takes);
                     self.bytes_plain += readable.plain() as u64;
                     self.bytes_framed += readable.bytes().len() as u64;
                     match connection.offer(readable, number, &mut buffers.sealed, limit, &services.budget) {
                         OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
-                    self.stayed += u64::from(connection.window.holds(frame));
+                    self.reach.stayed += u64::from(connection.window.holds(frame));
                 }
                 if Instant::now() >= deadline {
                     return false;
                 }
             }
-            self.next_group(group.format);
+            self.next_group(group.format, worker);
         }
         true
     }
 
     /// The group in progress is served.
-    fn next_group(&mut self, format: WireFormat) {
+    fn next_group(&mut self, format: WireFormat, worker: usize) {
         if let (Some(window), Some(frame)) = (self.broadcast.window(), &self.frame) {
-            window.served(format, frame, self.stayed, self.served - self.stayed);
+            window.served(format, worker, frame.window(), self.reach);
         }
-        (self.frame, self.independent, self.stayed, self.served) = (None, None, 0, 0);
+        (self.frame, self.independent, self.reach) = (None, None, FrameReach::default());
         self.walk.next_group();
     }
 
@@ -127,7 +136,7 @@ impl Run {
             return self.walk.last(group).into_iter().collect();
         }
         let members = self.walk.rest(group).collect();
-        (self.independent, self.stayed, self.served) = (None, 0, 0);
+        (self.independent, self.reach) = (None, FrameReach::default());
         self.walk.next_group();
         members
     }

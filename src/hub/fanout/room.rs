@@ -11,6 +11,7 @@ use crate::{
         connection::key::ConnectionKey,
         fanout::{
             broadcast::Broadcast,
+            chain::FrameReach,
             frame::Frame,
             members::{Members, Place},
             room_index::RoomIndex,
@@ -66,10 +67,8 @@ pub struct Run {
     pub frame: Option<Frame>,
     /// The frame for those of the group that cannot read it, once one is met.
     pub independent: Option<Frame>,
-    /// How many of the group can read the next frame of the room's chain.
-    pub stayed: u64,
-    /// How many of it got a frame.
-    pub served: u64,
+    /// What the group's frame came to so far.
+    pub reach: FrameReach,
     /// How many receivers it went to.
     pub receivers: u64,
     /// Bytes of frames times receivers, before compression.
@@ -97,8 +96,7 @@ impl Run {
             except,
             frame: None,
             independent: None,
-            stayed: 0,
-            served: 0,
+            reach: FrameReach::default(),
             receivers: 0,
             bytes_plain: 0,
             bytes_framed: 0,

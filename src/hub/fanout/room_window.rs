@@ -1,8 +1,9 @@
 //! A room's windows on this pod: one for each wire format whose frames are chained.
 //!
-//! Shared by the workers: whichever encodes a broadcast first takes the lock, once for a frame. Never knows a receiver. Always holds: a
-//! window has seen this room's broadcasts only, and of them nothing that went out uncompressed; a frame that refers to others says
-//! behind which one it is valid.
+//! Shared by the workers: whichever encodes a broadcast first takes the chains' lock, once for a frame. What frames came to stands
+//! under a lock of its own, which is never held while something is compressed, so that no worker waits for another's deflate to
+//! say what it has served. Never knows a receiver. Always holds: a window has seen this room's broadcasts only, and of them nothing
+//! that went out uncompressed; each chain of the ledger has its window, and none else.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -10,22 +11,16 @@ use std::sync::{
 };
 
 use crate::{
-    hub::{
-        fanout::{
-            chain::{Chain, ChainStep},
-            frame::Frame,
-            shared_windows::{SharedWindows, WindowHolder},
-            window_mark::{FrameWindow, WindowMark},
-            window_worth::WindowWorth,
-        },
-        planted::{Fault, planted},
+    hub::fanout::{
+        chain::FrameReach,
+        room_chain::RoomChain,
+        room_ledger::{ChainGrant, RoomLedger},
+        shared_windows::{SharedWindows, WindowHolder},
+        window_mark::FrameWindow,
     },
     protocol::{Framing, Messages, WireFormat},
-    transport::websocket::{Deflater, frame_messages, frame_next_messages},
+    transport::websocket::{Deflater, frame_messages},
 };
-
-/// The most wire formats of one room whose frames are chained.
-const MAX_CHAINS: usize = 4;
 
 /// How often a room that finds no memory asks another one to give way.
 const PRESS_MS: u64 = 1_000;
@@ -34,46 +29,38 @@ const PRESS_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct RoomWindow {
     all: Arc<SharedWindows>,
-    state: Mutex<WindowState>,
-    worth: AtomicU64,
+    /// Locked before the ledger, where both are.
+    chains: Mutex<Vec<RoomChain>>,
+    ledger: Mutex<RoomLedger>,
+    /// The receivers in a minute of the chain that reaches fewest.
+    least: AtomicU64,
     holds: AtomicBool,
     yields: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct WindowState {
-    worth: WindowWorth,
-    chains: Vec<RoomChain>,
-    is_registered: bool,
-    pressed_ms: u64,
-}
-
-/// The chain of one wire format.
-#[derive(Debug)]
-struct RoomChain {
-    format: WireFormat,
-    deflater: Box<Deflater>,
-    chain: Chain,
-    /// The number of the frame whose text is the newest in the window.
-    newest: WindowMark,
-    /// Bytes of the last keyframe before compression and after it.
-    keyframe: (u64, u64),
-    held: usize,
-    all: Arc<SharedWindows>,
+    is_registered: AtomicBool,
+    pressed_ms: AtomicU64,
 }
 
 /// The right to write the next frame of a chain.
 pub struct ChainTurn<'a> {
-    state: MutexGuard<'a, WindowState>,
+    chains: MutexGuard<'a, Vec<RoomChain>>,
     at: usize,
+    window: &'a RoomWindow,
 }
 
 impl RoomWindow {
     /// No window yet.
     #[must_use]
     pub fn new(all: Arc<SharedWindows>) -> Self {
-        let (worth, holds, yields) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Self { all, state: Mutex::default(), worth, holds, yields }
+        Self {
+            all,
+            chains: Mutex::default(),
+            ledger: Mutex::default(),
+            least: AtomicU64::new(0),
+            holds: AtomicBool::new(false),
+            yields: AtomicBool::new(false),
+            is_registered: AtomicBool::new(false),
+            pressed_ms: AtomicU64::new(0),
+        }
     }
 
     /// The chain of a wire format, whose next frame is to be written now. `None`: its frames are not chained.
@@ -82,80 +69,107 @@ impl RoomWindow {
             return None;
         };
         let now_ms = self.all.now_ms();
-        let mut state = self.lock();
-        self.look(&mut state, now_ms);
-        if let Some(at) = state.chains.iter().position(|chain| chain.format == format) {
-            return Some(ChainTurn { state, at });
+        let mut chains = self.lock_chains();
+        self.look(&mut chains, now_ms);
+        if let Some(at) = chains.iter().position(|chain| chain.format() == format) {
+            return Some(ChainTurn { chains, at, window: self });
         }
-        if !state.worth.may_begin(now_ms) || state.chains.len() >= MAX_CHAINS {
-            return None;
+        let grant = self.lock_ledger().grant(format, now_ms);
+        match grant {
+            ChainGrant::Refused => return None,
+            ChainGrant::Granted => {}
+            ChainGrant::InPlaceOf(other) => self.end(&mut chains, other, now_ms),
         }
         let Some((deflater, held)) = self.all.deflater(bits.get()) else {
-            if now_ms >= state.pressed_ms + PRESS_MS {
-                state.pressed_ms = now_ms;
-                let worth = state.worth.deliveries();
-                drop(state);
-                self.all.press(worth);
-            }
+            drop(chains);
+            self.press(format, now_ms);
             return None;
         };
-        if !std::mem::replace(&mut state.is_registered, true) {
+        if !self.is_registered.swap(true, Relaxed) {
             let holder: Weak<dyn WindowHolder> = Arc::downgrade(self) as _;
             self.all.register(holder);
         }
-        state.worth.begin(now_ms);
-        let (all, chain, newest) = (Arc::clone(&self.all), Chain::default(), WindowMark::NONE);
-        state.chains.push(RoomChain { format, deflater, chain, newest, keyframe: (0, 0), held, all });
-        self.holds.store(true, Relaxed);
-        let at = state.chains.len() - 1;
-        Some(ChainTurn { state, at })
+        self.lock_ledger().begin(format, now_ms);
+        chains.push(RoomChain::new(format, deflater, held, Arc::clone(&self.all)));
+        self.show(&chains);
+        let at = chains.len() - 1;
+        Some(ChainTurn { chains, at, window: self })
     }
 
-    /// A frame went to so many receivers of a format that can read the next one of its chain, and to so many others.
-    pub fn served(&self, format: WireFormat, frame: &Frame, stayed: u64, apart: u64) {
-        let window = frame.window();
-        if !format.framing.keeps_window() || window.leaves.is_none() {
+    /// A worker served a frame of a wire format.
+    pub fn served(&self, format: WireFormat, worker: usize, frame: FrameWindow, reach: FrameReach) {
+        if !format.framing.keeps_window() || frame.leaves.is_none() || reach.receivers == 0 {
             return;
         }
-        let is_chained = window.place.is_some_and(|place| !place.is_keyframe());
-        let saved = if is_chained { stayed * u64::from(window.saved) } else { 0 };
-        let mut state = self.lock();
-        state.worth.count(stayed + apart, saved, self.all.now_ms());
-        self.worth.store(state.worth.deliveries(), Relaxed);
-        let Some(place) = window.place else { return };
-        if let Some(chain) = state.chains.iter_mut().find(|chain| chain.format == format) {
-            chain.chain.served(place, stayed, apart);
-        }
-        drop(state);
-        self.all.metrics().served(is_chained, stayed, apart, saved);
-    }
-
-    /// Ends the chains where that is due.
-    fn look(&self, state: &mut WindowState, now_ms: u64) {
-        let yields = self.yields.swap(false, Relaxed);
-        if yields {
-            state.worth.end(now_ms);
-        }
-        if yields || !state.worth.may_go_on(now_ms) {
-            state.chains.clear();
-            self.holds.store(false, Relaxed);
+        let is_chained = frame.place.is_some_and(|place| !place.is_keyframe());
+        let saved = if is_chained { reach.took * u64::from(frame.saved) } else { 0 };
+        let mut ledger = self.lock_ledger();
+        ledger.served(format, worker, frame.place, reach, saved, self.all.now_ms());
+        let least = ledger.least();
+        drop(ledger);
+        self.least.store(least.map_or(0, |(_, deliveries)| deliveries), Relaxed);
+        if frame.place.is_some() {
+            self.all.metrics().served(is_chained, reach.took, reach.receivers - reach.took.min(reach.receivers), saved);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, WindowState> {
-        // A panic while a frame was made leaves a chain in whatever state: the next frame begins anew.
-        self.state.lock().unwrap_or_else(|poisoned| {
-            self.state.clear_poison();
-            let mut state = PoisonError::into_inner(poisoned);
-            state.chains.clear();
-            state
+    /// Has a room that makes less of its memory give way, for a wire format of this one.
+    fn press(&self, format: WireFormat, now_ms: u64) {
+        if now_ms >= self.pressed_ms.load(Relaxed) + PRESS_MS {
+            self.pressed_ms.store(now_ms, Relaxed);
+            let worth = self.lock_ledger().deliveries(format);
+            self.all.press(worth);
+        }
+    }
+
+    /// Ends the chains where that is due: where they do not pay, and the one that reaches fewest if another room presses.
+    fn look(&self, chains: &mut Vec<RoomChain>, now_ms: u64) {
+        if chains.is_empty() {
+            return;
+        }
+        if self.yields.swap(false, Relaxed) {
+            let least = self.lock_ledger().least();
+            if let Some((format, _)) = least {
+                self.end(chains, format, now_ms);
+            }
+        }
+        let mut ledger = self.lock_ledger();
+        ledger.end_idle(now_ms);
+        chains.retain(|chain| ledger.has_chain(chain.format()));
+        drop(ledger);
+        self.show(chains);
+    }
+
+    fn end(&self, chains: &mut Vec<RoomChain>, format: WireFormat, now_ms: u64) {
+        self.lock_ledger().end(format, now_ms);
+        chains.retain(|chain| chain.format() != format);
+        self.show(chains);
+    }
+
+    fn show(&self, chains: &[RoomChain]) {
+        self.holds.store(!chains.is_empty(), Relaxed);
+    }
+
+    fn lock_chains(&self) -> MutexGuard<'_, Vec<RoomChain>> {
+        // A panic while a frame was made leaves a chain in whatever state: all begin anew.
+        self.chains.lock().unwrap_or_else(|poisoned| {
+            self.chains.clear_poison();
+            let mut chains = PoisonError::into_inner(poisoned);
+            chains.clear();
+            self.lock_ledger().forget_chains();
+            self.show(&chains);
+            chains
         })
+    }
+
+    fn lock_ledger(&self) -> MutexGuard<'_, RoomLedger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl WindowHolder for RoomWindow {
     fn worth(&self) -> Option<u64> {
-        self.holds.load(Relaxed).then(|| self.worth.load(Relaxed))
+        self.holds.load(Relaxed).then(|| self.least.load(Relaxed))
     }
 
     fn ask_to_yield(&self) {
@@ -163,52 +177,33 @@ impl WindowHolder for RoomWindow {
     }
 
     fn sweep(&self, now_ms: u64) {
-        let mut state = self.lock();
-        self.look(&mut state, now_ms);
-        self.worth.store(state.worth.deliveries(), Relaxed);
+        let mut chains = self.lock_chains();
+        self.look(&mut chains, now_ms);
+        let least = self.lock_ledger().least();
+        self.least.store(least.map_or(0, |(_, deliveries)| deliveries), Relaxed);
     }
 }
 
 impl ChainTurn<'_> {
     /// Writes the next frame: messages of at least `from` bytes are compressed, where that makes them smaller. Where none is so large,
-    /// the frame is not of the chain, and the same for every client. `None`: the chain is gone.
-    pub fn write(&mut self, messages: &Messages, from: usize, out: &mut Vec<u8>) -> Option<FrameWindow> {
+    /// the frame is not of the chain, and the same for every client. `alone` is a deflater of the same window size, to compare. `None`:
+    /// the chain is gone.
+    pub fn write(
+        &mut self,
+        messages: &Messages,
+        from: usize,
+        alone: &mut Deflater,
+        out: &mut Vec<u8>,
+    ) -> Option<FrameWindow> {
         if !messages.iter().any(|(_, message)| message.len() >= from) {
             frame_messages(messages, None, out);
             return Some(FrameWindow::independent(false));
         }
-        let RoomChain { deflater, chain, newest, keyframe, all, .. } = self.state.chains.get_mut(self.at)?;
-        let (plain, before) = (messages.len() as u64, out.len());
-        let step = chain.step(deflater.is_in_step() && *newest != WindowMark::NONE);
-        let (behind, compressed) = match step {
-            ChainStep::Keyframe(reason) => {
-                all.metrics().keyframe(reason as usize);
-                (WindowMark::NONE, frame_messages(messages, Some((&mut **deflater, from)), out))
-            }
-            ChainStep::Next => (*newest, frame_next_messages(messages, deflater, from, out)),
-        };
-        deflater.shrink();
-        let length = (out.len() - before) as u64;
-        if !compressed {
-            // What went out uncompressed is in the deflater's window and in no client's.
-            deflater.begin_anew();
-            return Some(FrameWindow::independent(false));
-        }
-        if let ChainStep::Keyframe(_) = step {
-            *keyframe = (plain, length);
-        }
-        // A last message that did not become smaller leaves the same: the next frame is a keyframe.
-        let next = if deflater.is_in_step() { all.next_mark() } else { WindowMark::NONE };
-        *newest = if planted(Fault::RepeatedMark) && behind != WindowMark::NONE { behind } else { next };
-        // As an independent frame would have come out by the ratio of the last keyframe.
-        let alone = (plain * keyframe.1).checked_div(keyframe.0).unwrap_or(0);
-        let saved = u32::try_from(alone.saturating_sub(length)).unwrap_or(u32::MAX);
-        Some(FrameWindow { behind, leaves: Some(*newest), place: Some(chain.place()), saved })
+        let chain = self.chains.get_mut(self.at)?;
+        let step = self.window.lock_ledger().step(chain.format(), chain.is_in_step())?;
+        Some(chain.write(step, messages, from, alone, out))
     }
 }
 
-impl Drop for RoomChain {
-    fn drop(&mut self) {
-        self.all.give_back(self.held);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,9 @@ const PRESS_MS: u64 = 100;
 
 /// A room with a window, or several: one for each wire format.
 pub trait WindowHolder: Send + Sync + std::fmt::Debug {
-    /// The receivers of its compressed frames in a minute; `None`: it has no window now.
+    /// The receivers in a minute of the chain of it that reaches fewest; `None`: it has no window now.
     fn worth(&self) -> Option<u64>;
-    /// It ends its chains soon: another room makes more of the memory.
+    /// It ends that chain soon: another room makes more of the memory.
     fn ask_to_yield(&self);
     /// Ends its chains if they do not pay any more.
     fn sweep(&self, now_ms: u64);
@@ -45,6 +45,9 @@ pub struct SharedWindows {
     pressed_ms: AtomicU64,
     holders: Mutex<Vec<Weak<dyn WindowHolder>>>,
     metrics: WindowMetrics,
+    /// By how much a test is ahead of the time.
+    #[cfg(test)]
+    ahead_ms: AtomicU64,
 }
 
 impl SharedWindows {
@@ -61,6 +64,8 @@ impl SharedWindows {
             pressed_ms: AtomicU64::new(0),
             holders: Mutex::default(),
             metrics,
+            #[cfg(test)]
+            ahead_ms: AtomicU64::new(0),
         }
     }
 
@@ -85,7 +90,16 @@ impl SharedWindows {
     /// The time, in milliseconds since the pod began.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let passed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        #[cfg(test)]
+        let passed_ms = passed_ms + self.ahead_ms.load(Relaxed);
+        passed_ms
+    }
+
+    /// Lets time pass.
+    #[cfg(test)]
+    pub(crate) fn advance(&self, ms: u64) {
+        self.ahead_ms.fetch_add(ms, Relaxed);
     }
 
     /// The number of the next chained frame.
@@ -121,7 +135,7 @@ impl SharedWindows {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner).push(holder);
     }
 
-    /// Asks the room that makes least of its window to end it, if one that has none would make much more of it. All rooms with windows
+    /// Asks the room that makes least of a window to end it, if one that has none would make much more of it. All rooms with windows
     /// are looked at, so that it does nothing where it was called a moment ago.
     pub fn press(&self, worth: u64) {
         let (now_ms, pressed_ms) = (self.now_ms(), self.pressed_ms.load(Relaxed));
@@ -153,5 +167,92 @@ impl SharedWindows {
     fn holders(&self) -> impl Iterator<Item = Arc<dyn WindowHolder>> + use<> {
         let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner).clone();
         holders.into_iter().filter_map(|holder| holder.upgrade())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A room that says what its window is worth, and notes that it was asked to yield.
+    #[derive(Debug, Default)]
+    struct Holder {
+        worth: Option<u64>,
+        asked: AtomicU64,
+        swept: AtomicU64,
+    }
+
+    impl WindowHolder for Holder {
+        fn worth(&self) -> Option<u64> {
+            self.worth
+        }
+
+        fn ask_to_yield(&self) {
+            self.asked.fetch_add(1, Relaxed);
+        }
+
+        fn sweep(&self, _: u64) {
+            self.swept.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn windows(limit: usize) -> SharedWindows {
+        SharedWindows::new(6, limit, WindowMetrics::default())
+    }
+
+    fn holders<const N: usize>(windows: &SharedWindows, worths: [Option<u64>; N]) -> [Arc<Holder>; N] {
+        worths.map(|worth| {
+            let holder = Arc::new(Holder { worth, ..Holder::default() });
+            let known: Weak<dyn WindowHolder> = Arc::downgrade(&holder) as _;
+            windows.register(known);
+            holder
+        })
+    }
+
+    #[test]
+    fn there_are_as_many_windows_as_the_bytes_allow() {
+        let (large, small) = (Deflater::held_bytes(15), Deflater::held_bytes(9));
+        let windows = windows(2 * large + small - 1);
+        for n in 1..=2 {
+            assert_eq!(windows.deflater(15).map(|(_, bytes)| bytes), Some(large));
+            assert_eq!(windows.held(), n * large);
+        }
+        assert!(windows.deflater(15).is_none() && windows.deflater(9).is_none(), "a byte is missing");
+        assert_eq!(windows.held(), 2 * large, "what was refused is not counted");
+        windows.give_back(large);
+        assert_eq!(windows.deflater(9).map(|(_, bytes)| bytes), Some(small));
+        assert_eq!(windows.held(), large + small);
+        assert!(!self::windows(0).are_allowed());
+    }
+
+    #[test]
+    fn the_room_that_makes_least_of_its_window_is_asked_to_yield() {
+        let windows = windows(1 << 20);
+        windows.advance(PRESS_MS);
+        let rooms = holders(&windows, [Some(900), None, Some(300), Some(301)]);
+        let asked = || rooms.each_ref().map(|room| room.asked.load(Relaxed));
+        windows.press(600);
+        assert_eq!(asked(), [0, 0, 0, 0], "to one that makes twice as much of it none yields");
+        windows.press(100_000);
+        assert_eq!(asked(), [0, 0, 0, 0], "the rooms were looked at a moment ago");
+        windows.advance(PRESS_MS);
+        windows.press(602);
+        assert_eq!(asked(), [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn rooms_are_swept_now_and_then_and_forgotten_once_gone() {
+        let windows = windows(1 << 20);
+        let [stays, goes] = holders(&windows, [None, None]);
+        windows.sweep();
+        windows.advance(SWEEP_MS);
+        windows.sweep();
+        windows.sweep();
+        assert_eq!((stays.swept.load(Relaxed), goes.swept.load(Relaxed)), (1, 1));
+        drop(goes);
+        windows.advance(SWEEP_MS);
+        windows.sweep();
+        assert_eq!(windows.holders.lock().expect("no panic").len(), 1);
+        assert_eq!(stays.swept.load(Relaxed), 2);
     }
 }

@@ -1,15 +1,15 @@
-//! Whether a room's window is worth its memory.
+//! Whether a window of a room is worth its memory: of one wire format.
 //!
 //! Pure: the time is the caller's, in milliseconds. Always holds: a window begins where compressed frames went to many receivers within
-//! a minute, and ends after a minute in which it saved little; a room whose window saved little waits before it has one again.
+//! a minute, and ends after a minute in which it saved little; a wire format whose window saved little waits before it has one again.
 
 /// How long what was delivered counts.
 const SPAN_MS: u64 = 60_000;
 
-/// How long a room waits whose window did not pay.
+/// How long a wire format waits whose window did not pay.
 const PAUSE_MS: u64 = 10 * SPAN_MS;
 
-/// What a room's compressed frames came to.
+/// What a room's compressed frames of one wire format came to.
 #[derive(Debug, Default)]
 pub struct WindowWorth {
     since_ms: u64,
@@ -73,7 +73,8 @@ impl WindowWorth {
         self.not_before_ms = if tried { now_ms + PAUSE_MS } else { now_ms };
     }
 
-    fn turn(&mut self, now_ms: u64) {
+    /// The time goes on.
+    pub fn turn(&mut self, now_ms: u64) {
         let passed = now_ms.saturating_sub(self.since_ms);
         if passed >= SPAN_MS {
             self.before = if passed < 2 * SPAN_MS { self.now } else { (0, 0) };

@@ -25,6 +25,7 @@ use crate::{
         },
         fanout::{
             broadcast::{Broadcast, Content},
+            chain::FrameReach,
             encoder::Encoder,
             frame::Frame,
             room_window::RoomWindow,
@@ -153,17 +154,18 @@ impl WindowHistory {
         for format in formats {
             let frame = self.encoders[worker].frame(&broadcast, format);
             self.note(worker, &broadcast, &frame);
-            let (mut stayed, mut served) = (0, 0);
+            let mut reach = FrameReach::default();
             for at in 0..self.clients.len() {
                 let client = &self.clients[at];
                 if client.worker != worker || !client.rooms[room] || client.format != format {
                     continue;
                 }
+                reach.took += u64::from(client.window.takes(&frame, client.queue.is_some()));
                 self.offer(at, &broadcast, &frame)?;
-                served += 1;
-                stayed += u64::from(self.clients[at].window.holds(&frame));
+                reach.receivers += 1;
+                reach.stayed += u64::from(self.clients[at].window.holds(&frame));
             }
-            self.windows[room].served(format, &frame, stayed, served - stayed);
+            self.windows[room].served(format, worker, frame.window(), reach);
         }
         Ok(())
     }
