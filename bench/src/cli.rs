@@ -9,8 +9,8 @@ use crate::{
     error::BenchError,
     floor, receiver, report,
     scenario::{
-        self, broadcast, churn, comeback, connect, fleet, idle, loss, mixed, pair, peers, polls, publish, rooms,
-        shared_window, transports, trips,
+        self, broadcast, churn, comeback, connect, envelope, fleet, idle, loss, mixed, pair, peers, polls, publish,
+        rooms, shared_window, transports, trips,
     },
 };
 
@@ -62,6 +62,8 @@ enum Command {
     Trips(trips::TripsArgs),
     /// One window a room: bytes a delivery, beside frames compressed alone and a window for each connection
     Window(shared_window::WindowArgs),
+    /// What each field around an event costs in compressed frames, and each level of deflate; without a pod
+    Envelope(envelope::EnvelopeArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -128,6 +130,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::Trips(args) => scenario::run(trips::run(&args)),
         Command::Window(args) => scenario::run(shared_window::run(&args)),
+        Command::Envelope(args) => scenario::run(envelope::run(&args)),
         Command::HttpFloor => floor::http::run(),
         Command::Figure { result, pointer } => report::print_figure(&result, &pointer),
     }

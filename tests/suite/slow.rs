@@ -257,9 +257,9 @@ async fn a_pod_without_memory_closes_the_client_that_holds_most_and_reads_nothin
     pod.stop();
 }
 
-/// The offset of a message of events, which the batch says before its events.
+/// The offset of a message of events, which the batch says behind its events.
 fn offset_of(text: &str) -> u64 {
-    let (_, rest) = text.split_once("\"offset\":").unwrap_or_else(|| panic!("no offset: {text:.100}"));
+    let (_, rest) = text.rsplit_once("\"offset\":").unwrap_or_else(|| panic!("no offset: {text:.100}"));
     rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod broadcast;
 pub(crate) mod churn;
 pub(crate) mod comeback;
 pub(crate) mod connect;
+pub(crate) mod envelope;
 pub(crate) mod fleet;
 pub(crate) mod idle;
 pub(crate) mod loss;

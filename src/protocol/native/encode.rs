@@ -104,11 +104,10 @@ pub(super) fn batch(batch: &Batch, binary: Binary, out: &mut Messages) {
         if !batch.is_logged() {
             return o.array("events", &batch.events, |e, o| unlogged(e, o));
         }
-        o.text("epoch", batch.epoch.as_str()).number("after", batch.after).number("offset", batch.offset).array(
-            "events",
-            &batch.events,
-            |e, o| event(e, o),
-        )
+        // What changes from message to message stands together, at the end: deflate then refers to the message before with few
+        // matches, and to the event's offset for the two that are like it. Measured by `roomcast-bench envelope`.
+        let o = o.text("epoch", batch.epoch.as_str()).array("events", &batch.events, |e, o| event(e, o));
+        o.number("after", batch.after).number("offset", batch.offset)
     });
 }
 
@@ -169,7 +168,7 @@ fn receipt<'a>(receipt: &Receipt, object: Object<'a>) -> Object<'a> {
 }
 
 fn event<'a>(event: &Event, object: Object<'a>) -> Object<'a> {
-    unlogged(event, object.number("offset", event.offset))
+    unlogged(event, object).number("offset", event.offset)
 }
 
 /// An event that has no position.

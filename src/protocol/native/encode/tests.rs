@@ -91,7 +91,7 @@ fn replies_have_their_shape() {
         (
             Reply::History { room: room(), epoch, after: 1, offset: 2, complete: true, events: vec![event(2, "[ 1]")] },
             None,
-            r#"{"type":"history","room":"trip:1","epoch":"e","after":1,"offset":2,"complete":true,"events":[{"offset":2,"topic":"moved","data":[ 1],"time":1700000000123}]}"#,
+            r#"{"type":"history","room":"trip:1","epoch":"e","after":1,"offset":2,"complete":true,"events":[{"topic":"moved","data":[ 1],"time":1700000000123,"offset":2}]}"#,
         ),
         (Reply::Done { expires_at: None }, Some("3"), r#"{"type":"done","id":3}"#),
         (Reply::Done { expires_at: Some(5) }, None, r#"{"type":"done","expires_at":5}"#),
@@ -125,11 +125,11 @@ fn a_batch_covers_its_range() {
         &mut out,
     );
     retained(&Retained { room: room(), epoch: Epoch::new("e"), offset: 6, events }, Binary::Base64, &mut out);
-    let list = r#"[{"offset":3,"topic":"moved","data":null,"time":1700000000123},{"offset":5,"topic":"moved","key":"bus","data64":"AAH/Bw==","time":1700000000123,"user":"ann","id":"p1"}]"#;
+    let list = r#"[{"topic":"moved","data":null,"time":1700000000123,"offset":3},{"topic":"moved","key":"bus","data64":"AAH/Bw==","time":1700000000123,"user":"ann","id":"p1","offset":5}]"#;
     assert_eq!(
         texts(&out),
         [
-            format!(r#"{{"type":"events","room":"trip:1","epoch":"e","after":1,"offset":6,"events":{list}}}"#),
+            format!(r#"{{"type":"events","room":"trip:1","epoch":"e","events":{list},"after":1,"offset":6}}"#),
             format!(r#"{{"type":"events","room":"trip:1","epoch":"e","retained":true,"events":{list}}}"#),
         ]
     );
