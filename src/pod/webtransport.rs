@@ -263,7 +263,7 @@ async fn open_session(
     let Ok(session) = request.accept(protocol, DROP_CODE).await else { return };
     next_within(services.config.load().timeouts.connect);
     let Ok(commands) = session.commands().await else { return };
-    let deflate = admission.format.framing == Framing::Stream { deflate: true };
+    let deflate = matches!(admission.format.framing, Framing::Stream { deflate: true, .. });
     let transport = ClientTransport::WebTransport(Box::new(Streams::new(session, commands, deflate, &services.budget)));
     let task = Worker::adopt(&worker, transport, admission, &[]);
     tokio::task::spawn_local(async move {
@@ -339,15 +339,25 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
     })?;
     upgrades.accepted.increment(1);
     let deflate = config.compression.enabled && asks_for_deflate(request.query());
-    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing: Framing::Stream { deflate } };
+    let keeps_window = services.windows.are_allowed() && !declines_takeover(request.query());
+    let framing = Framing::Stream { deflate, keeps_window: false }.keeping_window(keeps_window);
+    let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing };
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
     Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, told, user_agent })
 }
 
 /// Whether the query takes compressed streams: `compression=deflate-raw`.
 fn asks_for_deflate(query: Option<&str>) -> bool {
-    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .any(|(name, value)| name == "compression" && value == "deflate-raw")
+    says(query, "compression", "deflate-raw")
+}
+
+/// Whether the query wants each frame compressed for itself: `takeover=no`.
+fn declines_takeover(query: Option<&str>) -> bool {
+    says(query, "takeover", "no")
+}
+
+fn says(query: Option<&str>, name: &str, value: &str) -> bool {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|pair| pair == (name.into(), value.into()))
 }
 
 /// Accepts a session to close it with the reason, and waits until the client has heard it.

@@ -35,6 +35,8 @@ pub enum Framing {
     Stream {
         /// Whether a room's stream is one raw deflate stream (RFC 1951).
         deflate: bool,
+        /// Whether its frames may refer to those before them on the stream.
+        keeps_window: bool,
     },
     /// Each message followed by a comma: the elements of a JSON array, for clients that poll.
     Elements,
@@ -45,6 +47,9 @@ pub enum Framing {
 }
 
 impl Framing {
+    /// The window of a deflate stream (RFC 1951 section 2), as a power of 2 in bytes.
+    pub const STREAM_WINDOW_BITS: u8 = 15;
+
     /// The framing of a WebSocket whose messages are compressed each for itself, if at all.
     #[must_use]
     pub fn websocket(window_bits: Option<NonZeroU8>) -> Self {
@@ -58,7 +63,18 @@ impl Framing {
             Self::WebSocket { window_bits, base64, .. } => {
                 Self::WebSocket { window_bits, keeps_window: keeps && window_bits.is_some(), base64 }
             }
-            Self::Stream { .. } | Self::Elements | Self::EventStream | Self::Payload => self,
+            Self::Stream { deflate, .. } => Self::Stream { deflate, keeps_window: keeps && deflate },
+            Self::Elements | Self::EventStream | Self::Payload => self,
+        }
+    }
+
+    /// The window that frames may refer to, as a power of 2 in bytes. `None`: each is compressed for itself, if at all.
+    #[must_use]
+    pub fn kept_window_bits(self) -> Option<u8> {
+        match self {
+            Self::WebSocket { window_bits, keeps_window: true, .. } => window_bits.map(NonZeroU8::get),
+            Self::Stream { keeps_window: true, .. } => Some(Self::STREAM_WINDOW_BITS),
+            Self::WebSocket { .. } | Self::Stream { .. } | Self::Elements | Self::EventStream | Self::Payload => None,
         }
     }
 
@@ -66,7 +82,7 @@ impl Framing {
     #[inline]
     #[must_use]
     pub fn keeps_window(self) -> bool {
-        matches!(self, Self::WebSocket { keeps_window: true, .. })
+        matches!(self, Self::WebSocket { keeps_window: true, .. } | Self::Stream { keeps_window: true, .. })
     }
 
     /// The same for a client that takes no binary messages.
@@ -85,7 +101,7 @@ impl Framing {
     pub fn compression(self) -> Option<&'static str> {
         match self {
             Self::WebSocket { window_bits, .. } => window_bits.map(|_| "permessage-deflate"),
-            Self::Stream { deflate } => deflate.then_some("deflate-raw"),
+            Self::Stream { deflate, .. } => deflate.then_some("deflate-raw"),
             Self::Elements | Self::EventStream | Self::Payload => None,
         }
     }
@@ -113,7 +129,7 @@ impl WireFormat {
     #[must_use]
     pub fn of_commands(self) -> Self {
         match self.framing {
-            Framing::Stream { .. } => Self { framing: Framing::Stream { deflate: false }, ..self },
+            Framing::Stream { .. } => Self { framing: Framing::Stream { deflate: false, keeps_window: false }, ..self },
             Framing::WebSocket { .. } | Framing::Elements | Framing::EventStream | Framing::Payload => self,
         }
     }

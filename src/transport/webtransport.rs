@@ -13,9 +13,18 @@ pub use roomcast_webtransport::{
 use super::websocket::Deflater;
 use crate::{config, model::Disconnect};
 
-/// Appends a chunk whose content is `plain`, compressed if that makes it smaller. The deflater keeps nothing of it.
-pub fn write_compressed(deflater: &mut Deflater, plain: &[u8], out: &mut Vec<u8>) {
-    write_chunk(plain, deflater.deflate(plain), out);
+/// Appends a chunk whose content is `plain`, compressed for itself if that makes it smaller. Returns whether it is.
+pub fn write_compressed(deflater: &mut Deflater, plain: &[u8], out: &mut Vec<u8>) -> bool {
+    let deflated = deflater.deflate(plain);
+    write_chunk(plain, deflated, out);
+    deflated.is_some()
+}
+
+/// The same behind the chunks that were compressed before.
+pub fn write_next_compressed(deflater: &mut Deflater, plain: &[u8], out: &mut Vec<u8>) -> bool {
+    let deflated = deflater.deflate_next(plain);
+    write_chunk(plain, deflated, out);
+    deflated.is_some()
 }
 
 /// Appends a chunk whose content is `plain`, as it is.

@@ -4,7 +4,10 @@ use roomcast::testing::pod::Pod;
 use roomcast_websocket::Offer;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, get, pod, publish, rule};
+use crate::{
+    harness::{Client, get, pod, publish, rule},
+    webtransport::client::{Messages, Page},
+};
 
 /// A vehicle's position, as a fleet would publish it.
 fn position(n: u64) -> Value {
@@ -128,5 +131,44 @@ async fn members_of_two_rooms_that_come_and_go_read_everything() {
     }
     let [chained, keyframes, _] = kinds(&pod).await;
     assert!(chained > 300 && keyframes > 0, "{chained} chained, {keyframes} with a keyframe");
+    pod.stop();
+}
+
+/// Publishes `events` to room `r` and has each stream read each of them before the next.
+async fn say_on_streams(pod: &Pod, streams: &mut [Messages], events: std::ops::Range<u64>) {
+    for n in events {
+        publish(pod, "r", "position", &position(n).to_string()).await;
+        for stream in streams.iter_mut() {
+            let batch = stream.json().await;
+            assert_eq!(batch["events"][0]["data"], position(n), "{batch}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn streams_of_sessions_are_chained_but_for_those_that_decline() {
+    let pod = pod(|_| ());
+    let address = pod.addresses().quic[0];
+    let (mut pages, mut streams) = (Vec::new(), Vec::new());
+    for at in 0..12 {
+        let target = if at < 10 { "/wt?compression=deflate-raw" } else { "/wt?compression=deflate-raw&takeover=no" };
+        let mut page = Page::connect_to(address, target).await;
+        streams.push(page.subscribe("r").await);
+        pages.push(page);
+    }
+    say_on_streams(&pod, &mut streams, 0..60).await;
+    let (before, wire) = (kinds(&pod).await, [streams[0].wire, streams[11].wire]);
+    say_on_streams(&pod, &mut streams, 60..160).await;
+    let [chained, keyframes, independent] = kinds(&pod).await;
+    assert_eq!(chained - before[0], 100 * 10, "of the sessions that read one stream each gets each frame");
+    assert_eq!([keyframes, independent], before[1..]);
+    let [kept, alone] = [streams[0].wire - wire[0], streams[11].wire - wire[1]];
+    assert!(kept * 2 < alone, "{kept} bytes beside {alone}");
+    // One leaves the room and comes back: what it is told alone is on its stream, and it reads everything behind that.
+    pages[0].send(&json!({"type": "unsubscribe", "room": "r"})).await;
+    assert_eq!(streams[0].json().await["type"], "unsubscribed");
+    streams[0] = pages[0].subscribe("r").await;
+    say_on_streams(&pod, &mut streams, 160..200).await;
+    assert!(frames(&pod, "independent").await > independent);
     pod.stop();
 }

@@ -15,9 +15,11 @@ pub mod offer;
 pub mod paused_input;
 pub mod queue_account;
 pub mod reply_bounds;
+mod room_places;
 pub mod send_queue;
 pub mod slow_receiver;
 pub mod state;
+mod stream;
 mod stream_queue;
 pub mod streams;
 pub mod task;
@@ -68,8 +70,8 @@ use crate::{
 #[repr(C)]
 pub struct Connection {
     pub(crate) send_queue: Option<Box<SendQueue>>,
-    /// What its client's inflater holds of a room's chain.
-    pub window: ClientWindow,
+    /// What its client's inflater holds of a room's chain. The streams of a session each have their own.
+    window: ClientWindow,
     /// What carries it.
     pub transport: ClientTransport,
     /// Counted at its end.
@@ -207,13 +209,6 @@ impl Connection {
         }
     }
 
-    /// Whether its client can read a frame, offered now. Every client can read an independent one.
-    #[inline]
-    #[must_use]
-    pub fn takes(&self, frame: &Frame) -> bool {
-        self.window.takes(frame, self.send_queue.is_some())
-    }
-
     /// Offers a room's frame, one that it [takes](Self::takes): written at once, or queued within the connection's `limit` of owed bytes and the pod's
     /// budget. `room`: its number, for a transport with a stream for each. The hot path: on it a frame costs one seal and one system call.
     #[inline]
@@ -225,13 +220,13 @@ impl Connection {
         limit: usize,
         budget: &Arc<Budget>,
     ) -> OfferOutcome {
-        debug_assert!(self.takes(frame), "a frame that its client cannot read");
+        debug_assert!(self.takes(frame, room), "a frame that its client cannot read");
         let Some(send_queue) = &mut self.send_queue else {
             self.totals.sent(frame.bytes().len(), frame.plain());
-            self.window.written(frame);
             if let ClientTransport::WebTransport(streams) = &mut self.transport {
                 return streams.offer(frame, room, limit, budget, told(&self.waker));
             }
+            self.window.written(frame);
             return match self.transport.write(frame.bytes(), scratch) {
                 Ok(Written::All) => OfferOutcome::Sent,
                 Ok(Written::Rest(rest)) => {
@@ -338,29 +333,6 @@ impl Connection {
             return Ok(bytes.is_empty());
         }
         self.say(&bytes, &mut buffers.sealed, budget).map(|()| true)
-    }
-
-    /// Makes ready for what a room will say. `false`: the client has no place for it.
-    #[must_use]
-    pub fn begin_room(&mut self, room: RoomIndex, priority: u8) -> bool {
-        match &mut self.transport {
-            ClientTransport::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
-            ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => true,
-        }
-    }
-
-    /// A room's policy has another priority.
-    pub fn set_priority(&mut self, room: RoomIndex, priority: u8) {
-        if let ClientTransport::WebTransport(streams) = &mut self.transport {
-            streams.set_priority(room, priority);
-        }
-    }
-
-    /// A room will say nothing more.
-    pub fn end_room(&mut self, room: RoomIndex) {
-        if let ClientTransport::WebTransport(streams) = &mut self.transport {
-            streams.end_room(room, told(&self.waker));
-        }
     }
 
     /// Remembers the task that drives this connection.

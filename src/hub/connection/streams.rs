@@ -23,15 +23,14 @@ use crate::{
             budget::Budget,
             offer::{OfferOutcome, QueueBounds},
             queue_account::QueueAccount,
-            send_queue::Waiting,
-            stream_queue::StreamQueue,
+            stream::Stream,
         },
         fanout::{frame::Frame, range::Range, room_index::RoomIndex},
     },
     model::{Disconnect, Room},
     transport::{
         socket::{Buffers, Read},
-        webtransport::{self, MessageReader, STREAM_END, SendState, Session, write_some},
+        webtransport::{self, MessageReader, STREAM_END, Session},
     },
 };
 
@@ -60,14 +59,6 @@ pub struct Streams {
     stuck_ms: Option<u64>,
 }
 
-struct Stream {
-    send: SendStream,
-    queue: Option<Box<StreamQueue>>,
-    priority: u8,
-    /// It ends when its queue is empty: the connection has left its rooms.
-    ending: bool,
-}
-
 impl Streams {
     /// The streams of a session whose handshake is over.
     #[must_use]
@@ -83,7 +74,7 @@ impl Streams {
             session,
             commands,
             reader: MessageReader::default(),
-            replies: Stream { send, queue: None, priority: u8::MAX, ending: false },
+            replies: Stream::new(send, u8::MAX),
             seats: SmallVec::new(),
             streams: SmallVec::new(),
             deflate,
@@ -131,7 +122,7 @@ impl Streams {
         };
         head.push(if self.deflate { DEFLATE } else { PLAIN });
         let _ = send.set_priority(priority.into());
-        let mut stream = Stream { send, queue: None, priority, ending: false };
+        let mut stream = Stream::new(send, priority);
         // A lost connection shows at its next write.
         let _ = stream.say(head.into(), &mut self.account, waker);
         let hole = self.streams.iter().position(Option::is_none);
@@ -171,7 +162,28 @@ impl Streams {
         }
     }
 
-    /// Offers a room's frame: QUIC takes it, shared, or it waits.
+    /// Whether the client can read a frame of a room, offered now.
+    #[inline]
+    #[must_use]
+    pub fn takes(&self, frame: &Frame, room: RoomIndex) -> bool {
+        // Where the room has no stream nothing is sent.
+        frame.is_independent() || self.of(room).is_none_or(|stream| stream.takes(frame))
+    }
+
+    /// Whether the client can read the frame that follows this one in a room's chain.
+    #[inline]
+    #[must_use]
+    pub fn holds(&self, frame: &Frame, room: RoomIndex) -> bool {
+        self.of(room).is_some_and(|stream| stream.window.holds(frame))
+    }
+
+    #[inline]
+    fn of(&self, room: RoomIndex) -> Option<&Stream> {
+        let &(_, at) = self.seats.iter().find(|seat| seat.0 == room)?;
+        self.streams.get(at)?.as_ref()
+    }
+
+    /// Offers a room's frame, one that it [takes](Self::takes): QUIC takes it, shared, or it waits.
     #[inline]
     pub fn offer(
         &mut self,
@@ -190,17 +202,11 @@ impl Streams {
             return OfferOutcome::Sent;
         };
         let Some(Some(stream)) = self.streams.get_mut(at) else { return OfferOutcome::Sent };
-        let begun = if stream.queue.is_none() {
-            let mut bytes = frame.shared();
-            match write_some(&mut stream.send, &mut bytes, &mut Context::from_waker(waker)) {
-                Ok(SendState::Done | SendState::Stopped) => return OfferOutcome::Sent,
-                Ok(SendState::Full) => frame.bytes().len() - bytes.len(),
-                Err(_) => return OfferOutcome::Failed,
-            }
-        } else {
-            0
-        };
-        stream.wait(Waiting::Shared(frame.clone()), begun, &mut self.account);
+        match stream.offer(frame, &mut self.account, waker) {
+            Ok(true) => return OfferOutcome::Sent,
+            Ok(false) => {}
+            Err(_) => return OfferOutcome::Failed,
+        }
         // What fits QUIC's window has left already: what waits, this frame among it, is what the client does not read.
         QueueBounds::now(limit, budget).outcome(self.account.queued_bytes())
     }
@@ -298,67 +304,5 @@ impl Streams {
         let read = std::task::ready!(self.commands.poll_read(cx, buffers.received()))?;
         buffers.take_received(read);
         Poll::Ready(Ok(if read == 0 { Read::Closed } else { Read::Some }))
-    }
-}
-
-impl Stream {
-    fn is_idle(&self) -> bool {
-        self.queue.is_none()
-    }
-
-    fn wait(&mut self, waiting: Waiting, begun: usize, account: &mut QueueAccount) {
-        self.queue.get_or_insert_default().push(waiting, begun, account);
-    }
-
-    fn say(&mut self, bytes: Bytes, account: &mut QueueAccount, waker: &Waker) -> io::Result<()> {
-        let mut rest = bytes.clone();
-        if self.queue.is_none() {
-            match write_some(&mut self.send, &mut rest, &mut Context::from_waker(waker))? {
-                SendState::Done | SendState::Stopped => return Ok(()),
-                SendState::Full => {}
-            }
-        }
-        // In whole, so that nothing is put in front of what has begun.
-        self.wait(Waiting::Private(Box::from(&bytes[..])), bytes.len() - rest.len(), account);
-        Ok(())
-    }
-
-    /// Writes until the stream is full or nothing waits for it.
-    fn drain(
-        &mut self,
-        account: &mut QueueAccount,
-        cx: &mut Context<'_>,
-        gap: &mut impl FnMut(&Range) -> Vec<u8>,
-    ) -> io::Result<()> {
-        while let Some(queue) = &mut self.queue {
-            // What is said to this client alone stands before what was dropped: `subscribed`, for one.
-            let replies_first = matches!(queue.waiting.front(), Some(Waiting::Private(_)));
-            if queue.begun == 0 && !replies_first && !queue.gaps.is_empty() {
-                let bytes = Waiting::Private(gap(&queue.gaps.remove(0)).into());
-                account.add(bytes.queued_bytes(), bytes.private());
-                queue.queued += bytes.queued_bytes();
-                queue.waiting.push_front(bytes);
-            }
-            let Some(first) = queue.waiting.front() else {
-                self.queue = None;
-                break;
-            };
-            let mut bytes = match first {
-                Waiting::Shared(frame) => frame.shared().slice(queue.begun..),
-                Waiting::Private(bytes) => Bytes::copy_from_slice(bytes.get(queue.begun..).unwrap_or_default()),
-            };
-            let before = bytes.len();
-            match write_some(&mut self.send, &mut bytes, cx)? {
-                SendState::Done | SendState::Stopped => {
-                    queue.begun = 0;
-                    queue.take_first(account);
-                }
-                SendState::Full => {
-                    queue.begun += before - bytes.len();
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     hub::fanout::{frame::Frame, range::Range, room_window::RoomWindow},
-    model::{Batch, Member, Notice, Policy, Retained, Room, SignalNotice},
+    model::{Batch, Delivery, Member, Notice, Policy, Retained, Room, SignalNotice},
     protocol::{PresenceChange, WireFormat},
     session::ConnectionId,
 };
@@ -136,6 +136,12 @@ impl Broadcast {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(&self.content, Content::Signal(notice) if notice.ttl_ms > 0)
+    }
+
+    /// Whether it may go out as a datagram, where there are some: it may be lost, or something newer follows.
+    #[must_use]
+    pub fn fits_datagram(&self) -> bool {
+        self.is_passing() || (self.policy.delivery == Delivery::Latest && self.is_live())
     }
 
     /// The room whose members it is for.

@@ -23,7 +23,7 @@ use crate::{
         },
         worker::clock::unix_millis,
     },
-    model::{CommandId, Cursor, Delivery, Disconnect, Notice, Reply},
+    model::{CommandId, Cursor, Disconnect, Notice, Reply},
     protocol::{
         DialectId, Dialects, Framing, Messages, OpenOutcome, Opening, ServerPush, WireFormat,
         engineio::{without_binary, write_payload},
@@ -86,15 +86,21 @@ impl Encoder {
 
     /// The next frame of the room's chain. `None`: it has none, or this frame is not of it.
     fn encode_chained(&mut self, broadcast: &Broadcast, window: &Arc<RoomWindow>, format: WireFormat) -> Option<Frame> {
-        let from = broadcast.policy.compress_from?;
+        let (from, bits) = (broadcast.policy.compress_from?, format.framing.kept_window_bits()?);
+        let is_stream = matches!(format.framing, Framing::Stream { .. });
+        if is_stream && broadcast.fits_datagram() {
+            return None;
+        }
         let mut turn = window.chain(format)?;
         self.write_messages(broadcast, format);
-        let Framing::WebSocket { window_bits: Some(bits), base64, .. } = format.framing else { return None };
-        let (mut bytes, alone) = (Vec::new(), self.deflaters.window(bits.get()));
-        let window = if base64 {
-            turn.write(&without_binary(&self.messages), from, alone, &mut bytes)?
-        } else {
-            turn.write(&self.messages, from, alone, &mut bytes)?
+        let (mut bytes, alone, messages) = (Vec::new(), self.deflaters.window(bits), &self.messages);
+        let window = match format.framing {
+            Framing::WebSocket { base64: true, .. } => {
+                turn.write(&without_binary(messages), from, alone, &mut bytes)?
+            }
+            // Small pieces as well: whatever is on the stream is in its window.
+            _ if is_stream => turn.write_piece(&all_prefixed(messages), alone, &mut bytes)?,
+            _ => turn.write(messages, from, alone, &mut bytes)?,
         };
         drop(turn);
         self.bytes_plain += self.messages.len() as u64;
@@ -126,25 +132,27 @@ impl Encoder {
         self.bytes_plain += messages.len() as u64;
         let may_compress = !broadcast.recovered || recovery_deflate.take(messages.len(), messages.now);
         let compress_from = broadcast.policy.compress_from.filter(|_| may_compress);
-        let (mut bytes, mut compressed) = (Vec::new(), false);
+        let (mut bytes, mut enters_window) = (Vec::new(), false);
         match format.framing {
             Framing::WebSocket { window_bits, base64, .. } => {
                 let compress = window_bits.zip(compress_from);
                 let compress = compress.map(|(bits, from)| (deflaters.window(bits.get()), from));
-                compressed = if base64 {
+                enters_window = if base64 {
                     frame_messages(&without_binary(messages), compress, &mut bytes)
                 } else {
                     frame_messages(messages, compress, &mut bytes)
                 };
             }
-            Framing::Stream { deflate } => {
+            Framing::Stream { deflate, .. } => {
                 bytes.push(DATAGRAM_PREFIX);
-                let compress = compress_from.filter(|_| deflate);
+                // What is stored is in the stream's window as well.
+                enters_window = deflate;
                 if deflate {
-                    let mut plain = Vec::with_capacity(messages.len() + 64);
-                    prefixed(messages, &mut plain);
-                    match compress {
-                        Some(from) if plain.len() >= from => write_compressed(deflaters.window(15), &plain, &mut bytes),
+                    let plain = all_prefixed(messages);
+                    match compress_from {
+                        Some(from) if plain.len() >= from => {
+                            write_compressed(deflaters.window(Framing::STREAM_WINDOW_BITS), &plain, &mut bytes);
+                        }
                         _ => write_stored(&plain, &mut bytes),
                     }
                 } else {
@@ -158,13 +166,12 @@ impl Encoder {
         let mut bytes = Bytes::from(bytes.into_boxed_slice());
         let mut datagram = None;
         if let Framing::Stream { .. } = format.framing {
-            let latest = broadcast.policy.delivery == Delivery::Latest && broadcast.is_live();
-            if latest || broadcast.is_passing() {
+            if broadcast.fits_datagram() {
                 datagram = Some(bytes.clone());
             }
             bytes = bytes.slice(1..);
         }
-        self.finish(broadcast, format, bytes, datagram, FrameWindow::independent(compressed))
+        self.finish(broadcast, format, bytes, datagram, FrameWindow::independent(enters_window))
     }
 
     fn finish(
@@ -242,12 +249,8 @@ impl Encoder {
             Framing::WebSocket { base64: false, .. } => {
                 frame_messages(&self.messages, None, out);
             }
-            Framing::Stream { deflate: false } => prefixed(&self.messages, out),
-            Framing::Stream { deflate: true } => {
-                let mut plain = Vec::with_capacity(self.messages.len() + 16);
-                prefixed(&self.messages, &mut plain);
-                write_stored(&plain, out);
-            }
+            Framing::Stream { deflate: false, .. } => prefixed(&self.messages, out),
+            Framing::Stream { deflate: true, .. } => write_stored(&all_prefixed(&self.messages), out),
             Framing::Elements => elements(&self.messages, out),
             Framing::EventStream => event_stream(&self.messages, out),
             Framing::Payload => write_payload(&self.messages, out),
@@ -257,6 +260,12 @@ impl Encoder {
 
 fn prefixed(messages: &Messages, out: &mut Vec<u8>) {
     messages.iter().for_each(|(_, message)| write_message(message, out));
+}
+
+fn all_prefixed(messages: &Messages) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(messages.len() + 64);
+    prefixed(messages, &mut plain);
+    plain
 }
 
 fn elements(messages: &Messages, out: &mut Vec<u8>) {

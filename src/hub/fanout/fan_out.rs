@@ -93,7 +93,7 @@ impl Run {
                         continue;
                     }
                     let Some(connection) = connections.get_mut(key) else { continue };
-                    let takes = connection.takes(frame);
+                    let takes = connection.takes(frame, number);
                     let readable = if takes {
                         &*frame
                     } else {
@@ -108,7 +108,7 @@ impl Run {
                         OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
-                    self.reach.stayed += u64::from(connection.window.holds(frame));
+                    self.reach.stayed += u64::from(connection.holds(frame, number));
                 }
                 if Instant::now() >= deadline {
                     return false;

@@ -127,9 +127,17 @@ impl Frame {
 impl Frame {
     /// A frame of so many bytes, for tests of what queues do with it.
     pub(crate) fn of(len: usize, range: Option<Range>, budget: &Arc<Budget>) -> Self {
+        Self::in_window(len, range, budget, FrameWindow::independent(false))
+    }
+
+    /// A frame without bytes, for tests of what clients can read.
+    pub(crate) fn with_window(window: FrameWindow) -> Self {
+        Self::in_window(0, None, &Arc::new(Budget::new(usize::MAX)), window)
+    }
+
+    fn in_window(len: usize, range: Option<Range>, budget: &Arc<Budget>, window: FrameWindow) -> Self {
         let (budget, booked) = (Arc::clone(budget), AtomicBool::new(false));
         let (dialect, datagram, bytes) = (DialectId::NATIVE, None, vec![0; len].into());
-        let window = FrameWindow::independent(false);
         Self(Arc::new(FrameBytes {
             bytes,
             datagram,

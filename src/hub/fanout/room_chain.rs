@@ -16,7 +16,10 @@ use crate::{
         planted::{Fault, planted},
     },
     protocol::{Messages, WireFormat},
-    transport::websocket::{Deflater, frame_messages, frame_next_messages},
+    transport::{
+        websocket::{Deflater, frame_messages, frame_next_messages},
+        webtransport::{write_compressed, write_next_compressed},
+    },
 };
 
 /// One frame in so many is compressed for itself as well, to know what the chain saves.
@@ -32,6 +35,46 @@ pub struct RoomChain {
     alone: AloneRatio,
     held: usize,
     all: Arc<SharedWindows>,
+}
+
+/// What a frame says, and how that becomes bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum FrameContent<'a> {
+    /// Messages of a WebSocket; those of at least so many bytes are compressed, where that makes them smaller. At least one is so large.
+    Messages(&'a Messages, usize),
+    /// A piece of a deflate stream.
+    Piece(&'a [u8]),
+}
+
+impl FrameContent<'_> {
+    fn plain(self) -> u64 {
+        match self {
+            Self::Messages(messages, _) => messages.len() as u64,
+            Self::Piece(plain) => plain.len() as u64,
+        }
+    }
+
+    /// Appends it, compressed for itself. Returns whether something of it is compressed.
+    fn write(self, deflater: &mut Deflater, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Messages(messages, from) => frame_messages(messages, Some((deflater, from)), out),
+            Self::Piece(plain) => write_compressed(deflater, plain, out),
+        }
+    }
+
+    /// The same behind what was compressed before.
+    fn write_next(self, deflater: &mut Deflater, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Messages(messages, from) => frame_next_messages(messages, deflater, from, out),
+            Self::Piece(plain) => write_next_compressed(deflater, plain, out),
+        }
+    }
+
+    /// What an uncompressed frame of it has to do with the windows of its receivers: what is stored in a deflate stream is in
+    /// its window, an uncompressed message of a WebSocket is not (RFC 7692 section 7.2.1).
+    fn uncompressed(self) -> FrameWindow {
+        FrameWindow::independent(matches!(self, Self::Piece(_)))
+    }
 }
 
 /// How small frames of late were for themselves: bytes before compression and after it, the newest counting most.
@@ -72,36 +115,34 @@ impl RoomChain {
         self.deflater.is_in_step() && self.newest != WindowMark::NONE
     }
 
-    /// Writes the next frame: messages of at least `from` bytes are compressed, where that makes them smaller; at least one is so large.
-    /// `alone` compresses some of them for itself, to compare.
+    /// Writes the next frame. `alone` compresses some of them for itself, to compare.
     pub fn write(
         &mut self,
         (step, place): (ChainStep, ChainPlace),
-        messages: &Messages,
-        from: usize,
+        content: FrameContent<'_>,
         alone: &mut Deflater,
         out: &mut Vec<u8>,
     ) -> FrameWindow {
-        let (plain, before) = (messages.len() as u64, out.len());
+        let (plain, before) = (content.plain(), out.len());
         let (behind, compressed) = match step {
             ChainStep::Keyframe(reason) => {
                 self.all.metrics().keyframe(reason as usize);
-                (WindowMark::NONE, frame_messages(messages, Some((&mut *self.deflater, from)), out))
+                (WindowMark::NONE, content.write(&mut self.deflater, out))
             }
-            ChainStep::Next => (self.newest, frame_next_messages(messages, &mut self.deflater, from, out)),
+            ChainStep::Next => (self.newest, content.write_next(&mut self.deflater, out)),
         };
         self.deflater.shrink();
         let length = (out.len() - before) as u64;
         if !compressed {
             // What went out uncompressed is in the deflater's window and in no client's.
             self.deflater.begin_anew();
-            return FrameWindow::independent(false);
+            return content.uncompressed();
         }
         match step {
             ChainStep::Keyframe(_) => self.alone.count(plain, length),
             ChainStep::Next if place.age().is_multiple_of(SAMPLED_EVERY) => {
                 let mut sample = Vec::new();
-                frame_messages(messages, Some((alone, from)), &mut sample);
+                content.write(alone, &mut sample);
                 self.alone.count(plain, sample.len() as u64);
             }
             ChainStep::Next => {}
@@ -164,7 +205,8 @@ mod tests {
             let (step, in_step) = (steps.step(chain.is_in_step()), n == 0);
             assert_eq!(matches!(step, ChainStep::Keyframe(_)), in_step, "frame {n}");
             let mut out = Vec::new();
-            saved = chain.write((step, steps.place()), &messages, 256, &mut alone, &mut out).saved;
+            saved =
+                chain.write((step, steps.place()), FrameContent::Messages(&messages, 256), &mut alone, &mut out).saved;
             assert!(n < 2 || out.len() < 100, "{}", out.len());
         }
         assert!((400..700).contains(&saved), "for itself a frame comes to about 580 bytes: {saved}");

@@ -13,12 +13,12 @@ use std::sync::{
 use crate::{
     hub::fanout::{
         chain::FrameReach,
-        room_chain::RoomChain,
+        room_chain::{FrameContent, RoomChain},
         room_ledger::{ChainGrant, RoomLedger},
         shared_windows::{SharedWindows, WindowHolder},
         window_mark::FrameWindow,
     },
-    protocol::{Framing, Messages, WireFormat},
+    protocol::{Messages, WireFormat},
     transport::websocket::{Deflater, frame_messages},
 };
 
@@ -65,9 +65,7 @@ impl RoomWindow {
 
     /// The chain of a wire format, whose next frame is to be written now. `None`: its frames are not chained.
     pub fn chain(self: &Arc<Self>, format: WireFormat) -> Option<ChainTurn<'_>> {
-        let Framing::WebSocket { window_bits: Some(bits), keeps_window: true, .. } = format.framing else {
-            return None;
-        };
+        let bits = format.framing.kept_window_bits()?;
         let now_ms = self.all.now_ms();
         let mut chains = self.lock_chains();
         self.look(&mut chains, now_ms);
@@ -80,7 +78,7 @@ impl RoomWindow {
             ChainGrant::Granted => {}
             ChainGrant::InPlaceOf(other) => self.end(&mut chains, other, now_ms),
         }
-        let Some((deflater, held)) = self.all.deflater(bits.get()) else {
+        let Some((deflater, held)) = self.all.deflater(bits) else {
             drop(chains);
             self.press(format, now_ms);
             return None;
@@ -199,9 +197,18 @@ impl ChainTurn<'_> {
             frame_messages(messages, None, out);
             return Some(FrameWindow::independent(false));
         }
+        self.next(FrameContent::Messages(messages, from), alone, out)
+    }
+
+    /// Writes the next piece of deflate streams.
+    pub fn write_piece(&mut self, plain: &[u8], alone: &mut Deflater, out: &mut Vec<u8>) -> Option<FrameWindow> {
+        self.next(FrameContent::Piece(plain), alone, out)
+    }
+
+    fn next(&mut self, content: FrameContent<'_>, alone: &mut Deflater, out: &mut Vec<u8>) -> Option<FrameWindow> {
         let chain = self.chains.get_mut(self.at)?;
         let step = self.window.lock_ledger().step(chain.format(), chain.is_in_step())?;
-        Some(chain.write(step, messages, from, alone, out))
+        Some(chain.write(step, content, alone, out))
     }
 }
 

@@ -33,10 +33,10 @@ pub struct FrameWindow {
 }
 
 impl FrameWindow {
-    /// Of a frame that every client can read and that begins no chain.
+    /// Of a frame that every client can read and that begins no chain. `enters`: its text is in the receiver's window behind it.
     #[must_use]
-    pub fn independent(compressed: bool) -> Self {
-        let leaves = compressed.then_some(WindowMark::NONE);
+    pub fn independent(enters: bool) -> Self {
+        let leaves = enters.then_some(WindowMark::NONE);
         Self { behind: WindowMark::NONE, leaves, place: None, saved: 0 }
     }
 }

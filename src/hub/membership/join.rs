@@ -175,7 +175,7 @@ impl Core {
             let Some(subscription) = connection.subscriptions.iter().find(|s| s.room == part) else { continue };
             let format = connection.format_of(subscription);
             let mut frame = encoder.frame(broadcast, format);
-            if !connection.takes(&frame) {
+            if !connection.takes(&frame, part) {
                 frame = encoder.independent(broadcast, format);
             }
             if frame.bytes().is_empty() {

@@ -58,7 +58,7 @@ pub(in crate::receiver) async fn call(
 ) -> Result<web_transport_quinn::Session, String> {
     let connecting = endpoint.connect_with(config.clone(), address, host);
     let connection = connecting.map_err(|e| e.to_string())?.await.map_err(|e| e.to_string())?;
-    let query = if deflate { "?compression=deflate-raw" } else { "" };
+    let query = if deflate { "?compression=deflate-raw&takeover=no" } else { "" };
     let url = url::Url::parse(&format!("https://{host}:{}/wt{query}", address.port())).map_err(|e| e.to_string())?;
     web_transport_quinn::Session::connect(connection, ConnectRequest::new(url)).await.map_err(|e| e.to_string())
 }
