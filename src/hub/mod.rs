@@ -54,6 +54,8 @@ pub use users::{
     erase::{ErasureError, UserErasure},
     presence::{StatusError, UserPresence},
 };
+#[cfg(test)]
+pub use worker::worker_call::WorkerCall;
 pub use worker::{
     Worker,
     call::CallError,

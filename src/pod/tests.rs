@@ -9,7 +9,7 @@ use testkit::client::Client;
 use super::Pod;
 use crate::{
     config::{ApiKey, ListenAddress, Machine, MemoryCeiling, MemorySource, Settings, resolve},
-    hub::Sequencer,
+    hub::{Sequencer, ToWorker, WorkerCall},
     model::{Epoch, Position, Room},
 };
 
@@ -51,5 +51,22 @@ async fn members_get_the_whole_list_after_a_panic_of_their_sequencer() {
             assert_eq!(list["members"].as_array().unwrap().len(), 1, "{list}");
         })
         .await;
+    pod.stop();
+}
+
+/// A worker's queue holds 4,096. What it refuses of more rooms is not tried over and over while it is full.
+#[tokio::test]
+async fn rooms_that_wait_for_a_full_queue_cost_a_turn_nothing() {
+    let pod = pod();
+    let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    let busy = WorkerCall::new(move |_: &mut crate::hub::Worker| {
+        let _ = waits.recv();
+    });
+    assert!(pod.services().queues.tell_worker(0, ToWorker::Call(busy)));
+    let rooms: Vec<Room> = (0..6_000).map(|n| Room::parse(&format!("wave-{n}")).unwrap()).collect();
+    let stands = Position::new(Epoch::new("e"), 0);
+    let mut sequencer = Sequencer::new(0, Arc::clone(pod.services()));
+    assert_eq!(sequencer.retried_of(&rooms, 0, &stands), 1);
+    drop(go_on);
     pod.stop();
 }

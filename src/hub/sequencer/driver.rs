@@ -1,8 +1,9 @@
 //! Drives the rooms of one sequencer thread: takes what the broker delivers, performs what the rooms' sequencers want.
 //!
 //! Owns the clock and the timers of its rooms. Never decides anything of a room's order: that is [`RoomSequencer`]'s. Always
-//! holds: a room is in `due` under its own deadline; a room with a worker that lags is in `lagging`; a panic in one room's step
-//! ends no other room.
+//! holds: a room is in `due` under its own deadline; a room with a worker that lags stands in that worker's line of `lag`; a panic
+//! in one room's step ends no other room. What full queues cost is asked for as far as there is place for the answers: however many
+//! rooms wait, a turn costs what it gets done.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -24,6 +25,7 @@ use crate::{
             signal_board::SignalBoard,
             update::StreamUpdate,
             window_seat::WindowSeat,
+            worker_lag::WorkerLag,
         },
         worker::{
             clock::unix_millis,
@@ -56,7 +58,7 @@ pub struct Sequencer {
     /// When which room is due.
     due: BTreeSet<(Instant, Room)>,
     /// Rooms of which some worker missed something.
-    lagging: HashSet<Room>,
+    lag: WorkerLag,
     /// How many rooms were followed so far.
     lives: u64,
     policy_reload: PolicyReload,
@@ -67,6 +69,7 @@ impl Sequencer {
     /// A sequencer without rooms.
     #[must_use]
     pub fn new(index: usize, services: Arc<Services>) -> Self {
+        let lag = WorkerLag::new(services.queues.workers());
         Self {
             index,
             services,
@@ -76,7 +79,7 @@ impl Sequencer {
             lists_lost: HashMap::new(),
             to_list: HashSet::new(),
             due: BTreeSet::new(),
-            lagging: HashSet::new(),
+            lag,
             lives: 0,
             policy_reload: PolicyReload::default(),
             effects: Vec::new(),
@@ -96,7 +99,7 @@ impl Sequencer {
                 self.take(message);
             }
             self.review_policies();
-            self.recover_from_full_queues();
+            self.recover_from_full_queues(inbox.max_capacity() - inbox.len());
             self.perform_due(Instant::now());
             self.end_signals();
         }
@@ -106,7 +109,9 @@ impl Sequencer {
         let retry = Instant::now() + RETRY;
         let next = self.due.first().map_or(retry + 50 * RETRY, |(at, _)| *at);
         let next = self.signal_deadline().map_or(next, |at| at.min(next));
-        if self.lagging.is_empty() && self.policy_reload.is_done() { next } else { next.min(retry) }
+        let waits =
+            !self.lag.is_empty() || self.services.queues.behind(self.index).any() || !self.policy_reload.is_done();
+        if waits { next.min(retry) } else { next }
     }
 
     fn take(&mut self, message: ToSequencer) {
@@ -195,10 +200,11 @@ impl Sequencer {
         }
     }
 
-    /// Asks for what full queues have cost, and tells workers where their rooms stand.
-    fn recover_from_full_queues(&mut self) {
+    /// Asks for what full queues have cost, of as many rooms as the queue has `places` for answers, and tells workers where their rooms
+    /// stand, as far as their queues take it.
+    fn recover_from_full_queues(&mut self, places: usize) {
         let services = Arc::clone(&self.services);
-        for room in services.queues.behind(self.index).take() {
+        for room in services.queues.behind(self.index).take(places) {
             match self.rooms.get(&room).map(RoomSequencer::has_started) {
                 Some(true) => self.step(&room, RoomSequencer::missed_deliveries),
                 // The answer to the subscription may be what was lost.
@@ -206,9 +212,23 @@ impl Sequencer {
                 None => {}
             }
         }
-        for room in std::mem::take(&mut self.lagging) {
-            self.step(&room, RoomSequencer::retry);
+        (0..services.queues.workers()).for_each(|worker| {
+            self.retry(worker);
+        });
+    }
+
+    /// Tells a worker where rooms stand of which it missed something, until its queue is full. How many rooms were tried.
+    fn retry(&mut self, worker: usize) -> usize {
+        let mut tried = 0;
+        while let Some(room) = self.lag.next(worker) {
+            tried += 1;
+            self.step(&room, |sequencer, effects| sequencer.retry(worker, effects));
+            // A queue that has no place for this has none for the next.
+            if self.rooms.get(&room).is_some_and(|sequencer| sequencer.lagging().any(|lags| lags == worker)) {
+                break;
+            }
         }
+        tried
     }
 
     fn perform_due(&mut self, now: Instant) {
@@ -223,7 +243,7 @@ impl Sequencer {
     /// Gives a room's sequencer an input, keeps its timer, and performs what it wants. After a panic in it the room begins anew;
     /// the others go on.
     fn step(&mut self, room: &Room, input: impl FnOnce(&mut RoomSequencer, &mut Vec<SequencerEffect>)) {
-        let Self { rooms, services, due, lagging, effects, lives, lists_lost, to_list, .. } = self;
+        let Self { rooms, services, due, lag, effects, lives, lists_lost, to_list, .. } = self;
         let Some(sequencer) = rooms.get_mut(room) else { return };
         let before = sequencer.deadline();
         let step = AssertUnwindSafe(|| {
@@ -252,8 +272,8 @@ impl Sequencer {
                 due.insert((at, room.clone()));
             }
         }
-        if sequencer.lags() {
-            lagging.insert(room.clone());
+        for worker in sequencer.lagging() {
+            lag.note(worker, room);
         }
     }
 }
@@ -324,5 +344,14 @@ impl Sequencer {
         (0..self.services.queues.workers()).for_each(|worker| self.join(room, worker));
         self.step(room, |_, _| panic!("planted"));
         self.take(ToSequencer::Delivery(room.clone(), Delivery::Started(stands), Instant::now()));
+    }
+
+    /// Has a worker join rooms, each of which stands at once. How many of those that its queue refused a turn tries.
+    pub(crate) fn retried_of(&mut self, rooms: &[Room], worker: usize, stands: &crate::model::Position) -> usize {
+        for room in rooms {
+            self.join(room, worker);
+            self.take(ToSequencer::Delivery(room.clone(), Delivery::Started(stands.clone()), Instant::now()));
+        }
+        self.retry(worker)
     }
 }

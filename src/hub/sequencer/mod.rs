@@ -12,4 +12,5 @@ pub mod signal_board;
 mod signal_driver;
 pub mod update;
 pub mod window_seat;
+mod worker_lag;
 pub mod worker_seats;

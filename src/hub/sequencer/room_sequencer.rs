@@ -128,10 +128,9 @@ impl RoomSequencer {
         self.seats.listed()
     }
 
-    /// Whether a full queue cost a worker something that [`RoomSequencer::retry`] makes good.
-    #[must_use]
-    pub fn lags(&self) -> bool {
-        self.seats.lag()
+    /// The workers that a full queue cost something which [`RoomSequencer::retry`] makes good.
+    pub fn lagging(&self) -> impl Iterator<Item = usize> + '_ {
+        self.seats.lagging()
     }
 
     /// When [`RoomSequencer::on_deadline`] is due.
@@ -295,10 +294,10 @@ impl RoomSequencer {
         self.seats.refused(worker, update);
     }
 
-    /// Tells workers whose queue was full where the room stands.
-    pub fn retry(&mut self, effects: &mut Vec<SequencerEffect>) {
+    /// Tells a worker whose queue was full where the room stands.
+    pub fn retry(&mut self, worker: usize, effects: &mut Vec<SequencerEffect>) {
         if let Some(sequence) = &self.sequence {
-            self.seats.retry(sequence.batcher.position(), effects);
+            self.seats.retry(worker, sequence.batcher.position(), effects);
         }
     }
 

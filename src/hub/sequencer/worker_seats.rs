@@ -63,10 +63,10 @@ impl WorkerSeats {
         self.0.iter().enumerate().filter(|(_, seat)| seat.is_listed()).map(|(worker, _)| worker)
     }
 
-    /// Whether a full queue cost a worker something that [`WorkerSeats::retry`] makes good.
-    #[must_use]
-    pub fn lag(&self) -> bool {
-        self.0.iter().any(|seat| matches!(seat, WorkerSeat::Unplaced | WorkerSeat::Lagging))
+    /// The workers that a full queue cost something which [`WorkerSeats::retry`] makes good.
+    pub fn lagging(&self) -> impl Iterator<Item = usize> + '_ {
+        let lags = |seat: &WorkerSeat| matches!(seat, WorkerSeat::Unplaced | WorkerSeat::Lagging);
+        self.0.iter().enumerate().filter(move |(_, seat)| lags(seat)).map(|(worker, _)| worker)
     }
 
     /// A worker has its first member. `position`: where its stream begins; `None`: the broker has not answered.
@@ -120,19 +120,18 @@ impl WorkerSeats {
         }
     }
 
-    /// Tells workers whose queue was full where the room stands.
-    pub fn retry(&mut self, position: &Position, effects: &mut Vec<SequencerEffect>) {
-        for (worker, seat) in self.0.iter_mut().enumerate() {
-            match seat {
-                // A stream that had a position keeps it, and is to hear that the room stands elsewhere.
-                WorkerSeat::Unplaced => {
-                    effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position.clone())));
-                }
-                WorkerSeat::Lagging => {}
-                WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Restarting | WorkerSeat::Placed => continue,
+    /// Tells a worker whose queue was full where the room stands.
+    pub fn retry(&mut self, worker: usize, position: &Position, effects: &mut Vec<SequencerEffect>) {
+        let seat = &mut self.0[worker];
+        match seat {
+            // A stream that had a position keeps it, and is to hear that the room stands elsewhere.
+            WorkerSeat::Unplaced => {
+                effects.push(SequencerEffect::Tell(worker, StreamUpdate::Placed(position.clone())));
             }
-            *seat = WorkerSeat::Placed;
-            effects.push(SequencerEffect::Tell(worker, StreamUpdate::Head(position.clone())));
+            WorkerSeat::Lagging => {}
+            WorkerSeat::Empty | WorkerSeat::Waiting | WorkerSeat::Restarting | WorkerSeat::Placed => return,
         }
+        *seat = WorkerSeat::Placed;
+        effects.push(SequencerEffect::Tell(worker, StreamUpdate::Head(position.clone())));
     }
 }

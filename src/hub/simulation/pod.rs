@@ -193,7 +193,7 @@ impl SimulatedPod {
             let Ok(message) = self.inboxes[thread].sequencer.try_recv() else { break };
             self.sequence_message(thread, message);
         }
-        for room in self.world.queues.behind(thread).take() {
+        for room in self.world.queues.behind(thread).take(usize::MAX) {
             let started = self.sequencers[thread].rooms.get(&room).map(RoomSequencer::has_started);
             match started {
                 Some(true) => self.sequencer_step(thread, &room, RoomSequencer::missed_deliveries),
@@ -204,8 +204,9 @@ impl SimulatedPod {
         let now = self.world.now;
         for room in self.world.rooms.clone() {
             let due = |s: &RoomSequencer| s.deadline().is_some_and(|at| at <= now);
-            if self.sequencers[thread].rooms.get(&room).is_some_and(RoomSequencer::lags) {
-                self.sequencer_step(thread, &room, RoomSequencer::retry);
+            let lagging = self.sequencers[thread].rooms.get(&room).map(|room| room.lagging().collect::<Vec<usize>>());
+            for worker in lagging.unwrap_or_default() {
+                self.sequencer_step(thread, &room, |sequencer, effects| sequencer.retry(worker, effects));
             }
             if self.sequencers[thread].rooms.get(&room).is_some_and(due) {
                 self.sequencer_step(thread, &room, |sequencer, effects| sequencer.on_deadline(now, effects));
@@ -350,7 +351,7 @@ impl SimulatedPod {
         self.pipe.is_empty()
             && self.world.reads.is_empty()
             && self.inboxes.iter().all(|inbox| inbox.sequencer.is_empty() && inbox.worker.is_empty())
-            && sequencers.all(|sequencer| !sequencer.lags() && sequencer.deadline().is_none())
+            && sequencers.all(|sequencer| sequencer.lagging().next().is_none() && sequencer.deadline().is_none())
             && self.workers.iter().all(SimulatedWorker::is_quiet)
     }
 }

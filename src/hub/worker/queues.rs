@@ -61,13 +61,26 @@ impl Lagging {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Takes the marked rooms. Costs one load where there are none.
+    /// Whether rooms are marked.
     #[must_use]
-    pub fn take(&self) -> HashSet<Room> {
-        if !self.any.swap(false, Ordering::Acquire) {
-            return HashSet::new();
+    pub fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Takes at most so many of the marked rooms. Costs one load where there are none.
+    #[must_use]
+    pub fn take(&self, most: usize) -> Vec<Room> {
+        if most == 0 || !self.any() {
+            return Vec::new();
         }
-        std::mem::take(&mut *self.rooms.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken: Vec<Room> = rooms.iter().take(most).cloned().collect();
+        for room in &taken {
+            rooms.remove(room);
+        }
+        // Still under the lock: a room that is marked meanwhile says so after this.
+        self.any.store(!rooms.is_empty(), Ordering::Release);
+        taken
     }
 }
 
