@@ -45,7 +45,11 @@ async function connect(pod, user, { rooms = [], query = '', protocols = [] } = {
   await new Promise((open, failed) => ws.once('open', open).once('error', failed));
   const next = async (fits) => {
     const found = () => messages.findIndex(fits);
-    await until(() => found() >= 0, 10_000, () => `nothing fits among ${JSON.stringify(messages)}`);
+    await until(
+      () => found() >= 0,
+      10_000,
+      () => `nothing fits among ${JSON.stringify(messages)}`,
+    );
     return messages.splice(found(), 1)[0];
   };
   const client = { ws, messages, closed, signed, next, send: (message) => ws.send(JSON.stringify(message)) };
@@ -202,7 +206,11 @@ test('the example of the page comes back by itself, to another pod, and has each
       await notify(pods[n % 2], 'page', { id: `p-${round}-${n}` });
       if (n === 2) sockets.at(-1).terminate();
     }
-    await until(() => ids().length >= 5 * (round + 1), 15_000, () => `${ids()}`);
+    await until(
+      () => ids().length >= 5 * (round + 1),
+      15_000,
+      () => `${ids()}`,
+    );
   }
   await sleep(300);
   const all = Array.from({ length: 25 }, (_, n) => `p-${Math.floor(n / 5)}-${n % 5}`);
@@ -245,7 +253,11 @@ test('push: the backend hears of notifications of users that are away, and decid
     await notify(mine[0], 'here', { id: 'n-1' });
     await notify(mine[0], 'away', { id: 'n-2' });
     const absent = () => told.filter(({ hook }) => hook === 'absent');
-    await until(() => absent().length > 0, 15_000, () => JSON.stringify(told));
+    await until(
+      () => absent().length > 0,
+      15_000,
+      () => JSON.stringify(told),
+    );
     const [{ path, authorization, events }] = absent();
     assert.deepEqual([path, authorization], ['/hooks/absent', 'Bearer a-secret-of-the-backend']);
     assert.deepEqual(
