@@ -67,6 +67,8 @@ async fn rooms_that_wait_for_a_full_queue_cost_a_turn_nothing() {
     let stands = Position::new(Epoch::new("e"), 0);
     let mut sequencer = Sequencer::new(0, Arc::clone(pod.services()));
     assert_eq!(sequencer.retried_of(&rooms, 0, &stands), 1);
+    let places = sequencer.places_after(&rooms, 0);
+    assert!(places < 2_000, "places for {places} rooms when all are gone");
     drop(go_on);
     pod.stop();
 }

@@ -40,6 +40,9 @@ use crate::{
 /// How often rooms that a full queue cut off are tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// So many rooms keep their places when they are gone.
+const KEPT_PLACES: usize = 1_024;
+
 /// The longest pause between two attempts to read a log.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(1);
 
@@ -160,6 +163,10 @@ impl Sequencer {
             self.due.remove(&(at, room.clone()));
         }
         self.rooms.remove(room);
+        // A wave of rooms leaves its table behind, some hundred bytes for each.
+        if self.rooms.capacity() > KEPT_PLACES && self.rooms.len() * 8 < self.rooms.capacity() {
+            self.rooms.shrink_to(self.rooms.len() * 2);
+        }
         self.lists_lost.remove(room);
         self.to_list.remove(room);
         self.signals.forget(room);
@@ -353,5 +360,11 @@ impl Sequencer {
             self.take(ToSequencer::Delivery(room.clone(), Delivery::Started(stands.clone()), Instant::now()));
         }
         self.retry(worker)
+    }
+
+    /// Has a worker leave rooms. For how many there are places still.
+    pub(crate) fn places_after(&mut self, rooms: &[Room], worker: usize) -> usize {
+        rooms.iter().for_each(|room| self.leave(room, worker));
+        self.rooms.capacity()
     }
 }
