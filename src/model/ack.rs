@@ -18,7 +18,7 @@ pub enum AckMode {
 }
 
 /// What an author is told: a user has read the author's events in a room up to this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Receipt {
     /// The room.
     pub room: Room,
@@ -29,7 +29,7 @@ pub struct Receipt {
 }
 
 /// A user has read a room's events up to a position.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Ack {
     /// The user.
     pub user: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Ack {
 }
 
 /// What a user has not read in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Unread {
     /// The room.
     pub room: Room,
@@ -59,7 +59,8 @@ impl Unread {
 }
 
 /// What the connections of one user are told, in the user's personal room. No log has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// The user has read in these rooms, on some device.
     Unread(Vec<Unread>),

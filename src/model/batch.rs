@@ -29,7 +29,7 @@ impl Batch {
 }
 
 /// The retained values of a room, for a new subscriber. They do not move its position.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Retained {
     /// The room.
     pub room: Room,

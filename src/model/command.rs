@@ -7,7 +7,7 @@ use super::{Epoch, IdempotencyKey, Offset, Payload, PreparedMessage, Room, Statu
 pub type CommandId = Box<str>;
 
 /// The position where a client stopped: it asks for the events behind it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Since {
     /// The epoch that the client had.
     pub epoch: Epoch,

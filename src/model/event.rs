@@ -6,12 +6,31 @@ use serde_json::value::RawValue;
 use super::{Fingerprint, IdempotencyKey, Offset, Room, UnixMillis};
 
 /// An event's data. JSON stays as its publisher wrote it: it is checked once, and never rebuilt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// Valid JSON text (RFC 8259); `data` on the wire.
     Json(Box<RawValue>),
     /// Opaque bytes; `data64` (base64, RFC 4648 section 4) on the wire.
-    Binary(Bytes),
+    Binary(#[serde(with = "base64_bytes")] Bytes),
+}
+
+/// Bytes inside JSON text.
+mod base64_bytes {
+    use std::borrow::Cow;
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(D::Error::custom)
+    }
 }
 
 impl Payload {
@@ -42,7 +61,7 @@ impl PartialEq for Payload {
 }
 
 /// An event before the broker has given it an offset.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Publication {
     /// The kind of the event.
     pub topic: Box<str>,
@@ -59,7 +78,7 @@ pub struct Publication {
 }
 
 /// One event of a room's log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Event {
     /// The offset.
     pub offset: Offset,

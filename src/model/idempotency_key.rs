@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::{display::Base64Display, engine::general_purpose::STANDARD_NO_PAD};
 
 /// An idempotency key. A repeated publish of the same publisher with the same key in the same room is one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IdempotencyKey {
     text: Box<str>,
     side: PublisherSide,
@@ -16,7 +16,8 @@ pub struct IdempotencyKey {
 }
 
 /// On which side of the pod a publisher is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PublisherSide {
     /// The backend, by the API or by plain messages: all of it is one publisher.
     Backend,
@@ -87,7 +88,7 @@ impl From<String> for IdempotencyKey {
 
 /// A hash of an event's content, so that a retry is told from another event under the same key. Two events of one key have the
 /// same by chance once in 2^48.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint([u8; 6]);
 
 impl Fingerprint {

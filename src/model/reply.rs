@@ -96,7 +96,7 @@ pub struct Limits {
 }
 
 /// One member of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Member {
     /// The connection.
     pub connection: Arc<str>,
@@ -106,7 +106,7 @@ pub struct Member {
 }
 
 /// The members of a room: at most 1,000 of them, and their number.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct PresenceList {
     /// Some or all of the members.
     pub members: Vec<Member>,

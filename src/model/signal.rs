@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{FieldError, Member, Payload, Room, UnixMillis, whole_number};
 
 /// A signal on its way from the pod of its sender to the pods of the room's members. No log has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Signal {
     /// What kind of signal it is. A sender shows one of each topic in a room.
     pub topic: Box<str>,
@@ -20,7 +20,8 @@ pub struct Signal {
 }
 
 /// What a signal does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignalAct {
     /// It is shown for so many milliseconds, and takes the place of the one before it.
     Show(u32),
