@@ -108,6 +108,7 @@ fn announce(config: &Config, pod: &Pod) {
         plain = list(&addresses.plain),
         internal = list(&addresses.internal),
         grpc = list(&addresses.grpc),
+        relay = list(&addresses.relay),
         workers = config.workers,
         memory_budget = config.memory_budget,
         memory = %config.memory_ceiling.origin(config.settings.general.memory_budget.is_some()),

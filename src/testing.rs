@@ -29,6 +29,19 @@ pub mod broker {
         pub use crate::broker::memory::{MemoryBroker, MemoryLimits, erasure::MemoryErasure};
     }
 
+    /// What goes over the links of edges.
+    pub mod relay {
+        pub use crate::broker::relay::{
+            delivered::{decode, encode},
+            message::{Record, next_record},
+        };
+    }
+
+    /// The broker of an edge.
+    pub mod upstream {
+        pub use crate::broker::upstream::{Upstream, UpstreamSettings};
+    }
+
     /// The broker in Redis.
     pub mod redis {
         pub use crate::broker::redis::{Partition, Redis, Settings, Timeouts};
@@ -59,7 +72,7 @@ pub mod config {
         ApiKey, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl,
         JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
         Network, OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
-        SettingsError, TokenSettings, Variables, merge, merge_over, resolve,
+        SettingsError, TokenSettings, UpstreamUrl, Variables, merge, merge_over, resolve,
     };
 }
 
@@ -85,7 +98,8 @@ pub mod hub {
 pub mod metrics {
     pub use crate::metrics::{
         ABSENT_DESCRIPTIONS, DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS, HookMetrics, REDIS_DESCRIPTIONS,
-        RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS, TokenMetrics,
+        RELAY_DESCRIPTIONS, RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS, TokenMetrics, UPSTREAM_DESCRIPTIONS,
+        UpstreamMetrics,
     };
 }
 

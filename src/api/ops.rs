@@ -30,10 +30,10 @@ pub fn accepting(readiness: Readiness) -> Answer {
 #[must_use]
 pub fn ready(readiness: Readiness, needs_redis: bool) -> Answer {
     let word = match readiness {
-        Readiness::Draining | Readiness::Overloaded(_) => Readiness::Degraded.as_str(),
+        Readiness::Draining | Readiness::Overloaded(_) => Readiness::Degraded(Reason::Redis).as_str(),
         other => other.as_str(),
     };
-    answer(readiness.serves() && !(needs_redis && readiness == Readiness::Degraded), word, readiness)
+    answer(readiness.serves() && !(needs_redis && readiness == Readiness::Degraded(Reason::Redis)), word, readiness)
 }
 
 fn answer(well: bool, word: &'static str, readiness: Readiness) -> Answer {

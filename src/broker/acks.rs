@@ -12,7 +12,7 @@ use crate::model::{Ack, Epoch, Offset, Position, Room};
 pub type EachOf<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, BrokerError>>> + Send + 'a>>;
 
 /// How much is kept of one user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AckBounds {
     /// The most rooms.
     pub rooms: usize,
@@ -21,7 +21,7 @@ pub struct AckBounds {
 }
 
 /// What became of an ack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeptAck {
     /// Whether it is further than what was kept of its epoch.
     pub further: bool,
@@ -30,7 +30,7 @@ pub struct KeptAck {
 }
 
 /// Where a room's log stands, and what it has of other epochs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Standing {
     /// The end of the log.
     pub end: Position,

@@ -62,7 +62,7 @@ impl FleetQuestion {
 }
 
 /// The answers of the other pods.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FleetAnswers {
     /// By pod, each once.
     pub said: Vec<(String, FleetAnswer)>,

@@ -15,6 +15,8 @@ mod log_key;
 pub mod memory;
 mod place_table;
 pub mod redis;
+pub mod relay;
+pub mod upstream;
 mod user_places;
 mod user_records;
 
@@ -40,7 +42,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + S
 pub type EachAnswer<'a> = Pin<Box<dyn Future<Output = Vec<Result<Position, BrokerError>>> + Send + 'a>>;
 
 /// Why a broker did not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BrokerError {
     /// It cannot be reached or is full; nothing was done.
     #[error("the broker is unavailable: {0}")]
@@ -78,7 +81,7 @@ impl BrokerError {
 }
 
 /// Which part of a log is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HistoryQuery {
     /// Continue from here; `None`: the newest events.
     pub since: Option<Since>,
@@ -135,7 +138,7 @@ impl History {
 }
 
 /// A part of a log.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct History {
     /// The log's epoch now.
     pub epoch: Epoch,
@@ -197,6 +200,8 @@ pub enum Condition {
     Well,
     /// A part of it cannot be used or relied on now.
     Degraded,
+    /// Its home cannot be reached now: members stay, and what they missed is read when it can be.
+    Cut,
 }
 
 /// Rooms and positions; history lives here because append and publish must be one step.

@@ -16,9 +16,10 @@ use super::{
     file_watch::{FileWatch, MAX_FILE_BYTES},
     interpolate::Variables,
     layers::{CONFIG_VARIABLE, Flags, Merged, PREFIX, PRESET_VARIABLE, merge_over},
+    machine::Machine,
     memory_ceiling::MemoryCeiling,
     preset::Preset,
-    resolve::{Config, Machine, resolve},
+    resolve::{Config, resolve},
     section::Changes,
     settings_error::SettingsError,
 };

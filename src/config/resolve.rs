@@ -13,18 +13,22 @@ use super::{
     legacy::Legacy,
     logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
+    machine::Machine,
+    memory_broker::MemoryBroker,
     memory_ceiling::MemoryCeiling,
     origins::{OriginPattern, Origins},
     policies::{Policies, demo_rules, shared_logs},
     record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
-    settings::{Compression, Limits, MemoryBroker, Settings, Socket, Timeouts},
+    relay::Relay,
+    settings::{Compression, Limits, Settings, Socket, Timeouts},
     settings_error::SettingsError,
     socketio::SocketIoSettings,
     tls::Tls,
     token_settings::TokenSettings,
+    upstream::Upstream,
     user_presence::UserPresenceSettings,
-    warnings::{absent, memory, proxies, rooms, tokens, unused_policies},
+    warnings::{absent, edges, memory, proxies, rooms, tokens, unused_policies},
     webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
@@ -35,21 +39,6 @@ const RESERVED_FILES: u64 = 512;
 
 /// More connections than this have never been tried on one pod.
 const MOST_CONNECTIONS: u64 = 1_000_000;
-
-/// What the machine and the process give where the settings leave it open.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    /// How many threads can run at once.
-    pub cores: usize,
-    /// The hard limit of open files: the pod raises its soft limit to it.
-    pub open_files: u64,
-    /// How much memory this process may use.
-    pub memory: MemoryCeiling,
-    /// Where state of this user is kept.
-    pub state_dir: Option<PathBuf>,
-    /// The API key of development mode, made once a process, so that a reload keeps it.
-    pub api_key: ApiKey,
-}
 
 /// What the pod does. Everything is decided: nothing in here stands for a default.
 #[derive(Debug, Clone)]
@@ -128,8 +117,12 @@ pub struct Config {
     pub user_presence: UserPresenceSettings,
     /// The embedded broker, where there is no Redis.
     pub memory_broker: MemoryBroker,
-    /// Redis; `None`: the embedded broker.
+    /// Redis; `None`: the embedded broker, or a home.
     pub redis: Option<Redis>,
+    /// Edges that follow this pod.
+    pub relay: Relay,
+    /// The home that this pod is an edge of; `None`: it is none.
+    pub upstream: Option<Upstream>,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
     /// The dialects that are described.
@@ -281,6 +274,9 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
+    let relay = settings.relay.decide(tls.as_ref(), &mut errors, &mut warnings);
+    let upstream = settings.upstream.decide(&settings.redis, &settings.tokens, &settings.user_presence, &mut errors);
+    warnings.extend(edges(&settings));
     let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
         errors.push(SettingsError::Redis);
         None
@@ -380,6 +376,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         user_presence: settings.user_presence.clone(),
         memory_broker: MemoryBroker { max_bytes },
         redis,
+        relay,
+        upstream,
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),
         policies,

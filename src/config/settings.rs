@@ -16,13 +16,16 @@ use super::{
     legacy::Legacy,
     logging::{LogFormat, LogLevel},
     look_up::TokenLookUp,
+    memory_broker::MemoryBroker,
     origins::{OriginKind, OriginPattern},
     policies::Rule,
     record_layer::TlsSettings,
     redis_settings::RedisSettings,
+    relay::RelaySettings,
     section::{Changes, Key, Section, Settle, section},
     socketio::SocketIoSettings,
     token_settings::TokenSettings,
+    upstream::UpstreamSection,
     user_presence::UserPresenceSettings,
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
     webtransport::WebTransport,
@@ -206,15 +209,6 @@ section! {
     }
 }
 
-section! {
-    /// The embedded broker, which keeps the rooms' logs in this process.
-    pub struct MemoryBroker in "memory_broker" {
-        /// The most bytes of history and retained values of all rooms. At the limit, the room that was quiet longest loses
-        /// its log, and its epoch changes. It is never more than a quarter of what the whole process may use.
-        max_bytes: usize = 256 * MIB, Bytes(MIB..=1024 * GIB), restart;
-    }
-}
-
 /// Everything that was set, by whichever layer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
@@ -254,6 +248,10 @@ pub struct Settings {
     pub memory_broker: MemoryBroker,
     /// `[redis]`
     pub redis: RedisSettings,
+    /// `[relay]`
+    pub relay: RelaySettings,
+    /// `[upstream]`
+    pub upstream: UpstreamSection,
     /// What customers' systems set.
     pub customers: Customers,
     /// `[default_policy]`
@@ -279,7 +277,7 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 18] = [
+        let core: [&dyn Section; 20] = [
             &self.general,
             &self.limits,
             &self.timeouts,
@@ -298,6 +296,8 @@ impl Settings {
             &self.user_presence,
             &self.memory_broker,
             &self.redis,
+            &self.relay,
+            &self.upstream,
         ];
         let default_policy: &dyn Section = &self.default_policy;
         core.into_iter().chain(self.customers.sections()).chain([default_policy]).collect()
@@ -317,7 +317,7 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 18] = [
+        let core: [&mut dyn Section; 20] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
@@ -336,6 +336,8 @@ impl Settings {
             &mut self.user_presence,
             &mut self.memory_broker,
             &mut self.redis,
+            &mut self.relay,
+            &mut self.upstream,
         ];
         let default_policy: &mut dyn Section = &mut self.default_policy;
         core.into_iter().chain(self.customers.sections_mut()).chain([default_policy]).collect()
@@ -369,6 +371,8 @@ impl Settings {
         self.user_presence.settle(&running.user_presence, &mut changes);
         self.memory_broker.settle(&running.memory_broker, &mut changes);
         self.redis.settle(&running.redis, &mut changes);
+        self.relay.settle(&running.relay, &mut changes);
+        self.upstream.settle(&running.upstream, &mut changes);
         self.customers.settle(&running.customers, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         let logs = |settings: &Self| -> Vec<_> {

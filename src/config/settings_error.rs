@@ -52,6 +52,15 @@ pub enum SettingsError {
          (`grpc.cert`, `grpc.key`) or those of the public listeners (`cert`, `key`); for none set none of them"
     )]
     GrpcCertificate,
+    /// Edges over TLS without a certificate.
+    #[error(
+        "`relay.listen` takes edges over TLS, but there is no certificate: set `cert` and `key`, or `relay.tls = false` where the way \
+         to the edges is protected otherwise"
+    )]
+    RelayCertificate,
+    /// What does not go with a home, in a sentence.
+    #[error("{0}")]
+    Upstream(&'static str),
     /// Tokens are looked up without Redis.
     #[error("`token_lookup.key` looks tokens up in Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     LookUp,

@@ -1,9 +1,10 @@
 //! What is allowed, but probably not meant: sentences for the log and for `check-config`. Pure.
 
 use super::{
+    memory_broker::MemoryBroker,
     memory_ceiling::MemoryCeiling,
     policies::{Policies, Rule},
-    settings::{Limits, MemoryBroker, Settings},
+    settings::{Limits, Settings},
     token_settings::TokenSettings,
     tokens::HmacSecret,
     value::MIB,
@@ -41,6 +42,27 @@ pub(super) fn memory(settings: &Settings, ceiling: &MemoryCeiling) -> Vec<String
             "`memory_broker.max_bytes` is {} MiB, but this process may use {ceiling}: a quarter of that is taken for the rooms' logs",
             logs / MIB
         ));
+    }
+    warnings
+}
+
+/// What an edge counts and finds for itself alone.
+pub(super) fn edges(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.upstream.urls.is_empty() {
+        return warnings;
+    }
+    if settings.limits.user_connections.is_some() {
+        warnings.push(
+            "`limits.user_connections` is set on an edge: it counts a user's connections to this pod, and not those elsewhere".to_owned(),
+        );
+    }
+    if settings.socketio.enabled {
+        warnings.push(
+            "`socketio.enabled` is on, on an edge: edges do not find each other, so that a balancer must bring each polling session to \
+             the pod that opened it"
+                .to_owned(),
+        );
     }
     warnings
 }

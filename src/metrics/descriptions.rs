@@ -95,7 +95,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_accept_errors_total", "Failed accept calls."),
     (
         "roomcast_degraded",
-        "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis.",
+        "1 for each reason for which the pod is not as it should be: draining, connections, memory, files, redis, upstream.",
     ),
     (
         "roomcast_limit",
@@ -192,7 +192,8 @@ pub(crate) fn describe(descriptions: &'static [(&str, &str)]) {
             | "roomcast_hook_seconds"
             | "roomcast_batch_wait_seconds"
             | "roomcast_publish_to_write_seconds"
-            | "roomcast_fan_out_seconds" => describe_histogram!(*name, unit, *says),
+            | "roomcast_fan_out_seconds"
+            | "roomcast_upstream_lag_seconds" => describe_histogram!(*name, unit, *says),
             name if name.ends_with("_total") && !GAUGES.contains(&name) => {
                 describe_counter!(name, unit, *says);
             }

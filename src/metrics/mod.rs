@@ -14,11 +14,13 @@ mod observer;
 mod pressure;
 mod redis_commands;
 mod redis_subscriptions;
+mod relay;
 mod samples;
 mod signals;
 mod socketio;
 mod statuses;
 mod tokens;
+mod upstream;
 mod user_places;
 mod windows;
 
@@ -35,11 +37,13 @@ pub use pressure::Pressures;
 pub(crate) use redis_commands::{COMMANDS, TROUBLES};
 pub use redis_commands::{CommandResult, RedisCommands};
 pub use redis_subscriptions::RedisMetrics;
+pub use relay::{RELAY_DESCRIPTIONS, RelayMetrics};
 pub use samples::{Buckets, Samples};
 pub use signals::SignalMetrics;
 pub use socketio::{SOCKETIO_DESCRIPTIONS, SocketIo};
 pub use statuses::StatusMetrics;
 pub use tokens::TokenMetrics;
+pub use upstream::{UPSTREAM_DESCRIPTIONS, UpstreamMetrics};
 pub use user_places::UserPlaceMetrics;
 pub use windows::WindowMetrics;
 
@@ -51,7 +55,7 @@ use crate::model::Disconnect;
 pub(crate) use descriptions::describe;
 
 /// Why a pod may be degraded, as `/ready` says it.
-const DEGRADED: [&str; 5] = ["draining", "connections", "memory", "files", "redis"];
+const DEGRADED: [&str; 6] = ["draining", "connections", "memory", "files", "redis", "upstream"];
 
 /// The handles.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use roomcast_certs::{Rotation, RotationError, Source, TicketKeys};
 
-use crate::config::Tls;
+use crate::config::{Config, Tls};
 
 /// The certificate of `tls`, loaded or made.
 pub(super) fn certificate(tls: &Tls) -> Result<Arc<Rotation>, RotationError> {
@@ -40,6 +40,18 @@ pub(super) fn quic_tls(
 ) -> Result<rustls::ServerConfig, rustls::Error> {
     let resolver: Arc<Rotation> = Arc::clone(rotation);
     with_tickets(roomcast_certs::quic_server_config(resolver)?, keys, "webtransport")
+}
+
+/// The TLS of the listeners of edges; `None`: they listen without it, or there are none.
+pub(super) fn relay_tls(
+    config: &Config,
+    public: Option<&Arc<Rotation>>,
+    keys: Option<&Arc<TicketKeys>>,
+) -> Result<Option<Arc<rustls::ServerConfig>>, rustls::Error> {
+    let is_on = config.relay.tls && !config.relay.listen.is_empty();
+    let Some(rotation) = public.filter(|_| is_on) else { return Ok(None) };
+    let resolver: Arc<Rotation> = Arc::clone(rotation);
+    Ok(Some(Arc::new(with_tickets(roomcast_certs::server_config(resolver)?, keys, "relay")?)))
 }
 
 /// The TLS of a kind of listener whose tickets have shared keys, if there are any.

@@ -1,4 +1,4 @@
-//! Which broker a pod has: Redis where the configuration names one, otherwise the embedded one.
+//! Which broker a pod has: Redis or a home where the configuration names one, otherwise the embedded one.
 
 use std::sync::Arc;
 
@@ -9,12 +9,15 @@ use super::start_error::StartError;
 use crate::{
     api::Servers,
     broker::{
-        Acks, Broker, Condition, Control, Erasure, KeyValue, LookUp, Presence, UserPlaces, UserRecords, memory,
+        Acks, Broker, Condition, Control, Deliver, Erasure, KeyValue, LookUp, Presence, UserPlaces, UserRecords,
+        memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
+        relay::message::Ancestry,
+        upstream::{Upstream, UpstreamSettings},
     },
     config::{self, Config, Policies, RedisKind, UserPresenceSettings},
-    hub::{UserPresence, WorkerQueues, unix_millis},
-    metrics::{Exposition, Metrics},
+    hub::{UserPresence, unix_millis},
+    metrics::{Exposition, Metrics, UpstreamMetrics},
     transport::trust,
 };
 
@@ -25,27 +28,44 @@ pub(super) enum Log {
     Memory(Arc<memory::MemoryBroker>),
     /// Shared by the fleet.
     Redis(Arc<Redis>),
+    /// At a home. Beside it what an edge keeps for itself alone: the places of users.
+    Home(Arc<Upstream>, Arc<memory::MemoryBroker>),
 }
+
+/// What an edge keeps for itself alone has no rooms.
+const EDGE_BYTES: usize = 1024 * 1024;
 
 impl Log {
     /// `internal`: the port of the internal listener, if there is one.
     pub(super) fn start(
         config: &Config,
         policies: Arc<ArcSwap<Policies>>,
-        links: Arc<WorkerQueues>,
+        deliver: Arc<dyn Deliver>,
         exposition: &Exposition,
         internal: Option<u16>,
         plain_messages: Option<Elsewhere>,
     ) -> Result<Self, StartError> {
+        let embedded = |max_bytes, policies, deliver| {
+            let limits = memory::MemoryLimits { max_bytes, ..memory::MemoryLimits::default() };
+            memory::MemoryBroker::new(limits, policies, deliver, Arc::new(unix_millis)).map(Arc::new)
+        };
+        if let Some(upstream) = &config.upstream {
+            let own = embedded(EDGE_BYTES, Arc::clone(&policies), Arc::clone(&deliver))?;
+            let metrics = exposition.register(UpstreamMetrics::default);
+            let edge = Upstream::start(upstream_settings(upstream)?, policies, deliver, metrics)?;
+            return Ok(Self::Home(Arc::new(edge), own));
+        }
         let Some(redis) = &config.redis else {
-            let limits =
-                memory::MemoryLimits { max_bytes: config.memory_broker.max_bytes, ..memory::MemoryLimits::default() };
-            let memory = memory::MemoryBroker::new(limits, policies, links, Arc::new(unix_millis))?;
-            return Ok(Self::Memory(Arc::new(memory)));
+            return Ok(Self::Memory(embedded(config.memory_broker.max_bytes, policies, deliver)?));
         };
         let (subscriptions, commands) = exposition.redis();
-        let redis =
-            Redis::start(settings(config, redis, internal, plain_messages)?, policies, links, subscriptions, commands)?;
+        let redis = Redis::start(
+            settings(config, redis, internal, plain_messages)?,
+            policies,
+            deliver,
+            subscriptions,
+            commands,
+        )?;
         Ok(Self::Redis(Arc::new(redis)))
     }
 
@@ -53,6 +73,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -60,6 +81,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -67,6 +89,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -74,6 +97,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -81,6 +105,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -88,6 +113,7 @@ impl Log {
         match self {
             Self::Memory(memory) => Arc::new(memory::erasure::MemoryErasure(Arc::clone(memory))),
             Self::Redis(redis) => Arc::clone(&redis.erasure),
+            Self::Home(home, _) => Arc::clone(home) as _,
         }
     }
 
@@ -100,6 +126,8 @@ impl Log {
         let records: Arc<dyn UserRecords> = match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(&redis.users),
+            // The settings refuse it.
+            Self::Home(_, own) => Arc::clone(own) as _,
         };
         let metrics = metrics.statuses.clone();
         UserPresence::new(settings, self.control(), self.broker(), records, metrics).map(Arc::new)
@@ -109,12 +137,13 @@ impl Log {
         Arc::clone(match self {
             Self::Memory(memory) => &memory.places,
             Self::Redis(redis) => &redis.places,
+            Self::Home(_, own) => &own.places,
         })
     }
 
     pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Home(..) => None,
             Self::Redis(redis) => Some(Arc::clone(redis) as _),
         }
     }
@@ -123,14 +152,23 @@ impl Log {
         match self {
             Self::Memory(_) => Condition::Well,
             Self::Redis(redis) => redis.condition(),
+            Self::Home(home, _) => home.condition(),
         }
     }
 
     /// How the servers are, whenever it is asked.
     pub(super) fn servers(&self) -> Servers {
         match self.clone() {
-            Self::Memory(_) => Box::new(|| None),
+            Self::Memory(_) | Self::Home(..) => Box::new(|| None),
             Self::Redis(redis) => Box::new(move || Some(redis.status())),
+        }
+    }
+
+    /// The pods between this one and the log, where they are others.
+    pub(super) fn ancestry(&self) -> Ancestry {
+        match self {
+            Self::Memory(_) | Self::Redis(_) => Ancestry::default(),
+            Self::Home(home, _) => home.ancestry(),
         }
     }
 
@@ -140,6 +178,23 @@ impl Log {
             memory.sweep();
         }
     }
+}
+
+fn upstream_settings(upstream: &config::Upstream) -> Result<UpstreamSettings, StartError> {
+    let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes } = upstream;
+    let urls: Vec<String> = urls.iter().map(|url| url.as_str().to_owned()).collect();
+    let is_tls = urls.iter().any(|url| url.starts_with("wss:"));
+    let tls = is_tls.then(|| trust::client_config(ca.as_deref())).transpose().map_err(StartError::Home)?;
+    let tls = tls.map(|(tls, _)| Arc::new(tls));
+    Ok(UpstreamSettings {
+        urls,
+        key: key.reveal().to_owned(),
+        tls,
+        connect_timeout: *connect_timeout,
+        call_timeout: *call_timeout,
+        calls: *calls,
+        tail_bytes: *tail_bytes,
+    })
 }
 
 fn settings(

@@ -12,12 +12,14 @@ mod certificate;
 mod client_address;
 mod client_file;
 mod dialects;
+mod edges;
 mod engine;
 mod event_stream;
 mod fetching;
 mod first_packet;
 mod grpc;
 mod handshake;
+mod home;
 mod http;
 mod listening;
 mod lobby;
@@ -58,6 +60,7 @@ use tokio::sync::{mpsc::channel, watch};
 use crate::{
     api::{Api, Grpc},
     auth::Authority,
+    broker::Deliver,
     compat::{self, Extensions, Route, Routes},
     config::Config,
     hooks::{AbsentHook, Hooks},
@@ -75,10 +78,12 @@ use crate::{
     },
 };
 use background::{Background, ask_backend};
-use certificate::{certificate, pins, public_tls, quic_tls};
+use certificate::{certificate, pins, public_tls, quic_tls, relay_tls};
 use client_file::ClientFile;
+use edges::serve_edges;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
+use home::{Homestead, HubSeams};
 use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
 use phase::{API_TIME, Phase};
@@ -102,6 +107,8 @@ pub struct Addresses {
     pub internal: Vec<SocketAddr>,
     /// The API over gRPC.
     pub grpc: Vec<SocketAddr>,
+    /// Edges.
+    pub relay: Vec<SocketAddr>,
 }
 
 /// A running pod.
@@ -180,12 +187,17 @@ impl Pod {
         let internal = listen_on_all(&config.internal_listen, &mut addresses.internal)?;
         let grpc_tls = grpc_tls(&config, certificate.as_ref(), keys.tickets())?;
         let grpc_listeners = listen_on_all(&config.grpc.listen, &mut addresses.grpc)?;
+        let edge_listeners = listen_on_all(&config.relay.listen, &mut addresses.relay)?;
+        let edge_tls = relay_tls(&config, certificate.as_ref(), keys.tickets())?;
 
         let (links, inboxes) = WorkerQueues::new(workers);
         let links = Arc::new(links);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
         let port = addresses.internal.first().map(SocketAddr::port);
-        let log = Log::start(&config, Arc::clone(&policies), links.clone(), &exposition, port, plain_messages)?;
+        let hub: Arc<dyn Deliver> = links.clone();
+        let homestead = Homestead::of(&config, &exposition, &hub);
+        let deliver = homestead.as_ref().map_or(hub, Homestead::deliver);
+        let log = Log::start(&config, Arc::clone(&policies), deliver, &exposition, port, plain_messages)?;
         let condition = log.clone();
         let authority =
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
@@ -203,6 +215,7 @@ impl Pod {
             Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
             None => log.broker(),
         };
+        let seams = HubSeams::new(&log, broker, homestead);
         let user_presence = log.user_presence(&config.user_presence, &metrics);
         let compression = &config.compression;
         let services = Arc::new(Services {
@@ -214,13 +227,13 @@ impl Pod {
             sockets,
             config: ArcSwap::from_pointee(config),
             policies,
-            broker,
+            broker: Arc::clone(&seams.broker),
             absent,
             presence: log.presence(),
             user_presence,
-            control: log.control(),
+            control: Arc::clone(&seams.control),
             values: log.values(),
-            erasure: log.erasure(),
+            erasure: Arc::clone(&seams.erasure),
             acks: AckDesk::new(log.acks()),
             places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),
@@ -271,6 +284,14 @@ impl Pod {
             threads.push(std::thread::Builder::new().name("grpc".into()).spawn(move || {
                 if let Err(error) = serve_grpc(&grpc, grpc_listeners, grpc_tls, phase) {
                     tracing::error!(%error, "gRPC could not start");
+                }
+            })?);
+        }
+        if let Some(home) = seams.home(&services, &log) {
+            let phase = watched.clone();
+            threads.push(std::thread::Builder::new().name("relay".into()).spawn(move || {
+                if let Err(error) = serve_edges(&home, edge_listeners, edge_tls, phase) {
+                    tracing::error!(%error, "edges cannot be served");
                 }
             })?);
         }

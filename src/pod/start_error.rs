@@ -67,6 +67,9 @@ pub enum StartError {
     /// The CA certificates of Redis.
     #[error("Redis cannot be trusted: {0}")]
     Trust(#[from] TrustError),
+    /// The CA certificates of the home.
+    #[error("the home cannot be trusted: {0}")]
+    Home(TrustError),
     /// The CA certificates of the backend that decides.
     #[error("the hooks cannot be set up: {0}")]
     Hooks(#[from] FetchError),

@@ -15,7 +15,7 @@ impl Redis {
         let state = match self.condition() {
             Condition::Starting => "starting",
             Condition::Well => "well",
-            Condition::Degraded => "degraded",
+            Condition::Degraded | Condition::Cut => "degraded",
         };
         let mut status = RedisStatus { state: state.to_owned(), ..RedisStatus::default() };
         let Some(health) = self.state.subscriber.get().map(|subscriber| subscriber.health()) else { return status };

@@ -17,6 +17,8 @@ pub enum Reason {
     Files,
     /// A part of Redis cannot be used.
     Redis,
+    /// The home of this edge cannot be reached.
+    Upstream,
 }
 
 /// Where a pod stands.
@@ -24,9 +26,9 @@ pub enum Reason {
 pub enum Readiness {
     /// All is well.
     Ready,
-    /// It takes clients, although a part of Redis cannot be used: another pod would be no better off.
-    Degraded,
-    /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis.
+    /// It takes clients, although a part of Redis, or the home of this edge, cannot be used: another pod would be no better off.
+    Degraded(Reason),
+    /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis or its home.
     Starting,
     /// It goes away.
     Draining,
@@ -36,7 +38,8 @@ pub enum Readiness {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Draining, Self::Connections, Self::Memory, Self::Files, Self::Redis];
+    pub const ALL: [Self; 6] =
+        [Self::Draining, Self::Connections, Self::Memory, Self::Files, Self::Redis, Self::Upstream];
 
     /// The word in answers and metrics.
     #[must_use]
@@ -47,6 +50,7 @@ impl Reason {
             Self::Memory => "memory",
             Self::Files => "files",
             Self::Redis => "redis",
+            Self::Upstream => "upstream",
         }
     }
 
@@ -59,6 +63,7 @@ impl Reason {
             Self::Memory => services.budget.is_spent() || services.memory.is_full(),
             Self::Files => services.metrics.pressures.files.bites(),
             Self::Redis => (services.condition)() == Condition::Degraded,
+            Self::Upstream => (services.condition)() == Condition::Cut,
         }
     }
 }
@@ -69,7 +74,7 @@ impl Readiness {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Degraded => "degraded",
+            Self::Degraded(_) => "degraded",
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Overloaded(_) => "overloaded",
@@ -81,16 +86,15 @@ impl Readiness {
     pub fn reason(self) -> Option<Reason> {
         match self {
             Self::Ready | Self::Starting => None,
-            Self::Degraded => Some(Reason::Redis),
             Self::Draining => Some(Reason::Draining),
-            Self::Overloaded(reason) => Some(reason),
+            Self::Degraded(reason) | Self::Overloaded(reason) => Some(reason),
         }
     }
 
     /// Whether a new client would be taken, and should come here: what balancers ask.
     #[must_use]
     pub fn accepts(self) -> bool {
-        matches!(self, Self::Ready | Self::Degraded)
+        matches!(self, Self::Ready | Self::Degraded(_))
     }
 
     /// Whether those that it has are served: what kubelets ask.
@@ -111,10 +115,12 @@ impl Readiness {
             Self::Draining
         } else if let Some(reason) = short {
             Self::Overloaded(reason)
-        } else if condition == Condition::Well {
-            Self::Ready
         } else {
-            Self::Degraded
+            match condition {
+                Condition::Cut => Self::Degraded(Reason::Upstream),
+                Condition::Degraded => Self::Degraded(Reason::Redis),
+                Condition::Starting | Condition::Well => Self::Ready,
+            }
         }
     }
 }
@@ -127,7 +133,8 @@ mod tests {
     fn only_a_pod_that_starts_serves_nothing() {
         for (readiness, accepts, serves) in [
             (Readiness::Ready, true, true),
-            (Readiness::Degraded, true, true),
+            (Readiness::Degraded(Reason::Redis), true, true),
+            (Readiness::Degraded(Reason::Upstream), true, true),
             (Readiness::Starting, false, false),
             (Readiness::Draining, false, true),
             (Readiness::Overloaded(Reason::Connections), false, true),

@@ -1,0 +1,140 @@
+//! What a home does for an edge that asks.
+//!
+//! Always holds: a room is looked up among those that edges may have before anything is done; what an edge may not do is refused in a sentence
+//! and leaves nothing open.
+
+use super::{
+    call::{CallAnswer, EdgeCall, received, sent},
+    home::Home,
+};
+use crate::{
+    broker::{BrokerError, Control as _, HistoryQuery},
+    model::{Position, Publication, Room},
+};
+
+/// The most events of one answer, and their most bytes of payload: a slow link must have it within the time in which it may be silent.
+const MOST_EVENTS: usize = 20_000;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+
+/// The most members of one answer.
+const MOST_MEMBERS: usize = 10_000;
+
+fn refused(why: impl Into<String>) -> BrokerError {
+    BrokerError::Unavailable(why.into())
+}
+
+impl Home {
+    /// Whether edges may have a room.
+    pub(super) fn check_room(&self, room: &Room) -> Result<(), BrokerError> {
+        if self.access.allows_room(room) {
+            return Ok(());
+        }
+        self.metrics.refused_room.increment(1);
+        Err(refused(format!(
+            "the home of this edge does not relay the room {room}: its `relay.rooms` has no pattern for it"
+        )))
+    }
+
+    fn check_publish(&self) -> Result<(), BrokerError> {
+        if self.access.allows_publish() {
+            return Ok(());
+        }
+        self.metrics.refused_publish.increment(1);
+        Err(refused("the home of this edge takes nothing from edges: its `relay.publish` is off"))
+    }
+
+    fn check_orders(&self) -> Result<(), BrokerError> {
+        if self.access.allows_orders() {
+            return Ok(());
+        }
+        self.metrics.refused_orders.increment(1);
+        Err(refused("the home of this edge takes no orders from edges: its `relay.orders` is off"))
+    }
+
+    /// Does what an edge asks.
+    pub(super) async fn carry_out(&self, edge: &str, call: EdgeCall) -> Result<CallAnswer, BrokerError> {
+        let store = &self.store;
+        match call {
+            EdgeCall::Publish(all) => Ok(CallAnswer::Published(self.publish_all(all).await)),
+            EdgeCall::Unlogged(room, publication, except) => {
+                self.check_publish().and_then(|()| self.check_room(&room))?;
+                store.broker.publish_unlogged(&room, *publication, except).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::Signal(room, signal) => {
+                self.check_publish().and_then(|()| self.check_room(&room))?;
+                store.broker.signal(&room, *signal).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::Notify(room, notice) => {
+                self.check_publish().and_then(|()| self.check_room(&room))?;
+                store.broker.notify(&room, *notice).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::History(room, query) => {
+                self.check_room(&room)?;
+                let (max_events, max_bytes) = (query.max_events.min(MOST_EVENTS), query.max_bytes.min(MOST_BYTES));
+                let query = HistoryQuery { max_events, max_bytes, ..query };
+                store.broker.history(&room, query).await.map(CallAnswer::History)
+            }
+            EdgeCall::Retained(room) => {
+                self.check_room(&room)?;
+                store.broker.retained(&room).await.map(CallAnswer::Retained)
+            }
+            EdgeCall::Members(room, limit) => {
+                self.check_room(&room)?;
+                store.presence.list(&room, limit.min(MOST_MEMBERS)).await.map(CallAnswer::Members)
+            }
+            EdgeCall::Standings(rooms) => {
+                rooms.iter().try_for_each(|(room, _)| self.check_room(room))?;
+                Ok(CallAnswer::Standings(store.acks.standings(&rooms).await))
+            }
+            EdgeCall::Keep(acks, bounds) => {
+                self.check_publish()?;
+                acks.iter().try_for_each(|ack| self.check_room(&ack.room))?;
+                Ok(CallAnswer::Acked(store.acks.keep(&acks, bounds).await))
+            }
+            EdgeCall::Kept(user, bounds) => {
+                let mut kept = store.acks.kept(&user, bounds).await?;
+                kept.retain(|(room, _)| self.access.allows_room(room));
+                Ok(CallAnswer::Kept(kept))
+            }
+            EdgeCall::Set(name, value, ttl) => {
+                self.check_publish()?;
+                store.values.set(&name, received(value), ttl).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::Get(name) => store.values.get(&name).await.map(|value| CallAnswer::Value(value.map(sent))),
+            EdgeCall::Take(name) => {
+                self.check_publish()?;
+                store.values.take(&name).await.map(|value| CallAnswer::Value(value.map(sent)))
+            }
+            EdgeCall::Claim(name, value, ttl) => {
+                self.check_publish()?;
+                let there = store.values.claim(&name, received(value), ttl).await?;
+                Ok(CallAnswer::Value(there.map(sent)))
+            }
+            EdgeCall::ForgetRoom(room) => {
+                self.check_orders().and_then(|()| self.check_room(&room))?;
+                store.erasure.forget_room(&room).await.map(CallAnswer::Forgotten)
+            }
+            EdgeCall::ForgetUser(user, own) => {
+                self.check_orders()?;
+                own.iter().try_for_each(|room| self.check_room(room))?;
+                store.erasure.forget_user(&user, &own).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::AskOthers(question, within) => {
+                self.check_orders()?;
+                store.control.ask_for_edge(edge, &question, within).await.map(CallAnswer::Fleet)
+            }
+            EdgeCall::Address(pod) => store.control.address(&pod).await.map(CallAnswer::Address),
+        }
+    }
+
+    /// Publishes those that may be published, in their order.
+    async fn publish_all(&self, all: Vec<(Room, Publication)>) -> Vec<Result<Position, BrokerError>> {
+        let checks: Vec<Result<(), BrokerError>> =
+            all.iter().map(|(room, _)| self.check_publish().and_then(|()| self.check_room(room))).collect();
+        let good = all.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(one, _)| one).collect();
+        let mut said = self.store.broker.publish_all(good).await.into_iter();
+        let each =
+            |check: Result<(), BrokerError>| check.and_then(|()| said.next().unwrap_or(Err(BrokerError::Unknown)));
+        checks.into_iter().map(each).collect()
+    }
+}

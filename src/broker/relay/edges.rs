@@ -1,0 +1,144 @@
+//! The links that edges have to this pod: which there are, what each of them waits for, and what an edge is allowed.
+//!
+//! Never reads or writes a link. Always holds: a question to an edge is answered once, at the latest when its link ends.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    message::{Ancestry, FromHome},
+    out_queue::OutQueue,
+};
+use crate::{
+    broker::{FleetAnswer, FleetQuestion},
+    model::Room,
+};
+
+/// What edges are allowed, by the configuration as it is now.
+pub trait RelayAccess: Send + Sync {
+    /// Whether an `Authorization` header carries a key of edges.
+    fn allows_key(&self, authorization: Option<&[u8]>) -> bool;
+    /// Whether edges may have this room.
+    fn allows_room(&self, room: &Room) -> bool;
+    /// Whether edges may publish, and keep things.
+    fn allows_publish(&self) -> bool;
+    /// Whether edges may order, list and forget.
+    fn allows_orders(&self) -> bool;
+    /// The most bytes of deliveries that wait for one edge.
+    fn queue_bytes(&self) -> usize;
+}
+
+/// The link of an edge.
+pub(super) struct EdgeLink {
+    /// Its number on this pod.
+    pub(super) number: u64,
+    /// The edge's name.
+    pub(super) pod: String,
+    /// What is to be sent.
+    pub(super) queue: Arc<OutQueue>,
+    /// Whether orders reach the edge over it.
+    pub(super) leads: AtomicBool,
+    asked: Mutex<HashMap<u64, oneshot::Sender<Option<FleetAnswer>>>>,
+    questions: AtomicU64,
+}
+
+impl EdgeLink {
+    /// Asks the edge. `None`: it did not answer in time, or has no answer.
+    pub(super) async fn ask(&self, question: &FleetQuestion, within: Duration) -> Option<FleetAnswer> {
+        let id = self.questions.fetch_add(1, Ordering::Relaxed);
+        let (tell, answer) = oneshot::channel();
+        self.asked().insert(id, tell);
+        self.queue.send(&FromHome::Ask { id, question: Box::new(question.clone()) });
+        let said = tokio::time::timeout(within, answer).await;
+        self.asked().remove(&id);
+        said.ok()?.ok()?
+    }
+
+    /// The edge answered.
+    pub(super) fn answered(&self, id: u64, said: Option<FleetAnswer>) {
+        if let Some(tell) = self.asked().remove(&id) {
+            let _ = tell.send(said);
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Option<FleetAnswer>>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The links of all edges.
+#[derive(Default)]
+pub struct Edges {
+    links: Mutex<HashMap<u64, Arc<EdgeLink>>>,
+    given: AtomicU64,
+}
+
+impl Edges {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<EdgeLink>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A link that has begun.
+    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>) -> Arc<EdgeLink> {
+        let number = self.given.fetch_add(1, Ordering::Relaxed);
+        let link = Arc::new(EdgeLink {
+            number,
+            pod,
+            queue,
+            leads: AtomicBool::new(false),
+            asked: Mutex::default(),
+            questions: AtomicU64::new(0),
+        });
+        self.lock().insert(number, Arc::clone(&link));
+        link
+    }
+
+    /// It has ended.
+    pub(super) fn close(&self, link: &EdgeLink) {
+        self.lock().remove(&link.number);
+        link.queue.close();
+        link.asked().clear();
+    }
+
+    /// Whether a link has not ended.
+    pub(super) fn has(&self, link: &EdgeLink) -> bool {
+        self.lock().contains_key(&link.number)
+    }
+
+    /// How many links there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The links over which orders reach edges, one an edge; but not to `except`.
+    pub(super) fn leading(&self, except: Option<&str>) -> Vec<Arc<EdgeLink>> {
+        let mut by_pod: HashMap<String, Arc<EdgeLink>> = HashMap::new();
+        for link in self.lock().values() {
+            if !link.leads.load(Ordering::Relaxed) || except == Some(link.pod.as_str()) {
+                continue;
+            }
+            // The newest, where an edge has come back before its old link was seen to have ended.
+            let newest = by_pod.get(&link.pod).is_none_or(|known| known.number < link.number);
+            if newest {
+                by_pod.insert(link.pod.clone(), Arc::clone(link));
+            }
+        }
+        by_pod.into_values().collect()
+    }
+
+    /// Tells every edge which pods stand between it and the log.
+    pub(super) fn tell_ancestry(&self, ancestry: &Ancestry) {
+        for link in self.lock().values() {
+            link.queue.send(&FromHome::Ancestry(ancestry.clone()));
+        }
+    }
+}

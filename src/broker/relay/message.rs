@@ -1,0 +1,260 @@
+//! The records of a link, byte by byte. Pure.
+//!
+//! A binary message of the WebSocket holds one record or several:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 4 | how many bytes follow, most significant first |
+//! | 1 | `0`: a message in JSON; `1`: a delivery |
+//! | rest | the JSON; or the 4 bytes of the number that the edge gave the room, and the delivery (`delivered`) |
+//!
+//! What does not follow this is refused, and ends the link.
+
+use bytes::{Buf, BufMut, Bytes};
+
+use super::{
+    MAX_RECORD,
+    call::{CallAnswer, EdgeCall},
+};
+use crate::{
+    broker::{BrokerError, FleetAnswer, FleetQuestion},
+    model::{Member, Position, Room, UnixMillis},
+};
+
+/// The version of the link's words.
+pub const VERSION: u32 = 1;
+
+const JSON: u8 = 0;
+const DELIVERY: u8 = 1;
+
+/// What an edge says.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromEdge {
+    /// The first message.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The edge's name.
+        pod: String,
+        /// The program's version, for people.
+        release: String,
+    },
+    /// Deliver a room, under this number. Repeating it has the home say again where the room stands.
+    Follow {
+        /// The number, which the edge never gives twice on a link.
+        number: u32,
+        /// The room.
+        room: Room,
+    },
+    /// Deliver that room no more.
+    Unfollow {
+        /// Its number.
+        number: u32,
+    },
+    /// A question.
+    Call {
+        /// Its number.
+        id: u64,
+        /// The question.
+        call: EdgeCall,
+    },
+    /// A sign of life, with the edge's time (ms).
+    Ping {
+        /// The time.
+        at: UnixMillis,
+    },
+    /// This link is the one over which the edge's members are told and orders reach it; `false`: no more, and it has no members here.
+    Lead(bool),
+    /// A member came.
+    Join(Room, Member),
+    /// A member went.
+    Leave(Room, Member),
+    /// Every member that the edge has was told since [`FromEdge::Lead`].
+    AllJoined,
+    /// The answer to a [`FromHome::Ask`]; `None`: it has none.
+    Answer {
+        /// The question's number.
+        id: u64,
+        /// The answer.
+        said: Option<FleetAnswer>,
+    },
+}
+
+/// What a home says, beside deliveries.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromHome {
+    /// The first message.
+    Welcome {
+        /// [`VERSION`].
+        version: u32,
+        /// The home's name.
+        pod: String,
+        /// The pods from this home to the log, this one included.
+        ancestry: Ancestry,
+    },
+    /// The pods from this home to the log have changed.
+    Ancestry(Ancestry),
+    /// A room stands there; what is delivered of it continues from here.
+    Started {
+        /// The room's number.
+        number: u32,
+        /// Where it stands.
+        position: Position,
+    },
+    /// The edge may not have that room.
+    Refused {
+        /// The room's number.
+        number: u32,
+        /// Why.
+        why: String,
+    },
+    /// The answer to a call.
+    Answered {
+        /// The call's number.
+        id: u64,
+        /// The answer.
+        said: Result<CallAnswer, BrokerError>,
+    },
+    /// The answer to a [`FromEdge::Ping`].
+    Pong {
+        /// The edge's time, as it said it.
+        at: UnixMillis,
+        /// The home's time (ms).
+        time: UnixMillis,
+    },
+    /// A question of the fleet.
+    Ask {
+        /// Its number.
+        id: u64,
+        /// The question.
+        question: Box<FleetQuestion>,
+    },
+}
+
+/// The pods between an edge and the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ancestry {
+    /// Their names.
+    pub pods: Vec<String>,
+    /// How many of them a delivery passes.
+    pub hops: usize,
+}
+
+/// A record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A message in JSON.
+    Message(Bytes),
+    /// A delivery of the room with that number.
+    Delivery(u32, Bytes),
+}
+
+/// Why bytes are no records of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// They end too soon, or are too many.
+    #[error("a record of the link is cut short or too large")]
+    Length,
+    /// Their kind is unknown.
+    #[error("a record of the link is of an unknown kind ({0}): the other pod is of another version")]
+    Kind(u8),
+    /// The JSON is not a message of this version.
+    #[error("a message of the link cannot be read ({0}): the other pod is of another version")]
+    Message(#[from] serde_json::Error),
+}
+
+/// The record of a message. A message that is too large becomes none.
+#[must_use]
+pub fn message_record(message: &impl serde::Serialize) -> Option<Bytes> {
+    let mut out = vec![0, 0, 0, 0, JSON];
+    serde_json::to_writer(&mut out, message).ok()?;
+    finish(out)
+}
+
+/// The record of a delivery.
+#[must_use]
+pub fn delivery_record(number: u32, body: &[u8]) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(9 + body.len());
+    out.extend_from_slice(&[0, 0, 0, 0, DELIVERY]);
+    out.put_u32(number);
+    out.extend_from_slice(body);
+    finish(out)
+}
+
+fn finish(mut out: Vec<u8>) -> Option<Bytes> {
+    let length = out.len() - 4;
+    let bytes = u32::try_from(length).ok().filter(|_| length <= MAX_RECORD)?;
+    out.get_mut(..4)?.copy_from_slice(&bytes.to_be_bytes());
+    Some(out.into())
+}
+
+/// Takes the next record off `bytes`; `None`: there is none left.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn next_record(bytes: &mut Bytes) -> Result<Option<Record>, RecordError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.len() < 5 {
+        return Err(RecordError::Length);
+    }
+    let length = bytes.get_u32() as usize;
+    if length == 0 || length > bytes.len() {
+        return Err(RecordError::Length);
+    }
+    let mut record = bytes.split_to(length);
+    match record.get_u8() {
+        JSON => Ok(Some(Record::Message(record))),
+        DELIVERY if record.len() > 4 => {
+            let number = record.get_u32();
+            Ok(Some(Record::Delivery(number, record)))
+        }
+        DELIVERY => Err(RecordError::Length),
+        kind => Err(RecordError::Kind(kind)),
+    }
+}
+
+/// The messages that records may be, so that each end reads its own.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn message<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Epoch;
+
+    #[test]
+    fn records_stand_one_behind_the_other() {
+        let position = Position::new(Epoch::new("e"), 3);
+        let first = message_record(&FromHome::Started { number: 7, position: position.clone() }).unwrap();
+        let second = delivery_record(7, b"body").unwrap();
+        let mut all = Bytes::from([&first[..], &second[..]].concat());
+        let Some(Record::Message(read)) = next_record(&mut all).unwrap() else { panic!("no message") };
+        assert!(matches!(message(&read).unwrap(), FromHome::Started { number: 7, position: at } if at == position));
+        assert_eq!(next_record(&mut all).unwrap(), Some(Record::Delivery(7, Bytes::from_static(b"body"))));
+        assert_eq!(next_record(&mut all).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for bad in [
+            &b"\0\0\0\0"[..],
+            b"\0\0\0\0\0",
+            b"\0\0\0\x02\0",
+            b"\0\0\0\x01\x07",
+            b"\0\0\0\x01\x01",
+            b"\xff\xff\xff\xff\0\0",
+        ] {
+            assert!(next_record(&mut Bytes::copy_from_slice(bad)).is_err(), "{bad:?}");
+        }
+        assert!(message::<FromHome>(b"{\"tomorrow\":1}").is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! The link between a home and its edges, and the home's end of it.
+//!
+//! An edge is a pod without a log of its own: it follows rooms of another pod, its home, over one WebSocket for all of them
+//! (`roomcast.relay.v1`). Owns the words of the link, the followers of rooms, and what a home does for an edge. Never listens and never
+//! connects: `pod` does the one, `upstream` the other. Always holds:
+//!
+//! - *A room has one home.* Epochs, offsets, idempotency keys and retained values are the home's; a link carries them and makes none.
+//! - *What an edge misses, it sees.* A delivery that a link's queue has no place for is dropped, and nothing more of that room is sent until
+//!   the home's broker has said anew where the room stands ([`Delivery::Started`](super::Delivery::Started)): the edge reads what lies between.
+//! - *A home's own clients wait for no edge.* A delivery is handed to bounded queues and nowhere else.
+//! - *There is no circle.* A home says which pods stand between it and the log, and says so again when that changes.
+
+pub mod call;
+mod carry_out;
+pub mod delivered;
+mod edge_link;
+mod edge_members;
+mod edges;
+mod fleet;
+mod followers;
+mod home;
+pub mod message;
+pub mod out_queue;
+
+pub use edge_link::serve_edge;
+pub use edges::{Edges, RelayAccess};
+pub use fleet::HomeControl;
+pub use followers::Followers;
+pub use home::{Home, HomeBroker, HomeErasure, HomeStore};
+
+/// The subprotocol of the link, and its version: a home speaks no other.
+pub const RELAY_PROTOCOL: &str = "roomcast.relay.v1";
+
+/// Where a home takes edges in, on the listeners of `relay.listen`.
+pub const RELAY_PATH: &str = "/relay";
+
+/// The most pods between an edge and the log, its home included.
+pub const MAX_HOPS: usize = 4;
+
+/// The largest record of the link: an answer with a part of a log is the largest there is.
+pub const MAX_RECORD: usize = 40 * 1024 * 1024;
+
+/// The most bytes that records are put together to.
+pub const MAX_TOGETHER: usize = 256 * 1024;

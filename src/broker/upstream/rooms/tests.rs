@@ -1,0 +1,173 @@
+//! What a hub is told of followed rooms, and what links are asked for, without a home.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{
+    broker::relay::message::{Record, message, next_record},
+    model::{Payload, Publication, Since},
+};
+
+#[derive(Default)]
+struct Hub(Mutex<Vec<String>>);
+
+impl Deliver for Hub {
+    fn deliver(&self, _: &Room, delivery: Delivery) {
+        self.0.lock().unwrap().push(match delivery {
+            Delivery::Started(position) => format!("started {} {}", position.epoch, position.offset),
+            Delivery::Event { epoch, event } => format!("event {epoch} {}", event.offset),
+            other => format!("{other:?}"),
+        });
+    }
+}
+
+struct World {
+    hub: Arc<Hub>,
+    rooms: FollowedRooms,
+    room: Room,
+}
+
+impl World {
+    fn new(budget: usize) -> Self {
+        let hub = Arc::new(Hub::default());
+        let urls = ["wss://a", "wss://b"].map(str::to_owned).into();
+        let rooms = FollowedRooms::new(urls, budget, Arc::clone(&hub) as Arc<dyn Deliver>);
+        Self { hub, rooms, room: Room::parse("a").unwrap() }
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.hub.0.lock().unwrap())
+    }
+
+    fn subscribe(&self) {
+        self.rooms.subscribe(&self.room, Arc::default());
+    }
+
+    fn event(&self, index: usize, number: u32, epoch: &str, offset: u64) {
+        self.rooms.delivered(index, number, Delivery::Event { epoch: Epoch::new(epoch), event: event(offset) });
+    }
+
+    fn since(&self, offset: u64) -> Option<Vec<u64>> {
+        let since = Some(Since { epoch: Epoch::new("e"), offset });
+        let query = HistoryQuery { since, until: None, max_events: usize::MAX, max_bytes: usize::MAX };
+        let events = self.rooms.answer(&self.room, &query, 0)?.events;
+        Some(events.iter().map(|event| event.offset).collect())
+    }
+}
+
+fn event(offset: u64) -> Arc<Event> {
+    let payload = Payload::Binary(vec![0; 10].into());
+    let publication =
+        Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
+    Arc::new(Event::from_publication(publication, offset, 1, None))
+}
+
+fn position(offset: u64) -> Position {
+    Position::new(Epoch::new("e"), offset)
+}
+
+/// What was put into a link's queue: `+` a room's number that is followed, `-` one that is not any more.
+async fn asked(link: &HomeLink) -> Vec<i64> {
+    let Ok(Some(mut bytes)) = tokio::time::timeout(Duration::from_millis(1), link.queue.next()).await else {
+        return Vec::new();
+    };
+    let mut numbers = Vec::new();
+    while let Some(Record::Message(json)) = next_record(&mut bytes).unwrap() {
+        match message(&json).unwrap() {
+            FromEdge::Follow { number, .. } => numbers.push(i64::from(number)),
+            FromEdge::Unfollow { number } => numbers.push(-i64::from(number)),
+            other => panic!("{other:?}"),
+        }
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn a_room_goes_on_over_another_link_and_the_hub_sees_what_it_missed() {
+    let world = World::new(1 << 20);
+    let links = [HomeLink::new("a".to_owned()), HomeLink::new("b".to_owned())];
+    world.subscribe();
+    assert!(world.heard().is_empty());
+    world.rooms.link_up(0, &links[0]);
+    world.rooms.link_up(1, &links[1]);
+    let (home, _) = world.rooms.link_of(&world.room).unwrap();
+    let other = 1 - home;
+    let number = u32::try_from(*asked(&links[home]).await.last().unwrap()).unwrap();
+    world.event(home, number, "e", 5);
+    assert!(world.heard().is_empty(), "the home has not said where the room stands");
+    world.rooms.started(home, number, position(5));
+    world.event(home, number, "e", 6);
+    world.event(home, number, "e", 6);
+    assert_eq!(world.heard(), ["started e 5", "event e 6"]);
+    // A cut: what the old link still brings does not count.
+    world.rooms.link_down(home, &links[home]);
+    world.event(home, number, "e", 7);
+    let next = u32::try_from(*asked(&links[other]).await.last().unwrap()).unwrap();
+    assert!(next > number && world.heard().is_empty());
+    world.rooms.started(other, next, position(9));
+    world.event(other, next, "e", 10);
+    assert_eq!(world.heard(), ["started e 9", "event e 10"]);
+    // Its own link is back.
+    world.rooms.link_up(home, &links[home]);
+    assert_eq!(asked(&links[other]).await, [-i64::from(next)]);
+    assert_eq!(asked(&links[home]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
+    let world = World::new(1 << 20);
+    let link = HomeLink::new("a".to_owned());
+    world.subscribe();
+    world.rooms.link_up(0, &link);
+    world.rooms.started(0, 1, position(2));
+    (3..=5).for_each(|offset| world.event(0, 1, "e", offset));
+    assert_eq!(world.since(3), Some(vec![4, 5]));
+    assert_eq!(world.since(1), None);
+    let events = vec![event(2), event(3)];
+    let read = History { epoch: Epoch::new("e"), after: 1, offset: 3, end: 5, complete: true, events };
+    world.rooms.was_read(&world.room, &read);
+    assert_eq!(world.since(1), Some(vec![2, 3, 4, 5]));
+    world.rooms.published(&world.room, &position(6));
+    assert_eq!(world.since(3), None, "the answer to the publish was here first");
+    world.event(0, 1, "e", 6);
+    assert_eq!(world.since(4), Some(vec![5, 6]));
+    world.rooms.drop_tail(&world.room);
+    assert_eq!((world.since(4), world.rooms.usage()), (None, (1, 0)));
+}
+
+#[tokio::test]
+async fn tails_give_way_at_the_budget() {
+    let world = World::new(3 * event(1).cost());
+    let link = HomeLink::new("a".to_owned());
+    world.subscribe();
+    world.rooms.link_up(0, &link);
+    world.rooms.started(0, 1, position(0));
+    (1..=100).for_each(|offset| world.event(0, 1, "e", offset));
+    let (rooms, bytes) = world.rooms.usage();
+    assert!(rooms == 1 && bytes <= 3 * event(1).cost(), "{bytes}");
+    assert_eq!(world.since(100), Some(vec![]));
+    assert_eq!(world.heard().len(), 101, "deliveries go on");
+}
+
+#[tokio::test]
+async fn a_room_that_was_left_is_followed_for_a_moment_longer() {
+    let world = World::new(1 << 20);
+    let link = HomeLink::new("a".to_owned());
+    world.rooms.link_up(0, &link);
+    world.subscribe();
+    world.rooms.started(0, 1, position(0));
+    world.rooms.unsubscribe(&world.room);
+    world.event(0, 1, "e", 1);
+    assert_eq!(world.heard(), ["started e 0"]);
+    world.subscribe();
+    world.event(0, 1, "e", 2);
+    assert!(world.heard().is_empty(), "what comes before the answer is covered by it");
+    world.rooms.started(0, 1, position(2));
+    world.event(0, 1, "e", 3);
+    assert_eq!(world.heard(), ["started e 2", "event e 3"]);
+    world.rooms.unsubscribe(&world.room);
+    world.rooms.forget(Instant::now() + LINGER / 2);
+    assert_eq!(world.rooms.usage().0, 1);
+    world.rooms.forget(Instant::now() + 2 * LINGER);
+    assert_eq!(world.rooms.usage(), (0, 0));
+    assert_eq!(asked(&link).await, [1, 1, -1]);
+}

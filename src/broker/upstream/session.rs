@@ -1,0 +1,244 @@
+//! Keeps one link to a home's pod, for as long as the edge lives.
+//!
+//! Never decides which room goes over it. Always holds: a link counts from the home's welcome on, and no more once it was silent for
+//! [`SILENT`]; whatever the home says that this build cannot read ends it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::CloseFrame},
+};
+
+use super::{
+    dial::dial,
+    link::HomeLink,
+    state::{EdgeState, own_now},
+};
+use crate::broker::{
+    Delivery,
+    relay::{
+        MAX_HOPS,
+        delivered::decode,
+        message::{Ancestry, FromEdge, FromHome, Record, RecordError, VERSION, message, message_record, next_record},
+    },
+};
+
+/// How often an edge has a sign of life, which the home answers.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// For how long a home may say nothing.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// The pause before the first attempt to connect again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// And the longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A link that stood for so long was a good one.
+const GOOD: Duration = Duration::from_secs(5);
+
+/// Keeps the link to the home's pod at that place among the addresses.
+pub(super) async fn keep_link(state: Arc<EdgeState>, index: usize) {
+    let Some(url) = state.settings.urls.get(index).cloned() else { return };
+    let mut pause = FIRST_PAUSE;
+    let mut told = None;
+    loop {
+        let began = tokio::time::Instant::now();
+        let why = match timeout(state.settings.connect_timeout, dial(&url, &state.settings)).await {
+            Ok(Ok(socket)) => run(&state, index, socket).await,
+            Ok(Err(why)) => why,
+            Err(_) => format!("no connection within {:?}", state.settings.connect_timeout),
+        };
+        state.metrics.reconnects.increment(1);
+        if began.elapsed() >= GOOD {
+            (pause, told) = (FIRST_PAUSE, None);
+        }
+        if told.as_ref() != Some(&why) {
+            tracing::warn!(url, why, "there is no link to the home");
+            told = Some(why);
+        }
+        let jitter = u64::from(getrandom::u32().unwrap_or_default() % 50);
+        tokio::time::sleep(pause + Duration::from_millis(jitter)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Runs a link until it ends. Returns why.
+async fn run<S>(state: &Arc<EdgeState>, index: usize, socket: WebSocketStream<S>) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut writes, mut reads) = socket.split();
+    let hello =
+        FromEdge::Hello { version: VERSION, pod: state.pod.clone(), release: env!("CARGO_PKG_VERSION").to_owned() };
+    let Some(hello) = message_record(&hello) else { return "there is no hello".to_owned() };
+    if let Err(error) = writes.send(Message::Binary(hello)).await {
+        return error.to_string();
+    }
+    let mut link: Option<Arc<HomeLink>> = None;
+    while link.is_none() {
+        if let Err(why) = read(state, index, &mut link, &mut reads).await {
+            if let Some(link) = link {
+                state.link_down(index, &link);
+            }
+            return why;
+        }
+    }
+    let Some(link) = link else { return String::new() };
+    let why = tokio::select! {
+        why = async {
+            let mut link = Some(Arc::clone(&link));
+            loop {
+                if let Err(why) = read(state, index, &mut link, &mut reads).await {
+                    return why;
+                }
+            }
+        } => why,
+        why = write(state, &link, &mut writes) => why,
+        why = have_signs_of_life(&link) => why,
+    };
+    state.link_down(index, &link);
+    why
+}
+
+/// Reads one message of the home.
+async fn read<S>(
+    state: &Arc<EdgeState>,
+    index: usize,
+    link: &mut Option<Arc<HomeLink>>,
+    reads: &mut SplitStream<WebSocketStream<S>>,
+) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(SILENT, reads.next()).await {
+        Err(_) => Err(format!("the home said nothing for {SILENT:?}")),
+        Ok(None) => Err("the home ended the link".to_owned()),
+        Ok(Some(Err(error))) => Err(error.to_string()),
+        Ok(Some(Ok(Message::Binary(bytes)))) => {
+            state.metrics.bytes_in.increment(bytes.len() as u64);
+            take(state, index, link, bytes)
+        }
+        Ok(Some(Ok(Message::Close(frame)))) => Err(closed(frame.as_ref())),
+        Ok(Some(Ok(_))) => Ok(()),
+    }
+}
+
+/// Writes what waits, until the home takes nothing more.
+async fn write<S>(state: &EdgeState, link: &HomeLink, writes: &mut SplitSink<WebSocketStream<S>, Message>) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(bytes) = link.queue.next().await {
+        state.metrics.bytes_out.increment(bytes.len() as u64);
+        match timeout(SILENT, writes.send(Message::Binary(bytes))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("the home took nothing for {SILENT:?}"),
+        }
+    }
+    "it was closed".to_owned()
+}
+
+async fn have_signs_of_life(link: &HomeLink) -> String {
+    loop {
+        link.queue.send(&FromEdge::Ping { at: own_now() });
+        tokio::time::sleep(PING_EVERY).await;
+    }
+}
+
+fn closed(frame: Option<&CloseFrame>) -> String {
+    match frame {
+        Some(frame) if !frame.reason.is_empty() => format!("the home refuses it: {}", frame.reason),
+        _ => "the home ended the link".to_owned(),
+    }
+}
+
+/// Takes in what the home says.
+fn take(
+    state: &Arc<EdgeState>,
+    index: usize,
+    link: &mut Option<Arc<HomeLink>>,
+    mut bytes: Bytes,
+) -> Result<(), String> {
+    let failed = |error: RecordError| error.to_string();
+    while let Some(record) = next_record(&mut bytes).map_err(failed)? {
+        match (record, &*link) {
+            (Record::Delivery(number, body), Some(_)) => {
+                let delivery = decode(&body).map_err(|error| format!("a delivery cannot be read: {error}"))?;
+                if let Delivery::Event { event, .. } = &delivery {
+                    let lag = state.home_now().saturating_sub(event.time);
+                    // Milliseconds of any sensible lag are exact.
+                    state.metrics.lag.record(lag as f64 / 1_000.0);
+                }
+                state.rooms.delivered(index, number, delivery);
+            }
+            (Record::Delivery(..), None) => return Err("a delivery came before the welcome".to_owned()),
+            (Record::Message(json), None) => match message(&json).map_err(failed)? {
+                FromHome::Welcome { version: VERSION, pod, ancestry } => {
+                    check(state, &ancestry)?;
+                    state.set_ancestry(index, ancestry);
+                    let new = HomeLink::new(pod);
+                    *link = Some(Arc::clone(&new));
+                    tracing::info!(home = new.pod, index, "the link to the home stands");
+                    state.link_up(index, &new);
+                }
+                FromHome::Welcome { version, .. } => {
+                    return Err(format!("the home speaks version {version} of the link, this edge version {VERSION}"));
+                }
+                _ => return Err("the home did not say that it takes the link".to_owned()),
+            },
+            (Record::Message(json), Some(link)) => {
+                said(state, index, link, message(&json).map_err(failed)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the pods between this one and the log are no circle, and not too many.
+fn check(state: &EdgeState, ancestry: &Ancestry) -> Result<(), String> {
+    if ancestry.pods.contains(&state.pod) {
+        return Err(format!("a circle: this edge, {}, is between that home and the log", state.pod));
+    }
+    if ancestry.hops > MAX_HOPS {
+        return Err(format!("too long a way: {} pods are between this edge and the log", ancestry.hops));
+    }
+    Ok(())
+}
+
+fn said(state: &Arc<EdgeState>, index: usize, link: &Arc<HomeLink>, said: FromHome) -> Result<(), String> {
+    match said {
+        FromHome::Welcome { .. } => return Err("a second welcome came".to_owned()),
+        FromHome::Ancestry(ancestry) => {
+            check(state, &ancestry)?;
+            state.set_ancestry(index, ancestry);
+        }
+        FromHome::Started { number, position } => state.rooms.started(index, number, position),
+        FromHome::Refused { number, why } => state.rooms.refused(index, number, &why),
+        FromHome::Answered { id, said } => link.answered(id, said),
+        FromHome::Pong { at, time } => state.heard(at, time),
+        FromHome::Ask { id, question } => {
+            let (answer, link) = (state.respond.get().map(|respond| respond.respond(*question)), Arc::clone(link));
+            tokio::spawn(async move {
+                let said = match answer {
+                    Some(answer) => answer.await,
+                    None => None,
+                };
+                link.queue.send(&FromEdge::Answer { id, said });
+            });
+        }
+    }
+    Ok(())
+}

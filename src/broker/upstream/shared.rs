@@ -1,0 +1,155 @@
+//! What an edge keeps at its home beside rooms: values, what users have read, and the questions of the fleet.
+//!
+//! All of it goes over the link that leads. Never keeps anything here.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Upstream, done, unexpected};
+use crate::{
+    broker::{
+        AckBounds, Acks, Answer, BrokerError, Control, EachOf, Erasure, FleetAnswers, FleetQuestion, KeptAck, KeyValue,
+        Respond, Standing,
+        relay::call::{CallAnswer, EdgeCall, received, sent},
+    },
+    model::{Ack, Epoch, Position, Room},
+};
+
+impl Upstream {
+    fn value(&self, call: EdgeCall) -> Answer<'_, Option<Bytes>> {
+        let said = self.state.call(None, call);
+        Box::pin(async move {
+            match said.await? {
+                CallAnswer::Value(value) => Ok(value.map(received)),
+                other => unexpected(other),
+            }
+        })
+    }
+}
+
+impl KeyValue for Upstream {
+    fn set<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, ()> {
+        let said = self.state.call(None, EdgeCall::Set(name.into(), sent(value), ttl));
+        Box::pin(async move { said.await.and_then(done) })
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        self.value(EdgeCall::Get(name.into()))
+    }
+
+    fn take<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Bytes>> {
+        self.value(EdgeCall::Take(name.into()))
+    }
+
+    fn claim<'a>(&'a self, name: &'a str, value: Bytes, ttl: Duration) -> Answer<'a, Option<Bytes>> {
+        self.value(EdgeCall::Claim(name.into(), sent(value), ttl))
+    }
+}
+
+/// An answer with one part for each of the question's, or the reason why none has any.
+fn each<T: Clone>(
+    said: Result<Option<Vec<Result<T, BrokerError>>>, BrokerError>,
+    count: usize,
+) -> Vec<Result<T, BrokerError>> {
+    match said {
+        Ok(Some(each)) if each.len() == count => each,
+        Ok(_) => vec![Err(BrokerError::Unknown); count],
+        Err(error) => vec![Err(error); count],
+    }
+}
+
+impl Acks for Upstream {
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        let said = self.state.call(None, EdgeCall::Standings(rooms.to_vec()));
+        Box::pin(async move {
+            let said = said.await.map(|said| match said {
+                CallAnswer::Standings(each) => Some(each),
+                _ => None,
+            });
+            each(said, rooms.len())
+        })
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
+        let said = self.state.call(None, EdgeCall::Keep(acks.to_vec(), bounds));
+        Box::pin(async move {
+            let said = said.await.map(|said| match said {
+                CallAnswer::Acked(each) => Some(each),
+                _ => None,
+            });
+            each(said, acks.len())
+        })
+    }
+
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
+        let said = self.state.call(None, EdgeCall::Kept(user.into(), bounds));
+        Box::pin(async move {
+            match said.await? {
+                CallAnswer::Kept(kept) => Ok(kept),
+                other => unexpected(other),
+            }
+        })
+    }
+}
+
+impl Erasure for Upstream {
+    fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool> {
+        let said = self.state.call(Some(room.clone()), EdgeCall::ForgetRoom(room.clone()));
+        Box::pin(async move {
+            self.state.rooms.drop_tail(room);
+            match said.await? {
+                CallAnswer::Forgotten(had) => {
+                    self.state.rooms.drop_tail(room);
+                    Ok(had)
+                }
+                other => unexpected(other),
+            }
+        })
+    }
+
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+        let said = self.state.call(None, EdgeCall::ForgetUser(user.into(), own.to_vec()));
+        Box::pin(async move {
+            let done = said.await.and_then(done);
+            own.iter().for_each(|room| self.state.rooms.drop_tail(room));
+            done
+        })
+    }
+}
+
+impl Control for Upstream {
+    fn pod(&self) -> &str {
+        &self.state.pod
+    }
+
+    fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
+        let said = self.state.call(None, EdgeCall::Address(pod.to_owned()));
+        Box::pin(async move {
+            match said.await? {
+                CallAnswer::Address(address) => Ok(address),
+                other => unexpected(other),
+            }
+        })
+    }
+
+    fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers> {
+        let said = self.state.call(None, EdgeCall::AskOthers(Box::new(ask.clone()), within));
+        Box::pin(async move {
+            match said.await? {
+                CallAnswer::Fleet(answers) => Ok(answers),
+                other => unexpected(other),
+            }
+        })
+    }
+
+    fn announce_drain(&self) {}
+
+    fn has_left(&self, _: u64) -> bool {
+        false
+    }
+
+    fn answer_with(&self, respond: Arc<dyn Respond>) {
+        let _ = self.state.respond.set(respond);
+    }
+}

@@ -1,0 +1,257 @@
+//! What the parts of an edge share, and how it asks its home.
+//!
+//! Bounded: `calls` under way, beyond which a call is refused and leaves nothing open. Always holds: a call is sent, or found to have no link,
+//! before [`EdgeState::call`] returns, so that calls keep their order; the answer is the home's word, or says that it is not known.
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    link::{HomeLink, PendingCall},
+    own_members::OwnMembers,
+    rooms::FollowedRooms,
+    settings::UpstreamSettings,
+};
+use crate::{
+    broker::{
+        BrokerError, Condition, Respond,
+        relay::{
+            call::{CallAnswer, EdgeCall},
+            message::{Ancestry, FromEdge},
+        },
+    },
+    config::Policies,
+    metrics::UpstreamMetrics,
+    model::{Policy, Room, UnixMillis},
+};
+
+/// What the parts of an edge share.
+pub(super) struct EdgeState {
+    pub(super) settings: UpstreamSettings,
+    /// This pod's name.
+    pub(super) pod: String,
+    pub(super) policies: Arc<ArcSwap<Policies>>,
+    pub(super) rooms: FollowedRooms,
+    pub(super) members: OwnMembers,
+    pub(super) metrics: UpstreamMetrics,
+    pub(super) respond: OnceLock<Arc<dyn Respond>>,
+    /// The link over which members are told and orders come, by its place.
+    lead: Mutex<Option<usize>>,
+    /// The pods from here to the log, by link.
+    above: Mutex<Vec<Ancestry>>,
+    /// Notified when a link stands.
+    stands: Notify,
+    calls: Arc<Semaphore>,
+    was_up: AtomicBool,
+    /// The home's clock less this one's (ms).
+    ahead: AtomicI64,
+}
+
+impl EdgeState {
+    pub(super) fn new(
+        settings: UpstreamSettings,
+        pod: String,
+        policies: Arc<ArcSwap<Policies>>,
+        rooms: FollowedRooms,
+        metrics: UpstreamMetrics,
+    ) -> Self {
+        let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
+        Self {
+            settings,
+            pod,
+            policies,
+            rooms,
+            members: OwnMembers::default(),
+            metrics,
+            respond: OnceLock::new(),
+            lead: Mutex::new(None),
+            above: Mutex::new(vec![Ancestry::default(); links]),
+            stands: Notify::new(),
+            calls,
+            was_up: AtomicBool::new(false),
+            ahead: AtomicI64::new(0),
+        }
+    }
+
+    pub(super) fn policy(&self, room: &Room) -> Arc<Policy> {
+        self.policies.load().of(room)
+    }
+
+    /// The home's time (ms), by what its last answer showed.
+    pub(super) fn home_now(&self) -> UnixMillis {
+        own_now().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// A sign of life was answered.
+    pub(super) fn heard(&self, sent: UnixMillis, time: UnixMillis) {
+        let now = own_now();
+        let middle = sent + now.saturating_sub(sent) / 2;
+        let ahead = i64::try_from(time).unwrap_or(i64::MAX).saturating_sub(i64::try_from(middle).unwrap_or(0));
+        self.ahead.store(ahead, Ordering::Relaxed);
+        self.metrics.show_round_trip(std::time::Duration::from_millis(now.saturating_sub(sent)));
+    }
+
+    /// The edge's condition.
+    pub(super) fn condition(&self) -> Condition {
+        match (self.rooms.up().is_empty(), self.was_up.load(Ordering::Relaxed)) {
+            (false, _) => Condition::Well,
+            (true, true) => Condition::Cut,
+            (true, false) => Condition::Starting,
+        }
+    }
+
+    /// The pods from here to the log over all links, this one left out.
+    pub(super) fn ancestry(&self) -> Ancestry {
+        let above = self.above.lock().unwrap_or_else(PoisonError::into_inner);
+        let pods: BTreeSet<&String> = above.iter().flat_map(|ancestry| &ancestry.pods).collect();
+        let hops = above.iter().map(|ancestry| ancestry.hops).max().unwrap_or_default();
+        Ancestry { pods: pods.into_iter().cloned().collect(), hops }
+    }
+
+    /// The pods from a home to the log, as it says.
+    pub(super) fn set_ancestry(&self, index: usize, ancestry: Ancestry) {
+        if let Some(known) = self.above.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            *known = ancestry;
+        }
+    }
+
+    /// A link stands.
+    pub(super) fn link_up(&self, index: usize, link: &Arc<HomeLink>) {
+        self.was_up.store(true, Ordering::Relaxed);
+        self.rooms.link_up(index, link);
+        self.choose_lead();
+        self.stands.notify_waiters();
+    }
+
+    /// A link has ended.
+    pub(super) fn link_down(&self, index: usize, link: &Arc<HomeLink>) {
+        self.rooms.link_down(index, link);
+        link.end();
+        self.set_ancestry(index, Ancestry::default());
+        {
+            let mut lead = self.lead();
+            if *lead == Some(index) {
+                *lead = None;
+            }
+        }
+        self.choose_lead();
+    }
+
+    fn lead(&self) -> std::sync::MutexGuard<'_, Option<usize>> {
+        self.lead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a link lead, if none does. It keeps leading while it stands: members that moved would be told as gone.
+    fn choose_lead(&self) {
+        let mut lead = self.lead();
+        if lead.is_some() {
+            return;
+        }
+        let Some(index) = self.rooms.up().first().copied() else { return };
+        let Some(link) = self.rooms.link(index) else { return };
+        *lead = Some(index);
+        drop(lead);
+        link.queue.send(&FromEdge::Lead(true));
+        self.members.tell_all(|room, member| link.queue.send(&FromEdge::Join(room.clone(), member.clone())));
+        link.queue.send(&FromEdge::AllJoined);
+    }
+
+    /// The link that leads.
+    pub(super) fn leading(&self) -> Option<Arc<HomeLink>> {
+        let index = (*self.lead())?;
+        self.rooms.link(index)
+    }
+
+    fn link_for(&self, room: Option<&Room>) -> Option<Arc<HomeLink>> {
+        match room {
+            Some(room) => self.rooms.link_of(room).map(|(_, link)| link),
+            None => self.leading(),
+        }
+    }
+
+    /// Asks the home: the pod that has `room`, or the one that leads.
+    pub(super) fn call(
+        self: &Arc<Self>,
+        room: Option<Room>,
+        call: EdgeCall,
+    ) -> impl Future<Output = Result<CallAnswer, BrokerError>> + Send + use<> {
+        let place = Arc::clone(&self.calls).try_acquire_owned().ok();
+        let sent = place.as_ref().and_then(|_| self.send(room.as_ref(), &call));
+        let state = Arc::clone(self);
+        async move {
+            let said = match place {
+                Some(place) => state.answer(room, call, sent, place).await,
+                None => Err(unavailable("as many calls to the home are under way as `upstream.calls` allows")),
+            };
+            match &said {
+                Ok(_) => state.metrics.calls_ok.increment(1),
+                Err(BrokerError::Unknown) => state.metrics.calls_unknown.increment(1),
+                Err(_) => state.metrics.calls_refused.increment(1),
+            }
+            said
+        }
+    }
+
+    fn send(&self, room: Option<&Room>, call: &EdgeCall) -> Option<PendingCall> {
+        Some(self.link_for(room)?.call(call))
+    }
+
+    async fn answer(
+        &self,
+        room: Option<Room>,
+        call: EdgeCall,
+        mut sent: Option<PendingCall>,
+        _place: OwnedSemaphorePermit,
+    ) -> Result<CallAnswer, BrokerError> {
+        let deadline = Instant::now() + self.settings.call_timeout;
+        let (may_repeat, is_read) = (call.may_repeat(), call.is_read());
+        let mut was_sent = false;
+        loop {
+            if let Some(pending) = &mut sent {
+                was_sent = true;
+                match timeout_at(deadline, pending.answer()).await {
+                    Ok(Some(said)) => return said,
+                    // The link ended: whether it was carried out is not known.
+                    Ok(None) if may_repeat => self.metrics.calls_repeated.increment(1),
+                    Ok(None) => return Err(BrokerError::Unknown),
+                    Err(_) => break,
+                }
+            }
+            let stands = self.stands.notified();
+            tokio::pin!(stands);
+            stands.as_mut().enable();
+            if self.link_for(room.as_ref()).is_none() && timeout_at(deadline, stands).await.is_err() {
+                break;
+            }
+            sent = self.send(room.as_ref(), &call);
+        }
+        if was_sent && !is_read {
+            return Err(BrokerError::Unknown);
+        }
+        Err(unavailable("the home of this edge cannot be reached, or does not answer"))
+    }
+}
+
+/// Nothing was done, and why.
+pub(super) fn unavailable(why: &str) -> BrokerError {
+    BrokerError::Unavailable(why.to_owned())
+}
+
+/// This pod's time (ms).
+pub(super) fn own_now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

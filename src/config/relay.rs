@@ -1,0 +1,85 @@
+//! `[relay]`: edges that follow this pod.
+
+use super::{
+    address::{Bind, ListenAddress, ListenAddressKind},
+    api_key::{ApiKey, ApiKeyKind},
+    policies::{RoomPattern, RoomPatternKind},
+    section::section,
+    settings_error::SettingsError,
+    tls::Tls,
+    value::{Bytes, GIB, KIB, List, MIB, Switch},
+};
+
+section! {
+    /// Edges: pods elsewhere that follow rooms of this one over one connection each, `[upstream]` on their side.
+    pub struct RelaySettings in "relay" {
+        /// Where edges connect, on listeners of their own. Empty: nowhere.
+        listen: Vec<ListenAddress> = Vec::new(), List(ListenAddressKind), restart;
+        /// Whether edges connect over TLS, with the certificate of `listen`. Without it anything on the path can read their key.
+        tls: bool = true, Switch, restart;
+        /// The keys that edges show. They are no keys of the API, and those are none of these. Several, while one replaces another: the
+        /// link of an edge whose key is taken away ends within a second.
+        keys: Vec<Option<ApiKey>> = Vec::new(), List(ApiKeyKind), live, secret();
+        /// The rooms that edges may have: patterns on their names. Empty: every room.
+        rooms: Vec<RoomPattern> = Vec::new(), List(RoomPatternKind), live;
+        /// Whether edges may publish, and change what clients change. Otherwise they read only, and their clients' publishes are refused.
+        publish: bool = true, Switch, live;
+        /// Whether edges may give orders about the connections of the whole fleet, list these, and have rooms and users forgotten: what the
+        /// API of an edge does beside publishing.
+        orders: bool = false, Switch, live;
+        /// The most bytes that wait for one edge. What has no place is dropped, and the edge reads it from the log.
+        queue: usize = 16 * MIB, Bytes(64 * KIB..=GIB), restart;
+    }
+}
+
+/// The edges of a pod, decided.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Its listeners.
+    pub listen: Vec<Bind>,
+    /// Whether they speak TLS.
+    pub tls: bool,
+    /// The keys of edges.
+    pub keys: Vec<ApiKey>,
+    /// The rooms that they may have; empty: all.
+    pub rooms: Vec<RoomPattern>,
+    /// Whether they may publish.
+    pub publish: bool,
+    /// Whether they may give orders.
+    pub orders: bool,
+    /// The most bytes that wait for one.
+    pub queue: usize,
+}
+
+impl RelaySettings {
+    /// What follows from it. `public`: the certificate of the public listeners.
+    pub(super) fn decide(
+        &self,
+        public: Option<&Tls>,
+        errors: &mut Vec<SettingsError>,
+        warnings: &mut Vec<String>,
+    ) -> Relay {
+        let is_on = !self.listen.is_empty();
+        if is_on && self.tls && public.is_none() {
+            errors.push(SettingsError::RelayCertificate);
+        }
+        let keys: Vec<ApiKey> = self.keys.iter().flatten().cloned().collect();
+        if is_on && keys.is_empty() {
+            warnings.push("`relay.listen` is set and `relay.keys` is not: every edge is refused".to_owned());
+        }
+        if is_on && !self.tls {
+            warnings.push(
+                "`relay.tls` is off: what edges read and publish, and their key, can be read on the way".to_owned(),
+            );
+        }
+        Relay {
+            listen: self.listen.iter().flat_map(|address| address.binds()).collect(),
+            tls: self.tls,
+            keys,
+            rooms: self.rooms.clone(),
+            publish: self.publish,
+            orders: self.orders,
+            queue: self.queue,
+        }
+    }
+}

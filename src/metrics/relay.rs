@@ -1,0 +1,80 @@
+//! What a home counts of its edges.
+
+use metrics::{Counter, Gauge, counter, gauge};
+
+use super::descriptions::describe;
+
+/// The links of edges; only a pod with `relay.listen` has them.
+#[derive(Debug)]
+pub struct RelayMetrics {
+    edges: Gauge,
+    /// Bytes of records to edges.
+    pub bytes_out: Counter,
+    /// Bytes of records from edges.
+    pub bytes_in: Counter,
+    /// Deliveries that a link's queue had no place for.
+    pub dropped: Counter,
+    /// Calls that were carried out.
+    pub calls: Counter,
+    /// Refused: the key is none.
+    pub refused_key: Counter,
+    /// Refused: the edge is between this pod and the log.
+    pub refused_circle: Counter,
+    /// Refused: too many pods are between the edge and the log.
+    pub refused_hops: Counter,
+    /// Refused: edges may not have the room.
+    pub refused_room: Counter,
+    /// Refused: edges may not publish.
+    pub refused_publish: Counter,
+    /// Refused: edges may not order.
+    pub refused_orders: Counter,
+    /// Refused: there are as many links as there may be.
+    pub refused_full: Counter,
+}
+
+impl RelayMetrics {
+    /// Shows how many links there are.
+    pub fn show_edges(&self, count: usize) {
+        // Far below 2^52.
+        #[allow(clippy::cast_precision_loss)]
+        self.edges.set(count as f64);
+    }
+}
+
+impl Default for RelayMetrics {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        describe(RELAY_DESCRIPTIONS);
+        let bytes = |direction: &'static str| counter!("roomcast_relay_bytes_total", "direction" => direction);
+        let refused = |reason: &'static str| counter!("roomcast_relay_refused_total", "reason" => reason);
+        Self {
+            edges: gauge!("roomcast_relay_edges"),
+            bytes_out: bytes("out"),
+            bytes_in: bytes("in"),
+            dropped: counter!("roomcast_relay_dropped_total"),
+            calls: counter!("roomcast_relay_calls_total"),
+            refused_key: refused("key"),
+            refused_circle: refused("circle"),
+            refused_hops: refused("hops"),
+            refused_room: refused("room"),
+            refused_publish: refused("publish"),
+            refused_orders: refused("orders"),
+            refused_full: refused("full"),
+        }
+    }
+}
+
+/// What the metrics of a home and of an edge say.
+pub const RELAY_DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_relay_edges", "Links of edges to this pod."),
+    ("roomcast_relay_bytes_total", "Bytes between this pod and its edges, below TLS, by direction: in, out."),
+    (
+        "roomcast_relay_dropped_total",
+        "Deliveries that the queue of an edge's link had no place for: the edge reads them from the log.",
+    ),
+    ("roomcast_relay_calls_total", "Calls of edges that were carried out."),
+    (
+        "roomcast_relay_refused_total",
+        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full.",
+    ),
+];

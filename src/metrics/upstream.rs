@@ -1,0 +1,126 @@
+//! What an edge counts of the links to its home.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::descriptions::describe;
+
+/// The links to the home; only a pod with `upstream.urls` has them.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    up: Gauge,
+    down: Gauge,
+    rooms: Gauge,
+    tail_bytes: Gauge,
+    /// From when the home accepted an event until the edge had it, by the home's clock.
+    pub lag: Histogram,
+    /// The time from a sign of life to its answer.
+    pub round_trip: Gauge,
+    /// Bytes of records from the home.
+    pub bytes_in: Counter,
+    /// Bytes of records to the home.
+    pub bytes_out: Counter,
+    /// Links that ended or could not be made.
+    pub reconnects: Counter,
+    /// Parts of logs that were answered from tails.
+    pub read_tail: Counter,
+    /// Parts of logs that the home was asked for.
+    pub read_home: Counter,
+    /// Calls that the home answered.
+    pub calls_ok: Counter,
+    /// Calls that it refused, or that found no link.
+    pub calls_refused: Counter,
+    /// Calls whose outcome is not known.
+    pub calls_unknown: Counter,
+    /// Calls that were asked again over another link.
+    pub calls_repeated: Counter,
+}
+
+impl UpstreamMetrics {
+    /// Handles that count nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            up: Gauge::noop(),
+            down: Gauge::noop(),
+            rooms: Gauge::noop(),
+            tail_bytes: Gauge::noop(),
+            lag: Histogram::noop(),
+            round_trip: Gauge::noop(),
+            bytes_in: Counter::noop(),
+            bytes_out: Counter::noop(),
+            reconnects: Counter::noop(),
+            read_tail: Counter::noop(),
+            read_home: Counter::noop(),
+            calls_ok: Counter::noop(),
+            calls_refused: Counter::noop(),
+            calls_unknown: Counter::noop(),
+            calls_repeated: Counter::noop(),
+        }
+    }
+
+    /// Shows how many links stand and do not, how many rooms are followed, and what their tails hold.
+    pub fn show(&self, (up, down): (usize, usize), rooms: usize, tail_bytes: usize) {
+        // Far below 2^52.
+        #[allow(clippy::cast_precision_loss)]
+        {
+            self.up.set(up as f64);
+            self.down.set(down as f64);
+            self.rooms.set(rooms as f64);
+            self.tail_bytes.set(tail_bytes as f64);
+        }
+    }
+
+    /// Shows the time from a sign of life to its answer.
+    pub fn show_round_trip(&self, took: Duration) {
+        self.round_trip.set(took.as_secs_f64());
+    }
+}
+
+impl Default for UpstreamMetrics {
+    /// Handles of the recorder that is current.
+    fn default() -> Self {
+        describe(UPSTREAM_DESCRIPTIONS);
+        let links = |state: &'static str| gauge!("roomcast_upstream_links", "state" => state);
+        let bytes = |direction: &'static str| counter!("roomcast_upstream_bytes_total", "direction" => direction);
+        let reads = |from: &'static str| counter!("roomcast_upstream_reads_total", "from" => from);
+        let calls = |outcome: &'static str| counter!("roomcast_upstream_calls_total", "outcome" => outcome);
+        Self {
+            up: links("up"),
+            down: links("down"),
+            rooms: gauge!("roomcast_upstream_rooms"),
+            tail_bytes: gauge!("roomcast_upstream_tail_bytes"),
+            lag: histogram!("roomcast_upstream_lag_seconds"),
+            round_trip: gauge!("roomcast_upstream_round_trip_seconds"),
+            bytes_in: bytes("in"),
+            bytes_out: bytes("out"),
+            reconnects: counter!("roomcast_upstream_reconnects_total"),
+            read_tail: reads("tail"),
+            read_home: reads("home"),
+            calls_ok: calls("ok"),
+            calls_refused: calls("refused"),
+            calls_unknown: calls("unknown"),
+            calls_repeated: calls("repeated"),
+        }
+    }
+}
+
+/// What the metrics of an edge say.
+pub const UPSTREAM_DESCRIPTIONS: &[(&str, &str)] = &[
+    ("roomcast_upstream_links", "Links to the home, one for each of `upstream.urls`, by state: up, down."),
+    ("roomcast_upstream_rooms", "Rooms that this edge follows at its home."),
+    ("roomcast_upstream_tail_bytes", "Bytes of the newest events of followed rooms, against upstream.tail_bytes."),
+    (
+        "roomcast_upstream_lag_seconds",
+        "From when the home accepted an event until this edge had it, by an estimate of the home's clock.",
+    ),
+    ("roomcast_upstream_round_trip_seconds", "From a sign of life to its answer, of the link that answered last."),
+    ("roomcast_upstream_bytes_total", "Bytes between this edge and its home, below TLS, by direction: in, out."),
+    ("roomcast_upstream_reconnects_total", "Links to the home that ended or could not be made."),
+    ("roomcast_upstream_reads_total", "Parts of logs that were asked for, by where they came from: tail, home."),
+    (
+        "roomcast_upstream_calls_total",
+        "Calls to the home, by outcome: ok, refused, unknown; and those that were repeated over another link.",
+    ),
+];

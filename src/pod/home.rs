@@ -1,0 +1,81 @@
+//! What a pod that has edges puts between its broker and its hub.
+//!
+//! Owns no thread and no listener. Always holds: a pod without `relay.listen` has none of it, and its hub has the broker itself.
+
+use std::sync::Arc;
+
+use super::{edges::EdgeAccess, log::Log};
+use crate::{
+    broker::{
+        Broker, Control, Deliver, Erasure,
+        relay::{Edges, Followers, Home, HomeBroker, HomeControl, HomeErasure, HomeStore},
+    },
+    config::Config,
+    hub::Services,
+    metrics::{Exposition, RelayMetrics},
+};
+
+/// What is there before the broker is.
+pub(super) struct Homestead {
+    followers: Arc<Followers>,
+    edges: Arc<Edges>,
+    metrics: RelayMetrics,
+}
+
+impl Homestead {
+    /// Of a pod that takes edges in; `None`: it does not. `hub`: where its own deliveries go.
+    pub(super) fn of(config: &Config, exposition: &Exposition, hub: &Arc<dyn Deliver>) -> Option<Self> {
+        if config.relay.listen.is_empty() {
+            return None;
+        }
+        let metrics = exposition.register(RelayMetrics::default);
+        let followers = Arc::new(Followers::new(Arc::clone(hub), metrics.dropped.clone()));
+        Some(Self { followers, edges: Arc::default(), metrics })
+    }
+
+    /// Where the broker delivers.
+    pub(super) fn deliver(&self) -> Arc<dyn Deliver> {
+        Arc::clone(&self.followers) as _
+    }
+}
+
+/// The broker as the hub has it.
+pub(super) struct HubSeams {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) control: Arc<dyn Control>,
+    pub(super) erasure: Arc<dyn Erasure>,
+    homestead: Option<(Homestead, Arc<HomeControl>, Arc<dyn Broker>)>,
+}
+
+impl HubSeams {
+    /// `broker`: the log's, and what looks at what is published to it: by edges, too.
+    pub(super) fn new(log: &Log, broker: Arc<dyn Broker>, homestead: Option<Homestead>) -> Self {
+        let (control, erasure) = (log.control(), log.erasure());
+        let Some(homestead) = homestead else { return Self { broker, control, erasure, homestead: None } };
+        let followers = &homestead.followers;
+        let with_edges = Arc::new(HomeControl::new(control, Arc::clone(&homestead.edges)));
+        Self {
+            broker: Arc::new(HomeBroker::new(Arc::clone(&broker), Arc::clone(followers))),
+            control: Arc::clone(&with_edges) as _,
+            erasure: Arc::new(HomeErasure::new(erasure, Arc::clone(&broker), Arc::clone(followers))),
+            homestead: Some((homestead, with_edges, broker)),
+        }
+    }
+
+    /// The home, once the pod's services are there.
+    pub(super) fn home(self, services: &Arc<Services>, log: &Log) -> Option<Arc<Home>> {
+        let (Homestead { followers, edges, metrics }, control, broker) = self.homestead?;
+        let store = HomeStore {
+            broker,
+            presence: log.presence(),
+            values: log.values(),
+            acks: log.acks(),
+            erasure: Arc::clone(&services.erasure),
+            control,
+        };
+        let (pod, above) = (services.control.pod().to_owned(), log.clone());
+        let access = Arc::new(EdgeAccess(Arc::clone(services)));
+        let read_above = Box::new(move || above.ancestry());
+        Some(Arc::new(Home::new(pod, store, (followers, edges), access, metrics, read_above)))
+    }
+}
