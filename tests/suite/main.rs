@@ -12,6 +12,7 @@ mod ca;
 mod cli;
 mod commands;
 mod dialects;
+mod edges;
 mod erasure;
 mod faults;
 mod fetching;

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use crate::harness::{Client, get, pod, publish};
 use roomcast::testing::{
     compat::loomio::CHATBOT_DESCRIPTIONS,
-    metrics::{DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS},
+    metrics::{
+        DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, RELAY_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS, UPSTREAM_DESCRIPTIONS,
+    },
 };
 use serde_json::json;
 
@@ -81,6 +83,32 @@ fn with_redis_there_are_more() {
     let guide = include_str!("../../docs/OPERATIONS.md");
     let missing: Vec<_> = described.iter().filter(|name| !guide.contains(&format!("`{name}"))).collect();
     assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn homes_and_edges_have_more() {
+    let [home, edge] = crate::edges::home_and_edge().await;
+    publish(&edge, "r", "t", "1").await;
+    let mut client = Client::connect(edge.addresses().plain[0]).await;
+    client.subscribe("r").await;
+    publish(&home, "r", "t", "2").await;
+    client.json().await;
+    let guide = include_str!("../../docs/OPERATIONS.md");
+    for (pod, part, descriptions) in
+        [(&home, "roomcast_relay_", RELAY_DESCRIPTIONS), (&edge, "roomcast_upstream_", UPSTREAM_DESCRIPTIONS)]
+    {
+        let text = scrape(pod).await;
+        let described: BTreeSet<&str> = descriptions.iter().map(|(name, _)| *name).collect();
+        let shown: BTreeSet<&str> = series(&text).into_iter().map(metric).filter(|n| n.starts_with(part)).collect();
+        assert_eq!(shown, described);
+        for (name, says) in descriptions {
+            assert!(text.contains(&format!("# HELP {name} {says}")), "{name}");
+            assert!(guide.contains(&format!("`{name}")), "docs/OPERATIONS.md does not name {name}");
+        }
+    }
+    assert_eq!(value(&scrape(&edge).await, "roomcast_upstream_calls_total{outcome=\"ok\"}"), 1.0);
+    edge.stop();
+    home.stop();
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod redis_stores;
 mod retained;
 mod shared_log;
 mod subscription;
+mod upstream;
 mod user_places;
 mod users;
 
@@ -32,8 +33,8 @@ macro_rules! contract {
     };
 }
 
-/// The tests of the suite, so that no broker leaves one out.
-macro_rules! every_test {
+/// The tests of rooms and of what is kept beside them, so that no broker leaves one out.
+macro_rules! room_tests {
     ($module:ident, $store:ty) => {
         contract! { $module, $store:
             order::{
@@ -103,8 +104,6 @@ macro_rules! every_test {
             erasure::{
                 a_room_that_is_forgotten_begins_anew,
                 the_members_of_a_room_that_is_forgotten_hear_what_follows,
-                a_user_that_is_forgotten_has_read_nothing,
-                a_record_that_says_nothing_is_not_kept,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,
@@ -112,6 +111,26 @@ macro_rules! every_test {
                 a_name_is_claimed_by_one_who_may_renew_it,
                 of_many_who_claim_or_take_at_once_one_succeeds,
                 a_value_is_any_bytes,
+            }
+            presence::{
+                a_repeated_join_is_one_member,
+                who_leaves_is_gone_once,
+                a_list_is_cut_and_says_the_total,
+                joins_and_leaves_are_told_where_the_policy_says_so,
+                nobody_is_told_where_the_policy_does_not,
+                nobody_is_listed_where_presence_is_off,
+            }
+        }
+    };
+}
+
+/// The tests of what is kept of users, which an edge leaves to its home.
+macro_rules! user_tests {
+    ($module:ident, $store:ty) => {
+        contract! { $module, $store:
+            erasure::{
+                a_user_that_is_forgotten_has_read_nothing,
+                a_record_that_says_nothing_is_not_kept,
             }
             users::{
                 a_record_is_replaced_only_by_one_that_knew_it,
@@ -126,14 +145,16 @@ macro_rules! every_test {
                 of_many_at_once_each_user_has_its_places,
                 a_repeated_claim_changes_nothing,
             }
-            presence::{
-                a_repeated_join_is_one_member,
-                who_leaves_is_gone_once,
-                a_list_is_cut_and_says_the_total,
-                joins_and_leaves_are_told_where_the_policy_says_so,
-                nobody_is_told_where_the_policy_does_not,
-                nobody_is_listed_where_presence_is_off,
-            }
+        }
+    };
+}
+
+/// Both.
+macro_rules! every_test {
+    ($module:ident, $store:ty) => {
+        mod $module {
+            room_tests!(rooms, $store);
+            user_tests!(users, $store);
         }
     };
 }
@@ -141,3 +162,5 @@ macro_rules! every_test {
 every_test!(memory_broker, crate::contract::memory::MemoryStore);
 every_test!(redis_alone, crate::contract::redis_stores::Alone);
 every_test!(redis_cluster, crate::contract::redis_stores::Clustered);
+room_tests!(edge_of_one_pod, crate::contract::upstream::EdgeOfOne);
+room_tests!(edge_of_a_fleet, crate::contract::upstream::EdgeOfFleet);
