@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn each_room_waits_once_and_in_order() {
-        let room = |name: &str| Room::parse(name).unwrap();
+        let room = |name: &str| Room::parse(name).expect("a name");
         let mut lag = WorkerLag::new(2);
         for name in ["a", "b", "a"] {
             lag.note(1, &room(name));
