@@ -3,7 +3,10 @@
 //! The client keeps it as it is, and sends it with its next request, to any pod: no pod stores it. Always holds: the text is
 //! plain ASCII without white space, fit for a header and for a query.
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write as _},
+};
 
 use super::{Epoch, MAX_OFFSET, Position, Room, RoomNameError, Since};
 
@@ -51,15 +54,22 @@ impl Cursor {
     /// [`CursorError`].
     pub fn parse(text: &str) -> Result<Self, CursorError> {
         let mut cursor = Self::default();
+        let mut named = HashSet::new();
         for (room, position) in form_urlencoded::parse(text.as_bytes()) {
             let room = Room::parse(&room)?;
             let Since { epoch, offset } = Since::parse(&position)?;
-            if cursor.of(&room).is_some() {
+            if !named.insert(room.clone()) {
                 return Err(CursorError::Twice(room));
             }
             cursor.0.push((room, Position { epoch, offset }));
         }
         Ok(cursor)
+    }
+
+    /// How many rooms it names.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.0.len()
     }
 
     /// The rooms with their positions.

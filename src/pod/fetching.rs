@@ -220,7 +220,7 @@ fn rooms_of_dialect(
     grant: &Grant,
     limits: Limits,
 ) -> Result<Vec<SubscribeTo>, Refused> {
-    let opening = Opening { connection: "", target, grant, auth: None, ping_interval_ms: 0, limits };
+    let opening = Opening { connection: "", target, grant, auth: None, ping_interval_ms: 0, limits, resumes: false };
     // What it says first is not said to a client that comes and goes.
     match services.dialects.get(dialect).open(&opening, &mut Messages::default()) {
         Ok(OpenOutcome { rooms, .. }) => Ok(rooms),

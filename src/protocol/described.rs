@@ -74,10 +74,19 @@ impl Described {
         self.say(ServerMessage::Refused, Occasion::Refused(opening, code, message), None, out);
     }
 
-    /// Adds the rooms of the cursor with which a connection goes on, each behind its position. One that is none is told so.
+    /// Adds the rooms of the cursor with which a connection goes on, each behind its position. One that is none, or has more rooms than a
+    /// connection may be in, is told so.
     fn resume(&self, opening: &Opening<'_>, rooms: &mut Vec<SubscribeTo>, out: &mut Messages) {
         let Some(text) = self.0.resume.as_ref().and_then(|template| filled(template, opening)) else { return };
+        let mut refuse = |code, message| {
+            let error = Reply::Error { code, message, room: None };
+            self.say(ServerMessage::Error, Occasion::Reply(&error), None, out);
+        };
+        let most = opening.limits.max_rooms;
         match Cursor::parse(&text) {
+            Ok(cursor) if cursor.rooms() > most => {
+                refuse(ErrorCode::LimitExceeded, format!("the cursor of the address: at most {most} rooms"));
+            }
             Ok(cursor) => {
                 for (room, Position { epoch, offset }) in cursor.into_positions() {
                     let since = Some(Since { epoch, offset });
@@ -87,11 +96,7 @@ impl Described {
                     }
                 }
             }
-            Err(error) => {
-                let message = format!("the cursor of the address: {error}");
-                let error = Reply::Error { code: ErrorCode::BadRequest, message, room: None };
-                self.say(ServerMessage::Error, Occasion::Reply(&error), None, out);
-            }
+            Err(error) => refuse(ErrorCode::BadRequest, format!("the cursor of the address: {error}")),
         }
     }
 
@@ -136,10 +141,13 @@ impl Dialect for Described {
                 }
             }
         }
-        self.resume(opening, &mut rooms, out);
+        // A room of the cursor may be one that the client lost: it is not the one on which the connection depends.
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {
             self.say(ServerMessage::Welcome, Occasion::Opening(opening, false), None, out);
+        }
+        if opening.resumes {
+            self.resume(opening, &mut rooms, out);
         }
         let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
         Ok(OpenOutcome { rooms, greets_in_room, after })

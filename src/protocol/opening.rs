@@ -24,6 +24,8 @@ pub struct Opening<'a> {
     pub ping_interval_ms: u64,
     /// What the client may do.
     pub limits: Limits,
+    /// Whether it goes on in the rooms of a cursor. A poll names its rooms each time, and applies its cursor to those.
+    pub resumes: bool,
 }
 
 impl<'a> Opening<'a> {

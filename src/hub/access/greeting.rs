@@ -70,8 +70,15 @@ impl Clients {
             None => self.settings.limits.ping_interval_ms,
         };
         let auth = (!asked.auth.is_empty()).then_some(&*asked.auth);
-        let opening =
-            Opening { connection: &name, target: &asked.target, grant: &grant, auth, ping_interval_ms, limits };
+        let opening = Opening {
+            connection: &name,
+            target: &asked.target,
+            grant: &grant,
+            auth,
+            ping_interval_ms,
+            limits,
+            resumes: true,
+        };
         Some(write(&mut self.encoder, format, &opening))
     }
 

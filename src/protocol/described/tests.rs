@@ -267,7 +267,7 @@ fn acknowledgements_can_be_said_otherwise() {
 fn opening<T>(target: &str, grant: &Grant, act: impl FnOnce(&Opening<'_>) -> T) -> T {
     let target = target.parse().unwrap();
     let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
-    act(&Opening { connection: "c1", target: &target, auth: None, grant, ping_interval_ms: 5, limits })
+    act(&Opening { connection: "c1", target: &target, auth: None, grant, ping_interval_ms: 5, limits, resumes: true })
 }
 
 fn batch(events: &[(&str, Option<&str>, &str)]) -> Batch {

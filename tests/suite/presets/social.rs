@@ -255,6 +255,17 @@ async fn a_client_that_polls_has_the_same_and_goes_on_over_a_websocket() {
     let mut ann = open(&pods[1], &format!("/ws?token={signed}&last_poll_id={target}")).await;
     let missed = event(&mut ann, "new_message").await;
     assert_eq!((&missed["id"], &missed["seq"]), (&json!("m-2"), &json!(2)), "{missed}");
+    // A cursor joins no more rooms than a connection may be in.
+    let many: Vec<String> = (0..300).map(|n| format!("message:{n}=e:1")).collect();
+    let target: String = form_urlencoded::byte_serialize(many.join("&").as_bytes()).collect();
+    let mut greedy = open(&pods[1], &format!("/ws?token={signed}&last_poll_id={target}")).await;
+    let refused = loop {
+        let message = greedy.json().await;
+        if message["type"] == "error" {
+            break message;
+        }
+    };
+    assert_eq!(refused["code"], "limit_exceeded", "{refused}");
     // The history of the conversation, page by page.
     let history = |more: &str| format!("/api/v1/conversations/7/messages?token={signed}&{more}");
     let (status, newest) = call(&pods[1], "GET", &history("limit=1"), &Value::Null).await;
