@@ -84,6 +84,8 @@ impl Run {
                 self.next_group(group.format, worker);
                 continue;
             }
+            // Only a chain asks which receivers its next frame can follow.
+            let chained = frame.window().place.is_some();
             while let Some(stop) = self.walk.stretch(group, STRIDE) {
                 // Measured: what a connection needs is rarely in the cache, and fetched one by one it costs a tenth.
                 let members = self.walk.ahead(group, stop).filter_map(|key| connections.get(key));
@@ -108,7 +110,9 @@ impl Run {
                         OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
-                    self.reach.stayed += u64::from(connection.holds(frame, number));
+                    if chained {
+                        self.reach.stayed += u64::from(connection.holds(frame, number));
+                    }
                 }
                 if Instant::now() >= deadline {
                     return false;
