@@ -55,6 +55,10 @@ impl RelayAccess for EdgeAccess {
         rooms.is_empty() || rooms.iter().any(|pattern| pattern.matcher().is_match(room.as_str()))
     }
 
+    fn rooms(&self) -> Vec<String> {
+        self.0.config.load().relay.rooms.iter().map(|pattern| pattern.as_str().to_owned()).collect()
+    }
+
     fn allows_publish(&self) -> bool {
         self.0.config.load().relay.publish
     }

@@ -3,18 +3,24 @@
 //! Always holds: a room is looked up among those that edges may have before anything is done; what an edge may not do is refused in a sentence
 //! and leaves nothing open.
 
+use std::time::Duration;
+
 use super::{
+    MAX_RECORD,
     call::{CallAnswer, EdgeCall, received, sent},
     home::Home,
 };
 use crate::{
-    broker::{BrokerError, Control as _, HistoryQuery},
+    broker::{BrokerError, Control as _, History, HistoryQuery},
     model::{Position, Publication, Room},
 };
 
 /// The most events of one answer, and their most bytes of payload: a slow link must have it within the time in which it may be silent.
 const MOST_EVENTS: usize = 20_000;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
+
+/// The longest that a question to the fleet waits for answers, whatever the edge says.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most members of one answer.
 const MOST_MEMBERS: usize = 10_000;
@@ -70,9 +76,7 @@ impl Home {
             }
             EdgeCall::History(room, query) => {
                 self.check_room(&room)?;
-                let (max_events, max_bytes) = (query.max_events.min(MOST_EVENTS), query.max_bytes.min(MOST_BYTES));
-                let query = HistoryQuery { max_events, max_bytes, ..query };
-                store.broker.history(&room, query).await.map(CallAnswer::History)
+                self.history(&room, query).await.map(CallAnswer::History)
             }
             EdgeCall::Retained(room) => {
                 self.check_room(&room)?;
@@ -121,10 +125,25 @@ impl Home {
             }
             EdgeCall::AskOthers(question, within) => {
                 self.check_orders()?;
+                let within = within.min(MOST_PATIENCE);
                 store.control.ask_for_edge(edge, &question, within).await.map(CallAnswer::Fleet)
             }
             EdgeCall::Address(pod) => store.control.address(&pod).await.map(CallAnswer::Address),
         }
+    }
+
+    /// Reads a log, as much as one answer holds. An event that is larger than that comes alone, or the edge would never get past it.
+    async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
+        let (asked, broker) = (query.max_bytes, &self.store.broker);
+        let (max_events, max_bytes) = (query.max_events.min(MOST_EVENTS), query.max_bytes.min(MOST_BYTES));
+        let query = HistoryQuery { max_events, max_bytes, ..query };
+        let history = broker.history(room, query.clone()).await?;
+        let is_stuck = history.events.is_empty() && !history.complete && history.offset < history.end;
+        if query.since.is_some() && is_stuck && asked > MOST_BYTES && max_events > 0 {
+            let alone = HistoryQuery { max_events: 1, max_bytes: asked.min(MAX_RECORD / 2), ..query };
+            return broker.history(room, alone).await;
+        }
+        Ok(history)
     }
 
     /// Publishes those that may be published, in their order.

@@ -163,12 +163,16 @@ where
     "it was closed".to_owned()
 }
 
-/// Waits until the edge's key is none any more.
+/// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those.
 async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> String {
+    let rooms = home.access.rooms();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
         if !home.access.allows_key(Some(authorization)) {
             return "its key is not one of `relay.keys` any more".to_owned();
+        }
+        if home.access.rooms() != rooms {
+            return "`relay.rooms` has changed".to_owned();
         }
         // What was behind when the last write ended.
         for room in link.queue.caught_up() {
@@ -208,6 +212,10 @@ impl EdgeSession {
                 };
                 match said {
                     Ok(said) => {
+                        // What it asks for and does not read is not added to.
+                        while self.link.queue.is_flooded() {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
                         if let Err(why) = self.take(said).await {
                             return why;
                         }
@@ -227,8 +235,12 @@ impl EdgeSession {
                     link.queue.send(&FromHome::Refused { number, why: error.to_string() });
                     return Ok(());
                 }
-                if rooms.len() >= MOST_ROOMS {
-                    return Err(format!("it follows more than {MOST_ROOMS} rooms"));
+                match rooms.get(&number) {
+                    Some(known) if *known != room => return Err("it gave a number to a second room".to_owned()),
+                    None if rooms.len() >= MOST_ROOMS => {
+                        return Err(format!("it follows more than {MOST_ROOMS} rooms"));
+                    }
+                    _ => {}
                 }
                 rooms.insert(number, room.clone());
                 home.followers.follow(&room, &link.queue, number, &*home.store.broker);

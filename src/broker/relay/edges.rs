@@ -28,6 +28,8 @@ pub trait RelayAccess: Send + Sync {
     fn allows_key(&self, authorization: Option<&[u8]>) -> bool;
     /// Whether edges may have this room.
     fn allows_room(&self, room: &Room) -> bool;
+    /// The patterns of the rooms that edges may have; none: every room.
+    fn rooms(&self) -> Vec<String>;
     /// Whether edges may publish, and keep things.
     fn allows_publish(&self) -> bool;
     /// Whether edges may order, list and forget.

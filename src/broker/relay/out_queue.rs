@@ -96,6 +96,12 @@ impl OutQueue {
         self.bytes() < self.limit
     }
 
+    /// Whether twice as much waits as deliveries may take: they alone never come to that.
+    #[must_use]
+    pub fn is_flooded(&self) -> bool {
+        self.bytes() > 2 * self.limit
+    }
+
     /// Nothing more is taken; what waits is dropped.
     pub fn close(&self) {
         *self.lock() = WaitingRecords { closed: true, ..WaitingRecords::default() };
