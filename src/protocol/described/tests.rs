@@ -266,7 +266,7 @@ fn acknowledgements_can_be_said_otherwise() {
 /// What is made of a connection that asked for `target`.
 fn opening<T>(target: &str, grant: &Grant, act: impl FnOnce(&Opening<'_>) -> T) -> T {
     let target = target.parse().unwrap();
-    let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
+    let limits = Limits { max_message_bytes: 1, max_rooms: 3, commands_per_second: 1, command_burst: 1 };
     act(&Opening { connection: "c1", target: &target, auth: None, grant, ping_interval_ms: 5, limits, resumes: true })
 }
 

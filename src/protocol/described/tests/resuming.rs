@@ -40,6 +40,9 @@ fn a_connection_goes_on_in_the_rooms_of_its_cursor() {
     let (rooms, said) = open("/feeds?last=x");
     assert_eq!((rooms, said.len()), (vec![room("lobby", None)], 1));
     assert!(said[0].starts_with(r#"{"error":"bad_request","why":"the cursor of the address: "#), "{said:?}");
+    let (rooms, said) = open("/feeds?last=a%3De%3A1%26b%3De%3A1%26c%3De%3A1%26d%3De%3A1");
+    assert_eq!(rooms, [room("lobby", None)], "a connection may be in three rooms");
+    assert_eq!(said, [r#"{"error":"limit_exceeded","why":"the cursor of the address: at most 3 rooms"}"#]);
 }
 
 #[test]
