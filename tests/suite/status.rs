@@ -82,9 +82,8 @@ async fn a_limit_that_refuses_is_shown_with_its_reason() {
     let (code, _) = get_from(pod.addresses().plain[0], "/poll?room=a").await;
     assert_eq!(code, 503);
     // The counters are read before the limits say whether they bite: a refusal between the two shows whole at the next look.
-    let refused = |status: &Value| limit(status, "connections")["refused"].as_u64() >= Some(1);
-    let seen =
-        shows(&pod, "the refusal", |status| refused(status) && limit(status, "connections")["bites"] == true).await;
+    let is_whole = |limit: &Value| limit["refused"].as_u64() >= Some(1) && limit["bites"] == true && limit["used"] == 1;
+    let seen = shows(&pod, "the refusal", |status| is_whole(limit(status, "connections"))).await;
     assert_eq!((&seen["readiness"], &seen["degraded"]), (&"overloaded".into(), &serde_json::json!(["connections"])));
     let limit = limit(&seen, "connections");
     assert_eq!((&limit["limit"], &limit["used"]), (&1.into(), &1.into()));
