@@ -37,7 +37,9 @@ fuzz_target!(|input: &str| {
         if let Ok(target) = format!("/?{input}").parse() {
             let limits = Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 1 };
             let grant = &Grant::default();
-            let opening = &Opening { connection: "c", target: &target, grant, auth: None, ping_interval_ms: 1, limits };
+            let resumes = true;
+            let opening =
+                &Opening { connection: "c", target: &target, grant, auth: None, ping_interval_ms: 1, limits, resumes };
             let mut out = Messages::default();
             let _ = dialect.open(opening, &mut out);
             dialect.push(&ServerPush::Greeting { opening, replayed: true }, &mut out);
