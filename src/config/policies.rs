@@ -11,7 +11,9 @@ use super::{
     section::{Section, describe},
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, TextKind, Time},
 };
-use crate::model::{Access, AckMode, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
+use crate::model::{
+    Access, AckMode, ArchiveMode, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver,
+};
 
 /// The policies in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -325,6 +327,9 @@ describe!(Policy in "default_policy",
     /// how long, is in `[acks]`. With `receipts` the author of an event is told, in its personal room, which users have read it, but for
     /// those whose token says otherwise (`tokens.receipts_claim`).
     acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep), ("receipts", AckMode::Receipts)]), live;
+    /// Where events are kept beyond the log: nowhere, or in the PostgreSQL of `[archive]`. A publish is then answered when the event is
+    /// there too, and refused with 503 where it cannot be.
+    archive = Choice(&[("off", ArchiveMode::Off), ("postgres", ArchiveMode::Postgres)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// Whether a compressed frame may refer to the text of earlier ones of the room, which makes it two to four times smaller. How long a

@@ -99,6 +99,17 @@ pub enum Durability {
     Replica,
 }
 
+/// Where events are kept beyond the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArchiveMode {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// In PostgreSQL.
+    Postgres,
+}
+
 /// How a room behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -157,6 +168,8 @@ pub struct Policy {
     pub signals_per_second: u32,
     /// Whether it is kept how far users have read.
     pub acks: AckMode,
+    /// Where events are kept beyond the log.
+    pub archive: ArchiveMode,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// Whether a compressed frame may refer to the text of earlier ones of the room.
@@ -201,6 +214,7 @@ impl Default for Policy {
             signal_ttl: Duration::from_secs(5),
             signals_per_second: 20,
             acks: AckMode::Off,
+            archive: ArchiveMode::Off,
             compress_from: Some(256),
             shared_window: true,
             slow: SlowReceiver::Gap,

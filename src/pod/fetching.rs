@@ -290,7 +290,7 @@ pub(super) fn refuse(
 }
 
 /// A refusal in the API's shape, `{"error":{"code":…,"message":…}}`.
-fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
+pub(super) fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
     let (mut parts, message) = refusal.into_parts();
     let code = match parts.status {
         StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized.as_str(),

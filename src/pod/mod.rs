@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer_body;
+mod archiving;
 mod ask;
 mod authorize;
 mod background;
@@ -24,6 +25,7 @@ mod http;
 mod listening;
 mod lobby;
 mod log;
+mod messages;
 mod neighbours;
 mod page;
 mod page_file;
@@ -77,6 +79,7 @@ use crate::{
         webtransport::server_config,
     },
 };
+use archiving::Archiving;
 use background::{Background, ask_backend};
 use certificate::{certificate, pins, public_tls, quic_tls, relay_tls};
 use client_file::ClientFile;
@@ -215,8 +218,10 @@ impl Pod {
             Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
             None => log.broker(),
         };
+        let Archiving { broker, archive, thread: archive_thread } =
+            Archiving::of(&config, broker, &log, &policies, &exposition)?;
+        let user_presence = log.user_presence(&config.user_presence, &metrics, Arc::clone(&broker));
         let seams = HubSeams::new(&log, broker, homestead);
-        let user_presence = log.user_presence(&config.user_presence, &metrics);
         let compression = &config.compression;
         let services = Arc::new(Services {
             budget: Arc::new(Budget::new(config.memory_budget)),
@@ -233,7 +238,8 @@ impl Pod {
             user_presence,
             control: Arc::clone(&seams.control),
             values: log.values(),
-            erasure: Arc::clone(&seams.erasure),
+            erasure: Archiving::erasure(Arc::clone(&seams.erasure), archive.as_ref()),
+            archive,
             acks: AckDesk::new(log.acks()),
             places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),
@@ -269,6 +275,7 @@ impl Pod {
                 }
             })?);
         }
+        threads.extend(archiving::start(archive_thread, watched.clone()).transpose()?);
         if services.hooks.is_some() {
             let (services, phase) = (Arc::clone(&services), watched.clone());
             threads.push(std::thread::Builder::new().name("hooks".into()).spawn(move || {

@@ -8,6 +8,7 @@
 
 mod acks;
 mod api;
+mod archive;
 mod ca;
 mod cli;
 mod commands;
