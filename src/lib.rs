@@ -31,6 +31,11 @@ mod session;
 pub mod testing;
 mod transport;
 
+/// Gives back what a wave of clients took, which the system's allocator keeps: docs/BENCHMARKS.md, "Allocator", has the figures. Tests
+/// and the load generator run on it as well, so that a floor is measured beside its like.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The program: does what its command line says, and answers with its exit code.
 #[must_use]
 pub fn run() -> std::process::ExitCode {

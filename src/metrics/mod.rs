@@ -212,7 +212,7 @@ impl Metrics {
         describe(SOCKETIO_DESCRIPTIONS);
         let recovery = |outcome: &'static str| counter!("roomcast_recoveries_total", "outcome" => outcome);
         let disconnect = |d: &Disconnect| (*d, counter!("roomcast_disconnects_total", "code" => d.code().to_string()));
-        gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "system").set(1.0);
+        gauge!("roomcast_build_info", "version" => env!("CARGO_PKG_VERSION"), "allocator" => "jemalloc").set(1.0);
         Self {
             connections: Connections::new(dialects),
             workers: (0..workers).map(PerWorker::new).collect(),
