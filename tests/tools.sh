@@ -31,7 +31,8 @@ need_grpcurl() {
 install_grpcurl() {
   if [[ -x $tools/bin/grpcurl ]]; then return; fi
   command -v go >/dev/null || { echo "no Go, so no grpcurl: the tests that need it skip"; return 0; }
-  GOBIN=$tools/bin go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION"
+  (cd "$tools" && go_in_tools grpcurl install "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL_VERSION")
+  rm -rf "$tools/go-grpcurl"
 }
 
 # What `roomcast-bench peers` would build itself, but in no test's time. Its version stands there.
@@ -134,7 +135,7 @@ install_cargo_tool() {
   echo "building $name $version into $tools (once)"
   rm -f "$tools/bin/$name"
   CARGO_TARGET_DIR=$build CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
     cargo install --quiet --locked --force --root "$tools" "$name@$version"
   rm -rf "$build"
   echo "$version" >"$tools/$name.version"
@@ -167,11 +168,14 @@ need_typescript_client() {
   npm run --silent --prefix clients/typescript build
 }
 
-# go_in_tools NAME ARGUMENT…: Go's modules and build cache lie in the cache folder too while a tool is built, apart for each.
+# What Go has compiled for one tool serves the next: the standard library, and what two of them share of Kubernetes.
+go_cache=$tools/go-build
+
+# go_in_tools NAME ARGUMENT…: Go's modules lie in the cache folder too while a tool is built, apart for each.
 go_in_tools() {
   local folder=$tools/go-$1
   shift
-  GOPATH=$folder GOMODCACHE=$folder/mod GOCACHE=$folder/cache GOBIN=$tools/bin GOFLAGS=-modcacherw GOWORK=off go "$@"
+  GOPATH=$folder GOMODCACHE=$folder/mod GOCACHE=$go_cache GOBIN=$tools/bin GOFLAGS=-modcacherw GOWORK=off go "$@"
 }
 
 need_go() {
