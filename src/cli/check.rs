@@ -12,7 +12,7 @@ use roomcast_certs::TicketKeys;
 use super::outcome::{print, refuse};
 use crate::{
     auth::Authority,
-    config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings},
+    config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings, UpstreamUrl},
     dialect::Envelope,
 };
 
@@ -52,9 +52,13 @@ fn token_keys(tokens: &TokenSettings) -> String {
 
 /// Where the rooms live.
 fn broker(config: &Config) -> String {
-    match &config.redis {
-        None => "embedded: this pod is alone".to_owned(),
-        Some(redis) => {
+    match (&config.upstream, &config.redis) {
+        (Some(upstream), _) => {
+            let urls = upstream.urls.iter().map(UpstreamUrl::as_str).collect::<Vec<_>>().join(" ");
+            format!("at a home: {urls}")
+        }
+        (None, None) => "embedded: this pod is alone".to_owned(),
+        (None, Some(redis)) => {
             let urls = config.settings.redis.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             format!("{urls}, prefix {}", redis.prefix)
         }

@@ -9,6 +9,7 @@ config: /etc/roomcast
 certificate: /etc/roomcast-tls
 keys: /etc/roomcast-token-keys
 ca: /etc/roomcast-redis-ca
+home: /etc/roomcast-home-ca
 {{- end -}}
 
 {{/* What the chart decides, as JSON. It has no numbers: those would come back as floating point. */}}
@@ -42,6 +43,14 @@ ca: /etc/roomcast-redis-ca
 {{- $_ := set $redis "ca" (printf "%s/%s" $paths.ca .) -}}
 {{- end -}}
 {{- with $redis }}{{ $_ := set $own "redis" . }}{{ end -}}
+{{- with .Values.upstream.urls -}}
+{{- $upstream := dict "urls" . -}}
+{{- with $.Values.upstream.ca.file }}{{ $_ := set $upstream "ca" (printf "%s/%s" $paths.home .) }}{{ end -}}
+{{- $_ := set $own "upstream" $upstream -}}
+{{- end -}}
+{{- with .Values.relay -}}
+{{- if .enabled }}{{ $_ := set $own "relay" (dict "listen" (list ":9443") "tls" .tls "rooms" .rooms) }}{{ end -}}
+{{- end -}}
 {{- with .Values.liveReload }}{{ $_ := set $own "watch_config" . }}{{ end -}}
 {{- $own | toJson -}}
 {{- end -}}
@@ -117,6 +126,16 @@ ROOMCAST_REDIS_PASSWORD: {secret: {{ .existingSecret }}, key: {{ .existingSecret
 ROOMCAST_REDIS_PASSWORD: {secret: {{ $own }}, key: redis-password}
 {{- end }}
 {{- end }}
+{{- with .Values.upstream }}
+{{- if and .urls (or .existingSecret .key) }}
+ROOMCAST_UPSTREAM_KEY: {secret: {{ .existingSecret | default $own }}, key: {{ ternary .existingSecretKey "edge-key" (ne .existingSecret "") }}}
+{{- end }}
+{{- end }}
+{{- if .Values.relay.enabled }}
+{{- with .Values.relay.keys }}
+ROOMCAST_RELAY_KEYS: {secret: {{ .existingSecret | default $own }}, key: {{ ternary .existingSecretKey "edge-keys" (ne .existingSecret "") }}}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* The chart's own Secret's data; empty if there is nothing to keep. */}}
@@ -129,5 +148,11 @@ hmac-secrets: {{ join "," .values | quote }}
 {{- end }}{{ end }}
 {{- with .Values.redis }}{{ if and .password (not .existingSecret) }}
 redis-password: {{ .password | quote }}
+{{- end }}{{ end }}
+{{- with .Values.upstream }}{{ if and .urls .key (not .existingSecret) }}
+edge-key: {{ .key | quote }}
+{{- end }}{{ end }}
+{{- with .Values.relay }}{{ if and .enabled .keys.values (not .keys.existingSecret) }}
+edge-keys: {{ join "," .keys.values | quote }}
 {{- end }}{{ end }}
 {{- end -}}

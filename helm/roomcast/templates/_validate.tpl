@@ -6,6 +6,8 @@
 {{- range $key, $instead := $elsewhere }}{{ if hasKey $v.configuration $key }}{{ $wrong = append $wrong (printf "configuration.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "urls" "use redis.urls" "password" "use redis.password or redis.existingSecret, which stay out of the ConfigMap" "ca" "use redis.ca" }}{{ if hasKey (dig "redis" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.redis.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "hmac_secrets" "use tokens.hmac, which makes a Secret" "public_keys" "use tokens.publicKeys" }}{{ if hasKey (dig "tokens" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.tokens.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $key, $instead := dict "urls" "use upstream.urls" "key" "use upstream.key or upstream.existingSecret, which stay out of the ConfigMap" "ca" "use upstream.ca" }}{{ if hasKey (dig "upstream" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.upstream.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $key, $instead := dict "listen" "use relay.enabled" "keys" "use relay.keys, which makes a Secret" "rooms" "use relay.rooms" "tls" "use relay.tls" }}{{ if hasKey (dig "relay" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.relay.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- $certificates := 0 -}}
 {{- range list (ne $v.tls.existingSecret "") $v.tls.selfSigned $v.tls.certManager.enabled }}{{ if . }}{{ $certificates = add1 $certificates }}{{ end }}{{ end -}}
 {{- if and $v.tls.enabled (ne (int $certificates) 1) -}}
@@ -24,7 +26,8 @@
 {{- end -}}
 {{- $redis := include "roomcast.redis" . -}}
 {{- $pods := ternary (int $v.autoscaling.maxReplicas) (int $v.replicaCount) $v.autoscaling.enabled -}}
-{{- if and (not $redis) (gt $pods 1) (not (or $v.preset $v.extraEnv $v.extraEnvFrom)) -}}
+{{- $edge := $v.upstream.urls -}}
+{{- if and (not $redis) (not $edge) (gt $pods 1) (not (or $v.preset $v.extraEnv $v.extraEnvFrom)) -}}
 {{- $wrong = append $wrong (printf "%d pods without Redis would not share their rooms: set redis.urls, redis.existingSecret with redis.existingSecretKeys.urls, redis.trial.enabled (for trying out), or one pod: replicaCount=1" $pods) -}}
 {{- end -}}
 {{- range $v.redis.urls }}{{ if contains "@" . -}}
@@ -35,6 +38,53 @@
 {{- end -}}
 {{- if and $v.redis.urls $v.redis.existingSecret $v.redis.existingSecretKeys.urls -}}
 {{- $wrong = append $wrong "the addresses of Redis are set twice: in redis.urls and, by redis.existingSecretKeys.urls, in a Secret" -}}
+{{- end -}}
+{{- if $edge -}}
+{{- if or $redis $v.redis.password $v.redis.existingSecret -}}
+{{- $wrong = append $wrong "upstream.urls and redis are both set: an edge keeps nothing of its own, its rooms are its home's; take redis away (urls, password, existingSecret, trial), or upstream.urls" -}}
+{{- end -}}
+{{- if not (or $v.upstream.key $v.upstream.existingSecret $v.extraEnv $v.extraEnvFrom) -}}
+{{- $wrong = append $wrong "upstream.urls needs a key: set upstream.existingSecret, or upstream.key, to one of the home's relay.keys" -}}
+{{- end -}}
+{{- if or $v.tokens.hmac.values $v.tokens.hmac.existingSecret -}}
+{{- $wrong = append $wrong "upstream.urls and tokens.hmac are both set: with such a secret an edge that is taken over could make any token; give edges public keys only: tokens.publicKeys, or configuration.tokens.jwks_url" -}}
+{{- end -}}
+{{- if dig "user_presence" "room" "" $v.configuration -}}
+{{- $wrong = append $wrong "upstream.urls and configuration.user_presence.room are both set: the presence of users does not reach over edges yet" -}}
+{{- end -}}
+{{- range $edge }}{{ if contains "@" . -}}
+{{- $wrong = append $wrong "an address in upstream.urls holds a user or a password, which would stand in a ConfigMap: use upstream.key or upstream.existingSecret" -}}
+{{- end }}{{ end -}}
+{{- else -}}
+{{- range $key := list "key" "existingSecret" -}}
+{{- if get $v.upstream $key }}{{ $wrong = append $wrong (printf "upstream.%s is set but upstream.urls is not: say where the home is, or take the key away" $key) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.upstream.key $v.upstream.existingSecret -}}
+{{- $wrong = append $wrong "the key of these edges is set twice: in upstream.key and in the Secret upstream.existingSecret" -}}
+{{- end -}}
+{{- if and $v.upstream.ca.file (not (or $v.upstream.ca.existingSecret $v.upstream.ca.existingConfigMap)) -}}
+{{- $wrong = append $wrong "upstream.ca.file needs upstream.ca.existingSecret or upstream.ca.existingConfigMap, which holds it" -}}
+{{- end -}}
+{{- if $v.relay.enabled -}}
+{{- $keys := $v.relay.keys -}}
+{{- if not (or $keys.values $keys.existingSecret) -}}
+{{- $wrong = append $wrong "relay.enabled without a key would refuse every edge: set relay.keys.existingSecret or relay.keys.values" -}}
+{{- end -}}
+{{- if and $keys.values $keys.existingSecret -}}
+{{- $wrong = append $wrong "the keys of edges are set twice: in relay.keys.values and in the Secret relay.keys.existingSecret" -}}
+{{- end -}}
+{{- if and $v.relay.tls (not $v.tls.enabled) -}}
+{{- $wrong = append $wrong "relay.enabled takes edges over TLS, and pods have no certificate: set tls.enabled=true, or relay.tls=false where something in front of the pods terminates it" -}}
+{{- end -}}
+{{- $shared := and $keys.existingSecret (eq $keys.existingSecret $v.apiKeys.existingSecret) (eq $keys.existingSecretKey $v.apiKeys.existingSecretKey) -}}
+{{- range $keys.values }}{{ if has . $v.apiKeys.values }}{{ $shared = true }}{{ end }}{{ end -}}
+{{- if $shared -}}
+{{- $wrong = append $wrong "a key of relay.keys is a key of the API too: an edge that is taken over could publish to every room and close every connection; give edges a key of their own" -}}
+{{- end -}}
+{{- if and $v.upstream.key (has $v.upstream.key $keys.values) -}}
+{{- $wrong = append $wrong "upstream.key is one of relay.keys.values: the edges behind this relay could go to its home by themselves, past relay.rooms; give them a key of their own" -}}
+{{- end -}}
 {{- end -}}
 {{- if and $v.redis.ca.file (not (or $v.redis.ca.existingSecret $v.redis.ca.existingConfigMap)) -}}
 {{- $wrong = append $wrong "redis.ca.file needs redis.ca.existingSecret or redis.ca.existingConfigMap, which holds it" -}}
@@ -70,6 +120,7 @@
 {{- end -}}
 {{- end -}}
 {{- $numbers := list (ternary 8443 8080 $v.tls.enabled) 9000 -}}
+{{- if $v.relay.enabled }}{{ $numbers = append $numbers 9443 }}{{ end -}}
 {{- range $v.extraPorts -}}
 {{- if has (int .containerPort) $numbers }}{{ $wrong = append $wrong (printf "extraPorts: containerPort %d is there already; a port need not be listed to be reached" (int .containerPort)) }}{{ end -}}
 {{- $numbers = append $numbers (int .containerPort) -}}

@@ -96,6 +96,31 @@ const FAULTS = {
     },
     { pod: undefined, namespace: 'edge' },
   ],
+  RoomcastEdgesRefused: [
+    { [metric('roomcast_relay_refused_total', ',reason="circle"')]: '0+60x120' },
+    { reason: 'circle' },
+  ],
+};
+
+const links = (up, down) => ({
+  [metric('roomcast_upstream_links', ',state="up"')]: `${up}x120`,
+  [metric('roomcast_upstream_links', ',state="down"')]: `${down}x120`,
+});
+/** Events that came over a link, one in five of them late by 5 to 10 s. */
+const lag = (late) =>
+  Object.fromEntries(
+    // The bounds that the pod has there.
+    Object.entries({ 1: 48, 2.5: 48, 5: 48, 15: 60, '+Inf': 60 }).map(([le, n]) => [
+      metric('roomcast_upstream_lag_seconds_bucket', `,le="${le}"`),
+      `0+${late ? n : 60}x120`,
+    ]),
+  );
+
+/** What only edges have. */
+const EDGE_FAULTS = {
+  RoomcastHomeAway: links(0, 2),
+  RoomcastLinkDown: links(1, 1),
+  RoomcastEdgeLags: { ...links(2, 0), ...lag(true) },
 };
 
 /** What a healthy pod exports, as `/metrics` shows it: a pod in use, and one with neither TLS nor clients. */
@@ -118,6 +143,8 @@ const HEALTHY = {
   [metric('roomcast_certificate_age_seconds')]: '2000000x120',
   [metric('roomcast_jwks_age_seconds')]: '100x120',
   [metric('roomcast_redis_commands_total', ',command="publish",result="ok"')]: '0+600x120',
+  [metric('roomcast_relay_refused_total', ',reason="key"')]: '3x120',
+  [metric('roomcast_relay_refused_total', ',reason="room"')]: '0+1x120',
   // Another pod takes plain messages in.
   [metric('roomcast_legacy_lease')]: '0x120',
   'roomcast_legacy_lease{namespace="edge",pod="push-2"}': '1x120',
@@ -142,6 +169,21 @@ test('Prometheus takes the rules, and each alert fires on its fault alone', { sk
     return { series, firing: [[name, more]] };
   });
   await promtool(rules, [...cases, { series: HEALTHY, firing: [] }]);
+});
+
+test('each alert of an edge fires on its fault alone', { skip }, async () => {
+  const edge = (await sets()).find(({ name }) => name === 'edge');
+  const rules = await groups({ ...edge, set: ['metrics.rules.enabled=true', 'fullnameOverride=push'] });
+  const own = alerts(rules).map(({ alert }) => alert);
+  const names = Object.keys(EDGE_FAULTS);
+  assert.deepEqual(own.filter((name) => names.includes(name)).sort(), names.sort());
+  assert.deepEqual(
+    own.filter((name) => /Redis|Publishes|PlainMessages|EdgesRefused/.test(name)),
+    [],
+    'it has neither Redis nor edges',
+  );
+  const cases = Object.entries(EDGE_FAULTS).map(([name, series]) => ({ series, firing: [[name]] }));
+  await promtool(rules, [...cases, { series: { ...links(2, 0), ...lag(false) }, firing: [] }]);
 });
 
 test('a certificate that has run out is told; that there is none is not', { skip }, async () => {
@@ -200,5 +242,5 @@ test('each alert has a runbook, and names it', async () => {
     assert.match(annotations.runbook_url, /\/docs\/OPERATIONS\.md#alerts$/, alert);
   const operations = readFileSync(join(root, 'docs/OPERATIONS.md'), 'utf8');
   const told = [...operations.matchAll(/^\| `(Roomcast[A-Za-z]+)` \|/gm)].map(([, name]) => name);
-  assert.deepEqual(told.sort(), Object.keys(FAULTS).sort());
+  assert.deepEqual(told.sort(), Object.keys({ ...FAULTS, ...EDGE_FAULTS }).sort());
 });

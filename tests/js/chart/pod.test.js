@@ -186,7 +186,7 @@ test('TCP and UDP: one Service, two, or no UDP', async () => {
 
 test('no secret is in a ConfigMap, an argument or a variable written out', async () => {
   const documents = await render(everything);
-  const secrets = ['first-key', '0123456789abcdef0123456789abcdef', 'correct-horse'];
+  const secrets = ['first-key', '0123456789abcdef0123456789abcdef', 'correct-horse', 'key-of-edges'];
   const own = documents
     .of('Secret')
     .map(({ stringData }) => JSON.stringify(stringData))
@@ -197,6 +197,7 @@ test('no secret is in a ConfigMap, an argument or a variable written out', async
   const env = environment(documents);
   assert.equal(env.ROOMCAST_API_KEY, 'first-key,second-key');
   assert.equal(env.ROOMCAST_REDIS_PASSWORD, 'correct-horse');
+  assert.equal(env.ROOMCAST_RELAY_KEYS, 'key-of-edges,next-key-of-edges');
 });
 
 test('pods are replaced when what they read at start changes, and only then', async () => {

@@ -23,6 +23,8 @@ const known = {
   ROOMCAST_API_KEY: 'key-one,key-two',
   ROOMCAST_REDIS: 'redis://redis.example.com:6379',
   ROOMCAST_REDIS_PASSWORD: 'a-password',
+  ROOMCAST_UPSTREAM_KEY: 'key-of-the-home',
+  ROOMCAST_RELAY_KEYS: 'key-one-of-edges,key-two-of-edges',
   JWT_SECRET: '0123456789abcdef0123456789abcdef',
 };
 
@@ -67,7 +69,9 @@ for (const values of all) {
       const { code, stdout, stderr } = await run(pod, ['check-config', ...args], { cwd, env });
       assert.equal(code, 0, stdout + stderr);
       assert.match(stdout, /^mode +production$/m);
-      if (!values.files[0].includes('single')) assert.match(stdout, /^broker +redis/m);
+      const home = /^broker +at a home: wss:\/\/home/m;
+      if (documents.toml.includes('[upstream]')) assert.match(stdout, home);
+      else if (!values.files[0].includes('single')) assert.match(stdout, /^broker +redis/m);
       // On the network of a node the internal port is not on all of the node's addresses.
       const internal = (said) => said.match(/^internal +http:\/\/(.*)$/m)[1];
       assert.equal(internal(stdout), documents.pod.hostNetwork ? '[fd00::7]:9000' : '[::]:9000');

@@ -28,6 +28,7 @@ SETS.push(
   ['service.type=NodePort', 'service.nodePort=30444'],
   ['tls.enabled=false', 'tls.existingSecret=', 'service.port=80'],
   ['hostNetwork=true', 'podAntiAffinity=hard'],
+  ['relay.enabled=true', 'relay.keys.existingSecret=edge-keys', 'relay.service.type=LoadBalancer'],
 );
 
 const more = 'service.extraPorts=[{"name":"more","port":9443,"targetPort":9443}]';

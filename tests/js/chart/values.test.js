@@ -19,6 +19,7 @@ async function refused(values, ...sentences) {
 }
 
 const json = (text) => ({ ...least(), json: [text] });
+const whole = (name, ...set) => ({ files: [join(chart, `values/${name}.yaml`)], set });
 
 const BY_SCHEMA = [
   ['a value that does not exist', least('replicas=3'), /additional properties 'replicas' not allowed/],
@@ -96,6 +97,23 @@ const BY_SCHEMA = [
   ],
   ['a duration without a unit', json('configuration.timeouts={"ping":25}'), /at '\/configuration\/timeouts\/ping'/],
   ['a size that is ambiguous', json('configuration.memory_budget="1GB"'), /at '\/configuration\/memory_budget'/],
+  [
+    'a home without TLS, whose key could be read on the way',
+    whole('edge', 'upstream.urls={ws://home.example.com:9443}'),
+    /at '\/upstream\/urls\/0'/,
+  ],
+  ['a home that is a path', whole('edge', 'upstream.urls={wss://home.example.com/relay}'), /at '\/upstream\/urls\/0'/],
+  ['a key of edges with a comma', whole('edge', 'upstream.key=a\\,b'), /at '\/upstream\/key'/],
+  [
+    'a kind of Service of edges that there is not',
+    whole('home', 'relay.service.type=Headless'),
+    /at '\/relay\/service\/type'/,
+  ],
+  [
+    'a misspelt value of relays',
+    whole('home', 'relay.room={a}'),
+    /at '\/relay': additional properties 'room' not allowed/,
+  ],
   ['a margin too small', least('drain.marginSeconds=1'), /at '\/drain\/marginSeconds': minimum: got 1, want 5/],
 ];
 for (const [name, values, sentence] of BY_SCHEMA) {
@@ -188,14 +206,103 @@ const BETWEEN = [
     /internalService\.listen=loopback is for pods on their node's network/,
   ],
   ['a CA from nowhere', least('redis.ca.file=ca.crt'), /redis\.ca\.file needs/],
+  [
+    'an edge with Redis',
+    whole('edge', 'redis.urls={redis://redis:6379}'),
+    /upstream\.urls and redis are both set: an edge keeps nothing of its own/,
+  ],
+  [
+    'an edge with a Redis for trying out',
+    whole('edge', 'redis.trial.enabled=true'),
+    /upstream\.urls and redis are both set/,
+  ],
+  [
+    'an edge without a key',
+    whole('edge', 'upstream.existingSecret='),
+    /upstream\.urls needs a key: set upstream\.existingSecret, or upstream\.key, to one of the home's relay\.keys/,
+  ],
+  ['an edge with two keys', whole('edge', 'upstream.key=another'), /the key of these edges is set twice/],
+  ['a key for a home that is nowhere', least('upstream.key=a'), /upstream\.key is set but upstream\.urls is not/],
+  [
+    'an edge that could make tokens',
+    whole('edge', 'tokens.hmac.existingSecret=secrets'),
+    /upstream\.urls and tokens\.hmac are both set: .* give edges public keys only/,
+  ],
+  [
+    'presence of users at an edge',
+    whole('edge', 'configuration.user_presence.room=presence:{user}'),
+    /presence of users does not reach over edges yet/,
+  ],
+  [
+    "a home's address with a secret in it",
+    whole('edge', 'upstream.urls={wss://me:hunter2@home}'),
+    /an address in upstream\.urls holds a user or a password/,
+  ],
+  [
+    "a home's CA from nowhere",
+    whole('edge', 'upstream.ca.file=ca.crt'),
+    /upstream\.ca\.file needs upstream\.ca\.existingSecret/,
+  ],
+  [
+    'a home that refuses every edge',
+    whole('home', 'relay.keys.existingSecret='),
+    /relay\.enabled without a key would refuse every edge/,
+  ],
+  ['a home with keys in two places', whole('home', 'relay.keys.values={a}'), /the keys of edges are set twice/],
+  [
+    'a home whose key could be read on the way',
+    whole('home', 'tls.enabled=false', 'tls.existingSecret='),
+    /relay\.enabled takes edges over TLS, and pods have no certificate/,
+  ],
+  [
+    'a key of edges that is one of the API',
+    whole('home', 'relay.keys.existingSecret=', 'relay.keys.values={a,b}', 'apiKeys.values={b}'),
+    /a key of relay\.keys is a key of the API too/,
+  ],
+  [
+    'a Secret of edges that is that of the API',
+    whole(
+      'home',
+      'relay.keys.existingSecretKey=keys',
+      'apiKeys.existingSecret=edge-keys',
+      'apiKeys.existingSecretKey=keys',
+    ),
+    /a key of relay\.keys is a key of the API too/,
+  ],
+  [
+    'a relay that hands on its own key',
+    whole('relay', 'upstream.existingSecret=', 'upstream.key=a', 'relay.keys.existingSecret=', 'relay.keys.values={a}'),
+    /upstream\.key is one of relay\.keys\.values/,
+  ],
+  [
+    'what other values decide of a home',
+    whole('home', 'configuration.relay.rooms={a}', 'configuration.relay.keys={secret}'),
+    /configuration\.relay\.rooms is not taken: use relay\.rooms/,
+    /configuration\.relay\.keys is not taken: use relay\.keys, which makes a Secret/,
+  ],
+  [
+    'what other values decide of an edge',
+    whole('edge', 'configuration.upstream.urls={wss://a}', 'configuration.upstream.key=secret'),
+    /configuration\.upstream\.urls is not taken: use upstream\.urls/,
+    /configuration\.upstream\.key is not taken: use upstream\.key or upstream\.existingSecret/,
+  ],
+  [
+    'a port of the container that is that of edges',
+    { ...whole('home'), json: ['extraPorts=[{"name":"mine","containerPort":9443,"protocol":"TCP"}]'] },
+    /extraPorts: containerPort 9443 is there already/,
+  ],
 ];
 for (const [name, values, ...sentences] of BETWEEN) {
   test(`the chart refuses ${name}`, () => refused(values, /cannot be installed with these values/, ...sentences));
 }
 
 test('a password is not repeated in the refusal', async () => {
-  const { stderr } = await template(json('redis.urls=["redis://:hunter2@redis"]'));
-  assert.doesNotMatch(stderr, /hunter2/);
+  const edge = whole('edge', 'upstream.urls={wss://me:hunter2@home}');
+  for (const values of [json('redis.urls=["redis://:hunter2@redis"]'), edge]) {
+    const { code, stderr } = await template(values);
+    assert.notEqual(code, 0);
+    assert.doesNotMatch(stderr, /hunter2/);
+  }
 });
 
 test('an older Kubernetes is refused', async () => {

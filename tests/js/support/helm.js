@@ -19,6 +19,9 @@ if (!NEWEST) throw new Error('KUBERNETES_VERSION is not set: run tests/run chart
 /** Those of `values/` with something in front that terminates TLS. */
 const PLAIN = ['nginx', 'envoy-gateway'];
 
+/** Those of `values/` that leave nothing open: a home, its edges and relays. */
+const WHOLE = ['edge', 'home', 'relay'];
+
 /** The value sets of a folder: `{name, files, set}`; what is needed beside those of `values/` is set. */
 export async function sets() {
   const of = async (folder) => (await readdir(join(chart, folder))).map((file) => join(chart, folder, file)).sort();
@@ -29,7 +32,9 @@ export async function sets() {
     ...(await of('values')).map((file) => ({
       name: name(file),
       files: [file],
-      set: [PLAIN.includes(name(file)) ? least : `${least},tls.existingSecret=push-tls`],
+      set: WHOLE.includes(name(file))
+        ? []
+        : [PLAIN.includes(name(file)) ? least : `${least},tls.existingSecret=push-tls`],
     })),
   ];
 }
