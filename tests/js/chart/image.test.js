@@ -90,6 +90,46 @@ test('compose.yaml: two pods on different ports, hardened as in the chart', () =
   }
 });
 
+test('compose.edge.yaml: a home, a relay and two edges, hardened as in the chart, each with what it needs', async () => {
+  const { services, volumes } = parse(readFileSync(join(root, 'compose.edge.yaml'), 'utf8'), { merge: true });
+  const pods = Object.entries(services).filter(([, { image }]) => image.startsWith('roomcast'));
+  assert.deepEqual(
+    pods.map(([name]) => name),
+    ['home', 'relay', 'edge-1', 'edge-2'],
+  );
+  const ports = pods.flatMap(([, { ports }]) => ports.map((port) => port.split(':').slice(0, 2).join(':')));
+  assert.equal(new Set(ports).size, 8);
+  assert.ok(
+    ports.every((port) => port.startsWith('127.0.0.1:')),
+    'only this machine reaches them',
+  );
+  for (const [name, pod] of Object.entries(services)) {
+    for (const other of Object.keys(pod.depends_on ?? {})) assert.ok(services[other], `${name} waits for ${other}`);
+    for (const volume of pod.volumes ?? []) assert.ok(volume.split(':')[0] in volumes, `${name}: ${volume}`);
+  }
+  const listening = new Map();
+  for (const [name, pod] of pods) {
+    assert.equal(pod.read_only, true, name);
+    assert.deepEqual(pod.cap_drop, ['ALL']);
+    const seconds = (text) => Number(text.match(/^(\d+)s$/)[1]);
+    const { ROOMCAST_DRAIN_DELAY: delay, ROOMCAST_DRAIN_WINDOW: window } = pod.environment;
+    assert.ok(seconds(pod.stop_grace_period) >= seconds(delay) + seconds(window) + 10);
+    const { ROOMCAST_RELAY_LISTEN: listen, ROOMCAST_RELAY_KEYS: keys } = pod.environment;
+    if (listen) listening.set(`wss://${name}${listen}`, keys);
+    const { code, stdout, stderr } = await run(process.env.TEST_POD, ['check-config'], { env: pod.environment });
+    assert.equal(code, 0, `${name}: ${stdout}${stderr}`);
+    assert.match(stdout, name === 'home' ? /^broker +redis:\/\/redis:6379/m : /^broker +at a home: wss:/m);
+  }
+  // Each edge goes to a service that listens, with its key, and trusts the names in its certificate.
+  const names = services.certificates.command[0].match(/subjectAltName=(\S+)/)[1].split(',');
+  const homes = pods.filter(([, { environment }]) => environment.ROOMCAST_UPSTREAM);
+  assert.equal(homes.length, 3);
+  for (const [name, { environment }] of homes) {
+    assert.equal(listening.get(environment.ROOMCAST_UPSTREAM), environment.ROOMCAST_UPSTREAM_KEY, name);
+    assert.ok(names.includes(`DNS:${new URL(environment.ROOMCAST_UPSTREAM).hostname}`), name);
+  }
+});
+
 test('the pod takes the environment of compose.yaml', async () => {
   const { services } = parse(readFileSync(join(root, 'compose.yaml'), 'utf8'), { merge: true });
   const { code, stdout, stderr } = await run(process.env.TEST_POD, ['check-config'], {
