@@ -3,10 +3,11 @@
 //! Never does I/O and never reads a clock, so that tests step it through time. A session outlives the transport that
 //! carries it where a dialect needs that.
 
+mod action;
 mod bucket;
-mod limits;
+mod command_rates;
+mod connection_id;
 mod link;
-mod rates;
 mod record;
 mod record_value;
 mod sent_signals;
@@ -14,12 +15,13 @@ mod sent_signals;
 mod session;
 mod unused;
 
+pub use action::Action;
 pub use bucket::{Bucket, Verdict};
-pub use limits::SessionLimits;
+pub use command_rates::{CommandRates, SessionLimits};
+pub use connection_id::ConnectionId;
 pub use link::{Beat, Link, Space};
-pub use rates::CommandRates;
 pub use record::{JoinRequest, RecordEffect, RecordWrite, Resumed, RoomView, SessionRecord, SessionView, WriteOutcome};
 pub use record_value::{RecordValue, RecordedRoom};
 pub use sent_signals::{SentSignals, SignalVerdict};
-pub use session::{Action, ConnectionId, Session};
+pub use session::Session;
 pub use unused::{UnusedSession, UnusedSessions};

@@ -1,0 +1,64 @@
+//! How much a client may still ask for: commands by what they cost, and what has a rate of its own.
+//!
+//! Pure: takes the time from its caller. Always holds: a bucket that was never needed takes no memory.
+
+use super::{Bucket, SentSignals, Verdict};
+use crate::model::{Limits, Policy};
+
+/// The limits that hold for every session of a pod.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// What `welcome` tells.
+    pub told: Limits,
+    /// How many pings and pongs a second a connection may send.
+    pub control_frames_per_second: u32,
+    /// How many signals a second a connection may send, and at once.
+    pub signals_per_second: u32,
+    /// How many acks a second a connection may send.
+    pub acks_per_second: u32,
+    /// Silence after which the pod pings, and which `welcome` tells.
+    pub ping_interval_ms: u64,
+}
+
+/// How much a client may still ask for.
+#[derive(Debug)]
+pub struct CommandRates {
+    commands: Bucket,
+    publishes: Option<Box<Bucket>>,
+    acks: Option<Box<Bucket>>,
+    /// Of a client that comes again without a connection: what it has sent.
+    pub(super) signals: Option<Box<SentSignals>>,
+}
+
+impl CommandRates {
+    /// How many acks a connection may send at once: as many as a recovery has events.
+    const ACK_BURST: u32 = 1_024;
+
+    /// Those of a client that has asked for nothing yet.
+    #[must_use]
+    pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
+        let commands = Bucket::new(limits.told.command_burst, now_ms);
+        Self { commands, publishes: None, acks: None, signals: None }
+    }
+
+    /// Whether a command of this cost is within the rate. One that costs nothing always is.
+    pub(super) fn command(&mut self, cost: u32, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        match cost {
+            0 => Verdict::Fine,
+            cost => self.commands.take_for(cost, limits.told.commands_per_second, limits.told.command_burst, now_ms),
+        }
+    }
+
+    /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms. Who types faster
+    /// than that is refused and never closed: a flood of publishes is one of commands.
+    pub(super) fn publish(&mut self, policy: &Policy, now_ms: u64) -> bool {
+        let bucket = self.publishes.get_or_insert_with(|| Box::new(Bucket::new(policy.publish_burst, now_ms)));
+        bucket.take(policy.publish_per_second, policy.publish_burst, now_ms) == Verdict::Fine
+    }
+
+    /// Whether one more ack is within the rate.
+    pub(super) fn ack(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        let bucket = self.acks.get_or_insert_with(|| Box::new(Bucket::new(Self::ACK_BURST, now_ms)));
+        bucket.take(limits.acks_per_second, Self::ACK_BURST, now_ms)
+    }
+}
