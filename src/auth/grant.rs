@@ -17,6 +17,8 @@ pub struct Claims {
     pub personal_room: Option<Room>,
     /// The rooms that each connection of the user joins without a command.
     pub given: Vec<Room>,
+    /// The methods of the backend that the token names, by pattern.
+    pub methods: Vec<Box<str>>,
     /// Whether others are told what the user has read.
     pub receipts: bool,
     /// The whole claims as a JSON object, where the configuration keeps them.
@@ -69,6 +71,19 @@ impl Grant {
         self.passes(room, access, |right| right.publish)
     }
 
+    /// Whether the backend may be called by this method, where this rule holds for calls.
+    #[must_use]
+    pub fn may_call(&self, method: &str, access: Access) -> bool {
+        let Some(claims) = self.claims() else { return access == Access::Anyone };
+        match access {
+            Access::Anyone => true,
+            Access::User => claims.user.is_some(),
+            Access::Claim => claims.methods.iter().any(|pattern| matches(pattern, method)),
+            // A method is no room.
+            Access::Owner | Access::Nobody => false,
+        }
+    }
+
     fn passes(&self, room: &Room, access: Access, has: impl Fn(&RoomRight) -> bool) -> bool {
         let Some(claims) = self.claims() else { return access == Access::Anyone };
         match access {
@@ -93,6 +108,7 @@ mod tests {
         let ann = Grant::verified(Claims {
             user: Some("ann".into()),
             given: Vec::new(),
+            methods: vec!["poll.*".into()],
             receipts: true,
             content: None,
             expires_at: None,
@@ -114,5 +130,11 @@ mod tests {
             assert_eq!(ann.may_join(&room, access), join, "{access:?} {room}");
             assert_eq!(ann.may_publish(&room, access), publish, "{access:?} {room}");
         }
+        let may = |grant: &Grant, method| {
+            [Access::Anyone, Access::User, Access::Claim, Access::Nobody].map(|access| grant.may_call(method, access))
+        };
+        assert_eq!(may(&anonymous, "poll.close"), [true, false, false, false]);
+        assert_eq!(may(&ann, "poll.close"), [true, true, true, false]);
+        assert_eq!(may(&ann, "user.ban"), [true, true, false, false]);
     }
 }

@@ -120,7 +120,8 @@ fn grant(user: Option<String>, rooms: Vec<String>, personal_room: Option<Room>, 
     // A star in a group's name would be a pattern for other rooms.
     let rights = given.iter().filter(|room| !room.as_str().contains('*'));
     let rooms = rights.map(|room| RoomRight { pattern: room.as_str().into(), join: true, publish: false }).collect();
-    Claims { user: user.map(Into::into), expires_at: None, rooms, personal_room, given, receipts: true, content }
+    let (user, methods) = (user.map(Into::into), Vec::new());
+    Claims { user, expires_at: None, rooms, personal_room, given, methods, receipts: true, content }
 }
 
 fn at<'a>(object: &'a Value, pointer: &Pointer) -> Option<&'a Value> {

@@ -34,5 +34,5 @@ pub use key_set::MAX_KEYS;
 pub use look_up::StoredUser;
 pub use object::Object;
 pub use presented::{PresentError, SUBPROTOCOL_PREFIX, presented};
-pub use rules::{MAX_ROOM_RIGHTS, MAX_USER_BYTES, room_rights};
+pub use rules::{MAX_ROOM_RIGHTS, MAX_USER_BYTES, method_patterns, room_rights};
 pub use signing::SigningKey;

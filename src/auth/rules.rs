@@ -9,7 +9,7 @@ use super::{Claims, RoomRight, TokenError, object::Object};
 use crate::{
     config::TokenSettings,
     dialect::{Pointer, Source, fits, text_of},
-    model::{Room, UnixMillis, whole_digits},
+    model::{Room, UnixMillis, check_name, whole_digits},
 };
 
 /// The longest name of a user, in bytes.
@@ -17,6 +17,9 @@ pub const MAX_USER_BYTES: usize = 255;
 
 /// The most entries of the `rooms` claim.
 pub const MAX_ROOM_RIGHTS: usize = 64;
+
+/// The most entries of the claim that names methods.
+const MAX_METHODS: usize = 64;
 
 /// The most rooms of one entry of `tokens.claim_rooms`.
 const MAX_CLAIMED_ROOMS: usize = 1_000;
@@ -56,6 +59,7 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
             .chain(claimed_rooms(payload, settings))
             .collect(),
         given: Vec::new(),
+        methods: method_patterns(&object, &settings.methods_claim)?,
         receipts: receipts(&object, &settings.receipts_claim)?,
         content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
@@ -190,6 +194,22 @@ pub fn room_rights(object: &Object<'_>, claim: &str) -> Result<Vec<RoomRight>, T
         })
     };
     entries.into_iter().map(right).collect()
+}
+
+/// The methods that a member of an object names, by pattern.
+///
+/// # Errors
+/// [`TokenError::Claim`]: what is wrong with it.
+pub fn method_patterns(object: &Object<'_>, claim: &str) -> Result<Vec<Box<str>>, TokenError> {
+    let Some(value) = object.get(claim) else { return Ok(Vec::new()) };
+    let patterns: Vec<Box<str>> = read(value).ok_or(wrong(claim, "is not a list of texts"))?;
+    if patterns.len() > MAX_METHODS {
+        return Err(wrong(claim, "has more than 64 entries: patterns with `*` cover many methods"));
+    }
+    match patterns.iter().any(|pattern| check_name("method", pattern).is_err()) {
+        true => Err(wrong(claim, "has an entry that no method's name can fit")),
+        false => Ok(patterns),
+    }
 }
 
 /// The texts of a claim.

@@ -7,12 +7,12 @@ use http::{HeaderName, Uri};
 use super::{
     section::section,
     settings_error::SettingsError,
-    value::{Bytes, Count, File, GIB, KIB, List, MIB, Maybe, Switch, TextKind, Time},
+    value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, Maybe, Switch, TextKind, Time},
 };
-use crate::model::Policy;
+use crate::model::{Access, Policy};
 
 section! {
-    /// A backend that decides over HTTP which clients connect, join and publish. Its questions and its answers: `docs/HOOKS.md`.
+    /// A backend that decides over HTTP which clients connect, join and publish, and that clients call. Its questions and its answers: `docs/HOOKS.md`.
     pub struct HookSettings in "hooks" {
         /// The URL that decides whether a client may connect, and as which user.
         connect: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
@@ -23,6 +23,9 @@ section! {
         /// The URL that decides whether a client may publish to a room whose policy has `publish_hook`, and that may change the event.
         publish: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
             unset("no backend is asked", "\"https://backend.example.com/hooks/publish\"");
+        /// The URL that answers what clients ask of the backend itself (`rpc`).
+        rpc: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
+            unset("clients cannot call the backend", "\"https://backend.example.com/hooks/rpc\"");
         /// The URL that is told of events in personal rooms whose policy has `absent_hook`, if their users have no connection to any pod:
         /// so that the backend reaches them otherwise.
         absent: Option<HookUrl> = None, Maybe(HookUrlKind), restart,
@@ -43,6 +46,19 @@ section! {
         retries: u32 = 2, Count(0..=10), restart;
         /// The most questions under way at once. Above it clients are refused with `unavailable` at once.
         in_flight: usize = 256, Count(1..=65_536), restart;
+        /// The clients that may call `rpc`: all, those with a token, those whose token names the method (`tokens.methods_claim`), or none.
+        rpc_access: Access = Access::User, Choice(RPC_ACCESS), restart;
+        /// The time for an answer to a call, the retries included. After it the client is told `deadline`.
+        rpc_timeout: Duration = Duration::from_secs(5), Time(Duration::from_millis(50)..=Duration::from_secs(60)), restart;
+        /// The most calls of this pod's clients under way at once. Above it clients are refused with `unavailable` at once.
+        rpc_in_flight: usize = 256, Count(1..=65_536), restart;
+        /// The most calls of one connection under way at once. Above it they are refused with `limit_exceeded`.
+        rpc_per_connection: usize = 8, Count(1..=1_000), restart;
+        /// How many calls a second one client may make for long. Further ones are refused with `rate_limited`; a client that does not stop
+        /// is closed with 4029.
+        rpc_per_second: u32 = 10, Count(1..=100_000), restart;
+        /// How many calls one client may make at once.
+        rpc_burst: u32 = 50, Count(1..=100_000), restart;
         /// The most bytes of an answer. A larger one counts as none.
         max_answer: usize = 256 * KIB, Bytes(KIB..=16 * MIB), restart;
         /// The most bytes of cached answers. An answer says how long it may be cached. 0 caches none.
@@ -55,7 +71,17 @@ section! {
     }
 }
 
+/// The clients that may call the backend. A method is no room, so that none owns it.
+const RPC_ACCESS: &[(&str, Access)] =
+    &[("anyone", Access::Anyone), ("user", Access::User), ("claim", Access::Claim), ("nobody", Access::Nobody)];
+
 impl HookSettings {
+    /// The clients that may call the backend: none without a URL.
+    #[must_use]
+    pub fn rpc_access(&self) -> Access {
+        if self.rpc.is_some() { self.rpc_access } else { Access::Nobody }
+    }
+
     /// Checks the hooks against the policies: a policy without its hook, a hook without a policy, an address that is not safe.
     pub(super) fn check<'a>(
         &self,
@@ -86,6 +112,7 @@ impl HookSettings {
             ("connect", &self.connect),
             ("subscribe", &self.subscribe),
             ("publish", &self.publish),
+            ("rpc", &self.rpc),
             ("absent", &self.absent),
         ];
         for (name, url) in urls.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?))) {

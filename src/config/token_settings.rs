@@ -54,6 +54,8 @@ section! {
             unset("they are only joined", "{ \"/role\" = \"presenter\" }");
         /// The claim by which a user says that others are not told what it has read: `false`, where a policy says `acks = "receipts"`.
         receipts_claim: String = "receipts".to_owned(), Text, live;
+        /// The claim that names methods of the backend, for `hooks.rpc_access = "claim"`: a list of names, `*` for any characters.
+        methods_claim: String = "methods".to_owned(), Text, live;
         /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
         keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`

@@ -149,6 +149,15 @@ pub enum Action {
     Unread(Option<Template>),
     /// Changes the status of the user.
     Status(Template),
+    /// Asks the backend to do something.
+    Call {
+        /// The method.
+        method: Template,
+        /// The data; the whole message is all of it.
+        data: Pointer,
+        /// By which the backend knows a call that it is sent again.
+        idempotency_key: Option<Template>,
+    },
     /// Presents or replaces a token.
     Connect(Pointer),
     /// Replaces the token that came with the request.

@@ -37,6 +37,8 @@ pub enum ServerMessage {
     Receipt,
     /// A command was carried out.
     Done,
+    /// What the backend answered to a call.
+    Result,
     /// The answer to a ping.
     Pong,
     /// The connection needs a newer token.
@@ -77,6 +79,7 @@ impl ServerMessage {
         ("unread", Self::Unread),
         ("receipt", Self::Receipt),
         ("done", Self::Done),
+        ("result", Self::Result),
         ("pong", Self::Pong),
         ("refresh", Self::Refresh),
         ("reconnect", Self::Reconnect),
@@ -105,6 +108,7 @@ impl ServerMessage {
             Self::Unread => &["now", "id", "room", "epoch", "offset", "end", "unread"],
             Self::Receipt => &["now", "room", "epoch", "offset", "user"],
             Self::Done => &["now", "id", "expires_at"],
+            Self::Result => &["now", "id", "data"],
             Self::Pong => &["now", "id"],
             Self::Refresh => &["now", "expires_at"],
             Self::Reconnect => &["now", "after_ms"],

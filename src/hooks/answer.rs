@@ -67,6 +67,9 @@ pub struct Answered<A> {
 pub trait Allowed: Sized + Send + Sync + 'static {
     /// The fields that it may have.
     const FIELDS: &[&str];
+    /// Whether it may also serve equal questions, and for a while. If not, each question is a call of its own, and is given up when
+    /// nothing waits for it any more.
+    const SHARED: bool = true;
 
     /// Reads them.
     ///
@@ -91,6 +94,8 @@ pub struct ConnectAnswer {
     pub rights: Vec<RoomRight>,
     /// When the connection is closed, unless it has presented a newer token.
     pub expires_at: Option<UnixMillis>,
+    /// The methods of the backend that it may call, by pattern.
+    pub methods: Vec<Box<str>>,
     /// The claims of the user, a JSON object.
     pub claims: Option<Box<str>>,
 }
@@ -113,6 +118,13 @@ pub struct PublishAnswer {
     pub payload: Option<Payload>,
 }
 
+/// What the backend answers to a call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RpcAnswer {
+    /// What it says, if anything.
+    pub data: Option<Payload>,
+}
+
 impl<A: Allowed> Answered<A> {
     /// Reads an answer's body.
     ///
@@ -122,7 +134,12 @@ impl<A: Allowed> Answered<A> {
         let answer = Object::parse(body).ok_or("it is no JSON object with each name once")?;
         let allow: bool = field(&answer, "allow", "neither true nor false")?.ok_or("`allow` is missing")?;
         let known: &[&str] = if allow { A::FIELDS } else { &["code", "message"] };
-        let unknown = answer.names().find(|name| !matches!(*name, "allow" | "cache_for") && !known.contains(name));
+        let is_known = |name: &str| match name {
+            "allow" => true,
+            "cache_for" => A::SHARED,
+            name => known.contains(&name),
+        };
+        let unknown = answer.names().find(|name| !is_known(name));
         if let Some(name) = unknown {
             let name: String = name.chars().take(80).collect();
             let yes = if allow { "allows" } else { "denies" };
@@ -150,7 +167,7 @@ fn denial(answer: &Object<'_>) -> Result<Denial, String> {
 }
 
 impl Allowed for ConnectAnswer {
-    const FIELDS: &[&str] = &["user", "rooms", "rights", "expires_at", "claims"];
+    const FIELDS: &[&str] = &["user", "rooms", "rights", "methods", "expires_at", "claims"];
 
     fn read(answer: &Object<'_>) -> Result<Self, String> {
         let user = text(answer, "user")?;
@@ -165,10 +182,12 @@ impl Allowed for ConnectAnswer {
             return Err(format!("`rooms` has more than {MAX_ROOMS} entries"));
         }
         let rooms: Result<_, _> = rooms.iter().map(|room| Room::parse(room)).collect();
-        let rights = auth::room_rights(answer, "rights").map_err(|error| match error {
+        let wrong = |error| match error {
             TokenError::Claim { claim, why } => format!("`{claim}` {why}"),
             other => other.to_string(),
-        })?;
+        };
+        let rights = auth::room_rights(answer, "rights").map_err(wrong)?;
+        let methods = auth::method_patterns(answer, "methods").map_err(wrong)?;
         let expires_at: Option<UnixMillis> = whole(answer, "expires_at", "not a time in milliseconds since 1970")?;
         // 2001 in milliseconds is the year 33,658 in seconds: a smaller number is in seconds.
         if expires_at.is_some_and(|at| at < 1_000_000_000_000) {
@@ -180,7 +199,7 @@ impl Allowed for ConnectAnswer {
             Some(_) => return Err("`claims` is no object".to_owned()),
         };
         let rooms = rooms.map_err(|_| "`rooms` has an entry that is no room's name".to_owned())?;
-        Ok(Self { user: user.map(Into::into), rooms, rights, expires_at, claims })
+        Ok(Self { user: user.map(Into::into), rooms, rights, methods, expires_at, claims })
     }
 
     fn until(&self) -> Option<UnixMillis> {
@@ -221,6 +240,15 @@ impl Allowed for PublishAnswer {
 
     fn read(answer: &Object<'_>) -> Result<Self, String> {
         Ok(Self { topic: topic(answer)?, key: key(answer)?, payload: payload(answer)? })
+    }
+}
+
+impl Allowed for RpcAnswer {
+    const FIELDS: &[&str] = &["data", "data64"];
+    const SHARED: bool = false;
+
+    fn read(answer: &Object<'_>) -> Result<Self, String> {
+        Ok(Self { data: payload(answer)? })
     }
 }
 
@@ -322,6 +350,16 @@ mod tests {
             let why = connect(body).unwrap_err();
             assert!(why.contains(complaint) && !why.contains("s3cret"), "{body}: {why}");
         }
+    }
+
+    #[test]
+    fn the_answer_to_a_call_is_never_kept() {
+        let read = |body: &str| Answered::<RpcAnswer>::read(body.as_bytes());
+        let Verdict::Allow(answer) = read(r#"{"allow":true,"data":[ 1 ]}"#).unwrap().verdict else { panic!("denied") };
+        assert!(matches!(&answer.data, Some(Payload::Json(raw)) if raw.get() == "[ 1 ]"));
+        let plain = Answered { verdict: Verdict::Allow(RpcAnswer::default()), cache_for: Duration::ZERO };
+        assert_eq!(read(r#"{"allow":true}"#), Ok(plain));
+        assert!(read(r#"{"allow":true,"cache_for":5}"#).unwrap_err().contains("no field \"cache_for\""));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The backend that all hooks of a pod call, and its limits.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin};
 
 use http::HeaderValue;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use crate::{config::HookSettings, metrics::HookMetrics, transport::fetch::Client};
+use crate::{config::HookSettings, transport::fetch::Client};
 
 /// What proves to the backend that a pod asks.
 pub(super) fn authorization(settings: &HookSettings) -> Option<HeaderValue> {
@@ -22,9 +22,6 @@ pub(super) struct Backend {
     pub(super) client: Client,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) settings: HookSettings,
-    /// One permit for each call under way.
-    pub(super) permits: Arc<Semaphore>,
-    /// To the thread that makes the calls. Its capacity is the number of permits.
+    /// To the thread that makes the calls. Its capacity is the number of permits of all hooks.
     pub(super) calls: mpsc::Sender<Call>,
-    pub(super) metrics: HookMetrics,
 }

@@ -2,7 +2,8 @@
 //!
 //! Always holds: a question waits for the configured time at most. Equal questions that are under way together share one call,
 //! where the backend allows its answers to be cached. A call is finished even if every question that waited for it has gone, so
-//! that its answer serves the next one.
+//! that its answer serves the next one. What a client calls itself ([`Allowed::SHARED`] is false) is different: each is a call of its
+//! own, and is given up when its client has gone.
 
 use std::{
     collections::HashMap,
@@ -15,8 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
+use metrics::Gauge;
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 
@@ -109,11 +111,23 @@ struct Memory<A> {
     keeps: bool,
 }
 
+/// How long and how many at once a hook is asked.
+#[derive(Debug, Clone)]
+pub(super) struct HookBounds {
+    /// The time for an answer, the retries included.
+    pub(super) timeout: Duration,
+    /// One permit for each call under way.
+    pub(super) permits: Arc<Semaphore>,
+    /// Shows how many there are.
+    pub(super) in_flight: Gauge,
+}
+
 /// One URL that is asked.
 pub struct Hook<A> {
     name: &'static str,
     url: HookUrl,
     backend: Arc<Backend>,
+    bounds: HookBounds,
     memory: Mutex<Memory<A>>,
     counts: HookCounts,
     /// Whether the last call failed: each change is logged once.
@@ -123,18 +137,30 @@ pub struct Hook<A> {
 }
 
 impl<A: Allowed> Hook<A> {
-    pub(super) fn new(name: &'static str, url: &HookUrl, backend: &Arc<Backend>, counts: HookCounts) -> Arc<Self> {
+    pub(super) fn new(
+        name: &'static str,
+        url: &HookUrl,
+        backend: &Arc<Backend>,
+        bounds: &HookBounds,
+        counts: HookCounts,
+    ) -> Arc<Self> {
         let cache = Cache::new(backend.settings.cache);
         let start = getrandom::u64().unwrap_or_else(|_| unix_millis());
         Arc::new(Self {
             name,
             url: url.clone(),
             backend: Arc::clone(backend),
+            bounds: bounds.clone(),
             memory: Mutex::new(Memory { cache, flights: HashMap::new(), keeps: false }),
             counts,
             failing: AtomicBool::new(false),
             serial: (start, AtomicU64::new(0)),
         })
+    }
+
+    /// A call that was refused before it was made: as many as may be are under way already.
+    pub fn refused(&self) {
+        self.counts.full.increment(1);
     }
 
     /// Asks, unless the answer is known.
@@ -168,20 +194,30 @@ impl<A: Allowed> Hook<A> {
 
     /// Begins a call, on the thread that makes them.
     fn begin(self: &Arc<Self>, memory: &mut Memory<A>, question: HookQuestion) -> Result<Flight<A>, HookError> {
-        let Ok(permit) = Arc::clone(&self.backend.permits).try_acquire_owned() else {
-            self.counts.full.increment(1);
+        let Ok(permit) = Arc::clone(&self.bounds.permits).try_acquire_owned() else {
+            self.refused();
             return Err(HookError::Full);
         };
         let (sender, flight) = watch::channel(None);
-        memory.flights.entry(question.key).or_insert_with(|| flight.clone());
-        self.backend.metrics.in_flight.increment(1.0);
-        let (hook, underway) =
-            (Arc::clone(self), Underway { permit: Some(permit), backend: Arc::clone(&self.backend) });
-        let own = flight.clone();
+        // Who else holds a receiver keeps the call going.
+        let own = A::SHARED.then(|| flight.clone());
+        if let Some(own) = &own {
+            memory.flights.entry(question.key).or_insert_with(|| own.clone());
+        }
+        self.bounds.in_flight.increment(1.0);
+        let underway = Underway { permit: Some(permit), in_flight: self.bounds.in_flight.clone() };
+        let hook = Arc::clone(self);
         let call = Box::pin(async move {
-            let landed = hook.call(&question).await;
+            let landed = tokio::select! {
+                landed = hook.call(&question) => landed,
+                () = sender.closed(), if !A::SHARED => {
+                    hook.counts.cancelled.increment(1);
+                    return drop(underway);
+                }
+            };
             let mut memory = hook.memory();
-            if memory.flights.get(&question.key).is_some_and(|flight| flight.same_channel(&own)) {
+            let is_own = |flight: &Flight<A>| own.as_ref().is_some_and(|own| flight.same_channel(own));
+            if memory.flights.get(&question.key).is_some_and(is_own) {
                 memory.flights.remove(&question.key);
             }
             drop(memory);
@@ -195,7 +231,7 @@ impl<A: Allowed> Hook<A> {
 
     /// Asks until there is an answer or no time, and keeps what is to be kept.
     async fn call(&self, question: &HookQuestion) -> Landed<A> {
-        let (began, budget) = (Instant::now(), self.backend.settings.timeout);
+        let (began, budget) = (Instant::now(), self.bounds.timeout);
         let answered = timeout(budget, self.attempts(question)).await.unwrap_or(Err(HookError::Timeout(budget)));
         self.counts.seconds.record(began.elapsed().as_secs_f64());
         self.note(answered.as_ref().err());
@@ -230,7 +266,7 @@ impl<A: Allowed> Hook<A> {
         let name = format!("{:016x}-{:x}", self.serial.0, self.serial.1.fetch_add(1, Relaxed));
         let name = HeaderValue::try_from(name).map_err(|error| HookError::Failed(error.to_string().into()))?;
         let mut pause = FIRST_PAUSE;
-        let mut left = self.backend.settings.retries;
+        let mut left = if question.repeats { self.backend.settings.retries } else { 0 };
         loop {
             let error = match self.attempt(question, &name).await {
                 Err(error) if error.may_pass() && left > 0 => error,
@@ -256,9 +292,9 @@ impl<A: Allowed> Hook<A> {
         if let Some(authorization) = &self.backend.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        let limits = Limits { timeout: settings.timeout, max_bytes: settings.max_answer };
+        let limits = Limits { timeout: self.bounds.timeout, max_bytes: settings.max_answer };
         let response = self.backend.client.fetch(request, &limits).await.map_err(|error| match error {
-            FetchError::Timeout(_) => HookError::Timeout(settings.timeout),
+            FetchError::Timeout(_) => HookError::Timeout(self.bounds.timeout),
             FetchError::TooLarge(bytes) => HookError::TooLarge(bytes),
             error => HookError::Failed(error.to_string().into()),
         })?;
@@ -304,12 +340,12 @@ async fn land<A>(mut flight: Flight<A>) -> Option<Landed<A>> {
 /// A call's place among those under way; given back when it is dropped.
 struct Underway {
     permit: Option<OwnedSemaphorePermit>,
-    backend: Arc<Backend>,
+    in_flight: Gauge,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.backend.metrics.in_flight.decrement(1.0);
+        self.in_flight.decrement(1.0);
         drop(self.permit.take());
     }
 }

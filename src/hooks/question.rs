@@ -26,11 +26,13 @@ const TOKEN: &str = "token";
 pub struct HookQuestion {
     pub(super) key: Key,
     pub(super) body: Bytes,
+    /// Whether it may be asked again after it may have come to the backend.
+    pub(super) repeats: bool,
 }
 
 impl HookQuestion {
     /// `ask`, with the principal that it is about.
-    fn new<T: Serialize>(ask: &T, asker: &Principal<'_>) -> Self {
+    pub(super) fn new<T: Serialize>(ask: &T, asker: &Principal<'_>) -> Self {
         #[derive(Serialize)]
         struct Whole<'a, T> {
             #[serde(flatten)]
@@ -45,13 +47,13 @@ impl HookQuestion {
         let same = json(&Principal { connection: None, address: None, ..*asker });
         let mut key = Key::default();
         key.copy_from_slice(digest::digest(&digest::SHA256, &same).as_ref());
-        Self { key, body: body.into() }
+        Self { key, body: body.into(), repeats: true }
     }
 }
 
 /// The connection that a question is about.
 #[derive(Clone, Copy, Serialize)]
-struct Principal<'a> {
+pub(super) struct Principal<'a> {
     hook: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<&'a str>,
@@ -239,7 +241,8 @@ impl From<RoomQuestion<'_>> for HookQuestion {
     }
 }
 
-fn asker<'a>(
+/// The connection that a question is about.
+pub(super) fn asker<'a>(
     hook: &'static str,
     connection: Option<&'a str>,
     grant: &'a Grant,
@@ -310,6 +313,7 @@ mod tests {
                 rooms,
                 personal_room: None,
                 given,
+                methods: Vec::new(),
                 receipts: true,
                 content: Some(content.into()),
             })

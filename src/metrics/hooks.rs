@@ -7,11 +7,12 @@ pub const HOOK_DESCRIPTIONS: &[(&str, &str)] = &[
     (
         "roomcast_hook_questions_total",
         "Questions to the backend by hook and result: allowed, denied, cached (an answer that was kept, or another's), timeout, \
-         failed (no answer, or a status that is none), bad_answer (not understood, or too large), full (too many under way).",
+         failed (no answer, or a status that is none), bad_answer (not understood, or too large), full (too many under way), cancelled (a call whose client has gone).",
     ),
     ("roomcast_hook_retries_total", "Questions that were asked again, by hook."),
     ("roomcast_hook_seconds", "How long the backend took to answer, retries included, by hook."),
     ("roomcast_hook_in_flight", "Questions under way, against hooks.in_flight."),
+    ("roomcast_hook_calls_in_flight", "Calls of clients (rpc) under way, against hooks.rpc_in_flight."),
     ("roomcast_hook_cache_bytes", "Bytes of answers that are kept, against hooks.cache, by hook."),
 ];
 
@@ -24,8 +25,12 @@ pub struct HookMetrics {
     pub subscribe: HookCounts,
     /// Of the publish hook.
     pub publish: HookCounts,
+    /// Of the calls of clients.
+    pub rpc: HookCounts,
     /// Questions under way.
     pub in_flight: Gauge,
+    /// Calls of clients under way.
+    pub calls_in_flight: Gauge,
 }
 
 /// What became of one hook's questions.
@@ -45,6 +50,8 @@ pub struct HookCounts {
     pub bad_answer: Counter,
     /// Too many were under way.
     pub full: Counter,
+    /// Nothing waits for the answer any more.
+    pub cancelled: Counter,
     /// Attempts beyond the first.
     pub retries: Counter,
     /// How long an answer took.
@@ -65,6 +72,7 @@ impl HookCounts {
             failed: result("failed"),
             bad_answer: result("bad_answer"),
             full: result("full"),
+            cancelled: result("cancelled"),
             retries: counter!("roomcast_hook_retries_total", "hook" => hook),
             seconds: histogram!("roomcast_hook_seconds", "hook" => hook),
             cache_bytes: gauge!("roomcast_hook_cache_bytes", "hook" => hook),
@@ -80,7 +88,9 @@ impl Default for HookMetrics {
             connect: HookCounts::new("connect"),
             subscribe: HookCounts::new("subscribe"),
             publish: HookCounts::new("publish"),
+            rpc: HookCounts::new("rpc"),
             in_flight: gauge!("roomcast_hook_in_flight"),
+            calls_in_flight: gauge!("roomcast_hook_calls_in_flight"),
         }
     }
 }

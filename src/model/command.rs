@@ -1,6 +1,6 @@
 //! The commands of clients, decoded.
 
-use super::{Epoch, IdempotencyKey, Offset, Payload, PreparedMessage, Room, StatusChange, Token};
+use super::{Epoch, IdempotencyKey, MethodCall, Offset, Payload, PreparedMessage, Room, StatusChange, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
@@ -73,6 +73,8 @@ pub enum Command {
     },
     /// Changes the status of the user.
     Status(StatusChange),
+    /// Asks the backend to do something.
+    Call(MethodCall),
     /// Asks for the members of a room.
     Presence {
         /// The room.

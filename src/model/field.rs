@@ -73,12 +73,20 @@ impl FieldError {
 /// # Errors
 /// The rule that it breaks.
 pub fn check_topic(topic: &str) -> Result<(), FieldError> {
-    if topic.is_empty() {
-        return Err(FieldError::Empty("topic"));
+    check_name("topic", topic)
+}
+
+/// A topic, or what is named like one.
+///
+/// # Errors
+/// The rule that it breaks; it names `field`.
+pub fn check_name(field: &'static str, name: &str) -> Result<(), FieldError> {
+    if name.is_empty() {
+        return Err(FieldError::Empty(field));
     }
-    check_length("topic", topic)?;
-    match topic.chars().find(|c| c.is_control()) {
-        Some(character) => Err(FieldError::Control { field: "topic", character }),
+    check_length(field, name)?;
+    match name.chars().find(|c| c.is_control()) {
+        Some(character) => Err(FieldError::Control { field, character }),
         None => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ mod event;
 mod field;
 mod fleet_lists;
 mod idempotency_key;
+mod method_call;
 mod order;
 mod pattern;
 mod pod_status;
@@ -35,9 +36,10 @@ pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, Su
 pub use cursor::Cursor;
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
-pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_topic};
+pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_name, check_topic};
 pub use fleet_lists::{ConnectionQuery, ListedConnection, ListedRoom, MemberCount, PodList, RoomQuery};
 pub use idempotency_key::{Fingerprint, IdempotencyKey, PublisherSide};
+pub use method_call::MethodCall;
 pub use order::{Act, Order, Target};
 pub use pattern::{among, matches};
 pub use pod_status::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Epoch, Event, Offset, Position, PreparedMessage, Receipt, Room, UnixMillis, Unread};
+use super::{Epoch, Event, Offset, Payload, Position, PreparedMessage, Receipt, Room, UnixMillis, Unread};
 
 /// The code of an `error` message. One table: `docs/PROTOCOL.md` is checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,11 +37,15 @@ pub enum ErrorCode {
     Unavailable,
     /// The broker did not answer in time: the command may or may not have been carried out.
     Unknown,
+    /// The backend did not answer a call in time: it may or may not have been carried out.
+    Deadline,
+    /// The backend's answer to a call is none: the call may or may not have been carried out.
+    Failed,
 }
 
 impl ErrorCode {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::UnknownCommand,
         Self::BadRoom,
@@ -57,6 +61,8 @@ impl ErrorCode {
         Self::NotAvailable,
         Self::Unavailable,
         Self::Unknown,
+        Self::Deadline,
+        Self::Failed,
     ];
 
     /// The text on the wire.
@@ -78,6 +84,8 @@ impl ErrorCode {
             Self::NotAvailable => "not_available",
             Self::Unavailable => "unavailable",
             Self::Unknown => "unknown",
+            Self::Deadline => "deadline",
+            Self::Failed => "failed",
         }
     }
 }
@@ -218,6 +226,11 @@ pub enum Reply {
     Done {
         /// When the new token expires, for `refresh`.
         expires_at: Option<UnixMillis>,
+    },
+    /// The backend's answer to `rpc`.
+    Result {
+        /// What it says, if anything.
+        data: Option<Payload>,
     },
     /// The answer to `ping`.
     Pong,

@@ -29,7 +29,8 @@ pub(super) fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::LimitExceeded => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::Unknown => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::Unknown | ErrorCode::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::Failed => StatusCode::BAD_GATEWAY,
     }
 }
 

@@ -196,6 +196,7 @@ impl Dialect for Described {
             Reply::Gap { .. } => ServerMessage::Gap,
             Reply::Presence { .. } => ServerMessage::Presence,
             Reply::Done { .. } => ServerMessage::Done,
+            Reply::Result { .. } => ServerMessage::Result,
             Reply::Pong => ServerMessage::Pong,
             Reply::Refresh { .. } => ServerMessage::Refresh,
             Reply::Reconnect { .. } => ServerMessage::Reconnect,

@@ -3,7 +3,8 @@
 //! Shapes only: the worker does it, or the request that brought the message.
 
 use crate::model::{
-    Disconnect, Epoch, ErrorCode, Offset, Payload, Publication, Reply, Room, Since, StatusChange, SubscribeTo, Token,
+    Disconnect, Epoch, ErrorCode, MethodCall, Offset, Payload, Publication, Reply, Room, Since, StatusChange,
+    SubscribeTo, Token,
 };
 
 /// What the worker should do about a message.
@@ -36,6 +37,8 @@ pub enum Action {
     },
     /// Change the status of the connection's user.
     Status(StatusChange),
+    /// Ask the backend to do something, and answer with what it says.
+    Call(MethodCall),
     /// Nothing: a signal was beyond the connection's rate.
     DropSignal,
     /// Keep that the user has read so far.

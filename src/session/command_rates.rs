@@ -3,7 +3,7 @@
 //! Pure: takes the time from its caller. Always holds: a bucket that was never needed takes no memory.
 
 use super::{Bucket, SentSignals, Verdict};
-use crate::model::{Limits, Policy};
+use crate::model::{Access, Limits, Policy};
 
 /// The limits that hold for every session of a pod.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,12 @@ pub struct SessionLimits {
     pub signals_per_second: u32,
     /// How many acks a second a connection may send.
     pub acks_per_second: u32,
+    /// Which connections may call the backend.
+    pub calls: Access,
+    /// How many calls a second a connection may make.
+    pub calls_per_second: u32,
+    /// How many calls a connection may make at once.
+    pub call_burst: u32,
     /// Silence after which the pod pings, and which `welcome` tells.
     pub ping_interval_ms: u64,
 }
@@ -26,6 +32,7 @@ pub struct CommandRates {
     commands: Bucket,
     publishes: Option<Box<Bucket>>,
     acks: Option<Box<Bucket>>,
+    calls: Option<Box<Bucket>>,
     /// Of a client that comes again without a connection: what it has sent.
     pub(super) signals: Option<Box<SentSignals>>,
 }
@@ -38,7 +45,7 @@ impl CommandRates {
     #[must_use]
     pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
         let commands = Bucket::new(limits.told.command_burst, now_ms);
-        Self { commands, publishes: None, acks: None, signals: None }
+        Self { commands, publishes: None, acks: None, calls: None, signals: None }
     }
 
     /// Whether a command of this cost is within the rate. One that costs nothing always is.
@@ -60,5 +67,11 @@ impl CommandRates {
     pub(super) fn ack(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
         let bucket = self.acks.get_or_insert_with(|| Box::new(Bucket::new(Self::ACK_BURST, now_ms)));
         bucket.take(limits.acks_per_second, Self::ACK_BURST, now_ms)
+    }
+
+    /// Whether one more call of the backend is within the rate.
+    pub(super) fn call(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        let bucket = self.calls.get_or_insert_with(|| Box::new(Bucket::new(limits.call_burst, now_ms)));
+        bucket.take(limits.calls_per_second, limits.call_burst, now_ms)
     }
 }

@@ -6,8 +6,8 @@ use super::{Action, Bucket, CommandRates, ConnectionId, SentSignals, SessionLimi
 use crate::{
     auth::Grant,
     model::{
-        Access, AckMode, Command, CommandError, CommandId, Disconnect, Epoch, ErrorCode, Member, Offset, Policy,
-        PresenceMode, Publication, Reply, Request, Room,
+        Access, AckMode, Command, CommandError, CommandId, Disconnect, Epoch, ErrorCode, Member, MethodCall, Offset,
+        Policy, PresenceMode, Publication, Reply, Request, Room,
     },
     protocol::{Dialect, Message},
 };
@@ -128,7 +128,7 @@ impl Session {
                 Self::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
             }
             // They have rates of their own.
-            Command::Signal { .. } | Command::Ack { .. } if !self.awaits_token => 0,
+            Command::Signal { .. } | Command::Ack { .. } | Command::Call(_) if !self.awaits_token => 0,
             _ => 1,
         }
     }
@@ -195,6 +195,7 @@ impl Session {
                 Action::refuse(ErrorCode::Unauthorized, message, None)
             }
             Command::Status(change) => Action::Status(change),
+            Command::Call(call) => self.call(call, limits, now_ms),
             Command::Presence { room } => {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {
@@ -254,6 +255,25 @@ impl Session {
         } else {
             Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
         }
+    }
+
+    fn call(&mut self, call: MethodCall, limits: &SessionLimits, now_ms: u64) -> Action {
+        let rate = limits.calls_per_second;
+        match self.rates.call(limits, now_ms) {
+            Verdict::Fine => {}
+            Verdict::Limited => {
+                return Action::refuse(ErrorCode::RateLimited, format!("more than {rate} calls a second"), None);
+            }
+            Verdict::Flood => return Action::Close(Disconnect::Flood),
+        }
+        if limits.calls == Access::Nobody {
+            return Action::refuse(ErrorCode::NotAvailable, "no backend takes calls here: it is switched off", None);
+        }
+        if !self.grant.may_call(&call.method, limits.calls) {
+            // What a client wrote is not said back: it may be anything.
+            return Action::refuse(ErrorCode::Forbidden, "this connection may not call this method", None);
+        }
+        Action::Call(call)
     }
 
     fn unread(&self, rooms: Vec<Room>, policy: impl Fn(&Room) -> Arc<Policy>) -> Action {

@@ -6,6 +6,7 @@ mod calls;
 mod connect;
 mod dialects;
 mod rooms;
+mod rpc;
 
 use std::{
     collections::BTreeSet,

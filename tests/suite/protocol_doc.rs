@@ -60,7 +60,8 @@ fn every_client_example_is_understood() {
         assert!(request.id.is_some(), "an example without an id: {text}");
         kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
     }
-    let commands = "ack connect history ping presence publish refresh signal stats status subscribe unread unsubscribe";
+    let commands =
+        "ack connect history ping presence publish refresh rpc signal stats status subscribe unread unsubscribe";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), commands);
 }
 
@@ -80,7 +81,7 @@ fn every_server_example_is_what_the_encoder_writes() {
         kinds.insert(example.kind);
     }
     let messages = "done error events gap history joined left pong presence published receipts reconnect refresh \
-                    signal stats subscribed unread unsubscribed welcome";
+                    result signal stats subscribed unread unsubscribed welcome";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), messages);
 }
 

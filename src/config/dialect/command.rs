@@ -25,6 +25,7 @@ pub enum Verb {
     Presence,
     History,
     Unread,
+    Rpc,
     Connect,
     Refresh,
     Ping,
@@ -37,13 +38,13 @@ section! {
         /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
         /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members or
-        /// for past events, asks what the user has not read, changes the status of the user, presents a token, replaces it, asks for a
-        /// sign of life, or does nothing.
+        /// for past events, asks what the user has not read, changes the status of the user, calls the backend, presents a token, replaces
+        /// it, asks for a sign of life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
             ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("history", Verb::History),
-            ("unread", Verb::Unread), ("status", Verb::Status), ("connect", Verb::Connect), ("refresh", Verb::Refresh),
-            ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+            ("unread", Verb::Unread), ("status", Verb::Status), ("rpc", Verb::Rpc), ("connect", Verb::Connect),
+            ("refresh", Verb::Refresh), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
         ])), restart, unset("must be set", "\"subscribe\"");
         /// The room: text with `{/json/pointer}`.
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
@@ -56,11 +57,14 @@ section! {
         /// The topic of what is published or signalled, written like `room`.
         topic: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("must be set for `publish` and `signal`", "\"{/type}\"");
+        /// The method of the backend that is called, written like `room`.
+        method: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("must be set for `rpc`", "\"{/method}\"");
         /// Its key, written like `room`.
         key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no key", "\"{/entity}\"");
         /// The client's own id of what is published, written like `room`; receivers get it as the event's id.
         event_id: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("no id", "\"{/messageId}\"");
-        /// What makes a repeated publish one event, written like `room`: the client's key of it, often the same as `event_id`.
+        /// What makes a repeated publish one event, or a repeated call of the backend one call, written like `room`: the client's key of
+        /// it, often the same as `event_id`.
         idempotency_key: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("each is an event of its own", "\"{/messageId}\"");
         /// Where its data is; empty: the whole message, and for `signal` none.
@@ -91,6 +95,7 @@ pub(super) fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         since,
         limit,
         topic,
+        method,
         key,
         event_id,
         idempotency_key,
@@ -126,6 +131,7 @@ pub(super) fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
         Verb::Ack => Action::Ack { room: room()?, offset: offset.ok_or_else(|| missing("offset"))?, epoch },
         Verb::Status => Action::Status(status.ok_or_else(|| missing("status"))?),
+        Verb::Rpc => Action::Call { method: method.ok_or_else(|| missing("method"))?, data, idempotency_key },
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),
         Verb::Refresh => Action::Refresh(token.ok_or_else(|| missing("token"))?),
         Verb::Ping => Action::Ping,

@@ -62,7 +62,7 @@ impl Worker {
         connection.user_agent = user_agent.and_then(|text| clients.user_agents.intern(&text));
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
         if link.is_some() || told.is_some() {
-            connection.cold = Some(Box::new(ColdState { paused_input: None, link, told }));
+            connection.cold = Some(Box::new(ColdState { link, told, ..ColdState::default() }));
         }
         let transport = connection.transport.name();
         clients.connections.insert(connection);

@@ -135,6 +135,7 @@ impl Services {
             rooms: Vec::new(),
             personal_room: None,
             given: Vec::new(),
+            methods: Vec::new(),
             receipts: true,
             content: None,
         });
@@ -155,6 +156,7 @@ impl Services {
         // A client that is put into a room may do there what its members may. A star would be a pattern for other rooms.
         let plain = answer.rooms.iter().filter(|room| !room.as_str().contains('*'));
         claims.rooms.extend(plain.map(|room| RoomRight { pattern: room.as_str().into(), join: true, publish: false }));
+        claims.methods.extend(answer.methods.iter().cloned());
         claims.given.extend(answer.rooms.iter().cloned());
         claims.expires_at = claims.expires_at.into_iter().chain(answer.expires_at).min();
         if answer.claims.is_some() {

@@ -32,7 +32,7 @@ pub const AT_ONCE: usize = 4;
 
 impl Principal {
     /// Its connection's name, as the backend knows it.
-    fn name(&self) -> Option<String> {
+    pub(in crate::hub) fn name(&self) -> Option<String> {
         self.connection.map(|connection| connection.to_string())
     }
 

@@ -121,6 +121,9 @@ mod tests {
         ping_interval_ms: 1,
         signals_per_second: 1,
         acks_per_second: 1,
+        calls: crate::model::Access::User,
+        calls_per_second: 1,
+        call_burst: 1,
     };
 
     fn ask(senders: &Senders, sender: &Sender, now_ms: u64) -> Verdict {

@@ -10,6 +10,7 @@ use crate::{
         access::{hook_gate::may_read_about, identity::authenticate},
         commands::{
             ack::{AckOutcome, ReadUpTo, ack, decided_by_backend},
+            call::call,
             publish::publish,
             signal::{SignalRequest, answer, signal},
             status::status,
@@ -69,6 +70,7 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             signal(core, key, id.as_ref(), SignalRequest { room, topic, data, ttl_ms });
         }
         Action::Status(change) => status(core, key, id, change),
+        Action::Call(request) => call(core, key, id, request),
         Action::DropSignal => {
             core.services().metrics.signals.limited.increment(1);
             answer(core, key, id.as_ref());

@@ -1,6 +1,7 @@
 //! What a client sends: bytes become messages, messages become commands, commands are answered.
 
 pub mod ack;
+pub mod call;
 pub mod dispatch;
 pub mod inbound;
 pub mod publish;

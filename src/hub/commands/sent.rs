@@ -104,7 +104,9 @@ impl Services {
         match action {
             Action::Reply(reply) => reply,
             Action::Publish(room, publication) => self.client_publish(Some(principal), room, publication).await,
-            Action::Presence(_) | Action::History { .. } | Action::Unread(_) if answered > MAX_ANSWER => {
+            Action::Presence(_) | Action::History { .. } | Action::Unread(_) | Action::Call(_)
+                if answered > MAX_ANSWER =>
+            {
                 let message = "this answer has no place for more: ask for it in a request of its own";
                 refuse(ErrorCode::LimitExceeded, message, None)
             }
@@ -135,6 +137,7 @@ impl Services {
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
             Action::Status(change) => self.client_status(principal.grant.user().map(|user| &**user), change).await,
+            Action::Call(call) => self.client_call(principal, &call).await,
             Action::Authenticate(_) => {
                 refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
             }

@@ -28,7 +28,7 @@ impl Connection {
             // No request waits to be told, and a later one is told that there is no such session.
             self.state = State::Gone;
             self.closed_with = Some(disconnect);
-            self.publish_queue = None;
+            self.give_up();
             self.wake();
             return;
         }
@@ -42,7 +42,7 @@ impl Connection {
         }
         self.state = State::Closing;
         self.closed_with = Some(disconnect);
-        self.publish_queue = None;
+        self.give_up();
         if let ClientTransport::WebTransport(streams) = &mut self.transport {
             streams.close(disconnect);
             self.wake();
@@ -61,5 +61,13 @@ impl Connection {
             self.transport.shut_down(scratch);
         }
         self.wake();
+    }
+
+    /// Forgets what waits for others: publishes behind the one before them, and calls without an answer.
+    fn give_up(&mut self) {
+        self.publish_queue = None;
+        if let Some(cold) = &mut self.cold {
+            cold.open_calls = None;
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod incomplete;
 pub mod key;
 pub mod mailbox;
 pub mod offer;
+pub mod open_calls;
 pub mod paused_input;
 pub mod queue_account;
 pub mod reply_bounds;

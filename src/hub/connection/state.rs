@@ -4,7 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::{hooks::ClientRequest, hub::connection::paused_input::PausedInput, session::Link};
+use crate::{
+    hooks::ClientRequest,
+    hub::connection::{open_calls::OpenCalls, paused_input::PausedInput},
+    session::Link,
+};
 
 /// Whether a connection still talks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum State {
     Gone,
 }
 
-/// What only some connections have: what came while a token is verified, and an Engine.IO session.
+/// What only some connections have: what came while a token is verified, an Engine.IO session, calls of the backend.
 #[derive(Debug, Default)]
 pub struct ColdState {
     /// What came while a token is verified: taken up when that is decided.
@@ -26,4 +30,6 @@ pub struct ColdState {
     pub link: Option<Link>,
     /// What the backend is told of its request, when it is asked again.
     pub told: Option<Arc<ClientRequest>>,
+    /// Calls of the backend that have no answer yet; `None`: it made none.
+    pub open_calls: Option<Box<OpenCalls>>,
 }

@@ -35,6 +35,9 @@ impl WorkerSettings {
             control_frames_per_second: config.limits.control_frames_per_second,
             signals_per_second: config.limits.signals_per_second,
             acks_per_second: config.limits.acks_per_second,
+            calls: config.hooks.rpc_access(),
+            calls_per_second: config.hooks.rpc_per_second,
+            call_burst: config.hooks.rpc_burst,
             ping_interval_ms: millis(config.timeouts.ping),
         };
         let message_limits =

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
-        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, Offset, Payload,
-        Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError, check_length,
-        check_topic, whole_number,
+        Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, MethodCall, Offset,
+        Payload, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
+        check_length, check_name, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -102,6 +102,14 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let status = needed("status", template, whole)?.parse();
             let status = status.map_err(|error: UserStatusError| DescribedDecodeError::new(error.to_string()))?;
             Command::Status(StatusChange { chosen: Some(status), hidden: None })
+        }
+        Action::Call { method, data, idempotency_key } => {
+            let method = needed("method", method, whole)?;
+            check_name("method", &method)?;
+            let idempotency_key = bounded("idempotency_key", idempotency_key.as_ref(), whole)?;
+            let idempotency_key = idempotency_key.map(IdempotencyKey::of_client);
+            let data = data.find(whole).map_err(not_json)?.map(|data| Payload::json(data.to_owned())).transpose()?;
+            Command::Call(MethodCall { method: method.into(), data, idempotency_key })
         }
         Action::History { room: template, since, limit } => {
             let (room, _) = room(template)?;

@@ -101,7 +101,7 @@ impl<'a> Occasion<'a> {
     /// The data.
     pub(super) fn payload(self) -> Option<&'a Payload> {
         match self {
-            Occasion::Signal(notice) => notice.data.as_ref(),
+            Occasion::Signal(SignalNotice { data, .. }) | Occasion::Reply(Reply::Result { data }) => data.as_ref(),
             _ => self.event().map(|event| &event.payload),
         }
     }

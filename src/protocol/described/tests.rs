@@ -215,7 +215,16 @@ fn a_connection_can_be_greeted_in_its_room() {
         let (user, expires_at, personal_room) = (None, None, None);
         let content = Some(content.into());
         let (rooms, given, receipts) = (Vec::new(), Vec::new(), true);
-        Grant::verified(Claims { user, expires_at, rooms, personal_room, given, receipts, content })
+        Grant::verified(Claims {
+            user,
+            expires_at,
+            rooms,
+            personal_room,
+            given,
+            methods: Vec::new(),
+            receipts,
+            content,
+        })
     };
     let ann = claims(r#"{"name":"ann","s":7,"teams":["red",null]}"#);
     let open = |target: &str, grant: &Grant| {

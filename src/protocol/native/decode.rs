@@ -3,6 +3,7 @@
 
 mod ack;
 mod binary_part;
+mod call;
 mod signal;
 mod status;
 
@@ -121,6 +122,8 @@ struct Fields<'a> {
     status: Field<'a>,
     #[serde(borrow, default)]
     hidden: Field<'a>,
+    #[serde(borrow, default)]
+    method: Field<'a>,
 }
 
 impl Fields<'_> {
@@ -136,6 +139,7 @@ impl Fields<'_> {
             "publish" => self.publish(&[])?,
             "signal" => self.signal()?,
             "status" => self.status()?,
+            "rpc" => self.call()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }

@@ -74,6 +74,10 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
             Some(at) => o.number("expires_at", *at),
             None => o,
         }),
+        Reply::Result { data } => write(out, "result", id, &|o| match data {
+            Some(data) => payload(data, o),
+            None => o,
+        }),
         Reply::Pong => write(out, "pong", id, &|o| o),
         Reply::Stats(stats) => write(out, "stats", id, &|o| {
             o.text("transport", stats.transport)

@@ -18,7 +18,7 @@ message = [
 event = [{ write = '{"type": "{topic}", "text": "{data}"}' }]
 "#;
 
-fn chat(settings: &mut Settings) {
+pub(super) fn chat(settings: &mut Settings) {
     let described = merge(&Flags::new(), &Variables::new(), Some((std::path::Path::new("chat"), CHAT))).unwrap();
     settings.dialects = described.settings.dialects;
 }
@@ -64,13 +64,13 @@ async fn a_described_dialect_says_it_in_its_own_words() {
 }
 
 /// A Socket.IO client that polls.
-struct Polling {
+pub(super) struct Polling {
     address: SocketAddr,
     target: String,
 }
 
 impl Polling {
-    async fn open(address: SocketAddr, query: &str) -> Self {
+    pub(super) async fn open(address: SocketAddr, query: &str) -> Self {
         let target = format!("/socket.io/?EIO=4&transport=polling{query}");
         let (status, _, body) = http(address, "GET", &target, "").await;
         assert_eq!(status, 200, "{body}");
@@ -78,18 +78,18 @@ impl Polling {
         Self { address, target: format!("{target}&sid={}", open["sid"].as_str().unwrap()) }
     }
 
-    async fn send(&self, packets: &str) {
+    pub(super) async fn send(&self, packets: &str) {
         assert_eq!(http(self.address, "POST", &self.target, packets).await.2, "ok");
     }
 
     /// The next packets.
-    async fn get(&self) -> Vec<String> {
+    pub(super) async fn get(&self) -> Vec<String> {
         let (status, _, body) = http(self.address, "GET", &self.target, "").await;
         assert_eq!(status, 200, "{body}");
         body.split('\x1e').map(str::to_owned).collect()
     }
 
-    async fn ask(&self, packets: &str) -> String {
+    pub(super) async fn ask(&self, packets: &str) -> String {
         self.send(packets).await;
         self.get().await.remove(0)
     }

@@ -128,6 +128,7 @@ impl Example<'_> {
             },
             "unread" => Reply::Unread { rooms: self.unread() },
             "receipts" => Reply::Receipts { receipts: self.receipts() },
+            "result" => Reply::Result { data: self.data.map(|data| Payload::Json(data.to_owned())) },
             "done" => Reply::Done { expires_at: self.expires_at },
             "pong" => Reply::Pong,
             "stats" => Reply::Stats(Stats {
