@@ -231,6 +231,7 @@ impl Pod {
             absent,
             presence: log.presence(),
             user_presence,
+            user_writes: Arc::default(),
             control: Arc::clone(&seams.control),
             values: log.values(),
             erasure: Arc::clone(&seams.erasure),

@@ -69,6 +69,8 @@ pub struct AckBook<T> {
     asked: VecDeque<(WaitingAck, T)>,
     /// How many of these are of a user.
     asked_of: HashMap<Arc<str>, usize>,
+    /// The users of which acks are being judged, and whether each was forgotten since.
+    judged: HashMap<Arc<str>, bool>,
     written_ms: Option<u64>,
 }
 
@@ -92,6 +94,7 @@ impl<T> Default for AckBook<T> {
             leaving: Arc::default(),
             asked: VecDeque::new(),
             asked_of: HashMap::new(),
+            judged: HashMap::new(),
             written_ms: None,
         }
     }
@@ -161,11 +164,24 @@ impl<T> AckBook<T> {
         Ok(())
     }
 
-    /// Those that the broker must judge, which wait no more.
+    /// Those that the broker must judge, which wait no more. [`Self::end_judging`] follows when it has.
     #[must_use]
     pub fn take_asked(&mut self) -> VecDeque<(WaitingAck, T)> {
-        self.asked_of = HashMap::new();
+        for user in std::mem::take(&mut self.asked_of).into_keys() {
+            self.judged.entry(user).or_insert(false);
+        }
         std::mem::take(&mut self.asked)
+    }
+
+    /// Takes in one that the broker found good, unless its user was forgotten meanwhile. `false`: there is no room for it.
+    #[must_use]
+    pub fn put_judged(&mut self, ack: WaitingAck) -> bool {
+        self.judged.get(&ack.user).is_some_and(|is_forgotten| *is_forgotten) || self.put(ack)
+    }
+
+    /// All that were asked about are judged.
+    pub fn end_judging(&mut self) {
+        self.judged = HashMap::new();
     }
 
     /// When the next round is due; `None`: nothing waits.
@@ -196,11 +212,14 @@ impl<T> AckBook<T> {
         failed.into_iter().filter_map(|ack| (!self.put_back(ack)).then_some(())).count()
     }
 
-    /// What waits of a user is not kept any more, but what a round under way has taken.
+    /// What waits of a user, or is being judged, is not kept any more, but what a round under way has taken.
     pub fn forget(&mut self, user: &str) {
         self.rooms -= self.waiting.0.remove(user).map_or(0, |rooms| rooms.len());
         self.asked.retain(|(ack, _)| *ack.user != *user);
         self.asked_of.remove(user);
+        if let Some(is_forgotten) = self.judged.get_mut(user) {
+            *is_forgotten = true;
+        }
     }
 
     /// What waits of a user.

@@ -53,9 +53,19 @@ impl AckDesk {
     /// Takes in an ack that is known to be good. `false`: there is no room for it.
     #[must_use]
     pub fn put(&self, ack: WaitingAck) -> bool {
+        self.put_by(|book| book.put(ack))
+    }
+
+    /// Takes in an ack that the broker has found good. `false`: there is no room for it.
+    #[must_use]
+    pub fn put_judged(&self, ack: WaitingAck) -> bool {
+        self.put_by(|book| book.put_judged(ack))
+    }
+
+    fn put_by(&self, put: impl FnOnce(&mut AckBook<AckAnswer>) -> bool) -> bool {
         let mut book = self.book();
         let was_idle = book.due_ms(0).is_none();
-        let taken = book.put(ack);
+        let taken = put(&mut book);
         drop(book);
         // Whatever waits already has its time.
         if was_idle {

@@ -142,7 +142,7 @@ impl Services {
                 Err(error) => refusal(&error),
                 Ok(Err(message)) => Reply::Error { code: ErrorCode::BadPosition, message, room: Some(room) },
                 Ok(Ok(ack)) => {
-                    if self.acks.put(ack) {
+                    if self.acks.put_judged(ack) {
                         Reply::Done { expires_at: None }
                     } else {
                         busy(room)
@@ -152,6 +152,7 @@ impl Services {
             // A client that is gone needs no answer.
             let _ = answer.send(reply);
         }
+        self.acks.book().end_judging();
     }
 
     /// Writes acks, and has their users told. Those that failed.

@@ -5,6 +5,7 @@
 
 pub mod namespaces;
 pub mod polling;
+mod record_store;
 pub mod recovery;
 pub mod resume_plan;
 pub mod session;

@@ -14,13 +14,13 @@
 use std::sync::Arc;
 
 use crate::{
-    broker::KeyValue,
     hub::{
         access::{hook_gate::ask_hook, identity::identify, opening_request::OpeningRequest},
         connection::{Connection, key::ConnectionKey},
         core::Core,
         engineio::{
             EngineIo,
+            record_store::store,
             resume_plan::{ResumePlan, resume_plan},
         },
         fanout::{room_index::RoomIndex, subscription::Standing},
@@ -36,8 +36,8 @@ use crate::{
         socketio::{self, StreamOffset},
     },
     session::{
-        JoinRequest, RecordEffect, RecordValue, RecordWrite, RecordedRoom, Resumed, RoomView, SessionRecord,
-        SessionView, WriteOutcome,
+        JoinRequest, RecordEffect, RecordValue, RecordedRoom, Resumed, RoomView, SessionRecord, SessionView,
+        WriteOutcome,
     },
 };
 
@@ -144,15 +144,17 @@ impl EngineIo {
         dialect: DialectId,
         effects: impl IntoIterator<Item = RecordEffect>,
     ) {
-        let values = Arc::clone(&self.services.values);
+        let (values, writes) = (&self.services.values, &self.services.user_writes);
         for effect in effects {
-            let values = Arc::clone(&values);
+            let values = Arc::clone(values);
             match effect {
                 RecordEffect::Write(write) => {
                     let Some(connection) = core.clients.connections.get(key) else { return };
                     let (doorway, name) = (self.doorway.clone(), connection.session.id);
+                    let under_way = writes.begin(write.value.user.as_deref());
                     tokio::task::spawn_local(async move {
-                        let stored = tokio::time::timeout(write.patience, store(&*values, &write)).await;
+                        let stored = tokio::time::timeout(write.patience, store(&*values, &write, &under_way)).await;
+                        drop(under_way);
                         let outcome = stored.unwrap_or(WriteOutcome::Failed);
                         doorway.enter(|engineio, core| {
                             if core.clients.connections.is(key, name) {
@@ -163,7 +165,8 @@ impl EngineIo {
                 }
                 RecordEffect::WriteLast(write) => {
                     // Without it the session can still be continued: by times instead of positions.
-                    tokio::task::spawn_local(async move { store(&*values, &write).await });
+                    let under_way = writes.begin(write.value.user.as_deref());
+                    tokio::task::spawn_local(async move { store(&*values, &write, &under_way).await });
                 }
                 RecordEffect::Remove(value) => {
                     tokio::task::spawn_local(async move { values.take(&value).await });
@@ -368,21 +371,4 @@ fn with_record<T>(
     let done = act(&mut record, core);
     core.clients.connections.space(key, dialect)?.record = record;
     done
-}
-
-/// Stores a record, unless another connection has the session: one that was cut off does not know yet.
-async fn store(values: &dyn KeyValue, write: &RecordWrite) -> WriteOutcome {
-    let Some(key) = RecordValue::key(&write.pid) else { return WriteOutcome::Failed };
-    if !write.claims {
-        let stored = values.get(&key).await.ok().flatten();
-        let owner = stored.and_then(|stored| RecordValue::parse(&stored)).map(|value| value.owner);
-        if owner.is_some_and(|owner| owner != write.value.owner) {
-            return WriteOutcome::TakenOver;
-        }
-    }
-    let Ok(json) = serde_json::to_vec(&write.value) else { return WriteOutcome::Failed };
-    match values.set(&key, json.into(), write.ttl).await {
-        Ok(()) => WriteOutcome::Stored,
-        Err(_) => WriteOutcome::Failed,
-    }
 }

@@ -95,11 +95,13 @@ impl UserErasure<'_> {
         if let Some(absent) = &services.absent {
             absent.forget(user);
         }
-        // A round that is under way writes what it has taken, or puts it back where that failed.
+        // A round that is under way writes what it has taken, or puts it back where that failed. So it is with the record of a session
+        // whose connection was closing already.
         let began = Instant::now();
         loop {
             services.acks.book().forget(user);
-            if services.acks.of(user).is_empty() {
+            let is_written = services.user_writes.make_void(user);
+            if services.acks.of(user).is_empty() && !is_written {
                 break;
             }
             if began.elapsed() > MOST_WAIT {

@@ -18,3 +18,4 @@ mod record;
 mod registry;
 mod seen_lapses;
 mod settle;
+pub mod user_writes;

@@ -19,7 +19,7 @@ use crate::{
         fanout::shared_windows::SharedWindows,
         places::place_desk::PlaceDesk,
         recovery::{cache::Recoveries, event_index::EventIndex},
-        users::presence::UserPresence,
+        users::{presence::UserPresence, user_writes::UserWrites},
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
     },
     metrics::Metrics,
@@ -40,6 +40,8 @@ pub struct Services {
     pub presence: Arc<dyn Presence>,
     /// Whether users are online; `None`: they have no presence.
     pub user_presence: Option<Arc<UserPresence>>,
+    /// What is being written under users' names.
+    pub user_writes: Arc<UserWrites>,
     /// The other pods.
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.

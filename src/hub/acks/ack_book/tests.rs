@@ -148,3 +148,20 @@ proptest! {
         prop_assert_eq!(kept, highest);
     }
 }
+
+#[test]
+fn what_is_being_judged_of_a_user_that_is_forgotten_is_not_kept() {
+    let mut book = AckBook::default();
+    for user in ["ann", "bob"] {
+        book.ask(ack(user, "chat:1", "e", 1), ()).unwrap();
+    }
+    let asked = book.take_asked();
+    book.forget("ann");
+    for (ack, ()) in asked {
+        assert!(book.put_judged(ack));
+    }
+    assert_eq!((book.of("ann").len(), book.of("bob").len()), (0, 1));
+    book.end_judging();
+    assert!(book.put_judged(ack("ann", "chat:1", "e", 2)));
+    assert_eq!(book.of("ann").len(), 1, "one that comes back begins anew");
+}
