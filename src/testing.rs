@@ -106,11 +106,12 @@ pub mod metrics {
 /// Rooms, events, positions, and what is said of them.
 pub mod model {
     pub use crate::model::{
-        Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, Delivery, Disconnect,
-        Durability, Epoch, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member,
-        Notice, Order, Payload, PlaceLimit, Policy, Position, PreparedMessage, PresenceList, PresenceMode, Publication,
-        Receipt, Reconnect, Reply, Request, Retain, Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice,
-        Since, SlowReceiver, Spelling, Stats, Target, Token, Unread, WhenFull, check_topic,
+        Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, DeleteMode, Deletion,
+        Delivery, Disconnect, Durability, Epoch, EraseMode, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH,
+        MAX_FIELD_BYTES, MAX_OFFSET, Member, Notice, Order, Payload, PlaceLimit, Policy, Position, PreparedMessage,
+        PresenceList, PresenceMode, Progress, Publication, Receipt, Reconnect, Reply, Request, Retain, Retained, Room,
+        RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target, Token, Unread,
+        WhenFull, check_topic,
     };
 }
 

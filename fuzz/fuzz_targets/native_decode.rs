@@ -70,10 +70,13 @@ fn check(command: Command) {
             assert!(since.is_none_or(|since| since.offset <= MAX_OFFSET));
         }
         Command::Unread { rooms } => rooms.iter().for_each(check_room),
-        Command::Ack { room, epoch, offset } => {
+        Command::Ack { room, epoch, offset, .. } | Command::Delete { room, epoch, offset } => {
             assert!(epoch.is_none_or(|epoch| epoch.as_str().len() <= 64 && !epoch.is_none()));
             check_room(&room);
             assert!(offset <= MAX_OFFSET);
+        }
+        Command::Call(call) => {
+            assert!((1..=MAX_FIELD_BYTES).contains(&call.method.len()) && !call.method.chars().any(char::is_control));
         }
         Command::Connect { .. } | Command::Refresh { .. } | Command::Ping | Command::Stats | Command::Status(_) => {}
     }

@@ -9,6 +9,7 @@
 mod answer;
 mod body;
 mod connections;
+mod delete;
 mod document;
 mod grpc;
 mod keys;

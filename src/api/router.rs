@@ -20,6 +20,7 @@ pub(super) enum Operation {
     Room,
     ForgetRoom,
     History,
+    DeleteEvent,
     Presence,
     Connections,
     Connection,
@@ -88,7 +89,7 @@ const fn delete(path: &'static str, operation: Operation, errors: &'static [ApiC
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 30] = [
+pub(super) static ROUTES: [Route; 31] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -112,6 +113,12 @@ pub(super) static ROUTES: [Route; 30] = [
         Operation::History,
         &["epoch", "offset", "limit"],
         &[BadRoom, NotAvailable, Unavailable, Unknown],
+    ),
+    post(
+        "/api/rooms/{room}/delete",
+        Operation::DeleteEvent,
+        Takes::Body,
+        &[BadRoom, NotFound, LimitExceeded, NotAvailable, RequestTimeout, Unavailable, Unknown],
     ),
     get("/api/rooms/{room}/presence", Operation::Presence, &["limit"], &[BadRoom, NotAvailable, Unavailable, Unknown]),
     get(

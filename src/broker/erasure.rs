@@ -1,17 +1,25 @@
-//! Forgetting what the broker keeps: of a room, and of a user.
+//! Forgetting what the broker keeps: of a room, of an event, and of a user.
 //!
 //! Never decides whether it may be forgotten. Always holds: repeating it is harmless; what is told meanwhile begins anew, so that a
 //! position of before is never one of after.
 
 use super::Answer;
-use crate::model::Room;
+use crate::model::{Deletion, Room};
 
 /// What forgets.
 pub trait Erasure: Send + Sync {
     /// Forgets the log, the retained values and the position of a room that has a log of its own; its members stay. Whether there was
     /// anything.
     fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool>;
+    /// Takes what an event says out of the log of `room`, or of the one that it shares, and out of its retained values. Whether the log has
+    /// such an event, or had it and it is deleted.
+    fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool>;
     /// Forgets what is kept under a user's name: what it has read, its places, its idempotency keys, its sessions. `own`: rooms that are about
-    /// this user alone, which are forgotten with the record of its presence.
-    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()>;
+    /// this user alone, which are forgotten with the record of its presence. The rooms in which it is noted as an author.
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>>;
+    /// Notes that a user publishes in a room, for as long as the room's log could have an event of it; to be repeated in each eighth of
+    /// that time.
+    fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()>;
+    /// A room's log has no event of a user any more.
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()>;
 }

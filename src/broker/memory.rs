@@ -138,7 +138,7 @@ impl MemoryBroker {
     pub fn sweep(&self) {
         let now = (self.clock)();
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.slots.len();
-        self.slots[next].sweep(&self.ledger, |state| state.expire(&self.limits, now));
+        self.slots[next].sweep(&self.ledger, |_, state| state.expire(&self.limits, now));
         self.values.sweep(now);
         self.users.sweep(now);
         self.acks.sweep(now);

@@ -31,8 +31,8 @@ pub use user_places::{DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces,
 pub use user_records::{GonePod, LeaseLapses, StoredUser, UserRecords, UserWrite};
 
 use crate::model::{
-    Epoch, Event, Member, Notice, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal, Since,
-    among,
+    DELETED, Epoch, Event, Member, Notice, Offset, Policy, Position, PresenceList, Publication, Retained, Room, Signal,
+    Since, among,
 };
 
 /// An answer that may take a round trip. The memory broker's is ready at once.
@@ -76,7 +76,7 @@ impl BrokerError {
     /// # Errors
     /// [`BrokerError::UnknownTopic`].
     pub fn check_topic(policy: &Policy, topic: &str) -> Result<(), Self> {
-        if among(&policy.topics, topic) { Ok(()) } else { Err(Self::UnknownTopic) }
+        if topic == DELETED || among(&policy.topics, topic) { Ok(()) } else { Err(Self::UnknownTopic) }
     }
 }
 

@@ -11,7 +11,10 @@ use super::{
     section::{Section, describe},
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, TextKind, Time},
 };
-use crate::model::{Access, AckMode, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, Room, SlowReceiver};
+use crate::model::{
+    Access, AckMode, Conflate, DeleteMode, Delivery, Durability, EraseMode, Policy, PresenceMode, Retain, Room,
+    SlowReceiver,
+};
 
 /// The policies in the order of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +70,8 @@ pub(super) fn shared_logs<'a>(policies: &Policies, all: impl Iterator<Item = &'a
                 (policy.signal != Access::Nobody, "signal"),
                 // In a log of several rooms a position does not say how many events of one of them are behind it.
                 (policy.acks != AckMode::Off, "acks"),
+                // Users are noted by room.
+                (policy.erase != EraseMode::Keep, "erase"),
             ];
             for (_, key) in unfit.into_iter().filter(|(unfit, _)| *unfit) {
                 let log = log.as_str();
@@ -325,6 +330,11 @@ describe!(Policy in "default_policy",
     /// how long, is in `[acks]`. With `receipts` the author of an event is told, in its personal room, which users have read it, but for
     /// those whose token says otherwise (`tokens.receipts_claim`).
     acks = Choice(&[("off", AckMode::Off), ("keep", AckMode::Keep), ("receipts", AckMode::Receipts)]), live;
+    /// The clients that may delete events: none, or those of the user that published the event. Backends always can, over the API.
+    delete = Choice(&[("off", DeleteMode::Off), ("author", DeleteMode::Author)]), live;
+    /// What becomes of the events that a user published once the user is erased: they stay, their content goes (data, key, id and user, while
+    /// topic and time stay), or they are deleted. Where it is not `keep`, it is noted which users publish.
+    erase = Choice(&[("keep", EraseMode::Keep), ("content", EraseMode::Content), ("event", EraseMode::Event)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// Whether a compressed frame may refer to the text of earlier ones of the room, which makes it two to four times smaller. How long a

@@ -24,8 +24,8 @@ section! {
         rooms: Vec<RoomPattern> = Vec::new(), List(RoomPatternKind), live;
         /// Whether edges may publish, and change what clients change. Otherwise they read only, and their clients' publishes are refused.
         publish: bool = true, Switch, live;
-        /// Whether edges may give orders about the connections of the whole fleet, list these, and have rooms and users forgotten: what the
-        /// API of an edge does beside publishing.
+        /// Whether edges may give orders about the connections of the whole fleet, list these, delete events, and have rooms and users
+        /// forgotten: what the API of an edge does beside publishing, and what clients delete there.
         orders: bool = false, Switch, live;
         /// The most bytes that wait for one edge. What has no place is dropped, and the edge reads it from the log.
         queue: usize = 16 * MIB, Bytes(64 * KIB..=GIB), restart;

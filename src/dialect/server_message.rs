@@ -35,6 +35,8 @@ pub enum ServerMessage {
     Unread,
     /// A user has read what the user of the connection wrote.
     Receipt,
+    /// A device of a user has got what the user of the connection wrote.
+    Delivered,
     /// A command was carried out.
     Done,
     /// What the backend answered to a call.
@@ -78,6 +80,7 @@ impl ServerMessage {
         ("signal_end", Self::SignalEnd),
         ("unread", Self::Unread),
         ("receipt", Self::Receipt),
+        ("delivered", Self::Delivered),
         ("done", Self::Done),
         ("result", Self::Result),
         ("pong", Self::Pong),
@@ -106,7 +109,7 @@ impl ServerMessage {
             Self::Joined | Self::Left => &["now", "room", "members", "total"],
             Self::Signal | Self::SignalEnd => &["now", "room", "topic", "data", "user", "connection", "ttl", "time"],
             Self::Unread => &["now", "id", "room", "epoch", "offset", "end", "unread"],
-            Self::Receipt => &["now", "room", "epoch", "offset", "user"],
+            Self::Receipt | Self::Delivered => &["now", "room", "epoch", "offset", "user"],
             Self::Done => &["now", "id", "expires_at"],
             Self::Result => &["now", "id", "data"],
             Self::Pong => &["now", "id"],

@@ -40,8 +40,11 @@ pub use access::{
     permit::Principal,
     senders::Senders,
 };
-pub use acks::{ack_desk::AckDesk, telling::AuthorTeller};
-pub use commands::sent::CarriedOut;
+pub use acks::{ack_desk::AckDesk, awaited::AckWatch, telling::AuthorTeller};
+pub use commands::{
+    delete::{DeleteError, EventAt, EventDeletion},
+    sent::CarriedOut,
+};
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
@@ -51,6 +54,7 @@ pub use places::{place_desk::PlaceDesk, rounds::PlaceRounds};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};
 pub use sequencer::driver::Sequencer;
 pub use users::{
+    author_notes::AuthorNotes,
     erase::{ErasureError, UserErasure},
     presence::{StatusError, UserPresence},
 };

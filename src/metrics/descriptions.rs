@@ -12,6 +12,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_worker_deliveries_total", "Events times receivers that each worker wrote."),
     ("roomcast_rooms", "Rooms with a member on this pod."),
     ("roomcast_events_in_total", "Events published on this pod, by source: api (backends), client."),
+    (
+        "roomcast_events_deleted_total",
+        "Events that were deleted on this pod, by backends, by the clients of their authors, or with their users.",
+    ),
     ("roomcast_batches_total", "Batches that left their room's owner."),
     ("roomcast_batch_events", "Events in a batch."),
     (

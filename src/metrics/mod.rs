@@ -68,6 +68,8 @@ pub struct Metrics {
     pub rooms: Gauge,
     /// Events that were published on this pod, by their source.
     pub events_in: EventsIn,
+    /// Events that were deleted.
+    pub events_deleted: Counter,
     /// Batches that left their owner.
     pub batches: Counter,
     /// How many events a batch had.
@@ -221,6 +223,7 @@ impl Metrics {
                 api: counter!("roomcast_events_in_total", "source" => "api"),
                 client: counter!("roomcast_events_in_total", "source" => "client"),
             },
+            events_deleted: counter!("roomcast_events_deleted_total"),
             batches: counter!("roomcast_batches_total"),
             batch_events: histogram!("roomcast_batch_events"),
             batch_wait: histogram!("roomcast_batch_wait_seconds"),

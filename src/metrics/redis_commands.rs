@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts, in their order there.
-pub const COMMANDS: [&str; 25] = [
+pub const COMMANDS: [&str; 27] = [
     "publish",
     "history",
     "retained",
@@ -33,6 +33,8 @@ pub const COMMANDS: [&str; 25] = [
     "users_of",
     "release_users",
     "forget",
+    "delete_event",
+    "note_author",
     "sweep",
     "look_up",
 ];

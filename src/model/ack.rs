@@ -17,14 +17,26 @@ pub enum AckMode {
     Receipts,
 }
 
-/// What an author is told: a user has read the author's events in a room up to this one.
+/// How far a user is with what others wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// A device of it has got it.
+    Delivered,
+    /// It has read it.
+    Read,
+}
+
+/// What an author is told: a user has read the author's events in a room up to this one, or a device of it has got them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Receipt {
+    /// Which of the two.
+    pub progress: Progress,
     /// The room.
     pub room: Room,
-    /// The user that has read.
+    /// The user.
     pub user: Arc<str>,
-    /// The author's last event that was read.
+    /// The author's last event of these.
     pub position: Position,
 }
 

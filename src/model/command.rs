@@ -1,6 +1,6 @@
 //! The commands of clients, decoded.
 
-use super::{Epoch, IdempotencyKey, MethodCall, Offset, Payload, PreparedMessage, Room, StatusChange, Token};
+use super::{Epoch, IdempotencyKey, MethodCall, Offset, Payload, PreparedMessage, Progress, Room, StatusChange, Token};
 
 /// A command's `id` as the client wrote it (a JSON string or number, at most 128 bytes); its reply carries the same
 /// text.
@@ -73,6 +73,15 @@ pub enum Command {
     },
     /// Changes the status of the user.
     Status(StatusChange),
+    /// Deletes an event.
+    Delete {
+        /// The room.
+        room: Room,
+        /// The epoch of the offset; `None`: the log's own now.
+        epoch: Option<Epoch>,
+        /// The offset.
+        offset: Offset,
+    },
     /// Asks the backend to do something.
     Call(MethodCall),
     /// Asks for the members of a room.
@@ -97,6 +106,8 @@ pub enum Command {
         epoch: Option<Epoch>,
         /// The offset.
         offset: Offset,
+        /// Which of the two it has done with them.
+        progress: Progress,
     },
     /// Asks how much its user has not read.
     Unread {

@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{ErrorCode, Payload};
+use super::{DELETED, ErrorCode, Payload};
 
 /// Why a field of a publication is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum FieldError {
         /// The character.
         character: char,
     },
+    /// The topic is one that only the pod itself uses.
+    #[error("topic must not be {DELETED:?}: that is for what deletes events")]
+    Reserved,
     /// The data is nested deeper than [`MAX_DEPTH`], so that receivers' parsers could refuse it.
     #[error("data is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
@@ -63,7 +66,9 @@ impl FieldError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TooLong { .. } | Self::TooMuchData { .. } => ErrorCode::LimitExceeded,
-            Self::Empty(_) | Self::Control { .. } | Self::TooDeep | Self::NoValue(_) => ErrorCode::BadRequest,
+            Self::Empty(_) | Self::Reserved | Self::Control { .. } | Self::TooDeep | Self::NoValue(_) => {
+                ErrorCode::BadRequest
+            }
         }
     }
 }
@@ -73,6 +78,9 @@ impl FieldError {
 /// # Errors
 /// The rule that it breaks.
 pub fn check_topic(topic: &str) -> Result<(), FieldError> {
+    if topic == DELETED {
+        return Err(FieldError::Reserved);
+    }
     check_name("topic", topic)
 }
 

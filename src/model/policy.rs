@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AckMode, Room, pattern::among};
+use super::{AckMode, DELETED, DeleteMode, EraseMode, Room, pattern::among};
 
 /// Which of the events inside one batch survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -157,6 +157,10 @@ pub struct Policy {
     pub signals_per_second: u32,
     /// Whether it is kept how far users have read.
     pub acks: AckMode,
+    /// Which clients may delete events.
+    pub delete: DeleteMode,
+    /// What becomes of what an erased user published.
+    pub erase: EraseMode,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// Whether a compressed frame may refer to the text of earlier ones of the room.
@@ -201,6 +205,8 @@ impl Default for Policy {
             signal_ttl: Duration::from_secs(5),
             signals_per_second: 20,
             acks: AckMode::Off,
+            delete: DeleteMode::Off,
+            erase: EraseMode::Keep,
             compress_from: Some(256),
             shared_window: true,
             slow: SlowReceiver::Gap,
@@ -245,7 +251,7 @@ impl Policy {
     /// Whether an event with this topic can become a retained value, or remove one.
     #[must_use]
     pub fn retains_topic(&self, topic: &str) -> bool {
-        among(&self.retain_topics, topic) || self.removes_retained(topic)
+        topic != DELETED && (among(&self.retain_topics, topic) || self.removes_retained(topic))
     }
 
     /// Whether an event with this topic removes a retained value.

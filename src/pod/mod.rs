@@ -65,8 +65,8 @@ use crate::{
     config::Config,
     hooks::{AbsentHook, Hooks},
     hub::{
-        AbsentDesk, AckDesk, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic, Recoveries,
-        Senders, Services, SharedWindows, Spokesman, ToWorker, WatchedBroker, WorkerQueues,
+        AbsentDesk, AckDesk, AuthorNotes, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic,
+        Recoveries, Senders, Services, SharedWindows, Spokesman, ToWorker, WatchedBroker, WorkerQueues,
     },
     metrics::{AbsentMetrics, Exposition},
     protocol::Dialects,
@@ -232,6 +232,7 @@ impl Pod {
             presence: log.presence(),
             user_presence,
             user_writes: Arc::default(),
+            author_notes: AuthorNotes::default(),
             control: Arc::clone(&seams.control),
             values: log.values(),
             erasure: Arc::clone(&seams.erasure),

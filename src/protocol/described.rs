@@ -23,8 +23,8 @@ use super::{
 use crate::{
     dialect::{Action, Description, Envelope, Greet, MessageTemplate, RequestRule, ServerMessage},
     model::{
-        Batch, CommandError, CommandId, Cursor, Disconnect, ErrorCode, Position, Reply, Request, Retained, Room,
-        SignalNotice, Since, Spelling, SubscribeTo, UnixMillis,
+        Batch, CommandError, CommandId, Cursor, Disconnect, ErrorCode, Position, Progress, Reply, Request, Retained,
+        Room, SignalNotice, Since, Spelling, SubscribeTo, UnixMillis,
     },
 };
 use decode::without_prefix;
@@ -186,7 +186,11 @@ impl Dialect for Described {
             }
             Reply::Receipts { receipts } => {
                 for receipt in receipts {
-                    self.say(ServerMessage::Receipt, Occasion::Receipt(receipt), id, out);
+                    let message = match receipt.progress {
+                        Progress::Delivered => ServerMessage::Delivered,
+                        Progress::Read => ServerMessage::Receipt,
+                    };
+                    self.say(message, Occasion::Receipt(receipt), id, out);
                 }
                 return;
             }

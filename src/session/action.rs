@@ -37,12 +37,30 @@ pub enum Action {
     },
     /// Change the status of the connection's user.
     Status(StatusChange),
+    /// Delete an event, if its user published it.
+    Delete {
+        /// The room.
+        room: Room,
+        /// The epoch of the offset; `None`: the log's own.
+        epoch: Option<Epoch>,
+        /// The offset.
+        offset: Offset,
+    },
     /// Ask the backend to do something, and answer with what it says.
     Call(MethodCall),
     /// Nothing: a signal was beyond the connection's rate.
     DropSignal,
     /// Keep that the user has read so far.
     Ack {
+        /// The room.
+        room: Room,
+        /// The epoch of the offset; `None`: the log's own.
+        epoch: Option<Epoch>,
+        /// The offset.
+        offset: Offset,
+    },
+    /// Have authors told that a device has got what they wrote so far.
+    Delivered {
         /// The room.
         room: Room,
         /// The epoch of the offset; `None`: the log's own.

@@ -6,8 +6,8 @@ use super::{Action, Bucket, CommandRates, ConnectionId, SentSignals, SessionLimi
 use crate::{
     auth::Grant,
     model::{
-        Access, AckMode, Command, CommandError, CommandId, Disconnect, Epoch, ErrorCode, Member, MethodCall, Offset,
-        Policy, PresenceMode, Publication, Reply, Request, Room,
+        Access, AckMode, Command, CommandError, CommandId, DeleteMode, Disconnect, Epoch, ErrorCode, Member,
+        MethodCall, Offset, Policy, PresenceMode, Progress, Publication, Reply, Request, Room,
     },
     protocol::{Dialect, Message},
 };
@@ -196,6 +196,22 @@ impl Session {
             }
             Command::Status(change) => Action::Status(change),
             Command::Call(call) => self.call(call, limits, now_ms),
+            Command::Delete { room, epoch, offset } => {
+                let policy = policy(&room);
+                if policy.delete == DeleteMode::Off {
+                    let message = format!("clients delete nothing in {room}: it is switched off");
+                    return Action::refuse(ErrorCode::NotAvailable, message, Some(room));
+                }
+                if self.grant.user().is_none() || !self.grant.may_join(&room, policy.join) {
+                    let message = format!("this connection may not delete in {room}");
+                    return Action::refuse(ErrorCode::Forbidden, message, Some(room));
+                }
+                if !self.rates.publish(&policy, now_ms) {
+                    let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
+                    return Action::refuse(ErrorCode::RateLimited, message, Some(room));
+                }
+                Action::Delete { room, epoch, offset }
+            }
             Command::Presence { room } => {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {
@@ -218,7 +234,9 @@ impl Session {
                 }
             }
             Command::Answer(answer) => Action::Reply(Reply::Answer(answer)),
-            Command::Ack { room, epoch, offset } => self.ack(room, epoch, offset, policy, limits, now_ms),
+            Command::Ack { room, epoch, offset, progress } => {
+                self.ack(progress, (room, epoch, offset), policy, limits, now_ms)
+            }
             Command::Unread { .. } if self.grant.user().is_none() => {
                 Action::refuse(ErrorCode::Unauthorized, NO_USER, None)
             }
@@ -228,9 +246,8 @@ impl Session {
 
     fn ack(
         &mut self,
-        room: Room,
-        epoch: Option<Epoch>,
-        offset: Offset,
+        progress: Progress,
+        (room, epoch, offset): (Room, Option<Epoch>, Offset),
         policy: impl Fn(&Room) -> Arc<Policy>,
         limits: &SessionLimits,
         now_ms: u64,
@@ -245,13 +262,17 @@ impl Session {
             Verdict::Flood => return Action::Close(Disconnect::Flood),
         }
         let policy = policy(&room);
-        if policy.acks == AckMode::Off {
+        let tells_nothing = progress == Progress::Delivered && policy.acks != AckMode::Receipts;
+        if policy.acks == AckMode::Off || tells_nothing {
             // Nothing is kept that a reply could be wrong about: positions are the client's.
             Action::Reply(Reply::Done { expires_at: None })
         } else if self.grant.user().is_none() {
             Action::refuse(ErrorCode::Unauthorized, NO_USER, Some(room))
         } else if self.grant.may_join(&room, policy.join) {
-            Action::Ack { room, epoch, offset }
+            match progress {
+                Progress::Delivered => Action::Delivered { room, epoch, offset },
+                Progress::Read => Action::Ack { room, epoch, offset },
+            }
         } else {
             Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
         }

@@ -17,7 +17,7 @@ use roomcast::testing::{
 };
 
 /// All of Redis as text that names `ARGV[1]`.
-const SEARCH: &str = "
+pub const SEARCH: &str = "
 local function flat(value)
   if type(value) ~= 'table' then return tostring(value) end
   local parts = {}

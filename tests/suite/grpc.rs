@@ -1,5 +1,6 @@
 //! The API over gRPC: a Rust client and the real `grpcurl` against a pod.
 
+mod acknowledged;
 mod raw;
 mod refusals;
 mod tls;
@@ -115,8 +116,7 @@ async fn the_api_over_grpc() {
     assert_eq!((history.after, history.end, history.complete), (2, 4, true));
     assert_eq!(history.events[1].payload, Some(past_event::Payload::Binary(vec![0, 255])));
     let list = api.get_presence(with_key(GetPresenceRequest { room: "r".into(), limit: None })).await.unwrap();
-    let list = list.into_inner();
-    assert_eq!((list.total, list.members.len()), (1, 1));
+    assert_eq!((list.get_ref().total, list.get_ref().members.len()), (1, 1));
     let stats = api.get_stats(with_key(GetStatsRequest { fleet: true })).await.unwrap().into_inner();
     assert_eq!((stats.scope.as_str(), stats.pods[0].readiness.as_str(), stats.connections), ("fleet", "ready", 1));
     let own = api.get_stats(with_key(GetStatsRequest { fleet: false })).await.unwrap().into_inner();
@@ -127,7 +127,7 @@ async fn the_api_over_grpc() {
         assert_eq!(limit, (known.memory.limit_bytes as u64, &known.memory.from));
         assert!((1 << 20..stats.memory_limit_bytes).contains(&stats.memory_used_bytes), "{stats:?}");
     }
-    let target = Some(Target::Connection(list.members[0].connection.clone()));
+    let target = Some(Target::Connection(list.get_ref().members[0].connection.clone()));
     let done = api.disconnect(with_key(DisconnectRequest { target, code: Some(1012) })).await.unwrap().into_inner();
     assert_eq!(done.connections, 1);
     assert_eq!(client.closed().await, Some(1012));

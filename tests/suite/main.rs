@@ -11,6 +11,7 @@ mod api;
 mod ca;
 mod cli;
 mod commands;
+mod deletion;
 mod dialects;
 mod edges;
 mod erasure;

@@ -61,7 +61,7 @@ fn every_client_example_is_understood() {
         kinds.insert(serde_json::from_str::<Value>(text).unwrap()["type"].as_str().unwrap().to_owned());
     }
     let commands =
-        "ack connect history ping presence publish refresh rpc signal stats status subscribe unread unsubscribe";
+        "ack connect delete history ping presence publish refresh rpc signal stats status subscribe unread unsubscribe";
     assert_eq!(kinds.into_iter().collect::<Vec<_>>().join(" "), commands);
 }
 

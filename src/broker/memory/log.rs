@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     broker::{History, HistoryQuery},
-    model::{Epoch, Event, Offset, Policy, Since, UnixMillis},
+    model::{Deletion, Epoch, Event, Offset, Policy, Room, Since, UnixMillis},
 };
 
 /// Always holds: `events` are those in (`end - events.len()`, `end`], in order.
@@ -101,6 +101,22 @@ impl Log {
         if self.events.capacity() > 32 && self.events.len() < self.events.capacity() / 4 {
             self.events.shrink_to(self.events.len() * 2);
         }
+    }
+
+    /// Puts what says that it is deleted in the place of an event. Whether there is one.
+    pub(super) fn replace(&mut self, deletion: &Deletion, part: Option<&Room>) -> bool {
+        let (offset, base) = (deletion.at.offset, self.base());
+        let place = offset.checked_sub(base + 1).and_then(|at| self.events.get_mut(usize::try_from(at).ok()?));
+        let Some(event) = place else { return false };
+        let tombstone = Event::from_publication(deletion.in_place(), offset, event.time, part.cloned());
+        self.bytes = self.bytes + cost(tombstone.cost()) - cost(event.cost());
+        *event = Arc::new(tombstone);
+        true
+    }
+
+    /// Whether a user published one of the events.
+    pub(super) fn has_event_of(&self, user: &str) -> bool {
+        self.events.iter().any(|event| event.user.as_deref() == Some(user))
     }
 
     /// The offset before the oldest event kept.

@@ -56,6 +56,14 @@ impl RetainedValues {
         }
     }
 
+    /// Removes the value that an event made, if it is still there.
+    pub(super) fn delete(&mut self, offset: Offset) {
+        let name = self.events.get(&offset).map(|(name, _)| name.clone());
+        if let Some(name) = name {
+            self.remove(&name);
+        }
+    }
+
     /// The values in the order of their offsets.
     pub(super) fn list(&mut self, policy: &Policy) -> Vec<Arc<Event>> {
         self.follow(policy);

@@ -13,8 +13,8 @@ use crate::{
     broker::{BrokerError, Deliver, Delivery, History, HistoryQuery},
     config::Policies,
     model::{
-        Epoch, Event, MAX_OFFSET, Member, Notice, Policy, Position, PresenceMode, Publication, Retain, Retained, Room,
-        Signal, UnixMillis,
+        Deletion, Epoch, EraseMode, Event, MAX_OFFSET, Member, Notice, Policy, Position, PresenceMode, Publication,
+        Retain, Retained, Room, Signal, UnixMillis,
     },
 };
 
@@ -230,6 +230,22 @@ impl RoomState {
         anew.members = std::mem::take(&mut self.members);
         (anew.subscribed, anew.held) = (self.subscribed, self.held);
         std::mem::replace(self, anew)
+    }
+
+    /// Puts what says that it is deleted in the place of an event. Whether there is one.
+    pub(super) fn delete_event(&mut self, deletion: &Deletion, part: Option<&Room>) -> bool {
+        if deletion.at.epoch != self.epoch || !self.log.replace(deletion, part) {
+            return false;
+        }
+        if let Some(values) = &mut self.values {
+            values.delete(deletion.at.offset);
+        }
+        true
+    }
+
+    /// Whether the log has an event of a user that is to go with it.
+    pub(super) fn has_event_to_erase(&self, user: &str) -> bool {
+        self.policy.erase != EraseMode::Keep && self.log.has_event_of(user)
     }
 
     /// Ends the hold of a publish that found no memory.

@@ -253,11 +253,11 @@ impl Slot {
     }
 
     /// Does `work` on every room, which is no use of it.
-    pub(super) fn sweep(&self, ledger: &Ledger, mut work: impl FnMut(&mut RoomState)) {
+    pub(super) fn sweep(&self, ledger: &Ledger, mut work: impl FnMut(&Room, &mut RoomState)) {
         let mut shard = self.lock();
         let Shard { rooms, order } = &mut *shard;
         for place in rooms.values_mut() {
-            work(&mut place.state);
+            work(&place.name, &mut place.state);
             place.settle(order, ledger);
         }
         self.show(&shard);

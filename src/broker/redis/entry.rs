@@ -17,7 +17,8 @@
 //! does not get it, as a JSON text; `s TTL SP HAS SP CONNECTION LF` and a stored event for a signal, where `TTL` is in milliseconds,
 //! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `u LF` and lines
 //! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `r LF` and lines
-//! `ROOM SP EPOCH SP OFFSET SP USER` for how far others have read what it wrote, where `USER` is a JSON text; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
+//! `ROOM SP EPOCH SP OFFSET SP USER` for how far others have read what it wrote, where `USER` is a JSON text; `d LF` and such lines
+//! behind `r SP`, or behind `d SP` for how far devices of others have got it; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
 //! and a name, or nothing (without the spaces between the words, but `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
@@ -29,8 +30,8 @@ use bytes::{BufMut, Bytes};
 use crate::{
     broker::BrokerError,
     model::{
-        Epoch, Event, MAX_OFFSET, Member, Notice, Offset, Payload, Position, Publication, Receipt, Room, Signal,
-        SignalAct, UnixMillis, Unread,
+        Epoch, Event, MAX_OFFSET, Member, Notice, Offset, Payload, Position, Progress, Publication, Receipt, Room,
+        Signal, SignalAct, UnixMillis, Unread,
     },
 };
 
@@ -176,14 +177,29 @@ pub fn notice_message(notice: &Notice) -> Bytes {
             }
         }
         Notice::Receipts(receipts) => {
-            out.push_str("r\n");
-            for Receipt { room, user, position } in receipts {
+            // Pods of an older build know those of one kind only.
+            let are_mixed = receipts.iter().any(|receipt| receipt.progress == Progress::Delivered);
+            out.push_str(if are_mixed { "d\n" } else { "r\n" });
+            for Receipt { progress, room, user, position } in receipts {
+                let word = match progress {
+                    _ if !are_mixed => "",
+                    Progress::Delivered => "d ",
+                    Progress::Read => "r ",
+                };
                 let user = serde_json::Value::from(&**user);
-                out.push_str(&format!("{room} {} {} {user}\n", position.epoch, position.offset));
+                out.push_str(&format!("{word}{room} {} {} {user}\n", position.epoch, position.offset));
             }
         }
     }
     out.into()
+}
+
+fn mixed_receipt_of(line: &str) -> Result<Receipt, EntryError> {
+    match line.split_at_checked(2).ok_or(EntryError::Head)? {
+        ("d ", line) => receipt_of(line).map(|receipt| Receipt { progress: Progress::Delivered, ..receipt }),
+        ("r ", line) => receipt_of(line),
+        _ => Err(EntryError::Head),
+    }
 }
 
 fn receipt_of(line: &str) -> Result<Receipt, EntryError> {
@@ -192,7 +208,7 @@ fn receipt_of(line: &str) -> Result<Receipt, EntryError> {
     let room = Room::parse(word()?).map_err(|_| EntryError::Head)?;
     let position = Position::new(Epoch::new(word()?), number(word()?)?);
     let user: String = serde_json::from_str(word()?).map_err(|_| EntryError::Head)?;
-    Ok(Receipt { room, user: user.into(), position })
+    Ok(Receipt { progress: Progress::Read, room, user: user.into(), position })
 }
 
 fn unread_of(line: &str) -> Result<Unread, EntryError> {
@@ -263,10 +279,11 @@ pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
             let rooms = lines.map(unread_of).collect::<Result<_, _>>()?;
             Ok(ChannelMessage::Notice(Box::new(Notice::Unread(rooms))))
         }
-        b'r' => {
+        b'r' | b'd' => {
             let lines =
                 str::from_utf8(&rest).map_err(|_| EntryError::Head)?.split('\n').filter(|line| !line.is_empty());
-            let receipts = lines.map(receipt_of).collect::<Result<_, _>>()?;
+            let read = if kind == b'd' { mixed_receipt_of } else { receipt_of };
+            let receipts = lines.map(read).collect::<Result<_, _>>()?;
             Ok(ChannelMessage::Notice(Box::new(Notice::Receipts(receipts))))
         }
         b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),

@@ -3,13 +3,18 @@
 //! Always holds: the keys of a room go in one step. What is kept of a user under other names is looked for among all keys of each master,
 //! some at a time and for one user at a time, so that nothing need be kept only to find it.
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    sync::Arc,
+};
 
 use fred::types::Value;
 use roomcast_redis_subscriber::Address;
 use tokio::sync::Mutex;
 
 use super::{
+    arguments::millis,
     partition::{KeyKind, Names, Partition},
     reply::ReplyFields,
     script,
@@ -17,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{Answer, BrokerError, Erasure},
-    model::{IdempotencyKey, PublisherSide, Room},
+    model::{Deletion, IdempotencyKey, PublisherSide, Room},
 };
 
 /// What has Redis forget.
@@ -47,12 +52,13 @@ impl FleetErasure {
     }
 
     async fn forget_room(&self, room: &Room) -> Result<bool, BrokerError> {
-        let kinds = [KeyKind::Record, KeyKind::Log, KeyKind::Values, KeyKind::Order];
+        let kinds =
+            [KeyKind::Record, KeyKind::Log, KeyKind::Deleted, KeyKind::Authors, KeyKind::Values, KeyKind::Order];
         let keys = kinds.map(|kind| self.names.of(room, kind)).to_vec();
         Ok(self.forget(Partition::of(room), keys).await? > 0)
     }
 
-    async fn forget_user(&self, user: &str, own: &[Room]) -> Result<(), BrokerError> {
+    async fn forget_user(&self, user: &str, own: &[Room]) -> Result<Vec<Room>, BrokerError> {
         let ((partition, acks), (_, places)) = (self.names.acks(user), self.names.places(user));
         self.forget(partition, vec![acks, places]).await?;
         for room in own {
@@ -63,6 +69,7 @@ impl FleetErasure {
             Value::from(self.names.pattern()),
             Value::from(IdempotencyKey::of_client("".into()).name(Some(user))),
             Value::from(format!("\"user\":{}", serde_json::Value::from(user))),
+            Value::from(user),
         ];
         for room in own {
             let names = [PublisherSide::Backend, PublisherSide::Clients].map(|side| Names::once(room, side, ""));
@@ -75,15 +82,27 @@ impl FleetErasure {
         let Some(masters) = masters else { return Err(servers_changed()) };
         // One of a pod at a time: each has all keys looked at, and publishes wait behind that.
         let _alone = self.sweeping.lock().await;
+        let mut rooms = BTreeSet::new();
         for (server, partition) in masters {
-            self.sweep(&server, partition, &words).await?;
+            rooms.extend(self.sweep(&server, partition, &words).await?);
         }
+        Ok(rooms.into_iter().collect())
+    }
+
+    /// Notes that a user publishes in a room, or that nothing of it is there any more.
+    async fn author(&self, act: &'static str, room: &Room, user: &str) -> Result<(), BrokerError> {
+        // Longer than an event lasts by what a pod goes by one note, and by what logs are trimmed late.
+        let age = self.policy(room).history_age.mul_f32(1.5);
+        let args = [Value::from(act), Value::from(user), millis(age)];
+        self.shards
+            .call(Partition::of(room), &script::NOTE_AUTHOR, [self.names.of(room, KeyKind::Authors)], args)
+            .await?;
         Ok(())
     }
 
-    /// Looks through all keys of the master that has a partition.
-    async fn sweep(&self, server: &Address, partition: Partition, words: &[Value]) -> Result<(), BrokerError> {
-        let mut cursor = "0".to_owned();
+    /// Looks through all keys of the master that has a partition. The rooms of which the user is an author.
+    async fn sweep(&self, server: &Address, partition: Partition, words: &[Value]) -> Result<Vec<Room>, BrokerError> {
+        let (mut cursor, mut rooms) = ("0".to_owned(), Vec::new());
         loop {
             let args = [Value::from(cursor)].into_iter().chain(words.iter().cloned());
             let key = self.names.value_in(partition);
@@ -94,9 +113,11 @@ impl FleetErasure {
             if self.shards.address(partition).as_ref() != Some(server) {
                 return Err(servers_changed());
             }
-            cursor = read.into_iter().next().unwrap_or_default();
+            let mut read = read.into_iter();
+            cursor = read.next().unwrap_or_default();
+            rooms.extend(read.filter_map(|room| Room::parse(&room).ok()));
             if cursor.is_empty() || cursor == "0" {
-                return Ok(());
+                return Ok(rooms);
             }
         }
     }
@@ -113,7 +134,19 @@ impl Erasure for FleetErasure {
         Box::pin(Self::forget_room(self, room))
     }
 
-    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+    fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
+        Box::pin(self.state.delete_event(room, deletion))
+    }
+
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>> {
         Box::pin(Self::forget_user(self, user, own))
+    }
+
+    fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.author("note", room, user))
+    }
+
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.author("forget", room, user))
     }
 }

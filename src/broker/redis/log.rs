@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, History, HistoryQuery, log_key::LogKey},
-    model::{Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room, Signal},
+    model::{Deletion, Durability, Epoch, Event, Policy, Position, Publication, Retain, Retained, Room, Signal},
 };
 
 impl RedisState {
@@ -227,8 +227,30 @@ impl RedisState {
         }
     }
 
+    /// Takes an event out of a log, and out of the retained values.
+    pub(super) async fn delete_event(&self, room: &Room, deletion: &Deletion) -> Result<bool, BrokerError> {
+        let own = self.policy(room);
+        let (log, part) = own.log_of(room).map_or((room, None), |log| (log, Some(room)));
+        let (size, age) = log_bounds(&self.policy(log));
+        let kinds = [KeyKind::Record, KeyKind::Log, KeyKind::Deleted, KeyKind::Values, KeyKind::Order];
+        let keys = kinds.map(|kind| self.names.of(log, kind));
+        let Position { epoch, offset } = &deletion.at;
+        let args = [
+            Value::from(base()?),
+            self.room_ttl(),
+            size,
+            age,
+            Value::from(epoch.as_str()),
+            whole(*offset),
+            Value::Bytes(entry::encode(&deletion.in_place(), part)?),
+        ];
+        let frame = self.shards.call(Partition::of(log), &script::DELETE_EVENT, keys, args).await?;
+        let done = ReplyFields::of(frame).and_then(|mut fields| fields.number());
+        done.map(|done| done == 1).map_err(|error| self.unexpected(&error))
+    }
+
     async fn read(&self, room: &Room, policy: &Policy, query: HistoryQuery) -> Result<History, BrokerError> {
-        let keys = [self.names.of(room, KeyKind::Record), self.names.of(room, KeyKind::Log)];
+        let keys = [KeyKind::Record, KeyKind::Log, KeyKind::Deleted].map(|kind| self.names.of(room, kind));
         let (size, age) = log_bounds(policy);
         let (epoch, since) = query.since.map_or((String::new(), 0), |s| (s.epoch.as_str().to_owned(), s.offset));
         // An epoch that a client sent may be empty, which would ask for the newest instead.

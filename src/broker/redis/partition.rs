@@ -73,6 +73,10 @@ pub(super) enum KeyKind {
     Record,
     /// Its newest events: a stream.
     Log,
+    /// The events of its log that were deleted: a hash.
+    Deleted,
+    /// The users that publish in it, where that is to be known: a sorted set.
+    Authors,
     /// Its retained values: a hash.
     Values,
     /// Their order: a sorted set.
@@ -89,6 +93,8 @@ impl KeyKind {
             Self::Channel => "on",
             Self::Record => "room",
             Self::Log => "log",
+            Self::Deleted => "deleted",
+            Self::Authors => "authors",
             Self::Values => "values",
             Self::Order => "order",
             Self::Pods => "pods",

@@ -103,6 +103,8 @@ scripts! {
     USERS_OF = "users_of", ""; include_str!("lua/users_of.lua");
     RELEASE_USERS = "release_users", ""; include_str!("lua/release_users.lua");
     FORGET = "forget", ""; include_str!("lua/forget.lua");
+    DELETE_EVENT = "delete_event", ""; ROOM, include_str!("lua/delete_event.lua");
+    NOTE_AUTHOR = "note_author", ""; include_str!("lua/note_author.lua");
     SWEEP = "sweep", ACROSS_SLOTS; include_str!("lua/sweep.lua");
     LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
 }

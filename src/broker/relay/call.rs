@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     broker::{AckBounds, BrokerError, FleetAnswers, FleetQuestion, History, HistoryQuery, KeptAck, Standing},
-    model::{Ack, Epoch, Notice, Payload, Position, PresenceList, Publication, Retained, Room, Signal},
+    model::{Ack, Deletion, Epoch, Notice, Payload, Position, PresenceList, Publication, Retained, Room, Signal},
 };
 
 /// A question of an edge.
@@ -47,6 +47,12 @@ pub enum EdgeCall {
     ForgetRoom(Room),
     /// Forget a user.
     ForgetUser(Box<str>, Vec<Room>),
+    /// Take what an event says out of a room's log.
+    DeleteEvent(Room, Box<Deletion>),
+    /// A user publishes in a room.
+    NoteAuthor(Room, Box<str>),
+    /// A room's log has no event of a user any more.
+    ForgetAuthor(Room, Box<str>),
     /// Ask all other pods, the home included.
     AskOthers(Box<FleetQuestion>, Duration),
     /// Where a pod is.
@@ -104,6 +110,8 @@ pub enum CallAnswer {
     Value(Option<Payload>),
     /// Whether there was anything to forget.
     Forgotten(bool),
+    /// The rooms in which a user is noted as an author.
+    Authored(Vec<Room>),
     /// What other pods said.
     Fleet(FleetAnswers),
     /// Where a pod is.

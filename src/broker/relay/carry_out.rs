@@ -121,7 +121,27 @@ impl Home {
             EdgeCall::ForgetUser(user, own) => {
                 self.check_orders()?;
                 own.iter().try_for_each(|room| self.check_room(room))?;
-                store.erasure.forget_user(&user, &own).await.map(|()| CallAnswer::Done)
+                let authored = store.erasure.forget_user(&user, &own).await?;
+                // The edge has these events go, so that it must be allowed to; it is not told the names of other rooms.
+                if !authored.iter().all(|room| self.access.allows_room(room)) {
+                    self.metrics.refused_room.increment(1);
+                    return Err(refused(
+                        "this user wrote in rooms that the home of this edge does not relay: erase the user at the home",
+                    ));
+                }
+                Ok(CallAnswer::Authored(authored))
+            }
+            EdgeCall::DeleteEvent(room, deletion) => {
+                self.check_orders().and_then(|()| self.check_room(&room))?;
+                store.erasure.delete_event(&room, &deletion).await.map(CallAnswer::Forgotten)
+            }
+            EdgeCall::NoteAuthor(room, user) => {
+                self.check_publish().and_then(|()| self.check_room(&room))?;
+                store.erasure.note_author(&room, &user).await.map(|()| CallAnswer::Done)
+            }
+            EdgeCall::ForgetAuthor(room, user) => {
+                self.check_orders().and_then(|()| self.check_room(&room))?;
+                store.erasure.forget_author(&room, &user).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::AskOthers(question, within) => {
                 self.check_orders()?;

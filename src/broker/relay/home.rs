@@ -12,7 +12,7 @@ use super::{Edges, Followers, HomeControl, RelayAccess, edge_members::EdgeMember
 use crate::{
     broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue, Presence},
     metrics::RelayMetrics,
-    model::{Member, Notice, Position, Publication, Retained, Room, Signal},
+    model::{Deletion, Member, Notice, Position, Publication, Retained, Room, Signal},
 };
 
 /// The parts of the pod's own broker.
@@ -177,13 +177,26 @@ impl Erasure for HomeErasure {
         })
     }
 
-    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+    // What tells of it is an event of its own, of which edges hear like of any.
+    fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
+        self.own.delete_event(room, deletion)
+    }
+
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>> {
         Box::pin(async move {
-            self.own.forget_user(user, own).await?;
+            let authored = self.own.forget_user(user, own).await?;
             for room in own {
                 self.followers.renew(room, &*self.broker);
             }
-            Ok(())
+            Ok(authored)
         })
+    }
+
+    fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        self.own.note_author(room, user)
+    }
+
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        self.own.forget_author(room, user)
     }
 }

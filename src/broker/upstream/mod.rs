@@ -288,8 +288,9 @@ impl Broker for Upstream {
                 return Ok(history);
             }
             state.metrics.read_home.increment(1);
+            let deletion = state.rooms.deletion(room);
             let history = read_pages(state, room, &query).await?;
-            state.rooms.was_read(room, &history);
+            state.rooms.was_read(room, &history, deletion);
             Ok(history)
         })
     }

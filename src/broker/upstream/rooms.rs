@@ -23,7 +23,7 @@ use std::{
 use super::{link::HomeLink, rendezvous, tail::Tail};
 use crate::{
     broker::{Deliver, Delivery, History, HistoryQuery, relay::message::FromEdge},
-    model::{Epoch, Event, Policy, Position, Room, UnixMillis},
+    model::{Epoch, Event, Offset, Policy, Position, Room, UnixMillis},
 };
 
 /// How long a room is followed after its last member has gone.
@@ -42,6 +42,8 @@ struct FollowedRoom {
     /// How far the home's answers to publishes have shown it to be: the tail must not answer before it has that.
     known: Option<Position>,
     tail: Option<Tail>,
+    /// The last event that came and told of deleted ones.
+    deletion: Option<Offset>,
     /// Whether the room is in `RoomTable::tails`.
     is_listed: bool,
     /// One read of its log at a time.
@@ -115,6 +117,7 @@ impl FollowedRooms {
             last: None,
             known: None,
             tail: None,
+            deletion: None,
             is_listed: false,
             gate: Arc::default(),
         });
@@ -264,10 +267,19 @@ impl FollowedRooms {
         self.lock().rooms.get(room).map(|followed| Arc::clone(&followed.gate))
     }
 
-    /// The home answered with a part of a room's log.
-    pub(super) fn was_read(&self, room: &Room, history: &History) {
+    /// The last event that came of a room and told of deleted ones.
+    pub(super) fn deletion(&self, room: &Room) -> Option<Offset> {
+        self.lock().rooms.get(room)?.deletion
+    }
+
+    /// The home answered with a part of a room's log. `deletion`: the last one when it was asked. Where another came meanwhile, what it
+    /// answered may hold what is deleted.
+    pub(super) fn was_read(&self, room: &Room, history: &History, deletion: Option<Offset>) {
         let mut table = self.lock();
         let Some(followed) = table.rooms.get_mut(room) else { return };
+        if followed.deletion != deletion {
+            return;
+        }
         let policy = Arc::clone(&followed.policy);
         let Some(tail) = &mut followed.tail else { return };
         let before = tail.bytes();
@@ -297,6 +309,9 @@ impl FollowedRoom {
             self.known = None;
         }
         self.last = Some(Position::new(epoch.clone(), event.offset));
+        if event.is_deletion() {
+            self.deletion = Some(event.offset);
+        }
         let before = self.tail.as_ref().map_or(0, Tail::bytes);
         let behind = || Tail::behind(Position::new(epoch.clone(), event.offset.saturating_sub(1)));
         let tail = self.tail.get_or_insert_with(behind);

@@ -13,7 +13,7 @@ use crate::{
         Respond, Standing,
         relay::call::{CallAnswer, EdgeCall, received, sent},
     },
-    model::{Ack, Epoch, Position, Room},
+    model::{Ack, Deletion, Epoch, Position, Room},
 };
 
 impl Upstream {
@@ -108,13 +108,39 @@ impl Erasure for Upstream {
         })
     }
 
-    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+    fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
+        let said = self.state.call(Some(room.clone()), EdgeCall::DeleteEvent(room.clone(), Box::new(deletion.clone())));
+        Box::pin(async move {
+            let said = said.await;
+            // Whatever became of it: what is here may be what is gone there.
+            self.state.rooms.drop_tail(room);
+            match said? {
+                CallAnswer::Forgotten(had) => Ok(had),
+                other => unexpected(other),
+            }
+        })
+    }
+
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>> {
         let said = self.state.call(None, EdgeCall::ForgetUser(user.into(), own.to_vec()));
         Box::pin(async move {
-            let done = said.await.and_then(done);
+            let said = said.await;
             own.iter().for_each(|room| self.state.rooms.drop_tail(room));
-            done
+            match said? {
+                CallAnswer::Authored(rooms) => Ok(rooms),
+                other => unexpected(other),
+            }
         })
+    }
+
+    fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        let said = self.state.call(Some(room.clone()), EdgeCall::NoteAuthor(room.clone(), user.into()));
+        Box::pin(async move { said.await.and_then(done) })
+    }
+
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        let said = self.state.call(Some(room.clone()), EdgeCall::ForgetAuthor(room.clone(), user.into()));
+        Box::pin(async move { said.await.and_then(done) })
     }
 }
 

@@ -41,6 +41,10 @@ impl Tail {
 
     /// Takes the next event. One that does not follow begins the tail anew.
     pub(super) fn push(&mut self, epoch: &Epoch, event: &Arc<Event>, policy: &Policy) {
+        // The home has taken out of its log what this names.
+        if event.is_deletion() {
+            self.clear();
+        }
         let end = self.end_offset();
         // Before its first event a room stands in the epoch of all that have none.
         let follows = event.offset == end + 1 && (self.epoch == *epoch || end == 0);

@@ -35,10 +35,10 @@ pub(super) fn extend(
         extensions.observe(Arc::clone(metrics) as Arc<dyn DeliveryObserver>)?;
     }
     if settings.service.realtime {
-        let user_room = settings.service.user_room.clone();
+        let (user_room, ack_timeout) = (settings.service.user_room.clone(), settings.service.ack_timeout);
         let largest = config.limits.api_body;
         extensions.grpc_services.push(Box::new(move |services, _| {
-            let service = Realtime::new(Arc::clone(services), user_room, metrics.clone());
+            let service = Realtime::new(Arc::clone(services), user_room, ack_timeout, metrics.clone());
             Arc::new(RealtimeCalls::new(service, largest, metrics))
         }));
     }

@@ -14,14 +14,14 @@ use roomcast_proto::realtime::{
     realtime_service_server::{RealtimeService, RealtimeServiceServer},
 };
 use serde::Serialize;
-use tonic::{Request, Response, Status, codec::CompressionEncoding};
+use tonic::{Request, Response, Status, codec::CompressionEncoding, metadata::MetadataMap};
 
 use super::metrics::RealtimeMetrics;
 use crate::{
     api::{ApiError, GrpcAnswer, GrpcHandler, GrpcService, grpc_handler, json_payload, publish, rooms},
     config::PersonalRoom,
-    hub::Services,
-    model::{Payload, Room},
+    hub::{AckWatch, Services},
+    model::{Payload, Position, Room},
 };
 
 /// The service's name, and its methods as they are counted.
@@ -39,6 +39,8 @@ const METHODS: [&str; 6] = [
 pub(super) struct Realtime {
     services: Arc<Services>,
     user_room: PersonalRoom,
+    /// For how long an ack is waited for.
+    ack_timeout: Duration,
     metrics: Option<Arc<RealtimeMetrics>>,
 }
 
@@ -195,16 +197,23 @@ impl RealtimeService for Realtime {
         let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
         let recipients = match sender {
             Some(sender) => self.tell_others(&room, &asked.event_type, payload, sender).await?,
-            None => self.tell(&room, &asked.event_type, payload).await?,
+            None => self.tell(&room, &asked.event_type, payload).await?.1,
         };
         Ok(Response::new(BroadcastEventResponse { recipients }))
     }
 
     async fn send_to_user(&self, request: Request<SendToUserRequest>) -> Result<Response<SendToUserResponse>, Status> {
+        let within = self.ack_timeout.min(time_left(request.metadata()));
         let asked = request.into_inner();
         let payload = json_payload("payload", asked.payload)?;
-        let reached = self.tell_user(&asked.user_id, &asked.event_type, payload).await?;
-        Ok(Response::new(SendToUserResponse { delivered: reached > 0, connections_notified: reached }))
+        let (room, position, reached) = self.tell_user_at(&asked.user_id, &asked.event_type, payload).await?;
+        let delivered = if asked.require_ack {
+            let acknowledged = AckWatch(&self.services).is_acknowledged(&asked.user_id, &room, &position, within).await;
+            acknowledged.map_err(ApiError::from)?
+        } else {
+            reached > 0
+        };
+        Ok(Response::new(SendToUserResponse { delivered, connections_notified: reached }))
     }
 
     async fn get_connection_stats(
@@ -238,12 +247,22 @@ impl RealtimeService for Realtime {
 
 impl Realtime {
     /// `user_room`: where what is for one user goes.
-    pub(super) fn new(services: Arc<Services>, user_room: PersonalRoom, metrics: Option<Arc<RealtimeMetrics>>) -> Self {
-        Self { services, user_room, metrics }
+    pub(super) fn new(
+        services: Arc<Services>,
+        user_room: PersonalRoom,
+        ack_timeout: Duration,
+        metrics: Option<Arc<RealtimeMetrics>>,
+    ) -> Self {
+        Self { services, user_room, ack_timeout, metrics }
     }
 
     /// Sends an event to a user's own room; how many connections are in it.
     async fn tell_user(&self, user: &str, topic: &str, payload: Payload) -> Result<i32, ApiError> {
+        self.tell_user_at(user, topic, payload).await.map(|(_, _, reached)| reached)
+    }
+
+    /// Sends an event to a user's own room; that room, where the event is, and how many connections are in it.
+    async fn tell_user_at(&self, user: &str, topic: &str, payload: Payload) -> Result<(Room, Position, i32), ApiError> {
         if user.is_empty() {
             return Err(ApiError::bad_request("`user_id` is missing"));
         }
@@ -252,11 +271,11 @@ impl Realtime {
                 "`user_id` {user:?} makes no room: no white space, control characters or braces"
             ))
         })?;
-        let reached = self.tell(&room, topic, payload).await?;
+        let (position, reached) = self.tell(&room, topic, payload).await?;
         if let Some(metrics) = self.metrics.as_ref().filter(|_| reached > 0) {
             metrics.delivered(topic);
         }
-        Ok(reached)
+        Ok((room, position, reached))
     }
 
     /// Sends an event to a room, but not to a user in it; to how many connections it goes. It enters no log, where the user
@@ -273,13 +292,32 @@ impl Realtime {
         Ok(int(rooms::count_others(services, room, &sender).await?))
     }
 
-    /// Sends an event to a room; how many connections are in it.
-    async fn tell(&self, room: &Room, topic: &str, payload: Payload) -> Result<i32, ApiError> {
+    /// Sends an event to a room; where it is, and how many connections are in the room.
+    async fn tell(&self, room: &Room, topic: &str, payload: Payload) -> Result<(Position, i32), ApiError> {
         let publication = publish::event(topic, payload, None, None, None)?;
         let services = &self.services;
-        publish::put(services, room, publication).await?;
-        Ok(int(rooms::count(services, room).await?))
+        let position = publish::put(services, room, publication).await?;
+        Ok((position, int(rooms::count(services, room).await?)))
     }
+}
+
+/// How long a call may still take, less a tenth: its answer is to come before its caller gives up.
+fn time_left(metadata: &MetadataMap) -> Duration {
+    let timeout = metadata.get("grpc-timeout").and_then(|timeout| timeout.to_str().ok());
+    let read = |timeout: &str| {
+        let (digits, unit) = timeout.split_at_checked(timeout.len().checked_sub(1)?)?;
+        let count: u64 = digits.parse().ok()?;
+        Some(match unit {
+            "H" => Duration::from_secs(count.checked_mul(3_600)?),
+            "M" => Duration::from_secs(count.checked_mul(60)?),
+            "S" => Duration::from_secs(count),
+            "m" => Duration::from_millis(count),
+            "u" => Duration::from_micros(count),
+            "n" => Duration::from_nanos(count),
+            _ => return None,
+        })
+    };
+    timeout.and_then(read).map_or(Duration::MAX, |timeout| timeout - timeout / 10)
 }
 
 fn json(data: &impl Serialize) -> Result<Payload, ApiError> {

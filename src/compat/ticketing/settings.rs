@@ -1,9 +1,11 @@
 //! The ticket shop's keys, in tables that the core has too.
 
+use std::time::Duration;
+
 use crate::config::{
     Changes, CustomerSettings, PersonalRoom, PersonalRoomKind,
     section::{Section, Settle, section},
-    value::Switch,
+    value::{Switch, Time},
 };
 
 section! {
@@ -22,6 +24,9 @@ section! {
         realtime: bool = false, Switch, restart;
         /// The room to which `realtime.RealtimeService` sends what is for one user.
         user_room: PersonalRoom = PersonalRoom::default(), PersonalRoomKind, restart;
+        /// For how long `SendToUser` with `require_ack` waits until a device of the user has acknowledged the event (`ack`). Less where the
+        /// caller's own deadline is earlier.
+        ack_timeout: Duration = Duration::from_secs(5), Time(Duration::from_millis(50)..=Duration::from_secs(60)), restart;
     }
 }
 

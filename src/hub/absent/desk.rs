@@ -17,7 +17,7 @@ use crate::{
     hooks::{AbsentEvent, AbsentHook},
     hub::worker::clock::{millis, unix_millis},
     metrics::AbsentMetrics,
-    model::{Epoch, Payload, Position, Publication, Room},
+    model::{DELETED, Epoch, Payload, Position, Publication, Room},
 };
 
 /// The most bytes of an event's data that are told.
@@ -62,7 +62,8 @@ impl AbsentDesk {
     /// What the backend is told of a publication, should its user be away. Its position is not known yet. `None`: it is never told.
     pub(super) fn note(&self, room: &Room, publication: &Publication) -> Option<AbsentEvent> {
         let user = self.personal_room.user_of(room)?;
-        if !self.policies.load().of(room).absent_hook {
+        // What tells of a deleted event is nothing to wake a phone for.
+        if *publication.topic == *DELETED || !self.policies.load().of(room).absent_hook {
             return None;
         }
         let Publication { topic, key, payload, id, .. } = publication;

@@ -11,6 +11,8 @@ use crate::{
     broker::Acks,
     hub::acks::{
         ack_book::{AckBook, WaitingAck},
+        awaited_acks::AwaitedAcks,
+        delivered_book::DeliveredBook,
         untold_reads::UntoldReads,
     },
     model::{Position, Reply, Room},
@@ -28,6 +30,10 @@ pub struct AckDesk {
     pub activity: Notify,
     /// Told when something waits to be judged.
     pub questions: Notify,
+    /// What devices have got.
+    pub delivered: DeliveredBook,
+    /// How many backends wait for acks.
+    pub awaited: AwaitedAcks,
     /// What is to be told to authors.
     pub untold: UntoldReads,
 }
@@ -41,6 +47,8 @@ impl AckDesk {
             book: Mutex::default(),
             activity: Notify::new(),
             questions: Notify::new(),
+            delivered: DeliveredBook::default(),
+            awaited: AwaitedAcks::default(),
             untold: UntoldReads::default(),
         }
     }

@@ -5,6 +5,10 @@
 
 pub mod ack_book;
 pub mod ack_desk;
+pub mod awaited;
+pub mod awaited_acks;
+pub mod delivered_book;
+mod delivered_teller;
 pub mod receipts;
 pub mod rounds;
 pub mod telling;

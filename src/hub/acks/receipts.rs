@@ -5,11 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::model::{Offset, Position, Receipt, Room};
+use crate::model::{Offset, Position, Progress, Receipt, Room};
 
-/// What a user has read in one go.
+/// What a user has read in one go, or a device of it has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadSpan {
+    /// Which of the two.
+    pub progress: Progress,
     /// The reader.
     pub user: Arc<str>,
     /// The room.
@@ -34,7 +36,7 @@ pub struct Authored {
 pub fn receipts(spans: &[ReadSpan], events: &[Authored], most: usize) -> BTreeMap<Box<str>, Vec<Receipt>> {
     let mut told: BTreeMap<Box<str>, Vec<Receipt>> = BTreeMap::new();
     let mut count = 0;
-    for ReadSpan { user, room, after, upto } in spans {
+    for ReadSpan { progress, user, room, after, upto } in spans {
         if count >= most {
             break;
         }
@@ -46,7 +48,8 @@ pub fn receipts(spans: &[ReadSpan], events: &[Authored], most: usize) -> BTreeMa
         count += last.len();
         for (author, offset) in last {
             let position = Position::new(upto.epoch.clone(), offset);
-            let receipt = Receipt { room: room.clone(), user: Arc::clone(user), position };
+            let (progress, room, user) = (*progress, room.clone(), Arc::clone(user));
+            let receipt = Receipt { progress, room, user, position };
             told.entry(author.into()).or_default().push(receipt);
         }
     }
@@ -61,7 +64,7 @@ mod tests {
 
     fn span(user: &str, after: Offset, upto: Offset) -> ReadSpan {
         let upto = Position::new(Epoch::new("e"), upto);
-        ReadSpan { user: user.into(), room: Room::parse("chat:1").unwrap(), after, upto }
+        ReadSpan { progress: Progress::Read, user: user.into(), room: Room::parse("chat:1").unwrap(), after, upto }
     }
 
     #[test]

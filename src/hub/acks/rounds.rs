@@ -17,12 +17,13 @@ use crate::{
         acks::{
             ack_book::{WaitingAck, advance_both},
             ack_desk::AckAnswer,
+            delivered_teller::DeliveredTeller,
             receipts::ReadSpan,
         },
         commands::refusal::refusal,
         worker::{clock::millis, services::Services},
     },
-    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Reply, Room, Unread},
+    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Progress, Reply, Room, Unread},
 };
 
 /// How many notices are on their way to the broker at once.
@@ -59,13 +60,19 @@ impl ReadChange {
     /// What authors are told of, where what was kept before is as far as this.
     fn span(&self, after: Offset) -> Option<ReadSpan> {
         let Unread { room, read, .. } = &self.unread;
-        let span = || ReadSpan { user: Arc::clone(&self.user), room: room.clone(), after, upto: read.clone() };
+        let span = || ReadSpan {
+            progress: Progress::Read,
+            user: Arc::clone(&self.user),
+            room: room.clone(),
+            after,
+            upto: read.clone(),
+        };
         self.receipts.then(span)
     }
 }
 
 impl Services {
-    fn ack_bounds(&self) -> AckBounds {
+    pub(super) fn ack_bounds(&self) -> AckBounds {
         let config = self.config.load();
         AckBounds { rooms: config.acks.rooms, age: config.acks.age }
     }
@@ -79,7 +86,8 @@ impl Services {
                 self.judge_asked().await;
             }
         };
-        tokio::join!(self.keep_rounds(), judging);
+        let delivered = DeliveredTeller(self);
+        tokio::join!(self.keep_rounds(), judging, delivered.run());
     }
 
     async fn keep_rounds(&self) {
@@ -105,6 +113,7 @@ impl Services {
         let last = async {
             self.judge_asked().await;
             self.keep_round(0).await;
+            DeliveredTeller(self).tell();
             self.acks.untold.end();
             telling.await;
         };

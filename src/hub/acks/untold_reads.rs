@@ -67,12 +67,13 @@ impl UntoldReads {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::{Epoch, Position, Room};
+    use crate::model::{Epoch, Position, Progress, Room};
 
     #[tokio::test]
     async fn what_waits_is_bounded_and_none_of_it_is_left_behind() {
         let untold = UntoldReads::default();
         let span = || ReadSpan {
+            progress: Progress::Read,
             user: "bob".into(),
             room: Room::parse("dm:1").unwrap(),
             after: 0,

@@ -52,6 +52,17 @@ pub(crate) fn ack(core: &Core, key: ConnectionKey, read: ReadUpTo) -> Option<Ack
     Some(AckOutcome::Now(if taken { Reply::Done { expires_at: None } } else { busy(room) }))
 }
 
+/// Takes in that a device has got a room's events, for their authors to be told.
+pub(crate) fn delivered(core: &Core, key: ConnectionKey, got: ReadUpTo) -> Option<Reply> {
+    let grant = &core.clients.connections.get(key)?.session.grant;
+    if !may_read_about(core, key, &got.room) {
+        return Some(decided_by_backend(got.room));
+    }
+    let known = core.rooms.find(&got.room).and_then(|number| core.rooms.position_of(number));
+    let own = known.map(|known| known.epoch.clone());
+    Some(take_delivered(core.services(), grant, ReadUpTo { epoch: got.epoch.or(own), ..got }))
+}
+
 /// What is said to a client of a room that only the backend lets it into.
 pub(crate) fn decided_by_backend(room: Room) -> Reply {
     let message = format!("the backend decides who may join {room}: join it first");
@@ -65,6 +76,19 @@ fn waiting(grant: &Grant, read: ReadUpTo) -> Option<WaitingAck> {
     let claims = grant.claims()?;
     let (personal, receipts) = (claims.personal_room.clone(), claims.receipts);
     Some(WaitingAck { user: Arc::clone(claims.user.as_ref()?), room, positions: vec![position], personal, receipts })
+}
+
+/// Has authors told that a client has got what they wrote.
+pub(crate) fn take_delivered(services: &Services, grant: &Grant, got: ReadUpTo) -> Reply {
+    let ReadUpTo { room, epoch, offset } = got;
+    let Some(epoch) = epoch else {
+        let message = format!("give the epoch of the offset: {room} is none of the rooms of this connection");
+        return Reply::Error { code: ErrorCode::BadPosition, message, room: Some(room) };
+    };
+    // One that tells nothing of itself is told of by nothing.
+    let user = grant.claims().filter(|claims| claims.receipts).and_then(|claims| claims.user.as_ref());
+    let taken = user.is_none_or(|user| services.acks.delivered.put(user, room.clone(), Position::new(epoch, offset)));
+    if taken { Reply::Done { expires_at: None } } else { busy(room) }
 }
 
 impl Services {

@@ -28,7 +28,7 @@ pub(crate) fn call(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, c
     }
     let serial = open_calls.next();
     let task = tokio::task::spawn_local(async move {
-        let reply = services.client_call(&principal, &call).await;
+        let reply = BackendCalls(&services).make(&principal, &call).await;
         doorway.enter(|core| {
             if !core.clients.connections.is(key, name) {
                 return;
@@ -43,11 +43,14 @@ pub(crate) fn call(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, c
     open_calls.began(serial, task.abort_handle());
 }
 
-impl Services {
+/// What calls the backend for clients.
+pub(crate) struct BackendCalls<'a>(pub(crate) &'a Services);
+
+impl BackendCalls<'_> {
     /// What the backend answers to a client's call. Dropped before its end, the call is given up.
-    pub(crate) async fn client_call(&self, principal: &Principal, call: &MethodCall) -> Reply {
+    pub(crate) async fn make(&self, principal: &Principal, call: &MethodCall) -> Reply {
         let refuse = |code, message: &str| Reply::Error { code, message: message.to_owned(), room: None };
-        let Some(hook) = self.hooks.as_ref().and_then(|hooks| hooks.rpc.as_ref()) else {
+        let Some(hook) = self.0.hooks.as_ref().and_then(|hooks| hooks.rpc.as_ref()) else {
             return refuse(ErrorCode::NotAvailable, "no backend takes calls here: it is switched off");
         };
         let (name, Principal { grant, transport, dialect, .. }) = (principal.name(), principal);

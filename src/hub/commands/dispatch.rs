@@ -9,8 +9,9 @@ use crate::{
     hub::{
         access::{hook_gate::may_read_about, identity::authenticate},
         commands::{
-            ack::{AckOutcome, ReadUpTo, ack, decided_by_backend},
+            ack::{AckOutcome, ReadUpTo, ack, decided_by_backend, delivered},
             call::call,
+            delete::{EventAt, delete},
             publish::publish,
             signal::{SignalRequest, answer, signal},
             status::status,
@@ -70,6 +71,7 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             signal(core, key, id.as_ref(), SignalRequest { room, topic, data, ttl_ms });
         }
         Action::Status(change) => status(core, key, id, change),
+        Action::Delete { room, epoch, offset } => delete(core, key, id, EventAt { room, epoch, offset }),
         Action::Call(request) => call(core, key, id, request),
         Action::DropSignal => {
             core.services().metrics.signals.limited.increment(1);
@@ -86,6 +88,11 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
                 answer_later(core, key, id, async move { services.judged(ack).await });
             }
         },
+        Action::Delivered { room, epoch, offset } => {
+            if let Some(reply) = delivered(core, key, ReadUpTo { room, epoch, offset }) {
+                core.clients.reply(key, &reply, id.as_ref());
+            }
+        }
         Action::Unread(rooms) => unread(core, key, id, rooms),
         Action::Presence(room) => {
             let services = Arc::clone(core.services());

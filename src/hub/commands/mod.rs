@@ -2,6 +2,7 @@
 
 pub mod ack;
 pub mod call;
+pub mod delete;
 pub mod dispatch;
 pub mod inbound;
 pub mod publish;

@@ -4,7 +4,9 @@
 
 use crate::{
     broker::{History, HistoryQuery},
-    hub::{access::permit::Principal, commands::refusal::refusal, worker::services::Services},
+    hub::{
+        access::permit::Principal, commands::refusal::refusal, users::authors::UserEvents, worker::services::Services,
+    },
     model::{Publication, Reply, Room, Since},
 };
 
@@ -27,6 +29,9 @@ impl Services {
             Ok(publication) => publication,
             Err((code, message)) => return Reply::Error { code, message, room: Some(room) },
         };
+        if let Err(error) = UserEvents(self).note(&room, &publication).await {
+            return refusal(&error);
+        }
         match self.broker.publish(&room, publication).await {
             Ok(position) => {
                 self.metrics.events_in.client.increment(1);

@@ -8,7 +8,12 @@ use std::net::IpAddr;
 use crate::{
     hub::{
         access::{permit::Principal, senders::Sender},
-        commands::{ack::ReadUpTo, refusal::refusal},
+        commands::{
+            ack::{ReadUpTo, take_delivered},
+            call::BackendCalls,
+            delete::{EventAt, EventDeletion},
+            refusal::refusal,
+        },
         worker::{
             clock::{millis, unix_millis},
             services::Services,
@@ -114,6 +119,10 @@ impl Services {
                 Ok(()) => self.client_ack(principal, ReadUpTo { room, epoch, offset }).await,
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
+            Action::Delivered { room, epoch, offset } => match self.may_read(principal, &room).await {
+                Ok(()) => take_delivered(self, &principal.grant, ReadUpTo { room, epoch, offset }),
+                Err((code, message)) => refuse(code, &message, Some(room)),
+            },
             // What the backend decides about would be a question for each.
             Action::Unread(rooms) => self.client_unread(&principal.grant, rooms, |_| false).await,
             Action::Presence(room) => match self.may_read(principal, &room).await {
@@ -137,7 +146,10 @@ impl Services {
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
             Action::Status(change) => self.client_status(principal.grant.user().map(|user| &**user), change).await,
-            Action::Call(call) => self.client_call(principal, &call).await,
+            Action::Delete { room, epoch, offset } => {
+                EventDeletion(self).for_client(principal, EventAt { room, epoch, offset }).await
+            }
+            Action::Call(call) => BackendCalls(self).make(principal, &call).await,
             Action::Authenticate(_) => {
                 refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
             }

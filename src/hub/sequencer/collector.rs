@@ -103,6 +103,10 @@ struct Subject {
 
 impl Subject {
     fn of(event: &Arc<Event>, policy: &Policy) -> Option<Self> {
+        // Each is about another event.
+        if event.is_deletion() {
+            return None;
+        }
         let by_key = match policy.conflate {
             Conflate::None => return None,
             Conflate::Topic => false,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     broker::{BrokerError, FleetQuestion},
     hub::{
-        users::presence::StatusError,
+        users::{authors::UserEvents, presence::StatusError},
         worker::{
             call::CallError,
             fleet::{ANSWER_WITHIN, FleetError, Ordered, done_on_all},
@@ -64,7 +64,9 @@ impl UserErasure<'_> {
         self.hide(user).await?;
         let here = self.erase_here(user).await.map_err(FleetError::from)?;
         let answers = services.control.ask_others(&FleetQuestion::Erase(user.into()), ANSWER_WITHIN).await?;
-        services.erasure.forget_user(user, &own).await?;
+        for room in services.erasure.forget_user(user, &own).await? {
+            UserEvents(services).erase(user, &room).await?;
+        }
         Ok(done_on_all(here, answers))
     }
 
@@ -100,6 +102,8 @@ impl UserErasure<'_> {
         let began = Instant::now();
         loop {
             services.acks.book().forget(user);
+            services.acks.delivered.forget(user);
+            services.author_notes.forget(user);
             let is_written = services.user_writes.make_void(user);
             if services.acks.of(user).is_empty() && !is_written {
                 break;

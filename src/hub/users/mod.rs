@@ -5,6 +5,8 @@
 
 mod adopt;
 mod attempts;
+pub mod author_notes;
+pub mod authors;
 mod changed_hiding;
 pub mod erase;
 mod ghosts;

@@ -19,7 +19,7 @@ use crate::{
         fanout::shared_windows::SharedWindows,
         places::place_desk::PlaceDesk,
         recovery::{cache::Recoveries, event_index::EventIndex},
-        users::{presence::UserPresence, user_writes::UserWrites},
+        users::{author_notes::AuthorNotes, presence::UserPresence, user_writes::UserWrites},
         worker::{capacity::Gate, process_memory::ProcessMemory, queues::WorkerQueues, quic::Quic},
     },
     metrics::Metrics,
@@ -42,6 +42,8 @@ pub struct Services {
     pub user_presence: Option<Arc<UserPresence>>,
     /// What is being written under users' names.
     pub user_writes: Arc<UserWrites>,
+    /// Which users were noted as authors of rooms.
+    pub author_notes: AuthorNotes,
     /// The other pods.
     pub control: Arc<dyn Control>,
     /// What is left for whichever pod a client comes back to.

@@ -8,7 +8,7 @@ use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, MethodCall, Offset,
-        Payload, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
+        Payload, Progress, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
         check_length, check_name, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
@@ -96,7 +96,7 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let ((room, _), offset) = (room(template)?, needed("offset", offset, whole)?);
             let epoch = epoch.as_ref().map(|epoch| fill(epoch, whole)).transpose()?.flatten();
             let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| Epoch::new(&epoch));
-            Command::Ack { room, epoch, offset: ack_offset(&offset)? }
+            Command::Ack { room, epoch, offset: ack_offset(&offset)?, progress: Progress::Read }
         }
         Action::Status(template) => {
             let status = needed("status", template, whole)?.parse();

@@ -4,6 +4,7 @@
 mod ack;
 mod binary_part;
 mod call;
+mod delete;
 mod signal;
 mod status;
 
@@ -124,6 +125,8 @@ struct Fields<'a> {
     hidden: Field<'a>,
     #[serde(borrow, default)]
     method: Field<'a>,
+    #[serde(borrow, default)]
+    delivered: Field<'a>,
 }
 
 impl Fields<'_> {
@@ -140,6 +143,7 @@ impl Fields<'_> {
             "signal" => self.signal()?,
             "status" => self.status()?,
             "rpc" => self.call()?,
+            "delete" => self.delete()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
                 Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }

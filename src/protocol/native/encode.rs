@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::{
     model::{
-        Batch, CommandId, Event, Member, Payload, PresenceList, Receipt, Reply, Retained, Room, SignalNotice, Unread,
+        Batch, CommandId, Event, Member, Payload, PresenceList, Progress, Receipt, Reply, Retained, Room, SignalNotice,
+        Unread,
     },
     protocol::{MessageKind, Messages, PresenceChange},
 };
@@ -69,7 +70,14 @@ pub(super) fn reply(reply: &Reply, id: Option<&CommandId>, binary: Binary, out: 
                 .array("events", events, |e, o| event(e, o))
         }),
         Reply::Unread { rooms } => write(out, "unread", id, &|o| o.array("rooms", rooms, unread)),
-        Reply::Receipts { receipts } => write(out, "receipts", id, &|o| o.array("receipts", receipts, receipt)),
+        Reply::Receipts { receipts } => {
+            let of = |progress| receipts.iter().filter(move |receipt| receipt.progress == progress).collect::<Vec<_>>();
+            let (read, delivered) = (of(Progress::Read), of(Progress::Delivered));
+            write(out, "receipts", id, &|o| {
+                let o = o.array("receipts", &read, |it, o| receipt(it, o));
+                if delivered.is_empty() { o } else { o.array("delivered", &delivered, |it, o| receipt(it, o)) }
+            });
+        }
         Reply::Done { expires_at } => write(out, "done", id, &|o| match expires_at {
             Some(at) => o.number("expires_at", *at),
             None => o,

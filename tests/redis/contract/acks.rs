@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::testing::{
     broker::{AckBounds, Delivery, Standing},
-    model::{Ack, Epoch, Notice, Policy, Position, Receipt, Room, Unread},
+    model::{Ack, Epoch, Notice, Policy, Position, Progress, Receipt, Room, Unread},
 };
 
 use super::harness::{Bench, Store, a_moment, room};
@@ -173,7 +173,12 @@ pub async fn a_notice_is_delivered_and_in_no_log<S: Store>() {
     };
     let notice = Notice::Unread(vec![unread(&room("chat:ü"), 4), unread(&room("b"), 0)]);
     let position = Position::new(Epoch::new("b.e"), 4);
-    let receipts = Notice::Receipts(vec![Receipt { room: room("chat:ü"), user: "two\nlines".into(), position }]);
+    let receipts = Notice::Receipts(vec![Receipt {
+        progress: Progress::Delivered,
+        room: room("chat:ü"),
+        user: "two\nlines".into(),
+        position,
+    }]);
     bench.store.broker().notify(&own, notice.clone()).await.unwrap();
     bench.store.broker().notify(&elsewhere, notice.clone()).await.unwrap();
     bench.store.broker().notify(&own, receipts.clone()).await.unwrap();

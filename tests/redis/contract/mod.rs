@@ -2,6 +2,7 @@
 //! `every_test!`.
 
 mod acks;
+mod deletion;
 mod erasure;
 mod faults;
 pub mod harness;
@@ -104,6 +105,11 @@ macro_rules! room_tests {
             erasure::{
                 a_room_that_is_forgotten_begins_anew,
                 the_members_of_a_room_that_is_forgotten_hear_what_follows,
+            }
+            deletion::{
+                a_deleted_event_leaves_one_in_its_place,
+                a_log_that_has_let_go_of_events_is_no_larger_for_deleted_ones,
+                the_value_of_a_deleted_event_is_not_retained,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

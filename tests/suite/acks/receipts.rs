@@ -88,3 +88,51 @@ async fn receipts_pass_from_pod_to_pod_in_batches() {
     assert!(messages <= 2, "{messages} messages");
     block_in_place(|| first.stop());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authors_are_told_what_devices_have_got() {
+    let server = block_in_place(Standalone::start);
+    let [first, second] = [(); 2].map(|()| start(|settings| over(&server, settings)));
+    ready(&first).await;
+    ready(&second).await;
+    let mut ann = device(&first, "ann").await;
+    for _ in 0..3 {
+        say(&mut ann, "dm:1").await;
+    }
+    /// The next receipts that say something of devices.
+    async fn delivered(client: &mut Client) -> Vec<String> {
+        loop {
+            let message = client.json().await;
+            if let Some(list) = message["delivered"].as_array() {
+                assert_eq!(message["type"], "receipts");
+                return list.iter().map(|it| format!("{} {}", it["user"].as_str().unwrap(), it["offset"])).collect();
+            }
+        }
+    }
+    let got = |offset: u64, epoch: &Value| json!({"type": "ack", "id": "g", "room": "dm:1", "epoch": epoch, "offset": offset, "delivered": true});
+    let mut bob = device(&second, "bob").await;
+    // Where it is not in the room, the epoch is needed.
+    assert_eq!(answer(&mut bob, got(2, &Value::Null)).await["code"], "bad_position");
+    let joined = answer(&mut bob, json!({"type": "subscribe", "id": "s", "room": "dm:1"})).await;
+    let epoch = &joined["epoch"];
+    assert_eq!(answer(&mut bob, got(2, &Value::Null)).await["type"], DONE);
+    assert_eq!(delivered(&mut ann).await, ["bob 2"]);
+    // Beyond the end there is nothing to be told of; what was told is not told again; of a user that keeps it to itself nothing is.
+    let private = signed(&json!({"sub": "eve", "exp": 4_102_444_800_u64, "receipts": false}));
+    let mut eve = device_with(&second, "eve", &private).await;
+    assert_eq!(answer(&mut eve, got(3, epoch)).await["type"], DONE);
+    assert_eq!(answer(&mut bob, got(1, epoch)).await["type"], DONE);
+    assert_eq!(answer(&mut bob, got(99, epoch)).await["type"], DONE);
+    assert_eq!(delivered(&mut ann).await, ["bob 3"]);
+    assert_eq!(unread(&mut bob, &["dm:1"]).await, ["dm:1 0/3 3"], "nothing is read by it");
+    // A policy that tells no authors, and a user that may not join.
+    let mut other = got(1, epoch);
+    other["room"] = json!("chat:1");
+    assert_eq!(answer(&mut bob, other.clone()).await["type"], DONE);
+    other["delivered"] = json!("yes");
+    assert_eq!(answer(&mut bob, other).await["code"], "bad_request");
+    block_in_place(|| {
+        first.stop();
+        second.stop();
+    });
+}

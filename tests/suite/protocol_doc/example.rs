@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use roomcast::testing::{
     model::{
-        Batch, CommandId, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList, Receipt, Reply,
-        Retained, Room, SignalNotice, Stats, Unread,
+        Batch, CommandId, Epoch, ErrorCode, Event, Limits, Member, Payload, Position, PresenceList, Progress, Receipt,
+        Reply, Retained, Room, SignalNotice, Stats, Unread,
     },
     protocol::{Dialect, Message, Messages, Native, PresenceChange},
 };
@@ -58,6 +58,7 @@ pub(super) struct Example<'a> {
     connected_ms: Option<u64>,
     rooms: Option<Value>,
     receipts: Option<Value>,
+    delivered: Option<Value>,
     messages_in: Option<u32>,
     bytes_in: Option<u64>,
     frames_out: Option<u32>,
@@ -248,12 +249,18 @@ impl Example<'_> {
     }
 
     fn receipts(&self) -> Vec<Receipt> {
-        let receipt = |receipt: &Value| Receipt {
-            room: Room::parse(receipt["room"].as_str().unwrap()).unwrap(),
-            user: receipt["user"].as_str().unwrap().into(),
-            position: position(receipt),
+        let receipt = |progress: Progress| {
+            move |receipt: &Value| Receipt {
+                progress,
+                room: Room::parse(receipt["room"].as_str().unwrap()).unwrap(),
+                user: receipt["user"].as_str().unwrap().into(),
+                position: position(receipt),
+            }
         };
-        self.receipts.as_ref().unwrap().as_array().unwrap().iter().map(receipt).collect()
+        let each = |list: &Option<Value>, progress| -> Vec<Receipt> {
+            list.iter().flat_map(|list| list.as_array().unwrap()).map(receipt(progress)).collect()
+        };
+        [each(&self.receipts, Progress::Read), each(&self.delivered, Progress::Delivered)].concat()
     }
 
     fn members(&self) -> Vec<Member> {

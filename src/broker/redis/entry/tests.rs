@@ -91,8 +91,16 @@ fn the_bytes_are_what_other_builds_wrote() {
     assert_eq!(&bytes[..], "u\nr:ü b.e 4 7\nr:ü b.e 4 9\n".as_bytes());
     assert_eq!(message(&bytes).unwrap(), ChannelMessage::Notice(Box::new(notice)));
     let position = Position::new(Epoch::new("b.e"), 4);
-    let receipt = Receipt { room: Room::parse("r:ü").unwrap(), user: "two\nlines \"x\"".into(), position };
-    let notice = Notice::Receipts(vec![receipt.clone(), Receipt { user: "b".into(), ..receipt }]);
+    let receipt = Receipt {
+        progress: Progress::Read,
+        room: Room::parse("r:ü").unwrap(),
+        user: "two\nlines \"x\"".into(),
+        position,
+    };
+    let notice = Notice::Receipts(vec![receipt.clone(), Receipt { user: "b".into(), ..receipt.clone() }]);
+    assert_eq!(notice_message(&notice).first(), Some(&b'r'), "as pods of the build before read it");
+    let mixed = Notice::Receipts(vec![receipt.clone(), Receipt { progress: Progress::Delivered, ..receipt }]);
+    assert_eq!(message(&notice_message(&mixed)), Ok(ChannelMessage::Notice(Box::new(mixed))));
     let bytes = notice_message(&notice);
     assert_eq!(&bytes[..], "r\nr:ü b.e 4 \"two\\nlines \\\"x\\\"\"\nr:ü b.e 4 \"b\"\n".as_bytes());
     assert_eq!(message(&bytes).unwrap(), ChannelMessage::Notice(Box::new(notice)));

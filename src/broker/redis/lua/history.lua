@@ -1,19 +1,26 @@
 -- Reads a part of the log.
--- KEYS: record, log.
+-- KEYS: record, log, deleted events.
 -- ARGV: the name of an era that must be drawn, how long a record lasts (ms); the log's size and age (ms); epoch and offset to continue from
 --       (epoch empty: the newest), last offset wanted, most events, most bytes of payload.
 -- Answers {epoch, after, offset, end, whether complete, id, event, id, event…}, oldest first.
 local size, age = tonumber(ARGV[3]), tonumber(ARGV[4])
 local since_epoch, since_offset = ARGV[5], tonumber(ARGV[6])
 local most_events, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9])
-local log = KEYS[2]
+local log, deleted = KEYS[2], KEYS[3]
 
 local room = open(KEYS[1], ARGV[1], ARGV[2])
 local last = room.offset
 local fresh = now_ms() - age
 
+-- What stands in the place of an event that was deleted: an entry as the log has them; nil where none was.
+local function tombstone(offset)
+  local held = redis.call('HGET', deleted, whole(offset))
+  local time, event = string.match(held or '', '^(%d+) (.*)$')
+  return time and { whole(offset) .. '-' .. time, { 'e', event } }
+end
+
 local function time_of(offset)
-  local entry = redis.call('XRANGE', log, whole(offset), whole(offset), 'COUNT', 1)[1]
+  local entry = redis.call('XRANGE', log, whole(offset), whole(offset), 'COUNT', 1)[1] or tombstone(offset)
   if not entry then
     return nil
   end
@@ -24,9 +31,21 @@ end
 -- The offset before the oldest event that counts: neither too old nor too many.
 local base = last
 if size > 0 and last > 0 then
-  local first = redis.call('XRANGE', log, whole(math.max(last - size, 0) + 1), '+', 'COUNT', 1)[1]
+  local lowest = math.max(last - size, 0) + 1
+  local first = redis.call('XRANGE', log, whole(lowest), '+', 'COUNT', 1)[1]
+  local low, time = last + 1, 0
   if first then
-    local low, time = id_of(first)
+    low, time = id_of(first)
+  end
+  -- The oldest may be deleted ones.
+  while low > lowest do
+    local older = tombstone(low - 1)
+    if not older then
+      break
+    end
+    low, time = id_of(older)
+  end
+  if low <= last then
     local high = last + 1
     if time > fresh then
       high = low
@@ -64,19 +83,26 @@ local function take(first, final, step)
     else
       batch = redis.call('XREVRANGE', log, whole(expected), whole(final), 'COUNT', count)
     end
-    if #batch == 0 then
-      return taken
-    end
-    for _, entry in ipairs(batch) do
-      local offset = id_of(entry)
+    local place = 1
+    repeat
+      local entry = batch[place]
+      if entry and id_of(entry) == expected then
+        place = place + 1
+      else
+        -- A hole: something was deleted there, or it is not whole.
+        entry = tombstone(expected)
+        if not entry then
+          return taken
+        end
+      end
       bytes = bytes + payload_of(entry[2][2])
-      if offset ~= expected or bytes > most_bytes then
+      if bytes > most_bytes then
         return taken
       end
       taken = taken + 1
       answer[taken] = entry
       expected = expected + step
-    end
+    until place > #batch or taken == most_events
   end
   return taken
 end

@@ -1,9 +1,9 @@
 -- Forgets what is kept under a user's name in keys that have other names, some keys at a time: idempotency keys, and sessions to be continued.
 -- KEYS: one that shows which server is meant; it may not exist.
 -- ARGV: where to go on ("0" at first), a pattern that all keys of the fleet fit, how the user's idempotency keys begin behind their
---       room, what stands in the sessions of the user, then with what keys begin that go whatever user they are of.
--- Answers {where to go on ("0": that was all)}.
-local own, session = ARGV[3], ARGV[4]
+--       room, what stands in the sessions of the user, the user, then with what keys begin that go whatever user they are of.
+-- Answers {where to go on ("0": that was all), and the rooms of which the user is an author}.
+local own, session, user = ARGV[3], ARGV[4], ARGV[5]
 
 -- Whether an idempotency key is the user's. Where its room shares a log, the room stands before it.
 local function is_own(name)
@@ -15,7 +15,7 @@ local function is_own(name)
 end
 
 local function goes(key)
-  for i = 5, #ARGV do
+  for i = 6, #ARGV do
     if string.sub(key, 1, #ARGV[i]) == ARGV[i] then
       return true
     end
@@ -31,9 +31,14 @@ local function goes(key)
 end
 
 local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', '200')
+local reply = { found[1] }
 for _, key in ipairs(found[2]) do
+  local room = string.match(key, '}:authors:(.*)$')
+  if room and type(redis.pcall('ZSCORE', key, user)) == 'string' then
+    reply[#reply + 1] = room
+  end
   if goes(key) then
     redis.call('UNLINK', key)
   end
 end
-return { found[1] }
+return reply

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     broker::relay::message::{Record, message, next_record},
-    model::{Payload, Publication, Since},
+    model::{DELETED, Payload, Publication, Since},
 };
 
 #[derive(Default)]
@@ -124,7 +124,7 @@ async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
     assert_eq!(world.since(1), None);
     let events = vec![event(2), event(3)];
     let read = History { epoch: Epoch::new("e"), after: 1, offset: 3, end: 5, complete: true, events };
-    world.rooms.was_read(&world.room, &read);
+    world.rooms.was_read(&world.room, &read, None);
     assert_eq!(world.since(1), Some(vec![2, 3, 4, 5]));
     world.rooms.published(&world.room, &position(6));
     assert_eq!(world.since(3), None, "the answer to the publish was here first");
@@ -132,6 +132,26 @@ async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
     assert_eq!(world.since(4), Some(vec![5, 6]));
     world.rooms.drop_tail(&world.room);
     assert_eq!((world.since(4), world.rooms.usage()), (None, (1, 0)));
+}
+
+#[tokio::test]
+async fn what_may_be_deleted_is_not_answered_from_the_tail() {
+    let world = World::new(1 << 20);
+    let link = HomeLink::new("a".to_owned());
+    world.subscribe();
+    world.rooms.link_up(0, &link);
+    world.rooms.started(0, 1, position(2));
+    (3..=5).for_each(|offset| world.event(0, 1, "e", offset));
+    let (deletion, events) = (world.rooms.deletion(&world.room), vec![event(4), event(5)]);
+    let told = Event { topic: DELETED.into(), ..Event::clone(&event(6)) };
+    world.rooms.delivered(0, 1, Delivery::Event { epoch: Epoch::new("e"), event: Arc::new(told) });
+    assert_eq!((world.since(3), world.since(5)), (None, Some(vec![6])));
+    // What was on its way may hold it.
+    let read = History { epoch: Epoch::new("e"), after: 3, offset: 5, end: 5, complete: true, events };
+    world.rooms.was_read(&world.room, &read, deletion);
+    assert_eq!(world.since(3), None);
+    world.rooms.was_read(&world.room, &read, world.rooms.deletion(&world.room));
+    assert_eq!(world.since(3), Some(vec![4, 5, 6]));
 }
 
 #[tokio::test]

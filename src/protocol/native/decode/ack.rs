@@ -1,16 +1,28 @@
 //! Decodes `ack` and `unread`, and an offset.
 
+use serde_json::value::RawValue;
+
 use super::{Field, Fields, MAX_ROOMS_A_COMMAND, NativeDecodeError, string, wrong_type};
-use crate::model::{Command, Epoch, ErrorCode, MAX_OFFSET, Offset, RawArray, Room, whole_number};
+use crate::model::{Command, Epoch, ErrorCode, MAX_OFFSET, Offset, Progress, RawArray, Room, whole_number};
 
 impl Fields<'_> {
     pub(super) fn ack(&self) -> Result<Command, NativeDecodeError> {
+        let progress = match self.delivered.given().map(RawValue::get) {
+            None | Some("false") => Progress::Read,
+            Some("true") => Progress::Delivered,
+            Some(_) => return Err(NativeDecodeError::new("delivered must be true or false")),
+        };
+        let epoch = self.epoch_or_own()?;
+        Ok(Command::Ack { room: self.room.room()?, epoch, offset: self.offset.offset()?, progress })
+    }
+
+    /// The epoch of an offset; `None`: the log's own.
+    pub(super) fn epoch_or_own(&self) -> Result<Option<Epoch>, NativeDecodeError> {
         let epoch = self.epoch.optional_text("epoch")?;
         if epoch.as_ref().is_some_and(|epoch| epoch.is_empty()) {
             return Err(NativeDecodeError::new("epoch must not be empty: leave it out for the room's own"));
         }
-        let (room, epoch) = (self.room.room()?, epoch.map(|epoch| Epoch::new(&epoch)));
-        Ok(Command::Ack { room, epoch, offset: self.offset.offset()? })
+        Ok(epoch.map(|epoch| Epoch::new(&epoch)))
     }
 
     pub(super) fn unread(&self) -> Result<Command, NativeDecodeError> {

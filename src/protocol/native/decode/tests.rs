@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{MAX_FIELD_BYTES, MAX_OFFSET, Offset, StatusChange, UserStatus};
+use crate::model::{MAX_FIELD_BYTES, MAX_OFFSET, Offset, Progress, StatusChange, UserStatus};
 
 fn decode(text: &str) -> Result<Request, CommandError> {
     request(Message::Text(text))
@@ -55,7 +55,12 @@ fn every_command_is_understood() {
         command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9007199254740991}}"#),
         Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: None }
     );
-    let ack = |epoch: Option<&str>| Command::Ack { room: room("a"), epoch: epoch.map(Epoch::new), offset: 3 };
+    let ack = |epoch: Option<&str>| Command::Ack {
+        room: room("a"),
+        epoch: epoch.map(Epoch::new),
+        offset: 3,
+        progress: Progress::Read,
+    };
     assert_eq!(command(r#"{"type":"ack","room":"a","offset":3}"#), ack(None));
     assert_eq!(command(r#"{"type":"ack","room":"a","offset":3,"epoch":"e"}"#), ack(Some("e")));
     assert_eq!(command(r#"{"type":"unread"}"#), Command::Unread { rooms: Vec::new() });

@@ -1,0 +1,142 @@
+//! What devices have got, as their clients say, until authors are told of it.
+//!
+//! Never asks the broker: the log has an event for each that an author is told of, whatever a client says. Always holds: of a user in a room
+//! one position waits, the newest; what is not further than what was told is not told again, as far as that is remembered; both are bounded.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::receipts::ReadSpan;
+use crate::model::{Position, Progress, Room};
+
+/// A user in a room.
+type UserInRoom = (Arc<str>, Room);
+
+#[derive(Debug, Default)]
+struct Positions {
+    waiting: HashMap<UserInRoom, Position>,
+    /// What was told lately.
+    told: HashMap<UserInRoom, Position>,
+}
+
+/// What devices have got.
+#[derive(Debug, Default)]
+pub struct DeliveredBook {
+    positions: Mutex<Positions>,
+    activity: Notify,
+}
+
+impl DeliveredBook {
+    /// The most that wait, and that are remembered.
+    const MAX: usize = 32_768;
+
+    fn lock(&self) -> MutexGuard<'_, Positions> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A device of a user has a room's events up to this one. `false`: there is no room for it.
+    #[must_use]
+    pub fn put(&self, user: &Arc<str>, room: Room, position: Position) -> bool {
+        let mut positions = self.lock();
+        let place = (Arc::clone(user), room);
+        let is_behind = |known: &Position| known.epoch == position.epoch && known.offset >= position.offset;
+        if positions.told.get(&place).is_some_and(is_behind) {
+            return true;
+        }
+        let was_idle = positions.waiting.is_empty();
+        let is_full = positions.waiting.len() >= Self::MAX;
+        match positions.waiting.entry(place) {
+            Entry::Occupied(known) if is_behind(known.get()) => return true,
+            Entry::Occupied(mut known) => *known.get_mut() = position,
+            Entry::Vacant(_) if is_full => return false,
+            Entry::Vacant(place) => {
+                place.insert(position);
+            }
+        }
+        drop(positions);
+        if was_idle {
+            self.activity.notify_one();
+        }
+        true
+    }
+
+    /// Waits until something waits.
+    pub(super) async fn notified(&self) {
+        self.activity.notified().await;
+    }
+
+    /// Takes what waits.
+    pub(super) fn take(&self) -> Vec<ReadSpan> {
+        let mut positions = self.lock();
+        let waiting = std::mem::take(&mut positions.waiting);
+        if positions.told.len() + waiting.len() > Self::MAX {
+            // Some may be told once more, which says nothing new.
+            positions.told.clear();
+        }
+        let mut spans = Vec::with_capacity(waiting.len());
+        for ((user, room), upto) in waiting {
+            let before = positions.told.insert((Arc::clone(&user), room.clone()), upto.clone());
+            let after = before.filter(|before| before.epoch == upto.epoch).map_or(0, |before| before.offset);
+            spans.push(ReadSpan { progress: Progress::Delivered, user, room, after, upto });
+        }
+        spans
+    }
+
+    /// Nothing of a user is known any more.
+    pub fn forget(&self, user: &str) {
+        let mut positions = self.lock();
+        positions.waiting.retain(|(of, _), _| **of != *user);
+        positions.told.retain(|(of, _), _| **of != *user);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Epoch;
+
+    fn put(book: &DeliveredBook, user: &str, room: &str, epoch: &str, offset: u64) -> bool {
+        book.put(&user.into(), Room::parse(room).unwrap(), Position::new(Epoch::new(epoch), offset))
+    }
+
+    fn taken(book: &DeliveredBook) -> Vec<String> {
+        let of = |span: &ReadSpan| {
+            format!("{} {} {}-{}{}", span.user, span.room, span.after, span.upto.epoch, span.upto.offset)
+        };
+        let mut spans: Vec<_> = book.take().iter().map(of).collect();
+        spans.sort();
+        spans
+    }
+
+    #[test]
+    fn of_a_user_in_a_room_the_newest_is_told_once() {
+        let book = DeliveredBook::default();
+        for (room, offset) in [("a", 3), ("a", 5), ("a", 4), ("b", 1)] {
+            assert!(put(&book, "ann", room, "e", offset));
+        }
+        assert_eq!(taken(&book), ["ann a 0-e5", "ann b 0-e1"]);
+        assert!(put(&book, "ann", "a", "e", 5) && taken(&book).is_empty(), "from another device");
+        assert!(put(&book, "ann", "a", "e", 9) && put(&book, "ann", "b", "f", 1));
+        assert_eq!(taken(&book), ["ann a 5-e9", "ann b 0-f1"], "another log is counted anew");
+        assert!(put(&book, "ann", "a", "f", 2));
+        book.forget("ann");
+        assert!(taken(&book).is_empty() && book.lock().told.is_empty());
+    }
+
+    #[test]
+    fn what_waits_and_what_is_remembered_is_bounded() {
+        let book = DeliveredBook::default();
+        for n in 0..DeliveredBook::MAX {
+            assert!(put(&book, &n.to_string(), "a", "e", 1));
+        }
+        assert!(!put(&book, "ann", "a", "e", 1) && put(&book, "7", "a", "e", 2));
+        assert_eq!(book.take().len(), DeliveredBook::MAX);
+        assert!(put(&book, "ann", "a", "e", 1));
+        assert_eq!((book.take().len(), book.lock().told.len()), (1, 1));
+    }
+}

@@ -1,0 +1,134 @@
+//! Deleting an event: of a backend, and of its author's client.
+//!
+//! Always holds: what the event says is out of the log before any client is told; what tells of it is one event of the same log, so that
+//! every member is told, or comes back to it. To repeat it is harmless, and mends what a pod that died has left.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::{BrokerError, HistoryQuery},
+    hub::{
+        access::permit::Principal, commands::refusal::refusal, connection::key::ConnectionKey, core::Core,
+        worker::services::Services,
+    },
+    model::{CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Room, Since},
+};
+
+/// Why an event is not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// The log does not have it, or not any more.
+    #[error("the log of {0} has no event {1} of this epoch, or not any more")]
+    Absent(Room, Offset),
+    /// Another user published it.
+    #[error("this is not an event of this user: only its author deletes it")]
+    NotAuthor,
+    /// The backend says no, or nothing.
+    #[error("{1}")]
+    Refused(ErrorCode, String),
+    /// The broker did not do it, or not all of it: it is to be repeated.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// The event that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventAt {
+    /// Its room.
+    pub room: Room,
+    /// The epoch of its offset; `None`: the log's own.
+    pub epoch: Option<Epoch>,
+    /// Its offset.
+    pub offset: Offset,
+}
+
+/// Deletes an event for a connection; what it sends behind that waits, so that one at a time is under way.
+pub(crate) fn delete(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, event: EventAt) {
+    let (services, doorway) = (Arc::clone(core.services()), core.doorway.clone());
+    let Some(connection) = core.clients.connections.get_mut(key) else { return };
+    let (name, principal) = (connection.session.id, connection.principal(&services));
+    connection.pause_input();
+    tokio::task::spawn_local(async move {
+        let reply = EventDeletion(&services).for_client(&principal, event).await;
+        doorway.enter(|core| {
+            core.clients.reply_to(key, name, &reply, id.as_ref());
+            if core.clients.connections.is(key, name) {
+                core.clients.resume_input(key);
+            }
+        });
+    });
+}
+
+/// What deletes events.
+pub struct EventDeletion<'a>(pub &'a Services);
+
+impl EventDeletion<'_> {
+    /// Deletes an event of a client's user.
+    pub(crate) async fn for_client(&self, principal: &Principal, event: EventAt) -> Reply {
+        let room = event.room.clone();
+        let refuse = |code, message: String| Reply::Error { code, message, room: Some(room.clone()) };
+        match self.delete(event, Some(principal)).await {
+            Ok(_) => Reply::Done { expires_at: None },
+            Err(DeleteError::Broker(error)) => refusal(&error),
+            Err(DeleteError::Refused(code, message)) => refuse(code, message),
+            Err(error @ DeleteError::Absent(..)) => refuse(ErrorCode::BadPosition, error.to_string()),
+            Err(error @ DeleteError::NotAuthor) => refuse(ErrorCode::Forbidden, error.to_string()),
+        }
+    }
+
+    /// Deletes an event, and has the members of its room told. `by`: the client that wants it, which must be of the event's author;
+    /// `None`: the backend. Where it is told.
+    ///
+    /// # Errors
+    /// [`DeleteError`].
+    pub async fn delete(&self, event: EventAt, by: Option<&Principal>) -> Result<Position, DeleteError> {
+        let EventAt { room, epoch, offset } = event;
+        let (at, found) = self.event_at(&room, epoch, offset).await?;
+        let user = by.and_then(|principal| principal.grant.user());
+        // The author of one that is deleted already is not known any more, and there is nothing left to be done but telling of it.
+        let is_author = found.user.is_some() && found.user.as_deref() == user.map(|user| &**user);
+        if by.is_some() && !is_author && !found.is_tombstone() {
+            return Err(DeleteError::NotAuthor);
+        }
+        let deletion = Deletion { at, id: found.id.clone(), topic: None };
+        let notice = deletion.notice(user.map(|user| &**user));
+        if let Some(principal) = by {
+            // As it decides about what is published; it changes nothing of this.
+            self.0
+                .to_publish(Some(principal), &room, notice.clone())
+                .await
+                .map_err(|(code, message)| DeleteError::Refused(code, message))?;
+        }
+        if !self.0.erasure.delete_event(&room, &deletion).await? {
+            return Err(DeleteError::Absent(room, offset));
+        }
+        let told = self.0.broker.publish(&room, notice).await?;
+        self.0.metrics.events_deleted.increment(1);
+        Ok(told)
+    }
+
+    /// An event of a room's log, and its position there.
+    async fn event_at(
+        &self,
+        room: &Room,
+        epoch: Option<Epoch>,
+        offset: Offset,
+    ) -> Result<(Position, Arc<Event>), DeleteError> {
+        let absent = || DeleteError::Absent(room.clone(), offset);
+        let before = offset.checked_sub(1).ok_or_else(absent)?;
+        let epoch = match epoch {
+            Some(epoch) => epoch,
+            None => {
+                let query = HistoryQuery { since: None, until: None, max_events: 0, max_bytes: 0 };
+                self.0.broker.history(room, query).await?.epoch
+            }
+        };
+        let since = Some(Since { epoch: epoch.clone(), offset: before });
+        let query = HistoryQuery { since, until: Some(offset), max_events: 1, max_bytes: usize::MAX };
+        let history = self.0.broker.history(room, query).await?;
+        // Only an exact continuation says that the event of that epoch is this log's own.
+        let found = history.events.into_iter().next().filter(|event| event.offset == offset && history.complete);
+        let found = found.filter(|event| !event.is_deletion() || event.is_tombstone()).ok_or_else(absent)?;
+        Ok((Position::new(epoch, offset), found))
+    }
+}

@@ -1,0 +1,139 @@
+//! Deleted events: what tells of them, and what stands in their place.
+//!
+//! Both are events of one topic, which no publisher can use. Always holds: what tells of an event names its offset, and comes behind it in the
+//! log; what stands in its place names its own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Event, IdempotencyKey, Offset, Payload, Position, Publication};
+
+/// The topic of events that say that others are deleted.
+pub const DELETED: &str = "$deleted";
+
+/// Which clients may delete events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeleteMode {
+    /// None; backends still can, over the API.
+    #[default]
+    Off,
+    /// Those of the user that published the event.
+    Author,
+}
+
+/// What becomes of what an erased user published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EraseMode {
+    /// It stays.
+    #[default]
+    Keep,
+    /// What it said goes, and its user.
+    Content,
+    /// It is deleted.
+    Event,
+}
+
+/// The data of such an event.
+#[derive(Serialize, Deserialize)]
+struct Named<'a> {
+    offsets: Vec<Offset>,
+    /// Only what they said is gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    content: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty", default, borrow)]
+    ids: Vec<std::borrow::Cow<'a, str>>,
+}
+
+/// An event that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Its position.
+    pub at: Position,
+    /// Its publisher's own id.
+    pub id: Option<Box<str>>,
+    /// Where only what it says goes: its topic, which stays.
+    pub topic: Option<Box<str>>,
+}
+
+/// What has a topic and data, and nothing else.
+fn publication(topic: Box<str>, data: Box<RawValue>) -> Publication {
+    Publication { topic, key: None, payload: Payload::Json(data), user: None, id: None, idempotency_key: None }
+}
+
+/// What tells of events of a user that was erased. `content`: only what they said is gone.
+#[must_use]
+pub fn erased(offsets: &[Offset], content: bool) -> Publication {
+    let named = Named { offsets: offsets.to_vec(), content, ids: Vec::new() };
+    publication(DELETED.into(), serde_json::value::to_raw_value(&named).unwrap_or_default())
+}
+
+impl Deletion {
+    fn publication(&self, ids: Vec<std::borrow::Cow<'_, str>>) -> Publication {
+        let named = Named { offsets: vec![self.at.offset], content: false, ids };
+        // Numbers and texts are JSON always.
+        publication(DELETED.into(), serde_json::value::to_raw_value(&named).unwrap_or_default())
+    }
+
+    /// What stands in its place. The id stays, by which clients find where they were.
+    #[must_use]
+    pub fn in_place(&self) -> Publication {
+        let Some(topic) = &self.topic else {
+            return Publication { id: self.id.clone(), ..self.publication(Vec::new()) };
+        };
+        Publication { id: self.id.clone(), ..publication(topic.clone(), RawValue::NULL.to_owned()) }
+    }
+
+    /// What tells of it: one event, however often it is deleted. `user`: that of the client that deletes it.
+    #[must_use]
+    pub fn notice(&self, user: Option<&str>) -> Publication {
+        let ids = self.id.as_deref().map(Into::into);
+        let Position { epoch, offset } = &self.at;
+        let once = IdempotencyKey::from(format!("$deleted {epoch} {offset}"));
+        let (user, idempotency_key) = (user.map(Into::into), Some(once));
+        Publication { user, idempotency_key, ..self.publication(ids.into_iter().collect()) }
+    }
+}
+
+impl Event {
+    /// Whether it says that an event is deleted.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        &*self.topic == DELETED
+    }
+
+    /// Whether it stands in the place of an event that is deleted.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        let named = |data: &RawValue| {
+            let named: Named<'_> = serde_json::from_str(data.get()).ok()?;
+            Some(named.offsets == [self.offset])
+        };
+        self.is_deletion() && matches!(&self.payload, Payload::Json(data) if named(data).unwrap_or(false))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::Epoch;
+
+    #[test]
+    fn what_stands_in_its_place_is_told_from_what_tells_of_it() {
+        let deletion = Deletion { at: Position::new(Epoch::new("b.1"), 44), id: Some("m-\"1".into()), topic: None };
+        let (in_place, notice) = (deletion.in_place(), deletion.notice(Some("ann")));
+        let data = |publication: &Publication| match &publication.payload {
+            Payload::Json(data) => data.get().to_owned(),
+            Payload::Binary(_) => String::new(),
+        };
+        assert_eq!(data(&in_place), r#"{"offsets":[44]}"#);
+        assert_eq!(data(&notice), r#"{"offsets":[44],"ids":["m-\"1"]}"#);
+        assert_eq!((in_place.id.as_deref(), notice.user.as_deref()), (Some("m-\"1"), Some("ann")));
+        assert_eq!(notice.idempotency_key.as_ref().unwrap().name(None), "$deleted b.1 44");
+        let event = |publication, offset| Event::from_publication(publication, offset, 0, None);
+        assert!(event(in_place.clone(), 44).is_tombstone() && !event(notice, 58).is_tombstone());
+        assert!(!event(Publication { topic: "t".into(), ..in_place }, 44).is_tombstone());
+    }
+}
