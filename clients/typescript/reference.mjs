@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 const ENTRIES = {
   index: 'start',
   commands: 'publish',
+  rpc: undefined,
   presence: 'presence',
   map: 'map',
   signals: 'signals',

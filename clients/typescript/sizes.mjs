@@ -21,6 +21,8 @@ const ENTRIES = {
   webtransport: { most: 1_250, external: SHARED },
   poll: { most: 1_900, external: SHARED },
   whole: { files: ['index'], most: 9_400, external: [] },
+  // With `commands`, on which it stands.
+  rpc: { most: 1_150, external: LAZY, beside: 'index' },
   together: { files: PEOPLE, most: 10_000, external: LAZY },
   ...Object.fromEntries(
     ['commands', 'tabs', 'presence', 'map', 'signals', 'unread', 'receipts', 'explain'].map((name) => [

@@ -18,7 +18,9 @@ export type ServerErrorCode =
   | 'bad_position'
   | 'not_available'
   | 'unavailable'
-  | 'unknown';
+  | 'unknown'
+  | 'deadline'
+  | 'failed';
 
 /**
  * What this package says itself:

@@ -26,6 +26,8 @@ export interface LiveMap<Topics> extends ReadonlyMap<string, EventOf<Topics>> {
 }
 
 const MOST_REMOVED = 1_000;
+/** The topic of events that say which others are deleted. */
+const DELETED: string = '$deleted';
 
 class Entries<Topics> extends Map<string, EventOf<Topics>> implements LiveMap<Topics> {
   readonly #listeners = new Set<{ listener: (map: LiveMap<Topics>) => void }>();
@@ -65,6 +67,11 @@ export function map<Rooms extends object = AnyRooms, Name extends RoomName<Rooms
   const entries = new Entries<Rooms[Name]>();
   /** Offsets of keys that were taken out: an older value must not bring them back. The oldest are forgotten. */
   const removed = new Map<string, number>();
+  const takeOut = (key: string, offset: number): boolean => {
+    removed.set(key, offset);
+    if (removed.size > MOST_REMOVED) removed.delete(removed.keys().next().value ?? '');
+    return entries.delete(key);
+  };
   const subscription = client.subscribe<Name>(room, {
     retained: true,
     load() {
@@ -74,6 +81,13 @@ export function map<Rooms extends object = AnyRooms, Name extends RoomName<Rooms
     },
     event(event) {
       const { topic, key = keyless, offset = Number.POSITIVE_INFINITY } = event;
+      if (topic === DELETED) {
+        const gone = new Set((event.data as { offsets?: readonly number[] } | null)?.offsets);
+        const keys = [...entries].filter(([, { offset = -1 }]) => gone.has(offset));
+        for (const [known, { offset = -1 }] of keys) takeOut(known, offset);
+        if (keys[0]) entries.changed(client.report);
+        return;
+      }
       const isRemoval = removes.includes(topic as Topic);
       if (key === undefined || (topics && !isRemoval && !topics.includes(topic as Topic))) return;
       const known = entries.get(key)?.offset ?? removed.get(key) ?? -1;
@@ -82,9 +96,7 @@ export function map<Rooms extends object = AnyRooms, Name extends RoomName<Rooms
         removed.delete(key);
         entries.set(key, event);
       } else {
-        removed.set(key, offset);
-        if (removed.size > MOST_REMOVED) removed.delete(removed.keys().next().value ?? '');
-        if (!entries.delete(key)) return;
+        if (!takeOut(key, offset)) return;
       }
       entries.changed(client.report);
     },

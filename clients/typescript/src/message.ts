@@ -54,6 +54,7 @@ export interface Message {
   readonly topic?: string | undefined;
   readonly user?: string | undefined;
   readonly data?: unknown;
+  readonly data64?: string | undefined;
   readonly ttl?: number | undefined;
   readonly time?: number | undefined;
   readonly rooms?: readonly ReadRoom[] | undefined;
