@@ -47,14 +47,14 @@ struct Named<'a> {
 }
 
 /// An event that is to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deletion {
     /// Its position.
     pub at: Position,
     /// Its publisher's own id.
     pub id: Option<Box<str>>,
-    /// Where only what it says goes: its topic, which stays.
-    pub topic: Option<Box<str>>,
+    /// What stands in its place, where that is to say something else than that it is deleted.
+    pub leaves: Option<Publication>,
 }
 
 /// What has a topic and data, and nothing else.
@@ -79,10 +79,8 @@ impl Deletion {
     /// What stands in its place. The id stays, by which clients find where they were.
     #[must_use]
     pub fn in_place(&self) -> Publication {
-        let Some(topic) = &self.topic else {
-            return Publication { id: self.id.clone(), ..self.publication(Vec::new()) };
-        };
-        Publication { id: self.id.clone(), ..publication(topic.clone(), RawValue::NULL.to_owned()) }
+        let left = self.leaves.clone().unwrap_or_else(|| self.publication(Vec::new()));
+        Publication { id: self.id.clone(), ..left }
     }
 
     /// What tells of it: one event, however often it is deleted. `user`: that of the client that deletes it.
@@ -97,6 +95,14 @@ impl Deletion {
 }
 
 impl Event {
+    /// What is left of it where its user is erased, and the room's members are to know that there was something. What says that others are
+    /// deleted goes on saying so: there are clients that still come back to it.
+    #[must_use]
+    pub fn shell(&self) -> Publication {
+        let said = if self.is_deletion() { self.payload.clone() } else { Payload::Json(RawValue::NULL.to_owned()) };
+        Publication { payload: said, ..publication(self.topic.clone(), Box::default()) }
+    }
+
     /// Whether it says that an event is deleted.
     #[must_use]
     pub fn is_deletion(&self) -> bool {
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_its_place_is_told_from_what_tells_of_it() {
-        let deletion = Deletion { at: Position::new(Epoch::new("b.1"), 44), id: Some("m-\"1".into()), topic: None };
+        let deletion = Deletion { at: Position::new(Epoch::new("b.1"), 44), id: Some("m-\"1".into()), leaves: None };
         let (in_place, notice) = (deletion.in_place(), deletion.notice(Some("ann")));
         let data = |publication: &Publication| match &publication.payload {
             Payload::Json(data) => data.get().to_owned(),
@@ -135,5 +141,9 @@ mod tests {
         let event = |publication, offset| Event::from_publication(publication, offset, 0, None);
         assert!(event(in_place.clone(), 44).is_tombstone() && !event(notice, 58).is_tombstone());
         assert!(!event(Publication { topic: "t".into(), ..in_place }, 44).is_tombstone());
+        let told = event(deletion.notice(Some("ann")), 58);
+        assert_eq!((data(&told.shell()), told.shell().user), (r#"{"offsets":[44],"ids":["m-\"1"]}"#.to_owned(), None));
+        let said = event(Publication { topic: "t".into(), ..deletion.notice(Some("ann")) }, 59);
+        assert_eq!((data(&said.shell()).as_str(), &*said.shell().topic), ("null", "t"));
     }
 }

@@ -90,7 +90,7 @@ impl EventDeletion<'_> {
         if by.is_some() && !is_author && !found.is_tombstone() {
             return Err(DeleteError::NotAuthor);
         }
-        let deletion = Deletion { at, id: found.id.clone(), topic: None };
+        let deletion = Deletion { at, id: found.id.clone(), leaves: None };
         let notice = deletion.notice(user.map(|user| &**user));
         if let Some(principal) = by {
             // As it decides about what is published; it changes nothing of this.

@@ -54,12 +54,13 @@ impl UserEvents<'_> {
             let query = HistoryQuery { since: Some(at.clone()), until: None, max_events: PAGE, max_bytes: PAGE_BYTES };
             let page = self.0.broker.history(room, query).await?;
             for event in page.events.iter().filter(|event| event.user.as_deref() == Some(user)) {
-                // What told of one that it deleted itself keeps its topic, and names its user no more.
-                let content = mode == EraseMode::Content && !event.is_deletion();
-                let topic = content.then(|| event.topic.clone());
+                let content = mode == EraseMode::Content;
+                let leaves = (content || event.is_deletion()).then(|| event.shell());
                 let at = Position::new(page.epoch.clone(), event.offset);
-                self.0.erasure.delete_event(room, &Deletion { at, id: None, topic }).await?;
-                gone.entry(content).or_default().push(event.offset);
+                self.0.erasure.delete_event(room, &Deletion { at, id: None, leaves }).await?;
+                if !event.is_deletion() {
+                    gone.entry(content).or_default().push(event.offset);
+                }
                 self.0.metrics.events_deleted.increment(1);
             }
             if page.offset >= page.end || page.events.is_empty() {

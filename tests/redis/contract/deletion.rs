@@ -23,7 +23,7 @@ async fn filled<S: Store>(policy: Policy, count: u64) -> (Arc<Bench<S>>, Epoch) 
 
 async fn delete<S: Store>(bench: &Bench<S>, epoch: &Epoch, offset: u64) -> bool {
     let deletion =
-        Deletion { at: Position::new(epoch.clone(), offset), id: Some(format!("m-{offset}").into()), topic: None };
+        Deletion { at: Position::new(epoch.clone(), offset), id: Some(format!("m-{offset}").into()), leaves: None };
     bench.store.erasure().delete_event(&room("a"), &deletion).await.unwrap()
 }
 
@@ -109,7 +109,7 @@ pub async fn the_value_of_a_deleted_event_is_not_retained<S: Store>() {
     assert!(delete(&bench, &epoch, 1).await);
     assert_eq!(bench.values(&a).await, ["other 2"]);
     // What tells of it is no value, nor is it refused by a policy that names topics.
-    let deletion = Deletion { at: Position::new(epoch, 1), id: None, topic: None };
+    let deletion = Deletion { at: Position::new(epoch, 1), id: None, leaves: None };
     let told = bench.try_publish(&a, deletion.notice(None)).await.unwrap();
     assert_eq!(told.offset, 3);
     assert_eq!(bench.try_publish(&a, deletion.notice(Some("ann"))).await.unwrap(), told, "it is told once");
