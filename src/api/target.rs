@@ -3,42 +3,14 @@
 use std::{borrow::Cow, ops::RangeInclusive};
 
 use super::answer::ApiError;
-use crate::model::whole_number;
+use crate::model::{percent_decoded, whole_number};
 
 /// The text that a part of a path spells (RFC 3986 section 2.1).
 ///
 /// # Errors
 /// A percent sign without two hexadecimal digits; bytes that are not UTF-8.
 pub(super) fn decode(raw: &str) -> Result<Cow<'_, str>, ApiError> {
-    if !raw.contains('%') {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = rest.split_at_checked(2).and_then(|(digits, after)| Some((hex(digits)?, after)));
-        let Some((byte, after)) = digits else {
-            return Err(ApiError::bad_request("a `%` is not followed by two hexadecimal digits; write it as `%25`"));
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8(bytes)
-        .map(Cow::Owned)
-        .map_err(|_| ApiError::bad_request("the percent-encoded bytes are not UTF-8"))
-}
-
-fn hex(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    match digits {
-        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
-        _ => None,
-    }
+    percent_decoded(raw).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// The parameters of a query, each at most once, but for [`REPEATED`].

@@ -16,6 +16,7 @@ mod idempotency_key;
 mod method_call;
 mod order;
 mod pattern;
+mod percent;
 mod pod_status;
 mod policy;
 mod position;
@@ -44,6 +45,7 @@ pub use idempotency_key::{Fingerprint, IdempotencyKey, PublisherSide};
 pub use method_call::MethodCall;
 pub use order::{Act, Order, Target};
 pub use pattern::{among, matches};
+pub use percent::percent_decoded;
 pub use pod_status::{
     CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MasterStatus, PodStatus, PodTotals, RedisStatus,
     StatusMoment,

@@ -10,7 +10,7 @@ use crate::{
     dialect::segments,
     model::{
         Batch, Disconnect, ErrorCode, Event, Member, Offset, Payload, Receipt, Reply, Room, SignalNotice, UnixMillis,
-        Unread,
+        Unread, percent_decoded,
     },
     protocol::{
         http_answer::HttpAnswer,
@@ -143,10 +143,10 @@ impl<'a> Occasion<'a> {
         if let Occasion::Http(answer) = self { answer.cursor } else { None }
     }
 
-    /// What a `*` of the pattern of a request's path stands for, counted from 1.
-    pub(super) fn segment(self, star: usize) -> Option<&'a str> {
+    /// What a `*` of the pattern of a request's path stands for, counted from 1, decoded.
+    pub(super) fn segment(self, star: usize) -> Option<Cow<'a, str>> {
         let Occasion::Request(target, pattern) = self else { return None };
-        segments(pattern, target.path())?.get(star.checked_sub(1)?).copied()
+        percent_decoded(segments(pattern, target.path())?.get(star.checked_sub(1)?)?).ok()
     }
 
     /// The first value of a name in the query of a request or of the connection's request, decoded.

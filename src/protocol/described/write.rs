@@ -199,13 +199,17 @@ impl<'a> Scene<'a> {
                 _ => self.occasion.close().map(Disconnect::reason),
             },
             Field::Cursor => self.occasion.cursor(),
-            Field::Query(query) => {
-                return self.occasion.query(query).is_some_and(|value| {
+            Field::Query(_) | Field::Path(_) => {
+                let value = match name {
+                    Field::Query(query) => self.occasion.query(query),
+                    Field::Path(star) => self.occasion.segment(*star),
+                    _ => None,
+                };
+                return value.is_some_and(|value| {
                     out.push_str(&value);
                     true
                 });
             }
-            Field::Path(star) => self.occasion.segment(*star),
             Field::Position => {
                 let (Some(epoch), Some(offset)) = (self.occasion.epoch(), self.occasion.offset()) else { return false };
                 out.push_str(&format!("{epoch}:{offset}"));

@@ -74,6 +74,11 @@ async fn the_example_of_polling_works() {
     let behind: String = form_urlencoded::byte_serialize(past["upTo"].as_str().unwrap().as_bytes()).collect();
     let (_, past) = ask(&pod, &format!("/api/rooms/1/past?after={behind}"), &[]).await;
     assert_eq!(past["past"], json!([]));
+    let (status, past) = ask(&pod, "/api/rooms/%31/past", &[]).await;
+    assert_eq!((status, &past["past"]), (200, &said), "a path is decoded: {past}");
+    for wrong in ["/api/rooms/%ff/past", "/api/rooms/%zz/past", "/api/rooms/a%20b/past"] {
+        assert_eq!(ask(&pod, wrong, &[]).await.0, 400, "{wrong}");
+    }
     // The native paths are there too.
     assert_eq!(poll(&pod, "/poll?room=chat:1").await["messages"][0]["type"], "subscribed");
     assert_eq!(Client::open(address, "/api/poll", &[], &[], None).await.err(), Some(404));
