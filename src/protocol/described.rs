@@ -150,6 +150,8 @@ impl Dialect for Described {
             self.resume(opening, &mut rooms, out);
         }
         let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
+        // A position says more than an event: the event is one of the room that the position is of.
+        let after = after.filter(|_| rooms.first().is_none_or(|first| first.since.is_none()));
         Ok(OpenOutcome { rooms, greets_in_room, after })
     }
 

@@ -46,6 +46,20 @@ fn a_connection_goes_on_in_the_rooms_of_its_cursor() {
 }
 
 #[test]
+fn an_event_is_looked_for_in_the_first_room_unless_the_cursor_has_its_position() {
+    let feeds = dialect(&FEEDS.replace("resume =", "continue_after = \"{query:after}\"\nresume ="));
+    for (target, expected) in [
+        ("/feeds?after=m-1", Some("m-1")),
+        ("/feeds?after=m-1&last=chat%253A7%3De%3A44", Some("m-1")),
+        ("/feeds?after=m-1&last=lobby%3De%3A3", None),
+    ] {
+        let mut opened = Err(Disconnect::Normal);
+        opening(target, &Grant::default(), |opening| text(|out| opened = feeds.open(opening, out)));
+        assert_eq!(opened.unwrap().after.as_deref(), expected, "{target}");
+    }
+}
+
+#[test]
 fn the_text_of_an_event_goes_by_its_room_and_topic() {
     let feeds = dialect(FEEDS);
     let events = [("note.new", None, r#"{"n":1}"#), ("note.new", None, "{}"), ("said", None, r#"{"n":1}"#)];
