@@ -83,7 +83,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",
-        "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll or sse) and result.",
+        "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll, sse, send or ask) and result.",
     ),
     (
         "roomcast_quic_strays_total",

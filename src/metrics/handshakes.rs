@@ -37,6 +37,8 @@ pub struct Handshakes {
     pub event_streams: Upgrades,
     /// What became of commands without a connection.
     pub sends: Upgrades,
+    /// What became of requests that stand for a question.
+    pub asks: Upgrades,
 }
 
 impl Default for Handshakes {
@@ -58,6 +60,7 @@ impl Default for Handshakes {
             polls: requests("poll"),
             event_streams: requests("sse"),
             sends: requests("send"),
+            asks: requests("ask"),
         }
     }
 }

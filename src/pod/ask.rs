@@ -6,12 +6,13 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 
 use super::{
-    fetching::{Origin, cross_origin, preflight, refuse},
-    refusal::{Refused, by_code, refused, status_of},
+    cross_origin::{Methods, headers_for},
+    fetching::Origin,
+    refusal::{Refused, by_code, refuse, refused, status_of},
     send::admit,
 };
 use crate::{
@@ -29,22 +30,11 @@ pub(super) async fn answer<T>(
     at: usize,
 ) -> Response<Full<Bytes>> {
     let services = Arc::clone(&worker.borrow().services);
-    let mut headers = match cross_origin(worker, request.headers()) {
+    let counted = &services.metrics.handshakes.asks;
+    let mut headers = match headers_for(worker, request, dialect, &Methods::READS, counted) {
         Ok(headers) => headers,
-        Err(refusal) => {
-            services.metrics.handshakes.sends.origin.increment(1);
-            return refuse(&services, dialect, *refusal, HeaderMap::new());
-        }
+        Err(answer) => return *answer,
     };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if request.method() == Method::OPTIONS {
-        return preflight(headers, "GET");
-    }
-    if request.method() != Method::GET {
-        let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this is only to be read: GET");
-        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
-        return refuse(&services, dialect, *refusal, headers);
-    }
     match serve(worker, request, from, dialect, at).await {
         Ok(CarriedOut { mut replies, refused }) => {
             // There is one, with a comma behind it.
@@ -71,8 +61,8 @@ async fn serve<T>(
         let this = worker.borrow();
         (Arc::clone(&this.services), this.session_limits())
     };
-    let counted = &services.metrics.handshakes.sends;
-    let (principal, _seat) = admit(worker, request, from, dialect).await?;
+    let counted = &services.metrics.handshakes.asks;
+    let (principal, _seat) = admit(worker, request, from, dialect, counted).await?;
     let spoken = services.dialects.get(dialect);
     let text = spoken.request(at, request.uri()).unwrap_or_default();
     if let Ok(asked) = spoken.decode(Message::Text(&text))

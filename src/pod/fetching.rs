@@ -8,23 +8,20 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 
 use super::{
     authorize::{Admitted, Asks, authorize},
-    page_origin::PageOrigin,
-    refusal::{Refused, by_code, come_back, refused},
+    cross_origin::{Methods, headers_for},
+    refusal::{Refused, by_code, come_back, refuse, refused},
     requested_rooms::{EPOCH, REDIS_EPOCH, RequestedRooms},
 };
 use crate::{
     auth::Grant,
-    hub::{
-        AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Services, Worker,
-        unix_millis,
-    },
+    hub::{AT_ONCE, AcceptedConnection, ClientTransport, ConnectionTask, Mailbox, Principal, Seat, Services, Worker},
     metrics::Upgrades,
-    model::{ErrorCode, Limits, SubscribeTo},
+    model::{Limits, SubscribeTo},
     protocol::{DialectId, Dialects, Framing, HttpMount, Messages, OpenOutcome, Opening, PollParameters, WireFormat},
 };
 
@@ -115,22 +112,10 @@ pub async fn open<T>(worker: &Rc<RefCell<Worker>>, request: &Request<T>, from: O
     let fallback = Fallback::of(request.uri().path(), &services.dialects)?;
     let dialect = fallback.dialect();
     let counted = fallback.counted(&services.metrics.handshakes);
-    let mut headers = match cross_origin(worker, request.headers()) {
+    let mut headers = match headers_for(worker, request, dialect, &Methods::READS, counted) {
         Ok(headers) => headers,
-        Err(refusal) => {
-            counted.origin.increment(1);
-            return Some(Opened::Answered(refuse(&services, dialect, *refusal, HeaderMap::new())));
-        }
+        Err(answer) => return Some(Opened::Answered(*answer)),
     };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if request.method() == Method::OPTIONS {
-        return Some(Opened::Answered(preflight(headers, "GET")));
-    }
-    if request.method() != Method::GET {
-        let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this is only to be read: GET");
-        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
-        return Some(Opened::Answered(refuse(&services, dialect, *refusal, headers)));
-    }
     Some(match connect(worker, request, from, &fallback, counted).await {
         Ok(task) => Opened::Connected(fallback, task, headers),
         Err(refusal) => {
@@ -229,81 +214,4 @@ fn rooms_of_dialect(
             Err(refused(StatusCode::BAD_REQUEST, why))
         }
     }
-}
-
-/// The answer to a page that asks before it asks (Fetch, section 3.2.4).
-pub(super) fn preflight(mut headers: HeaderMap, method: &'static str) -> Response<Full<Bytes>> {
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, method),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, last-event-id, cache-control"),
-        (header::ACCESS_CONTROL_MAX_AGE, "7200"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = headers;
-    response
-}
-
-/// What lets the page of an allowed origin read the answer. A request without an origin does not come from a browser's
-/// foreign page.
-pub(super) fn cross_origin(worker: &Rc<RefCell<Worker>>, asked: &HeaderMap) -> Result<HeaderMap, Refused> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    match PageOrigin::of(asked, None, worker.borrow().config()) {
-        PageOrigin::Unnamed => {}
-        PageOrigin::Foreign => {
-            return Err(refused(StatusCode::FORBIDDEN, "pages of this origin may not connect here"));
-        }
-        PageOrigin::Allowed(origin) => {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            // A backend may decide by a cookie, which a page of another origin may send only then (Fetch, section 3.2.3).
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
-        }
-    }
-    Ok(headers)
-}
-
-/// A refusal in the words of a dialect, else in the API's shape.
-pub(super) fn refuse(
-    services: &Services,
-    dialect: DialectId,
-    refusal: Response<String>,
-    headers: HeaderMap,
-) -> Response<Full<Bytes>> {
-    let code = match refusal.status() {
-        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized,
-        StatusCode::FORBIDDEN => ErrorCode::Forbidden,
-        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::LimitExceeded,
-        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited,
-        StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable,
-        _ => ErrorCode::BadRequest,
-    };
-    let words = services.dialects.get(dialect).http_refusal(code, refusal.body().trim_end(), unix_millis());
-    let mut answer = as_json(refusal, headers);
-    if let Some(words) = words {
-        *answer.body_mut() = Full::from(words);
-    }
-    answer
-}
-
-/// A refusal in the API's shape, `{"error":{"code":…,"message":…}}`.
-fn as_json(refusal: Response<String>, headers: HeaderMap) -> Response<Full<Bytes>> {
-    let (mut parts, message) = refusal.into_parts();
-    let code = match parts.status {
-        StatusCode::UNAUTHORIZED => ErrorCode::Unauthorized.as_str(),
-        StatusCode::FORBIDDEN => ErrorCode::Forbidden.as_str(),
-        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::LimitExceeded.as_str(),
-        StatusCode::TOO_MANY_REQUESTS => ErrorCode::RateLimited.as_str(),
-        StatusCode::SERVICE_UNAVAILABLE => ErrorCode::Unavailable.as_str(),
-        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_encoding",
-        _ => ErrorCode::BadRequest.as_str(),
-    };
-    let body = serde_json::json!({ "error": { "code": code, "message": message.trim_end() } });
-    parts.headers.extend(headers);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Response::from_parts(parts, Full::new(body.to_string().into()))
 }

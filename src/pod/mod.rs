@@ -11,6 +11,7 @@ mod background;
 mod certificate;
 mod client_address;
 mod client_file;
+mod cross_origin;
 mod dialects;
 mod edges;
 mod engine;

@@ -7,20 +7,22 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
 
 use super::{
     authorize::{Admitted, Asks, authorize},
-    fetching::{Origin, cross_origin, preflight, refuse},
-    refusal::{Refused, by_code, come_back, refused, status_of},
+    cross_origin::{Methods, headers_for},
+    fetching::Origin,
+    refusal::{Refused, by_code, come_back, refuse, refused, status_of},
     request_body::read_body,
     visit::{Stage, Visit},
 };
 use crate::{
     hub::{CarriedOut, Principal, Seat, Worker, unix_millis},
+    metrics::Upgrades,
     model::{ErrorCode, RawArray},
     protocol::{DialectId, HttpAnswer},
 };
@@ -40,24 +42,13 @@ pub(super) async fn answer(
     dialect: DialectId,
 ) -> Response<Full<Bytes>> {
     let services = Arc::clone(&worker.borrow().services);
-    let mut headers = match cross_origin(worker, request.headers()) {
-        Ok(headers) => headers,
-        Err(refusal) => {
-            services.metrics.handshakes.sends.origin.increment(1);
-            return refuse(&services, dialect, *refusal, HeaderMap::new());
-        }
-    };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let counted = &services.metrics.handshakes.sends;
     let is_native = dialect == DialectId::NATIVE;
-    let (methods, allow) = if is_native { ("POST", "POST, OPTIONS") } else { ("POST, PUT", "POST, PUT, OPTIONS") };
-    if request.method() == Method::OPTIONS {
-        return preflight(headers, methods);
-    }
-    if request.method() != Method::POST && (is_native || request.method() != Method::PUT) {
-        let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "this takes commands: POST");
-        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        return refuse(&services, dialect, *refusal, headers);
-    }
+    let methods = if is_native { Methods::TAKES } else { Methods::TAKES_OR_PUTS };
+    let mut headers = match headers_for(worker, &request, dialect, &methods, counted) {
+        Ok(headers) => headers,
+        Err(answer) => return *answer,
+    };
     let answered = serve(worker, request, from, visit, dialect).await;
     // The next request comes over another connection, which a balancer sends to another pod.
     if services.gate.is_draining() {
@@ -98,7 +89,7 @@ async fn serve(
     if dialect == DialectId::NATIVE {
         only_a_token(request.uri().query()).inspect_err(|_| counted.malformed.increment(1))?;
     }
-    let (principal, _seat) = admit(worker, &request, from, dialect).await?;
+    let (principal, _seat) = admit(worker, &request, from, dialect, counted).await?;
     let broken = || bad("the body did not come whole");
     let (body, _held) = read_body(request.headers(), body, max_bytes, &services, visit, broken)
         .await
@@ -122,9 +113,9 @@ pub(super) async fn admit<T>(
     request: &Request<T>,
     from: Origin,
     dialect: DialectId,
+    counted: &Upgrades,
 ) -> Result<(Principal, Seat), Refused> {
     let services = Arc::clone(&worker.borrow().services);
-    let counted = &services.metrics.handshakes.sends;
     let dialect = services.dialects.name(dialect);
     let asks = Asks { from: from.address, transport: TRANSPORT, dialect, takes_tokens: false, later: false };
     let Admitted { grant, .. } = authorize(worker, request, asks, counted).await?;
