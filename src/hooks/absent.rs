@@ -140,17 +140,29 @@ impl AbsentHook {
         }))
     }
 
-    /// Tells the backend, again and again for about ten seconds. `unsure`: the users may be there.
+    /// Tells the backend, again and again for about ten seconds. `unsure`: the users may be there. Each time those events go that are not
+    /// to be told any more.
     ///
     /// # Errors
     /// [`AbsentError`].
-    pub async fn tell(&self, events: &[AbsentEvent], unsure: bool) -> Result<(), AbsentError> {
-        let told = Told { hook: "absent", events: events.iter().map(Into::into).collect(), unsure };
-        // What is serialized has text for names and nothing that could fail.
-        let body = Bytes::from(serde_json::to_vec(&told).unwrap_or_default());
-        let name = format!("{:016x}-{:x}", self.serial.0, self.serial.1.fetch_add(1, Relaxed));
+    pub async fn tell(
+        &self,
+        events: &mut Vec<AbsentEvent>,
+        unsure: bool,
+        is_to_be_told: impl Fn(&AbsentEvent) -> bool,
+    ) -> Result<(), AbsentError> {
+        let (mut body, mut name) = self.message(events, unsure);
         let mut pauses = PAUSES.into_iter();
         let outcome = loop {
+            let before = events.len();
+            events.retain(&is_to_be_told);
+            if events.is_empty() {
+                return Ok(());
+            }
+            if events.len() < before {
+                // Fewer events are others, under a name of their own.
+                (body, name) = self.message(events, unsure);
+            }
             match self.attempt(&body, &name).await {
                 Err(error) if error.may_pass() => match pauses.next() {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -161,6 +173,15 @@ impl AbsentHook {
         };
         self.note(outcome.as_ref().err());
         outcome
+    }
+
+    /// The body of a call, and the name by which the backend knows it again.
+    fn message(&self, events: &[AbsentEvent], unsure: bool) -> (Bytes, String) {
+        let told = Told { hook: "absent", events: events.iter().map(Into::into).collect(), unsure };
+        // What is serialized has text for names and nothing that could fail.
+        let body = Bytes::from(serde_json::to_vec(&told).unwrap_or_default());
+        let name = format!("{:016x}-{:x}", self.serial.0, self.serial.1.fetch_add(1, Relaxed));
+        (body, name)
     }
 
     async fn attempt(&self, body: &Bytes, name: &str) -> Result<(), AbsentError> {

@@ -4,6 +4,7 @@
 //! unless the configuration says so.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -28,6 +29,8 @@ pub struct AbsentDesk {
     pub(super) hook: AbsentHook,
     pub(super) metrics: AbsentMetrics,
     queue: Mutex<DropsOldest<AbsentEvent>>,
+    /// The users of the batch that is under way, but those that were forgotten since.
+    under_way: Mutex<BTreeSet<Box<str>>>,
     activity: Notify,
     policies: Arc<ArcSwap<Policies>>,
     personal_room: PersonalRoom,
@@ -50,6 +53,7 @@ impl AbsentDesk {
             hook,
             metrics,
             queue: Mutex::new(DropsOldest::new(settings.absent_queue)),
+            under_way: Mutex::default(),
             activity: Notify::new(),
             policies,
             personal_room,
@@ -108,19 +112,26 @@ impl AbsentDesk {
         }
     }
 
-    /// Takes what is due, or anything, if it is the last time.
+    /// Takes what is due, or anything, if it is the last time. That is under way until the next is taken.
     pub(super) fn take(&self, most: usize, is_last: bool) -> Vec<AbsentEvent> {
         let now_ms = if is_last { u64::MAX } else { self.now_ms() };
         let mut queue = self.queue();
         let due = queue.take(now_ms, most);
+        *self.under_way() = due.iter().map(|event| event.user.clone()).collect();
         self.show(queue.len());
         due
     }
 
-    /// Nothing of this user is told any more.
+    /// Whether an event of the batch that is under way is still to be told: its user was not forgotten.
+    pub(super) fn is_to_be_told(&self, event: &AbsentEvent) -> bool {
+        self.under_way().contains(&event.user)
+    }
+
+    /// Nothing of this user is told any more, but what the backend is just being sent.
     pub fn forget(&self, user: &str) {
         let mut queue = self.queue();
         queue.retain(|event| *event.user != *user);
+        self.under_way().remove(user);
         self.show(queue.len());
     }
 
@@ -132,6 +143,10 @@ impl AbsentDesk {
 
     fn now_ms(&self) -> u64 {
         millis(self.began.elapsed())
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, DropsOldest<AbsentEvent>> {

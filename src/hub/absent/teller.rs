@@ -51,12 +51,10 @@ impl AbsentTeller {
         let users: BTreeSet<&str> = events.iter().map(|event| &*event.user).collect();
         let users: Vec<Box<str>> = users.into_iter().map(Into::into).collect();
         let (there, unsure) = Whereabouts(&self.0).there(users).await;
-        let (present, absent): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| there.contains(&event.user));
+        let (present, mut absent): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| there.contains(&event.user));
         desk.metrics.present.increment(present.len() as u64);
-        if absent.is_empty() {
-            return;
-        }
-        let outcome = match desk.hook.tell(&absent, unsure).await {
+        let told = desk.hook.tell(&mut absent, unsure, |event| desk.is_to_be_told(event)).await;
+        let outcome = match told {
             Ok(()) => &desk.metrics.told,
             Err(AbsentError::Refused(_)) => &desk.metrics.refused,
             Err(AbsentError::Failed(_)) => &desk.metrics.failed,

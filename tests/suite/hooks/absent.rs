@@ -134,6 +134,36 @@ async fn the_backend_is_told_again_with_the_data_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn of_a_user_that_is_erased_the_backend_is_not_told_again() {
+    let names_ann = |asked: &Asked| asked.body.to_string().contains("\"ann\"");
+    let backend = Backend::start(move |asked, _| match names_ann(asked) {
+        true => Does::Answers(503, String::new()),
+        false => yes(),
+    })
+    .await;
+    let pod = pod(|settings| telling(settings, &backend));
+    note(&pod, "ann", "n-1").await;
+    note(&pod, "bob", "n-2").await;
+    told(&backend, 1).await;
+    let erase = "DELETE /api/users/ann HTTP/1.1\r\nAuthorization: Bearer test-key";
+    assert_eq!(crate::users::call(pod.addresses().internal[0], erase, "").await.0, 200);
+    let before = backend.asked().len();
+    let mut asked = told(&backend, before + 1).await;
+    if names_ann(&asked[before]) {
+        // It was being sent.
+        asked = told(&backend, before + 2).await;
+    }
+    let last = asked.last().unwrap();
+    assert!(!names_ann(last) && last.body["events"][0]["id"] == "n-2", "{}", last.body);
+    assert_ne!(last.header("idempotency-key"), asked[0].header("idempotency-key"), "other events");
+    while outcome(&pod, "told").await == 0.0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!((outcome(&pod, "told").await - 1.0).abs() < f64::EPSILON);
+    pod.stop();
+}
+
+#[tokio::test]
 async fn what_waits_is_bounded_and_told_when_the_pod_ends() {
     let backend = Backend::start(|_, _| yes()).await;
     let pod = pod(|settings| {
