@@ -115,7 +115,7 @@ impl<T> AckBook<T> {
 
     /// Whether a user that has so many has place for one more. The fewer are left, the smaller is the share of one user, so that one that
     /// takes all that it gets leaves place for others.
-    fn has_place(own: usize, all: usize, most: usize) -> bool {
+    pub(super) fn has_place(own: usize, all: usize, most: usize) -> bool {
         let share = most.saturating_sub(all) / 4;
         all < most && own < share.clamp(Self::LEAST_OF_USER, Self::MAX_OF_USER)
     }

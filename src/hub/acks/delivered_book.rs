@@ -1,26 +1,53 @@
 //! What devices have got, as their clients say, until authors are told of it.
 //!
 //! Never asks the broker: the log has an event for each that an author is told of, whatever a client says. Always holds: of a user in a room
-//! one position waits, the newest; what is not further than what was told is not told again, as far as that is remembered; both are bounded.
+//! one position waits, the newest; what is not further than what was told is not told again, as far as that is remembered; both are bounded,
+//! and no user takes all.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 
-use super::receipts::ReadSpan;
+use super::{ack_book::AckBook, receipts::ReadSpan};
 use crate::model::{Position, Progress, Room};
 
-/// A user in a room.
-type UserInRoom = (Arc<str>, Room);
+/// Positions by user and room.
+#[derive(Debug, Default)]
+struct ByUser {
+    users: HashMap<Arc<str>, HashMap<Room, Position>>,
+    /// How many there are.
+    count: usize,
+}
+
+impl ByUser {
+    fn get(&self, user: &str, room: &Room) -> Option<&Position> {
+        self.users.get(user)?.get(room)
+    }
+
+    fn of(&self, user: &str) -> usize {
+        self.users.get(user).map_or(0, HashMap::len)
+    }
+
+    /// Puts one there; what was there before.
+    fn insert(&mut self, user: &Arc<str>, room: Room, position: Position) -> Option<Position> {
+        let before = self.users.entry(Arc::clone(user)).or_default().insert(room, position);
+        self.count += usize::from(before.is_none());
+        before
+    }
+
+    fn remove(&mut self, user: &str) {
+        self.count -= self.users.remove(user).map_or(0, |rooms| rooms.len());
+    }
+}
 
 #[derive(Debug, Default)]
 struct Positions {
-    waiting: HashMap<UserInRoom, Position>,
+    waiting: ByUser,
     /// What was told lately.
-    told: HashMap<UserInRoom, Position>,
+    told: ByUser,
 }
 
 /// What devices have got.
@@ -42,21 +69,17 @@ impl DeliveredBook {
     #[must_use]
     pub fn put(&self, user: &Arc<str>, room: Room, position: Position) -> bool {
         let mut positions = self.lock();
-        let place = (Arc::clone(user), room);
+        let Positions { waiting, told } = &mut *positions;
         let is_behind = |known: &Position| known.epoch == position.epoch && known.offset >= position.offset;
-        if positions.told.get(&place).is_some_and(is_behind) {
+        let waits = waiting.get(user, &room);
+        if told.get(user, &room).is_some_and(is_behind) || waits.is_some_and(is_behind) {
             return true;
         }
-        let was_idle = positions.waiting.is_empty();
-        let is_full = positions.waiting.len() >= Self::MAX;
-        match positions.waiting.entry(place) {
-            Entry::Occupied(known) if is_behind(known.get()) => return true,
-            Entry::Occupied(mut known) => *known.get_mut() = position,
-            Entry::Vacant(_) if is_full => return false,
-            Entry::Vacant(place) => {
-                place.insert(position);
-            }
+        if waits.is_none() && !AckBook::<()>::has_place(waiting.of(user), waiting.count, Self::MAX) {
+            return false;
         }
+        let was_idle = waiting.count == 0;
+        waiting.insert(user, room, position);
         drop(positions);
         if was_idle {
             self.activity.notify_one();
@@ -73,15 +96,17 @@ impl DeliveredBook {
     pub(super) fn take(&self) -> Vec<ReadSpan> {
         let mut positions = self.lock();
         let waiting = std::mem::take(&mut positions.waiting);
-        if positions.told.len() + waiting.len() > Self::MAX {
+        if positions.told.count + waiting.count > Self::MAX {
             // Some may be told once more, which says nothing new.
-            positions.told.clear();
+            positions.told = ByUser::default();
         }
-        let mut spans = Vec::with_capacity(waiting.len());
-        for ((user, room), upto) in waiting {
-            let before = positions.told.insert((Arc::clone(&user), room.clone()), upto.clone());
-            let after = before.filter(|before| before.epoch == upto.epoch).map_or(0, |before| before.offset);
-            spans.push(ReadSpan { progress: Progress::Delivered, user, room, after, upto });
+        let mut spans = Vec::with_capacity(waiting.count);
+        for (user, rooms) in waiting.users {
+            for (room, upto) in rooms {
+                let before = positions.told.insert(&user, room.clone(), upto.clone());
+                let after = before.filter(|before| before.epoch == upto.epoch).map_or(0, |before| before.offset);
+                spans.push(ReadSpan { progress: Progress::Delivered, user: Arc::clone(&user), room, after, upto });
+            }
         }
         spans
     }
@@ -89,8 +114,8 @@ impl DeliveredBook {
     /// Nothing of a user is known any more.
     pub fn forget(&self, user: &str) {
         let mut positions = self.lock();
-        positions.waiting.retain(|(of, _), _| **of != *user);
-        positions.told.retain(|(of, _), _| **of != *user);
+        positions.waiting.remove(user);
+        positions.told.remove(user);
     }
 }
 
@@ -125,18 +150,19 @@ mod tests {
         assert_eq!(taken(&book), ["ann a 5-e9", "ann b 0-f1"], "another log is counted anew");
         assert!(put(&book, "ann", "a", "f", 2));
         book.forget("ann");
-        assert!(taken(&book).is_empty() && book.lock().told.is_empty());
+        assert!(taken(&book).is_empty() && book.lock().told.users.is_empty() && book.lock().told.count == 0);
     }
 
     #[test]
     fn what_waits_and_what_is_remembered_is_bounded() {
         let book = DeliveredBook::default();
-        for n in 0..DeliveredBook::MAX {
-            assert!(put(&book, &n.to_string(), "a", "e", 1));
-        }
-        assert!(!put(&book, "ann", "a", "e", 1) && put(&book, "7", "a", "e", 2));
+        let of_one = (0..2_000).take_while(|n| put(&book, "ann", &n.to_string(), "e", 1)).count();
+        assert_eq!(of_one, AckBook::<()>::MAX_OF_USER);
+        let others = (0..40_000).take_while(|n| put(&book, &n.to_string(), "a", "e", 1)).count();
+        assert_eq!(of_one + others, DeliveredBook::MAX);
+        assert!(!put(&book, "bob", "a", "e", 1) && put(&book, "7", "a", "e", 2), "what waits has its place");
         assert_eq!(book.take().len(), DeliveredBook::MAX);
-        assert!(put(&book, "ann", "a", "e", 1));
-        assert_eq!((book.take().len(), book.lock().told.len()), (1, 1));
+        assert!(put(&book, "bob", "a", "e", 1));
+        assert_eq!((book.take().len(), book.lock().told.count), (1, 1));
     }
 }
