@@ -11,7 +11,7 @@ use super::{
     server_message::ServerMessage,
     template::{Source, Template},
 };
-use crate::model::matches;
+use crate::model::{Progress, matches};
 
 /// A described dialect.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,11 +125,22 @@ pub enum Action {
         /// For how many milliseconds it is shown; `None`: as the room's policy says.
         ttl: Option<Template>,
     },
-    /// Says how far its user has read.
+    /// Says how far its user has read, or its device has got events.
     Ack {
         /// The room.
         room: Template,
-        /// The offset of the last event that was read.
+        /// The offset of the last of these events.
+        offset: Template,
+        /// The epoch of the offset; `None`: the log's own.
+        epoch: Option<Template>,
+        /// Which of the two.
+        progress: Progress,
+    },
+    /// Deletes an event.
+    Delete {
+        /// The room.
+        room: Template,
+        /// Its offset.
         offset: Template,
         /// The epoch of the offset; `None`: the log's own.
         epoch: Option<Template>,

@@ -10,7 +10,7 @@ use crate::{
         value::{Choice, ConditionsKind, Maybe, PointerKind, TemplateKind},
     },
     dialect::{Action, CommandRule, Condition, Expected, Offers, Pointer, Template},
-    model::{Room, check_topic},
+    model::{Progress, Room, check_topic},
 };
 
 /// The name of an action in a description.
@@ -21,6 +21,8 @@ pub enum Verb {
     Publish,
     Signal,
     Ack,
+    Delivered,
+    Delete,
     Status,
     Presence,
     History,
@@ -37,18 +39,19 @@ section! {
     pub struct CommandTable in "dialect.command" {
         /// The conditions that the message must meet: JSON pointers with the text of the value there, or `*` for any but `null`.
         when: Vec<Condition> = Vec::new(), ConditionsKind, restart, unset("every message", "{ \"/type\" = \"join\" }");
-        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read, asks for its members or
-        /// for past events, asks what the user has not read, changes the status of the user, calls the backend, presents a token, replaces
-        /// it, asks for a sign of life, or does nothing.
+        /// What it does: it joins a room, leaves it, publishes to it, sends it a signal, says how far its user has read or its device has got
+        /// events, deletes an event, asks for its members or for past events, asks what the user has not read, changes the status of the
+        /// user, calls the backend, presents a token, replaces it, asks for a sign of life, or does nothing.
         does: Option<Verb> = None, Maybe(Choice(&[
             ("subscribe", Verb::Subscribe), ("unsubscribe", Verb::Unsubscribe), ("publish", Verb::Publish),
-            ("signal", Verb::Signal), ("ack", Verb::Ack), ("presence", Verb::Presence), ("history", Verb::History),
-            ("unread", Verb::Unread), ("status", Verb::Status), ("rpc", Verb::Rpc), ("connect", Verb::Connect),
-            ("refresh", Verb::Refresh), ("ping", Verb::Ping), ("nothing", Verb::Nothing),
+            ("signal", Verb::Signal), ("ack", Verb::Ack), ("delivered", Verb::Delivered), ("delete", Verb::Delete),
+            ("presence", Verb::Presence), ("history", Verb::History), ("unread", Verb::Unread), ("status", Verb::Status),
+            ("rpc", Verb::Rpc), ("connect", Verb::Connect), ("refresh", Verb::Refresh), ("ping", Verb::Ping),
+            ("nothing", Verb::Nothing),
         ])), restart, unset("must be set", "\"subscribe\"");
         /// The room: text with `{/json/pointer}`.
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
-            unset("must be set for `subscribe`, `unsubscribe`, `publish`, `signal`, `ack`, `presence` and `history`", "\"chat:{/room}\"");
+            unset("must be set but for `unread`, `status`, `rpc`, `connect`, `refresh`, `ping` and `nothing`", "\"chat:{/room}\"");
         /// The position behind which a subscription or a history goes on, written like `room`: the text of `{position}`.
         since: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("a subscription begins with what comes next, a history with the newest events", "\"{/epoch}:{/offset}\"");
@@ -72,8 +75,9 @@ section! {
         /// For how many milliseconds a signal is shown, written like `room`; `0` takes it back.
         ttl: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("as `signal_ttl` of the room's policy says", "\"{/ttl}\"");
-        /// The offset of the last event that the user has read, written like `room`.
-        offset: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("must be set for `ack`", "\"{/offset}\"");
+        /// The offset of the last event that the user has read or its device has got, or of the one that is deleted, written like `room`.
+        offset: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
+            unset("must be set for `ack`, `delivered` and `delete`", "\"{/offset}\"");
         /// The epoch of that offset, written like `room`.
         epoch: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("the log's own", "\"{/epoch}\"");
         /// The status that the user chooses (`online`, `away`, `busy`, `offline`), written like `room`.
@@ -129,7 +133,14 @@ pub(super) fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
             Action::Publish { room, topic, key, event_id, idempotency_key, data }
         }
         Verb::Signal => Action::Signal { room: room()?, topic: topic.ok_or_else(|| missing("topic"))?, data, ttl },
-        Verb::Ack => Action::Ack { room: room()?, offset: offset.ok_or_else(|| missing("offset"))?, epoch },
+        Verb::Ack | Verb::Delivered | Verb::Delete => {
+            let (room, offset) = (room()?, offset.ok_or_else(|| missing("offset"))?);
+            match does {
+                Verb::Delete => Action::Delete { room, offset, epoch },
+                Verb::Delivered => Action::Ack { room, offset, epoch, progress: Progress::Delivered },
+                _ => Action::Ack { room, offset, epoch, progress: Progress::Read },
+            }
+        }
         Verb::Status => Action::Status(status.ok_or_else(|| missing("status"))?),
         Verb::Rpc => Action::Call { method: method.ok_or_else(|| missing("method"))?, data, idempotency_key },
         Verb::Connect => Action::Connect(token.ok_or_else(|| missing("token"))?),

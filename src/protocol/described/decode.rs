@@ -8,7 +8,7 @@ use crate::{
     dialect::{Action, CommandRule, Description, Part, Pointer, Source, Template, fits, text_of},
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, MethodCall, Offset,
-        Payload, Progress, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
+        Payload, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
         check_length, check_name, check_topic, whole_number,
     },
     protocol::{MAX_ID_BYTES, Message},
@@ -92,11 +92,13 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let ttl_ms = ttl_ms.map(|ttl| signal_ttl(&ttl)).transpose()?;
             Command::Signal { room, topic: topic.into(), data, ttl_ms }
         }
-        Action::Ack { room: template, offset, epoch } => {
-            let ((room, _), offset) = (room(template)?, needed("offset", offset, whole)?);
-            let epoch = epoch.as_ref().map(|epoch| fill(epoch, whole)).transpose()?.flatten();
-            let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| Epoch::new(&epoch));
-            Command::Ack { room, epoch, offset: ack_offset(&offset)?, progress: Progress::Read }
+        Action::Ack { room: template, offset, epoch, progress } => {
+            let (epoch, offset) = event_at(offset, epoch.as_ref(), whole)?;
+            Command::Ack { room: room(template)?.0, epoch, offset, progress: *progress }
+        }
+        Action::Delete { room: template, offset, epoch } => {
+            let (epoch, offset) = event_at(offset, epoch.as_ref(), whole)?;
+            Command::Delete { room: room(template)?.0, epoch, offset }
         }
         Action::Status(template) => {
             let status = needed("status", template, whole)?.parse();
@@ -153,10 +155,17 @@ fn history_limit(text: &str) -> Result<usize, DescribedDecodeError> {
     Ok(limit as usize)
 }
 
-fn ack_offset(text: &str) -> Result<Offset, DescribedDecodeError> {
-    whole_number(text)
+/// The offset of an event, and the epoch of that where it is given.
+fn event_at(
+    offset: &Template,
+    epoch: Option<&Template>,
+    whole: &RawValue,
+) -> Result<(Option<Epoch>, Offset), DescribedDecodeError> {
+    let offset = whole_number(&needed("offset", offset, whole)?)
         .filter(|offset| *offset <= MAX_OFFSET)
-        .ok_or_else(|| DescribedDecodeError::new(format!("offset must be an integer from 0 to {MAX_OFFSET}")))
+        .ok_or_else(|| DescribedDecodeError::new(format!("offset must be an integer from 0 to {MAX_OFFSET}")))?;
+    let epoch = epoch.map(|epoch| fill(epoch, whole)).transpose()?.flatten();
+    Ok((epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| Epoch::new(&epoch)), offset))
 }
 
 fn signal_ttl(text: &str) -> Result<u32, DescribedDecodeError> {
