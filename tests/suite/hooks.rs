@@ -4,7 +4,7 @@ mod absent;
 mod backend;
 mod calls;
 mod connect;
-mod dialects;
+pub mod dialects;
 mod rooms;
 mod rpc;
 

@@ -8,6 +8,7 @@
 
 mod acks;
 mod api;
+mod bad_input;
 mod ca;
 mod cli;
 mod commands;
@@ -28,6 +29,7 @@ mod legacy;
 mod metrics;
 mod policies;
 mod presets;
+mod privacy;
 mod protocol_doc;
 mod rates;
 mod retries;

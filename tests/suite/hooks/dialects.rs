@@ -64,13 +64,13 @@ async fn a_described_dialect_says_it_in_its_own_words() {
 }
 
 /// A Socket.IO client that polls.
-pub(super) struct Polling {
+pub struct Polling {
     address: SocketAddr,
     target: String,
 }
 
 impl Polling {
-    pub(super) async fn open(address: SocketAddr, query: &str) -> Self {
+    pub async fn open(address: SocketAddr, query: &str) -> Self {
         let target = format!("/socket.io/?EIO=4&transport=polling{query}");
         let (status, _, body) = http(address, "GET", &target, "").await;
         assert_eq!(status, 200, "{body}");
@@ -78,18 +78,18 @@ impl Polling {
         Self { address, target: format!("{target}&sid={}", open["sid"].as_str().unwrap()) }
     }
 
-    pub(super) async fn send(&self, packets: &str) {
+    pub async fn send(&self, packets: &str) {
         assert_eq!(http(self.address, "POST", &self.target, packets).await.2, "ok");
     }
 
     /// The next packets.
-    pub(super) async fn get(&self) -> Vec<String> {
+    pub async fn get(&self) -> Vec<String> {
         let (status, _, body) = http(self.address, "GET", &self.target, "").await;
         assert_eq!(status, 200, "{body}");
         body.split('\x1e').map(str::to_owned).collect()
     }
 
-    pub(super) async fn ask(&self, packets: &str) -> String {
+    pub async fn ask(&self, packets: &str) -> String {
         self.send(packets).await;
         self.get().await.remove(0)
     }
