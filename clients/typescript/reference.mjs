@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 const ENTRIES = {
   index: 'start',
   commands: 'publish',
-  rpc: undefined,
+  rpc: 'rpc',
   presence: 'presence',
   map: 'map',
   signals: 'signals',

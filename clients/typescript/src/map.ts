@@ -84,7 +84,7 @@ export function map<Rooms extends object = AnyRooms, Name extends RoomName<Rooms
       if (topic === DELETED) {
         const gone = new Set((event.data as { offsets?: readonly number[] } | null)?.offsets);
         const keys = [...entries].filter(([, { offset = -1 }]) => gone.has(offset));
-        for (const [known, { offset = -1 }] of keys) takeOut(known, offset);
+        for (const [known] of keys) takeOut(known, offset);
         if (keys[0]) entries.changed(client.report);
         return;
       }

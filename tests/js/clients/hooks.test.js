@@ -20,6 +20,10 @@ const hooks = {
   subscribe: ({ room, claims }) =>
     claims?.role === 'host' && room !== 'asked:secret' ? { allow: true } : { allow: false, message: `not ${room}` },
   publish: ({ data }) => ({ allow: true, data: { ...data, seen: true } }),
+  rpc: ({ method, data, user }) =>
+    method === 'greet'
+      ? { allow: true, data: { hello: user, said: data } }
+      : { allow: false, message: 'no such method' },
 };
 
 before(async () => {
@@ -40,6 +44,7 @@ anonymous = false
 connect = "${url}/connect"
 subscribe = "${url}/subscribe"
 publish = "${url}/publish"
+rpc = "${url}/rpc"
 secret = "0123456789abcdef"
 headers = ["cookie"]
 [socketio]
@@ -81,6 +86,10 @@ for (const transport of ['websocket', 'polling']) {
       .emitWithAck('publish', { room: `asked:${transport}`, topic: 't', data: { n: 1 } });
     assert.equal(published.type, 'published', JSON.stringify(published));
     assert.deepEqual((await events).events[0].data, { n: 1, seen: true });
+    const answer = await ann.timeout(5_000).emitWithAck('rpc', { method: 'greet', data: [1] });
+    assert.deepEqual(answer, { type: 'result', data: { hello: 'ann', said: [1] } });
+    const refused = await ann.timeout(5_000).emitWithAck('rpc', { method: 'other' });
+    assert.deepEqual([refused.type, refused.code, refused.message], ['error', 'forbidden', 'no such method']);
     ann.disconnect();
     assert.ok(!JSON.stringify(asked).includes('never told'));
   });

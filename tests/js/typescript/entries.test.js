@@ -71,6 +71,23 @@ test('presence is a set that is kept up to date, right after a reconnect too', a
   assert.deepEqual(ann.rooms, []);
 });
 
+test('a map lets go of a value whose event is deleted', async () => {
+  const { pod, connect } = world({ retains: () => true });
+  for (const [n, key] of ['bus-7', 'bus-8'].entries()) pod.publish('fleet', 'moved', n, { key });
+  const fleet = map(connect(), 'fleet');
+  let changes = 0;
+  await settled();
+  fleet.onChange(() => (changes += 1));
+  pod.publish('fleet', '$deleted', { offsets: [1, 99] });
+  assert.deepEqual([[...fleet.keys()], changes], [['bus-8'], 1]);
+  // What is older does not bring it back, what is newer does.
+  pod.say({ type: 'events', room: 'fleet', events: [{ offset: 1, topic: 'moved', key: 'bus-7', data: 0, time: 0 }] });
+  assert.deepEqual([...fleet.keys()], ['bus-8']);
+  pod.publish('fleet', 'moved', 4, { key: 'bus-7' });
+  assert.deepEqual([...fleet.keys()].sort(), ['bus-7', 'bus-8']);
+  fleet.close();
+});
+
 test('a map holds the newest event of each key, those that the room keeps first', async () => {
   const { pod, connect } = world({ retains: () => true });
   pod.publish('fleet', 'moved', 1, { key: 'bus-7' });

@@ -44,14 +44,16 @@ let pod, guarded, backend, here, click;
 const printed = [];
 
 before(async () => {
+  const answers = { '/token': token('ann'), '/rpc': '{"allow":true,"data":{"votes":17}}' };
+  backend = createServer(({ url }, answer) => answer.end(answers[url] ?? '["loaded"]'));
+  await new Promise((listening) => backend.listen(0, '127.0.0.1', listening));
+  const hooks = `[hooks]\nrpc = "http://127.0.0.1:${backend.address().port}/rpc"\nrpc_access = "anyone"\n`;
   [pod, guarded] = await Promise.all([
-    Pod.start({ config: `${rooms}\n[[policy]]\nmatch = ["signal:*"]\nsignal = "anyone"\n` }),
+    Pod.start({ config: `${rooms}\n[[policy]]\nmatch = ["signal:*"]\nsignal = "anyone"\n${hooks}` }),
     Pod.start({
       config: `[tokens]\nhmac_secrets = ["${SECRET}"]\npersonal_room = "user:{user}"\n[[policy]]\nmatch = ["read:*"]\nacks = "keep"\n${RECEIPTS}${STATUS}`,
     }),
   ]);
-  backend = createServer(({ url }, answer) => answer.end(url === '/token' ? token('ann') : '["loaded"]'));
-  await new Promise((listening) => backend.listen(0, '127.0.0.1', listening));
   // Below the package, so that `roomcast` is found as it would be where it is installed.
   here = await mkdtemp(join(path, 'readme-'));
   globalThis.WebSocket = WebSocket;
@@ -118,6 +120,7 @@ test('every example is in the list of those that run, and compiles', async () =>
     'publish',
     'react',
     'receipts',
+    'rpc',
     'signals',
     'start',
     'status',
@@ -158,6 +161,8 @@ test('start', () =>
     await pod.publish('demo:1', { text: 'hello' }, { topic: 'greeting' });
     await says(/^greeting \{"text":"hello"\}$/);
   }));
+
+test('rpc', () => example('rpc', {}, () => says(/^17 votes$/)));
 
 test('types', () =>
   example('types', {}, async (it) => {
