@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hub::{DeleteError, EventAt, EventDeletion, Services},
-    model::{Epoch, MAX_OFFSET, Offset, Position, Room},
+    model::{Epoch, MAX_OFFSET, Offset, Position, Retain, Room},
 };
 
 /// `POST /api/rooms/{room}/delete`.
@@ -44,8 +44,9 @@ async fn one(services: &Services, room: Room, epoch: Option<Epoch>, offset: Offs
     if !(1..=MAX_OFFSET).contains(&offset) {
         return Err(ApiError::bad_request(format!("`offset` must be an integer from 1 to {MAX_OFFSET}")));
     }
-    if services.policy(&room).history_size == 0 {
-        return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no history")));
+    let policy = services.policy(&room);
+    if policy.history_size == 0 && policy.retain == Retain::None {
+        return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no events")));
     }
     EventDeletion(services).delete(EventAt { room, epoch, offset }, None).await.map_err(|error| match error {
         DeleteError::Broker(error) => error.into(),

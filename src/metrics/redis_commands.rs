@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts, in their order there.
-pub const COMMANDS: [&str; 27] = [
+pub const COMMANDS: [&str; 28] = [
     "publish",
     "history",
     "retained",
@@ -35,6 +35,7 @@ pub const COMMANDS: [&str; 27] = [
     "forget",
     "delete_event",
     "note_author",
+    "trim_log",
     "sweep",
     "look_up",
 ];

@@ -1,10 +1,13 @@
 //! Events that are deleted, by a backend and by their authors: what members, and those that come later, are told.
 
+mod ways;
+
 use serde_json::{Value, json};
 use testkit::redis::Standalone;
 use tokio::task::block_in_place;
 
 use crate::{
+    edges::{KEY, follows, takes_edges, url},
     erasure::SEARCH,
     harness::{Client, pod, publish, rule},
     users::{call, connect, known, over, ready, token},
@@ -176,7 +179,8 @@ async fn without_a_connection_too_and_at_the_rate_of_publishes() {
 async fn erases(a: &Pod, b: &Pod, left: impl Fn() -> Option<String>) {
     let (mut ann, mut bob) = (connect(a, "ann-e").await, connect(b, "bob").await);
     for room in ["kept:1", "shell:1", "gone:1"] {
-        bob.subscribe(room).await;
+        let joined = answer(&mut bob, json!({"type": "subscribe", "id": "s", "room": room})).await;
+        assert_eq!(joined["type"], "subscribed", "{joined}");
         for (is_his, n) in [(false, 1), (true, 2), (false, 3)] {
             let client = if is_his { &mut bob } else { &mut ann };
             let event = json!({"type": "publish", "id": n, "room": room, "topic": "said", "event_id": format!("ann-e {n}"),
@@ -251,4 +255,57 @@ async fn so_it_does_on_two_pods() {
         a.stop();
         b.stop();
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_begins_anew_has_deleted_nothing() {
+    let server = block_in_place(Standalone::start);
+    let pod = pod(|settings| {
+        chats(settings);
+        over(&server, settings);
+    });
+    ready(&pod).await;
+    let mut ann = connect(&pod, "ann").await;
+    let first = say(&mut ann, "m-1").await;
+    assert_eq!(answer(&mut ann, delete(&first)).await["type"], "done");
+    // As if its record had run out before what says what was deleted.
+    let lose = "for _, kind in ipairs({ 'room', 'log' }) do
+                  redis.call('DEL', unpack(redis.call('KEYS', '*:' .. kind .. ':chat:1')))
+                end
+                return 1";
+    block_in_place(|| server.call(&["EVAL", lose, "0"]));
+    let second = say(&mut ann, "m-2").await;
+    assert_eq!((&second["offset"], second["epoch"] == first["epoch"]), (&json!(1), false));
+    let (_, history) = api(&pod, "GET", "/api/rooms/chat:1/history", "").await;
+    assert_eq!(history["events"][0]["data"], "secret", "{history}");
+    assert_eq!(answer(&mut ann, delete(&second)).await["type"], "done");
+    let left = block_in_place(|| server.call(&["EVAL", SEARCH, "0", "secret"]).text().to_owned());
+    assert!(left.is_empty(), "{left}");
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_deletes_where_its_home_takes_orders() {
+    for orders in [false, true] {
+        let home = pod(|settings| {
+            takes_edges(settings);
+            settings.relay.orders = orders;
+        });
+        let edge = pod(|settings| follows(settings, &[url(&home)], KEY));
+        ready(&edge).await;
+        let mut member = Client::connect(edge.addresses().plain[0]).await;
+        member.subscribe("chat:1").await;
+        publish(&edge, "chat:1", "said", r#""secret""#).await;
+        let (status, said) = api(&edge, "POST", "/api/rooms/chat:1/delete", r#"{"offset":1}"#).await;
+        let (_, history) = api(&home, "GET", "/api/rooms/chat:1/history", "").await;
+        let (_, seen) = api(&edge, "GET", "/api/rooms/chat:1/history", "").await;
+        assert_eq!(status, if orders { 200 } else { 503 }, "{said}");
+        if orders {
+            assert_eq!(event(&mut member, "$deleted").await["data"]["offsets"], json!([1]));
+        }
+        for history in [history, seen] {
+            assert_eq!(history.to_string().contains("secret"), !orders, "{history}");
+        }
+        block_in_place(|| [edge, home].into_iter().for_each(Pod::stop));
+    }
 }

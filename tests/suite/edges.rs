@@ -19,9 +19,9 @@ use crate::{
     users::{call, over, ready},
 };
 
-const KEY: &str = "the-key-of-edges";
+pub const KEY: &str = "the-key-of-edges";
 
-fn takes_edges(settings: &mut Settings) {
+pub fn takes_edges(settings: &mut Settings) {
     settings.relay.listen = vec![ListenAddress::Ip(([127, 0, 0, 1], 0).into())];
     settings.relay.tls = false;
     settings.relay.keys = vec![ApiKey::new(KEY.into())];
@@ -32,11 +32,11 @@ fn home() -> Pod {
     pod(takes_edges)
 }
 
-fn url(home: &Pod) -> String {
+pub fn url(home: &Pod) -> String {
     format!("ws://{}", home.addresses().relay[0])
 }
 
-fn follows(settings: &mut Settings, urls: &[String], key: &str) {
+pub fn follows(settings: &mut Settings, urls: &[String], key: &str) {
     settings.upstream.urls = urls.iter().map(|url| UpstreamUrl::parse(url).unwrap()).collect();
     settings.upstream.key = Some(ApiKey::new(key.into()));
     settings.upstream.call_timeout = Duration::from_secs(3);

@@ -1,6 +1,6 @@
 //! Forgetting what this process keeps of a room or a user.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{MemoryBroker, ready};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 pub struct MemoryErasure(pub Arc<MemoryBroker>);
 
 impl MemoryErasure {
-    /// The rooms in whose logs there is an event of a user that is to go with it.
+    /// The rooms in which there is an event of a user that is to go with it.
     fn rooms_of_author(&self, user: &str) -> Vec<Room> {
         let mut rooms = Vec::new();
         for slot in &self.0.slots {
@@ -54,7 +54,7 @@ impl Erasure for MemoryErasure {
         ready(Ok(()))
     }
 
-    fn forget_author<'a>(&'a self, _: &'a Room, _: &'a str) -> Answer<'a, ()> {
+    fn forget_author<'a>(&'a self, _: &'a Room, _: &'a str, _: Duration) -> Answer<'a, ()> {
         ready(Ok(()))
     }
 }

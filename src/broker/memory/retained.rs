@@ -56,12 +56,18 @@ impl RetainedValues {
         }
     }
 
-    /// Removes the value that an event made, if it is still there.
-    pub(super) fn delete(&mut self, offset: Offset) {
+    /// Removes the value that an event made. Whether it was still there.
+    pub(super) fn delete(&mut self, offset: Offset) -> bool {
         let name = self.events.get(&offset).map(|(name, _)| name.clone());
-        if let Some(name) = name {
-            self.remove(&name);
+        if let Some(name) = &name {
+            self.remove(name);
         }
+        name.is_some()
+    }
+
+    /// Whether a user published one of the values.
+    pub(super) fn has_event_of(&self, user: &str) -> bool {
+        self.events.values().any(|(_, event)| event.user.as_deref() == Some(user))
     }
 
     /// The values in the order of their offsets.

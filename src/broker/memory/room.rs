@@ -232,20 +232,20 @@ impl RoomState {
         std::mem::replace(self, anew)
     }
 
-    /// Puts what says that it is deleted in the place of an event. Whether there is one.
+    /// Puts what says that it is deleted in the place of an event, and takes its value out. Whether there is one or the other.
     pub(super) fn delete_event(&mut self, deletion: &Deletion, part: Option<&Room>) -> bool {
-        if deletion.at.epoch != self.epoch || !self.log.replace(deletion, part) {
+        if deletion.at.epoch != self.epoch {
             return false;
         }
-        if let Some(values) = &mut self.values {
-            values.delete(deletion.at.offset);
-        }
-        true
+        // A value outlasts its event.
+        let was_value = self.values.as_mut().is_some_and(|values| values.delete(deletion.at.offset));
+        self.log.replace(deletion, part) || was_value
     }
 
-    /// Whether the log has an event of a user that is to go with it.
+    /// Whether there is an event of a user that is to go with it.
     pub(super) fn has_event_to_erase(&self, user: &str) -> bool {
-        self.policy.erase != EraseMode::Keep && self.log.has_event_of(user)
+        let has_value = || self.values.as_ref().is_some_and(|values| values.has_event_of(user));
+        self.policy.erase != EraseMode::Keep && (self.log.has_event_of(user) || has_value())
     }
 
     /// Ends the hold of a publish that found no memory.

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Deref,
     sync::Arc,
+    time::Duration,
 };
 
 use fred::types::Value;
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     broker::{Answer, BrokerError, Erasure},
-    model::{Deletion, IdempotencyKey, PublisherSide, Room},
+    model::{Deletion, EraseMode, IdempotencyKey, PublisherSide, Retain, Room},
 };
 
 /// What has Redis forget.
@@ -84,25 +85,44 @@ impl FleetErasure {
         let _alone = self.sweeping.lock().await;
         let mut rooms = BTreeSet::new();
         for (server, partition) in masters {
-            rooms.extend(self.sweep(&server, partition, &words).await?);
+            self.sweep(&server, partition, &words, user, &mut rooms).await?;
         }
         Ok(rooms.into_iter().collect())
     }
 
-    /// Notes that a user publishes in a room, or that nothing of it is there any more.
-    async fn author(&self, act: &'static str, room: &Room, user: &str) -> Result<(), BrokerError> {
+    /// Notes that a user publishes in a room.
+    async fn note_author(&self, room: &Room, user: &str) -> Result<(), BrokerError> {
         // Longer than an event lasts by what a pod goes by one note, and by what logs are trimmed late.
-        let age = self.policy(room).history_age.mul_f32(1.5);
-        let args = [Value::from(act), Value::from(user), millis(age)];
+        self.author("note", room, user, self.policy(room).history_age.mul_f32(1.5)).await
+    }
+
+    async fn author(&self, act: &'static str, room: &Room, user: &str, time: Duration) -> Result<(), BrokerError> {
+        let args = [Value::from(act), Value::from(user), millis(time)];
         self.shards
             .call(Partition::of(room), &script::NOTE_AUTHOR, [self.names.of(room, KeyKind::Authors)], args)
             .await?;
         Ok(())
     }
 
-    /// Looks through all keys of the master that has a partition. The rooms of which the user is an author.
-    async fn sweep(&self, server: &Address, partition: Partition, words: &[Value]) -> Result<Vec<Room>, BrokerError> {
-        let (mut cursor, mut rooms) = ("0".to_owned(), Vec::new());
+    /// Whether a room has a retained value of a user that is to go with it. A value may outlast its event, and the note of its author.
+    async fn has_value_of(&self, room: &Room, user: &str) -> Result<bool, BrokerError> {
+        let policy = self.policy(room);
+        if policy.erase == EraseMode::Keep || policy.retain == Retain::None {
+            return Ok(false);
+        }
+        Ok(self.retained(room).await?.events.iter().any(|event| event.user.as_deref() == Some(user)))
+    }
+
+    /// Looks through all keys of the master that has a partition, and adds the rooms of which the user is an author.
+    async fn sweep(
+        &self,
+        server: &Address,
+        partition: Partition,
+        words: &[Value],
+        user: &str,
+        rooms: &mut BTreeSet<Room>,
+    ) -> Result<(), BrokerError> {
+        let mut cursor = "0".to_owned();
         loop {
             let args = [Value::from(cursor)].into_iter().chain(words.iter().cloned());
             let key = self.names.value_in(partition);
@@ -115,9 +135,17 @@ impl FleetErasure {
             }
             let mut read = read.into_iter();
             cursor = read.next().unwrap_or_default();
-            rooms.extend(read.filter_map(|room| Room::parse(&room).ok()));
+            for found in read {
+                let Some((kind, Ok(room))) = found.split_at_checked(1).map(|(kind, room)| (kind, Room::parse(room)))
+                else {
+                    continue;
+                };
+                if kind == "a" || self.has_value_of(&room, user).await? {
+                    rooms.insert(room);
+                }
+            }
             if cursor.is_empty() || cursor == "0" {
-                return Ok(rooms);
+                return Ok(());
             }
         }
     }
@@ -143,10 +171,14 @@ impl Erasure for FleetErasure {
     }
 
     fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.author("note", room, user))
+        Box::pin(Self::note_author(self, room, user))
     }
 
-    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.author("forget", room, user))
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str, since: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            // What no reader sees any more is of its authors, too.
+            self.trim_log(room).await?;
+            self.author("forget", room, user, since).await
+        })
     }
 }

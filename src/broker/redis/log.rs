@@ -249,6 +249,15 @@ impl RedisState {
         done.map(|done| done == 1).map_err(|error| self.unexpected(&error))
     }
 
+    /// Takes away what readers of a log leave out already.
+    pub(super) async fn trim_log(&self, room: &Room) -> Result<(), BrokerError> {
+        let keys = [KeyKind::Record, KeyKind::Log].map(|kind| self.names.of(room, kind));
+        let (size, age) = log_bounds(&self.policy(room));
+        let args = [Value::from(base()?), self.room_ttl(), size, age];
+        self.shards.call(Partition::of(room), &script::TRIM_LOG, keys, args).await?;
+        Ok(())
+    }
+
     async fn read(&self, room: &Room, policy: &Policy, query: HistoryQuery) -> Result<History, BrokerError> {
         let keys = [KeyKind::Record, KeyKind::Log, KeyKind::Deleted].map(|kind| self.names.of(room, kind));
         let (size, age) = log_bounds(policy);

@@ -105,6 +105,7 @@ scripts! {
     FORGET = "forget", ""; include_str!("lua/forget.lua");
     DELETE_EVENT = "delete_event", ""; ROOM, include_str!("lua/delete_event.lua");
     NOTE_AUTHOR = "note_author", ""; include_str!("lua/note_author.lua");
+    TRIM_LOG = "trim_log", ""; ROOM, include_str!("lua/trim_log.lua");
     SWEEP = "sweep", ACROSS_SLOTS; include_str!("lua/sweep.lua");
     LOOK_UP = "look_up", ""; include_str!("lua/look_up.lua");
 }

@@ -51,8 +51,8 @@ pub enum EdgeCall {
     DeleteEvent(Room, Box<Deletion>),
     /// A user publishes in a room.
     NoteAuthor(Room, Box<str>),
-    /// A room's log has no event of a user any more.
-    ForgetAuthor(Room, Box<str>),
+    /// A room's log has no event any more that a user published longer ago than this.
+    ForgetAuthor(Room, Box<str>, Duration),
     /// Ask all other pods, the home included.
     AskOthers(Box<FleetQuestion>, Duration),
     /// Where a pod is.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, Control as _, History, HistoryQuery},
-    model::{Position, Publication, Room},
+    model::{DELETED, Position, Publication, Room},
 };
 
 /// The most events of one answer, and their most bytes of payload: a slow link must have it within the time in which it may be silent.
@@ -57,13 +57,19 @@ impl Home {
         Err(refused("the home of this edge takes no orders from edges: its `relay.orders` is off"))
     }
 
+    /// Whether edges may publish this: what says that events are deleted is an order.
+    fn check_publication(&self, room: &Room, publication: &Publication) -> Result<(), BrokerError> {
+        self.check_publish().and_then(|()| self.check_room(room))?;
+        if *publication.topic == *DELETED { self.check_orders() } else { Ok(()) }
+    }
+
     /// Does what an edge asks.
     pub(super) async fn carry_out(&self, edge: &str, call: EdgeCall) -> Result<CallAnswer, BrokerError> {
         let store = &self.store;
         match call {
             EdgeCall::Publish(all) => Ok(CallAnswer::Published(self.publish_all(all).await)),
             EdgeCall::Unlogged(room, publication, except) => {
-                self.check_publish().and_then(|()| self.check_room(&room))?;
+                self.check_publication(&room, &publication)?;
                 store.broker.publish_unlogged(&room, *publication, except).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::Signal(room, signal) => {
@@ -139,9 +145,9 @@ impl Home {
                 self.check_publish().and_then(|()| self.check_room(&room))?;
                 store.erasure.note_author(&room, &user).await.map(|()| CallAnswer::Done)
             }
-            EdgeCall::ForgetAuthor(room, user) => {
+            EdgeCall::ForgetAuthor(room, user, since) => {
                 self.check_orders().and_then(|()| self.check_room(&room))?;
-                store.erasure.forget_author(&room, &user).await.map(|()| CallAnswer::Done)
+                store.erasure.forget_author(&room, &user, since).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::AskOthers(question, within) => {
                 self.check_orders()?;
@@ -169,7 +175,7 @@ impl Home {
     /// Publishes those that may be published, in their order.
     async fn publish_all(&self, all: Vec<(Room, Publication)>) -> Vec<Result<Position, BrokerError>> {
         let checks: Vec<Result<(), BrokerError>> =
-            all.iter().map(|(room, _)| self.check_publish().and_then(|()| self.check_room(room))).collect();
+            all.iter().map(|(room, publication)| self.check_publication(room, publication)).collect();
         let good = all.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(one, _)| one).collect();
         let mut said = self.store.broker.publish_all(good).await.into_iter();
         let each =

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Edges, Followers, HomeControl, RelayAccess, edge_members::EdgeMembers, message::Ancestry};
@@ -196,7 +196,7 @@ impl Erasure for HomeErasure {
         self.own.note_author(room, user)
     }
 
-    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
-        self.own.forget_author(room, user)
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str, since: Duration) -> Answer<'a, ()> {
+        self.own.forget_author(room, user, since)
     }
 }

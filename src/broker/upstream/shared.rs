@@ -138,8 +138,8 @@ impl Erasure for Upstream {
         Box::pin(async move { said.await.and_then(done) })
     }
 
-    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
-        let said = self.state.call(Some(room.clone()), EdgeCall::ForgetAuthor(room.clone(), user.into()));
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str, since: Duration) -> Answer<'a, ()> {
+        let said = self.state.call(Some(room.clone()), EdgeCall::ForgetAuthor(room.clone(), user.into(), since));
         Box::pin(async move { said.await.and_then(done) })
     }
 }

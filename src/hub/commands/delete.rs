@@ -8,16 +8,19 @@ use std::sync::Arc;
 use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{
-        access::permit::Principal, commands::refusal::refusal, connection::key::ConnectionKey, core::Core,
+        access::permit::Principal,
+        commands::{refusal::refusal, take_out::take_out},
+        connection::key::ConnectionKey,
+        core::Core,
         worker::services::Services,
     },
-    model::{CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Room, Since},
+    model::{CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Retain, Room, Since},
 };
 
 /// Why an event is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
-    /// The log does not have it, or not any more.
+    /// Neither the log nor the retained values have it, or not any more.
     #[error("the log of {0} has no event {1} of this epoch, or not any more")]
     Absent(Room, Offset),
     /// Another user published it.
@@ -99,7 +102,7 @@ impl EventDeletion<'_> {
                 .await
                 .map_err(|(code, message)| DeleteError::Refused(code, message))?;
         }
-        if !self.0.erasure.delete_event(&room, &deletion).await? {
+        if !take_out(self.0, &room, &deletion).await? {
             return Err(DeleteError::Absent(room, offset));
         }
         let told = self.0.broker.publish(&room, notice).await?;
@@ -107,7 +110,7 @@ impl EventDeletion<'_> {
         Ok(told)
     }
 
-    /// An event of a room's log, and its position there.
+    /// An event of a room's log or retained values, and its position.
     async fn event_at(
         &self,
         room: &Room,
@@ -128,7 +131,21 @@ impl EventDeletion<'_> {
         let history = self.0.broker.history(room, query).await?;
         // Only an exact continuation says that the event of that epoch is this log's own.
         let found = history.events.into_iter().next().filter(|event| event.offset == offset && history.complete);
+        let found = match found {
+            Some(event) => Some(event),
+            None => self.value_at(room, &epoch, offset).await?,
+        };
         let found = found.filter(|event| !event.is_deletion() || event.is_tombstone()).ok_or_else(absent)?;
         Ok((Position::new(epoch, offset), found))
+    }
+
+    /// A retained value that has outlasted its event.
+    async fn value_at(&self, room: &Room, epoch: &Epoch, offset: Offset) -> Result<Option<Arc<Event>>, BrokerError> {
+        if self.0.policy(room).retain == Retain::None {
+            return Ok(None);
+        }
+        let retained = self.0.broker.retained(room).await?;
+        let value = retained.events.into_iter().find(|event| event.offset == offset);
+        Ok(value.filter(|_| retained.epoch == *epoch))
     }
 }

@@ -13,3 +13,4 @@ pub mod sent;
 pub mod signal;
 pub mod signal_outbox;
 pub mod status;
+pub mod take_out;

@@ -29,10 +29,7 @@ impl Services {
             Ok(publication) => publication,
             Err((code, message)) => return Reply::Error { code, message, room: Some(room) },
         };
-        if let Err(error) = UserEvents(self).note(&room, &publication).await {
-            return refusal(&error);
-        }
-        match self.broker.publish(&room, publication).await {
+        match UserEvents(self).publish(&room, publication).await {
             Ok(position) => {
                 self.metrics.events_in.client.increment(1);
                 Reply::Published(position)

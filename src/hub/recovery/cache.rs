@@ -191,6 +191,12 @@ impl Recoveries {
         cell.get_or_init(|| read).await.clone()
     }
 
+    /// Lets go of what was read of a log: it has other events in places where that has deleted ones.
+    pub fn forget(&self, log: &Room) {
+        self.ranges.forget(log);
+        self.pages.forget(log);
+    }
+
     /// Lets go of ranges that were not asked for lately. Each worker calls it on its timer.
     pub fn forget_old(&self, now: Instant) {
         self.ranges.forget_old(now);
@@ -231,6 +237,10 @@ impl<T> Brief<T> {
             (*made, *cell) = (now, Cell::default());
         }
         Arc::clone(cell)
+    }
+
+    fn forget(&self, log: &Room) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).retain(|(room, ..), _| room != log);
     }
 
     fn forget_old(&self, now: Instant) {

@@ -55,19 +55,25 @@ impl UserErasure<'_> {
     /// [`ErasureError`]: some of it may be erased.
     pub async fn erase(&self, user: &str) -> Result<Ordered, ErasureError> {
         let services = self.0;
-        let presence_room = services.user_presence.as_ref().and_then(|presence| presence.room_of(user));
-        let personal = services.config.load().tokens.personal_room.as_ref().and_then(|room| room.of(user));
-        let own: Vec<_> = personal.into_iter().chain(presence_room).collect();
+        let own = self.own_rooms(user);
         if let Some(room) = own.iter().find(|room| services.policy(room).log_of(room).is_some()) {
             return Err(ErasureError::SharedLog(room.clone()));
         }
         self.hide(user).await?;
         let here = self.erase_here(user).await.map_err(FleetError::from)?;
         let answers = services.control.ask_others(&FleetQuestion::Erase(user.into()), ANSWER_WITHIN).await?;
+        let began = std::time::Instant::now();
         for room in services.erasure.forget_user(user, &own).await? {
-            UserEvents(services).erase(user, &room).await?;
+            UserEvents(services).erase(user, &room, began).await?;
         }
         Ok(done_on_all(here, answers))
+    }
+
+    /// The rooms that are about a user alone.
+    fn own_rooms(&self, user: &str) -> Vec<Room> {
+        let presence_room = self.0.user_presence.as_ref().and_then(|presence| presence.room_of(user));
+        let personal = self.0.config.load().tokens.personal_room.as_ref().and_then(|room| room.of(user));
+        personal.into_iter().chain(presence_room).collect()
     }
 
     /// Has a user be offline for its followers.
@@ -98,12 +104,12 @@ impl UserErasure<'_> {
             absent.forget(user);
         }
         // A round that is under way writes what it has taken, or puts it back where that failed. So it is with the record of a session
-        // whose connection was closing already.
-        let began = Instant::now();
+        // whose connection was closing already, and with an event that was on its way.
+        let (own, began) = (self.own_rooms(user), Instant::now());
         loop {
             services.acks.book().forget(user);
             services.acks.delivered.forget(user);
-            services.author_notes.forget(user);
+            services.author_notes.forget(user, &own);
             let is_written = services.user_writes.make_void(user);
             if services.acks.of(user).is_empty() && !is_written {
                 break;

@@ -87,6 +87,13 @@ async fn everything_works(settings: Settings, durability: Durability) {
     assert_eq!(other.broker.get(name).await, Ok(Some(value)));
     let answers = pod.broker.ask_others(&FleetQuestion::Stats, Duration::from_secs(5)).await.unwrap();
     assert_eq!(answers.said, [(other.broker.pod().to_owned(), FleetAnswer::Done(Some(7)))]);
+    let erasure = &pod.broker.erasure;
+    erasure.note_author(&room, "ann").await.unwrap();
+    let deletion = Deletion { at: last, id: None, leaves: None };
+    assert_eq!(erasure.delete_event(&room, &deletion).await, Ok(true));
+    assert_eq!(erasure.forget_user("ann", &[]).await, Ok(vec![room.clone()]));
+    erasure.forget_author(&room, "ann", Duration::ZERO).await.unwrap();
+    assert_eq!(erasure.forget_room(&room).await, Ok(true));
 }
 
 /// A pod that answers whatever is asked with a number.

@@ -34,7 +34,7 @@ use roomcast::testing::{
     },
     config::Policies,
     metrics::{RedisCommands, RedisMetrics},
-    model::{Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
+    model::{Deletion, Durability, Member, Payload, Policy, Position, PresenceMode, Publication, Retain, Room, Since},
 };
 use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 

@@ -119,3 +119,18 @@ pub async fn the_value_of_a_deleted_event_is_not_retained<S: Store>() {
     assert!(delete(&bench, &told.epoch, 2).await);
     assert_eq!(bench.values(&a).await, ["t 4"]);
 }
+
+pub async fn a_value_that_has_outlasted_its_event_is_deleted<S: Store>() {
+    let policy = Policy { retain: Retain::Topic, history_size: 2, ..Policy::default() };
+    let (bench, epoch) = filled::<S>(policy, 1).await;
+    let a = room("a");
+    for topic in ["b", "c", "d"] {
+        bench.publish(&a, topic).await;
+    }
+    assert!(!bench.since(&a, &epoch, 0).await.complete, "the log has let it go");
+    assert_eq!(bench.values(&a).await, ["t 1", "b 2", "c 3", "d 4"]);
+    assert!(!delete(&bench, &Epoch::new("another"), 1).await);
+    assert!(delete(&bench, &epoch, 1).await);
+    assert_eq!(bench.values(&a).await, ["b 2", "c 3", "d 4"]);
+    assert!(!delete(&bench, &epoch, 1).await, "there is nothing left of it");
+}

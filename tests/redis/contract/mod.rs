@@ -110,6 +110,7 @@ macro_rules! room_tests {
                 a_deleted_event_leaves_one_in_its_place,
                 a_log_that_has_let_go_of_events_is_no_larger_for_deleted_ones,
                 the_value_of_a_deleted_event_is_not_retained,
+                a_value_that_has_outlasted_its_event_is_deleted,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

@@ -324,9 +324,13 @@ local function appending(base, master, now, now_text, rooms)
     elseif was_bytes > 0 then
       try(call('UNLINK', log))
     end
-    if values and is_first then
-      try(call('UNLINK', values, order))
-      count = 0
+    if is_first then
+      -- What was deleted in a life of before is none of this log's.
+      try(call('UNLINK', place .. 'deleted:' .. name))
+      if values then
+        try(call('UNLINK', values, order))
+        count = 0
+      end
     end
     if value ~= '' then
       retain(values, order, policy, value, off, stamp, event, count)

@@ -2,7 +2,8 @@
 -- KEYS: one that shows which server is meant; it may not exist.
 -- ARGV: where to go on ("0" at first), a pattern that all keys of the fleet fit, how the user's idempotency keys begin behind their
 --       room, what stands in the sessions of the user, the user, then with what keys begin that go whatever user they are of.
--- Answers {where to go on ("0": that was all), and the rooms of which the user is an author}.
+-- Answers {where to go on ("0": that was all), and the rooms of which the user is an author behind "a", those that have retained values
+-- behind "v"}.
 local own, session, user = ARGV[3], ARGV[4], ARGV[5]
 
 -- Whether an idempotency key is the user's. Where its room shares a log, the room stands before it.
@@ -33,9 +34,11 @@ end
 local found = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', '200')
 local reply = { found[1] }
 for _, key in ipairs(found[2]) do
-  local room = string.match(key, '}:authors:(.*)$')
-  if room and type(redis.pcall('ZSCORE', key, user)) == 'string' then
-    reply[#reply + 1] = room
+  local kind, room = string.match(key, '^.-{[^}]*}:(%a+):(.*)$')
+  if kind == 'authors' and type(redis.pcall('ZSCORE', key, user)) == 'string' then
+    reply[#reply + 1] = 'a' .. room
+  elseif kind == 'values' then
+    reply[#reply + 1] = 'v' .. room
   end
   if goes(key) then
     redis.call('UNLINK', key)

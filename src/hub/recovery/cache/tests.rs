@@ -124,3 +124,21 @@ async fn what_is_brought_back_is_bounded_whatever_the_log_has() {
     let missed = recoveries.missed_of_parts(&broker, &policy, &log, &since, &target, &wanted).await.unwrap();
     assert_eq!(offsets(missed), None);
 }
+
+#[tokio::test]
+async fn what_was_read_of_a_log_is_read_again_once_it_has_deleted_events() {
+    let ((broker, policy), recoveries) = (broker(700), Recoveries::default());
+    let (last, wanted) = (publish(&broker, "a", 10).await, HashMap::from([(room("a"), 0)]));
+    let since = Since { epoch: last.epoch.clone(), offset: 0 };
+    let read = async || {
+        let missed = recoveries.missed_of_parts(&broker, &policy, &room("log"), &since, &last, &wanted).await.unwrap();
+        let Missed::All(found) = missed else { panic!("it is there") };
+        found
+    };
+    let before = read().await;
+    assert!(Arc::ptr_eq(&before[0], &read().await[0]));
+    recoveries.forget(&room("a"));
+    assert!(Arc::ptr_eq(&before[0], &read().await[0]), "of another log");
+    recoveries.forget(&room("log"));
+    assert!(!Arc::ptr_eq(&before[0], &read().await[0]));
+}
