@@ -74,18 +74,18 @@ async fn a_client_calls_over_each_way_in() {
     let pod = pod(|settings| {
         calling(settings, &backend);
         settings.socketio.enabled = true;
-        settings.socketio.namespaces = vec!["/".to_owned(), "/poll".to_owned()];
+        settings.socketio.namespaces = vec!["/".to_owned(), "/club".to_owned()];
         chat(settings);
-        let poll = r#"
+        let club = r#"
 [[dialect]]
-name = "poll"
-paths = ["/poll"]
+name = "club"
+paths = ["/club"]
 envelope = "socketio"
 command = [{ when = { "/0" = "close" }, does = "rpc", method = "poll.close", data = "/1" }]
 message = [{ on = "result", ack = '["{data}"]' }, { on = "error", ack = '[{"failed": "{code}"}]' }]
 event = [{ write = '["{topic}", "{data}"]' }]
 "#;
-        let described = merge(&Flags::new(), &Variables::new(), Some((std::path::Path::new("poll"), poll))).unwrap();
+        let described = merge(&Flags::new(), &Variables::new(), Some((std::path::Path::new("club"), club))).unwrap();
         settings.dialects.extend(described.settings.dialects);
     });
     let address = pod.addresses().plain[0];
@@ -102,7 +102,7 @@ event = [{ write = '["{topic}", "{data}"]' }]
     // Socket.IO: the acknowledgement is the reply, and with a dialect of its own what the backend said.
     for (connect, event, expected) in [
         ("40", r#"427["rpc",{"method":"poll.close","data":[1]}]"#, r#"437[{"type":"result","data":{"said":[1]}}]"#),
-        ("40/poll,", r#"42/poll,5["close",{"poll":42}]"#, r#"43/poll,5[{"said":{"poll":42}}]"#),
+        ("40/club,", r#"42/club,5["close",{"poll":42}]"#, r#"43/club,5[{"said":{"poll":42}}]"#),
     ] {
         let client = Polling::open(address, "").await;
         client.send(connect).await;
