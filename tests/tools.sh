@@ -168,6 +168,13 @@ need_typescript_client() {
   npm run --silent --prefix clients/typescript build
 }
 
+# What builds the Angular example. Its test builds it.
+need_angular() {
+  if [[ ! examples/angular/node_modules/.package-lock.json -nt examples/angular/package-lock.json ]]; then
+    npm ci --prefix examples/angular --no-audit --no-fund --ignore-scripts
+  fi
+}
+
 # What Go has compiled for one tool serves the next: the standard library, and what two of them share of Kubernetes.
 go_cache=$tools/go-build
 
