@@ -16,7 +16,7 @@ use crate::{
         acks::receipts::{Authored, ReadSpan, receipts},
         worker::services::Services,
     },
-    model::{Epoch, Event, Notice, Offset, Receipt, Room, Since},
+    model::{Epoch, Event, Notice, Offset, Progress, Receipt, Room, Since},
 };
 
 /// How many logs are read at once.
@@ -72,6 +72,7 @@ impl AuthorTeller<'_> {
 
     /// What authors are told of a room.
     async fn receipts_of(&self, room: &Room, mut spans: Vec<ReadSpan>) -> BTreeMap<Box<str>, Vec<Receipt>> {
+        self.judge(room, &mut spans).await;
         let Some(epoch) = spans.last().map(|span| span.upto.epoch.clone()) else { return BTreeMap::new() };
         // Those before it are of a log that is over.
         spans.retain(|span| span.upto.epoch == epoch);
@@ -79,6 +80,23 @@ impl AuthorTeller<'_> {
         let upto = spans.iter().map(|span| span.upto.offset).max().unwrap_or(0);
         let events = self.authored(room, &epoch, after, upto).await;
         receipts(&spans, &events, MOST_OF_A_ROOM)
+    }
+
+    /// Cuts what devices say that they have got to what the log has. What was read was judged before it came here.
+    async fn judge(&self, room: &Room, spans: &mut Vec<ReadSpan>) {
+        if spans.iter().all(|span| span.progress == Progress::Read) {
+            return;
+        }
+        let query = HistoryQuery { since: None, until: None, max_events: 0, max_bytes: 0 };
+        let log = self.0.broker.history(room, query).await.ok();
+        spans.retain_mut(|ReadSpan { progress, upto, .. }| {
+            if *progress == Progress::Read {
+                return true;
+            }
+            let Some(log) = log.as_ref().filter(|log| log.epoch == upto.epoch) else { return false };
+            upto.offset = upto.offset.min(log.end);
+            true
+        });
     }
 
     /// The events of authors in a part of a room's log, as far as the log has them.

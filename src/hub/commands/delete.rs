@@ -93,8 +93,14 @@ impl EventDeletion<'_> {
         if by.is_some() && !is_author && !found.is_tombstone() {
             return Err(DeleteError::NotAuthor);
         }
+        if let Some(principal) = by.filter(|_| !is_author)
+            && !principal.grant.may_publish(&room, self.0.policy(&room).publish)
+        {
+            // Whoever may only read does not tell of it again.
+            return Ok(at);
+        }
         let deletion = Deletion { at, id: found.id.clone(), leaves: None };
-        let notice = deletion.notice(user.map(|user| &**user));
+        let notice = deletion.notice(user.filter(|_| is_author).map(|user| &**user));
         if let Some(principal) = by {
             // As it decides about what is published; it changes nothing of this.
             self.0

@@ -134,3 +134,26 @@ pub async fn a_value_that_has_outlasted_its_event_is_deleted<S: Store>() {
     assert_eq!(bench.values(&a).await, ["b 2", "c 3", "d 4"]);
     assert!(!delete(&bench, &epoch, 1).await, "there is nothing left of it");
 }
+
+pub async fn what_an_erased_event_left_is_deleted_as_well<S: Store>() {
+    let (bench, epoch) = filled::<S>(Policy::default(), 3).await;
+    let a = room("a");
+    let event = bench.since(&a, &epoch, 1).await.events[0].clone();
+    let at = Position::new(epoch.clone(), 2);
+    let erased = Deletion { at, id: None, leaves: Some(event.shell()) };
+    assert!(bench.store.erasure().delete_event(&a, &erased).await.unwrap());
+    let left = bench.since(&a, &epoch, 1).await.events[0].clone();
+    assert_eq!((&*left.topic, &left.user, left.is_tombstone()), ("t", &None, false));
+    assert!(delete(&bench, &epoch, 2).await);
+    assert_eq!(seen(&bench.since(&a, &epoch, 0).await), [1, -2, 3]);
+}
+
+pub async fn a_log_whose_oldest_events_are_deleted_begins_where_it_began<S: Store>() {
+    let (bench, epoch) = filled::<S>(Policy::default(), 40).await;
+    let a = room("a");
+    for offset in (1..=37).rev() {
+        assert!(delete(&bench, &epoch, offset).await);
+        let all = bench.since(&a, &epoch, 0).await;
+        assert_eq!((all.events.len(), all.after, all.complete), (40, 0, true), "without {offset} and those behind it");
+    }
+}

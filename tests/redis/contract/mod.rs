@@ -111,6 +111,8 @@ macro_rules! room_tests {
                 a_log_that_has_let_go_of_events_is_no_larger_for_deleted_ones,
                 the_value_of_a_deleted_event_is_not_retained,
                 a_value_that_has_outlasted_its_event_is_deleted,
+                what_an_erased_event_left_is_deleted_as_well,
+                a_log_whose_oldest_events_are_deleted_begins_where_it_began,
             }
             key_value::{
                 a_value_is_there_until_its_time_is_up,

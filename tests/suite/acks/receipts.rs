@@ -125,6 +125,19 @@ async fn authors_are_told_what_devices_have_got() {
     assert_eq!(answer(&mut bob, got(99, epoch)).await["type"], DONE);
     assert_eq!(delivered(&mut ann).await, ["bob 3"]);
     assert_eq!(unread(&mut bob, &["dm:1"]).await, ["dm:1 0/3 3"], "nothing is read by it");
+    // What one says of a log that never was, or far beyond its end, hides nothing of what others say.
+    say(&mut ann, "dm:1").await;
+    let mut cem = device(&second, "cem").await;
+    let mut dan = device(&second, "dan").await;
+    assert_eq!(answer(&mut cem, got(4, epoch)).await["type"], DONE);
+    assert_eq!(answer(&mut dan, got(9_007_199_254_740_991, epoch)).await["type"], DONE);
+    assert_eq!(answer(&mut bob, got(4, &json!("another"))).await["type"], DONE);
+    let mut said = Vec::new();
+    while said.len() < 2 {
+        said.append(&mut delivered(&mut ann).await);
+    }
+    said.sort();
+    assert_eq!(said, ["cem 4", "dan 4"]);
     // A policy that tells no authors, and a user that may not join.
     let mut other = got(1, epoch);
     other["room"] = json!("chat:1");

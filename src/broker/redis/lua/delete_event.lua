@@ -54,4 +54,8 @@ if entry then
 end
 -- What the log has was looked for first: of a room's life before this one a hash may be left.
 local was_deleted = not entry and offset > room.offset - size and redis.call('HGET', deleted, at)
+if was_deleted then
+  -- What an erased user's event left in its place goes as well.
+  redis.call('HSET', deleted, at, string.match(was_deleted, '^%d+') .. ' ' .. tombstone)
+end
 return { (is_kept or was_value or was_deleted) and 1 or 0 }

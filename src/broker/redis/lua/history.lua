@@ -12,11 +12,14 @@ local room = open(KEYS[1], ARGV[1], ARGV[2])
 local last = room.offset
 local fresh = now_ms() - age
 
--- What stands in the place of an event that was deleted: an entry as the log has them; nil where none was.
-local function tombstone(offset)
-  local held = redis.call('HGET', deleted, whole(offset))
+-- What stands in the place of an event that was deleted, as the hash holds it: an entry as the log has them; nil where none was.
+local function placeholder(offset, held)
   local time, event = string.match(held or '', '^(%d+) (.*)$')
   return time and { whole(offset) .. '-' .. time, { 'e', event } }
+end
+
+local function tombstone(offset)
+  return placeholder(offset, redis.call('HGET', deleted, whole(offset)))
 end
 
 local function time_of(offset)
@@ -37,13 +40,27 @@ if size > 0 and last > 0 then
   if first then
     low, time = id_of(first)
   end
-  -- The oldest may be deleted ones.
+  -- The oldest may be deleted ones. One is looked for alone, then twice as many each time: of most rooms none was deleted.
+  local count = 1
   while low > lowest do
-    local older = tombstone(low - 1)
-    if not older then
+    local wanted = {}
+    for offset = low - 1, math.max(low - count, lowest), -1 do
+      wanted[#wanted + 1] = whole(offset)
+    end
+    local held = redis.call('HMGET', deleted, unpack(wanted))
+    local met = 0
+    while met < #wanted do
+      local older = placeholder(low - 1, held[met + 1])
+      if not older then
+        break
+      end
+      low, time = id_of(older)
+      met = met + 1
+    end
+    if met < #wanted then
       break
     end
-    low, time = id_of(older)
+    count = math.min(count * 2, 512)
   end
   if low <= last then
     local high = last + 1
