@@ -34,4 +34,4 @@ pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handl
 pub(crate) use keys::Keys;
 pub use server::Api;
 pub use session::{KEEPS_WINDOW, session_proof};
-pub use status::Servers;
+pub use status::{Servers, Tree};

@@ -32,7 +32,7 @@ use super::{
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded},
     session, stats,
-    status::{Servers, StatusBoard},
+    status::{Servers, StatusBoard, Tree},
     target::{Query, decode},
     unread, user_presence,
 };
@@ -90,11 +90,16 @@ impl Drop for Place {
 }
 
 impl Api {
-    /// An API for a pod. `pages`: those of the internal listener.
+    /// An API for a pod. `servers`, `tree`: how what is beside it is; `pages`: those of the internal listener.
     #[must_use]
-    pub fn new(services: Arc<Services>, metrics: Arc<Exposition>, servers: Servers, pages: Pages) -> Self {
+    pub fn new(
+        services: Arc<Services>,
+        metrics: Arc<Exposition>,
+        (servers, tree): (Servers, Tree),
+        pages: Pages,
+    ) -> Self {
         let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
-        let (board, ending) = (StatusBoard::new(servers), watch::Sender::new(false));
+        let (board, ending) = (StatusBoard::new(servers, tree), watch::Sender::new(false));
         Self(Arc::new(Shared { services, metrics, keyring, board, pages, connections, ending }))
     }
 

@@ -19,7 +19,7 @@ use crate::{
     metrics::{Buckets, Exposition, Samples},
     model::{
         CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MAX_OFFSET, MemoryStats, PodStatus, PodTotals,
-        QueueStats, RedisStatus, StatusMoment, UnixMillis,
+        QueueStats, RedisStatus, StatusMoment, TreeStatus, UnixMillis,
     },
 };
 
@@ -38,6 +38,7 @@ const FLEET_FOR: Duration = Duration::from_secs(5);
 /// What the pod showed lately.
 pub(super) struct StatusBoard {
     servers: Servers,
+    tree: Tree,
     state: Mutex<BoardState>,
     /// The last answers of the fleet. Others wait while one asks.
     fleet: tokio::sync::Mutex<Option<(Instant, FleetStats)>>,
@@ -45,6 +46,9 @@ pub(super) struct StatusBoard {
 
 /// Says how the servers of Redis are, where there are any.
 pub type Servers = Box<dyn Fn() -> Option<RedisStatus> + Send + Sync>;
+
+/// Says how the links to a home and to edges are, where there are any.
+pub type Tree = Box<dyn Fn() -> Option<TreeStatus> + Send + Sync>;
 
 #[derive(Default)]
 struct BoardState {
@@ -57,8 +61,8 @@ struct BoardState {
 }
 
 impl StatusBoard {
-    pub(super) fn new(servers: Servers) -> Self {
-        Self { servers, state: Mutex::default(), fleet: tokio::sync::Mutex::default() }
+    pub(super) fn new(servers: Servers, tree: Tree) -> Self {
+        Self { servers, tree, state: Mutex::default(), fleet: tokio::sync::Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, BoardState> {
@@ -74,7 +78,7 @@ impl StatusBoard {
         }
         let text = exposition.own();
         let samples = Samples::of(&text);
-        let mut status = read(services, &samples, (self.servers)());
+        let mut status = read(services, &samples, ((self.servers)(), (self.tree)()));
         if services.gate.is_draining() {
             state.draining.get_or_insert(now);
         }
@@ -178,7 +182,11 @@ fn moment(before: &PodTotals, status: &PodStatus, latencies: &Buckets, span: f64
 /// The pod as it is, without what needs an earlier look.
 // A gauge of bytes or connections is a whole number below 2^53.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn read(services: &Services, samples: &Samples<'_>, redis: Option<RedisStatus>) -> PodStatus {
+fn read(
+    services: &Services,
+    samples: &Samples<'_>,
+    (redis, tree): (Option<RedisStatus>, Option<TreeStatus>),
+) -> PodStatus {
     let config = services.config.load();
     let whole = |value: f64| value.max(0.0) as u64;
     let carried = samples.each("roomcast_connections", ["transport", "dialect"]).filter(|(_, value)| *value > 0.0);
@@ -227,6 +235,7 @@ fn read(services: &Services, samples: &Samples<'_>, redis: Option<RedisStatus>) 
             .map(|pressure| limit(pressure.name(), pressure.bites(), samples))
             .into(),
         redis,
+        tree,
         drain: DrainStatus {
             draining_ms: None,
             delay_ms: millis(config.drain.delay),

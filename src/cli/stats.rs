@@ -94,7 +94,10 @@ fn fleet_text(fleet: &FleetStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CarriedConnections, LimitStatus, MasterStatus, RedisStatus, StatusMoment};
+    use crate::model::{
+        CarriedConnections, EdgeStatus, LimitStatus, LinkStatus, MasterStatus, RedisStatus, StatusMoment, TreeRole,
+        TreeStatus,
+    };
 
     #[test]
     fn a_pod_is_a_line_a_subject_and_what_is_well_is_not_said() {
@@ -140,9 +143,31 @@ mod tests {
             }],
             ..RedisStatus::default()
         });
+        let link = |pod: Option<&str>| LinkStatus {
+            home: "wss://home:9443".to_owned(),
+            pod: pod.map(str::to_owned),
+            since_ms: 61_000,
+            error: Some("refused".to_owned()).filter(|_| pod.is_none()),
+            rooms: 1_200,
+            lag_ms: Some(40),
+            bytes_in: 2_000,
+            ..LinkStatus::default()
+        };
+        status.tree = Some(TreeStatus {
+            role: TreeRole::Relay,
+            above: vec!["0f".to_owned()],
+            links: vec![link(Some("0f")), link(None)],
+            edge_links: 3,
+            edges: vec![EdgeStatus { pod: "e1".to_owned(), rooms: 7, bytes_out: 5, ..EdgeStatus::default() }],
+        });
         status.drain.draining_ms = Some(5_000);
         let said = text(&status);
         for line in [
+            "role         relay; above it: 0f\n",
+            "             wss://home:9443: up for 1:01, 1,200 rooms, lag 40.0 ms, 2.0 kB in, 0 B out\n",
+            "             wss://home:9443: down for 1:01: refused\n",
+            "             edge e1: up for 0:00, 7 rooms, 5 B out, 0 B wait, 0 dropped\n",
+            "             and 2 links of edges\n",
             "state        overloaded: connections, redis\n",
             "limits       connections refused 7, and refuses now\n",
             "             r:1: messages do not come, commands do not go, canary none yet; away (refused)\n",

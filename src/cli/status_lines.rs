@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{bytes, clock, count, rate, span};
-use crate::model::{MasterStatus, PodStatus, RedisStatus};
+use crate::model::{LinkStatus, MasterStatus, PodStatus, RedisStatus, TreeStatus};
 
 /// How a line is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,9 @@ pub(super) fn status_lines(status: &PodStatus) -> Vec<StatusLine> {
     if let Some(redis) = &status.redis {
         redis_lines(redis, &mut line);
     }
+    if let Some(tree) = &status.tree {
+        tree_lines(tree, &mut line);
+    }
     if let Some(going) = status.drain.draining_ms {
         line("drain", format!("for {}", clock(going)), Tone::Caution);
     }
@@ -130,6 +133,35 @@ fn redis_lines(redis: &RedisStatus, line: &mut impl FnMut(&'static str, String, 
         }
         let well = *subscribed && *commanded && troubles.is_empty() && error.is_none();
         line("", what, if well { Tone::Plain } else { Tone::Bad });
+    }
+}
+
+fn tree_lines(tree: &TreeStatus, line: &mut impl FnMut(&'static str, String, Tone)) {
+    let above = if tree.above.is_empty() { String::new() } else { format!("; above it: {}", tree.above.join(", ")) };
+    line("role", format!("{}{above}", tree.role.as_str()), Tone::Plain);
+    for link in &tree.links {
+        let LinkStatus { home, pod, since_ms, error, rooms, .. } = link;
+        let since = clock(*since_ms);
+        let lag = span(link.lag_ms.map(|ms| ms as f64));
+        let (came, went) = (bytes(link.bytes_in as f64), bytes(link.bytes_out as f64));
+        let (what, tone) = match pod {
+            Some(_) => {
+                let tone = if link.late_ms().is_some() { Tone::Caution } else { Tone::Plain };
+                (format!("up for {since}, {} rooms, lag {lag}, {came} in, {went} out", count(*rooms as u64)), tone)
+            }
+            None => (format!("down for {since}: {}", error.as_deref().unwrap_or("it is being made")), Tone::Bad),
+        };
+        line("", format!("{home}: {what}"), tone);
+    }
+    for edge in &tree.edges {
+        let (rooms, out) = (count(edge.rooms as u64), bytes(edge.bytes_out as f64));
+        let waits = bytes(edge.queued_bytes as f64);
+        let what = format!("up for {}, {rooms} rooms, {out} out, {waits} wait", clock(edge.since_ms));
+        let tone = if edge.dropped > 0 { Tone::Caution } else { Tone::Plain };
+        line("", format!("edge {}: {what}, {} dropped", edge.pod, count(edge.dropped)), tone);
+    }
+    if let Some(more) = tree.edge_links.checked_sub(tree.edges.len()).filter(|more| *more > 0) {
+        line("", format!("and {} links of edges", count(more as u64)), Tone::Plain);
     }
 }
 

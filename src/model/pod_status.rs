@@ -1,6 +1,7 @@
 //! What a pod shows of itself to an operator: the page at `/status`, `GET /status.json` and the commands that read it.
 //!
-//! Names no room, no user and no client's address. Always holds: every figure is one that the metrics or the probes give too.
+//! Names no room, no user and no client's address. Always holds: every figure is one that the metrics or the probes give too, or a part
+//! of one: of a single link, where these have all.
 
 use super::UnixMillis;
 
@@ -42,6 +43,8 @@ pub struct PodStatus {
     pub limits: Vec<LimitStatus>,
     /// The servers of Redis; `None`: the broker is embedded.
     pub redis: Option<RedisStatus>,
+    /// Its home and its edges; `None`: it has neither.
+    pub tree: Option<super::TreeStatus>,
     /// How it goes away.
     pub drain: DrainStatus,
     /// Seconds until the certificate expires; `None`: there is none.

@@ -2,10 +2,11 @@
 //!
 //! Owns no thread and no listener. Always holds: a pod without `relay.listen` has none of it, and its hub has the broker itself.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{edges::EdgeAccess, log::Log};
 use crate::{
+    api::Tree,
     broker::{
         Broker, Control, Deliver, Erasure,
         relay::{Edges, Followers, Home, HomeBroker, HomeControl, HomeErasure, HomeStore},
@@ -13,6 +14,7 @@ use crate::{
     config::Config,
     hub::Services,
     metrics::{Exposition, RelayMetrics},
+    model::{TreeRole, TreeStatus},
 };
 
 /// What is there before the broker is.
@@ -78,4 +80,20 @@ impl HubSeams {
         let read_above = Box::new(move || above.ancestry());
         Some(Arc::new(Home::new(pod, store, (followers, edges), access, metrics, read_above)))
     }
+}
+
+/// How the pod's links are, whenever it is asked.
+pub(super) fn tree(log: &Log, home: Option<Arc<Home>>) -> Tree {
+    let log = log.clone();
+    Box::new(move || {
+        let (links, now) = (log.links(), Instant::now());
+        let role = match (&links, &home) {
+            (None, None) => return None,
+            (None, Some(_)) => TreeRole::Home,
+            (Some(_), None) => TreeRole::Edge,
+            (Some(_), Some(_)) => TreeRole::Relay,
+        };
+        let (edge_links, edges) = home.as_ref().map(|home| home.edges(now)).unwrap_or_default();
+        Some(TreeStatus { role, above: log.ancestry().pods, links: links.unwrap_or_default(), edge_links, edges })
+    })
 }

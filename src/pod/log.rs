@@ -1,6 +1,6 @@
 //! Which broker a pod has: Redis or a home where the configuration names one, otherwise the embedded one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use roomcast_redis_subscriber::{Endpoints, Password, Topology};
@@ -18,6 +18,7 @@ use crate::{
     config::{self, Config, Policies, RedisKind, UserPresenceSettings},
     hub::{UserPresence, unix_millis},
     metrics::{Exposition, Metrics, UpstreamMetrics},
+    model::LinkStatus,
     transport::trust,
 };
 
@@ -161,6 +162,14 @@ impl Log {
         match self.clone() {
             Self::Memory(_) | Self::Home(..) => Box::new(|| None),
             Self::Redis(redis) => Box::new(move || Some(redis.status())),
+        }
+    }
+
+    /// The links to a home, where there is one.
+    pub(super) fn links(&self) -> Option<Vec<LinkStatus>> {
+        match self {
+            Self::Memory(_) | Self::Redis(_) => None,
+            Self::Home(home, _) => Some(home.links(Instant::now())),
         }
     }
 

@@ -84,7 +84,7 @@ use client_file::ClientFile;
 use edges::serve_edges;
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
-use home::{Homestead, HubSeams};
+use home::{Homestead, HubSeams, tree};
 use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
 use phase::{API_TIME, Phase};
@@ -290,7 +290,9 @@ impl Pod {
                 }
             })?);
         }
-        if let Some(home) = seams.home(&services, &log) {
+        let home = seams.home(&services, &log);
+        let tree = tree(&log, home.clone());
+        if let Some(home) = home {
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("relay".into()).spawn(move || {
                 if let Err(error) = serve_edges(&home, edge_listeners, edge_tls, phase) {
@@ -305,7 +307,8 @@ impl Pod {
             let phase = watched.clone();
             threads.push(std::thread::Builder::new().name("quic".into()).spawn(move || quic.run(phase))?);
         }
-        let api = Api::new(Arc::clone(&services), Arc::clone(&exposition), log.servers(), status_page::answer_to);
+        let beside = (log.servers(), tree);
+        let api = Api::new(Arc::clone(&services), Arc::clone(&exposition), beside, status_page::answer_to);
         let background = Background {
             api: api.clone(),
             internal,

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Runs roomcast without the variables of whoever runs the tests.
-fn roomcast(args: &[&str], variables: &[(&str, &str)]) -> Output {
+pub fn roomcast(args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROOMCAST_") {
@@ -23,11 +23,11 @@ fn roomcast(args: &[&str], variables: &[(&str, &str)]) -> Output {
     command.args(args).envs(variables.iter().copied()).output().unwrap()
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 

@@ -28,7 +28,7 @@ pub fn takes_edges(settings: &mut Settings) {
     settings.default_policy.presence = PresenceMode::List;
 }
 
-fn home() -> Pod {
+pub fn home() -> Pod {
     pod(takes_edges)
 }
 
@@ -44,7 +44,7 @@ pub fn follows(settings: &mut Settings, urls: &[String], key: &str) {
 }
 
 /// An edge that may be a home too, and is linked.
-async fn edge(urls: &[String]) -> Pod {
+pub async fn edge(urls: &[String]) -> Pod {
     let edge = pod(|settings| {
         takes_edges(settings);
         follows(settings, urls, KEY);

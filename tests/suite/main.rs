@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod deletion;
 mod dialects;
+mod edge_tree;
 mod edges;
 mod erasure;
 mod faults;

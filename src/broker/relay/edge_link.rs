@@ -151,6 +151,7 @@ where
 {
     while let Some(bytes) = link.queue.next().await {
         home.metrics.bytes_out.increment(bytes.len() as u64);
+        link.account.went(bytes.len());
         match timeout(STUCK, writes.send(Message::Binary(bytes))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
@@ -203,6 +204,7 @@ impl EdgeSession {
             };
             let Some(mut bytes) = next else { return "it ended".to_owned() };
             self.home.metrics.bytes_in.increment(bytes.len() as u64);
+            self.link.account.came(bytes.len());
             loop {
                 let said = match next_record(&mut bytes) {
                     Ok(Some(Record::Message(json))) => message(&json),
@@ -243,10 +245,12 @@ impl EdgeSession {
                     _ => {}
                 }
                 rooms.insert(number, room.clone());
+                link.account.follows(rooms.len());
                 home.followers.follow(&room, &link.queue, number, &*home.store.broker);
             }
             FromEdge::Unfollow { number } => {
                 if let Some(room) = rooms.remove(&number) {
+                    link.account.follows(rooms.len());
                     home.followers.unfollow(&room, &link.queue, number, &*home.store.broker);
                 }
             }

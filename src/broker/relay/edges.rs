@@ -14,6 +14,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    edge_account::EdgeAccount,
     message::{Ancestry, FromHome},
     out_queue::OutQueue,
 };
@@ -44,6 +45,8 @@ pub(super) struct EdgeLink {
     pub(super) number: u64,
     /// The edge's name.
     pub(super) pod: String,
+    /// What it carried.
+    pub(super) account: EdgeAccount,
     /// What is to be sent.
     pub(super) queue: Arc<OutQueue>,
     /// Whether orders reach the edge over it.
@@ -94,6 +97,7 @@ impl Edges {
         let link = Arc::new(EdgeLink {
             number,
             pod,
+            account: EdgeAccount::begin(),
             queue,
             leads: AtomicBool::new(false),
             asked: Mutex::default(),
@@ -119,6 +123,11 @@ impl Edges {
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<EdgeLink>> {
+        self.lock().values().cloned().collect()
     }
 
     /// The links over which orders reach edges, one an edge; but not to `except`.

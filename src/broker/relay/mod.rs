@@ -13,6 +13,7 @@
 pub mod call;
 mod carry_out;
 pub mod delivered;
+mod edge_account;
 mod edge_link;
 mod edge_members;
 mod edges;
@@ -21,6 +22,7 @@ mod followers;
 mod home;
 pub mod message;
 pub mod out_queue;
+mod status;
 
 pub use edge_link::serve_edge;
 pub use edges::{Edges, RelayAccess};

@@ -20,6 +20,8 @@ struct WaitingRecords {
     bytes: usize,
     /// Rooms of which a delivery found no place.
     behind: HashSet<Room>,
+    /// Deliveries that were refused.
+    refused: u64,
     closed: bool,
 }
 
@@ -51,8 +53,16 @@ impl OutQueue {
             waiting.bytes += record.len();
             waiting.records.push_back(record);
             self.ready.notify_one();
+        } else {
+            waiting.refused += 1;
         }
         fits
+    }
+
+    /// How many deliveries were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.lock().refused
     }
 
     /// Takes a message. One that is too large for a record is left out: whatever waits for it runs into its time-out.
@@ -153,6 +163,7 @@ mod tests {
         let (queue, room) = (OutQueue::new(10), Room::parse("a").unwrap());
         assert!(queue.offer(Bytes::from_static(&[1; 10])));
         assert!(!queue.offer(Bytes::from_static(&[2])));
+        assert_eq!(queue.refused(), 1);
         queue.fell_behind(&room);
         assert!(queue.caught_up().is_empty(), "it is still full");
         queue.send(&1);

@@ -18,6 +18,7 @@
 //! key. Otherwise its outcome is [`BrokerError::Unknown`](super::BrokerError::Unknown).
 
 mod dial;
+mod ledger;
 mod link;
 mod own_members;
 mod rendezvous;
@@ -26,6 +27,7 @@ mod session;
 mod settings;
 mod shared;
 mod state;
+mod status;
 mod tail;
 
 use std::{
@@ -127,8 +129,13 @@ async fn run(state: Arc<EdgeState>) {
     for index in 0..state.settings.urls.len() {
         links.spawn(session::keep_link(Arc::clone(&state), index));
     }
+    let mut turned = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(500)).await;
+        if turned.elapsed() >= ledger::SPAN {
+            turned = Instant::now();
+            state.ledgers.iter().for_each(ledger::LinkLedger::turn);
+        }
         state.rooms.forget(Instant::now());
         let (up, (rooms, bytes)) = (state.rooms.up().len(), state.rooms.usage());
         state.metrics.show((up, state.settings.urls.len() - up), rooms, bytes);

@@ -55,6 +55,8 @@ struct RoomTable {
     rooms: HashMap<Room, FollowedRoom>,
     /// The links that stand, by their place among the addresses.
     links: Vec<Option<Arc<HomeLink>>>,
+    /// How many rooms go over each.
+    counts: Vec<usize>,
     /// Which room has which number; numbers are never given twice.
     numbers: HashMap<u32, Room>,
     next_number: u32,
@@ -74,8 +76,8 @@ pub(super) struct FollowedRooms {
 
 impl FollowedRooms {
     pub(super) fn new(urls: Vec<String>, budget: usize, deliver: Arc<dyn Deliver>) -> Self {
-        let links = urls.iter().map(|_| None).collect();
-        Self { table: Mutex::new(RoomTable { links, ..RoomTable::default() }), deliver, urls, budget }
+        let (links, counts) = (urls.iter().map(|_| None).collect(), vec![0; urls.len()]);
+        Self { table: Mutex::new(RoomTable { links, counts, ..RoomTable::default() }), deliver, urls, budget }
     }
 
     fn lock(&self) -> MutexGuard<'_, RoomTable> {
@@ -98,6 +100,11 @@ impl FollowedRooms {
     pub(super) fn up(&self) -> Vec<usize> {
         let table = self.lock();
         (0..table.links.len()).filter(|index| table.is_up(*index)).collect()
+    }
+
+    /// How many rooms go over each link.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        self.lock().counts.clone()
     }
 
     /// How many rooms are followed, and the bytes of their tails.
@@ -355,6 +362,7 @@ impl RoomTable {
         self.numbers.insert(number, room.clone());
         if let Some(followed) = self.rooms.get_mut(room) {
             (followed.link, followed.stands) = (Some((index, number)), false);
+            self.counts.get_mut(index).into_iter().for_each(|count| *count += 1);
         }
         if let Some(Some(link)) = self.links.get(index) {
             link.queue.send(&FromEdge::Follow { number, room: room.clone() });
@@ -367,6 +375,7 @@ impl RoomTable {
         followed.stands = false;
         if let Some((index, number)) = followed.link.take() {
             self.numbers.remove(&number);
+            self.counts.get_mut(index).into_iter().for_each(|count| *count -= 1);
             if let Some(Some(link)) = self.links.get(index) {
                 link.queue.send(&FromEdge::Unfollow { number });
             }

@@ -61,6 +61,7 @@ pub(super) async fn keep_link(state: Arc<EdgeState>, index: usize) {
             Err(_) => format!("no connection within {:?}", state.settings.connect_timeout),
         };
         state.metrics.reconnects.increment(1);
+        state.note(index, |ledger| ledger.ended(&why, std::time::Instant::now()));
         if began.elapsed() >= GOOD {
             (pause, told) = (FIRST_PAUSE, None);
         }
@@ -105,7 +106,7 @@ where
                 }
             }
         } => why,
-        why = write(state, &link, &mut writes) => why,
+        why = write(state, index, &link, &mut writes) => why,
         why = have_signs_of_life(&link) => why,
     };
     state.link_down(index, &link);
@@ -128,6 +129,7 @@ where
         Ok(Some(Err(error))) => Err(error.to_string()),
         Ok(Some(Ok(Message::Binary(bytes)))) => {
             state.metrics.bytes_in.increment(bytes.len() as u64);
+            state.note(index, |ledger| ledger.came(bytes.len()));
             take(state, index, link, bytes)
         }
         Ok(Some(Ok(Message::Close(frame)))) => Err(closed(frame.as_ref())),
@@ -136,12 +138,18 @@ where
 }
 
 /// Writes what waits, until the home takes nothing more.
-async fn write<S>(state: &EdgeState, link: &HomeLink, writes: &mut SplitSink<WebSocketStream<S>, Message>) -> String
+async fn write<S>(
+    state: &EdgeState,
+    index: usize,
+    link: &HomeLink,
+    writes: &mut SplitSink<WebSocketStream<S>, Message>,
+) -> String
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(bytes) = link.queue.next().await {
         state.metrics.bytes_out.increment(bytes.len() as u64);
+        state.note(index, |ledger| ledger.went(bytes.len()));
         match timeout(SILENT, writes.send(Message::Binary(bytes))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
@@ -181,6 +189,7 @@ fn take(
                     let lag = state.home_now().saturating_sub(event.time);
                     // Milliseconds of any sensible lag are exact.
                     state.metrics.lag.record(lag as f64 / 1_000.0);
+                    state.note(index, |ledger| ledger.lagged(lag));
                 }
                 state.rooms.delivered(index, number, delivery);
             }
@@ -228,7 +237,7 @@ fn said(state: &Arc<EdgeState>, index: usize, link: &Arc<HomeLink>, said: FromHo
         FromHome::Started { number, position } => state.rooms.started(index, number, position),
         FromHome::Refused { number, why } => state.rooms.refused(index, number, &why),
         FromHome::Answered { id, said } => link.answered(id, said),
-        FromHome::Pong { at, time } => state.heard(at, time),
+        FromHome::Pong { at, time } => state.heard(index, at, time),
         FromHome::Ask { id, question } => {
             let (answer, link) = (state.respond.get().map(|respond| respond.respond(*question)), Arc::clone(link));
             tokio::spawn(async move {

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    ledger::LinkLedger,
     link::{HomeLink, PendingCall},
     own_members::OwnMembers,
     rooms::FollowedRooms,
@@ -48,6 +49,8 @@ pub(super) struct EdgeState {
     pub(super) members: OwnMembers,
     pub(super) metrics: UpstreamMetrics,
     pub(super) respond: OnceLock<Arc<dyn Respond>>,
+    /// The account of each link.
+    pub(super) ledgers: Vec<LinkLedger>,
     /// The link over which members are told and orders come, by its place.
     lead: Mutex<Option<usize>>,
     /// The pods from here to the log, by link.
@@ -69,6 +72,7 @@ impl EdgeState {
         metrics: UpstreamMetrics,
     ) -> Self {
         let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
+        let now = std::time::Instant::now();
         Self {
             settings,
             pod,
@@ -77,6 +81,7 @@ impl EdgeState {
             members: OwnMembers::default(),
             metrics,
             respond: OnceLock::new(),
+            ledgers: (0..links).map(|_| LinkLedger::new(now)).collect(),
             lead: Mutex::new(None),
             above: Mutex::new(vec![Ancestry::default(); links]),
             stands: Notify::new(),
@@ -95,9 +100,17 @@ impl EdgeState {
         own_now().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// A sign of life was answered.
-    pub(super) fn heard(&self, sent: UnixMillis, time: UnixMillis) {
+    /// Notes something in a link's account.
+    pub(super) fn note(&self, index: usize, note: impl FnOnce(&LinkLedger)) {
+        if let Some(ledger) = self.ledgers.get(index) {
+            note(ledger);
+        }
+    }
+
+    /// A sign of life was answered over a link.
+    pub(super) fn heard(&self, index: usize, sent: UnixMillis, time: UnixMillis) {
         let now = own_now();
+        self.note(index, |ledger| ledger.answered(now.saturating_sub(sent)));
         let middle = sent + now.saturating_sub(sent) / 2;
         let ahead = i64::try_from(time).unwrap_or(i64::MAX).saturating_sub(i64::try_from(middle).unwrap_or(0));
         self.ahead.store(ahead, Ordering::Relaxed);
@@ -131,6 +144,7 @@ impl EdgeState {
     /// A link stands.
     pub(super) fn link_up(&self, index: usize, link: &Arc<HomeLink>) {
         self.was_up.store(true, Ordering::Relaxed);
+        self.note(index, |ledger| ledger.stands(&link.pod, std::time::Instant::now()));
         self.rooms.link_up(index, link);
         self.choose_lead();
         self.stands.notify_waiters();
@@ -148,6 +162,11 @@ impl EdgeState {
             }
         }
         self.choose_lead();
+    }
+
+    /// The place of the link that leads.
+    pub(super) fn leader(&self) -> Option<usize> {
+        *self.lead()
     }
 
     fn lead(&self) -> std::sync::MutexGuard<'_, Option<usize>> {
@@ -171,8 +190,7 @@ impl EdgeState {
 
     /// The link that leads.
     pub(super) fn leading(&self) -> Option<Arc<HomeLink>> {
-        let index = (*self.lead())?;
-        self.rooms.link(index)
+        self.rooms.link(self.leader()?)
     }
 
     fn link_for(&self, room: Option<&Room>) -> Option<Arc<HomeLink>> {

@@ -55,6 +55,12 @@ fn accepting(answer: &HttpAnswer, findings: &mut Findings) {
     let reason = said["reason"].as_str().map(|reason| format!(", {reason}")).unwrap_or_default();
     match (answer.status, said["status"].as_str()) {
         (200, Some("ready")) => findings.ok("accepting", "the pod takes clients"),
+        (200, Some("degraded")) if said["reason"] == "upstream" => {
+            let change =
+                "ask the pod why: `roomcast doctor URL --status http://POD:9000`, or /status of its internal listener";
+            let says = "the pod takes clients, and its links to its home are down: they get nothing new, and publishes are refused";
+            findings.warn("accepting", says, change);
+        }
         (200, Some(word)) => {
             let change = "look at the pod: `roomcast stats`, or /status of its internal listener";
             findings.warn("accepting", format!("the pod takes clients, and is {word}{reason}"), change);

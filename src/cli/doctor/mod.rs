@@ -1,6 +1,7 @@
 //! `roomcast doctor`: checks a deployment from outside, as a client would, and says what to change.
 //!
-//! Owns the order of the checks: that in which a client meets them. Never needs a right of the pod: it asks what every client may ask.
+//! Owns the order of the checks: the pod's links, and then that in which a client meets them. Never needs a right of the pod: it asks what every client may ask, and its internal listener only
+//! where it is told to.
 //! Always holds: a check that could not be made is said, with what it needs.
 
 mod exchange;
@@ -10,6 +11,7 @@ mod http;
 mod network;
 mod quic;
 mod target;
+mod tree;
 mod websocket;
 
 use std::{
@@ -43,6 +45,9 @@ pub struct DoctorCommand {
     /// A room that this client may join, for long-polls and event streams
     #[arg(long, default_value = "doctor:check")]
     room: String,
+    /// The internal listener of the pod, if it can be reached from here: then its links to a home and to edges are looked at, too
+    #[arg(long, value_name = "URL")]
+    status: Option<String>,
     /// How long a WebSocket is kept silent; above twice the ping interval it tells all
     #[arg(long, value_name = "TIME", value_parser = idle, default_value = "5s")]
     idle: Duration,
@@ -59,6 +64,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   roomcast doctor https://push.example.com --origin https://app.example.com
   roomcast doctor wss://push.example.com/live --token \"$TOKEN\" --room trip:1 --idle 75s
+  roomcast doctor https://push.example.com --status http://127.0.0.1:9000
   roomcast doctor https://push.example.com --json | jq '.findings[] | select(.level != \"ok\")'
 
 Run it where clients are: what lies between is what it looks at.
@@ -99,6 +105,9 @@ impl DoctorCommand {
 
     async fn check(&self, target: &DoctorTarget) -> Findings {
         let mut findings = Findings::default();
+        if let Some(status) = &self.status {
+            tree::check_tree(status, self.ca.as_deref(), &mut findings).await;
+        }
         let Some(addresses) = network::reach(target, &mut findings).await else { return findings };
         if !network::check_tls(target, &mut findings).await || !http::check_http(target, &mut findings).await {
             return findings;

@@ -25,6 +25,7 @@ const REASONS = {
   memory: 'its queues or its process hold as much as they may',
   files: 'its sockets have used up the files',
   redis: 'a part of Redis cannot be used',
+  upstream: 'it has no link to its home',
 };
 
 const tables = new Tables($);

@@ -1,6 +1,9 @@
 // The tables: rows are made once and changed, so that a reader's place and a selection stay.
 
-import { bytes, clockOf, count, el, say } from '../page/element.js';
+import { bytes, clockOf, count, el, say, span } from '../page/element.js';
+
+/** From a lag of so many milliseconds on, what comes over a link is late. */
+const LATE = 2_000;
 
 const NAMES = {
   connections: 'Connections',
@@ -86,6 +89,8 @@ export class Tables {
     this.carried = new Table($('carried'));
     this.limits = new Table($('limits'));
     this.masters = new Table($('masters'));
+    this.links = new Table($('links'));
+    this.edges = new Table($('edges'));
     this.pods = new Table($('pods'));
   }
 
@@ -93,6 +98,7 @@ export class Tables {
     this.#carried(status);
     this.#limits(status);
     this.#masters(status.redis);
+    this.#tree(status.tree);
   }
 
   #carried({ carried, connections }) {
@@ -166,6 +172,56 @@ export class Tables {
     const missing = redis.unconfirmed ? `, ${count(redis.unconfirmed)} missing` : '';
     const unowned = redis.unowned_slots ? `; ${count(redis.unowned_slots)} slots have no owner` : '';
     say(this.$('subscriptions'), `${count(redis.confirmed)} subscriptions stand${missing}${unowned}`);
+  }
+
+  #tree(tree) {
+    this.$('tree').hidden = tree === null;
+    if (!tree) return;
+    const { role, above, links, edges, edge_links: all } = tree;
+    say(this.$('role'), role);
+    const cut = links.filter(({ pod }) => pod === null).length;
+    this.$('role').className = `badge ${cut > 0 ? 'bad' : 'good'}`;
+    say(this.$('tree-more'), above.length ? `above it: ${above.join(', ')}` : '');
+    this.$('links-some').hidden = links.length === 0;
+    this.links.show(
+      links.map(({ home, pod, since_ms: since, error, rooms, lag_ms: lag, ...link }) => ({
+        key: home,
+        cells: [
+          { code: home },
+          pod === null
+            ? { mark: `down: ${error ?? 'it is being made'}`, tone: 'bad' }
+            : Math.max(lag, link.round_trip_ms) >= LATE
+              ? { mark: 'lags', tone: 'caution' }
+              : { mark: link.leads ? 'stands, and leads' : 'stands', tone: '' },
+          clockOf(since),
+          { number: count(rooms) },
+          { number: span(lag) },
+          { number: bytes(link.bytes_in) },
+          { number: bytes(link.bytes_out) },
+        ],
+      })),
+    );
+    this.$('edges-some').hidden = edges.length === 0;
+    this.edges.show(
+      edges.map(({ pod, since_ms: since, rooms, queued_bytes: waits, dropped, ...link }, n) => ({
+        // An edge that came back may have two links for a moment.
+        key: `${pod} ${edges.slice(0, n).filter((other) => other.pod === pod).length}`,
+        cells: [
+          { code: pod },
+          clockOf(since),
+          { number: count(rooms) },
+          { number: bytes(waits) },
+          { number: count(dropped) },
+          { number: bytes(link.bytes_in) },
+          { number: bytes(link.bytes_out) },
+        ],
+      })),
+    );
+    if (role !== 'edge') {
+      const more = all > edges.length ? `, of which ${edges.length} are shown` : '';
+      const follow = `${count(all)} ${all === 1 ? 'link of an edge' : 'links of edges'}${more}`;
+      say(this.$('tree-more'), [this.$('tree-more').textContent, follow].filter(Boolean).join('; '));
+    }
   }
 
   fleet({ pods, silent, connections, max_connections: most }, own) {

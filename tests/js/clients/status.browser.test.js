@@ -12,6 +12,7 @@ import { rooms } from '../support/config.js';
 import { faint, nameless } from '../support/looks.js';
 import { assertQuiet, reads, watch } from '../support/page.js';
 import { Pod } from '../support/pod.js';
+import { freePorts } from '../support/ports.js';
 
 const pictures = join(dirname(process.env.TEST_POD), '..', 'page-pictures');
 let pod, browser;
@@ -26,11 +27,11 @@ after(async () => {
   await pod?.stop();
 });
 
-async function visit(t, options = {}) {
+async function visit(t, options = {}, of = pod) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   t.after(() => context.close());
   const page = await watch(await context.newPage());
-  await page.goto(`${pod.internal}/status`);
+  await page.goto(`${of.internal}/status`);
   await page.waitForFunction(() => document.body.dataset.state !== 'idle');
   return page;
 }
@@ -99,6 +100,36 @@ test('a pod that does not answer is said to be gone, and is found again', async 
   assert.equal(await page.getAttribute('body', 'data-state'), 'gone');
   await page.unroute('**/status.json*');
   await page.waitForFunction(() => document.body.dataset.state !== 'gone');
+});
+
+test('an edge shows the link to its home and since when it is down, and the home shows its edge', async (t) => {
+  const [port, nowhere] = await freePorts(2);
+  const home = await Pod.start({ config: `[relay]\nlisten = "127.0.0.1:${port}"\ntls = false\nkeys = "edges-key"` });
+  t.after(() => home.stop());
+  const urls = [port, nowhere].map((port) => `"ws://127.0.0.1:${port}"`).join(', ');
+  const edge = await Pod.start({ config: `[upstream]\nurls = [${urls}]\nkey = "edges-key"` });
+  t.after(() => edge.stop());
+  const client = await Client.open(edge.plainUrl);
+  t.after(() => client.close());
+  await client.subscribe('a');
+  const [below, above] = [await visit(t, {}, edge), await visit(t, {}, home)];
+  await reads(below, '#role', /^edge$/);
+  await reads(below, '#tree-more', /^above it: [0-9a-f]{16}$/);
+  await reads(below, '#links tbody', new RegExp(`127\\.0\\.0\\.1:${port}stands, and leads\\d+:\\d\\d[01]`));
+  await reads(below, '#links tbody', new RegExp(`127\\.0\\.0\\.1:${nowhere}down: .*refused`));
+  assert.ok(await below.$eval('#edges-some', ({ hidden }) => hidden));
+  await reads(above, '#role', /^home$/);
+  await reads(above, '#tree-more', /^1 link of an edge$/);
+  await reads(above, '#edges tbody', /^[0-9a-f]{16}\d+:\d\d10 B0/);
+  assert.deepEqual(await below.evaluate(nameless), []);
+  await below.screenshot({ path: join(pictures, 'status-edge.png'), fullPage: true });
+  // The edge may not ask its home for the fleet's pods (`relay.orders`), and its page says so.
+  await reads(below, '#silent', /^The fleet cannot be asked/);
+  await assertQuiet(above);
+  // A pod without either says nothing of it.
+  const alone = await visit(t);
+  await reads(alone, '#state', /^(Ready|Overloaded)$/);
+  assert.ok(await alone.$eval('#tree', ({ hidden }) => hidden));
 });
 
 test('it is paused and goes on by the keyboard, and its tables are reached', async (t) => {
