@@ -16,6 +16,7 @@ const ENTRIES = {
   unread: 'unread',
   receipts: 'receipts',
   explain: 'explain',
+  edges: 'edges',
   tabs: 'tabs',
   react: 'react',
   vue: undefined,

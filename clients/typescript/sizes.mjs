@@ -25,7 +25,7 @@ const ENTRIES = {
   rpc: { most: 1_150, external: LAZY, beside: 'index' },
   together: { files: PEOPLE, most: 10_000, external: LAZY },
   ...Object.fromEntries(
-    ['commands', 'tabs', 'presence', 'map', 'signals', 'unread', 'receipts', 'explain'].map((name) => [
+    ['commands', 'edges', 'tabs', 'presence', 'map', 'signals', 'unread', 'receipts', 'explain'].map((name) => [
       name,
       { most: 1_000, external: LAZY, beside: 'index' },
     ]),

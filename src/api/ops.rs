@@ -1,16 +1,30 @@
-//! What probes and monitoring ask: `/health`, `/accepting`, `/ready`, `/metrics`.
+//! What probes and monitoring ask: `/health`, `/accepting`, `/ready`, `/metrics`; and clients that look for the nearest pod: `/edges`.
 
 use http::StatusCode;
 use serde::Serialize;
 
 use super::answer::{Answer, json, ok, with_type};
-use crate::hub::{Readiness, Reason};
+use crate::{
+    config::EdgeAddress,
+    hub::{Readiness, Reason},
+};
 
 #[derive(Serialize)]
 struct Status {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct EdgeList<'a> {
+    edges: &'a [EdgeAddress],
+}
+
+/// `/edges`: where clients may connect.
+#[must_use]
+pub fn edges(edges: &[EdgeAddress]) -> Answer {
+    ok(&EdgeList { edges })
 }
 
 /// `/health`: the process answers.

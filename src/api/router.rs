@@ -13,6 +13,7 @@ pub(super) enum Operation {
     Metrics,
     Status,
     CertificateHashes,
+    Edges,
     Document,
     Publish,
     Broadcast,
@@ -89,7 +90,7 @@ const fn delete(path: &'static str, operation: Operation, errors: &'static [ApiC
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 31] = [
+pub(super) static ROUTES: [Route; 32] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -103,6 +104,7 @@ pub(super) static ROUTES: [Route; 31] = [
     get("/metrics", Operation::Metrics, &[], &[NotFound]),
     get("/status.json", Operation::Status, &["scope", "after"], &[NotFound, Unavailable, Unknown]),
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
+    get("/edges", Operation::Edges, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
     get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit", "scope"], &[Unavailable, Unknown]),

@@ -243,6 +243,7 @@ impl Api {
             Operation::Broadcast => publish::broadcast(services, &body).await,
             Operation::Health => Ok(ops::health()),
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
+            Operation::Edges => Ok(ops::edges(&services.config.load().relay.edges)),
             Operation::Accepting => Ok(ops::accepting(Readiness::of(services))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services), false)),
             Operation::Metrics | Operation::Status if !services.config.load().internal_metrics => {

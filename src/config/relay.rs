@@ -3,6 +3,7 @@
 use super::{
     address::{Bind, ListenAddress, ListenAddressKind},
     api_key::{ApiKey, ApiKeyKind},
+    edge_address::{EdgeAddress, EdgeAddressKind},
     policies::{RoomPattern, RoomPatternKind},
     section::section,
     settings_error::SettingsError,
@@ -27,6 +28,9 @@ section! {
         /// Whether edges may give orders about the connections of the whole fleet, list these, delete events, and have rooms and users
         /// forgotten: what the API of an edge does beside publishing, and what clients delete there.
         orders: bool = false, Switch, live;
+        /// Where clients may connect, each with its region: what `GET /edges` lists, on the public listeners of this pod too. Give it to
+        /// the home and its edges; a client that asks any of them takes the one that answers first.
+        edges: Vec<EdgeAddress> = Vec::new(), List(EdgeAddressKind), live;
         /// The most bytes that wait for one edge. What has no place is dropped, and the edge reads it from the log.
         queue: usize = 16 * MIB, Bytes(64 * KIB..=GIB), restart;
     }
@@ -47,6 +51,8 @@ pub struct Relay {
     pub publish: bool,
     /// Whether they may give orders.
     pub orders: bool,
+    /// Where clients may connect.
+    pub edges: Vec<EdgeAddress>,
     /// The most bytes that wait for one.
     pub queue: usize,
 }
@@ -79,6 +85,7 @@ impl RelaySettings {
             rooms: self.rooms.clone(),
             publish: self.publish,
             orders: self.orders,
+            edges: self.edges.clone(),
             queue: self.queue,
         }
     }

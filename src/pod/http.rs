@@ -187,8 +187,8 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
             return answer;
         }
     }
-    if let (&Method::GET | &Method::HEAD, "/certificate-hashes") = (request.method(), request.uri().path()) {
-        return certificate_hashes(worker, request);
+    if let (&Method::GET | &Method::HEAD, "/certificate-hashes" | "/edges") = (request.method(), request.uri().path()) {
+        return for_pages(worker, request);
     }
     let answer = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/") => plain_answer(
@@ -201,18 +201,25 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-/// What a page needs for WebTransport. Public: the certificate is shown in every handshake, too.
-fn certificate_hashes(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// What a page needs to know before it connects: the certificate, which is shown in every handshake, too, or where the edges are.
+fn for_pages(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let this = worker.borrow();
-    let body = Quic::certificate_hashes(this.services.quic.as_ref()).to_string();
-    let mut response = Response::new(Full::from(body));
+    let (mut response, kept) = match request.uri().path() {
+        // The list changes with the configuration, and a client is no worse off with one of a minute ago.
+        "/edges" => (ops::edges(&this.config().relay.edges), "max-age=60"),
+        _ => {
+            let body = Quic::certificate_hashes(this.services.quic.as_ref()).to_string();
+            let mut response = Response::new(Full::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            (response, "no-store")
+        }
+    };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A page of another origin that may connect may know how.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    // A page of another origin that may connect may know it; a cache must not answer one page with what is for another.
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
     if let PageOrigin::Allowed(origin) = PageOrigin::of(request.headers(), None, this.config()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
 }

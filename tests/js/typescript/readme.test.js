@@ -112,6 +112,7 @@ test('every example is in the list of those that run, and compiles', async () =>
   const blocks = readme.match(/```tsx?\n/g).length;
   assert.equal(blocks, examples.size, 'an example has no name');
   assert.deepEqual([...examples.keys()].sort(), [
+    'edges',
     'explain',
     'load',
     'loop',
@@ -249,6 +250,15 @@ test('tabs', () =>
     await joined(it);
     await pod.publish('demo:1', 'for all', { topic: 'greeting' });
     await says(/^greeting for all$/);
+  }));
+
+// This pod lists none: it is its own nearest edge. What several do is in edges.test.js.
+test('edges', () =>
+  example('edges', { waits: true }, async (started) => {
+    const it = await started;
+    await joined(it);
+    await pod.publish('demo:1', 'from the nearest', { topic: 'greeting' });
+    await says(/^greeting from the nearest$/);
   }));
 
 test('testing', () => example('testing', {}, () => says(/^while it was away$/)));
