@@ -199,7 +199,7 @@ impl<A: Allowed> Hook<A> {
             return Err(HookError::Full);
         };
         let (sender, flight) = watch::channel(None);
-        // Who else holds a receiver keeps the call going.
+        // Another holder of a receiver keeps the call going.
         let own = A::SHARED.then(|| flight.clone());
         if let Some(own) = &own {
             memory.flights.entry(question.key).or_insert_with(|| own.clone());
