@@ -33,7 +33,8 @@ pub mod broker {
     pub mod relay {
         pub use crate::broker::relay::{
             delivered::{decode, encode},
-            message::{Record, next_record},
+            message::{FromEdge, FromHome, Record, message, message_record, next_record},
+            pod_memory::PodMemory,
         };
     }
 

@@ -30,6 +30,22 @@ pub struct RelayMetrics {
     pub refused_orders: Counter,
     /// Refused: there are as many links as there may be.
     pub refused_full: Counter,
+    /// Refused: what was said is longer, or more, than may be said.
+    pub refused_size: Counter,
+    /// Refused: the edges have told of as many members as there may be.
+    pub refused_members: Counter,
+    /// Refused: the pod's memory is short.
+    pub refused_memory: Counter,
+    /// Sockets that were no links yet and made place for others.
+    pub refused_waiting: Counter,
+    /// Cut: it said nothing.
+    pub cut_silent: Counter,
+    /// Cut: it does not take what it is told.
+    pub cut_slow: Counter,
+    /// Cut: it said what no edge says.
+    pub cut_words: Counter,
+    /// Cut: it holds more than it may.
+    pub cut_limit: Counter,
 }
 
 impl RelayMetrics {
@@ -47,6 +63,7 @@ impl Default for RelayMetrics {
         describe(RELAY_DESCRIPTIONS);
         let bytes = |direction: &'static str| counter!("roomcast_relay_bytes_total", "direction" => direction);
         let refused = |reason: &'static str| counter!("roomcast_relay_refused_total", "reason" => reason);
+        let cut = |reason: &'static str| counter!("roomcast_relay_cut_total", "reason" => reason);
         Self {
             edges: gauge!("roomcast_relay_edges"),
             bytes_out: bytes("out"),
@@ -60,6 +77,14 @@ impl Default for RelayMetrics {
             refused_publish: refused("publish"),
             refused_orders: refused("orders"),
             refused_full: refused("full"),
+            refused_size: refused("size"),
+            refused_members: refused("members"),
+            refused_memory: refused("memory"),
+            refused_waiting: refused("waiting"),
+            cut_silent: cut("silent"),
+            cut_slow: cut("slow"),
+            cut_words: cut("words"),
+            cut_limit: cut("limit"),
         }
     }
 }
@@ -75,6 +100,7 @@ pub const RELAY_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_relay_calls_total", "Calls of edges that were carried out."),
     (
         "roomcast_relay_refused_total",
-        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full.",
+        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full, size, members, memory, waiting.",
     ),
+    ("roomcast_relay_cut_total", "Links of edges that this pod cut, by reason: silent, slow, words, limit."),
 ];

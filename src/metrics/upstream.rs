@@ -17,6 +17,7 @@ pub struct UpstreamMetrics {
     pub lag: Histogram,
     /// The time from a sign of life to its answer.
     pub round_trip: Gauge,
+    clock: Gauge,
     /// Bytes of records from the home.
     pub bytes_in: Counter,
     /// Bytes of records to the home.
@@ -35,6 +36,10 @@ pub struct UpstreamMetrics {
     pub calls_unknown: Counter,
     /// Calls that were asked again over another link.
     pub calls_repeated: Counter,
+    /// Answers of the home that cannot be answers to what it was asked.
+    pub refused_answer: Counter,
+    /// Questions of the home that were left unanswered, since too many were being answered.
+    pub refused_question: Counter,
 }
 
 impl UpstreamMetrics {
@@ -48,6 +53,7 @@ impl UpstreamMetrics {
             tail_bytes: Gauge::noop(),
             lag: Histogram::noop(),
             round_trip: Gauge::noop(),
+            clock: Gauge::noop(),
             bytes_in: Counter::noop(),
             bytes_out: Counter::noop(),
             reconnects: Counter::noop(),
@@ -57,6 +63,8 @@ impl UpstreamMetrics {
             calls_refused: Counter::noop(),
             calls_unknown: Counter::noop(),
             calls_repeated: Counter::noop(),
+            refused_answer: Counter::noop(),
+            refused_question: Counter::noop(),
         }
     }
 
@@ -72,6 +80,13 @@ impl UpstreamMetrics {
         }
     }
 
+    /// Shows the home's clock less this one's (ms).
+    pub fn show_clock(&self, ahead: i64) {
+        // Far below 2^52, unless the home lies.
+        #[allow(clippy::cast_precision_loss)]
+        self.clock.set(ahead as f64 / 1_000.0);
+    }
+
     /// Shows the time from a sign of life to its answer.
     pub fn show_round_trip(&self, took: Duration) {
         self.round_trip.set(took.as_secs_f64());
@@ -85,6 +100,7 @@ impl Default for UpstreamMetrics {
         let links = |state: &'static str| gauge!("roomcast_upstream_links", "state" => state);
         let bytes = |direction: &'static str| counter!("roomcast_upstream_bytes_total", "direction" => direction);
         let reads = |from: &'static str| counter!("roomcast_upstream_reads_total", "from" => from);
+        let refused = |reason: &'static str| counter!("roomcast_upstream_refused_total", "reason" => reason);
         let calls = |outcome: &'static str| counter!("roomcast_upstream_calls_total", "outcome" => outcome);
         Self {
             up: links("up"),
@@ -93,6 +109,7 @@ impl Default for UpstreamMetrics {
             tail_bytes: gauge!("roomcast_upstream_tail_bytes"),
             lag: histogram!("roomcast_upstream_lag_seconds"),
             round_trip: gauge!("roomcast_upstream_round_trip_seconds"),
+            clock: gauge!("roomcast_upstream_clock_ahead_seconds"),
             bytes_in: bytes("in"),
             bytes_out: bytes("out"),
             reconnects: counter!("roomcast_upstream_reconnects_total"),
@@ -102,6 +119,8 @@ impl Default for UpstreamMetrics {
             calls_refused: calls("refused"),
             calls_unknown: calls("unknown"),
             calls_repeated: calls("repeated"),
+            refused_answer: refused("answer"),
+            refused_question: refused("question"),
         }
     }
 }
@@ -116,11 +135,16 @@ pub const UPSTREAM_DESCRIPTIONS: &[(&str, &str)] = &[
         "From when the home accepted an event until this edge had it, by an estimate of the home's clock.",
     ),
     ("roomcast_upstream_round_trip_seconds", "From a sign of life to its answer, of the link that answered last."),
+    ("roomcast_upstream_clock_ahead_seconds", "The home's clock less this edge's, as the last sign of life showed."),
     ("roomcast_upstream_bytes_total", "Bytes between this edge and its home, below TLS, by direction: in, out."),
     ("roomcast_upstream_reconnects_total", "Links to the home that ended or could not be made."),
     ("roomcast_upstream_reads_total", "Parts of logs that were asked for, by where they came from: tail, home."),
     (
         "roomcast_upstream_calls_total",
         "Calls to the home, by outcome: ok, refused, unknown; and those that were repeated over another link.",
+    ),
+    (
+        "roomcast_upstream_refused_total",
+        "What the home said in vain: an answer that cannot be one, a question above those that are answered at once.",
     ),
 ];

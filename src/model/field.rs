@@ -129,9 +129,20 @@ impl Payload {
     /// # Errors
     /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
     pub fn json(data: Box<RawValue>) -> Result<Self, FieldError> {
+        let payload = Self::Json(data);
+        payload.check()?;
+        Ok(payload)
+    }
+
+    /// Whether a payload keeps the rules of [`Payload::json`], where another pod sent it. Bytes always do.
+    ///
+    /// # Errors
+    /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
+    pub fn check(&self) -> Result<(), FieldError> {
+        let Self::Json(data) = self else { return Ok(()) };
         let mut parser = serde_json::Deserializer::from_str(data.get());
         match Levels(MAX_DEPTH).deserialize(&mut parser) {
-            Ok(()) => Ok(Self::Json(data)),
+            Ok(()) => Ok(()),
             // The depth is the only error of ours; all others are the parser's.
             Err(error) if error.is_data() => Err(FieldError::TooDeep),
             Err(error) => Err(FieldError::NoValue(error.to_string())),

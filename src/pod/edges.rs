@@ -1,7 +1,8 @@
 //! The listeners on which edges connect, and what edges are allowed.
 //!
-//! Never serves a client. Bounded: [`MOST_LINKS`] sockets, handshakes included; one that is not a link within [`HANDSHAKE`] is closed. Always
-//! holds: a key is compared before anything of a request is answered; what edges are allowed follows the configuration as it is now.
+//! Never serves a client. Bounded: links by [`Edges`](crate::broker::relay::Edges), and beside them the sockets that are none yet
+//! ([`WaitingEdges`]); one that is not a link within [`HANDSHAKE`] is closed. Always holds: a key is compared before anything of a request is
+//! answered; what edges are allowed follows the configuration as it is now.
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{Semaphore, watch},
+    sync::{oneshot, watch},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -26,20 +27,26 @@ use tokio_tungstenite::{
     },
 };
 
-use super::phase::Phase;
+use super::{
+    phase::Phase,
+    waiting_edges::{WaitingEdges, WaitingPlace},
+};
 use crate::{
     api::Keys,
-    broker::relay::{Home, MAX_RECORD, RELAY_PATH, RELAY_PROTOCOL, RelayAccess, serve_edge},
+    broker::{
+        AckBounds,
+        relay::{Home, RELAY_PATH, RELAY_PROTOCOL, RelayAccess, pod_memory::PodMemory, serve_edge},
+    },
     config::ApiKey,
-    hub::{Services, unix_millis},
+    hub::{Budget, Services, unix_millis},
     model::Room,
 };
 
-/// The most sockets of edges.
-const MOST_LINKS: usize = 1_024;
-
 /// For a socket to become a link, TLS included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What one read takes of a link at most: an edge says little at a time.
+const READ_BUFFER: usize = 16 * 1024;
 
 /// What edges are allowed.
 pub(super) struct EdgeAccess(pub(super) Arc<Services>);
@@ -70,6 +77,34 @@ impl RelayAccess for EdgeAccess {
     fn queue_bytes(&self) -> usize {
         self.0.config.load().relay.queue
     }
+
+    fn event_bytes(&self) -> usize {
+        let config = self.0.config.load();
+        config.limits.max_message.max(config.limits.api_body).max(config.socketio.max_payload)
+    }
+
+    fn ack_bounds(&self) -> AckBounds {
+        let config = self.0.config.load();
+        AckBounds { rooms: config.acks.rooms, age: config.acks.age }
+    }
+}
+
+impl PodMemory for Budget {
+    fn take(&self, bytes: usize) {
+        Budget::take(self, bytes);
+    }
+
+    fn give(&self, bytes: usize) {
+        Budget::give(self, bytes);
+    }
+
+    fn is_spent(&self) -> bool {
+        Budget::is_spent(self)
+    }
+
+    fn limit(&self) -> usize {
+        Budget::limit(self)
+    }
 }
 
 /// Takes edges in until the pod ends.
@@ -81,24 +116,41 @@ pub(super) fn serve_edges(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let places = Arc::new(Semaphore::new(MOST_LINKS));
+        let waiting = Arc::new(WaitingEdges::default());
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let (home, tls, places) = (Arc::clone(home), tls.clone(), Arc::clone(&places));
+            let (home, tls, waiting) = (Arc::clone(home), tls.clone(), Arc::clone(&waiting));
             tokio::spawn(async move {
                 loop {
                     let Ok((stream, _)) = listener.accept().await else {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     };
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                        home.metrics.refused_full.increment(1);
+                    let now = Instant::now();
+                    let Some((place, over, is_for_another)) = waiting.begin(now) else {
+                        home.metrics.refused_waiting.increment(1);
                         continue;
                     };
+                    if is_for_another {
+                        home.metrics.refused_waiting.increment(1);
+                    }
                     let (home, tls) = (Arc::clone(&home), tls.clone());
+                    let (is_link, mut links) = oneshot::channel();
                     tokio::spawn(async move {
-                        take_in(home, stream, tls).await;
-                        drop(place);
+                        let waits = WaitingSocket { _place: place, _is_link: is_link };
+                        let serve = take_in(home, stream, tls, waits);
+                        tokio::pin!(serve);
+                        let ends = async {
+                            tokio::select! {
+                                // Once it is a link it makes no place any more.
+                                _ = &mut links => std::future::pending().await,
+                                () = over.notified() => {}
+                            }
+                        };
+                        tokio::select! {
+                            () = &mut serve => {}
+                            () = ends => {}
+                        }
                     });
                 }
             });
@@ -117,27 +169,41 @@ pub(super) fn serve_edges(
     })
 }
 
-async fn take_in(home: Arc<Home>, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) {
+/// A socket that is no link yet. It is one when this is dropped.
+struct WaitingSocket {
+    _place: WaitingPlace,
+    _is_link: oneshot::Sender<()>,
+}
+
+async fn take_in(home: Arc<Home>, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, waits: WaitingSocket) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve(home, stream, Instant::now()).await,
+        None => serve(home, stream, Instant::now(), waits).await,
         Some(tls) => {
             let began = Instant::now();
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-                serve(home, stream, began).await;
+                serve(home, stream, began, waits).await;
             }
         }
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(home: Arc<Home>, stream: S, began: Instant) {
-    let limits =
-        WebSocketConfig::default().max_message_size(Some(MAX_RECORD + 64)).max_frame_size(Some(MAX_RECORD + 64));
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    home: Arc<Home>,
+    stream: S,
+    began: Instant,
+    waits: WaitingSocket,
+) {
+    let largest = home.largest_record() + 64;
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest))
+        .read_buffer_size(READ_BUFFER);
     let mut authorization = Vec::new();
     let gate = Gate { home: &home, authorization: &mut authorization };
     let left = HANDSHAKE.saturating_sub(began.elapsed());
     if let Ok(Ok(socket)) = timeout(left, accept_hdr_async_with_config(stream, gate, Some(limits))).await {
-        serve_edge(home, socket, authorization, unix_millis).await;
+        serve_edge(home, socket, authorization, waits, unix_millis).await;
     }
 }
 

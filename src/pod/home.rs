@@ -77,8 +77,9 @@ impl HubSeams {
         };
         let (pod, above) = (services.control.pod().to_owned(), log.clone());
         let access = Arc::new(EdgeAccess(Arc::clone(services)));
+        let memory = Arc::clone(&services.budget) as _;
         let read_above = Box::new(move || above.ancestry());
-        Some(Arc::new(Home::new(pod, store, (followers, edges), access, metrics, read_above)))
+        Some(Arc::new(Home::new(pod, store, (followers, edges), (access, memory), metrics, read_above)))
     }
 }
 

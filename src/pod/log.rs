@@ -16,7 +16,7 @@ use crate::{
         upstream::{Upstream, UpstreamSettings},
     },
     config::{self, Config, Policies, RedisKind, UserPresenceSettings},
-    hub::{UserPresence, unix_millis},
+    hub::{Budget, UserPresence, unix_millis},
     metrics::{Exposition, Metrics, UpstreamMetrics},
     model::LinkStatus,
     transport::trust,
@@ -37,7 +37,7 @@ pub(super) enum Log {
 const EDGE_BYTES: usize = 1024 * 1024;
 
 impl Log {
-    /// `internal`: the port of the internal listener, if there is one.
+    /// `internal`: the port of the internal listener, if there is one; `budget`: the account of what queues hold.
     pub(super) fn start(
         config: &Config,
         policies: Arc<ArcSwap<Policies>>,
@@ -45,6 +45,7 @@ impl Log {
         exposition: &Exposition,
         internal: Option<u16>,
         plain_messages: Option<Elsewhere>,
+        budget: &Arc<Budget>,
     ) -> Result<Self, StartError> {
         let embedded = |max_bytes, policies, deliver| {
             let limits = memory::MemoryLimits { max_bytes, ..memory::MemoryLimits::default() };
@@ -53,7 +54,8 @@ impl Log {
         if let Some(upstream) = &config.upstream {
             let own = embedded(EDGE_BYTES, Arc::clone(&policies), Arc::clone(&deliver))?;
             let metrics = exposition.register(UpstreamMetrics::default);
-            let edge = Upstream::start(upstream_settings(upstream)?, policies, deliver, metrics)?;
+            let edge =
+                Upstream::start(upstream_settings(upstream)?, policies, deliver, metrics, Arc::clone(budget) as _)?;
             return Ok(Self::Home(Arc::new(edge), own));
         }
         let Some(redis) = &config.redis else {

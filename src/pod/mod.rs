@@ -45,6 +45,7 @@ mod thread;
 mod upgrade;
 mod visit;
 mod visits;
+mod waiting_edges;
 mod webtransport;
 
 use std::{
@@ -198,7 +199,8 @@ impl Pod {
         let hub: Arc<dyn Deliver> = links.clone();
         let homestead = Homestead::of(&config, &exposition, &hub);
         let deliver = homestead.as_ref().map_or(hub, Homestead::deliver);
-        let log = Log::start(&config, Arc::clone(&policies), deliver, &exposition, port, plain_messages)?;
+        let budget = Arc::new(Budget::new(config.memory_budget));
+        let log = Log::start(&config, Arc::clone(&policies), deliver, &exposition, port, plain_messages, &budget)?;
         let condition = log.clone();
         let authority =
             authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
@@ -220,7 +222,7 @@ impl Pod {
         let user_presence = log.user_presence(&config.user_presence, &metrics);
         let compression = &config.compression;
         let services = Arc::new(Services {
-            budget: Arc::new(Budget::new(config.memory_budget)),
+            budget,
             windows: Arc::new(SharedWindows::new(compression.level, compression.windows, metrics.windows.clone())),
             memory: ProcessMemory::new(&config.memory_ceiling),
             addresses: Arc::new(ClientAddresses::new()),

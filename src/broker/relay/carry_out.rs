@@ -1,7 +1,7 @@
 //! What a home does for an edge that asks.
 //!
-//! Always holds: a room is looked up among those that edges may have before anything is done; what an edge may not do is refused in a sentence
-//! and leaves nothing open.
+//! Always holds: a room is looked up among those that edges may have, and what is said by its length ([`rules`](super::rules)), before anything
+//! is done; what an edge may not do is refused in a sentence and leaves nothing open.
 
 use std::time::Duration;
 
@@ -9,21 +9,16 @@ use super::{
     MAX_RECORD,
     call::{CallAnswer, EdgeCall, received, sent},
     home::Home,
+    link_places::AnswerPlace,
+    rules::{MOST_BYTES, MOST_COST, MOST_EVENTS, MOST_MEMBERS, check_publication},
 };
 use crate::{
     broker::{BrokerError, Control as _, History, HistoryQuery},
-    model::{DELETED, Position, Publication, Room},
+    model::{DELETED, Event, Position, Publication, Room},
 };
-
-/// The most events of one answer, and their most bytes of payload: a slow link must have it within the time in which it may be silent.
-const MOST_EVENTS: usize = 20_000;
-const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// The longest that a question to the fleet waits for answers, whatever the edge says.
 const MOST_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The most members of one answer.
-const MOST_MEMBERS: usize = 10_000;
 
 fn refused(why: impl Into<String>) -> BrokerError {
     BrokerError::Unavailable(why.into())
@@ -58,18 +53,27 @@ impl Home {
     }
 
     /// Whether edges may publish this: what says that events are deleted is an order.
-    fn check_publication(&self, room: &Room, publication: &Publication) -> Result<(), BrokerError> {
+    fn check_event(&self, room: &Room, publication: &Publication) -> Result<(), BrokerError> {
         self.check_publish().and_then(|()| self.check_room(room))?;
-        if *publication.topic == *DELETED { self.check_orders() } else { Ok(()) }
+        if *publication.topic == *DELETED {
+            self.check_orders()?;
+        }
+        self.check_size(check_publication(publication, self.access.event_bytes()))
     }
 
-    /// Does what an edge asks.
-    pub(super) async fn carry_out(&self, edge: &str, call: EdgeCall) -> Result<CallAnswer, BrokerError> {
-        let store = &self.store;
+    /// Does what an edge asks. `place`: where the answer has one.
+    pub(super) async fn carry_out(
+        &self,
+        edge: &str,
+        call: EdgeCall,
+        place: &mut AnswerPlace,
+    ) -> Result<CallAnswer, BrokerError> {
+        let (store, access) = (&self.store, &self.access);
+        self.check_size(call.check(access.event_bytes()))?;
         match call {
             EdgeCall::Publish(all) => Ok(CallAnswer::Published(self.publish_all(all).await)),
             EdgeCall::Unlogged(room, publication, except) => {
-                self.check_publication(&room, &publication)?;
+                self.check_event(&room, &publication)?;
                 store.broker.publish_unlogged(&room, *publication, except).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::Signal(room, signal) => {
@@ -82,7 +86,7 @@ impl Home {
             }
             EdgeCall::History(room, query) => {
                 self.check_room(&room)?;
-                self.history(&room, query).await.map(CallAnswer::History)
+                self.history(&room, query, place).await.map(CallAnswer::History)
             }
             EdgeCall::Retained(room) => {
                 self.check_room(&room)?;
@@ -96,14 +100,15 @@ impl Home {
                 rooms.iter().try_for_each(|(room, _)| self.check_room(room))?;
                 Ok(CallAnswer::Standings(store.acks.standings(&rooms).await))
             }
-            EdgeCall::Keep(acks, bounds) => {
+            // How much is kept is for this pod to say.
+            EdgeCall::Keep(acks, _) => {
                 self.check_publish()?;
                 acks.iter().try_for_each(|ack| self.check_room(&ack.room))?;
-                Ok(CallAnswer::Acked(store.acks.keep(&acks, bounds).await))
+                Ok(CallAnswer::Acked(store.acks.keep(&acks, access.ack_bounds()).await))
             }
-            EdgeCall::Kept(user, bounds) => {
-                let mut kept = store.acks.kept(&user, bounds).await?;
-                kept.retain(|(room, _)| self.access.allows_room(room));
+            EdgeCall::Kept(user, _) => {
+                let mut kept = store.acks.kept(&user, access.ack_bounds()).await?;
+                kept.retain(|(room, _)| access.allows_room(room));
                 Ok(CallAnswer::Kept(kept))
             }
             EdgeCall::Set(name, value, ttl) => {
@@ -158,28 +163,103 @@ impl Home {
         }
     }
 
+    /// Whether what is said is within its bounds.
+    fn check_size(&self, checked: Result<(), String>) -> Result<(), BrokerError> {
+        checked.map_err(|why| {
+            self.metrics.refused_size.increment(1);
+            refused(format!("the home of this edge does not take it: {why}"))
+        })
+    }
+
     /// Reads a log, as much as one answer holds. An event that is larger than that comes alone, or the edge would never get past it.
-    async fn history(&self, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
-        let (asked, broker) = (query.max_bytes, &self.store.broker);
+    async fn history(&self, room: &Room, query: HistoryQuery, place: &mut AnswerPlace) -> Result<History, BrokerError> {
+        let (asked, broker, is_newest) = (query.max_bytes, &self.store.broker, query.since.is_none());
         let (max_events, max_bytes) = (query.max_events.min(MOST_EVENTS), query.max_bytes.min(MOST_BYTES));
         let query = HistoryQuery { max_events, max_bytes, ..query };
         let history = broker.history(room, query.clone()).await?;
         let is_stuck = history.events.is_empty() && !history.complete && history.offset < history.end;
         if query.since.is_some() && is_stuck && asked > MOST_BYTES && max_events > 0 {
+            place.be_large().await;
             let alone = HistoryQuery { max_events: 1, max_bytes: asked.min(MAX_RECORD / 2), ..query };
             return broker.history(room, alone).await;
         }
-        Ok(history)
+        Ok(shortened(history, is_newest))
     }
 
     /// Publishes those that may be published, in their order.
     async fn publish_all(&self, all: Vec<(Room, Publication)>) -> Vec<Result<Position, BrokerError>> {
-        let checks: Vec<Result<(), BrokerError>> =
-            all.iter().map(|(room, publication)| self.check_publication(room, publication)).collect();
+        let check = |(room, publication): &(Room, Publication)| self.check_event(room, publication);
+        let checks: Vec<Result<(), BrokerError>> = all.iter().map(check).collect();
         let good = all.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(one, _)| one).collect();
         let mut said = self.store.broker.publish_all(good).await.into_iter();
         let each =
             |check: Result<(), BrokerError>| check.and_then(|()| said.next().unwrap_or(Err(BrokerError::Unknown)));
         checks.into_iter().map(each).collect()
+    }
+}
+
+/// As much of a part of a log as one answer has place for: the oldest events, or the newest. The first one comes whatever it costs.
+fn shortened(mut history: History, is_newest: bool) -> History {
+    let mut cost = 0;
+    let mut fits = |event: &Event| {
+        let is_first = cost == 0;
+        cost += event.cost();
+        is_first || cost <= MOST_COST
+    };
+    let all = history.events.len();
+    if is_newest {
+        let kept = history.events.iter().rev().take_while(|event| fits(event)).count();
+        if kept < all {
+            // What is left out is before the first that is kept.
+            history.events.drain(..all - kept);
+            history.after = history.events.first().map_or(history.offset, |first| first.offset.saturating_sub(1));
+            history.complete = false;
+        }
+    } else {
+        let kept = history.events.iter().take_while(|event| fits(event)).count();
+        if kept < all {
+            history.events.truncate(kept);
+            history.offset = history.events.last().map_or(history.after, |last| last.offset);
+            history.complete = false;
+        }
+    }
+    history
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Epoch, Payload};
+
+    #[test]
+    fn an_answer_holds_so_much_of_a_log_whatever_its_events_have_beside_data() {
+        let text = |bytes: usize| Some("x".repeat(bytes).into_boxed_str());
+        let event = |offset| {
+            let payload = Payload::Binary(vec![0; 10].into());
+            let (topic, key, user, id) = ("t".into(), text(255), text(255), text(255));
+            let publication = Publication { topic, key, payload, user, id, idempotency_key: None };
+            Arc::new(Event::from_publication(publication, offset, 1, None))
+        };
+        let all = || History {
+            epoch: Epoch::new("e"),
+            after: 10,
+            offset: 10_010,
+            end: 20_000,
+            complete: true,
+            events: (11..=10_010).map(event).collect(),
+        };
+        let cost = |history: &History| history.events.iter().map(|event| event.cost()).sum::<usize>();
+        assert!(cost(&all()) > 2 * MOST_COST);
+        let oldest = shortened(all(), false);
+        assert!(cost(&oldest) <= MOST_COST && cost(&oldest) > MOST_COST / 2 && !oldest.complete);
+        assert_eq!((oldest.after, oldest.offset), (10, 10 + oldest.events.len() as u64));
+        let newest = shortened(all(), true);
+        assert!(cost(&newest) <= MOST_COST && !newest.complete);
+        assert_eq!((newest.after, newest.offset), (10_010 - newest.events.len() as u64, 10_010));
+        let few = History { offset: 12, events: vec![event(11), event(12)], ..all() };
+        assert_eq!(shortened(few.clone(), false), few);
+        assert_eq!(shortened(few.clone(), true), few);
     }
 }

@@ -1,11 +1,11 @@
-//! One edge's link, at its home: reads what the edge says, writes what it gets.
+//! One edge's link, at its home: takes it in, reads what the edge says, writes what it gets, and ends it.
 //!
-//! Bounded: deliveries by the link's queue; calls by [`CALLS_AT_ONCE`], beyond which the link is not read, so that the edge waits; answers
-//! by those calls. A link that takes nothing for [`STUCK`], or says nothing for [`SILENT`], ends.
+//! Bounded: deliveries by the link's queue; what is asked by [`LinkPlaces`](super::link_places); a message by [`Home::largest_record`]. A link
+//! that takes nothing for [`STUCK`], or not for [`TAKES_WITHIN`] what it was told, or whose edge has not said a whole message for [`SILENT`],
+//! is cut, with a line in the log.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,6 @@ use futures_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_tungstenite::{
@@ -29,35 +28,41 @@ use tokio_tungstenite::{
 
 use super::{
     MAX_HOPS,
-    call::EdgeCall,
-    edges::EdgeLink,
+    edge_session::EdgeSession,
+    edges::{EdgeLink, MOST_LINKS},
     home::Home,
-    message::{FromEdge, FromHome, Record, VERSION, message, next_record},
+    link_end::{CutReason, LinkEnd},
+    message::{FromEdge, FromHome, Record, VERSION, check_pod, message, next_record},
     out_queue::OutQueue,
+    pod_memory::OnAccount,
+    taking_pace::TakingPace,
 };
-use crate::model::{Room, UnixMillis};
+use crate::model::UnixMillis;
 
-/// The most calls of one edge that are carried out at once.
-const CALLS_AT_ONCE: usize = 1_024;
-
-/// The most of them that read a log or values: each answer may have as many bytes as [`carry_out`](super::carry_out) allows.
-const READS_AT_ONCE: usize = 8;
-
-/// For how long a link may take nothing.
+/// For how long a link may take nothing of a message.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// For how long an edge may say nothing: it has a sign of life each second.
+/// Within which an edge takes what it is told, however much that is: otherwise it only looks as if it kept up.
+const TAKES_WITHIN: Duration = Duration::from_secs(60);
+
+/// For how long an edge may say nothing, or have begun to: it has a sign of life each second.
 const SILENT: Duration = Duration::from_secs(10);
 
 /// For the first message.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// The most rooms of one edge.
-const MOST_ROOMS: usize = 1_000_000;
+/// How often it is looked whether a link may go on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Serves an edge until its link ends. `authorization`: the header that it came with; `now`: the time (ms).
-pub async fn serve_edge<S>(home: Arc<Home>, socket: WebSocketStream<S>, authorization: Vec<u8>, now: fn() -> UnixMillis)
-where
+/// Serves an edge until its link ends. `authorization`: the header that it came with; `waiting`: its place among the sockets that are no links
+/// yet, which is given back once it is one; `now`: the time (ms).
+pub async fn serve_edge<S>(
+    home: Arc<Home>,
+    socket: WebSocketStream<S>,
+    authorization: Vec<u8>,
+    waiting: impl Send,
+    now: fn() -> UnixMillis,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut writes, mut reads) = socket.split();
@@ -66,27 +71,25 @@ where
         Ok(Err(why)) => return refuse(&mut writes, &why).await,
         Err(_) => return refuse(&mut writes, "no hello came").await,
     };
-    let queue = Arc::new(OutQueue::new(home.access.queue_bytes()));
-    let link = home.edges.open(pod, Arc::clone(&queue));
+    let queue = Arc::new(OutQueue::new(home.access.queue_bytes(), Arc::clone(&home.memory)));
+    let Some(link) = home.edges.open(pod, Arc::clone(&queue)) else {
+        home.metrics.refused_full.increment(1);
+        return refuse(&mut writes, &format!("this home has as many links as it takes, {MOST_LINKS}")).await;
+    };
+    drop(waiting);
     tracing::info!(edge = link.pod, link = link.number, "an edge follows this pod");
-    queue.send(&FromHome::Welcome { version: VERSION, pod: home.pod.clone(), ancestry: home.ancestry() });
-    let session = EdgeSession {
-        home: Arc::clone(&home),
-        link: Arc::clone(&link),
-        rooms: HashMap::new(),
-        calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
-        reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
-        now,
+    let largest = home.largest_record();
+    queue.send(&FromHome::Welcome { version: VERSION, pod: home.pod.clone(), ancestry: home.ancestry(), largest });
+    let session = EdgeSession::new(Arc::clone(&home), Arc::clone(&link), now);
+    let end = tokio::select! {
+        end = read(session, (&home, &link), reads) => end,
+        end = write(&home, &link, &mut writes) => end,
+        end = watch(&home, &link, &authorization) => end,
     };
-    let why = tokio::select! {
-        why = session.read(reads) => why,
-        why = write(&home, &link, &mut writes) => why,
-        why = watch(&home, &link, &authorization) => why,
-    };
-    tracing::info!(edge = link.pod, link = link.number, why, "the link of an edge has ended");
+    end.tell(&home.metrics, &link.pod, link.number);
     home.members.lost(&link.pod, link.number, Instant::now());
     home.edges.close(&link);
-    let _ = timeout(Duration::from_secs(1), refuse(&mut writes, &why)).await;
+    let _ = timeout(Duration::from_secs(1), refuse(&mut writes, &end.why)).await;
 }
 
 /// Closes with a sentence, as much of it as a close frame holds (RFC 6455 section 5.5).
@@ -104,7 +107,7 @@ async fn hello<S>(home: &Home, reads: &mut S) -> Result<String, String>
 where
     S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
-    let mut first = next_binary(reads).await.ok_or("the link ended before its hello")?;
+    let mut first = next_binary(reads).await.map_err(|end| end.why)?;
     let Ok(Some(Record::Message(json))) = next_record(&mut first) else { return Err("no hello came".to_owned()) };
     let (version, pod) = match message(&json) {
         Ok(FromEdge::Hello { version, pod, .. }) => (version, pod),
@@ -114,10 +117,7 @@ where
     if version != VERSION {
         return Err(format!("the edge speaks version {version} of the link, this home version {VERSION}"));
     }
-    let is_name = pod.len() == 16 && pod.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name {
-        return Err("the edge has no name".to_owned());
-    }
+    check_pod(&pod).map_err(|_| "the edge has no name".to_owned())?;
     let ancestry = home.ancestry();
     if ancestry.pods.contains(&pod) {
         home.metrics.refused_circle.increment(1);
@@ -127,182 +127,98 @@ where
         home.metrics.refused_hops.increment(1);
         return Err(format!("too long a way: {} pods are between the edge and the log", ancestry.hops));
     }
+    if home.memory.is_spent() {
+        home.metrics.refused_memory.increment(1);
+        return Err("this home is short of memory: come back later".to_owned());
+    }
     Ok(pod)
 }
 
-/// The next binary message; `None`: the link has ended.
-async fn next_binary<S>(reads: &mut S) -> Option<Bytes>
+/// The next binary message.
+async fn next_binary<S>(reads: &mut S) -> Result<Bytes, LinkEnd>
 where
     S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
     loop {
-        match reads.next().await?.ok()? {
-            Message::Binary(bytes) => return Some(bytes),
-            Message::Close(_) => return None,
-            _ => {}
+        match reads.next().await {
+            Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+            None | Some(Ok(Message::Close(_))) => return Err(LinkEnd::of("it ended")),
+            Some(Ok(_)) => {}
+            Some(Err(tungstenite::Error::Capacity(error))) => {
+                return Err(LinkEnd::cut(CutReason::Limit, format!("it said too much at once: {error}")));
+            }
+            Some(Err(error)) => return Err(LinkEnd::of(error.to_string())),
+        }
+    }
+}
+
+/// Does what the edge says, until it says no more. Returns why.
+async fn read<S>(
+    mut session: EdgeSession,
+    (home, link): (&Home, &EdgeLink),
+    mut reads: SplitStream<WebSocketStream<S>>,
+) -> LinkEnd
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let said = match timeout(SILENT, next_binary(&mut reads)).await {
+            Ok(Ok(said)) => said,
+            Ok(Err(end)) => return end,
+            Err(_) => return LinkEnd::cut(CutReason::Silent, format!("it said nothing whole for {SILENT:?}")),
+        };
+        home.metrics.bytes_in.increment(said.len() as u64);
+        link.account.came(said.len());
+        let _held = OnAccount::put(&home.memory, said.len());
+        if let Err(end) = session.take_all(said).await {
+            return end;
         }
     }
 }
 
 /// Writes what waits, until the link is stuck or ends.
-async fn write<S>(home: &Home, link: &EdgeLink, writes: &mut SplitSink<WebSocketStream<S>, Message>) -> String
+async fn write<S>(home: &Home, link: &EdgeLink, writes: &mut SplitSink<WebSocketStream<S>, Message>) -> LinkEnd
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(bytes) = link.queue.next().await {
+    while let Some((bytes, _held)) = link.queue.next().await {
         home.metrics.bytes_out.increment(bytes.len() as u64);
         link.account.went(bytes.len());
         match timeout(STUCK, writes.send(Message::Binary(bytes))).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.to_string(),
-            Err(_) => return format!("it took nothing for {STUCK:?}"),
+            Ok(Err(error)) => return LinkEnd::of(error.to_string()),
+            Err(_) => {
+                return LinkEnd::cut(CutReason::Slow, format!("it did not take within {STUCK:?} what was written"));
+            }
         }
-        for room in link.queue.caught_up() {
-            home.followers.renew(&room, &*home.store.broker);
-        }
+        renew_caught_up(home, link);
     }
-    "it was closed".to_owned()
+    LinkEnd::of("it was closed")
 }
 
-/// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those.
-async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> String {
+/// Has rooms told anew of which something found no place in the link's queue.
+fn renew_caught_up(home: &Home, link: &EdgeLink) {
+    for room in link.queue.caught_up() {
+        home.followers.renew(&room, &*home.store.broker);
+    }
+}
+
+/// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those. Or until it is too slow.
+async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
     let rooms = home.access.rooms();
+    let mut pace = TakingPace::new(TAKES_WITHIN.as_millis() as usize / LOOK_EVERY.as_millis() as usize);
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         if !home.access.allows_key(Some(authorization)) {
-            return "its key is not one of `relay.keys` any more".to_owned();
+            return LinkEnd::of("its key is not one of `relay.keys` any more");
         }
         if home.access.rooms() != rooms {
-            return "`relay.rooms` has changed".to_owned();
+            return LinkEnd::of("`relay.rooms` has changed");
+        }
+        if pace.is_too_slow(&link.queue) {
+            return LinkEnd::cut(CutReason::Slow, format!("it has not taken what it was told {TAKES_WITHIN:?} ago"));
         }
         // What was behind when the last write ended.
-        for room in link.queue.caught_up() {
-            home.followers.renew(&room, &*home.store.broker);
-        }
-    }
-}
-
-struct EdgeSession {
-    home: Arc<Home>,
-    link: Arc<EdgeLink>,
-    /// By the numbers that the edge gave them.
-    rooms: HashMap<u32, Room>,
-    calls: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
-    now: fn() -> UnixMillis,
-}
-
-impl EdgeSession {
-    /// Does what the edge says, until it says no more. Returns why.
-    async fn read<S>(mut self, mut reads: SplitStream<WebSocketStream<S>>) -> String
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        loop {
-            let Ok(next) = timeout(SILENT, next_binary(&mut reads)).await else {
-                return format!("it said nothing for {SILENT:?}");
-            };
-            let Some(mut bytes) = next else { return "it ended".to_owned() };
-            self.home.metrics.bytes_in.increment(bytes.len() as u64);
-            self.link.account.came(bytes.len());
-            loop {
-                let said = match next_record(&mut bytes) {
-                    Ok(Some(Record::Message(json))) => message(&json),
-                    Ok(Some(Record::Delivery(..))) => return "an edge delivers nothing".to_owned(),
-                    Ok(None) => break,
-                    Err(error) => return error.to_string(),
-                };
-                match said {
-                    Ok(said) => {
-                        // What it asks for and does not read is not added to.
-                        while self.link.queue.is_flooded() {
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                        if let Err(why) = self.take(said).await {
-                            return why;
-                        }
-                    }
-                    Err(error) => return error.to_string(),
-                }
-            }
-        }
-    }
-
-    async fn take(&mut self, said: FromEdge) -> Result<(), String> {
-        let Self { home, link, rooms, calls, reads, now } = self;
-        match said {
-            FromEdge::Hello { .. } => return Err("a second hello came".to_owned()),
-            FromEdge::Follow { number, room } => {
-                if let Err(error) = home.check_room(&room) {
-                    link.queue.send(&FromHome::Refused { number, why: error.to_string() });
-                    return Ok(());
-                }
-                match rooms.get(&number) {
-                    Some(known) if *known != room => return Err("it gave a number to a second room".to_owned()),
-                    None if rooms.len() >= MOST_ROOMS => {
-                        return Err(format!("it follows more than {MOST_ROOMS} rooms"));
-                    }
-                    _ => {}
-                }
-                rooms.insert(number, room.clone());
-                link.account.follows(rooms.len());
-                home.followers.follow(&room, &link.queue, number, &*home.store.broker);
-            }
-            FromEdge::Unfollow { number } => {
-                if let Some(room) = rooms.remove(&number) {
-                    link.account.follows(rooms.len());
-                    home.followers.unfollow(&room, &link.queue, number, &*home.store.broker);
-                }
-            }
-            FromEdge::Call { id, call } => {
-                // At most so many, and as many answers: until then the edge is not read.
-                let Ok(place) = Arc::clone(calls).acquire_owned().await else { return Ok(()) };
-                let (home, link, reads) = (Arc::clone(home), Arc::clone(link), Arc::clone(reads));
-                // Tasks are polled first in the order in which they were made: so calls keep their order.
-                tokio::spawn(async move {
-                    let _reads = match call {
-                        EdgeCall::History(..) | EdgeCall::Retained(_) => reads.acquire_owned().await.ok(),
-                        _ => None,
-                    };
-                    let said = home.carry_out(&link.pod, call).await;
-                    home.metrics.calls.increment(1);
-                    link.queue.send(&FromHome::Answered { id, said });
-                    while !link.queue.has_room() && home.edges.has(&link) {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    drop(place);
-                });
-            }
-            FromEdge::Ping { at } => link.queue.send(&FromHome::Pong { at, time: now() }),
-            FromEdge::Lead(true) => {
-                link.leads.store(true, Ordering::Relaxed);
-                home.members.begin(&link.pod, link.number);
-            }
-            FromEdge::Lead(false) => {
-                link.leads.store(false, Ordering::Relaxed);
-                home.leave_all(home.members.end(&link.pod, link.number));
-            }
-            FromEdge::Join(room, member) => {
-                if home.access.allows_room(&room) && home.members.join(&link.pod, link.number, &room, &member) {
-                    home.store.presence.join(&room, &member);
-                }
-            }
-            FromEdge::Leave(room, member) => {
-                if home.members.leave(&link.pod, link.number, &room, &member) {
-                    home.store.presence.leave(&room, &member);
-                }
-            }
-            FromEdge::AllJoined => home.leave_all(home.members.told_all(&link.pod, link.number)),
-            FromEdge::Answer { id, said } => link.answered(id, said),
-        }
-        Ok(())
-    }
-}
-
-impl Drop for EdgeSession {
-    fn drop(&mut self) {
-        for (number, room) in &self.rooms {
-            self.home.followers.unfollow(room, &self.link.queue, *number, &*self.home.store.broker);
-        }
+        renew_caught_up(home, link);
     }
 }

@@ -1,12 +1,13 @@
 //! The links that edges have to this pod: which there are, what each of them waits for, and what an edge is allowed.
 //!
-//! Never reads or writes a link. Always holds: a question to an edge is answered once, at the latest when its link ends.
+//! Never reads or writes a link. Bounded: [`MOST_LINKS`]; the rooms that all of them follow together; [`MOST_QUESTIONS`] that wait for an
+//! edge's answer. Always holds: a question to an edge is answered once, at the latest when its link ends.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,9 +20,15 @@ use super::{
     out_queue::OutQueue,
 };
 use crate::{
-    broker::{FleetAnswer, FleetQuestion},
+    broker::{AckBounds, FleetAnswer, FleetQuestion},
     model::Room,
 };
+
+/// The most links.
+pub const MOST_LINKS: usize = 1_024;
+
+/// The most questions that wait for one edge's answer.
+const MOST_QUESTIONS: usize = 1_024;
 
 /// What edges are allowed, by the configuration as it is now.
 pub trait RelayAccess: Send + Sync {
@@ -37,6 +44,10 @@ pub trait RelayAccess: Send + Sync {
     fn allows_orders(&self) -> bool;
     /// The most bytes of deliveries that wait for one edge.
     fn queue_bytes(&self) -> usize;
+    /// The most bytes of data that one event, or one value, of an edge may have: what whatever publishes at this pod may.
+    fn event_bytes(&self) -> usize;
+    /// How much is kept of what a user has read.
+    fn ack_bounds(&self) -> AckBounds;
 }
 
 /// The link of an edge.
@@ -56,11 +67,17 @@ pub(super) struct EdgeLink {
 }
 
 impl EdgeLink {
-    /// Asks the edge. `None`: it did not answer in time, or has no answer.
+    /// Asks the edge. `None`: it did not answer in time, has no answer, or does not take what it is told.
     pub(super) async fn ask(&self, question: &FleetQuestion, within: Duration) -> Option<FleetAnswer> {
         let id = self.questions.fetch_add(1, Ordering::Relaxed);
         let (tell, answer) = oneshot::channel();
-        self.asked().insert(id, tell);
+        {
+            let mut asked = self.asked();
+            if asked.len() >= MOST_QUESTIONS || self.queue.is_flooded() {
+                return None;
+            }
+            asked.insert(id, tell);
+        }
         self.queue.send(&FromHome::Ask { id, question: Box::new(question.clone()) });
         let said = tokio::time::timeout(within, answer).await;
         self.asked().remove(&id);
@@ -84,6 +101,8 @@ impl EdgeLink {
 pub struct Edges {
     links: Mutex<HashMap<u64, Arc<EdgeLink>>>,
     given: AtomicU64,
+    /// The bytes that the rooms of all links take.
+    pub(super) room_bytes: AtomicUsize,
 }
 
 impl Edges {
@@ -91,8 +110,12 @@ impl Edges {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A link that has begun.
-    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>) -> Arc<EdgeLink> {
+    /// A link that has begun. `None`: there are [`MOST_LINKS`].
+    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>) -> Option<Arc<EdgeLink>> {
+        let mut links = self.lock();
+        if links.len() >= MOST_LINKS {
+            return None;
+        }
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         let link = Arc::new(EdgeLink {
             number,
@@ -103,8 +126,8 @@ impl Edges {
             asked: Mutex::default(),
             questions: AtomicU64::new(0),
         });
-        self.lock().insert(number, Arc::clone(&link));
-        link
+        links.insert(number, Arc::clone(&link));
+        Some(link)
     }
 
     /// It has ended.
@@ -150,6 +173,49 @@ impl Edges {
     pub(super) fn tell_ancestry(&self, ancestry: &Ancestry) {
         for link in self.lock().values() {
             link.queue.send(&FromHome::Ancestry(ancestry.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::broker::relay::pod_memory::TestMemory;
+
+    fn queue() -> Arc<OutQueue> {
+        Arc::new(OutQueue::new(1_000, TestMemory::plenty()))
+    }
+
+    #[test]
+    fn there_are_so_many_links_and_no_more() {
+        let edges = Edges::default();
+        let links: Vec<_> = (0..MOST_LINKS).map(|_| edges.open("e".to_owned(), queue()).unwrap()).collect();
+        assert!(edges.open("e".to_owned(), queue()).is_none());
+        edges.close(&links[0]);
+        assert!(edges.open("e".to_owned(), queue()).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_answers_nothing_holds_a_bounded_number_of_questions() {
+        let edges = Edges::default();
+        let link = edges.open("e".to_owned(), queue()).unwrap();
+        let ask = || link.ask(&FleetQuestion::Stats, Duration::from_secs(60));
+        let mut asked: Vec<_> = Vec::new();
+        for _ in 0..2 * MOST_QUESTIONS {
+            let mut question = Box::pin(ask());
+            let said = futures_util::future::poll_immediate(&mut question).await;
+            if said.is_none() {
+                asked.push(question);
+            }
+        }
+        // What is not read counts, too: the queue has 1,000 bytes.
+        assert!(asked.len() > 10 && asked.len() <= MOST_QUESTIONS, "{}", asked.len());
+        assert!(link.queue.bytes() < 3_000, "{}", link.queue.bytes());
+        link.answered(999_999, None);
+        edges.close(&link);
+        for question in asked {
+            assert_eq!(question.await, None);
         }
     }
 }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::{
     delivered::encode,
-    message::{FromHome, delivery_record},
+    message::{FromHome, delivery_record, message_record},
     out_queue::OutQueue,
 };
 use crate::{
@@ -118,7 +118,15 @@ impl Followers {
     /// A link follows it no more under this number.
     pub fn unfollow(&self, room: &Room, queue: &Arc<OutQueue>, number: u32, broker: &dyn Broker) {
         let is_other = |link: &LinkFollower| !Arc::ptr_eq(&link.queue, queue) || link.number != number;
-        self.end(room, broker, |followers| followers.links.retain(|link| is_other(link)));
+        let mut left = false;
+        self.end(room, broker, |followers| {
+            let before = followers.links.len();
+            followers.links.retain(|link| is_other(link));
+            left = followers.links.len() < before;
+        });
+        if left {
+            queue.forget(room);
+        }
     }
 
     fn end(&self, room: &Room, broker: &dyn Broker, change: impl FnOnce(&mut RoomFollowers)) {
@@ -158,8 +166,13 @@ impl Deliver for Followers {
         let mut body: Option<Option<Bytes>> = None;
         for link in &mut followers.links {
             if let Delivery::Started(position) = &delivery {
-                link.stands = true;
-                link.queue.send(&FromHome::Started { number: link.number, position: position.clone() });
+                let started = FromHome::Started { number: link.number, position: position.clone() };
+                link.stands = message_record(&started).is_some_and(|record| link.queue.offer(record));
+                if !link.stands {
+                    // Others may have asked for it: no link's queue grows by what they do.
+                    self.dropped.increment(1);
+                    link.queue.fell_behind(room);
+                }
                 continue;
             }
             if !link.stands {
@@ -192,7 +205,10 @@ mod tests {
     use crate::{
         broker::{
             memory::{MemoryBroker, MemoryLimits},
-            relay::message::{Record, message, next_record},
+            relay::{
+                message::{Record, message, next_record},
+                pod_memory::TestMemory,
+            },
         },
         config::Policies,
         model::{Payload, Publication},
@@ -242,7 +258,7 @@ mod tests {
     }
 
     async fn sent(queue: &OutQueue) -> Vec<String> {
-        let mut bytes = queue.next().await.unwrap();
+        let (mut bytes, _) = queue.next().await.unwrap();
         let mut words = Vec::new();
         while let Some(record) = next_record(&mut bytes).unwrap() {
             words.push(match record {
@@ -259,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn the_hub_and_links_follow_apart() {
         let world = World::new();
-        let queue = Arc::new(OutQueue::new(1_000_000));
+        let queue = Arc::new(OutQueue::new(1_000_000, TestMemory::plenty()));
         world.publish().await;
         world.followers.follow(&world.room, &queue, 7, &world.broker);
         world.publish().await;
@@ -279,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_leaves_a_hole_that_shows() {
         let world = World::new();
-        let queue = Arc::new(OutQueue::new(400));
+        let queue = Arc::new(OutQueue::new(400, TestMemory::plenty()));
         world.followers.follow(&world.room, &queue, 1, &world.broker);
         for _ in 0..10 {
             world.publish().await;
@@ -293,5 +309,24 @@ mod tests {
         }
         world.publish().await;
         assert_eq!(sent(&queue).await, ["1: started 10", "1: event"]);
+    }
+
+    #[tokio::test]
+    async fn what_another_link_asks_for_does_not_fill_the_queue_of_one_that_is_not_read() {
+        let world = World::new();
+        let [slow, other] = [(); 2].map(|()| Arc::new(OutQueue::new(400, TestMemory::plenty())));
+        world.followers.follow(&world.room, &slow, 1, &world.broker);
+        for _ in 0..100 {
+            world.followers.follow(&world.room, &other, 1, &world.broker);
+            sent(&other).await;
+        }
+        assert!(slow.bytes() <= 400, "{}", slow.bytes());
+        // It is told once it reads again.
+        assert!(!sent(&slow).await.is_empty());
+        for room in slow.caught_up() {
+            world.followers.renew(&room, &world.broker);
+        }
+        world.publish().await;
+        assert_eq!(sent(&slow).await, ["1: started 0", "1: event"]);
     }
 }

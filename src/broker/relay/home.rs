@@ -8,12 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Edges, Followers, HomeControl, RelayAccess, edge_members::EdgeMembers, message::Ancestry};
+use super::{
+    Edges, Followers, HomeControl, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, message::Ancestry,
+    pod_memory::PodMemory,
+};
 use crate::{
     broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue, Presence},
     metrics::RelayMetrics,
     model::{Deletion, Member, Notice, Position, Publication, Retained, Room, Signal},
 };
+
+/// An edge may say so much at once, however little may be published here.
+const SMALLEST_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The parts of the pod's own broker.
 pub struct HomeStore {
@@ -38,6 +44,7 @@ pub struct Home {
     pub(super) edges: Arc<Edges>,
     pub(super) members: EdgeMembers,
     pub(super) access: Arc<dyn RelayAccess>,
+    pub(super) memory: Arc<dyn PodMemory>,
     /// Its counts.
     pub metrics: RelayMetrics,
     /// The pod's name.
@@ -55,12 +62,20 @@ impl Home {
         pod: String,
         store: HomeStore,
         (followers, edges): (Arc<Followers>, Arc<Edges>),
-        access: Arc<dyn RelayAccess>,
+        (access, memory): (Arc<dyn RelayAccess>, Arc<dyn PodMemory>),
         metrics: RelayMetrics,
         read_above: Box<dyn Fn() -> Ancestry + Send + Sync>,
     ) -> Self {
         let above = Mutex::new(read_above());
-        Self { store, followers, edges, members: EdgeMembers::default(), access, metrics, pod, above, read_above }
+        let members = EdgeMembers::default();
+        Self { store, followers, edges, members, access, memory, metrics, pod, above, read_above }
+    }
+
+    /// The largest record of an edge: what whatever publishes here may say at once, as JSON.
+    #[must_use]
+    pub fn largest_record(&self) -> usize {
+        let event = self.access.event_bytes();
+        (event + event / 3 + 256 * 1_024).clamp(SMALLEST_LIMIT, MAX_RECORD)
     }
 
     /// What edges are allowed.

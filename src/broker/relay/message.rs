@@ -93,6 +93,9 @@ pub enum FromHome {
         pod: String,
         /// The pods from this home to the log, this one included.
         ancestry: Ancestry,
+        /// The largest record that it takes. One that does not say it takes [`MAX_RECORD`].
+        #[serde(default = "largest")]
+        largest: usize,
     },
     /// The pods from this home to the log have changed.
     Ancestry(Ancestry),
@@ -131,6 +134,10 @@ pub enum FromHome {
         /// The question.
         question: Box<FleetQuestion>,
     },
+}
+
+fn largest() -> usize {
+    MAX_RECORD
 }
 
 /// The pods between an edge and the log.
@@ -215,6 +222,35 @@ pub fn next_record(bytes: &mut Bytes) -> Result<Option<Record>, RecordError> {
         DELIVERY => Err(RecordError::Length),
         kind => Err(RecordError::Kind(kind)),
     }
+}
+
+impl Ancestry {
+    /// The most pods that are named: those of [`MAX_HOPS`](super::MAX_HOPS) fleets.
+    const MOST_PODS: usize = 4_096;
+
+    /// Whether it can be true. The error is a sentence.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.pods.len() > Self::MOST_PODS {
+            let count = self.pods.len();
+            return Err(format!(
+                "{count} pods are said to be between this one and the log: there are at most {}",
+                Self::MOST_PODS
+            ));
+        }
+        self.pods.iter().try_for_each(|pod| check_pod(pod))
+    }
+}
+
+/// Whether a text is a pod's name, 16 hexadecimal digits.
+///
+/// # Errors
+/// A sentence.
+pub fn check_pod(name: &str) -> Result<(), String> {
+    let is_name = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_name { Ok(()) } else { Err("a pod is named that has no pod's name".to_owned()) }
 }
 
 /// The messages that records may be, so that each end reads its own.

@@ -8,6 +8,8 @@
 //! - *What an edge misses, it sees.* A delivery that a link's queue has no place for is dropped, and nothing more of that room is sent until
 //!   the home's broker has said anew where the room stands ([`Delivery::Started`](super::Delivery::Started)): the edge reads what lies between.
 //! - *A home's own clients wait for no edge.* A delivery is handed to bounded queues and nowhere else.
+//! - *What an edge may make its home hold has a bound*, in bytes, for each link, and is on the pod's account of memory while it waits: what it
+//!   asks ([`link_places`]), what it is told ([`out_queue`]), how long each part of it may be ([`rules`]).
 //! - *There is no circle.* A home says which pods stand between it and the log, and says so again when that changes.
 
 pub mod call;
@@ -16,13 +18,19 @@ pub mod delivered;
 mod edge_account;
 mod edge_link;
 mod edge_members;
+mod edge_session;
 mod edges;
 mod fleet;
 mod followers;
 mod home;
+mod link_end;
+mod link_places;
 pub mod message;
 pub mod out_queue;
+pub mod pod_memory;
+pub mod rules;
 mod status;
+pub mod taking_pace;
 
 pub use edge_link::serve_edge;
 pub use edges::{Edges, RelayAccess};

@@ -1,20 +1,25 @@
 //! What waits to be sent over a link, at either end.
 //!
-//! Bounded: deliveries have a limit of bytes, beyond which they are refused, and their rooms are noted as behind. Other records are not
-//! refused: what they answer or ask is bounded where it is asked. Never waits to take a record.
+//! Bounded: what may be dropped has a limit of bytes, an eighth of it while the pod's memory is short; beyond it deliveries are refused, and
+//! their rooms are noted as behind. Other records are not refused: what they answer or ask is bounded where it is asked, and a link whose
+//! other end does not take them is cut. All of it is on the pod's account until it was written. Never waits to take a record.
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{MAX_TOGETHER, message::message_record};
+use super::{
+    MAX_TOGETHER,
+    message::message_record,
+    pod_memory::{OnAccount, PodMemory},
+};
 use crate::model::Room;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct WaitingRecords {
     records: VecDeque<Bytes>,
     bytes: usize,
@@ -23,36 +28,51 @@ struct WaitingRecords {
     /// Deliveries that were refused.
     refused: u64,
     closed: bool,
+    /// The bytes that ever waited, and those of them that do not any more.
+    told: u64,
+    taken: u64,
 }
 
 /// The records of one link.
-#[derive(Debug)]
 pub struct OutQueue {
     waiting: Mutex<WaitingRecords>,
     limit: usize,
     ready: Notify,
+    memory: Arc<dyn PodMemory>,
 }
 
 impl OutQueue {
     /// A queue for deliveries of so many bytes.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { waiting: Mutex::default(), limit, ready: Notify::new() }
+    pub fn new(limit: usize, memory: Arc<dyn PodMemory>) -> Self {
+        Self { waiting: Mutex::default(), limit, ready: Notify::new(), memory }
     }
 
     fn lock(&self) -> MutexGuard<'_, WaitingRecords> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a delivery. `false`: there is no place for it.
+    /// What may be dropped may have so many bytes now.
+    fn limit_now(&self) -> usize {
+        if self.memory.is_spent() { self.limit / 8 } else { self.limit }
+    }
+
+    fn put(&self, waiting: &mut WaitingRecords, record: Bytes) {
+        self.memory.take(record.len());
+        waiting.bytes += record.len();
+        waiting.told += record.len() as u64;
+        waiting.records.push_back(record);
+        self.ready.notify_one();
+    }
+
+    /// Takes a record that may be dropped. `false`: there is no place for it.
     #[must_use]
     pub fn offer(&self, record: Bytes) -> bool {
+        let limit = self.limit_now();
         let mut waiting = self.lock();
-        let fits = !waiting.closed && waiting.bytes + record.len() <= self.limit;
+        let fits = !waiting.closed && waiting.bytes + record.len() <= limit;
         if fits {
-            waiting.bytes += record.len();
-            waiting.records.push_back(record);
-            self.ready.notify_one();
+            self.put(&mut waiting, record);
         } else {
             waiting.refused += 1;
         }
@@ -65,30 +85,43 @@ impl OutQueue {
         self.lock().refused
     }
 
-    /// Takes a message. One that is too large for a record is left out: whatever waits for it runs into its time-out.
-    pub fn send(&self, message: &impl serde::Serialize) {
+    /// Takes a message. `false`: it is too large for a record, and was left out.
+    pub fn send(&self, message: &impl serde::Serialize) -> bool {
         let Some(record) = message_record(message) else {
             tracing::warn!("a message between this pod and another one is too large, and was left out");
-            return;
+            return false;
         };
+        self.send_record(record);
+        true
+    }
+
+    /// Takes the record of a message.
+    pub fn send_record(&self, record: Bytes) {
         let mut waiting = self.lock();
         if !waiting.closed {
-            waiting.bytes += record.len();
-            waiting.records.push_back(record);
-            self.ready.notify_one();
+            self.put(&mut waiting, record);
         }
     }
 
     /// Notes that something of a room was refused.
     pub fn fell_behind(&self, room: &Room) {
-        self.lock().behind.insert(room.clone());
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.behind.insert(room.clone());
+        }
+    }
+
+    /// A room is of no interest any more.
+    pub fn forget(&self, room: &Room) {
+        self.lock().behind.remove(room);
     }
 
     /// The rooms of which something was refused, once half of the queue is free again.
     #[must_use]
     pub fn caught_up(&self) -> HashSet<Room> {
+        let limit = self.limit_now();
         let mut waiting = self.lock();
-        if waiting.behind.is_empty() || waiting.bytes > self.limit / 2 {
+        if waiting.behind.is_empty() || waiting.bytes > limit / 2 {
             return HashSet::new();
         }
         std::mem::take(&mut waiting.behind)
@@ -98,6 +131,13 @@ impl OutQueue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// How many bytes ever waited, and how many of them were taken.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        let waiting = self.lock();
+        (waiting.told, waiting.taken)
     }
 
     /// Whether less waits than deliveries may take.
@@ -114,17 +154,22 @@ impl OutQueue {
 
     /// Nothing more is taken; what waits is dropped.
     pub fn close(&self) {
-        *self.lock() = WaitingRecords { closed: true, ..WaitingRecords::default() };
+        let mut waiting = self.lock();
+        self.memory.give(waiting.bytes);
+        *waiting = WaitingRecords { closed: true, ..WaitingRecords::default() };
         self.ready.notify_one();
     }
 
-    /// Waits for records, and takes as many together as one message of the link should hold. `None`: the queue is closed.
-    pub async fn next(&self) -> Option<Bytes> {
+    /// Waits for records, and takes as many together as one message of the link should hold; they are on the account until the other value
+    /// is dropped. `None`: the queue is closed.
+    pub async fn next(&self) -> Option<(Bytes, OnAccount)> {
         loop {
             {
                 let mut waiting = self.lock();
                 if let Some(together) = together(&mut waiting) {
-                    return Some(together);
+                    waiting.taken += together.len() as u64;
+                    let held = OnAccount::of_taken(&self.memory, together.len());
+                    return Some((together, held));
                 }
                 if waiting.closed {
                     return None;
@@ -132,6 +177,12 @@ impl OutQueue {
             }
             self.ready.notified().await;
         }
+    }
+}
+
+impl Drop for OutQueue {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -157,21 +208,56 @@ fn together(waiting: &mut WaitingRecords) -> Option<Bytes> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::broker::relay::pod_memory::TestMemory;
 
     #[tokio::test]
     async fn deliveries_are_refused_above_the_limit_and_messages_are_not() {
-        let (queue, room) = (OutQueue::new(10), Room::parse("a").unwrap());
+        let (queue, room) = (OutQueue::new(10, TestMemory::plenty()), Room::parse("a").unwrap());
         assert!(queue.offer(Bytes::from_static(&[1; 10])));
         assert!(!queue.offer(Bytes::from_static(&[2])));
         assert_eq!(queue.refused(), 1);
         queue.fell_behind(&room);
         assert!(queue.caught_up().is_empty(), "it is still full");
-        queue.send(&1);
-        let all = queue.next().await.unwrap();
-        assert_eq!((all.len(), queue.bytes()), (16, 0));
-        assert_eq!(queue.caught_up().into_iter().collect::<Vec<_>>(), [room]);
+        assert!(queue.send(&1));
+        let (all, _) = queue.next().await.unwrap();
+        assert_eq!((all.len(), queue.bytes(), queue.progress()), (16, 0, (16, 16)));
+        assert_eq!(queue.caught_up().into_iter().collect::<Vec<_>>(), [room.clone()]);
+        queue.fell_behind(&room);
+        queue.forget(&room);
+        assert!(queue.caught_up().is_empty(), "it is not followed any more");
         queue.close();
         assert!(!queue.offer(Bytes::from_static(&[1])));
-        assert_eq!(queue.next().await, None);
+        assert!(queue.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_or_is_written_is_on_the_account() {
+        let memory = TestMemory::plenty();
+        let queue = OutQueue::new(1_000, Arc::clone(&memory) as _);
+        assert!(queue.offer(Bytes::from_static(&[1; 100])) && queue.send(&1));
+        assert_eq!(memory.held(), 106);
+        let (bytes, held) = queue.next().await.unwrap();
+        assert_eq!((bytes.len(), queue.bytes(), memory.held()), (106, 0, 106), "it is being written");
+        drop(held);
+        assert_eq!(memory.held(), 0);
+        assert!(queue.offer(Bytes::from_static(&[1; 100])));
+        queue.close();
+        assert_eq!(memory.held(), 0);
+        let dropped = OutQueue::new(1_000, Arc::clone(&memory) as _);
+        assert!(dropped.send(&1));
+        drop(dropped);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn where_memory_is_short_an_eighth_of_the_queue_is_left() {
+        let memory = TestMemory::plenty();
+        let queue = OutQueue::new(800, Arc::clone(&memory) as _);
+        memory.limit_to(0);
+        assert!(queue.offer(Bytes::from_static(&[1; 100])));
+        assert!(!queue.offer(Bytes::from_static(&[1; 1])));
+        assert!(queue.send(&1), "an answer is not refused");
+        memory.limit_to(usize::MAX);
+        assert!(queue.offer(Bytes::from_static(&[1; 600])));
     }
 }

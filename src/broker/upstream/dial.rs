@@ -23,6 +23,9 @@ impl<T: AsyncRead + AsyncWrite + Send> Bytestream for T {}
 /// An open link.
 pub(super) type LinkSocket = WebSocketStream<Pin<Box<dyn Bytestream>>>;
 
+/// As much of an answer goes to the log.
+const SENTENCE: usize = 300;
+
 /// How large what comes over a link may be.
 pub(super) fn limits() -> WebSocketConfig {
     WebSocketConfig::default().max_message_size(Some(MAX_RECORD + 64)).max_frame_size(Some(MAX_RECORD + 64))
@@ -55,8 +58,9 @@ pub(super) async fn dial(url: &str, settings: &UpstreamSettings) -> Result<LinkS
     match client_async_with_config(request, stream, Some(limits())).await {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(answer)) => {
-            let said = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
-            Err(format!("it answers {}: {}", answer.status(), said.trim()))
+            let said = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            let said: String = said.trim().chars().take(SENTENCE).collect();
+            Err(format!("it answers {}: {said}", answer.status()))
         }
         Err(error) => Err(error.to_string()),
     }

@@ -1,4 +1,7 @@
 //! One link to a home's pod while it stands: what is to be sent, and the calls that wait for their answers.
+//!
+//! Bounded: calls by their senders; members and rooms are this pod's own; a home that does not take what it is told is cut (`session`). Always
+//! holds: nothing is sent that the home does not take.
 
 use std::{
     collections::HashMap,
@@ -14,7 +17,9 @@ use crate::broker::{
     BrokerError,
     relay::{
         call::{CallAnswer, EdgeCall},
+        message::message_record,
         out_queue::OutQueue,
+        pod_memory::PodMemory,
     },
 };
 
@@ -34,14 +39,17 @@ pub(super) struct HomeLink {
     pub(super) queue: OutQueue,
     /// The home's name.
     pub(super) pod: String,
+    /// The largest record that the home takes.
+    pub(super) largest: usize,
     calls: Mutex<HashMap<u64, AnswerSender>>,
     given: AtomicU64,
 }
 
 impl HomeLink {
-    pub(super) fn new(pod: String) -> Arc<Self> {
+    pub(super) fn new(pod: String, largest: usize, memory: Arc<dyn PodMemory>) -> Arc<Self> {
         // An edge delivers nothing: the limit of deliveries is none of its.
-        Arc::new(Self { queue: OutQueue::new(0), pod, calls: Mutex::default(), given: AtomicU64::new(0) })
+        let queue = OutQueue::new(0, memory);
+        Arc::new(Self { queue, pod, largest, calls: Mutex::default(), given: AtomicU64::new(0) })
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<u64, AnswerSender>> {
@@ -53,7 +61,14 @@ impl HomeLink {
         let id = self.given.fetch_add(1, Ordering::Relaxed);
         let (tell, answer) = oneshot::channel();
         self.calls().insert(id, tell);
-        self.queue.send(&CallMessage::Call { id, call });
+        match message_record(&CallMessage::Call { id, call }).filter(|record| record.len() <= self.largest) {
+            Some(record) => self.queue.send_record(record),
+            None => {
+                let most = self.largest;
+                let why = format!("the home of this edge takes at most {most} bytes at once: its `limits` decide");
+                self.answered(id, Err(BrokerError::Unavailable(why)));
+            }
+        }
         PendingCall { link: Arc::clone(self), id, answer }
     }
 

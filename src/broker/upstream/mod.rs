@@ -14,6 +14,9 @@
 //! *A room's deliveries come over one link at a time*, the one that rendezvous hashing gives it among those that stand; what another one
 //! still had on its way carries another number and is dropped.
 //!
+//! *What a home can make an edge hold has a bound*: what it says is looked at before it is taken ([`sound`]); a call, its answer and what waits
+//! for a link are on the pod's account of memory.
+//!
 //! *An answer is true.* A call that was sent and whose link ended is repeated only if that does nothing twice: a publish with an idempotency
 //! key. Otherwise its outcome is [`BrokerError::Unknown`](super::BrokerError::Unknown).
 
@@ -21,17 +24,18 @@ mod dial;
 mod ledger;
 mod link;
 mod own_members;
+mod publishing;
 mod rendezvous;
 mod rooms;
 mod session;
 mod settings;
 mod shared;
+mod sound;
 mod state;
 mod status;
 mod tail;
 
 use std::{
-    collections::BTreeMap,
     io,
     sync::Arc,
     thread::JoinHandle,
@@ -46,6 +50,7 @@ use super::{
     relay::{
         call::{CallAnswer, EdgeCall},
         message::{Ancestry, FromEdge},
+        pod_memory::PodMemory,
     },
 };
 use crate::{
@@ -53,6 +58,7 @@ use crate::{
     metrics::UpstreamMetrics,
     model::{Member, Notice, Position, PresenceList, PresenceMode, Publication, Retained, Room, Signal, Since},
 };
+use publishing::publish_each;
 use rooms::FollowedRooms;
 pub use settings::UpstreamSettings;
 use state::{EdgeState, unavailable};
@@ -80,11 +86,12 @@ impl Upstream {
         policies: Arc<ArcSwap<Policies>>,
         deliver: Arc<dyn Deliver>,
         metrics: UpstreamMetrics,
+        memory: Arc<dyn PodMemory>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
         let rooms = FollowedRooms::new(settings.urls.clone(), settings.tail_bytes, deliver);
-        let state = Arc::new(EdgeState::new(settings, format!("{number:016x}"), policies, rooms, metrics));
+        let state = Arc::new(EdgeState::new(settings, format!("{number:016x}"), policies, rooms, metrics, memory));
         let (stop, mut stopped) = watch::channel(false);
         let own = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("upstream".into()).spawn(move || {
@@ -139,54 +146,6 @@ async fn run(state: Arc<EdgeState>) {
         state.rooms.forget(Instant::now());
         let (up, (rooms, bytes)) = (state.rooms.up().len(), state.rooms.usage());
         state.metrics.show((up, state.settings.urls.len() - up), rooms, bytes);
-    }
-}
-
-/// What of several publications goes over one link: their places among all, and they themselves.
-type PublishShare = (Vec<usize>, Vec<(Room, Publication)>);
-
-/// Publishes each: those that one of the home's pods has go there together, in their order.
-fn publish_each(
-    state: &Arc<EdgeState>,
-    all: Vec<(Room, Publication)>,
-) -> impl Future<Output = Vec<Result<Position, BrokerError>>> + Send + use<> {
-    let count = all.len();
-    let mut by_link: BTreeMap<Option<usize>, PublishShare> = BTreeMap::new();
-    for (at, (room, publication)) in all.into_iter().enumerate() {
-        let link = state.rooms.link_of(&room).map(|(index, _)| index);
-        let (places, parts) = by_link.entry(link).or_default();
-        places.push(at);
-        parts.push((room, publication));
-    }
-    let calls: Vec<_> = by_link
-        .into_values()
-        .map(|(places, parts)| {
-            let rooms: Vec<Room> = parts.iter().map(|(room, _)| room.clone()).collect();
-            // All of them have the same link.
-            let call = state.call(rooms.first().cloned(), EdgeCall::Publish(parts));
-            (places, rooms, call)
-        })
-        .collect();
-    let state = Arc::clone(state);
-    async move {
-        let mut results = vec![Err(BrokerError::Unknown); count];
-        let wait = calls.into_iter().map(|(places, rooms, call)| async move { (places, rooms, call.await) });
-        for (places, rooms, said) in futures_util::future::join_all(wait).await {
-            let each = match said {
-                Ok(CallAnswer::Published(each)) if each.len() == places.len() => each,
-                Ok(_) => vec![Err(BrokerError::Unknown); places.len()],
-                Err(error) => vec![Err(error); places.len()],
-            };
-            for ((at, room), result) in places.into_iter().zip(rooms).zip(each) {
-                if let Ok(position) = &result {
-                    state.rooms.published(&room, position);
-                }
-                if let Some(place) = results.get_mut(at) {
-                    *place = result;
-                }
-            }
-        }
-        results
     }
 }
 

@@ -29,6 +29,9 @@ use crate::{
 /// How long a room is followed after its last member has gone.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
+/// As much of what a home says goes to the log.
+const SENTENCE: usize = 300;
+
 struct FollowedRoom {
     policy: Arc<Policy>,
     /// Whether the hub wants its deliveries; since when not.
@@ -46,6 +49,8 @@ struct FollowedRoom {
     deletion: Option<Offset>,
     /// Whether the room is in `RoomTable::tails`.
     is_listed: bool,
+    /// Whether the log has a line that the home refuses it.
+    is_refused: bool,
     /// One read of its log at a time.
     gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -126,6 +131,7 @@ impl FollowedRooms {
             tail: None,
             deletion: None,
             is_listed: false,
+            is_refused: false,
             gate: Arc::default(),
         });
         followed.policy = policy;
@@ -190,6 +196,7 @@ impl FollowedRooms {
         let mut table = self.lock();
         let Some((room, followed)) = table.over(index, number) else { return };
         followed.stands = true;
+        followed.is_refused = false;
         followed.known = None;
         let is_ahead = |last: &Position| last.epoch == position.epoch && last.offset > position.offset;
         let position = followed.last.take().filter(is_ahead).unwrap_or(position);
@@ -205,9 +212,12 @@ impl FollowedRooms {
         table.tail_bytes = table.tail_bytes + after - before;
     }
 
-    /// The home does not let this edge have a room: nothing comes of it.
+    /// The home does not let this edge have a room: nothing comes of it. That is said once.
     pub(super) fn refused(&self, index: usize, number: u32, why: &str) {
-        if let Some((room, _)) = self.lock().over(index, number) {
+        if let Some((room, followed)) = self.lock().over(index, number)
+            && !std::mem::replace(&mut followed.is_refused, true)
+        {
+            let why: String = why.chars().take(SENTENCE).collect();
             tracing::warn!(%room, why, "the home refuses a room: its members get nothing");
         }
     }

@@ -1,7 +1,9 @@
 //! Keeps one link to a home's pod, for as long as the edge lives.
 //!
-//! Never decides which room goes over it. Always holds: a link counts from the home's welcome on, and no more once it was silent for
-//! [`SILENT`]; whatever the home says that this build cannot read ends it.
+//! Never decides which room goes over it. Bounded: a message by [`MAX_RECORD`](crate::broker::relay::MAX_RECORD), and it must have come whole
+//! within [`SILENT`]; what the home asks by the places for its questions; what it is told by [`TAKES_WITHIN`], after which it is cut. Always
+//! holds: a link counts from the home's welcome on, and no more once it was silent; whatever the home says that this build cannot read, or
+//! that cannot be true, ends it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +14,7 @@ use futures_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -22,22 +24,30 @@ use tokio_tungstenite::{
 use super::{
     dial::dial,
     link::HomeLink,
+    sound::{is_event_offset, is_position},
     state::{EdgeState, own_now},
 };
 use crate::broker::{
-    Delivery,
+    Delivery, FleetQuestion,
     relay::{
         MAX_HOPS,
         delivered::decode,
-        message::{Ancestry, FromEdge, FromHome, Record, RecordError, VERSION, message, message_record, next_record},
+        message::{
+            Ancestry, FromEdge, FromHome, Record, RecordError, VERSION, check_pod, message, message_record, next_record,
+        },
+        pod_memory::OnAccount,
+        taking_pace::TakingPace,
     },
 };
 
 /// How often an edge has a sign of life, which the home answers.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// For how long a home may say nothing.
+/// For how long a home may say nothing, or have begun to.
 const SILENT: Duration = Duration::from_secs(5);
+
+/// Within which a home takes what it is told, however much that is.
+const TAKES_WITHIN: Duration = Duration::from_secs(60);
 
 /// The pause before the first attempt to connect again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -54,7 +64,7 @@ pub(super) async fn keep_link(state: Arc<EdgeState>, index: usize) {
     let mut pause = FIRST_PAUSE;
     let mut told = None;
     loop {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let why = match timeout(state.settings.connect_timeout, dial(&url, &state.settings)).await {
             Ok(Ok(socket)) => run(&state, index, socket).await,
             Ok(Err(why)) => why,
@@ -123,17 +133,22 @@ async fn read<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout(SILENT, reads.next()).await {
-        Err(_) => Err(format!("the home said nothing for {SILENT:?}")),
-        Ok(None) => Err("the home ended the link".to_owned()),
-        Ok(Some(Err(error))) => Err(error.to_string()),
-        Ok(Some(Ok(Message::Binary(bytes)))) => {
-            state.metrics.bytes_in.increment(bytes.len() as u64);
-            state.note(index, |ledger| ledger.came(bytes.len()));
-            take(state, index, link, bytes)
+    // What comes between is no sign of life: a message that never ends would be held for ever.
+    let deadline = Instant::now() + SILENT;
+    loop {
+        match timeout_at(deadline, reads.next()).await {
+            Err(_) => return Err(format!("the home said nothing for {SILENT:?}")),
+            Ok(None) => return Err("the home ended the link".to_owned()),
+            Ok(Some(Err(error))) => return Err(error.to_string()),
+            Ok(Some(Ok(Message::Binary(bytes)))) => {
+                state.metrics.bytes_in.increment(bytes.len() as u64);
+                state.note(index, |ledger| ledger.came(bytes.len()));
+                let _held = OnAccount::put(&state.memory, bytes.len());
+                return take(state, index, link, bytes);
+            }
+            Ok(Some(Ok(Message::Close(frame)))) => return Err(closed(frame.as_ref())),
+            Ok(Some(Ok(_))) => {}
         }
-        Ok(Some(Ok(Message::Close(frame)))) => Err(closed(frame.as_ref())),
-        Ok(Some(Ok(_))) => Ok(()),
     }
 }
 
@@ -147,7 +162,7 @@ async fn write<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(bytes) = link.queue.next().await {
+    while let Some((bytes, _held)) = link.queue.next().await {
         state.metrics.bytes_out.increment(bytes.len() as u64);
         state.note(index, |ledger| ledger.went(bytes.len()));
         match timeout(SILENT, writes.send(Message::Binary(bytes))).await {
@@ -160,7 +175,11 @@ where
 }
 
 async fn have_signs_of_life(link: &HomeLink) -> String {
+    let mut pace = TakingPace::new(TAKES_WITHIN.as_secs() as usize / PING_EVERY.as_secs() as usize);
     loop {
+        if pace.is_too_slow(&link.queue) {
+            return format!("the home has not taken what it was told {TAKES_WITHIN:?} ago");
+        }
         link.queue.send(&FromEdge::Ping { at: own_now() });
         tokio::time::sleep(PING_EVERY).await;
     }
@@ -186,6 +205,9 @@ fn take(
             (Record::Delivery(number, body), Some(_)) => {
                 let delivery = decode(&body).map_err(|error| format!("a delivery cannot be read: {error}"))?;
                 if let Delivery::Event { event, .. } = &delivery {
+                    if !is_event_offset(event.offset) {
+                        return Err("an event came whose offset is none".to_owned());
+                    }
                     let lag = state.home_now().saturating_sub(event.time);
                     // Milliseconds of any sensible lag are exact.
                     state.metrics.lag.record(lag as f64 / 1_000.0);
@@ -195,10 +217,11 @@ fn take(
             }
             (Record::Delivery(..), None) => return Err("a delivery came before the welcome".to_owned()),
             (Record::Message(json), None) => match message(&json).map_err(failed)? {
-                FromHome::Welcome { version: VERSION, pod, ancestry } => {
+                FromHome::Welcome { version: VERSION, pod, ancestry, largest } => {
+                    check_pod(&pod)?;
                     check(state, &ancestry)?;
                     state.set_ancestry(index, ancestry);
-                    let new = HomeLink::new(pod);
+                    let new = HomeLink::new(pod, largest, Arc::clone(&state.memory));
                     *link = Some(Arc::clone(&new));
                     tracing::info!(home = new.pod, index, "the link to the home stands");
                     state.link_up(index, &new);
@@ -218,6 +241,7 @@ fn take(
 
 /// Whether the pods between this one and the log are no circle, and not too many.
 fn check(state: &EdgeState, ancestry: &Ancestry) -> Result<(), String> {
+    ancestry.check()?;
     if ancestry.pods.contains(&state.pod) {
         return Err(format!("a circle: this edge, {}, is between that home and the log", state.pod));
     }
@@ -234,20 +258,35 @@ fn said(state: &Arc<EdgeState>, index: usize, link: &Arc<HomeLink>, said: FromHo
             check(state, &ancestry)?;
             state.set_ancestry(index, ancestry);
         }
+        FromHome::Started { position, .. } if !is_position(&position) => {
+            return Err("a room is said to stand where none can".to_owned());
+        }
         FromHome::Started { number, position } => state.rooms.started(index, number, position),
         FromHome::Refused { number, why } => state.rooms.refused(index, number, &why),
         FromHome::Answered { id, said } => link.answered(id, said),
         FromHome::Pong { at, time } => state.heard(index, at, time),
-        FromHome::Ask { id, question } => {
-            let (answer, link) = (state.respond.get().map(|respond| respond.respond(*question)), Arc::clone(link));
-            tokio::spawn(async move {
-                let said = match answer {
-                    Some(answer) => answer.await,
-                    None => None,
-                };
-                link.queue.send(&FromEdge::Answer { id, said });
-            });
-        }
+        FromHome::Ask { id, question } => answer(state, link, id, *question),
     }
     Ok(())
+}
+
+/// Answers a question of the home, unless too many are being answered: then it counts this pod as silent.
+fn answer(state: &Arc<EdgeState>, link: &Arc<HomeLink>, id: u64, question: FleetQuestion) {
+    let Ok(place) = Arc::clone(&state.questions).try_acquire_owned() else {
+        state.metrics.refused_question.increment(1);
+        return;
+    };
+    let (answer, link) = (state.respond.get().map(|respond| respond.respond(question)), Arc::clone(link));
+    tokio::spawn(async move {
+        let said = match answer {
+            Some(answer) => answer.await,
+            None => None,
+        };
+        let fits = |record: &Bytes| record.len() <= link.largest;
+        let record = message_record(&FromEdge::Answer { id, said }).filter(fits);
+        if let Some(record) = record.or_else(|| message_record(&FromEdge::Answer { id, said: None })) {
+            link.queue.send_record(record);
+        }
+        drop(place);
+    });
 }

@@ -5,18 +5,39 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use super::{Upstream, done, unexpected};
 use crate::{
     broker::{
         AckBounds, Acks, Answer, BrokerError, Control, EachOf, Erasure, FleetAnswers, FleetQuestion, KeptAck, KeyValue,
         Respond, Standing,
-        relay::call::{CallAnswer, EdgeCall, received, sent},
+        relay::{
+            call::{CallAnswer, EdgeCall, received, sent},
+            rules::MOST_PARTS,
+        },
     },
     model::{Ack, Deletion, Epoch, Position, Room},
 };
 
 impl Upstream {
+    /// Asks about each of these, as many in a call as one may have.
+    fn in_parts<'a, T, A: Clone + Send + 'a>(
+        &'a self,
+        all: &'a [T],
+        call: impl Fn(&[T]) -> EdgeCall,
+        take: fn(CallAnswer) -> Option<Vec<Result<A, BrokerError>>>,
+    ) -> EachOf<'a, A> {
+        let said: Vec<_> = all
+            .chunks(MOST_PARTS)
+            .map(|part| {
+                let (count, said) = (part.len(), self.state.call(None, call(part)));
+                async move { each(said.await.map(take), count) }
+            })
+            .collect();
+        Box::pin(async move { join_all(said).await.into_iter().flatten().collect() })
+    }
+
     fn value(&self, call: EdgeCall) -> Answer<'_, Option<Bytes>> {
         let said = self.state.call(None, call);
         Box::pin(async move {
@@ -61,24 +82,18 @@ fn each<T: Clone>(
 
 impl Acks for Upstream {
     fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
-        let said = self.state.call(None, EdgeCall::Standings(rooms.to_vec()));
-        Box::pin(async move {
-            let said = said.await.map(|said| match said {
-                CallAnswer::Standings(each) => Some(each),
-                _ => None,
-            });
-            each(said, rooms.len())
+        let call = |part: &[(Room, Vec<Epoch>)]| EdgeCall::Standings(part.to_vec());
+        self.in_parts(rooms, call, |said| match said {
+            CallAnswer::Standings(each) => Some(each),
+            _ => None,
         })
     }
 
     fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
-        let said = self.state.call(None, EdgeCall::Keep(acks.to_vec(), bounds));
-        Box::pin(async move {
-            let said = said.await.map(|said| match said {
-                CallAnswer::Acked(each) => Some(each),
-                _ => None,
-            });
-            each(said, acks.len())
+        let call = |part: &[Ack]| EdgeCall::Keep(part.to_vec(), bounds);
+        self.in_parts(acks, call, |said| match said {
+            CallAnswer::Acked(each) => Some(each),
+            _ => None,
         })
     }
 

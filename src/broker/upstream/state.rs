@@ -1,6 +1,7 @@
 //! What the parts of an edge share, and how it asks its home.
 //!
-//! Bounded: `calls` under way, beyond which a call is refused and leaves nothing open. Always holds: a call is sent, or found to have no link,
+//! Bounded: `calls` under way and [`CALLS_KIB`] of them, beyond which a call is refused and leaves nothing open; [`MOST_QUESTIONS`] of the
+//! home. Always holds: a call is sent, or found to have no link,
 //! before [`EdgeState::call`] returns, so that calls keep their order; the answer is the home's word, or says that it is not known.
 
 use std::{
@@ -25,6 +26,7 @@ use super::{
     own_members::OwnMembers,
     rooms::FollowedRooms,
     settings::UpstreamSettings,
+    sound::is_answer,
 };
 use crate::{
     broker::{
@@ -32,12 +34,32 @@ use crate::{
         relay::{
             call::{CallAnswer, EdgeCall},
             message::{Ancestry, FromEdge},
+            pod_memory::{OnAccount, PodMemory},
         },
     },
     config::Policies,
     metrics::UpstreamMetrics,
     model::{Policy, Room, UnixMillis},
 };
+
+/// The most KiB that the calls under way hold.
+const CALLS_KIB: u32 = 64 * 1_024;
+
+/// A call that holds more is refused while the pod's memory is short.
+const SMALL_CALL: usize = 16 * 1_024;
+
+/// The most questions of the home that are being answered.
+const MOST_QUESTIONS: usize = 64;
+
+/// Clocks that are further apart (ms) are told of.
+const CLOCKS_APART: u64 = 60_000;
+
+/// What a call under way takes.
+struct CallTicket {
+    _number: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+    _held: OnAccount,
+}
 
 /// What the parts of an edge share.
 pub(super) struct EdgeState {
@@ -58,9 +80,14 @@ pub(super) struct EdgeState {
     /// Notified when a link stands.
     stands: Notify,
     calls: Arc<Semaphore>,
+    call_kib: Arc<Semaphore>,
+    /// For the home's questions.
+    pub(super) questions: Arc<Semaphore>,
+    pub(super) memory: Arc<dyn PodMemory>,
     was_up: AtomicBool,
-    /// The home's clock less this one's (ms).
+    /// The home's clock less this one's (ms), and whether that is more than it should be.
     ahead: AtomicI64,
+    is_apart: AtomicBool,
 }
 
 impl EdgeState {
@@ -70,6 +97,7 @@ impl EdgeState {
         policies: Arc<ArcSwap<Policies>>,
         rooms: FollowedRooms,
         metrics: UpstreamMetrics,
+        memory: Arc<dyn PodMemory>,
     ) -> Self {
         let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
         let now = std::time::Instant::now();
@@ -86,8 +114,12 @@ impl EdgeState {
             above: Mutex::new(vec![Ancestry::default(); links]),
             stands: Notify::new(),
             calls,
+            call_kib: Arc::new(Semaphore::new(CALLS_KIB as usize)),
+            questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
+            memory,
             was_up: AtomicBool::new(false),
             ahead: AtomicI64::new(0),
+            is_apart: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +146,15 @@ impl EdgeState {
         let middle = sent + now.saturating_sub(sent) / 2;
         let ahead = i64::try_from(time).unwrap_or(i64::MAX).saturating_sub(i64::try_from(middle).unwrap_or(0));
         self.ahead.store(ahead, Ordering::Relaxed);
+        self.metrics.show_clock(ahead);
+        let is_apart = ahead.unsigned_abs() > CLOCKS_APART;
+        if self.is_apart.swap(is_apart, Ordering::Relaxed) != is_apart && is_apart {
+            let seconds = ahead / 1_000;
+            tracing::warn!(
+                seconds,
+                "the clocks of the home and of this pod are apart: tokens end by this pod's, events age by the home's"
+            );
+        }
         self.metrics.show_round_trip(std::time::Duration::from_millis(now.saturating_sub(sent)));
     }
 
@@ -184,7 +225,9 @@ impl EdgeState {
         *lead = Some(index);
         drop(lead);
         link.queue.send(&FromEdge::Lead(true));
-        self.members.tell_all(|room, member| link.queue.send(&FromEdge::Join(room.clone(), member.clone())));
+        self.members.tell_all(|room, member| {
+            link.queue.send(&FromEdge::Join(room.clone(), member.clone()));
+        });
         link.queue.send(&FromEdge::AllJoined);
     }
 
@@ -206,13 +249,13 @@ impl EdgeState {
         room: Option<Room>,
         call: EdgeCall,
     ) -> impl Future<Output = Result<CallAnswer, BrokerError>> + Send + use<> {
-        let place = Arc::clone(&self.calls).try_acquire_owned().ok();
-        let sent = place.as_ref().and_then(|_| self.send(room.as_ref(), &call));
+        let ticket = self.admit(&call);
+        let sent = ticket.as_ref().ok().and_then(|_| self.send(room.as_ref(), &call));
         let state = Arc::clone(self);
         async move {
-            let said = match place {
-                Some(place) => state.answer(room, call, sent, place).await,
-                None => Err(unavailable("as many calls to the home are under way as `upstream.calls` allows")),
+            let said = match ticket {
+                Ok(ticket) => state.answer(room, call, sent, ticket).await,
+                Err(why) => Err(unavailable(why)),
             };
             match &said {
                 Ok(_) => state.metrics.calls_ok.increment(1),
@@ -221,6 +264,30 @@ impl EdgeState {
             }
             said
         }
+    }
+
+    /// Whether one more call may be under way. The error is why not.
+    fn admit(&self, call: &EdgeCall) -> Result<CallTicket, &'static str> {
+        let number = Arc::clone(&self.calls).try_acquire_owned();
+        let number = number.map_err(|_| "as many calls to the home are under way as `upstream.calls` allows")?;
+        let weight = call.weight();
+        if weight > SMALL_CALL && self.memory.is_spent() {
+            return Err("this pod is short of memory");
+        }
+        let kib = u32::try_from(weight.div_ceil(1_024)).unwrap_or(CALLS_KIB).min(CALLS_KIB);
+        let bytes = Arc::clone(&self.call_kib).try_acquire_many_owned(kib);
+        let bytes = bytes.map_err(|_| "the calls to the home that are under way hold as much as they may")?;
+        Ok(CallTicket { _number: number, _bytes: bytes, _held: OnAccount::put(&self.memory, weight) })
+    }
+
+    /// The home's answer, if it can be one.
+    fn believe(&self, call: &EdgeCall, said: Result<CallAnswer, BrokerError>) -> Result<CallAnswer, BrokerError> {
+        if said.as_ref().is_ok_and(|said| !is_answer(call, said)) {
+            self.metrics.refused_answer.increment(1);
+            let why = "the home of this edge gave an answer that cannot be one to what it was asked: is it of another version?";
+            return Err(if call.is_read() { unavailable(why) } else { BrokerError::Unknown });
+        }
+        said
     }
 
     fn send(&self, room: Option<&Room>, call: &EdgeCall) -> Option<PendingCall> {
@@ -232,7 +299,7 @@ impl EdgeState {
         room: Option<Room>,
         call: EdgeCall,
         mut sent: Option<PendingCall>,
-        _place: OwnedSemaphorePermit,
+        _ticket: CallTicket,
     ) -> Result<CallAnswer, BrokerError> {
         let deadline = Instant::now() + self.settings.call_timeout;
         let (may_repeat, is_read) = (call.may_repeat(), call.is_read());
@@ -241,7 +308,7 @@ impl EdgeState {
             if let Some(pending) = &mut sent {
                 was_sent = true;
                 match timeout_at(deadline, pending.answer()).await {
-                    Ok(Some(said)) => return said,
+                    Ok(Some(said)) => return self.believe(&call, said),
                     // The link ended: whether it was carried out is not known.
                     Ok(None) if may_repeat => self.metrics.calls_repeated.increment(1),
                     Ok(None) => return Err(BrokerError::Unknown),

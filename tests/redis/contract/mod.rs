@@ -96,7 +96,6 @@ macro_rules! room_tests {
                 epochs_stand_side_by_side_and_the_oldest_goes,
                 what_was_kept_before_is_told,
                 many_users_at_once_are_answered_each,
-                what_is_kept_of_a_user_is_bounded,
                 rooms_say_where_they_stand,
                 the_position_before_the_first_event_is_the_logs_own,
                 a_room_that_lost_its_log_knows_nothing_of_its_epoch,
@@ -133,10 +132,13 @@ macro_rules! room_tests {
     };
 }
 
-/// The tests of what is kept of users, which an edge leaves to its home.
+/// The tests of what is kept of users, which an edge leaves to its home: how much that is, too.
 macro_rules! user_tests {
     ($module:ident, $store:ty) => {
         contract! { $module, $store:
+            acks::{
+                what_is_kept_of_a_user_is_bounded,
+            }
             erasure::{
                 a_user_that_is_forgotten_has_read_nothing,
                 a_record_that_says_nothing_is_not_kept,

@@ -24,7 +24,7 @@ pub async fn events_arrive_in_order_once_and_whole<S: Store>() {
         id: Some("p-1".into()),
         idempotency_key: Some("once".into()),
     };
-    let blob = Publication { payload: binary(70_000), ..publication("") };
+    let blob = Publication { payload: binary(70_000), ..publication("blob") };
     bench.try_publish(&room, full.clone()).await.unwrap();
     bench.try_publish(&room, blob.clone()).await.unwrap();
     for _ in 0..100 {

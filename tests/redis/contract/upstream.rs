@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use roomcast::testing::{
     broker::{
         Acks, Broker, Condition, Deliver, Erasure, KeyValue, Presence, UserPlaces, UserRecords,
+        relay::PodMemory,
         upstream::{Upstream, UpstreamSettings},
     },
     config::{ApiKey, ListenAddress, Machine, MemoryCeiling, MemorySource, Policies, RedisUrl, Settings, resolve},
@@ -19,6 +20,23 @@ use testkit::redis::Standalone;
 use super::harness::Store;
 
 const KEY: &str = "edge-key";
+
+/// An account of memory that is never spent.
+struct Plenty;
+
+impl PodMemory for Plenty {
+    fn take(&self, _: usize) {}
+
+    fn give(&self, _: usize) {}
+
+    fn is_spent(&self) -> bool {
+        false
+    }
+
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
+}
 
 /// What a home keeps its rooms in.
 pub trait Home: Send + Sync + 'static {
@@ -102,7 +120,7 @@ impl<H: Home> Store for Edge<H> {
             tail_bytes: 8 * 1024 * 1024,
         };
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
-        let edge = Upstream::start(settings, policies, deliver, UpstreamMetrics::none()).unwrap();
+        let edge = Upstream::start(settings, policies, deliver, UpstreamMetrics::none(), Arc::new(Plenty)).unwrap();
         let (code, _) = ready(&home).await;
         assert_eq!(code, 200);
         while edge.condition() != Condition::Well {

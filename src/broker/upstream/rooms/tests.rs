@@ -3,7 +3,10 @@
 
 use super::*;
 use crate::{
-    broker::relay::message::{Record, message, next_record},
+    broker::relay::{
+        message::{Record, message, next_record},
+        pod_memory::TestMemory,
+    },
     model::{DELETED, Payload, Publication, Since},
 };
 
@@ -54,6 +57,10 @@ impl World {
     }
 }
 
+fn home_link(pod: &str) -> Arc<HomeLink> {
+    HomeLink::new(pod.to_owned(), usize::MAX, TestMemory::plenty())
+}
+
 fn event(offset: u64) -> Arc<Event> {
     let payload = Payload::Binary(vec![0; 10].into());
     let publication =
@@ -67,7 +74,7 @@ fn position(offset: u64) -> Position {
 
 /// What was put into a link's queue: `+` a room's number that is followed, `-` one that is not any more.
 async fn asked(link: &HomeLink) -> Vec<i64> {
-    let Ok(Some(mut bytes)) = tokio::time::timeout(Duration::from_millis(1), link.queue.next()).await else {
+    let Ok(Some((mut bytes, _))) = tokio::time::timeout(Duration::from_millis(1), link.queue.next()).await else {
         return Vec::new();
     };
     let mut numbers = Vec::new();
@@ -84,7 +91,7 @@ async fn asked(link: &HomeLink) -> Vec<i64> {
 #[tokio::test]
 async fn a_room_goes_on_over_another_link_and_the_hub_sees_what_it_missed() {
     let world = World::new(1 << 20);
-    let links = [HomeLink::new("a".to_owned()), HomeLink::new("b".to_owned())];
+    let links = [home_link("a"), home_link("b")];
     world.subscribe();
     assert!(world.heard().is_empty());
     world.rooms.link_up(0, &links[0]);
@@ -115,7 +122,7 @@ async fn a_room_goes_on_over_another_link_and_the_hub_sees_what_it_missed() {
 #[tokio::test]
 async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
     let world = World::new(1 << 20);
-    let link = HomeLink::new("a".to_owned());
+    let link = home_link("a");
     world.subscribe();
     world.rooms.link_up(0, &link);
     world.rooms.started(0, 1, position(2));
@@ -137,7 +144,7 @@ async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
 #[tokio::test]
 async fn what_may_be_deleted_is_not_answered_from_the_tail() {
     let world = World::new(1 << 20);
-    let link = HomeLink::new("a".to_owned());
+    let link = home_link("a");
     world.subscribe();
     world.rooms.link_up(0, &link);
     world.rooms.started(0, 1, position(2));
@@ -157,7 +164,7 @@ async fn what_may_be_deleted_is_not_answered_from_the_tail() {
 #[tokio::test]
 async fn tails_give_way_at_the_budget() {
     let world = World::new(3 * event(1).cost());
-    let link = HomeLink::new("a".to_owned());
+    let link = home_link("a");
     world.subscribe();
     world.rooms.link_up(0, &link);
     world.rooms.started(0, 1, position(0));
@@ -171,7 +178,7 @@ async fn tails_give_way_at_the_budget() {
 #[tokio::test]
 async fn a_room_that_was_left_is_followed_for_a_moment_longer() {
     let world = World::new(1 << 20);
-    let link = HomeLink::new("a".to_owned());
+    let link = home_link("a");
     world.rooms.link_up(0, &link);
     world.subscribe();
     world.rooms.started(0, 1, position(0));
