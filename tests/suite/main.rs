@@ -28,6 +28,7 @@ mod hooks;
 mod hostile_home;
 mod identity;
 mod legacy;
+mod lost_rooms;
 mod metrics;
 mod policies;
 mod presets;

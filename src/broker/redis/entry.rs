@@ -19,7 +19,7 @@
 //! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `r LF` and lines
 //! `ROOM SP EPOCH SP OFFSET SP USER` for how far others have read what it wrote, where `USER` is a JSON text; `d LF` and such lines
 //! behind `r SP`, or behind `d SP` for how far devices of others have got it; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
-//! and a name, or nothing (without the spaces between the words, but `SP`).
+//! and a name, or nothing; `f LF` where the room was forgotten (without the spaces between the words, but `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
 
@@ -74,7 +74,12 @@ pub enum ChannelMessage {
     Joined(Member),
     /// A member left.
     Left(Member),
+    /// The room was forgotten, and begins anew.
+    Forgotten,
 }
+
+/// The message that a room was forgotten.
+pub(super) const FORGOTTEN: &str = "f\n";
 
 /// An event as it is stored; `part`: the room that it is published to, if it shares its log.
 ///
@@ -288,6 +293,7 @@ pub fn message(bytes: &Bytes) -> Result<ChannelMessage, EntryError> {
         }
         b'j' => Ok(ChannelMessage::Joined(member(line, &rest)?)),
         b'l' => Ok(ChannelMessage::Left(member(line, &rest)?)),
+        b'f' => Ok(ChannelMessage::Forgotten),
         other => Err(EntryError::Version(other)),
     }
 }

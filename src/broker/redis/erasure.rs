@@ -1,6 +1,6 @@
 //! Forgetting what Redis keeps of a room or a user.
 //!
-//! Always holds: the keys of a room go in one step. What is kept of a user under other names is looked for among all keys of each master,
+//! Always holds: the keys of a room go in one step, in which every pod that follows it hears that it begins anew. What is kept of a user under other names is looked for among all keys of each master,
 //! some at a time and for one user at a time, so that nothing need be kept only to find it.
 
 use std::{
@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{
     arguments::millis,
+    entry,
     partition::{KeyKind, Names, Partition},
     reply::ReplyFields,
     script,
@@ -46,25 +47,38 @@ impl FleetErasure {
         Self { state, sweeping: Mutex::new(()) }
     }
 
-    /// Forgets keys of one partition. How many there were.
-    async fn forget(&self, partition: Partition, keys: Vec<String>) -> Result<u64, BrokerError> {
-        let frame = self.shards.call(partition, &script::FORGET, keys, []).await?;
+    /// Forgets keys of one partition. How many there were. `told`: how their room's channel, the last of them, hears of it.
+    async fn forget<const WORDS: usize>(
+        &self,
+        partition: Partition,
+        keys: Vec<String>,
+        told: [Value; WORDS],
+    ) -> Result<u64, BrokerError> {
+        let frame = self.shards.call(partition, &script::FORGET, keys, told).await?;
         ReplyFields::of(frame).and_then(|mut fields| fields.number()).map_err(|error| self.unexpected(&error))
     }
 
     async fn forget_room(&self, room: &Room) -> Result<bool, BrokerError> {
-        let kinds =
-            [KeyKind::Record, KeyKind::Log, KeyKind::Deleted, KeyKind::Authors, KeyKind::Values, KeyKind::Order];
+        let kinds = [
+            KeyKind::Record,
+            KeyKind::Log,
+            KeyKind::Deleted,
+            KeyKind::Authors,
+            KeyKind::Values,
+            KeyKind::Order,
+            KeyKind::Channel,
+        ];
         let keys = kinds.map(|kind| self.names.of(room, kind)).to_vec();
-        Ok(self.forget(Partition::of(room), keys).await? > 0)
+        let told = [self.publish_command(), Value::from_static_str(entry::FORGOTTEN)];
+        Ok(self.forget(Partition::of(room), keys, told).await? > 0)
     }
 
     async fn forget_user(&self, user: &str, own: &[Room]) -> Result<Vec<Room>, BrokerError> {
         let ((partition, acks), (_, places)) = (self.names.acks(user), self.names.places(user));
-        self.forget(partition, vec![acks, places]).await?;
+        self.forget(partition, vec![acks, places], []).await?;
         for room in own {
             self.forget_room(room).await?;
-            self.forget(Partition::of(room), vec![self.names.of(room, KeyKind::User)]).await?;
+            self.forget(Partition::of(room), vec![self.names.of(room, KeyKind::User)], []).await?;
         }
         let mut words = vec![
             Value::from(self.names.pattern()),

@@ -204,6 +204,8 @@ impl SubscribedRooms {
             (RoomPhase::Live(_), ChannelMessage::Left(member)) => {
                 self.deliver.deliver(&active.room, Delivery::Left(member))
             }
+            // A position that is on its way may be the one of before.
+            (RoomPhase::Live(_) | RoomPhase::Waiting { .. }, ChannelMessage::Forgotten) => self.ask(active),
             _ => {}
         }
     }

@@ -63,6 +63,8 @@ pub fn decode(bytes: &Bytes) -> Result<Delivery, EntryError> {
         ChannelMessage::Notice(notice) => Delivery::Notice(notice),
         ChannelMessage::Joined(member) => Delivery::Joined(member),
         ChannelMessage::Left(member) => Delivery::Left(member),
+        // A home says where a room stands instead.
+        ChannelMessage::Forgotten => return Err(EntryError::Version(b'f')),
     })
 }
 

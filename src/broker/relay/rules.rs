@@ -320,7 +320,10 @@ mod tests {
             EdgeCall::NoteAuthor(room(), long().into()),
             EdgeCall::ForgetAuthor(room(), long().into(), second),
             EdgeCall::DeleteEvent(room(), Box::new(deletion(Some(long().into()), None))),
-            EdgeCall::DeleteEvent(room(), Box::new(deletion(None, Some(Publication { topic: "".into(), ..publication() })))),
+            EdgeCall::DeleteEvent(
+                room(),
+                Box::new(deletion(None, Some(Publication { topic: "".into(), ..publication() }))),
+            ),
             EdgeCall::AskOthers(Box::new(FleetQuestion::Present(vec![long().into()])), second),
             EdgeCall::AskOthers(Box::new(FleetQuestion::Users(vec!["u".into(); MOST_NAMES + 1])), second),
             EdgeCall::Address(long()),

@@ -102,6 +102,22 @@ fn a_room_begins_where_it_stood_after_its_subscription() {
 }
 
 #[test]
+fn it_is_asked_at_once_where_a_room_that_was_forgotten_stands() {
+    let bench = SubscribedStage::new();
+    bench.rooms.subscribe(&room());
+    bench.rooms.confirmed("r");
+    // Before its position has come: what is on its way may be the one of before.
+    bench.rooms.message("r", ChannelMessage::Forgotten);
+    assert_eq!(bench.answer("x4"), 1);
+    assert_eq!(bench.took(), "[x4]");
+    bench.rooms.message("r", ChannelMessage::Forgotten);
+    assert_eq!((bench.answer("y0"), bench.took()), (1, "[y0]".to_owned()));
+    bench.rooms.unsubscribe(&room());
+    bench.rooms.message("r", ChannelMessage::Forgotten);
+    assert_eq!(bench.answer("y0"), 0);
+}
+
+#[test]
 fn what_came_before_a_new_generation_began_is_covered_by_its_position() {
     let bench = SubscribedStage::new();
     bench.rooms.subscribe(&room());
