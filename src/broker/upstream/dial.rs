@@ -23,8 +23,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Bytestream for T {}
 /// An open link.
 pub(super) type LinkSocket = WebSocketStream<Pin<Box<dyn Bytestream>>>;
 
-/// As much of an answer goes to the log.
-const SENTENCE: usize = 300;
+/// As much of what a home says goes to the log.
+pub(super) const SENTENCE: usize = 300;
 
 /// How large what comes over a link may be.
 pub(super) fn limits() -> WebSocketConfig {

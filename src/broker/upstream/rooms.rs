@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{link::HomeLink, rendezvous, tail::Tail};
+use super::{dial::SENTENCE, link::HomeLink, rendezvous, tail::Tail};
 use crate::{
     broker::{Deliver, Delivery, History, HistoryQuery, relay::message::FromEdge},
     model::{Epoch, Event, Offset, Policy, Position, Room, UnixMillis},
@@ -28,9 +28,6 @@ use crate::{
 
 /// How long a room is followed after its last member has gone.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-
-/// As much of what a home says goes to the log.
-const SENTENCE: usize = 300;
 
 struct FollowedRoom {
     policy: Arc<Policy>,
