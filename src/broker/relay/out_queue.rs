@@ -221,7 +221,7 @@ mod tests {
         assert!(queue.send(&1));
         let (all, _) = queue.next().await.unwrap();
         assert_eq!((all.len(), queue.bytes(), queue.progress()), (16, 0, (16, 16)));
-        assert_eq!(queue.caught_up().into_iter().collect::<Vec<_>>(), [room.clone()]);
+        assert_eq!(queue.caught_up().into_iter().collect::<Vec<_>>(), std::slice::from_ref(&room));
         queue.fell_behind(&room);
         queue.forget(&room);
         assert!(queue.caught_up().is_empty(), "it is not followed any more");

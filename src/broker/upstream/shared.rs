@@ -26,7 +26,7 @@ impl Upstream {
         &'a self,
         all: &'a [T],
         call: impl Fn(&[T]) -> EdgeCall,
-        take: fn(CallAnswer) -> Option<Vec<Result<A, BrokerError>>>,
+        take: impl Fn(CallAnswer) -> Option<Vec<Result<A, BrokerError>>> + Copy + Send + 'a,
     ) -> EachOf<'a, A> {
         let said: Vec<_> = all
             .chunks(MOST_PARTS)
