@@ -21,6 +21,7 @@
 //! key. Otherwise its outcome is [`BrokerError::Unknown`](super::BrokerError::Unknown).
 
 mod dial;
+mod followed_room;
 mod ledger;
 mod link;
 mod own_members;

@@ -20,37 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{dial::SENTENCE, link::HomeLink, rendezvous, tail::Tail};
+use super::{dial::SENTENCE, followed_room::FollowedRoom, link::HomeLink, rendezvous, tail::Tail};
 use crate::{
     broker::{Deliver, Delivery, History, HistoryQuery, relay::message::FromEdge},
-    model::{Epoch, Event, Offset, Policy, Position, Room, UnixMillis},
+    model::{Offset, Policy, Position, Room, UnixMillis},
 };
 
 /// How long a room is followed after its last member has gone.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-
-struct FollowedRoom {
-    policy: Arc<Policy>,
-    /// Whether the hub wants its deliveries; since when not.
-    left: Option<Instant>,
-    /// The link that has it, and its number there.
-    link: Option<(usize, u32)>,
-    /// Whether the home has said where it stands, over that link.
-    stands: bool,
-    /// The last event that came, or where the home said that it stands.
-    last: Option<Position>,
-    /// How far the home's answers to publishes have shown it to be: the tail must not answer before it has that.
-    known: Option<Position>,
-    tail: Option<Tail>,
-    /// The last event that came and told of deleted ones.
-    deletion: Option<Offset>,
-    /// Whether the room is in `RoomTable::tails`.
-    is_listed: bool,
-    /// Whether the log has a line that the home refuses it.
-    is_refused: bool,
-    /// One read of its log at a time.
-    gate: Arc<tokio::sync::Mutex<()>>,
-}
 
 #[derive(Default)]
 struct RoomTable {
@@ -118,19 +95,7 @@ impl FollowedRooms {
     /// Begins a room, or has the home say again where it stands.
     pub(super) fn subscribe(&self, room: &Room, policy: Arc<Policy>) {
         let mut table = self.lock();
-        let followed = table.rooms.entry(room.clone()).or_insert_with(|| FollowedRoom {
-            policy: Arc::clone(&policy),
-            left: None,
-            link: None,
-            stands: false,
-            last: None,
-            known: None,
-            tail: None,
-            deletion: None,
-            is_listed: false,
-            is_refused: false,
-            gate: Arc::default(),
-        });
+        let followed = table.rooms.entry(room.clone()).or_insert_with(|| FollowedRoom::new(Arc::clone(&policy)));
         followed.policy = policy;
         if followed.left.take().is_some() {
             // What comes before the answer is covered by it.
@@ -312,26 +277,6 @@ impl FollowedRooms {
         if let Some(tail) = table.rooms.get_mut(room).and_then(|followed| followed.tail.take()) {
             table.tail_bytes -= tail.bytes();
         }
-    }
-}
-
-impl FollowedRoom {
-    /// Takes the next event. Returns by how many bytes the tail has grown.
-    fn take_event(&mut self, epoch: &Epoch, event: &Arc<Event>) -> isize {
-        let covered = |known: &Position| known.epoch != *epoch || event.offset >= known.offset;
-        if self.known.as_ref().is_some_and(covered) {
-            self.known = None;
-        }
-        self.last = Some(Position::new(epoch.clone(), event.offset));
-        if event.is_deletion() {
-            self.deletion = Some(event.offset);
-        }
-        let before = self.tail.as_ref().map_or(0, Tail::bytes);
-        let behind = || Tail::behind(Position::new(epoch.clone(), event.offset.saturating_sub(1)));
-        let tail = self.tail.get_or_insert_with(behind);
-        tail.push(epoch, event, &self.policy);
-        // Both are bytes of memory.
-        tail.bytes() as isize - before as isize
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         message::{Record, message, next_record},
         pod_memory::TestMemory,
     },
-    model::{DELETED, Payload, Publication, Since},
+    model::{DELETED, Epoch, Event, Payload, Publication, Since},
 };
 
 #[derive(Default)]
