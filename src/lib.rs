@@ -3,7 +3,7 @@
 //! The layers, lowest first; a module imports only from its own row or below (a test walks the edges):
 //!
 //! 1. `model` · `dialect` · `config` · `metrics`
-//! 2. `protocol` · `transport` · `broker` · `auth` · `hooks`
+//! 2. `protocol` · `transport` · `broker` · `auth` · `hooks` · `archive`
 //! 3. `hub` · `session`
 //! 4. `api`
 //! 5. `compat`
@@ -13,6 +13,7 @@
 //! All of them are private: the program is [`run`]. `docs/ARCHITECTURE.md` is the map.
 
 mod api;
+mod archive;
 mod auth;
 mod broker;
 mod cli;

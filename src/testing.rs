@@ -3,6 +3,11 @@
 //! Owns nothing: re-exports by layer. Never a part of the program, and no promise to anything outside of this repository. Always
 //! holds: each name here is used by `tests/`, `bench/`, `fuzz/` or `examples/`, so that the compiler finds what nothing uses.
 
+/// Events in PostgreSQL.
+pub mod archive {
+    pub use crate::archive::{Archive, ArchiveThread, ArchivedBroker, MigrationError, Migrator, PageQuery};
+}
+
 /// Tokens: what one grants, and the keys that sign one.
 pub mod auth {
     pub use crate::auth::{
@@ -15,8 +20,9 @@ pub mod auth {
 pub mod broker {
     pub use crate::broker::{
         AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, DisplacedConnection,
-        EachOf, Erasure, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, LookUp, PlaceClaim,
-        PlaceVerdict, Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite, Verdicts,
+        EachOf, Erasure, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, KeysBesideLog, LookUp,
+        PlaceClaim, PlaceVerdict, Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite,
+        Verdicts,
     };
 
     /// Plain messages of other publishers.
@@ -70,10 +76,11 @@ pub mod compat {
 /// Settings, and how they become a configuration.
 pub mod config {
     pub use crate::config::{
-        ApiKey, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret, HookSettings, HookUrl,
-        JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine, MemoryCeiling, MemorySource,
-        Network, OriginPattern, PersonalRoom, Policies, Preset, RecordLayer, RedisUrl, RoomPattern, Rule, Settings,
-        SettingsError, TokenSettings, UpstreamUrl, Variables, merge, merge_over, resolve,
+        ApiKey, ArchiveSettings, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret,
+        HookSettings, HookUrl, JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine,
+        MemoryCeiling, MemorySource, Network, OriginPattern, PersonalRoom, Policies, PostgresUrl, Preset, RecordLayer,
+        RedisUrl, RoomPattern, Rule, Settings, SettingsError, TokenSettings, UpstreamUrl, Variables, merge, merge_over,
+        resolve,
     };
 }
 
@@ -98,21 +105,21 @@ pub mod hub {
 /// Metrics, and what each of them says.
 pub mod metrics {
     pub use crate::metrics::{
-        ABSENT_DESCRIPTIONS, DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS, HookMetrics, REDIS_DESCRIPTIONS,
-        RELAY_DESCRIPTIONS, RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS, TokenMetrics, UPSTREAM_DESCRIPTIONS,
-        UpstreamMetrics,
+        ABSENT_DESCRIPTIONS, ARCHIVE_DESCRIPTIONS, ArchiveMetrics, DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS,
+        HookMetrics, REDIS_DESCRIPTIONS, RELAY_DESCRIPTIONS, RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS,
+        TokenMetrics, UPSTREAM_DESCRIPTIONS, UpstreamMetrics,
     };
 }
 
 /// Rooms, events, positions, and what is said of them.
 pub mod model {
     pub use crate::model::{
-        Access, Ack, AckMode, Act, Batch, Command, CommandError, CommandId, Conflate, Cursor, DeleteMode, Deletion,
-        Delivery, Disconnect, Durability, Epoch, EraseMode, ErrorCode, Event, IdempotencyKey, Limits, MAX_DEPTH,
-        MAX_FIELD_BYTES, MAX_OFFSET, Member, Notice, Order, Payload, PlaceLimit, Policy, Position, PreparedMessage,
-        PresenceList, PresenceMode, Progress, Publication, Receipt, Reconnect, Reply, Request, Retain, Retained, Room,
-        RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target, Token, Unread,
-        WhenFull, check_topic,
+        Access, Ack, AckMode, Act, ArchiveMode, Batch, Command, CommandError, CommandId, Conflate, Cursor, DeleteMode,
+        Deletion, Delivery, Disconnect, Durability, Epoch, EraseMode, ErrorCode, Event, IdempotencyKey, Limits,
+        MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Notice, Order, Payload, PlaceLimit, Policy, Position,
+        PreparedMessage, PresenceList, PresenceMode, Progress, Publication, Receipt, Reconnect, Reply, Request, Retain,
+        Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target,
+        Token, Unread, WhenFull, check_topic,
     };
 }
 

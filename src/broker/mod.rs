@@ -9,6 +9,7 @@
 mod acks;
 mod control;
 mod erasure;
+mod key_memory;
 mod key_value;
 pub mod legacy;
 mod log_key;
@@ -25,6 +26,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing, advance};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use erasure::Erasure;
+pub use key_memory::{KeyMemory, KeysBesideLog};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
 pub use user_places::{DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces, Verdicts};

@@ -11,6 +11,7 @@ use roomcast_certs::TicketKeys;
 
 use super::outcome::{print, refuse};
 use crate::{
+    archive::{Migrator, Seals},
     auth::Authority,
     config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings, UpstreamUrl},
     dialect::Envelope,
@@ -33,6 +34,10 @@ pub(super) fn run(loader: &Loader) -> ExitCode {
 /// Whether the keys that the configuration names are keys.
 fn usable(config: &Config) -> Result<(), String> {
     Authority::new(&config.tokens).map_err(|error| error.to_string())?;
+    if let Some(file) = &config.archive.key_file {
+        Seals::read(file).map_err(|error| format!("archive.key_file: {error}"))?;
+    }
+    Migrator::of(&config.archive).map_err(|error| error.to_string())?;
     TicketKeys::start(&config.ticket_keys, SystemTime::now()).map_err(|error| format!("tls.ticket_keys: {error}"))?;
     Ok(())
 }
@@ -63,6 +68,14 @@ fn broker(config: &Config) -> String {
             format!("{urls}, prefix {}", redis.prefix)
         }
     }
+}
+
+/// Where rooms are archived, and which.
+fn archive(config: &Config) -> Option<String> {
+    let url = config.archive.url.as_ref()?;
+    let sealed = if config.archive.key_file.is_some() { "sealed" } else { "not sealed" };
+    let keep = config.archive.keep.map_or_else(|| "for ever".to_owned(), |keep| format!("for {keep:?}"));
+    Some(format!("{url}, kept {keep}, {sealed}"))
 }
 
 /// Which of the keys that are set a running pod takes over when they change.
@@ -116,13 +129,14 @@ fn report(preset: Option<&Preset>, places: &BTreeMap<String, Location>, config: 
     let mut out = format!(
         "The configuration is good.\n\n{preset}\
          mode             {}\nclients, TLS     {}\nclients, plain   {}\ninternal         {}\ncertificate      {certificate}\n\
-         API keys         {api_keys}\nbroker           {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n\
+         API keys         {api_keys}\nbroker           {}\narchive          {}\ntoken keys       {}\nanonymous        {}\nworkers          {}\nconnections      at most {}\n\
          memory           queues {} MiB: {}\n",
         if config.dev { "development" } else { "production" },
         list(&config.listen, "https"),
         list(&config.plain_listen, "http"),
         list(&config.internal_listen, "http"),
         broker(config),
+        archive(config).unwrap_or_else(|| "none".to_owned()),
         token_keys(&config.tokens),
         config.anonymous,
         config.workers,

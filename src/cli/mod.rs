@@ -2,6 +2,7 @@
 //!
 //! Every key of the configuration is a flag of `serve` and `check-config`, made from the key's own description.
 
+mod archive;
 mod check;
 mod console;
 mod dial;
@@ -26,6 +27,7 @@ use clap::{Arg, Args, Command, FromArgMatches, ValueEnum, builder::EnumValuePars
 use clap_complete::Shell;
 
 use crate::config::{self, Loader, Preset};
+use archive::ArchiveCommand;
 use doctor::DoctorCommand;
 use flags::{configured, loader};
 use outcome::{CommandLineError, print};
@@ -54,6 +56,8 @@ pub enum Request {
     Top(TopCommand),
     /// Check a deployment from outside.
     Doctor(DoctorCommand),
+    /// Look after the archive.
+    Archive(ArchiveCommand),
     /// Say what is wrong with the configuration, or what a pod would do.
     CheckConfig(Loader),
     /// Print the reference.
@@ -86,6 +90,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Stats(stats)) => stats.run(),
         Ok(Request::Top(top)) => top.run(),
         Ok(Request::Doctor(doctor)) => doctor.run(),
+        Ok(Request::Archive(archive)) => archive.run(),
         Ok(Request::CheckConfig(loader)) => check::run(&loader),
         Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
@@ -137,6 +142,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Comman
         Some(("doctor", matches)) => {
             DoctorCommand::from_arg_matches(matches).map(Request::Doctor).map_err(CommandLineError::Usage)
         }
+        Some(("archive", matches)) => ArchiveCommand::from_arg_matches(matches).map(Request::Archive),
         Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
         Some(("presets", _)) => Ok(Request::Presets),
         Some(("default-config", matches)) if matches.contains_id("preset") => {
@@ -220,6 +226,7 @@ fn command() -> Command {
                      Example:\n  roomcast check-config --config roomcast.toml",
                 ),
         )
+        .subcommand(archive::command())
         .subcommand(token::command())
         .subcommand(
             Command::new("default-config")

@@ -12,8 +12,8 @@ use super::{
     value::{Bytes, Choice, Count, GIB, KIB, Kind, List, MIB, Maybe, OrWord, Switch, Text, TextKind, Time},
 };
 use crate::model::{
-    Access, AckMode, Conflate, DeleteMode, Delivery, Durability, EraseMode, Policy, PresenceMode, Retain, Room,
-    SlowReceiver,
+    Access, AckMode, ArchiveMode, Conflate, DeleteMode, Delivery, Durability, EraseMode, Policy, PresenceMode, Retain,
+    Room, SlowReceiver,
 };
 
 /// The policies in the order of the configuration.
@@ -335,6 +335,9 @@ describe!(Policy in "default_policy",
     /// What becomes of the events that a user published once the user is erased: they stay, their content goes (data, key, id and user, while
     /// topic and time stay), or they are deleted. Where it is not `keep`, it is noted which users publish.
     erase = Choice(&[("keep", EraseMode::Keep), ("content", EraseMode::Content), ("event", EraseMode::Event)]), live;
+    /// Where events are kept beyond the log: nowhere, or in the PostgreSQL of `[archive]`. A publish is then answered when the event is
+    /// there too, and refused with 503 where it cannot be.
+    archive = Choice(&[("off", ArchiveMode::Off), ("postgres", ArchiveMode::Postgres)]), live;
     /// Frames of at least this many bytes are compressed. Use `never` where secrets travel beside text that others choose.
     compress_from = OrWord("never", Bytes(0..=64 * MIB)), live;
     /// Whether a compressed frame may refer to the text of earlier ones of the room, which makes it two to four times smaller. How long a

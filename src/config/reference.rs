@@ -227,7 +227,8 @@ mod tests {
     use crate::config::{Flags, Variables, merge};
 
     fn parsed(file: &str) -> Settings {
-        let names = ["ROOMCAST_API_KEY", "REDIS_PASSWORD", "FLEET_SECRET", "HOOK_SECRET", "EDGE_KEY"];
+        let names =
+            ["ROOMCAST_API_KEY", "REDIS_PASSWORD", "FLEET_SECRET", "HOOK_SECRET", "EDGE_KEY", "ARCHIVE_PASSWORD"];
         let variables = names.map(|name| (name.to_owned(), "a-secret-of-more-than-thirty-two-bytes".to_owned()));
         let variables = Variables::from(variables);
         merge(&Flags::new(), &variables, Some((Path::new("default"), file))).expect("a good file").settings

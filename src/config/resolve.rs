@@ -7,6 +7,8 @@ use super::{
     address::{Advertise, Bind, ListenAddress},
     addresses::AddressSettings,
     api_key::ApiKey,
+    archive::ArchiveSettings,
+    compression::Compression,
     customer::{CoreFacts, CustomerSettings},
     grpc::Grpc,
     hooks::HookSettings,
@@ -21,7 +23,7 @@ use super::{
     record_layer::RecordLayer,
     redis::{Redis, RedisUrlsDisagreeError},
     relay::Relay,
-    settings::{Compression, Limits, Settings, Socket, Timeouts},
+    settings::{Limits, Settings, Socket, Timeouts},
     settings_error::SettingsError,
     socketio::SocketIoSettings,
     tls::Tls,
@@ -123,6 +125,8 @@ pub struct Config {
     pub relay: Relay,
     /// The home that this pod is an edge of; `None`: it is none.
     pub upstream: Option<Upstream>,
+    /// What rooms keep in PostgreSQL.
+    pub archive: ArchiveSettings,
     /// Plain messages that are taken in.
     pub legacy: Vec<Legacy>,
     /// The dialects that are described.
@@ -293,7 +297,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         errors.push(SettingsError::Legacy);
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
-    settings.hooks.check(every_policy, &mut errors, &mut warnings);
+    settings.hooks.check(every_policy.clone(), &mut errors, &mut warnings);
+    settings.archive.check(every_policy, settings.redis.idempotency_age, &mut errors, &mut warnings);
     let core = CoreFacts {
         has_redis: redis.is_some() || !settings.redis.urls.is_empty(),
         looks_tokens_up: settings.token_lookup.key.is_some(),
@@ -378,6 +383,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         redis,
         relay,
         upstream,
+        archive: settings.archive.clone(),
         legacy: settings.legacy.clone(),
         dialects: settings.dialects.clone(),
         policies,

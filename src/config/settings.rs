@@ -9,6 +9,8 @@ use super::{
     address::{Advertise, AdvertiseKind, ListenAddress, ListenAddressKind},
     addresses::AddressSettings,
     api_key::{ApiKey, ApiKeyKind},
+    archive::ArchiveSettings,
+    compression::Compression,
     customer::CustomerSettings,
     customers::Customers,
     grpc::GrpcSettings,
@@ -196,19 +198,6 @@ section! {
     }
 }
 
-section! {
-    /// permessage-deflate (RFC 7692). From which size a room's frames are compressed is a matter of its policy.
-    pub struct Compression in "compression" {
-        /// Whether it is negotiated at all.
-        enabled: bool = true, Switch, live;
-        /// How hard to try: a frame is compressed once for all its receivers.
-        level: u32 = 6, Count(1..=9), restart;
-        /// The most bytes for the windows of busy rooms, to which their frames refer (`shared_window` of their policies): 372 KiB a room
-        /// and wire format. `0B`: there are none, and each frame is compressed for itself.
-        windows: usize = 16 * MIB, Bytes(0..=GIB), restart;
-    }
-}
-
 /// Everything that was set, by whichever layer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
@@ -252,6 +241,8 @@ pub struct Settings {
     pub relay: RelaySettings,
     /// `[upstream]`
     pub upstream: UpstreamSection,
+    /// `[archive]`
+    pub archive: ArchiveSettings,
     /// What customers' systems set.
     pub customers: Customers,
     /// `[default_policy]`
@@ -277,7 +268,7 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 20] = [
+        let core: [&dyn Section; 21] = [
             &self.general,
             &self.limits,
             &self.timeouts,
@@ -298,6 +289,7 @@ impl Settings {
             &self.redis,
             &self.relay,
             &self.upstream,
+            &self.archive,
         ];
         let default_policy: &dyn Section = &self.default_policy;
         core.into_iter().chain(self.customers.sections()).chain([default_policy]).collect()
@@ -317,7 +309,7 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 20] = [
+        let core: [&mut dyn Section; 21] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
@@ -338,6 +330,7 @@ impl Settings {
             &mut self.redis,
             &mut self.relay,
             &mut self.upstream,
+            &mut self.archive,
         ];
         let default_policy: &mut dyn Section = &mut self.default_policy;
         core.into_iter().chain(self.customers.sections_mut()).chain([default_policy]).collect()
@@ -373,6 +366,7 @@ impl Settings {
         self.redis.settle(&running.redis, &mut changes);
         self.relay.settle(&running.relay, &mut changes);
         self.upstream.settle(&running.upstream, &mut changes);
+        self.archive.settle(&running.archive, &mut changes);
         self.customers.settle(&running.customers, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         let logs = |settings: &Self| -> Vec<_> {

@@ -87,6 +87,25 @@ pub enum SettingsError {
     /// What a customer's settings lack, in a sentence.
     #[error("{0}")]
     Customer(&'static str),
+    /// Rooms are archived, and there is no database.
+    #[error(
+        "a policy has `archive = \"postgres\"`, but there is no PostgreSQL: set `archive.url` (--archive-url URL, ROOMCAST_ARCHIVE_URL)"
+    )]
+    Archive,
+    /// An archived room shares its log.
+    #[error("a policy has `archive` and `log`: a room that shares its log cannot be archived; leave one of them out")]
+    ArchiveLog,
+    /// What is pending could not be told from what is forgotten.
+    #[error(
+        "`archive.repair_after` is {after:?}, which is not below half of the {known:?} for which a publish is known \
+         (`redis.idempotency_age`): a pending event would be too old before any pod looks after it"
+    )]
+    ArchiveRepair {
+        /// `archive.repair_after`.
+        after: std::time::Duration,
+        /// How long a key is known.
+        known: std::time::Duration,
+    },
     /// Plain messages without Redis.
     #[error("`[[legacy]]` takes messages from Redis, but no Redis is set: set `redis.urls` (--redis URL)")]
     Legacy,

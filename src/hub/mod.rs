@@ -38,7 +38,7 @@ pub use access::{
     client_addresses::ClientAddresses,
     hook_gate::AT_ONCE,
     permit::Principal,
-    senders::Senders,
+    senders::{Sender, Senders},
 };
 pub use acks::{ack_desk::AckDesk, awaited::AckWatch, telling::AuthorTeller};
 pub use commands::{

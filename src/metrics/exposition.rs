@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use metrics_process::Collector;
 
-use super::{HookMetrics, Metrics, RedisCommands, RedisMetrics};
+use super::{ArchiveMetrics, HookMetrics, Metrics, RedisCommands, RedisMetrics};
 
 /// Buckets of durations, in seconds: 50 us to 60 s.
 const SECONDS: [f64; 18] = [
@@ -66,6 +66,12 @@ impl Exposition {
     #[must_use]
     pub fn hooks(&self) -> HookMetrics {
         metrics::with_local_recorder(&self.recorder, HookMetrics::default)
+    }
+
+    /// The handles of a pod with an archive, on the same recorder.
+    #[must_use]
+    pub fn archive(&self) -> ArchiveMetrics {
+        metrics::with_local_recorder(&self.recorder, ArchiveMetrics::default)
     }
 
     /// Makes handles on the same recorder: the recorder is current while `make` runs.

@@ -69,7 +69,8 @@ fn handshake(stage: &'static str, result: &'static str) -> Counter {
     counter!("roomcast_handshakes_total", "stage" => stage, "result" => result)
 }
 
-fn requests(stage: &'static str) -> Upgrades {
+/// The handles of requests of one kind.
+pub(super) fn requests(stage: &'static str) -> Upgrades {
     Upgrades {
         accepted: handshake(stage, "ok"),
         malformed: handshake(stage, "malformed"),

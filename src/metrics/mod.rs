@@ -5,6 +5,7 @@
 
 mod absent;
 mod acks;
+mod archive;
 mod descriptions;
 mod exposition;
 mod grpc;
@@ -26,6 +27,7 @@ mod windows;
 
 pub use absent::{ABSENT_DESCRIPTIONS, AbsentMetrics};
 pub use acks::AckMetrics;
+pub use archive::{ARCHIVE_DESCRIPTIONS, ArchiveMetrics};
 pub use descriptions::{DESCRIPTIONS, REDIS_DESCRIPTIONS};
 pub use exposition::{Alias, Exposition};
 pub use grpc::GrpcCalls;
@@ -55,7 +57,7 @@ use crate::model::Disconnect;
 pub(crate) use descriptions::describe;
 
 /// Why a pod may be degraded, as `/ready` says it.
-const DEGRADED: [&str; 6] = ["draining", "connections", "memory", "files", "redis", "upstream"];
+const DEGRADED: [&str; 7] = ["draining", "connections", "memory", "files", "redis", "upstream", "archive"];
 
 /// The handles.
 #[derive(Debug)]

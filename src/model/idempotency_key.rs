@@ -32,6 +32,12 @@ impl IdempotencyKey {
         Self { text, side: PublisherSide::Clients, asked: None }
     }
 
+    /// A key of before, whose publisher asked for what has this fingerprint.
+    #[must_use]
+    pub fn again(text: Box<str>, side: PublisherSide, asked: Fingerprint) -> Self {
+        Self { text, side, asked: Some(asked) }
+    }
+
     /// The key as its publisher wrote it.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -105,6 +111,20 @@ impl Fingerprint {
         let mut print = Self([0; 6]);
         print.0.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
         print
+    }
+}
+
+impl Fingerprint {
+    /// One that was kept.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
+    /// To be kept.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 6] {
+        self.0
     }
 }
 

@@ -51,7 +51,7 @@ pub use pod_status::{
     CarriedConnections, DrainStatus, LatencyStatus, LimitStatus, MasterStatus, PodStatus, PodTotals, RedisStatus,
     StatusMoment,
 };
-pub use policy::{Access, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
+pub use policy::{Access, ArchiveMode, Conflate, Delivery, Durability, Policy, PresenceMode, Retain, SlowReceiver};
 pub use position::{Epoch, MAX_OFFSET, Offset, Position};
 pub use prepared_message::PreparedMessage;
 pub use raw_array::RawArray;

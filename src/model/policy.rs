@@ -99,6 +99,17 @@ pub enum Durability {
     Replica,
 }
 
+/// Where events are kept beyond the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArchiveMode {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// In PostgreSQL.
+    Postgres,
+}
+
 /// How a room behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -161,6 +172,8 @@ pub struct Policy {
     pub delete: DeleteMode,
     /// What becomes of what an erased user published.
     pub erase: EraseMode,
+    /// Where events are kept beyond the log.
+    pub archive: ArchiveMode,
     /// Frames of at least this many bytes are compressed; `None`: never (secrets beside attacker-chosen text).
     pub compress_from: Option<usize>,
     /// Whether a compressed frame may refer to the text of earlier ones of the room.
@@ -207,6 +220,7 @@ impl Default for Policy {
             acks: AckMode::Off,
             delete: DeleteMode::Off,
             erase: EraseMode::Keep,
+            archive: ArchiveMode::Off,
             compress_from: Some(256),
             shared_window: true,
             slow: SlowReceiver::Gap,

@@ -34,7 +34,7 @@ use super::{
     engine,
     event_stream::{self, UnderWay},
     fetching::{self, Fallback, Opened, Origin},
-    page,
+    messages, page,
     page_origin::PageOrigin,
     poll,
     refusal::plain_answer,
@@ -131,6 +131,11 @@ async fn answer(
             return whole(ask::answer(worker, &request, from, dialect, at).await).await;
         }
         Some(HttpMount::Poll(..)) | None => {}
+    }
+    if request.uri().path() == messages::PATH
+        && let Some(answer) = messages::answer(worker, &request, from).await
+    {
+        return whole(answer).await;
     }
     match fetching::open(worker, &request, from).await {
         Some(Opened::Answered(answer)) => return whole(answer).await,

@@ -9,8 +9,8 @@ use super::start_error::StartError;
 use crate::{
     api::Servers,
     broker::{
-        Acks, Broker, Condition, Control, Deliver, Erasure, KeyValue, LookUp, Presence, UserPlaces, UserRecords,
-        memory,
+        Acks, Broker, Condition, Control, Deliver, Erasure, KeyMemory, KeyValue, KeysBesideLog, LookUp, Presence,
+        UserPlaces, UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
         relay::message::Ancestry,
         upstream::{Upstream, UpstreamSettings},
@@ -112,6 +112,13 @@ impl Log {
         }
     }
 
+    pub(super) fn keys(&self) -> Arc<dyn KeyMemory> {
+        match self {
+            Self::Memory(memory) => Arc::new(memory::key_memory::MemoryKeys(Arc::clone(memory))),
+            Self::Redis(_) | Self::Home(..) => Arc::new(KeysBesideLog),
+        }
+    }
+
     pub(super) fn erasure(&self) -> Arc<dyn Erasure> {
         match self {
             Self::Memory(memory) => Arc::new(memory::erasure::MemoryErasure(Arc::clone(memory))),
@@ -125,6 +132,7 @@ impl Log {
         &self,
         settings: &UserPresenceSettings,
         metrics: &Metrics,
+        broker: Arc<dyn Broker>,
     ) -> Option<Arc<UserPresence>> {
         let records: Arc<dyn UserRecords> = match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
@@ -133,7 +141,7 @@ impl Log {
             Self::Home(_, own) => Arc::clone(own) as _,
         };
         let metrics = metrics.statuses.clone();
-        UserPresence::new(settings, self.control(), self.broker(), records, metrics).map(Arc::new)
+        UserPresence::new(settings, self.control(), broker, records, metrics).map(Arc::new)
     }
 
     pub(super) fn places(&self) -> Arc<dyn UserPlaces> {

@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer_body;
+mod archiving;
 mod ask;
 mod authorize;
 mod background;
@@ -25,6 +26,7 @@ mod http;
 mod listening;
 mod lobby;
 mod log;
+mod messages;
 mod neighbours;
 mod page;
 mod page_file;
@@ -79,6 +81,7 @@ use crate::{
         webtransport::server_config,
     },
 };
+use archiving::Archiving;
 use background::{Background, ask_backend};
 use certificate::{certificate, pins, public_tls, quic_tls, relay_tls};
 use client_file::ClientFile;
@@ -218,8 +221,10 @@ impl Pod {
             Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
             None => log.broker(),
         };
+        let Archiving { broker, archive, thread: archive_thread } =
+            Archiving::of(&config, broker, &log, &policies, &exposition)?;
+        let user_presence = log.user_presence(&config.user_presence, &metrics, Arc::clone(&broker));
         let seams = HubSeams::new(&log, broker, homestead);
-        let user_presence = log.user_presence(&config.user_presence, &metrics);
         let compression = &config.compression;
         let services = Arc::new(Services {
             budget,
@@ -238,7 +243,8 @@ impl Pod {
             author_notes: AuthorNotes::default(),
             control: Arc::clone(&seams.control),
             values: log.values(),
-            erasure: Arc::clone(&seams.erasure),
+            erasure: Archiving::erasure(Arc::clone(&seams.erasure), archive.as_ref()),
+            archive,
             acks: AckDesk::new(log.acks()),
             places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),
@@ -274,6 +280,7 @@ impl Pod {
                 }
             })?);
         }
+        threads.extend(archiving::start(archive_thread, watched.clone()).transpose()?);
         if services.hooks.is_some() {
             let (services, phase) = (Arc::clone(&services), watched.clone());
             threads.push(std::thread::Builder::new().name("hooks".into()).spawn(move || {

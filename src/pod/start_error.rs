@@ -6,6 +6,7 @@ use roomcast_certs::{RotationError, TicketKeyError};
 
 use super::client_file::ClientFileError;
 use crate::{
+    archive::ArchiveStartError,
     auth::KeyError,
     broker::BrokerError,
     compat::ExtensionError,
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The keys of QUIC connection IDs.
     #[error(transparent)]
     ConnectionIds(#[from] ConnectionIdKeyError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveStartError),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),

@@ -41,6 +41,9 @@ impl CommandRates {
     /// How many acks a connection may send at once: as many as a recovery has events.
     const ACK_BURST: u32 = 1_024;
 
+    /// A read of a log, or of an archive, is this many times the work of another command.
+    pub(super) const HISTORY_COST: u32 = 4;
+
     /// Those of a client that has asked for nothing yet.
     #[must_use]
     pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
@@ -54,6 +57,11 @@ impl CommandRates {
             0 => Verdict::Fine,
             cost => self.commands.take_for(cost, limits.told.commands_per_second, limits.told.command_burst, now_ms),
         }
+    }
+
+    /// Whether it may read something long now.
+    pub fn take_read(&mut self, limits: &SessionLimits, now_ms: u64) -> bool {
+        self.command(Self::HISTORY_COST, limits, now_ms) == Verdict::Fine
     }
 
     /// Whether one more publish is within the rate of the room's policy. One bucket a connection, for all its rooms. Who types faster

@@ -35,9 +35,6 @@ impl Session {
     /// The most events of one history answer.
     pub const HISTORY_LIMIT: usize = 1_000;
 
-    /// A read of the log is this many times the work of another command.
-    const HISTORY_COST: u32 = 4;
-
     /// Where a question names more rooms, so many of them are the work of one more command.
     const ROOMS_A_SHARE: usize = 16;
 
@@ -123,9 +120,9 @@ impl Session {
                 self.free_rooms -= free;
                 asked - free
             }
-            Command::History { .. } => Self::HISTORY_COST,
+            Command::History { .. } => CommandRates::HISTORY_COST,
             Command::Unread { rooms } => {
-                Self::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
+                CommandRates::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
             }
             // They have rates of their own.
             Command::Signal { .. } | Command::Ack { .. } | Command::Call(_) if !self.awaits_token => 0,

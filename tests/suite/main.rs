@@ -8,6 +8,7 @@
 
 mod acks;
 mod api;
+mod archive;
 mod bad_input;
 mod ca;
 mod cli;

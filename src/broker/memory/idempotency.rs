@@ -18,6 +18,8 @@ pub(super) struct Keys {
     events: HashMap<Arc<str>, (Offset, Fingerprint)>,
     ages: VecDeque<(UnixMillis, Arc<str>)>,
     bytes: usize,
+    /// When the newest key came that was forgotten before its time.
+    forgotten: UnixMillis,
 }
 
 /// A publication's key among all of the room's.
@@ -53,6 +55,11 @@ impl Keys {
         self.bytes
     }
 
+    /// Whether each key is known that came since then and is not too old.
+    pub(super) fn knows_since(&self, since: UnixMillis) -> bool {
+        self.forgotten < since
+    }
+
     /// The offset that the key got, if it is still known.
     ///
     /// # Errors
@@ -77,8 +84,12 @@ impl Keys {
     pub(super) fn expire(&mut self, limits: &MemoryLimits, now: UnixMillis) {
         let age = u64::try_from(limits.idempotency_age.as_millis()).unwrap_or(u64::MAX);
         while let Some((since, key)) = self.ages.front() {
-            if self.ages.len() <= limits.idempotency_keys && since.saturating_add(age) > now {
+            let is_young = since.saturating_add(age) > now;
+            if self.ages.len() <= limits.idempotency_keys && is_young {
                 return;
+            }
+            if is_young {
+                self.forgotten = *since;
             }
             self.bytes -= cost(key);
             self.events.remove(key);

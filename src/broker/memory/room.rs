@@ -133,6 +133,11 @@ impl RoomState {
         Position::new(self.epoch.clone(), self.log.end())
     }
 
+    /// Whether each idempotency key is known that came since then and is not too old.
+    pub(super) fn knows_keys_since(&self, since: UnixMillis) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.knows_since(since))
+    }
+
     /// Drops what has aged.
     pub(super) fn expire(&mut self, limits: &MemoryLimits, now: UnixMillis) {
         self.log.trim(&self.policy, now, 0, 0);

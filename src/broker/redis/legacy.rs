@@ -29,7 +29,10 @@ use super::{
     state::RedisState,
     tenure::{NAME_IS_SURE, Tenure},
 };
-use crate::broker::legacy;
+use crate::{
+    broker::legacy::{self, PlainMessageError},
+    model::ArchiveMode,
+};
 
 /// The time between two marks: while messages come, and while none do.
 const MARK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -258,9 +261,13 @@ impl PatternListener for Intake {
         tenure.node.awaits_no_more();
         let place = tenure.ring.place();
         let holds = if place.name.is_some() { tenure.holds(now) } else { tenure.surely_holds(now) };
-        match legacy::map(legacy, channel, &captures, payload) {
-            Ok((room, publication)) => {
-                let policy = self.state.policy(&room);
+        let mapped = legacy::map(legacy, channel, &captures, payload).and_then(|(room, publication)| {
+            let policy = self.state.policy(&room);
+            let is_archived = policy.archive != ArchiveMode::Off;
+            if is_archived { Err(PlainMessageError::Archived) } else { Ok((policy, room, publication)) }
+        });
+        match mapped {
+            Ok((policy, room, publication)) => {
                 if !policy.keeps_events() {
                     drop(tenure);
                     return self.lanes.pass(&policy, &room, publication);

@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{config::counted, session::CommandRates};
+use crate::{
+    config::counted,
+    session::{CommandRates, SessionLimits},
+};
 
 /// How many maps there are: workers seldom wait for each other.
 const SHARDS: usize = 16;
@@ -71,6 +74,11 @@ impl Senders {
     fn shard(&self, sender: &Sender) -> MutexGuard<'_, SenderShard> {
         let at = usize::try_from(self.hasher.hash_one(sender) % SHARDS as u64).unwrap_or_default();
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a client may read something long now, by its rates.
+    pub fn may_read(&self, sender: Sender, limits: &SessionLimits, now_ms: u64) -> bool {
+        self.with(sender, now_ms, || CommandRates::new(limits, now_ms), |rates| rates.take_read(limits, now_ms))
     }
 
     /// Does something with a client's rates; `new`: those of a newcomer.

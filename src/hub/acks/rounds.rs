@@ -12,6 +12,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 
 use crate::{
+    archive::ArchivedRead,
     broker::{AckBounds, BrokerError, KeptAck, Standing},
     hub::{
         acks::{
@@ -23,7 +24,9 @@ use crate::{
         commands::refusal::refusal,
         worker::{clock::millis, services::Services},
     },
-    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Progress, Reply, Room, Unread},
+    model::{
+        Ack, AckMode, ArchiveMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Progress, Reply, Room, Unread,
+    },
 };
 
 /// How many notices are on their way to the broker at once.
@@ -235,6 +238,15 @@ impl Services {
             if rooms.len() < ROOMS_A_NOTICE {
                 rooms.push(unread);
             }
+        }
+        if let Some(archive) = &self.archive {
+            let archived = spans.iter().filter(|span| self.policy(&span.room).archive != ArchiveMode::Off);
+            let read = |span: &ReadSpan| ArchivedRead {
+                room: span.room.clone(),
+                reader: Arc::clone(&span.user),
+                upto: span.upto.clone(),
+            };
+            archive.note_reads(archived.map(read));
         }
         self.metrics.acks.untold.increment(self.acks.untold.add(spans) as u64);
         // One that is lost is made good by the next, or by asking.

@@ -2,7 +2,7 @@
 //!
 //! Always holds: a pod that is full, short of something or about to go still serves, and says so together with the reason.
 
-use crate::{broker::Condition, hub::worker::services::Services};
+use crate::{archive::ArchiveCondition, broker::Condition, hub::worker::services::Services};
 
 /// What keeps a pod from being as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Reason {
     Redis,
     /// The home of this edge cannot be reached.
     Upstream,
+    /// The archive takes nothing.
+    Archive,
 }
 
 /// Where a pod stands.
@@ -26,7 +28,7 @@ pub enum Reason {
 pub enum Readiness {
     /// All is well.
     Ready,
-    /// It takes clients, although a part of Redis, or the home of this edge, cannot be used: another pod would be no better off.
+    /// It takes clients, although a part of Redis, the home of this edge, or the archive cannot be used: another pod would be no better off.
     Degraded(Reason),
     /// It cannot judge tokens yet, because their keys were never fetched, or has never reached Redis or its home.
     Starting,
@@ -38,8 +40,8 @@ pub enum Readiness {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::Draining, Self::Connections, Self::Memory, Self::Files, Self::Redis, Self::Upstream];
+    pub const ALL: [Self; 7] =
+        [Self::Draining, Self::Connections, Self::Memory, Self::Files, Self::Redis, Self::Upstream, Self::Archive];
 
     /// The word in answers and metrics.
     #[must_use]
@@ -51,6 +53,7 @@ impl Reason {
             Self::Files => "files",
             Self::Redis => "redis",
             Self::Upstream => "upstream",
+            Self::Archive => "archive",
         }
     }
 
@@ -64,6 +67,9 @@ impl Reason {
             Self::Files => services.metrics.pressures.files.bites(),
             Self::Redis => (services.condition)() == Condition::Degraded,
             Self::Upstream => (services.condition)() == Condition::Cut,
+            Self::Archive => {
+                services.archive.as_ref().is_some_and(|archive| archive.condition() == ArchiveCondition::Down)
+            }
         }
     }
 }
@@ -116,11 +122,9 @@ impl Readiness {
         } else if let Some(reason) = short {
             Self::Overloaded(reason)
         } else {
-            match condition {
-                Condition::Cut => Self::Degraded(Reason::Upstream),
-                Condition::Degraded => Self::Degraded(Reason::Redis),
-                Condition::Starting | Condition::Well => Self::Ready,
-            }
+            let degraded = [Reason::Upstream, Reason::Redis, Reason::Archive];
+            let degraded = degraded.into_iter().find(|reason| reason.holds(services));
+            degraded.map_or(Self::Ready, Self::Degraded)
         }
     }
 }
@@ -135,6 +139,7 @@ mod tests {
             (Readiness::Ready, true, true),
             (Readiness::Degraded(Reason::Redis), true, true),
             (Readiness::Degraded(Reason::Upstream), true, true),
+            (Readiness::Degraded(Reason::Archive), true, true),
             (Readiness::Starting, false, false),
             (Readiness::Draining, false, true),
             (Readiness::Overloaded(Reason::Connections), false, true),

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 
 use crate::{
+    archive::Archive,
     auth::Authority,
     broker::{Broker, Condition, Control, Erasure, KeyValue, Presence},
     config::{Config, Policies},
@@ -50,6 +51,8 @@ pub struct Services {
     pub values: Arc<dyn KeyValue>,
     /// Forgets what the broker keeps.
     pub erasure: Arc<dyn Erasure>,
+    /// What rooms keep beyond their logs; `None`: nothing.
+    pub archive: Option<Arc<Archive>>,
     /// What users have read.
     pub acks: AckDesk,
     /// Which connections are counted among those of their users.

@@ -1,0 +1,136 @@
+//! What all parts of a pod's archive share, and the steps around a publish.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{
+    book::Write,
+    connection::Dial,
+    desk::WriteDesk,
+    error::{ArchiveError, ArchiveStartError},
+    generations::Generations,
+    pending_row::{PendingRow, RowId, identify},
+    readers::Readers,
+    reads::{ArchivedRead, ReadDesk},
+    seal::Seals,
+};
+use crate::{
+    broker::{Acks, Broker, KeyMemory},
+    config::ArchiveSettings,
+    metrics::{ArchiveMetrics, Upgrades},
+    model::{Position, Publication, Room},
+};
+
+/// How the archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveCondition {
+    /// It takes events.
+    Well,
+    /// It does not: publishes to archived rooms fail.
+    Down,
+}
+
+/// The archive of a pod.
+pub struct Archive {
+    pub(super) settings: ArchiveSettings,
+    /// How long the broker knows an idempotency key.
+    pub(super) known_for: Duration,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) acks: Arc<dyn Acks>,
+    pub(super) keys: Arc<dyn KeyMemory>,
+    pub(super) seals: Option<Seals>,
+    pub(super) readers: Readers,
+    pub(super) reads: ReadDesk,
+    pub(super) desk: Arc<WriteDesk>,
+    generations: Generations,
+}
+
+impl Archive {
+    /// An archive of what `broker` publishes; `None`: the settings name no database.
+    ///
+    /// # Errors
+    /// [`ArchiveStartError`].
+    pub(super) fn new(
+        settings: &ArchiveSettings,
+        known_for: Duration,
+        (broker, acks, keys): (Arc<dyn Broker>, Arc<dyn Acks>, Arc<dyn KeyMemory>),
+        metrics: impl FnOnce() -> ArchiveMetrics,
+        runtime: Handle,
+    ) -> Result<Option<Self>, ArchiveStartError> {
+        let Some(dial) = Dial::of(settings)? else { return Ok(None) };
+        let seals = settings.key_file.as_deref().map(Seals::read).transpose()?;
+        Ok(Some(Self {
+            settings: settings.clone(),
+            known_for,
+            broker,
+            acks,
+            keys,
+            seals,
+            readers: Readers::new(dial.clone(), runtime),
+            reads: ReadDesk::default(),
+            desk: Arc::new(WriteDesk::new(dial, metrics())),
+            generations: Generations::default(),
+        }))
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn condition(&self) -> ArchiveCondition {
+        if self.desk.is_connected() { ArchiveCondition::Well } else { ArchiveCondition::Down }
+    }
+
+    /// What counts requests for pages.
+    #[must_use]
+    pub fn pages(&self) -> &Upgrades {
+        &self.desk.metrics.pages
+    }
+
+    /// Takes in how far users have read in rooms that are archived.
+    pub fn note_reads(&self, reads: impl Iterator<Item = ArchivedRead>) {
+        self.reads.note(reads);
+    }
+
+    /// Step 1: the event is pending, under a key that it has from now on.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: it must not be published.
+    pub(super) async fn pend(&self, room: &Room, publication: &mut Publication) -> Result<RowId, ArchiveError> {
+        let id = identify(publication)?;
+        self.generations.begin(&self.readers, &*self.acks, room).await?;
+        let row = PendingRow::of(id, room, publication, self.seals.as_ref())?;
+        self.desk.write(Write::Pend(Box::new(row))).await?;
+        Ok(id)
+    }
+
+    /// Step 3: the row has the event's position.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: it will have it later, or by the repair.
+    pub(super) async fn confirm(&self, room: &Room, id: RowId, position: &Position) -> Result<(), ArchiveError> {
+        let mut confirmed = Err(ArchiveError::NoGeneration);
+        // Twice where the room was erased by another pod since.
+        for _ in 0..2 {
+            let found = self.generations.find(&self.readers, &*self.acks, room, position).await?;
+            confirmed = self.desk.write(Write::Confirm(id, found)).await;
+            if confirmed != Err(ArchiveError::NoGeneration) {
+                break;
+            }
+            self.generations.forget(room);
+        }
+        if confirmed.is_ok() {
+            self.desk.metrics.kept.increment(1);
+        }
+        confirmed
+    }
+
+    /// The row goes, some time: nothing was published.
+    pub(super) fn withdraw(&self, id: RowId) {
+        self.desk.write_later(Write::Withdraw(id));
+    }
+
+    /// What is remembered of a room's lives is forgotten.
+    pub(super) fn forget_generations(&self, room: &Room) {
+        self.generations.forget(room);
+    }
+}

@@ -1,0 +1,63 @@
+//! What is done now and then: pending rows are looked after, reads are written, what is too old goes, and it is counted what is pending.
+//!
+//! Always holds: it does nothing while the database is not reached; a round that fails is followed by another.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+
+use super::{
+    archive_state::{Archive, ArchiveCondition},
+    error::ArchiveError,
+    repair::Repair,
+};
+
+/// The longest time between two rounds.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How often rows go that are too old.
+const AGED_EVERY: Duration = Duration::from_secs(60);
+
+const COUNT: &str = "
+SELECT count(*) FILTER (WHERE NOT is_unknown), count(*) FILTER (WHERE is_unknown) FROM roomcast_pending";
+
+/// What keeps the archive in order.
+pub(super) struct Keeper(pub(super) Arc<Archive>);
+
+impl Keeper {
+    pub(super) async fn run(self) {
+        let every = (self.0.settings.repair_after / 4).min(EVERY);
+        let aged_every = self.0.settings.keep.map_or(AGED_EVERY, |keep| (keep / 4).min(AGED_EVERY));
+        let mut aged = None::<Instant>;
+        loop {
+            sleep(every).await;
+            if self.0.condition() == ArchiveCondition::Down {
+                continue;
+            }
+            if aged.is_none_or(|aged| aged.elapsed() >= aged_every) {
+                aged = Some(Instant::now());
+                match self.0.forget_aged().await {
+                    Ok(gone) => self.0.desk.metrics.aged.increment(gone as u64),
+                    Err(error) => tracing::debug!(%error, "old events stay in the archive a moment longer"),
+                }
+            }
+            if let Err(error) = self.round().await {
+                tracing::debug!(%error, "the archive was not looked after this time");
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), ArchiveError> {
+        self.0.reads.keep(&self.0.readers).await?;
+        Repair(&self.0).round().await?;
+        let mut connection = self.0.readers.take().await?;
+        if let Some(row) = connection.query(COUNT, &[]).await?.first() {
+            self.0.desk.metrics.pending.set(row.get::<_, i64>(0) as f64);
+            self.0.desk.metrics.unknown.set(row.get::<_, i64>(1) as f64);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+DROP TABLE roomcast_messages;
+DROP TABLE roomcast_pending;
+DROP TABLE roomcast_generations;

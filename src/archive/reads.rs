@@ -1,0 +1,99 @@
+//! How far users have read in archived rooms, on its way into the archive: of each user and room the furthest waits.
+//!
+//! Always holds: what waits is bounded, and what is lost is made good by the user's next ack. A user whose token keeps receipts back never
+//! comes here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{error::ArchiveError, readers::Readers, statements::signed};
+use crate::model::{Position, Room};
+
+/// The most users and rooms that wait. Beyond them those that come are lost.
+const MOST: usize = 65_536;
+
+/// How many are written together.
+const AT_ONCE: usize = 1_000;
+
+/// A user has read so far in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedRead {
+    /// The room.
+    pub room: Room,
+    /// The user.
+    pub reader: Arc<str>,
+    /// The last event that it has read.
+    pub upto: Position,
+}
+
+type ReadBook = HashMap<(Room, Arc<str>), Position>;
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct ReadDesk(Mutex<ReadBook>);
+
+/// An epoch that has no number yet has no event in the archive: what was read is of the newest one that has.
+const KEEP: &str = r#"
+INSERT INTO roomcast_reads (room, reader, generation, "offset")
+SELECT r.room, r.reader, coalesce(g.generation, n.generation), r."offset"
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS r (room, reader, epoch, "offset")
+LEFT JOIN roomcast_generations g ON g.room = r.room AND g.epoch = r.epoch
+JOIN LATERAL (SELECT max(generation) AS generation FROM roomcast_generations WHERE room = r.room) n ON n.generation IS NOT NULL
+ON CONFLICT (room, reader) DO UPDATE SET generation = excluded.generation, "offset" = excluded."offset"
+WHERE (roomcast_reads.generation, roomcast_reads."offset") < (excluded.generation, excluded."offset")"#;
+
+impl ReadDesk {
+    /// Takes in how far users have read.
+    pub(super) fn note(&self, reads: impl Iterator<Item = ArchivedRead>) {
+        let mut book = self.book();
+        for ArchivedRead { room, reader, upto } in reads {
+            if book.len() < MOST || book.contains_key(&(room.clone(), Arc::clone(&reader))) {
+                book.insert((room, reader), upto);
+            }
+        }
+    }
+
+    /// Forgets what waits of a user.
+    pub(super) fn forget(&self, user: &str) {
+        self.book().retain(|(_, reader), _| **reader != *user);
+    }
+
+    fn book(&self) -> MutexGuard<'_, ReadBook> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: what was not written waits again.
+    pub(super) async fn keep(&self, readers: &Readers) -> Result<(), ArchiveError> {
+        loop {
+            let some: Vec<((Room, Arc<str>), Position)> = {
+                let mut book = self.book();
+                let keys: Vec<_> = book.keys().take(AT_ONCE).cloned().collect();
+                keys.into_iter().filter_map(|key| book.remove_entry(&key)).collect()
+            };
+            if some.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = write_reads(readers, &some).await {
+                let mut book = self.book();
+                for (key, upto) in some {
+                    book.entry(key).or_insert(upto);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+async fn write_reads(readers: &Readers, reads: &[((Room, Arc<str>), Position)]) -> Result<(), ArchiveError> {
+    let rooms: Vec<&str> = reads.iter().map(|((room, _), _)| room.as_str()).collect();
+    let users: Vec<&str> = reads.iter().map(|((_, reader), _)| &**reader).collect();
+    let epochs: Vec<&str> = reads.iter().map(|(_, upto)| upto.epoch.as_str()).collect();
+    let offsets: Vec<i64> = reads.iter().map(|(_, upto)| signed(upto.offset)).collect();
+    let mut connection = readers.take().await?;
+    connection.query(KEEP, &[&rooms, &users, &epochs, &offsets]).await.map(drop)
+}

@@ -1,0 +1,70 @@
+//! What stands around the broker of a pod with an archive.
+
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{log::Log, phase::Phase, start_error::StartError};
+use crate::{
+    archive::{Archive, ArchiveThread, ArchivedBroker, ArchivedErasure},
+    broker::{Broker, Erasure, memory::MemoryLimits},
+    config::{Config, Policies},
+    metrics::Exposition,
+};
+
+/// The broker as publishers see it, and what is kept beside it.
+pub(super) struct Archiving {
+    pub(super) broker: Arc<dyn Broker>,
+    /// `None`: there is no archive, and the broker is the log's own.
+    pub(super) archive: Option<Arc<Archive>>,
+    pub(super) thread: Option<ArchiveThread>,
+}
+
+impl Archiving {
+    /// Around `inner`, by which events enter the log.
+    pub(super) fn of(
+        config: &Config,
+        inner: Arc<dyn Broker>,
+        log: &Log,
+        policies: &Arc<ArcSwap<Policies>>,
+        exposition: &Exposition,
+    ) -> Result<Self, StartError> {
+        let parts = (Arc::clone(&inner), log.acks(), log.keys());
+        let made = ArchiveThread::make(&config.archive, known_for(config), parts, || exposition.archive())?;
+        let Some((archive, thread)) = made else {
+            return Ok(Self { broker: inner, archive: None, thread: None });
+        };
+        Ok(Self {
+            broker: Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), Arc::clone(policies))),
+            archive: Some(archive),
+            thread: Some(thread),
+        })
+    }
+
+    /// What has the archive forget too, if there is one.
+    pub(super) fn erasure(inner: Arc<dyn Erasure>, archive: Option<&Arc<Archive>>) -> Arc<dyn Erasure> {
+        match archive {
+            Some(archive) => Arc::new(ArchivedErasure::new(inner, Arc::clone(archive))),
+            None => inner,
+        }
+    }
+}
+
+/// Starts the archive's thread, which ends with the pod.
+pub(super) fn start(
+    archive: Option<ArchiveThread>,
+    mut phase: watch::Receiver<Phase>,
+) -> Option<io::Result<JoinHandle<()>>> {
+    let archive = archive?;
+    Some(std::thread::Builder::new().name("archive".into()).spawn(move || {
+        archive.run(async move {
+            let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        });
+    }))
+}
+
+/// How long the broker knows an idempotency key.
+fn known_for(config: &Config) -> Duration {
+    config.redis.as_ref().map_or(MemoryLimits::default().idempotency_age, |redis| redis.idempotency_age)
+}

@@ -1,0 +1,121 @@
+//! What is erased, and what is too old.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use crate::{
+    archive::{
+        database::{Database, archived},
+        messages, publish,
+    },
+    harness::{pod, rule},
+    users::{call, connect, known, ready},
+};
+use roomcast::testing::{
+    config::PersonalRoom,
+    model::{Access, ArchiveMode},
+    pod::Pod,
+};
+
+async fn delete(pod: &Pod, path: &str) -> (u16, Value) {
+    let head = format!("DELETE {path} HTTP/1.1\r\nAuthorization: Bearer test-key");
+    let (status, body) = call(pod.addresses().internal[0], &head, "").await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// All tables as text.
+fn all(database: &Database) -> String {
+    ["messages", "pending", "generations", "reads"]
+        .map(|table| database.sql(&format!("SELECT t::text, convert_from(coalesce(to_jsonb(t)->>'data', '')::bytea, 'UTF8') FROM roomcast_{table} t")))
+        .join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_user_that_is_erased_the_archive_has_nothing() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        known(settings);
+        settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
+        settings.acks.every = Duration::from_millis(10);
+        archived(&database, settings);
+        settings.policies.push(rule("user:*", |policy| {
+            policy.archive = ArchiveMode::Postgres;
+            policy.join = Access::Owner;
+        }));
+    });
+    ready(&pod).await;
+    let (mut ann, mut bob) = (connect(&pod, "ann-e").await, connect(&pod, "bob").await);
+    publish(&pod, &json!({"room": "user:ann-e", "topic": "note", "data": {"to": "ann-e"}})).await;
+    for client in [&mut ann, &mut bob] {
+        client.subscribe("chat:1").await;
+        let said = json!({"type": "publish", "id": 1, "room": "chat:1", "topic": "said", "data": "secret-words", "key": "mine"});
+        client.send(&said.to_string()).await;
+        while client.json().await["type"] != "published" {}
+    }
+    for (client, offset) in [(&mut ann, 2), (&mut bob, 1)] {
+        client.send(&json!({"type": "ack", "id": "a", "room": "chat:1", "offset": offset}).to_string()).await;
+    }
+    database.until("SELECT count(*) FROM roomcast_reads", "2").await;
+    assert!(all(&database).contains("ann-e"));
+    assert_eq!(delete(&pod, "/api/users/ann-e").await.0, 200);
+    let left = all(&database);
+    assert!(!left.contains("ann-e"), "{left}");
+    // Of others all is as it was, and a page has no hole.
+    let (_, page) = messages(&pod, "bob", "room=chat:1").await;
+    let told: Vec<_> =
+        page["messages"].as_array().unwrap().iter().map(|m| (m["erased"].clone(), m["data"].clone())).collect();
+    assert_eq!(told, [(json!(true), Value::Null), (Value::Null, json!("secret-words"))]);
+    assert_eq!(page["missing"], json!([]));
+    assert_eq!(delete(&pod, "/api/users/ann-e").await.0, 200, "again is no error");
+    drop((ann, bob));
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_is_deleted_is_gone_from_the_archive_and_begins_anew() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        known(settings);
+        archived(&database, settings);
+    });
+    ready(&pod).await;
+    for n in 0..3 {
+        publish(&pod, &json!({"room": "chat:1", "topic": "said", "data": n})).await;
+        publish(&pod, &json!({"room": "chat:2", "topic": "said", "data": n})).await;
+    }
+    assert_eq!(delete(&pod, "/api/rooms/chat:1").await, (200, json!({"room": "chat:1", "deleted": true})));
+    assert!(!all(&database).contains("chat:1"));
+    assert_eq!(publish(&pod, &json!({"room": "chat:1", "topic": "said", "data": 9})).await.0, 200);
+    let (_, page) = messages(&pod, "ann", "room=chat:1").await;
+    assert_eq!((&page["messages"][0]["data"], page["messages"].as_array().unwrap().len()), (&json!(9), 1));
+    assert_eq!(database.sql("SELECT count(*) FROM roomcast_messages WHERE room = 'chat:2'"), "3");
+    // An archive that is not there is an error, and is asked again.
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_it_is_kept_goes() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        known(settings);
+        archived(&database, settings);
+        settings.archive.keep = Some(Duration::from_secs(3_600));
+        settings.archive.repair_after = Duration::from_secs(1);
+    });
+    ready(&pod).await;
+    for n in 0..3 {
+        publish(&pod, &json!({"room": "chat:1", "topic": "said", "data": n})).await;
+    }
+    database.sql(r#"UPDATE roomcast_messages SET created = created - interval '2 h' WHERE "offset" < 3"#);
+    block_in_place(|| pod.stop());
+    // It looks when it starts, and each minute.
+    let pod = crate::harness::pod(|settings| {
+        archived(&database, settings);
+        settings.archive.keep = Some(Duration::from_secs(3_600));
+        settings.archive.repair_after = Duration::from_secs(1);
+    });
+    database.until(r#"SELECT string_agg("offset"::text, ' ') FROM roomcast_messages"#, "3").await;
+    block_in_place(|| pod.stop());
+}
