@@ -20,10 +20,12 @@ const MOST_ROOMS: usize = 65_536;
 /// How often it is tried to give a life its number: another pod may be faster.
 const ATTEMPTS: usize = 5;
 
-/// A room has lives from here on. One that has some keeps them.
+/// A room has lives from here on. One that has some keeps them. Where rows are pending the log may have events of theirs already, which
+/// are the archive's: the first of them that is confirmed begins the life, at the log's own beginning.
 const BEGIN: &str = "
 INSERT INTO roomcast_generations (room, generation, epoch, first)
-SELECT $1, 1, $2, $3 WHERE NOT EXISTS (SELECT FROM roomcast_generations WHERE room = $1) ON CONFLICT DO NOTHING";
+SELECT $1, 1, $2, $3 WHERE NOT EXISTS (SELECT FROM roomcast_generations WHERE room = $1)
+  AND NOT EXISTS (SELECT FROM roomcast_pending WHERE room = $1) ON CONFLICT DO NOTHING";
 
 const NEWEST: &str =
     "SELECT generation, epoch FROM roomcast_generations WHERE room = $1 ORDER BY generation DESC LIMIT 1";

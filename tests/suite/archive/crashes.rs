@@ -159,6 +159,9 @@ const NEVER: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_millis(200);
 const KNOWN: Duration = Duration::from_secs(300);
 
+/// How many rows are pending, and how many are confirmed.
+const COUNTS: &str = "SELECT (SELECT count(*) FROM roomcast_pending), (SELECT count(*) FROM roomcast_messages)";
+
 /// The next event that a member hears.
 async fn heard(client: &mut Client) -> (u64, String) {
     loop {
@@ -174,11 +177,10 @@ async fn crash_between_any_two_steps(pod: &Pod) {
     let database = Database::made().await;
     let mut member = Client::connect(pod.addresses().plain[0]).await;
     member.subscribe("chat:1").await;
-    let counts = r#"SELECT (SELECT count(*) FROM roomcast_pending), (SELECT count(*) FROM roomcast_messages)"#;
 
     // (1) and not (2): no member heard it, and its row says that it is to come.
     Side::start(&settings(&database, NEVER), pod, Stop::BeforePublishing, KNOWN).crash(known_event("1")).await;
-    assert_eq!(database.sql(counts), "1|0");
+    assert_eq!(database.sql(COUNTS), "1|0");
     let other = Side::start(&settings(&database, NEVER), pod, Stop::Never, KNOWN);
     assert_eq!(other.broker.publish(&chat(), publication("said", "2")).await.unwrap().offset, 1);
     assert_eq!(heard(&mut member).await, (1, "2".to_owned()));
@@ -190,13 +192,13 @@ async fn crash_between_any_two_steps(pod: &Pod) {
     assert_eq!(heard(&mut member).await, (2, "3".to_owned()));
     assert_eq!(other.broker.publish(&chat(), publication("said", "4")).await.unwrap().offset, 3);
     assert_eq!(heard(&mut member).await, (3, "4".to_owned()));
-    assert_eq!(database.sql(counts), "2|2");
+    assert_eq!(database.sql(COUNTS), "2|2");
     assert_eq!(other.offsets().await, [1], "3 is there, and 2 may still come");
     drop(other);
 
     // Two pods look after both at once.
     let [a, b] = [(); 2].map(|()| Side::start(&settings(&database, SOON), pod, Stop::Never, KNOWN));
-    database.until(counts, "0|4").await;
+    database.until(COUNTS, "0|4").await;
     assert_eq!(heard(&mut member).await, (4, "1".to_owned()), "published once, now");
     let all = r#"SELECT "offset", convert_from(data, 'UTF8'), author FROM roomcast_messages ORDER BY 1"#;
     assert_eq!(database.sql(all), "1|2|\n2|3|\n3|4|\n4|1|ann");
@@ -207,7 +209,7 @@ async fn crash_between_any_two_steps(pod: &Pod) {
     assert_eq!(again.offset, 4);
     // Another event under the key is refused, and leaves nothing.
     assert_eq!(b.broker.publish(&chat(), known_event("9")).await, Err(BrokerError::Conflict));
-    database.until(counts, "0|4").await;
+    database.until(COUNTS, "0|4").await;
     drop(a);
 
     // Nothing else was ever published.
@@ -228,6 +230,25 @@ async fn a_crash_between_any_two_steps_is_repaired_over_redis() {
     let pod = pod(|settings| over(&server, settings));
     ready(&pod).await;
     crash_between_any_two_steps(&pod).await;
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_the_first_event_of_a_room_is_read_when_that_is_settled() {
+    let database = Database::made().await;
+    let pod = pod(|_| {});
+    Side::start(&settings(&database, NEVER), &pod, Stop::AfterPublishing, KNOWN).crash(publication("said", "1")).await;
+    // This one finds a log that has an event, and an archive that has none of its room.
+    let other = Side::start(&settings(&database, NEVER), &pod, Stop::Never, KNOWN);
+    assert_eq!(other.broker.publish(&chat(), publication("said", "2")).await.unwrap().offset, 2);
+    assert_eq!(database.sql(COUNTS), "1|1");
+    assert_eq!(database.sql("SELECT generation, first FROM roomcast_generations"), "1|1", "the first event is its own");
+    assert!(other.offsets().await.is_empty(), "2 is there, and 1 may still come");
+    drop(other);
+    let side = Side::start(&settings(&database, SOON), &pod, Stop::Never, KNOWN);
+    database.until(COUNTS, "0|2").await;
+    assert_eq!(side.offsets().await, [1, 2]);
+    drop(side);
     block_in_place(|| pod.stop());
 }
 
