@@ -108,20 +108,33 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError`]: it will have it later, or by the repair.
     pub(super) async fn confirm(&self, room: &Room, id: RowId, position: &Position) -> Result<(), ArchiveError> {
-        let mut confirmed = Err(ArchiveError::NoGeneration);
+        let mut why = ArchiveError::NoGeneration;
         // Twice where the room was erased by another pod since.
         for _ in 0..2 {
-            let found = self.generations.find(&self.readers, &*self.acks, room, position).await?;
-            confirmed = self.desk.write(Write::Confirm(id, found)).await;
-            if confirmed != Err(ArchiveError::NoGeneration) {
-                break;
+            let found = match self.generations.find(&self.readers, &*self.acks, room, position).await {
+                Ok(found) => found,
+                Err(error) => {
+                    why = error;
+                    break;
+                }
+            };
+            match self.desk.write(Write::Confirm(id, found)).await {
+                Ok(()) => {
+                    self.desk.metrics.kept.increment(1);
+                    return Ok(());
+                }
+                // It waits on, without its publisher.
+                Err(ArchiveError::Unknown) => return Err(ArchiveError::Unknown),
+                Err(ArchiveError::NoGeneration) => self.generations.forget(room),
+                Err(error) => {
+                    why = error;
+                    break;
+                }
             }
-            self.generations.forget(room);
         }
-        if confirmed.is_ok() {
-            self.desk.metrics.kept.increment(1);
-        }
-        confirmed
+        // By the position's own epoch: if that is no life of the room by then, the repair finds the one that it belongs to.
+        self.desk.write_later(Write::Confirm(id, position.clone()));
+        Err(why)
     }
 
     /// The row goes, some time: nothing was published.

@@ -12,7 +12,10 @@ use std::{
 use arc_swap::ArcSwap;
 use serde_json::json;
 use testkit::redis::Standalone;
-use tokio::{sync::oneshot, task::block_in_place};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::block_in_place,
+};
 
 use crate::{
     archive::database::Database,
@@ -34,6 +37,8 @@ enum Stop {
     BeforePublishing,
     AfterPublishing,
     Never,
+    /// After it published, until it is told to go on.
+    AWhile,
 }
 
 /// A broker that goes on to a point.
@@ -41,14 +46,24 @@ struct Stopping {
     inner: Arc<dyn Broker>,
     stop: Stop,
     reached: Mutex<Option<oneshot::Sender<()>>>,
+    go_on: Arc<Notify>,
 }
 
 impl Stopping {
-    async fn stop(&self) {
+    fn reach(&self) {
         if let Some(reached) = self.reached.lock().unwrap().take() {
             let _ = reached.send(());
         }
+    }
+
+    async fn stop(&self) {
+        self.reach();
         pending().await
+    }
+
+    async fn wait(&self) {
+        self.reach();
+        self.go_on.notified().await;
     }
 }
 
@@ -59,8 +74,10 @@ impl Broker for Stopping {
                 self.stop().await;
             }
             let published = self.inner.publish(room, publication).await;
-            if self.stop == Stop::AfterPublishing {
-                self.stop().await;
+            match self.stop {
+                Stop::AfterPublishing => self.stop().await,
+                Stop::AWhile => self.wait().await,
+                Stop::BeforePublishing | Stop::Never => {}
             }
             published
         })
@@ -89,6 +106,7 @@ struct Side {
     archive: Arc<Archive>,
     broker: Arc<ArchivedBroker>,
     reached: oneshot::Receiver<()>,
+    go_on: Arc<Notify>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -97,8 +115,13 @@ impl Side {
     fn start(settings: &ArchiveSettings, pod: &Pod, stop: Stop, known_for: Duration) -> Self {
         let services = pod.services();
         let (reach, reached) = oneshot::channel();
-        let inner: Arc<dyn Broker> =
-            Arc::new(Stopping { inner: Arc::clone(&services.broker), stop, reached: Mutex::new(Some(reach)) });
+        let go_on = Arc::new(Notify::new());
+        let inner: Arc<dyn Broker> = Arc::new(Stopping {
+            inner: Arc::clone(&services.broker),
+            stop,
+            reached: Mutex::new(Some(reach)),
+            go_on: Arc::clone(&go_on),
+        });
         let made = ArchiveThread::make(
             settings,
             known_for,
@@ -113,7 +136,26 @@ impl Side {
         let policies = Policies::new(vec![(matchers, archived.policy)], Policy::default());
         let policies = Arc::new(ArcSwap::from_pointee(policies));
         let broker = Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), policies));
-        Self { archive, broker, reached, end: Some(end), thread: Some(thread) }
+        Self { archive, broker, reached, go_on, end: Some(end), thread: Some(thread) }
+    }
+
+    /// Publishes, and loses the database when the broker has had its turn.
+    async fn publish_in_an_outage(
+        &mut self,
+        database: &Database,
+        publication: Publication,
+    ) -> Result<Position, BrokerError> {
+        let broker = Arc::clone(&self.broker);
+        let publishing = tokio::spawn(async move { broker.publish(&chat(), publication).await });
+        (&mut self.reached).await.unwrap();
+        block_in_place(|| database.server.kill());
+        self.go_on.notify_one();
+        let published = publishing.await.unwrap();
+        block_in_place(|| {
+            database.server.restart();
+            database.server.wait_ready();
+        });
+        published
     }
 
     /// Begins to publish, comes to the point at which it stops, and is gone.
@@ -246,6 +288,23 @@ async fn what_follows_the_first_event_of_a_room_is_read_when_that_is_settled() {
     assert!(other.offsets().await.is_empty(), "2 is there, and 1 may still come");
     drop(other);
     let side = Side::start(&settings(&database, SOON), &pod, Stop::Never, KNOWN);
+    database.until(COUNTS, "0|2").await;
+    assert_eq!(side.offsets().await, [1, 2]);
+    drop(side);
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_loses_the_database_confirms_what_it_published_when_that_is_back() {
+    let database = Database::of_its_own().await;
+    let pod = pod(|_| {});
+    let first = Side::start(&settings(&database, NEVER), &pod, Stop::Never, KNOWN);
+    first.broker.publish(&chat(), publication("said", "1")).await.unwrap();
+    drop(first);
+    // It has not asked for the room's lives yet, and cannot ask now. No repair comes.
+    let mut side = Side::start(&settings(&database, NEVER), &pod, Stop::AWhile, KNOWN);
+    let published = side.publish_in_an_outage(&database, publication("said", "2")).await;
+    assert_eq!(published, Err(BrokerError::Unknown));
     database.until(COUNTS, "0|2").await;
     assert_eq!(side.offsets().await, [1, 2]);
     drop(side);
