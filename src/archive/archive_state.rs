@@ -137,6 +137,19 @@ impl Archive {
         Err(why)
     }
 
+    /// The row goes, now: nothing was published.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: it goes some time, unless the repair is first and publishes it.
+    pub(super) async fn withdraw_now(&self, id: RowId) -> Result<(), ArchiveError> {
+        self.desk.write(Write::Withdraw(id)).await.inspect_err(|error| {
+            // One that was not answered in time waits on by itself.
+            if *error != ArchiveError::Unknown {
+                self.withdraw(id);
+            }
+        })
+    }
+
     /// The row goes, some time: nothing was published.
     pub(super) fn withdraw(&self, id: RowId) {
         self.desk.write_later(Write::Withdraw(id));

@@ -70,6 +70,15 @@ impl ArchivedBroker {
             },
             // The repair finds out.
             Err(BrokerError::Unknown) => Err(BrokerError::Unknown),
+            // Who is told so asks again: the row must not be there for the repair to publish, then or when the broker takes events again.
+            Err(BrokerError::Unavailable(why)) => match self.archive.withdraw_now(id).await {
+                Ok(()) => Err(BrokerError::Unavailable(why)),
+                Err(error) => {
+                    tracing::debug!(%room, %error, "an event was not published, and is pending in the archive yet");
+                    Err(BrokerError::Unknown)
+                }
+            },
+            // The repair would be refused as well.
             Err(refused) => {
                 self.archive.withdraw(id);
                 Err(refused)

@@ -39,6 +39,8 @@ enum Stop {
     Never,
     /// After it published, until it is told to go on.
     AWhile,
+    /// Instead of publishing, until it is told to go on: then it refuses.
+    Refusing,
 }
 
 /// A broker that goes on to a point.
@@ -73,11 +75,15 @@ impl Broker for Stopping {
             if self.stop == Stop::BeforePublishing {
                 self.stop().await;
             }
+            if self.stop == Stop::Refusing {
+                self.wait().await;
+                return Err(BrokerError::Unavailable("full".to_owned()));
+            }
             let published = self.inner.publish(room, publication).await;
             match self.stop {
                 Stop::AfterPublishing => self.stop().await,
                 Stop::AWhile => self.wait().await,
-                Stop::BeforePublishing | Stop::Never => {}
+                Stop::BeforePublishing | Stop::Refusing | Stop::Never => {}
             }
             published
         })
@@ -307,6 +313,26 @@ async fn a_pod_that_loses_the_database_confirms_what_it_published_when_that_is_b
     assert_eq!(published, Err(BrokerError::Unknown));
     database.until(COUNTS, "0|2").await;
     assert_eq!(side.offsets().await, [1, 2]);
+    drop(side);
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_is_told_that_nothing_was_published_when_nothing_will_be() {
+    let database = Database::of_its_own().await;
+    let pod = pod(|_| {});
+    let refusing = ArchiveSettings { timeout: Duration::from_millis(700), ..settings(&database, NEVER) };
+    let side = Side::start(&refusing, &pod, Stop::Refusing, KNOWN);
+    side.go_on.notify_one();
+    let published = side.broker.publish(&chat(), publication("said", "1")).await;
+    assert_eq!(published, Err(BrokerError::Unavailable("full".to_owned())));
+    assert_eq!(database.sql(COUNTS), "0|0", "before the answer, not after it");
+    drop(side);
+    // Where the row cannot be taken back the repair may publish it yet.
+    let mut side = Side::start(&refusing, &pod, Stop::Refusing, KNOWN);
+    let published = side.publish_in_an_outage(&database, publication("said", "2")).await;
+    assert_eq!(published, Err(BrokerError::Unknown));
+    database.until(COUNTS, "0|0").await;
     drop(side);
     block_in_place(|| pod.stop());
 }
