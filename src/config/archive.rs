@@ -46,11 +46,13 @@ section! {
 }
 
 impl ArchiveSettings {
-    /// Checks the section against the policies. `idempotency_age`: how long the broker knows a key.
+    /// Checks the section against the policies. `idempotency_age`: how long the broker knows a key. `is_edge`: what the policies say of the
+    /// archive is the home's.
     pub(super) fn check<'a>(
         &self,
         policies: impl Iterator<Item = &'a Policy>,
         idempotency_age: Duration,
+        is_edge: bool,
         errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<String>,
     ) {
@@ -61,7 +63,7 @@ impl ArchiveSettings {
                 errors.push(SettingsError::ArchiveLog);
             }
         }
-        if archives && self.url.is_none() {
+        if archives && self.url.is_none() && !is_edge {
             errors.push(SettingsError::Archive);
         }
         if self.url.is_none() {

@@ -279,7 +279,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
     let relay = settings.relay.decide(tls.as_ref(), &mut errors, &mut warnings);
-    let upstream = settings.upstream.decide(&settings.redis, &settings.tokens, &settings.user_presence, &mut errors);
+    let Settings { redis: with_redis, tokens: with_tokens, user_presence: presence, archive, .. } = &settings;
+    let upstream = settings.upstream.decide(with_redis, with_tokens, presence, archive, &mut errors);
     warnings.extend(edges(&settings));
     let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
         errors.push(SettingsError::Redis);
@@ -298,7 +299,8 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     }
     let every_policy = settings.policies.iter().map(|rule| &rule.policy).chain([&settings.default_policy]);
     settings.hooks.check(every_policy.clone(), &mut errors, &mut warnings);
-    settings.archive.check(every_policy, settings.redis.idempotency_age, &mut errors, &mut warnings);
+    let is_edge = !settings.upstream.urls.is_empty();
+    settings.archive.check(every_policy, settings.redis.idempotency_age, is_edge, &mut errors, &mut warnings);
     let core = CoreFacts {
         has_redis: redis.is_some() || !settings.redis.urls.is_empty(),
         looks_tokens_up: settings.token_lookup.key.is_some(),

@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::{
     api_key::{ApiKey, ApiKeyKind},
+    archive::ArchiveSettings,
     redis_settings::RedisSettings,
     section::section,
     settings_error::SettingsError,
@@ -116,6 +117,7 @@ impl UpstreamSection {
         redis: &RedisSettings,
         tokens: &TokenSettings,
         presence: &UserPresenceSettings,
+        archive: &ArchiveSettings,
         errors: &mut Vec<SettingsError>,
     ) -> Option<Upstream> {
         if self.urls.is_empty() {
@@ -139,6 +141,11 @@ impl UpstreamSection {
             presence.room.is_some(),
             "`upstream.urls` and `user_presence.room` are both set: the presence of users does not reach over edges yet",
         );
+        refuse(
+            archive.url.is_some(),
+            "`upstream.urls` and `archive.url` are both set: an edge's rooms are its home's, which archives them; leave `archive.url` \
+             out at the edge",
+        );
         let key = self.key.clone().flatten();
         refuse(
             key.is_none(),
@@ -160,7 +167,7 @@ impl UpstreamSection {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::{HmacSecret, PersonalRoom, RedisUrl};
+    use crate::config::{HmacSecret, PersonalRoom, PostgresUrl, RedisUrl};
 
     #[test]
     fn a_home_is_reached_in_secret() {
@@ -187,12 +194,13 @@ mod tests {
         let key = Some(ApiKey::new("key".to_owned()));
         let urls = vec![UpstreamUrl::parse("wss://home").unwrap()];
         let edge = UpstreamSection { urls, key, ..UpstreamSection::default() };
+        let archive = ArchiveSettings::default();
         let errors =
             |edge: &UpstreamSection,
              change: &dyn Fn(&mut RedisSettings, &mut TokenSettings, &mut UserPresenceSettings)| {
                 let (mut redis, mut tokens, mut presence, mut errors) = Default::default();
                 change(&mut redis, &mut tokens, &mut presence);
-                let decided = edge.decide(&redis, &tokens, &presence, &mut errors);
+                let decided = edge.decide(&redis, &tokens, &presence, &archive, &mut errors);
                 assert_eq!(decided.is_some(), edge.key.is_some());
                 errors.len()
             };
@@ -206,6 +214,14 @@ mod tests {
             errors(&edge, &|_, _, presence| presence.room = Some(PersonalRoom::parse("presence:{user}").unwrap())),
             1
         );
+        let url = Some(PostgresUrl::parse("postgres://ann:s3cret@db.example/chat").unwrap());
+        let archives = ArchiveSettings { url, ..ArchiveSettings::default() };
+        let mut refused = Vec::new();
+        let (redis, tokens, presence) = Default::default();
+        edge.decide(&redis, &tokens, &presence, &archives, &mut refused);
+        assert_eq!(refused.len(), 1);
+        let why = refused[0].to_string();
+        assert!(why.contains("`upstream.urls` and `archive.url` are both set") && !why.contains("s3cret"), "{why}");
         assert_eq!(errors(&UpstreamSection { key: None, ..edge }, &|_, _, _| {}), 1);
     }
 }

@@ -131,6 +131,30 @@ fn what_is_wrong_goes_to_stderr_and_the_exit_code() {
 }
 
 #[test]
+fn an_edge_is_refused_an_archive_of_its_own_but_may_have_the_policies_of_its_home() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rc.toml");
+    fs::write(
+        &file,
+        "dev = true\n[upstream]\nurls = ['wss://home.example.com:9443']\nkey = 'key'\n\
+         [[policy]]\nmatch = ['chat:*']\narchive = 'postgres'\n",
+    )
+    .unwrap();
+    let check = |more: &[&str]| {
+        let mut args = vec!["check-config", "--config", file.to_str().unwrap()];
+        args.extend(more);
+        roomcast(&args, &[])
+    };
+    let good = check(&[]);
+    assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
+    let refused = check(&["--archive-url", "postgres://ann:s3cret@db.example.com/chat"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let errors = stderr(&refused);
+    assert!(errors.contains("`upstream.urls` and `archive.url` are both set"), "{errors}");
+    assert!(!errors.contains("s3cret"), "{errors}");
+}
+
+#[test]
 fn help_and_completions() {
     let help = roomcast(&["--help"], &[]);
     assert!(help.status.success());
