@@ -16,6 +16,8 @@ use crate::{
 /// The broker as publishers see it, and what is kept beside it.
 pub(super) struct Archiving {
     pub(super) broker: Arc<dyn Broker>,
+    /// The log's own, with at most the archive around it: announcements of presence are handed in to no hook.
+    pub(super) announcing: Arc<dyn Broker>,
     /// `None`: there is no archive, and the broker is the log's own.
     pub(super) archive: Option<Arc<Archive>>,
     pub(super) thread: Option<ArchiveThread>,
@@ -33,10 +35,12 @@ impl Archiving {
         let parts = (Arc::clone(&inner), log.acks(), log.keys());
         let made = ArchiveThread::make(&config.archive, known_for(config), parts, || exposition.archive())?;
         let Some((archive, thread)) = made else {
-            return Ok(Self { broker: inner, archive: None, thread: None });
+            return Ok(Self { broker: inner, announcing: log.broker(), archive: None, thread: None });
         };
+        let around = |inner| Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), Arc::clone(policies)));
         Ok(Self {
-            broker: Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), Arc::clone(policies))),
+            broker: around(inner),
+            announcing: around(log.broker()),
             archive: Some(archive),
             thread: Some(thread),
         })

@@ -127,7 +127,7 @@ impl Log {
         }
     }
 
-    /// The presence of users, if it is switched on.
+    /// The presence of users, if it is switched on. `broker`: by which it is announced.
     pub(super) fn user_presence(
         &self,
         settings: &UserPresenceSettings,

@@ -221,9 +221,9 @@ impl Pod {
             Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
             None => log.broker(),
         };
-        let Archiving { broker, archive, thread: archive_thread } =
+        let Archiving { broker, announcing, archive, thread: archive_thread } =
             Archiving::of(&config, broker, &log, &policies, &exposition)?;
-        let user_presence = log.user_presence(&config.user_presence, &metrics, Arc::clone(&broker));
+        let user_presence = log.user_presence(&config.user_presence, &metrics, announcing);
         let seams = HubSeams::new(&log, broker, homestead);
         let compression = &config.compression;
         let services = Arc::new(Services {

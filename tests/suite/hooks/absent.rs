@@ -88,6 +88,23 @@ async fn an_event_of_a_user_that_is_away_is_told_as_the_document_says() {
 }
 
 #[tokio::test]
+async fn announcements_of_presence_are_no_events_that_a_user_missed() {
+    let backend = Backend::start(|_, _| yes()).await;
+    let pod = pod(|settings| {
+        telling(settings, &backend);
+        settings.user_presence.room = Some(PersonalRoom::parse("user:{user}").unwrap());
+        settings.user_presence.offline_after = Duration::from_millis(20);
+    });
+    drop(connect(&pod, "ann").await);
+    sleep(3 * AFTER).await;
+    assert!(note(&pod, "ann", "n-1").await.offset > 1, "that it came, and went, is in its room");
+    let asked = told(&backend, 1).await;
+    let events: Vec<Value> = asked.iter().flat_map(|asked| asked.body["events"].as_array().unwrap().clone()).collect();
+    assert!(events.len() == 1 && events[0]["topic"] == "note", "{events:?}");
+    pod.stop();
+}
+
+#[tokio::test]
 async fn one_that_comes_back_in_time_is_not_away() {
     let backend = Backend::start(|_, _| yes()).await;
     let pod = pod(|settings| {
