@@ -1,11 +1,15 @@
 //! What all parts of a pod's archive share, and the steps around a publish.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::Handle;
 
 use super::{
     book::Write,
+    complaint::Complaint,
     connection::Dial,
     desk::WriteDesk,
     error::{ArchiveError, ArchiveStartError},
@@ -44,6 +48,7 @@ pub struct Archive {
     pub(super) reads: ReadDesk,
     pub(super) desk: Arc<WriteDesk>,
     generations: Generations,
+    complaint: Complaint,
 }
 
 impl Archive {
@@ -71,6 +76,7 @@ impl Archive {
             reads: ReadDesk::default(),
             desk: Arc::new(WriteDesk::new(dial, metrics())),
             generations: Generations::default(),
+            complaint: Complaint::default(),
         }))
     }
 
@@ -78,6 +84,14 @@ impl Archive {
     #[must_use]
     pub fn condition(&self) -> ArchiveCondition {
         if self.desk.is_connected() { ArchiveCondition::Well } else { ArchiveCondition::Down }
+    }
+
+    /// Has the log say why something was not done: whoever asked is told only that.
+    pub(super) fn complain(&self, error: &ArchiveError) {
+        // Of a database that is not reached there is a line already.
+        if self.condition() == ArchiveCondition::Well && self.complaint.begins(Instant::now()) {
+            tracing::error!(%error, "the archive does not do all that it is asked for");
+        }
     }
 
     /// What counts requests for pages.

@@ -41,6 +41,7 @@ impl ArchivedBroker {
         BrokerError::check_topic(policy, &publication.topic)?;
         let since = Instant::now();
         let id = self.archive.pend(room, publication).await.inspect_err(|error| {
+            self.archive.complain(error);
             if matches!(error, ArchiveError::Unavailable(_)) {
                 self.archive.desk.metrics.refused.increment(1);
             }

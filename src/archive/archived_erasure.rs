@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::archive_state::Archive;
+use super::{archive_state::Archive, error::ArchiveError};
 use crate::{
     broker::{Answer, BrokerError, Erasure},
     model::Room,
@@ -22,13 +22,18 @@ impl ArchivedErasure {
     pub fn new(inner: Arc<dyn Erasure>, archive: Arc<Archive>) -> Self {
         Self { inner, archive }
     }
+
+    fn refusal(&self, error: ArchiveError) -> BrokerError {
+        self.archive.complain(&error);
+        error.into()
+    }
 }
 
 impl Erasure for ArchivedErasure {
     fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool> {
         Box::pin(async move {
             let was_there = self.inner.forget_room(room).await?;
-            let was_kept = self.archive.forget_room(room).await.map_err(BrokerError::from)?;
+            let was_kept = self.archive.forget_room(room).await.map_err(|error| self.refusal(error))?;
             Ok(was_there || was_kept)
         })
     }
@@ -36,7 +41,7 @@ impl Erasure for ArchivedErasure {
     fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
         Box::pin(async move {
             self.inner.forget_user(user, own).await?;
-            self.archive.forget_user(user, own).await.map_err(BrokerError::from)
+            self.archive.forget_user(user, own).await.map_err(|error| self.refusal(error))
         })
     }
 }

@@ -150,6 +150,10 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError`].
     pub async fn page(&self, room: &Room, query: &PageQuery<'_>) -> Result<MessagePage, ArchiveError> {
+        self.read(room, query).await.inspect_err(|error| self.complain(error))
+    }
+
+    async fn read(&self, room: &Room, query: &PageQuery<'_>) -> Result<MessagePage, ArchiveError> {
         let (statement, from) = match (query.after, query.before) {
             (Some(after), _) => (NEWER, after),
             (None, before) => {

@@ -19,7 +19,7 @@ use super::{
     refusal::{Refused, by_code, come_back, refuse, refused},
 };
 use crate::{
-    archive::{Archive, ArchivedMessage, MessageCursor, MessagePage, PageQuery},
+    archive::{Archive, ArchiveError, ArchivedMessage, MessageCursor, MessagePage, PageQuery},
     hub::{Principal, Seat, Sender, Worker, millis},
     model::{ArchiveMode, ErrorCode, Payload, Room},
     protocol::DialectId,
@@ -111,7 +111,7 @@ async fn read<T>(
     let page = archive
         .page(&asked.room, &query)
         .await
-        .map_err(|error| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())))?;
+        .map_err(|_| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, ArchiveError::TOLD)))?;
     counted.accepted.increment(1);
     Ok(body(&asked.room, &page))
 }

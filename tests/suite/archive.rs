@@ -19,6 +19,9 @@ use crate::{
 };
 use roomcast::testing::{metrics::ARCHIVE_DESCRIPTIONS, pod::Pod};
 
+/// What clients are told of an archive that does not do what they ask for.
+const TOLD: &str = "the archive takes nothing now: try again";
+
 /// Publishes over the API: the status and the answer.
 async fn publish(pod: &Pod, body: &Value) -> (u16, Value) {
     let head = "POST /api/publish HTTP/1.1\r\nAuthorization: Bearer test-key";

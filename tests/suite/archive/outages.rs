@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     archive::{
+        TOLD,
         database::{Database, archived},
         messages, offsets, publish,
     },
@@ -45,12 +46,17 @@ async fn while_postgres_is_stopped_nothing_is_published_to_archived_rooms() {
         let began = Instant::now();
         let (status, refusal) = publish(&pod, &event(n)).await;
         assert!(status == 503 || status == 504, "{status} {refusal}");
+        let message = refusal["error"]["message"].as_str().unwrap();
+        assert!(status == 504 || message.ends_with(TOLD), "{message}");
+        let said = refusal.to_string();
+        assert!(!said.contains("127.0.0.1") && !said.contains("postgres"), "nothing of where it is: {said}");
         assert!(began.elapsed() < Duration::from_secs(5));
     }
     let (status, said) = get(&pod, "/ready").await;
     assert_eq!((status, &*said), (200, r#"{"status":"degraded","reason":"archive"}"#));
     let (status, page) = messages(&pod, "ann", "room=chat:1").await;
     assert_eq!((status, &page["error"]["code"]), (503, &json!("unavailable")));
+    assert_eq!(page["error"]["message"], TOLD);
     let (_, metrics) = get(&pod, "/metrics").await;
     assert!(metrics.contains("roomcast_degraded{reason=\"archive\"} 1"), "{metrics}");
     block_in_place(|| {
