@@ -2,7 +2,7 @@
 //!
 //! Always holds: neither a user nor a password is shown; servers beyond this machine are reached over TLS unless the URL says otherwise.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use tokio_postgres::config::{Host, SslMode};
 
@@ -34,12 +34,12 @@ impl PostgresUrl {
         }
         if config.get_ssl_mode() == SslMode::Prefer {
             // What falls back to no TLS is none.
-            let here = config.get_hosts().iter().all(|host| match host {
-                Host::Tcp(name) => {
-                    name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-                }
+            let names_here = config.get_hosts().iter().all(|host| match host {
+                Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
                 Host::Unix(_) => true,
             });
+            // `hostaddr` is what is connected to, whatever the host is called.
+            let here = names_here && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
             config.ssl_mode(if here { SslMode::Disable } else { SslMode::Require });
         }
         Ok(Self(config))
@@ -106,6 +106,9 @@ mod tests {
             ("postgres://ann:s3cret@db.example:5433/chat", "postgres://…@db.example:5433/chat", true),
             ("postgresql://ann@localhost/chat", "postgres://…@localhost:5432/chat", false),
             ("postgres://ann:s3cret@127.0.0.1:1/chat?sslmode=require", "postgres://…@127.0.0.1:1/chat", true),
+            ("postgres://ann@localhost/chat?hostaddr=192.0.2.1", "postgres://…@localhost:5432/chat", true),
+            ("postgres://ann@localhost/chat?hostaddr=127.0.0.1", "postgres://…@localhost:5432/chat", false),
+            ("postgres://ann@db.example/chat?hostaddr=127.0.0.1", "postgres://…@db.example:5432/chat", true),
             ("postgres://ann:s3cret@db.example/chat?sslmode=disable", "postgres://…@db.example:5432/chat", false),
         ] {
             let url = PostgresUrl::parse(text).unwrap();
