@@ -75,7 +75,7 @@ async fn of_a_user_that_is_erased_the_archive_has_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_that_is_deleted_is_gone_from_the_archive_and_begins_anew() {
-    let database = Database::made().await;
+    let database = Database::of_its_own().await;
     let pod = pod(|settings| {
         known(settings);
         archived(&database, settings);
@@ -92,6 +92,17 @@ async fn a_room_that_is_deleted_is_gone_from_the_archive_and_begins_anew() {
     assert_eq!((&page["messages"][0]["data"], page["messages"].as_array().unwrap().len()), (&json!(9), 1));
     assert_eq!(database.sql("SELECT count(*) FROM roomcast_messages WHERE room = 'chat:2'"), "3");
     // An archive that is not there is an error, and is asked again.
+    block_in_place(|| database.server.kill());
+    let (status, refusal) = delete(&pod, "/api/rooms/chat:2").await;
+    assert!(status == 503 || status == 504, "{status} {refusal}");
+    block_in_place(|| {
+        database.server.restart();
+        database.server.wait_ready();
+    });
+    ready(&pod).await;
+    assert_eq!(database.sql("SELECT count(*) FROM roomcast_messages WHERE room = 'chat:2'"), "3");
+    assert_eq!(delete(&pod, "/api/rooms/chat:2").await, (200, json!({"room": "chat:2", "deleted": true})));
+    assert!(!all(&database).contains("chat:2"));
     block_in_place(|| pod.stop());
 }
 
