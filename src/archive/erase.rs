@@ -9,6 +9,9 @@ use crate::model::Room;
 /// The most rows of one statement.
 const AT_ONCE: i64 = 5_000;
 
+/// The most statements by which old rows go at a time.
+const AGED_STATEMENTS: usize = 20;
+
 /// The tables with rows of a room, in the order in which they go: the lives last, by which the others are read.
 const OF_A_ROOM: [&str; 4] = ["roomcast_pending", "roomcast_messages", "roomcast_reads", "roomcast_generations"];
 
@@ -27,6 +30,14 @@ RETURNING 1"#;
 /// Nothing is asked of these any more.
 const AGED_UNKNOWN: &str = "
 DELETE FROM roomcast_pending WHERE is_unknown AND created < now() - make_interval(secs => $1) RETURNING 1";
+
+/// What was forgotten for its age.
+pub(super) struct Aged {
+    /// How many rows.
+    pub(super) gone: usize,
+    /// Whether there may be more.
+    pub(super) is_more: bool,
+}
 
 impl Archive {
     /// Forgets a room. Whether there was anything.
@@ -68,22 +79,24 @@ impl Archive {
         Ok(())
     }
 
-    /// Forgets what is older than `archive.keep`. How many rows.
+    /// Forgets of what is older than `archive.keep` as much as one round may.
     ///
     /// # Errors
     /// [`ArchiveError`].
-    pub(super) async fn forget_aged(&self) -> Result<usize, ArchiveError> {
-        let Some(keep) = self.settings.keep else { return Ok(0) };
-        let (keep, mut gone) = (keep.as_secs_f64(), 0);
+    pub(super) async fn forget_aged(&self) -> Result<Aged, ArchiveError> {
+        let mut aged = Aged { gone: 0, is_more: false };
+        let Some(keep) = self.settings.keep else { return Ok(aged) };
+        let keep = keep.as_secs_f64();
         let mut connection = self.readers.take().await?;
-        loop {
+        for _ in 0..AGED_STATEMENTS {
             let some = connection.query(AGED, &[&keep, &AT_ONCE]).await?.len();
-            gone += some;
-            if some < AT_ONCE as usize {
+            aged.gone += some;
+            aged.is_more = some == AT_ONCE as usize;
+            if !aged.is_more {
                 break;
             }
         }
         connection.query(AGED_UNKNOWN, &[&keep]).await?;
-        Ok(gone)
+        Ok(aged)
     }
 }

@@ -1,6 +1,7 @@
 //! What is done now and then: pending rows are looked after, reads are written, what is too old goes, and it is counted what is pending.
 //!
-//! Always holds: it does nothing while the database is not reached; a round that fails is followed by another.
+//! Always holds: it does nothing while the database is not reached; pending rows come first in a round, as pages wait for them; what fails
+//! keeps nothing else of a round from being done, and is tried again in the next.
 
 use std::{
     sync::Arc,
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     archive_state::{Archive, ArchiveCondition},
+    erase::Aged,
     error::ArchiveError,
     repair::Repair,
 };
@@ -37,22 +39,33 @@ impl Keeper {
             if self.0.condition() == ArchiveCondition::Down {
                 continue;
             }
+            if let Err(error) = self.round().await {
+                tracing::debug!(%error, "not all of the archive was looked after this time");
+            }
             if aged.is_none_or(|aged| aged.elapsed() >= aged_every) {
                 aged = Some(Instant::now());
                 match self.0.forget_aged().await {
-                    Ok(gone) => self.0.desk.metrics.aged.increment(gone as u64),
+                    Ok(Aged { gone, is_more }) => {
+                        self.0.desk.metrics.aged.increment(gone as u64);
+                        if is_more {
+                            // The next round goes on with it.
+                            aged = None;
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, "old events stay in the archive a moment longer"),
                 }
-            }
-            if let Err(error) = self.round().await {
-                tracing::debug!(%error, "the archive was not looked after this time");
             }
         }
     }
 
     async fn round(&self) -> Result<(), ArchiveError> {
-        self.0.reads.keep(&self.0.readers).await?;
-        Repair(&self.0).round().await?;
+        let repaired = Repair(&self.0).round().await;
+        let kept = self.0.reads.keep(&self.0.readers).await;
+        let counted = self.count().await;
+        repaired.and(kept).and(counted)
+    }
+
+    async fn count(&self) -> Result<(), ArchiveError> {
         let mut connection = self.0.readers.take().await?;
         if let Some(row) = connection.query(COUNT, &[]).await?.first() {
             self.0.desk.metrics.pending.set(row.get::<_, i64>(0) as f64);

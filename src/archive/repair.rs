@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Row;
 
 use super::{
-    archive_state::Archive,
+    archive_state::{Archive, ArchiveCondition},
     error::ArchiveError,
     pending_row::{PendingRow, RowId, side_named, side_of},
 };
@@ -60,7 +60,7 @@ impl Repair<'_> {
     /// Looks after all rows that are due.
     ///
     /// # Errors
-    /// [`ArchiveError`]: the rest is left to the next round, or another pod.
+    /// [`ArchiveError`], the first: that row, or what was not claimed yet, is left to a later round, or another pod.
     pub(super) async fn round(&self) -> Result<(), ArchiveError> {
         loop {
             let after = self.0.settings.repair_after.as_secs_f64();
@@ -70,11 +70,20 @@ impl Repair<'_> {
             let mut claimed: Vec<ClaimedRow> = rows.iter().filter_map(|row| claimed_row(row, at)).collect();
             // The oldest first, as they were published.
             claimed.sort_by_key(|claimed| std::cmp::Reverse(claimed.age));
+            let mut settled = Ok(());
             for row in claimed {
-                self.settle(row).await?;
+                // What one room's log or rows do not allow is of no matter to another's.
+                let room = row.row.room.clone();
+                if let Err(error) = self.settle(row).await {
+                    tracing::debug!(%room, %error, "a pending event of the archive was not settled this time");
+                    settled = settled.and(Err(error));
+                    if self.0.condition() == ArchiveCondition::Down {
+                        break;
+                    }
+                }
             }
-            if count < AT_ONCE as usize {
-                return Ok(());
+            if settled.is_err() || count < AT_ONCE as usize {
+                return settled;
             }
         }
     }

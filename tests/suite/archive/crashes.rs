@@ -338,6 +338,22 @@ async fn a_publisher_is_told_that_nothing_was_published_when_nothing_will_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_settled_holds_up_no_other() {
+    let database = Database::made().await;
+    let pod = pod(|_| {});
+    Side::start(&settings(&database, NEVER), &pod, Stop::BeforePublishing, KNOWN).crash(publication("said", "1")).await;
+    database.sql("UPDATE roomcast_pending SET room = 'chat:0'");
+    database.sql("ALTER TABLE roomcast_generations ADD CHECK (room <> 'chat:0')");
+    Side::start(&settings(&database, NEVER), &pod, Stop::BeforePublishing, KNOWN).crash(publication("said", "2")).await;
+    // The older one is first in every round, and fails.
+    let side = Side::start(&settings(&database, SOON), &pod, Stop::Never, KNOWN);
+    database.until("SELECT string_agg(room, ' ') FROM roomcast_pending", "chat:0").await;
+    assert_eq!(side.offsets().await, [1]);
+    drop(side);
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_old_is_unknown_and_never_published() {
     let database = Database::made().await;
     let pod = pod(|_| {});
