@@ -86,7 +86,7 @@ impl Archive {
         if self.desk.is_connected() { ArchiveCondition::Well } else { ArchiveCondition::Down }
     }
 
-    /// Has the log say why something was not done: whoever asked is told only that.
+    /// Has the log say why something was not done: publishers and clients are told only that it was not.
     pub(super) fn complain(&self, error: &ArchiveError) {
         // Of a database that is not reached there is a line already.
         if self.condition() == ArchiveCondition::Well && self.complaint.begins(Instant::now()) {

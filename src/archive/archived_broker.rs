@@ -71,7 +71,7 @@ impl ArchivedBroker {
             },
             // The repair finds out.
             Err(BrokerError::Unknown) => Err(BrokerError::Unknown),
-            // Who is told so asks again: the row must not be there for the repair to publish, then or when the broker takes events again.
+            // A publisher that is told so takes it that nothing was published: no row may be left that the repair would publish.
             Err(BrokerError::Unavailable(why)) => match self.archive.withdraw_now(id).await {
                 Ok(()) => Err(BrokerError::Unavailable(why)),
                 Err(error) => {

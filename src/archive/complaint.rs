@@ -1,6 +1,6 @@
 //! What the log is told of an archive that does not do what is asked, while clients are told no more than that.
 //!
-//! Always holds: however many ask, there is one line when it begins, and another one after a minute at the earliest.
+//! Always holds: however many ask, there is one line when it begins, and another one after a minute without a failure at the earliest.
 
 use std::{
     sync::{Mutex, PoisonError},
