@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     hub::{DeleteError, EventAt, EventDeletion, Services},
-    model::{Epoch, MAX_OFFSET, Offset, Position, Retain, Room},
+    model::{ArchiveMode, Epoch, MAX_OFFSET, Offset, Position, Retain, Room},
 };
 
 /// `POST /api/rooms/{room}/delete`.
@@ -45,7 +45,7 @@ async fn one(services: &Services, room: Room, epoch: Option<Epoch>, offset: Offs
         return Err(ApiError::bad_request(format!("`offset` must be an integer from 1 to {MAX_OFFSET}")));
     }
     let policy = services.policy(&room);
-    if policy.history_size == 0 && policy.retain == Retain::None {
+    if policy.history_size == 0 && policy.retain == Retain::None && policy.archive == ArchiveMode::Off {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no events")));
     }
     EventDeletion(services).delete(EventAt { room, epoch, offset }, None).await.map_err(|error| match error {

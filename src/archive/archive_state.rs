@@ -26,6 +26,9 @@ use crate::{
     model::{Position, Publication, Room},
 };
 
+/// How many positions of epochs without a life are looked after at a time.
+const PLACED_AT_ONCE: usize = 256;
+
 /// How the archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchiveCondition {
@@ -47,7 +50,7 @@ pub struct Archive {
     pub(super) readers: Readers,
     pub(super) reads: ReadDesk,
     pub(super) desk: Arc<WriteDesk>,
-    generations: Generations,
+    pub(super) generations: Generations,
     complaint: Complaint,
 }
 
@@ -105,6 +108,12 @@ impl Archive {
         self.reads.note(reads);
     }
 
+    /// Forgets what waits of how far a user has read. Whether something of it is being written, and may wait again.
+    #[must_use]
+    pub fn forget_reads(&self, user: &str) -> bool {
+        self.reads.forget(user)
+    }
+
     /// Step 1: the event is pending, under a key that it has from now on.
     ///
     /// # Errors
@@ -146,17 +155,17 @@ impl Archive {
                 }
             }
         }
-        // By the position's own epoch: if that is no life of the room by then, the repair finds the one that it belongs to.
+        // By the position's own epoch: if that is no life of the room by then, it is asked for the one that it belongs to.
         self.desk.write_later(Write::Confirm(id, position.clone()));
         Err(why)
     }
 
-    /// The row goes, now: nothing was published.
+    /// The row goes, now: nothing was published, and nothing will be.
     ///
     /// # Errors
-    /// [`ArchiveError`]: it goes some time, unless the repair is first and publishes it.
+    /// [`ArchiveError`]: it goes some time, unless the repair is first and publishes it, as it may do at this moment.
     pub(super) async fn withdraw_now(&self, id: RowId) -> Result<(), ArchiveError> {
-        self.desk.write(Write::Withdraw(id)).await.inspect_err(|error| {
+        self.desk.write(Write::Withdraw { row: id, even_claimed: false }).await.inspect_err(|error| {
             // One that was not answered in time waits on by itself.
             if *error != ArchiveError::Unknown {
                 self.withdraw(id);
@@ -166,11 +175,52 @@ impl Archive {
 
     /// The row goes, some time: nothing was published.
     pub(super) fn withdraw(&self, id: RowId) {
-        self.desk.write_later(Write::Withdraw(id));
+        self.desk.write_later(Write::Withdraw { row: id, even_claimed: false });
     }
 
-    /// What is remembered of a room's lives is forgotten.
-    pub(super) fn forget_generations(&self, room: &Room) {
-        self.generations.forget(room);
+    /// The row goes, some time, which this pod looks after: its event was refused.
+    pub(super) fn withdraw_claimed(&self, id: RowId) {
+        self.desk.write_later(Write::Withdraw { row: id, even_claimed: true });
+    }
+
+    /// Confirms events that were published, and of whose epochs the archive had no life yet.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], the first: what is not confirmed waits on.
+    pub(super) async fn place(&self) -> Result<(), ArchiveError> {
+        let some = self.desk.take_unplaced(PLACED_AT_ONCE);
+        if some.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&[u8]> = some.iter().map(|(id, _)| &id[..]).collect();
+        let rooms = async {
+            let mut connection = self.readers.take().await?;
+            connection.query("SELECT id, room FROM roomcast_pending WHERE id = ANY($1)", &[&ids]).await
+        };
+        let rooms = match rooms.await {
+            Ok(rooms) => rooms,
+            Err(error) => {
+                self.desk.put_unplaced(some);
+                return Err(error);
+            }
+        };
+        // What is not there any more was settled, or erased.
+        let room_of = |id: &RowId| {
+            let row = rooms.iter().find(|row| row.get::<_, &[u8]>(0) == id)?;
+            Room::parse(row.get(1)).ok()
+        };
+        let (mut done, mut left) = (Ok(()), Vec::new());
+        for (id, position) in some {
+            let Some(room) = room_of(&id) else { continue };
+            match self.generations.find(&self.readers, &*self.acks, &room, &position).await {
+                Ok(found) => self.desk.write_later(Write::Confirm(id, found)),
+                Err(error) => {
+                    left.push((id, position));
+                    done = done.and(Err(error));
+                }
+            }
+        }
+        self.desk.put_unplaced(left);
+        done
     }
 }

@@ -1,47 +1,78 @@
 //! Erasing in a pod with an archive: what the broker forgets, the archive forgets too.
 //!
-//! Always holds: the broker is first, so that nothing new comes in from behind; what failed may be asked for again.
+//! Always holds: what is pending goes first, so that no pod publishes it behind the erasure; then the broker, so that nothing new comes in from
+//! behind; then the archive. What failed may be asked for again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 
 use super::{archive_state::Archive, error::ArchiveError};
 use crate::{
     broker::{Answer, BrokerError, Erasure},
-    model::Room,
+    config::Policies,
+    model::{Deletion, EraseMode, Room},
 };
 
 /// What has the broker and the archive forget.
 pub struct ArchivedErasure {
     inner: Arc<dyn Erasure>,
     archive: Arc<Archive>,
+    policies: Arc<ArcSwap<Policies>>,
 }
 
 impl ArchivedErasure {
     /// Forgets what `inner` does, and what the archive has of it.
     #[must_use]
-    pub fn new(inner: Arc<dyn Erasure>, archive: Arc<Archive>) -> Self {
-        Self { inner, archive }
+    pub fn new(inner: Arc<dyn Erasure>, archive: Arc<Archive>, policies: Arc<ArcSwap<Policies>>) -> Self {
+        Self { inner, archive, policies }
     }
 
     fn refusal(&self, error: ArchiveError) -> BrokerError {
         self.archive.complain(&error);
         error.into()
     }
+
+    /// What becomes of what a user published in a room.
+    fn erases(&self, room: &Room) -> EraseMode {
+        self.policies.load().of(room).erase
+    }
 }
 
 impl Erasure for ArchivedErasure {
     fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool> {
         Box::pin(async move {
+            let was_pending = self.archive.forget_pending_of_room(room).await.map_err(|error| self.refusal(error))?;
             let was_there = self.inner.forget_room(room).await?;
             let was_kept = self.archive.forget_room(room).await.map_err(|error| self.refusal(error))?;
+            Ok(was_pending || was_there || was_kept)
+        })
+    }
+
+    fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let was_there = self.inner.delete_event(room, deletion).await?;
+            let was_kept = self.archive.delete_event(room, deletion).await.map_err(|error| self.refusal(error))?;
             Ok(was_there || was_kept)
         })
     }
 
-    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, ()> {
+    fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>> {
         Box::pin(async move {
-            self.inner.forget_user(user, own).await?;
-            self.archive.forget_user(user, own).await.map_err(|error| self.refusal(error))
+            let pending = self.archive.forget_pending_of_user(user, own, |room| self.erases(room));
+            pending.await.map_err(|error| self.refusal(error))?;
+            let authored = self.inner.forget_user(user, own).await?;
+            let forgotten = self.archive.forget_user(user, own, |room| self.erases(room));
+            forgotten.await.map_err(|error| self.refusal(error))?;
+            Ok(authored)
         })
+    }
+
+    fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()> {
+        self.inner.note_author(room, user)
+    }
+
+    fn forget_author<'a>(&'a self, room: &'a Room, user: &'a str, since: Duration) -> Answer<'a, ()> {
+        self.inner.forget_author(room, user, since)
     }
 }

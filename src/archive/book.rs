@@ -35,8 +35,8 @@ pub(super) enum Write {
     Pend(Box<PendingRow>),
     /// It gets its position.
     Confirm(RowId, Position),
-    /// It goes: nothing was published.
-    Withdraw(RowId),
+    /// It goes: nothing was published. One that a pod looks after, which may be publishing it, goes only where that pod says so.
+    Withdraw { row: RowId, even_claimed: bool },
 }
 
 /// Tells a publisher what became of its write.
@@ -53,6 +53,20 @@ pub(super) struct WriteJob {
 }
 
 impl WriteJob {
+    fn patient(write: Write) -> Self {
+        Self { write, waiting: None, was_sent: false }
+    }
+
+    /// The database refuses a row. Nothing was done this time; what was sent before may have been done. What is left to be written.
+    pub(super) fn refuse(self, why: ArchiveError) -> Option<Self> {
+        let left = match &self.write {
+            Write::Pend(row) if self.was_sent => Some(Write::Withdraw { row: row.id, even_claimed: false }),
+            _ => None,
+        };
+        self.answer(Err(if left.is_some() { ArchiveError::Unknown } else { why }));
+        left.map(Self::patient)
+    }
+
     /// Answers its publisher.
     pub(super) fn answer(self, result: Result<(), ArchiveError>) {
         if let Some((answer, _)) = self.waiting {
@@ -66,10 +80,15 @@ impl WriteJob {
         self.waiting.is_some()
     }
 
+    /// Whether a publisher waits that is still there.
+    pub(super) fn is_heard(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|(answer, _)| !answer.is_closed())
+    }
+
     fn bytes(&self) -> usize {
         match &self.write {
             Write::Pend(row) => row.bytes(),
-            Write::Confirm(..) | Write::Withdraw(_) => 100,
+            Write::Confirm(..) | Write::Withdraw { .. } => 100,
         }
     }
 }
@@ -80,6 +99,8 @@ pub(super) struct WriteBook {
     jobs: VecDeque<WriteJob>,
     bytes: usize,
     patient: usize,
+    /// Positions of epochs of which the archive has no life yet.
+    unplaced: Vec<(RowId, Position)>,
     /// Since when no connection serves, and why.
     down: Option<(Instant, String)>,
     /// How long a write may wait.
@@ -89,7 +110,7 @@ pub(super) struct WriteBook {
 impl WriteBook {
     pub(super) fn new(timeout: Duration, now: Instant) -> Self {
         let down = Some((now, "it was not reached yet".to_owned()));
-        Self { jobs: VecDeque::new(), bytes: 0, patient: 0, down, timeout }
+        Self { jobs: VecDeque::new(), bytes: 0, patient: 0, unplaced: Vec::new(), down, timeout }
     }
 
     /// How many writes wait.
@@ -122,11 +143,23 @@ impl WriteBook {
         if self.patient >= MOST_PATIENT {
             return false;
         }
-        let job = WriteJob { write, waiting: None, was_sent: false };
+        let job = WriteJob::patient(write);
         self.bytes += job.bytes();
         self.patient += 1;
         self.jobs.push_back(job);
         true
+    }
+
+    /// Takes in positions that no publisher waits for any more, and of whose epochs the archive has no life yet. Beyond the bound they are
+    /// left to the repair.
+    pub(super) fn put_unplaced(&mut self, some: impl IntoIterator<Item = (RowId, Position)>) {
+        let places = MOST_PATIENT - self.unplaced.len();
+        self.unplaced.extend(some.into_iter().take(places));
+    }
+
+    /// Some of them.
+    pub(super) fn take_unplaced(&mut self, most: usize) -> Vec<(RowId, Position)> {
+        self.unplaced.split_off(self.unplaced.len().saturating_sub(most))
     }
 
     /// What leaves next, together.
@@ -182,7 +215,9 @@ impl WriteBook {
             let (result, left) = match job.write {
                 // What was never sent is not there.
                 Write::Pend(_) if !job.was_sent => (Err(ArchiveError::Unavailable(why.clone())), None),
-                Write::Pend(row) => (Err(ArchiveError::Unknown), Some(Write::Withdraw(row.id))),
+                Write::Pend(row) => {
+                    (Err(ArchiveError::Unknown), Some(Write::Withdraw { row: row.id, even_claimed: false }))
+                }
                 other => (Err(ArchiveError::Unknown), Some(other)),
             };
             let _ = answer.send(result);
@@ -269,9 +304,34 @@ mod tests {
         assert!(matches!(said[0], ArchiveError::Unavailable(_)), "nothing was sent");
         assert_eq!(said[1..], [ArchiveError::Unknown, ArchiveError::Unknown]);
         let left: Vec<_> = book.take().into_iter().map(|job| format!("{:?}", job.write)).collect();
-        assert!(left.len() == 2 && left.iter().any(|write| write.starts_with("Withdraw([2,")), "{left:?}");
+        assert!(left.len() == 2 && left.iter().any(|write| write.starts_with("Withdraw { row: [2,")), "{left:?}");
         assert!(left.iter().any(|write| write.starts_with("Confirm([3,")), "{left:?}");
         assert_eq!((book.bytes, book.patient), (0, 0));
+    }
+
+    #[test]
+    fn a_row_that_is_refused_may_be_there_if_it_was_sent_before() {
+        let (now, why) = (Instant::now(), ArchiveError::Unavailable("full".to_owned()));
+        let mut book = book(now);
+        let mut answers = [(); 2].map(|()| {
+            let (answer, told) = oneshot::channel();
+            book.push(row(1, 5), answer, now).unwrap();
+            told
+        });
+        let mut jobs = book.take();
+        jobs[1].was_sent = true;
+        let left: Vec<_> = jobs.into_iter().filter_map(|job| job.refuse(why.clone())).collect();
+        assert_eq!(answers.each_mut().map(|told| told.try_recv().unwrap()), [Err(why), Err(ArchiveError::Unknown)]);
+        assert!(matches!(&left[..], [job] if matches!(job.write, Write::Withdraw { even_claimed: false, .. })));
+    }
+
+    #[test]
+    fn positions_without_a_life_wait_within_a_bound() {
+        let mut book = book(Instant::now());
+        let position = Position::new(Epoch::new("e"), 7);
+        book.put_unplaced((0..=MOST_PATIENT).map(|_| ([1; 16], position.clone())));
+        assert_eq!((book.take_unplaced(5).len(), book.unplaced.len()), (5, MOST_PATIENT - 5));
+        assert_eq!((book.take_unplaced(usize::MAX).len(), book.take_unplaced(5).len()), (MOST_PATIENT - 5, 0));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use super::{
     book::{Write, WriteBook, WriteJob},
     connection::Dial,
     error::ArchiveError,
+    pending_row::RowId,
 };
-use crate::metrics::ArchiveMetrics;
+use crate::{metrics::ArchiveMetrics, model::Position};
 
 /// What waits, and what the connections that write share.
 pub(super) struct WriteDesk {
@@ -88,6 +89,16 @@ impl WriteDesk {
             self.book().put_back(jobs);
             self.more.notify_one();
         }
+    }
+
+    /// Takes in positions of whose epochs the archive has no life yet.
+    pub(super) fn put_unplaced(&self, some: Vec<(RowId, Position)>) {
+        self.book().put_unplaced(some);
+    }
+
+    /// Some of them.
+    pub(super) fn take_unplaced(&self, most: usize) -> Vec<(RowId, Position)> {
+        self.book().take_unplaced(most)
     }
 
     /// How many writes wait.

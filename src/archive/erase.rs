@@ -1,10 +1,10 @@
 //! What the archive forgets: rooms, users, what is too old.
 //!
-//! Always holds: a row of another user's room stays in its place without what the user wrote, so that a page has no hole; each statement
-//! is bounded, and what is left is the next one's.
+//! Always holds: rows that are pending go first, and those that a pod publishes at this moment are waited for; a row of a room whose policy
+//! has only its content go stays in its place, so that a page has no hole; each statement is bounded, and what is left is the next one's.
 
-use super::{archive_state::Archive, error::ArchiveError};
-use crate::model::Room;
+use super::{archive_state::Archive, error::ArchiveError, stored_text::stored};
+use crate::model::{EraseMode, Room};
 
 /// The most rows of one statement.
 const AT_ONCE: i64 = 5_000;
@@ -12,13 +12,40 @@ const AT_ONCE: i64 = 5_000;
 /// The most statements by which old rows go at a time.
 const AGED_STATEMENTS: usize = 20;
 
-/// The tables with rows of a room, in the order in which they go: the lives last, by which the others are read.
-const OF_A_ROOM: [&str; 4] = ["roomcast_pending", "roomcast_messages", "roomcast_reads", "roomcast_generations"];
+/// The most rooms of a user that are looked at together.
+const ROOMS_AT_ONCE: i64 = 500;
 
-/// What a user wrote goes; that it wrote something stays.
+/// The tables with rows of a room's lives, in the order in which they go: the lives last, by which the others are read.
+const OF_LIVES: [&str; 3] = ["roomcast_messages", "roomcast_reads", "roomcast_generations"];
+
+const NEWEST_LIFE: &str = "SELECT coalesce(max(generation), 0) FROM roomcast_generations WHERE room = $1";
+
+const PENDING_OF_ROOM: &str = "
+DELETE FROM roomcast_pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM roomcast_pending WHERE room = $1 LIMIT $2)) RETURNING 1";
+
+const PENDING_OF_USER: &str = "
+DELETE FROM roomcast_pending WHERE author = $1 AND room = ANY($2) RETURNING 1";
+
+/// The rooms in which a user has rows, behind one of them.
+const ROOMS_OF: &str = "
+SELECT room FROM roomcast_messages WHERE author = $1 AND room > $2
+UNION SELECT room FROM roomcast_pending WHERE author = $1 AND room > $2 ORDER BY room LIMIT $3";
+
+/// What a user wrote goes; that it wrote something stays. What tells of deleted events goes on doing so.
 const EMPTY_ROWS: &str = r#"
-UPDATE roomcast_messages SET data = NULL, seal = NULL, author = NULL, event_key = NULL, event_id = NULL
-WHERE (room, generation, "offset") IN (SELECT room, generation, "offset" FROM roomcast_messages WHERE author = $1 LIMIT $2)
+UPDATE roomcast_messages SET author = NULL, event_key = NULL, event_id = NULL,
+  data = CASE WHEN topic = '$deleted' THEN data END, seal = CASE WHEN topic = '$deleted' THEN seal END
+WHERE (room, generation, "offset") IN
+  (SELECT room, generation, "offset" FROM roomcast_messages WHERE author = $1 AND room = ANY($2) LIMIT $3)
+RETURNING 1"#;
+
+/// What a user wrote is deleted: it says so itself, as it does in the log.
+const DELETE_ROWS: &str = r#"
+UPDATE roomcast_messages SET author = NULL, event_key = NULL, event_id = NULL, topic = '$deleted',
+  is_binary = is_binary AND topic = '$deleted', seal = CASE WHEN topic = '$deleted' THEN seal END,
+  data = CASE WHEN topic = '$deleted' THEN data ELSE convert_to('{"offsets":[' || "offset" || ']}', 'UTF8') END
+WHERE (room, generation, "offset") IN
+  (SELECT room, generation, "offset" FROM roomcast_messages WHERE author = $1 AND room = ANY($2) LIMIT $3)
 RETURNING 1"#;
 
 /// What is too old goes. Of several pods each takes others.
@@ -31,6 +58,15 @@ RETURNING 1"#;
 const AGED_UNKNOWN: &str = "
 DELETE FROM roomcast_pending WHERE is_unknown AND created < now() - make_interval(secs => $1) RETURNING 1";
 
+/// What is forgotten of what a user wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgotten {
+    /// What may still be published.
+    Pending,
+    /// All of it.
+    All,
+}
+
 /// What was forgotten for its age.
 pub(super) struct Aged {
     /// How many rows.
@@ -40,43 +76,112 @@ pub(super) struct Aged {
 }
 
 impl Archive {
-    /// Forgets a room. Whether there was anything.
+    /// Forgets what is pending of a room, so that nothing of it is published from here on but by publishers that are there. Whether there was
+    /// anything.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: some of it may be gone.
+    pub(super) async fn forget_pending_of_room(&self, room: &Room) -> Result<bool, ArchiveError> {
+        let mut connection = self.readers.take().await?;
+        let mut found = false;
+        loop {
+            let gone = connection.query(PENDING_OF_ROOM, &[&room.as_str(), &AT_ONCE]).await?.len();
+            found |= gone > 0;
+            if gone < AT_ONCE as usize {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Forgets a room, whose log begins anew from here on. Whether there was anything.
     ///
     /// # Errors
     /// [`ArchiveError`]: some of it may be gone.
     pub(super) async fn forget_room(&self, room: &Room) -> Result<bool, ArchiveError> {
+        let mut found = self.forget_pending_of_room(room).await?;
         let mut connection = self.readers.take().await?;
-        let mut found = false;
-        for table in OF_A_ROOM {
+        // A life that begins meanwhile is that of the new log, and has a number of its own.
+        let newest = connection.query(NEWEST_LIFE, &[&room.as_str()]).await?;
+        let newest: i64 = newest.first().map_or(0, |row| row.get(0));
+        for table in OF_LIVES {
             let delete = format!(
-                "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE room = $1 LIMIT $2)) RETURNING 1"
+                "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE room = $1 AND generation <= $2 LIMIT $3)) \
+                 RETURNING 1"
             );
             loop {
-                let gone = connection.query(&delete, &[&room.as_str(), &AT_ONCE]).await?.len();
+                let gone = connection.query(&delete, &[&room.as_str(), &newest, &AT_ONCE]).await?.len();
                 found |= gone > 0;
                 if gone < AT_ONCE as usize {
                     break;
                 }
             }
         }
-        self.forget_generations(room);
+        self.generations.forget(room);
         Ok(found)
     }
 
-    /// Forgets a user: its own rooms, what it wrote in others', how far it has read.
+    /// Forgets what is pending of a user, where its events go with it.
     ///
     /// # Errors
     /// [`ArchiveError`]: some of it may be gone.
-    pub(super) async fn forget_user(&self, user: &str, own: &[Room]) -> Result<(), ArchiveError> {
-        self.reads.forget(user);
+    pub(super) async fn forget_pending_of_user(
+        &self,
+        user: &str,
+        own: &[Room],
+        erases: impl Fn(&Room) -> EraseMode,
+    ) -> Result<(), ArchiveError> {
+        for room in own {
+            self.forget_pending_of_room(room).await?;
+        }
+        self.forget_written(user, erases, Forgotten::Pending).await
+    }
+
+    /// Forgets a user: its own rooms, how far it has read, and what it wrote in others' as far as their policies have it go.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]: some of it may be gone.
+    pub(super) async fn forget_user(
+        &self,
+        user: &str,
+        own: &[Room],
+        erases: impl Fn(&Room) -> EraseMode,
+    ) -> Result<(), ArchiveError> {
         for room in own {
             self.forget_room(room).await?;
         }
         let mut connection = self.readers.take().await?;
-        connection.query("DELETE FROM roomcast_pending WHERE author = $1", &[&user]).await?;
-        connection.query("DELETE FROM roomcast_reads WHERE reader = $1", &[&user]).await?;
-        while connection.query(EMPTY_ROWS, &[&user, &AT_ONCE]).await?.len() == AT_ONCE as usize {}
-        Ok(())
+        connection.query("DELETE FROM roomcast_reads WHERE reader = $1", &[&&*stored(user)]).await?;
+        drop(connection);
+        self.forget_written(user, erases, Forgotten::All).await
+    }
+
+    /// Forgets what a user wrote in the rooms where that goes with it, some of them at a time.
+    async fn forget_written(
+        &self,
+        user: &str,
+        erases: impl Fn(&Room) -> EraseMode,
+        what: Forgotten,
+    ) -> Result<(), ArchiveError> {
+        let mut connection = self.readers.take().await?;
+        let (user, mut behind) = (stored(user), String::new());
+        loop {
+            let rows = connection.query(ROOMS_OF, &[&&*user, &behind, &ROOMS_AT_ONCE]).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            behind = last.get(0);
+            for (mode, statement) in [(EraseMode::Content, EMPTY_ROWS), (EraseMode::Event, DELETE_ROWS)] {
+                let is_so = |room: &&str| Room::parse(room).is_ok_and(|room| erases(&room) == mode);
+                let rooms: Vec<&str> = rows.iter().map(|row| row.get(0)).filter(is_so).collect();
+                if rooms.is_empty() {
+                    continue;
+                }
+                connection.query(PENDING_OF_USER, &[&&*user, &rooms]).await?;
+                let mut is_more = what == Forgotten::All;
+                while is_more {
+                    is_more =
+                        connection.query(statement, &[&&*user, &rooms, &AT_ONCE]).await?.len() == AT_ONCE as usize;
+                }
+            }
+        }
     }
 
     /// Forgets of what is older than `archive.keep` as much as one round may.

@@ -126,7 +126,7 @@ impl Generations {
 }
 
 /// Where a room's log stands, and what it has of other epochs.
-async fn standing(acks: &dyn Acks, room: &Room, epochs: Vec<Epoch>) -> Result<Standing, ArchiveError> {
+pub(super) async fn standing(acks: &dyn Acks, room: &Room, epochs: Vec<Epoch>) -> Result<Standing, ArchiveError> {
     let asked = [(room.clone(), epochs)];
     let said = acks.standings(&asked).await.pop();
     let unavailable = || ArchiveError::Unavailable("the log does not say where it stands".to_owned());

@@ -1,7 +1,7 @@
 //! A page of a room's messages, as members read them.
 //!
 //! Always holds: a page ends before the first event that may still come (it is pending), so that what was read once stays as it was; what
-//! will never come is named. It is one statement, of one moment.
+//! will never come is named; its payloads are bounded. It is one statement, of one moment.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use super::{
     gaps::{MissingRange, PlaceInLife, missing},
     pending_row::payload_of,
     statements::{signed, unsigned},
+    stored_text::{restored, stored},
 };
 use crate::model::{Epoch, MAX_OFFSET, Offset, Payload, Position, Room, UnixMillis};
 
@@ -49,10 +50,10 @@ WITH lives AS (
 ), furthest AS (
   SELECT generation, "offset" FROM roomcast_reads WHERE room = $1 AND reader <> $5
   ORDER BY generation DESC, "offset" DESC LIMIT 1
-)
+), page AS (
 SELECT m.generation, l.epoch, l.first, l.last, m."offset", m.id, m.topic, m.event_key, m.event_id, m.author, m.is_binary, m.data, m.seal,
-  (extract(epoch FROM m.created) * 1000)::bigint,
-  EXISTS (SELECT FROM furthest r WHERE (m.generation, m."offset") <= (r.generation, r."offset"))
+  (extract(epoch FROM m.created) * 1000)::bigint AS told,
+  EXISTS (SELECT FROM furthest r WHERE (m.generation, m."offset") <= (r.generation, r."offset")) AS is_read
 FROM roomcast_messages m JOIN lives l ON l.generation = m.generation
 WHERE m.room = $1 AND (m.generation, m."offset") "#,
             $compare,
@@ -62,7 +63,22 @@ ORDER BY m.generation "#,
             $order,
             r#", m."offset" "#,
             $order,
-            " LIMIT $4"
+            r#" LIMIT $4
+), measured AS (
+  SELECT *, count(*) OVER () AS found, coalesce(octet_length(data), 0) AS size,
+    sum(coalesce(octet_length(data), 0)) OVER (ORDER BY generation "#,
+            $order,
+            r#", "offset" "#,
+            $order,
+            r#") AS reached
+  FROM page
+)
+SELECT generation, epoch, first, last, "offset", id, topic, event_key, event_id, author, is_binary, data, seal, told, is_read, found
+FROM measured WHERE reached - size < $6
+ORDER BY generation "#,
+            $order,
+            r#", "offset" "#,
+            $order
         )
     };
 }
@@ -70,11 +86,14 @@ ORDER BY m.generation "#,
 const OLDER: &str = page!("<", "DESC");
 const NEWER: &str = page!(">", "ASC");
 
+/// The most bytes of a page's payloads, but for the last one that has place.
+const PAGE_BYTES: i64 = 1 << 20;
+
 /// Where a page begins or ends: opaque to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageCursor {
-    generation: i64,
-    offset: Offset,
+    pub(super) generation: i64,
+    pub(super) offset: Offset,
 }
 
 impl MessageCursor {
@@ -164,15 +183,19 @@ impl Archive {
         // One more than is wanted says whether there are more.
         let most = i64::try_from(query.limit + 1).unwrap_or(i64::MAX);
         let offset = signed(from.offset);
-        let values: [&(dyn ToSql + Sync); 5] = [&room.as_str(), &from.generation, &offset, &most, &query.user];
-        let mut rows = self.readers.take().await?.query(statement, &values).await?;
+        let user = query.user.map(stored);
+        let values: [&(dyn ToSql + Sync); 6] =
+            [&room.as_str(), &from.generation, &offset, &most, &user.as_deref(), &PAGE_BYTES];
+        let mut rows = self.readers.take_for_page().await?.query(statement, &values).await?;
+        let found = rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(15)).unwrap_or(0));
+        // More than have place, by their number or by their bytes.
+        let (is_more, is_one_more) = (found > rows.len().min(query.limit), rows.len() > query.limit);
         if query.after.is_none() {
             rows.reverse();
         }
         let places: Vec<PlaceInLife> = rows.iter().map(place_of).collect();
-        let is_more = rows.len() > query.limit;
         // The one more is the oldest of a page that goes back, the newest of one that goes on.
-        let wanted = match (is_more, query.after) {
+        let wanted = match (is_one_more, query.after) {
             (true, None) => 1..rows.len(),
             (true, Some(_)) => 0..query.limit,
             (false, _) => 0..rows.len(),
@@ -198,8 +221,8 @@ impl Archive {
         place: &PlaceInLife,
         reader: Option<&str>,
     ) -> Result<ArchivedMessage, ArchiveError> {
-        let text = |index: usize| row.get::<_, Option<&str>>(index).map(Into::into);
-        let (user, id): (Option<&str>, &[u8]) = (row.get(9), row.get(5));
+        let text = |index: usize| row.get::<_, Option<&str>>(index).map(restored);
+        let (user, id): (Option<Box<str>>, &[u8]) = (text(9), row.get(5));
         let payload = row
             .get::<_, Option<Vec<u8>>>(11)
             .map(|data| payload_of(room, id, data, row.get(12), row.get(10), self.seals.as_ref()))
@@ -211,9 +234,9 @@ impl Archive {
             topic: row.get::<_, &str>(6).into(),
             key: text(7),
             id: text(8),
-            user: user.map(Into::into),
+            is_read: (user.is_some() && user.as_deref() == reader).then(|| row.get(14)),
+            user,
             payload,
-            is_read: (user.is_some() && user == reader).then(|| row.get(14)),
         })
     }
 }

@@ -59,10 +59,12 @@ impl Keeper {
     }
 
     async fn round(&self) -> Result<(), ArchiveError> {
+        // What this pod knows is not to be asked for.
+        let placed = self.0.place().await;
         let repaired = Repair(&self.0).round().await;
         let kept = self.0.reads.keep(&self.0.readers).await;
         let counted = self.count().await;
-        repaired.and(kept).and(counted)
+        placed.and(repaired).and(kept).and(counted)
     }
 
     async fn count(&self) -> Result<(), ArchiveError> {

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use super::{
     error::ArchiveError,
     seal::{SealError, Seals},
+    stored_text::{restored, stored},
 };
 use crate::model::{Fingerprint, IdempotencyKey, Payload, Publication, PublisherSide, Room};
 
 /// The name of a row.
 pub(super) type RowId = [u8; 16];
 
-/// A row of `roomcast_pending`, without what the database adds.
+/// A row of `roomcast_pending`, without what the database adds. Its texts are as they are written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PendingRow {
     pub(super) id: RowId,
@@ -43,13 +44,22 @@ pub(super) fn side_named(word: &str) -> PublisherSide {
     if word == "c" { PublisherSide::Clients } else { PublisherSide::Backend }
 }
 
+/// A name that no row has.
+///
+/// # Errors
+/// There is no randomness.
+pub(super) fn new_id() -> Result<RowId, ArchiveError> {
+    let mut id = RowId::default();
+    getrandom::fill(&mut id).map_err(|error| ArchiveError::Unavailable(format!("no randomness: {error}")))?;
+    Ok(id)
+}
+
 /// Gives a publication that has no key one that no other has, and one that has a key the fingerprint that it has now.
 ///
 /// # Errors
 /// There is no randomness.
 pub(super) fn identify(publication: &mut Publication) -> Result<RowId, ArchiveError> {
-    let mut id = RowId::default();
-    getrandom::fill(&mut id).map_err(|error| ArchiveError::Unavailable(format!("no randomness: {error}")))?;
+    let id = new_id()?;
     if publication.idempotency_key.is_none() {
         let name: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
         publication.idempotency_key = Some(format!("archive {name}").into());
@@ -83,16 +93,17 @@ impl PendingRow {
             None => (payload.to_vec(), None),
         };
         let key = publication.idempotency_key.as_ref();
+        let text = |text: &Option<Box<str>>| text.as_deref().map(|text| stored(text).into());
         Ok(Self {
             id,
             room: room.clone(),
             side: side_of(key.map_or(PublisherSide::Backend, IdempotencyKey::side)),
-            key: key.map_or("", IdempotencyKey::text).into(),
+            key: stored(key.map_or("", IdempotencyKey::text)).into(),
             hash: publication.fingerprint().to_bytes(),
             topic: publication.topic.clone(),
-            event_key: publication.key.clone(),
-            event_id: publication.id.clone(),
-            author: publication.user.clone(),
+            event_key: text(&publication.key),
+            event_id: text(&publication.id),
+            author: text(&publication.user),
             is_binary,
             data,
             seal,
@@ -117,13 +128,14 @@ impl PendingRow {
     pub(super) fn into_publication(self, seals: Option<&Seals>) -> Result<Publication, SealError> {
         let payload = payload_of(&self.room, &self.id, self.data, self.seal.as_deref(), self.is_binary, seals)?;
         let asked = Fingerprint::from_bytes(self.hash);
+        let text = |text: Option<Box<str>>| text.map(|text| restored(&text));
         Ok(Publication {
             topic: self.topic,
-            key: self.event_key,
+            key: text(self.event_key),
             payload,
-            user: self.author,
-            id: self.event_id,
-            idempotency_key: Some(IdempotencyKey::again(self.key, side_named(self.side), asked)),
+            user: text(self.author),
+            id: text(self.event_id),
+            idempotency_key: Some(IdempotencyKey::again(restored(&self.key), side_named(self.side), asked)),
         })
     }
 }
@@ -162,7 +174,7 @@ mod tests {
         let json = serde_json::value::RawValue::from_string("[ 1]".to_owned()).unwrap();
         let bare = Publication {
             topic: "t".into(),
-            key: Some("k".into()),
+            key: Some("k\0".into()),
             payload: Payload::Json(json),
             user: Some("ann".into()),
             id: None,
@@ -172,13 +184,14 @@ mod tests {
             (bare.clone(), None),
             (bare.clone(), Some(&seals)),
             (
-                Publication { idempotency_key: Some(IdempotencyKey::of_client("once".into())), ..bare.clone() },
+                Publication { idempotency_key: Some(IdempotencyKey::of_client("\0once".into())), ..bare.clone() },
                 Some(&seals),
             ),
             (Publication { payload: Payload::Binary(Bytes::from_static(b"\0\xff")), ..bare }, Some(&seals)),
         ] {
             let id = identify(&mut publication).unwrap();
             let row = PendingRow::of(id, &room, &publication, seals).unwrap();
+            assert!(![&row.key, row.event_key.as_ref().unwrap()].iter().any(|text| text.contains('\0')));
             let again = row.into_publication(seals).unwrap();
             assert_eq!(again, publication);
             assert_eq!(again.fingerprint(), publication.fingerprint());

@@ -1,7 +1,7 @@
 //! The few connections that read, and look after what is pending.
 //!
-//! Always holds: at most so many are open; a connection that failed to answer is not used again; their I/O runs on the archive's own
-//! thread, whichever thread asks.
+//! Always holds: at most so many are open, and pages have never all of them; a connection that failed to answer is not used again; their
+//! I/O runs on the archive's own thread, whichever thread asks.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -19,10 +19,14 @@ use super::{
     connection::Dial,
     error::ArchiveError,
     failure::{Failure, told},
+    pending_row::RowId,
 };
 
 /// How many there are.
-const MOST: usize = 3;
+const MOST: usize = 4;
+
+/// How many of them read pages for clients: publishers, and what looks after pending rows, wait for none.
+const MOST_PAGES: usize = 2;
 
 /// All of them.
 pub(super) struct Readers {
@@ -30,6 +34,7 @@ pub(super) struct Readers {
     runtime: Handle,
     idle: Mutex<Vec<Client>>,
     places: Semaphore,
+    pages: Semaphore,
 }
 
 /// One of them, in use.
@@ -37,11 +42,19 @@ pub(super) struct ReadConnection<'a> {
     client: Option<Client>,
     readers: &'a Readers,
     _place: SemaphorePermit<'a>,
+    _page: Option<SemaphorePermit<'a>>,
+}
+
+/// A row that no other connection changes or deletes while this is there.
+pub(super) struct HeldRow<'a> {
+    connection: ReadConnection<'a>,
+    /// It goes with its connection, if it is not given back.
+    client: Client,
 }
 
 impl Readers {
     pub(super) fn new(dial: Dial, runtime: Handle) -> Self {
-        Self { dial, runtime, idle: Mutex::default(), places: Semaphore::new(MOST) }
+        Self { dial, runtime, idle: Mutex::default(), places: Semaphore::new(MOST), pages: Semaphore::new(MOST_PAGES) }
     }
 
     /// How many are in use.
@@ -54,9 +67,7 @@ impl Readers {
     /// # Errors
     /// [`ArchiveError::Unavailable`]: the database cannot be reached, or all are in use for too long.
     pub(super) async fn take(&self) -> Result<ReadConnection<'_>, ArchiveError> {
-        let busy = || ArchiveError::Unavailable("all connections that read are in use".to_owned());
-        let place =
-            timeout(self.dial.timeout(), self.places.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
+        let place = self.free(&self.places).await?;
         let idle = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|client| !client.is_closed());
@@ -72,7 +83,46 @@ impl Readers {
                 connecting.await.map_err(|_| ended())?.map_err(ArchiveError::Unavailable)?
             }
         };
-        Ok(ReadConnection { client: Some(client), readers: self, _place: place })
+        Ok(ReadConnection { client: Some(client), readers: self, _place: place, _page: None })
+    }
+
+    /// One that reads a page.
+    ///
+    /// # Errors
+    /// As of [`take`](Self::take).
+    pub(super) async fn take_for_page(&self) -> Result<ReadConnection<'_>, ArchiveError> {
+        let page = self.free(&self.pages).await?;
+        let mut connection = self.take().await?;
+        connection._page = Some(page);
+        Ok(connection)
+    }
+
+    /// Keeps a pending row as it is. `None`: it is there no more.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub(super) async fn hold(&self, id: &RowId) -> Result<Option<HeldRow<'_>>, ArchiveError> {
+        let mut connection = self.take().await?;
+        let gone = || ArchiveError::Unavailable("the connection was lost".to_owned());
+        let client = connection.client.take().ok_or_else(gone)?;
+        let failed = |error: tokio_postgres::Error| ArchiveError::Unavailable(told(&error));
+        let holding = async {
+            client.batch_execute("BEGIN").await?;
+            client.query("SELECT FROM roomcast_pending WHERE id = $1 FOR UPDATE", &[&&id[..]]).await
+        };
+        let rows = timeout(self.patience(), holding).await.map_err(|_| ArchiveError::Unknown)?.map_err(failed)?;
+        let held = HeldRow { connection, client };
+        if rows.is_empty() {
+            held.release().await;
+            return Ok(None);
+        }
+        Ok(Some(held))
+    }
+
+    /// A place, when one is free.
+    async fn free<'a>(&self, places: &'a Semaphore) -> Result<SemaphorePermit<'a>, ArchiveError> {
+        let busy = || ArchiveError::Unavailable("all connections that read are in use".to_owned());
+        timeout(self.dial.timeout(), places.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())
     }
 
     fn patience(&self) -> Duration {
@@ -111,6 +161,17 @@ impl ReadConnection<'_> {
                 self.client = None;
                 Err(ArchiveError::Unknown)
             }
+        }
+    }
+}
+
+impl HeldRow<'_> {
+    /// Lets it go. A connection that fails to say so is closed, which does the same.
+    pub(super) async fn release(self) {
+        let Self { mut connection, client } = self;
+        let released = timeout(connection.readers.patience(), client.batch_execute("COMMIT")).await;
+        if matches!(released, Ok(Ok(()))) {
+            connection.client = Some(client);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! How far users have read in archived rooms, on its way into the archive: of each user and room the furthest waits.
 //!
 //! Always holds: what waits is bounded, and what is lost is made good by the user's next ack. A user whose token keeps receipts back never
-//! comes here.
+//! comes here, and of one that is erased nothing comes in behind that.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{error::ArchiveError, readers::Readers, statements::signed};
+use super::{error::ArchiveError, readers::Readers, statements::signed, stored_text::stored};
 use crate::model::{Position, Room};
 
 /// The most users and rooms that wait. Beyond them those that come are lost.
@@ -28,7 +28,12 @@ pub struct ArchivedRead {
     pub upto: Position,
 }
 
-type ReadBook = HashMap<(Room, Arc<str>), Position>;
+/// What waits, and the users whose reads are being written.
+#[derive(Default)]
+struct ReadBook {
+    waiting: HashMap<(Room, Arc<str>), Position>,
+    writing: Vec<Arc<str>>,
+}
 
 /// What waits.
 #[derive(Default)]
@@ -47,17 +52,19 @@ WHERE (roomcast_reads.generation, roomcast_reads."offset") < (excluded.generatio
 impl ReadDesk {
     /// Takes in how far users have read.
     pub(super) fn note(&self, reads: impl Iterator<Item = ArchivedRead>) {
-        let mut book = self.book();
+        let waiting = &mut self.book().waiting;
         for ArchivedRead { room, reader, upto } in reads {
-            if book.len() < MOST || book.contains_key(&(room.clone(), Arc::clone(&reader))) {
-                book.insert((room, reader), upto);
+            if waiting.len() < MOST || waiting.contains_key(&(room.clone(), Arc::clone(&reader))) {
+                waiting.insert((room, reader), upto);
             }
         }
     }
 
-    /// Forgets what waits of a user.
-    pub(super) fn forget(&self, user: &str) {
-        self.book().retain(|(_, reader), _| **reader != *user);
+    /// Forgets what waits of a user. Whether something of it is being written, and may wait again.
+    pub(super) fn forget(&self, user: &str) -> bool {
+        let mut book = self.book();
+        book.waiting.retain(|(_, reader), _| **reader != *user);
+        book.writing.iter().any(|reader| **reader == *user)
     }
 
     fn book(&self) -> MutexGuard<'_, ReadBook> {
@@ -72,16 +79,19 @@ impl ReadDesk {
         loop {
             let some: Vec<((Room, Arc<str>), Position)> = {
                 let mut book = self.book();
-                let keys: Vec<_> = book.keys().take(AT_ONCE).cloned().collect();
-                keys.into_iter().filter_map(|key| book.remove_entry(&key)).collect()
+                let keys: Vec<_> = book.waiting.keys().take(AT_ONCE).cloned().collect();
+                book.writing = keys.iter().map(|(_, reader)| Arc::clone(reader)).collect();
+                keys.into_iter().filter_map(|key| book.waiting.remove_entry(&key)).collect()
             };
             if some.is_empty() {
                 return Ok(());
             }
-            if let Err(error) = write_reads(readers, &some).await {
-                let mut book = self.book();
+            let written = write_reads(readers, &some).await;
+            let mut book = self.book();
+            book.writing.clear();
+            if let Err(error) = written {
                 for (key, upto) in some {
-                    book.entry(key).or_insert(upto);
+                    book.waiting.entry(key).or_insert(upto);
                 }
                 return Err(error);
             }
@@ -91,7 +101,8 @@ impl ReadDesk {
 
 async fn write_reads(readers: &Readers, reads: &[((Room, Arc<str>), Position)]) -> Result<(), ArchiveError> {
     let rooms: Vec<&str> = reads.iter().map(|((room, _), _)| room.as_str()).collect();
-    let users: Vec<&str> = reads.iter().map(|((_, reader), _)| &**reader).collect();
+    let users: Vec<_> = reads.iter().map(|((_, reader), _)| stored(reader)).collect();
+    let users: Vec<&str> = users.iter().map(|reader| &**reader).collect();
     let epochs: Vec<&str> = reads.iter().map(|(_, upto)| upto.epoch.as_str()).collect();
     let offsets: Vec<i64> = reads.iter().map(|(_, upto)| signed(upto.offset)).collect();
     let mut connection = readers.take().await?;

@@ -1,8 +1,8 @@
 //! What became of rows that stayed pending, because a pod died or an answer was lost.
 //!
 //! Each is published once more under its key: the broker answers with the position of what was published already, and publishes what was
-//! not. Always holds: of several pods one looks after a row at a time; a row is published only as long as its key would be known, and in the
-//! log that it was pending for.
+//! not. Always holds: of several pods one looks after a row at a time; a row is published only as long as its key would be known, in the
+//! log that it was pending for, and while it is there: what erases it waits until it is published, and then finds it in the log.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,13 +23,14 @@ const AT_ONCE: i64 = 64;
 
 /// Rows that no pod has looked after lately. What another pod claims at this moment is passed over.
 const CLAIM: &str = "
-UPDATE roomcast_pending SET claimed = now() WHERE id IN (
-  SELECT id FROM roomcast_pending
+UPDATE roomcast_pending p SET claimed = now() FROM (
+  SELECT id, claimed FROM roomcast_pending
   WHERE NOT is_unknown AND created < now() - make_interval(secs => $1)
     AND (claimed IS NULL OR claimed < now() - make_interval(secs => $1))
-  ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING id, room, side, key, hash, topic, event_key, event_id, author, is_binary, data, seal,
-  extract(epoch FROM clock_timestamp() - created)::float8";
+  ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
+WHERE p.id = due.id
+RETURNING p.id, room, side, key, hash, topic, event_key, event_id, author, is_binary, data, seal,
+  extract(epoch FROM clock_timestamp() - created)::float8, due.claimed IS NOT NULL";
 
 const GIVE_UP: &str = "UPDATE roomcast_pending SET is_unknown = true WHERE id = $1";
 
@@ -43,6 +44,8 @@ struct ClaimedRow {
     row: PendingRow,
     age: Duration,
     at: Instant,
+    /// Whether a pod looked after it before.
+    was_claimed: bool,
 }
 
 /// Why nothing can be said of a row any more.
@@ -90,13 +93,19 @@ impl Repair<'_> {
 
     async fn settle(&self, claimed: ClaimedRow) -> Result<(), ArchiveError> {
         let (id, room) = (claimed.row.id, claimed.row.room.clone());
+        let was_claimed = claimed.was_claimed;
         if let Some(why) = self.given_up(&claimed).await? {
-            return self.give_up(id, &room, why).await;
+            // After an outage the pod that published it has its time first: it may know the position.
+            return if was_claimed { self.give_up(id, &room, why).await } else { Ok(()) };
         }
         let Ok(publication) = claimed.row.into_publication(self.0.seals.as_ref()) else {
             return self.give_up(id, &room, GivenUp::Sealed).await;
         };
-        match self.0.broker.publish(&room, publication).await {
+        // It was erased or settled meanwhile.
+        let Some(held) = self.0.readers.hold(&id).await? else { return Ok(()) };
+        let published = self.0.broker.publish(&room, publication).await;
+        held.release().await;
+        match published {
             Ok(position) => {
                 self.0.confirm(&room, id, &position).await?;
                 self.0.desk.metrics.settled.increment(1);
@@ -104,7 +113,7 @@ impl Repair<'_> {
             }
             // Another event has the key: this one was refused, and its pod died before it took the row back.
             Err(BrokerError::Conflict | BrokerError::UnknownTopic | BrokerError::TooLarge { .. }) => {
-                self.0.withdraw(id);
+                self.0.withdraw_claimed(id);
                 self.0.desk.metrics.withdrawn.increment(1);
             }
             // The next pod that looks asks again.
@@ -166,7 +175,7 @@ fn claimed_row(row: &Row, at: Instant) -> Option<ClaimedRow> {
         seal: text(11),
     };
     let age = Duration::try_from_secs_f64(row.get::<_, f64>(12)).unwrap_or_default();
-    Some(ClaimedRow { row: pending, age, at })
+    Some(ClaimedRow { row: pending, age, at, was_claimed: row.get(13) })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Always holds: to run one again changes nothing.
 
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::pending_row::{PendingRow, RowId};
 use crate::model::Position;
@@ -40,8 +40,10 @@ WITH asked AS (
 )
 SELECT a.id FROM asked a JOIN roomcast_pending p ON p.id = a.id WHERE NOT EXISTS (SELECT FROM known k WHERE k.id = a.id)"#;
 
-/// Rows go.
-const WITHDRAW: &str = "DELETE FROM roomcast_pending WHERE id = ANY($1)";
+/// Rows go, those that a pod looks after only where that is said. Answers those that went.
+const WITHDRAW: &str = "
+DELETE FROM roomcast_pending p USING unnest($1::bytea[], $2::boolean[]) AS w (id, even_claimed)
+WHERE p.id = w.id AND (p.claimed IS NULL OR w.even_claimed) RETURNING p.id";
 
 /// The statements of one connection.
 pub(super) struct Statements {
@@ -89,14 +91,19 @@ impl Statements {
         let ids: Vec<&[u8]> = rows.iter().map(|(id, _)| &id[..]).collect();
         let epochs: Vec<&str> = rows.iter().map(|(_, position)| position.epoch.as_str()).collect();
         let offsets: Vec<i64> = rows.iter().map(|(_, position)| signed(position.offset)).collect();
-        let left = client.query(&self.confirm, &[&ids, &epochs, &offsets]).await?;
-        Ok(left.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect())
+        client.query(&self.confirm, &[&ids, &epochs, &offsets]).await.map(ids_of)
     }
 
-    pub(super) async fn withdraw(&self, client: &Client, ids: &[RowId]) -> Result<(), Error> {
-        let ids: Vec<&[u8]> = ids.iter().map(|id| &id[..]).collect();
-        client.execute(&self.withdraw, &[&ids]).await.map(drop)
+    /// The rows that went. Each beside whether it goes even if a pod looks after it.
+    pub(super) async fn withdraw(&self, client: &Client, rows: &[(RowId, bool)]) -> Result<Vec<RowId>, Error> {
+        let ids: Vec<&[u8]> = rows.iter().map(|(id, _)| &id[..]).collect();
+        let even_claimed: Vec<bool> = rows.iter().map(|(_, even_claimed)| *even_claimed).collect();
+        client.query(&self.withdraw, &[&ids, &even_claimed]).await.map(ids_of)
     }
+}
+
+fn ids_of(rows: Vec<Row>) -> Vec<RowId> {
+    rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect()
 }
 
 /// An offset as PostgreSQL has numbers: it stays below 2^53.

@@ -79,7 +79,7 @@ impl Writer {
                 match &job.write {
                     Write::Pend(_) => pends.push(job),
                     Write::Confirm(..) => confirms.push(job),
-                    Write::Withdraw(_) => withdraws.push(job),
+                    Write::Withdraw { .. } => withdraws.push(job),
                 }
             }
             // One after the other on the server, without waiting for answers in between.
@@ -126,17 +126,22 @@ impl Writer {
 
     /// Writes each row in a statement of its own: one of them is refused, and the others are not.
     async fn pend_alone(&self, client: &Client, statements: &Statements, jobs: Vec<WriteJob>) -> Written {
-        let mut jobs = jobs.into_iter();
+        let (mut jobs, mut left) = (jobs.into_iter(), Vec::new());
         while let Some(job) = jobs.next() {
             let Some(row) = row_of(&job) else { continue };
             let result = self.within(statements.pend(client, &[row])).await;
             match result {
                 Ok(()) => job.answer(Ok(())),
-                Err(Some(error)) if Failure::of(&error) == Failure::Refused => job.answer(Err(refusal(Some(&error)))),
-                Err(error) => return failed(std::iter::once(job).chain(jobs).collect(), error),
+                Err(Some(error)) if Failure::of(&error) == Failure::Refused => {
+                    left.extend(job.refuse(refusal(Some(&error))));
+                }
+                Err(error) => {
+                    left.extend(std::iter::once(job).chain(jobs));
+                    return failed(left, error);
+                }
             }
         }
-        Written::Done
+        if left.is_empty() { Written::Done } else { Written::Again(left, None) }
     }
 
     async fn confirm(&self, client: &Client, statements: &Statements, jobs: Vec<WriteJob>) -> Written {
@@ -149,10 +154,19 @@ impl Writer {
         self.0.metrics.confirm_seconds.record(began.elapsed());
         match result {
             Ok(left) => {
+                let mut unplaced = Vec::new();
                 for job in jobs {
-                    let is_left = position_of(&job).is_some_and(|(id, _)| left.contains(&id));
-                    job.answer(if is_left { Err(ArchiveError::NoGeneration) } else { Ok(()) });
+                    let Some((id, position)) = position_of(&job).filter(|(id, _)| left.contains(id)) else {
+                        job.answer(Ok(()));
+                        continue;
+                    };
+                    // No publisher is there to ask for the life that it belongs to.
+                    if !job.is_heard() {
+                        unplaced.push((id, position.clone()));
+                    }
+                    job.answer(Err(ArchiveError::NoGeneration));
                 }
+                self.0.put_unplaced(unplaced);
                 Written::Done
             }
             // Nothing of a position can be refused for what it is: it waits for better times.
@@ -164,11 +178,13 @@ impl Writer {
         if jobs.is_empty() {
             return Written::Done;
         }
-        let of = |job: &WriteJob| if let Write::Withdraw(id) = job.write { Some(id) } else { None };
-        let ids: Vec<RowId> = jobs.iter().filter_map(of).collect();
-        match self.within(statements.withdraw(client, &ids)).await {
-            Ok(()) => {
-                jobs.into_iter().for_each(|job| job.answer(Ok(())));
+        let rows: Vec<(RowId, bool)> = jobs.iter().filter_map(withdrawn_of).collect();
+        match self.within(statements.withdraw(client, &rows)).await {
+            Ok(gone) => {
+                for job in jobs {
+                    let is_gone = withdrawn_of(&job).is_some_and(|(row, _)| gone.contains(&row));
+                    job.answer(if is_gone { Ok(()) } else { Err(ArchiveError::Unknown) });
+                }
                 Written::Done
             }
             Err(error) => failed(jobs, error),
@@ -193,6 +209,10 @@ fn position_of(job: &WriteJob) -> Option<(RowId, &Position)> {
     if let Write::Confirm(id, position) = &job.write { Some((*id, position)) } else { None }
 }
 
+fn withdrawn_of(job: &WriteJob) -> Option<(RowId, bool)> {
+    if let Write::Withdraw { row, even_claimed } = job.write { Some((row, even_claimed)) } else { None }
+}
+
 fn refusal(error: Option<&Error>) -> ArchiveError {
     error.map_or(ArchiveError::Unknown, |error| ArchiveError::Unavailable(told(error)))
 }
@@ -202,18 +222,16 @@ fn failed(mut jobs: Vec<WriteJob>, error: Option<Error>) -> Written {
     let failure = error.as_ref().map_or(Failure::Lost, Failure::of);
     match failure {
         Failure::Lost => {
-            // An answer with an error is an answer: nothing was done.
-            if error.as_ref().is_none_or(|error| error.as_db_error().is_none()) {
-                jobs.iter_mut().for_each(|job| job.was_sent = true);
-            }
+            // Also with the error of a server that ends: what waited for its replicas is committed by then.
+            jobs.iter_mut().for_each(|job| job.was_sent = true);
             Written::Again(jobs, Some(failure))
         }
         // A publisher need not wait for a disk to have place again.
         Failure::Busy | Failure::Refused => {
             let why = refusal(error.as_ref());
-            let (refused, again): (Vec<_>, Vec<_>) =
+            let (refused, mut again): (Vec<_>, Vec<_>) =
                 jobs.into_iter().partition(|job| matches!(job.write, Write::Pend(_)));
-            refused.into_iter().for_each(|job| job.answer(Err(why.clone())));
+            again.extend(refused.into_iter().filter_map(|job| job.refuse(why.clone())));
             Written::Again(again, Some(Failure::Busy))
         }
     }

@@ -24,7 +24,7 @@ section! {
             unset("none, or that of the address", "\"${ARCHIVE_PASSWORD}\"");
         /// CA certificates that the server is trusted by, beside the system's.
         ca: Option<PathBuf> = None, Maybe(File("PEM file")), restart, unset("none", "\"/etc/roomcast/postgres-ca.pem\"");
-        /// The most connections of a pod that write. Up to three more read for clients and look after what is pending.
+        /// The most connections of a pod that write. Up to four more read for clients and look after what is pending.
         connections: usize = 4, Count(1..=64), restart;
         /// For a connection to the server, TLS included.
         connect_timeout: Duration = Duration::from_secs(2), Time(SHORTEST..=Duration::from_secs(60)), restart;

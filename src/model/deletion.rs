@@ -70,8 +70,8 @@ pub fn erased(offsets: &[Offset], content: bool) -> Publication {
 }
 
 impl Deletion {
-    fn publication(&self, ids: Vec<std::borrow::Cow<'_, str>>) -> Publication {
-        let named = Named { offsets: vec![self.at.offset], content: false, ids };
+    fn publication(&self, offsets: Vec<Offset>, ids: Vec<std::borrow::Cow<'_, str>>) -> Publication {
+        let named = Named { offsets, content: false, ids };
         // Numbers and texts are JSON always.
         publication(DELETED.into(), serde_json::value::to_raw_value(&named).unwrap_or_default())
     }
@@ -79,18 +79,20 @@ impl Deletion {
     /// What stands in its place. The id stays, by which clients find where they were.
     #[must_use]
     pub fn in_place(&self) -> Publication {
-        let left = self.leaves.clone().unwrap_or_else(|| self.publication(Vec::new()));
+        let left = self.leaves.clone().unwrap_or_else(|| self.publication(vec![self.at.offset], Vec::new()));
         Publication { id: self.id.clone(), ..left }
     }
 
-    /// What tells of it: one event, however often it is deleted. `user`: that of the client that deletes it.
+    /// What tells of it: one event, however often it is deleted. `user`: that of the client that deletes it. `is_of_log`: whether its offset
+    /// is one of the log in which that is told; an event of a log of before has its id alone there.
     #[must_use]
-    pub fn notice(&self, user: Option<&str>) -> Publication {
+    pub fn notice(&self, user: Option<&str>, is_of_log: bool) -> Publication {
         let ids = self.id.as_deref().map(Into::into);
         let Position { epoch, offset } = &self.at;
         let once = IdempotencyKey::from(format!("$deleted {epoch} {offset}"));
         let (user, idempotency_key) = (user.map(Into::into), Some(once));
-        Publication { user, idempotency_key, ..self.publication(ids.into_iter().collect()) }
+        let offsets = if is_of_log { vec![*offset] } else { Vec::new() };
+        Publication { user, idempotency_key, ..self.publication(offsets, ids.into_iter().collect()) }
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn what_stands_in_its_place_is_told_from_what_tells_of_it() {
         let deletion = Deletion { at: Position::new(Epoch::new("b.1"), 44), id: Some("m-\"1".into()), leaves: None };
-        let (in_place, notice) = (deletion.in_place(), deletion.notice(Some("ann")));
+        let (in_place, notice) = (deletion.in_place(), deletion.notice(Some("ann"), true));
         let data = |publication: &Publication| match &publication.payload {
             Payload::Json(data) => data.get().to_owned(),
             Payload::Binary(_) => String::new(),
@@ -141,9 +143,10 @@ mod tests {
         let event = |publication, offset| Event::from_publication(publication, offset, 0, None);
         assert!(event(in_place.clone(), 44).is_tombstone() && !event(notice, 58).is_tombstone());
         assert!(!event(Publication { topic: "t".into(), ..in_place }, 44).is_tombstone());
-        let told = event(deletion.notice(Some("ann")), 58);
+        assert_eq!(data(&deletion.notice(None, false)), r#"{"offsets":[],"ids":["m-\"1"]}"#);
+        let told = event(deletion.notice(Some("ann"), true), 58);
         assert_eq!((data(&told.shell()), told.shell().user), (r#"{"offsets":[44],"ids":["m-\"1"]}"#.to_owned(), None));
-        let said = event(Publication { topic: "t".into(), ..deletion.notice(Some("ann")) }, 59);
+        let said = event(Publication { topic: "t".into(), ..deletion.notice(Some("ann"), true) }, 59);
         assert_eq!((data(&said.shell()).as_str(), &*said.shell().topic), ("null", "t"));
     }
 }

@@ -47,9 +47,13 @@ impl Archiving {
     }
 
     /// What has the archive forget too, if there is one.
-    pub(super) fn erasure(inner: Arc<dyn Erasure>, archive: Option<&Arc<Archive>>) -> Arc<dyn Erasure> {
+    pub(super) fn erasure(
+        inner: Arc<dyn Erasure>,
+        archive: Option<&Arc<Archive>>,
+        policies: &Arc<ArcSwap<Policies>>,
+    ) -> Arc<dyn Erasure> {
         match archive {
-            Some(archive) => Arc::new(ArchivedErasure::new(inner, Arc::clone(archive))),
+            Some(archive) => Arc::new(ArchivedErasure::new(inner, Arc::clone(archive), Arc::clone(policies))),
             None => inner,
         }
     }

@@ -33,6 +33,8 @@ pub struct Postgres {
     dir: TempDir,
     /// Further arguments of the server.
     options: Vec<String>,
+    /// The bytes of a file system of its own.
+    space: Option<usize>,
     process: Mutex<Option<Running>>,
 }
 
@@ -42,14 +44,43 @@ impl Postgres {
         Self::start_with(&["fsync=off"])
     }
 
+    /// Starts one that takes TLS as well, with these PEM files.
+    pub fn start_tls(cert: &Path, key: &Path) -> Self {
+        Self::begin(&["fsync=off", "ssl=on"], &[("server.crt", cert), ("server.key", key)])
+    }
+
     /// Starts one with these lines of its configuration.
     pub fn start_with(lines: &[&str]) -> Self {
+        Self::begin(lines, &[])
+    }
+
+    /// Starts one that has a small file system for tables, which other processes do not see, at [`space`](Self::space). `None`: this process may
+    /// make none.
+    pub fn start_with_space(bytes: usize) -> Option<Self> {
+        let may = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+        may.is_ok_and(|out| out.status.success()).then(|| Self::begin_with(&["fsync=off"], &[], Some(bytes)))
+    }
+
+    /// The folder of that file system.
+    pub fn space(&self) -> PathBuf {
+        self.dir.path().join("space")
+    }
+
+    fn begin(lines: &[&str], files: &[(&str, &Path)]) -> Self {
+        Self::begin_with(lines, files, None)
+    }
+
+    /// With these files in its folder.
+    fn begin_with(lines: &[&str], files: &[(&str, &Path)], space: Option<usize>) -> Self {
         for _ in 0..10 {
             let [port] = ports::free();
             let dir = tempfile::Builder::new().prefix("roomcast-postgres-").tempdir().unwrap();
             let options = lines.iter().flat_map(|line| ["-c".to_owned(), (*line).to_owned()]).collect();
-            let server = Self { port, dir, options, process: Mutex::new(None) };
+            let server = Self { port, dir, options, space, process: Mutex::new(None) };
             server.make();
+            for (name, file) in files {
+                server.put(name, file);
+            }
             server.restart();
             if server.came_up() {
                 return server;
@@ -107,10 +138,15 @@ impl Postgres {
     pub fn restart(&self) {
         self.kill();
         // The shell holds the server's process id until it has ended it, so that no other process can have it.
-        let script = r#""$@" >>"$LOG" 2>&1 & server=$!; echo $server
+        let script = r#"[ -z "$SPACE" ] || { mount -t tmpfs -o "size=$SPACE" tmpfs "$DIR/space" && chown "$OWNER" "$DIR/space"; } || exit
+                        "$@" >>"$LOG" 2>&1 & server=$!; echo $server
                         read -r keep; kill -QUIT $server; wait $server
                         [ "$keep" = keep ] || rm -rf "$DIR""#;
-        let mut shell = Command::new("sh")
+        let mut command = Command::new(if self.space.is_some() { "unshare" } else { "sh" });
+        if self.space.is_some() {
+            command.args(["--mount", "sh"]);
+        }
+        let mut shell = command
             .args(["-c", script, "sh"])
             .args(as_its_user())
             .arg(program("postgres"))
@@ -118,6 +154,8 @@ impl Postgres {
             .args(["-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_buffers=16MB"])
             .args(&self.options)
             .env("DIR", self.dir.path())
+            .env("SPACE", self.space.map_or_else(String::new, |bytes| bytes.to_string()))
+            .env("OWNER", its_user().unwrap_or("root"))
             .env("LOG", self.dir.path().join("log"))
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -166,11 +204,9 @@ impl Postgres {
     fn make(&self) {
         fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(self.data()).unwrap();
+        fs::create_dir(self.space()).unwrap();
         fs::write(self.dir.path().join("log"), "").unwrap();
-        if let Some(user) = its_user() {
-            let owned = Command::new("chown").arg(user).arg(self.data()).status().expect("chown");
-            assert!(owned.success(), "a folder cannot be given to the user {user}");
-        }
+        give(&self.data());
         let mut command: Vec<String> = as_its_user();
         command.push(program("initdb").to_string_lossy().into_owned());
         let out = Command::new(&command[0])
@@ -191,6 +227,14 @@ impl Postgres {
             .output()
             .expect("initdb");
         assert!(out.status.success(), "initdb: {}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Copies a file, which no other user may read.
+    fn put(&self, name: &str, file: &Path) {
+        let path = self.data().join(name);
+        fs::copy(file, &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        give(&path);
     }
 
     fn data(&self) -> PathBuf {
@@ -250,6 +294,13 @@ fn its_user() -> Option<&'static str> {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let has = |name: &str| users.lines().any(|line| line.split(':').next() == Some(name));
     Some(if has("postgres") { "postgres" } else { "nobody" })
+}
+
+/// Gives a file or a folder to that user.
+fn give(path: &Path) {
+    let Some(user) = its_user() else { return };
+    let owned = Command::new("chown").arg(user).arg(path).status().expect("chown");
+    assert!(owned.success(), "{} cannot be given to the user {user}", path.display());
 }
 
 /// What runs the command behind it as that user, in the same process.

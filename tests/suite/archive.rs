@@ -1,12 +1,17 @@
 //! Rooms that are archived in a real PostgreSQL: what is written around a publish, what crashes leave, what members read.
 
 mod crashes;
-mod database;
+pub mod database;
+mod deleting;
+mod disk;
 mod erasing;
 mod levels;
 mod outages;
 mod pages;
 mod sealing;
+mod side;
+mod sizes;
+mod tls;
 
 use std::collections::BTreeSet;
 

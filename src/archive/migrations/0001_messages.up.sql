@@ -62,5 +62,5 @@ CREATE TABLE roomcast_messages (
 );
 -- Rows come in the order of their times, nearly: a few pages say where the old ones are.
 CREATE INDEX roomcast_messages_created ON roomcast_messages USING brin (created);
--- To erase what a user wrote.
-CREATE INDEX roomcast_messages_author ON roomcast_messages (author) WHERE author IS NOT NULL;
+-- To erase what a user wrote, by the policies of the rooms.
+CREATE INDEX roomcast_messages_author ON roomcast_messages (author, room) WHERE author IS NOT NULL;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
+    archive::ArchivedEvent,
     broker::{BrokerError, HistoryQuery},
     hub::{
         access::permit::Principal,
@@ -14,13 +15,13 @@ use crate::{
         core::Core,
         worker::services::Services,
     },
-    model::{CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Retain, Room, Since},
+    model::{ArchiveMode, CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Retain, Room, Since},
 };
 
 /// Why an event is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
-    /// Neither the log nor the retained values have it, or not any more.
+    /// Neither the log, the retained values nor an archive have it, or not any more.
     #[error("the log of {0} has no event {1} of this epoch, or not any more")]
     Absent(Room, Offset),
     /// Another user published it.
@@ -86,21 +87,22 @@ impl EventDeletion<'_> {
     /// [`DeleteError`].
     pub async fn delete(&self, event: EventAt, by: Option<&Principal>) -> Result<Position, DeleteError> {
         let EventAt { room, epoch, offset } = event;
-        let (at, found) = self.event_at(&room, epoch, offset).await?;
+        let found = self.event_at(&room, epoch, offset).await?;
         let user = by.and_then(|principal| principal.grant.user());
         // The author of one that is deleted already is not known any more, and there is nothing left to be done but telling of it.
         let is_author = found.user.is_some() && found.user.as_deref() == user.map(|user| &**user);
-        if by.is_some() && !is_author && !found.is_tombstone() {
+        if by.is_some() && !is_author && !found.is_tombstone {
             return Err(DeleteError::NotAuthor);
         }
         if let Some(principal) = by.filter(|_| !is_author)
             && !principal.grant.may_publish(&room, self.0.policy(&room).publish)
         {
-            // Whoever may only read does not tell of it again.
-            return Ok(at);
+            // A client that may only read does not tell of it again.
+            return Ok(found.at);
         }
-        let deletion = Deletion { at, id: found.id.clone(), leaves: None };
-        let notice = deletion.notice(user.filter(|_| is_author).map(|user| &**user));
+        let is_of_log = found.is_of_log;
+        let deletion = Deletion { at: found.at, id: found.id, leaves: None };
+        let notice = deletion.notice(user.filter(|_| is_author).map(|user| &**user), is_of_log);
         if let Some(principal) = by {
             // As it decides about what is published; it changes nothing of this.
             self.0
@@ -116,13 +118,8 @@ impl EventDeletion<'_> {
         Ok(told)
     }
 
-    /// An event of a room's log or retained values, and its position.
-    async fn event_at(
-        &self,
-        room: &Room,
-        epoch: Option<Epoch>,
-        offset: Offset,
-    ) -> Result<(Position, Arc<Event>), DeleteError> {
+    /// An event of a room's log, its retained values or its archive.
+    async fn event_at(&self, room: &Room, epoch: Option<Epoch>, offset: Offset) -> Result<ArchivedEvent, DeleteError> {
         let absent = || DeleteError::Absent(room.clone(), offset);
         let before = offset.checked_sub(1).ok_or_else(absent)?;
         let epoch = match epoch {
@@ -141,8 +138,22 @@ impl EventDeletion<'_> {
             Some(event) => Some(event),
             None => self.value_at(room, &epoch, offset).await?,
         };
-        let found = found.filter(|event| !event.is_deletion() || event.is_tombstone()).ok_or_else(absent)?;
-        Ok((Position::new(epoch, offset), found))
+        let at = Position::new(epoch, offset);
+        let Some(found) = found else { return self.archived(room, &at).await?.ok_or_else(absent) };
+        let is_tombstone = found.is_tombstone();
+        if found.is_deletion() && !is_tombstone {
+            return Err(absent());
+        }
+        let (id, user) = (found.id.clone(), found.user.clone());
+        Ok(ArchivedEvent { at, id, user, is_tombstone, is_of_log: true })
+    }
+
+    /// An event that the log does not have any more.
+    async fn archived(&self, room: &Room, at: &Position) -> Result<Option<ArchivedEvent>, BrokerError> {
+        match &self.0.archive {
+            Some(archive) if self.0.policy(room).archive != ArchiveMode::Off => Ok(archive.event(room, at).await?),
+            _ => Ok(None),
+        }
     }
 
     /// A retained value that has outlasted its event.

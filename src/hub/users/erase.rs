@@ -110,8 +110,11 @@ impl UserErasure<'_> {
             services.acks.book().forget(user);
             services.acks.delivered.forget(user);
             services.author_notes.forget(user, &own);
-            let is_written = services.user_writes.make_void(user);
-            if services.acks.of(user).is_empty() && !is_written {
+            let is_leaving = !services.acks.of(user).is_empty();
+            // Behind the acks, from which they come.
+            let is_archived = services.archive.as_ref().is_some_and(|archive| archive.forget_reads(user));
+            let is_written = services.user_writes.make_void(user) || is_archived;
+            if !is_leaving && !is_written {
                 break;
             }
             if began.elapsed() > MOST_WAIT {

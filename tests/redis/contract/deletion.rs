@@ -110,9 +110,9 @@ pub async fn the_value_of_a_deleted_event_is_not_retained<S: Store>() {
     assert_eq!(bench.values(&a).await, ["other 2"]);
     // What tells of it is no value, nor is it refused by a policy that names topics.
     let deletion = Deletion { at: Position::new(epoch, 1), id: None, leaves: None };
-    let told = bench.try_publish(&a, deletion.notice(None)).await.unwrap();
+    let told = bench.try_publish(&a, deletion.notice(None, true)).await.unwrap();
     assert_eq!(told.offset, 3);
-    assert_eq!(bench.try_publish(&a, deletion.notice(Some("ann"))).await.unwrap(), told, "it is told once");
+    assert_eq!(bench.try_publish(&a, deletion.notice(Some("ann"), true)).await.unwrap(), told, "it is told once");
     assert_eq!(bench.values(&a).await, ["other 2"]);
     // A newer value of the topic is another event's.
     bench.publish(&a, "t").await;

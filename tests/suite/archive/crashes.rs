@@ -3,212 +3,32 @@
 //! A pod's archive is stopped there by a broker that does not go on: before it publishes, or after. Then all of that pod is dropped, and
 //! another one looks after what is left.
 
-use std::{
-    future::pending,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use serde_json::json;
 use testkit::redis::Standalone;
-use tokio::{
-    sync::{Notify, oneshot},
-    task::block_in_place,
-};
+use tokio::task::block_in_place;
 
 use crate::{
-    archive::database::Database,
-    harness::{Client, pod, publication, rule},
+    archive::{
+        database::Database,
+        side::{COUNTS, KNOWN, NEVER, SOON, Side, Stop, chat, settings},
+    },
+    harness::{Client, pod, publication},
     users::{over, ready},
 };
 use roomcast::testing::{
-    archive::{Archive, ArchiveThread, ArchivedBroker, PageQuery},
-    broker::{Answer, Broker, BrokerError, History, HistoryQuery, KeysBesideLog},
-    config::{ArchiveSettings, Policies},
-    metrics::ArchiveMetrics,
-    model::{ArchiveMode, IdempotencyKey, Notice, Policy, Position, Publication, Retained, Room, Signal},
+    archive::PageQuery,
+    broker::{Broker, BrokerError},
+    config::ArchiveSettings,
+    model::{IdempotencyKey, Publication},
     pod::Pod,
 };
-
-/// Where a pod stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    BeforePublishing,
-    AfterPublishing,
-    Never,
-    /// After it published, until it is told to go on.
-    AWhile,
-    /// Instead of publishing, until it is told to go on: then it refuses.
-    Refusing,
-}
-
-/// A broker that goes on to a point.
-struct Stopping {
-    inner: Arc<dyn Broker>,
-    stop: Stop,
-    reached: Mutex<Option<oneshot::Sender<()>>>,
-    go_on: Arc<Notify>,
-}
-
-impl Stopping {
-    fn reach(&self) {
-        if let Some(reached) = self.reached.lock().unwrap().take() {
-            let _ = reached.send(());
-        }
-    }
-
-    async fn stop(&self) {
-        self.reach();
-        pending().await
-    }
-
-    async fn wait(&self) {
-        self.reach();
-        self.go_on.notified().await;
-    }
-}
-
-impl Broker for Stopping {
-    fn publish<'a>(&'a self, room: &'a Room, publication: Publication) -> Answer<'a, Position> {
-        Box::pin(async move {
-            if self.stop == Stop::BeforePublishing {
-                self.stop().await;
-            }
-            if self.stop == Stop::Refusing {
-                self.wait().await;
-                return Err(BrokerError::Unavailable("full".to_owned()));
-            }
-            let published = self.inner.publish(room, publication).await;
-            match self.stop {
-                Stop::AfterPublishing => self.stop().await,
-                Stop::AWhile => self.wait().await,
-                Stop::BeforePublishing | Stop::Refusing | Stop::Never => {}
-            }
-            published
-        })
-    }
-    fn publish_unlogged<'a>(&'a self, _: &'a Room, _: Publication, _: Box<str>) -> Answer<'a, ()> {
-        unreachable!()
-    }
-    fn signal<'a>(&'a self, _: &'a Room, _: Signal) -> Answer<'a, ()> {
-        unreachable!()
-    }
-    fn notify<'a>(&'a self, _: &'a Room, _: Notice) -> Answer<'a, ()> {
-        unreachable!()
-    }
-    fn subscribe(&self, _: &Room) {}
-    fn unsubscribe(&self, _: &Room) {}
-    fn history<'a>(&'a self, room: &'a Room, query: HistoryQuery) -> Answer<'a, History> {
-        self.inner.history(room, query)
-    }
-    fn retained<'a>(&'a self, room: &'a Room) -> Answer<'a, Retained> {
-        self.inner.retained(room)
-    }
-}
-
-/// The archive of one pod, over the broker of another that has none.
-struct Side {
-    archive: Arc<Archive>,
-    broker: Arc<ArchivedBroker>,
-    reached: oneshot::Receiver<()>,
-    go_on: Arc<Notify>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Side {
-    fn start(settings: &ArchiveSettings, pod: &Pod, stop: Stop, known_for: Duration) -> Self {
-        let services = pod.services();
-        let (reach, reached) = oneshot::channel();
-        let go_on = Arc::new(Notify::new());
-        let inner: Arc<dyn Broker> = Arc::new(Stopping {
-            inner: Arc::clone(&services.broker),
-            stop,
-            reached: Mutex::new(Some(reach)),
-            go_on: Arc::clone(&go_on),
-        });
-        let made = ArchiveThread::make(
-            settings,
-            known_for,
-            (Arc::clone(&inner), Arc::clone(&services.acks.kept), Arc::new(KeysBesideLog)),
-            ArchiveMetrics::default,
-        );
-        let (archive, thread) = made.unwrap().unwrap();
-        let (end, ended) = oneshot::channel();
-        let thread = std::thread::spawn(move || thread.run(ended));
-        let archived = rule("*", |policy| policy.archive = ArchiveMode::Postgres);
-        let matchers = archived.patterns.iter().map(|pattern| pattern.matcher().clone()).collect();
-        let policies = Policies::new(vec![(matchers, archived.policy)], Policy::default());
-        let policies = Arc::new(ArcSwap::from_pointee(policies));
-        let broker = Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), policies));
-        Self { archive, broker, reached, go_on, end: Some(end), thread: Some(thread) }
-    }
-
-    /// Publishes, and loses the database when the broker has had its turn.
-    async fn publish_in_an_outage(
-        &mut self,
-        database: &Database,
-        publication: Publication,
-    ) -> Result<Position, BrokerError> {
-        let broker = Arc::clone(&self.broker);
-        let publishing = tokio::spawn(async move { broker.publish(&chat(), publication).await });
-        (&mut self.reached).await.unwrap();
-        block_in_place(|| database.server.kill());
-        self.go_on.notify_one();
-        let published = publishing.await.unwrap();
-        block_in_place(|| {
-            database.server.restart();
-            database.server.wait_ready();
-        });
-        published
-    }
-
-    /// Begins to publish, comes to the point at which it stops, and is gone.
-    async fn crash(mut self, publication: Publication) {
-        let broker = Arc::clone(&self.broker);
-        let publishing = tokio::spawn(async move { broker.publish(&chat(), publication).await });
-        (&mut self.reached).await.unwrap();
-        publishing.abort();
-        let _ = publishing.await;
-    }
-
-    async fn offsets(&self) -> Vec<u64> {
-        let query = PageQuery { before: None, after: None, limit: 100, user: None };
-        let page = self.archive.page(&chat(), &query).await.unwrap();
-        page.messages.iter().map(|message| message.position.offset).collect()
-    }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            block_in_place(|| thread.join().unwrap());
-        }
-    }
-}
-
-fn chat() -> Room {
-    Room::parse("chat:1").unwrap()
-}
 
 fn known_event(data: &str) -> Publication {
     let key = Some(IdempotencyKey::of_client("once".into()));
     Publication { user: Some("ann".into()), idempotency_key: key, ..publication("said", data) }
 }
-
-/// Long enough that nothing is looked after, short enough that it is.
-fn settings(database: &Database, repair_after: Duration) -> ArchiveSettings {
-    ArchiveSettings { repair_after, ..database.settings() }
-}
-
-const NEVER: Duration = Duration::from_secs(600);
-const SOON: Duration = Duration::from_millis(200);
-const KNOWN: Duration = Duration::from_secs(300);
-
-/// How many rows are pending, and how many are confirmed.
-const COUNTS: &str = "SELECT (SELECT count(*) FROM roomcast_pending), (SELECT count(*) FROM roomcast_messages)";
 
 /// The next event that a member hears.
 async fn heard(client: &mut Client) -> (u64, String) {
@@ -314,6 +134,57 @@ async fn a_pod_that_loses_the_database_confirms_what_it_published_when_that_is_b
     database.until(COUNTS, "0|2").await;
     assert_eq!(side.offsets().await, [1, 2]);
     drop(side);
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_whose_life_the_archive_does_not_have_yet_is_confirmed_too() {
+    let database = Database::of_its_own().await;
+    let pod = pod(|_| {});
+    // The first event of its room, in the outage; and no repair comes.
+    let mut side = Side::start(&settings(&database, NEVER), &pod, Stop::AWhile, KNOWN);
+    let published = side.publish_in_an_outage(&database, publication("said", "1")).await;
+    assert_eq!(published, Err(BrokerError::Unknown));
+    database.until(COUNTS, "0|1").await;
+    assert_eq!(side.offsets().await, [1]);
+    drop(side);
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_is_slower_than_the_repair_is_not_told_that_nothing_was_published() {
+    let database = Database::made().await;
+    let pod = pod(|_| {});
+    let mut slow = Side::start(&settings(&database, NEVER), &pod, Stop::Refusing, KNOWN);
+    let broker = Arc::clone(&slow.broker);
+    let publishing = tokio::spawn(async move { broker.publish(&chat(), publication("said", "1")).await });
+    (&mut slow.reached).await.unwrap();
+    let repairing = Side::start(&settings(&database, SOON), &pod, Stop::Never, KNOWN);
+    database.until(COUNTS, "0|1").await;
+    slow.go_on.notify_one();
+    assert_eq!(publishing.await.unwrap(), Err(BrokerError::Unknown));
+    drop((slow, repairing));
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_erases_a_row_waits_for_a_pod_that_publishes_it() {
+    let database = Database::made().await;
+    let pod = pod(|_| {});
+    Side::start(&settings(&database, NEVER), &pod, Stop::BeforePublishing, KNOWN).crash(publication("said", "1")).await;
+    let mut repairing = Side::start(&settings(&database, SOON), &pod, Stop::AWhile, KNOWN);
+    (&mut repairing.reached).await.unwrap();
+    // As erasing a room, or a user, begins.
+    let erasing = {
+        let (server, name) = (Arc::clone(&database.server), database.name.clone());
+        tokio::task::spawn_blocking(move || server.sql(&name, "DELETE FROM roomcast_pending"))
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!erasing.is_finished(), "the event is in the log, or will be, before its row is gone");
+    repairing.go_on.notify_one();
+    erasing.await.unwrap();
+    database.until("SELECT count(*) FROM roomcast_pending", "0").await;
+    drop(repairing);
     block_in_place(|| pod.stop());
 }
 

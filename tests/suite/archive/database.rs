@@ -35,7 +35,12 @@ impl Database {
 
     /// One whose server is the test's own, with the tables.
     pub async fn of_its_own() -> Self {
-        let database = Self::on(block_in_place(|| Arc::new(Postgres::start())));
+        Self::made_on(block_in_place(|| Arc::new(Postgres::start()))).await
+    }
+
+    /// One of this server, with the tables.
+    pub async fn made_on(server: Arc<Postgres>) -> Self {
+        let database = Self::on(server);
         database.migrator().up().await.unwrap();
         database
     }
@@ -44,6 +49,16 @@ impl Database {
     pub async fn made() -> Self {
         let database = Self::empty().await;
         assert_eq!(database.migrator().up().await.unwrap(), [1, 2]);
+        database
+    }
+
+    /// One whose tables lie in the small file system of its server.
+    pub async fn made_in_its_space(server: Arc<Postgres>) -> Self {
+        let database = Self::on(server);
+        let space = database.server.space();
+        database.sql(&format!("CREATE TABLESPACE small LOCATION '{}'", space.display()));
+        database.sql(&format!("ALTER DATABASE {} SET default_tablespace = small", database.name));
+        database.migrator().up().await.unwrap();
         database
     }
 
