@@ -86,6 +86,22 @@ impl Archive {
         Ok(Some(ArchivedEvent { user: text(1), id: text(2), at, is_tombstone, is_of_log }))
     }
 
+    /// Where pages go on behind a position, or before it; `None`: the archive knows nothing of its log. `goes_on`: behind it.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub async fn cursor_of(
+        &self,
+        room: &Room,
+        at: &Position,
+        goes_on: bool,
+    ) -> Result<Option<MessageCursor>, ArchiveError> {
+        // A position may be that before the first event.
+        let next = Position::new(at.epoch.clone(), at.offset + u64::from(goes_on));
+        let place = self.life_of(room, &next).await.inspect_err(|error| self.complain(error))?;
+        Ok(place.map(|place| MessageCursor { generation: place.generation, offset: at.offset }))
+    }
+
     /// Has what stands in the place of a deleted event in the log stand in the archive. Whether that had it.
     ///
     /// # Errors

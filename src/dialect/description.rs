@@ -153,6 +153,8 @@ pub enum Action {
         room: Template,
         /// The position behind which they begin; `None`: the newest.
         since: Option<Template>,
+        /// The position before which they end, instead.
+        before: Option<Template>,
         /// The most events.
         limit: Option<Template>,
     },

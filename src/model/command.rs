@@ -95,6 +95,8 @@ pub enum Command {
         room: Room,
         /// The position that the answer continues from; `None`: the newest `limit` events.
         since: Option<Since>,
+        /// Of these those before that position; not together with `since`.
+        before: Option<Since>,
         /// The most events wanted.
         limit: Option<usize>,
     },

@@ -78,6 +78,8 @@ pub enum Action {
         room: Room,
         /// From where.
         since: Option<Since>,
+        /// Before what.
+        before: Option<Since>,
         /// At most this many events.
         limit: usize,
     },

@@ -6,8 +6,8 @@ use super::{Action, Bucket, CommandRates, ConnectionId, SentSignals, SessionLimi
 use crate::{
     auth::Grant,
     model::{
-        Access, AckMode, Command, CommandError, CommandId, DeleteMode, Disconnect, Epoch, ErrorCode, Member,
-        MethodCall, Offset, Policy, PresenceMode, Progress, Publication, Reply, Request, Room,
+        Access, AckMode, ArchiveMode, Command, CommandError, CommandId, DeleteMode, Disconnect, Epoch, ErrorCode,
+        Member, MethodCall, Offset, Policy, PresenceMode, Progress, Publication, Reply, Request, Room,
     },
     protocol::{Dialect, Message},
 };
@@ -219,13 +219,13 @@ impl Session {
                     Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
                 }
             }
-            Command::History { room, since, limit } => {
+            Command::History { room, since, before, limit } => {
                 let policy = policy(&room);
-                if policy.history_size == 0 {
+                if policy.history_size == 0 && policy.archive == ArchiveMode::Off {
                     Action::refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"), Some(room))
                 } else if self.grant.may_join(&room, policy.join) {
                     let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
-                    Action::History { room, since, limit }
+                    Action::History { room, since, before, limit }
                 } else {
                     Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
                 }

@@ -55,6 +55,8 @@ section! {
         /// The position behind which a subscription or a history goes on, written like `room`: the text of `{position}`.
         since: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart,
             unset("a subscription begins with what comes next, a history with the newest events", "\"{/epoch}:{/offset}\"");
+        /// The position before which a history ends, instead of `since`, written like it: the newest events before that one.
+        before: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("a history ends with the log", "\"{/before}\"");
         /// The most events of a history, written like `room`.
         limit: Option<Template> = None, Maybe(TemplateKind(Offers::Message)), restart, unset("1000", "\"{/limit}\"");
         /// The topic of what is published or signalled, written like `room`.
@@ -97,6 +99,7 @@ pub(super) fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         does,
         room,
         since,
+        before,
         limit,
         topic,
         method,
@@ -126,7 +129,7 @@ pub(super) fn command(item: &Item) -> Result<CommandRule, Vec<Problem>> {
         Verb::Subscribe => Action::Subscribe { room: room()?, since },
         Verb::Unsubscribe => Action::Unsubscribe(room()?),
         Verb::Presence => Action::Presence(room()?),
-        Verb::History => Action::History { room: room()?, since, limit },
+        Verb::History => Action::History { room: room()?, since, before, limit },
         Verb::Unread => Action::Unread(room().ok()),
         Verb::Publish => {
             let (room, topic) = (room()?, topic.ok_or_else(|| missing("topic"))?);

@@ -12,6 +12,7 @@ use crate::{
             ack::{AckOutcome, ReadUpTo, ack, decided_by_backend, delivered},
             call::call,
             delete::{EventAt, delete},
+            past_events::PastEvents,
             publish::publish,
             signal::{SignalRequest, answer, signal},
             status::status,
@@ -98,9 +99,9 @@ pub(crate) fn act(core: &mut Core, key: ConnectionKey, id: Option<CommandId>, ac
             let services = Arc::clone(core.services());
             answer_later(core, key, id, async move { services.client_presence(room).await });
         }
-        Action::History { room, since, limit } => {
+        Action::History { room, since, before, limit } => {
             let services = Arc::clone(core.services());
-            answer_later(core, key, id, async move { services.client_history(room, since, limit).await });
+            answer_later(core, key, id, async move { PastEvents(&services).read(room, since, before, limit).await });
         }
     }
 }

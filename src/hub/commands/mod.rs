@@ -5,6 +5,7 @@ pub mod call;
 pub mod delete;
 pub mod dispatch;
 pub mod inbound;
+pub mod past_events;
 pub mod publish;
 pub mod publish_queue;
 pub mod refusal;

@@ -3,18 +3,14 @@
 //! Never knows how the answer reaches the client. Always holds: each command has one reply.
 
 use crate::{
-    broker::{History, HistoryQuery},
     hub::{
         access::permit::Principal, commands::refusal::refusal, users::authors::UserEvents, worker::services::Services,
     },
-    model::{Publication, Reply, Room, Since},
+    model::{Publication, Reply, Room},
 };
 
 /// The most members of one presence answer.
 const PRESENCE_LIMIT: usize = 1_000;
-
-/// The most bytes of one history answer.
-const HISTORY_BYTES: usize = 1024 * 1024;
 
 impl Services {
     /// Publishes what a client asked to publish, if the backend allows it. `principal`: the publisher, where the backend may have to
@@ -42,19 +38,6 @@ impl Services {
     pub(crate) async fn client_presence(&self, room: Room) -> Reply {
         match self.presence.list(&room, PRESENCE_LIMIT).await {
             Ok(list) => Reply::Presence { room, list },
-            Err(error) => refusal(&error),
-        }
-    }
-
-    /// A part of a room's log.
-    pub(crate) async fn client_history(&self, room: Room, since: Option<Since>, limit: usize) -> Reply {
-        let query = HistoryQuery { since, until: None, max_events: limit, max_bytes: HISTORY_BYTES };
-        match self.broker.history(&room, query).await {
-            Ok(History { epoch, after, offset, complete, mut events, .. }) => {
-                // A log that rooms share has events of other rooms, too.
-                events.retain(|event| event.is_of(&room));
-                Reply::History { room, epoch, after, offset, complete, events }
-            }
             Err(error) => refusal(&error),
         }
     }

@@ -12,6 +12,7 @@ use crate::{
             ack::{ReadUpTo, take_delivered},
             call::BackendCalls,
             delete::{EventAt, EventDeletion},
+            past_events::PastEvents,
             refusal::refusal,
         },
         worker::{
@@ -129,8 +130,8 @@ impl Services {
                 Ok(()) => self.client_presence(room).await,
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
-            Action::History { room, since, limit } => match self.may_read(principal, &room).await {
-                Ok(()) => self.client_history(room, since, limit).await,
+            Action::History { room, since, before, limit } => match self.may_read(principal, &room).await {
+                Ok(()) => PastEvents(self).read(room, since, before, limit).await,
                 Err((code, message)) => refuse(code, &message, Some(room)),
             },
             Action::Subscribe(_) | Action::Unsubscribe(_) => {

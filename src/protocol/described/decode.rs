@@ -67,7 +67,7 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
     Ok(match &rule.does {
         Action::Subscribe { room: template, since } => {
             let (room, spelling) = room(template)?;
-            Command::Subscribe(vec![SubscribeTo { room, since: position(since.as_ref(), whole)?, spelling }])
+            Command::Subscribe(vec![SubscribeTo { room, since: position("since", since.as_ref(), whole)?, spelling }])
         }
         Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
         Action::Presence(template) => Command::Presence { room: room(template)?.0 },
@@ -113,11 +113,18 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let data = data.find(whole).map_err(not_json)?.map(|data| Payload::json(data.to_owned())).transpose()?;
             Command::Call(MethodCall { method: method.into(), data, idempotency_key })
         }
-        Action::History { room: template, since, limit } => {
+        Action::History { room: template, since, before, limit } => {
             let (room, _) = room(template)?;
             let limit = limit.as_ref().map(|limit| fill(limit, whole)).transpose()?.flatten();
             let limit = limit.map(|limit| history_limit(&limit)).transpose()?;
-            Command::History { room, since: position(since.as_ref(), whole)?, limit }
+            let (since, before) =
+                (position("since", since.as_ref(), whole)?, position("before", before.as_ref(), whole)?);
+            if since.is_some() && before.is_some() {
+                return Err(DescribedDecodeError::new(
+                    "since and before are two parts of a history: ask for one of them",
+                ));
+            }
+            Command::History { room, since, before, limit }
         }
         Action::Unread(template) => {
             // Without a value there: what its user has read in.
@@ -142,10 +149,10 @@ fn token(pointer: &Pointer, whole: &RawValue) -> Result<Token, DescribedDecodeEr
 }
 
 /// Where the client stopped, if it says so.
-fn position(template: Option<&Template>, whole: &RawValue) -> Result<Option<Since>, DescribedDecodeError> {
+fn position(name: &str, template: Option<&Template>, whole: &RawValue) -> Result<Option<Since>, DescribedDecodeError> {
     let text = template.map(|template| fill(template, whole)).transpose()?.flatten();
     let since = text.filter(|text| !text.is_empty()).map(|text| Since::parse(&text)).transpose();
-    since.map_err(|error| DescribedDecodeError::new(format!("since: {error}")))
+    since.map_err(|error| DescribedDecodeError::new(format!("{name}: {error}")))
 }
 
 fn history_limit(text: &str) -> Result<usize, DescribedDecodeError> {

@@ -146,7 +146,8 @@ impl Fields<'_> {
             "delete" => self.delete()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
-                Command::History { room: self.room.room()?, since: self.since.since()?, limit: self.limit.limit()? }
+                let (since, limit) = (self.since.since()?, self.limit.limit()?);
+                Command::History { room: self.room.room()?, since, before: None, limit }
             }
             "ack" => self.ack()?,
             "unread" => self.unread()?,

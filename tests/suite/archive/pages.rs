@@ -7,7 +7,7 @@ use crate::{
         database::{Database, archived},
         messages, offsets, publish,
     },
-    harness::{pod, rule},
+    harness::{Client, pod, rule},
     users::{call, known, ready},
 };
 use roomcast::testing::{
@@ -113,5 +113,40 @@ async fn only_clients_that_may_join_a_room_read_its_messages() {
         answers.push(messages(&pod, "bob", "room=chat:1").await.0);
     }
     assert!(answers[..8].iter().all(|status| *status == 200) && answers[11] == 429, "{answers:?}");
+    tokio::task::block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_goes_on_in_the_archive_where_the_log_ends() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        known(settings);
+        archived(&database, settings);
+        settings.policies[0].policy.history_size = 2;
+        settings.policies.push(rule("short:*", |policy| policy.history_size = 2));
+    });
+    ready(&pod).await;
+    fill(&pod, 6).await;
+    let mut client = Client::connect(pod.addresses().plain[0]).await;
+    let mut read = async |room: &str, since: Value| {
+        let ask = json!({"type": "history", "id": 1, "room": room, "since": since, "limit": 3});
+        client.send(&ask.to_string()).await;
+        let said = client.json().await;
+        let offsets: Vec<u64> =
+            said["events"].as_array().unwrap().iter().map(|event| event["offset"].as_u64().unwrap()).collect();
+        (said["after"].as_u64().unwrap(), offsets, said["complete"].as_bool().unwrap(), said["epoch"].clone())
+    };
+    let (_, newest, _, epoch) = read("chat:1", Value::Null).await;
+    assert_eq!(newest, [5, 6], "the log is asked first");
+    let since = |offset: u64| json!({"epoch": epoch, "offset": offset});
+    assert_eq!(read("chat:1", since(0)).await, (0, vec![1, 2, 3], false, epoch.clone()));
+    assert_eq!(read("chat:1", since(3)).await, (3, vec![4, 5, 6], false, epoch.clone()));
+    assert_eq!(read("chat:1", since(4)).await, (4, vec![5, 6], true, epoch.clone()));
+    // A room without an archive is as it was.
+    for n in 0..4 {
+        publish(&pod, &json!({"room": "short:1", "topic": "said", "data": n})).await;
+    }
+    let (after, offsets, complete, _) = read("short:1", json!({"epoch": "other", "offset": 0})).await;
+    assert_eq!((after, offsets, complete), (2, vec![3, 4], false));
     tokio::task::block_in_place(|| pod.stop());
 }

@@ -1,7 +1,8 @@
 //! The preset `social`: two pods over a real Redis.
 
 use super::*;
-use roomcast::testing::{auth::SigningKey, config::HmacSecret};
+use crate::archive::database::Database;
+use roomcast::testing::{auth::SigningKey, config::HmacSecret, model::ArchiveMode};
 use testkit::redis::Node;
 
 const JWT: &str = "a-secret-of-at-least-thirty-two-bytes";
@@ -328,4 +329,63 @@ async fn presence_over_devices_and_a_bound_of_connections() {
     for pod in pods {
         pod.stop();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_messages_of_a_conversation_go_on_in_its_archive() {
+    let server = block_in_place(Standalone::start);
+    let database = Database::made().await;
+    let (host, port) = server.address();
+    let (redis, archive) = (format!("redis://{host}:{port}"), database.server.url(&database.name));
+    let variables = set(&[("JWT_SECRET", JWT), ("REDIS_URL", &redis), ("ARCHIVE_URL", &archive)]);
+    let mut settings = merge_over(Preset::named("social"), &Flags::new(), &variables, None).unwrap().settings;
+    let conversations = settings.policies.iter_mut().find(|rule| rule.policy.archive == ArchiveMode::Postgres);
+    conversations.unwrap().policy.history_size = 3;
+    let pod = start(settings);
+    ready(&pod).await;
+    let mut ann = connect(&pod, "ann", &["message:7"], "").await;
+    for n in 1..=8 {
+        ann.send(&message(&format!("m-{n}"), &format!("words {n}")).to_string()).await;
+        assert_eq!(event(&mut ann, "ack").await["data"]["seq"], n);
+    }
+    let token = token("bob", &["message:7"]);
+    let read = async |query: &str| {
+        let path = format!("/api/v1/conversations/7/messages?token={token}{query}");
+        let (status, page) = call(&pod, "GET", &path, &Value::Null).await;
+        let seqs: Vec<u64> = page["data"]["messages"]
+            .as_array()
+            .map(|messages| messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect())
+            .unwrap_or_default();
+        (status, seqs, page)
+    };
+    // Back to the first one, in pages of two: the log has three.
+    let (mut seen, mut at, mut oldest) = (Vec::new(), String::new(), Value::Null);
+    loop {
+        let (status, seqs, page) = read(&format!("&limit=2{at}")).await;
+        assert_eq!(status, 200, "{page}");
+        let Some(first) = page["data"]["messages"].get(0) else { break };
+        assert_eq!(first["data"]["content"], format!("words {}", seqs[0]), "as it was sent, from wherever it comes");
+        assert_eq!((&first["id"], &first["data"]["sender_id"]), (&json!(format!("m-{}", seqs[0])), &json!("ann")));
+        at = format!("&before={}", first["position"].as_str().unwrap());
+        oldest = first["position"].clone();
+        seen = [seqs, seen].concat();
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+    // And on from there: by `next`, until all is there.
+    let (mut seen, mut next) = (vec![1], oldest.as_str().unwrap().to_owned());
+    loop {
+        let (status, seqs, page) = read(&format!("&limit=3&since={next}")).await;
+        assert_eq!(status, 200, "{page}");
+        seen.extend(&seqs);
+        next = page["data"]["next"].as_str().unwrap().to_owned();
+        if page["data"]["complete"] == true {
+            break;
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+    let (status, _, error) = read(&format!("&since={next}&before={next}")).await;
+    assert_eq!((status, &error["code"]), (400, &json!("bad_request")), "{error}");
+    let stranger = format!("/api/v1/conversations/7/messages?token={}", self::token("eve", &["message:8"]));
+    assert_eq!(call(&pod, "GET", &stranger, &Value::Null).await.0, 403);
+    block_in_place(|| pod.stop());
 }

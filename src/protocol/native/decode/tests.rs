@@ -49,11 +49,11 @@ fn every_command_is_understood() {
     assert_eq!(command(r#"{"type":"presence","room":"a"}"#), Command::Presence { room: room("a") });
     assert_eq!(
         command(r#"{"type":"history","room":"a","limit":5}"#),
-        Command::History { room: room("a"), since: None, limit: Some(5) }
+        Command::History { room: room("a"), since: None, before: None, limit: Some(5) }
     );
     assert_eq!(
         command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9007199254740991}}"#),
-        Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: None }
+        Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), before: None, limit: None }
     );
     let ack = |epoch: Option<&str>| Command::Ack {
         room: room("a"),
@@ -69,7 +69,7 @@ fn every_command_is_understood() {
     assert_eq!(command(r#"{"type":"ack","room":"a","offset":3.0}"#), ack(None));
     assert_eq!(
         command(r#"{"type":"history","room":"a","since":{"epoch":"e","offset":9.007199254740991e15},"limit":1.0e1}"#),
-        Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), limit: Some(10) }
+        Command::History { room: room("a"), since: Some(since("e", MAX_OFFSET)), before: None, limit: Some(10) }
     );
     assert_eq!(command(r#"{"type":"refresh","token":"t"}"#), Command::Refresh { token: Token::new("t") });
     assert_eq!(command(r#"{"type":"ping"}"#), Command::Ping);
