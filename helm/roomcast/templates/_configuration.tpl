@@ -98,6 +98,11 @@ that those before one with a `log` decide as well.
 {{- if or .Values.redis.trial.enabled .Values.redis.urls (and .Values.redis.existingSecret .Values.redis.existingSecretKeys.urls) }}yes{{ end -}}
 {{- end -}}
 
+{{/* Whether there is an archive. */}}
+{{- define "roomcast.archive" -}}
+{{- if or (and .Values.archive.existingSecret .Values.archive.existingSecretKeys.url) (dig "archive" "url" "" .Values.configuration) }}yes{{ end -}}
+{{- end -}}
+
 {{/* preStop, drain and what is left: the time between a pod's end being decided and SIGKILL. */}}
 {{- define "roomcast.grace" -}}
 {{- with .Values.drain }}{{ add .preStopSeconds .delaySeconds .windowSeconds .marginSeconds }}{{ end -}}
@@ -124,6 +129,14 @@ ROOMCAST_REDIS: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.urls
 ROOMCAST_REDIS_PASSWORD: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.password }}}
 {{- else if .password }}
 ROOMCAST_REDIS_PASSWORD: {secret: {{ $own }}, key: redis-password}
+{{- end }}
+{{- end }}
+{{- with .Values.archive }}
+{{- if and .existingSecret .existingSecretKeys.url }}
+ROOMCAST_ARCHIVE_URL: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.url }}}
+{{- end }}
+{{- if and .existingSecret .existingSecretKeys.password }}
+ROOMCAST_ARCHIVE_PASSWORD: {secret: {{ .existingSecret }}, key: {{ .existingSecretKeys.password }}}
 {{- end }}
 {{- end }}
 {{- with .Values.upstream }}

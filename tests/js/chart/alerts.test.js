@@ -61,6 +61,8 @@ const FAULTS = {
   RoomcastRedisDegraded: { [metric('roomcast_redis_degraded')]: '1x120' },
   RoomcastRedisTrouble: [{ [metric('roomcast_redis_trouble', ',reason="full"')]: '1x120' }, { reason: 'full' }],
   RoomcastRedisDeaf: { [metric('roomcast_redis_canary_age_seconds')]: '20x120' },
+  RoomcastArchiveDown: { [metric('roomcast_degraded', ',reason="archive"')]: '1x120' },
+  RoomcastArchiveUnknown: { [metric('roomcast_archive_unknown')]: '2x120' },
   RoomcastQueuesNearBudget: {
     [metric('roomcast_held_bytes')]: '500000000x120',
     [metric('roomcast_limit', ',limit="memory"')]: '536870912x120',
@@ -133,6 +135,8 @@ const HEALTHY = {
   [metric('roomcast_limit', ',limit="files"')]: '1000x120',
   [metric('roomcast_degraded', ',reason="connections"')]: '0x120',
   [metric('roomcast_degraded', ',reason="draining"')]: '0x120',
+  [metric('roomcast_degraded', ',reason="archive"')]: '0x120',
+  [metric('roomcast_archive_unknown')]: '0x120',
   [metric('process_start_time_seconds')]: '1790000000x120',
   [metric('roomcast_dropped_frames_total')]: '0+1x120',
   [metric('roomcast_frames_total')]: '0+60000x120',

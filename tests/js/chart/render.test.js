@@ -23,6 +23,7 @@ const known = {
   ROOMCAST_API_KEY: 'key-one,key-two',
   ROOMCAST_REDIS: 'redis://redis.example.com:6379',
   ROOMCAST_REDIS_PASSWORD: 'a-password',
+  ROOMCAST_ARCHIVE_URL: 'postgres://roomcast:a-password@db.example.com/roomcast',
   ROOMCAST_UPSTREAM_KEY: 'key-of-the-home',
   ROOMCAST_RELAY_KEYS: 'key-one-of-edges,key-two-of-edges',
   JWT_SECRET: '0123456789abcdef0123456789abcdef',

@@ -205,6 +205,21 @@ const BETWEEN = [
     least('internalService.listen=loopback'),
     /internalService\.listen=loopback is for pods on their node's network/,
   ],
+  [
+    'a password of the archive in the ConfigMap',
+    json('configuration.archive={"password":"hunter2"}'),
+    /configuration\.archive\.password is not taken: use archive\.existingSecret/,
+  ],
+  [
+    'an address of the archive with its password in the ConfigMap',
+    json('configuration.archive={"url":"postgres://roomcast:hunter2@db/roomcast"}'),
+    /configuration\.archive\.url holds a password/,
+  ],
+  [
+    'an archive at two places',
+    { ...least('archive.existingSecret=archive'), json: ['configuration.archive={"url":"postgres://db/roomcast"}'] },
+    /the address of the archive is set twice/,
+  ],
   ['a CA from nowhere', least('redis.ca.file=ca.crt'), /redis\.ca\.file needs/],
   [
     'an edge with Redis',
